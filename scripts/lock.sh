@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Writes the lock files: exact versions and hashes for every supported Python, and no registry addresses.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+compile() { uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet "$@"; }
+compile --output-file requirements/run.lock
+compile --group dev --output-file requirements/dev.lock
