@@ -10,9 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = (ROOT / "static" / "vendor", ROOT / "tests" / "browser" / "vendor")
-ASSETS = [
-    (folder, name, entry) for folder in FOLDERS for name, entry in json.loads((folder / "manifest.json").read_text()).items()
-]
+MANIFESTS = {folder: json.loads((folder / "manifest.json").read_text()) for folder in FOLDERS}
+ASSETS = [(folder, name, entry) for folder, manifest in MANIFESTS.items() for name, entry in manifest.items()]
 SPRITE_ICONS = set(re.findall(r'<symbol id="([^"]+)"', (ROOT / "static" / "vendor" / "icons.svg").read_text()))
 
 
