@@ -15,7 +15,7 @@ ModeldeskError
     └── KeysLocked        the encryption key is missing or wrong
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -55,9 +55,15 @@ class Invalid(ModeldeskError):
         self.errors = tuple(errors)
 
     @classmethod
+    def of(cls, errors: Iterable[FieldError]) -> "Invalid":
+        """Several fields are wrong."""
+        found = list(errors)
+        return cls("; ".join(f"{error.field} {error.message}" for error in found[:5]), found)
+
+    @classmethod
     def field(cls, field: str, message: str) -> "Invalid":
         """One field is wrong."""
-        return cls(f"{field}: {message}", [FieldError(field, message)])
+        return cls(f"{field} {message}", [FieldError(field, message)])
 
     def extra(self) -> dict[str, object]:
         return {"errors": [{"field": error.field, "message": error.message} for error in self.errors]}

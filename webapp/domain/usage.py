@@ -65,9 +65,7 @@ class Usage:
         if self.cache_write_1h > self.cache_write:
             yield FieldError("usage.cache_write", "is smaller than cache_write_1h, which is a part of it")
         if self.reasoning + self.output_audio > self.output:
-            yield FieldError(
-                "usage.output", "is smaller than its parts (reasoning + output_audio); output counts every output token"
-            )
+            yield FieldError("usage.output", "is smaller than its parts (reasoning + output_audio); output counts every output token")
 
     def parts(self) -> list[tuple[str, int]]:
         """The quantities with overlaps taken out, so that each unit is billed once; meters that were not used are left out."""

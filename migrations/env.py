@@ -1,0 +1,27 @@
+"""How Alembic reaches the application's database, and what it must know about SQLite and our column types."""
+
+from alembic import context
+from flask import current_app
+
+from webapp.extensions import db
+from webapp.extensions.engine import WRITING
+
+config = context.config
+
+
+def render_item(kind, item, autogen_context):
+    """Our own column types are written as the plain types they store."""
+    if kind == "type" and item.__class__.__module__.startswith("webapp."):
+        return f"sa.{item.impl_instance!r}"
+    return False
+
+
+def run() -> None:
+    options = current_app.extensions["migrate"].configure_args
+    with db.engine.connect().execution_options(**{WRITING: True}) as connection:
+        context.configure(connection=connection, target_metadata=db.metadata, render_item=render_item, **options)
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+run()

@@ -1,0 +1,67 @@
+"""The composition root: the one module that knows every package. No I/O happens here; two applications can live in one process."""
+
+from flask import Flask
+from sqlalchemy import Engine
+
+from webapp import admin, api, cli, pages
+from webapp.config import Settings
+from webapp.extensions import csrf, db, login, migrate
+from webapp.extensions.engine import engine_options, guard
+from webapp.observability import logs
+from webapp.security.urlguard import OutboundPolicy
+from webapp.security.vault import Vault
+from webapp.services.last_good import LastGoodFile
+from webapp.services.refresher import ProcessReport, Refresher
+from webapp.services.registry import ModelRegistry
+from webapp.services.registry_source import DatabaseSource
+from webapp.web import current, errors, headers, requests, templating
+from webapp.web.current import Desk
+
+
+def create_app(settings: Settings) -> Flask:
+    """The application for these settings."""
+    logs.configure()
+    app = Flask(__name__, template_folder="../templates", static_folder="../static", instance_path=str(settings.instance_path))
+    app.config.from_mapping(flask_config(settings))
+    app.url_map.merge_slashes = False  # A model id may hold two slashes; and no address should mean two things.
+    db.init_app(app)
+    migrate.init_app(app, db)
+    login.init_app(app)
+    csrf.init_app(app)
+    with app.app_context():
+        current.attach(app, desk(settings, db.engine))
+    for part in (requests, errors, headers, templating, pages, api, admin, cli):
+        part.init_app(app)
+    return app
+
+
+def desk(settings: Settings, engine: Engine) -> Desk:
+    """The parts of the application that are not Flask's."""
+    guard(engine, settings.sqlite_path)
+    copies = LastGoodFile(settings.last_good_path)
+    source = DatabaseSource(engine)
+    registry = ModelRegistry(source, copies, ttl=settings.cache_ttl, poll=settings.revision_poll)
+    report = ProcessReport(engine)
+    policy = OutboundPolicy(settings.outbound_allow)
+    return Desk(settings, registry, Refresher(registry, report), Vault(settings.encryption_keys), policy, copies, report, source)
+
+
+def flask_config(settings: Settings) -> dict[str, object]:
+    """Flask's own settings."""
+    path = settings.sqlite_path
+    return {
+        "SECRET_KEY": settings.secret_key,
+        "SQLALCHEMY_DATABASE_URI": f"sqlite:///{path}" if path else settings.database_url,
+        "SQLALCHEMY_ENGINE_OPTIONS": engine_options(path),
+        "TRUSTED_HOSTS": list(settings.trusted_hosts),
+        "MAX_CONTENT_LENGTH": 1_000_000,
+        "MAX_FORM_MEMORY_SIZE": 500_000,
+        "MAX_FORM_PARTS": 1_000,
+        "SESSION_COOKIE_NAME": "modeldesk",
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "SESSION_COOKIE_SECURE": settings.base_url.startswith("https://"),
+        "SEND_FILE_MAX_AGE_DEFAULT": 31_536_000,  # Addresses of static files change with their content.
+        "WTF_CSRF_TIME_LIMIT": None,  # Bound to the session: a page left open over lunch still saves.
+        "WTF_CSRF_CHECK_DEFAULT": True,
+    }

@@ -1,0 +1,120 @@
+"""Commands for users and tokens."""
+
+import getpass
+import sys
+from datetime import UTC, datetime
+
+import click
+from sqlalchemy import select
+
+from webapp.cli.output import command, table
+from webapp.domain import checks
+from webapp.domain.permissions import ROLES, SCOPES
+from webapp.extensions import db
+from webapp.models import User
+from webapp.services import accounts, api_tokens
+from webapp.web import current
+from webapp.web.transaction import writing
+
+
+def operator() -> str:
+    """Who is at the keyboard, for the audit trail."""
+    return f"cli:{getpass.getuser()}"
+
+
+def setup_url(secret: str) -> str:
+    return f"{current.settings().base_url}/setup/{secret}"
+
+
+@click.group()
+def users() -> None:
+    """Staff who may sign in."""
+
+
+@users.command("create")
+@click.argument("email")
+@click.option("--role", type=click.Choice(list(ROLES)), required=True, help="What the user may do.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of printing a set-up link.")
+@command
+def create_user(email: str, role: str, password_stdin: bool) -> None:
+    """Add a user. Prints a single-use set-up link unless a password is given."""
+    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
+    with writing(refresh=False) as session:
+        user = accounts.create(session, email, role, actor=operator(), password=password)
+        secret = None if password_stdin else accounts.make_link(session, user, now=datetime.now(UTC))
+    click.echo(f"Created {role} {accounts.normalised(email)}.")
+    if secret:
+        click.echo(f"Set a password within 30 minutes: {setup_url(secret)}")
+
+
+@users.command("reset-password")
+@click.argument("email")
+@command
+def reset_password(email: str) -> None:
+    """Print a single-use link that sets a new password."""
+    with writing(refresh=False) as session:
+        user = accounts.find(session, email)
+        secret = accounts.make_link(session, user, now=datetime.now(UTC))
+    click.echo(f"Set a new password within 30 minutes: {setup_url(secret)}")
+
+
+@users.command("list")
+@command
+def list_users() -> None:
+    """Show all users; the first column is the id."""
+    rows = db.session.execute(select(User).order_by(User.id)).scalars()
+    cells = [(str(user.id), user.email, user.role, "active" if user.is_active else "disabled") for user in rows]
+    click.echo(table(cells, ("ID", "EMAIL", "ROLE", "STATE")))
+
+
+@users.command("disable")
+@click.argument("email")
+@command
+def disable_user(email: str) -> None:
+    """Keep a user out; open sessions end at once."""
+    with writing(refresh=False) as session:
+        accounts.set_active(session, accounts.find(session, email), False, actor=operator())
+    click.echo(f"Disabled {accounts.normalised(email)}.")
+
+
+@click.group()
+def tokens() -> None:
+    """Tokens of applications."""
+
+
+@tokens.command("create")
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(list(SCOPES)), help="What the token may do; repeatable.")
+@click.option("--expires-days", type=click.IntRange(1, api_tokens.LONGEST_LIFE_DAYS), help="How many days it works; for ever if left out.")
+@click.option("--project", help="The project that the token belongs to.")
+@command
+def create_token(name: str, scopes: tuple[str, ...], expires_days: int | None, project: str | None) -> None:
+    """Make a token. It is printed once, alone on standard output, and cannot be shown again."""
+    with writing(refresh=False) as session:
+        expires_at = api_tokens.expiry(expires_days, now=datetime.now(UTC))
+        token, text = api_tokens.create(session, name, scopes, actor=operator(), expires_at=expires_at)
+        token.project = checks.optional(checks.slug)(project, "project")
+    click.echo(text)
+
+
+@tokens.command("list")
+@command
+def list_tokens() -> None:
+    """Show all tokens, never their text; the first column is the id."""
+    cells = []
+    for token in api_tokens.every(db.session()):
+        state = "revoked" if token.revoked_at else "active"
+        until = f"{token.expires_at:%Y-%m-%d}" if token.expires_at else "never"
+        cells.append((str(token.id), token.name, ",".join(token.scopes), state, until))
+    click.echo(table(cells, ("ID", "NAME", "SCOPES", "STATE", "EXPIRES")))
+
+
+@tokens.command("revoke")
+@click.argument("token_id", metavar="ID", type=int)
+@command
+def revoke_token(token_id: int) -> None:
+    """End a token; every worker refuses it within a second."""
+    with writing(refresh=False) as session:
+        token = api_tokens.revoke(session, token_id, actor=operator(), now=datetime.now(UTC))
+        name = token.name
+    click.echo(f"Revoked {name}.")

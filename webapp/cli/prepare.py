@@ -1,0 +1,71 @@
+"""`prepare`: everything between a checkout and a desk that serves. Run by `make run`; repeating it changes nothing."""
+
+import sys
+from datetime import UTC, datetime
+
+import click
+import flask_migrate
+from alembic.util import CommandError
+from flask.cli import with_appcontext
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from webapp.cli.accounts import setup_url
+from webapp.cli.output import Failure
+from webapp.config import ROOT
+from webapp.domain.errors import ModeldeskError
+from webapp.extensions.engine import create_file
+from webapp.services import accounts, seed, setup
+from webapp.web import current
+from webapp.web.transaction import in_words, writing
+
+
+@click.command()
+@with_appcontext
+def prepare() -> None:
+    """Create the embedded database if there was none, migrate, seed, and print the set-up link while there is no user."""
+    if not _has_database():
+        return
+    try:
+        flask_migrate.upgrade(directory=str(ROOT / "migrations"))
+        _fill()
+    except SystemExit as error:  # flask_migrate logs an Alembic error and exits
+        raise Failure("This database was made by another version of Modeldesk. Start that version, or restore a backup.") from error
+    except CommandError as error:
+        raise Failure(f"The database cannot be migrated: {error}") from error
+    except OperationalError as error:
+        click.echo(f"modeldesk: {in_words(error).detail} Serving what was last known, read-only.", err=True)
+    except SQLAlchemyError as error:
+        raise Failure(in_words(error).detail) from error
+    except ModeldeskError as error:
+        raise Failure(error.detail) from error
+
+
+def _has_database() -> bool:
+    """False when the embedded database was there before and is gone now: nothing may take its place by itself."""
+    settings = current.settings()
+    path = settings.sqlite_path
+    if path is None or path.exists():
+        return True
+    if settings.last_good_path.exists():
+        click.echo(
+            f"modeldesk: the database {path} is gone. Serving the last good copy, read-only. Put the file back (or restore a backup) "
+            f"and it is used at once; to begin anew instead, delete {settings.last_good_path} and start again.",
+            err=True,
+        )
+        return False
+    create_file(path)
+    return True
+
+
+def _fill() -> None:
+    with writing(refresh=False) as session:
+        setup.ensure_key_check(session, current.vault())
+        done = seed.seed(session)
+        secret = None if accounts.count(session) else accounts.make_link(session, None, now=datetime.now(UTC))
+    if done:
+        click.echo(f"Seeded {len(done.providers)} providers and {len(done.models)} models.", err=True)
+    if reason := current.vault().reason:
+        click.echo(f"modeldesk: keys are locked: {reason}. Everything that needs no key works.", err=True)
+    if secret:
+        click.echo(f"\nFirst start. Create the first admin within 30 minutes, with this link that works once:\n\n    {setup_url(secret)}\n")
+        sys.stdout.flush()

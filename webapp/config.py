@@ -1,0 +1,163 @@
+"""Settings: read once from the environment, checked, then frozen. A bad value stops the start with one sentence."""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parent.parent
+NOBODY: tuple[str, ...] = ()
+LOOPBACK: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+DEFAULT_DATABASE = "sqlite:///instance/modeldesk.sqlite3"
+SECRET_KEY_FILE = "secret-key"  # noqa: S105 # the name of a file
+ENCRYPTION_KEYS_FILE = "encryption-keys"
+MIN_SECRET = 32
+# Secrets that appear in tutorials are no secrets.
+WELL_KNOWN = frozenset({"dev", "secret", "changeme", "change-me", "password", "you-will-never-guess", "secret-key", "modeldesk"})
+
+
+class ConfigError(Exception):
+    """A setting is missing or makes no sense. The message names the variable and never its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. Durations are in seconds."""
+
+    database_url: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    encryption_keys: str | None = field(default=None, repr=False)
+    trusted_hosts: tuple[str, ...] = LOOPBACK
+    outbound_allow: frozenset[str] = frozenset()
+    cache_ttl: float = 300.0
+    revision_poll: float = 0.25
+    rate_limit_storage: str = field(default="database", repr=False)
+    base_url: str = "http://127.0.0.1:8000"
+    instance_path: Path = ROOT / "instance"
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """Where the embedded database lies, or None on PostgreSQL."""
+        return sqlite_path(self.database_url)
+
+    @property
+    def last_good_path(self) -> Path:
+        """The copy that answers when the database does not; each database has its own."""
+        digest = hashlib.sha256(self.database_url.encode()).hexdigest()[:16]
+        return self.instance_path / f"last-good-{digest}.json"
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of an SQLite URL, relative ones from the project's root; None for other databases."""
+    if not url.startswith("sqlite:///"):
+        return None
+    return ROOT / url.removeprefix("sqlite:///")
+
+
+def load(environment: Mapping[str, str]) -> Settings:
+    """Settings from environment variables, each also as `NAME_FILE`. Raises `ConfigError`."""
+    read = Reader(environment)
+    instance = Path(read.text("MODELDESK_INSTANCE_PATH") or ROOT / "instance").absolute()
+    database_url = read.checked("DATABASE_URL", DEFAULT_DATABASE, _database_url)
+    embedded = sqlite_path(database_url) is not None
+    return Settings(
+        database_url=database_url,
+        secret_key=_secret_key(read, instance, embedded=embedded),
+        encryption_keys=read.text("MODELDESK_ENCRYPTION_KEYS") or _kept(instance / ENCRYPTION_KEYS_FILE, embedded=embedded),
+        trusted_hosts=read.checked("MODELDESK_TRUSTED_HOSTS", LOOPBACK, _names),
+        outbound_allow=frozenset(read.checked("MODELDESK_OUTBOUND_ALLOW", NOBODY, _names)),
+        cache_ttl=read.checked("MODELDESK_CACHE_TTL", 300.0, _seconds(1, 86_400)),
+        revision_poll=read.checked("MODELDESK_REVISION_POLL", 0.25, _seconds(0.05, 0.5)),
+        rate_limit_storage=read.checked("MODELDESK_RATE_LIMIT_STORAGE", "database", _storage),
+        base_url=read.checked("MODELDESK_BASE_URL", _own_address(environment), _base_url),
+        instance_path=instance,
+        environment=dict(environment),
+    )
+
+
+class Reader:
+    """Reads `NAME`, or the file that `NAME_FILE` names."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = environment
+
+    def text(self, name: str) -> str | None:
+        if path := self.environment.get(f"{name}_FILE"):
+            try:
+                return Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"{name}_FILE names a file that cannot be read.") from error
+        return self.environment.get(name, "").strip() or None
+
+    def checked(self, name: str, default: T, check: Callable[[str], T]) -> T:
+        text = self.text(name)
+        if text is None:
+            return default
+        try:
+            return check(text)
+        except ValueError as error:
+            raise ConfigError(f"{name} {error}.") from None
+
+
+def _database_url(text: str) -> str:
+    if text.startswith("sqlite:///") and len(text) > len("sqlite:///") and ":memory:" not in text:
+        return text
+    if text.startswith("postgresql+psycopg://"):
+        return text
+    raise ValueError("must be sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
+    if not all(re.fullmatch(r"[a-z0-9.\-_\[\]:*]+", name) for name in names):
+        raise ValueError("must be a comma-separated list of host or host:port")
+    return names
+
+
+def _seconds(least: float, most: float) -> Callable[[str], float]:
+    def check(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text) or not least <= float(text) <= most:
+            raise ValueError(f"must be a number of seconds from {least:g} to {most:g}")
+        return float(text)
+
+    return check
+
+
+def _storage(text: str) -> str:
+    if text != "database" and not text.startswith(("redis://", "rediss://")):
+        raise ValueError("must be database or redis://HOST")
+    return text
+
+
+def _base_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError("must be an address such as https://modeldesk.example.com")
+    return text.rstrip("/")
+
+
+def _own_address(environment: Mapping[str, str]) -> str:
+    host = environment.get("HOST", "127.0.0.1")
+    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{environment.get('PORT', '8000')}"  # noqa: S104 # a name to compare with, nothing is bound
+
+
+def _secret_key(read: Reader, instance: Path, *, embedded: bool) -> str:
+    given = read.text("MODELDESK_SECRET_KEY")
+    key = given or _kept(instance / SECRET_KEY_FILE, embedded=embedded)
+    if key is None:
+        raise ConfigError("MODELDESK_SECRET_KEY is not set; it is created by itself only for the embedded database.")
+    if len(key) < MIN_SECRET or key.lower() in WELL_KNOWN or len(set(key)) < 8:
+        raise ConfigError(f"MODELDESK_SECRET_KEY must be at least {MIN_SECRET} random characters.")
+    return key
+
+
+def _kept(path: Path, *, embedded: bool) -> str | None:
+    """A secret that an earlier start created for the embedded database."""
+    if not embedded or not path.is_file():
+        return None
+    return path.read_text(encoding="utf-8").strip() or None

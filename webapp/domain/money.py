@@ -1,0 +1,36 @@
+"""Exact decimals: parsing what people type, arithmetic that never rounds, and one plain way to write an amount."""
+
+import re
+from decimal import Context, Decimal, Inexact, InvalidOperation
+
+# Anything that cannot be represented exactly raises instead of rounding: 10^12 units at 21 digits each, summed, fit in 60 digits.
+EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
+
+# Checked before Decimal sees the text: a large exponent would cost minutes of CPU (security.md, finding 5).
+AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?", re.ASCII)
+AMOUNT_RULE = "must be a plain decimal such as 0.15: up to 9 digits, and up to 12 after the point; no sign, no exponent"
+
+ZERO = Decimal(0)
+
+
+def parse_amount(text: object) -> Decimal | None:
+    """The amount, or None if the text is not a plain decimal string (see AMOUNT_RULE)."""
+    if not isinstance(text, str) or AMOUNT.fullmatch(text) is None:
+        return None
+    return Decimal(text)
+
+
+def plain(amount: Decimal) -> str:
+    """No exponent, and no zeros after the point beyond what is needed: `0.15`, `0`, `12500000`."""
+    text = format(amount, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return text
+
+
+def is_finite_divisor(per: int) -> bool:
+    """Whether dividing by it always gives a finite decimal, so that no cost needs rounding: only the factors 2 and 5."""
+    for factor in (2, 5):
+        while per % factor == 0:
+            per //= factor
+    return per == 1

@@ -1,0 +1,236 @@
+"""Prices and costs: dated sets of rates, and what a usage costs at a moment; exact and itemised (design: pricing.md)."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time
+from decimal import Decimal
+from typing import NamedTuple
+
+from webapp.domain.money import EXACT, ZERO
+from webapp.domain.usage import PARENTS, Usage
+
+STANDARD = "standard"
+SERVICE_TIERS = (STANDARD, "batch", "flex", "priority")
+PRICE_STATES = ("priced", "free", "unknown")
+SOURCE_KINDS = ("manual", "seed", "catalog", "import")
+
+
+class Window(NamedTuple):
+    """When an off-peak rate holds: days of the week (0 is Monday; empty means every day) and hours, in UTC.
+
+    `start` is inclusive, `end` exclusive. One that ends before it starts runs over midnight and belongs to the day it starts on.
+    """
+
+    days: tuple[int, ...]
+    start: time
+    end: time
+
+    def holds(self, at: datetime) -> bool:
+        clock, day = at.time(), at.weekday()
+        if self.start < self.end:
+            return self.start <= clock < self.end and self._on(day)
+        return (clock >= self.start and self._on(day)) or (clock < self.end and self._on((day - 1) % 7))
+
+    def _on(self, day: int) -> bool:
+        return not self.days or day in self.days
+
+
+class Rate(NamedTuple):
+    """`amount` of the price's currency per `per` units of the meter, for requests with more than `above` input tokens."""
+
+    meter: str
+    amount: Decimal
+    per: int
+    above: int | None = None
+    service_tier: str = STANDARD
+    window: Window | None = None
+
+    @property
+    def unit(self) -> Decimal:
+        """The exact price of one unit. Finite, because `per` has no factors but 2 and 5."""
+        return EXACT.divide(self.amount, Decimal(self.per))
+
+
+class Offer(NamedTuple):
+    """A rate made ready for arithmetic."""
+
+    above: int  # -1 where there is no threshold, so that any total is beyond it
+    unit: Decimal
+    rate: Rate
+
+
+class PriceSource(NamedTuple):
+    """Where a price came from."""
+
+    kind: str = "manual"
+    name: str | None = None
+    url: str | None = None
+    verified_at: datetime | None = None
+
+
+BY_HAND = PriceSource()
+
+MeterOffers = Mapping[str, tuple[Offer, ...]]
+Offers = Mapping[str, MeterOffers]
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A dated, immutable set of rates. In force from `effective_from` to just before `effective_to` (None: open)."""
+
+    state: str
+    effective_from: datetime
+    currency: str
+    rates: tuple[Rate, ...]
+    source: PriceSource = BY_HAND
+    id: int | None = None
+    effective_to: datetime | None = None
+    corrects: int | None = None
+    note: str = ""
+    offers: Offers = field(init=False, repr=False, compare=False)
+    dated_windows: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "offers", offers_of(self.rates))
+        object.__setattr__(self, "dated_windows", any(rate.window for rate in self.rates))
+
+
+class CostLine(NamedTuple):
+    """One meter of a cost: `cost = quantity x amount / per`, exact. `billed_as` names the meter whose rate was used."""
+
+    meter: str
+    quantity: int
+    rate: Rate
+    cost: Decimal
+
+    @property
+    def billed_as(self) -> str:
+        return self.rate.meter
+
+
+class Cost(NamedTuple):
+    """What a usage costs at a moment. `total` is None when the price is unknown; `complete` is false when a rate is missing."""
+
+    model: str | None
+    at: datetime | None
+    currency: str | None
+    total: Decimal | None
+    complete: bool
+    price_id: int | None
+    price_state: str
+    service_tier: str
+    lines: tuple[CostLine, ...]
+    missing: tuple[str, ...]
+
+
+def offers_of(rates: Iterable[Rate]) -> Offers:
+    """The rates by service tier and meter, the highest threshold first."""
+    offers: dict[str, dict[str, list[Offer]]] = {}
+    for rate in rates:
+        above = -1 if rate.above is None else rate.above
+        offers.setdefault(rate.service_tier, {}).setdefault(rate.meter, []).append(Offer(above, rate.unit, rate))
+    return {tier: {meter: _ordered(found) for meter, found in meters.items()} for tier, meters in offers.items()}
+
+
+def _ordered(found: list[Offer]) -> tuple[Offer, ...]:
+    # A rate for certain hours comes before the one for all hours, so that the first that fits is the right one.
+    return tuple(found) if len(found) == 1 else tuple(sorted(found, key=lambda offer: (offer.rate.window is None, -offer.above)))
+
+
+def timeline(prices: Iterable[Price]) -> tuple[Price, ...]:
+    """The prices that are in force, oldest first, each ending where the next begins; corrections replace what they correct."""
+    found = list(prices)
+    corrected = {price.corrects for price in found}
+    kept = sorted((price for price in found if price.id is None or price.id not in corrected), key=lambda price: price.effective_from)
+    if len(kept) < 2:
+        return tuple(kept)
+    ends = [price.effective_from for price in kept[1:]] + [None]
+    return tuple(until(price, end) for price, end in zip(kept, ends, strict=True))
+
+
+def until(price: Price, end: datetime | None) -> Price:
+    """The same price, ending at that moment."""
+    if price.effective_to == end:
+        return price
+    return Price(
+        state=price.state, effective_from=price.effective_from, currency=price.currency, rates=price.rates, source=price.source,
+        id=price.id, effective_to=end, corrects=price.corrects, note=price.note,
+    )  # fmt: skip
+
+
+def price_at(history: Sequence[Price], at: datetime) -> Price | None:
+    """The price in force at that moment, or None before the first. `history` is a `timeline`."""
+    if len(history) == 1:  # By far the most common case, and a bisection costs ten times as much.
+        return history[0] if history[0].effective_from <= at else None
+    position = bisect_right(history, at, key=_start)
+    return history[position - 1] if position else None
+
+
+def _start(price: Price) -> datetime:
+    return price.effective_from
+
+
+def cost_of(price: Price | None, usage: Usage, *, at: datetime | None, service_tier: str = STANDARD, model: str | None = None) -> Cost:
+    """The exact cost of a usage at this price.
+
+    A price that is missing or unknown gives no total; a used meter without a rate goes to `missing` and the rest is totalled.
+    Context tiers are chosen by the request's total input, so price one request at a time and never summed usage.
+    """
+    if price is None or price.state == "unknown":
+        currency, price_id = (price.currency, price.id) if price else (None, None)
+        used = tuple(meter for meter, _ in usage.parts())
+        return Cost(model, at, currency, None, False, price_id, "unknown", service_tier, (), used)
+    if price.state == "free":
+        return Cost(model, at, price.currency, ZERO, True, price.id, "free", service_tier, (), ())
+    lines, missing = _lines(price, usage, at if price.dated_windows else None, service_tier)
+    total = ZERO
+    for line in lines:
+        total = EXACT.add(total, line.cost)
+    return Cost(model, at, price.currency, total, not missing, price.id, "priced", service_tier, tuple(lines), tuple(missing))
+
+
+def _lines(price: Price, usage: Usage, at: datetime | None, service_tier: str) -> tuple[list[CostLine], list[str]]:
+    lines: list[CostLine] = []
+    missing: list[str] = []
+    offers = price.offers
+    standard = offers.get(STANDARD, _NOTHING)
+    asked = standard if service_tier == STANDARD else offers.get(service_tier)
+    if asked is None:
+        missing.append(f"service_tier:{service_tier}")
+        asked = standard
+    total_input = usage.input
+    for meter, quantity in usage.parts():
+        offer = _offer(meter, asked, standard, total_input, at)
+        if offer is None:
+            missing.append(meter)
+        else:
+            lines.append(CostLine(meter, quantity, offer.rate, EXACT.multiply(offer.unit, quantity)))
+    return lines, missing
+
+
+_NOTHING: MeterOffers = {}
+
+
+def _offer(meter: str | None, asked: MeterOffers, standard: MeterOffers, total_input: int, at: datetime | None) -> Offer | None:
+    """The rate for this meter, else of the meter it is a part of: of the asked service tier, else the standard one."""
+    while meter is not None:
+        found = asked.get(meter)
+        if found is not None and (offer := _fitting(found, total_input, at)):
+            return offer
+        if asked is not standard and (found := standard.get(meter)) and (offer := _fitting(found, total_input, at)):
+            return offer
+        meter = PARENTS.get(meter)
+    return None
+
+
+def _fitting(found: tuple[Offer, ...], total_input: int, at: datetime | None) -> Offer | None:
+    for offer in found:
+        if offer.above < total_input and (offer.rate.window is None or (at is not None and offer.rate.window.holds(at))):
+            return offer
+    return None
+
+
+def tier_used(cost: Cost) -> int | None:
+    """The highest context threshold that a line of this cost is beyond, or None for the base rates."""
+    return max((line.rate.above for line in cost.lines if line.rate.above is not None), default=None)

@@ -1,0 +1,142 @@
+"""Resolution, once: how a name becomes a model, or why it does not. Nothing is ever guessed; look-alikes become suggestions.
+
+Order: canonical ref, exact alias (bare, or behind its provider's slug), bare model id if exactly one model has it; then the same
+for the name in its normal form (trimmed, lower case, without Google's prefixes, the other spelling of a date); then the most
+specific pattern alias.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from webapp.domain.catalog import ModelInfo
+from webapp.domain.errors import AmbiguousModel, UnknownModel
+
+MAX_REF = 300
+PREFIXES = ("publishers/google/models/", "models/")
+COMPACT_DATE = re.compile(r"-(20[0-9]{2})([01][0-9])([0-3][0-9])(?![0-9])", re.ASCII)
+DASHED_DATE = re.compile(r"-(20[0-9]{2})-([01][0-9])-([0-3][0-9])(?![0-9])", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a resolution: what was looked up, and what came of it."""
+
+    name: str
+    looked_for: str
+    found: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """All names of all models. `exact` holds those that lead to one model, `shared` those that several have."""
+
+    refs: Mapping[str, ModelInfo]
+    aliases: Mapping[str, ModelInfo]
+    bare: Mapping[str, tuple[ModelInfo, ...]]
+    folded: Mapping[str, tuple[ModelInfo, ...]]
+    patterns: tuple[tuple[str, ModelInfo], ...]
+
+    def exact(self) -> dict[str, ModelInfo]:
+        """Every name that leads to one model at once, by the order of the rules."""
+        alone = {name: models[0] for name, models in self.bare.items() if len(models) == 1}
+        return {**alone, **self.aliases, **self.refs}
+
+
+def names_of(models: Iterable[ModelInfo], patterns: Iterable[tuple[str, str]] = ()) -> Names:
+    """Indexes the names of these models; `patterns` are pairs of a pattern and a canonical ref."""
+    refs: dict[str, ModelInfo] = {}
+    aliases: dict[str, ModelInfo] = {}
+    bare: dict[str, tuple[ModelInfo, ...]] = {}
+    folded: dict[str, tuple[ModelInfo, ...]] = {}
+    for model in models:
+        refs[model.ref] = model
+        bare[model.model_id] = (*bare.get(model.model_id, ()), model)
+        for alias in model.aliases:
+            aliases[alias] = aliases[f"{model.provider}/{alias}"] = model
+        for name in _spellings(model):
+            known = folded.get(name, ())
+            if model not in known:
+                folded[name] = (*known, model)
+    ordered = sorted(((pattern, refs[ref]) for pattern, ref in patterns if ref in refs), key=_specificity, reverse=True)
+    return Names(refs, aliases, bare, folded, tuple(ordered))
+
+
+def _spellings(model: ModelInfo) -> Iterator[str]:
+    for name in (model.ref, model.model_id, *model.aliases, *(f"{model.provider}/{alias}" for alias in model.aliases)):
+        yield name.lower()
+
+
+def _specificity(entry: tuple[str, ModelInfo]) -> tuple[int, str]:
+    """The more literal characters a pattern has, the more it says."""
+    return len(entry[0]) - entry[0].count("*") - entry[0].count("?"), entry[0]
+
+
+def normal_forms(ref: str) -> list[str]:
+    """The spellings that mean the same name: trimmed, lower case, without prefixes, with either spelling of a date."""
+    name = ref.strip().lower()
+    for prefix in PREFIXES:
+        name = name.removeprefix(prefix)
+    forms = [name, COMPACT_DATE.sub(r"-\1-\2-\3", name), DASHED_DATE.sub(r"-\1\2\3", name)]
+    return list(dict.fromkeys(forms))
+
+
+def trace(names: Names, ref: str) -> tuple[tuple[ModelInfo, ...], tuple[Step, ...]]:
+    """The models that answer to this ref (one, none or several) and the steps that led there."""
+    steps: list[Step] = []
+    if len(ref) > MAX_REF:
+        return (), ()
+    for step, looked_for, found in _look_ups(names, ref):
+        steps.append(Step(step, looked_for, tuple(model.ref for model in found)))
+        if found:
+            return found, tuple(steps)
+    return (), tuple(steps)
+
+
+def _look_ups(names: Names, ref: str) -> Iterator[tuple[str, str, tuple[ModelInfo, ...]]]:
+    yield "canonical ref", ref, _one(names.refs.get(ref))
+    yield "exact alias", ref, _one(names.aliases.get(ref))
+    yield "bare model id", ref, names.bare.get(ref, ())
+    for form in normal_forms(ref):
+        yield "normal form", form, names.folded.get(form, ())
+    for pattern, model in names.patterns:
+        if fnmatchcase(ref, pattern):
+            yield f"pattern {pattern}", ref, (model,)
+
+
+def _one(model: ModelInfo | None) -> tuple[ModelInfo, ...]:
+    return () if model is None else (model,)
+
+
+def resolve(names: Names, ref: str) -> ModelInfo:
+    """The one model that answers to this ref. Raises `UnknownModel` with suggestions, or `AmbiguousModel` with the candidates."""
+    found, _ = trace(names, ref)
+    if not found:
+        raise UnknownModel(ref, suggestions(names, ref))
+    if len(found) > 1:
+        raise AmbiguousModel(ref, sorted(model.ref for model in found))
+    return found[0]
+
+
+def suggestions(names: Names, ref: str, limit: int = 5) -> list[str]:
+    """Canonical refs that look like this one, the most alike first: those that share most runs of three characters.
+
+    Linear in the number of models with a small constant, so that a wrong name stays cheap in a large registry.
+    """
+    wanted = _grams(ref[:MAX_REF].lower().rpartition("/")[2])
+    if not wanted:
+        return []
+    scored = [(_likeness(wanted, model.model_id.lower()), known) for known, model in names.refs.items()]
+    best = sorted((entry for entry in scored if entry[0] >= 0.4), key=lambda entry: (-entry[0], entry[1]))
+    return [known for _, known in best[:limit]]
+
+
+def _grams(text: str) -> list[str]:
+    return list({text[start : start + 3] for start in range(max(1, len(text) - 2))} - {""})[:64]
+
+
+def _likeness(wanted: Sequence[str], name: str) -> float:
+    """The share of common runs, of all runs of both; 1.0 is the same set."""
+    common = sum(gram in name for gram in wanted)
+    return common / (len(wanted) + max(1, len(name) - 2) - common)

@@ -1,0 +1,90 @@
+"""How the database is opened: SQLite's pragmas and transactions, and the guard that notices a file that was moved away."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from webapp.domain.errors import DatabaseUnreachable
+
+# The execution option with which a session says that it is going to write.
+WRITING = "modeldesk_writing"
+BUSY_TIMEOUT_MS = 5000
+
+# Before 3.51.3, and in 3.52.0 which was withdrawn, two writers could corrupt a database in WAL mode (security.md, finding 6).
+WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3) and sqlite3.sqlite_version_info[:2] != (3, 52)
+JOURNAL_MODE = "WAL" if WAL_IS_SAFE else "TRUNCATE"
+
+
+def engine_options(sqlite_file: Path | None) -> dict[str, Any]:
+    """Options for SQLAlchemy's engine. Parameters never appear in error texts: they may hold secrets."""
+    if sqlite_file is None:
+        waits = "-c lock_timeout=5000 -c statement_timeout=30000 -c idle_in_transaction_session_timeout=120000"
+        return {"hide_parameters": True, "pool_pre_ping": True, "connect_args": {"connect_timeout": 3, "options": waits}}
+    return {"hide_parameters": True, "creator": opener(sqlite_file)}
+
+
+def opener(path: Path) -> Callable[[], sqlite3.Connection]:
+    """Opens the file if it is there. It is never created by opening: a new empty file in the place of a lost one would hide the loss."""
+
+    def open_file() -> sqlite3.Connection:
+        uri = f"{path.as_uri()}?mode=rw"
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False, isolation_level=None)
+        for pragma in (
+            f"journal_mode={JOURNAL_MODE}",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "mmap_size=0",
+            "trusted_schema=OFF",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    return open_file
+
+
+def create_file(path: Path) -> None:
+    """Creates the empty file of a new embedded database, readable by its owner only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def guard(engine: Engine, sqlite_file: Path | None) -> None:
+    """Watches every connection of an SQLite engine; PostgreSQL needs no help."""
+    if sqlite_file is None:
+        return
+
+    @event.listens_for(engine, "connect")
+    def remember_the_file(_: object, entry: ConnectionPoolEntry) -> None:
+        entry.info["file"] = identity(sqlite_file)
+
+    @event.listens_for(engine, "checkout")
+    def refuse_a_lost_file(_: object, entry: ConnectionPoolEntry, __: PoolProxiedConnection) -> None:
+        # An open connection outlives its file and writes into nothing, so each use compares the file with the one that was opened.
+        if entry.info.get("file") != identity(sqlite_file):
+            raise DisconnectionError("the database file was moved, deleted or replaced")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A deferred transaction that turns into a writing one fails at once when somebody else wrote meanwhile; an immediate one waits.
+        writing = connection.get_execution_options().get(WRITING, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    @event.listens_for(engine, "commit")
+    def commit(connection: Connection) -> None:
+        if connection.connection.info.get("file") != identity(sqlite_file):
+            raise DatabaseUnreachable
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file lies at this path: device and inode, or None."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

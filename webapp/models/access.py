@@ -1,0 +1,68 @@
+"""Tables of who may come in: users, their sessions, links that work once, and applications' tokens."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, LargeBinary, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from webapp.domain.permissions import ROLES
+from webapp.models.base import Base
+from webapp.models.catalog import one_of
+
+
+class User(Base):
+    """A member of staff. Without a password hash the account waits for its set-up link."""
+
+    __tablename__ = "users"
+    __table_args__ = (CheckConstraint(one_of("role", tuple(ROLES)), name="role"),)
+
+    email: Mapped[str] = mapped_column(String(254), unique=True)
+    password_hash: Mapped[str | None] = mapped_column(String(200), deferred=True)
+    role: Mapped[str] = mapped_column(String(10))
+    is_active: Mapped[bool] = mapped_column(default=True)
+    last_login_at: Mapped[datetime | None]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class UserSession(Base):
+    """One log-in. The cookie holds the secret, the row only its digest; signing out deletes the row."""
+
+    __tablename__ = "user_sessions"
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    expires_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+
+    user: Mapped[User] = relationship()
+
+
+class OneTimeLink(Base):
+    """A link that works once: first set-up, invitation, new password. Only the digest of its secret is kept."""
+
+    __tablename__ = "one_time_links"
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class ApiToken(Base):
+    """An application's token: public id, digest, scopes. The token itself is shown once and never stored."""
+
+    __tablename__ = "api_tokens"
+
+    name: Mapped[str] = mapped_column(String(100))
+    public_id: Mapped[str] = mapped_column(String(20), unique=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    scopes: Mapped[list[str]] = mapped_column(default=list)
+    project: Mapped[str | None] = mapped_column(String(60))
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    created_by: Mapped[str] = mapped_column(String(200), default="")
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,67 @@
+"""Runs: what was asked of which model, what came back, what it used and cost."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from webapp.models.base import Base
+from webapp.models.catalog import one_of
+
+
+class Run(Base):
+    """One execution of a prompt template on an incident. A failure is recorded as a failure."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        CheckConstraint(one_of("status", ("running", "succeeded", "failed", "fell_back")), name="status"),
+        CheckConstraint(one_of("source", ("database", "environment", "local")), name="source"),
+        Index("ix_runs_created_at", "created_at"),
+        Index("ix_runs_model_ref", "model_ref", "created_at"),
+    )
+
+    public_id: Mapped[str] = mapped_column(String(40), unique=True)
+    actor: Mapped[str] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(10))
+    template: Mapped[str] = mapped_column(String(100))
+    incident: Mapped[dict[str, Any]]
+    model_ref: Mapped[str | None] = mapped_column(String(300))
+    provider_slug: Mapped[str | None] = mapped_column(String(60))
+    driver: Mapped[str] = mapped_column(String(30))
+    source: Mapped[str] = mapped_column(String(20))
+    decided_by: Mapped[str] = mapped_column(String(40))
+    usage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    cost: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    cost_total: Mapped[Decimal | None]
+    currency: Mapped[str | None] = mapped_column(String(3))
+    price_id: Mapped[int | None] = mapped_column(ForeignKey("prices.id"))
+    latency_ms: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=1)
+    cached: Mapped[bool] = mapped_column(default=False)
+    upstream_request_id: Mapped[str | None] = mapped_column(String(200))
+    finished_at: Mapped[datetime | None]
+    error_code: Mapped[str | None] = mapped_column(String(40))
+    error_detail: Mapped[str | None] = mapped_column(Text)
+
+    recommendations: Mapped[list["RunRecommendation"]] = relationship(
+        back_populates="run", cascade="all, delete-orphan", order_by="RunRecommendation.position"
+    )
+
+
+class RunRecommendation(Base):
+    """One piece of advice that a run gave."""
+
+    __tablename__ = "recommendations"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), index=True)
+    position: Mapped[int]
+    type: Mapped[str] = mapped_column(String(20))
+    priority: Mapped[str] = mapped_column(String(10))
+    title: Mapped[str] = mapped_column(String(300))
+    description: Mapped[str] = mapped_column(Text)
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    actions: Mapped[list[str]] = mapped_column(default=list)
+
+    run: Mapped[Run] = relationship(back_populates="recommendations")

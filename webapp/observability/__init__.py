@@ -1,0 +1,1 @@
+"""Logs, ids and numbers, free of any framework."""

@@ -1,0 +1,10 @@
+"""Pages outside the admin: signing in and out, set-up, and health."""
+
+from flask import Flask
+
+from webapp.pages import account, health
+
+
+def init_app(app: Flask) -> None:
+    app.register_blueprint(account.blueprint)
+    app.register_blueprint(health.blueprint)

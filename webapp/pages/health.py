@@ -1,0 +1,65 @@
+"""Health for those who watch over the service."""
+
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+
+from webapp.domain.errors import DatabaseUnreachable, Forbidden
+from webapp.domain.moments import shown_moment
+from webapp.domain.permissions import Permission, scopes_may
+from webapp.domain.snapshot import DATABASE, LAST_GOOD
+from webapp.web import current
+from webapp.web.auth import token_of_request
+
+blueprint = Blueprint("health", __name__)
+LOOPBACK = ("127.0.0.1", "::1")
+
+
+@blueprint.get("/healthz")
+def alive() -> ResponseReturnValue:
+    return {"status": "ok"}
+
+
+@blueprint.get("/readyz")
+def ready() -> ResponseReturnValue:
+    """Ready also when the database is away: answers go on from the snapshot."""
+    snapshot = current.registry().snapshot
+    return {
+        "database": "ok" if _database_answers() else "unreachable",
+        "revision": snapshot.revision,
+        "source": snapshot.source,
+        "as_of": shown_moment(snapshot.as_of),
+        "keys": "locked" if current.vault().locked else "unlocked",
+    }
+
+
+def _database_answers() -> bool:
+    source = current.registry().snapshot.source
+    if source in (DATABASE, LAST_GOOD):
+        return source == DATABASE
+    try:
+        current.desk().source.look()
+    except DatabaseUnreachable:
+        return False
+    return True
+
+
+@blueprint.get("/metrics")
+def metrics() -> ResponseReturnValue:
+    """Numbers for Prometheus, for this machine or whoever may read the registry."""
+    token = token_of_request()
+    if request.remote_addr not in LOOPBACK and not (token and scopes_may(token.scopes, Permission.REGISTRY_READ)):
+        raise Forbidden("Metrics are served to this machine, or with a token that may read the registry.")
+    snapshot = current.registry().snapshot
+    workers_current, workers_total = current.desk().report.current(snapshot.revision)
+    numbers = {
+        "modeldesk_registry_revision": (snapshot.revision, "Revision of the registry that this process serves."),
+        "modeldesk_registry_models": (len(snapshot.models), "Models in the registry, inactive ones included."),
+        "modeldesk_registry_providers": (len(snapshot.providers), "Providers in the registry."),
+        "modeldesk_registry_from_database": (int(snapshot.source == DATABASE), "1 while answers come from the database's present state."),
+        "modeldesk_registry_as_of_seconds": (int(snapshot.as_of.timestamp()), "When the registry was read, in seconds since 1970."),
+        "modeldesk_workers": (workers_total, "Processes heard of lately."),
+        "modeldesk_workers_current": (workers_current, "Processes that serve this revision or a newer one."),
+        "modeldesk_keys_locked": (int(current.vault().locked), "1 while no key can be decrypted."),
+    }
+    lines = [f"# HELP {name} {help_text}\n# TYPE {name} gauge\n{name} {value}\n" for name, (value, help_text) in numbers.items()]
+    return Response("".join(lines), mimetype="text/plain; version=0.0.4")

@@ -1,0 +1,1 @@
+"""Guards, free of any framework."""

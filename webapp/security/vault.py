@@ -1,0 +1,98 @@
+"""Encrypts credentials. A ciphertext is bound to its row: moved to another one it does not decrypt (Fernet itself would let it)."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from webapp.domain.errors import KeysLocked
+
+CHECK_TEXT = "modeldesk key check"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a secret belongs: provider, the origin it may be sent to, and the field."""
+
+    provider_id: int
+    origin: str
+    field: str = "api_key"
+
+
+class Vault:
+    """Holds the encryption keys: the first encrypts, all decrypt. Locked when there is none that works; `reason` then says why."""
+
+    def __init__(self, keys: str | None) -> None:
+        self._fernets: list[Fernet] = []
+        self._raw: list[bytes] = []
+        self.reason: str | None = None
+        try:
+            self._load(keys)
+        except (ValueError, binascii.Error):
+            self._lock("MODELDESK_ENCRYPTION_KEYS is malformed: it must be a comma-separated list of Fernet keys")
+
+    def __repr__(self) -> str:
+        return f"<Vault {'locked' if self.locked else 'unlocked'}>"
+
+    def _load(self, keys: str | None) -> None:
+        found = [key.strip() for key in (keys or "").split(",") if key.strip()]
+        if not found:
+            self._lock("MODELDESK_ENCRYPTION_KEYS is not set")
+        for key in found:
+            self._fernets.append(Fernet(key))
+            self._raw.append(base64.urlsafe_b64decode(key))
+
+    def _lock(self, reason: str) -> None:
+        self._fernets, self._raw, self.reason = [], [], reason
+
+    @property
+    def locked(self) -> bool:
+        return self.reason is not None
+
+    @property
+    def key_id(self) -> str:
+        """Names the first key without revealing it."""
+        self._need_keys()
+        return hashlib.sha256(b"modeldesk key id" + self._raw[0]).hexdigest()[:12]
+
+    def encrypt(self, secret: str, place: Place) -> str:
+        self._need_keys()
+        payload = json.dumps([place.provider_id, place.origin, place.field, secret]).encode()
+        return self._fernets[0].encrypt(payload).decode()
+
+    def decrypt(self, ciphertext: str, place: Place) -> str:
+        """The secret. Raises `KeysLocked` if no key fits, or if the ciphertext was made for another place."""
+        self._need_keys()
+        try:
+            provider_id, origin, field, secret = json.loads(MultiFernet(self._fernets).decrypt(ciphertext.encode()))
+        except (InvalidToken, ValueError):
+            raise KeysLocked("The stored key cannot be decrypted with the present encryption key. Enter it again.") from None
+        if (provider_id, origin, field) != (place.provider_id, place.origin, place.field):
+            raise KeysLocked("The stored key was made for another provider or address. Enter it again.")
+        return str(secret)
+
+    def fingerprint(self, secret: str) -> str:
+        """Tells two secrets apart in the audit trail, and says nothing about either without our key."""
+        self._need_keys()
+        return hmac.new(self._raw[0], b"fingerprint" + secret.encode(), hashlib.sha256).hexdigest()[:12]
+
+    def make_check(self) -> str:
+        """A text to recognise this key by, later."""
+        return self.encrypt(CHECK_TEXT, Place(0, "", "check"))
+
+    def verify(self, check: str) -> None:
+        """Locks the vault if its keys cannot read what an earlier start wrote."""
+        if self.locked:
+            return
+        try:
+            self.decrypt(check, Place(0, "", "check"))
+        except KeysLocked:
+            self._lock("MODELDESK_ENCRYPTION_KEYS holds none of the keys that this database was encrypted with")
+
+    def _need_keys(self) -> None:
+        if self.reason is not None:
+            raise KeysLocked(f"Keys are locked: {self.reason}. Everything that needs no key goes on.")

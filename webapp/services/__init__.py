@@ -1,0 +1,1 @@
+"""Use cases: they change the session and write the audit row; they never commit and never see a request."""

@@ -1,0 +1,164 @@
+"""Staff: users, the links that let them in once, and their sessions."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session, undefer
+
+from webapp.domain import checks
+from webapp.domain.errors import Conflict, FieldError, Invalid, NotFound
+from webapp.domain.permissions import ROLES
+from webapp.models import OneTimeLink, User, UserSession
+from webapp.security import passwords, tokens
+from webapp.services import audit
+from webapp.services.audit import Target
+
+LINK_LIFE = timedelta(minutes=30)
+SESSION_IDLE, SESSION_LIFE = timedelta(minutes=30), timedelta(hours=12)
+
+
+def normalised(email: str) -> str:
+    """The one spelling of an address, for storing, finding and counting alike."""
+    return email.strip().lower()
+
+
+def count(session: Session) -> int:
+    return session.execute(select(func.count()).select_from(User)).scalar_one()
+
+
+def find(session: Session, email: str) -> User:
+    """The user with this address. Raises `NotFound`."""
+    user = session.execute(select(User).where(User.email == normalised(email))).scalar_one_or_none()
+    if user is None:
+        raise NotFound(f"There is no user {email}.")
+    return user
+
+
+def create(session: Session, email: str, role: str, *, actor: str, password: str | None = None) -> User:
+    """Adds a user. Raises `Invalid`, or `Conflict` if the address is taken."""
+    address = normalised(checks.email(email, "email"))
+    if role not in ROLES:
+        raise Invalid.field("role", f"must be one of {', '.join(ROLES)}")
+    if session.execute(select(User.id).where(User.email == address)).scalar_one_or_none() is not None:
+        raise Conflict(f"There is already a user {address}.", [FieldError("email", "is taken")], code="duplicate")
+    user = User(email=address, role=role, password_hash=passwords.hash_password(password) if password is not None else None)
+    session.add(user)
+    session.flush()
+    audit.record(session, "accounts:user:create", actor=actor, target=_target(user), change=(None, _facts(user)))
+    return user
+
+
+def set_role(session: Session, user: User, role: str, *, actor: str) -> None:
+    """Gives a user another role. Raises `Conflict` for the last active admin."""
+    if role not in ROLES:
+        raise Invalid.field("role", f"must be one of {', '.join(ROLES)}")
+    _keep_an_admin(session, user, becomes_admin=role == "admin")
+    before = _facts(user)
+    user.role = role
+    audit.record(session, "accounts:user:set_role", actor=actor, target=_target(user), change=(before, _facts(user)))
+
+
+def set_active(session: Session, user: User, active: bool, *, actor: str) -> None:
+    """Lets a user in or keeps one out; sessions end at once. Raises `Conflict` for the last active admin."""
+    _keep_an_admin(session, user, becomes_admin=active and user.role == "admin")
+    before = _facts(user)
+    user.is_active = active
+    if not active:
+        end_sessions(session, user)
+    action = "enable" if active else "disable"
+    audit.record(session, f"accounts:user:{action}", actor=actor, target=_target(user), change=(before, _facts(user)))
+
+
+def _keep_an_admin(session: Session, user: User, *, becomes_admin: bool) -> None:
+    if becomes_admin or user.role != "admin" or not user.is_active:
+        return
+    admins = session.execute(select(User.id).where(User.role == "admin", User.is_active).with_for_update()).scalars().all()
+    if len(admins) <= 1:
+        raise Conflict(f"{user.email} is the last active admin. Make somebody else admin first.", code="last_admin")
+
+
+def set_password(session: Session, user: User, password: str, *, actor: str) -> None:
+    """Gives a user a new password and ends every session."""
+    user.password_hash = passwords.hash_password(password)
+    end_sessions(session, user)
+    session.flush()
+    audit.record(session, "accounts:user:set_password", actor=actor, target=_target(user))
+
+
+def end_sessions(session: Session, user: User) -> None:
+    session.execute(delete(UserSession).where(UserSession.user_id == user.id))
+
+
+def make_link(session: Session, user: User | None, *, now: datetime) -> str:
+    """The secret of a link that works once within 30 minutes: for this user, or for the first admin. Earlier links end."""
+    owner = OneTimeLink.user_id.is_(None) if user is None else OneTimeLink.user_id == user.id
+    session.execute(delete(OneTimeLink).where(owner))
+    secret = tokens.new_secret()
+    session.add(OneTimeLink(digest=tokens.digest_of(secret), user_id=user.id if user else None, expires_at=now + LINK_LIFE))
+    return secret
+
+
+def open_link(session: Session, secret: str, *, now: datetime) -> OneTimeLink:
+    """The link with this secret. Raises `NotFound` if it never was, was used, or is too old."""
+    link = session.execute(
+        select(OneTimeLink).where(OneTimeLink.digest == tokens.digest_of(secret)).with_for_update()
+    ).scalar_one_or_none()  # fmt: skip
+    if link is None or link.used_at is not None or link.expires_at <= now:
+        raise NotFound("This link was used already or is older than 30 minutes. Ask for a new one.", code="link_expired")
+    return link
+
+
+def use_link(session: Session, secret: str, *, email: str, password: str, now: datetime) -> User:
+    """Sets the password of the link's user, or creates the first admin. The link is spent only if that succeeds."""
+    link = open_link(session, secret, now=now)
+    if link.user_id is None:
+        if count(session):
+            raise NotFound("The first admin exists already. Sign in, or ask an admin for a link.", code="link_expired")
+        user = create(session, email, "admin", actor="set-up link", password=password)
+    else:
+        user = session.get_one(User, link.user_id)
+        set_password(session, user, password, actor=user.email)
+    link.used_at = now
+    return user
+
+
+def authenticate(session: Session, email: str, password: str) -> User | None:
+    """The active user with this address and password. An unknown address takes as long as a wrong password."""
+    query = select(User).where(User.email == normalised(email)).options(undefer(User.password_hash))
+    user = session.execute(query).scalar_one_or_none()
+    right = passwords.verify(user.password_hash if user else None, password)
+    return user if user is not None and right and user.is_active else None
+
+
+def begin_session(session: Session, user: User, *, now: datetime) -> str:
+    """Starts a session; the secret is for the cookie. Sessions that have ended are swept out on the way."""
+    secret = tokens.new_secret()
+    session.execute(delete(UserSession).where(UserSession.expires_at <= now))
+    session.add(UserSession(digest=tokens.digest_of(secret), user_id=user.id, expires_at=now + SESSION_LIFE, last_seen_at=now))
+    user.last_login_at = now
+    audit.record(session, "accounts:session:begin", actor=user.email, target=_target(user))
+    return secret
+
+
+def session_user(session: Session, secret: str, *, now: datetime) -> tuple[UserSession, User] | None:
+    """The session with this secret and its user, if both are still good."""
+    query = select(UserSession, User).join(User).where(UserSession.digest == tokens.digest_of(secret))
+    found = session.execute(query).one_or_none()
+    if found is None:
+        return None
+    row, user = found
+    if row.expires_at <= now or row.last_seen_at <= now - SESSION_IDLE or not user.is_active:
+        return None
+    return row, user
+
+
+def end_session(session: Session, secret: str) -> None:
+    session.execute(delete(UserSession).where(UserSession.digest == tokens.digest_of(secret)))
+
+
+def _target(user: User) -> Target:
+    return Target("user", user.id, user.email)
+
+
+def _facts(user: User) -> dict[str, object]:
+    return {"email": user.email, "role": user.role, "active": user.is_active}

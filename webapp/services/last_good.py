@@ -1,0 +1,60 @@
+"""The last good copy of the registry on this machine's disk: what a start without a database serves. Holds no secrets."""
+
+import json
+import logging
+import os
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from webapp.domain.catalog import Catalog
+from webapp.domain.documents import catalog_from, snapshot_document, token_document, token_from
+from webapp.domain.moments import shown_moment
+
+FORMAT = 1
+log = logging.getLogger(__name__)
+
+
+class Copy(NamedTuple):
+    """A catalogue and the moment at which the database last confirmed it."""
+
+    catalog: Catalog
+    as_of: datetime
+
+
+class LastGoodFile:
+    """One JSON file, replaced as a whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def exists(self) -> bool:
+        return self.path.is_file()
+
+    def save(self, catalog: Catalog, as_of: datetime) -> None:
+        """Replaces the copy. A disk that refuses it is logged and harms nothing: the registry itself is in the database."""
+        document = snapshot_document(catalog, catalog.models, catalog.providers)
+        document |= {"format": FORMAT, "as_of": shown_moment(as_of), "tokens": [token_document(token) for token in catalog.tokens]}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")  # mode 600
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(document, file, ensure_ascii=False, separators=(",", ":"))
+            Path(name).replace(self.path)
+        except OSError as error:
+            log.warning("the last-good copy could not be written: %s", error.strerror)
+
+    def load(self) -> Copy | None:
+        """The copy, or None if there is none that can be read."""
+        try:
+            document = json.loads(self.path.read_text(encoding="utf-8"))
+            if document["format"] != FORMAT:
+                return None
+            tokens = tuple(token_from(token) for token in document["tokens"])
+            return Copy(catalog_from(document, tokens), datetime.fromisoformat(document["as_of"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("the last-good copy could not be read: %s", type(error).__name__)
+            return None

@@ -1,0 +1,90 @@
+"""Prices: only ever added. A wrong one is corrected by a new row that names it; the past never changes silently."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from webapp.domain.documents import price_document
+from webapp.domain.entries import PriceEntry, price_entry
+from webapp.domain.errors import Conflict, FieldError, Invalid
+from webapp.domain.moments import shown_moment
+from webapp.domain.pricing import Price as PriceValue
+from webapp.domain.pricing import PriceSource, timeline
+from webapp.models import Model, Price, PriceRate
+from webapp.services import audit, models, state
+from webapp.services.audit import Target
+from webapp.services.registry_source import rate_of, window_key
+
+
+def add(session: Session, model_id: int, values: Mapping[str, object], *, actor: str) -> Price:
+    """Adds a dated price to a model. Raises `Invalid`, or `Conflict` if one already starts at that moment."""
+    entry = price_entry(values)
+    state.changing(session)
+    model = models.find(session, model_id)
+    _check_moment(session, model, entry)
+    price = row_of(entry, model, actor)
+    session.add(price)
+    session.flush()
+    change = (None, price_document(value_of(price)))
+    audit.record(session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=change)
+    return price
+
+
+def _check_moment(session: Session, model: Model, entry: PriceEntry) -> None:
+    if entry.corrects is not None:
+        _check_correction(session, model, entry)
+        return
+    query = select(Price.id).where(Price.model_id == model.id, Price.effective_from == entry.effective_from, Price.corrects_id.is_(None))
+    if session.execute(query).scalar_one_or_none() is not None:
+        message = "another price already starts at this moment; a correction must name it in `corrects`"
+        raise Conflict(f"{model.display_name}: {message}.", [FieldError("effective_from", message)], code="duplicate")
+
+
+def _check_correction(session: Session, model: Model, entry: PriceEntry) -> None:
+    corrected = session.get(Price, entry.corrects)
+    if corrected is None or corrected.model_id != model.id:
+        raise Invalid.field("corrects", "is not a price of this model")
+    if corrected.effective_from != entry.effective_from:
+        raise Invalid.field(
+            "effective_from", f"a correction starts where the price does that it corrects: {shown_moment(corrected.effective_from)}"
+        )
+    if session.execute(select(Price.id).where(Price.corrects_id == entry.corrects)).scalar_one_or_none() is not None:
+        raise Conflict("That price was already corrected; correct the correction.", [FieldError("corrects", "was already corrected")])
+
+
+def row_of(entry: PriceEntry, model: Model, actor: str) -> Price:
+    """The rows of a checked price."""
+    source = entry.source
+    price = Price(
+        model_id=model.id, state=entry.state, effective_from=entry.effective_from, currency=entry.currency,
+        source_kind=source.get("kind", "manual"), source_name=source.get("name") or actor, source_url=source.get("url"),
+        verified_at=source.get("verified_at"), verified_by=actor if source.get("verified_at") else None,
+        note=entry.note, created_by=actor, corrects_id=entry.corrects,
+    )  # fmt: skip
+    price.rates = [
+        PriceRate(
+            meter=rate.meter, amount=rate.amount, per=rate.per, above=-1 if rate.above is None else rate.above,
+            service_tier=rate.service_tier, window_key=window_key(rate.window),
+        )
+        for rate in entry.rates
+    ]  # fmt: skip
+    return price
+
+
+def value_of(price: Price) -> PriceValue:
+    """The row as a domain value, without its end."""
+    source = PriceSource(price.source_kind, price.source_name, price.source_url, price.verified_at)
+    rates = tuple(rate_of(rate.meter, rate.amount, rate.per, rate.above, (rate.service_tier, rate.window_key)) for rate in price.rates)
+    return PriceValue(
+        state=price.state, effective_from=price.effective_from, currency=price.currency, rates=rates, source=source,
+        id=price.id, corrects=price.corrects_id, note=price.note,
+    )  # fmt: skip
+
+
+def history(session: Session, model: Model) -> list[PriceValue]:
+    """All prices of a model, oldest first, each with its end; corrected ones are listed too, ending where they start."""
+    rows = session.execute(select(Price).where(Price.model_id == model.id).order_by(Price.effective_from, Price.id)).scalars()
+    values = [value_of(row) for row in rows]
+    in_force = {price.id: price for price in timeline(values)}
+    return [in_force.get(price.id, price) for price in values]

@@ -1,0 +1,87 @@
+"""Keeps a process's registry fresh on a thread of its own, and reports which revision this process serves."""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.domain.errors import DatabaseUnreachable
+from webapp.extensions.engine import WRITING
+from webapp.models import RegistryProcess
+from webapp.services.registry import ModelRegistry
+
+HEARTBEAT = 5.0
+FORGOTTEN_AFTER = timedelta(seconds=20)
+log = logging.getLogger(__name__)
+
+
+class Refresher:
+    """Refreshes a registry every `poll` seconds. Starts on first use and again after a fork, since threads do not survive one."""
+
+    def __init__(self, registry: ModelRegistry, report: "ProcessReport", *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._registry, self._report, self._clock = registry, report, clock
+        self._lock = threading.Lock()
+        self._pid: int | None = None
+        self._stopped = threading.Event()
+
+    def ensure_running(self) -> None:
+        """Loads the registry if this process has not, and sees to it that the thread runs."""
+        if self._pid == os.getpid():
+            return
+        with self._lock:
+            if self._pid != os.getpid():
+                self._registry.refresh()
+                threading.Thread(target=self._run, name="registry-refresher", daemon=True).start()
+                self._pid = os.getpid()
+
+    def _run(self) -> None:
+        reported: tuple[int, str] | None = None
+        next_report = 0.0
+        while True:
+            snapshot = self._registry.refresh()
+            state = (snapshot.revision, snapshot.source)
+            if state != reported or self._clock() >= next_report:
+                self._report.write(*state)
+                reported, next_report = state, self._clock() + HEARTBEAT
+            if self._stopped.wait(self._registry.poll):
+                return
+
+    def stop(self) -> None:
+        """Ends the thread, for a process that goes on without the application."""
+        self._stopped.set()
+
+
+class ProcessReport:
+    """One row a process: which revision it serves, and when it last said so."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def write(self, revision: int, source: str) -> None:
+        """Writes the row and forgets processes that fell silent. What cannot be written is left out: it is only a report."""
+        name, now = f"{socket.gethostname()}:{os.getpid()}", datetime.now(UTC)
+        values = {"revision": revision, "source": source, "seen_at": now, "updated_at": now}
+        p = RegistryProcess
+        try:
+            with self._engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
+                connection.execute(delete(p).where(p.seen_at < now - FORGOTTEN_AFTER))
+                if connection.execute(update(p).where(p.name == name).values(values)).rowcount == 0:
+                    connection.execute(insert(p).values(name=name, created_at=now, **values))
+        except (SQLAlchemyError, OSError, DatabaseUnreachable) as error:
+            log.debug("this process could not report its revision: %s", type(error).__name__)
+
+    def current(self, revision: int) -> tuple[int, int]:
+        """How many processes serve at least this revision, of how many that were heard of lately."""
+        since = datetime.now(UTC) - FORGOTTEN_AFTER
+        try:
+            with self._engine.connect() as connection:
+                revisions = connection.execute(select(RegistryProcess.revision).where(RegistryProcess.seen_at >= since)).scalars().all()
+        except (SQLAlchemyError, OSError):
+            return 0, 0
+        return sum(found >= revision for found in revisions), len(revisions)

@@ -1,0 +1,179 @@
+"""The model registry: one reference to an immutable snapshot, kept fresh off the calling thread (contract, section 3)."""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from webapp.domain import snapshot as snapshots
+from webapp.domain.catalog import Catalog, ModelInfo
+from webapp.domain.errors import DatabaseUnreachable, UnknownModel
+from webapp.domain.explanation import Explanation, explain
+from webapp.domain.fallback import constants
+from webapp.domain.pricing import STANDARD, Cost, cost_of
+from webapp.domain.refs import resolve, trace
+from webapp.domain.snapshot import CONSTANTS, DATABASE, LAST_GOOD, Snapshot
+from webapp.domain.usage import Usage
+from webapp.services.last_good import Copy
+from webapp.services.registry_source import Mark
+
+log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """Where the registry's rows come from. Both methods raise `DatabaseUnreachable`."""
+
+    def look(self) -> Mark: ...
+
+    def load(self) -> Catalog: ...
+
+
+class CopyStore(Protocol):
+    """Where the last good copy is kept."""
+
+    def save(self, catalog: Catalog, as_of: datetime) -> None: ...
+
+    def load(self) -> Copy | None: ...
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class ModelRegistry:
+    """Answers all questions about models and costs from memory; thread-safe; never touches the database on the calling thread.
+
+    Times are in seconds: a change of the revision is noticed within `poll`, and after `ttl` the rows are read again even without one.
+    """
+
+    def __init__(
+        self, source: Source, copies: CopyStore, *, ttl: float = 300.0, poll: float = 0.25, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._source, self._copies, self._clock = source, copies, clock
+        self._ttl, self.poll = ttl, poll
+        self._one_rebuild = threading.Lock()
+        self.snapshot: Snapshot = snapshots.build(constants(), now=clock(), source=CONSTANTS)
+        self.loaded = False
+
+    # What callers ask. Everything here reads `self.snapshot` once, so that each answer comes from one state of the registry.
+
+    def get_model(self, ref: str) -> ModelInfo | None:
+        """The model that this ref names, active or not, or None. Raises `AmbiguousModel` with the candidates."""
+        snapshot = self.snapshot
+        try:
+            return snapshot.by_name[ref]
+        except KeyError:
+            return _resolved(snapshot, ref)
+
+    def resolve(self, ref: str) -> ModelInfo:
+        """The model that this ref names. Raises `UnknownModel` with suggestions, or `AmbiguousModel`."""
+        snapshot = self.snapshot
+        return snapshot.by_name.get(ref) or resolve(snapshot.names, ref)
+
+    def get_models_by_type(self, model_type: str) -> tuple[ModelInfo, ...]:
+        """The active models of this type, in display order."""
+        return self.snapshot.by_type.get(model_type, ())
+
+    def get_models_by_provider(self, *slugs: str) -> dict[str, tuple[ModelInfo, ...]]:
+        """The active models of each of these providers, in display order, from one look-up."""
+        by_provider = self.snapshot.by_provider
+        return {slug: by_provider.get(slug, ()) for slug in slugs}
+
+    def get_default_model(self, model_type: str = "text") -> ModelInfo | None:
+        return self.snapshot.defaults.get(model_type)
+
+    def is_model_supported(self, ref: str) -> bool:
+        """Whether the ref names an active model of an active provider that has not retired. Ambiguous names are not supported."""
+        snapshot = self.snapshot
+        if ref in snapshot.supported:
+            return True
+        if ref in snapshot.by_name or ref in snapshot.names.bare:
+            return False
+        found, _ = trace(snapshot.names, ref)
+        return len(found) == 1 and found[0].supported
+
+    def calculate_cost(  # noqa: PLR0913 # the contract's signature: the three counts of seed 002, or a whole usage
+        self,
+        ref: str,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        image_count: int = 0,
+        *,
+        usage: Usage | None = None,
+        at: datetime | None = None,
+        service_tier: str = STANDARD,
+    ) -> Cost:
+        """What a usage costs on this model at a moment (now, if none is given), exactly.
+
+        Raises `UnknownModel`, `AmbiguousModel` or `Invalid`. An unknown price is an answer, with `total` None and `complete` false.
+        """
+        model = self.resolve(ref)
+        if usage is None:
+            usage = Usage(input=input_tokens, output=output_tokens, image=image_count)
+        moment = at or self._clock().replace(microsecond=0)
+        return cost_of(model.price_at(moment), usage, at=moment, service_tier=service_tier, model=model.ref)
+
+    def explain(self, ref: str, at: datetime | None = None) -> Explanation:
+        """How the ref becomes a model and a price, step by step, or why it does not."""
+        return explain(self.snapshot.names, ref, at or self._clock().replace(microsecond=0))
+
+    # Keeping the snapshot fresh.
+
+    def refresh(self) -> Snapshot:
+        """Looks at the database once and takes over what changed. Never raises: an unreachable database changes only the label."""
+        with self._one_rebuild:
+            try:
+                self._take_over(self._source.look())
+            except DatabaseUnreachable as error:
+                self._go_on_without(error)
+            self._keep_in_time()
+            self.loaded = True
+            return self.snapshot
+
+    def _take_over(self, mark: Mark) -> None:
+        now, present = self._clock(), self.snapshot
+        known = Mark(present.catalog.instance, present.revision)
+        confirmed = present.source == DATABASE or (present.source == CONSTANTS and self.loaded)
+        if self.loaded and mark == known and confirmed and (now - present.as_of).total_seconds() < self._ttl:
+            return
+        if mark.instance == known.instance and mark.revision < known.revision:
+            return  # A look that was overtaken by a newer one: an older state is never swapped in.
+        if self.loaded and mark == known and present.source == LAST_GOOD:
+            log.info("the database answers again, at the revision that was served meanwhile: %d", mark.revision)
+        catalog = self._source.load()
+        if catalog.models:
+            self.snapshot = snapshots.build(catalog, now=now, source=DATABASE)
+            self._copies.save(catalog, now)
+        else:
+            self.snapshot = snapshots.build(_constants_for(catalog), now=now, source=CONSTANTS)
+
+    def _go_on_without(self, error: DatabaseUnreachable) -> None:
+        present = self.snapshot
+        if present.source == DATABASE:
+            log.warning("the database does not answer; serving the last good registry, revision %d: %s", present.revision, error.detail)
+            self.snapshot = snapshots.relabelled(present, LAST_GOOD)
+        elif not self.loaded and (copy := self._copies.load()):
+            log.warning("the database does not answer; serving the copy of %s", copy.as_of.isoformat())
+            self.snapshot = snapshots.build(copy.catalog, now=self._clock(), source=LAST_GOOD, as_of=copy.as_of)
+        elif not self.loaded:
+            log.warning("the database does not answer and there is no copy; serving the built-in constants")
+
+    def _keep_in_time(self) -> None:
+        """A price that starts or a model that retires changes answers without any change of the rows."""
+        present, now = self.snapshot, self._clock()
+        if not present.valid_from <= now < present.valid_until:
+            self.snapshot = snapshots.build(present.catalog, now=now, source=present.source, as_of=present.as_of)
+
+
+def _resolved(snapshot: Snapshot, ref: str) -> ModelInfo | None:
+    try:
+        return resolve(snapshot.names, ref)
+    except UnknownModel:
+        return None
+
+
+def _constants_for(catalog: Catalog) -> Catalog:
+    """The constants under the revision and the tokens of a database that is still empty."""
+    built_in = constants()
+    return Catalog(built_in.providers, built_in.models, catalog.tokens, (), catalog.instance, catalog.revision)

@@ -1,0 +1,177 @@
+"""Reads the registry from the database: the revision in one look, the whole catalogue in one consistent read."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import time
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine, Row, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.domain.catalog import NO_VALUES, Catalog, ModelInfo, ProviderInfo, TokenInfo
+from webapp.domain.errors import DatabaseUnreachable
+from webapp.domain.pricing import Price, PriceSource, Rate, Window, timeline
+from webapp.models import ApiToken, Credential, Model, ModelAlias, PriceRate, Provider, RegistryState
+from webapp.models import Price as PriceRow
+
+
+class Mark(NamedTuple):
+    """Which database, and how often it has visibly changed."""
+
+    instance: str
+    revision: int
+
+
+class DatabaseSource:
+    """The registry's rows, read with connections of its own so that it can work beside any request."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def look(self) -> Mark:
+        """The present mark. Raises `DatabaseUnreachable`."""
+        with self._reading() as connection:
+            return _mark(connection)
+
+    def load(self) -> Catalog:
+        """The whole catalogue as of one moment. Raises `DatabaseUnreachable`."""
+        with self._reading() as connection:
+            mark = _mark(connection)
+            aliases, patterns = _aliases(connection)
+            return Catalog(
+                providers=tuple(_providers(connection)),
+                models=tuple(_models(connection, aliases, _prices(connection))),
+                tokens=tuple(_tokens(connection)),
+                patterns=tuple(patterns),
+                instance=mark.instance,
+                revision=mark.revision,
+            )
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        # SQLite's transactions see one state anyway; PostgreSQL's must be asked to.
+        options = {"isolation_level": "REPEATABLE READ"} if self._engine.dialect.name == "postgresql" else {}
+        try:
+            with self._engine.connect().execution_options(**options) as connection:
+                yield connection
+        except (SQLAlchemyError, OSError) as error:
+            raise DatabaseUnreachable from error
+
+
+def _mark(connection: Connection) -> Mark:
+    row = connection.execute(select(RegistryState.instance, RegistryState.revision)).one_or_none()
+    if row is None:
+        raise DatabaseUnreachable("The database is not set up: run `flask --app wsgi prepare`.")
+    return Mark(*row)
+
+
+def _providers(connection: Connection) -> Iterator[ProviderInfo]:
+    with_key = set(connection.execute(select(Credential.provider_id).where(Credential.is_active)).scalars())
+    p = Provider
+    for row in connection.execute(
+        select(
+            p.id, p.slug, p.display_name, p.driver, p.base_url, p.is_active, p.is_primary, p.website, p.documentation_url,
+            p.description, p.required_environment, p.sort_order, p.version, p.updated_at,
+        )
+    ):  # fmt: skip
+        yield ProviderInfo(
+            slug=row.slug, display_name=row.display_name, driver=row.driver, id=row.id, base_url=row.base_url,
+            active=row.is_active, primary=row.is_primary, has_key=row.id in with_key, website=row.website,
+            documentation_url=row.documentation_url, description=row.description,
+            required_environment=tuple(row.required_environment), sort_order=row.sort_order, version=row.version, updated_at=row.updated_at,
+        )  # fmt: skip
+
+
+def _aliases(connection: Connection) -> tuple[dict[int, list[str]], list[tuple[str, str]]]:
+    exact: dict[int, list[str]] = defaultdict(list)
+    patterns: list[tuple[str, str]] = []
+    rows = connection.execute(
+        select(ModelAlias.alias, ModelAlias.is_pattern, ModelAlias.model_id, Provider.slug, Model.model_id.label("name"))
+        .join(Model, Model.id == ModelAlias.model_id)
+        .join(Provider, Provider.id == Model.provider_id)
+        .order_by(ModelAlias.alias)
+    )
+    for alias, is_pattern, model_id, slug, name in rows:
+        if is_pattern:
+            patterns.append((alias, f"{slug}/{name}"))
+        else:
+            exact[model_id].append(alias)
+    return exact, patterns
+
+
+def _prices(connection: Connection) -> dict[int, list[Price]]:
+    rates = _rates(connection)
+    prices: dict[int, list[Price]] = defaultdict(list)
+    p = PriceRow
+    for row in connection.execute(
+        select(
+            p.id, p.model_id, p.state, p.effective_from, p.currency, p.source_kind, p.source_name, p.source_url, p.verified_at,
+            p.note, p.corrects_id,
+        )
+    ):  # fmt: skip
+        prices[row.model_id].append(_price(row, rates.get(row.id, ())))
+    return prices
+
+
+def _price(row: Row[*tuple[Any, ...]], rates: list[Rate] | tuple[()]) -> Price:
+    source = PriceSource(row.source_kind, row.source_name, row.source_url, row.verified_at)
+    return Price(
+        state=row.state, effective_from=row.effective_from, currency=row.currency, rates=tuple(rates), source=source,
+        id=row.id, corrects=row.corrects_id, note=row.note,
+    )  # fmt: skip
+
+
+def _rates(connection: Connection) -> dict[int, list[Rate]]:
+    rates: dict[int, list[Rate]] = defaultdict(list)
+    r = PriceRate
+    rows = connection.execute(select(r.price_id, r.meter, r.amount, r.per, r.above, r.service_tier, r.window_key).order_by(r.id))
+    for price_id, meter, amount, per, above, service_tier, window_key in rows:
+        rates[price_id].append(rate_of(meter, amount, per, above, (service_tier, window_key)))
+    return rates
+
+
+def rate_of(meter: str, amount: Decimal, per: int, above: int, conditions: tuple[str, str]) -> Rate:
+    """A rate from its columns."""
+    service_tier, window_key = conditions
+    return Rate(meter, amount, per, None if above < 0 else above, service_tier, window_of(window_key) if window_key else None)
+
+
+def window_key(window: Window | None) -> str:
+    """A window as the text that its column holds: `0,1|16:30-00:30`."""
+    if window is None:
+        return ""
+    return f"{','.join(map(str, window.days))}|{window.start:%H:%M}-{window.end:%H:%M}"
+
+
+def window_of(key: str) -> Window:
+    days, _, hours = key.partition("|")
+    start, _, end = hours.partition("-")
+    return Window(tuple(int(day) for day in days.split(",") if day), time.fromisoformat(start), time.fromisoformat(end))
+
+
+def _models(connection: Connection, aliases: dict[int, list[str]], prices: dict[int, list[Price]]) -> Iterator[ModelInfo]:
+    m = Model
+    for row in connection.execute(
+        select(
+            m.id, Provider.slug, m.model_id, m.display_name, m.type, m.capabilities, m.context_window, m.max_output_tokens, m.quirks,
+            m.is_active, m.is_default, m.sort_order, m.released_on, m.deprecated_on, m.retires_on, m.successor, m.description,
+            m.version, m.updated_at,
+        ).join(Provider, Provider.id == m.provider_id)
+    ):  # fmt: skip
+        yield ModelInfo(
+            ref=f"{row.slug}/{row.model_id}", provider=row.slug, model_id=row.model_id, display_name=row.display_name, type=row.type,
+            updated_at=row.updated_at, id=row.id, capabilities=tuple(row.capabilities), context_window=row.context_window,
+            max_output_tokens=row.max_output_tokens, active=row.is_active, default=row.is_default,
+            aliases=tuple(aliases.get(row.id, ())), sort_order=row.sort_order, released_on=row.released_on,
+            deprecated_on=row.deprecated_on, retires_on=row.retires_on, successor=row.successor, description=row.description,
+            version=row.version, prices=timeline(prices.get(row.id, ())), quirks=row.quirks or NO_VALUES,
+        )  # fmt: skip
+
+
+def _tokens(connection: Connection) -> Iterator[TokenInfo]:
+    t = ApiToken
+    query = select(t.public_id, t.name, t.digest, t.scopes, t.expires_at, t.id).where(t.revoked_at.is_(None))
+    for public_id, name, digest, scopes, expires_at, number in connection.execute(query):
+        yield TokenInfo(public_id, name, bytes(digest), frozenset(scopes), expires_at, number)

@@ -1,0 +1,28 @@
+"""Getting a database ready: its one row of state, and the check by which a wrong encryption key is recognised."""
+
+import secrets
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from webapp.models import Credential, RegistryState
+from webapp.security.vault import Vault
+
+
+def ensure_state(session: Session) -> RegistryState:
+    """The row of state, made on the first start."""
+    state = session.get(RegistryState, 1)
+    if state is None:
+        state = RegistryState(id=1, instance=secrets.token_hex(16), revision=1)
+        session.add(state)
+        session.flush()
+    return state
+
+
+def ensure_key_check(session: Session, vault: Vault) -> None:
+    """Writes the check with the first good key; afterwards a key that cannot read it locks the vault."""
+    state = ensure_state(session)
+    if state.key_check is not None:
+        vault.verify(state.key_check)
+    elif not vault.locked and session.execute(select(Credential.id).limit(1)).scalar_one_or_none() is None:
+        state.key_check = vault.make_check()

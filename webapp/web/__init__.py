@@ -1,0 +1,1 @@
+"""What pages, API and admin share: who is asking, one commit, errors, headers."""

@@ -1,0 +1,152 @@
+"""Who is asking: staff by a server-side session, applications by a bearer token. Nobody may anything that is not declared."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import Any, TypeVar
+
+from flask import Response, g, redirect, request, session, url_for
+from flask_login import UserMixin, current_user
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.domain.catalog import TokenInfo
+from webapp.domain.errors import Forbidden
+from webapp.domain.permissions import Permission, role_may
+from webapp.extensions import db, login
+from webapp.models import UserSession
+from webapp.security import tokens
+from webapp.services import accounts
+from webapp.web import current
+from webapp.web.transaction import in_words, writing
+
+SESSION_SECRET = "session"  # noqa: S105 # the name of a cookie's entry
+# Written at most this often: each write would otherwise lock the database once a click.
+SEEN_EVERY = timedelta(minutes=1)
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class StaffMember(UserMixin):
+    """A signed-in user as plain values, good for the whole request."""
+
+    def __init__(self, user_id: int, email: str, role: str) -> None:
+        self.id, self.email, self.role = user_id, email, role
+
+    def may(self, permission: Permission) -> bool:
+        return role_may(self.role, permission)
+
+
+def load_user(secret: str) -> StaffMember | None:
+    """The member of staff whose session this is. Role and state are read anew each time, so that a change acts at once."""
+    now = datetime.now(UTC)
+    try:
+        found = accounts.session_user(db.session(), secret, now=now)
+    except SQLAlchemyError as error:
+        raise in_words(error) from error
+    if found is None:
+        return None
+    row, user = found
+    member = StaffMember(user.id, user.email, user.role)
+    if now - row.last_seen_at > SEEN_EVERY:
+        with writing(refresh=False) as writer:
+            writer.get_one(UserSession, row.id).last_seen_at = now
+    return member
+
+
+login.user_loader(load_user)
+
+
+class SessionTicket(UserMixin):
+    """What Flask-Login puts into the signed cookie: the secret of a session row, not a user's number."""
+
+    def __init__(self, secret: str) -> None:
+        self.secret = secret
+
+    def get_id(self) -> str:
+        return self.secret
+
+
+def visitor() -> StaffMember | None:
+    """The member of staff who is signed in, if anybody is."""
+    found: Any = current_user
+    return found if found.is_authenticated else None
+
+
+def member() -> StaffMember:
+    """The signed-in member of staff, behind a door that let nobody else in."""
+    found = visitor()
+    if found is None:
+        raise Forbidden("Sign in first.")
+    return found
+
+
+def staff_may(permission: Permission) -> bool:
+    found = visitor()
+    return found is not None and found.may(permission)
+
+
+def needs(permission: Permission) -> Callable[[View], View]:
+    """Declares what a page needs. Strangers are sent to the log-in page and back, others without the permission get a 403."""
+
+    def declare(view: View) -> View:
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 # whatever the view takes and gives
+            found = visitor()
+            if found is None:
+                return to_login()
+            if not found.may(permission):
+                raise Forbidden(f"Your role, {found.role}, may not do this. Ask an admin.")
+            return view(*args, **kwargs)
+
+        guarded.permission = permission  # type: ignore[attr-defined] # read by the test that walks all routes
+        return guarded  # type: ignore[return-value] # wraps keeps the signature
+
+    return declare
+
+
+def to_login() -> Response:
+    """To the log-in page, with the way back. A fragment asks htmx to load the whole page."""
+    target = url_for("account.login", next=request.full_path.rstrip("?") if request.method == "GET" else "/admin/")
+    if request.headers.get("HX-Request"):
+        return Response(status=401, headers={"HX-Redirect": target})
+    return redirect(target)  # type: ignore[return-value] # werkzeug's response is Flask's
+
+
+login.unauthorized_handler(to_login)
+
+
+def sign_out() -> None:
+    """Ends the session's row, so that a copied cookie is worth nothing."""
+    secret = session.get("_user_id")
+    session.clear()
+    if secret:
+        with writing(refresh=False) as writer:
+            accounts.end_session(writer, secret)
+
+
+BEARER = re.compile(r"Bearer ([!-~]+)", re.ASCII)
+
+
+def token_of_request() -> TokenInfo | None:
+    """The token in `Authorization: Bearer`, and nowhere else; None unless it is known, whole and not expired."""
+    match = BEARER.fullmatch(request.headers.get("Authorization", ""))
+    public_id = tokens.public_id_of(match[1]) if match else None
+    found = current.registry().snapshot.tokens.get(public_id) if public_id else None
+    if match is None or found is None or not tokens.same(found.digest, tokens.digest_of(match[1])):
+        return None
+    if found.expires_at is not None and found.expires_at <= datetime.now(UTC):
+        return None
+    return found
+
+
+def actor() -> str:
+    """Who is to be named in the audit trail."""
+    if token := g.get("token"):
+        return f"token:{token.name}"
+    found = visitor()
+    return found.email if found else "anonymous"
+
+
+def is_safe_path(target: str | None) -> bool:
+    """Whether a `next` leads into this application: one slash, then no backslash, no control character, no second slash."""
+    return bool(target) and re.fullmatch(r"/(?![/\\])[^\x00-\x20\\\x7f]*", target or "") is not None

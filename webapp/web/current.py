@@ -1,0 +1,53 @@
+"""The only reader of current_app: the parts of the running application."""
+
+from dataclasses import dataclass
+
+from flask import Flask, current_app
+
+from webapp.config import Settings
+from webapp.security.urlguard import OutboundPolicy
+from webapp.security.vault import Vault
+from webapp.services.last_good import LastGoodFile
+from webapp.services.refresher import ProcessReport, Refresher
+from webapp.services.registry import ModelRegistry
+from webapp.services.registry_source import DatabaseSource
+
+KEY = "modeldesk"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What one application consists of."""
+
+    settings: Settings
+    registry: ModelRegistry
+    refresher: Refresher
+    vault: Vault
+    outbound: OutboundPolicy
+    copies: LastGoodFile
+    report: ProcessReport
+    source: DatabaseSource
+
+
+def attach(app: Flask, desk: Desk) -> None:
+    app.extensions[KEY] = desk
+
+
+def desk() -> Desk:
+    found: Desk = current_app.extensions[KEY]
+    return found
+
+
+def registry() -> ModelRegistry:
+    """The application's registry, loaded and kept fresh from the first use on."""
+    current = desk()
+    current.refresher.ensure_running()
+    return current.registry
+
+
+def vault() -> Vault:
+    return desk().vault
+
+
+def settings() -> Settings:
+    return desk().settings

@@ -1,0 +1,88 @@
+"""Turns errors into answers, once: a problem document for programs, a message for htmx, a page for people."""
+
+import json
+import logging
+
+import msgspec
+from flask import Flask, Response, render_template, request
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException
+
+from webapp.domain.errors import ModeldeskError, Unavailable
+from webapp.observability.context import request_id
+from webapp.web import current
+from webapp.web.transaction import in_words
+
+log = logging.getLogger(__name__)
+CODES = {
+    400: "bad_request", 401: "unauthenticated", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 408: "timeout",
+    412: "stale", 413: "too_large", 414: "too_long", 415: "unsupported_media_type", 429: "too_many_requests", 500: "internal",
+}  # fmt: skip
+TITLES = {
+    400: "The request is malformed", 401: "Authentication is needed", 403: "Not allowed", 404: "Not found", 405: "Method not allowed",
+    408: "Too slow", 409: "Conflict", 412: "Changed meanwhile", 413: "Too large", 414: "Too long", 415: "Unsupported media type",
+    422: "The values make no sense", 429: "Too many requests", 500: "Something went wrong",
+    502: "The provider failed", 503: "Not available just now",
+}  # fmt: skip
+
+
+def problem(error: ModeldeskError) -> dict[str, object]:
+    """The problem document (RFC 9457) of an error."""
+    return problem_of(error.status, error.code, error.detail) | error.extra()
+
+
+def problem_of(status: int, code: str, detail: str) -> dict[str, object]:
+    return {"type": f"/api/v1/docs#{code}", "title": TITLES.get(status, "Error"), "status": status, "code": code, "detail": detail}
+
+
+def answer(error: ModeldeskError) -> Response:
+    """The answer to an error of ours, in the form the caller understands."""
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else {}
+    return _answer(problem(error), headers)
+
+
+def _answer(document: dict[str, object], headers: dict[str, str]) -> Response:
+    status, detail = int(str(document["status"])), str(document["detail"])
+    if request.path.startswith("/api/"):
+        return Response(msgspec.json.encode(document), status, {**api_headers(), **headers}, content_type="application/problem+json")
+    if request.headers.get("HX-Request"):
+        toast = json.dumps({"toast": {"msg": detail, "kind": "error"}})  # ASCII only: it travels in a header
+        return Response("", status, {"HX-Trigger": toast, "HX-Reswap": "none", **headers})
+    page = render_template("errors/error.html", status=status, title=document["title"], detail=detail, request_id=request_id.get())
+    return Response(page, status, headers)
+
+
+def api_headers() -> dict[str, str]:
+    """What every answer of the API says about the registry that it came from."""
+    return current.registry().snapshot.headers
+
+
+def on_domain_error(error: ModeldeskError) -> Response:
+    return answer(error)
+
+
+def on_database_error(error: SQLAlchemyError) -> Response:
+    translated = in_words(error)
+    log.warning("%s: %s", translated.code, type(error).__name__, exc_info=error)
+    return answer(translated)
+
+
+def on_http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    if error.response is not None or status < 400:
+        return error.get_response()  # type: ignore[return-value] # a redirect, ready made
+    allowed = {"Allow": ", ".join(sorted(error.valid_methods))} if getattr(error, "valid_methods", None) else {}  # type: ignore[attr-defined]
+    return _answer(problem_of(status, CODES.get(status, "error"), error.description or TITLES.get(status, "Error")), allowed)
+
+
+def on_bug(error: Exception) -> Response:
+    log.error("an error that nobody expected: %s", type(error).__name__, exc_info=error)
+    detail = f"Something went wrong on our side. It was logged as {request_id.get()}; try again, and tell an admin if it stays."
+    return _answer(problem_of(500, "internal", detail), {})
+
+
+def init_app(app: Flask) -> None:
+    app.register_error_handler(ModeldeskError, on_domain_error)
+    app.register_error_handler(SQLAlchemyError, on_database_error)
+    app.register_error_handler(HTTPException, on_http_error)
+    app.register_error_handler(Exception, on_bug)

@@ -1,0 +1,38 @@
+"""Each request's id, its line in the log, and the guards that stand before every view."""
+
+import logging
+import time
+
+from flask import Flask, Response, g, request
+
+from webapp.observability.context import new_request_id, request_id
+from webapp.web import current
+
+log = logging.getLogger(__name__)
+# The revision that this browser has changed the registry to. Another worker that has not got there yet catches up before it answers,
+# so that people always see their own changes.
+REVISION_COOKIE = "modeldesk_revision"
+
+
+def begin() -> None:
+    request_id.set(new_request_id())
+    g.started = time.perf_counter()
+    seen = request.cookies.get(REVISION_COOKIE, "")
+    if seen.isascii() and seen.isdigit() and len(seen) < 16 and int(seen) > current.registry().snapshot.revision:
+        current.desk().registry.refresh()
+
+
+def end(response: Response) -> Response:
+    response.headers["X-Request-Id"] = request_id.get()
+    if request.method != "GET" and not request.path.startswith("/api/"):
+        revision = str(current.registry().snapshot.revision)
+        response.set_cookie(REVISION_COOKIE, revision, max_age=60, httponly=True, samesite="Lax", secure=request.is_secure)
+    if log.isEnabledFor(logging.DEBUG):
+        elapsed = (time.perf_counter() - g.started) * 1000
+        log.debug("%s %s %d %.1f ms", request.method, request.path, response.status_code, elapsed)
+    return response
+
+
+def init_app(app: Flask) -> None:
+    app.before_request(begin)
+    app.after_request(end)

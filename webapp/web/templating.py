@@ -1,0 +1,62 @@
+"""What every template may use: addresses of static files that change with their content, the state of the registry, numbers and times."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+
+from flask import Flask, current_app, url_for
+
+from webapp.domain.money import plain
+from webapp.web import current
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryStatus:
+    """What the top bar says about the registry."""
+
+    revision: int
+    source: str
+    as_of: datetime
+    keys: str
+    workers_current: int
+    workers_total: int
+
+
+def registry_status() -> RegistryStatus:
+    snapshot = current.registry().snapshot
+    workers_current, workers_total = current.desk().report.current(snapshot.revision)
+    keys = "locked" if current.vault().locked else "unlocked"
+    return RegistryStatus(snapshot.revision, snapshot.source, snapshot.as_of, keys, workers_current, workers_total)
+
+
+@cache
+def _version(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+
+
+def static_url(filename: str) -> str:
+    """The address of a static file, with a mark of its content: browsers may keep it for a year."""
+    return url_for("static", filename=filename, v=_version(Path(str(current_app.static_folder)) / filename))
+
+
+def shown_money(amount: Decimal | None, currency: str | None = "USD") -> str:
+    """An exact amount with its currency; unknown is never shown as nothing or zero."""
+    if amount is None:
+        return "unknown"
+    return f"${plain(amount)}" if currency in ("USD", None) else f"{plain(amount)} {currency}"
+
+
+def shown_count(number: int | None) -> str:
+    return "—" if number is None else f"{number:,}"
+
+
+def shown_time(moment: datetime | None) -> str:
+    return "—" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def init_app(app: Flask) -> None:
+    app.jinja_env.globals.update(registry_status=registry_status, static_url=static_url)
+    app.jinja_env.filters.update(money=shown_money, count=shown_count, moment=shown_time)

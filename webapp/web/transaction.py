@@ -1,0 +1,47 @@
+"""The one place that commits: once when a change succeeds, never when it fails."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
+
+from webapp.domain.errors import Conflict, DatabaseUnreachable, ModeldeskError, Stale, Unavailable
+from webapp.extensions import db
+from webapp.extensions.engine import WRITING
+from webapp.web import current
+
+
+@contextmanager
+def writing(*, refresh: bool = True) -> Iterator[Session]:
+    """A transaction that may write: committed when the block ends, rolled back when it raises.
+
+    What the request has read so far is let go first, so that everything in the block sees one state of the database. Afterwards this
+    process's registry is refreshed (unless told not to), so that whoever made the change sees it at once.
+    """
+    session: Session = db.session()
+    session.rollback()
+    try:
+        session.connection(execution_options={WRITING: True})
+        yield session
+        session.commit()
+    except SQLAlchemyError as error:
+        session.rollback()
+        raise in_words(error) from error
+    except BaseException:
+        session.rollback()
+        raise
+    if refresh:
+        current.registry().refresh()
+
+
+def in_words(error: SQLAlchemyError) -> ModeldeskError:
+    """What the database's error means for the person who waits; never its SQL, never its values."""
+    if isinstance(error, StaleDataError):
+        return Stale("Somebody else changed this row meanwhile. Load it again and repeat your change.")
+    if isinstance(error, IntegrityError):
+        return Conflict("This clashes with what is stored already. Load the page again and look at what changed.")
+    if isinstance(error, OperationalError | InterfaceError) and "locked" in str(error.orig).lower():
+        return Unavailable("The database is busy with another change. Nothing was stored; try again shortly.", code="database_busy")
+    return DatabaseUnreachable()

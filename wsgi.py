@@ -1,0 +1,14 @@
+"""The entry point of the web server and of the flask command: `gunicorn wsgi:app`, `flask --app wsgi`."""
+
+import os
+import sys
+
+from webapp.app import create_app
+from webapp.config import ConfigError, load
+from webapp.security import keyfiles
+
+try:
+    keyfiles.ensure(os.environ)
+    app = create_app(load(os.environ))
+except ConfigError as error:
+    sys.exit(f"modeldesk: {error}")
