@@ -1,0 +1,45 @@
+"""Providers on loopback, and drivers that may reach exactly those."""
+
+import pytest
+from upstream import ASK, KEY, Upstream
+
+import webapp.drivers
+from webapp.drivers.base import DriverError, Endpoint
+from webapp.security.urlguard import OutboundPolicy
+
+
+@pytest.fixture
+def upstream():
+    upstream = Upstream()
+    yield upstream
+    upstream.stop()
+
+
+@pytest.fixture
+def make_driver():
+    """A driver for a provider on loopback; `allow` are its host and port unless said otherwise."""
+
+    def make(base_url, allow=None, key=KEY, **more):
+        allowed = frozenset({base_url.split("/")[2]} if allow is None else allow)
+        policy = OutboundPolicy(allowed, **more)
+        return webapp.drivers.driver_for(Endpoint("acme", "openai", base_url, key, timeout_s=5.0), policy)
+
+    return make
+
+
+@pytest.fixture
+def driver(upstream, make_driver):
+    return make_driver(upstream.base_url)
+
+
+@pytest.fixture
+def failing(upstream, driver):
+    """Asks a provider that answers as told, and returns the error."""
+
+    def fail(*answers, request=ASK):
+        upstream.says(*answers)
+        with pytest.raises(DriverError) as caught:
+            driver.chat(request)
+        return caught.value
+
+    return fail

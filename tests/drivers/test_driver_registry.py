@@ -1,0 +1,99 @@
+"""The drivers by name, what importing them costs, and the local rules as a driver."""
+
+import subprocess
+import sys
+
+import pytest
+
+from webapp.domain.host import DiskFact, HostFacts, ProcessFact
+from webapp.domain.incidents import Incident
+from webapp.domain.samples import BY_SLUG
+from webapp.drivers import DRIVERS, adviser, available, driver_for, driver_names
+from webapp.drivers.base import RETRYABLE, SENTENCES, ChatRequest, DriverError, Endpoint
+from webapp.drivers.local import LocalDriver, host_facts
+from webapp.security.urlguard import OutboundPolicy
+
+PLENTY = HostFacts(20.0, 0.0, 3.0, 0.1, 8, (DiskFact("/", 30.0),), (ProcessFact(1, "init", 0.1, 2.0, 30.5),))
+
+
+def test_the_names_are_those_of_the_vocabulary():
+    assert " ".join(driver_names()) == "local openai claude gemini copilot grok ollama mistral custom"
+
+
+def test_what_works_now_is_available():
+    assert [available(name) for name in ("local", "openai")] == [(True, None), (True, None)]
+
+
+@pytest.mark.parametrize("name", ["no-such-driver", "", "base", "../openai", "os"])
+def test_an_unknown_driver_is_not_available_and_says_what_is_known(name):
+    usable, reason = available(name)
+    assert not usable
+    assert "openai" in reason
+
+
+@pytest.mark.parametrize("name", [name for name in DRIVERS if not available(name)[0]])
+def test_a_driver_of_the_next_release_says_so(name):
+    assert available(name) == (False, "not built yet")
+    with pytest.raises(DriverError, match="comes with the next release") as caught:
+        driver_for(Endpoint("acme", name), OutboundPolicy())
+    assert caught.value.kind == "config"
+
+
+def test_an_unknown_driver_is_an_error_in_words():
+    with pytest.raises(DriverError, match="unknown driver"):
+        driver_for(Endpoint("acme", "os"), OutboundPolicy())
+
+
+def test_importing_the_drivers_imports_no_sdk_and_no_http_client():
+    program = (
+        "import sys, webapp.drivers; webapp.drivers.available('openai'); "
+        "print(sorted({'openai', 'httpx2', 'httpcore2', 'psutil'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_an_endpoint_shows_neither_key_nor_headers():
+    shown = repr(Endpoint("acme", "openai", "https://x.example", "sk-secret", {"extra_headers": {"X-Key": "sk-secret"}}))
+    assert "sk-secret" not in shown
+
+
+@pytest.mark.parametrize("kind", SENTENCES)
+def test_every_kind_of_error_says_what_to_do_and_what_we_answer(kind):
+    error = DriverError(kind)
+    assert (error.code, error.detail) == (kind, SENTENCES[kind])
+    assert ":" in error.detail
+    assert error.detail.endswith(".")
+    assert error.status in (422, 502, 504)
+    assert error.retryable == (kind in RETRYABLE)
+
+
+def test_a_timeout_is_never_asked_again():
+    assert not DriverError("timeout").retryable
+
+
+def test_only_an_incident_about_this_host_looks_at_it():
+    looks = []
+    driver = LocalDriver(lambda: looks.append(1) or PLENTY)
+    driver.advise(BY_SLUG["disk-full"].incident())
+    assert looks == []
+    advice = driver.advise(BY_SLUG["this-host"].incident())
+    assert looks == [1]
+    assert {"20 %", "30 %"} <= {number for one in advice for number in ("20 %", "30 %") if number in one.title}
+
+
+def test_this_host_is_looked_at_without_command_lines():
+    facts = host_facts()
+    assert 0 < facts.memory_percent <= 100
+    assert facts.cores >= 1
+    assert facts.disks
+    assert facts.processes
+    assert ProcessFact.__slots__ == ("pid", "name", "cpu_percent", "memory_percent", "memory_mb")
+
+
+def test_the_local_driver_works_without_key_or_address_and_does_not_chat():
+    driver = driver_for(Endpoint("local", "local"), OutboundPolicy())
+    assert driver.check().ok
+    assert driver.list_models() == ()
+    assert adviser().advise(Incident("Disk usage at 97 %"))[0].type == "disk"
+    with pytest.raises(DriverError, match="local rules"):
+        driver.chat(ChatRequest("m", "s", "u"))

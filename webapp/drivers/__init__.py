@@ -1,0 +1,133 @@
+"""The drivers by name, as data. No vendor's SDK is imported before a driver is used for the first time."""
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from webapp.drivers.base import Adviser, Driver, DriverError, Endpoint
+from webapp.security.urlguard import OutboundPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class DriverInfo:
+    """One driver: which module and SDK it needs, and what a new provider's form offers."""
+
+    name: str
+    label: str
+    package: str | None  # The SDK's import name; None: needs none.
+    base_url: str | None = None
+    needs_key: bool = True
+    needs_base_url: bool = False
+    key_variable: str | None = None
+    model_variable: str | None = None
+    tokens_variable: str | None = None
+    url_variable: str | None = None
+    default_model: str | None = None
+
+    @property
+    def module(self) -> str:
+        return f"webapp.drivers.{self.name}"
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that fill in for what the database does not have."""
+        named = (self.key_variable, self.model_variable, self.tokens_variable, self.url_variable)
+        return tuple(name for name in named if name)
+
+
+DRIVERS: Mapping[str, DriverInfo] = {
+    info.name: info
+    for info in (
+        DriverInfo("local", "Local rules", "psutil", needs_key=False),
+        DriverInfo(
+            "openai",
+            "OpenAI",
+            "openai",
+            "https://api.openai.com/v1",
+            key_variable="OPENAI_API_KEY",
+            model_variable="OPENAI_MODEL",
+            tokens_variable="OPENAI_MAX_TOKENS",
+            default_model="gpt-4o-mini",
+        ),
+        DriverInfo(
+            "claude",
+            "Anthropic Claude",
+            "anthropic",
+            "https://api.anthropic.com",
+            key_variable="ANTHROPIC_API_KEY",
+            default_model="claude-sonnet-4-20250514",
+        ),
+        DriverInfo(
+            "gemini",
+            "Google Gemini",
+            "google.genai",
+            "https://generativelanguage.googleapis.com",
+            key_variable="GEMINI_API_KEY",
+            default_model="gemini-2.0-flash",
+        ),
+        DriverInfo(
+            "copilot", "GitHub Copilot", "openai", "https://api.githubcopilot.com", key_variable="GITHUB_TOKEN", default_model="gpt-4o"
+        ),
+        DriverInfo("grok", "xAI Grok", "openai", "https://api.x.ai/v1", key_variable="XAI_API_KEY", default_model="grok-3-mini"),
+        DriverInfo(
+            "ollama",
+            "Ollama",
+            "ollama",
+            "http://localhost:11434",
+            needs_key=False,
+            needs_base_url=True,
+            url_variable="OLLAMA_HOST",
+            default_model="llama3.2",
+        ),
+        DriverInfo(
+            "mistral",
+            "Mistral AI",
+            "mistralai",
+            "https://api.mistral.ai",
+            key_variable="MISTRAL_API_KEY",
+            default_model="mistral-small-latest",
+        ),
+        DriverInfo("custom", "Custom (OpenAI-compatible)", "openai", needs_key=False, needs_base_url=True),
+    )
+}
+
+
+def driver_names() -> tuple[str, ...]:
+    """The names of the vocabulary, local first."""
+    return tuple(DRIVERS)
+
+
+def available(name: str) -> tuple[bool, str | None]:
+    """Whether a driver can be used here, and why not. Imports nothing."""
+    info = DRIVERS.get(name)
+    if info is None:
+        return False, f"unknown driver; known are {', '.join(DRIVERS)}"
+    if importlib.util.find_spec(info.module) is None:
+        return False, "not built yet"
+    if info.package and not _installed(info.package):
+        return False, f"its package {info.package} is not installed"
+    return True, None
+
+
+def driver_for(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
+    """The driver of an endpoint; the first one of its kind imports its SDK. Raises `DriverError` of kind `config`."""
+    usable, reason = available(endpoint.driver)
+    if not usable:
+        detail = "comes with the next release" if reason == "not built yet" else f"cannot be used: {reason}"
+        raise DriverError("config", f"The driver {endpoint.driver[:60]} {detail}. Choose a provider with another driver.")
+    module = importlib.import_module(DRIVERS[endpoint.driver].module)
+    build = cast(Callable[[Endpoint, OutboundPolicy], Driver], module.build)
+    return build(endpoint, policy)
+
+
+def adviser() -> Adviser:
+    """The local rules, which also look at this machine where an incident is about it."""
+    module = importlib.import_module(DRIVERS["local"].module)
+    return cast(Adviser, module.LocalDriver())
+
+
+def _installed(package: str) -> bool:
+    """`find_spec` imports the parents of a dotted name, so only the first part is looked for."""
+    return importlib.util.find_spec(package.partition(".")[0]) is not None

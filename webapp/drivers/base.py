@@ -1,0 +1,161 @@
+"""What every driver takes and gives: plain frozen values, one protocol, and errors that say what to do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from webapp.domain.errors import ModeldeskError
+from webapp.domain.incidents import Incident, Recommendation
+from webapp.domain.usage import Usage
+
+CHECK_DEADLINE_S = 15.0
+MAX_DEADLINE_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a driver speaks to, as a provider's row says it, with its key in clear: never shown, logged or stored."""
+
+    slug: str
+    driver: str
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    config: Mapping[str, object] = field(default_factory=dict, repr=False)  # May hold headers that are secret.
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One question. What is None is not sent. `token_parameter` names the limit for models and servers that know another name."""
+
+    model: str
+    system: str
+    user: str
+    max_output_tokens: int = 2_000
+    temperature: float | None = None
+    json_schema: Mapping[str, object] | None = None
+    schema_name: str = "answer"
+    token_parameter: str | None = None
+    deadline_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """One whole answer. `usage` is None where the provider did not tell: unknown, not zero."""
+
+    text: str
+    finish: str
+    usage: Usage | None
+    model_reported: str | None
+    request_id: str | None
+    http_status: int
+    latency_ms: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamModel:
+    """A model that a provider lists."""
+
+    model_id: str
+    display_name: str | None = None
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    lifecycle: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What came of looking whether address and key work."""
+
+    ok: bool
+    detail: str
+    kind: str | None = None
+    models: int | None = None
+    latency_ms: int = 0
+    request_id: str | None = None
+
+
+SENTENCES: Mapping[str, str] = {
+    "config": "The settings of this provider do not work: correct its address, key or options.",
+    "auth": "The provider does not accept the key: enter a valid one.",
+    "permission": "The key is valid but may not do this: give it the right, or use another key.",
+    "billing": "The provider wants payment or its quota is used up: look at the account's billing page.",
+    "not_found": "The provider does not know this model or address: check the model's id and the base URL.",
+    "unsupported_param": "The model does not take one of the parameters: change the model's settings.",
+    "bad_request": "The provider refused the request: check the model's settings.",
+    "too_large": "The incident and the prompt are too long for this model: shorten them, or use a model with a larger context.",
+    "rate_limited": "The provider limits how often it may be asked: wait, then try again.",
+    "overloaded": "The provider is overloaded: try again in a while, or use another model.",
+    "server_error": "The provider failed: try again, and look at its status page if it goes on.",
+    "timeout": "The provider did not answer in time: try again, or give the model a longer timeout.",
+    "connect": "The provider cannot be reached: check its address, name and certificate.",
+    "network": "The connection to the provider was lost: try again.",
+    "redirect": "The provider's address leads elsewhere, and redirects are not followed: enter the final address.",
+    "invalid_response": "The provider's answer cannot be read: check that the base URL is that of its API.",
+    "response_too_large": "The provider's answer is too large and was cut off: check that the base URL is that of its API.",
+    "empty": "The model answered without any text: try again, or raise its limit of output tokens.",
+    "truncated": "The answer was cut off at the limit of output tokens: raise the limit.",
+    "refused": "The model declined to answer: change the incident's wording, or use another model.",
+    "unknown": "Something unexpected happened while asking the provider: try again, and look into the log if it goes on.",
+}
+RETRYABLE = frozenset({"rate_limited", "overloaded", "server_error", "connect", "network"})
+_CALLERS_FAULT = frozenset({"config", "too_large", "unsupported_param"})
+
+
+class DriverError(ModeldeskError):
+    """A provider could not be asked, or did not answer well. `kind` (also `code`) is a key of `SENTENCES`.
+
+    `status` stays what Modeldesk answers with (502, 504, or 422 where its own settings are wrong); the provider's is `http_status`:
+    a 401 of a provider must never become a 401 of ours. `usage` is set where tokens were billed although the answer is of no use.
+    """
+
+    def __init__(self, kind: str, detail: str = "", *, trace: "Trace | None" = None, usage: Usage | None = None):
+        super().__init__(detail or SENTENCES[kind], code=kind)
+        self.kind = kind
+        self.status = 422 if kind in _CALLERS_FAULT else 504 if kind == "timeout" else 502
+        self.http_status = trace.status if trace else None
+        self.retry_after = trace.retry_after if trace else None
+        self.request_id = trace.request_id if trace else None
+        self.usage = usage
+        self.attempts = 1
+
+    @property
+    def retryable(self) -> bool:
+        """Whether asking again may help. Never for timeouts: the provider may have done, and billed, the work."""
+        return self.kind in RETRYABLE
+
+
+@dataclass(slots=True)
+class Trace:
+    """What one HTTP exchange showed, the same for every SDK."""
+
+    status: int | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+    received: int = 0
+    sent: bool = False
+    body: bytearray = field(default_factory=bytearray, repr=False)  # The beginning of an error's body; may echo the key.
+
+
+class Driver(Protocol):
+    """Speaks one vendor's protocol. Safe to use from several threads; every method raises `DriverError` only."""
+
+    def chat(self, request: ChatRequest) -> ChatReply:
+        """One question, one whole answer."""
+
+    def list_models(self) -> tuple[UpstreamModel, ...]:
+        """What the provider offers."""
+
+    def check(self) -> CheckResult:
+        """Whether address and key work. Never raises."""
+
+    def close(self) -> None:
+        """Ends its use. The connections are the process's, and stay."""
+
+
+class Adviser(Protocol):
+    """Advises on an incident without any model: the local rules."""
+
+    def advise(self, incident: Incident) -> tuple[Recommendation, ...]:
+        """What to do, at least one piece of advice."""

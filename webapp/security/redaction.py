@@ -1,0 +1,37 @@
+"""Removes secrets from text that somebody else wrote, before it reaches an error, a log or a page."""
+
+import base64
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+LIMIT = 300
+MASK = "***"
+_READ = 20_000  # Longer texts are cut only after the known secrets are out, so that no half of one stays.
+_SHORTEST = 4
+_SECRETISH = re.compile(
+    r"(?i)\b(?:bearer|basic|token)\s+[A-Za-z0-9._~+/=-]{8,}"
+    r"|\b(?:[a-z0-9-]*api[-_ ]?key|token|password|passwd|secret|authorization)[\"']?\s*[=:]\s*[\"']?[^\s\"',;]{6,}"
+    r"|\b(?:sk|pk|rk|xai|gsk|key|ghp|gho|ghu|ghs|github_pat|glpat|hf|r8|aiza)[-_]?[A-Za-z0-9][-_A-Za-z0-9]{11,}"
+)
+_URL = re.compile(r"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s'\"<>]+")
+
+
+def redact(text: str, secrets: Iterable[str | None] = (), limit: int = LIMIT) -> str:
+    """One short line without the given secrets (also encoded), without what looks like one, and without URLs."""
+    for spelling in sorted(_spellings(secrets), key=len, reverse=True):
+        text = text.replace(spelling, MASK)
+    text = _URL.sub("<url>", _SECRETISH.sub(MASK, text[:_READ]))
+    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return f"{text[: limit - 1]}…" if len(text) > limit else text
+
+
+def _spellings(secrets: Iterable[str | None]) -> set[str]:
+    """Each secret as it is, as a URL holds it, as JSON or repr escape it, and in base64."""
+    found: set[str] = set()
+    for secret in secrets:
+        if secret and len(secret) >= _SHORTEST:
+            raw = secret.encode("utf-8", "surrogatepass")
+            encoded = {base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("=")}
+            found |= {secret, secret.strip(), quote(secret, safe="", errors="replace"), repr(secret)[1:-1]} | encoded
+    return {spelling for spelling in found if len(spelling) >= _SHORTEST}
