@@ -29,6 +29,7 @@ class Refresher:
         self._lock = threading.Lock()
         self._pid: int | None = None
         self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def ensure_running(self) -> None:
         """Loads the registry if this process has not, and sees to it that the thread runs."""
@@ -37,7 +38,8 @@ class Refresher:
         with self._lock:
             if self._pid != os.getpid():
                 self._registry.refresh()
-                threading.Thread(target=self._run, name="registry-refresher", daemon=True).start()
+                self._thread = threading.Thread(target=self._run, name="registry-refresher", daemon=True)
+                self._thread.start()
                 self._pid = os.getpid()
 
     def _run(self) -> None:
@@ -55,6 +57,8 @@ class Refresher:
     def stop(self) -> None:
         """Ends the thread, for a process that goes on without the application."""
         self._stopped.set()
+        if self._thread is not None and self._pid == os.getpid():
+            self._thread.join(timeout=5)
 
 
 class ProcessReport:

@@ -1,0 +1,102 @@
+"""Makers of test data, valid by default: override the one thing that a test is about."""
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from webapp.domain.catalog import Catalog, ModelInfo, ProviderInfo
+from webapp.domain.pricing import Price, Rate, timeline
+from webapp.domain.snapshot import DATABASE, Snapshot, build
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def a_rate(meter="input", amount="1", per=1_000_000, **more) -> Rate:
+    return Rate(meter, Decimal(amount), per, **more)
+
+
+def a_price(*rates: Rate, **more) -> Price:
+    values = {"state": "priced", "effective_from": START, "currency": "USD", "rates": rates or (a_rate(), a_rate("output", "2")), "id": 1}
+    return Price(**(values | more))
+
+
+def a_provider(slug="acme", **more) -> ProviderInfo:
+    return ProviderInfo(**({"slug": slug, "display_name": slug.title(), "driver": "openai", "id": 1} | more))
+
+
+def a_model(model_id="rocket", provider="acme", prices=(), **more) -> ModelInfo:
+    values = {
+        "ref": f"{provider}/{model_id}", "provider": provider, "model_id": model_id, "display_name": model_id.title(), "type": "text",
+        "updated_at": START, "id": 1, "prices": timeline(prices or [a_price()]),
+    }  # fmt: skip
+    return ModelInfo(**(values | more))
+
+
+def a_snapshot(*models: ModelInfo, now=NOW, source=DATABASE, **more) -> Snapshot:
+    found = models or (a_model(),)
+    providers = more.pop("providers", None) or tuple(a_provider(slug) for slug in dict.fromkeys(model.provider for model in found))
+    return build(Catalog(providers, found, **({"instance": "test", "revision": 1} | more)), now=now, source=source)
+
+
+def model_values(**more) -> dict:
+    """A model as it is entered."""
+    return {"provider": "openai", "model_id": "test-model", "display_name": "Test model", "type": "text"} | more
+
+
+def provider_values(**more) -> dict:
+    """A provider as it is entered."""
+    return {"slug": "acme", "display_name": "Acme gateway", "driver": "openai", "base_url": "https://api.acme.example/v1"} | more
+
+
+def price_values(**more) -> dict:
+    """A price as it is entered."""
+    rates = [{"meter": "input", "amount": "3", "per": 1_000_000}, {"meter": "output", "amount": "15", "per": 1_000_000}]
+    return {"state": "priced", "currency": "USD", "effective_from": "2026-11-01T00:00:00Z", "rates": rates} | more
+
+
+class Api:
+    """One application with its token."""
+
+    def __init__(self, client: FlaskClient, token: str) -> None:
+        self.client, self.token = client, token
+
+    def request(self, method: str, path: str, **options) -> TestResponse:
+        headers = {"Authorization": f"Bearer {self.token}"} | options.pop("headers", {})
+        return self.client.open(f"/api/v1{path}", method=method, headers=headers, **options)
+
+    def get(self, path: str, **options) -> TestResponse:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, json=None, **options) -> TestResponse:
+        if "data" not in options:
+            options["json"] = {} if json is None else json
+        return self.request("POST", path, **options)
+
+
+class Visitor:
+    """One member of staff in a browser without JavaScript."""
+
+    def __init__(self, app: Flask, email: str, password: str) -> None:
+        self.client = app.test_client()
+        self.email = email
+        answer = self.post("/login", {"email": email, "password": password}, page="/login")
+        assert answer.status_code == 302, answer.text[:300]
+
+    def get(self, path: str, **options) -> TestResponse:
+        return self.client.get(path, **options)
+
+    def post(self, path: str, data=None, *, page: str | None = None, **options) -> TestResponse:
+        """Posts a form with the CSRF token of the page that it stands on."""
+        token = csrf_token(self.client.get(page or "/admin/").text)
+        return self.client.post(path, data={"csrf_token": token} | (data or {}), **options)
+
+
+def csrf_token(html: str) -> str:
+    found = re.search(r'name="csrf-?_?token"[^>]*(?:content|value)="([^"]+)"', html)
+    assert found, "the page has no CSRF token"
+    return found[1]

@@ -1,0 +1,39 @@
+"""The house itself: one place commits, no SDK at start, the domain stays pure."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from webapp.config import ROOT
+
+SOURCES = list((ROOT / "webapp").rglob("*.py"))
+
+
+def test_only_the_transaction_commits():
+    found = [path.relative_to(ROOT).as_posix() for path in SOURCES if re.search(r"\.commit\(\)", path.read_text())]
+    assert found == ["webapp/web/transaction.py"]
+
+
+def test_only_web_reads_the_current_app():
+    found = {path.relative_to(ROOT).parts[1] for path in SOURCES if re.search(r"\bcurrent_app\b", path.read_text())}
+    assert found == {"web"}
+
+
+@pytest.mark.parametrize("module", ["openai", "httpx2", "genai_prices", "psutil"])
+def test_starting_the_application_imports_no(module):
+    code = f"import webapp.app, sys; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_the_domain_needs_nothing_but_python():
+    modules = [f"webapp.domain.{path.stem}" for path in (ROOT / "webapp/domain").glob("*.py") if path.stem != "__init__"]
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); [__import__(name) for name in {modules!r}]"
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_module_is_longer_than_it_can_be_read():
+    long = {path.name: lines for path in SOURCES if (lines := len(path.read_text().splitlines())) > 300}
+    assert long == {}
