@@ -42,7 +42,7 @@ def test_a_licence_text_lies_beside_every_vendored_file(folder, name, entry):
 
 def test_every_icon_that_a_template_names_is_in_the_sprite():
     templates = (ROOT / "templates").rglob("*.html")
-    named = {name for path in templates for name in re.findall(r"""\bicon(?:=|\()['"]([a-z0-9-]+)['"]""", path.read_text())}
+    named = {name for path in templates for name in re.findall(r"""(?<![\w-])icon(?:=|\()['"]([a-z0-9-]+)['"]""", path.read_text())}
     assert named - SPRITE_ICONS == set()
 
 

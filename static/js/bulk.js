@@ -7,10 +7,10 @@
 
   const update = () => {
     const bar = document.querySelector("[data-bulk-bar]");
-    if (!bar) return;
+    const all = document.querySelector("[data-check-all]");
+    if (!bar || !all) return;
     const rows = boxes();
     const count = rows.filter((box) => box.checked).length;
-    const all = document.querySelector("[data-check-all]");
     all.checked = count > 0 && count === rows.length;
     all.indeterminate = count > 0 && !all.checked;
     bar.hidden = count === 0;
