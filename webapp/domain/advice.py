@@ -97,7 +97,7 @@ def _findings(incident: Incident, host: HostFacts | None) -> list[Finding]:
 
 
 def _in_passing(evidence: Evidence, leading: Evidence) -> bool:
-    """A word or so in a description ("disk and network are idle") is not what the incident is about, if it is clearly about another kind."""
+    """A word in a description ("disk and network are idle") does not make an incident that is clearly about another kind about it."""
     return evidence.score <= 2 and evidence.score * 2 < leading.score
 
 

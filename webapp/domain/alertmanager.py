@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from webapp.domain.incidents import MAX_ALERTS, MAX_LABELS, MAX_TEXT, MAX_TITLE, Incident, complaint, incident_from
+from webapp.domain.incidents import MAX_ALERTS, MAX_LABELS, MAX_TEXT, MAX_TITLE, Incident, cleaned, incident_from
 
 _SEVERITY = dict.fromkeys(("critical", "page", "emergency", "fatal", "error", "high"), "critical") | dict.fromkeys(
     ("info", "information", "informational", "none", "low"), "info"
@@ -52,8 +52,8 @@ def _title(labels: Mapping[str, str], annotations: Mapping[str, str]) -> str:
 
 def _severity(labels: Mapping[str, str], alerts: list[Mapping[str, object]]) -> str:
     """The worst that any alert of the group says; `warning` if none says."""
-    said = [labels.get("severity", "")] + [_labels(alert.get("labels")).get("severity", "") for alert in alerts]
-    named = {_SEVERITY.get(word.lower(), "warning") for word in said if word}
+    said = [labels.get("severity"), *(each.get("severity") for alert in alerts if isinstance(each := alert.get("labels"), Mapping))]
+    named = {_SEVERITY.get(word.lower(), "warning") for word in said if isinstance(word, str) and word}
     return next((severity for severity in ("critical", "warning", "info") if severity in named), "warning")
 
 
@@ -122,6 +122,4 @@ def _clean(value: object, limit: int, *, lines: bool = True) -> str:
     if value is None or isinstance(value, Mapping | list):
         return ""
     text = value if isinstance(value, str) else json.dumps(value)
-    if complaint(text, lines=lines):
-        text = "".join(" " if complaint(character, lines=lines) else character for character in text)
-    return text.strip()[:limit]
+    return cleaned(text[: limit + 100], lines=lines).strip()[:limit]

@@ -1,6 +1,6 @@
 """What the try-it page and `POST /runs` work on: incidents with their alerts, and the recommendations that answer them."""
 
-import unicodedata
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -19,6 +19,10 @@ MAX_DEPTH = 8
 MAX_VALUES = 2_000  # Values in the metadata, keys included.
 MAX_CHARACTERS = 50_000  # All texts of the metadata together.
 MAX_NUMBER = 10**18
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_CONTROLS_AND_LINES = re.compile("[\x00-\x1f\x7f-\x9f]")
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 INCIDENT_FIELDS = ("title", "description", "severity", "status", "alerts", "metadata")
 ALERT_FIELDS = ("name", "description", "labels")
@@ -98,14 +102,16 @@ def recommendation_dict(recommendation: Recommendation) -> dict[str, object]:
 
 def complaint(text: str, *, lines: bool) -> str | None:
     """Why this text cannot be stored and shown, or None."""
-    allowed = "\n\r\t" if lines else ""
-    for character in text:
-        category = unicodedata.category(character)
-        if category == "Cs":
-            return "holds half of a surrogate pair, which is no character"
-        if category == "Cc" and character not in allowed:
-            return "holds a control character" if lines else "must be one line without control characters"
-    return None
+    if _SURROGATES.search(text):
+        return "holds half of a surrogate pair, which is no character"
+    if lines:
+        return "holds a control character" if _CONTROLS.search(text) else None
+    return "must be one line without control characters" if _CONTROLS_AND_LINES.search(text) else None
+
+
+def cleaned(text: str, *, lines: bool) -> str:
+    """The text with spaces in place of what `complaint` complains about."""
+    return _SURROGATES.sub(" ", (_CONTROLS if lines else _CONTROLS_AND_LINES).sub(" ", text))
 
 
 class _Reader:

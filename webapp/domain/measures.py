@@ -22,7 +22,7 @@ _EXPIRED = re.compile(r"\b(?:certificate|cert)\b[^.]{0,60}\b(?:has |have |is )?e
 _LAG = re.compile(rf"\blag\w*\D{{0,20}}{_NUMBER}\s?(s|secs?|seconds?|min|minutes?|h|hours?)\b", re.IGNORECASE)
 _RESTARTS = re.compile(rf"\brestart(?:s|ed)?\D{{0,12}}{_NUMBER}\b|{_NUMBER}\srestarts\b", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
-_NOT_A_LEVEL = re.compile(r"(?:\bby|\bthreshold\D{0,6}|\bgrew|\bgrowth of)\s*$", re.IGNORECASE)
+_NOT_A_LEVEL = re.compile(r"(?:\bby|\bthreshold\D{0,6}|\bgrew|\bgrowth of|\brate(?: of| is|:)?)\s*$", re.IGNORECASE)
 _CLAUSES = re.compile(r"[.;,](?=\s|$)|\n|\(|\)")
 
 # A gauge -> the parts of a name in the metadata that mean it.

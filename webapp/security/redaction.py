@@ -10,9 +10,10 @@ MASK = "***"
 _READ = 20_000  # Longer texts are cut only after the known secrets are out, so that no half of one stays.
 _SHORTEST = 4
 _SECRETISH = re.compile(
-    r"(?i)\b(?:bearer|basic|token)\s+[A-Za-z0-9._~+/=-]{8,}"
-    r"|\b(?:[a-z0-9-]*api[-_ ]?key|token|password|passwd|secret|authorization)[\"']?\s*[=:]\s*[\"']?[^\s\"',;]{6,}"
-    r"|\b(?:sk|pk|rk|xai|gsk|key|ghp|gho|ghu|ghs|github_pat|glpat|hf|r8|aiza)[-_]?[A-Za-z0-9][-_A-Za-z0-9]{11,}"
+    r"(?i)\b(?:[a-z0-9-]*api[-_ ]?key|token|password|passwd|secret|authorization)[\"']?\s*[=:]\s*[\"']?"
+    r"(?:(?:bearer|basic|token)\s+)?[^\s\"',;]{6,}"
+    r"|\bbearer\s+[A-Za-z0-9._~+/=-]{8,}|\b(?:basic|token)\s+(?=\S*\d)[A-Za-z0-9._~+/=-]{8,}"
+    r"|\b(?:(?:sk|pk|rk|xai|gsk|ghp|gho|ghu|ghs|github_pat|glpat|hf|r8)[-_]|aiza)[-_A-Za-z0-9]{12,}"
 )
 _URL = re.compile(r"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s'\"<>]+")
 
