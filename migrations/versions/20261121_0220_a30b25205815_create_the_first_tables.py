@@ -324,6 +324,7 @@ def upgrade() -> None:
         sa.Column("driver", sa.String(length=30), nullable=False),
         sa.Column("source", sa.String(length=20), nullable=False),
         sa.Column("decided_by", sa.String(length=40), nullable=False),
+        sa.Column("answered_by", sa.String(length=30), nullable=False),
         sa.Column("usage", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("cost", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("cost_total", sa.String(length=40), nullable=True),

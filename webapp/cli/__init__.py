@@ -2,10 +2,12 @@
 
 from flask import Flask
 
-from webapp.cli import accounts, prepare
+from webapp.cli import accounts, doctor, prepare, registry
 
 
 def init_app(app: Flask) -> None:
     app.cli.add_command(prepare.prepare)
     app.cli.add_command(accounts.users)
     app.cli.add_command(accounts.tokens)
+    app.cli.add_command(registry.registry)
+    app.cli.add_command(doctor.doctor)

@@ -59,12 +59,12 @@ def _has_database() -> bool:
 
 def _fill() -> None:
     with writing(refresh=False) as session:
-        setup.ensure_key_check(session, current.vault())
+        setup.ensure_key_check(session, current.desk().vault)
         done = seed.seed(session)
         secret = None if accounts.count(session) else accounts.make_link(session, None, now=datetime.now(UTC))
     if done:
         click.echo(f"Seeded {len(done.providers)} providers and {len(done.models)} models.", err=True)
-    if reason := current.vault().reason:
+    if reason := current.desk().vault.reason:
         click.echo(f"modeldesk: keys are locked: {reason}. Everything that needs no key works.", err=True)
     if secret:
         click.echo(f"\nFirst start. Create the first admin within 30 minutes, with this link that works once:\n\n    {setup_url(secret)}\n")

@@ -101,7 +101,8 @@ class TokenInfo:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Everything a snapshot is built from. `instance` tells one database from another, `revision` counts its visible changes."""
+    """Everything a snapshot is built from. `instance` tells one database from another, `revision` counts its visible
+    changes, and `key_check` is what recognises a wrong encryption key."""
 
     providers: tuple[ProviderInfo, ...]
     models: tuple[ModelInfo, ...]
@@ -109,3 +110,4 @@ class Catalog:
     patterns: tuple[tuple[str, str], ...] = ()
     instance: str = "constants"
     revision: int = 0
+    key_check: str | None = field(default=None, repr=False)

@@ -32,6 +32,7 @@ class Run(Base):
     driver: Mapped[str] = mapped_column(String(30))
     source: Mapped[str] = mapped_column(String(20))
     decided_by: Mapped[str] = mapped_column(String(40))
+    answered_by: Mapped[str] = mapped_column(String(30))
     usage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     cost: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     cost_total: Mapped[Decimal | None]

@@ -30,6 +30,7 @@ class Vault:
         self._fernets: list[Fernet] = []
         self._raw: list[bytes] = []
         self.reason: str | None = None
+        self._verified: str | None = None
         try:
             self._load(keys)
         except (ValueError, binascii.Error):
@@ -86,10 +87,11 @@ class Vault:
 
     def verify(self, check: str) -> None:
         """Locks the vault if its keys cannot read what an earlier start wrote."""
-        if self.locked:
+        if self.locked or check == self._verified:
             return
         try:
             self.decrypt(check, Place(0, "", "check"))
+            self._verified = check
         except KeysLocked:
             self._lock("MODELDESK_ENCRYPTION_KEYS holds none of the keys that this database was encrypted with")
 

@@ -176,4 +176,4 @@ def _resolved(snapshot: Snapshot, ref: str) -> ModelInfo | None:
 def _constants_for(catalog: Catalog) -> Catalog:
     """The constants under the revision and the tokens of a database that is still empty."""
     built_in = constants()
-    return Catalog(built_in.providers, built_in.models, catalog.tokens, (), catalog.instance, catalog.revision)
+    return Catalog(built_in.providers, built_in.models, catalog.tokens, (), catalog.instance, catalog.revision, catalog.key_check)

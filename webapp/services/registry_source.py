@@ -39,6 +39,7 @@ class DatabaseSource:
         """The whole catalogue as of one moment. Raises `DatabaseUnreachable`."""
         with self._reading() as connection:
             mark = _mark(connection)
+            key_check = connection.execute(select(RegistryState.key_check)).scalar_one()
             aliases, patterns = _aliases(connection)
             return Catalog(
                 providers=tuple(_providers(connection)),
@@ -47,6 +48,7 @@ class DatabaseSource:
                 patterns=tuple(patterns),
                 instance=mark.instance,
                 revision=mark.revision,
+                key_check=key_check,
             )
 
     @contextmanager

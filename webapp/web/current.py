@@ -46,6 +46,10 @@ def registry() -> ModelRegistry:
 
 
 def vault() -> Vault:
+    """The vault, checked against the database that it is to serve: with a wrong key it is locked."""
+    check = registry().snapshot.catalog.key_check
+    if check is not None:
+        desk().vault.verify(check)
     return desk().vault
 
 

@@ -1,0 +1,72 @@
+# Everything a person or CI does, once. `make` alone explains itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+T ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format format-check lint types imports migrations quick browser bench lock vendor screenshots clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit("Modeldesk needs Python 3.11 or newer; name one with make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
+	@echo "Creating $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.created requirements/run.lock
+	@echo "Installing what Modeldesk needs (about a minute, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.lock
+	@echo "Installing what the tests need ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@touch $@
+
+run: $(VENV)/.run ## set everything up and serve on http://127.0.0.1:8000 (HOST, PORT, DATABASE_URL change it)
+	@$(BIN)/flask --app wsgi prepare
+	@exec $(BIN)/gunicorn --config gunicorn.conf.py wsgi:app
+
+test: $(VENV)/.dev browser ## install what the tests need, a browser included, then run all tests (T=path for some)
+	@$(BIN)/python -m pytest $(T)
+
+check: $(VENV)/.dev format-check lint types imports migrations quick ## formatting, lint, types, import rules, migrations and the quick tests
+
+format: $(VENV)/.dev ## write the formatting
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+format-check: $(VENV)/.dev
+	@$(BIN)/ruff format --check .
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	@$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	@$(BIN)/lint-imports
+
+migrations: $(VENV)/.dev ## the tables are what the migrations make
+	@$(BIN)/python -m pytest --quiet tests/test_migrations.py
+
+quick: $(VENV)/.dev ## the tests that need milliseconds
+	@$(BIN)/python -m pytest --quiet tests/domain tests/test_architecture.py tests/test_vendor.py
+
+browser:
+	@scripts/ensure_browser.sh
+
+bench: $(VENV)/.dev ## measure speed and size against peers, in one run
+	@bench/run.sh
+
+lock: ## write the lock files anew (needs uv)
+	@scripts/lock.sh
+
+vendor: $(VENV)/.dev ## copy the pinned front-end files into static/vendor (needs npm)
+	@npm ci --ignore-scripts --no-audit --no-fund && $(BIN)/python scripts/vendor_static.py
+
+clean: ## remove what was installed and built; the database in instance/ stays
+	@rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

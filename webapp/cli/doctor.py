@@ -1,0 +1,66 @@
+"""`doctor`: checks settings, database, keys and revisions, and says what to do."""
+
+from collections.abc import Iterator
+
+import click
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.cli.output import Failure, command
+from webapp.config import ROOT
+from webapp.domain.errors import DatabaseUnreachable
+from webapp.extensions import db
+from webapp.services import accounts
+from webapp.web import current
+
+Finding = tuple[bool, str]
+
+
+@click.command()
+@command
+def doctor() -> None:
+    """Check everything that can be checked from here, and say what to do about what is wrong."""
+    findings = [*_database(), *_keys(), *_users()]
+    for good, text in findings:
+        click.echo(f"{'ok  ' if good else 'FAIL'}  {text}")
+    if not all(good for good, _ in findings):
+        raise Failure("some checks failed; each line above says what to do")
+
+
+def _database() -> Iterator[Finding]:
+    try:
+        mark = current.desk().source.look()
+    except DatabaseUnreachable as error:
+        yield False, f"The database does not answer: {error.detail} Check DATABASE_URL, or put the file back; then run `prepare`."
+        return
+    yield True, f"The database answers, at revision {mark.revision}."
+    head = ScriptDirectory(str(ROOT / "migrations")).get_current_head()
+    with db.engine.connect() as connection:
+        present = MigrationContext.configure(connection).get_current_revision()
+    yield present == head, "Its tables are up to date." if present == head else f"Its tables are at {present}, not {head}: run `prepare`."
+
+
+def _keys() -> Iterator[Finding]:
+    desk = current.desk()
+    try:
+        check = desk.source.load().key_check
+    except DatabaseUnreachable:
+        return
+    if check is not None:
+        desk.vault.verify(check)
+    if desk.vault.locked:
+        yield (
+            False,
+            f"Keys are locked: {desk.vault.reason}. Set the key that was in use before; without it, enter the providers' keys anew.",
+        )
+    else:
+        yield True, f"Keys can be decrypted (encryption key {desk.vault.key_id})."
+
+
+def _users() -> Iterator[Finding]:
+    try:
+        count = accounts.count(db.session())
+    except SQLAlchemyError:
+        return
+    yield count > 0, f"{count} user(s)." if count else "There is no user: run `prepare` for a set-up link, or `users create`."

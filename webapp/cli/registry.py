@@ -1,0 +1,148 @@
+"""Commands that ask the registry, and the seed."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from webapp.cli.accounts import operator
+from webapp.cli.output import command
+from webapp.domain.catalog import ModelInfo
+from webapp.domain.documents import cost_document, model_document
+from webapp.domain.errors import Malformed
+from webapp.domain.moments import parse_moment, shown_moment
+from webapp.domain.money import plain
+from webapp.domain.pricing import Cost, Price
+from webapp.domain.usage import Usage
+from webapp.services import seed as seeding
+from webapp.services.registry import ModelRegistry
+from webapp.services.seed import Seeding
+from webapp.web import current
+from webapp.web.transaction import writing
+
+
+@click.group()
+def registry() -> None:
+    """Models, prices and costs."""
+
+
+def fresh() -> ModelRegistry:
+    """The registry, read once: a command needs no thread that keeps it fresh."""
+    found = current.desk().registry
+    found.refresh()
+    return found
+
+
+@registry.command("seed")
+@click.option("--update-keys", is_flag=True, help="Also copy the keys that the environment holds into the database.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be added.")
+@command
+def seed(update_keys: bool, dry_run: bool) -> None:
+    """Add the built-in providers and models that are missing. What staff edited or removed stays as it is."""
+    done = Seeding()
+    try:
+        with writing(refresh=False) as session:
+            done = seeding.seed(session)
+            if update_keys:
+                keys = seeding.update_keys(session, current.settings().environment, vault=current.desk().vault, actor=operator())
+                done.keys, done.notes = keys.keys, done.notes + keys.notes
+            if dry_run:
+                raise Undo
+    except Undo:
+        pass  # Everything was tried in earnest and taken back: that is the most honest preview.
+    _report(done, "Would add" if dry_run else "Added")
+
+
+class Undo(Exception):
+    """Takes a rehearsal back."""
+
+
+def _report(done: Seeding, verb: str) -> None:
+    if not done:
+        click.echo("Nothing is missing.")
+    for kind, names in (("provider", done.providers), ("model", done.models), ("key", done.keys)):
+        for name in names:
+            click.echo(f"{verb} {kind} {name}")
+    for note in done.notes:
+        click.echo(f"Note: {note}")
+
+
+@registry.command("show")
+@click.argument("ref")
+@click.option("--json", "as_json", is_flag=True, help="Print what the HTTP API answers.")
+@command
+def show(ref: str, as_json: bool) -> None:
+    """Show a model and its price."""
+    model = fresh().resolve(ref)
+    if as_json:
+        click.echo(json.dumps(model_document(model)))
+        return
+    for name, value in _facts(model):
+        click.echo(f"{name:<16} {value}")
+
+
+def _facts(model: ModelInfo) -> list[tuple[str, Any]]:
+    state = "supported" if model.supported else f"not supported ({(model.unsupported_because or '').replace('_', ' ')})"
+    return [
+        ("ref", model.ref), ("name", model.display_name), ("type", model.type), ("state", state),
+        ("default", "yes" if model.default else "no"), ("capabilities", ", ".join(model.capabilities) or "—"),
+        ("context window", f"{model.context_window:,} tokens" if model.context_window else "unknown"),
+        ("aliases", ", ".join(model.aliases) or "—"), ("price", _price_line(model.price)),
+    ]  # fmt: skip
+
+
+def _price_line(price: Price | None) -> str:
+    if price is None or price.state == "unknown":
+        return "unknown"
+    if price.state == "free":
+        return "free"
+    rates = [rate for rate in price.rates if rate.service_tier == "standard" and rate.above is None and rate.window is None]
+    shown = ", ".join(f"{rate.meter} {plain(rate.amount)} per {rate.per:,}" for rate in rates)
+    return f"{shown} {price.currency}, since {price.effective_from:%Y-%m-%d}"
+
+
+@registry.command("cost")
+@click.argument("ref")
+@click.option("--input-tokens", type=int, default=0, help="All input tokens, cached ones included.")
+@click.option("--output-tokens", type=int, default=0, help="All output tokens, reasoning included.")
+@click.option("--image-count", type=int, default=0)
+@click.option("--usage", "usage_json", help='Usage by meter as JSON, such as {"input": 1000, "cache_read": 400}.')
+@click.option("--at", "moment", help="The moment, such as 2026-11-21T00:00:00Z; now if left out.")
+@click.option("--json", "as_json", is_flag=True, help="Print what the HTTP API answers.")
+@command
+def cost(ref: str, usage_json: str | None, moment: str | None, as_json: bool, **counts: int) -> None:
+    """Say what a usage costs, exactly and itemised."""
+    usage = _usage(usage_json, counts)
+    at = parse_moment(moment, "at") if moment is not None else datetime.now(UTC).replace(microsecond=0)
+    found = fresh().calculate_cost(ref, usage=usage, at=at)
+    click.echo(json.dumps(cost_document(found)) if as_json else _cost_lines(found))
+
+
+def _usage(usage_json: str | None, counts: dict[str, int]) -> Usage:
+    given = {name: count for name, count in counts.items() if count}
+    if usage_json is None:
+        return Usage.of(given)
+    try:
+        usage = json.loads(usage_json, parse_constant=_no_constant)
+    except ValueError:
+        raise Malformed.field("usage", "must be a JSON object of meters and whole numbers") from None
+    if not isinstance(usage, dict):
+        raise Malformed.field("usage", "must be a JSON object of meters and whole numbers")
+    return Usage.of({**given, **usage})
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _cost_lines(found: Cost) -> str:
+    total = "unknown: no price is known for this moment" if found.total is None else f"{plain(found.total)} {found.currency}"
+    lines = [f"{found.model} at {shown_moment(found.at) if found.at else 'now'}"]
+    for line in found.lines:
+        rate = f"{plain(line.rate.amount)} per {line.rate.per:,}"
+        lines.append(f"  {line.meter:<16} {line.quantity:>16,}  x {rate:<24} = {plain(line.cost)}")
+    lines.append(f"  {'total':<16} {total}")
+    if found.missing and found.total is not None:
+        lines.append(f"  incomplete: no rate for {', '.join(found.missing)}")
+    return "\n".join(lines)
