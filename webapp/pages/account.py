@@ -44,7 +44,7 @@ def sign_in() -> ResponseReturnValue:
 
 
 def _login_page(error: str | None = None) -> str:
-    return render_template("login.html", error=error, email=request.form.get("email", "")[:254], next=request.values.get("next", ""))
+    return render_template("login.html", error=error, email=request.form.get("email", "")[:254], next_url=request.values.get("next", ""))
 
 
 def _enter(secret: str) -> None:
@@ -66,7 +66,10 @@ def logout() -> ResponseReturnValue:
 
 @blueprint.get("/setup/<secret>")
 def setup(secret: str) -> ResponseReturnValue:
-    link = accounts.open_link(db.session(), secret, now=datetime.now(UTC))
+    try:
+        link = accounts.open_link(db.session(), secret, now=datetime.now(UTC))
+    except NotFound:
+        return render_template("setup.html", expired=True), 404
     return _setup_page(secret, link.user_id)
 
 
@@ -89,10 +92,10 @@ def use_link(secret: str) -> ResponseReturnValue:
 
 @blueprint.get("/setup")
 def setup_without_link() -> ResponseReturnValue:
-    raise NotFound("Open the set-up link that the first start printed, or ask an admin for one.")
+    return render_template("setup.html", expired=True), 404
 
 
 def _setup_page(secret: str, user_id: int | None, errors: dict[str, str] | None = None) -> str:
     known = db.session.get(User, user_id) if user_id else None
-    email = known.email if known else request.form.get("email", "")[:254]
-    return render_template("setup.html", secret=secret, email=email, fixed_email=known is not None, errors=errors or {})
+    typed = request.form.get("email", "")[:254]
+    return render_template("setup.html", token=secret, email=known.email if known else None, typed_email=typed, errors=errors or {})

@@ -33,13 +33,13 @@ def registry_status() -> RegistryStatus:
 
 
 @cache
-def _version(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-
-
 def static_url(filename: str) -> str:
-    """The address of a static file, with a mark of its content: browsers may keep it for a year."""
-    return url_for("static", filename=filename, v=_version(Path(str(current_app.static_folder)) / filename))
+    """The address of a static file, with a mark of its content: browsers may keep it for a year.
+
+    Kept, because a list page asks for the icon sprite hundreds of times.
+    """
+    content = (Path(str(current_app.static_folder)) / filename).read_bytes()
+    return url_for("static", filename=filename, v=hashlib.sha256(content).hexdigest()[:8])
 
 
 def shown_money(amount: Decimal | None, currency: str | None = "USD") -> str:
