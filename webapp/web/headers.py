@@ -1,11 +1,13 @@
 """Headers that every answer carries: what a browser may load, and that nobody keeps what staff see."""
 
-from flask import Flask, Response, request
+import secrets
+
+from flask import Flask, Response, g, request
 
 POLICY = "; ".join(
     (
         "default-src 'none'",
-        "script-src 'self'",
+        "script-src 'nonce-{nonce}'",  # Only the scripts that a page of ours names; not even another file of this host.
         "style-src 'self'",
         "img-src 'self' data:",  # Tabler's check marks are data: pictures.
         "font-src 'self'",
@@ -17,7 +19,6 @@ POLICY = "; ".join(
     )
 )
 ALWAYS = {
-    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -27,12 +28,21 @@ ALWAYS = {
 API_ALWAYS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
 
+def csp_nonce() -> str:
+    """The word that the scripts of this answer carry; another one for each answer."""
+    if "csp_nonce" not in g:
+        g.csp_nonce = secrets.token_urlsafe(16)
+    nonce: str = g.csp_nonce
+    return nonce
+
+
 def protect(response: Response) -> Response:
     """Adds the headers. Under /api/ there is nothing for a browser to run, and answers may be kept if they are asked about again."""
     if request.path.startswith("/api/") and response.mimetype != "text/html":
         for name, value in API_ALWAYS.items():
             response.headers.setdefault(name, value)
         return response
+    response.headers["Content-Security-Policy"] = POLICY.format(nonce=csp_nonce())
     for name, value in ALWAYS.items():
         response.headers[name] = value
     if request.is_secure:
@@ -45,3 +55,4 @@ def protect(response: Response) -> Response:
 
 def init_app(app: Flask) -> None:
     app.after_request(protect)
+    app.jinja_env.globals["csp_nonce"] = csp_nonce
