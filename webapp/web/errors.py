@@ -71,8 +71,8 @@ def on_http_error(error: HTTPException) -> Response:
     status = error.code or 500
     if error.response is not None or status < 400:
         return error.get_response()  # type: ignore[return-value] # a redirect, ready made
-    allowed = {"Allow": ", ".join(sorted(error.valid_methods))} if getattr(error, "valid_methods", None) else {}  # type: ignore[attr-defined]
-    return _answer(problem_of(status, CODES.get(status, "error"), error.description or TITLES.get(status, "Error")), allowed)
+    kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "WWW-Authenticate")}
+    return _answer(problem_of(status, CODES.get(status, "error"), error.description or TITLES.get(status, "Error")), kept)
 
 
 def on_bug(error: Exception) -> Response:

@@ -3,7 +3,8 @@
 import logging
 import time
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
+from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface
 
 from webapp.observability.context import new_request_id, request_id
 from webapp.web import current
@@ -12,11 +13,22 @@ log = logging.getLogger(__name__)
 # The revision that this browser has changed the registry to. Another worker that has not got there yet catches up before it answers,
 # so that people always see their own changes.
 REVISION_COOKIE = "modeldesk_revision"
+API = "/api/"
+NO_SESSION = NullSession()
+
+
+class PageSessions(SecureCookieSessionInterface):
+    """Sessions for pages. Under /api/ there are none: cookies open nothing there, and reading one would cost as much as the answer."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        return NO_SESSION if request.path.startswith(API) else super().open_session(app, request)
 
 
 def begin() -> None:
     request_id.set(new_request_id())
     g.started = time.perf_counter()
+    if request.path.startswith(API):
+        return
     seen = request.cookies.get(REVISION_COOKIE, "")
     if seen.isascii() and seen.isdigit() and len(seen) < 16 and int(seen) > current.registry().snapshot.revision:
         current.desk().registry.refresh()
@@ -24,7 +36,7 @@ def begin() -> None:
 
 def end(response: Response) -> Response:
     response.headers["X-Request-Id"] = request_id.get()
-    if request.method != "GET" and not request.path.startswith("/api/"):
+    if request.method != "GET" and not request.path.startswith(API):
         revision = str(current.registry().snapshot.revision)
         response.set_cookie(REVISION_COOKIE, revision, max_age=60, httponly=True, samesite="Lax", secure=request.is_secure)
     if log.isEnabledFor(logging.DEBUG):
@@ -34,5 +46,6 @@ def end(response: Response) -> Response:
 
 
 def init_app(app: Flask) -> None:
+    app.session_interface = PageSessions()
     app.before_request(begin)
     app.after_request(end)

@@ -1,0 +1,180 @@
+"""What calls cost: one, many, a price that is not in the registry, and models side by side."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from flask import Response
+
+from webapp.api.v1.answers import answer, conditional, encode
+from webapp.api.v1.body import an_object, json_object
+from webapp.api.v1.parameters import AT, INTEGER, MODEL, Parameter, chosen, read, whole
+from webapp.api.v1.reading import model_of, utc_now
+from webapp.api.v1.rendered import Rendered, rendered
+from webapp.domain import checks
+from webapp.domain.catalog import MODEL_TYPES, ModelInfo
+from webapp.domain.checks import Check, checked
+from webapp.domain.documents import cost_document
+from webapp.domain.entries import MOST_TOKENS, PRICE_CHECKS
+from webapp.domain.errors import Invalid, Malformed, ModeldeskError
+from webapp.domain.moments import ALWAYS, shown_moment
+from webapp.domain.money import EXACT, ZERO, plain
+from webapp.domain.pricing import SERVICE_TIERS, STANDARD, Cost, Price, cost_of
+from webapp.domain.usage import SPELLINGS, Usage
+from webapp.web.errors import problem
+
+MOST_ITEMS = 1_000
+COST_QUERY = (
+    MODEL,
+    *(Parameter(spelling, whole, INTEGER, f"Units of the meter {meter}.") for spelling, meter in SPELLINGS.items()),
+    AT,
+    chosen("service_tier", SERVICE_TIERS, "The service tier that was asked for; standard if left out."),
+)
+
+
+def ref(value: object, field: str) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise Invalid.field(field, "must be a ref such as openai/gpt-4o-mini")
+    return value
+
+
+def usage(value: object, field: str) -> Usage:
+    return Usage.of(an_object(value, field))
+
+
+COST_CHECKS: Mapping[str, Check] = {
+    "model": ref,
+    "usage": usage,
+    "at": checks.optional(checks.moment),
+    "service_tier": checks.optional(checks.choice(SERVICE_TIERS)),
+}
+COST_REQUIRED = ("model", "usage")
+QUOTE_CHECKS: Mapping[str, Check] = {
+    "price": lambda value, field: checked(an_object(value, field), QUOTED_PRICE_CHECKS, tuple(QUOTED_PRICE_CHECKS)),
+    **{name: COST_CHECKS[name] for name in ("usage", "at", "service_tier")},
+}
+QUOTED_PRICE_CHECKS: Mapping[str, Check] = {name: PRICE_CHECKS[name] for name in ("currency", "rates")}
+COMPARE_CHECKS: Mapping[str, Check] = {
+    "models": checks.optional(checks.listed(ref, 200)),
+    "type": checks.optional(checks.choice(MODEL_TYPES)),
+    "capabilities": checks.optional(checks.listed(checks.line(40, 1), 40)),
+    "min_context": checks.optional(checks.whole(0, MOST_TOKENS)),
+    **{name: COST_CHECKS[name] for name in ("usage", "at", "service_tier")},
+}
+
+
+def get_cost() -> Response:
+    state, asked = rendered(), read(COST_QUERY)
+    at = asked.get("at") or utc_now()
+    spent = Usage.of({spelling: asked[spelling] for spelling in SPELLINGS if spelling in asked})
+    cost = _cost(model_of(state, asked["model"]), spent, at, asked.get("service_tier"))
+    return conditional(state.snapshot, f"{state.tag}.{shown_moment(at)}", lambda: state.cost(cost).encode())
+
+
+def post_cost() -> Response:
+    state = rendered()
+    cost = _asked_cost(state, json_object(), utc_now())
+    return answer(state.snapshot, state.cost(cost).encode())
+
+
+def _asked_cost(state: Rendered, item: Mapping[str, object], now: datetime) -> Cost:
+    asked = checked(item, COST_CHECKS, COST_REQUIRED)
+    return _cost(model_of(state, asked["model"]), asked["usage"], asked.get("at") or now, asked.get("service_tier"))
+
+
+def _cost(model: ModelInfo, spent: Usage, at: datetime, service_tier: str | None) -> Cost:
+    return cost_of(model.price_at(at), spent, at=at, service_tier=service_tier or STANDARD, model=model.ref)
+
+
+class Sum(NamedTuple):
+    """Totals by currency, and whether everything is in them."""
+
+    totals: Mapping[str, Decimal]
+    complete: bool
+
+
+def post_costs() -> Response:
+    """Many at once, in order. An item that makes no sense becomes a problem in its place."""
+    state, now = rendered(), utc_now()
+    costs = [_cost_or_error(state, item, now) for item in _items(json_object())]
+    parts = [state.cost(cost) if isinstance(cost, Cost) else encode(problem(cost)).decode() for cost in costs]
+    found = _sum(costs)
+    summary = {
+        "total": plain(next(iter(found.totals.values()), ZERO)) if len(found.totals) < 2 else None,
+        "totals": {currency: plain(total) for currency, total in found.totals.items()},
+        "complete": found.complete,
+    }
+    body = f'{{"data":[{",".join(parts)}],{encode(summary)[1:].decode()}'
+    return answer(state.snapshot, body.encode())
+
+
+def _items(body: Mapping[str, Any]) -> list[Any]:
+    found: list[Any] = checked(body, {"items": _listed_items}, ("items",))["items"]
+    return found
+
+
+def _listed_items(value: object, field: str) -> list[Any]:
+    if not isinstance(value, list) or len(value) > MOST_ITEMS:
+        raise Invalid.field(field, f"must be a list of at most {MOST_ITEMS:,}")
+    return value
+
+
+def _cost_or_error(state: Rendered, item: object, now: datetime) -> Cost | ModeldeskError:
+    try:
+        if not isinstance(item, dict):
+            raise Malformed("An item must be an object with model and usage.")
+        return _asked_cost(state, item, now)
+    except ModeldeskError as error:
+        return error
+
+
+def _sum(costs: Iterable[Cost | ModeldeskError]) -> Sum:
+    """Amounts of different currencies are never added up."""
+    totals: dict[str, Decimal] = {}
+    complete = True
+    for cost in costs:
+        if not isinstance(cost, Cost):
+            complete = False
+            continue
+        complete = complete and cost.complete
+        if cost.total is not None and cost.currency is not None:
+            totals[cost.currency] = EXACT.add(totals.get(cost.currency, ZERO), cost.total)
+    return Sum(totals, complete)
+
+
+def post_quote() -> Response:
+    state = rendered()
+    asked = checked(json_object(), QUOTE_CHECKS, ("price", "usage"))
+    rates = asked["price"]["rates"]
+    price = Price("priced" if rates else "unknown", ALWAYS, asked["price"]["currency"], rates)
+    cost = cost_of(price, asked["usage"], at=asked.get("at") or utc_now(), service_tier=asked.get("service_tier") or STANDARD)
+    return answer(state.snapshot, encode(cost_document(cost)))
+
+
+def post_comparison() -> Response:
+    state = rendered()
+    asked = checked(json_object(), COMPARE_CHECKS, ("usage",))
+    at = asked.get("at") or utc_now()
+    costs = [_cost(model, asked["usage"], at, asked.get("service_tier")) for model in _meeting(state, asked)]
+    costs.sort(key=_cheapest_first)
+    return answer(state.snapshot, f'{{"data":[{",".join(map(state.cost, costs))}]}}'.encode())
+
+
+def _meeting(state: Rendered, asked: Mapping[str, Any]) -> list[ModelInfo]:
+    """The models that meet the requirement: of those named, or of all that are supported."""
+    if asked.get("models") is not None:
+        found = {model.ref: model for model in (model_of(state, name) for name in asked["models"])}
+    else:
+        found = {model.ref: model for model in state.snapshot.models if model.supported}
+    wanted, least, kind = set(asked.get("capabilities") or ()), asked.get("min_context"), asked.get("type")
+    return [
+        model
+        for model in found.values()
+        if kind in (None, model.type) and wanted.issubset(model.capabilities) and (not least or (model.context_window or 0) >= least)
+    ]
+
+
+def _cheapest_first(cost: Cost) -> tuple[bool, bool, str, Decimal, str]:
+    """Unknown prices last, and before them those of which only a part is known: the rest is not free. Currencies stay together."""
+    return cost.total is None, not cost.complete, cost.currency or "", cost.total or ZERO, cost.model or ""

@@ -1,0 +1,32 @@
+"""The description of the API, for programs and for people. The same for everybody, so it needs no token."""
+
+import zlib
+from collections.abc import Sequence
+
+from flask import Response, render_template
+
+from webapp.api.v1 import openapi
+from webapp.api.v1.answers import conditional, encode
+from webapp.api.v1.door import Route
+from webapp.api.v1.rendered import rendered
+
+
+def described(routes: Sequence[Route]) -> tuple[Route, ...]:
+    """The routes that describe these routes and themselves."""
+
+    def get_openapi() -> Response:
+        return conditional(rendered().snapshot, tag, body)
+
+    def get_docs() -> Response:
+        page = render_template("api/docs.html", document=document, operations=operations, codes=openapi.CODES)
+        return Response(page, 200, rendered().snapshot.headers)
+
+    own = (
+        Route("GET", "/openapi.json", get_openapi, None, "This description, for programs", "OpenApi"),
+        Route("GET", "/docs", get_docs, None, "This description, for people", "Page"),
+    )
+    document = openapi.document((*routes, *own))
+    body = encode(document)
+    tag = f"{zlib.crc32(body):08x}"
+    operations = [(method, path, operation) for path, methods in document["paths"].items() for method, operation in methods.items()]
+    return own

@@ -1,0 +1,61 @@
+"""The one door of the API: who asks is checked first, then what they may, then the form of the question."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from flask import Response, g, request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Unauthorized
+
+from webapp.api.v1.parameters import Parameter, refuse_unknown
+from webapp.domain.errors import Forbidden
+from webapp.domain.permissions import SCOPES, Permission, scopes_may
+from webapp.web.auth import token_of_request
+
+View = Callable[..., Response]
+
+
+class Route(NamedTuple):
+    """One operation: how it is served and how it is described. `permission` None is for what strangers may read too."""
+
+    method: str
+    rule: str
+    view: View
+    permission: Permission | None
+    summary: str
+    answers: str
+    status: int = 200
+    query: tuple[Parameter, ...] = ()
+    takes: str | None = None
+    refusals: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The endpoint, unique in the table."""
+        return self.view.__name__
+
+
+def guarded(route: Route) -> View:
+    """The view behind the door."""
+
+    def view(**path: str) -> Response:
+        if route.permission is not None:
+            admit(route.permission)
+        if request.query_string:
+            refuse_unknown(route.query)
+        return route.view(**path)
+
+    view.permission = route.permission  # type: ignore[attr-defined] # read by the test that walks all routes
+    return view
+
+
+def admit(permission: Permission) -> None:
+    """Raises 401 without a good token, `Forbidden` if it does not hold the permission."""
+    token = token_of_request()
+    if token is None:
+        detail = "Send a valid token in the header Authorization: Bearer <token>. It may be missing, misspelt, expired or revoked."
+        raise Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer", {"realm": "Modeldesk"}))
+    if not scopes_may(token.scopes, permission):
+        scopes = " or ".join(scope for scope, granted in SCOPES.items() if permission in granted)
+        raise Forbidden(f"This token does not have the scope {scopes}.")
+    g.token = token

@@ -1,0 +1,155 @@
+"""The OpenAPI 3.1 document, made of the table of routes."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from webapp import __version__
+from webapp.api.v1.door import Route
+from webapp.api.v1.parameters import Parameter
+from webapp.api.v1.schemas import SCHEMAS, TEXT, to
+from webapp.domain.permissions import SCOPES, Permission
+from webapp.web.errors import TITLES
+
+Document = dict[str, Any]
+VARIABLE = re.compile(r"<(?:path:)?([a-z_]+)>")
+VARIABLES: Mapping[str, str] = {
+    "ref": "A ref, alias or bare model id. It may hold `/` and `:`, as they are or percent-encoded.",
+    "number": "The id of the row.",
+    "slug": "The slug of the provider.",
+    "model_type": "A type of models, such as text.",
+    "run_id": "The id of the run.",
+}
+# What each `code` of a problem means, and what to do. The readable page gives each an anchor, which a problem's `type` leads to.
+CODES: Mapping[str, str] = {
+    "malformed": "The request has a form that is not allowed here: an unknown field or parameter, one given twice, a float for an integer.",
+    "malformed_json": "The body is not one JSON object in UTF-8, or it is nested too deeply.",
+    "bad_request": "The request could not be understood, or names a host that is not served here.",
+    "unauthenticated": "The token is missing, misspelt, expired or revoked.",
+    "forbidden": "The token does not have the scope that this takes.",
+    "not_found": "There is no such address or row.",
+    "unknown_model": "No model answers to this ref. Nothing is guessed; `suggestions` are refs that look alike.",
+    "no_default": "No model is the default for this type.",
+    "unknown_template": "There is no template of that name.",
+    "method_not_allowed": "This address exists, but not for this method. `Allow` says which it takes.",
+    "timeout": "The request took too long to arrive.",
+    "ambiguous_model": "Several models answer to this ref. Use one of the `candidates`.",
+    "conflict": "It clashes with what is there.",
+    "duplicate": "Such a row exists already.",
+    "in_use": "Other rows depend on it; `users` names them. Deactivate it instead, or choose another default or primary first.",
+    "inactive": "It must be activated first.",
+    "no_key": "The provider that should answer has no key.",
+    "stale": "Somebody else changed the row since it was read. Load it again and repeat the change.",
+    "too_large": "The body has more than 1,000,000 bytes.",
+    "too_long": "The address is too long.",
+    "unsupported_media_type": "The body must be sent as application/json in UTF-8.",
+    "invalid": "The values make no sense; `errors` names each field and what is wrong with it.",
+    "too_many_requests": "Too many requests. Wait as long as `Retry-After` says.",
+    "internal": "Something went wrong on our side, and was logged under the request's id.",
+    "error": "Something went wrong that has no code of its own.",
+    "unavailable": "Not available just now. Try again after `Retry-After` seconds.",
+    "database_unreachable": "The database is away. Reading goes on from the last good state; changes have to wait.",
+    "database_busy": "Another change holds the database. Try again shortly.",
+    "keys_locked": "The encryption key is missing or wrong, so nothing that needs a provider's key works.",
+}
+INTRODUCTION = (
+    "What models there are, whether they may be used and what they cost, exactly. Amounts are strings that hold exact decimals; times are "
+    "RFC 3339 in UTC. Answers name the revision of the registry that they come from. Errors are problem documents (RFC 9457)."
+)
+ORIGIN: Mapping[str, str] = {
+    "Modeldesk-Revision": "The revision of the registry that this answer comes from.",
+    "Modeldesk-Source": "`database`, `last-good` or `constants`.",
+    "Modeldesk-As-Of": "When the database last confirmed it.",
+    "X-Request-Id": "Names this request in the log and in the trail.",
+}
+
+
+def document(routes: Iterable[Route]) -> Document:
+    """The description of these routes."""
+    paths: dict[str, Document] = {}
+    for route in routes:
+        paths.setdefault(path_of(route), {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Modeldesk", "version": __version__, "description": INTRODUCTION},
+        "servers": [{"url": "/api/v1"}],
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": "An application's token: mdk_..."}},
+            "schemas": dict(SCHEMAS),
+            "headers": {name: {"description": text, "schema": TEXT} for name, text in ORIGIN.items()},
+        },
+    }
+
+
+def path_of(route: Route) -> str:
+    return VARIABLE.sub(r"{\1}", route.rule)
+
+
+def scope_of(permission: Permission) -> str:
+    """The scope whose tokens may do this."""
+    return next(scope for scope, granted in SCOPES.items() if permission in granted)
+
+
+def _operation(route: Route) -> Document:
+    operation: Document = {
+        "operationId": route.name,
+        "summary": route.summary,
+        "parameters": [*_path_parameters(route), *(_query_parameter(parameter) for parameter in route.query), *_conditions(route)],
+        "responses": {str(route.status): _answer(route), **{str(status): _refusal(status) for status in _refusals(route)}},
+    }
+    if route.permission is None:
+        operation["security"] = []
+    else:
+        operation["description"] = f"Needs the scope `{scope_of(route.permission)}`."
+    if route.takes:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": to(route.takes)}}}
+    return operation
+
+
+def _path_parameters(route: Route) -> list[Document]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": TEXT, "description": VARIABLES[name]}
+        for name in VARIABLE.findall(route.rule)
+    ]
+
+
+def _query_parameter(parameter: Parameter) -> Document:
+    shape = {"name": parameter.name, "in": "query", "schema": dict(parameter.schema), "description": parameter.description}
+    return shape | ({"required": True} if parameter.required else {})
+
+
+def _conditions(route: Route) -> list[Document]:
+    """The headers by which a caller says what it has seen."""
+    if route.method == "GET" and route.answers != "Page":
+        return [_header("If-None-Match", "The ETag of the answer that you hold; 304 if it is still right.")]
+    if 412 in route.refusals:
+        return [_header("If-Match", "The ETag of the row that you edited; 412 if somebody else changed it since.")]
+    return []
+
+
+def _header(name: str, description: str) -> Document:
+    return {"name": name, "in": "header", "schema": TEXT, "description": description}
+
+
+def _answer(route: Route) -> Document:
+    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in ORIGIN}
+    found: Document = {"description": route.summary, "headers": headers}
+    if route.answers == "Page":
+        return found | {"content": {"text/html": {"schema": TEXT}}}
+    if route.answers:
+        schema = to(route.answers) if route.answers in SCHEMAS else {"type": "object"}
+        return found | {"content": {"application/json": {"schema": schema}}}
+    return found
+
+
+def _refusals(route: Route) -> list[int]:
+    own = {*route.refusals, 400}
+    own |= {401, 403} if route.permission else set()
+    own |= {413, 415} if route.takes else set()
+    return sorted(own)
+
+
+def _refusal(status: int) -> Document:
+    return {"description": TITLES[status], "content": {"application/problem+json": {"schema": to("Problem")}}}

@@ -1,0 +1,120 @@
+"""Strict query parameters: each declared once, for reading and for the description; unknown, repeated or odd ones are refused."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from flask import request
+
+from webapp.domain.errors import FieldError, Invalid, Malformed, shown
+from webapp.domain.moments import parse_moment
+
+DIGITS = re.compile(r"-?[0-9]{1,16}", re.ASCII)
+WORDS: Mapping[str, bool] = {"true": True, "false": False}
+Parse = Callable[[str, str], Any]
+
+
+class Parameter(NamedTuple):
+    """One query parameter: `parse` takes the text and the name, and raises `Invalid`. `schema` describes it."""
+
+    name: str
+    parse: Parse
+    schema: Mapping[str, Any]
+    description: str
+    required: bool = False
+
+
+def read(parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """The clean values of those that were given. Raises one `Malformed` that names every wrong or missing one."""
+    values: dict[str, Any] = {}
+    errors: list[FieldError] = []
+    given = request.args
+    for parameter in parameters:
+        text = given.get(parameter.name)
+        if text is None:
+            errors += [FieldError(parameter.name, "is required")] if parameter.required else []
+            continue
+        try:
+            values[parameter.name] = parameter.parse(text, parameter.name)
+        except Invalid as error:
+            errors.extend(error.errors)
+    if errors:
+        raise Malformed.of(errors)
+    return values
+
+
+def refuse_unknown(parameters: Sequence[Parameter]) -> None:
+    """Raises `Malformed` for parameters that nobody declared, and for those given twice."""
+    known = {parameter.name for parameter in parameters}
+    errors = [
+        FieldError(name[:60], "is given twice" if name in known else "is not a parameter of this address")
+        for name, values in request.args.lists()
+        if name not in known or len(values) > 1
+    ]
+    if errors:
+        raise Malformed(f"{shown(errors[0].field)} {errors[0].message}.", errors)
+
+
+def whole(text: str, name: str) -> int:
+    """A whole number in ASCII digits. Its range is judged by whoever knows what it counts."""
+    if DIGITS.fullmatch(text) is None:
+        raise Invalid.field(name, "must be a whole number")
+    return int(text)
+
+
+def between(least: int, most: int) -> Parse:
+    """A whole number in this range."""
+
+    def parse(text: str, name: str) -> int:
+        number = whole(text, name)
+        if not least <= number <= most:
+            raise Invalid.field(name, f"must be a whole number from {least} to {most}")
+        return number
+
+    return parse
+
+
+def truth(text: str, name: str) -> bool:
+    if text not in WORDS:
+        raise Invalid.field(name, "must be true or false")
+    return WORDS[text]
+
+
+def word(text: str, name: str) -> str:
+    """Printable text of reasonable length."""
+    if not 0 < len(text) <= 300 or not text.isprintable():
+        raise Invalid.field(name, "must be 1 to 300 printable characters")
+    return text
+
+
+def name_of_model(text: str, name: str) -> str:
+    """Any text that could have been meant as a ref; what is no model's name is answered with 404 later."""
+    if not text or len(text) > 2_000 or not text.isprintable():
+        raise Invalid.field(name, "must be a ref such as openai/gpt-4o-mini")
+    return text
+
+
+def one_of(words: Sequence[str]) -> Parse:
+    def parse(text: str, name: str) -> str:
+        if text not in words:
+            raise Invalid.field(name, f"must be one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+INTEGER: Mapping[str, Any] = {"type": "integer"}
+TEXT: Mapping[str, Any] = {"type": "string"}
+BOOLEAN: Mapping[str, Any] = {"type": "boolean"}
+
+
+def chosen(name: str, words: Sequence[str], description: str) -> Parameter:
+    """A parameter that takes one of these words."""
+    return Parameter(name, one_of(words), {"type": "string", "enum": list(words)}, description)
+
+
+MODEL = Parameter("model", name_of_model, TEXT, "A ref, alias or bare model id.", required=True)
+AT = Parameter("at", parse_moment, {"type": "string", "format": "date-time"}, "The moment in question; now if left out.")
+LIMIT = Parameter("limit", between(1, 200), {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "Rows on a page.")
+CURSOR = Parameter("cursor", word, TEXT, "The `next_cursor` of the page before, with the same filters and sort.")
+SEARCH = Parameter("q", word, TEXT, "Rows whose names hold this text, whatever its case.")

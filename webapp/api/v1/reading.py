@@ -1,0 +1,110 @@
+"""What applications read: models, defaults, providers, the whole registry, and how a name is resolved. From the snapshot, always."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Response
+
+from webapp.api.v1.answers import conditional, encode
+from webapp.api.v1.listing import MODELS_QUERY, models_page, page_document
+from webapp.api.v1.parameters import AT, MODEL, read
+from webapp.api.v1.rendered import Rendered, rendered
+from webapp.domain.catalog import MODEL_TYPES, ModelInfo
+from webapp.domain.documents import price_document, provider_document
+from webapp.domain.errors import NotFound, shown
+from webapp.domain.explanation import Explanation, explain
+from webapp.domain.moments import shown_moment
+from webapp.domain.refs import resolve, trace
+
+SUPPORTED_QUERY = (MODEL,)
+EXPLAIN_QUERY = (MODEL, AT)
+
+
+def model_of(state: Rendered, ref: str) -> ModelInfo:
+    """The model that this ref names. Raises `UnknownModel` or `AmbiguousModel`."""
+    return state.snapshot.by_name.get(ref) or resolve(state.snapshot.names, ref)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def list_models() -> Response:
+    state = rendered()
+    found = models_page(state, read(MODELS_QUERY))
+    return conditional(state.snapshot, state.tag, lambda: page_document(map(state.model, found.rows), found))
+
+
+def get_model(ref: str) -> Response:
+    state = rendered()
+    return conditional(state.snapshot, state.tag, state.model(model_of(state, ref)))
+
+
+def get_supported() -> Response:
+    state, ref = rendered(), str(read(SUPPORTED_QUERY)[MODEL.name])
+    found, _ = trace(state.snapshot.names, ref)
+    model = found[0] if len(found) == 1 else None
+    document = {
+        "model": ref,
+        "ref": model.ref if model else None,
+        "supported": model is not None and model.supported,
+        "reason": model.unsupported_because if model else "ambiguous" if found else "unknown",
+        "successor": model.successor if model else None,
+    }
+    return conditional(state.snapshot, state.tag, encode(document))
+
+
+def list_defaults() -> Response:
+    state = rendered()
+    pairs = (b"%b:%b" % (encode(kind), state.model(model)) for kind, model in sorted(state.snapshot.defaults.items()))
+    return conditional(state.snapshot, state.tag, b'{"data":{%b}}' % b",".join(pairs))
+
+
+def get_default(model_type: str) -> Response:
+    state = rendered()
+    if model_type not in MODEL_TYPES:
+        raise NotFound(f"{shown(model_type)} is not a type of models; types are {', '.join(MODEL_TYPES)}.")
+    model = state.snapshot.defaults.get(model_type)
+    if model is None:
+        raise NotFound(f"No model is the default for {model_type}. An editor can choose one.", code="no_default")
+    return conditional(state.snapshot, state.tag, state.model(model))
+
+
+def list_providers() -> Response:
+    state = rendered()
+    documents = [provider_document(provider) for provider in state.snapshot.providers.values()]
+    return conditional(state.snapshot, state.tag, lambda: encode({"data": documents}))
+
+
+def get_provider(slug: str) -> Response:
+    state = rendered()
+    provider = state.snapshot.providers.get(slug)
+    if provider is None:
+        raise NotFound(f"No provider has the slug {shown(slug)}.")
+    return conditional(state.snapshot, state.tag, encode(provider_document(provider)))
+
+
+def get_snapshot() -> Response:
+    state = rendered()
+    return conditional(state.snapshot, state.tag, state.whole)
+
+
+def get_explanation() -> Response:
+    state, asked = rendered(), read(EXPLAIN_QUERY)
+    found = explain(state.snapshot.names, asked["model"], asked.get("at") or utc_now())
+    tag = f"{state.tag}.{shown_moment(found.at)}"
+    return conditional(state.snapshot, tag, lambda: encode(_explanation_document(state, found)))
+
+
+def _explanation_document(state: Rendered, found: Explanation) -> dict[str, Any]:
+    return {
+        "ref": found.ref,
+        "at": shown_moment(found.at),
+        "supported": found.supported,
+        "reason": found.reason,
+        "steps": [{"step": step.name, "looked_for": step.looked_for, "found": list(step.found)} for step in found.steps],
+        "model": state.model_document(found.model) if found.model else None,
+        "price": price_document(found.price),
+        "candidates": list(found.candidates),
+        "suggestions": list(found.suggestions),
+    }

@@ -1,0 +1,137 @@
+"""What was written out of one snapshot already: bodies and fragments that many answers share, made once and kept as bytes."""
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+from webapp import __version__
+from webapp.api.v1.answers import encode
+from webapp.domain.catalog import ModelInfo
+from webapp.domain.documents import Document, model_document, snapshot_document
+from webapp.domain.moments import shown_moment
+from webapp.domain.money import plain
+from webapp.domain.pricing import Cost, CostLine, Rate
+from webapp.domain.snapshot import Snapshot
+from webapp.services.registry import ModelRegistry
+from webapp.web import current
+
+MOST_BODIES = 20_000  # About 20 MB; a larger registry is written out again from time to time.
+Key = Callable[[ModelInfo], tuple[int | str, ...]]
+
+
+class Fragment(NamedTuple):
+    """The part of a cost line that depends on the rate alone. It holds the rate, so that no other can get its identity."""
+
+    rate: Rate
+    text: str
+
+
+class Rendered:
+    """One snapshot and what was made of it so far. Everything here may be dropped at any time."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        # An answer's form may change with the version of the application, its content with the snapshot.
+        self.tag = f"{__version__}.{snapshot.tag}"
+        self._models: dict[str, bytes] = {}
+        self._fragments: dict[int, Fragment] = {}
+        self._orders: dict[str, list[ModelInfo]] = {}
+        self._whole: bytes | None = None
+        self._one_at_a_time = threading.Lock()
+        self._patterns = _patterns(snapshot)
+        self._by_id: dict[int | None, ModelInfo] = {model.id: model for model in snapshot.models}
+
+    def model(self, model: ModelInfo) -> bytes:
+        """The body of a model."""
+        body = self._models.get(model.ref)
+        if body is None:
+            if len(self._models) >= MOST_BODIES:
+                self._models.clear()
+            body = self._models[model.ref] = encode(self.model_document(model))
+        return body
+
+    def model_document(self, model: ModelInfo) -> Document:
+        """A Model with all its names, the patterns too: what is read can be entered again."""
+        document = model_document(model)
+        document["aliases"] += self._patterns.get(model.ref, ())
+        return document
+
+    def by_id(self, number: int) -> ModelInfo | None:
+        return self._by_id.get(number)
+
+    def ordered(self, name: str, key: Key) -> list[ModelInfo]:
+        """All models by this key; the name tells one key from another."""
+        found = self._orders.get(name)
+        if found is None:
+            found = self._orders[name] = sorted(self.snapshot.models, key=key)
+        return found
+
+    def whole(self) -> bytes:
+        """The whole registry. Several readers who ask at once wait for one writing."""
+        with self._one_at_a_time:
+            if self._whole is None:
+                snapshot = self.snapshot
+                self._whole = encode(snapshot_document(snapshot.catalog, snapshot.models, tuple(snapshot.providers.values())))
+            return self._whole
+
+    def cost(self, cost: Cost) -> str:
+        """The body of a cost: as `cost_document` has it, several times faster."""
+        lines = ",".join(self._lines(cost.lines))
+        return (
+            f'{{"model":{_text(cost.model)},"at":{_moment(cost.at)},"currency":{_text(cost.currency)},'
+            f'"total":{"null" if cost.total is None else chr(34) + plain(cost.total) + chr(34)},'
+            f'"complete":{"true" if cost.complete else "false"},"price_id":{"null" if cost.price_id is None else cost.price_id},'
+            f'"price_state":"{cost.price_state}","service_tier":"{cost.service_tier}","lines":[{lines}],'
+            f'"missing":{_words(cost.missing) if cost.missing else "[]"}}}'
+        )
+
+    def _lines(self, lines: tuple[CostLine, ...]) -> Iterator[str]:
+        fragments = self._fragments
+        for meter, quantity, rate, cost in lines:
+            fragment = fragments.get(id(rate)) or self._fragment(rate)
+            yield f'{{"meter":"{meter}","quantity":{quantity},{fragment.text}"cost":"{plain(cost)}"}}'
+
+    def _fragment(self, rate: Rate) -> Fragment:
+        above = "null" if rate.above is None else rate.above
+        text = f'"billed_as":"{rate.meter}","amount":"{plain(rate.amount)}","per":{rate.per},"above":{above},'
+        fragment = Fragment(rate, text)
+        if len(self._fragments) < MOST_BODIES:
+            self._fragments[id(rate)] = fragment
+        return fragment
+
+
+def _patterns(snapshot: Snapshot) -> Mapping[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for pattern, ref in snapshot.catalog.patterns:
+        found.setdefault(ref, []).append(pattern)
+    return found
+
+
+@lru_cache(maxsize=4_096)
+def _text(text: str | None) -> str:
+    return encode(text).decode()
+
+
+@lru_cache(maxsize=1_024)
+def _moment(moment: datetime | None) -> str:
+    return "null" if moment is None else f'"{shown_moment(moment)}"'
+
+
+def _words(words: tuple[str, ...]) -> str:
+    return encode(words).decode()
+
+
+_latest: weakref.WeakKeyDictionary[ModelRegistry, Rendered] = weakref.WeakKeyDictionary()
+
+
+def rendered() -> Rendered:
+    """For the snapshot that is served just now."""
+    registry = current.registry()
+    snapshot = registry.snapshot
+    found = _latest.get(registry)
+    if found is None or found.snapshot is not snapshot:
+        found = _latest[registry] = Rendered(snapshot)
+    return found

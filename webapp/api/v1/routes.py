@@ -1,0 +1,224 @@
+"""The table of routes: what is served is what is described, because both are made of this."""
+
+from webapp.api.v1 import costs, managed_models, managed_providers, reading, runs
+from webapp.api.v1.costs import COST_QUERY
+from webapp.api.v1.description import described
+from webapp.api.v1.door import Route
+from webapp.api.v1.listing import MODELS_QUERY
+from webapp.api.v1.managed_providers import PROVIDERS_QUERY
+from webapp.api.v1.reading import EXPLAIN_QUERY, SUPPORTED_QUERY
+from webapp.domain.permissions import Permission
+
+READ, WRITE, KEYS, RUN = (
+    Permission.REGISTRY_READ,
+    Permission.REGISTRY_WRITE,
+    Permission.CREDENTIALS_WRITE,
+    Permission.RUNS_WRITE,
+)
+NAMES = (404, 409)  # A ref that leads nowhere, or to several models.
+CHANGE = (404, 409, 412, 422, 503)
+MODELS, ONE_MODEL = "/admin/models", "/admin/models/<number>"
+PROVIDERS, ONE_PROVIDER = "/admin/providers", "/admin/providers/<number>"
+
+_reading = (
+    Route("GET", "/models", reading.list_models, READ, "Lists models, filtered, sorted and page by page", "ModelPage", query=MODELS_QUERY),
+    Route("GET", "/models/<path:ref>", reading.get_model, READ, "One model, by ref, alias or bare model id", "Model", refusals=NAMES),
+    Route("GET", "/supported", reading.get_supported, READ, "Whether a model may be used, and why not", "Supported", query=SUPPORTED_QUERY),
+    Route("GET", "/defaults", reading.list_defaults, READ, "The default model of each type", "Defaults"),
+    Route("GET", "/defaults/<model_type>", reading.get_default, READ, "The default model of one type", "Model", refusals=(404,)),
+    Route("GET", "/providers", reading.list_providers, READ, "Lists providers, without their keys", "ProviderList"),
+    Route("GET", "/providers/<slug>", reading.get_provider, READ, "One provider, by slug", "Provider", refusals=(404,)),
+    Route("GET", "/snapshot", reading.get_snapshot, READ, "The whole registry, for clients that compute locally", "Snapshot"),
+    Route("GET", "/explain", reading.get_explanation, READ, "How a name becomes a model and a price", "Explanation", query=EXPLAIN_QUERY),
+)
+_costs = (
+    Route("GET", "/cost", costs.get_cost, READ, "What a call costs", "Cost", query=COST_QUERY, refusals=(*NAMES, 422)),
+    Route("POST", "/cost", costs.post_cost, READ, "What a call costs, by any meters", "Cost", takes="CostRequest", refusals=(*NAMES, 422)),
+    Route(
+        "POST", "/cost/batch", costs.post_costs, READ, "Up to 1,000 costs in order", "CostBatch", takes="CostBatchRequest", refusals=(422,)
+    ),
+    Route(
+        "POST",
+        "/quote",
+        costs.post_quote,
+        READ,
+        "What a call would cost at a price of your own",
+        "Cost",
+        takes="QuoteRequest",
+        refusals=(422,),
+    ),
+    Route(
+        "POST",
+        "/compare",
+        costs.post_comparison,
+        READ,
+        "The same call on several models, cheapest first",
+        "Comparison",
+        takes="CompareRequest",
+        refusals=(*NAMES, 422),
+    ),
+    Route(
+        "POST",
+        "/runs",
+        runs.start_run,
+        RUN,
+        "Runs an incident, and answers when it is finished",
+        "Run",
+        201,
+        takes="RunRequest",
+        refusals=(404, 409, 422, 503),
+    ),
+    Route("GET", "/runs/<run_id>", runs.get_run, RUN, "A run that was recorded", "Run", refusals=(404, 503)),
+)
+_models = (
+    Route("GET", MODELS, managed_models.list_managed_models, WRITE, "Lists models for managing", "ModelPage", query=MODELS_QUERY),
+    Route("POST", MODELS, managed_models.create_model, WRITE, "Adds a model", "Model", 201, takes="NewModel", refusals=(409, 422, 503)),
+    Route("GET", ONE_MODEL, managed_models.get_managed_model, WRITE, "One model, by id", "Model", refusals=(404,)),
+    Route(
+        "PUT",
+        ONE_MODEL,
+        managed_models.replace_model,
+        WRITE,
+        "Replaces a model's entry; what is left out gets its default",
+        "Model",
+        takes="NewModel",
+        refusals=CHANGE,
+    ),
+    Route(
+        "PATCH",
+        ONE_MODEL,
+        managed_models.edit_model,
+        WRITE,
+        "Changes some fields of a model",
+        "Model",
+        takes="ModelChange",
+        refusals=CHANGE,
+    ),
+    Route("DELETE", ONE_MODEL, managed_models.delete_model, WRITE, "Deletes a model that nothing uses", "", 204, refusals=CHANGE),
+    Route(
+        "POST",
+        f"{ONE_MODEL}/toggle-active",
+        managed_models.toggle_model,
+        WRITE,
+        "Activates or deactivates a model",
+        "Model",
+        refusals=CHANGE,
+    ),
+    Route(
+        "POST",
+        f"{ONE_MODEL}/set-default",
+        managed_models.set_default_model,
+        WRITE,
+        "Makes a model the default of its type",
+        "Model",
+        refusals=CHANGE,
+    ),
+    Route("GET", f"{ONE_MODEL}/prices", managed_models.list_prices, WRITE, "A model's prices, oldest first", "PriceList", refusals=(404,)),
+    Route(
+        "POST",
+        f"{ONE_MODEL}/prices",
+        managed_models.add_price,
+        WRITE,
+        "Adds a dated price",
+        "Price",
+        201,
+        takes="NewPrice",
+        refusals=(404, 409, 422, 503),
+    ),
+)
+_providers = (
+    Route(
+        "GET",
+        PROVIDERS,
+        managed_providers.list_managed_providers,
+        WRITE,
+        "Lists providers for managing",
+        "ManagedProviderPage",
+        query=PROVIDERS_QUERY,
+    ),
+    Route(
+        "POST",
+        PROVIDERS,
+        managed_providers.create_provider,
+        WRITE,
+        "Adds a provider",
+        "ManagedProvider",
+        201,
+        takes="NewProvider",
+        refusals=(409, 422, 503),
+    ),
+    Route(
+        "DELETE",
+        f"{PROVIDERS}/primary",
+        managed_providers.clear_primary_provider,
+        WRITE,
+        "No primary provider: local rules only",
+        "",
+        204,
+        refusals=(503,),
+    ),
+    Route("GET", ONE_PROVIDER, managed_providers.get_managed_provider, WRITE, "One provider, by id", "ManagedProvider", refusals=(404,)),
+    Route(
+        "PUT",
+        ONE_PROVIDER,
+        managed_providers.replace_provider,
+        WRITE,
+        "Replaces a provider's entry; what is left out gets its default",
+        "ManagedProvider",
+        takes="NewProvider",
+        refusals=CHANGE,
+    ),
+    Route(
+        "PATCH",
+        ONE_PROVIDER,
+        managed_providers.edit_provider,
+        WRITE,
+        "Changes some fields of a provider",
+        "ManagedProvider",
+        takes="ProviderChange",
+        refusals=CHANGE,
+    ),
+    Route(
+        "DELETE", ONE_PROVIDER, managed_providers.delete_provider, WRITE, "Deletes a provider that nothing uses", "", 204, refusals=CHANGE
+    ),
+    Route(
+        "POST",
+        f"{ONE_PROVIDER}/toggle-active",
+        managed_providers.toggle_provider,
+        WRITE,
+        "Activates or deactivates a provider",
+        "ManagedProvider",
+        refusals=CHANGE,
+    ),
+    Route(
+        "POST",
+        f"{ONE_PROVIDER}/set-primary",
+        managed_providers.set_primary_provider,
+        WRITE,
+        "Makes a provider the primary one",
+        "ManagedProvider",
+        refusals=CHANGE,
+    ),
+    Route(
+        "PUT",
+        f"{ONE_PROVIDER}/credential",
+        managed_providers.store_credential,
+        KEYS,
+        "Stores a provider's key, which is never shown again",
+        "ManagedProvider",
+        takes="NewCredential",
+        refusals=(404, 422, 503),
+    ),
+    Route(
+        "DELETE",
+        f"{ONE_PROVIDER}/credential",
+        managed_providers.remove_credential,
+        KEYS,
+        "Removes a provider's key",
+        "",
+        204,
+        refusals=(404, 503),
+    ),
+)
+_answering = (*_reading, *_costs, *_models, *_providers)
+ROUTES: tuple[Route, ...] = (*_answering, *described(_answering))

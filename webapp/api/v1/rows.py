@@ -1,0 +1,75 @@
+"""What managing providers and models has in common: ids, the version as a lock, and answers from the newest state."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from flask import request
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from webapp.api.v1.rendered import Rendered, rendered
+from webapp.domain.errors import DatabaseUnreachable, FieldError, Invalid, NotFound, Stale
+from webapp.domain.snapshot import LAST_GOOD
+from webapp.extensions import db
+from webapp.services import state
+from webapp.web import current
+
+T = TypeVar("T")
+ID = re.compile(r"[0-9]{1,18}", re.ASCII)
+# Our own tags read "v3.<what the row is shown with>". Whoever knows only the version may say "3" or "v3".
+ROW_TAG = re.compile(r'"v?([0-9]{1,18})(?:\.[^"]*)?"', re.ASCII)
+
+
+def number_of(text: str, kind: str) -> int:
+    """The id in an address. What is no id is the address of nothing."""
+    if ID.fullmatch(text) is None:
+        raise NotFound(f"There is no such {kind}.")
+    return int(text)
+
+
+def fresh() -> Rendered:
+    """The state of the database as it is now: whoever manages rows must not see a copy that another process has just changed."""
+    registry = current.registry()
+    if registry.snapshot.source != LAST_GOOD:
+        registry.refresh()
+    return rendered()
+
+
+def stored(read: Callable[[Session], T]) -> T | None:
+    """What the database says beyond the snapshot, or None while it is away: reading goes on with what the snapshot has."""
+    if current.registry().snapshot.source == LAST_GOOD:
+        return None
+    try:
+        return read(db.session())
+    except (SQLAlchemyError, DatabaseUnreachable):
+        return None
+
+
+def row_tag(version: int, shown: Rendered) -> str:
+    """A row's version, and what else its answer depends on: prices and keys are rows of their own."""
+    return f"v{version}.{shown.tag}.{shown.snapshot.source}"
+
+
+def check_match(session: Session, find: Callable[[Session, int], Any], number: int) -> None:
+    """Raises `Stale` if the row is not in a version that the request's If-Match names. The row stays locked until the commit."""
+    asked = request.headers.get("If-Match")
+    if asked is None:
+        return
+    state.lock(session)
+    row = find(session, number)
+    if asked.strip() != "*" and row.version not in _versions(asked):
+        raise Stale("Somebody else changed this row since you read it. Load it again, look at the change, and repeat yours.")
+
+
+def _versions(asked: str) -> set[int]:
+    """The versions in an If-Match header. Weak tags and other people's match nothing."""
+    matches = (ROW_TAG.fullmatch(part.strip()) for part in asked.split(","))
+    return {int(match[1]) for match in matches if match}
+
+
+def whole(values: Mapping[str, Any], required: tuple[str, ...], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A whole entry for PUT: what is left out goes back to its default."""
+    if missing := [FieldError(name, "is required") for name in required if name not in values]:
+        raise Invalid.of(missing)
+    return {**defaults, **values}

@@ -1,0 +1,40 @@
+"""Running an incident on a model or the local rules, and reading what came of it."""
+
+from collections.abc import Mapping
+
+from flask import Response
+
+from webapp import __version__
+from webapp.api.v1.answers import answer, conditional, encode
+from webapp.api.v1.body import an_object, json_object
+from webapp.api.v1.rendered import rendered
+from webapp.domain import checks
+from webapp.domain.checks import Check, checked
+from webapp.domain.errors import NotFound
+from webapp.domain.incidents import incident_from
+from webapp.extensions import db
+from webapp.services import runs
+from webapp.web.auth import actor
+from webapp.web.running import run_incident
+
+RUN_CHECKS: Mapping[str, Check] = {
+    "incident": an_object,
+    "model": checks.optional(checks.line(300, 1)),
+    "template": checks.optional(checks.line(100, 1)),
+}
+LONGEST_ID = 60
+
+
+def start_run() -> Response:
+    asked = checked(json_object(floats=True), RUN_CHECKS, ("incident",))
+    incident = incident_from(asked["incident"])
+    run = run_incident(incident, actor=actor(), model=asked.get("model"), template=asked.get("template"))
+    headers = {"Location": f"/api/v1/runs/{run.public_id}"}
+    return answer(rendered().snapshot, encode(runs.document(run)), 201, headers)
+
+
+def get_run(run_id: str) -> Response:
+    if len(run_id) > LONGEST_ID or not run_id.isascii() or not run_id.isprintable():
+        raise NotFound("There is no such run.")
+    document = runs.document(runs.find(db.session(), run_id))
+    return conditional(rendered().snapshot, f"{__version__}.{document['id']}", encode(document))
