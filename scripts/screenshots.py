@@ -1,4 +1,4 @@
-"""Takes a picture of every page in light, dark and narrow, from a desk that runs: `python scripts/screenshots.py URL EMAIL PASSWORD FOLDER`."""
+"""Takes pictures of every page in light, dark and narrow, from a desk that runs: `screenshots.py URL EMAIL PASSWORD FOLDER`."""
 
 import shutil
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+MODELS = "model=openai/gpt-4o&model=openai/gpt-4o-mini&model=anthropic/claude-3-haiku"
 PAGES = {
     "dashboard": "/admin/",
     "models": "/admin/model/",
@@ -18,7 +19,7 @@ PAGES = {
     "provider-edit": "/admin/provider/edit/?id=1",
     "prices": "/admin/price/",
     "price-new": "/admin/price/new/?model=2",
-    "calculator": "/admin/calculator/?model=openai/gpt-4o&model=openai/gpt-4o-mini&model=anthropic/claude-3-haiku&input=12000&cache_read=8000&output=350",
+    "calculator": f"/admin/calculator/?{MODELS}&input=12000&cache_read=8000&output=350",
     "calculator-empty": "/admin/calculator/",
     "tryit": "/admin/try-it/",
     "runs": "/admin/run/",
