@@ -6,7 +6,7 @@ import logging
 import msgspec
 from flask import Flask, Response, render_template, request
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 
 from webapp.domain.errors import ModeldeskError, Unavailable
 from webapp.observability.context import request_id
@@ -68,6 +68,11 @@ def on_database_error(error: SQLAlchemyError) -> Response:
 
 
 def on_http_error(error: HTTPException) -> Response:
+    if isinstance(error, SecurityError):
+        # Addresses cannot be built for a host that is not ours, so there is no page to show; and a stranger needs none.
+        return Response(
+            "This is not the name of this service. An operator can add it to MODELDESK_TRUSTED_HOSTS.\n", 400, mimetype="text/plain"
+        )
     status = error.code or 500
     if error.response is not None or status < 400:
         return error.get_response()  # type: ignore[return-value] # a redirect, ready made
