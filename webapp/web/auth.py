@@ -1,7 +1,7 @@
 """Who is asking: staff by a server-side session, applications by a bearer token. Nobody may anything that is not declared."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, TypeVar
@@ -129,9 +129,14 @@ BEARER = re.compile(r"Bearer ([!-~]+)", re.ASCII)
 
 def token_of_request() -> TokenInfo | None:
     """The token in `Authorization: Bearer`, and nowhere else; None unless it is known, whole and not expired."""
-    match = BEARER.fullmatch(request.headers.get("Authorization", ""))
+    return token_in(request.headers.get("Authorization", ""), current.registry().snapshot.tokens)
+
+
+def token_in(header: str, known: Mapping[str, TokenInfo]) -> TokenInfo | None:
+    """The one of these tokens that an Authorization header holds."""
+    match = BEARER.fullmatch(header)
     public_id = tokens.public_id_of(match[1]) if match else None
-    found = current.registry().snapshot.tokens.get(public_id) if public_id else None
+    found = known.get(public_id) if public_id else None
     if match is None or found is None or not tokens.same(found.digest, tokens.digest_of(match[1])):
         return None
     if found.expires_at is not None and found.expires_at <= datetime.now(UTC):

@@ -74,11 +74,12 @@ def get_cost() -> Response:
 
 def post_cost() -> Response:
     state = rendered()
-    cost = _asked_cost(state, json_object(), utc_now())
+    cost = asked_cost(state, json_object(), utc_now())
     return answer(state.snapshot, state.cost(cost).encode())
 
 
-def _asked_cost(state: Rendered, item: Mapping[str, object], now: datetime) -> Cost:
+def asked_cost(state: Rendered, item: Mapping[str, object], now: datetime) -> Cost:
+    """The cost that a body or an item asks for. Raises `Invalid`, `Malformed`, `UnknownModel` or `AmbiguousModel`."""
     asked = checked(item, COST_CHECKS, COST_REQUIRED)
     return _cost(model_of(state, asked["model"]), asked["usage"], asked.get("at") or now, asked.get("service_tier"))
 
@@ -124,7 +125,7 @@ def _cost_or_error(state: Rendered, item: object, now: datetime) -> Cost | Model
     try:
         if not isinstance(item, dict):
             raise Malformed("An item must be an object with model and usage.")
-        return _asked_cost(state, item, now)
+        return asked_cost(state, item, now)
     except ModeldeskError as error:
         return error
 

@@ -129,7 +129,11 @@ _latest: weakref.WeakKeyDictionary[ModelRegistry, Rendered] = weakref.WeakKeyDic
 
 def rendered() -> Rendered:
     """For the snapshot that is served just now."""
-    registry = current.registry()
+    return rendered_by(current.registry())
+
+
+def rendered_by(registry: ModelRegistry) -> Rendered:
+    """For the snapshot that this registry serves just now."""
     snapshot = registry.snapshot
     found = _latest.get(registry)
     if found is None or found.snapshot is not snapshot:
