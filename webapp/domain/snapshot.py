@@ -56,7 +56,7 @@ def build(catalog: Catalog, *, now: datetime, source: str, as_of: datetime | Non
     models = tuple(sorted((_at(model, providers, now) for model in catalog.models), key=_model_order))
     counts = _grouped(models, "provider")
     providers = {slug: _counted(provider, len(counts.get(slug, ()))) for slug, provider in providers.items()}
-    active = [model for model in models if model.active and providers[model.provider].active]
+    active = [model for model in models if model.active and model.provider in providers and providers[model.provider].active]
     names = names_of(models, catalog.patterns)
     by_name = names.exact()
     valid_from, valid_until = _validity(catalog.models, now)

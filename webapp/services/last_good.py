@@ -38,12 +38,19 @@ class LastGoodFile:
         document |= {"format": FORMAT, "as_of": shown_moment(as_of), "tokens": [token_document(token) for token in catalog.tokens]}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")  # mode 600
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(document, file, ensure_ascii=False, separators=(",", ":"))
-            Path(name).replace(self.path)
+            self._replace(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
         except OSError as error:
             log.warning("the last-good copy could not be written: %s", error.strerror)
+
+    def _replace(self, text: str) -> None:
+        descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")  # mode 600
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(name).replace(self.path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)  # A full disk must not fill up further with every attempt.
+            raise
 
     def load(self) -> Copy | None:
         """The copy, or None if there is none that can be read."""
@@ -55,6 +62,6 @@ class LastGoodFile:
             return Copy(catalog_from(document, tokens), datetime.fromisoformat(document["as_of"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:  # Any damage: then there is no copy.
             log.warning("the last-good copy could not be read: %s", type(error).__name__)
             return None

@@ -45,14 +45,16 @@ class Refresher:
     def _run(self) -> None:
         reported: tuple[int, str] | None = None
         next_report = 0.0
-        while True:
-            snapshot = self._registry.refresh()
-            state = (snapshot.revision, snapshot.source)
-            if state != reported or self._clock() >= next_report:
-                self._report.write(*state)
-                reported, next_report = state, self._clock() + HEARTBEAT
-            if self._stopped.wait(self._registry.poll):
-                return
+        while not self._stopped.wait(self._registry.poll if reported else 0):
+            try:
+                snapshot = self._registry.refresh()
+                state = (snapshot.revision, snapshot.source)
+                if state != reported or self._clock() >= next_report:
+                    self._report.write(*state)
+                    reported, next_report = state, self._clock() + HEARTBEAT
+            except Exception as error:  # Without this thread the registry would stay as it is for ever.
+                log.error("the registry could not be refreshed: %s", type(error).__name__, exc_info=error)
+                self._stopped.wait(HEARTBEAT)
 
     def stop(self) -> None:
         """Ends the thread, for a process that goes on without the application."""

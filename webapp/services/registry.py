@@ -3,12 +3,12 @@
 import logging
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from webapp.domain import snapshot as snapshots
 from webapp.domain.catalog import Catalog, ModelInfo
-from webapp.domain.errors import DatabaseUnreachable, UnknownModel
+from webapp.domain.errors import DatabaseUnreachable, Invalid, UnknownModel
 from webapp.domain.explanation import Explanation, explain
 from webapp.domain.fallback import constants
 from webapp.domain.pricing import STANDARD, Cost, cost_of
@@ -19,6 +19,8 @@ from webapp.services.last_good import Copy
 from webapp.services.registry_source import Mark
 
 log = logging.getLogger(__name__)
+# How long an older revision must stay before it counts as a restored backup rather than as one late answer.
+SETTLED = timedelta(seconds=1)
 
 
 class Source(Protocol):
@@ -55,6 +57,8 @@ class ModelRegistry:
         self._one_rebuild = threading.Lock()
         self.snapshot: Snapshot = snapshots.build(constants(), now=clock(), source=CONSTANTS)
         self.loaded = False
+        self._confirmed = self.snapshot.as_of
+        self._older_since: datetime | None = None
 
     # What callers ask. Everything here reads `self.snapshot` once, so that each answer comes from one state of the registry.
 
@@ -111,12 +115,19 @@ class ModelRegistry:
         model = self.resolve(ref)
         if usage is None:
             usage = Usage(input=input_tokens, output=output_tokens, image=image_count)
-        moment = at or self._clock().replace(microsecond=0)
+        moment = self._moment(at)
         return cost_of(model.price_at(moment), usage, at=moment, service_tier=service_tier, model=model.ref)
 
     def explain(self, ref: str, at: datetime | None = None) -> Explanation:
         """How the ref becomes a model and a price, step by step, or why it does not."""
-        return explain(self.snapshot.names, ref, at or self._clock().replace(microsecond=0))
+        return explain(self.snapshot.names, ref, self._moment(at))
+
+    def _moment(self, at: datetime | None) -> datetime:
+        if at is None:
+            return self._clock().replace(microsecond=0)
+        if at.utcoffset() is None:
+            raise Invalid.field("at", "must be a moment with its offset, such as datetime(2026, 11, 21, tzinfo=UTC)")
+        return at
 
     # Keeping the snapshot fresh.
 
@@ -126,7 +137,9 @@ class ModelRegistry:
             try:
                 self._take_over(self._source.look())
             except DatabaseUnreachable as error:
-                self._go_on_without(error)
+                self._go_on_without(error.detail)
+            except Exception as error:  # Rows that make no sense, changed by hand perhaps: what was good before goes on.
+                self._go_on_without(f"its rows cannot be read ({type(error).__name__})")
             self._keep_in_time()
             self.loaded = True
             return self.snapshot
@@ -135,24 +148,37 @@ class ModelRegistry:
         now, present = self._clock(), self.snapshot
         known = Mark(present.catalog.instance, present.revision)
         confirmed = present.source == DATABASE or (present.source == CONSTANTS and self.loaded)
-        if self.loaded and mark == known and confirmed and (now - present.as_of).total_seconds() < self._ttl:
+        if mark.instance == known.instance and mark.revision < known.revision and not self._is_settled(mark, now):
             return
-        if mark.instance == known.instance and mark.revision < known.revision:
-            return  # A look that was overtaken by a newer one: an older state is never swapped in.
+        self._older_since = None
+        if self.loaded and mark == known and confirmed and (now - present.as_of).total_seconds() < self._ttl:
+            self._confirmed = now
+            return
         if self.loaded and mark == known and present.source == LAST_GOOD:
             log.info("the database answers again, at the revision that was served meanwhile: %d", mark.revision)
         catalog = self._source.load()
+        self._confirmed = now
         if catalog.models:
             self.snapshot = snapshots.build(catalog, now=now, source=DATABASE)
             self._copies.save(catalog, now)
         else:
             self.snapshot = snapshots.build(_constants_for(catalog), now=now, source=CONSTANTS)
 
-    def _go_on_without(self, error: DatabaseUnreachable) -> None:
+    def _is_settled(self, mark: Mark, now: datetime) -> bool:
+        """Whether an older revision is there to stay: a single late answer never takes the registry back, a restored backup does."""
+        if self._older_since is None:
+            self._older_since = now
+        settled = now - self._older_since >= SETTLED
+        if settled:
+            log.warning("the database went back from revision %d to %d: it was restored", self.snapshot.revision, mark.revision)
+        return settled
+
+    def _go_on_without(self, reason: str) -> None:
         present = self.snapshot
+        self._older_since = None
         if present.source == DATABASE:
-            log.warning("the database does not answer; serving the last good registry, revision %d: %s", present.revision, error.detail)
-            self.snapshot = snapshots.relabelled(present, LAST_GOOD)
+            log.warning("the database does not answer; serving the last good registry, revision %d: %s", present.revision, reason)
+            self.snapshot = snapshots.relabelled(present, LAST_GOOD, self._confirmed)
         elif not self.loaded and (copy := self._copies.load()):
             log.warning("the database does not answer; serving the copy of %s", copy.as_of.isoformat())
             self.snapshot = snapshots.build(copy.catalog, now=self._clock(), source=LAST_GOOD, as_of=copy.as_of)
