@@ -2,7 +2,7 @@
 
 Order: canonical ref, exact alias (bare, or behind its provider's slug), bare model id if exactly one model has it; then the same
 for the name in its normal form (trimmed, lower case, without Google's prefixes, the other spelling of a date); then the most
-specific pattern alias.
+specific pattern alias. A name that leads to several models at any step is ambiguous.
 """
 
 import re
@@ -30,47 +30,59 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """All names of all models. `exact` holds those that lead to one model, `shared` those that several have."""
+    """All names of all models. `aliases` holds those that lead to one model, `shared` those that several models claim."""
 
     refs: Mapping[str, ModelInfo]
     aliases: Mapping[str, ModelInfo]
+    shared: Mapping[str, tuple[ModelInfo, ...]]
     bare: Mapping[str, tuple[ModelInfo, ...]]
     folded: Mapping[str, tuple[ModelInfo, ...]]
     patterns: tuple[tuple[str, ModelInfo], ...]
 
     def exact(self) -> dict[str, ModelInfo]:
         """Every name that leads to one model at once, by the order of the rules."""
-        alone = {name: models[0] for name, models in self.bare.items() if len(models) == 1}
+        alone = {name: models[0] for name, models in self.bare.items() if len(models) == 1 and name not in self.shared}
         return {**alone, **self.aliases, **self.refs}
 
 
 def names_of(models: Iterable[ModelInfo], patterns: Iterable[tuple[str, str]] = ()) -> Names:
     """Indexes the names of these models; `patterns` are pairs of a pattern and a canonical ref."""
     refs: dict[str, ModelInfo] = {}
-    aliases: dict[str, ModelInfo] = {}
+    claims: dict[str, tuple[ModelInfo, ...]] = {}
     bare: dict[str, tuple[ModelInfo, ...]] = {}
     folded: dict[str, tuple[ModelInfo, ...]] = {}
     for model in models:
         refs[model.ref] = model
         bare[model.model_id] = (*bare.get(model.model_id, ()), model)
-        for alias in model.aliases:
-            aliases[alias] = aliases[f"{model.provider}/{alias}"] = model
-        for name in _spellings(model):
-            known = folded.get(name, ())
-            if model not in known:
-                folded[name] = (*known, model)
+        for name in _alias_names(model):
+            _claim(claims, name, model)
+        for name in (model.ref, model.model_id, *_alias_names(model)):
+            _claim(folded, name.lower(), model)
+    aliases = {name: found[0] for name, found in claims.items() if len(found) == 1}
+    shared = {name: found for name, found in claims.items() if len(found) > 1}
     ordered = sorted(((pattern, refs[ref]) for pattern, ref in patterns if ref in refs), key=_specificity, reverse=True)
-    return Names(refs, aliases, bare, folded, tuple(ordered))
+    return Names(refs, aliases, shared, bare, folded, tuple(ordered))
 
 
-def _spellings(model: ModelInfo) -> Iterator[str]:
-    for name in (model.ref, model.model_id, *model.aliases, *(f"{model.provider}/{alias}" for alias in model.aliases)):
-        yield name.lower()
+def _alias_names(model: ModelInfo) -> Iterator[str]:
+    for alias in model.aliases:
+        yield alias
+        yield f"{model.provider}/{alias}"
+
+
+def _claim(names: dict[str, tuple[ModelInfo, ...]], name: str, model: ModelInfo) -> None:
+    known = names.get(name, ())
+    if model not in known:
+        names[name] = (*known, model)
 
 
 def _specificity(entry: tuple[str, ModelInfo]) -> tuple[int, str]:
+    return _literals(entry[0]), entry[0]
+
+
+def _literals(pattern: str) -> int:
     """The more literal characters a pattern has, the more it says."""
-    return len(entry[0]) - entry[0].count("*") - entry[0].count("?"), entry[0]
+    return len(pattern) - pattern.count("*") - pattern.count("?")
 
 
 def normal_forms(ref: str) -> list[str]:
@@ -96,13 +108,16 @@ def trace(names: Names, ref: str) -> tuple[tuple[ModelInfo, ...], tuple[Step, ..
 
 def _look_ups(names: Names, ref: str) -> Iterator[tuple[str, str, tuple[ModelInfo, ...]]]:
     yield "canonical ref", ref, _one(names.refs.get(ref))
-    yield "exact alias", ref, _one(names.aliases.get(ref))
+    yield "exact alias", ref, _one(names.aliases.get(ref)) or names.shared.get(ref, ())
     yield "bare model id", ref, names.bare.get(ref, ())
     for form in normal_forms(ref):
         yield "normal form", form, names.folded.get(form, ())
-    for pattern, model in names.patterns:
-        if fnmatchcase(ref, pattern):
-            yield f"pattern {pattern}", ref, (model,)
+    fitting = [(pattern, model) for pattern, model in names.patterns if fnmatchcase(ref, pattern)]
+    if fitting:
+        best = fitting[0][0]
+        # Of patterns that say equally much, none is better: if they lead to several models, the name is ambiguous.
+        found = {model.ref: model for pattern, model in fitting if _literals(pattern) == _literals(best)}
+        yield f"pattern {best}", ref, tuple(found.values())
 
 
 def _one(model: ModelInfo | None) -> tuple[ModelInfo, ...]:

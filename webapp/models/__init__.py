@@ -2,12 +2,13 @@
 
 from webapp.models.access import ApiToken, OneTimeLink, User, UserSession
 from webapp.models.audit import AuditEvent
-from webapp.models.base import Base
+from webapp.models.base import MAX_ID, Base
 from webapp.models.catalog import Credential, Model, ModelAlias, Price, PriceRate, Provider
 from webapp.models.runs import Run, RunRecommendation
 from webapp.models.state import RegistryProcess, RegistryState
 
 __all__ = [
+    "MAX_ID",
     "ApiToken",
     "AuditEvent",
     "Base",

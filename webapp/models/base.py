@@ -12,6 +12,7 @@ from webapp.domain.money import plain
 
 # SQLite numbers rows by itself only in columns of type INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
+MAX_ID = 2**63 - 1  # No row has a larger number, and SQLite refuses to be asked for one.
 
 
 def utc_now() -> datetime:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from webapp.domain import checks
 from webapp.domain.errors import Invalid, NotFound
 from webapp.domain.permissions import SCOPES
-from webapp.models import ApiToken
+from webapp.models import MAX_ID, ApiToken
 from webapp.security import tokens
 from webapp.services import audit, state
 from webapp.services.audit import Target
@@ -41,7 +41,7 @@ def create(session: Session, name: str, scopes: Sequence[str], *, actor: str, ex
 def revoke(session: Session, token_id: int, *, actor: str, now: datetime) -> ApiToken:
     """Ends a token; every process refuses it within a second. Raises `NotFound`."""
     state.changing(session)
-    token = session.get(ApiToken, token_id, with_for_update=True)
+    token = session.get(ApiToken, token_id, with_for_update=True) if token_id <= MAX_ID else None
     if token is None:
         raise NotFound(f"There is no token {token_id}.")
     if token.revoked_at is None:

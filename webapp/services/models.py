@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.entries import model_entry
 from webapp.domain.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
-from webapp.models import Model, ModelAlias, Price, Provider
+from webapp.models import MAX_ID, Model, ModelAlias, Price, Provider
 from webapp.services import audit, providers, state
 from webapp.services.audit import Target
 
@@ -20,7 +20,7 @@ BY_HAND = ("provider", "aliases", "default")
 
 def find(session: Session, model_id: int, *, version: int | None = None) -> Model:
     """The row, locked for a change. Raises `NotFound`, or `Stale` if `version` is not the present one."""
-    model = session.get(Model, model_id, with_for_update=True, populate_existing=True)
+    model = session.get(Model, model_id, with_for_update=True, populate_existing=True) if model_id <= MAX_ID else None
     if model is None:
         raise NotFound("There is no such model.")
     if version is not None and model.version != version:
@@ -72,6 +72,8 @@ def _check_edit(session: Session, model: Model, entry: Mapping[str, Any]) -> Non
     provider = _provider(session, entry["provider"]) if "provider" in entry else model.provider
     _check_name(session, provider.id, entry.get("model_id", model.model_id), model.id)
     stays_default = model.is_default and entry.get("default", True)
+    if stays_default and not provider.is_active:
+        raise Conflict(f"{provider.display_name} is inactive, so none of its models can be the default.", code="inactive")
     if stays_default and entry.get("active") is False:
         raise _is_default(model)
     if stays_default and entry.get("type", model.type) != model.type:
@@ -158,6 +160,12 @@ def _check_name(session: Session, provider_id: int, model_id: str, own_id: int |
     query = select(Model.id).where(Model.provider_id == provider_id, Model.model_id == model_id)
     if session.execute(query).scalar_one_or_none() not in (None, own_id):
         raise Conflict("This provider already has a model of that id.", [FieldError("model_id", "is taken")], code="duplicate")
+    query = (
+        select(ModelAlias.id).join(Model).where(Model.provider_id == provider_id, ModelAlias.alias == model_id, Model.id != (own_id or -1))
+    )
+    if session.execute(query).first() is not None:
+        message = "is another name of another model of this provider"
+        raise Conflict(f"{model_id} {message}.", [FieldError("model_id", message)], code="duplicate")
 
 
 def _set_aliases(session: Session, model: Model, wanted: Sequence[str]) -> None:

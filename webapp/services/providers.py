@@ -10,7 +10,7 @@ from webapp.domain.entries import provider_entry
 from webapp.domain.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
 from webapp.domain.money import plain
 from webapp.drivers import driver_names
-from webapp.models import Model, Provider
+from webapp.models import MAX_ID, Model, Provider
 from webapp.security.urlguard import origin
 from webapp.services import audit, credentials, state
 from webapp.services.audit import Target
@@ -21,7 +21,7 @@ COLUMNS: Mapping[str, str] = {"active": "is_active"}
 
 def find(session: Session, provider_id: int, *, version: int | None = None) -> Provider:
     """The row, locked for a change. Raises `NotFound`, or `Stale` if `version` is not the present one."""
-    provider = session.get(Provider, provider_id, with_for_update=True, populate_existing=True)
+    provider = session.get(Provider, provider_id, with_for_update=True, populate_existing=True) if provider_id <= MAX_ID else None
     if provider is None:
         raise NotFound("There is no such provider.")
     if version is not None and provider.version != version:
@@ -48,14 +48,14 @@ def create(session: Session, values: Mapping[str, object], *, actor: str) -> Pro
 
 
 def update(session: Session, provider_id: int, values: Mapping[str, object], *, actor: str, version: int | None = None) -> Provider:
-    """Changes the named fields. A change of the base URL's origin removes the keys: they were entered for the old one."""
+    """Changes the named fields. A change of where keys would be sent removes them: they were entered for the old address."""
     entry = provider_entry(values, partial=True)
     _check_driver(entry)
     state.changing(session)
     provider = find(session, provider_id, version=version)
     before = facts(provider)
     _check_edit(session, provider, entry)
-    moved = "base_url" in entry and _origin(entry["base_url"]) != _origin(provider.base_url)
+    moved = _leads_elsewhere(provider, entry)
     for name, value in _as_columns(entry).items():
         setattr(provider, name, value)
     if moved:
@@ -156,8 +156,14 @@ def _check_driver(entry: Mapping[str, Any]) -> None:
             raise Invalid.of(FieldError("base_url", found.message) for found in error.errors) from None
 
 
-def _origin(base_url: str | None) -> str:
-    return origin(base_url) if base_url else ""
+def _leads_elsewhere(provider: Provider, entry: Mapping[str, Any]) -> bool:
+    """Whether keys would go to another address than they were entered for. Without a base URL, the driver's own one counts."""
+    base_url, driver = entry.get("base_url", provider.base_url), entry.get("driver", provider.driver)
+    return _destination(base_url, driver) != _destination(provider.base_url, provider.driver)
+
+
+def _destination(base_url: str | None, driver: str) -> str:
+    return origin(base_url) if base_url else f"the address of the driver {driver}"
 
 
 def _taken(slug: str) -> Conflict:
