@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,8 +18,16 @@ DEFAULT_DATABASE = "sqlite:///instance/modeldesk.sqlite3"
 SECRET_KEY_FILE = "secret-key"  # noqa: S105 # the name of a file
 ENCRYPTION_KEYS_FILE = "encryption-keys"
 MIN_SECRET = 32
-# Secrets that appear in tutorials are no secrets.
-WELL_KNOWN = frozenset({"dev", "secret", "changeme", "change-me", "password", "you-will-never-guess", "secret-key", "modeldesk"})
+# Secrets that appear in tutorials are no secrets; the short ones among them are refused for their length.
+WELL_KNOWN = frozenset(
+    {
+        "change_me_to_a_complex_random_secret",
+        "your_own_random_generated_secret_key",
+        "changeme_please_this_is_not_a_secret_key",
+        "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",  # Flask's own example
+    }
+)
+UNREADABLE = "a file that cannot be read"  # No key reads like this, so it locks the vault.
 
 
 class ConfigError(Exception):
@@ -68,7 +78,7 @@ def load(environment: Mapping[str, str]) -> Settings:
     return Settings(
         database_url=database_url,
         secret_key=_secret_key(read, instance, embedded=embedded),
-        encryption_keys=read.text("MODELDESK_ENCRYPTION_KEYS") or _kept(instance / ENCRYPTION_KEYS_FILE, embedded=embedded),
+        encryption_keys=_encryption_keys(read, instance, embedded=embedded),
         trusted_hosts=read.checked("MODELDESK_TRUSTED_HOSTS", LOOPBACK, _names),
         outbound_allow=frozenset(read.checked("MODELDESK_OUTBOUND_ALLOW", NOBODY, _names)),
         cache_ttl=read.checked("MODELDESK_CACHE_TTL", 300.0, _seconds(1, 86_400)),
@@ -107,9 +117,17 @@ class Reader:
 def _database_url(text: str) -> str:
     if text.startswith("sqlite:///") and len(text) > len("sqlite:///") and ":memory:" not in text:
         return text
-    if text.startswith("postgresql+psycopg://"):
+    if text.startswith("postgresql+psycopg://") and _is_address(text):
         return text
     raise ValueError("must be sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        make_url(text)
+    except (ValueError, ArgumentError):  # Their texts would show the value.
+        return False
+    return True
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -135,8 +153,7 @@ def _storage(text: str) -> str:
 
 
 def _base_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+    if not re.fullmatch(r"https?://([a-z0-9.\-_]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(/[^\s?#]*)?", text, re.IGNORECASE | re.ASCII):
         raise ValueError("must be an address such as https://modeldesk.example.com")
     return text.rstrip("/")
 
@@ -151,13 +168,24 @@ def _secret_key(read: Reader, instance: Path, *, embedded: bool) -> str:
     key = given or _kept(instance / SECRET_KEY_FILE, embedded=embedded)
     if key is None:
         raise ConfigError("MODELDESK_SECRET_KEY is not set; it is created by itself only for the embedded database.")
-    if len(key) < MIN_SECRET or key.lower() in WELL_KNOWN or len(set(key)) < 8:
+    if len(key) < MIN_SECRET or len(set(key)) < 8 or key.lower() in WELL_KNOWN:
         raise ConfigError(f"MODELDESK_SECRET_KEY must be at least {MIN_SECRET} random characters.")
     return key
+
+
+def _encryption_keys(read: Reader, instance: Path, *, embedded: bool) -> str | None:
+    """What cannot be read locks the vault and does not stop the start: everything that needs no key goes on."""
+    try:
+        return read.text("MODELDESK_ENCRYPTION_KEYS") or _kept(instance / ENCRYPTION_KEYS_FILE, embedded=embedded)
+    except ConfigError:
+        return UNREADABLE
 
 
 def _kept(path: Path, *, embedded: bool) -> str | None:
     """A secret that an earlier start created for the embedded database."""
     if not embedded or not path.is_file():
         return None
-    return path.read_text(encoding="utf-8").strip() or None
+    try:
+        return path.read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The file {path.name} in MODELDESK_INSTANCE_PATH cannot be read.") from error

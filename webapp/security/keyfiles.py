@@ -9,15 +9,16 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from webapp.config import DEFAULT_DATABASE, ENCRYPTION_KEYS_FILE, ROOT, SECRET_KEY_FILE, sqlite_path
+from webapp.config import DEFAULT_DATABASE, ENCRYPTION_KEYS_FILE, ROOT, SECRET_KEY_FILE, ConfigError, Reader, sqlite_path
 
 
 def ensure(environment: Mapping[str, str]) -> None:
-    """Makes what is missing for the embedded database. Other databases must bring their own secrets."""
-    database = sqlite_path(environment.get("DATABASE_URL", "").strip() or DEFAULT_DATABASE)
+    """Makes what is missing for the embedded database. Other databases must bring their own secrets. Raises `ConfigError`."""
+    read = Reader(environment)
+    database = sqlite_path(read.text("DATABASE_URL") or DEFAULT_DATABASE)
     if database is None:
         return
-    instance = Path(environment.get("MODELDESK_INSTANCE_PATH") or ROOT / "instance")
+    instance = Path(read.text("MODELDESK_INSTANCE_PATH") or ROOT / "instance")
     if not _given(environment, "MODELDESK_SECRET_KEY"):
         _create(instance / SECRET_KEY_FILE, secrets.token_urlsafe(48))
     if not _given(environment, "MODELDESK_ENCRYPTION_KEYS") and not holds_ciphertext(database):
@@ -29,11 +30,17 @@ def _given(environment: Mapping[str, str], name: str) -> bool:
 
 
 def _create(path: Path, secret: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
+    if path.exists():
         return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except OSError as error:
+        if path.exists():
+            return  # Another process was quicker.
+        raise ConfigError(
+            f"MODELDESK_INSTANCE_PATH is a folder that cannot be written to, so {path.name} cannot be created there."
+        ) from error
     with os.fdopen(descriptor, "w") as file:
         file.write(f"{secret}\n")
 
@@ -48,5 +55,5 @@ def holds_ciphertext(database: Path) -> bool:
                 "SELECT (SELECT count(*) FROM credentials) + (SELECT count(*) FROM registry_state WHERE key_check IS NOT NULL)"
             )
             return bool(found.fetchone()[0])
-    except sqlite3.Error:
-        return False  # No such tables yet: nothing was ever encrypted here.
+    except sqlite3.Error as error:
+        return "no such table" not in str(error)  # Without its tables nothing was ever encrypted; whatever else fails may hide something.

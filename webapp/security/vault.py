@@ -31,10 +31,13 @@ class Vault:
         self._raw: list[bytes] = []
         self.reason: str | None = None
         self._verified: str | None = None
+        self._refused: str | None = None
         try:
             self._load(keys)
         except (ValueError, binascii.Error):
-            self._lock("MODELDESK_ENCRYPTION_KEYS is malformed: it must be a comma-separated list of Fernet keys")
+            self._lock(
+                "MODELDESK_ENCRYPTION_KEYS is malformed or its file cannot be read: it must be a comma-separated list of Fernet keys"
+            )
 
     def __repr__(self) -> str:
         return f"<Vault {'locked' if self.locked else 'unlocked'}>"
@@ -68,6 +71,9 @@ class Vault:
     def decrypt(self, ciphertext: str, place: Place) -> str:
         """The secret. Raises `KeysLocked` if no key fits, or if the ciphertext was made for another place."""
         self._need_keys()
+        return self._decrypt(ciphertext, place)
+
+    def _decrypt(self, ciphertext: str, place: Place) -> str:
         try:
             provider_id, origin, field, secret = json.loads(MultiFernet(self._fernets).decrypt(ciphertext.encode()))
         except (InvalidToken, ValueError):
@@ -86,14 +92,15 @@ class Vault:
         return self.encrypt(CHECK_TEXT, Place(0, "", "check"))
 
     def verify(self, check: str) -> None:
-        """Locks the vault if its keys cannot read what an earlier start wrote."""
-        if self.locked or check == self._verified:
+        """Locks the vault while its keys cannot read what an earlier start wrote; another database's check may unlock it again."""
+        if not self._fernets or check in (self._verified, self._refused):
             return
         try:
-            self.decrypt(check, Place(0, "", "check"))
-            self._verified = check
+            self._decrypt(check, Place(0, "", "check"))
+            self._verified, self._refused, self.reason = check, None, None
         except KeysLocked:
-            self._lock("MODELDESK_ENCRYPTION_KEYS holds none of the keys that this database was encrypted with")
+            self._verified, self._refused = None, check
+            self.reason = "MODELDESK_ENCRYPTION_KEYS holds none of the keys that this database was encrypted with"
 
     def _need_keys(self) -> None:
         if self.reason is not None:

@@ -10,7 +10,7 @@ from webapp.domain.errors import NotFound
 from webapp.models import Credential, Provider
 from webapp.security.urlguard import origin
 from webapp.security.vault import Place, Vault
-from webapp.services import audit, state
+from webapp.services import audit, setup, state
 from webapp.services.audit import Target
 
 
@@ -18,6 +18,7 @@ def store(session: Session, provider: Provider, key: object, *, vault: Vault, ac
     """Stores the shared key of a provider, bound to the origin of its base URL. Raises `Invalid` or `KeysLocked`."""
     clean: str = api_key(key, "api_key")
     state.changing(session)
+    setup.ensure_key_check(session, vault)
     found = shared(session, provider)
     before = _facts(found)
     place = place_of(provider)
