@@ -16,7 +16,7 @@ SLUG = re.compile(r"[a-z0-9]([a-z0-9\-]{0,58}[a-z0-9])?", re.ASCII)
 # Printable ASCII without spaces, as every vendor's model ids are; look-alike letters of other alphabets would make twins.
 MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+\-]{0,199}", re.ASCII)
 ADDRESS = re.compile(r"https?://[^\s\"'<>\\^`{|}]{1,480}", re.ASCII)
-EMAIL = re.compile(r"[^\s@,;<>\"]{1,64}@[A-Za-z0-9]([A-Za-z0-9.\-]{0,180}[A-Za-z0-9])?", re.ASCII)
+EMAIL = re.compile(r"[^\s@,;<>\"\x00-\x1f\x7f\ud800-\udfff]{1,64}@[A-Za-z0-9]([A-Za-z0-9.\-]{0,180}[A-Za-z0-9])?", re.ASCII)
 FORBIDDEN_CATEGORIES = ("Cc", "Cs", "Co", "Cn")
 KEPT = "\n\r\t"
 

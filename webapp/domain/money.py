@@ -3,8 +3,9 @@
 import re
 from decimal import Context, Decimal, Inexact, InvalidOperation
 
-# Anything that cannot be represented exactly raises instead of rounding: 10^12 units at 21 digits each, summed, fit in 60 digits.
-EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
+# Anything that cannot be represented exactly raises instead of rounding. The largest cost has 22 digits before the point (10^12 units at
+# 10^9 each), the finest 41 after it (12 of the amount, 29 of dividing by 2^29); what is left over is for sums and projections of them.
+EXACT = Context(prec=100, traps=[Inexact, InvalidOperation])
 
 # Checked before Decimal sees the text: a large exponent would cost minutes of CPU (security.md, finding 5).
 AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?", re.ASCII)
