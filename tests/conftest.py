@@ -60,11 +60,12 @@ def prepared(settings: Settings, *, seeded: bool) -> None:
     with app.app_context():
         flask_migrate.upgrade(directory=str(ROOT / "migrations"))
         with writing(refresh=False) as session:
-            setup.ensure_key_check(session, current.vault())
+            setup.ensure_key_check(session, current.desk().vault)
             if seeded:
                 seed.seed(session)
             for email, role in PEOPLE.items():
                 accounts.create(session, email, role, actor="tests", password=PASSWORD)
+        db.session.remove()
         db.engine.dispose()
 
 

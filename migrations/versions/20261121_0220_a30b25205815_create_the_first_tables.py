@@ -31,6 +31,7 @@ def make_append_only(table: str) -> None:
         f"$$ BEGIN RAISE EXCEPTION '{refusal}' USING ERRCODE = 'integrity_constraint_violation'; END $$"
     )
     op.execute(f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_append_only()")
+    op.execute(f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} EXECUTE FUNCTION {table}_append_only()")
 
 
 def drop_append_only(table: str) -> None:
@@ -39,6 +40,7 @@ def drop_append_only(table: str) -> None:
             op.execute(f"DROP TRIGGER {table}_no_{event}")
         return
     op.execute(f"DROP TRIGGER {table}_append_only ON {table}")
+    op.execute(f"DROP TRIGGER IF EXISTS {table}_no_truncate ON {table}")
     op.execute(f"DROP FUNCTION {table}_append_only()")
 
 

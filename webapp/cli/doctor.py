@@ -11,7 +11,7 @@ from webapp.cli.output import Failure, command
 from webapp.config import ROOT
 from webapp.domain.errors import DatabaseUnreachable
 from webapp.extensions import db
-from webapp.services import accounts
+from webapp.services import accounts, audit
 from webapp.web import current
 
 Finding = tuple[bool, str]
@@ -21,7 +21,7 @@ Finding = tuple[bool, str]
 @command
 def doctor() -> None:
     """Check everything that can be checked from here, and say what to do about what is wrong."""
-    findings = [*_database(), *_keys(), *_users()]
+    findings = [*_database(), *_keys(), *_users(), *_trail()]
     for good, text in findings:
         click.echo(f"{'ok  ' if good else 'FAIL'}  {text}")
     if not all(good for good, _ in findings):
@@ -64,3 +64,14 @@ def _users() -> Iterator[Finding]:
     except SQLAlchemyError:
         return
     yield count > 0, f"{count} user(s)." if count else "There is no user: run `prepare` for a set-up link, or `users create`."
+
+
+def _trail() -> Iterator[Finding]:
+    try:
+        broken = audit.first_break(db.session())
+    except SQLAlchemyError:
+        return
+    if broken is None:
+        yield True, "The audit trail is whole."
+    else:
+        yield False, f"The audit trail was changed by hand at event {broken}: compare it with a backup."

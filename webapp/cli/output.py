@@ -1,14 +1,16 @@
 """How commands end: errors become one line on standard error, never a traceback."""
 
 import functools
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.domain.errors import ModeldeskError
+from webapp.domain.errors import Invalid, ModeldeskError
 from webapp.web.transaction import in_words
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -21,6 +23,28 @@ class Failure(click.ClickException):
         click.echo(f"modeldesk: {' '.join(self.message.split())}", err=True)
 
 
+class BadArguments(Failure):
+    """The same for arguments that make no sense, exit code 2."""
+
+    exit_code = 2
+
+
+def failure(error: Exception) -> Exception:
+    """What ends a command after this error."""
+    if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort):
+        return error
+    if isinstance(error, Invalid):
+        return BadArguments(error.detail)
+    if isinstance(error, ModeldeskError):
+        return Failure(error.detail)
+    if isinstance(error, SQLAlchemyError):
+        return Failure(in_words(error).detail)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return Failure(
+        f"an error that nobody expected: {type(error).__name__} at {Path(place.filename).name}:{place.lineno}. Please report it."
+    )
+
+
 def command(function: Command) -> Command:
     """Runs inside the application, and turns our errors into one line."""
 
@@ -29,10 +53,8 @@ def command(function: Command) -> Command:
     def run(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 # whatever the command takes
         try:
             return function(*args, **kwargs)
-        except ModeldeskError as error:
-            raise Failure(error.detail) from error
-        except SQLAlchemyError as error:
-            raise Failure(in_words(error).detail) from error
+        except Exception as error:
+            raise failure(error) from error
 
     return run  # type: ignore[return-value] # wraps keeps the signature
 

@@ -7,12 +7,12 @@ import click
 import flask_migrate
 from alembic.util import CommandError
 from flask.cli import with_appcontext
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from webapp.cli.accounts import setup_url
-from webapp.cli.output import Failure
+from webapp.cli.output import Failure, failure
 from webapp.config import ROOT
-from webapp.domain.errors import ModeldeskError
+from webapp.domain.errors import DatabaseUnreachable
 from webapp.extensions.engine import create_file
 from webapp.services import accounts, seed, setup
 from webapp.web import current
@@ -32,12 +32,19 @@ def prepare() -> None:
         raise Failure("This database was made by another version of Modeldesk. Start that version, or restore a backup.") from error
     except CommandError as error:
         raise Failure(f"The database cannot be migrated: {error}") from error
-    except OperationalError as error:
-        click.echo(f"modeldesk: {in_words(error).detail} Serving what was last known, read-only.", err=True)
-    except SQLAlchemyError as error:
-        raise Failure(in_words(error).detail) from error
-    except ModeldeskError as error:
-        raise Failure(error.detail) from error
+    except (OperationalError, DatabaseUnreachable) as error:
+        _go_on(error)
+    except DatabaseError as error:
+        if type(error) is not DatabaseError:  # The class itself stands for a file that is no database.
+            raise failure(error) from error
+        _go_on(error)
+    except Exception as error:
+        raise failure(error) from error
+
+
+def _go_on(error: Exception) -> None:
+    detail = in_words(error).detail if isinstance(error, SQLAlchemyError) else str(error)
+    click.echo(f"modeldesk: {detail} Serving what was last known, read-only.", err=True)
 
 
 def _has_database() -> bool:
@@ -53,7 +60,12 @@ def _has_database() -> bool:
             err=True,
         )
         return False
-    create_file(path)
+    try:
+        create_file(path)
+    except OSError as error:
+        raise Failure(
+            f"The database {path} cannot be created: {error.strerror}. Check DATABASE_URL and the folder's permissions."
+        ) from error
     return True
 
 

@@ -125,7 +125,7 @@ def _usage(usage_json: str | None, counts: dict[str, int]) -> Usage:
         return Usage.of(given)
     try:
         usage = json.loads(usage_json, parse_constant=_no_constant)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Malformed.field("usage", "must be a JSON object of meters and whole numbers") from None
     if not isinstance(usage, dict):
         raise Malformed.field("usage", "must be a JSON object of meters and whole numbers")

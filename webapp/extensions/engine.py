@@ -39,6 +39,7 @@ def opener(path: Path) -> Callable[[], sqlite3.Connection]:
             f"journal_mode={JOURNAL_MODE}",
             "synchronous=FULL",
             "foreign_keys=ON",
+            "recursive_triggers=ON",  # Otherwise INSERT OR REPLACE removes a row without asking the trigger that forbids it.
             "mmap_size=0",
             "trusted_schema=OFF",
         ):

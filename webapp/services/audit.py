@@ -51,6 +51,16 @@ def record(session: Session, action: str, *, actor: str, target: Target, change:
     return event
 
 
+def first_break(session: Session) -> int | None:
+    """The number of the first event that was changed, or whose predecessor was changed or removed; None if the chain is whole."""
+    previous = GENESIS
+    for event in session.execute(select(AuditEvent).order_by(AuditEvent.id).execution_options(yield_per=500)).scalars():
+        if event.previous_hash != previous or event.hash != digest(event):
+            return event.id
+        previous = event.hash
+    return None
+
+
 def differing(before: Values, after: Values) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Only the values that changed; everything for a new or removed row."""
     if before is None or after is None:

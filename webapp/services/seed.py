@@ -40,11 +40,14 @@ def seed(session: Session) -> Seeding:
     seeded = _seeded_before(session)
     providers = {provider.slug: provider for provider in session.execute(select(Provider)).scalars()}
     new_providers = [entry for entry in document["providers"] if entry["slug"] not in providers and entry["slug"] not in seeded]
+    available = {*providers, *(entry["slug"] for entry in new_providers)}  # Not those that staff renamed or removed.
     known = {(slug, model_id) for slug, model_id in session.execute(select(Provider.slug, Model.model_id).join(Model.provider))}
     new_models = [
         entry
         for entry in document["models"]
-        if (entry["provider"], entry["model_id"]) not in known and f"{entry['provider']}/{entry['model_id']}" not in seeded
+        if entry["provider"] in available
+        and (entry["provider"], entry["model_id"]) not in known
+        and f"{entry['provider']}/{entry['model_id']}" not in seeded
     ]
     if not new_providers and not new_models:
         return done
@@ -55,7 +58,7 @@ def seed(session: Session) -> Seeding:
         providers[provider.slug] = provider
         done.providers.append(provider.slug)
     session.flush()
-    _add_models(session, [entry for entry in new_models if entry["provider"] in providers], providers, done)
+    _add_models(session, new_models, providers, done)
     source = document["source"]
     after = {"providers": done.providers, "models": done.models, "source": f"{source['name']} {source['version']}"}
     audit.record(session, ACTION, actor=ACTOR, target=Target("catalog", None, "constants"), change=(None, after))

@@ -1,5 +1,6 @@
 """Who is asking: staff by a server-side session, applications by a bearer token. Nobody may anything that is not declared."""
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -8,10 +9,11 @@ from typing import Any, TypeVar
 
 from flask import Response, g, redirect, request, session, url_for
 from flask_login import UserMixin, current_user
+from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.domain.catalog import TokenInfo
-from webapp.domain.errors import Forbidden
+from webapp.domain.errors import Forbidden, Unavailable
 from webapp.domain.permissions import Permission, role_may
 from webapp.extensions import db, login
 from webapp.models import UserSession
@@ -20,6 +22,7 @@ from webapp.services import accounts
 from webapp.web import current
 from webapp.web.transaction import in_words, writing
 
+log = logging.getLogger(__name__)
 SESSION_SECRET = "session"  # noqa: S105 # the name of a cookie's entry
 # Written at most this often: each write would otherwise lock the database once a click.
 SEEN_EVERY = timedelta(minutes=1)
@@ -48,9 +51,16 @@ def load_user(secret: str) -> StaffMember | None:
     row, user = found
     member = StaffMember(user.id, user.email, user.role)
     if now - row.last_seen_at > SEEN_EVERY:
-        with writing(refresh=False) as writer:
-            writer.get_one(UserSession, row.id).last_seen_at = now
+        _seen(row.id, now)
     return member
+
+
+def _seen(session_id: int, now: datetime) -> None:
+    try:
+        with writing(refresh=False) as writer:
+            writer.execute(update(UserSession).where(UserSession.id == session_id).values(last_seen_at=now))
+    except Unavailable as error:
+        log.warning("a session could not be marked as seen: %s", error.code)  # Reading goes on while others write.
 
 
 login.user_loader(load_user)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -11,6 +11,9 @@ from webapp.domain.errors import Conflict, DatabaseUnreachable, ModeldeskError, 
 from webapp.extensions import db
 from webapp.extensions.engine import WRITING
 from webapp.web import current
+
+# PostgreSQL's words for it: serialization failure, deadlock, lock not available, statement cancelled after its time.
+BUSY = ("40001", "40P01", "55P03", "57014")
 
 
 @contextmanager
@@ -42,6 +45,10 @@ def in_words(error: SQLAlchemyError) -> ModeldeskError:
         return Stale("Somebody else changed this row meanwhile. Load it again and repeat your change.")
     if isinstance(error, IntegrityError):
         return Conflict("This clashes with what is stored already. Load the page again and look at what changed.")
-    if isinstance(error, OperationalError | InterfaceError) and "locked" in str(error.orig).lower():
+    if isinstance(error, DBAPIError) and _is_busy(error):
         return Unavailable("The database is busy with another change. Nothing was stored; try again shortly.", code="database_busy")
     return DatabaseUnreachable()
+
+
+def _is_busy(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) in BUSY or "locked" in str(error.orig).lower()
