@@ -1,13 +1,16 @@
 """Usage: what one call consumed, by meter. Totals are inclusive: input holds cached tokens too."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple, TypedDict, Unpack
 
 from webapp.domain.errors import FieldError, Invalid
 
 MAX_QUANTITY = 10**12
 
 # Which meters are parts of which total: a part is inside its whole, and is billed as its whole when it has no rate of its own.
+# A part that has parts comes before them.
 PARENTS: Mapping[str, str] = {
     "cache_read": "input",
     "cache_write": "input",
@@ -22,7 +25,32 @@ PARENTS: Mapping[str, str] = {
 SPELLINGS: Mapping[str, str] = {"input_tokens": "input", "output_tokens": "output", "image_count": "image"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantities(TypedDict, total=False):
+    """What `Usage` takes, in the order in which costs are itemised."""
+
+    input: int
+    cache_read: int
+    cache_write: int
+    cache_write_1h: int
+    input_audio: int
+    input_image: int
+    output: int
+    reasoning: int
+    output_audio: int
+    image: int
+    request: int
+    second: int
+    character: int
+    page: int
+    web_search: int
+
+
+METERS: tuple[str, ...] = tuple(Quantities.__annotations__)
+METER_SET = frozenset(METERS)
+TOKEN_METERS: tuple[str, ...] = METERS[: METERS.index("image")]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Usage:
     """Quantities by meter: tokens, or counts for the meters from `image` on. Non-negative integers up to 10^12.
 
@@ -44,56 +72,36 @@ class Usage:
     character: int = 0
     page: int = 0
     web_search: int = 0
+    _order: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _own: dict[str, int] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        errors = [
-            FieldError(f"usage.{meter}", f"must be a whole number from 0 to {MAX_QUANTITY:,}")
-            for meter in METERS
-            if type(quantity := getattr(self, meter)) is not int or not 0 <= quantity <= MAX_QUANTITY
-        ]
-        errors = errors or list(self._contradictions())
-        if errors:
-            raise Invalid("; ".join(f"{error.field} {error.message}" for error in errors), errors)
-
-    def _contradictions(self) -> Iterator[FieldError]:
-        if self.cache_read + self.cache_write + self.input_audio + self.input_image > self.input:
-            parts = "cache_read + cache_write + input_audio + input_image"
-            yield FieldError(
-                "usage.input",
-                f"is smaller than its parts ({parts}); input counts every input token, cached ones included",
-            )
-        if self.cache_write_1h > self.cache_write:
-            yield FieldError("usage.cache_write", "is smaller than cache_write_1h, which is a part of it")
-        if self.reasoning + self.output_audio > self.output:
-            yield FieldError("usage.output", "is smaller than its parts (reasoning + output_audio); output counts every output token")
+    # A call uses a few of the fifteen meters. So an instance holds those that it was given, and the class has the zeros of the others:
+    # setting every field one by one, the usual way, would take longer than working out the cost.
+    def __init__(self, **given: Unpack[Quantities]) -> None:
+        quantities: dict[str, int] = given  # type: ignore[assignment] # the same, with less known about its keys
+        order, parts = _layout(tuple(quantities))
+        for quantity in quantities.values():
+            if type(quantity) is not int or not 0 <= quantity <= MAX_QUANTITY:
+                raise _refusal(quantities)
+        own = quantities.copy()
+        for part, whole in parts:
+            own[whole] = own.get(whole, 0) - own[part]
+            if own[whole] < 0:
+                raise _refusal(quantities)
+        state = self.__dict__
+        state.update(quantities)
+        state["_order"], state["_own"] = order, own
 
     def parts(self) -> list[tuple[str, int]]:
         """The quantities with overlaps taken out, so that each unit is billed once; meters that were not used are left out."""
-        return [(meter, quantity) for meter, quantity in self._split() if quantity]
-
-    def _split(self) -> tuple[tuple[str, int], ...]:
-        uncached = self.input - self.cache_read - self.cache_write - self.input_audio - self.input_image
-        return (
-            ("input", uncached),
-            ("cache_read", self.cache_read),
-            ("cache_write", self.cache_write - self.cache_write_1h),
-            ("cache_write_1h", self.cache_write_1h),
-            ("input_audio", self.input_audio),
-            ("input_image", self.input_image),
-            ("output", self.output - self.reasoning - self.output_audio),
-            ("reasoning", self.reasoning),
-            ("output_audio", self.output_audio),
-            ("image", self.image),
-            ("request", self.request),
-            ("second", self.second),
-            ("character", self.character),
-            ("page", self.page),
-            ("web_search", self.web_search),
-        )
+        own = self._own
+        return [(meter, own[meter]) for meter in self._order if own[meter]]
 
     @classmethod
     def of(cls, quantities: Mapping[str, object]) -> "Usage":
         """Usage from a mapping of meters (or their HTTP spellings) to quantities. Raises `Invalid` for unknown meters."""
+        if METER_SET.issuperset(quantities):
+            return cls(**quantities)  # type: ignore[arg-type] # the types are what __init__ checks
         named: dict[str, object] = {}
         for spelling, quantity in quantities.items():
             meter = SPELLINGS.get(spelling, spelling)
@@ -102,13 +110,44 @@ class Usage:
             if meter in named:
                 raise Invalid.field(f"usage.{spelling}", f"is given twice: it is another name of {meter}")
             named[meter] = quantity
-        return cls(**named)  # type: ignore[arg-type]  # the types are what __post_init__ checks
+        return cls(**named)  # type: ignore[arg-type] # likewise
 
     def as_dict(self) -> dict[str, int]:
         """The meters that were used."""
         return {meter: quantity for meter in METERS if (quantity := getattr(self, meter))}
 
 
-METERS: tuple[str, ...] = tuple(field.name for field in fields(Usage))
-METER_SET = frozenset(METERS)
-TOKEN_METERS: tuple[str, ...] = METERS[: METERS.index("image")]
+class _Layout(NamedTuple):
+    """How a usage of certain meters is taken apart."""
+
+    order: tuple[str, ...]
+    parts: tuple[tuple[str, str], ...]
+
+
+@lru_cache(maxsize=1_024)
+def _layout(given: tuple[str, ...]) -> _Layout:
+    """Worked out once for all usages of the same meters."""
+    if unknown := set(given) - METER_SET:
+        raise TypeError(f"Usage.__init__() got an unexpected keyword argument {min(unknown)!r}")
+    order = tuple(meter for meter in METERS if meter in given)
+    return _Layout(order, tuple(pair for pair in PARENTS.items() if pair[0] in given))
+
+
+def _refusal(given: Mapping[str, int]) -> Invalid:
+    errors = [
+        FieldError(f"usage.{meter}", f"must be a whole number from 0 to {MAX_QUANTITY:,}")
+        for meter in METERS
+        if type(quantity := given.get(meter, 0)) is not int or not 0 <= quantity <= MAX_QUANTITY
+    ]
+    errors = errors or list(_contradictions({meter: given.get(meter, 0) for meter in METERS}))
+    return Invalid("; ".join(f"{error.field} {error.message}" for error in errors), errors)
+
+
+def _contradictions(used: Mapping[str, int]) -> Iterator[FieldError]:
+    if used["cache_read"] + used["cache_write"] + used["input_audio"] + used["input_image"] > used["input"]:
+        parts = "cache_read + cache_write + input_audio + input_image"
+        yield FieldError("usage.input", f"is smaller than its parts ({parts}); input counts every input token, cached ones included")
+    if used["cache_write_1h"] > used["cache_write"]:
+        yield FieldError("usage.cache_write", "is smaller than cache_write_1h, which is a part of it")
+    if used["reasoning"] + used["output_audio"] > used["output"]:
+        yield FieldError("usage.output", "is smaller than its parts (reasoning + output_audio); output counts every output token")
