@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webapp.domain import prompts
+from webapp.domain.choice import LOCAL as LOCAL_RULES
 from webapp.domain.choice import Choice, choose
 from webapp.domain.documents import cost_document
 from webapp.domain.errors import ModeldeskError, NotFound
@@ -80,6 +81,11 @@ def plan(session: Session, means: Means, incident: Incident, *, model: str | Non
     endpoint = _endpoint(choice, provider, key)
     missing = f"{choice.provider or choice.driver} has no key." if key is None and DRIVERS[choice.driver].needs_key else None
     return Plan(incident, choice, endpoint, _request(means, incident, choice, provider), source, missing)
+
+
+def plan_local(incident: Incident) -> Plan:
+    """The local rules because somebody asked for just them."""
+    return Plan(incident, replace(LOCAL_RULES, decided_by="explicit choice", explicit=True), None, None, LOCAL)
 
 
 def _provider(session: Session, choice: Choice) -> Provider | None:

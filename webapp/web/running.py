@@ -9,13 +9,21 @@ from webapp.web import current
 from webapp.web.transaction import writing
 
 
-def run_incident(incident: Incident, *, actor: str, model: str | None = None, template: str | None = None) -> Run:
-    """Runs an incident and gives the recorded run. The database is let go while the provider is asked: that may take a minute."""
+def run_incident(incident: Incident, *, actor: str, model: str | None = None, template: str | None = None, local: bool = False) -> Run:
+    """Runs an incident and gives the recorded run. The database is let go while the provider is asked: that may take a minute.
+
+    Without a `model` Modeldesk chooses one; `local` asks for the local rules.
+    """
     if model is not None and not model.strip():
         raise Invalid.field("model", "must not be empty; leave it out to let Modeldesk choose")
-    means = runs.Means(current.registry().snapshot, current.vault(), current.settings().environment)
-    planned = runs.plan(db.session(), means, incident, model=model, template=template)
+    planned = runs.plan_local(incident) if local else planned_run(incident, model=model, template=template)
     db.session.rollback()
     outcome = runs.execute(planned, current.desk().outbound)
     with writing(refresh=False) as session:
         return runs.record(session, planned, outcome, actor=actor)
+
+
+def planned_run(incident: Incident, *, model: str | None = None, template: str | None = None) -> runs.Plan:
+    """What would run, and how; nothing is asked or stored."""
+    means = runs.Means(current.registry().snapshot, current.vault(), current.settings().environment)
+    return runs.plan(db.session(), means, incident, model=model, template=template)

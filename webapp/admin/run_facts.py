@@ -1,0 +1,154 @@
+"""A run as pages show it: plain values only, so that whatever a model wrote stays text."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from webapp.domain import readable
+from webapp.domain.meters import label_of, missing_in_words, unit_of
+from webapp.domain.usage import METERS, PARENTS
+from webapp.drivers import DRIVERS
+from webapp.models import Run, RunRecommendation
+
+STATUSES: Mapping[str, tuple[str, str]] = {
+    "succeeded": ("Succeeded", "green"),
+    "failed": ("Failed", "red"),
+    "fell_back": ("Fell back", "yellow"),
+    "running": ("Running", "blue"),
+}
+PRIORITIES: Mapping[str, str] = {"critical": "red", "high": "yellow", "medium": "blue", "low": "neutral"}
+ICONS: Mapping[str, str] = {
+    "memory": "stack-2", "disk": "database", "cpu": "cpu", "process": "activity", "network": "network", "general": "info-circle",
+}  # fmt: skip
+SOURCES: Mapping[str, str] = {
+    "database": "the key stored in Modeldesk", "environment": "a key in the server's environment", "local": "no key was needed",
+}  # fmt: skip
+DECISIONS: Mapping[str, str] = {
+    "explicit ref": "It was chosen by name",
+    "explicit choice": "They were chosen by name",
+    "primary provider": "Modeldesk chose the primary provider's model",
+    "default text model": "Modeldesk chose the default text model",
+    "environment": "Modeldesk found OPENAI_API_KEY in the server's environment",
+    "local rules": "There is no primary provider and no OPENAI_API_KEY in the environment",
+}
+PROVIDERS_FAULT = frozenset({"auth", "config", "permission", "billing", "not_found", "no_key", "connect", "redirect", "unsupported_param"})
+
+# How a run fails before anything leaves this server.
+NOTHING_SENT = frozenset({"no_key", "config"})
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """What the templates show of a run."""
+    word, tone = STATUSES.get(run.status, (run.status, "neutral"))
+    return {
+        "run": run,
+        "status": word,
+        "tone": tone,
+        "title": title_of(run),
+        "asked": asked(run),
+        "answered_by": "the local rules" if run.answered_by == "local" else run.model_ref or driver_label(run.answered_by),
+        "decided": DECISIONS.get(run.decided_by, run.decided_by),
+        "key": SOURCES.get(run.source, run.source),
+        "advice": [_advice(recommendation) for recommendation in run.recommendations],
+        "tokens": _tokens(run),
+        "cost": cost_in_words(run),
+        "lines": [_line(line, run.currency) for line in (run.cost or {}).get("lines", [])],
+        "missing": [missing_in_words(missing) for missing in (run.cost or {}).get("missing", [])],
+        "latency": latency(run.latency_ms),
+        "look_at_provider": run.provider_slug if run.error_code in PROVIDERS_FAULT else None,
+        "incident": as_json(run.incident),
+    }
+
+
+def brief(run: Run) -> dict[str, Any]:
+    """A run in one row of a short list."""
+    word, tone = STATUSES.get(run.status, (run.status, "neutral"))
+    return {
+        "run": run, "status": word, "tone": tone, "title": title_of(run), "asked": asked(run), "cost": cost_in_words(run),
+        "latency": latency(run.latency_ms),
+    }  # fmt: skip
+
+
+def title_of(run: Run) -> str:
+    title = run.incident.get("title")
+    return title if isinstance(title, str) and title.strip() else run.public_id
+
+
+def asked(run: Run) -> str:
+    """Whom this run asked, or was meant to ask."""
+    return "Local rules" if run.driver == "local" else run.model_ref or driver_label(run.driver)
+
+
+def driver_label(driver: str) -> str:
+    info = DRIVERS.get(driver)
+    return info.label if info else driver
+
+
+def latency(milliseconds: int) -> str:
+    return f"{milliseconds:,} ms" if milliseconds < 10_000 else f"{milliseconds / 1000:.1f} s"
+
+
+def cost_in_words(run: Run) -> dict[str, str | None]:
+    """The exact cost, or why there is none. Never a zero for what is not known."""
+    if run.answered_by == "local" and run.cost is None and run.driver == "local":
+        return _words("No cost", "the local rules use no model")
+    if run.error_code in NOTHING_SENT:
+        return _words("No cost", "nothing was sent")
+    if run.cost is None:
+        why = "the provider did not say how much was used" if run.usage is None else "the registry does not know the model"
+        return _words("Unknown", why if run.status == "succeeded" else "no usage was reported; the provider may bill all the same")
+    if run.cost_total is None:
+        return _words("Unknown", "no price was known for the model at that moment")
+    exact = readable.amount(run.cost_total, run.currency)
+    if run.cost.get("complete"):
+        return {"text": exact, "rounded": readable.rounded(run.cost_total, run.currency), "why": None}
+    return (
+        {"text": f"at least {exact}", "rounded": None, "why": "a rate is missing"}
+        if run.cost.get("lines")
+        else _words("Unknown", "no rate was known for what was used")
+    )
+
+
+def _words(text: str, why: str) -> dict[str, str | None]:
+    return {"text": text, "rounded": None, "why": why}
+
+
+def _tokens(run: Run) -> list[tuple[str, int]]:
+    usage = run.usage or {}
+    return [(_part(meter), usage[meter]) for meter in METERS if usage.get(meter)]
+
+
+def _part(meter: str) -> str:
+    return f"of which {label_of(meter).lower()}" if meter in PARENTS else label_of(meter)
+
+
+def _advice(recommendation: RunRecommendation) -> dict[str, Any]:
+    return {
+        "type": recommendation.type,
+        "icon": ICONS.get(recommendation.type, "info-circle"),
+        "priority": recommendation.priority,
+        "tone": PRIORITIES.get(recommendation.priority, "neutral"),
+        "title": recommendation.title,
+        "description": recommendation.description,
+        "actions": recommendation.actions,
+        "details": as_json(recommendation.details) if recommendation.details else None,
+    }
+
+
+def _line(line: Mapping[str, Any], currency: str | None) -> dict[str, Any]:
+    """A stored line of a cost, in the shape that the calculator's table has."""
+    billed_as = line.get("billed_as", line["meter"])
+    above = line.get("above")
+    return {
+        "label": label_of(line["meter"]),
+        "quantity": line["quantity"],
+        "billed_as": label_of(billed_as) if billed_as != line["meter"] else None,
+        "rate": f"{readable.amount(Decimal(line['amount']), currency)} / {unit_of(billed_as, line['per'])}",
+        "conditions": [] if above is None else [f"above {above:,} input tokens"],
+        "cost": readable.amount(Decimal(line["cost"]), currency),
+    }
+
+
+def as_json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
