@@ -18,12 +18,12 @@ $(VENV)/.created:
 
 $(VENV)/.run: $(VENV)/.created requirements/run.lock
 	@echo "Installing what Modeldesk needs (about a minute, once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/run.lock
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.lock
 	@echo "Installing what the tests need ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	@touch $@
 
 run: $(VENV)/.run ## set everything up and serve on http://127.0.0.1:8000 (HOST, PORT, DATABASE_URL change it)
