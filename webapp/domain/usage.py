@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 from webapp.domain.errors import FieldError, Invalid
 
 MAX_QUANTITY = 10**12
 
 # Which meters are parts of which total: a part is inside its whole, and is billed as its whole when it has no rate of its own.
-# A part that has parts comes before them.
 PARENTS: Mapping[str, str] = {
     "cache_read": "input",
     "cache_write": "input",
@@ -72,30 +71,31 @@ class Usage:
     character: int = 0
     page: int = 0
     web_search: int = 0
-    _order: tuple[str, ...] = field(init=False, repr=False, compare=False)
-    _own: dict[str, int] = field(init=False, repr=False, compare=False)
+    _parts: list[tuple[str, int]] = field(init=False, repr=False, compare=False)
 
     # A call uses a few of the fifteen meters. So an instance holds those that it was given, and the class has the zeros of the others:
     # setting every field one by one, the usual way, would take longer than working out the cost.
     def __init__(self, **given: Unpack[Quantities]) -> None:
         quantities: dict[str, int] = given  # type: ignore[assignment] # the same, with less known about its keys
-        order, parts = _layout(tuple(quantities))
-        for quantity in quantities.values():
-            if type(quantity) is not int or not 0 <= quantity <= MAX_QUANTITY:
+        parts = []
+        for meter, inside in _layout(tuple(quantities)):
+            quantity = quantities.get(meter, 0)
+            if type(quantity) is not int or quantity > MAX_QUANTITY:
                 raise _refusal(quantities)
-        own = quantities.copy()
-        for part, whole in parts:
-            own[whole] = own.get(whole, 0) - own[part]
-            if own[whole] < 0:
+            for part in inside:
+                quantity -= quantities[part]
+            if quantity < 0:  # given so, or smaller than its parts
                 raise _refusal(quantities)
+            if quantity:
+                parts.append((meter, quantity))
+        parts.reverse()
         state = self.__dict__
         state.update(quantities)
-        state["_order"], state["_own"] = order, own
+        state["_parts"] = parts
 
     def parts(self) -> list[tuple[str, int]]:
         """The quantities with overlaps taken out, so that each unit is billed once; meters that were not used are left out."""
-        own = self._own
-        return [(meter, own[meter]) for meter in self._order if own[meter]]
+        return self._parts.copy()
 
     @classmethod
     def of(cls, quantities: Mapping[str, object]) -> "Usage":
@@ -117,20 +117,14 @@ class Usage:
         return {meter: quantity for meter in METERS if (quantity := getattr(self, meter))}
 
 
-class _Layout(NamedTuple):
-    """How a usage of certain meters is taken apart."""
-
-    order: tuple[str, ...]
-    parts: tuple[tuple[str, str], ...]
-
-
 @lru_cache(maxsize=1_024)
-def _layout(given: tuple[str, ...]) -> _Layout:
-    """Worked out once for all usages of the same meters."""
+def _layout(given: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """How a usage of these meters is taken apart: each meter with those that lie inside it, the last first, so that parts are checked
+    before their wholes. Worked out once for all usages of the same meters."""
     if unknown := set(given) - METER_SET:
         raise TypeError(f"Usage.__init__() got an unexpected keyword argument {min(unknown)!r}")
-    order = tuple(meter for meter in METERS if meter in given)
-    return _Layout(order, tuple(pair for pair in PARENTS.items() if pair[0] in given))
+    used = {*given, *(PARENTS[meter] for meter in given if meter in PARENTS)}
+    return tuple((meter, tuple(part for part in given if PARENTS.get(part) == meter)) for meter in reversed(METERS) if meter in used)
 
 
 def _refusal(given: Mapping[str, int]) -> Invalid:

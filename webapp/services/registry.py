@@ -2,8 +2,10 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 from webapp.domain import snapshot as snapshots
@@ -11,7 +13,7 @@ from webapp.domain.catalog import Catalog, ModelInfo
 from webapp.domain.errors import DatabaseUnreachable, Invalid, UnknownModel
 from webapp.domain.explanation import Explanation, explain
 from webapp.domain.fallback import constants
-from webapp.domain.pricing import STANDARD, Cost, cost_of
+from webapp.domain.pricing import STANDARD, Cost, cost_of, price_at
 from webapp.domain.refs import resolve, trace
 from webapp.domain.snapshot import CONSTANTS, DATABASE, LAST_GOOD, Snapshot
 from webapp.domain.usage import Usage
@@ -43,6 +45,16 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def this_second() -> datetime:
+    """The same without its fraction. Made once a second, because making it takes as long as pricing three meters."""
+    return _second(int(time.time()))
+
+
+@lru_cache(maxsize=8)
+def _second(timestamp: int) -> datetime:
+    return datetime.fromtimestamp(timestamp, UTC)
+
+
 class ModelRegistry:
     """Answers all questions about models and costs from memory; thread-safe; never touches the database on the calling thread.
 
@@ -53,6 +65,7 @@ class ModelRegistry:
         self, source: Source, copies: CopyStore, *, ttl: float = 300.0, poll: float = 0.25, clock: Callable[[], datetime] = utc_now
     ) -> None:
         self._source, self._copies, self._clock = source, copies, clock
+        self._this_second = this_second if clock is utc_now else lambda: clock().replace(microsecond=0)
         self._ttl, self.poll = ttl, poll
         self._one_rebuild = threading.Lock()
         self.snapshot: Snapshot = snapshots.build(constants(), now=clock(), source=CONSTANTS)
@@ -112,22 +125,16 @@ class ModelRegistry:
 
         Raises `UnknownModel`, `AmbiguousModel` or `Invalid`. An unknown price is an answer, with `total` None and `complete` false.
         """
-        model = self.resolve(ref)
+        snapshot = self.snapshot
+        model = snapshot.by_name.get(ref) or resolve(snapshot.names, ref)
         if usage is None:
             usage = Usage(input=input_tokens, output=output_tokens, image=image_count)
-        moment = self._moment(at)
-        return cost_of(model.price_at(moment), usage, at=moment, service_tier=service_tier, model=model.ref)
+        moment = self._this_second() if at is None else _aware(at)
+        return cost_of(price_at(model.prices, moment), usage, at=moment, service_tier=service_tier, model=model.ref)
 
     def explain(self, ref: str, at: datetime | None = None) -> Explanation:
         """How the ref becomes a model and a price, step by step, or why it does not."""
-        return explain(self.snapshot.names, ref, self._moment(at))
-
-    def _moment(self, at: datetime | None) -> datetime:
-        if at is None:
-            return self._clock().replace(microsecond=0)
-        if at.utcoffset() is None:
-            raise Invalid.field("at", "must be a moment with its offset, such as datetime(2026, 11, 21, tzinfo=UTC)")
-        return at
+        return explain(self.snapshot.names, ref, self._this_second() if at is None else _aware(at))
 
     # Keeping the snapshot fresh.
 
@@ -190,6 +197,12 @@ class ModelRegistry:
         present, now = self.snapshot, self._clock()
         if not present.valid_from <= now < present.valid_until:
             self.snapshot = snapshots.build(present.catalog, now=now, source=present.source, as_of=present.as_of)
+
+
+def _aware(at: datetime) -> datetime:
+    if at.utcoffset() is None:
+        raise Invalid.field("at", "must be a moment with its offset, such as datetime(2026, 11, 21, tzinfo=UTC)")
+    return at
 
 
 def _resolved(snapshot: Snapshot, ref: str) -> ModelInfo | None:
