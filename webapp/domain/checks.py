@@ -27,9 +27,10 @@ def text(most: int, least: int = 0) -> Check:
     def check(value: object, field: str) -> str:
         if not isinstance(value, str):
             raise Invalid.field(field, "must be text")
-        if any(unicodedata.category(character) in FORBIDDEN_CATEGORIES and character not in KEPT for character in value[: most + 1]):
+        stripped = value.strip()
+        if any(unicodedata.category(character) in FORBIDDEN_CATEGORIES and character not in KEPT for character in stripped[: most + 1]):
             raise Invalid.field(field, "holds characters that cannot be shown")
-        clean = unicodedata.normalize("NFC", value.strip())
+        clean = unicodedata.normalize("NFC", stripped)
         if not least <= len(clean) <= most:
             raise Invalid.field(field, f"must have {least} to {most} characters" if least else f"must have at most {most} characters")
         return clean

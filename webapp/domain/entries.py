@@ -1,7 +1,7 @@
 """What may be entered for a provider, a model and a price: the fields, their checks and their defaults."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, time
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -78,7 +78,7 @@ PRICE_CHECKS: Mapping[str, Check] = {
     "effective_from": checks.moment,
     "currency": _currency,
     "rates": lambda value, field: rates(value, field),
-    "source": lambda value, field: checked(_object(value, field), SOURCE_CHECKS),
+    "source": lambda value, field: _inside(value, field, SOURCE_CHECKS),
     "note": checks.text(2_000),
     "corrects": checks.optional(checks.whole(1, 2**53)),
 }
@@ -155,11 +155,7 @@ def rates(value: object, field: str) -> tuple[Rate, ...]:
 
 def rate(value: object, field: str) -> Rate:
     """One rate. `above`, `service_tier` and `window` may be left out."""
-    try:
-        clean = checked(_object(value, field), RATE_CHECKS, ("meter", "amount", "per"))
-    except Invalid as error:
-        inner = [FieldError(f"{field}.{found.field}", found.message) for found in error.errors]
-        raise type(error).of(inner) from None
+    clean = _inside(value, field, RATE_CHECKS, ("meter", "amount", "per"))
     return Rate(
         clean["meter"], clean["amount"], clean["per"], clean.get("above"), clean.get("service_tier") or STANDARD, clean.get("window")
     )
@@ -180,7 +176,7 @@ def _per(value: object, field: str) -> int:
 
 
 def _window(value: object, field: str) -> Window:
-    clean = checked(_object(value, field), WINDOW_CHECKS, ("from", "to"))
+    clean = _inside(value, field, WINDOW_CHECKS, ("from", "to"))
     if clean["from"] == clean["to"]:
         raise Invalid.field(field, "begins and ends at the same time")
     return Window(tuple(sorted(clean.get("days", ()))), clean["from"], clean["to"])
@@ -192,10 +188,14 @@ def _clock(value: object, field: str) -> time:
     raise Invalid.field(field, "must be a time of day in UTC such as 16:30")
 
 
-def _object(value: object, field: str) -> Mapping[str, object]:
+def _inside(value: object, field: str, checks: Mapping[str, Check], required: Sequence[str] = ()) -> dict[str, Any]:
+    """The clean values of an object within another; what is wrong is named by its whole path."""
     if not isinstance(value, dict):
         raise Invalid.field(field, "must be an object")
-    return value
+    try:
+        return checked(value, checks, required)
+    except Invalid as error:
+        raise type(error).of(FieldError(f"{field}.{found.field}", found.message) for found in error.errors) from None
 
 
 WINDOW_CHECKS: Mapping[str, Check] = {"days": checks.listed(checks.whole(0, 6), 7), "from": _clock, "to": _clock}

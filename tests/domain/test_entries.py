@@ -1,0 +1,145 @@
+"""What may be entered for a provider, a model and a price."""
+
+from decimal import Decimal
+
+import pytest
+from factories import model_values, price_values, provider_values
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webapp.domain.entries import api_key, model_entry, price_entry, provider_entry
+from webapp.domain.errors import Invalid
+
+RATE = {"meter": "input", "amount": "3", "per": 1_000_000}
+
+
+def fields(refused) -> list[str]:
+    return [error.field for error in refused.value.errors]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"meter": "tokens"}, "rates[0].meter"),
+        ({"amount": 3}, "rates[0].amount"),
+        ({"amount": "1e1000000"}, "rates[0].amount"),
+        ({"amount": "-1"}, "rates[0].amount"),
+        ({"amount": "NaN"}, "rates[0].amount"),
+        ({"per": 3}, "rates[0].per"),
+        ({"per": 0}, "rates[0].per"),
+        ({"per": True}, "rates[0].per"),
+        ({"per": 10**9 * 2}, "rates[0].per"),
+        ({"above": -1}, "rates[0].above"),
+        ({"above": "1"}, "rates[0].above"),
+        ({"service_tier": "cheap"}, "rates[0].service_tier"),
+        ({"window": {"from": "24:00", "to": "01:00"}}, "rates[0].window.from"),
+        ({"window": {"from": "01:00", "to": "01:00"}}, "rates[0].window"),
+        ({"window": {"days": [7], "from": "01:00", "to": "02:00"}}, "rates[0].window.days[0]"),
+        ({"window": "night"}, "rates[0].window"),
+        ({"price": 1}, "rates[0].price"),
+    ],
+)
+def test_a_wrong_rate_is_named_by_its_place(change, field):
+    with pytest.raises(Invalid) as refused:
+        price_entry(price_values(rates=[RATE | change]))
+    assert fields(refused)[0] == field
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"state": "cheap"}, "state"),
+        ({"currency": "usd"}, "currency"),
+        ({"effective_from": "2026-11-01"}, "effective_from"),
+        ({"rates": []}, "rates"),
+        ({"state": "free"}, "rates"),
+        ({"state": "unknown"}, "rates"),
+        ({"rates": [RATE, RATE | {"amount": "4"}]}, "rates"),
+        ({"rates": [RATE] * 201}, "rates"),
+        ({"rates": [None]}, "rates[0]"),
+        ({"source": {"kind": "seed"}}, "source.kind"),
+        ({"corrects": 0}, "corrects"),
+        ({"note": "\x00"}, "note"),
+    ],
+)
+def test_a_wrong_price_is_refused_by_name(change, field):
+    with pytest.raises(Invalid) as refused:
+        price_entry(price_values(**change))
+    assert fields(refused)[0] == field
+
+
+def test_a_price_keeps_every_digit_and_condition():
+    window = {"days": [4, 0], "from": "16:30", "to": "00:30"}
+    entry = price_entry(
+        price_values(rates=[RATE | {"amount": "0.000000000001", "above": 200_000, "service_tier": "batch", "window": window}])
+    )
+    rate = entry.rates[0]
+    assert (rate.amount, rate.above, rate.service_tier, rate.window.days) == (Decimal("0.000000000001"), 200_000, "batch", (0, 4))
+
+
+@pytest.mark.parametrize("name", ["provider", "model_id", "display_name", "type"])
+def test_a_model_needs(name):
+    with pytest.raises(Invalid, match=f"{name} is required"):
+        model_entry({key: value for key, value in model_values().items() if key != name}, partial=False)
+
+
+def test_an_inactive_model_cannot_be_entered_as_the_default():
+    with pytest.raises(Invalid, match="inactive"):
+        model_entry(model_values(active=False, default=True), partial=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"type": "poem"},
+        {"context_window": 0},
+        {"capabilities": ["Tools"]},
+        {"aliases": ["a b"]},
+        {"retires_on": "soon"},
+        {"quirks": {"a": [[[[1]]]]}},
+        {"active": 1},
+        {"sort_order": 10**7},
+        {"display_name": ""},
+        {"display_name": "a\nb"},
+    ],
+)
+def test_a_wrong_model_is_refused_by_name(change):
+    with pytest.raises(Invalid) as refused:
+        model_entry(model_values(**change), partial=False)
+    assert fields(refused)[0].partition("[")[0] == next(iter(change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"slug": "Acme"},
+        {"slug": "a" * 61},
+        {"base_url": "ftp://x"},
+        {"timeout_seconds": 0},
+        {"required_environment": ["path"]},
+        {"config": []},
+        {"default_temperature": 0.2},
+        {"website": "javascript:alert(1)"},
+    ],
+)
+def test_a_wrong_provider_is_refused_by_name(change):
+    with pytest.raises(Invalid) as refused:
+        provider_entry(provider_values(**change), partial=False)
+    assert fields(refused)[0].partition("[")[0] == next(iter(change))
+
+
+@pytest.mark.parametrize("key", ["a b c d e f g h", "ke\ny-12345678", "key\x00key12345", "ключ-12345678", "", None, 5])
+def test_a_key_with_spaces_or_control_characters_inside_is_refused(key):
+    with pytest.raises(Invalid) as refused:
+        api_key(key, "api_key")
+    assert "12345678" not in refused.value.detail
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["state", "currency", "effective_from", "rates", "note"]), st.text() | st.integers() | st.lists(st.text())
+    )
+)
+def test_whatever_is_entered_for_a_price_is_refused_as_invalid(values):
+    with pytest.raises(Invalid):
+        price_entry(values)

@@ -1,0 +1,86 @@
+"""Exact decimals: only plain ones come in, and what goes out reads back equal."""
+
+import time
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webapp.domain.money import is_finite_divisor, parse_amount, plain
+
+HOSTILE = [
+    "1e1000000",
+    "1E9",
+    "-1",
+    "+1",
+    "NaN",
+    "sNaN",
+    "Infinity",
+    "-0",
+    "",
+    " ",
+    " 1",
+    "1 ",
+    "1\n",
+    ".5",
+    "1.",
+    "1,5",
+    "1_000",
+    "0x1",
+    "١",
+    "１",
+    "½",
+    "9" * 10,
+    "0." + "1" * 13,
+    "9" * 10_000_000,
+    "1.1.1",
+    "1\x00",
+    None,
+    True,
+    1,
+    1.5,
+    Decimal(1),
+    b"1",
+    [],
+    {},
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda value: repr(value)[:14])
+def test_what_is_no_plain_decimal_is_refused_at_once(text):
+    started = time.perf_counter()
+    assert parse_amount(text) is None
+    assert time.perf_counter() - started < 0.5
+
+
+@given(st.text() | st.from_regex(r"[0-9.eE+\-_ ]{0,30}"))
+def test_a_text_is_either_exactly_itself_or_refused(text):
+    amount = parse_amount(text)
+    if amount is not None:
+        assert amount == Decimal(text)
+        assert amount.is_finite()
+        assert parse_amount(plain(amount)) == amount
+
+
+@given(st.decimals(0, 999_999_999, places=12))
+def test_an_amount_reads_back_equal_and_has_one_spelling(amount):
+    text = plain(amount)
+    assert Decimal(text) == amount
+    assert plain(Decimal(text)) == text == plain(amount * 1)
+    assert "E" not in text
+    assert not ("." in text and text.endswith("0"))
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [("0.150", "0.15"), ("0.000", "0"), ("12500000", "12500000"), ("1E+3", "1000"), ("1E-12", "0.000000000001")]
+)
+def test_amounts_are_written_plainly(amount, text):
+    assert plain(Decimal(amount)) == text
+
+
+@pytest.mark.parametrize(
+    ("per", "finite"), [(1, True), (1000, True), (10**9, True), (2**29, True), (3, False), (12, False), (7 * 10**6, False)]
+)
+def test_only_divisors_that_keep_costs_exact_are_finite(per, finite):
+    assert is_finite_divisor(per) is finite
