@@ -40,7 +40,12 @@ def ref(value: object, field: str) -> str:
 
 
 def usage(value: object, field: str) -> Usage:
-    return Usage.of(an_object(value, field))
+    """Usage by meters. Other spellings and unknown meters take the longer way, which names what is wrong."""
+    given = an_object(value, field)
+    try:
+        return Usage(**given)
+    except TypeError:
+        return Usage.of(given)
 
 
 COST_CHECKS: Mapping[str, Check] = {
