@@ -10,7 +10,7 @@ from webapp.api.v1.body import json_object, no_fields
 from webapp.api.v1.listing import MODELS_QUERY, Page, models_page, page_document
 from webapp.api.v1.parameters import read
 from webapp.api.v1.rendered import Rendered
-from webapp.api.v1.rows import check_match, fresh, number_of, row_tag, stored, whole
+from webapp.api.v1.rows import Rows, changing, fresh, number_of, row_tag, stored, whole
 from webapp.domain.catalog import ModelInfo
 from webapp.domain.documents import Document, price_document
 from webapp.domain.entries import MODEL_DEFAULTS, MODEL_REQUIRED
@@ -23,6 +23,7 @@ from webapp.web.auth import actor
 from webapp.web.transaction import writing
 
 HERE = "/api/v1/admin/models"
+ROWS = Rows("model", models.find)
 
 
 def list_managed_models() -> Response:
@@ -54,35 +55,27 @@ def edit_model(number: str) -> Response:
 
 
 def _update(number: str, values: dict[str, Any]) -> Response:
-    model_id = number_of(number, "model")
-    with writing() as session:
-        check_match(session, models.find, model_id)
+    with changing(ROWS, number) as (session, model_id):
         models.update(session, model_id, values, actor=actor())
     return _changed(model_id)
 
 
 def delete_model(number: str) -> Response:
-    model_id = number_of(number, "model")
-    with writing() as session:
-        check_match(session, models.find, model_id)
+    with changing(ROWS, number) as (session, model_id):
         models.delete(session, model_id, actor=actor())
     return empty(fresh().snapshot)
 
 
 def toggle_model(number: str) -> Response:
     no_fields()
-    model_id = number_of(number, "model")
-    with writing() as session:
-        check_match(session, models.find, model_id)
+    with changing(ROWS, number) as (session, model_id):
         models.set_active(session, model_id, actor=actor())
     return _changed(model_id)
 
 
 def set_default_model(number: str) -> Response:
     no_fields()
-    model_id = number_of(number, "model")
-    with writing() as session:
-        check_match(session, models.find, model_id)
+    with changing(ROWS, number) as (session, model_id):
         models.set_default(session, model_id, actor=actor())
     return _changed(model_id)
 
@@ -94,8 +87,8 @@ def list_prices(number: str) -> Response:
 
 
 def add_price(number: str) -> Response:
-    model_id, values = number_of(number, "model"), json_object()
-    with writing() as session:
+    values = json_object()
+    with changing(ROWS, number) as (session, model_id):
         price_id = prices.add(session, model_id, values, actor=actor()).id
     state = fresh()
     document = next(document for document in _history(_model(state, model_id)) if document["id"] == price_id)

@@ -11,7 +11,7 @@ from webapp.api.v1.body import json_object, no_fields
 from webapp.api.v1.listing import page, page_document
 from webapp.api.v1.parameters import CURSOR, LIMIT, SEARCH, read
 from webapp.api.v1.rendered import Rendered
-from webapp.api.v1.rows import check_match, fresh, number_of, row_tag, stored, whole
+from webapp.api.v1.rows import Rows, changing, fresh, number_of, row_tag, stored, whole
 from webapp.domain.checks import checked
 from webapp.domain.documents import Document, provider_document
 from webapp.domain.entries import PROVIDER_DEFAULTS, PROVIDER_REQUIRED, api_key
@@ -19,12 +19,13 @@ from webapp.domain.errors import NotFound
 from webapp.domain.moments import shown_moment
 from webapp.domain.snapshot import CONSTANTS
 from webapp.models import Provider
-from webapp.services import credentials, providers, state
+from webapp.services import credentials, providers
 from webapp.web import current
 from webapp.web.auth import actor
 from webapp.web.transaction import writing
 
 HERE = "/api/v1/admin/providers"
+ROWS = Rows("provider", providers.find)
 PROVIDERS_QUERY = (SEARCH, LIMIT, CURSOR)
 
 
@@ -58,35 +59,27 @@ def edit_provider(number: str) -> Response:
 
 
 def _update(number: str, values: dict[str, Any]) -> Response:
-    provider_id = number_of(number, "provider")
-    with writing() as session:
-        check_match(session, providers.find, provider_id)
+    with changing(ROWS, number) as (session, provider_id):
         providers.update(session, provider_id, values, actor=actor())
     return _changed(provider_id)
 
 
 def delete_provider(number: str) -> Response:
-    provider_id = number_of(number, "provider")
-    with writing() as session:
-        check_match(session, providers.find, provider_id)
+    with changing(ROWS, number) as (session, provider_id):
         providers.delete(session, provider_id, actor=actor())
     return empty(fresh().snapshot)
 
 
 def toggle_provider(number: str) -> Response:
     no_fields()
-    provider_id = number_of(number, "provider")
-    with writing() as session:
-        check_match(session, providers.find, provider_id)
+    with changing(ROWS, number) as (session, provider_id):
         providers.set_active(session, provider_id, actor=actor())
     return _changed(provider_id)
 
 
 def set_primary_provider(number: str) -> Response:
     no_fields()
-    provider_id = number_of(number, "provider")
-    with writing() as session:
-        check_match(session, providers.find, provider_id)
+    with changing(ROWS, number) as (session, provider_id):
         providers.set_primary(session, provider_id, actor=actor())
     return _changed(provider_id)
 
@@ -98,18 +91,14 @@ def clear_primary_provider() -> Response:
 
 
 def store_credential(number: str) -> Response:
-    provider_id = number_of(number, "provider")
     key = checked(json_object(), {"api_key": api_key}, ("api_key",))["api_key"]
-    with writing() as session:
-        state.lock(session)  # Before the row, as every other writer does, so that nobody waits for each other.
+    with changing(ROWS, number) as (session, provider_id):
         credentials.store(session, providers.find(session, provider_id), key, vault=current.vault(), actor=actor())
     return _changed(provider_id)
 
 
 def remove_credential(number: str) -> Response:
-    provider_id = number_of(number, "provider")
-    with writing() as session:
-        state.lock(session)
+    with changing(ROWS, number) as (session, provider_id):
         credentials.remove(session, providers.find(session, provider_id), actor=actor())
     return empty(fresh().snapshot)
 

@@ -1,8 +1,9 @@
 """What managing providers and models has in common: ids, the version as a lock, and answers from the newest state."""
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
 
 from flask import request
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,6 +15,7 @@ from webapp.domain.snapshot import LAST_GOOD
 from webapp.extensions import db
 from webapp.services import state
 from webapp.web import current
+from webapp.web.transaction import writing
 
 T = TypeVar("T")
 ID = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -51,15 +53,23 @@ def row_tag(version: int, shown: Rendered) -> str:
     return f"v{version}.{shown.tag}.{shown.snapshot.source}"
 
 
-def check_match(session: Session, find: Callable[[Session, int], Any], number: int) -> None:
-    """Raises `Stale` if the row is not in a version that the request's If-Match names. The row stays locked until the commit."""
-    asked = request.headers.get("If-Match")
-    if asked is None:
-        return
-    state.lock(session)
-    row = find(session, number)
-    if asked.strip() != "*" and row.version not in _versions(asked):
-        raise Stale("Somebody else changed this row since you read it. Load it again, look at the change, and repeat yours.")
+class Rows(NamedTuple):
+    """One kind of row: what it is called, and what finds and locks one."""
+
+    kind: str
+    find: Callable[[Session, int], Any]
+
+
+@contextmanager
+def changing(rows: Rows, number: str) -> Iterator[tuple[Session, int]]:
+    """A transaction that changes the row of this id. Raises `Stale` unless its version is one that the request's If-Match names."""
+    row_id = number_of(number, rows.kind)
+    with writing() as session:
+        state.lock(session)  # Before the row, as every other writer does, so that no two wait for each other.
+        asked = request.headers.get("If-Match")
+        if asked is not None and rows.find(session, row_id).version not in _versions(asked) and asked.strip() != "*":
+            raise Stale(f"Somebody else changed this {rows.kind} since you read it. Load it again, look at the change, and repeat yours.")
+        yield session, row_id
 
 
 def _versions(asked: str) -> set[int]:
