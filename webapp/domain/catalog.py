@@ -70,6 +70,7 @@ class ModelInfo:
     version: int = 1
     prices: tuple[Price, ...] = ()
     quirks: Mapping[str, object] = field(default_factory=lambda: NO_VALUES)
+    # What depends on the moment comes last: see `snapshot`.
     supported: bool = True
     unsupported_because: str | None = None
     price: Price | None = None

@@ -1,9 +1,10 @@
 """Prices and costs: dated sets of rates, and what a usage costs at a moment; exact and itemised (design: pricing.md)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from decimal import Decimal
+from functools import cached_property
 from typing import NamedTuple
 
 from webapp.domain.money import EXACT, ZERO
@@ -81,7 +82,7 @@ Offers = Mapping[str, MeterOffers]
 SteadyOffers = Mapping[str, Mapping[str, Offer]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Price:
     """A dated, immutable set of rates. In force from `effective_from` to just before `effective_to` (None: open)."""
 
@@ -94,13 +95,15 @@ class Price:
     effective_to: datetime | None = None
     corrects: int | None = None
     note: str = ""
-    offers: Offers = field(init=False, repr=False, compare=False)
-    steady: SteadyOffers = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        offers = offers_of(self.rates)
-        object.__setattr__(self, "offers", offers)
-        object.__setattr__(self, "steady", steady_of(offers))
+    # Made when they are first asked for: most prices of a registry are history, and would make building a snapshot four times as long.
+    @cached_property
+    def offers(self) -> Offers:
+        return offers_of(self.rates)
+
+    @cached_property
+    def steady(self) -> SteadyOffers:
+        return steady_of(self.offers)
 
 
 class CostLine(NamedTuple):

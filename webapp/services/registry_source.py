@@ -1,13 +1,18 @@
-"""Reads the registry from the database: the revision in one look, the whole catalogue in one consistent read."""
+"""Reads the registry from the database: the revision in one look, the whole catalogue in one consistent read.
 
+Rows are unpacked and repeated values made once, because a change shows only when the whole catalogue has been read again.
+"""
+
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import time
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, select
+from sqlalchemy import Connection, Engine, String, cast, select, type_coerce
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.domain.catalog import NO_VALUES, Catalog, ModelInfo, ProviderInfo, TokenInfo
@@ -107,31 +112,37 @@ def _prices(connection: Connection) -> dict[int, list[Price]]:
     rates = _rates(connection)
     prices: dict[int, list[Price]] = defaultdict(list)
     p = PriceRow
-    for row in connection.execute(
+    for number, model_id, state, effective_from, currency, kind, name, url, verified_at, note, corrects in connection.execute(
         select(
             p.id, p.model_id, p.state, p.effective_from, p.currency, p.source_kind, p.source_name, p.source_url, p.verified_at,
             p.note, p.corrects_id,
         )
-    ):  # fmt: skip
-        prices[row.model_id].append(_price(row, rates.get(row.id, ())))
+    ).all():  # fmt: skip
+        prices[model_id].append(
+            Price(
+                state=state, effective_from=effective_from, currency=currency, rates=tuple(rates.get(number, ())),
+                source=PriceSource(kind, name, url, verified_at), id=number, corrects=corrects, note=note,
+            )
+        )  # fmt: skip
     return prices
-
-
-def _price(row: Row[*tuple[Any, ...]], rates: list[Rate] | tuple[()]) -> Price:
-    source = PriceSource(row.source_kind, row.source_name, row.source_url, row.verified_at)
-    return Price(
-        state=row.state, effective_from=row.effective_from, currency=row.currency, rates=tuple(rates), source=source,
-        id=row.id, corrects=row.corrects_id, note=row.note,
-    )  # fmt: skip
 
 
 def _rates(connection: Connection) -> dict[int, list[Rate]]:
     rates: dict[int, list[Rate]] = defaultdict(list)
     r = PriceRate
-    rows = connection.execute(select(r.price_id, r.meter, r.amount, r.per, r.above, r.service_tier, r.window_key).order_by(r.id))
-    for price_id, meter, amount, per, above, service_tier, window_key in rows:
-        rates[price_id].append(rate_of(meter, amount, per, above, (service_tier, window_key)))
+    amount = type_coerce(r.amount, String)
+    for price_id, *columns in connection.execute(
+        select(r.price_id, r.meter, amount, r.per, r.above, r.service_tier, r.window_key).order_by(r.id)
+    ).all():
+        rates[price_id].append(_known_rate(*columns))
     return rates
+
+
+@lru_cache(maxsize=20_000)
+def _known_rate(*columns: Any) -> Rate:  # noqa: ANN401 # a row's columns
+    """Many prices have the same rate: it is made once, and kept once."""
+    meter, amount, per, above, service_tier, window_key = columns
+    return rate_of(meter, Decimal(amount), per, above, (service_tier, window_key))
 
 
 def rate_of(meter: str, amount: Decimal, per: int, above: int, conditions: tuple[str, str]) -> Rate:
@@ -155,21 +166,28 @@ def window_of(key: str) -> Window:
 
 def _models(connection: Connection, aliases: dict[int, list[str]], prices: dict[int, list[Price]]) -> Iterator[ModelInfo]:
     m = Model
-    for row in connection.execute(
+    for number, slug, model_id, display_name, kind, capabilities, context, output, quirks, *rest in connection.execute(
         select(
-            m.id, Provider.slug, m.model_id, m.display_name, m.type, m.capabilities, m.context_window, m.max_output_tokens, m.quirks,
-            m.is_active, m.is_default, m.sort_order, m.released_on, m.deprecated_on, m.retires_on, m.successor, m.description,
-            m.version, m.updated_at,
+            m.id, Provider.slug, m.model_id, m.display_name, m.type, cast(m.capabilities, String), m.context_window,
+            m.max_output_tokens, cast(m.quirks, String), m.is_active, m.is_default, m.sort_order, m.released_on, m.deprecated_on,
+            m.retires_on, m.successor, m.description, m.version, m.updated_at,
         ).join(Provider, Provider.id == m.provider_id)
-    ):  # fmt: skip
+    ).all():  # fmt: skip
+        active, default, sort_order, released_on, deprecated_on, retires_on, successor, description, version, updated_at = rest
         yield ModelInfo(
-            ref=f"{row.slug}/{row.model_id}", provider=row.slug, model_id=row.model_id, display_name=row.display_name, type=row.type,
-            updated_at=row.updated_at, id=row.id, capabilities=tuple(row.capabilities), context_window=row.context_window,
-            max_output_tokens=row.max_output_tokens, active=row.is_active, default=row.is_default,
-            aliases=tuple(aliases.get(row.id, ())), sort_order=row.sort_order, released_on=row.released_on,
-            deprecated_on=row.deprecated_on, retires_on=row.retires_on, successor=row.successor, description=row.description,
-            version=row.version, prices=timeline(prices.get(row.id, ())), quirks=row.quirks or NO_VALUES,
+            ref=f"{slug}/{model_id}", provider=slug, model_id=model_id, display_name=display_name, type=kind,
+            updated_at=updated_at, id=number, capabilities=_capabilities(capabilities), context_window=context,
+            max_output_tokens=output, active=active, default=default, aliases=tuple(aliases.get(number, ())),
+            sort_order=sort_order, released_on=released_on, deprecated_on=deprecated_on, retires_on=retires_on, successor=successor,
+            description=description, version=version, prices=timeline(prices.get(number, ())),
+            quirks=NO_VALUES if quirks == "{}" else json.loads(quirks),
         )  # fmt: skip
+
+
+@lru_cache(maxsize=1_000)
+def _capabilities(text: str) -> tuple[str, ...]:
+    """Many models can do the same."""
+    return tuple(json.loads(text))
 
 
 def _tokens(connection: Connection) -> Iterator[TokenInfo]:
