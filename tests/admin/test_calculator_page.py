@@ -1,0 +1,146 @@
+"""The price calculator as staff see it: exact, itemised, honest about what is not known, all of it in the address."""
+
+import re
+import time
+from urllib.parse import quote
+
+import pytest
+
+PAGE = "/admin/calculator/"
+FRAGMENT = {"HX-Request": "true", "HX-Target": "div#calculator-answer"}
+GPT = f"{PAGE}?model=openai/gpt-4o&input=1200&output=350&at=2026-11-21"
+
+
+def words(answer) -> str:
+    """The text of a page, without its tags."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.text))
+
+
+def test_a_known_usage_costs_exactly_what_it_costs(eve):
+    shown = words(eve.get(GPT))
+    assert "$0.0065 " in shown
+    assert "1,200 × $2.50 / 1M tokens $0.003" in shown
+    assert "350 × $10 / 1M tokens $0.0035" in shown
+    assert "Per 1,000 calls $6.50" in shown
+
+
+def test_the_price_says_since_when_and_from_where_and_the_registry_which_revision(ann, registry):
+    shown = words(ann.get(GPT))
+    assert "Since 14 Oct 2026, 00:00 UTC · built-in catalogue, genai-prices" in shown
+    assert f"Prices in force on 21 Nov 2026, 00:00 UTC · revision {registry.snapshot.revision} of the registry" in shown
+
+
+def test_an_unknown_price_is_never_a_zero(ann):
+    shown = words(ann.get(f"{PAGE}?model=openai/gpt-live-1&input=1000", headers=FRAGMENT))
+    assert "No price is known" in shown
+    assert "$0" not in shown
+
+
+def test_a_free_model_says_that_it_is_free_on_purpose(ann):
+    shown = words(ann.get(f"{PAGE}?model=ollama/llama3.2&input=1000", headers=FRAGMENT))
+    assert "Free" in shown
+    assert "free on purpose" in shown
+
+
+def test_a_meter_without_a_rate_makes_the_total_at_least_that(ann):
+    shown = words(ann.get(f"{PAGE}?model=openai/gpt-4o&input=1200&output=350&page=3", headers=FRAGMENT))
+    assert "Incomplete" in shown
+    assert "at least $0.0065" in shown
+    assert "No rate is known for pages" in shown
+
+
+def test_a_service_tier_without_rates_says_whose_rates_are_used(ann):
+    shown = words(ann.get(f"{PAGE}?model=mistral/mistral-large-2512&input=1000&service_tier=priority", headers=FRAGMENT))
+    assert "It has no priority rates: this is the cost at standard rates." in shown
+    assert "at least" not in shown
+
+
+def test_the_batch_tier_is_half_the_price(ann):
+    assert "batch rate" in words(ann.get(f"{PAGE}?model=openai/gpt-4o&input=1200&service_tier=batch", headers=FRAGMENT))
+
+
+def test_models_are_compared_cheapest_first(ann):
+    shown = ann.get(
+        f"{PAGE}?model=openai/gpt-4o&model=openai/gpt-live-1&model=openai/gpt-4o-mini&input=1200&output=350", headers=FRAGMENT
+    ).text
+    assert re.findall(r"<code>(.*?)</code>", shown) == ["openai/gpt-4o-mini", "openai/gpt-4o", "openai/gpt-live-1"]
+    assert shown.count("Cheapest") == 1
+    assert "16.7 times the cheapest" in re.sub(r"\s+", " ", shown)
+
+
+def test_a_shared_address_shows_the_same_again(ann, eve):
+    first = ann.get(f"{GPT}&calls=25,000", headers=FRAGMENT)
+    address = first.headers["HX-Replace-Url"]
+    assert address == f"{PAGE}?model=openai/gpt-4o&input=1200&output=350&calls=25000&at=2026-11-21T00:00:00Z"
+    assert eve.get(address, headers=FRAGMENT).text == first.text
+    page = eve.get(address).text
+    assert 'value="1200"' in page
+    assert '<option value="openai/gpt-4o" selected>' in page
+
+
+def test_an_alias_leads_to_its_model_and_a_wrong_name_to_suggestions(ann):
+    assert "openai/gpt-4o-mini" in ann.get(f"{PAGE}?model=gpt-4o-mini&input=10", headers=FRAGMENT).text
+    wrong = ann.get(f"{PAGE}?model=openai/gpt-4o-minj&model=openai/gpt-4o&input=10", headers=FRAGMENT)
+    assert wrong.status_code == 422
+    assert "No model is named “openai/gpt-4o-minj”" in wrong.text
+    assert f'href="{PAGE}?model=openai/gpt-4o-mini&amp;model=openai/gpt-4o&amp;input=10"' in wrong.text
+    assert "$0.000025" in wrong.text
+
+
+BAD = [
+    "1e1000000",
+    "NaN",
+    "Infinity",
+    "-1",
+    "1.5",
+    "10000000000000",
+    "%00",
+    "%ED%A0%80",
+    "%EF%BC%91",
+    "1,5",
+    "0" * 3000,
+    "<script>",
+    "{{7*7}}",
+]
+
+
+@pytest.mark.parametrize("text", BAD)
+@pytest.mark.parametrize("field", ["input", "calls", "at", "service_tier", "image"])
+def test_nonsense_is_said_at_its_field_at_once_and_the_rest_stays(ann, field, text):
+    began = time.thread_time()
+    answer = ann.get(f"{PAGE}?model=openai/gpt-4o&output=350&{field}={text}")
+    assert answer.status_code == 422
+    assert time.thread_time() - began < 1
+    assert re.search(rf'data-error-for="{field}">[^<]+<', answer.text)
+    assert 'value="350"' in answer.text
+    assert "<script>" not in re.sub(r"<script[^>]* src=", "", answer.text)
+
+
+@pytest.mark.parametrize(
+    "query", ["page=100000000000000000000", "endpoint=x", "model=" + quote("x" * 5000), "model=%00", "model=%ED%A0%80", "x=1&x=2"]
+)
+def test_no_address_breaks_the_page(ann, query):
+    assert ann.get(f"{PAGE}?{query}").status_code in (200, 422)
+
+
+def test_the_panel_of_a_model_gets_one_cost_and_leaves_the_address_alone(eve):
+    answer = eve.get(GPT, headers=FRAGMENT | {"HX-Target": "div#calculator-panel-answer"})
+    assert "$0.0065" in answer.text
+    assert "Compare with other models" in answer.text
+    assert "HX-Replace-Url" not in answer.headers
+
+
+def test_a_fragment_is_not_a_page(ann):
+    assert "<html" not in ann.get(GPT, headers=FRAGMENT).text
+    assert "<html" in ann.get(GPT).text
+
+
+def test_a_price_that_will_change_leads_to_the_cost_then(ann):
+    shown = ann.get(f"{PAGE}?model=google/gemini-4-argon&input=1000&at=2026-11-21", headers=FRAGMENT).text
+    assert "at=2026-12-01T00:00:00Z" in shown
+
+
+def test_a_stranger_is_sent_to_log_in_and_back(client):
+    answer = client.get(GPT)
+    assert answer.status_code == 302
+    assert answer.location.startswith("/login?next=/admin/calculator/")

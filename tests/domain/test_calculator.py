@@ -1,0 +1,126 @@
+"""The calculator's questions and answers, without any page."""
+
+from datetime import UTC, datetime
+from urllib.parse import parse_qs
+
+import pytest
+from factories import NOW, a_model, a_price, a_rate, a_snapshot
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webapp.domain.calculator import MAX_MODELS, answer, read
+from webapp.domain.pricing import SERVICE_TIERS
+from webapp.domain.usage import METERS
+
+
+def asked(snapshot, **query):
+    return answer(snapshot, read({name: value if isinstance(value, list) else [value] for name, value in query.items()}), NOW)
+
+
+CHEAP = a_model("cheap", prices=[a_price(a_rate(amount="1"), a_rate("output", "2"))], id=1)
+DEAR = a_model("dear", prices=[a_price(a_rate(amount="3"), a_rate("output", "6"))], id=2)
+FREE = a_model("free", prices=[a_price(state="free", rates=())], id=3)
+UNKNOWN = a_model("unknown", prices=[a_price(state="unknown", rates=())], id=4)
+PARTIAL = a_model("partial", prices=[a_price(a_rate(amount="0.1"))], id=5)
+PAGES = a_model("pages", prices=[a_price(a_rate("page", "1", 1000))], id=6)
+ALL = (CHEAP, DEAR, FREE, UNKNOWN, PARTIAL, PAGES)
+
+
+def test_the_cheapest_comes_first_and_what_is_not_known_last():
+    found = asked(a_snapshot(*ALL), model=[model.ref for model in ALL], input="1000", output="500").quotes
+    assert [quote.model.model_id for quote in found] == ["free", "cheap", "dear", "partial", "pages", "unknown"]
+    assert [quote.cheapest for quote in found] == [True, False, False, False, False, False]
+
+
+def test_what_has_no_rate_at_all_has_no_total_and_never_a_zero():
+    found = asked(a_snapshot(*ALL), model=["acme/pages", "acme/unknown"], input="1000").quotes
+    assert [quote.total for quote in found] == [None, None]
+
+
+def test_an_inactive_model_is_compared_but_never_called_the_cheapest():
+    off = a_model("off", prices=[a_price(a_rate(amount="0.5"))], active=False, id=7)
+    found = asked(a_snapshot(CHEAP, DEAR, off), model=["acme/off", "acme/cheap", "acme/dear"], input="1000").quotes
+    assert [(quote.model.model_id, quote.cheapest) for quote in found] == [("off", False), ("cheap", True), ("dear", False)]
+
+
+def test_amounts_of_different_currencies_are_not_compared():
+    euros = a_model("euros", prices=[a_price(a_rate(amount="0.5"), currency="EUR")], id=8)
+    found = asked(a_snapshot(CHEAP, euros), model=["acme/euros", "acme/cheap"], input="1000").quotes
+    assert [(quote.cheapest, quote.share) for quote in found] == [(False, None), (False, None)]
+
+
+def test_many_calls_are_priced_one_by_one_and_exactly():
+    tiered = a_model("tiered", prices=[a_price(a_rate(amount="1"), a_rate(amount="2", above=2000))], id=9)
+    quote = asked(a_snapshot(tiered), model="acme/tiered", input="1500", calls="1000000000").quotes[0]
+    assert quote.times(10**9) == 1_500_000
+
+
+@pytest.mark.parametrize("text", ["1,200", "1 200", "1200", " 1200 "])
+def test_thousands_may_be_grouped(text):
+    assert read({"input": [text]}).usage.input == 1200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,5",
+        "12,00",
+        "1.5",
+        "-1",
+        "1e1000000",
+        "NaN",
+        "Infinity",
+        "1_000",
+        "１２",
+        "٣",
+        "0x10",
+        "1" * 5000,
+        "\0",
+        "10000000000001",
+        "1,2 000",
+    ],
+)
+def test_what_is_no_whole_number_is_said_at_its_field(text):
+    question = read({"input": [text], "output": ["5"]})
+    assert set(question.errors) == {"input"}
+    assert question.typed["output"] == "5"
+
+
+def test_parts_that_are_larger_than_their_whole_are_said_at_the_whole():
+    assert set(read({"input": ["10"], "cache_read": ["20"], "output": ["1"], "reasoning": ["2"]}).errors) == {"input", "output"}
+
+
+def test_no_more_than_eight_models_are_compared():
+    question = read({"model": [f"acme/m{number}" for number in range(20)]})
+    assert (len(question.refs), set(question.errors)) == (MAX_MODELS, {"model"})
+
+
+@pytest.mark.parametrize("text", ["2026-11-21", "2026-11-21T00:00:00Z", "2026-11-21t02:00:00+02:00"])
+def test_a_day_or_a_moment_names_the_prices(text):
+    assert read({"at": [text]}).at == datetime(2026, 11, 21, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "9999-12-31T23:59:59-23:59", "2026-11-21T00:00:00", "\ud800"])
+def test_what_is_no_moment_is_said_at_its_field(text):
+    assert set(read({"at": [text]}).errors) == {"at"}
+
+
+@given(
+    refs=st.lists(st.sampled_from([model.ref for model in ALL]), unique=True),
+    usage=st.dictionaries(st.sampled_from(METERS[9:]), st.integers(0, 10**12)),
+    tier=st.sampled_from(SERVICE_TIERS),
+    calls=st.integers(0, 10**9),
+)
+def test_an_address_that_was_made_of_a_question_asks_the_same(refs, usage, tier, calls):
+    first = read({"model": refs, "service_tier": [tier], "calls": [str(calls)], **{meter: [str(count)] for meter, count in usage.items()}})
+    again = read(parse_qs(first.query()))
+    assert (again.refs, again.usage, again.service_tier, again.calls) == (first.refs, first.usage, first.service_tier, first.calls)
+
+
+@given(
+    query=st.dictionaries(
+        st.sampled_from([*METERS, "model", "at", "calls", "service_tier", "x"]), st.lists(st.text(max_size=50), max_size=3)
+    )
+)
+def test_no_address_ends_in_an_error(query):
+    answer(a_snapshot(*ALL), read(query), NOW)
