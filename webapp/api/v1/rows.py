@@ -46,6 +46,8 @@ def stored(read: Callable[[Session], T]) -> T | None:
         return read(db.session())
     except (SQLAlchemyError, DatabaseUnreachable):
         return None
+    finally:
+        db.session.rollback()  # On SQLite an open read keeps every writer waiting.
 
 
 def row_tag(version: int, shown: Rendered) -> str:

@@ -29,12 +29,16 @@ def start_run() -> Response:
     asked = checked(json_object(floats=True), RUN_CHECKS, ("incident",))
     incident = incident_from(asked["incident"])
     run = run_incident(incident, actor=actor(), model=asked.get("model"), template=asked.get("template"))
-    headers = {"Location": f"/api/v1/runs/{run.public_id}"}
-    return answer(rendered().snapshot, encode(runs.document(run)), 201, headers)
+    headers, body = {"Location": f"/api/v1/runs/{run.public_id}"}, encode(runs.document(run))
+    db.session.rollback()  # The recorded run was read again; on SQLite an open read keeps every writer waiting.
+    return answer(rendered().snapshot, body, 201, headers)
 
 
 def get_run(run_id: str) -> Response:
     if len(run_id) > LONGEST_ID or not run_id.isascii() or not run_id.isprintable():
         raise NotFound("There is no such run.")
-    document = runs.document(runs.find(db.session(), run_id))
+    try:
+        document = runs.document(runs.find(db.session(), run_id))
+    finally:
+        db.session.rollback()  # On SQLite an open read keeps every writer waiting.
     return conditional(rendered().snapshot, f"{__version__}.{document['id']}", encode(document))
