@@ -109,7 +109,8 @@ def _at(model: ModelInfo, providers: Mapping[str, ProviderInfo], now: datetime) 
     price = model.price_at(now)
     if model.price is price and model.unsupported_because == reason and model.supported == (reason is None):
         return model
-    return ModelInfo(*_lasting(model), supported=reason is None, unsupported_because=reason, price=price)
+    values = (*_lasting(model), reason is None, reason, price)
+    return ModelInfo(*values)
 
 
 # What does not depend on the moment. The other three are the last fields of a model, and `replace` takes three times as long.

@@ -1,0 +1,18 @@
+"""The bare application is served just as ours is (gunicorn.conf.py), without what only ours needs."""
+
+import gc
+import os
+
+bind = f"{os.environ['HOST']}:{os.environ['PORT']}"
+workers = int(os.environ["WEB_CONCURRENCY"])
+worker_class = "gthread"
+threads = int(os.environ["WEB_THREADS"])
+preload_app = True
+keepalive = 5
+limit_request_line = 8190
+accesslog = None
+loglevel = "warning"
+
+
+def pre_fork(_: object, __: object) -> None:
+    gc.freeze()

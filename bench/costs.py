@@ -1,0 +1,95 @@
+"""Costs: exact and itemised, against the least that any such function can do, and against the two libraries that do the same."""
+
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import NamedTuple
+
+import genai_prices
+
+from bench.harness import Pace, Row, at_most, local, medians, skipped, times_faster, within
+from bench.litellm_process import LiteLLM
+from bench.world import REF, Desk, registry_of
+from webapp.domain.money import EXACT
+from webapp.domain.usage import Usage
+
+MOST = 10**12
+ITEMS = 1_000
+# Four meters that gpt-4o has rates for; genai-prices gives them the same names with `_tokens` and `_searches`.
+METERS = {"input": 12_000, "cache_read": 8_000, "output": 900, "web_search": 2}
+
+
+class Tariff(NamedTuple):
+    """What the limit knows of a model: rates as integers of 10^-8 a unit, below and above a threshold of input."""
+
+    expires: float
+    threshold: int
+    below: tuple[int, int, int, int]
+    above: tuple[int, int, int, int]
+
+
+RATES = (250, 125, 1_000, 1_000_000)
+TARIFFS = {REF: Tariff(time.time() + 86_400, 10**9, RATES, RATES)}
+
+
+def limit(ref: str, *, input: int, cache_read: int, output: int, web_search: int) -> Decimal:
+    """The least that an exact price needs: look-up, expiry, validation, tier, four multiply-adds. No lines, no aliases, no dates."""
+    tariff = TARIFFS[ref]
+    if time.time() >= tariff.expires:
+        raise LookupError(ref)
+    for quantity in (input, cache_read, output, web_search):
+        if type(quantity) is not int or not 0 <= quantity <= MOST:
+            raise ValueError(quantity)
+    if cache_read > input:
+        raise ValueError(cache_read)
+    fresh, cached, generated, searched = tariff.above if input > tariff.threshold else tariff.below
+    total = (input - cache_read) * fresh + cache_read * cached + output * generated + web_search * searched
+    return EXACT.scaleb(Decimal(total), -8)
+
+
+def rows(pace: Pace, litellm: LiteLLM | None) -> Iterator[Row]:
+    registry = registry_of(3_000)
+    ready = Usage(**METERS)
+    peer_usage = genai_prices.Usage(input_tokens=12_000, cache_read_tokens=8_000, output_tokens=900, web_searches=2)
+    assert registry.calculate_cost(REF, usage=ready).total == limit(REF, **METERS)
+    assert (
+        registry.calculate_cost(REF, usage=ready).total == genai_prices.calc_price(peer_usage, "gpt-4o", provider_id="openai").total_price
+    )
+    subjects = {
+        "limit": local(lambda: limit(REF, input=12_000, cache_read=8_000, output=900, web_search=2)),
+        "ready": local(lambda: registry.calculate_cost(REF, usage=ready)),
+        "whole": local(lambda: registry.calculate_cost(REF, usage=Usage(input=12_000, cache_read=8_000, output=900, web_search=2))),
+        "genai": local(
+            lambda: genai_prices.calc_price(
+                genai_prices.Usage(input_tokens=12_000, cache_read_tokens=8_000, output_tokens=900, web_searches=2),
+                "gpt-4o",
+                provider_id="openai",
+            )
+        ),
+    }
+    if litellm:
+        subjects["litellm"] = litellm.subject("cost_per_token")
+    found = medians(subjects, pace)
+    yield at_most("calculate_cost, 4 meters, itemised, exact", found["ready"], found["limit"], 4.5, named="the limit")
+    yield at_most("the same and making its Usage", found["whole"], found["limit"], 4.5, named="the limit")
+    yield times_faster("the same and genai-prices", found["whole"], found["genai"], 30, named="calc_price")
+    if litellm:
+        yield times_faster("the same and LiteLLM", found["whole"], found["litellm"], 30, named="cost_per_token")
+    else:
+        yield skipped("the same and LiteLLM", "litellm not installed", ">= 30x faster")
+
+
+def batch_row(pace: Pace, desk: Desk) -> Row:
+    """Through the API's view, in process: from the bytes of the request to the bytes of the answer."""
+    client = desk.app.test_client()
+    items = [{"model": REF, "usage": METERS | {"input": 12_000 + number}} for number in range(ITEMS)]
+    headers = {"Authorization": f"Bearer {desk.token}"}
+
+    def ask() -> None:
+        answer = client.post("/api/v1/cost/batch", json={"items": items}, headers=headers)
+        assert answer.status_code == 200, answer.get_data(as_text=True)[:500]
+        assert answer.get_data()
+
+    seconds = medians({"batch": local(ask)}, pace)["batch"]
+    found = within(f"POST /api/v1/cost/batch, {ITEMS:,} items of 4 meters", seconds / ITEMS, 1 / 80_000)
+    return Row(found.what, f"{ITEMS / seconds:,.0f}/s", "", found.ratio, ">= 80,000/s", found.met)

