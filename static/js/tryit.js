@@ -18,6 +18,11 @@
     bringToSight(result());
   });
 
+  // A text that was edited is no sample any more.
+  document.addEventListener("input", (event) => {
+    if (event.target.id === "tryit-text") document.querySelector(".sample[aria-current]")?.removeAttribute("aria-current");
+  });
+
   // What the previous run said must not stand there while the next one is asked.
   document.addEventListener("htmx:before:request", (event) => {
     if (event.detail.ctx.sourceElement?.id === "tryit") result().replaceChildren();
