@@ -39,6 +39,9 @@ window.desk = (() => {
     window.location.reload();
   });
 
+  // A change that other rows feel too: the answer asks for the list anew (HX-Trigger: {"refresh-list": true}).
+  document.addEventListener("refresh-list", () => refreshList());
+
   return { onContent, announce, refreshList };
 })();
 

@@ -5,7 +5,12 @@ from flask_admin import Admin, BaseView
 from flask_admin.theme import Bootstrap4Theme
 
 from webapp.admin import dashboard
+from webapp.admin.accounts import Tokens, Users
+from webapp.admin.audit import AuditLog
 from webapp.admin.calculator import Calculator
+from webapp.admin.models import Models
+from webapp.admin.prices import Prices
+from webapp.admin.providers import Providers
 from webapp.admin.runs import Runs
 from webapp.admin.tryit import TryIt
 
@@ -14,7 +19,7 @@ THEME = Bootstrap4Theme(base_template="admin/base.html", fluid=True)
 
 def init_app(app: Flask) -> None:
     """Builds the admin and its views. They are bound to one application, so they are made here and not at import."""
-    index = dashboard.Dashboard(name="Dashboard", url="/admin", menu_icon_type="icon", menu_icon_value="dashboard")
+    index = dashboard.Dashboard(name="Dashboard", url="/admin", menu_icon_type="icon", menu_icon_value="layout-dashboard")
     admin = Admin(app, name="Modeldesk", url="/admin", theme=THEME, index_view=index)
     for view in views():
         admin.add_view(view)
@@ -23,9 +28,15 @@ def init_app(app: Flask) -> None:
 def views() -> list[BaseView]:
     """All views in the order of the menu."""
     return [
-        Calculator(name="Price calculator", endpoint="calculator", url="calculator", **icon("calculator")),
-        TryIt(name="Try it", endpoint="tryit", url="try-it", **icon("flask")),
-        Runs(name="Runs", endpoint="run", **icon("history")),
+        Providers(name="Providers", endpoint="provider", url="provider", category="Registry", **icon("cloud")),
+        Models(name="Models", endpoint="model", url="model", category="Registry", **icon("box")),
+        Prices(name="Prices", endpoint="price", url="price", category="Registry", **icon("coin")),
+        Calculator(name="Price calculator", endpoint="calculator", url="calculator", category="Use", **icon("calculator")),
+        TryIt(name="Try it", endpoint="tryit", url="try-it", category="Use", **icon("flask")),
+        Runs(name="Runs", endpoint="run", category="Use", **icon("history")),
+        Users(name="Users", endpoint="user", url="user", category="Administration", **icon("users")),
+        Tokens(name="API tokens", endpoint="token", url="token", category="Administration", **icon("key")),
+        AuditLog(name="Audit log", endpoint="audit", url="audit", category="Administration", **icon("clipboard-list")),
     ]
 
 

@@ -156,10 +156,12 @@ def is_id(text: object) -> bool:
     return str(text).isascii() and str(text).isdigit() and len(str(text)) <= MAX_ID_DIGITS
 
 
-def toast(response: Response, message: str, *, kind: str = "success", undo: str | None = None) -> Response:
-    """Adds a message that htmx shows in a corner, with a button to take the change back where there is one."""
+def toast(response: Response, message: str, *, kind: str = "success", undo: str | None = None, refresh: bool = False) -> Response:
+    """Adds a message that htmx shows in a corner, with a button to take the change back; `refresh` fetches the list anew."""
     content: dict[str, Any] = {"msg": message, "kind": kind}
     if undo:
         content["undo"] = {"url": undo, "label": "Undo"}
-    response.headers["HX-Trigger"] = json.dumps({"toast": content})  # ASCII only: it travels in a header
+    response.headers["HX-Trigger"] = json.dumps(
+        {"toast": content} | ({"refresh-list": True} if refresh else {})
+    )  # ASCII only: it travels in a header
     return response

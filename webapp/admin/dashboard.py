@@ -1,9 +1,28 @@
 """The dashboard: what the registry answers now, and what needs somebody."""
 
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flask import url_for
 from flask_admin import expose
+from sqlalchemy import func, select
 
 from webapp.admin.base import GuardedIndex
+from webapp.admin.formatters import day, input_cell, words
+from webapp.admin.history import latest
+from webapp.admin.model_cells import snapshot
+from webapp.admin.provider_cells import key_state
+from webapp.domain.catalog import ModelInfo
 from webapp.domain.permissions import Permission
+from webapp.domain.snapshot import DATABASE, Snapshot
+from webapp.extensions import db
+from webapp.models import AuditEvent, Credential, Provider, User
+from webapp.web import current
+from webapp.web.auth import staff_may
+
+SOON = timedelta(days=90)
+MOST_NAMED = 3
 
 
 class Dashboard(GuardedIndex):
@@ -13,4 +32,122 @@ class Dashboard(GuardedIndex):
 
     @expose("/")
     def index(self) -> str:
-        return self.render("admin/index.html")
+        found = snapshot()
+        providers = _providers()
+        now = datetime.now(UTC)
+        return self.render(
+            "admin/index.html",
+            getting_started=_steps(found, providers) if staff_may(Permission.ACCOUNTS_MANAGE) else None,
+            stats=_stats(found, providers),
+            attention=list(_attention(found, providers, now)),
+            defaults=_defaults(found),
+            providers=[_provider(row, state, found) for row, state in providers],
+            changes=latest(AuditEvent.target_kind != "user") or [],
+        )
+
+
+def _providers() -> list[tuple[Provider, Any]]:
+    """All providers with the state of their keys, from two questions."""
+    rows = db.session.execute(select(Provider).order_by(Provider.sort_order, Provider.slug)).scalars().all()
+    shared = select(Credential).where(Credential.scope == "shared", Credential.owner == "")
+    keys = {key.provider_id: key for key in db.session.execute(shared).scalars()}
+    return [(row, key_state(row, keys.get(row.id))) for row in rows]
+
+
+def _steps(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[str, Any]]:
+    keyed = any(state.stored or state.variable for _, state in providers)
+    staff = db.session.execute(select(func.count()).select_from(User)).scalar_one()
+    first = url_for("provider.edit_view", id=providers[0][0].id) if providers else url_for("provider.create_view")
+    return [
+        {"text": "Add a provider", "done": bool(providers), "url": url_for("provider.create_view")},
+        {"text": "Enter a key for a provider that you use", "done": keyed, "url": first},
+        {"text": "Choose a default text model", "done": "text" in found.defaults,
+         "url": url_for("model.index_view", flt0_type_equals="text")},
+        {"text": "Make one provider primary, so that it answers incidents", "done": any(row.is_primary for row, _ in providers),
+         "url": url_for("provider.index_view")},
+        {"text": "Invite a colleague", "done": staff > 1, "url": url_for("user.create_view")},
+        {"text": "Make a token for an application", "done": bool(found.tokens), "url": url_for("token.create_view")},
+    ]  # fmt: skip
+
+
+def _stats(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[str, Any]]:
+    active = [model for model in found.models if model.active]
+    states = [model.price_state for model in active]
+    usable = sum(bool(state.stored or state.variable or state.text == "not needed") for _, state in providers)
+    unknown = states.count("unknown")
+    models_url = url_for("model.index_view")
+    return [
+        {"label": "Active models", "value": f"{len(active):,}", "hint": f"of {len(found.models):,}", "icon": "box", "tone": "blue",
+         "url": url_for("model.index_view", flt0_active_equals=1)},
+        {"label": "Priced or free", "value": f"{len(states) - unknown:,}", "hint": "of the active ones", "icon": "coin", "tone": "green",
+         "url": models_url},
+        {"label": "Unknown price", "value": f"{unknown:,}", "hint": "their costs are incomplete" if unknown else "every cost is complete",
+         "icon": "help-circle", "tone": "yellow" if unknown else "green",
+         "url": url_for("model.index_view", flt0_active_equals=1, flt1_price_state_equals="unknown")},
+        {"label": "Providers with a key", "value": f"{usable} of {len(providers)}", "hint": "or that need none", "icon": "key",
+         "url": url_for("provider.index_view")},
+        {"label": "Applications", "value": f"{len(found.tokens):,}", "hint": "tokens that work", "icon": "api",
+         "url": url_for("token.index_view") if staff_may(Permission.ACCOUNTS_MANAGE) else ""},
+    ]  # fmt: skip
+
+
+def _attention(found: Snapshot, providers: list[tuple[Provider, Any]], now: datetime) -> Iterator[dict[str, Any]]:
+    yield from _about_the_desk(found)
+    for row, state in providers:
+        if row.is_primary and state.text == "no key":
+            yield {"text": f"{row} is primary and has no key", "detail": "Runs on it fail and say so.", "action": "Enter a key",
+                   "icon": "key-off", "url": url_for("provider.edit_view", id=row.id)}  # fmt: skip
+    unknown = [model for model in found.models if model.active and model.price_state == "unknown"]
+    if unknown:
+        yield {"text": f"{len(unknown):,} active model{'s have' if len(unknown) > 1 else ' has'} no known price",
+               "detail": f"{_named(unknown)}: costs are reported as incomplete, never as zero.", "action": "Add prices", "icon": "coin",
+               "url": url_for("model.index_view", flt0_active_equals=1, flt1_price_state_equals="unknown")}  # fmt: skip
+    for model in sorted((model for model in found.models if _retires_soon(model, now)), key=_retirement):
+        successor = f"Successor: {model.successor}." if model.successor else "No successor is named."
+        yield {"text": f"{model.display_name} retires on {day(model.retires_on)}", "detail": successor, "icon": "calendar-event",
+               "tone": "red", "action": "Decide", "url": url_for("model.details_view", id=model.id)}  # fmt: skip
+
+
+def _about_the_desk(found: Snapshot) -> Iterator[dict[str, Any]]:
+    if found.source != DATABASE:
+        yield {"text": "The registry is not read from the database", "detail": "Answers come from a copy; nothing can be changed.",
+               "tone": "red", "icon": "database"}  # fmt: skip
+    if reason := current.vault().reason:
+        yield {"text": "Keys are locked", "detail": f"{reason}.", "tone": "red", "icon": "lock"}
+    if "text" not in found.defaults:
+        yield {"text": "There is no default text model", "detail": "Whoever asks for the default gets none.", "icon": "star",
+               "action": "Choose one", "url": url_for("model.index_view", flt0_type_equals="text")}  # fmt: skip
+
+
+def _retires_soon(model: ModelInfo, now: datetime) -> bool:
+    retired = model.retired_at()
+    return model.active and retired is not None and retired <= now + SOON
+
+
+def _retirement(model: ModelInfo) -> tuple[str, str]:
+    return str(model.retires_on), model.ref
+
+
+def _named(models: list[ModelInfo]) -> str:
+    names = ", ".join(model.display_name for model in models[:MOST_NAMED])
+    return f"{names} and {len(models) - MOST_NAMED:,} more" if len(models) > MOST_NAMED else names
+
+
+def _defaults(found: Snapshot) -> list[dict[str, Any]]:
+    """The default of each type that has models."""
+    rows = []
+    for kind in dict.fromkeys(model.type for model in found.models):
+        model = found.defaults.get(kind)
+        url = url_for("model.details_view", id=model.id) if model and model.id else ""
+        rows.append(
+            {"type": words(kind), "name": model.display_name if model else "", "url": url, "price": input_cell(model) if model else ""}
+        )
+    return rows
+
+
+def _provider(row: Provider, state: Any, found: Snapshot) -> dict[str, Any]:  # noqa: ANN401 # a KeyState
+    info = found.providers.get(row.slug)
+    count = info.models if info else 0
+    detail = f"{count:,} model{'' if count == 1 else 's'}{', primary' if row.is_primary else ''}"
+    word, tone = (state.text, state.tone) if row.is_active else ("inactive", "neutral")
+    return {"name": row.display_name, "url": url_for("provider.details_view", id=row.id), "detail": detail, "state": word, "tone": tone}

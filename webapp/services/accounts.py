@@ -98,6 +98,13 @@ def make_link(session: Session, user: User | None, *, now: datetime) -> str:
     return secret
 
 
+def renew_link(session: Session, user: User, *, actor: str, now: datetime) -> str:
+    """A new link for a user that exists already; who made it stays known."""
+    secret = make_link(session, user, now=now)
+    audit.record(session, "accounts:user:make_link", actor=actor, target=_target(user))
+    return secret
+
+
 def open_link(session: Session, secret: str, *, now: datetime) -> OneTimeLink:
     """The link with this secret. Raises `NotFound` if it never was, was used, or is too old."""
     link = session.execute(

@@ -1,0 +1,37 @@
+"""Fields of forms and cells of exports: what people type as values for the services, and values as text that no spreadsheet runs."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from flask_wtf import FlaskForm
+
+# Digits, in groups of three if separated at all: `1,5` must not become fifteen.
+WHOLE = re.compile(r"-?[0-9]{1,15}|[0-9]{1,3}(?:[, ][0-9]{3}){1,4}", re.ASCII)
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0", "＝", "＋", "－", "＠")
+
+
+class StaffForm(FlaskForm):
+    """A form as text fields: what was typed stays, and the services say what is wrong with it."""
+
+    def __init__(self, formdata: Any = None, data: Mapping[str, Any] | None = None) -> None:  # noqa: ANN401 # the request's form
+        super().__init__(formdata, data=data)  # type: ignore[no-untyped-call] # Flask-WTF is untyped
+
+
+def whole(text: str | None) -> object:
+    """A typed number for the services' checks: the number, None for nothing, or the text itself, which they refuse in words."""
+    clean = (text or "").strip()
+    if WHOLE.fullmatch(clean):
+        return int(clean.replace(",", "").replace(" ", ""))
+    return clean or None
+
+
+def listed(text: str | None) -> list[str]:
+    """Entries separated by commas or line ends."""
+    return [entry.strip() for entry in (text or "").replace(",", "\n").splitlines() if entry.strip()]
+
+
+def safe_cell(value: object) -> object:
+    if isinstance(value, str) and value.lstrip(" \n").startswith(FORMULA_STARTS):
+        return f"'{value}"
+    return "" if value is None else value

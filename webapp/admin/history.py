@@ -1,0 +1,85 @@
+"""The audit trail in words: what happened, to what, and which values were before and after."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from flask import url_for
+from sqlalchemy import select
+
+from webapp.domain.permissions import Permission
+from webapp.extensions import db
+from webapp.models import AuditEvent
+from webapp.web.auth import staff_may
+
+VERBS: Mapping[str, str] = {
+    "create": "Added", "update": "Changed", "delete": "Deleted", "activate": "Activated", "deactivate": "Deactivated",
+    "set_default": "Made default", "set_primary": "Made primary", "clear_primary": "No primary provider any more:", "add": "New price for",
+    "replace": "Replaced the key of", "remove": "Removed the key of", "set_role": "Changed the role of", "enable": "Enabled",
+    "disable": "Disabled", "set_password": "New password of", "begin": "Signed in:", "revoke": "Revoked", "make_link": "New link for",
+}  # fmt: skip
+# Where the object matters to the verb.
+OF_CREDENTIALS: Mapping[str, str] = {"create": "New key for"}
+PAGES: Mapping[str, str] = {"model": "model.details_view", "provider": "provider.details_view", "user": "user.edit_view"}
+MOST_EVENTS = 8
+
+
+class Difference(NamedTuple):
+    """One value that changed, as text."""
+
+    field: str
+    before: str | None
+    after: str | None
+
+
+def sentence(event: AuditEvent) -> str:
+    """`Activated openai/gpt-4o-mini`."""
+    _, resource, verb = [*event.action.split(":"), "", ""][:3]
+    said = OF_CREDENTIALS.get(verb) if resource == "credential" else None
+    return f"{said or VERBS.get(verb, verb.replace('_', ' ').capitalize())} {event.target_name}"
+
+
+def differences(event: AuditEvent) -> list[Difference]:
+    """Field by field; what did not change is not kept in the trail."""
+    before, after = event.before or {}, event.after or {}
+    return [Difference(name.replace("_", " "), text_of(before.get(name)), text_of(after.get(name))) for name in {**before, **after}]
+
+
+def text_of(value: object) -> str | None:
+    """A JSON value as people read it; None for nothing."""
+    if value is None or value in ("", [], {}):
+        return None
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {text_of(inner)}" for name, inner in value.items() if text_of(inner) is not None)
+    if isinstance(value, list):
+        separator = "\n" if any(isinstance(item, dict) for item in value) else ", "
+        return separator.join(text_of(item) or "" for item in value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def address_of(event: AuditEvent) -> str | None:
+    """The page of what was acted on, as far as it has one."""
+    page = PAGES.get(event.target_kind)
+    return url_for(page, id=event.target_id) if page and event.target_id is not None else None
+
+
+def rows_of(events: list[AuditEvent]) -> list[dict[str, Any]]:
+    """Events for the lists of pages."""
+    return [
+        {"at": event.created_at, "actor": event.actor, "text": sentence(event), "url": url_for("audit.details_view", id=event.id),
+         "changed": ", ".join(difference.field for difference in differences(event)[:4]) if event.before and event.after else ""}
+        for event in events
+    ]  # fmt: skip
+
+
+def latest(*conditions: Any) -> list[dict[str, Any]] | None:  # noqa: ANN401 # SQL conditions
+    """The newest events that meet these conditions; None for whoever may not read the trail."""
+    if not staff_may(Permission.AUDIT_READ):
+        return None
+    query = select(AuditEvent).where(*conditions).order_by(AuditEvent.id.desc()).limit(MOST_EVENTS)
+    return rows_of(list(db.session.execute(query).scalars()))
+
+
+def events_of(kind: str, row_id: int) -> list[dict[str, Any]] | None:
+    return latest(AuditEvent.target_kind == kind, AuditEvent.target_id == row_id)

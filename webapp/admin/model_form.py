@@ -1,0 +1,164 @@
+"""The form of a model: fields that keep what was typed, and their values as the entry that the services check."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from flask_admin.form import rules
+from wtforms import BooleanField, HiddenField, SelectField, SelectMultipleField, StringField, TextAreaField, widgets
+from wtforms.validators import InputRequired
+
+from webapp.admin.fields import StaffForm, listed, whole
+from webapp.admin.formatters import words
+from webapp.domain.catalog import KNOWN_CAPABILITIES, MODEL_TYPES
+from webapp.domain.errors import Stale
+from webapp.models import Model
+
+TEMPERATURE = (("", "As the driver knows it"), ("yes", "Allowed"), ("no", "Not allowed"))
+TOKEN_PARAMETERS = (("", "As the driver knows it"), ("max_tokens", "max_tokens"), ("max_completion_tokens", "max_completion_tokens"))
+
+
+def pills(label: str, choices: Iterable[tuple[str, str]], description: str = "") -> SelectMultipleField:
+    """Several choices as boxes in a row."""
+    return SelectMultipleField(
+        label, choices=list(choices), description=description, validate_choice=False,
+        widget=widgets.ListWidget(prefix_label=False), option_widget=widgets.CheckboxInput(),
+    )  # fmt: skip
+
+
+def required(label: str, description: str = "", **more: Any) -> StringField:  # noqa: ANN401 # attributes of the control
+    return StringField(label, [InputRequired("is required")], description=description, render_kw=more or None)
+
+
+def a_day(label: str, description: str = "") -> StringField:
+    return StringField(label, description=description, render_kw={"type": "date"})
+
+
+class ModelForm(StaffForm):
+    """Numbers and dates are text here: the services say what is wrong with them, in the same words as the JSON endpoint."""
+
+    provider = SelectField("Provider", validate_choice=False)
+    model_id = required("Model id", "As the vendor spells it, for example gpt-4o-mini.", spellcheck="false", autocapitalize="off")
+    display_name = required("Name", "What people read in lists.")
+    type = SelectField("Type", choices=[(name, words(name).capitalize()) for name in MODEL_TYPES], validate_choice=False)
+    description = TextAreaField("Description")
+    context_window = StringField("Context window", description="The most that fits into one request.", render_kw={"inputmode": "numeric"})
+    max_output_tokens = StringField("Longest answer", render_kw={"inputmode": "numeric"})
+    capabilities = pills("Capabilities", [(name, words(name)) for name in KNOWN_CAPABILITIES])
+    more_capabilities = StringField("Other capabilities", description="Words such as web_search, separated by commas.")
+    aliases = TextAreaField(
+        "Other names", description="One per line or separated by commas. * and ? make a pattern, such as gpt-4o-mini-*.",
+        render_kw={"spellcheck": "false"},
+    )  # fmt: skip
+    released_on = a_day("Released on")
+    deprecated_on = a_day("Deprecated on")
+    retires_on = a_day("Retires on", "From this day on (UTC) it counts as not supported.")
+    successor = StringField("Successor", description="The model to use instead, as provider/model.")
+    active = BooleanField("Active", default=True, description="An inactive model stays in the list, but no application may use it.")
+    default = BooleanField("Default of its type", description="It takes the place of the default that there is.")
+    sort_order = StringField("Order", default="0", description="Lower numbers come first.", render_kw={"inputmode": "numeric"})
+    token_parameter = SelectField("Name of the token limit", choices=TOKEN_PARAMETERS, validate_choice=False)
+    temperature = SelectField("Temperature", choices=TEMPERATURE, validate_choice=False)
+    row_version = HiddenField()
+
+
+RULES = (
+    rules.FieldSet(
+        (rules.Text("What it is called, here and at the vendor."), "provider", "model_id", "display_name", "type", "description"),
+        "Identity",
+    ),
+    rules.FieldSet((rules.Text("Empty means that nobody has said."), "context_window", "max_output_tokens"), "Limits"),
+    rules.FieldSet(
+        (rules.Text("What it can do: comparisons and the try-it page ask for these."), "capabilities", "more_capabilities"), "Capabilities"
+    ),
+    rules.FieldSet((rules.Text("Under which other names applications may ask for it."), "aliases"), "Names"),
+    rules.FieldSet(
+        (
+            rules.Text("Dates are days in UTC; people are warned before a model retires."),
+            "released_on",
+            "deprecated_on",
+            "retires_on",
+            "successor",
+        ),
+        "Lifecycle",
+    ),
+    rules.FieldSet((rules.Text("Changes reach every worker within a second."), "active", "default", "sort_order"), "State"),
+    rules.FieldSet(
+        (rules.Text("Where this model wants to be asked differently from its siblings."), "token_parameter", "temperature"), "Quirks"
+    ),
+    "row_version",
+)
+AS_TYPED = (
+    "provider",
+    "model_id",
+    "display_name",
+    "type",
+    "description",
+    "released_on",
+    "deprecated_on",
+    "retires_on",
+    "successor",
+)
+WIDGETS: dict[str, dict[str, Any]] = {
+    "context_window": {"append": "tokens"},
+    "max_output_tokens": {"append": "tokens"},
+    "description": {"rows": 3},
+    "aliases": {"rows": 3},
+    "provider": {"data-searchable": ""},
+}
+
+
+def typed_values(model: Model) -> dict[str, Any]:
+    """A row as the form shows it."""
+    known = [name for name in model.capabilities if name in KNOWN_CAPABILITIES]
+    quirks = model.quirks or {}
+    temperature = quirks.get("temperature")
+    return {
+        "provider": model.provider.slug, "model_id": model.model_id, "display_name": model.display_name, "type": model.type,
+        "description": model.description, "context_window": grouped(model.context_window),
+        "max_output_tokens": grouped(model.max_output_tokens), "capabilities": known,
+        "more_capabilities": ", ".join(name for name in model.capabilities if name not in known),
+        "aliases": "\n".join(alias.alias for alias in model.aliases), "released_on": model.released_on,
+        "deprecated_on": model.deprecated_on, "retires_on": model.retires_on, "successor": model.successor,
+        "active": model.is_active, "default": model.is_default, "sort_order": str(model.sort_order),
+        "token_parameter": quirks.get("token_parameter") or "",
+        "temperature": "" if temperature is None else "yes" if temperature else "no", "row_version": str(model.version),
+    }  # fmt: skip
+
+
+def entered_values(form: ModelForm, quirks: dict[str, Any]) -> dict[str, Any]:
+    """The form as the services take it; `quirks` are those that the row has."""
+    return {name: form[name].data or "" for name in AS_TYPED} | {
+        "context_window": whole(form.context_window.data), "max_output_tokens": whole(form.max_output_tokens.data),
+        "capabilities": [*(form.capabilities.data or []), *listed(form.more_capabilities.data)], "aliases": listed(form.aliases.data),
+        "active": bool(form.active.data), "default": bool(form.default.data), "sort_order": whole(form.sort_order.data) or 0,
+        "quirks": _quirks(form, quirks),
+    }  # fmt: skip
+
+
+def _quirks(form: ModelForm, present: dict[str, Any]) -> dict[str, Any]:
+    said = {
+        "token_parameter": form.token_parameter.data or None,
+        "temperature": {"yes": True, "no": False}.get(form.temperature.data or ""),
+    }
+    kept = {name: value for name, value in present.items() if name not in said}
+    return kept | {name: value for name, value in said.items() if value is not None}
+
+
+def grouped(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
+
+
+def lookup_attributes(url: str, ref: str | None, label: str | None) -> dict[str, str]:
+    """What turns a text field into a choice that can be searched; without scripts it stays a text field."""
+    chosen = json.dumps([ref, label or ref]) if ref else "[]"
+    return {"data-role": "select2-ajax", "data-url": url, "data-json": chosen, "data-placeholder": "Search a model…", "spellcheck": "false"}
+
+
+def version_of(typed: str | None) -> int | None:
+    """The version of the row that the form was filled from. Raises `Stale` for what cannot be one."""
+    if not typed:
+        return None
+    if typed.isascii() and typed.isdigit() and len(typed) < 10:
+        return int(typed)
+    raise Stale("This form is damaged. Load the page again and repeat your change.")

@@ -1,0 +1,89 @@
+"""What the page of a model shows: its facts, its price with every rate, and how the price came to be."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from webapp.admin.formatters import copyable, day, rate_in_words, tag, type_tag, when, words
+from webapp.domain import readable
+from webapp.domain.meters import conditions_of, label_of
+from webapp.domain.pricing import Price, price_at, timeline
+from webapp.models import Model
+
+SOURCES = {"manual": "Entered by hand", "seed": "Built-in catalogue", "catalog": "Catalogue", "import": "Imported"}
+
+
+def facts_of(model: Model) -> list[tuple[str, Any]]:
+    """Terms and values for the definition list."""
+    quirks = ", ".join(f"{words(name)}: {value}" for name, value in (model.quirks or {}).items())
+    aliases = ", ".join(alias.alias for alias in model.aliases)
+    return [
+        ("Ref", copyable(model.ref)),
+        ("Provider", model.provider.display_name),
+        ("Type", type_tag(model.type)),
+        ("State", tag("Active", "green") if model.is_active else tag("Inactive")),
+        ("Context window", _tokens(model.context_window)),
+        ("Longest answer", _tokens(model.max_output_tokens)),
+        ("Capabilities", ", ".join(words(name) for name in model.capabilities)),
+        ("Other names", aliases),
+        ("Released", day(model.released_on)),
+        ("Deprecated", day(model.deprecated_on)),
+        ("Retires", day(model.retires_on)),
+        ("Successor", model.successor),
+        ("Quirks", quirks),
+        ("Changed", when(model.updated_at)),
+        ("Description", model.description),
+    ]
+
+
+def price_card(history: Sequence[Price], now: datetime) -> dict[str, Any]:
+    """The price in force with all of its rates."""
+    price = price_at(timeline(history), now)
+    if price is None:
+        return {"state": "unknown", "price": None, "rates": [], "next": _next(history, now)}
+    return {"state": price.state, "price": price, "rates": [_rate(rate, price.currency) for rate in price.rates],
+            "source": source_of(price), "next": _next(history, now)}  # fmt: skip
+
+
+def _rate(rate: Any, currency: str) -> dict[str, Any]:  # noqa: ANN401 # a Rate
+    as_entered = f"{readable.amount(rate.amount, currency)} per {rate.per:,}"
+    return {
+        "meter": label_of(rate.meter),
+        "amount": rate_in_words(rate, currency),
+        "entered": as_entered,
+        "conditions": conditions_of(rate),
+    }
+
+
+def _next(history: Sequence[Price], now: datetime) -> Price | None:
+    return next((price for price in timeline(history) if price.effective_from > now), None)
+
+
+def source_of(price: Price) -> dict[str, Any]:
+    said = SOURCES.get(price.source.kind, price.source.kind)
+    by = price.source.name
+    return {"text": f"{said}, {by}" if by else said, "url": price.source.url, "verified_at": price.source.verified_at}
+
+
+def history_of(history: Sequence[Price], now: datetime) -> list[dict[str, Any]]:
+    """All prices, the newest first, each with its place in time."""
+    in_force = timeline(history)
+    present = price_at(in_force, now)
+    kept = {price.id for price in in_force}
+    return [
+        {"price": price, "state": _place(price, present, kept, now), "rates": [_rate(rate, price.currency) for rate in price.rates],
+         "source": source_of(price)}
+        for price in reversed(history)
+    ]  # fmt: skip
+
+
+def _place(price: Price, present: Price | None, kept: set[int | None], now: datetime) -> tuple[str, str]:
+    if price.id not in kept:
+        return ("Corrected", "red")
+    if price.effective_from > now:
+        return ("Scheduled", "blue")
+    return ("Current", "green") if present is not None and price.id == present.id else ("Past", "neutral")
+
+
+def _tokens(number: int | None) -> str | None:
+    return None if number is None else f"{number:,} tokens"

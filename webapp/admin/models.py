@@ -1,0 +1,260 @@
+"""Models: the list with its switches, stars and bulk actions, the form, and a page for each with its price and its past."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from flask import Response, g, jsonify, redirect, request, url_for
+from flask_admin import expose
+from flask_admin.actions import action
+from flask_admin.helpers import get_form_data
+from sqlalchemy import ColumnElement, String, cast, select
+from sqlalchemy.orm import Session, joinedload
+
+from webapp.admin import model_form
+from webapp.admin.filters import ChoiceFilter, Options, SinceFilter, YesNoFilter
+from webapp.admin.formatters import words
+from webapp.admin.history import events_of
+from webapp.admin.lists import Done, RowsView, wanted
+from webapp.admin.model_cells import CELLS, EXPORTED, info_of, label_of, snapshot, switch
+from webapp.admin.model_page import facts_of, history_of, price_card
+from webapp.admin.price_sql import rate_now, state_now
+from webapp.domain.catalog import MODEL_TYPES
+from webapp.domain.errors import Invalid
+from webapp.domain.pricing import PRICE_STATES
+from webapp.domain.snapshot import DATABASE
+from webapp.extensions import db
+from webapp.models import Model, ModelAlias, Provider
+from webapp.services import models, prices
+from webapp.web.auth import staff_may
+
+SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
+PROVIDER_NAME = select(Provider.display_name).where(Provider.id == Model.provider_id).scalar_subquery()
+MOST_FOUND = 20
+MOST_UNDONE = 200
+
+
+def has_capability(name: str) -> ColumnElement[bool]:
+    """The list is stored as JSON text, in which every word stands between quotation marks."""
+    return cast(Model.capabilities, String).contains(f'"{name}"', autoescape=True)
+
+
+def provider_options() -> Options:
+    return [(provider.slug, provider.display_name) for provider in snapshot().providers.values()]
+
+
+def capability_options() -> Options:
+    known = dict.fromkeys(name for model in snapshot().models for name in model.capabilities)
+    return [(name, words(name)) for name in sorted(known)]
+
+
+class Models(RowsView):
+    """Every model, active or not."""
+
+    table = Model
+    name_one = "model"
+    purpose = "Every model your applications may ask for, and what it costs now."
+    purpose_create = "A model that one of your providers offers. You can give it a price as soon as it is saved."
+    purpose_edit = "Changes reach every worker within a second."
+    empty_title = "No models yet"
+    empty_text = "A model belongs to a provider. Add a provider first, then the models that you use."
+    list_template, details_template = "admin/models/list.html", "admin/models/details.html"
+    can_export = True
+    bulk_all_matching = True
+    column_list = ("display_name", "provider", "type", "context_window", "input", "output", "capabilities", "is_default", "is_active")
+    column_labels: ClassVar[dict[str, str]] = {
+        "display_name": "Model", "context_window": "Context", "input": "Input per 1M", "output": "Output per 1M", "is_default": "Default",
+        "is_active": "Active",
+    }  # fmt: skip
+    column_descriptions: ClassVar[dict[str, str]] = {
+        "input": "US dollars per 1,000,000 input tokens, now", "output": "Per 1,000,000 output tokens, now; else per image or request",
+    }  # fmt: skip
+    column_numeric = ("context_window", "input", "output")
+    sort_by: ClassVar[Mapping[str, Any]] = {
+        "display_name": Model.display_name, "provider": PROVIDER_NAME, "type": Model.type, "context_window": Model.context_window,
+        "input": rate_now("input"), "output": rate_now("output"), "is_default": Model.is_default, "is_active": Model.is_active,
+    }  # fmt: skip
+    default_order = (Model.sort_order, Model.display_name)
+    column_filters = (
+        ChoiceFilter("Provider", lambda slug: slug == SLUG, provider_options),
+        ChoiceFilter("Type", lambda name: Model.type == name, [(name, words(name)) for name in MODEL_TYPES]),
+        YesNoFilter("Active", lambda on: Model.is_active.is_(on)),
+        YesNoFilter("Default", lambda on: Model.is_default.is_(on)),
+        ChoiceFilter("Price state", lambda state: state_now() == state, [(state, state) for state in PRICE_STATES]),
+        ChoiceFilter("Capability", has_capability, capability_options),
+        SinceFilter("Changed", lambda moment: Model.updated_at >= moment),
+    )
+    column_export_list = (
+        "ref", "display_name", "type", "capabilities", "context_window", "max_output_tokens", "price_state", "currency", "input", "output",
+        "is_default", "is_active", "released_on", "deprecated_on", "retires_on", "successor",
+    )  # fmt: skip
+    column_formatters, column_formatters_export = CELLS, EXPORTED
+    form = model_form.ModelForm
+    form_rules = model_form.RULES
+    form_widget_args = model_form.WIDGETS
+
+    # The list.
+
+    def get_query(self) -> Any:  # noqa: ANN401 # Flask-Admin's kind of query
+        return super().get_query().options(joinedload(Model.provider))
+
+    def matching(self, word: str) -> ColumnElement[bool]:
+        aliased = Model.id.in_(select(ModelAlias.model_id).where(ModelAlias.alias.icontains(word, autoescape=True)))
+        named = Model.display_name.icontains(word, autoescape=True) | (SLUG + "/" + Model.model_id).icontains(word, autoescape=True)
+        return named | PROVIDER_NAME.icontains(word, autoescape=True) | aliased
+
+    def search_placeholder(self) -> str:
+        return "name, model id, provider, other names"
+
+    def row_name(self, row: Model) -> str:
+        return row.display_name
+
+    def render(self, template: str, **kwargs: Any) -> str:  # noqa: ANN401 # Flask-Admin's signature
+        if template == self.list_template:
+            kwargs["list_views"] = self._views(kwargs)
+            g.may_edit = self.can_edit
+        return super().render(template, **kwargs)
+
+    def _views(self, shown: Mapping[str, Any]) -> list[dict[str, Any]]:
+        found = snapshot().models if snapshot().source == DATABASE else None
+        active = sum(model.active for model in found or ())
+        views: tuple[tuple[str, dict[str, str], int], ...] = (
+            ("All", {}, len(found or ())),
+            ("Active", {"flt0_active_equals": "1"}, active),
+            ("Inactive", {"flt0_active_equals": "0"}, len(found or ()) - active),
+            ("Unknown price", {"flt0_price_state_equals": "unknown"}, sum(model.price_state == "unknown" for model in found or ())),
+            ("Defaults", {"flt0_default_equals": "1"}, sum(model.default for model in found or ())),
+        )
+        present = {} if shown["search"] else shown["filter_args"]
+        return [
+            {
+                "label": label, "url": self.get_url(".index_view", **asked), "count": None if found is None else count,
+                "current": not shown["search"] and asked == present,
+            }
+            for label, asked, count in views
+        ]  # fmt: skip
+
+    # Changing, through the services.
+
+    def create_form(self, obj: object = None) -> Any:  # noqa: ANN401 # the form of this view
+        given = {"provider": request.args.get("provider", "")}
+        return self._ready(model_form.ModelForm(get_form_data(), given))
+
+    def edit_form(self, obj: Any = None) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+        return self._ready(model_form.ModelForm(get_form_data(), model_form.typed_values(obj)))
+
+    def _ready(self, form: Any) -> Any:  # noqa: ANN401 # the form of this view
+        rows = db.session.execute(select(Provider.slug, Provider.display_name).order_by(Provider.sort_order, Provider.slug))
+        form.provider.choices = [("", "Choose a provider…")] + [(slug, f"{name} ({slug})") for slug, name in rows]
+        chosen = snapshot().by_name.get(form.successor.data or "")
+        url = f"{self.get_url('.ajax_lookup')}?name=successor"
+        form.successor.render_kw = model_form.lookup_attributes(url, form.successor.data, label_of(chosen) if chosen else None)
+        return form
+
+    def create_row(self, session: Session, values: Mapping[str, Any]) -> Model:
+        return models.create(session, values, actor=self.actor())
+
+    def update_row(self, session: Session, row: Model, values: Mapping[str, Any]) -> Model:
+        version = model_form.version_of(request.form.get("row_version"))
+        return models.update(session, row.id, values, actor=self.actor(), version=version)
+
+    def delete_row(self, session: Session, row: Model) -> None:
+        models.delete(session, row.id, actor=self.actor())
+
+    def values_of(self, form: Any) -> dict[str, Any]:  # noqa: ANN401 # the form of this view
+        row_id = request.args.get("id") if request.endpoint == f"{self.endpoint}.edit_view" else None
+        row = self.get_one(row_id) if row_id else None
+        return model_form.entered_values(form, row.quirks if row else {})
+
+    @expose("/<id>/active", methods=("POST",))
+    def set_active(self, id: str) -> Response:
+        def run(session: Session) -> Done:
+            model = models.set_active(session, self.row(id).id, wanted(), actor=self.actor())
+            said = "active" if model.is_active else "inactive"
+            undo = url_for(".set_active", id=model.id, to=0 if model.is_active else 1)
+            return Done(f"{model} is now {said}.", undo, lambda: switch(model))
+
+        return self.change(run)
+
+    @expose("/<id>/default", methods=("POST",))
+    def set_default(self, id: str) -> Response:
+        def run(session: Session) -> Done:
+            model = self.row(id)
+            before = session.execute(select(Model).where(Model.type == model.type, Model.is_default)).scalar_one_or_none()
+            if not wanted(True):
+                models.update(session, model.id, {"default": False}, actor=self.actor())
+                return Done(
+                    f"{model} is no longer the default for {words(model.type)}.", url_for(".set_default", id=model.id, to=1), refresh=True
+                )
+            models.set_default(session, model.id, actor=self.actor())
+            back = url_for(".set_default", id=before.id, to=1) if before else url_for(".set_default", id=model.id, to=0)
+            return Done(f"{model} is now the default for {words(model.type)}.", back, refresh=True)
+
+        return self.change(run)
+
+    @action("activate", "Activate")
+    def action_activate(self, ids: list[str]) -> None:
+        self._bulk_active(ids, True)
+
+    @action(
+        "deactivate", "Deactivate", "Deactivate the selected models? Applications that ask for one of them are told that it is inactive."
+    )
+    def action_deactivate(self, ids: list[str]) -> None:
+        self._bulk_active(ids, False)
+
+    @action("set_default", "Set default", "Make the selected models the defaults of their types?")
+    def action_set_default(self, ids: list[str]) -> None:
+        def run(session: Session, chosen: list[int]) -> Done:
+            found = session.execute(select(Model).where(Model.id.in_(chosen))).scalars().all()
+            types = [model.type for model in found]
+            if twice := next((name for name in types if types.count(name) > 1), None):
+                raise Invalid(f"Select one model for each type: several are for {words(twice)}.")
+            for model in found:
+                models.set_default(session, model.id, actor=self.actor())
+            return Done(", ".join(f"{model} is now the default for {words(model.type)}" for model in found) + ".")
+
+        self.bulk(ids, run)
+
+    def _bulk_active(self, ids: list[str], active: bool) -> None:
+        def run(session: Session, chosen: list[int]) -> Done:
+            query = select(Model.id).where(Model.id.in_(chosen), Model.is_active.is_not(active)).order_by(Model.id)
+            changing = list(session.execute(query).scalars())
+            models.set_active_many(session, changing, active, actor=self.actor())
+            said = f"{len(changing):,} model{'' if len(changing) == 1 else 's'} {'activated' if active else 'deactivated'}"
+            same = len(chosen) - len(changing)
+            undo = url_for(".bulk_active", to=0 if active else 1, ids=",".join(map(str, changing)))
+            message = f"{said}; {same:,} already {'were' if same > 1 else 'was'}." if same else f"{said}."
+            return Done(message, undo if 0 < len(changing) <= MOST_UNDONE else None)
+
+        self.bulk(ids, run)
+
+    @expose("/active", methods=("POST",))
+    def bulk_active(self) -> Response:
+        """Takes a bulk switch back: `ids` are those that it changed."""
+        self.insist(self.can_edit)
+        self._bulk_active(request.args.get("ids", "").split(",")[:MOST_UNDONE], bool(wanted(False)))
+        return redirect(self.return_url())  # type: ignore[return-value] # werkzeug's response is Flask's
+
+    @expose("/ajax/lookup/")
+    def ajax_lookup(self) -> Response:
+        """Models for the choice of a successor."""
+        asked = request.args.get("query", "").strip().casefold()[:100]
+        found = (model for model in snapshot().models if asked in model.ref.casefold() or asked in model.display_name.casefold())
+        return jsonify([[model.ref, label_of(model)] for model, _ in zip(found, range(MOST_FOUND), strict=False)])
+
+    # The page of one model.
+
+    def details_of(self, row: Model) -> dict[str, Any]:
+        now = datetime.now(UTC)
+        past = prices.history(db.session(), row)
+        info = info_of(row)
+        return {
+            "info": info,
+            "facts": facts_of(row),
+            "price": price_card(past, now),
+            "history": history_of(past, now),
+            "used_by": ([f"default for {words(row.type)}"] if row.is_default else []) + models.users_of(db.session(), row),
+            "events": events_of("model", row.id),
+            "model_ref": row.ref,
+            "may_price": staff_may(self.edits),
+        }

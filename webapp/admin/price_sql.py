@@ -1,0 +1,53 @@
+"""The price in force, in SQL that SQLite and PostgreSQL read alike: for filters and for sorting, never for costs."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Float, Select, bindparam, cast, exists, func, select
+from sqlalchemy.orm import aliased
+
+from webapp.domain.pricing import STANDARD
+from webapp.models import Model, Price, PriceRate
+from webapp.models.base import UtcDateTime, utc_now
+
+
+def this_moment() -> ColumnElement[Any]:
+    """Asked when the statement runs, not when it is built."""
+    return bindparam("now", callable_=utc_now, type_=UtcDateTime(), unique=True)
+
+
+def not_corrected() -> ColumnElement[bool]:
+    """A price that no later row corrects."""
+    correction = aliased(Price)
+    return ~exists(select(correction.id).where(correction.corrects_id == Price.id))
+
+
+def price_now() -> Select[Any]:
+    """The number of the price of a model that is in force."""
+    query = select(Price.id).where(Price.model_id == Model.id, Price.effective_from <= this_moment(), not_corrected())
+    return query.order_by(Price.effective_from.desc(), Price.id.desc()).limit(1).correlate(Model)
+
+
+def state_now() -> ColumnElement[str]:
+    """Priced, free or unknown; unknown also where there is no price yet."""
+    query = price_now().with_only_columns(Price.state)
+    return func.coalesce(query.scalar_subquery(), "unknown")
+
+
+def rate_now(meter: str) -> ColumnElement[float]:
+    """About what a unit of this meter costs now, to sort by: exact amounts are shown from the registry."""
+    query = select(cast(PriceRate.amount, Float) / PriceRate.per).where(
+        PriceRate.price_id == price_now().scalar_subquery(), PriceRate.meter == meter, PriceRate.above == -1,
+        PriceRate.service_tier == STANDARD, PriceRate.window_key == "",
+    )  # fmt: skip
+    return query.limit(1).correlate(Model).scalar_subquery()
+
+
+def is_in_force() -> ColumnElement[bool]:
+    """Whether a price is the one in force of its model."""
+    later = aliased(Price)
+    newer = exists(
+        select(later.id).where(
+            later.model_id == Price.model_id, later.effective_from > Price.effective_from, later.effective_from <= this_moment()
+        )
+    )
+    return (Price.effective_from <= this_moment()) & not_corrected() & ~newer

@@ -1,0 +1,150 @@
+"""The form of a provider. The key is write-only: it travels to the server and never back."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+from flask_admin.form import rules
+from wtforms import BooleanField, HiddenField, PasswordField, SelectField, StringField, TextAreaField
+
+from webapp.admin.fields import StaffForm, listed, whole
+from webapp.admin.model_form import required
+from webapp.domain.money import plain
+from webapp.drivers import DRIVERS, available
+from webapp.models import Provider
+
+HEADERS = ("auth_header", "auth_prefix")
+NUMBER = {"inputmode": "numeric"}
+ADDRESS = {"type": "url", "spellcheck": "false", "placeholder": "https://"}
+
+
+class ProviderForm(StaffForm):
+    """Numbers are text here: the services say what is wrong with them, in the same words as the JSON endpoint."""
+
+    display_name = required("Name", "What people read in lists.")
+    slug = required("Slug", "The first part of every ref, such as openai in openai/gpt-4o.", spellcheck="false", autocapitalize="off")
+    description = TextAreaField("Description")
+    driver = SelectField("Driver", validate_choice=False, description="The protocol that this provider speaks.")
+    base_url = StringField(
+        "Base URL", render_kw=ADDRESS,
+        description="Empty: the driver's own address. Changing where it leads removes the stored key: it was meant for the old one.",
+    )  # fmt: skip
+    api_key = PasswordField("New key", description="Stored encrypted and never shown again. Empty keeps the key that there is.")
+    remove_key = BooleanField("Remove the stored key")
+    required_environment = StringField(
+        "Environment variables", description="Where a key is looked for when none is stored, such as OPENAI_API_KEY."
+    )
+    default_temperature = StringField("Temperature", render_kw={"inputmode": "decimal"})
+    default_max_tokens = StringField("Longest answer", render_kw=NUMBER)
+    timeout_seconds = StringField("Timeout", render_kw=NUMBER)
+    auth_header = StringField("Header of the key", description="Where it is not Authorization, such as X-Api-Key.")
+    auth_prefix = StringField("Before the key", description="Where it is not Bearer.")
+    extra_headers = TextAreaField(
+        "Extra headers", description='As JSON, such as {"X-Team": "ops"}. They are stored and shown as they are: keys do not belong here.',
+        render_kw={"spellcheck": "false"},
+    )  # fmt: skip
+    active = BooleanField("Active", default=True, description="Without an active provider none of its models is supported.")
+    allow_shared_key = BooleanField("Staff may share its key", default=True)
+    allow_personal_keys = BooleanField("Staff may use keys of their own")
+    sort_order = StringField("Order", default="0", description="Lower numbers come first.", render_kw=NUMBER)
+    website = StringField("Website", render_kw=ADDRESS)
+    documentation_url = StringField("Documentation", render_kw=ADDRESS)
+    row_version = HiddenField()
+
+
+class KeyRule(rules.BaseRule):
+    """The part of the form in which a key is entered: drawn by a template, because it shows the state of the present one."""
+
+    visible_fields = ("api_key", "remove_key")
+
+    def __call__(self, form: Any, form_opts: Any = None, field_args: Any = None) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+        return form.key_part()
+
+
+RULES = (
+    rules.FieldSet((rules.Text("What it is called."), "display_name", "slug", "description"), "Identity"),
+    rules.FieldSet((rules.Text("How it is reached."), "driver", "base_url"), "Connection"),
+    rules.FieldSet((rules.Text("Write-only: a key can be replaced or removed, never read."), KeyRule(), "required_environment"), "Key"),
+    rules.FieldSet(
+        (rules.Text("Used where a request does not say otherwise."), "default_temperature", "default_max_tokens", "timeout_seconds"),
+        "Defaults",
+    ),
+    rules.FieldSet(
+        (rules.Text("For gateways that want to be asked in their own way."), "auth_header", "auth_prefix", "extra_headers"), "Advanced"
+    ),
+    rules.FieldSet(
+        (rules.Text("Changes reach every worker within a second."), "active", "allow_shared_key", "allow_personal_keys", "sort_order"),
+        "State",
+    ),
+    rules.FieldSet((rules.Text("Where people read more."), "website", "documentation_url"), "Links"),
+    "row_version",
+)
+WIDGETS: dict[str, dict[str, Any]] = {
+    "default_max_tokens": {"append": "tokens", "column_class": "col-md-4"},
+    "default_temperature": {"column_class": "col-md-4"},
+    "timeout_seconds": {"append": "seconds", "column_class": "col-md-4"},
+    "description": {"rows": 2},
+    "extra_headers": {"rows": 3},
+}
+
+
+def driver_choices() -> list[tuple[str, str]]:
+    """The drivers with what stands against using one."""
+    found = [("", "Choose a driver…")]
+    for name, info in DRIVERS.items():
+        usable, reason = available(name)
+        found.append((name, info.label if usable else f"{info.label} ({reason})"))
+    return found
+
+
+def typed_values(provider: Provider) -> dict[str, Any]:
+    """A row as the form shows it; never a key."""
+    config = provider.config or {}
+    temperature = provider.default_temperature
+    headers = config.get("extra_headers")
+    return {
+        "display_name": provider.display_name, "slug": provider.slug, "description": provider.description, "driver": provider.driver,
+        "base_url": provider.base_url, "required_environment": ", ".join(provider.required_environment),
+        "default_temperature": "" if temperature is None else plain(temperature), "default_max_tokens": _text(provider.default_max_tokens),
+        "timeout_seconds": _text(provider.timeout_seconds), **{name: config.get(name, "") for name in HEADERS},
+        "extra_headers": json.dumps(headers, indent=2, ensure_ascii=False) if headers else "", "active": provider.is_active,
+        "allow_shared_key": provider.allow_shared_key, "allow_personal_keys": provider.allow_personal_keys,
+        "sort_order": str(provider.sort_order), "website": provider.website, "documentation_url": provider.documentation_url,
+        "row_version": str(provider.version),
+    }  # fmt: skip
+
+
+AS_TYPED = ("display_name", "slug", "description", "driver", "base_url", "website", "documentation_url")
+
+
+def entered_values(form: ProviderForm, config: dict[str, Any]) -> dict[str, Any]:
+    """The form as the services take it, without the key; `config` is what the row has."""
+    return {name: (form[name].data or "").strip() for name in AS_TYPED} | {
+        "default_temperature": (form.default_temperature.data or "").strip(), "default_max_tokens": whole(form.default_max_tokens.data),
+        "timeout_seconds": whole(form.timeout_seconds.data), "required_environment": listed(form.required_environment.data),
+        "active": bool(form.active.data), "allow_shared_key": bool(form.allow_shared_key.data),
+        "allow_personal_keys": bool(form.allow_personal_keys.data), "sort_order": whole(form.sort_order.data) or 0,
+        "config": _config(form, config),
+    }  # fmt: skip
+
+
+def _config(form: ProviderForm, present: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in present.items() if name not in (*HEADERS, "extra_headers")}
+    given = {name: (form[name].data or "").strip() for name in HEADERS}
+    headers = headers_of(form.extra_headers.data)
+    return kept | {name: value for name, value in given.items() if value} | ({"extra_headers": headers} if headers else {})
+
+
+def headers_of(text: str | None) -> dict[str, str] | None:
+    """The extra headers, or None if the text is not an object of texts."""
+    if not (text or "").strip():
+        return {}
+    with suppress(ValueError, RecursionError):
+        found = json.loads(text or "")
+        if isinstance(found, dict) and all(isinstance(value, str) for value in found.values()):
+            return found
+    return None
+
+
+def _text(number: int | None) -> str:
+    return "" if number is None else str(number)
