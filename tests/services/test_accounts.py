@@ -4,8 +4,8 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from conftest import PASSWORD
 from sqlalchemy import select, update
+from world import PASSWORD
 
 from webapp.domain.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db

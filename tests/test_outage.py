@@ -1,0 +1,264 @@
+"""The database goes away and comes back: reads go on, writes are refused in words, and nothing takes its place."""
+
+import shutil
+import sqlite3
+import time
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from factories import Visitor, csrf_token, model_values
+from sqlalchemy import update
+from world import PASSWORD, api_for, postgresql_server, prepared, running, settings_for
+
+from webapp.domain.errors import DatabaseUnreachable
+from webapp.extensions import db
+from webapp.models import UserSession
+from webapp.services import models
+from webapp.web import current
+from webapp.web.transaction import writing
+
+BACK_WITHIN = 2.0
+
+
+def eventually(wanted, seconds=BACK_WITHIN) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if wanted():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def source() -> str:
+    return current.registry().snapshot.source
+
+
+def add_a_model() -> None:
+    with writing() as session:
+        models.create(session, model_values(), actor="ann")
+
+
+def sign_in(client):
+    token = csrf_token(client.get("/login").text)
+    return client.post("/login", data={"csrf_token": token, "email": "ann@example.com", "password": PASSWORD})
+
+
+@contextmanager
+def moved_away(path: Path):
+    elsewhere = path.with_suffix(".moved")
+    path.rename(elsewhere)
+    try:
+        yield elsewhere
+    finally:
+        path.unlink(missing_ok=True)
+        elsewhere.rename(path)
+
+
+# An SQLite file that is moved away
+
+
+def test_reads_go_on_and_writes_are_refused_while_the_file_is_away(app, settings):
+    reader, client = api_for(app, "registry:read", "registry:write"), app.test_client()
+    with moved_away(settings.sqlite_path):
+        assert eventually(lambda: source() == "last-good")
+        answer = reader.get("/models/openai/gpt-4o")
+        assert (answer.status_code, answer.headers["Modeldesk-Source"]) == (200, "last-good")
+        assert client.get("/readyz").json["database"] == "unreachable"
+        with pytest.raises(DatabaseUnreachable):
+            add_a_model()
+        refused = reader.post("/admin/models", model_values())
+        assert (refused.status_code, refused.json["code"], "Retry-After" in refused.headers) == (503, "database_unreachable", True)
+        page = sign_in(client)
+        assert (page.status_code, "Retry-After" in page.headers, "sqlite" in page.text.lower()) == (503, True, False)
+        assert not settings.sqlite_path.exists()
+    assert eventually(lambda: source() == "database")
+    add_a_model()
+    assert sign_in(client).status_code == 302
+
+
+def test_staff_who_are_signed_in_get_a_page_that_says_what_to_do(app, settings):
+    ann = Visitor(app, "ann@example.com", PASSWORD)
+    with moved_away(settings.sqlite_path):
+        answer = ann.get("/admin/")
+        assert (answer.status_code, "Traceback" in answer.text, "Try again in a minute" in answer.text) == (503, False, True)
+    assert ann.get("/admin/").status_code == 200
+
+
+def test_an_empty_file_in_its_place_is_not_the_database_and_stays_empty(app, settings):
+    current.registry()
+    with moved_away(settings.sqlite_path):
+        settings.sqlite_path.touch()
+        assert eventually(lambda: source() == "last-good")
+        with pytest.raises(DatabaseUnreachable):
+            add_a_model()
+        assert settings.sqlite_path.stat().st_size == 0
+    assert eventually(lambda: source() == "database")
+
+
+def test_a_file_that_is_no_database_in_its_place_is_no_reason_to_fail(app, settings):
+    current.registry()
+    with moved_away(settings.sqlite_path):
+        settings.sqlite_path.write_bytes(b"this is no database" * 1000)
+        assert eventually(lambda: source() == "last-good")
+        with pytest.raises(DatabaseUnreachable):
+            add_a_model()
+    assert eventually(lambda: source() == "database")
+
+
+def test_another_database_in_its_place_is_served_and_the_first_one_again_with_its_keys(app, settings, templates):
+    current.registry()
+    assert not current.vault().locked
+    with moved_away(settings.sqlite_path):
+        shutil.copy(templates[True], settings.sqlite_path)
+        with closing(sqlite3.connect(settings.sqlite_path)) as other:
+            other.execute("UPDATE registry_state SET instance = 'other', key_check = 'of another key'")
+            other.execute("UPDATE models SET display_name = 'Other' WHERE model_id = 'gpt-4o'")
+            other.commit()
+        assert eventually(lambda: current.registry().get_model("gpt-4o").display_name == "Other")
+        assert current.vault().locked
+    assert eventually(lambda: current.registry().get_model("gpt-4o").display_name != "Other")
+    assert not current.vault().locked
+
+
+def test_an_older_backup_in_its_place_is_served_within_two_seconds(app, settings, tmp_path):
+    backup = shutil.copy(settings.sqlite_path, tmp_path / "backup.sqlite3")
+    add_a_model()
+    assert current.registry().get_model("test-model")
+    settings.sqlite_path.unlink()
+    shutil.copy(backup, settings.sqlite_path)
+    assert eventually(lambda: current.registry().get_model("test-model") is None and source() == "database", 2.5)
+
+
+def test_a_file_that_vanishes_under_an_open_transaction_refuses_the_commit(app, settings):
+    current.registry()
+    elsewhere = settings.sqlite_path.with_suffix(".moved")
+
+    def change_while_it_vanishes():
+        with writing() as session:
+            models.create(session, model_values(), actor="ann")
+            settings.sqlite_path.rename(elsewhere)
+
+    with pytest.raises(DatabaseUnreachable):
+        change_while_it_vanishes()
+    assert not settings.sqlite_path.exists()
+    elsewhere.rename(settings.sqlite_path)
+    assert eventually(lambda: source() == "database")
+    assert current.registry().get_model("test-model") is None
+
+
+# An SQLite file that somebody else has locked
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """The five seconds that a writer waits, in less of the reader's time."""
+    monkeypatch.setattr("webapp.extensions.engine.BUSY_TIMEOUT_MS", 300)
+
+
+@contextmanager
+def locked(path: Path, how="IMMEDIATE"):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(f"BEGIN {how}")
+        yield
+        other.execute("ROLLBACK")
+
+
+def test_a_locked_database_is_busy_and_not_broken(impatient, app, settings):
+    reader = api_for(app, "registry:read", "registry:write")
+    with locked(settings.sqlite_path):
+        refused = reader.post("/admin/models", model_values())
+        assert (refused.status_code, refused.json["code"], refused.headers["Retry-After"]) == (503, "database_busy", "5")
+        assert reader.get("/models/openai/gpt-4o").status_code == 200
+        assert sign_in(app.test_client()).status_code == 503
+    assert reader.post("/admin/models", model_values()).status_code == 201
+
+
+def test_answers_go_on_while_not_even_reading_is_possible(impatient, app, settings):
+    reader = api_for(app, "registry:read")
+    with locked(settings.sqlite_path, "EXCLUSIVE"):
+        assert {reader.get("/models/openai/gpt-4o").status_code for _ in range(50)} == {200}
+    assert eventually(lambda: source() == "database")
+
+
+def test_a_page_is_shown_although_the_session_cannot_be_marked_as_seen(impatient, app, settings, ann):
+    with writing(refresh=False) as session:
+        session.execute(update(UserSession).values(last_seen_at=datetime.now(UTC) - timedelta(minutes=5)))
+    with locked(settings.sqlite_path):
+        assert ann.get("/admin/").status_code == 200
+
+
+# Starting without it
+
+
+desk = contextmanager(running)
+
+
+def test_a_start_without_database_serves_the_copy_and_creates_nothing(settings):
+    with desk(settings) as first:
+        secret = api_for(first, "registry:read").token
+        revision = current.registry().snapshot.revision
+    with moved_away(settings.sqlite_path), desk(settings) as second:
+        reader = second.test_client()
+        answer = reader.get("/api/v1/models/gpt-4o", headers={"Authorization": f"Bearer {secret}"})
+        assert (answer.status_code, answer.headers["Modeldesk-Source"], answer.headers["Modeldesk-Revision"]) == (
+            200,
+            "last-good",
+            str(revision),
+        )
+        assert not settings.sqlite_path.exists()
+        ran = second.test_cli_runner().invoke(args=["prepare"])
+        assert (ran.exit_code, "Put the file back" in ran.stderr, "begin anew" in ran.stderr) == (0, True, True)
+        assert not settings.sqlite_path.exists()
+
+
+def test_a_start_without_database_and_copy_serves_the_constants(settings):
+    with moved_away(settings.sqlite_path), desk(settings) as app:
+        assert source() == "constants"
+        assert current.registry().is_model_supported("gpt-4o")
+        assert app.test_client().get("/readyz").json["database"] == "unreachable"
+    with desk(settings):
+        assert source() == "database"
+
+
+def test_prepare_on_a_file_that_is_no_database_lets_the_start_go_on(settings):
+    settings.sqlite_path.write_bytes(b"this is no database" * 1000)
+    with desk(settings) as app:
+        ran = app.test_cli_runner().invoke(args=["prepare"])
+        assert (ran.exit_code, "Serving what was last known" in ran.stderr) == (0, True)
+        assert source() == "constants"
+
+
+# A PostgreSQL that is stopped
+
+
+@pytest.mark.postgresql
+def test_a_postgresql_that_is_stopped_and_started_again(tmp_path):
+    with postgresql_server() as server:
+        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        settings = settings_for(url, tmp_path / "instance")
+        prepared(settings, seeded=True)
+        with desk(settings) as app:
+            check_a_stop(app, server, settings)
+
+
+def check_a_stop(app, server, settings) -> None:
+    reader = api_for(app, "registry:read", "registry:write")
+    revision = current.registry().snapshot.revision
+    db.session.remove()
+    server.stop()
+    try:
+        assert eventually(lambda: source() == "last-good")
+        answer = reader.get("/models/openai/gpt-4o")
+        assert (answer.status_code, answer.headers["Modeldesk-Revision"]) == (200, str(revision))
+        refused = reader.post("/admin/models", model_values())
+        assert (refused.status_code, refused.json["code"]) == (503, "database_unreachable")
+        assert sign_in(app.test_client()).status_code == 503
+        with desk(settings) as second:
+            assert second.test_client().get("/readyz").json["source"] == "last-good"
+    finally:
+        server.ensure_postgres_running()
+    with app.app_context():
+        assert eventually(lambda: source() == "database")
+        assert reader.post("/admin/models", model_values()).status_code == 201

