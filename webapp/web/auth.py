@@ -42,9 +42,12 @@ class StaffMember(UserMixin):
 def load_user(secret: str) -> StaffMember | None:
     """The member of staff whose session this is. Role and state are read anew each time, so that a change acts at once."""
     now = datetime.now(UTC)
+    if g.get("nobody_can_be_loaded"):
+        return None  # The page that tells of the error asks again who it is for.
     try:
         found = accounts.session_user(db.session(), secret, now=now)
     except SQLAlchemyError as error:
+        g.nobody_can_be_loaded = True
         raise in_words(error) from error
     if found is None:
         return None
