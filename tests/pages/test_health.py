@@ -1,0 +1,66 @@
+"""Health: for those who watch over the service."""
+
+import pytest
+from cryptography.fernet import Fernet
+from world import api_for, running, settings_for
+
+from webapp.web import current
+
+
+def test_the_process_is_alive(client):
+    assert client.get("/healthz").json == {"status": "ok"}
+
+
+def test_ready_says_where_answers_come_from(client):
+    snapshot = current.registry().snapshot
+    answer = client.get("/readyz").json
+    assert (answer["database"], answer["source"], answer["revision"], answer["keys"]) == ("ok", "database", snapshot.revision, "unlocked")
+    assert answer["as_of"].endswith("Z")
+
+
+def test_an_empty_database_answers_although_the_constants_serve(empty_app):
+    answer = empty_app.test_client().get("/readyz").json
+    assert (answer["database"], answer["source"]) == ("ok", "constants")
+
+
+def test_numbers_are_for_this_machine_or_for_a_token_that_may_read(app):
+    far = {"REMOTE_ADDR": "203.0.113.9"}
+    client = app.test_client()
+    assert "modeldesk_registry_revision" in client.get("/metrics").text
+    assert client.get("/metrics", environ_base=far).status_code == 403
+    for scope, status in (("registry:read", 200), ("runs:write", 403)):
+        token = api_for(app, scope).token
+        assert client.get("/metrics", environ_base=far, headers={"Authorization": f"Bearer {token}"}).status_code == status
+
+
+def test_numbers_read_like_prometheus(client):
+    for line in client.get("/metrics").text.splitlines():
+        assert line.startswith("# ") or float(line.split()[1]) >= 0
+
+
+# Keys that are locked
+
+
+@pytest.mark.parametrize(
+    "keys", [None, "", "no key", "é", Fernet.generate_key().decode()], ids=["missing", "empty", "malformed", "not ASCII", "wrong"]
+)
+def test_a_desk_without_its_key_starts_locked_says_so_and_serves_the_rest(settings, keys):
+    locked = settings_for(settings.database_url, settings.instance_path, encryption_keys=keys)
+    for app in running(locked):
+        reader = api_for(app, "registry:read", "registry:write")
+        assert reader.client.get("/readyz").json["keys"] == "locked"
+        assert reader.get("/models/openai/gpt-4o").status_code == 200
+        number = current.registry().snapshot.providers["openai"].id
+        refused = reader.request("PUT", f"/admin/providers/{number}/credential", json={"api_key": "sk-0123456789"})
+        assert (refused.status_code, refused.json["code"]) == (503, "keys_locked")
+        assert reader.request("PATCH", f"/admin/providers/{number}", json={"description": "still editable"}).status_code == 200
+        ran = app.test_cli_runner().invoke(args=["doctor"])
+        assert (ran.exit_code, "Keys are locked" in ran.stdout) == (1, True)
+
+
+def test_locked_keys_are_shown_on_every_page(settings):
+    locked = settings_for(settings.database_url, settings.instance_path, encryption_keys=None)
+    for app in running(locked):
+        from_login = app.test_client().get("/login")
+        assert from_login.status_code == 200
+        assert current.vault().locked

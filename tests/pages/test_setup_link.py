@@ -1,0 +1,97 @@
+"""The set-up link over HTTP: once, in time, and for the first admin only while there is none."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from factories import csrf_token
+from sqlalchemy import delete, select
+
+from webapp.extensions import db
+from webapp.models import AuditEvent, User
+from webapp.services import accounts
+from webapp.web.transaction import writing
+
+PASSWORD = "a password for a set-up test"
+FORM = {"email": "first@example.com", "password": PASSWORD, "password_again": PASSWORD}
+
+
+def link(user_email=None, *, ago=timedelta(0), nobody=True) -> str:
+    with writing() as session:
+        user = accounts.find(session, user_email) if user_email else None
+        if user is None and nobody:
+            session.execute(delete(User))
+        return "/setup/" + accounts.make_link(session, user, now=datetime.now(UTC) - ago)
+
+
+def use(client, address, **more):
+    return client.post(address, data={"csrf_token": csrf_token(client.get(address).text)} | FORM | more)
+
+
+def test_the_first_admin_is_made_signed_in_and_recorded(app):
+    client, address = app.test_client(), link()
+    assert use(client, address).headers["Location"] == "/admin/"
+    assert client.get("/admin/").status_code == 200
+    user = db.session.execute(select(User)).scalar_one()
+    assert (user.email, user.role) == ("first@example.com", "admin")
+    event = (
+        db.session.execute(select(AuditEvent).where(AuditEvent.action == "accounts:user:create").order_by(AuditEvent.id.desc()))
+        .scalars()
+        .first()
+    )
+    assert event.actor == "set-up link"
+    assert PASSWORD not in str(event.after)
+
+
+def test_a_used_link_is_a_page_that_says_so(app):
+    address = link()
+    use(app.test_client(), address)
+    again = app.test_client().get(address)
+    assert (again.status_code, "no longer works" in again.text) == (404, True)
+
+
+def test_a_used_link_cannot_be_used_by_a_page_that_was_open_before(app):
+    address, early = link(), app.test_client()
+    token = csrf_token(early.get(address).text)
+    use(app.test_client(), address)
+    late = early.post(address, data=FORM | {"csrf_token": token, "email": "second@example.com"})
+    assert late.status_code == 404
+    assert db.session.execute(select(User.email)).scalars().all() == ["first@example.com"]
+
+
+@pytest.mark.parametrize("address", ["/setup", "/setup/x", "/setup/" + "a" * 43, "/setup/é"])
+def test_a_link_that_never_was_is_a_page_that_says_so(client, address):
+    answer = client.get(address)
+    assert (answer.status_code, "no longer works" in answer.text) == (404, True)
+
+
+def test_an_old_link_does_nothing(app):
+    assert app.test_client().get(link(ago=timedelta(minutes=31))).status_code == 404
+
+
+def test_there_is_no_first_admin_while_there_are_users(app):
+    client, address = app.test_client(), link(nobody=False)
+    assert use(client, address).status_code == 404
+    assert db.session.execute(select(User).where(User.email == "first@example.com")).all() == []
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"password": "short", "password_again": "short"}, "password"),
+        ({"password_again": "other"}, "password_again"),
+        ({"email": "nobody"}, "email"),
+    ],
+)
+def test_a_mistake_is_shown_at_its_field_and_does_not_spend_the_link(app, more, field):
+    client, address = app.test_client(), link()
+    answer = use(client, address, **more)
+    assert (answer.status_code, f'id="{field}-help"' in answer.text, PASSWORD in answer.text) == (422, True, False)
+    assert use(client, address).status_code == 302
+
+
+def test_a_new_password_ends_the_sessions_of_whoever_knew_the_old_one(app, eve):
+    client, address = app.test_client(), link(eve.email)
+    page = client.get(address).text
+    assert (eve.email in page, 'name="email"' in page) == (True, False)
+    assert use(client, address).status_code == 302
+    assert (eve.get("/admin/").status_code, client.get("/admin/").status_code) == (302, 200)

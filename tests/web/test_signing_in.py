@@ -1,0 +1,182 @@
+"""Signing in and out over HTTP: what a stranger learns, what a copied cookie is worth, where a log-in leads."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from factories import Visitor, csrf_token
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import update
+from world import PASSWORD
+
+from webapp.models import UserSession
+from webapp.services import accounts
+from webapp.web.auth import is_safe_path
+from webapp.web.transaction import writing
+
+ANN = "ann@example.com"
+
+
+def sign_in(client, email=ANN, password=PASSWORD, **more):
+    form = {"csrf_token": csrf_token(client.get("/login").text), "email": email, "password": password}
+    return client.post("/login", data=form | more)
+
+
+def without_noise(answer) -> tuple:
+    text = re.sub(r'(csrf[-_]token"[^>]*(?:content|value)=|nonce=)"[^"]+"', "", answer.text).replace("nobody@example.com", ANN)
+    headers = {name for name, _ in answer.headers}
+    return answer.status_code, text, headers
+
+
+def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(app):
+    one = sign_in(app.test_client(), password="wrong")
+    other = sign_in(app.test_client(), email="nobody@example.com", password="wrong")
+    assert one.status_code == 422
+    assert without_noise(one) == without_noise(other)
+
+
+@pytest.mark.parametrize(
+    ("email", "password"), [("", ""), (ANN, ""), (ANN, "x" * 5000), ("a" * 5000, PASSWORD), ("a\x00@b.c", PASSWORD), ("é@ü", "ß")]
+)
+def test_whatever_is_typed_is_refused_in_words(app, email, password):
+    answer = sign_in(app.test_client(), email, password)
+    assert (answer.status_code, "is wrong" in answer.text) == (422, True)
+
+
+def test_a_disabled_user_does_not_come_in_and_is_put_out_at_once(app, eve):
+    assert eve.get("/admin/").status_code == 200
+    with writing() as session:
+        accounts.set_active(session, accounts.find(session, eve.email), False, actor="ann")
+    assert eve.get("/admin/").status_code == 302
+    assert sign_in(app.test_client(), eve.email).status_code == 422
+
+
+def test_a_form_without_its_token_is_refused(app):
+    answer = app.test_client().post("/login", data={"email": ANN, "password": PASSWORD})
+    assert answer.status_code == 400
+
+
+def test_signing_out_makes_a_copied_cookie_worthless(app, ann):
+    copied = ann.client.get_cookie("modeldesk").value
+    assert ann.post("/logout").status_code == 302
+    thief = app.test_client()
+    thief.set_cookie("modeldesk", copied)
+    assert thief.get("/admin/").headers["Location"].startswith("/login")
+
+
+def test_signing_in_gives_another_session_than_the_one_before(app):
+    client = app.test_client()
+    sign_in(client, password="wrong")
+    before = client.get_cookie("modeldesk").value
+    sign_in(client)
+    assert client.get_cookie("modeldesk").value != before
+    stranger = app.test_client()
+    stranger.set_cookie("modeldesk", before)
+    assert stranger.get("/admin/").status_code == 302
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "eyJfdXNlcl9pZCI6IjEifQ.aaaa.bbbb", "é" * 10, "a" * 3000])
+def test_a_made_up_cookie_opens_nothing(app, cookie):
+    client = app.test_client()
+    client.set_cookie("modeldesk", cookie)
+    assert client.get("/admin/").status_code == 302
+
+
+def test_another_role_acts_on_the_next_request(app, bob):
+    assert bob.get("/admin/model/new/").status_code == 200
+    with writing() as session:
+        accounts.set_role(session, accounts.find(session, bob.email), "viewer", actor="ann")
+    assert bob.get("/admin/model/new/").status_code == 403
+
+
+@pytest.mark.parametrize("values", [{"last_seen_at": timedelta(minutes=-30)}, {"expires_at": timedelta(0)}])
+def test_a_session_that_was_idle_or_is_old_has_ended(ann, values):
+    with writing(refresh=False) as session:
+        session.execute(update(UserSession).values({name: datetime.now(UTC) + ago for name, ago in values.items()}))
+    assert ann.get("/admin/").status_code == 302
+
+
+def test_using_a_session_keeps_it_alive(app, ann):
+    with writing(refresh=False) as session:
+        session.execute(update(UserSession).values(last_seen_at=datetime.now(UTC) - timedelta(minutes=29)))
+    ann.get("/admin/")
+    with writing(refresh=False) as session:
+        assert datetime.now(UTC) - session.query(UserSession).one().last_seen_at < timedelta(minutes=1)
+
+
+def test_every_cookie_is_for_the_server_only_and_goes_nowhere_else(app):
+    answer = sign_in(app.test_client())
+    cookies = answer.headers.getlist("Set-Cookie")
+    assert len(cookies) == 2
+    assert all("HttpOnly" in cookie and "SameSite=Lax" in cookie and "Path=/" in cookie for cookie in cookies)
+
+
+# Where a log-in leads
+
+HOSTILE = [
+    "//evil.example",
+    "///evil.example",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "https:evil.example",
+    "https://evil.example",
+    "http://host@evil.example",
+    "/\t/evil.example",
+    "\t//evil.example",
+    "/%09/evil.example",
+    "javascript:alert(1)",
+    "/\r\nLocation: //evil",
+    " //evil.example",
+    "/ /evil",
+    "",
+    "evil",
+    "/\x00/evil",
+    "////evil.example",
+    "\\/evil.example",
+    "/\u2028/evil.example",
+    "data:text/html,x",
+    "?next=//evil.example",
+    "/..//evil.example",
+    "/.//evil",
+]
+
+
+@pytest.mark.parametrize("target", HOSTILE)
+def test_a_log_in_never_leads_to_another_site(app, target):
+    answer = sign_in(app.test_client(), next=target)
+    parts = urlsplit(answer.headers["Location"])
+    assert (answer.status_code, parts.scheme, parts.netloc, parts.path[:1], parts.path[1:2] in ("/", "\\")) == (302, "", "", "/", False)
+
+
+@given(st.text() | st.from_regex(r"[/\\.:@?#%a-z\t\n ]{0,20}"))
+@settings(max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
+def test_a_safe_path_is_a_path_of_this_site(target):
+    if is_safe_path(target):
+        parts = urlsplit(target)
+        assert (parts.scheme, parts.netloc) == ("", "")
+        assert re.match(r"/(?![/\\])", target)
+
+
+@pytest.mark.parametrize("target", ["/admin/model/", "/admin/model/?search=gpt&page=2", "/admin/"])
+def test_a_log_in_leads_back_to_where_one_came_from(app, target):
+    client = app.test_client()
+    asked = client.get(target)
+    assert asked.headers["Location"].startswith("/login?next=")
+    assert sign_in(client, next=target).headers["Location"] == target
+    assert client.get("/login", query_string={"next": target}).headers["Location"] == target
+
+
+def test_a_fragment_asks_the_browser_to_load_the_log_in_page(client):
+    answer = client.get("/admin/", headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.headers["HX-Redirect"].startswith("/login")) == (401, True)
+
+
+def test_the_root_leads_to_the_admin(client):
+    assert client.get("/").headers["Location"] == "/admin/"
+
+
+def test_three_people_are_three_people(ann, eve):
+    assert (ann.email in ann.get("/admin/").text, eve.email in eve.get("/admin/").text) == (True, True)
+    assert isinstance(ann, Visitor)
