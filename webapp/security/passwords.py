@@ -26,6 +26,6 @@ def verify(password_hash: str | None, password: str) -> bool:
     if len(password) > MAX_LENGTH:
         return False
     try:
-        return HASHER.verify(password_hash or NOBODY, password) and password_hash is not None
+        return HASHER.verify(password_hash or NOBODY, password) and bool(password_hash)
     except (VerificationError, InvalidHashError, UnicodeEncodeError):
         return False

@@ -1,0 +1,82 @@
+"""The vault: what it encrypts belongs to one place, and it is locked while its keys do not fit."""
+
+import pytest
+from cryptography.fernet import Fernet
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webapp.domain.errors import KeysLocked
+from webapp.security.vault import Place, Vault
+
+ONE, TWO = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+PLACE = Place(7, "https://api.acme.example")
+SECRET = "sk-nobody-sees-this"
+
+
+@given(st.text(), st.integers(0, 2**63), st.text())
+def test_a_secret_comes_back_from_its_own_place(secret, number, origin):
+    place = Place(number, origin)
+    assert Vault(ONE).decrypt(Vault(ONE).encrypt(secret, place), place) == secret
+
+
+@pytest.mark.parametrize("other", [Place(8, PLACE.origin), Place(7, "https://evil.example"), Place(7, PLACE.origin, "check"), Place(7, "")])
+def test_a_ciphertext_is_worth_nothing_in_another_place(other):
+    vault = Vault(ONE)
+    with pytest.raises(KeysLocked, match="another provider or address"):
+        vault.decrypt(vault.encrypt(SECRET, PLACE), other)
+
+
+def test_no_changed_byte_decrypts():
+    vault = Vault(ONE)
+    ciphertext = vault.encrypt(SECRET, PLACE)
+    for position in range(len(ciphertext)):
+        changed = ciphertext[:position] + chr(ord(ciphertext[position]) ^ 1) + ciphertext[position + 1 :]
+        try:
+            assert vault.decrypt(changed, PLACE) == SECRET  # Base64's last characters hold bits that say nothing.
+        except KeysLocked:
+            continue
+
+
+@pytest.mark.parametrize("text", ["", "x", "é", "gAAAA", "\x00"])
+def test_what_is_no_ciphertext_is_refused_in_words(text):
+    with pytest.raises(KeysLocked):
+        Vault(ONE).decrypt(text, PLACE)
+
+
+def test_an_older_key_still_decrypts_and_the_first_one_encrypts():
+    old = Vault(ONE).encrypt(SECRET, PLACE)
+    both = Vault(f" {TWO} , {ONE},")
+    assert both.decrypt(old, PLACE) == SECRET
+    assert Vault(TWO).decrypt(both.encrypt(SECRET, PLACE), PLACE) == SECRET
+    assert both.key_id == Vault(TWO).key_id != Vault(ONE).key_id
+
+
+@pytest.mark.parametrize("keys", [None, "", " , ", "x", "é", ONE[:-1], f"{ONE},x"])
+def test_without_good_keys_it_is_locked_and_says_why(keys):
+    vault = Vault(keys)
+    assert (vault.locked, "MODELDESK_ENCRYPTION_KEYS" in vault.reason) == (True, True)
+    for use in (lambda: vault.encrypt(SECRET, PLACE), lambda: vault.fingerprint(SECRET), lambda: vault.key_id, vault.make_check):
+        with pytest.raises(KeysLocked, match="Everything that needs no key goes on"):
+            use()
+
+
+def test_it_is_locked_for_a_database_that_another_key_encrypted_and_unlocked_for_its_own():
+    vault, own, foreign = Vault(ONE), Vault(ONE).make_check(), Vault(TWO).make_check()
+    locked = []
+    for check in (own, foreign, foreign, own, foreign, own):
+        vault.verify(check)
+        locked.append(vault.locked)
+    assert locked == [False, True, True, False, True, False]
+
+
+def test_a_check_never_unlocks_a_vault_without_keys():
+    vault = Vault(None)
+    vault.verify(Vault(ONE).make_check())
+    assert "is not set" in vault.reason
+
+
+def test_it_shows_neither_keys_nor_secrets():
+    vault = Vault(ONE)
+    texts = repr(vault) + vault.key_id + vault.fingerprint(SECRET)
+    assert ONE[:8] not in texts
+    assert SECRET not in texts

@@ -1,0 +1,179 @@
+"""Settings: read once, checked, and named without their value when they make no sense."""
+
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from webapp.config import ConfigError, Settings, load
+from webapp.security import keyfiles
+from webapp.security.vault import Vault
+
+SECRET = "an-honest-secret-of-forty-characters-000"
+GOOD = {"MODELDESK_SECRET_KEY": SECRET}
+
+
+def settings(**environment) -> Settings:
+    return load(GOOD | environment)
+
+
+def test_the_defaults_are_those_of_the_contract():
+    found = settings()
+    assert found.database_url == "sqlite:///instance/modeldesk.sqlite3"
+    assert (found.cache_ttl, found.revision_poll, found.rate_limit_storage, found.outbound_allow) == (300.0, 0.25, "database", frozenset())
+    assert found.trusted_hosts == ("localhost", "127.0.0.1", "[::1]")
+
+
+BAD = [
+    ("DATABASE_URL", "mysql://root:hunter2@db/x"),
+    ("DATABASE_URL", "sqlite://"),
+    ("DATABASE_URL", "sqlite:///:memory:"),
+    ("DATABASE_URL", "postgresql://u:hunter2@h/x"),
+    ("DATABASE_URL", "postgresql+psycopg://u:hunter2@h:port/x"),
+    ("DATABASE_URL", "hunter2"),
+    ("DATABASE_URL", "postgresql+psycopg://u:hunter2@[::1/x"),
+    ("MODELDESK_SECRET_KEY", "hunter2"),
+    ("MODELDESK_SECRET_KEY", "hunter2" * 10),
+    ("MODELDESK_SECRET_KEY", "a" * 64),
+    ("MODELDESK_SECRET_KEY", "CHANGE_ME_TO_A_COMPLEX_RANDOM_SECRET"),
+    ("MODELDESK_SECRET_KEY", "dev"),
+    ("MODELDESK_TRUSTED_HOSTS", "a b"),
+    ("MODELDESK_TRUSTED_HOSTS", "http://hunter2"),
+    ("MODELDESK_OUTBOUND_ALLOW", "http://hunter2/x"),
+    ("MODELDESK_CACHE_TTL", "0"),
+    ("MODELDESK_CACHE_TTL", "hunter2"),
+    ("MODELDESK_CACHE_TTL", "1e9"),
+    ("MODELDESK_CACHE_TTL", "nan"),
+    ("MODELDESK_CACHE_TTL", "-1"),
+    ("MODELDESK_CACHE_TTL", "٣"),
+    ("MODELDESK_REVISION_POLL", "0"),
+    ("MODELDESK_REVISION_POLL", "60"),
+    ("MODELDESK_RATE_LIMIT_STORAGE", "memory://hunter2"),
+    ("MODELDESK_BASE_URL", "ftp://hunter2"),
+    ("MODELDESK_BASE_URL", "http://["),
+    ("MODELDESK_BASE_URL", "https://user:hunter2@x.example"),
+    ("MODELDESK_BASE_URL", "http://x\u2100.example"),
+    ("MODELDESK_BASE_URL", "https://"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD, ids=[f"{name}-{number}" for number, (name, _) in enumerate(BAD)])
+def test_a_setting_that_makes_no_sense_is_named_and_never_shown(name, value, tmp_path):
+    (tmp_path / "file").write_text(value)
+    for environment in ({name: value}, {f"{name}_FILE": str(tmp_path / "file"), name: ""}):
+        with pytest.raises(ConfigError) as refused:
+            settings(**environment)
+        message = str(refused.value)
+        assert (name in message, "hunter2" in message, len(value) > 9 and value in message, message.count("\n")) == (True, False, False, 0)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql+psycopg://u:p%40ss@db.example:5432/x", "postgresql+psycopg:///x?host=/tmp", "sqlite:////var/x.sqlite3"]
+)
+def test_addresses_of_databases_are_taken(url):
+    assert settings(DATABASE_URL=url).database_url == url
+
+
+def test_a_setting_can_come_from_a_file(tmp_path):
+    (tmp_path / "ttl").write_text(" 7.5\n")
+    assert settings(MODELDESK_CACHE_TTL_FILE=str(tmp_path / "ttl")).cache_ttl == 7.5
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "MODELDESK_SECRET_KEY", "MODELDESK_CACHE_TTL", "MODELDESK_TRUSTED_HOSTS"])
+def test_a_file_that_cannot_be_read_is_named(name, tmp_path):
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for path in (tmp_path / "none", tmp_path, tmp_path / "binary"):
+        with pytest.raises(ConfigError, match=f"{name}_FILE"):
+            settings(**{f"{name}_FILE": str(path)})
+
+
+def test_no_secret_is_in_the_representation():
+    found = settings(DATABASE_URL="postgresql+psycopg://u:hunter2@h/x", MODELDESK_ENCRYPTION_KEYS="hunter2", OPENAI_API_KEY="hunter2")
+    assert "hunter2" not in repr(found)
+    assert SECRET not in repr(found)
+
+
+def test_each_database_has_its_own_copy():
+    one, other = settings(), settings(DATABASE_URL="sqlite:///other.sqlite3")
+    assert one.last_good_path != other.last_good_path
+    assert "hunter2" not in str(settings(DATABASE_URL="postgresql+psycopg://u:hunter2@h/x").last_good_path)
+
+
+# Keys never stop the start
+
+
+@pytest.mark.parametrize("keys", ["no key", "é", ",", Fernet.generate_key().decode()[:-3]])
+def test_malformed_keys_lock_the_vault_and_do_not_stop_the_start(keys, tmp_path):
+    found = settings(MODELDESK_ENCRYPTION_KEYS=keys, MODELDESK_INSTANCE_PATH=str(tmp_path))
+    assert Vault(found.encryption_keys).locked
+
+
+def test_a_key_file_that_cannot_be_read_locks_the_vault_and_does_not_stop_the_start(tmp_path):
+    vault = Vault(settings(MODELDESK_ENCRYPTION_KEYS_FILE=str(tmp_path / "none")).encryption_keys)
+    assert (vault.locked, "MODELDESK_ENCRYPTION_KEYS" in vault.reason) == (True, True)
+
+
+# What is created by itself
+
+
+@pytest.fixture
+def home(tmp_path) -> dict[str, str]:
+    return {"MODELDESK_INSTANCE_PATH": str(tmp_path / "instance"), "DATABASE_URL": f"sqlite:///{tmp_path / 'desk.sqlite3'}"}
+
+
+def made(home) -> list[str]:
+    folder = Path(home["MODELDESK_INSTANCE_PATH"])
+    return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+def test_the_embedded_database_gets_secrets_of_its_own_once_for_its_owner_only(home):
+    keyfiles.ensure(home)
+    first = load(home)
+    keyfiles.ensure(home)
+    assert (load(home).secret_key, load(home).encryption_keys) == (first.secret_key, first.encryption_keys)
+    assert not Vault(first.encryption_keys).locked
+    modes = [stat.S_IMODE((Path(home["MODELDESK_INSTANCE_PATH"]) / name).stat().st_mode) for name in made(home)]
+    assert (made(home), modes) == (["encryption-keys", "secret-key"], [0o600, 0o600])
+
+
+def test_any_other_database_must_bring_its_own(home, tmp_path):
+    (tmp_path / "url").write_text("postgresql+psycopg://h/x")
+    for database in ({"DATABASE_URL": "postgresql+psycopg://h/x"}, {"DATABASE_URL": "", "DATABASE_URL_FILE": str(tmp_path / "url")}):
+        keyfiles.ensure(home | database)
+        assert made(home) == []
+        with pytest.raises(ConfigError, match="MODELDESK_SECRET_KEY"):
+            load(home | database)
+
+
+@pytest.mark.parametrize("given", ["DATABASE_URL", "DATABASE_URL_FILE"])
+def test_no_key_is_made_over_what_another_key_encrypted(home, tmp_path, given):
+    with closing(sqlite3.connect(tmp_path / "desk.sqlite3")) as database:
+        database.execute("CREATE TABLE credentials (id)")
+        database.execute("CREATE TABLE registry_state (key_check)")
+        database.execute("INSERT INTO registry_state VALUES ('encrypted')")
+        database.commit()
+    (tmp_path / "url").write_text(home["DATABASE_URL"])
+    keyfiles.ensure(home if given == "DATABASE_URL" else home | {"DATABASE_URL": "", "DATABASE_URL_FILE": str(tmp_path / "url")})
+    assert made(home) == ["secret-key"]
+    assert Vault(load(home).encryption_keys).locked
+
+
+def test_no_key_is_made_for_a_file_that_cannot_be_looked_into(home, tmp_path):
+    (tmp_path / "desk.sqlite3").write_bytes(b"this is no database" * 1000)
+    keyfiles.ensure(home)
+    assert made(home) == ["secret-key"]
+
+
+def test_given_secrets_are_not_written_down(home):
+    keyfiles.ensure(home | GOOD | {"MODELDESK_ENCRYPTION_KEYS_FILE": "/none"})
+    assert made(home) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(home, tmp_path):
+    (tmp_path / "instance").touch()
+    with pytest.raises(ConfigError, match="MODELDESK_INSTANCE_PATH"):
+        keyfiles.ensure(home)

@@ -1,0 +1,79 @@
+"""Migrations: the tables are what the migrations make, there and back, on both engines."""
+
+import re
+
+import flask_migrate
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+from world import run_sql, running, settings_for
+
+from webapp.config import ROOT
+from webapp.extensions import db
+from webapp.extensions.engine import create_file
+from webapp.models import Base
+
+FOLDER = str(ROOT / "migrations")
+SCRIPTS = list(ScriptDirectory(FOLDER).walk_revisions())
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def bare(request, tmp_path):
+    """An application on a database without any table."""
+    if request.param == "sqlite":
+        path = tmp_path / "bare.sqlite3"
+        create_file(path)
+        url = f"sqlite:///{path}"
+    else:
+        base = request.getfixturevalue("postgresql")
+        run_sql(base, "CREATE DATABASE bare")
+        url = base.replace("/postgres?", "/bare?")
+    yield from running(settings_for(url, tmp_path / "instance"))
+    if request.param == "postgresql":
+        run_sql(base, "DROP DATABASE bare WITH (FORCE)")
+
+
+def tables() -> set[str]:
+    return set(inspect(db.engine).get_table_names()) - {"alembic_version"}
+
+
+def test_an_empty_database_gets_every_table_and_the_models_equal_them(bare):
+    flask_migrate.upgrade(directory=FOLDER)
+    assert tables() == set(Base.metadata.tables)
+    with db.engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True, "render_as_batch": True}
+        )
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_every_migration_goes_back_and_forth(bare):
+    for _ in range(2):
+        flask_migrate.upgrade(directory=FOLDER)
+        flask_migrate.downgrade(directory=FOLDER, revision="base")
+        assert tables() == set()
+    with db.engine.connect() as connection:
+        left = "SELECT name FROM sqlite_master WHERE type = 'trigger'" if db.engine.dialect.name == "sqlite" else (
+            "SELECT proname FROM pg_proc WHERE proname LIKE '%append_only%'"
+        )  # fmt: skip
+        assert connection.execute(text(left)).all() == []
+
+
+def test_migrating_twice_changes_nothing(bare):
+    for _ in range(2):
+        flask_migrate.upgrade(directory=FOLDER)
+    assert tables() == set(Base.metadata.tables)
+
+
+def test_there_is_one_line_of_migrations():
+    assert len(ScriptDirectory(FOLDER).get_heads()) == 1
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=[script.revision for script in SCRIPTS])
+def test_a_migration_has_a_sortable_name_a_sentence_and_both_directions(script):
+    name = re.fullmatch(r"\d{8}_\d{4}_[0-9a-f]{12}_[a-z0-9_]+\.py", script.path.rpartition("/")[2])
+    assert name, "named by alembic's file_template"
+    assert re.match(r"[A-Z][a-z]+ \w+", script.doc)
+    assert script.module.upgrade.__code__.co_code != script.module.downgrade.__code__.co_code
