@@ -12,8 +12,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from webapp.domain.errors import DatabaseUnreachable
 
-# The execution option with which a session says that it is going to write.
+# Execution options with which a session says that it is going to write, and a reader that all it reads must be of one moment.
 WRITING = "modeldesk_writing"
+ONE_MOMENT = "modeldesk_one_moment"
 BUSY_TIMEOUT_MS = 5000
 
 # Before 3.51.3, and in 3.52.0 which was withdrawn, two writers could corrupt a database in WAL mode (security.md, finding 6).
@@ -60,6 +61,8 @@ def guard(engine: Engine, sqlite_file: Path | None) -> None:
     if sqlite_file is None:
         return
 
+    event.listen(engine, "begin", begin)
+
     @event.listens_for(engine, "connect")
     def remember_the_file(_: object, entry: ConnectionPoolEntry) -> None:
         entry.info["file"] = identity(sqlite_file)
@@ -70,16 +73,22 @@ def guard(engine: Engine, sqlite_file: Path | None) -> None:
         if entry.info.get("file") != identity(sqlite_file):
             raise DisconnectionError("the database file was moved, deleted or replaced")
 
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A deferred transaction that turns into a writing one fails at once when somebody else wrote meanwhile; an immediate one waits.
-        writing = connection.get_execution_options().get(WRITING, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
     @event.listens_for(engine, "commit")
     def commit(connection: Connection) -> None:
         if connection.connection.info.get("file") != identity(sqlite_file):
             raise DatabaseUnreachable
+
+
+def begin(connection: Connection) -> None:
+    """How an SQLite transaction begins, by what it was announced as."""
+    options = connection.get_execution_options()
+    if options.get(WRITING):
+        # A deferred transaction that turns into a writing one fails at once when somebody else wrote meanwhile; this one waits.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    elif options.get(ONE_MOMENT):
+        connection.exec_driver_sql("BEGIN")
+    # Other readers open no transaction: with a rollback journal an open one keeps every writer waiting, and a thread that holds one
+    # while it reads through a second connection waits for a writer that waits for it.
 
 
 def identity(path: Path) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.domain.catalog import NO_VALUES, Catalog, ModelInfo, ProviderInfo, TokenInfo
 from webapp.domain.errors import DatabaseUnreachable
 from webapp.domain.pricing import Price, PriceSource, Rate, Window, timeline
+from webapp.extensions.engine import ONE_MOMENT
 from webapp.models import ApiToken, Credential, Model, ModelAlias, PriceRate, Provider, RegistryState
 from webapp.models import Price as PriceRow
 
@@ -58,8 +59,8 @@ class DatabaseSource:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        # SQLite's transactions see one state anyway; PostgreSQL's must be asked to.
-        options = {"isolation_level": "REPEATABLE READ"} if self._engine.dialect.name == "postgresql" else {}
+        on_postgresql = self._engine.dialect.name == "postgresql"
+        options = {"isolation_level": "REPEATABLE READ"} if on_postgresql else {ONE_MOMENT: True}
         try:
             with self._engine.connect().execution_options(**options) as connection:
                 yield connection

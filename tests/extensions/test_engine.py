@@ -1,0 +1,49 @@
+"""How SQLite is opened: nobody who only reads keeps a writer waiting."""
+
+import threading
+import time
+
+from sqlalchemy import select, text
+
+from webapp.extensions import db
+from webapp.extensions.engine import ONE_MOMENT
+from webapp.models import Provider
+from webapp.services import providers
+from webapp.web import current
+from webapp.web.transaction import writing
+
+WAIT = 3.0  # seconds; a writer that waits for a reader gives up after five
+
+
+def seconds_to_write(slug: str) -> float:
+    began = time.monotonic()
+    with writing(refresh=False) as session:
+        providers.set_active(session, providers.by_slug(session, slug).id, actor="tests")
+    return time.monotonic() - began
+
+
+def test_a_page_that_has_read_and_reads_on_never_waits_for_a_writer_that_waits_for_it(app):
+    assert db.session.execute(select(Provider)).scalars().all()  # what a request does first, and it is not over yet
+    taken = []
+    with app.app_context():
+        writer = threading.Thread(target=in_context, args=(app, lambda: taken.append(seconds_to_write("copilot"))))
+        writer.start()
+        time.sleep(0.1)
+        began = time.monotonic()
+        current.desk().report.current(1)  # the top bar's look, through a second connection
+        assert time.monotonic() - began < WAIT
+        writer.join(10)
+    assert [seconds < WAIT for seconds in taken] == [True]
+
+
+def in_context(app, function) -> None:
+    with app.app_context():
+        function()
+
+
+def test_a_reading_of_one_moment_sees_one_moment(app):
+    count = text("SELECT count(*) FROM providers WHERE is_active")
+    with db.engine.connect().execution_options(**{ONE_MOMENT: True}) as connection:
+        before = connection.execute(count).scalar_one()
+        assert connection.connection.driver_connection.in_transaction
+        assert connection.execute(count).scalar_one() == before
