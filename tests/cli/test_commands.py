@@ -1,0 +1,246 @@
+"""Commands: exit codes, one clear line, and secrets shown once or never."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+from world import PASSWORD, running, settings_for
+
+from webapp.config import ROOT
+from webapp.extensions import db
+from webapp.models import ApiToken, Credential, User
+from webapp.security.tokens import public_id_of
+from webapp.services import accounts
+from webapp.web import current
+from webapp.web.transaction import writing
+
+
+@pytest.fixture
+def run(app):
+    runner = app.test_cli_runner()
+    return lambda *arguments, **more: runner.invoke(args=list(arguments), **more)
+
+
+WRONG = [
+    (2, "users", "create", "x@y.zz"),
+    (2, "users", "create", "x@y.zz", "--role", "god"),
+    (2, "users", "create", "no address", "--role", "viewer"),
+    (2, "users", "create", "\udcff@y.zz", "--role", "viewer"),
+    (1, "users", "create", "ann@example.com", "--role", "viewer"),
+    (1, "users", "disable", "nobody@example.com"),
+    (1, "users", "disable", "ann@example.com"),
+    (1, "users", "reset-password", "nobody"),
+    (2, "tokens", "create", "ci"),
+    (2, "tokens", "create", "ci", "--scope", "all"),
+    (2, "tokens", "create", "\n", "--scope", "registry:read"),
+    (2, "tokens", "create", "ci", "--scope", "registry:read", "--expires-days", "0"),
+    (2, "tokens", "revoke", "x"),
+    (1, "tokens", "revoke", "999"),
+    (1, "tokens", "revoke", "9" * 60),
+    (2, "tokens", "create", "ci", "--scope", "registry:read", "--project", "A B"),
+    (1, "registry", "show", "no-such"),
+    (1, "registry", "show", ""),
+    (2, "registry", "cost", "gpt-4o", "--input-tokens", "many"),
+    (2, "registry", "cost", "gpt-4o", "--input-tokens", "-1"),
+    (2, "registry", "cost", "gpt-4o", "--usage", "{"),
+    (2, "registry", "cost", "gpt-4o", "--usage", "[" * 100_000),
+    (2, "registry", "cost", "gpt-4o", "--usage", '{"input": 1.5}'),
+    (2, "registry", "cost", "gpt-4o", "--usage", '{"input": NaN}'),
+    (2, "registry", "cost", "gpt-4o", "--usage", '{"input": 1e1000000}'),
+    (2, "registry", "cost", "gpt-4o", "--usage", '{"input": ' + "9" * 5000 + "}"),
+    (2, "registry", "cost", "gpt-4o", "--at", "soon"),
+    (1, "registry", "cost", "no-such"),
+    (2, "users"),
+    (2, "registry", "nothing"),
+    (2, "nothing"),
+]
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"), [(code, arguments) for code, *arguments in WRONG], ids=[" ".join(map(ascii, w[1:]))[:60] for w in WRONG]
+)
+def test_what_goes_wrong_ends_with_its_code_and_without_a_traceback(run, code, arguments):
+    ran = run(*arguments)
+    assert (ran.exit_code, "Traceback" in ran.output, ran.stdout if code == 1 else "") == (code, False, "")
+    assert ran.exception is None or isinstance(ran.exception, SystemExit)
+    if ran.stderr.startswith("modeldesk: "):
+        assert len(ran.stderr.strip().splitlines()) == 1
+    assert ran.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("users",), ("users", "create"), ("tokens", "create"), ("registry", "cost"), ("registry", "seed"), ("doctor",), ("prepare",)],
+)
+def test_every_command_explains_itself(run, arguments):
+    ran = run(*arguments, "--help")
+    assert (ran.exit_code, "Usage:" in ran.stdout) == (0, True)
+
+
+def test_a_bug_ends_with_one_line_that_says_where(app, monkeypatch):
+    monkeypatch.setattr("webapp.services.accounts.find", None)
+    ran = app.test_cli_runner().invoke(args=["users", "disable", "ann@example.com"])
+    assert (ran.exit_code, ran.stderr.count("\n")) == (1, 1)
+    assert re.fullmatch(r"modeldesk: an error that nobody expected: TypeError at accounts\.py:\d+\. Please report it\.\n", ran.stderr)
+
+
+# Users and tokens
+
+
+def test_a_user_is_made_with_a_password_from_standard_input(run):
+    ran = run("users", "create", " New@Example.com", "--role", "editor", "--password-stdin", input=f"{PASSWORD}\n")
+    assert (ran.exit_code, ran.stdout) == (0, "Created editor new@example.com.\n")
+    assert accounts.authenticate(db.session(), "new@example.com", PASSWORD)
+
+
+def test_a_password_that_is_too_short_is_refused_and_not_repeated(run):
+    ran = run("users", "create", "new@example.com", "--role", "editor", "--password-stdin", input="hunter2\n")
+    assert (ran.exit_code, "hunter2" in ran.output) == (2, False)
+    assert db.session.execute(select(User).where(User.email == "new@example.com")).all() == []
+
+
+@pytest.mark.parametrize("arguments", [("create", "new@example.com", "--role", "viewer"), ("reset-password", "eve@example.com")])
+def test_a_link_is_printed_that_works(run, app, arguments):
+    ran = run("users", *arguments)
+    link = re.search(r"http://127\.0\.0\.1:8000(/setup/\S+)", ran.stdout)[1]
+    assert app.test_client().get(link).status_code == 200
+
+
+def test_users_are_listed_by_their_number_and_without_secrets(run):
+    lines = run("users", "list").stdout.splitlines()
+    assert lines[0].split() == ["ID", "EMAIL", "ROLE", "STATE"]
+    assert lines[1].split() == ["1", "ann@example.com", "admin", "active"]
+    assert "argon2" not in "".join(lines)
+
+
+def test_a_disabled_user_is_out(run, eve):
+    assert run("users", "disable", eve.email).exit_code == 0
+    assert eve.get("/admin/").status_code == 302
+
+
+def test_a_token_is_printed_alone_works_and_can_be_revoked(run, app):
+    ran = run("tokens", "create", "ci", "--scope", "registry:read", "--scope", "runs:write", "--expires-days", "7", "--project", "web")
+    token = ran.stdout.strip()
+    assert (ran.stdout, ran.stderr) == (f"{token}\n", "")
+    assert public_id_of(token)
+    row = db.session.execute(select(ApiToken)).scalar_one()
+    assert (row.scopes, row.project, token in run("tokens", "list").stdout) == (["registry:read", "runs:write"], "web", False)
+    db.session.remove()
+    client, bearer = app.test_client(), {"Authorization": f"Bearer {token}"}
+    current.registry().refresh()
+    assert client.get("/api/v1/defaults", headers=bearer).status_code == 200
+    assert run("tokens", "revoke", str(row.id)).stdout == "Revoked ci.\n"
+    current.registry().refresh()
+    assert client.get("/api/v1/defaults", headers=bearer).status_code == 401
+
+
+# The registry
+
+
+def test_a_model_is_shown_in_words_and_as_the_api_answers(run):
+    shown, document = run("registry", "show", "gpt-4o"), json.loads(run("registry", "show", "gpt-4o", "--json").stdout)
+    assert "openai/gpt-4o" in shown.stdout
+    assert (document["ref"], document["price"]["currency"]) == ("openai/gpt-4o", "USD")
+
+
+def test_a_wrong_name_gets_suggestions(run):
+    assert "Did you mean openai/gpt-4o-mini" in run("registry", "show", "gpt-4o-minni").stderr
+
+
+def test_a_cost_is_exact_and_the_same_by_either_way_of_asking(run):
+    first = run("registry", "cost", "gpt-4o", "--input-tokens", "1200", "--output-tokens", "350", "--at", "2026-11-21T00:00:00Z", "--json")
+    usage = '{"input": 1200, "output": 350}'
+    second = run("registry", "cost", "openai/gpt-4o", "--usage", usage, "--at", "2026-11-21T00:00:00Z", "--json")
+    assert json.loads(first.stdout) == json.loads(second.stdout)
+    assert json.loads(first.stdout)["total"] == "0.0065"
+    assert "0.0065 USD" in run("registry", "cost", "gpt-4o", "--usage", usage, "--at", "2026-11-21T00:00:00Z").stdout
+
+
+def test_seeding_again_adds_nothing(run):
+    assert run("registry", "seed").stdout == "Nothing is missing.\n"
+
+
+def test_a_rehearsal_of_the_seed_changes_nothing(empty_app):
+    ran = empty_app.test_cli_runner().invoke(args=["registry", "seed", "--dry-run"])
+    assert (ran.exit_code, "Would add provider openai" in ran.stdout) == (0, True)
+    assert db.session.execute(text("SELECT count(*) FROM models")).scalar_one() == 0
+
+
+def test_keys_of_the_environment_are_stored_without_being_shown(settings):
+    given = settings_for(settings.database_url, settings.instance_path, environment={"OPENAI_API_KEY": "sk-hunter2-0123456789"})
+    for app in running(given):
+        ran = app.test_cli_runner().invoke(args=["registry", "seed", "--update-keys"])
+        assert (ran.exit_code, "Added key openai from OPENAI_API_KEY" in ran.stdout, "hunter2" in ran.output) == (0, True, False)
+        assert db.session.execute(select(Credential.last_four)).scalar_one() == "6789"
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_good_desk(run):
+    ran = run("doctor")
+    assert (ran.exit_code, "FAIL" in ran.stdout, "The audit trail is whole." in ran.stdout) == (0, False, True)
+
+
+def test_the_doctor_says_what_to_do(run, settings):
+    with writing() as session:
+        session.execute(text("DROP TRIGGER audit_events_no_update"))
+        session.execute(text("UPDATE audit_events SET actor = 'nobody' WHERE id = 1"))
+    assert "changed by hand at event 1" in run("doctor").stdout
+    settings.sqlite_path.rename(settings.sqlite_path.with_suffix(".moved"))
+    ran = run("doctor")
+    assert (ran.exit_code, "put the file back" in ran.stdout) == (1, True)
+
+
+# As an operator starts them
+
+
+def flask(folder: Path, *arguments, **environment) -> subprocess.CompletedProcess:
+    own = {
+        "PATH": os.environ["PATH"],
+        "MODELDESK_INSTANCE_PATH": str(folder / "instance"),
+        "DATABASE_URL": f"sqlite:///{folder / 'desk.sqlite3'}",
+    }
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=own | environment, capture_output=True, text=True, timeout=60)
+
+
+def test_a_first_start_prints_one_link_and_a_second_nothing_new(tmp_path):
+    first, second = flask(tmp_path, "prepare"), flask(tmp_path, "prepare")
+    assert (first.returncode, len(re.findall(r"/setup/\S{40,}", first.stdout)), second.returncode) == (0, 1, 0)
+    assert "Seeded" not in second.stderr
+    private = [tmp_path / "desk.sqlite3", *(tmp_path / "instance").iterdir()]
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in private if path.stat().st_mode & 0o077} == {}
+    ran = flask(tmp_path, "registry", "cost", "gpt-4o", "--input-tokens", "1000000")
+    assert (ran.returncode, "2.5 USD" in ran.stdout, ran.stderr) == (0, True, "")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"MODELDESK_CACHE_TTL": "hunter2"}, {"DATABASE_URL": "mysql://u:hunter2@h/x"}, {"DATABASE_URL": "postgresql+psycopg://u:hunter2@h:port/x"},
+     {"MODELDESK_SECRET_KEY": "hunter2"}, {"MODELDESK_SECRET_KEY_FILE": "/hunter2"}, {"DATABASE_URL": "postgresql+psycopg://u:hunter2@127.0.0.1:1/x"}],
+    ids=["time", "engine", "port", "secret", "file", "no secret"],
+)  # fmt: skip
+def test_a_bad_setting_ends_the_start_with_one_line(tmp_path, setting):
+    ran = flask(tmp_path, "users", "list", **setting)
+    assert (ran.returncode, ran.stdout, "hunter2" in ran.stderr) == (1, "", False)
+    assert re.fullmatch(r"modeldesk: (MODELDESK|DATABASE)_\w+ [^\n]+\n", ran.stderr), ran.stderr
+
+
+def test_a_database_that_does_not_answer_is_one_line(tmp_path):
+    far = {
+        "DATABASE_URL": "postgresql+psycopg://u:hunter2@127.0.0.1:1/x",
+        "MODELDESK_SECRET_KEY": "an-honest-secret-of-forty-characters-000",
+    }
+    ran = flask(tmp_path, "users", "list", **far)
+    assert (ran.returncode, ran.stderr.count("\n"), "hunter2" in ran.stderr) == (1, 1, False)
+    prepared = flask(tmp_path, "prepare", **far)
+    assert (prepared.returncode, "Serving what was last known" in prepared.stderr, "Traceback" in prepared.stderr) == (0, True, False)
+
+
+def test_a_place_where_no_database_can_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    ran = flask(tmp_path, "prepare", DATABASE_URL=f"sqlite:///{tmp_path / 'file' / 'desk.sqlite3'}")
+    assert (ran.returncode, ran.stderr.count("\n"), "cannot be created" in ran.stderr) == (1, 1, True)
