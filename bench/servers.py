@@ -52,15 +52,20 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def wait_for(url: str, token: str = "", *, body: str | None = None, most: float = 60) -> bytes:
-    """The body of the first good answer."""
+def ask(url: str, token: str = "", *, body: str | None = None) -> tuple[bytes, Mapping[str, str]]:
+    """The body and the headers of one answer, on a connection of its own."""
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     request = urllib.request.Request(url, data=body.encode() if body else None, headers=headers)
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return answer.read(), answer.headers
+
+
+def wait_for(url: str, token: str = "", *, body: str | None = None, most: float = 60) -> bytes:
+    """The body of the first good answer."""
     end = time.monotonic() + most
     while True:
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
-                return bytes(answer.read())
+            return ask(url, token, body=body)[0]
         except (urllib.error.URLError, ConnectionError):
             if time.monotonic() > end:
                 raise
