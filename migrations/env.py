@@ -1,6 +1,9 @@
 """How Alembic reaches the application's database, and what it must know about SQLite and our column types."""
 
+from typing import Any, Literal
+
 from alembic import context
+from alembic.autogenerate.api import AutogenContext
 from flask import current_app
 
 from webapp.extensions import db
@@ -9,7 +12,7 @@ from webapp.extensions.engine import WRITING
 config = context.config
 
 
-def render_item(kind, item, autogen_context):
+def render_item(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:  # noqa: ANN401 # whatever a table has
     """Our own column types are written as the plain types they store."""
     if kind == "type" and item.__class__.__module__.startswith("webapp."):
         return f"sa.{item.impl_instance!r}"
