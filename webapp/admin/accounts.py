@@ -93,6 +93,9 @@ class Users(AccountsView):
     def search_placeholder(self) -> str:
         return "e-mail"
 
+    def create_form(self, obj: object = None) -> Form:
+        return UserForm(get_form_data())
+
     def edit_form(self, obj: Any = None) -> Form:  # noqa: ANN401 # Flask-Admin's signature
         return UserEditForm(get_form_data(), data={"role": obj.role, "active": obj.is_active})
 

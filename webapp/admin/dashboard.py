@@ -6,10 +6,11 @@ from typing import Any
 
 from flask import url_for
 from flask_admin import expose
+from markupsafe import Markup
 from sqlalchemy import func, select
 
 from webapp.admin.base import GuardedIndex
-from webapp.admin.formatters import day, input_cell, words
+from webapp.admin.formatters import day, input_cell, output_cell, standard_rate, words
 from webapp.admin.history import latest
 from webapp.admin.model_cells import snapshot
 from webapp.admin.provider_cells import key_state
@@ -139,10 +140,16 @@ def _defaults(found: Snapshot) -> list[dict[str, Any]]:
     for kind in dict.fromkeys(model.type for model in found.models):
         model = found.defaults.get(kind)
         url = url_for("model.details_view", id=model.id) if model and model.id else ""
-        rows.append(
-            {"type": words(kind), "name": model.display_name if model else "", "url": url, "price": input_cell(model) if model else ""}
-        )
+        rows.append({"type": words(kind), "name": model.display_name if model else "", "url": url, "price": _price(model)})
     return rows
+
+
+def _price(model: ModelInfo | None) -> Markup | str:
+    """Of what most of the cost comes from: input tokens, else what the model makes."""
+    if model is None:
+        return ""
+    by_input = model.price_state != "priced" or standard_rate(model.price, "input")
+    return input_cell(model) if by_input else output_cell(model)
 
 
 def _provider(row: Provider, state: Any, found: Snapshot) -> dict[str, Any]:  # noqa: ANN401 # a KeyState

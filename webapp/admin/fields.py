@@ -4,11 +4,27 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from flask_admin.form import rules
 from flask_wtf import FlaskForm
 
 # Digits, in groups of three if separated at all: `1,5` must not become fifteen.
 WHOLE = re.compile(r"-?[0-9]{1,15}|[0-9]{1,3}(?:[, ][0-9]{3}){1,4}", re.ASCII)
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0", "＝", "＋", "－", "＠")
+
+
+class HiddenRule(rules.BaseRule):
+    """Says that a hidden field belongs to the form; hidden fields are drawn by themselves."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    @property
+    def visible_fields(self) -> list[str]:
+        return [self.name]
+
+    def __call__(self, form: Any, form_opts: Any = None, field_args: Any = None) -> str:  # noqa: ANN401 # Flask-Admin's signature
+        return ""
 
 
 class StaffForm(FlaskForm):

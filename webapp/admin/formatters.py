@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from webapp.domain import readable
 from webapp.domain.catalog import ModelInfo
 from webapp.domain.meters import conditions_of, label_of, unit_of
+from webapp.domain.moments import ALWAYS
 from webapp.domain.money import EXACT, plain
 from webapp.domain.pricing import STANDARD, Price, Rate
 from webapp.web.templating import static_url
@@ -23,6 +24,8 @@ CAPABILITY_ICONS: Mapping[str, str] = {
     "system_prompt": "file-text", "reasoning": "brain", "image": "photo", "audio": "volume", "embedding": "stack-2",
     "speech_to_text": "microphone", "text_to_speech": "volume", "video": "video", "rerank": "arrows-sort",
 }  # fmt: skip
+# What nearly every text model can do says little in a narrow cell: it is counted, and named on pointing at it.
+COMMON = ("chat", "streaming", "system_prompt")
 NOTHING = Markup('<span class="text-secondary" aria-label="none">—</span>')
 UNKNOWN = Markup('<span class="tag tag-yellow" title="Nobody has entered a price; costs are reported as incomplete">Unknown</span>')
 FREE = Markup('<span class="tag tag-green" title="Free on purpose">Free</span>')
@@ -55,7 +58,11 @@ def type_tag(model_type: str) -> Markup:
 def capability_icons(capabilities: tuple[str, ...]) -> Markup:
     """One small icon each, with its name for pointers and screen readers alike."""
     cell = Markup('<span class="cap" role="img" aria-label="{0}" title="{0}">{1}</span>')
-    icons = [cell.format(words(name), icon(CAPABILITY_ICONS.get(name, "sparkles"))) for name in capabilities]
+    telling = [name for name in capabilities if name not in COMMON]
+    icons = [cell.format(words(name), icon(CAPABILITY_ICONS.get(name, "sparkles"))) for name in telling]
+    if common := ", ".join(words(name) for name in capabilities if name in COMMON):
+        more = Markup('<span class="cap cap-more" role="img" aria-label="{0}" title="{0}">+{1}</span>')
+        icons.append(more.format(common, len(capabilities) - len(telling)))
     return Markup('<span class="caps">{}</span>').format(Markup("").join(icons)) if icons else NOTHING
 
 
@@ -79,6 +86,8 @@ def when(moment: datetime | None) -> Markup:
     """A moment: exact on the server, the browser says how long ago."""
     if moment is None:
         return NOTHING
+    if moment == ALWAYS:
+        return Markup("the beginning")
     text = Markup('<time datetime="{:%Y-%m-%dT%H:%M:%SZ}" data-relative>{}</time>')
     return text.format(moment, f"{moment.day} {moment:%b %Y, %H:%M} UTC")
 

@@ -51,6 +51,7 @@ class RowsView(GuardedModelView):
     default_order: ClassVar[tuple[Any, ...]] = ()
     column_filters: ClassVar[tuple[Filter, ...]] = ()
     form: ClassVar[Any] = StaffForm
+    action_disallowed_list = ("delete",)  # One at a time, with its name in the question.
     export_max_rows = EXPORT_MOST
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 # Flask-Admin's own options
@@ -125,7 +126,7 @@ class RowsView(GuardedModelView):
         return [row_id for (row_id,) in query.with_entities(self.table.id).order_by(self.table.id).limit(MOST_ROWS_AT_ONCE + 1)]
 
     def _asked(self, asked: ViewArgs) -> Any:  # noqa: ANN401 # queries of Flask-Admin's kind
-        query, count_query = self.session.query(self.table), self.get_count_query()
+        query, count_query = db.session.query(self.table), None
         found: Any = (query, count_query, {}, {})
         if asked.search:
             found = self._apply_search(query, count_query, {}, {}, asked.search)

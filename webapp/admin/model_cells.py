@@ -52,7 +52,7 @@ def switch(model: Model) -> Markup:
         return tag("Active", "green") if model.is_active else tag("Inactive")
     address = f"{_address(model, 'active')}?to={0 if model.is_active else 1}"
     return Markup(
-        '<button type="submit" class="switch" role="switch" aria-checked="{0}" data-active form="row_form" formaction="{1}" '
+        '<button type="submit" class="switch" role="switch" aria-checked="{0}" data-switch form="row_form" formaction="{1}" '
         'hx-post="{1}" aria-label="{2} active"></button>'
     ).format("true" if model.is_active else "false", address, model.display_name)
 

@@ -8,7 +8,7 @@ from flask_admin.form import rules
 from wtforms import BooleanField, HiddenField, SelectField, SelectMultipleField, StringField, TextAreaField, widgets
 from wtforms.validators import InputRequired
 
-from webapp.admin.fields import StaffForm, listed, whole
+from webapp.admin.fields import HiddenRule, StaffForm, listed, whole
 from webapp.admin.formatters import words
 from webapp.domain.catalog import KNOWN_CAPABILITIES, MODEL_TYPES
 from webapp.domain.errors import Stale
@@ -62,6 +62,7 @@ class ModelForm(StaffForm):
     row_version = HiddenField()
 
 
+VERSION = HiddenRule("row_version")
 RULES = (
     rules.FieldSet(
         (rules.Text("What it is called, here and at the vendor."), "provider", "model_id", "display_name", "type", "description"),
@@ -82,11 +83,12 @@ RULES = (
         ),
         "Lifecycle",
     ),
-    rules.FieldSet((rules.Text("Changes reach every worker within a second."), "active", "default", "sort_order"), "State"),
+    rules.FieldSet(
+        (rules.Text("Changes reach every worker within a second."), "active", "default", "sort_order", HiddenRule("row_version")), "State"
+    ),
     rules.FieldSet(
         (rules.Text("Where this model wants to be asked differently from its siblings."), "token_parameter", "temperature"), "Quirks"
     ),
-    "row_version",
 )
 AS_TYPED = (
     "provider",
@@ -126,14 +128,19 @@ def typed_values(model: Model) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def entered_values(form: ModelForm, quirks: dict[str, Any]) -> dict[str, Any]:
-    """The form as the services take it; `quirks` are those that the row has."""
+def entered_values(form: ModelForm, row: Model | None) -> dict[str, Any]:
+    """The form as the services take it. What the form does not show of the row stays, the order of its capabilities too."""
     return {name: form[name].data or "" for name in AS_TYPED} | {
         "context_window": whole(form.context_window.data), "max_output_tokens": whole(form.max_output_tokens.data),
-        "capabilities": [*(form.capabilities.data or []), *listed(form.more_capabilities.data)], "aliases": listed(form.aliases.data),
+        "capabilities": _capabilities(form, row.capabilities if row else []), "aliases": listed(form.aliases.data),
         "active": bool(form.active.data), "default": bool(form.default.data), "sort_order": whole(form.sort_order.data) or 0,
-        "quirks": _quirks(form, quirks),
+        "quirks": _quirks(form, row.quirks if row else {}),
     }  # fmt: skip
+
+
+def _capabilities(form: ModelForm, present: list[str]) -> list[str]:
+    chosen = [*(form.capabilities.data or []), *listed(form.more_capabilities.data)]
+    return [name for name in present if name in chosen] + [name for name in chosen if name not in present]
 
 
 def _quirks(form: ModelForm, present: dict[str, Any]) -> dict[str, Any]:

@@ -63,11 +63,8 @@ class Models(RowsView):
     bulk_all_matching = True
     column_list = ("display_name", "provider", "type", "context_window", "input", "output", "capabilities", "is_default", "is_active")
     column_labels: ClassVar[dict[str, str]] = {
-        "display_name": "Model", "context_window": "Context", "input": "Input per 1M", "output": "Output per 1M", "is_default": "Default",
+        "display_name": "Model", "context_window": "Context", "input": "Input /1M", "output": "Output /1M", "is_default": "Default",
         "is_active": "Active",
-    }  # fmt: skip
-    column_descriptions: ClassVar[dict[str, str]] = {
-        "input": "US dollars per 1,000,000 input tokens, now", "output": "Per 1,000,000 output tokens, now; else per image or request",
     }  # fmt: skip
     column_numeric = ("context_window", "input", "output")
     sort_by: ClassVar[Mapping[str, Any]] = {
@@ -164,7 +161,7 @@ class Models(RowsView):
     def values_of(self, form: Any) -> dict[str, Any]:  # noqa: ANN401 # the form of this view
         row_id = request.args.get("id") if request.endpoint == f"{self.endpoint}.edit_view" else None
         row = self.get_one(row_id) if row_id else None
-        return model_form.entered_values(form, row.quirks if row else {})
+        return model_form.entered_values(form, row)
 
     @expose("/<id>/active", methods=("POST",))
     def set_active(self, id: str) -> Response:

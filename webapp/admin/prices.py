@@ -135,7 +135,7 @@ class Prices(RowsView):
         info = snapshot().by_name.get(ref or "")
         lookup = lookup_attributes(f"{url_for('model.ajax_lookup')}?name=model", ref, label_of(info) if info else None)
         return self.render(
-            self.create_template, typed=typed, model=model, lookup=lookup, present=info.price if info else None,
+            self.create_template, typed=typed, model=model, lookup=lookup, present=price_in_words(info.price) if info else None,
             echo=price_form.echo(typed, None, datetime.now(UTC)) if request.method == "POST" else None, return_url=_back_to(model),
             meters=METER_WORDS, usual=price_form.USUAL, units=price_form.UNITS, per=price_form.PER, service_tiers=SERVICE_TIERS,
         )  # fmt: skip

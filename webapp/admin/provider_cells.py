@@ -72,7 +72,7 @@ def switch(provider: Provider) -> Markup:
         return tag("Active", "green") if provider.is_active else tag("Inactive")
     address = url_for("provider.set_active", id=provider.id, to=0 if provider.is_active else 1)
     return Markup(
-        '<button type="submit" class="switch" role="switch" aria-checked="{0}" data-active form="row_form" formaction="{1}" '
+        '<button type="submit" class="switch" role="switch" aria-checked="{0}" data-switch form="row_form" formaction="{1}" '
         'hx-post="{1}" aria-label="{2} active"></button>'
     ).format("true" if provider.is_active else "false", address, provider.display_name)
 
@@ -101,6 +101,10 @@ def _name(_: object, __: object, provider: Provider, ___: str) -> Markup:
     return Markup('{}<span class="row-ref">{}</span>').format(provider.display_name, provider.slug)
 
 
+def _address(provider: Provider) -> Markup:
+    return Markup('<span class="cell-url" title="{0}">{0}</span>').format(provider.base_url) if provider.base_url else NOTHING
+
+
 def _models(_: object, __: object, provider: Provider, ___: str) -> Markup:
     count = g.get("model_counts", {}).get(provider.id, 0)
     address = url_for("model.index_view", flt0_provider_equals=provider.slug)
@@ -112,7 +116,7 @@ CELLS: Mapping[str, Cell] = {
     "driver": lambda _, __, provider, ___: driver_cell(provider),
     "key": lambda _, __, provider, ___: key_mark(key_state(provider, g.get("keys", {}).get(provider.id))),
     "models": _models,
-    "base_url": lambda _, __, provider, ___: provider.base_url or NOTHING,
+    "base_url": lambda _, __, provider, ___: _address(provider),
     "is_primary": lambda _, __, provider, ___: primary_cell(provider),
     "is_active": lambda _, __, provider, ___: switch(provider),
 }

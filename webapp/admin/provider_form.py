@@ -7,7 +7,7 @@ from typing import Any
 from flask_admin.form import rules
 from wtforms import BooleanField, HiddenField, PasswordField, SelectField, StringField, TextAreaField
 
-from webapp.admin.fields import StaffForm, listed, whole
+from webapp.admin.fields import HiddenRule, StaffForm, listed, whole
 from webapp.admin.model_form import required
 from webapp.domain.money import plain
 from webapp.drivers import DRIVERS, available
@@ -61,6 +61,7 @@ class KeyRule(rules.BaseRule):
         return form.key_part()
 
 
+VERSION = HiddenRule("row_version")
 RULES = (
     rules.FieldSet((rules.Text("What it is called."), "display_name", "slug", "description"), "Identity"),
     rules.FieldSet((rules.Text("How it is reached."), "driver", "base_url"), "Connection"),
@@ -73,11 +74,17 @@ RULES = (
         (rules.Text("For gateways that want to be asked in their own way."), "auth_header", "auth_prefix", "extra_headers"), "Advanced"
     ),
     rules.FieldSet(
-        (rules.Text("Changes reach every worker within a second."), "active", "allow_shared_key", "allow_personal_keys", "sort_order"),
+        (
+            rules.Text("Changes reach every worker within a second."),
+            "active",
+            "allow_shared_key",
+            "allow_personal_keys",
+            "sort_order",
+            HiddenRule("row_version"),
+        ),
         "State",
     ),
     rules.FieldSet((rules.Text("Where people read more."), "website", "documentation_url"), "Links"),
-    "row_version",
 )
 WIDGETS: dict[str, dict[str, Any]] = {
     "default_max_tokens": {"append": "tokens", "column_class": "col-md-4"},

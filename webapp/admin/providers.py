@@ -102,6 +102,10 @@ class Providers(RowsView):
     def validate_form(self, form: Any) -> bool:  # noqa: ANN401 # the form of this view
         if not super().validate_form(form):
             return False
+        if not isinstance(form, provider_form.ProviderForm):
+            return True  # That of a bulk action.
+        if ((form.api_key.data or "").strip() or form.remove_key.data) and not may_key():
+            raise Forbidden("Only admins may enter or remove keys.")
         if provider_form.headers_of(form.extra_headers.data) is None:
             form.extra_headers.errors = [*form.extra_headers.errors, 'must be a JSON object of texts, such as {"X-Team": "ops"}']
         if form.api_key.data and form.remove_key.data:
@@ -112,8 +116,6 @@ class Providers(RowsView):
         row_id = request.args.get("id") if request.endpoint == f"{self.endpoint}.edit_view" else None
         row = self.get_one(row_id) if row_id else None
         key = (form.api_key.data or "").strip()
-        if (key or form.remove_key.data) and not may_key():
-            raise Forbidden("Only admins may enter or remove keys.")
         return {"entry": provider_form.entered_values(form, row.config if row else {}), "key": key, "remove": form.remove_key.data}
 
     def create_row(self, session: Session, values: Mapping[str, Any]) -> Provider:

@@ -1,0 +1,81 @@
+"""Who may open and change what, asked of every address of the admin."""
+
+import re
+
+import pytest
+from factories import csrf_token
+from sqlalchemy import func, select
+
+from webapp.extensions import db
+from webapp.models import AuditEvent, Model, Provider, RegistryState
+
+ADMINS_ONLY = ("/admin/user/", "/admin/token/")
+EDITORS_TOO = ("/admin/audit/",)
+PAGES = (
+    "/admin/", "/admin/provider/", "/admin/provider/new/", "/admin/provider/edit/?id=1", "/admin/provider/details/?id=1", "/admin/model/",
+    "/admin/model/new/", "/admin/model/edit/?id=1", "/admin/model/details/?id=1", "/admin/price/", "/admin/price/new/?model=1",
+    "/admin/user/", "/admin/user/new/", "/admin/user/edit/?id=1", "/admin/token/", "/admin/token/new/", "/admin/audit/",
+    "/admin/audit/details/?id=1",
+)  # fmt: skip
+EVENT_HANDLER = re.compile(r"<[a-z][^>]*\s(?:on[a-z]+|style)\s*=", re.IGNORECASE)
+INLINE = re.compile(r"<script(?![^>]*\ssrc=)|<style\b|javascript:", re.IGNORECASE)
+
+
+def rules(app, *methods):
+    found = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/admin") and "static" not in rule.endpoint]
+    for rule in found:
+        filled = re.sub(r"<(?:int:)?(?:\w+)>", "1", rule.rule).replace("/export/1/", "/export/csv/")
+        if rule.methods & set(methods):
+            yield filled
+
+
+def state():
+    db.session.rollback()
+    counted = [db.session.execute(select(func.count()).select_from(table)).scalar_one() for table in (Model, Provider, AuditEvent)]
+    return counted, db.session.execute(select(RegistryState.revision)).scalar_one()
+
+
+def test_a_stranger_is_sent_to_the_login_page_from_everywhere(app):
+    stranger = app.test_client()
+    for path in rules(app, "GET"):
+        answer = stranger.get(path)
+        assert (answer.status_code, answer.headers.get("Location", "")[:7]) == (302, "/login?"), path
+
+
+def test_no_post_without_a_token_changes_anything(app, ann):
+    before = state()
+    for path in rules(app, "POST"):
+        assert ann.client.post(path, data={"id": "1", "action": "deactivate", "rowid": "1"}).status_code == 400, path
+    assert state() == before
+
+
+def test_a_viewer_changes_nothing_by_any_post(app, eve):
+    token = csrf_token(eve.get("/admin/").text)
+    before = state()
+    for path in rules(app, "POST"):
+        if path.startswith(("/admin/calculator", "/admin/try-it", "/admin/run")):
+            continue
+        answer = eve.client.post(f"{path}?id=1", data={"csrf_token": token, "id": "1", "action": "deactivate", "rowid": "2"})
+        assert answer.status_code in (302, 403, 404), path
+    assert state() == before
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_open_for_the_roles_that_need_them(ann, bob, eve, path):
+    writing = any(part in path for part in ("/new/", "/edit/"))
+    expected = {"ann": 200, "bob": 403 if path.startswith(ADMINS_ONLY) else 200}
+    expected["eve"] = 403 if writing or path.startswith(ADMINS_ONLY + EDITORS_TOO) else 200
+    assert {"ann": ann.get(path).status_code, "bob": bob.get(path).status_code, "eve": eve.get(path).status_code} == expected
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_has_anything_inline(ann, path):
+    page = ann.get(path).text
+    assert EVENT_HANDLER.search(page) is None
+    assert INLINE.search(page) is None
+
+
+def test_a_viewer_sees_neither_switches_nor_forms_of_rows(eve):
+    page = eve.get("/admin/model/").text
+    assert 'id="row_form"' not in page
+    assert 'role="switch" aria-checked' not in page

@@ -1,0 +1,107 @@
+"""Adding prices: exact, with the unit said, never changing one that is there."""
+
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import func, select
+
+from webapp.extensions import db
+from webapp.models import AuditEvent, Model, Price
+
+PRICED = {"state": "priced", "unit": "1", "rate_input": "0.000003", "rate_output": "0.000015", "when": "now"}
+
+
+def model():
+    db.session.rollback()
+    return db.session.execute(select(Model).where(Model.model_id == "gpt-4o")).scalar_one()
+
+
+def count(table=Price):
+    db.session.rollback()
+    return db.session.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def add(visitor, **more):
+    return visitor.post("/admin/price/new/", {"model": str(model().id)} | PRICED | more)
+
+
+def newest():
+    db.session.rollback()
+    return db.session.execute(select(Price).order_by(Price.id.desc()).limit(1)).scalar_one()
+
+
+@pytest.mark.parametrize(("unit", "amount"), [("1", "0.000003"), ("1000", "0.003"), ("1000000", "3")])
+def test_a_price_per_token_is_stored_per_million_by_moving_the_point(ann, unit, amount):
+    answer = add(ann, unit=unit, rate_input=amount, rate_output="")
+    assert answer.headers["Location"] == f"/admin/model/details/?id={model().id}"
+    (rate,) = newest().rates
+    assert (rate.meter, rate.amount, rate.per) == ("input", Decimal(3), 1_000_000)
+
+
+def test_the_page_after_says_the_price_in_words(ann):
+    add(ann)
+    page = ann.get(f"/admin/model/details/?id={model().id}").text
+    assert "the price of GPT-4o is input $3 per 1M tokens, output $15 per 1M tokens." in page
+
+
+def test_what_is_typed_is_read_back_with_its_unit(ann):
+    echo = ann.post("/admin/price/echo", {"model": str(model().id)} | PRICED).text
+    assert "= $3 per 1M tokens" in echo
+    assert "A call of 1,000 input and 500 output tokens costs $0.0105." in echo
+
+
+def test_a_unit_that_is_mixed_up_is_noticed(ann):
+    echo = ann.post("/admin/price/echo", {"model": str(model().id)} | PRICED | {"rate_input": "2.5", "rate_output": "10"}).text
+    assert "times more than now. Is the unit right?" in echo
+
+
+def test_further_rates_come_from_rows(ann):
+    rows = {"more_meter": ["input", ""], "more_amount": ["6", ""], "more_per": ["1000000", "1000000"], "more_above": ["200,000", ""],
+            "more_tier": ["standard", "standard"]}  # fmt: skip
+    assert add(ann, **rows).status_code == 302
+    assert sorted((rate.meter, rate.above) for rate in newest().rates) == [("input", -1), ("input", 200_000), ("output", -1)]
+
+
+@pytest.mark.parametrize("wrong", ["-1", "1e5", "NaN", "1,5", "٣", "0.0000000000001", "9" * 30])
+def test_an_amount_that_is_none_is_said_at_its_field_and_kept(ann, wrong):
+    before = count()
+    answer = add(ann, rate_input=wrong)
+    assert answer.status_code == 422
+    assert f'value="{wrong}"' in answer.text
+    assert 'id="rate_input-error"' in answer.text
+    assert count() == before
+
+
+@pytest.mark.parametrize("state", ["free", "unknown"])
+def test_free_and_unknown_are_prices_without_rates(ann, state):
+    assert add(ann, state=state).status_code == 302
+    assert (newest().state, list(newest().rates)) == (state, [])
+
+
+def test_a_price_may_start_later_and_is_audited_once(ann):
+    before = count(AuditEvent)
+    add(ann, when="at", at="2030-01-01T00:00")
+    assert newest().effective_from.year == 2030
+    assert count(AuditEvent) == before + 1
+    assert "Scheduled" in ann.get("/admin/price/?flt0_in_time_equals=scheduled").text
+
+
+def test_the_same_moment_twice_is_refused(ann):
+    add(ann, when="at", at="2030-01-01T00:00")
+    answer = add(ann, when="at", at="2030-01-01T00:00")
+    assert answer.status_code == 422
+    assert "already starts at this moment" in answer.text
+
+
+def test_a_correction_takes_the_place_of_the_wrong_price(ann):
+    add(ann, when="at", at="2030-01-01T00:00")
+    wrong = newest().id
+    page = ann.get(f"/admin/price/new/?model={model().id}&corrects={wrong}").text
+    assert 'name="starts" value="2030-01-01T00:00:00Z"' in page
+    assert add(ann, corrects=str(wrong), starts="2030-01-01T00:00:00Z", rate_input="0.000004").status_code == 302
+    assert newest().corrects_id == wrong
+
+
+def test_no_address_changes_or_removes_a_price(ann):
+    for path in ("/admin/price/edit/?id=1", "/admin/price/delete/"):
+        assert ann.post(path, {"id": "1"}).status_code == 403

@@ -1,0 +1,135 @@
+"""Providers and their keys: written, replaced, removed, never shown."""
+
+import base64
+
+from sqlalchemy import select
+from sqlalchemy.orm import undefer
+
+from webapp.extensions import db
+from webapp.models import AuditEvent, Credential, Provider
+
+CANARY = "sk-CANARY-5f1e8a77d0c94b3f-tail"
+FORM = {"slug": "openai", "display_name": "OpenAI", "driver": "openai", "base_url": "https://api.openai.com/v1", "active": "y"}
+PAGES = (
+    "/admin/", "/admin/provider/", "/admin/provider/edit/?id=1", "/admin/provider/details/?id=1", "/admin/model/",
+    "/admin/model/details/?id=1",
+    "/admin/audit/", "/admin/price/", "/admin/model/export/csv/", "/admin/user/", "/admin/token/",
+)  # fmt: skip
+
+
+def provider(slug="openai"):
+    db.session.rollback()
+    return db.session.execute(select(Provider).where(Provider.slug == slug)).scalar_one()
+
+
+def credential():
+    db.session.rollback()
+    query = select(Credential).where(Credential.provider_id == provider().id).options(undefer(Credential.ciphertext))
+    return db.session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
+
+
+def save(visitor, **more):
+    return visitor.post(f"/admin/provider/edit/?id={provider().id}", FORM | more)
+
+
+def actions(after=0):
+    db.session.rollback()
+    return list(db.session.execute(select(AuditEvent.action).where(AuditEvent.id > after).order_by(AuditEvent.id)).scalars())
+
+
+def last_event():
+    db.session.rollback()
+    return db.session.execute(select(AuditEvent.id).order_by(AuditEvent.id.desc()).limit(1)).scalar() or 0
+
+
+def test_a_key_is_stored_and_marked_by_its_end_only(ann):
+    assert save(ann, api_key=CANARY).status_code == 302
+    assert "key …tail" in ann.get("/admin/provider/").text
+
+
+def test_a_key_stands_in_no_page(ann):
+    save(ann, api_key=CANARY)
+    stored = credential().ciphertext
+    events = db.session.execute(select(AuditEvent.id)).scalars().all()
+    pages = [ann.get(path).text for path in (*PAGES, *(f"/admin/audit/details/?id={event}" for event in events))]
+    found = [
+        secret
+        for secret in (CANARY, base64.b64encode(CANARY.encode()).decode().rstrip("="), stored)
+        if any(secret in page for page in pages)
+    ]
+    assert found == []
+
+
+def test_a_form_that_fails_does_not_send_the_key_back(ann):
+    answer = save(ann, api_key=CANARY, slug="Not a slug")
+    assert answer.status_code == 422
+    assert CANARY not in answer.text
+
+
+def test_a_blank_key_keeps_the_one_there_is(ann):
+    save(ann, api_key=CANARY)
+    stored = credential().ciphertext
+    save(ann, api_key="   ", display_name="Renamed")
+    assert (credential().ciphertext, provider().display_name) == (stored, "Renamed")
+
+
+def test_removing_a_key_needs_a_word_and_is_audited_once(ann):
+    save(ann, api_key=CANARY)
+    before = last_event()
+    ann.post(f"/admin/provider/{provider().id}/remove-key")
+    assert credential() is None
+    assert actions(before) == ["registry:credential:remove"]
+
+
+def test_the_box_in_the_form_removes_the_key_too(ann):
+    save(ann, api_key=CANARY)
+    save(ann, remove_key="y")
+    assert credential() is None
+
+
+def test_a_new_key_and_its_removal_at_once_are_refused(ann):
+    assert save(ann, api_key=CANARY, remove_key="y").status_code == 422
+    assert credential() is None
+
+
+def test_another_origin_removes_the_key_and_says_so(ann):
+    save(ann, api_key=CANARY)
+    save(ann, base_url="https://evil.example/v1")
+    assert credential() is None
+    assert "was removed, because the base URL now leads elsewhere" in ann.get("/admin/provider/").text
+
+
+def test_an_editor_may_change_a_provider_but_not_its_key(bob):
+    assert 'name="api_key"' not in bob.get(f"/admin/provider/edit/?id={provider().id}").text
+    assert save(bob, display_name="By Bob").status_code == 302
+    assert save(bob, api_key=CANARY).status_code == 403
+    assert bob.post(f"/admin/provider/{provider().id}/remove-key").status_code == 403
+    assert credential() is None
+
+
+def test_primary_is_set_and_cleared_once_each(ann):
+    before = last_event()
+    ann.post(f"/admin/provider/{provider().id}/primary?to=1")
+    assert provider().is_primary
+    ann.post(f"/admin/provider/{provider().id}/primary?to=0")
+    assert not provider().is_primary
+    assert actions(before) == ["registry:provider:set_primary", "registry:provider:clear_primary"]
+
+
+def test_a_provider_with_models_is_not_deleted_and_they_are_named(ann):
+    ann.post("/admin/provider/delete/", {"id": str(provider("anthropic").id)})
+    page = ann.get("/admin/provider/").text
+    assert "Used by: anthropic/" in page
+    assert "more" in page
+
+
+def test_extra_headers_must_be_json(ann):
+    answer = save(ann, extra_headers="{not json")
+    assert answer.status_code == 422
+    assert "must be a JSON object of texts" in answer.text
+
+
+def test_a_slug_that_is_taken_is_said_at_its_field(ann):
+    answer = save(ann, slug="anthropic")
+    assert answer.status_code == 422
+    assert "is taken by another provider" in answer.text

@@ -1,0 +1,56 @@
+"""Addresses and forms that nobody would type by accident: never an error of ours."""
+
+import pytest
+
+LISTS = ("/admin/provider/", "/admin/model/", "/admin/price/", "/admin/user/", "/admin/token/", "/admin/audit/")
+QUERIES = (
+    "page=100000000000000000000", "page=-1", "page=abc", "sort=999", "sort=-1", "sort=abc", "sort=1&desc=x", "page_size=100000",
+    "page_size=-5", "flt0_provider_equals=%00", "flt_=1", "flt0_active_equals=7",
+    "flt999999999999_type_equals=text", "flt0_when_since=2026-02-31",
+    "flt0_changed_since=9999-12-31", "flt0_price_state_equals=';--", "search=%00", "search=%25_%5C", "search=%ED%A0%80",
+    "search=' OR '1'='1", "search=%5Ex", "endpoint=x", "id=1&url=//evil.example", "_external=1", "page=1&page=2",
+)  # fmt: skip
+IDS = ("abc", "1,2", "-1", "99999999999999999999", "0", "%00", "1%00", "", "1;2", "٣", "%ED%A0%80")
+DETAILS = (
+    "/admin/provider/details/",
+    "/admin/model/details/",
+    "/admin/model/edit/",
+    "/admin/provider/edit/",
+    "/admin/user/edit/",
+    "/admin/audit/details/",
+)
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_list_answers_every_query(ann, path):
+    for query in (*QUERIES, "search=" + "x" * 3_000, "search=" + "a+" * 500):
+        assert ann.get(f"{path}?{query}").status_code == 200, query
+
+
+@pytest.mark.parametrize("path", DETAILS)
+def test_a_page_of_one_row_knows_no_strange_numbers(ann, path):
+    assert {ann.get(f"{path}?id={given}").status_code for given in IDS} == {404}
+
+
+def test_changes_of_strange_rows_are_refused(ann):
+    for given in ("abc", "99999999999999999999", "0", "1,2"):
+        assert ann.post(f"/admin/model/{given}/active").status_code in (302, 404), given
+
+
+def test_a_bulk_action_ignores_what_is_no_row(ann):
+    answer = ann.post("/admin/model/action/", {"action": "deactivate", "rowid": ["abc", "9" * 30, "-1", "\0"], "url": "//evil.example"})
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/model/")
+
+
+@pytest.mark.parametrize(
+    "path", ["/admin/model/new/", "/admin/provider/new/", "/admin/price/new/", "/admin/user/new/", "/admin/token/new/"]
+)
+def test_a_form_takes_any_text_and_says_what_is_wrong(ann, path):
+    for text in ("\0", "1e1000000", "٣", "x" * 10_000, "\ud800", "<script>"):
+        fields = ("display_name", "model_id", "slug", "context_window", "name", "email", "rate_input", "more_amount", "at", "released_on")
+        data = dict.fromkeys(fields, text.encode("utf-8", "surrogatepass").decode("utf-8", "replace"))
+        assert ann.post(path, data).status_code in (404, 422), text[:10]
+
+
+def test_a_huge_form_is_refused(ann):
+    assert ann.post("/admin/model/new/", {"description": "x" * 2_000_000}).status_code == 413
