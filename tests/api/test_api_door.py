@@ -1,7 +1,7 @@
 """Who gets through the door of the API: asked of every route, so that a new one cannot be forgotten."""
 
 import pytest
-from conftest import api_for
+from world import api_for
 
 from webapp.api.v1.routes import ROUTES
 from webapp.domain.permissions import SCOPES, scopes_may

@@ -1,7 +1,7 @@
 """The hot path answers as the door does: each request here is asked both ways."""
 
 import pytest
-from conftest import api_for
+from world import api_for
 
 MODEL, COST = "/api/v1/models/openai/gpt-4o", "/api/v1/cost"
 BODY = {"model": "openai/gpt-4o", "usage": {"input": 1200, "output": 350, "cache_read": 100}, "at": "2026-11-21T00:00:00Z"}

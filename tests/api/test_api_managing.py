@@ -4,7 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import api_for
+from world import api_for
 from factories import model_values, price_values, provider_values
 from sqlalchemy import select
 

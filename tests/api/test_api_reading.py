@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import api_for
+from world import api_for
 from sqlalchemy import event
 
 from webapp.domain.documents import model_document
