@@ -4,9 +4,9 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from world import api_for
 from factories import model_values, price_values, provider_values
 from sqlalchemy import select
+from world import api_for
 
 from webapp.api.v1.routes import ROUTES
 from webapp.domain.entries import MODEL_CHECKS, PROVIDER_CHECKS

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from world import api_for
 from sqlalchemy import event
+from world import api_for
 
 from webapp.domain.documents import model_document
 from webapp.extensions import db
