@@ -243,3 +243,11 @@ def test_removing_a_key_that_is_not_there_is_not_found(app):
     provider = made()
     with pytest.raises(NotFound), writing() as session:
         credentials.remove(session, session.get_one(Provider, provider.id), actor="ann")
+
+
+def test_moving_a_provider_leaves_its_headers_behind_like_its_key(app):
+    with writing() as session:
+        values = provider_values(config={"extra_headers": {"X-Team": "ops"}, "auth_header": "X-Api-Key"})
+        provider = providers.create(session, values, actor="ann")
+        providers.update(session, provider.id, {"base_url": "https://elsewhere.example/v1"}, actor="ann")
+        assert provider.config == {"auth_header": "X-Api-Key"}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from webapp.domain.catalog import ModelInfo, ProviderInfo
 from webapp.domain.snapshot import Snapshot
-from webapp.drivers import DRIVERS, available
+from webapp.drivers import available, needs_key
 
 
 class ModelOption(NamedTuple):
@@ -46,6 +46,6 @@ def remark_on(provider: ProviderInfo, environment: Mapping[str, str]) -> str | N
     usable, _ = available(provider.driver)
     if not usable:
         return f"driver {provider.driver} is not available yet"
-    info = DRIVERS[provider.driver]
     in_environment = any(environment.get(name, "").strip() for name in provider.required_environment)
-    return "no key" if info.needs_key and not provider.has_key and not in_environment else None
+    missing = not provider.has_key and not in_environment and needs_key(provider.driver, provider.required_environment)
+    return "no key" if missing else None

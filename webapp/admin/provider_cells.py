@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, exists, select
 
 from webapp.admin.formatters import NOTHING, icon, tag, when
 from webapp.domain.money import plain
-from webapp.drivers import DRIVERS, available
+from webapp.drivers import DRIVERS, available, needs_key
 from webapp.models import Credential, Provider
 from webapp.web import current
 
@@ -46,8 +46,7 @@ def key_state(provider: Provider | None, found: Credential | None) -> KeyState:
         return KeyState(mark, tone, True, found.last_four, found.created_at, found.fingerprint, variable, reason)
     if variable:
         return KeyState("from environment", "blue", variable=variable, locked=reason)
-    info = DRIVERS.get(provider.driver) if provider else None
-    if info is not None and not info.needs_key:
+    if provider is not None and not needs_key(provider.driver, provider.required_environment):
         return KeyState("not needed", "neutral", locked=reason)
     return KeyState("no key", "yellow", locked=reason)
 

@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -92,6 +92,12 @@ DRIVERS: Mapping[str, DriverInfo] = {
         DriverInfo("custom", "Custom (OpenAI-compatible)", "openai", needs_key=False, needs_base_url=True),
     )
 }
+
+
+def needs_key(driver: str, required_environment: Sequence[str]) -> bool:
+    """Whether a provider cannot be asked without a key: its driver says so, or it names the variable that would hold one."""
+    info = DRIVERS.get(driver)
+    return bool(required_environment) or (info is not None and info.needs_key)
 
 
 def driver_names() -> tuple[str, ...]:

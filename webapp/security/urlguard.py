@@ -32,8 +32,7 @@ _REFUSED_V4 = tuple(
 )  # fmt: skip
 _PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
 _REFUSED_V6 = tuple(
-    ipaddress.IPv6Network(network)
-    for network in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20", "3ffe::/16")
+    ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20", "3ffe::/16")
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 

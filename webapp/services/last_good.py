@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from webapp.domain.catalog import Catalog
 from webapp.domain.documents import catalog_from, snapshot_document, token_document, token_from
 from webapp.domain.moments import shown_moment
@@ -38,15 +40,15 @@ class LastGoodFile:
         document |= {"format": FORMAT, "as_of": shown_moment(as_of), "tokens": [token_document(token) for token in catalog.tokens]}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._replace(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
+            self._replace(msgspec.json.encode(document))
         except OSError as error:
             log.warning("the last-good copy could not be written: %s", error.strerror)
 
-    def _replace(self, text: str) -> None:
+    def _replace(self, content: bytes) -> None:
         descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")  # mode 600
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
             Path(name).replace(self.path)
         except BaseException:
             Path(name).unlink(missing_ok=True)  # A full disk must not fill up further with every attempt.

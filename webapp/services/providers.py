@@ -60,6 +60,8 @@ def update(session: Session, provider_id: int, values: Mapping[str, object], *, 
         setattr(provider, name, value)
     if moved:
         credentials.clear_all(session, provider, actor=actor, reason="the base URL now leads elsewhere")
+        if "config" not in entry:  # Headers that nobody repeated were meant for the old address, like the key.
+            provider.config = {name: value for name, value in provider.config.items() if name != "extra_headers"}
     session.flush()
     audit.record(session, "registry:provider:update", actor=actor, target=target(provider), change=(before, facts(provider)))
     return provider

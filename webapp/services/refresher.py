@@ -16,7 +16,7 @@ from webapp.extensions.engine import WRITING
 from webapp.models import RegistryProcess
 from webapp.services.registry import ModelRegistry
 
-HEARTBEAT = 5.0
+HEARTBEAT, COPY_EVERY = 5.0, 2.0  # seconds
 FORGOTTEN_AFTER = timedelta(seconds=20)
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Refresher:
 
     def _run(self) -> None:
         reported: tuple[int, str] | None = None
-        next_report = 0.0
+        next_report = next_copy = 0.0
         while not self._stopped.wait(self._registry.poll if reported else 0):
             try:
                 snapshot = self._registry.refresh()
@@ -52,6 +52,9 @@ class Refresher:
                 if state != reported or self._clock() >= next_report:
                     self._report.write(*state)
                     reported, next_report = state, self._clock() + HEARTBEAT
+                if self._clock() >= next_copy:  # Not at every change: writing the copy must not delay the next look.
+                    self._registry.save_copy()
+                    next_copy = self._clock() + COPY_EVERY
             except Exception as error:  # Without this thread the registry would stay as it is for ever.
                 log.error("the registry could not be refreshed: %s", type(error).__name__, exc_info=error)
                 self._stopped.wait(HEARTBEAT)
@@ -61,6 +64,7 @@ class Refresher:
         self._stopped.set()
         if self._thread is not None and self._pid == os.getpid():
             self._thread.join(timeout=5)
+            self._registry.save_copy()
 
 
 class ProcessReport:

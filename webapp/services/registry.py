@@ -70,6 +70,7 @@ class ModelRegistry:
         self._this_second = this_second if clock is utc_now else lambda: clock().replace(microsecond=0)
         self._ttl, self.poll = ttl, poll
         self._one_rebuild = threading.Lock()
+        self._unsaved: Copy | None = None
         self.snapshot: Snapshot = snapshots.build(constants(), now=clock(), source=CONSTANTS)
         self.loaded = False
         self._confirmed = self.snapshot.as_of
@@ -173,9 +174,17 @@ class ModelRegistry:
         self._confirmed = now
         if catalog.models:
             self.snapshot = snapshots.build(catalog, now=now, source=DATABASE)
-            self._copies.save(catalog, now)
+            self._unsaved = Copy(catalog, now)
         else:
             self.snapshot = snapshots.build(_constants_for(catalog), now=now, source=CONSTANTS)
+
+    def save_copy(self) -> None:
+        """Writes the last good copy if it is behind. For the thread that keeps the registry fresh: nobody else waits for the disk."""
+        with self._one_rebuild:
+            unsaved, self._unsaved = self._unsaved, None
+        if unsaved is not None:
+            with _without_collecting():
+                self._copies.save(unsaved.catalog, unsaved.as_of)
 
     def _is_settled(self, mark: Mark, now: datetime) -> bool:
         """Whether an older revision is there to stay: a single late answer never takes the registry back, a restored backup does."""

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,8 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webapp.domain import prompts
+from webapp.domain.choice import ENVIRONMENT_KEY, Choice, choose
 from webapp.domain.choice import LOCAL as LOCAL_RULES
-from webapp.domain.choice import Choice, choose
 from webapp.domain.documents import cost_document
 from webapp.domain.errors import ModeldeskError, NotFound
 from webapp.domain.incidents import Incident, Recommendation, incident_dict, recommendation_dict
@@ -20,7 +20,7 @@ from webapp.domain.moments import shown_moment
 from webapp.domain.pricing import Cost, cost_of
 from webapp.domain.snapshot import Snapshot
 from webapp.domain.usage import Usage
-from webapp.drivers import DRIVERS, adviser, driver_for
+from webapp.drivers import DRIVERS, adviser, driver_for, needs_key
 from webapp.drivers.base import ChatReply, ChatRequest, Endpoint
 from webapp.models import Provider, Run, RunRecommendation
 from webapp.security.urlguard import OutboundPolicy
@@ -79,7 +79,7 @@ def plan(session: Session, means: Means, incident: Incident, *, model: str | Non
     provider = _provider(session, choice)
     key, source = _key(session, means, provider)
     endpoint = _endpoint(choice, provider, key)
-    missing = f"{choice.provider or choice.driver} has no key." if key is None and DRIVERS[choice.driver].needs_key else None
+    missing = f"{choice.provider or choice.driver} has no key." if key is None and needs_key(choice.driver, _variables(provider)) else None
     return Plan(incident, choice, endpoint, _request(means, incident, choice, provider), source, missing)
 
 
@@ -99,9 +99,13 @@ def _key(session: Session, means: Means, provider: Provider | None) -> tuple[str
     stored = credentials.reveal(session, provider, vault=means.vault) if provider else None
     if stored is not None:
         return stored, DATABASE
-    names = provider.required_environment if provider else ["OPENAI_API_KEY"]
-    found = next((means.environment[name].strip() for name in names if means.environment.get(name, "").strip()), None)
+    found = next((means.environment[name].strip() for name in _variables(provider) if means.environment.get(name, "").strip()), None)
     return (found, ENVIRONMENT) if found else (None, DATABASE)
+
+
+def _variables(provider: Provider | None) -> Sequence[str]:
+    """The environment variables that may hold the key."""
+    return provider.required_environment if provider else (ENVIRONMENT_KEY,)
 
 
 def _endpoint(choice: Choice, provider: Provider | None, key: str | None) -> Endpoint:
