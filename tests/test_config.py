@@ -106,7 +106,7 @@ def test_each_database_has_its_own_copy():
 # Keys never stop the start
 
 
-@pytest.mark.parametrize("keys", ["no key", "é", ",", Fernet.generate_key().decode()[:-3]])
+@pytest.mark.parametrize("keys", ["no key", "é", ",", Fernet.generate_key().decode()[:-3]], ids=["words", "not ASCII", "comma", "cut off"])
 def test_malformed_keys_lock_the_vault_and_do_not_stop_the_start(keys, tmp_path):
     found = settings(MODELDESK_ENCRYPTION_KEYS=keys, MODELDESK_INSTANCE_PATH=str(tmp_path))
     assert Vault(found.encryption_keys).locked

@@ -51,7 +51,11 @@ def test_an_older_key_still_decrypts_and_the_first_one_encrypts():
     assert both.key_id == Vault(TWO).key_id != Vault(ONE).key_id
 
 
-@pytest.mark.parametrize("keys", [None, "", " , ", "x", "é", ONE[:-1], f"{ONE},x"])
+@pytest.mark.parametrize(
+    "keys",
+    [None, "", " , ", "x", "é", ONE[:-1], f"{ONE},x"],
+    ids=["missing", "empty", "commas", "short", "not ASCII", "cut off", "one bad of two"],
+)
 def test_without_good_keys_it_is_locked_and_says_why(keys):
     vault = Vault(keys)
     assert (vault.locked, "MODELDESK_ENCRYPTION_KEYS" in vault.reason) == (True, True)
