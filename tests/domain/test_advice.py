@@ -237,6 +237,6 @@ HOSTILE = [
 def test_hostile_texts_are_read_in_time(text):
     alerts = [{"name": text[:300], "description": text[:10_000]}] * 50
     incident = incident_from({"title": "disk", "description": text[:10_000], "alerts": alerts})
-    started = time.perf_counter()
+    started = time.thread_time()
     local_advice(incident)
-    assert time.perf_counter() - started < 3.0
+    assert time.thread_time() - started < 6.0  # seconds of CPU; what grew with the square took minutes

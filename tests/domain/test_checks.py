@@ -87,12 +87,12 @@ def test_a_whole_number_is_neither_a_bool_nor_a_float_nor_out_of_range(value):
 
 
 def test_huge_values_are_refused_quickly():
-    started = time.perf_counter()
+    started = time.thread_time()
     for check in ALL.values():
         for value in ("a" * 1_000_000, 10**4000, ["x"] * 100_000, "@" * 100_000, "a." * 50_000):
             with pytest.raises(Invalid):
                 check(value, "field")
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def test_every_wrong_and_every_missing_field_is_named_at_once():

@@ -133,11 +133,11 @@ def test_a_wrong_name_is_cheap_in_a_large_registry():
     names = names_of(
         [a_model(f"model-{number}", "acme") for number in range(5000)], [(f"*{n}*{n}*{n}*", "acme/model-1") for n in range(200)]
     )
-    started = time.perf_counter()
+    started = time.thread_time()
     for ref in ("model-x" * 40, "1" * 300, "9" * 1_000_000):
         trace(names, ref)
         suggestions(names, ref)
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def test_the_snapshot_answers_by_every_unambiguous_name():

@@ -65,7 +65,7 @@ def test_the_deadline_is_absolute_and_a_timeout_is_not_repeated(failing, upstrea
     started = time.monotonic()
     caught = failing(slow, request=HASTY)
     assert (caught.kind, caught.status, len(upstream.requests)) == ("timeout", 504, 1)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 2.5
 
 
 def test_a_refused_connection_says_so(make_driver):
