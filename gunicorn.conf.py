@@ -1,14 +1,17 @@
 """How Modeldesk is served: two processes with threads, on loopback unless told otherwise (docs/adr/0006)."""
 
+import errno
 import gc
 import os
+import socket
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from webapp.web import current
 
-bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8000")
+bind = f"{host}:{port}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 worker_class = "gthread"
 threads = int(os.environ.get("WEB_THREADS", "8"))  # Runs wait for providers, so there are more threads than cores.
@@ -18,6 +21,19 @@ keepalive = 5
 limit_request_line = 8190
 accesslog = None
 loglevel = "warning"
+
+
+def on_starting(_: Arbiter) -> None:
+    """Says in one sentence what gunicorn would say in ten lines. A server that takes over from another has its sockets already."""
+    if {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys() or not port.isdecimal():
+        return
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise SystemExit(f"Port {port} is in use. Choose another: make run PORT={int(port) + 1}") from None
 
 
 def when_ready(_: Arbiter) -> None:

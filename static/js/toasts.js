@@ -45,7 +45,12 @@
     toast.querySelector("[data-toast-msg]").textContent = msg;
     toast.querySelector(`[data-toast-icon="${kind}"]`)?.removeAttribute("hidden");
     toast.querySelector("[data-toast-close]").addEventListener("click", () => close(toast));
-    if (way) addUndo(toast, way);
+    if (way) {
+      // Of one switch only the latest toast counts: an older Undo would take back something else than it says.
+      toast.dataset.about = new URL(way.url, window.location.href).pathname;
+      container.querySelectorAll("[data-about]").forEach((other) => other.dataset.about === toast.dataset.about && close(other));
+      addUndo(toast, way);
+    }
     container.append(toast);
     bringToTop(container);
     if (kind !== "error") closeLater(toast, way ? UNDO_MS : QUIET_MS);

@@ -107,6 +107,13 @@ def test_an_editor_may_change_a_provider_but_not_its_key(bob):
     assert credential() is None
 
 
+def test_a_provider_whose_driver_is_not_built_cannot_be_made_primary_here(ann):
+    answer = ann.post(f"/admin/provider/{provider('anthropic').id}/primary?to=1", headers={"HX-Request": "true"})
+    assert (answer.status_code, "cannot be run yet" in answer.headers["HX-Trigger"]) == (409, True)
+    assert not provider("anthropic").is_primary
+    assert "driver not built yet" in ann.get("/admin/provider/?search=anthropic").text
+
+
 def test_primary_is_set_and_cleared_once_each(ann):
     before = last_event()
     ann.post(f"/admin/provider/{provider().id}/primary?to=1")

@@ -219,3 +219,18 @@ def test_a_stranger_is_sent_to_log_in(client):
 def test_a_forged_request_changes_nothing(bob, session, path):
     assert bob.client.post(path, data={"incident": "x", "model": "@local"}).status_code == 400
     assert runs.latest(session, 1) == []
+
+
+def test_a_model_without_a_driver_is_shown_but_not_to_be_chosen_and_no_key_is_asked_for(bob):
+    page = bob.get(f"{PAGE}?model=anthropic/claude-3-opus").text
+    assert '<optgroup label="Anthropic (cannot be run yet)">' in page
+    assert re.search(r'<option value="anthropic/claude-3-haiku" disabled>', page)
+    assert re.search(r'<option value="anthropic/claude-3-opus" selected>', page)
+    assert "Models of Anthropic cannot be run yet" in page
+    assert "Enter a key" not in page
+
+
+def test_a_run_without_a_key_does_not_speak_of_a_stored_one(bob):
+    shown = words(run(bob))
+    assert "with no key" in shown
+    assert "the key stored in Modeldesk" not in shown

@@ -1,19 +1,20 @@
 """Choices of models for pages: grouped by provider, in the order of the registry, with what stands against a model said."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 from webapp.domain.catalog import ModelInfo, ProviderInfo
 from webapp.domain.snapshot import Snapshot
-from webapp.drivers import available, needs_key
+from webapp.drivers import DRIVERS, available, needs_key
 
 
 class ModelOption(NamedTuple):
-    """One option: its value, its text, and whether it is chosen."""
+    """One option: its value, its text, whether it is chosen, and whether it cannot be."""
 
     ref: str
     text: str
     chosen: bool
+    barred: bool = False
 
 
 class ModelGroup(NamedTuple):
@@ -24,15 +25,17 @@ class ModelGroup(NamedTuple):
 
 
 def model_groups(
-    snapshot: Snapshot, models: Iterable[ModelInfo], chosen: set[str], remarks: Mapping[str, str] | None = None
+    snapshot: Snapshot, models: Iterable[ModelInfo], chosen: set[str], remarks: Mapping[str, str] | None = None, barred: Container[str] = ()
 ) -> list[ModelGroup]:
-    """The models by provider; `remarks` are said behind the names of providers."""
+    """The models by provider; `remarks` are said behind the names of providers, and those that are `barred` come last."""
     groups: dict[str, list[ModelOption]] = {}
     for model in models:
         state = "" if model.supported else f" ({(model.unsupported_because or 'not supported').replace('_', ' ')})"
-        option = ModelOption(model.ref, f"{model.display_name} · {model.ref}{state}", model.ref in chosen)
+        # What is chosen stays choosable: a browser would not send it otherwise, and something else would be asked.
+        off = model.provider in barred and model.ref not in chosen
+        option = ModelOption(model.ref, f"{model.display_name} · {model.ref}{state}", model.ref in chosen, off)
         groups.setdefault(model.provider, []).append(option)
-    ordered = (slug for slug in snapshot.providers if slug in groups)
+    ordered = sorted((slug for slug in snapshot.providers if slug in groups), key=lambda slug: slug in barred)
     return [ModelGroup(_label(snapshot.providers[slug], remarks or {}), groups[slug]) for slug in ordered]
 
 
@@ -41,11 +44,20 @@ def _label(provider: ProviderInfo, remarks: Mapping[str, str]) -> str:
     return f"{provider.display_name} ({remark})" if remark else provider.display_name
 
 
+def why_not_run(name: str, driver: str) -> str | None:
+    """Why nothing can be run on the models of a provider, whatever key it has; a sentence."""
+    usable, reason = available(driver)
+    if usable:
+        return None
+    if reason != "not built yet":
+        return f"Models of {name} cannot be run: {reason}."
+    return f"Models of {name} cannot be run yet: the driver for {DRIVERS[driver].label} is not built yet, it comes with the next release."
+
+
 def remark_on(provider: ProviderInfo, environment: Mapping[str, str]) -> str | None:
     """Why a run on this provider would fail before it is asked, as far as can be told without asking."""
-    usable, _ = available(provider.driver)
-    if not usable:
-        return f"driver {provider.driver} is not available yet"
+    if why_not_run(provider.display_name, provider.driver):
+        return "cannot be run yet"
     in_environment = any(environment.get(name, "").strip() for name in provider.required_environment)
     missing = not provider.has_key and not in_environment and needs_key(provider.driver, provider.required_environment)
     return "no key" if missing else None

@@ -67,6 +67,7 @@ class Models(RowsView):
         "is_active": "Active",
     }  # fmt: skip
     column_numeric = ("context_window", "input", "output")
+    column_minor = ("capabilities",)
     sort_by: ClassVar[Mapping[str, Any]] = {
         "display_name": Model.display_name, "provider": PROVIDER_NAME, "type": Model.type, "context_window": Model.context_window,
         "input": rate_now("input"), "output": rate_now("output"), "is_default": Model.is_default, "is_active": Model.is_active,

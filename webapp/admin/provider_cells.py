@@ -8,6 +8,7 @@ from flask import g, url_for
 from markupsafe import Markup
 from sqlalchemy import ColumnElement, exists, select
 
+from webapp.admin.choosing import why_not_run
 from webapp.admin.formatters import NOTHING, icon, tag, when
 from webapp.domain.money import plain
 from webapp.drivers import DRIVERS, available, needs_key
@@ -62,8 +63,11 @@ def key_mark(state: KeyState) -> Markup:
 def driver_cell(provider: Provider) -> Markup:
     info = DRIVERS.get(provider.driver)
     usable, reason = available(provider.driver)
-    note = Markup(' <span class="rows-detail">{}</span>').format(reason) if not usable else ""
-    return Markup("{}{}").format(info.label if info else provider.driver, note)
+    label = info.label if info else provider.driver
+    if usable:
+        return Markup("{}").format(label)
+    short = "driver not built yet" if reason == "not built yet" else "driver cannot be used"
+    return Markup("{} {}").format(label, tag(short, "yellow", why_not_run(provider.display_name, provider.driver) or ""))
 
 
 def switch(provider: Provider) -> Markup:
@@ -80,6 +84,8 @@ def primary_cell(provider: Provider) -> Markup:
     """The mark of the primary provider, and the button that sets or takes it."""
     if not g.get("may_edit", True):
         return tag("Primary", "blue") if provider.is_primary else Markup("")
+    if not provider.is_primary and why_not_run(provider.display_name, provider.driver):
+        return NOTHING
     address = url_for("provider.set_primary", id=provider.id, to=0 if provider.is_primary else 1)
     question, label, shown = (
         ("Have no primary provider? Incidents are then answered by the local rules.", "Clear", Markup("{} ").format(tag("Primary", "blue")))

@@ -11,12 +11,13 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from webapp.admin import provider_form
+from webapp.admin.choosing import why_not_run
 from webapp.admin.filters import ChoiceFilter, YesNoFilter
 from webapp.admin.history import events_of
 from webapp.admin.lists import Done, RowsView, wanted
 from webapp.admin.model_form import version_of
 from webapp.admin.provider_cells import CELLS, facts_of, has_key, key_state, switch
-from webapp.domain.errors import Forbidden, InUse, Invalid
+from webapp.domain.errors import Conflict, Forbidden, InUse, Invalid
 from webapp.domain.permissions import Permission
 from webapp.drivers import DRIVERS
 from webapp.extensions import db
@@ -45,6 +46,7 @@ class Providers(RowsView):
     }  # fmt: skip
     column_descriptions: ClassVar[dict[str, str]] = {"is_primary": "Answers incidents where nobody chose a model; at most one"}
     column_numeric = ("models",)
+    column_minor = ("base_url",)
     column_formatters = CELLS
     sort_by: ClassVar[Mapping[str, Any]] = {
         "display_name": Provider.display_name, "driver": Provider.driver, "is_active": Provider.is_active,
@@ -171,6 +173,8 @@ class Providers(RowsView):
                 providers.clear_primary(session, actor=self.actor())
                 undo = url_for(".set_primary", id=provider.id, to=1)
                 return Done("There is no primary provider: incidents are answered by the local rules.", undo, refresh=True)
+            if why := why_not_run(provider.display_name, provider.driver):
+                raise Conflict(f"{why} A primary provider has to answer incidents, so choose another one.")
             providers.set_primary(session, provider.id, actor=self.actor())
             back = url_for(".set_primary", id=before.id if before else provider.id, to=1 if before else 0)
             return Done(f"{provider} is now the primary provider.", back, refresh=True)
@@ -192,6 +196,7 @@ class Providers(RowsView):
         count = db.session.execute(select(func.count()).select_from(Model).where(Model.provider_id == row.id)).scalar_one()
         return {
             "facts": facts_of(row),
+            "barred": why_not_run(row.display_name, row.driver),
             "key": key_state(row, credentials.shared(db.session(), row)),
             "model_count": count,
             "events": events_of("provider", row.id),

@@ -49,7 +49,7 @@ def facts(run: Run) -> dict[str, Any]:
         "asked": asked(run),
         "answered_by": "the local rules" if run.answered_by == "local" else run.model_ref or driver_label(run.answered_by),
         "decided": DECISIONS.get(run.decided_by, run.decided_by),
-        "key": SOURCES.get(run.source, run.source),
+        "key": "no key" if run.error_code == "no_key" else SOURCES.get(run.source, run.source),
         "advice": [_advice(recommendation) for recommendation in run.recommendations],
         "tokens": _tokens(run),
         "cost": cost_in_words(run),

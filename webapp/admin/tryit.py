@@ -8,7 +8,7 @@ from flask_admin import expose
 
 from webapp.admin import run_facts
 from webapp.admin.base import GuardedView
-from webapp.admin.choosing import ModelGroup, model_groups, remark_on
+from webapp.admin.choosing import ModelGroup, model_groups, remark_on, why_not_run
 from webapp.domain import pasted, readable
 from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError, NotFound, Unavailable
 from webapp.domain.estimates import about_tokens, estimate
@@ -114,11 +114,12 @@ def _latest() -> dict[str, Any]:
 
 
 def _groups(chosen: str) -> list[ModelGroup]:
-    """The text models that could run, with what is missing said at their provider."""
+    """The text models, with what is missing said at their provider; those without a driver are shown and cannot be chosen."""
     snapshot, environment = current.registry().snapshot, current.settings().environment
     remarks = {slug: remark for slug, provider in snapshot.providers.items() if (remark := remark_on(provider, environment))}
     models = (model for model in snapshot.by_type.get("text", ()) if model.supported)
-    return model_groups(snapshot, models, {chosen}, remarks)
+    barred = {slug for slug, provider in snapshot.providers.items() if why_not_run(provider.display_name, provider.driver)}
+    return model_groups(snapshot, models, {chosen}, remarks, barred)
 
 
 def _preview(given: Mapping[str, str]) -> dict[str, Any]:
@@ -142,10 +143,16 @@ def _planned(read: Pasted, planned: Plan) -> dict[str, Any]:
         "model": choice.model.display_name if choice.model else choice.upstream_model,
         "ref": choice.model.ref if choice.model else f"{run_facts.driver_label(choice.driver)}, {choice.upstream_model}",
         "driver": run_facts.driver_label(choice.driver),
+        "barred": _why_not(choice.provider, choice.driver),
         "problem": planned.missing_key,
         "provider": choice.provider,
     }
     return shown | _costs(planned)
+
+
+def _why_not(slug: str | None, driver: str) -> str | None:
+    provider = current.registry().snapshot.providers.get(slug or "")
+    return why_not_run(provider.display_name if provider else driver, driver)
 
 
 def _costs(planned: Plan) -> dict[str, Any]:
