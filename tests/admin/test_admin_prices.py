@@ -102,6 +102,57 @@ def test_a_correction_takes_the_place_of_the_wrong_price(ann):
     assert newest().corrects_id == wrong
 
 
+PAST = {"when": "at", "at": "2026-10-20T00:00"}
+
+
+def test_what_a_start_in_the_past_changes_is_said_while_it_is_typed(ann):
+    echo = ann.post("/admin/price/echo", {"model": str(model().id)} | PRICED | PAST).text
+    assert "This changes what calls between 20 Oct 2026 and now cost." in echo
+    assert "This changes" not in ann.post("/admin/price/echo", {"model": str(model().id)} | PRICED).text
+
+
+def test_the_past_changes_only_after_somebody_confirmed_that_span(ann):
+    before = count()
+    asked = add(ann, **PAST)
+    assert (asked.status_code, count()) == (422, before)
+    assert 'id="confirm_past-error"' in asked.text
+    assert 'value="2026-10-20T00:00:00Z/"' in asked.text
+    assert 'value="0.000003"' in asked.text
+    assert add(ann, when="at", at="2026-10-21T00:00", confirm_past="2026-10-20T00:00:00Z/").status_code == 422
+    assert add(ann, **PAST, confirm_past="2026-10-20T00:00:00Z/").status_code == 302
+    assert "From 20 Oct 2026 on, the price of GPT-4o is" in ann.get("/admin/").text
+
+
+def test_a_span_of_the_past_ends_where_the_next_price_starts(ann):
+    add(ann, **PAST, confirm_past="2026-10-20T00:00:00Z/")
+    ann.get("/admin/")
+    span = {"when": "at", "at": "2026-10-16T06:30"}
+    assert "between 16 Oct 2026, 06:30 UTC and 20 Oct 2026 cost" in add(ann, **span).text
+    add(ann, **span, confirm_past="2026-10-16T06:30:00Z/2026-10-20T00:00:00Z")
+    assert "From 16 Oct 2026, 06:30 UTC to 20 Oct 2026, the price" in ann.get("/admin/").text
+
+
+@pytest.mark.parametrize(
+    ("start", "said"), [({}, "From now on, the"), ({"when": "at", "at": "2030-01-01T00:00"}, "From 1 Jan 2030 on, the")]
+)
+def test_the_page_after_says_from_when_on_it_holds(ann, start, said):
+    add(ann, **start)
+    assert said in ann.get("/admin/").text
+
+
+def test_a_new_price_begins_with_the_rates_in_force(ann):
+    page = ann.get(f"/admin/price/new/?model={model().id}").text
+    assert 'name="rate_input" value="2.5"' in page
+    assert 'name="rate_output" value="10"' in page
+    assert "of the current price end" not in page
+
+
+def test_rates_that_a_new_price_would_end_are_named(ann):
+    echo = ann.post("/admin/price/echo", {"model": str(model().id)} | PRICED | {"rate_output": ""}).text
+    assert "of the current price end: " in echo
+    assert "output" in echo.partition("current price end: ")[2]
+
+
 def test_no_address_changes_or_removes_a_price(ann):
     for path in ("/admin/price/edit/?id=1", "/admin/price/delete/"):
         assert ann.post(path, {"id": "1"}).status_code == 403

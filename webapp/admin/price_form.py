@@ -6,7 +6,7 @@ Amounts stay text or exact decimals all the way. A price per token is stored per
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
@@ -17,9 +17,9 @@ from webapp.domain import readable
 from webapp.domain.entries import PriceEntry, price_entry
 from webapp.domain.errors import Conflict, Invalid
 from webapp.domain.meters import conditions_of, label_of, unit_of
-from webapp.domain.moments import shown_moment
+from webapp.domain.moments import ALWAYS, parse_moment, shown_moment
 from webapp.domain.money import EXACT, parse_amount, plain
-from webapp.domain.pricing import STANDARD, Cost, Price, Rate, cost_of
+from webapp.domain.pricing import STANDARD, Cost, Price, Rate, cost_of, price_at
 from webapp.domain.usage import Usage
 
 USUAL = ("input", "output", "cache_read", "cache_write", "image", "request")
@@ -30,6 +30,7 @@ BLANK_ROWS, MOST_ROWS = 2, 60
 MILLION = 1_000_000
 SAMPLE = Usage(input=1_000, output=500)
 FAR_OFF = 50
+JUST_NOW = timedelta(minutes=1)
 MINUTES = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}", re.ASCII)
 
 
@@ -40,6 +41,10 @@ class Typed:
     values: Mapping[str, str]
     rows: Sequence[Mapping[str, str]] = ()
     errors: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_rates(self) -> bool:
+        return bool(self.rows) or any(name.startswith("rate_") for name in self.values)
 
     def shown_rows(self) -> list[Mapping[str, str]]:
         """The rows that hold something, and some blank ones."""
@@ -55,14 +60,17 @@ def read(form: MultiDict[str, str]) -> Typed:
 
 
 def prefilled(price: Price | None, **more: str) -> Typed:
-    """The form as it is opened: empty, or with the rates of a price that is to be corrected."""
+    """The form as it is opened: empty, or with the rates of the price that is to be followed or corrected."""
     values = {"state": "priced", "unit": "1000000", "currency": "USD", "when": "now", **more}
     if price is None:
         return Typed(values)
     usual = [rate for rate in price.rates if _is_usual(rate)]
-    values |= {"state": price.state, "currency": price.currency, "source_url": price.source.url or ""}
+    values |= {"currency": price.currency}
+    if "corrects" in more:
+        values |= {"state": price.state, "source_url": price.source.url or ""}
     values |= {f"rate_{rate.meter}": _amount_per_unit(rate) for rate in usual}
-    return Typed(values, [_row(rate) for rate in price.rates if rate not in usual])
+    # The form has no fields for hours: a rate for some of them is left out, and the echo says that it ends.
+    return Typed(values, [_row(rate) for rate in price.rates if rate not in usual and rate.window is None])
 
 
 def _is_usual(rate: Rate) -> bool:
@@ -76,7 +84,9 @@ def _amount_per_unit(rate: Rate) -> str:
 
 def _row(rate: Rate) -> dict[str, str]:
     above = "" if rate.above is None else f"{rate.above:,}"
-    cells = (rate.meter, plain(rate.amount), str(rate.per), above, rate.service_tier)
+    per = str(rate.per)
+    amount, per = (plain(rate.amount), per) if per in dict(PER) else (plain(rate.unit), "1")
+    cells = (rate.meter, amount, per, above, rate.service_tier)
     return dict(zip(ROW, cells, strict=True))
 
 
@@ -131,6 +141,14 @@ def _moment(values: Mapping[str, str], now: datetime) -> str:
     return f"{at}:00Z" if MINUTES.fullmatch(at) else at
 
 
+def start_of(typed: Typed, now: datetime) -> datetime | None:
+    """The start that was typed, if it is one."""
+    try:
+        return parse_moment(_moment(typed.values, now), "at")
+    except Invalid:
+        return None
+
+
 PLACES = {"effective_from": "at", "source.url": "source_url", "source": "source_url", "rates": "rates"}
 
 
@@ -147,27 +165,82 @@ def _place(name: str, places: Sequence[str]) -> str:
     inside = re.match(r"rates\[([0-9]+)\]", name)
     if inside and int(inside[1]) < len(places):
         return places[int(inside[1])]
-    return PLACES.get(name, name if name in ("state", "currency", "note") else "rates" if name.startswith("rates") else "")
+    return PLACES.get(name, name if name in ("state", "currency", "note", "confirm_past") else "rates" if name.startswith("rates") else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """What the typed price means: each rate with its unit, what a usual call costs, and a warning when it looks far off."""
+    """What the typed price means: each rate with its unit, what a usual call costs, and what somebody should know before saving."""
 
     rates: Sequence[tuple[str, str]] = ()
     sample: str = ""
-    warning: str = ""
+    warnings: Sequence[str] = ()
     errors: Mapping[str, str] = field(default_factory=dict)
 
 
-def echo(typed: Typed, present: Price | None, now: datetime) -> Echo:
+def echo(typed: Typed, history: Sequence[Price], now: datetime) -> Echo:
+    """`history` is the timeline of the model."""
     entry, places = entry_of(typed, now)
     try:
-        price = _as_price(price_entry(entry))
+        checked = price_entry(entry)
     except Invalid as error:
         return Echo(errors=complaints(error, places))
+    price, present = _as_price(checked), price_at(history, now)
     shown = [(label_of(rate.meter), _with_conditions(rate, price.currency)) for rate in price.rates]
-    return Echo(shown, _sample(cost_of(price, SAMPLE, at=None), price), _far_off(price, present))
+    change = None if checked.corrects else past_change(history, price.effective_from, now)
+    ending = "" if checked.corrects else _ending(price, present)
+    warnings = [change.warning if change else "", _far_off(price, present), ending]
+    return Echo(shown, _sample(cost_of(price, SAMPLE, at=None), price), [warning for warning in warnings if warning])
+
+
+@dataclass(frozen=True, slots=True)
+class PastChange:
+    """A span of the past, for which another price is in force until now. `key` is what somebody confirms: this span and no other."""
+
+    start: datetime
+    end: datetime | None
+
+    @property
+    def key(self) -> str:
+        return f"{shown_moment(self.start)}/{shown_moment(self.end) if self.end else ''}"
+
+    @property
+    def warning(self) -> str:
+        span = f"between {date_in_words(self.start)} and {date_in_words(self.end) if self.end else 'now'}"
+        return f"This changes what calls {span} cost. To correct a wrong price use “Correct” in the history."
+
+
+def past_change(history: Sequence[Price], start: datetime, now: datetime) -> PastChange | None:
+    """What a price that starts then would change of the past; None where it starts now or later, or where there was no price."""
+    if start > now - JUST_NOW or price_at(history, start) is None:
+        return None
+    return PastChange(start, next((price.effective_from for price in history if start < price.effective_from <= now), None))
+
+
+def span_in_words(price: Price, now: datetime) -> str:
+    """When a price holds: `From 1 Jan 2025 to 12 Oct 2026`, `From now on`."""
+    is_new = now - JUST_NOW <= price.effective_from <= now
+    start = "Since always" if price.effective_from == ALWAYS else f"From {'now' if is_new else date_in_words(price.effective_from)}"
+    if price.effective_to:
+        return f"{start} to {date_in_words(price.effective_to)}"
+    return start if price.effective_from == ALWAYS else f"{start} on"
+
+
+def date_in_words(moment: datetime) -> str:
+    """The day, and the time where it is not midnight."""
+    day = f"{moment.day} {moment:%b %Y}"
+    return day if moment.time().replace(second=0, microsecond=0) == time() else f"{day}, {moment:%H:%M} UTC"
+
+
+def _ending(price: Price, present: Price | None) -> str:
+    """A price replaces all rates, also those that were not typed again."""
+    if price.state != "priced" or present is None:
+        return ""
+    kept = {rate[:1] + rate[3:] for rate in price.rates}
+    names = [", ".join([label_of(rate.meter).lower(), *conditions_of(rate)]) for rate in present.rates if rate[:1] + rate[3:] not in kept]
+    if not names:
+        return ""
+    return f"{len(names)} rate{' of the current price ends' if len(names) == 1 else 's of the current price end'}: {'; '.join(names)}."
 
 
 def _as_price(entry: PriceEntry) -> Price:

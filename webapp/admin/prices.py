@@ -23,7 +23,8 @@ from webapp.domain.catalog import ModelInfo
 from webapp.domain.errors import Conflict, Invalid, ModeldeskError, NotFound
 from webapp.domain.meters import METER_WORDS
 from webapp.domain.moments import shown_moment
-from webapp.domain.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS
+from webapp.domain.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS, price_at, timeline
+from webapp.domain.pricing import Price as PriceValue
 from webapp.extensions import db
 from webapp.models import Model, Price, Provider
 from webapp.services import prices
@@ -112,13 +113,16 @@ class Prices(RowsView):
         typed = price_form.read(request.form)
         if "_more" in request.form:
             return self._page(typed, model)
-        entry, places = price_form.entry_of(typed, datetime.now(UTC))
+        now = datetime.now(UTC)
+        entry, places = price_form.entry_of(typed, now)
         try:
             if model is None:
                 raise Invalid.field("model", "must be chosen from the list, as provider/model")
             with writing() as session:
+                past = _timeline(model)
                 price = prices.add(session, model.id, entry, actor=self.actor())
-                added, name = prices.value_of(price), model.display_name
+                _insist_on_the_past(typed, price, price_form.past_change(past, price.effective_from, now))
+                added, name = _as_it_holds(model, price), model.display_name
         except (Invalid, Conflict) as error:
             after_this_request(unprocessable)
             errors = {"model": error.errors[0].message} if model is None else price_form.complaints(error, places)
@@ -126,17 +130,22 @@ class Prices(RowsView):
         except ModeldeskError as error:
             flash(error.detail, "error")
             return self._page(typed, model)
-        starts = "now" if added.effective_from <= datetime.now(UTC) else f"{added.effective_from:%Y-%m-%d %H:%M} UTC"
-        flash(f"{'Corrected: f' if added.corrects else 'F'}rom {starts} on, the price of {name} is {price_in_words(added)}.", "success")
+        span = price_form.span_in_words(added, now)
+        said = f"Corrected: {span[:1].lower()}{span[1:]}" if added.corrects else span
+        flash(f"{said}, the price of {name} is {price_in_words(added)}.", "success")
         return redirect(url_for("model.details_view", id=model.id))
 
     def _page(self, typed: price_form.Typed, model: Model | None) -> str:
         ref = model.ref if model else typed.values.get("model")
         info = snapshot().by_name.get(ref or "")
+        now = datetime.now(UTC)
+        past = _timeline(model) if model else ()
+        start = price_form.start_of(typed, now)
         lookup = lookup_attributes(f"{url_for('model.ajax_lookup')}?name=model", ref, label_of(info) if info else None)
         return self.render(
             self.create_template, typed=typed, model=model, lookup=lookup, present=price_in_words(info.price) if info else None,
-            echo=price_form.echo(typed, None, datetime.now(UTC)) if request.method == "POST" else None, return_url=_back_to(model),
+            echo=price_form.echo(typed, past, now) if request.method == "POST" or typed.has_rates else None, return_url=_back_to(model),
+            change=price_form.past_change(past, start, now) if start and "confirm_past" in typed.errors else None,
             meters=METER_WORDS, usual=price_form.USUAL, units=price_form.UNITS, per=price_form.PER, service_tiers=SERVICE_TIERS,
         )  # fmt: skip
 
@@ -145,7 +154,7 @@ class Prices(RowsView):
         """What the typed price means, as somebody types."""
         self.insist(self.can_create)
         info = _info_asked(request.form.get("model"))
-        found = price_form.echo(price_form.read(request.form), info.price if info else None, datetime.now(UTC))
+        found = price_form.echo(price_form.read(request.form), info.prices if info else (), datetime.now(UTC))
         return self.render("admin/prices/_echo.html", echo=found)
 
 
@@ -173,9 +182,25 @@ def _opened(model: Model | None) -> price_form.Typed:
     asked = request.args.get("corrects", "")
     wrong = db.session.get(Price, int(asked)) if model and is_id(asked) else None
     if model is None or wrong is None or wrong.model_id != model.id:
-        return price_form.prefilled(None)
+        # A new price replaces every rate, so the form begins with those of the price that it follows.
+        return price_form.prefilled(price_at(_timeline(model), datetime.now(UTC)) if model else None)
     starts = shown_moment(wrong.effective_from)
     return price_form.prefilled(prices.value_of(wrong), corrects=str(wrong.id), starts=starts)
+
+
+def _timeline(model: Model) -> tuple[PriceValue, ...]:
+    return timeline(prices.history(db.session(), model))
+
+
+def _as_it_holds(model: Model, price: Price) -> PriceValue:
+    """The price with its end."""
+    return next(value for value in _timeline(model) if value.id == price.id)
+
+
+def _insist_on_the_past(typed: price_form.Typed, price: Price, change: price_form.PastChange | None) -> None:
+    """Costs of the past change only after somebody said so, for this very span. A correction says so by itself."""
+    if change and price.corrects_id is None and typed.values.get("confirm_past") != change.key:
+        raise Invalid.field("confirm_past", change.warning)
 
 
 def _back_to(model: Model | None) -> str:
