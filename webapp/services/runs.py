@@ -20,7 +20,7 @@ from webapp.domain.moments import shown_moment
 from webapp.domain.pricing import Cost, cost_of
 from webapp.domain.snapshot import Snapshot
 from webapp.domain.usage import Usage
-from webapp.drivers import DRIVERS, adviser, driver_for, needs_key
+from webapp.drivers import DRIVERS, adviser, available, driver_for, needs_key
 from webapp.drivers.base import ChatReply, ChatRequest, Endpoint
 from webapp.models import Provider, Run, RunRecommendation
 from webapp.security.urlguard import OutboundPolicy
@@ -29,6 +29,7 @@ from webapp.services import audit, credentials
 from webapp.services.audit import Target
 
 DATABASE, ENVIRONMENT, LOCAL = "database", "environment", "local"
+BLACKED_OUT = "***"
 DEFAULT_MAX_TOKENS, DEFAULT_TIMEOUT_S = 2_000, 60.0
 
 
@@ -150,9 +151,9 @@ def execute(planned: Plan, policy: OutboundPolicy) -> Outcome:
         return Outcome("succeeded", advice, "local", started_at, _since(began), Usage())
     reply: ChatReply | None = None
     try:
-        if planned.missing_key:
+        if planned.missing_key and available(planned.endpoint.driver)[0]:  # A key would not help a driver that is not there.
             raise KeyMissing(planned.missing_key)
-        reply = driver_for(planned.endpoint, policy).chat(planned.request)
+        reply = without_key(driver_for(planned.endpoint, policy).chat(planned.request), planned.endpoint.api_key)
         advice = prompts.recommendations_from(reply.text)
     except ModeldeskError as error:
         return _failed(planned, error, started_at, began, reply)
@@ -160,6 +161,17 @@ def execute(planned: Plan, policy: OutboundPolicy) -> Outcome:
     return Outcome(
         "succeeded", advice, planned.choice.driver, started_at, reply.latency_ms, reply.usage, cost, None, reply.request_id, reply.attempts
     )
+
+
+def without_key(reply: ChatReply, key: str | None) -> ChatReply:
+    """The reply with the key blacked out wherever the provider repeats it: it is about to be stored and shown."""
+    if not key:
+        return reply
+    return replace(reply, text=reply.text.replace(key, BLACKED_OUT), request_id=cleared(reply.request_id, key))
+
+
+def cleared(text: str | None, key: str | None) -> str | None:
+    return text.replace(key, BLACKED_OUT) if text and key else text
 
 
 class KeyMissing(ModeldeskError):
@@ -175,7 +187,8 @@ class KeyMissing(ModeldeskError):
 def _failed(planned: Plan, error: ModeldeskError, started_at: datetime, began: float, reply: ChatReply | None) -> Outcome:
     # An answer that cannot be used was billed all the same, and so are some failures.
     usage = reply.usage if reply else getattr(error, "usage", None)
-    request_id = reply.request_id if reply else getattr(error, "request_id", None)
+    key = planned.endpoint.api_key if planned.endpoint else None
+    request_id = reply.request_id if reply else cleared(getattr(error, "request_id", None), key)
     advice: tuple[Recommendation, ...] = ()
     status, answered_by = "failed", planned.choice.driver
     if not planned.choice.explicit:
