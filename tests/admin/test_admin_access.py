@@ -79,3 +79,17 @@ def test_a_viewer_sees_neither_switches_nor_forms_of_rows(eve):
     page = eve.get("/admin/model/").text
     assert 'id="row_form"' not in page
     assert 'role="switch" aria-checked' not in page
+
+
+def test_the_dashboard_asks_a_viewer_for_nothing_and_hides_the_log(ann, eve):
+    shown, full = eve.get("/admin/").text, ann.get("/admin/").text
+    for offered in ("Latest changes", ">Add prices<"):
+        assert offered in full
+        assert offered not in shown
+    assert "no known price" in shown
+
+
+def test_the_dashboard_says_the_prices_of_defaults_with_their_unit(ann):
+    page = ann.get("/admin/").text.partition('id="defaults-title"')[2]
+    assert " in · $" in page
+    assert " out per 1M" in page

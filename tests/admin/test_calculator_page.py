@@ -144,3 +144,10 @@ def test_a_stranger_is_sent_to_log_in_and_back(client):
     answer = client.get(GPT)
     assert answer.status_code == 302
     assert answer.location.startswith("/login?next=/admin/calculator/")
+
+
+def test_a_total_smaller_than_its_parts_is_said_once_in_the_words_of_the_form(ann):
+    answer = ann.get(f"{PAGE}?model=openai/gpt-4o&input=10&cache_read=20")
+    assert answer.status_code == 422
+    assert words(answer).count("Input is smaller than its parts: cached") == 1
+    assert "cache_read +" not in answer.text

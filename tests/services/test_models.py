@@ -97,7 +97,7 @@ def test_a_model_in_use_is_not_deleted_and_says_by_what(app):
         prices.add(session, model.id, price_values(), actor="ann")
     with pytest.raises(InUse) as refused, writing() as session:
         models.delete(session, model.id, actor="ann")
-    assert list(refused.value.users) == ["1 price(s) in its history", f"successor of {follower.ref}"]
+    assert list(refused.value.users) == ["1 price in its history", f"successor of {follower.ref}"]
 
 
 def test_a_model_that_nothing_uses_is_deleted_with_its_aliases(either_app):

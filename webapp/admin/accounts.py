@@ -221,6 +221,8 @@ class Tokens(AccountsView):
 
     def create_row(self, session: Session, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 # the token and its text
         days = values["days"]
+        if not values["scopes"]:
+            raise Invalid.field("scopes", "Tick at least one")
         if isinstance(days, str):
             raise Invalid.field("expires_days", f"must be 1 to {api_tokens.LONGEST_LIFE_DAYS}")
         ends = api_tokens.expiry(days, now=datetime.now(UTC))

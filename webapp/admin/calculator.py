@@ -21,6 +21,11 @@ from webapp.domain.snapshot import Snapshot
 from webapp.domain.usage import METERS, Usage
 from webapp.web import current
 
+SMALLER: Mapping[str, str] = {
+    "input": "Input is smaller than its parts: cached, audio and image tokens count as input tokens too.",
+    "cache_write": "Written to cache is smaller than its part that is kept for 1 hour.",
+    "output": "Output is smaller than its parts: reasoning and audio tokens count as output tokens too.",
+}
 PAGE_TARGET, PANEL_TARGET = "div#calculator-answer", "div#calculator-panel-answer"
 USUAL = ("input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning", "image", "request")
 MORE = tuple(meter for meter in METERS if meter not in USUAL)
@@ -42,7 +47,7 @@ class Calculator(GuardedView):
         if not request.args:
             question = _example(snapshot)
         answer = calculator.answer(snapshot, question, datetime.now(UTC))
-        errors = {**question.errors, **({"model": answer.unresolved[0].detail} if answer.unresolved else {})}
+        errors = {**_in_form_words(question.errors), **({"model": answer.unresolved[0].detail} if answer.unresolved else {})}
         shown = {**_shown(question, answer, errors), "revision": snapshot.revision}
         target = request.headers.get("HX-Target", "")
         if target in (PAGE_TARGET, PANEL_TARGET):
@@ -57,13 +62,17 @@ class Calculator(GuardedView):
         return {
             "groups": model_groups(snapshot, snapshot.models, chosen),
             "typed": question.typed or {meter: f"{quantity:,}" for meter, quantity in question.usage.as_dict().items()},
-            "meters": METER_WORDS,
             "usual": USUAL,
             "more": MORE,
             "service_tiers": SERVICE_TIERS,
             "most": calculator.MAX_MODELS,
             "unknown_refs": [error.ref for error in answer.unresolved],
         }
+
+
+def _in_form_words(errors: Mapping[str, str]) -> dict[str, str]:
+    """A total that is smaller than its parts, said with the names that the form gives them."""
+    return {name: SMALLER[name] if name in SMALLER and "is smaller than" in said else said for name, said in errors.items()}
 
 
 def _example(snapshot: Snapshot) -> Question:
@@ -79,6 +88,7 @@ def _shown(question: Question, answer: Answer, errors: Mapping[str, str]) -> dic
     return {
         "cards": [] if wrong or not question.usage.as_dict() else [_card(quote, question, least) for quote in answer.quotes],
         "question": question,
+        "meters": METER_WORDS,
         "at": answer.at,
         "errors": errors,
         "unresolved": [_way_out(error, question) for error in answer.unresolved],

@@ -10,10 +10,11 @@ from markupsafe import Markup
 from sqlalchemy import func, select
 
 from webapp.admin.base import GuardedIndex
-from webapp.admin.formatters import day, input_cell, output_cell, standard_rate, words
+from webapp.admin.formatters import day, input_cell, output_cell, per_million, rate_in_words, standard_rate, words
 from webapp.admin.history import latest
 from webapp.admin.model_cells import snapshot
 from webapp.admin.provider_cells import key_state
+from webapp.domain import readable
 from webapp.domain.catalog import ModelInfo
 from webapp.domain.permissions import Permission
 from webapp.domain.snapshot import DATABASE, Snapshot
@@ -24,6 +25,7 @@ from webapp.web.auth import staff_may
 
 SOON = timedelta(days=90)
 MOST_NAMED = 3
+MADE = ("image", "request", "second", "character", "page")
 
 
 class Dashboard(GuardedIndex):
@@ -40,10 +42,10 @@ class Dashboard(GuardedIndex):
             "admin/index.html",
             getting_started=_steps(found, providers) if staff_may(Permission.ACCOUNTS_MANAGE) else None,
             stats=_stats(found, providers),
-            attention=list(_attention(found, providers, now)),
+            attention=list(map(_as_allowed, _attention(found, providers, now))),
             defaults=_defaults(found),
             providers=[_provider(row, state, found) for row, state in providers],
-            changes=latest(AuditEvent.target_kind != "user") or [],
+            changes=latest(AuditEvent.target_kind != "user"),
         )
 
 
@@ -109,6 +111,11 @@ def _attention(found: Snapshot, providers: list[tuple[Provider, Any]], now: date
                "tone": "red", "action": "Decide", "url": url_for("model.details_view", id=model.id)}  # fmt: skip
 
 
+def _as_allowed(item: dict[str, Any]) -> dict[str, Any]:
+    """Whoever cannot do something about it is told, and not asked to."""
+    return item if staff_may(Permission.REGISTRY_WRITE) else {name: value for name, value in item.items() if name not in ("url", "action")}
+
+
 def _about_the_desk(found: Snapshot) -> Iterator[dict[str, Any]]:
     if found.source != DATABASE:
         yield {"text": "The registry is not read from the database", "detail": "Answers come from a copy; nothing can be changed.",
@@ -145,11 +152,18 @@ def _defaults(found: Snapshot) -> list[dict[str, Any]]:
 
 
 def _price(model: ModelInfo | None) -> Markup | str:
-    """Of what most of the cost comes from: input tokens, else what the model makes."""
+    """With its unit, of what most of the cost comes from: tokens, else what the model makes."""
     if model is None:
         return ""
-    by_input = model.price_state != "priced" or standard_rate(model.price, "input")
-    return input_cell(model) if by_input else output_cell(model)
+    price = model.price
+    if price is None or price.state != "priced":
+        return input_cell(model)
+    tokens = [(word, standard_rate(price, meter)) for word, meter in (("in", "input"), ("out", "output"))]
+    shown = [f"{readable.amount(per_million(rate), price.currency)} {word}" for word, rate in tokens if rate]
+    if shown:
+        return f"{' · '.join(shown)} per 1M"
+    made = next((rate for meter in MADE if (rate := standard_rate(price, meter))), None)
+    return rate_in_words(made, price.currency) if made else output_cell(model)
 
 
 def _provider(row: Provider, state: Any, found: Snapshot) -> dict[str, Any]:  # noqa: ANN401 # a KeyState

@@ -87,7 +87,7 @@ def when(moment: datetime | None) -> Markup:
     if moment is None:
         return NOTHING
     if moment == ALWAYS:
-        return Markup("the beginning")
+        return Markup("since always")
     text = Markup('<time datetime="{:%Y-%m-%dT%H:%M:%SZ}" data-relative>{}</time>')
     return text.format(moment, f"{moment.day} {moment:%b %Y, %H:%M} UTC")
 

@@ -98,7 +98,7 @@ def users_of(session: Session, model: Model) -> list[str]:
     """What depends on this model, in words."""
     prices = session.execute(select(func.count()).select_from(Price).where(Price.model_id == model.id)).scalar_one()
     succeeded = session.execute(select(Model).where(Model.successor.in_([model.ref, model.model_id]), Model.id != model.id)).scalars()
-    users = [f"{prices} price(s) in its history"] if prices else []
+    users = [f"{prices:,} price{'' if prices == 1 else 's'} in its history"] if prices else []
     return users + [f"successor of {other.ref}" for other in succeeded]
 
 
