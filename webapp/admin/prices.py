@@ -60,6 +60,7 @@ class Prices(RowsView):
     column_display_actions = False
     list_template, create_template = "admin/model/list.html", "admin/prices/new.html"
     column_list = ("model", "state", "place", "rates", "effective_from", "source_kind", "created_by")
+    column_minor = ("created_by",)
     column_labels: ClassVar[dict[str, str]] = {
         "place": "In time", "effective_from": "From", "source_kind": "Source", "created_by": "Added by",
     }  # fmt: skip
