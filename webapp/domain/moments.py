@@ -1,7 +1,7 @@
 """Moments: RFC 3339 in, aware UTC datetimes inside, RFC 3339 with `Z` out."""
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from webapp.domain.errors import Invalid
 
@@ -37,7 +37,3 @@ def shown_moment(moment: datetime) -> str:
 
 def start_of_day(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-def seconds_between(earlier: datetime, later: datetime) -> float:
-    return (later - earlier) / timedelta(seconds=1)
