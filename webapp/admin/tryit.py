@@ -17,8 +17,8 @@ from webapp.domain.permissions import Permission
 from webapp.domain.pricing import Cost
 from webapp.domain.samples import BY_SLUG, SAMPLES
 from webapp.extensions import db
-from webapp.services import runs
-from webapp.services.runs import Plan
+from webapp.services import planning, runs
+from webapp.services.planning import Plan
 from webapp.web import current
 from webapp.web.auth import actor, member, staff_may
 from webapp.web.running import planned_run, run_incident
@@ -126,7 +126,7 @@ def _preview(given: Mapping[str, str]) -> dict[str, Any]:
     """What the preview shows: the incident as it was read, who would answer, and about what that costs."""
     try:
         read = pasted.read(given["incident"])
-        planned = runs.plan_local(read.incident) if given["model"] == LOCAL else planned_run(read.incident, model=_ref(given["model"]))
+        planned = planning.plan_local(read.incident) if given["model"] == LOCAL else planned_run(read.incident, model=_ref(given["model"]))
     except ModeldeskError as error:
         return {"errors": _errors(error), "plan": None}
     return {"errors": {}, "plan": _planned(read, planned)}

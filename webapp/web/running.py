@@ -4,7 +4,7 @@ from webapp.domain.errors import Invalid
 from webapp.domain.incidents import Incident
 from webapp.extensions import db
 from webapp.models import Run
-from webapp.services import runs
+from webapp.services import asking, planning, runs
 from webapp.web import current
 from webapp.web.transaction import writing
 
@@ -16,14 +16,14 @@ def run_incident(incident: Incident, *, actor: str, model: str | None = None, te
     """
     if model is not None and not model.strip():
         raise Invalid.field("model", "must not be empty; leave it out to let Modeldesk choose")
-    planned = runs.plan_local(incident) if local else planned_run(incident, model=model, template=template)
+    planned = planning.plan_local(incident) if local else planned_run(incident, model=model, template=template)
     db.session.rollback()
-    outcome = runs.execute(planned, current.desk().outbound)
+    outcome = asking.execute(planned, current.desk().outbound)
     with writing(refresh=False) as session:
         return runs.record(session, planned, outcome, actor=actor)
 
 
-def planned_run(incident: Incident, *, model: str | None = None, template: str | None = None) -> runs.Plan:
+def planned_run(incident: Incident, *, model: str | None = None, template: str | None = None) -> planning.Plan:
     """What would run, and how; nothing is asked or stored."""
-    means = runs.Means(current.registry().snapshot, current.vault(), current.settings().environment)
-    return runs.plan(db.session(), means, incident, model=model, template=template)
+    means = planning.Means(current.registry().snapshot, current.vault(), current.settings().environment)
+    return planning.plan(db.session(), means, incident, model=model, template=template)
