@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from webapp.cli import accounts, doctor, prepare, registry
+from webapp.cli import accounts, doctor, keys, prepare, registry
 
 
 def init_app(app: Flask) -> None:
@@ -11,3 +11,4 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(accounts.tokens)
     app.cli.add_command(registry.registry)
     app.cli.add_command(doctor.doctor)
+    app.cli.add_command(keys.keys)

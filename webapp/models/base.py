@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, MetaData, String, TypeDecorator
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, MetaData, String, Text, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from webapp.domain.money import plain
@@ -50,6 +50,13 @@ class ExactDecimal(TypeDecorator[Decimal]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:
         return None if value is None else Decimal(value)
+
+
+class Ciphertext(TypeDecorator[str]):
+    """What the vault encrypted. Rotation finds the columns that it must re-encrypt by this type, so that none can be forgotten."""
+
+    impl = Text
+    cache_ok = True
 
 
 class Base(DeclarativeBase):

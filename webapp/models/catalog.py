@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, T
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.domain.pricing import PRICE_STATES, SOURCE_KINDS
-from webapp.models.base import Base
+from webapp.models.base import Base, Ciphertext
 
 
 def one_of(column: str, values: tuple[str, ...]) -> str:
@@ -186,7 +186,7 @@ class Credential(Base):
     provider_id: Mapped[int] = mapped_column(ForeignKey("providers.id", ondelete="CASCADE"))
     scope: Mapped[str] = mapped_column(String(10), default="shared")
     owner: Mapped[str] = mapped_column(String(200), default="")
-    ciphertext: Mapped[str] = mapped_column(Text, deferred=True, deferred_raiseload=True)
+    ciphertext: Mapped[str] = mapped_column(Ciphertext, deferred=True, deferred_raiseload=True)
     key_id: Mapped[str] = mapped_column(String(20))
     fingerprint: Mapped[str] = mapped_column(String(20))
     last_four: Mapped[str] = mapped_column(String(4))

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, String, Text
+from sqlalchemy import CheckConstraint, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.models.base import Base
+from webapp.models.base import Base, Ciphertext
 
 
 class RegistryState(Base):
@@ -19,7 +19,7 @@ class RegistryState(Base):
 
     instance: Mapped[str] = mapped_column(String(32))
     revision: Mapped[int] = mapped_column(default=0)
-    key_check: Mapped[str | None] = mapped_column(Text)
+    key_check: Mapped[str | None] = mapped_column(Ciphertext)
 
 
 class RegistryProcess(Base):

@@ -82,6 +82,23 @@ class Vault:
             raise KeysLocked("The stored key was made for another provider or address. Enter it again.")
         return str(secret)
 
+    def is_current(self, ciphertext: str) -> bool:
+        """Whether the first key encrypted this, so that it can be read without the older ones."""
+        self._need_keys()
+        try:
+            self._fernets[0].decrypt(ciphertext.encode())
+        except (InvalidToken, ValueError):
+            return False
+        return True
+
+    def reencrypted(self, ciphertext: str) -> str:
+        """The same secret, for the same place, under the first key. Raises `KeysLocked` if no key can read it."""
+        self._need_keys()
+        try:
+            return MultiFernet(self._fernets).rotate(ciphertext.encode()).decode()
+        except (InvalidToken, ValueError):
+            raise KeysLocked("No present encryption key can read this.") from None
+
     def fingerprint(self, secret: str) -> str:
         """Tells two secrets apart in the audit trail, and says nothing about either without our key."""
         self._need_keys()

@@ -1,0 +1,124 @@
+"""Rotating the encryption key: nothing is lost, nothing else changes, and it can be stopped and run again."""
+
+import pytest
+from cryptography.fernet import Fernet
+from sqlalchemy import Text, select, text
+from world import ENCRYPTION_KEY, running
+
+from webapp.config import Settings
+from webapp.extensions import db
+from webapp.models import Credential, Provider
+from webapp.models.base import Ciphertext
+from webapp.security.vault import Vault
+from webapp.services import credentials, rotation
+from webapp.web import current
+from webapp.web.transaction import writing
+
+NEW = Fernet.generate_key().decode()
+SLUGS = ("openai", "claude", "gemini", "mistral", "grok")
+
+
+def with_keys(settings: Settings, keys: str) -> Settings:
+    return Settings(**{name: getattr(settings, name) for name in settings.__slots__} | {"encryption_keys": keys})
+
+
+def run(app, *arguments):
+    return app.test_cli_runner().invoke(args=["keys", *arguments])
+
+
+def store_keys(vault: Vault) -> None:
+    with writing() as session:
+        for provider in session.execute(select(Provider).where(Provider.driver.in_(SLUGS))).scalars():
+            credentials.store(session, provider, f"sk-secret-of-{provider.driver}", vault=vault, actor="ann")
+
+
+def secrets_of(vault: Vault) -> set[str]:
+    session = db.session()
+    found = session.execute(select(Provider).where(Provider.driver.in_(SLUGS))).scalars()
+    return {credentials.reveal(session, provider, vault=vault) for provider in found}
+
+
+def everything_else() -> list[tuple]:
+    columns = [column for column in Credential.__table__.c if column.name not in ("ciphertext", "key_id")]
+    with db.engine.connect() as connection:
+        return list(connection.execute(select(*columns).order_by(Credential.id)).all())
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def stored(request):
+    """Settings of a desk with five keys under the old encryption key, and how the rows look apart from their ciphertexts."""
+    settings = request.getfixturevalue("settings" if request.param == "sqlite" else "postgresql_settings")
+    for _ in running(settings):
+        store_keys(current.vault())
+        rows = everything_else()
+    return settings, rows
+
+
+def test_every_secret_is_readable_with_the_new_key_alone_and_nothing_else_changed(stored):
+    settings, rows = stored
+    for app in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):
+        before = run(app, "status")
+        assert "Older keys are still needed" in before.stdout
+        ran = run(app, "rotate")
+        assert (ran.exit_code, ran.stdout.splitlines()[0].split(" with")[0]) == (0, "Re-encrypted 6")  # Five keys and the check.
+        assert "Older keys can be dropped" in run(app, "status").stdout
+        assert everything_else() == rows
+        assert run(app, "rotate").stdout.startswith("Re-encrypted 0")
+    for _ in running(with_keys(settings, NEW)):
+        assert not current.vault().locked
+        assert secrets_of(current.vault()) == {f"sk-secret-of-{slug}" for slug in SLUGS}
+
+
+def test_a_rotation_that_was_stopped_goes_on_where_it_was(settings, monkeypatch):
+    for _ in running(settings):
+        store_keys(current.vault())
+    monkeypatch.setattr(rotation, "BATCH", 2)
+    for app in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):
+        column = next(column for column in rotation.encrypted_columns() if column.name == "ciphertext")
+        with writing() as session:
+            assert rotation.step(session, current.vault(), column).rotated == 2
+        assert len(secrets_of(current.vault())) == len(SLUGS)  # Half of it new, half old: all of it works.
+        assert run(app, "rotate").stdout.startswith("Re-encrypted 4")
+
+
+def test_a_key_that_is_replaced_meanwhile_is_not_put_back(settings):
+    for _ in running(settings):
+        store_keys(current.vault())
+    for _ in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):
+        vault = current.vault()
+        column = next(column for column in rotation.encrypted_columns() if column.name == "ciphertext")
+        with writing() as session:
+            number, old = session.execute(select(Credential.id, column).limit(1)).one()
+            session.execute(text("UPDATE credentials SET ciphertext = 'replaced' WHERE id = :id"), {"id": number})
+            assert rotation._swap(session, vault, column, (number, old, "renewed")) == 0
+            assert session.execute(select(column).where(Credential.id == number)).scalar_one() == "replaced"
+
+
+def test_a_row_that_no_key_reads_is_named_and_stops_nothing(settings):
+    for _ in running(settings):
+        store_keys(current.vault())
+        with writing() as session:
+            session.execute(text("UPDATE credentials SET ciphertext = 'gAAAA-broken' WHERE id = 2"))
+    for app in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):
+        ran = run(app, "rotate")
+        assert ran.exit_code == 1
+        assert ran.stdout.startswith("Re-encrypted 5")
+        assert "No key reads credentials.ciphertext of row 2." in ran.stderr
+        assert "1" in run(app, "status").stdout
+
+
+def test_a_locked_vault_rotates_nothing_and_says_what_to_do(settings):
+    for _ in running(settings):
+        store_keys(current.vault())
+        rows = everything_else()
+    for app in running(with_keys(settings, NEW)):
+        for command in ("status", "rotate"):
+            ran = run(app, command)
+            assert (ran.exit_code, "doctor" in ran.stderr, ran.stdout) == (1, True, "")
+        assert everything_else() == rows
+
+
+def test_a_new_encrypted_column_is_covered_by_its_type():
+    found = {f"{column.table.name}.{column.name}" for column in rotation.encrypted_columns()}
+    assert {"credentials.ciphertext", "registry_state.key_check"} <= found
+    assert isinstance(Ciphertext().impl_instance, Text)

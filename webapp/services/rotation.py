@@ -1,0 +1,113 @@
+"""Rotating the encryption key: every ciphertext is re-encrypted with the first key, row by row, while the desk goes on serving.
+
+Three phases, so that no worker meets a ciphertext that it cannot read: all workers know the new key as a second one; all workers know it
+as the first one; then this re-encrypts what the old one encrypted. It can be stopped at any moment and run again.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from sqlalchemy import Column, Table, select, update
+from sqlalchemy.orm import Session
+
+from webapp.domain.errors import KeysLocked
+from webapp.models import Base
+from webapp.models.base import Ciphertext
+from webapp.security.vault import Vault
+from webapp.services import audit, state
+from webapp.services.audit import Target
+
+BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many ciphertexts of a column the first key reads, how many only an older one, and the ids of rows that none can read."""
+
+    place: str
+    current: int = 0
+    older: int = 0
+    unreadable: tuple[int, ...] = ()
+
+
+def encrypted_columns() -> list[Column[str]]:
+    """Every column that holds what the vault encrypted, found by its type."""
+    tables = sorted(Base.metadata.tables.values(), key=lambda table: table.name)
+    return [column for table in tables for column in table.columns if isinstance(column.type, Ciphertext)]
+
+
+def tally(session: Session, vault: Vault) -> list[Tally]:
+    """What could be read with which key. Raises `KeysLocked` without any key."""
+    return [_tally(session, vault, column) for column in encrypted_columns()]
+
+
+def _tally(session: Session, vault: Vault, column: Column[str]) -> Tally:
+    found = Tally(f"{column.table.name}.{column.name}")
+    for number, ciphertext in _ciphertexts(session, column):
+        if vault.is_current(ciphertext):
+            found = replace(found, current=found.current + 1)
+        elif _renewed(vault, ciphertext) is not None:
+            found = replace(found, older=found.older + 1)
+        else:
+            found = replace(found, unreadable=(*found.unreadable, number))
+    return found
+
+
+def _ciphertexts(session: Session, column: Column[str], after: int = 0) -> Iterator[tuple[int, str]]:
+    number = column.table.c.id
+    query = select(number, column).where(column.is_not(None), number > after).order_by(number)
+    for row in session.execute(query):
+        yield row[0], row[1]
+
+
+def _renewed(vault: Vault, ciphertext: str) -> str | None:
+    try:
+        return vault.reencrypted(ciphertext)
+    except KeysLocked:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one transaction did: rows that changed, rows that no key can read, and after which row the next step begins (None: done)."""
+
+    rotated: int
+    unreadable: tuple[int, ...]
+    after: int | None
+
+
+def step(session: Session, vault: Vault, column: Column[str], after: int = 0) -> Step:
+    """Re-encrypts up to a hundred rows. One that somebody changes meanwhile is left alone: it is under the first key already."""
+    rotated, unreadable, last, seen = 0, [], after, 0
+    query = select(column.table.c.id, column).where(column.is_not(None), column.table.c.id > after).order_by(column.table.c.id)
+    for number, ciphertext in session.execute(query.limit(BATCH)).all():
+        last, seen = number, seen + 1
+        if vault.is_current(ciphertext):
+            continue
+        renewed = _renewed(vault, ciphertext)
+        if renewed is None:
+            unreadable.append(number)
+        else:
+            rotated += _swap(session, vault, column, (number, ciphertext, renewed))
+    return Step(rotated, tuple(unreadable), last if seen == BATCH else None)
+
+
+def _swap(session: Session, vault: Vault, column: Column[str], change: tuple[int, str, str]) -> int:
+    """Compare and set. Nothing else of the row changes, not even when it was last changed."""
+    number, present, renewed = change
+    table = column.table
+    assert isinstance(table, Table)  # noqa: S101 # a column of the metadata always has one; only its type says more
+    values = {column.name: renewed, "updated_at": table.c.updated_at}
+    if "key_id" in table.c:
+        values["key_id"] = vault.key_id
+    # Through the connection: the session would give updated_at the present time.
+    done = session.connection().execute(update(table).where(table.c.id == number, column == present).values(values))
+    return done.rowcount
+
+
+def record(session: Session, vault: Vault, rotated: int, unreadable: int, *, actor: str) -> None:
+    """The trail's line about a rotation. The registry's check was re-encrypted too, so every process reads it again."""
+    state.changing(session)
+    after = {"key": vault.key_id, "rotated": rotated, "unreadable": unreadable, "finished_at": datetime.now(UTC).isoformat()}
+    audit.record(session, "operations:keys:rotate", actor=actor, target=Target("keys", None, vault.key_id), change=(None, after))
