@@ -1,5 +1,8 @@
 """The registry on a real database: SQLite, and PostgreSQL again."""
 
+import threading
+import time
+
 from factories import model_values, price_values
 
 from webapp.services import models, prices
@@ -23,3 +26,24 @@ def test_a_price_reads_back_exactly(either_app):
         prices.add(session, model.id, price_values(rates=[rate]), actor="ann")
     price = current.registry().get_model("openai/test-model").price
     assert [(str(rate.amount), rate.above) for rate in price.rates] == [("123456789.123456789012", 999_999_999_999)]
+
+
+def test_a_busy_thread_does_not_keep_the_registry_from_being_read(app):
+    """Row by row it took half a minute: every row waited for its turn behind the busy thread."""
+    stop = threading.Event()
+
+    def be_busy() -> None:
+        while not stop.is_set():
+            sum(range(1_000))
+
+    busy = threading.Thread(target=be_busy)
+    busy.start()
+    try:
+        began = time.monotonic()
+        catalog = current.desk().source.load()
+        took = time.monotonic() - began
+    finally:
+        stop.set()
+        busy.join()
+    assert len(catalog.models) > 100
+    assert took < 5

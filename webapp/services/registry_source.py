@@ -5,14 +5,15 @@ Rows are unpacked and repeated values made once, because a change shows only whe
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import time
 from decimal import Decimal
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, String, cast, select, type_coerce
+from sqlalchemy import Connection, Engine, Select, String, cast, func, select, type_coerce
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.domain.catalog import NO_VALUES, Catalog, ModelInfo, ProviderInfo, TokenInfo
@@ -68,6 +69,22 @@ class DatabaseSource:
             raise DatabaseUnreachable from error
 
 
+def _rows(connection: Connection, question: Select[*tuple[Any, ...]]) -> Iterable[Sequence[Any]]:
+    """All rows. Python's SQLite gives the other threads a turn at every single row: while they are busy, reading some thousands of rows
+    one by one takes half a minute. So SQLite hands them over in one piece, as JSON of what it stores."""
+    if connection.dialect.name != "sqlite":
+        return connection.execute(question).all()
+    inner = question.subquery()
+    values = func.json_array(*(type_coerce(column, String) for column in inner.c))
+    piece = connection.execute(select(func.json_group_array(values, type_=String))).scalar_one()
+    columns = [list(column) for column in zip(*json.loads(piece), strict=True)]
+    for place, column in enumerate(inner.c):
+        processed = column.type.dialect_impl(connection.dialect).result_processor(connection.dialect, None)
+        if columns and processed is not None:
+            columns[place] = [processed(value) for value in columns[place]]
+    return zip(*columns, strict=True)
+
+
 def _mark(connection: Connection) -> Mark:
     row = connection.execute(select(RegistryState.instance, RegistryState.revision)).one_or_none()
     if row is None:
@@ -95,11 +112,12 @@ def _providers(connection: Connection) -> Iterator[ProviderInfo]:
 def _aliases(connection: Connection) -> tuple[dict[int, list[str]], list[tuple[str, str]]]:
     exact: dict[int, list[str]] = defaultdict(list)
     patterns: list[tuple[str, str]] = []
-    rows = connection.execute(
+    rows = _rows(
+        connection,
         select(ModelAlias.alias, ModelAlias.is_pattern, ModelAlias.model_id, Provider.slug, Model.model_id.label("name"))
         .join(Model, Model.id == ModelAlias.model_id)
         .join(Provider, Provider.id == Model.provider_id)
-        .order_by(ModelAlias.alias)
+        .order_by(ModelAlias.alias),
     )
     for alias, is_pattern, model_id, slug, name in rows:
         if is_pattern:
@@ -113,12 +131,13 @@ def _prices(connection: Connection) -> dict[int, list[Price]]:
     rates = _rates(connection)
     prices: dict[int, list[Price]] = defaultdict(list)
     p = PriceRow
-    for number, model_id, state, effective_from, currency, kind, name, url, verified_at, note, corrects in connection.execute(
+    for number, model_id, state, effective_from, currency, kind, name, url, verified_at, note, corrects in _rows(
+        connection,
         select(
             p.id, p.model_id, p.state, p.effective_from, p.currency, p.source_kind, p.source_name, p.source_url, p.verified_at,
             p.note, p.corrects_id,
-        )
-    ).all():  # fmt: skip
+        ),
+    ):  # fmt: skip
         prices[model_id].append(
             Price(
                 state=state, effective_from=effective_from, currency=currency, rates=tuple(rates.get(number, ())),
@@ -132,9 +151,9 @@ def _rates(connection: Connection) -> dict[int, list[Rate]]:
     rates: dict[int, list[Rate]] = defaultdict(list)
     r = PriceRate
     amount = type_coerce(r.amount, String)
-    for price_id, *columns in connection.execute(
-        select(r.price_id, r.meter, amount, r.per, r.above, r.service_tier, r.window_key).order_by(r.id)
-    ).all():
+    for _, price_id, *columns in sorted(
+        _rows(connection, select(r.id, r.price_id, r.meter, amount, r.per, r.above, r.service_tier, r.window_key)), key=itemgetter(0)
+    ):
         rates[price_id].append(_known_rate(*columns))
     return rates
 
@@ -167,13 +186,14 @@ def window_of(key: str) -> Window:
 
 def _models(connection: Connection, aliases: dict[int, list[str]], prices: dict[int, list[Price]]) -> Iterator[ModelInfo]:
     m = Model
-    for number, slug, model_id, display_name, kind, capabilities, context, output, quirks, *rest in connection.execute(
+    for number, slug, model_id, display_name, kind, capabilities, context, output, quirks, *rest in _rows(
+        connection,
         select(
             m.id, Provider.slug, m.model_id, m.display_name, m.type, cast(m.capabilities, String), m.context_window,
             m.max_output_tokens, cast(m.quirks, String), m.is_active, m.is_default, m.sort_order, m.released_on, m.deprecated_on,
             m.retires_on, m.successor, m.description, m.version, m.updated_at,
-        ).join(Provider, Provider.id == m.provider_id)
-    ).all():  # fmt: skip
+        ).join(Provider, Provider.id == m.provider_id),
+    ):  # fmt: skip
         active, default, sort_order, released_on, deprecated_on, retires_on, successor, description, version, updated_at = rest
         yield ModelInfo(
             ref=f"{slug}/{model_id}", provider=slug, model_id=model_id, display_name=display_name, type=kind,

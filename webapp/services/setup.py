@@ -7,6 +7,8 @@ from sqlalchemy.orm import Session
 
 from webapp.models import Credential, RegistryState
 from webapp.security.vault import Vault
+from webapp.services import audit
+from webapp.services.audit import Target
 
 
 def ensure_state(session: Session) -> RegistryState:
@@ -26,3 +28,12 @@ def ensure_key_check(session: Session, vault: Vault) -> None:
         vault.verify(state.key_check)
     elif not vault.locked and session.execute(select(Credential.id).limit(1)).scalar_one_or_none() is None:
         state.key_check = vault.make_check()
+
+
+def mark_restored(session: Session, name: str, *, actor: str) -> None:
+    """After a restore: another instance, so that no process mistakes the restored revisions for those it knows; and a line in the trail."""
+    state = ensure_state(session)
+    before = state.revision
+    state.instance, state.revision = secrets.token_hex(16), state.revision + 1
+    audit.record(session, "operations:backup:restore", actor=actor, target=Target("database", None, name[:300]),
+                 change=(None, {"file": name[:300], "revision": before}))  # fmt: skip

@@ -1,0 +1,90 @@
+"""`backup`, `restore` and `database move`: a copy to keep, putting it back, and going from one engine to the other."""
+
+from pathlib import Path
+
+import click
+import flask_migrate
+from alembic.script import ScriptDirectory
+
+from webapp.cli.accounts import operator
+from webapp.cli.output import Failure, command
+from webapp.config import ROOT, Settings
+from webapp.extensions import db
+from webapp.services import backups, moving, setup
+from webapp.web import current
+from webapp.web.transaction import writing
+
+MIGRATIONS = str(ROOT / "migrations")
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--replace", is_flag=True, help="Overwrite the file if it exists.")
+@command
+def backup(file: Path, replace: bool) -> None:
+    """Write a backup of the database to FILE, while the desk serves. It holds no encryption key: keep that elsewhere."""
+    contents = backups.back_up(current.settings(), file, replace=replace)
+    click.echo(f"Backed up {_in_words(contents)} to {file}.")
+    click.echo("The keys in it are encrypted. Keep MODELDESK_ENCRYPTION_KEYS somewhere else, or they cannot be read again.", err=True)
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--replace", is_flag=True, help="Put it in the place of the present database.")
+@command
+def restore(file: Path, replace: bool) -> None:
+    """Put the backup in FILE in the place of the database; running workers go on with it within a second or two."""
+    settings = current.settings()
+    kind = backups.kind_of(file)
+    if (kind == "sqlite") != (settings.sqlite_path is not None):
+        raise backups.BackupRefused(f"{file.name} is a backup of {kind}, but DATABASE_URL names another engine. Set DATABASE_URL to match.")
+    db.session.remove()  # An open reader would keep the restore waiting.
+    kept = _put_back(settings, file, replace)
+    flask_migrate.upgrade(directory=MIGRATIONS)
+    with writing(refresh=False) as session:
+        setup.mark_restored(session, file.name, actor=operator())
+    click.echo(f"Restored {file}.")
+    if kept:
+        click.echo(f"What was there before lies at {kept}.")
+    if current.vault().locked:
+        raise Failure(f"The database is restored, but its keys are locked: {current.vault().reason}. Set the encryption key of that time.")
+
+
+def _put_back(settings: Settings, file: Path, replace: bool) -> Path | None:
+    if settings.sqlite_path is None:
+        if not replace:
+            raise Failure("Restoring replaces every table of the database. Say --replace if that is meant.")
+        backups.restore_postgresql(file, settings.database_url)
+        return None
+    known = {script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()}
+    contents = backups.inspected(file)
+    if contents.migration not in known:
+        raise backups.BackupRefused(f"{file.name} was made by a newer Modeldesk. Restore it with that version.")
+    return backups.restore_sqlite(file, settings.sqlite_path, replace=replace)
+
+
+def _in_words(contents: backups.Contents) -> str:
+    size = f"{contents.bytes / 1_000_000:,.1f} MB"
+    return f"{size}, revision {contents.revision}, {contents.models} models, {contents.users} users" if contents.migration else size
+
+
+@click.group("database")
+def database() -> None:
+    """The database as a whole."""
+
+
+@database.command("move")
+@click.argument("target_url", metavar="URL")
+@command
+def move(target_url: str) -> None:
+    """Copy everything to the empty database at URL (usually from SQLite to PostgreSQL), and prove that both hold the same.
+
+    Stop the desk first, so that nothing changes meanwhile. The old database is not touched.
+    """
+    proofs = moving.move(db.engine, target_url)
+    for proof in proofs:
+        click.echo(f"ok    {proof.table}: {proof.rows:,} rows{''.join(f', sum of {name} {value}' for name, value in proof.sums.items())}")
+    click.echo(
+        f"Moved {sum(proof.rows for proof in proofs):,} rows in {len(proofs)} tables. Set DATABASE_URL to the new address and start."
+    )

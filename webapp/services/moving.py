@@ -1,0 +1,132 @@
+"""Moving to another database: every table copied in one transaction, then counted and summed on both sides before it is kept."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import ScriptDirectory
+from sqlalchemy import Boolean, Column, Connection, Engine, Integer, Table, create_engine, func, inspect, make_url, select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.config import ROOT, sqlite_path
+from webapp.domain.errors import Conflict, Invalid, Unavailable
+from webapp.domain.money import EXACT, ZERO, plain
+from webapp.extensions.engine import ONE_MOMENT, WRITING, create_file, engine_options, guard
+from webapp.models import Base
+from webapp.models.base import ExactDecimal
+
+BATCH = 500
+# What a process says of itself, which is of no use elsewhere.
+LEFT_OUT = ("registry_processes",)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What both databases were found to hold of one table. `sums` are of numbers and exact decimals, by column."""
+
+    table: str
+    rows: int
+    sums: Mapping[str, str]
+
+
+def move(source: Engine, target_url: str) -> list[Proof]:
+    """Copies everything. Raises `Invalid` for an address of another kind, `Conflict` unless the target is empty, `Unavailable` if it fails.
+
+    Nothing is left in the target unless its counts and sums equal those of the source.
+    """
+    target = _engine(target_url)
+    try:
+        if inspect(target).get_table_names():
+            raise Conflict("The target is not empty. Name a database without any table.", code="not_empty")
+        options = {"isolation_level": "REPEATABLE READ"} if source.dialect.name == "postgresql" else {ONE_MOMENT: True}
+        with (
+            source.connect().execution_options(**options) as old,
+            target.connect().execution_options(**{WRITING: True}) as new,
+            new.begin(),
+        ):
+            _same_migration(old)
+            _migrate(new)
+            return [_proven(old, new, table) for table in _copied(old, new)]
+    except (SQLAlchemyError, OSError) as error:
+        raise Unavailable(
+            f"The target cannot be written: {type(error).__name__}. Check its address and rights; nothing was kept."
+        ) from error
+    finally:
+        target.dispose()
+
+
+def _engine(url: str) -> Engine:
+    path = sqlite_path(url)
+    if path is None and not url.startswith("postgresql+psycopg://"):
+        raise Invalid.field("URL", "must be postgresql+psycopg://USER:PASSWORD@HOST/NAME or sqlite:///PATH")
+    if path is not None:
+        if path.exists():
+            raise Conflict("The target file exists. Name one that does not.", code="not_empty")
+        create_file(path)
+    engine = create_engine(f"sqlite:///{path}" if path else make_url(url), **engine_options(path))
+    guard(engine, path)
+    return engine
+
+
+def _same_migration(old: Connection) -> None:
+    present, head = MigrationContext.configure(old).get_current_revision(), _scripts().get_current_head()
+    if present != head:
+        raise Conflict("The tables of the present database are not up to date. Run `prepare` first.", code="not_migrated")
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(ROOT / "migrations"))
+
+
+def _migrate(new: Connection) -> None:
+    scripts = _scripts()
+
+    def upgrade(revision: Any, context: MigrationContext) -> Sequence[RevisionStep]:  # noqa: ANN401 # Alembic's signature
+        return scripts._upgrade_revs("head", revision)  # Alembic's own commands call it in the same way.
+
+    with EnvironmentContext(Config(), scripts, fn=upgrade) as environment:
+        environment.configure(connection=new, target_metadata=Base.metadata, render_as_batch=True)
+        environment.run_migrations()
+
+
+def _copied(old: Connection, new: Connection) -> Iterator[Table]:
+    for table in Base.metadata.sorted_tables:
+        if table.name in LEFT_OUT:
+            continue
+        for rows in old.execute(select(table).order_by(table.c.id)).mappings().partitions(BATCH):
+            new.execute(table.insert(), [dict(row) for row in rows])
+        if new.dialect.name == "postgresql":
+            # Numbers that were given do not move the sequence from which the next ones come.
+            sequence = "SELECT setval(pg_get_serial_sequence(:name, 'id'), coalesce((SELECT max(id) FROM {}), 0) + 1, false)"
+            new.execute(text(sequence.format(table.name)), {"name": table.name})
+        yield table
+
+
+def _proven(old: Connection, new: Connection, table: Table) -> Proof:
+    before, after = _counted(old, table), _counted(new, table)
+    if before != after:
+        raise Unavailable(f"The copy of {table.name} differs: {before.rows} rows became {after.rows}. Nothing was kept; try again.")
+    return after
+
+
+def _counted(connection: Connection, table: Table) -> Proof:
+    rows = connection.execute(select(func.count()).select_from(table)).scalar_one()
+    sums = {column.name: _sum(connection, column) for column in table.columns if _adds_up(column)}
+    return Proof(table.name, rows, sums)
+
+
+def _adds_up(column: Column[Any]) -> bool:
+    whole = isinstance(column.type, Integer) and not isinstance(column.type, Boolean) and not column.primary_key
+    return isinstance(column.type, ExactDecimal) or (whole and not column.foreign_keys)
+
+
+def _sum(connection: Connection, column: Column[Any]) -> str:
+    """Added up here, exactly: a database would add decimals that are kept as text with floats."""
+    total = ZERO
+    for value in connection.execute(select(column).where(column.is_not(None))).scalars():
+        total = EXACT.add(total, Decimal(value))
+    return plain(total)
