@@ -6,6 +6,7 @@ from webapp.models.base import MAX_ID, Base
 from webapp.models.catalog import Credential, Model, ModelAlias, Price, PriceRate, Provider
 from webapp.models.runs import Run, RunRecommendation
 from webapp.models.state import RegistryProcess, RegistryState
+from webapp.models.usage import UsageRecord
 
 __all__ = [
     "MAX_ID",
@@ -23,6 +24,7 @@ __all__ = [
     "RegistryState",
     "Run",
     "RunRecommendation",
+    "UsageRecord",
     "User",
     "UserSession",
 ]

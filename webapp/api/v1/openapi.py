@@ -36,6 +36,7 @@ CODES: Mapping[str, str] = {
     "ambiguous_model": "Several models answer to this ref. Use one of the `candidates`.",
     "conflict": "It clashes with what is there.",
     "duplicate": "Such a row exists already.",
+    "idempotency_key_reused": "The Idempotency-Key was used for another report. Nothing was recorded; use a new key for each call.",
     "in_use": "Other rows depend on it; `users` names them. Deactivate it instead, or choose another default or primary first.",
     "inactive": "It must be activated first.",
     "no_key": "The provider that should answer has no key.",
@@ -121,7 +122,10 @@ def _query_parameter(parameter: Parameter) -> Document:
 
 
 def _conditions(route: Route) -> list[Document]:
-    """The headers by which a caller says what it has seen."""
+    """The headers by which a caller says what it has seen, or that it says the same again."""
+    if route.rule == "/usage":
+        shown = _header("Idempotency-Key", "Names this one call: sent again with the same key, it is counted once.")
+        return [shown | {"required": True}]
     if route.method == "GET" and route.answers != "Page":
         return [_header("If-None-Match", "The ETag of the answer that you hold; 304 if it is still right.")]
     if 412 in route.refusals:

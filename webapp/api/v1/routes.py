@@ -1,12 +1,13 @@
 """The table of routes: what is served is what is described, because both are made of this."""
 
-from webapp.api.v1 import costs, managed_models, managed_providers, reading, runs
+from webapp.api.v1 import costs, managed_models, managed_providers, reading, runs, usage
 from webapp.api.v1.costs import COST_QUERY
 from webapp.api.v1.description import described
 from webapp.api.v1.door import Route
 from webapp.api.v1.listing import MODELS_QUERY
 from webapp.api.v1.managed_providers import PROVIDERS_QUERY
 from webapp.api.v1.reading import EXPLAIN_QUERY, SUPPORTED_QUERY
+from webapp.api.v1.usage import SUMMARY_QUERY
 from webapp.domain.permissions import Permission
 
 READ, WRITE, KEYS, RUN = (
@@ -69,6 +70,29 @@ _costs = (
         refusals=(404, 409, 422, 503),
     ),
     Route("GET", "/runs/<run_id>", runs.get_run, RUN, "A run that was recorded", "Run", refusals=(404, 503)),
+)
+_usage = (
+    Route(
+        "POST",
+        "/usage",
+        usage.report_usage,
+        Permission.USAGE_WRITE,
+        "Reports what a call used; counted once however often it is sent",
+        "UsageRecord",
+        201,
+        takes="CostRequest",
+        refusals=(*NAMES, 422, 503),
+    ),
+    Route(
+        "GET",
+        "/usage/summary",
+        usage.summarise_usage,
+        Permission.USAGE_READ,
+        "What was used and what it cost, by model, project, token or day",
+        "UsageSummary",
+        query=SUMMARY_QUERY,
+        refusals=(*NAMES, 422, 503),
+    ),
 )
 _models = (
     Route("GET", MODELS, managed_models.list_managed_models, WRITE, "Lists models for managing", "ModelPage", query=MODELS_QUERY),
@@ -220,5 +244,5 @@ _providers = (
         refusals=(404, 503),
     ),
 )
-_answering = (*_reading, *_costs, *_models, *_providers)
+_answering = (*_reading, *_costs, *_usage, *_models, *_providers)
 ROUTES: tuple[Route, ...] = (*_answering, *described(_answering))

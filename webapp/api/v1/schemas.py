@@ -7,6 +7,7 @@ from webapp.domain.catalog import MODEL_TYPES
 from webapp.domain.entries import MODEL_REQUIRED, PRICE_REQUIRED, PROVIDER_REQUIRED
 from webapp.domain.incidents import PRIORITIES, SEVERITIES, STATUSES, TYPES
 from webapp.domain.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS
+from webapp.domain.reported import GROUPS
 from webapp.domain.usage import MAX_QUANTITY, METERS, SPELLINGS
 
 Schema = dict[str, Any]
@@ -146,6 +147,16 @@ _costs: Mapping[str, Schema] = {
     ),
     "Comparison": listed("Cost"),
 }  # fmt: skip
+SUMMARY: Mapping[str, Schema] = {
+    "records": COUNT, "usage": of("object", additionalProperties=COUNT), "totals": of("object", additionalProperties=AMOUNT),
+    "complete": FLAG, "unpriced": COUNT, "incomplete": COUNT,
+}  # fmt: skip
+_usage: Mapping[str, Schema] = {
+    "UsageRecord": answered(id=TEXT, model=REF, project=maybe(TEXT), usage=to("Usage"), at=MOMENT, cost=to("Cost"), created_at=MOMENT),
+    "UsageSummary": answered(
+        since=MOMENT, until=MOMENT, group_by=words(GROUPS), data=many(answered(**SUMMARY)), total=answered(**SUMMARY),
+    ),
+}  # fmt: skip
 _entries: Mapping[str, Schema] = {
     "NewModel": taken(MODEL_REQUIRED, **MODEL_FIELDS),
     "ModelChange": taken((), **MODEL_FIELDS),
@@ -176,4 +187,4 @@ PROBLEM = answered(type=TEXT, title=TEXT, status=INTEGER, code=TEXT, detail=TEXT
 PROBLEM["properties"] |= {
     "errors": many(answered(field=TEXT, message=TEXT)), "suggestions": many(TEXT), "candidates": many(TEXT), "users": many(TEXT),
 }  # fmt: skip
-SCHEMAS: Mapping[str, Schema] = {**_registry, **_costs, **_entries, **_runs, "Problem": PROBLEM}
+SCHEMAS: Mapping[str, Schema] = {**_registry, **_costs, **_usage, **_entries, **_runs, "Problem": PROBLEM}

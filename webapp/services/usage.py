@@ -1,0 +1,118 @@
+"""Usage that applications report: recorded once however often it is sent, priced at the moment of the call, and summed exactly."""
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from webapp.domain.documents import cost_document
+from webapp.domain.errors import Conflict
+from webapp.domain.moments import shown_moment
+from webapp.domain.pricing import Cost
+from webapp.domain.reported import Reported, Summary, summed
+from webapp.domain.usage import Usage
+from webapp.models import ApiToken, UsageRecord
+
+READ_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one token reports, priced already; `body` are the bytes that were sent, to know them again."""
+
+    token_id: int
+    key: str
+    body: bytes
+    model_ref: str
+    usage: Usage
+    cost: Cost
+
+
+class KeyReused(Conflict):
+    """The idempotency key was used for something else."""
+
+    code = "idempotency_key_reused"
+
+
+def record(session: Session, report: Report) -> tuple[UsageRecord, bool]:
+    """The record, and whether it is new. Sent again, the same report gives the first record. Raises `KeyReused` for another one."""
+    digest = hashlib.sha256(report.body).digest()
+    project = session.execute(select(ApiToken.project).where(ApiToken.id == report.token_id)).scalar_one_or_none()
+    cost = report.cost
+    values = {
+        "public_id": f"use_{secrets.token_hex(12)}", "token_id": report.token_id, "project": project, "idempotency_key": report.key,
+        "body_digest": digest, "model_ref": report.model_ref, "usage": report.usage.as_dict(), "service_tier": cost.service_tier,
+        "at": cost.at, "cost": cost_document(cost), "cost_total": cost.total, "currency": cost.currency, "complete": cost.complete,
+        "price_id": cost.price_id,
+    }  # fmt: skip
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    # One statement decides who was first; whoever comes second waits for it, and then finds the row.
+    insert = dialect.insert(UsageRecord).values(values).on_conflict_do_nothing(index_elements=["token_id", "idempotency_key"])
+    new = session.execute(insert.returning(UsageRecord.id)).scalar_one_or_none() is not None
+    mine = (UsageRecord.token_id == report.token_id, UsageRecord.idempotency_key == report.key)
+    found = session.execute(select(UsageRecord).where(*mine)).scalar_one()
+    if found.body_digest != digest:
+        when = shown_moment(found.created_at)
+        raise KeyReused(f"This Idempotency-Key was used for another report at {when}. Nothing was recorded; use a new key for each call.")
+    return found, new
+
+
+def document(found: UsageRecord) -> dict[str, Any]:
+    """A UsageRecord as the HTTP API answers it."""
+    return {
+        "id": found.public_id,
+        "model": found.model_ref,
+        "project": found.project,
+        "usage": found.usage,
+        "at": shown_moment(found.at),
+        "cost": found.cost,
+        "created_at": shown_moment(found.created_at),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which records to sum: those from `since` to just before `until`, of a model and a project if these are named."""
+
+    since: datetime
+    until: datetime
+    group_by: str
+    model_ref: str | None = None
+    project: str | None = None
+
+
+def summary(session: Session, question: Question) -> tuple[dict[str, Summary], Summary]:
+    """The sums by group, and of all."""
+    return summed(_reported(session, question))
+
+
+def _reported(session: Session, question: Question) -> Iterator[Reported]:
+    u = UsageRecord
+    query = (
+        select(_group(session, question.group_by), u.usage, u.currency, u.cost_total, u.complete)
+        .join(ApiToken, ApiToken.id == u.token_id)
+        .where(u.at >= question.since, u.at < question.until)
+        .order_by(u.id)
+    )
+    if question.model_ref is not None:
+        query = query.where(u.model_ref == question.model_ref)
+    if question.project is not None:
+        query = query.where(u.project == question.project)
+    for group, usage, currency, total, complete in session.execute(query.execution_options(yield_per=READ_AT_ONCE)):
+        yield Reported(group or "", usage, currency, total, complete)
+
+
+def _group(session: Session, name: str) -> ColumnElement[str | None]:
+    if name == "day":
+        on_postgresql = session.get_bind().dialect.name == "postgresql"
+        return func.to_char(func.timezone("UTC", UsageRecord.at), "YYYY-MM-DD") if on_postgresql else func.date(UsageRecord.at)
+    columns: dict[str, ColumnElement[Any]] = {
+        "model": UsageRecord.model_ref.expression, "project": UsageRecord.project.expression, "token": ApiToken.name.expression,
+    }  # fmt: skip
+    return columns[name]
