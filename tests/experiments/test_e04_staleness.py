@@ -1,0 +1,97 @@
+"""E4: changes are committed here, and two servers of four workers each are asked all the time how old their answers are."""
+
+import threading
+import time
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+import pytest
+from serving import serving
+from sqlalchemy import text
+from world import running
+
+from webapp.services import state
+from webapp.web.transaction import writing
+
+P99_S, MOST_S = 0.6, 1.0
+PATH = "/models/openai/gpt-4o-mini"
+
+
+@dataclass
+class Committed:
+    """When each revision was committed, in the order of the revisions."""
+
+    revisions: list[int] = field(default_factory=list)
+    moments: list[float] = field(default_factory=list)
+
+    def age(self, revision: int, asked_at: float) -> float:
+        """For how long the answer had been out of date when it was asked for; 0 if it was not."""
+        following = bisect_right(self.revisions, revision)
+        return max(0.0, asked_at - self.moments[following]) if following < len(self.moments) else 0.0
+
+
+def watch(served, token: str, answers: list[tuple[float, int]], backwards: list[int], stop: threading.Event) -> None:
+    """Asks over one connection after the other: each leads to one worker, which must never go back."""
+    while not stop.is_set():
+        client, last = served.client(token), 0
+        for _ in range(20):
+            asked_at = time.monotonic()
+            revision = int(client.ask("GET", PATH).headers["Modeldesk-Revision"])
+            answers.append((asked_at, revision))
+            if revision < last:
+                backwards.append(revision)
+            last = revision
+            time.sleep(0.005)
+        client.close()
+
+
+def commit_changes(changes: int) -> Committed:
+    done = Committed()
+    for _ in range(changes):
+        with writing(refresh=False) as session:
+            revision = state.changing(session).revision
+            session.execute(text("UPDATE models SET description = :d WHERE model_id = 'gpt-4o-mini'"), {"d": str(revision)})
+        done.revisions.append(revision)
+        done.moments.append(time.monotonic())
+        time.sleep(0.02 if changes > 100 else 0.1)
+    return done
+
+
+def measured(settings, folder, changes: int, **environment: str) -> tuple[list[float], list[int], int]:
+    answers: list[tuple[float, int]] = []
+    backwards: list[int] = []
+    stop = threading.Event()
+    with serving(settings, folder, workers=4, **environment) as one, serving(settings, folder, workers=4, **environment) as two:
+        token = one.token("registry:read")
+        watchers = [threading.Thread(target=watch, args=(desk, token, answers, backwards, stop)) for desk in (one, two)]
+        for thread in watchers:
+            thread.start()
+        try:
+            for _ in running(settings):
+                done = commit_changes(changes)
+                time.sleep(1.2)
+        finally:
+            stop.set()
+            for thread in watchers:
+                thread.join()
+    ages = sorted(done.age(revision, asked_at) for asked_at, revision in answers)
+    return ages, backwards, len(answers)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def either_settings(request):
+    return request.getfixturevalue("settings" if request.param == "sqlite" else "postgresql_settings")
+
+
+def test_e4_no_worker_answers_with_what_changed_more_than_a_second_ago(either_settings, tmp_path, scale, report):
+    ages, backwards, count = measured(either_settings, tmp_path, scale(20, 1_000))
+    p99 = ages[int(0.99 * (len(ages) - 1))]
+    report(f"{count} answers of 8 workers in 2 servers: p99 {p99 * 1e3:.0f} ms, most {ages[-1] * 1e3:.0f} ms, {len(backwards)} went back")
+    assert (ages[-1] <= MOST_S, p99 <= P99_S, backwards) == (True, True, [])
+
+
+def test_e4_control_servers_that_do_not_look_answer_with_old_state(settings, tmp_path, report):
+    """With looks half a second apart at most (the longest that is allowed) and none between, answers are older than with ours."""
+    ages, _, count = measured(settings, tmp_path, 10, MODELDESK_REVISION_POLL="0.5")
+    report(f"{count} answers with looks 500 ms apart: most {ages[-1] * 1e3:.0f} ms")
+    assert ages[-1] > 0.25
