@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format format-check lint types imports migrations quick browser bench lock vendor screenshots clean
+.PHONY: help run test check format format-check lint types imports migrations quick browser experiments bench lock vendor screenshots clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ quick: $(VENV)/.dev ## the tests that need milliseconds
 
 browser:
 	@scripts/ensure_browser.sh
+
+experiments: $(VENV)/.dev ## the experiments of docs/security.md in full (an hour or two); the numbers go to build/experiments.md
+	@EXPERIMENTS=full $(BIN)/python -m pytest -s -p no:cacheprovider $(if $(filter tests,$(T)),tests/experiments,$(T))
 
 bench: $(VENV)/.dev ## measure speed and size against peers, in one run
 	@bench/run.sh

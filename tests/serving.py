@@ -90,7 +90,15 @@ class Serving:
         return done.stdout.strip()
 
     def token(self, *scopes: str) -> str:
-        return self.flask("tokens", "create", "experiment", *(part for scope in scopes for part in ("--scope", scope)))
+        """A new token, once every worker knows it."""
+        token = self.flask("tokens", "create", "experiment", *(part for scope in scopes for part in ("--scope", scope)))
+        known, end = 0, time.monotonic() + 5
+        while known < 6 * len(self.workers()):  # Each connection leads to some worker.
+            client = self.client(token)
+            known = known + 1 if client.ask("GET", "/defaults").status != 401 else 0
+            client.close()
+            assert time.monotonic() < end, "a new token is not known after five seconds"
+        return token
 
     def engine(self) -> Engine:
         return engine_of(self.settings)

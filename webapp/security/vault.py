@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import re
 from dataclasses import dataclass
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -12,6 +13,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from webapp.domain.errors import KeysLocked
 
 CHECK_TEXT = "modeldesk key check"
+KEY = re.compile(r"[A-Za-z0-9_-]{43}=", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Vault:
         if not found:
             self._lock("MODELDESK_ENCRYPTION_KEYS is not set")
         for key in found:
+            if KEY.fullmatch(key) is None:  # Python's base64 overlooks what does not belong there, a line break in the middle for one.
+                raise ValueError
             self._fernets.append(Fernet(key))
             self._raw.append(base64.urlsafe_b64decode(key))
 

@@ -1,0 +1,130 @@
+"""E16: every change through the API leaves exactly one line in the trail, a refused one none; and without the trail nothing changes."""
+
+import re
+from contextlib import contextmanager
+
+import pytest
+from factories import model_values, price_values, provider_values
+from sqlalchemy import event, func, select, text
+from sqlalchemy.exc import OperationalError
+from world import api_for
+
+from webapp.api.v1.routes import ROUTES
+from webapp.extensions import db
+from webapp.models import AuditEvent, Model, Provider
+from webapp.services import audit, credentials, models, providers
+from webapp.web import current
+from webapp.web.transaction import writing
+
+# Changes that write no line: usage is a record of its own, and what only computes changes nothing.
+UNTRAILED = {"/usage", "/cost", "/cost/batch", "/quote", "/compare"}
+INCIDENT = {"incident": {"title": "Disk usage at 97 %"}}
+REQUESTS = {
+    ("POST", "/runs"): INCIDENT,
+    ("POST", "/admin/models"): model_values(model_id="brand-new"),
+    ("PUT", "/admin/models/<number>"): model_values(provider="audited", model_id="m", display_name="Put"),
+    ("PATCH", "/admin/models/<number>"): {"display_name": "Patched"},
+    ("DELETE", "/admin/models/<number>"): None,
+    ("POST", "/admin/models/<number>/toggle-active"): None,
+    ("POST", "/admin/models/<number>/set-default"): None,
+    ("POST", "/admin/models/<number>/prices"): price_values(),
+    ("POST", "/admin/providers"): provider_values(slug="brand-new"),
+    ("DELETE", "/admin/providers/primary"): None,
+    ("PUT", "/admin/providers/<number>"): provider_values(slug="audited", display_name="Put"),
+    ("PATCH", "/admin/providers/<number>"): {"display_name": "Patched"},
+    ("DELETE", "/admin/providers/<number>"): None,
+    ("POST", "/admin/providers/<number>/toggle-active"): None,
+    ("POST", "/admin/providers/<number>/set-primary"): None,
+    ("PUT", "/admin/providers/<number>/credential"): {"api_key": "sk-0123456789abcdef"},
+    ("DELETE", "/admin/providers/<number>/credential"): None,
+}
+# The key that goes with a provider has a line of its own.
+LINES = {("DELETE", "/admin/providers/<number>"): 2}
+CHANGING = sorted((route.method, route.rule) for route in ROUTES if route.method != "GET" and route.rule not in UNTRAILED)
+
+
+@pytest.fixture
+def subjects(app) -> dict[str, int]:
+    """A provider with a key, and one with a model; nothing else uses them."""
+    with writing() as session:
+        alone = providers.create(session, provider_values(slug="alone"), actor="ann")
+        credentials.store(session, alone, "sk-0123456789abcdef", vault=current.vault(), actor="ann")
+        other = providers.create(session, provider_values(slug="audited"), actor="ann")
+        model = models.create(session, model_values(provider="audited", model_id="m"), actor="ann")
+        return {"providers": alone.id, "models": model.id, "audited": other.id}
+
+
+def events() -> int:
+    db.session.rollback()
+    return db.session.execute(select(func.count()).select_from(AuditEvent)).scalar_one()
+
+
+def ask(api, subjects, method, rule):
+    kind = "models" if "/models/" in rule else "providers"
+    number = subjects["audited"] if method == "PUT" and rule == "/admin/providers/<number>" else subjects[kind]
+    path = re.sub(r"<number>", str(number), rule)
+    body = REQUESTS[method, rule]
+    return api.request(method, path, **({"json": body} if body is not None else {}))
+
+
+@contextmanager
+def no_trail():
+    """The table of the trail takes no row."""
+
+    def refuse(connection, cursor, statement, *_):
+        if statement.startswith("INSERT INTO audit_events"):
+            raise OperationalError(statement, {}, Exception("no space left"))
+
+    event.listen(db.engine, "before_cursor_execute", refuse)
+    try:
+        yield
+    finally:
+        event.remove(db.engine, "before_cursor_execute", refuse)
+
+
+def state() -> tuple:
+    db.session.rollback()
+    return tuple(
+        tuple(db.session.execute(text(f"SELECT * FROM {table} ORDER BY id")).all())
+        for table in ("providers", "models", "prices", "credentials", "runs")
+    )
+
+
+def test_e16_every_changing_route_of_the_api_is_tried():
+    assert [route for route in CHANGING if route not in REQUESTS] == []
+
+
+@pytest.mark.parametrize(("method", "rule"), CHANGING, ids=[f"{method} {rule}" for method, rule in CHANGING])
+def test_e16_one_change_leaves_one_line_and_a_refused_one_none(app, subjects, method, rule):
+    api, reader = api_for(app, "registry:read", "registry:write", "runs:write"), api_for(app, "registry:read")
+    before, rows = events(), state()
+    assert ask(reader, subjects, method, rule).status_code == 403
+    with no_trail():
+        refused = ask(api, subjects, method, rule)
+        assert (refused.status_code, "Retry-After" in refused.headers) == (503, True), refused.text
+    assert (events(), state()) == (before, rows)
+    answer = ask(api, subjects, method, rule)
+    assert answer.status_code in (200, 201, 204), answer.text
+    assert events() == before + LINES.get((method, rule), 1)
+    assert audit.first_break(db.session()) is None
+
+
+def test_e16_one_changed_or_missing_line_is_found(app, subjects):
+    middle = db.session.execute(select(AuditEvent.id).order_by(AuditEvent.id).offset(3).limit(1)).scalar_one()
+    db.session.rollback()
+    with db.engine.connect() as connection:
+        connection.exec_driver_sql("DROP TRIGGER audit_events_no_update")
+        connection.exec_driver_sql("DROP TRIGGER audit_events_no_delete")
+        connection.exec_driver_sql(f"UPDATE audit_events SET actor = 'nobody' WHERE id = {middle}")
+        assert audit.first_break(db.session()) == middle
+        connection.exec_driver_sql(f"DELETE FROM audit_events WHERE id = {middle}")
+    db.session.rollback()
+    assert audit.first_break(db.session()) == middle + 1
+
+
+def test_e16_nothing_of_the_application_changes_or_removes_a_line(app, subjects):
+    for statement in ("UPDATE audit_events SET actor = 'x'", "DELETE FROM audit_events"):
+        with pytest.raises(Exception, match="clashes"), writing() as session:
+            session.execute(text(statement))
+    assert db.session.execute(select(Model.id).limit(1)).scalar_one()
+    assert db.session.execute(select(Provider.id).limit(1)).scalar_one()

@@ -1,0 +1,114 @@
+"""E17: many processes do the same at once. One default, one price a moment, one alias; a revoked token ends."""
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+from factories import model_values, price_values
+from sqlalchemy import text
+
+
+def at_once(served, token, jobs) -> list:
+    """Each job asks with a client of its own, all of them at the same moment."""
+    answers, gate = [], threading.Barrier(len(jobs))
+
+    def run(job) -> None:
+        client = served.client(token)
+        try:
+            gate.wait(10)
+            answers.append(job(client))
+        finally:
+            client.close()
+
+    threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == len(jobs)
+    return answers
+
+
+def ids(served, token) -> list[int]:
+    client = served.client(token)
+    found = [model["id"] for model in client.ask("GET", "/models?type=text&limit=8").json["data"]]
+    client.close()
+    return found
+
+
+def test_e17_exactly_one_default_whatever_eight_at_once_ask_for(served, scale, report):
+    token = served.token("registry:read", "registry:write")
+    numbers, odd, stop = ids(served, token), [], threading.Event()
+
+    def sample() -> None:
+        engine = served.engine()
+        while not stop.is_set():
+            with engine.connect() as connection:
+                found = connection.execute(text("SELECT count(*) FROM models WHERE is_default AND type = 'text'")).scalar_one()
+            if found != 1:
+                odd.append(found)
+            time.sleep(0.005)
+        engine.dispose()
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    rounds, statuses = scale(3, 1_250), []
+    try:
+        for _ in range(rounds):
+            jobs = [lambda client, number=number: client.ask("POST", f"/admin/models/{number}/set-default").status for number in numbers]
+            statuses += at_once(served, token, jobs)
+    finally:
+        stop.set()
+        sampler.join()
+    report(f"{len(statuses)} times set-default by 8 at once: {statuses.count(200)} done, {len(odd)} moments without exactly one default")
+    assert odd == []
+    assert set(statuses) <= {200, 503}
+    assert 200 in statuses
+
+
+def test_e17_of_the_same_price_sent_by_eight_at_once_one_is_kept(served, scale, report):
+    token = served.token("registry:read", "registry:write")
+    number = ids(served, token)[0]
+    kept = []
+    for again in range(scale(3, 200)):
+        start = (datetime.now(UTC) + timedelta(days=1 + again)).replace(microsecond=0).isoformat()
+        body = price_values(effective_from=start)
+        statuses = at_once(served, token, [lambda client, body=body: client.ask("POST", f"/admin/models/{number}/prices", body).status] * 8)
+        kept.append(statuses.count(201))
+        assert set(statuses) <= {201, 409, 503}
+    report(f"{len(kept)} prices sent by 8 at once, kept {set(kept)} each")
+    assert set(kept) == {1}
+
+
+def test_e17_of_the_same_model_sent_by_eight_at_once_one_is_made(served):
+    token = served.token("registry:read", "registry:write")
+    body = model_values(model_id="the-same", aliases=["the-same-alias"])
+    statuses = at_once(served, token, [lambda client: client.ask("POST", "/admin/models", body).status] * 8)
+    assert (statuses.count(201), set(statuses) <= {201, 409, 503}) == (1, True)
+
+
+def test_e17_a_revoked_token_is_refused_by_every_worker_within_a_second(served, report):
+    token = served.token("registry:read")
+    number = served.flask("tokens", "list").splitlines()[-1].split()[0]
+    stop, accepted = threading.Event(), []
+
+    def use() -> None:
+        while not stop.is_set():
+            client = served.client(token)
+            if client.ask("GET", "/defaults").status == 200:
+                accepted.append(time.monotonic())
+            client.close()
+
+    users = [threading.Thread(target=use) for _ in range(3)]
+    for thread in users:
+        thread.start()
+    served.flask("tokens", "revoke", number)
+    revoked = time.monotonic()
+    time.sleep(1.5)
+    stop.set()
+    for thread in users:
+        thread.join()
+    late = max(accepted) - revoked
+    report(f"last accepted {late * 1e3:.0f} ms after the command that revoked it had ended")
+    assert accepted
+    assert late <= 1.0
