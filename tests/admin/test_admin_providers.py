@@ -1,6 +1,8 @@
 """Providers and their keys: written, replaced, removed, never shown."""
 
 import base64
+import html
+import sys
 
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
@@ -107,11 +109,14 @@ def test_an_editor_may_change_a_provider_but_not_its_key(bob):
     assert credential() is None
 
 
-def test_a_provider_whose_driver_is_not_built_cannot_be_made_primary_here(ann):
+def test_a_provider_whose_sdk_is_missing_says_which_command_installs_it_and_cannot_be_primary(ann, monkeypatch):
+    monkeypatch.setitem(sys.modules, "anthropic", None)  # As if it were not installed.
     answer = ann.post(f"/admin/provider/{provider('anthropic').id}/primary?to=1", headers={"HX-Request": "true"})
-    assert (answer.status_code, "cannot be run yet" in answer.headers["HX-Trigger"]) == (409, True)
+    assert (answer.status_code, "cannot be run" in answer.headers["HX-Trigger"]) == (409, True)
     assert not provider("anthropic").is_primary
-    assert "driver not built yet" in ann.get("/admin/provider/?search=anthropic").text
+    assert "driver not installed" in ann.get("/admin/provider/?search=anthropic").text
+    page = html.unescape(ann.get(f"/admin/provider/details/?id={provider('anthropic').id}").text)
+    assert 'run `.venv/bin/pip install "anthropic>=2.11,<3"`' in page
 
 
 def test_primary_is_set_and_cleared_once_each(ann):

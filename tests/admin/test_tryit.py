@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import replace
 
 import pytest
@@ -221,12 +222,13 @@ def test_a_forged_request_changes_nothing(bob, session, path):
     assert runs.latest(session, 1) == []
 
 
-def test_a_model_without_a_driver_is_shown_but_not_to_be_chosen_and_no_key_is_asked_for(bob):
+def test_a_model_whose_sdk_is_missing_is_shown_but_not_to_be_chosen_and_no_key_is_asked_for(bob, monkeypatch):
+    monkeypatch.setitem(sys.modules, "anthropic", None)  # As if it were not installed.
     page = bob.get(f"{PAGE}?model=anthropic/claude-3-opus").text
-    assert '<optgroup label="Anthropic (cannot be run yet)">' in page
+    assert '<optgroup label="Anthropic (driver not installed)">' in page
     assert re.search(r'<option value="anthropic/claude-3-haiku" disabled>', page)
     assert re.search(r'<option value="anthropic/claude-3-opus" selected>', page)
-    assert "Models of Anthropic cannot be run yet" in page
+    assert "Models of Anthropic cannot be run" in page
     assert "Enter a key" not in page
 
 

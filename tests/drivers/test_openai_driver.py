@@ -8,7 +8,7 @@ from upstream import ASK, KEY, MODELS, completion, error, reply
 from webapp.domain.prompts import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
 from webapp.domain.usage import Usage
 from webapp.drivers.base import DriverError
-from webapp.drivers.openai import usage_of
+from webapp.drivers.compatible import usage_of
 
 
 def test_a_question_is_answered_with_usage_and_ids(driver):

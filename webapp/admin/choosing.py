@@ -47,17 +47,18 @@ def _label(provider: ProviderInfo, remarks: Mapping[str, str]) -> str:
 def why_not_run(name: str, driver: str) -> str | None:
     """Why nothing can be run on the models of a provider, whatever key it has; a sentence."""
     usable, reason = available(driver)
-    if usable:
-        return None
-    if reason != "not built yet":
-        return f"Models of {name} cannot be run: {reason}."
-    return f"Models of {name} cannot be run yet: the driver for {DRIVERS[driver].label} is not built yet, it comes with the next release."
+    return None if usable else f"Models of {name} cannot be run: the driver for {_driver(driver)} is {reason}."
+
+
+def _driver(name: str) -> str:
+    info = DRIVERS.get(name)
+    return info.label if info else name
 
 
 def remark_on(provider: ProviderInfo, environment: Mapping[str, str]) -> str | None:
     """Why a run on this provider would fail before it is asked, as far as can be told without asking."""
     if why_not_run(provider.display_name, provider.driver):
-        return "cannot be run yet"
+        return "driver not installed"
     in_environment = any(environment.get(name, "").strip() for name in provider.required_environment)
     missing = not provider.has_key and not in_environment and needs_key(provider.driver, provider.required_environment)
     return "no key" if missing else None

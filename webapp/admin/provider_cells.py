@@ -62,12 +62,11 @@ def key_mark(state: KeyState) -> Markup:
 
 def driver_cell(provider: Provider) -> Markup:
     info = DRIVERS.get(provider.driver)
-    usable, reason = available(provider.driver)
+    usable, _ = available(provider.driver)
     label = info.label if info else provider.driver
     if usable:
         return Markup("{}").format(label)
-    short = "driver not built yet" if reason == "not built yet" else "driver cannot be used"
-    return Markup("{} {}").format(label, tag(short, "yellow", why_not_run(provider.display_name, provider.driver) or ""))
+    return Markup("{} {}").format(label, tag("driver not installed", "yellow", why_not_run(provider.display_name, provider.driver) or ""))
 
 
 def switch(provider: Provider) -> Markup:

@@ -100,7 +100,7 @@ def driver_choices() -> list[tuple[str, str]]:
     found = [("", "Choose a driver…")]
     for name, info in DRIVERS.items():
         usable, reason = available(name)
-        found.append((name, info.label if usable else f"{info.label} ({reason})"))
+        found.append((name, info.label if usable else f"{info.label} ({(reason or '').partition(':')[0]})"))
     return found
 
 

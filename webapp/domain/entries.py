@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from webapp.domain import checks
 from webapp.domain.catalog import MODEL_TYPES
 from webapp.domain.checks import Check, checked
+from webapp.domain.driver_config import checked_config
 from webapp.domain.errors import FieldError, Invalid
 from webapp.domain.money import AMOUNT_RULE, is_finite_divisor, parse_amount
 from webapp.domain.pricing import PRICE_STATES, SERVICE_TIERS, STANDARD, Rate, Window
@@ -56,7 +57,7 @@ PROVIDER_CHECKS: Mapping[str, Check] = {
     "default_temperature": checks.optional(lambda value, field: amount(value, field)),
     "default_max_tokens": checks.optional(checks.whole(1, MOST_TOKENS)),
     "timeout_seconds": checks.optional(checks.whole(1, 300)),
-    "config": checks.flat_object(40),
+    "config": checked_config,
     "required_environment": checks.listed(_environment_name, 10),
     "allow_shared_key": checks.truth,
     "allow_personal_keys": checks.truth,

@@ -17,6 +17,7 @@ class DriverInfo:
     name: str
     label: str
     package: str | None  # The SDK's import name; None: needs none.
+    requirement: str = ""  # What pip is to be asked for where it is missing.
     base_url: str | None = None
     needs_key: bool = True
     needs_base_url: bool = False
@@ -37,14 +38,16 @@ class DriverInfo:
         return tuple(name for name in named if name)
 
 
+OPENAI = "openai>=3.52,<4"
 DRIVERS: Mapping[str, DriverInfo] = {
     info.name: info
     for info in (
-        DriverInfo("local", "Local rules", "psutil", needs_key=False),
+        DriverInfo("local", "Local rules", "psutil", "psutil>=7.2", needs_key=False),
         DriverInfo(
             "openai",
             "OpenAI",
             "openai",
+            OPENAI,
             "https://api.openai.com/v1",
             key_variable="OPENAI_API_KEY",
             model_variable="OPENAI_MODEL",
@@ -55,6 +58,7 @@ DRIVERS: Mapping[str, DriverInfo] = {
             "claude",
             "Anthropic Claude",
             "anthropic",
+            "anthropic>=2.11,<3",
             "https://api.anthropic.com",
             key_variable="ANTHROPIC_API_KEY",
             default_model="claude-sonnet-4-20250514",
@@ -63,18 +67,26 @@ DRIVERS: Mapping[str, DriverInfo] = {
             "gemini",
             "Google Gemini",
             "google.genai",
+            "google-genai>=3.4,<4",
             "https://generativelanguage.googleapis.com",
             key_variable="GEMINI_API_KEY",
             default_model="gemini-2.0-flash",
         ),
         DriverInfo(
-            "copilot", "GitHub Copilot", "openai", "https://api.githubcopilot.com", key_variable="GITHUB_TOKEN", default_model="gpt-4o"
+            "copilot",
+            "GitHub Copilot",
+            "openai",
+            OPENAI,
+            "https://api.githubcopilot.com",
+            key_variable="GITHUB_TOKEN",
+            default_model="gpt-4o",
         ),
-        DriverInfo("grok", "xAI Grok", "openai", "https://api.x.ai/v1", key_variable="XAI_API_KEY", default_model="grok-3-mini"),
+        DriverInfo("grok", "xAI Grok", "openai", OPENAI, "https://api.x.ai/v1", key_variable="XAI_API_KEY", default_model="grok-3-mini"),
         DriverInfo(
             "ollama",
             "Ollama",
             "ollama",
+            "ollama>=0.6.3,<0.7",
             "http://localhost:11434",
             needs_key=False,
             needs_base_url=True,
@@ -85,11 +97,12 @@ DRIVERS: Mapping[str, DriverInfo] = {
             "mistral",
             "Mistral AI",
             "mistralai",
+            "mistralai>=3.7,<4",
             "https://api.mistral.ai",
             key_variable="MISTRAL_API_KEY",
             default_model="mistral-small-latest",
         ),
-        DriverInfo("custom", "Custom (OpenAI-compatible)", "openai", needs_key=False, needs_base_url=True),
+        DriverInfo("custom", "Custom (OpenAI-compatible)", "openai", OPENAI, needs_key=False, needs_base_url=True),
     )
 }
 
@@ -110,19 +123,16 @@ def available(name: str) -> tuple[bool, str | None]:
     info = DRIVERS.get(name)
     if info is None:
         return False, f"unknown driver; known are {', '.join(DRIVERS)}"
-    if importlib.util.find_spec(info.module) is None:
-        return False, "not built yet"
     if info.package and not _installed(info.package):
-        return False, f"its package {info.package} is not installed"
+        return False, f'not installed: run `.venv/bin/pip install "{info.requirement}"`, then restart'
     return True, None
 
 
 def driver_for(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """The driver of an endpoint; the first one of its kind imports its SDK. Raises `DriverError` of kind `config`."""
+    """A new driver of an endpoint; the first one of its kind imports its SDK. Raises `DriverError` of kind `config`."""
     usable, reason = available(endpoint.driver)
     if not usable:
-        detail = "comes with the next release" if reason == "not built yet" else f"cannot be used: {reason}"
-        raise DriverError("config", f"The driver {endpoint.driver[:60]} {detail}. Choose a provider with another driver.")
+        raise DriverError("config", f"The driver {endpoint.driver[:60]} cannot be used: {reason}.")
     module = importlib.import_module(DRIVERS[endpoint.driver].module)
     build = cast(Callable[[Endpoint, OutboundPolicy], Driver], module.build)
     return build(endpoint, policy)

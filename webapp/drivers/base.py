@@ -22,6 +22,7 @@ class Endpoint:
     api_key: str | None = field(default=None, repr=False)
     config: Mapping[str, object] = field(default_factory=dict, repr=False)  # May hold headers that are secret.
     timeout_s: float = 60.0
+    credential: str = ""  # Which of a provider's keys it is, such as shared or personal:ann@example.com; not the key.
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class ChatRequest:
     json_schema: Mapping[str, object] | None = None
     schema_name: str = "answer"
     token_parameter: str | None = None
+    context_window: int | None = None  # For servers that cut off what is longer than they were told to expect.
     deadline_s: float = 60.0
 
 
@@ -74,6 +76,7 @@ class CheckResult:
     models: int | None = None
     latency_ms: int = 0
     request_id: str | None = None
+    how: str = "listed"  # Or "asked": a question was put to a model, which may be billed.
 
 
 SENTENCES: Mapping[str, str] = {
@@ -147,8 +150,8 @@ class Driver(Protocol):
     def list_models(self) -> tuple[UpstreamModel, ...]:
         """What the provider offers."""
 
-    def check(self) -> CheckResult:
-        """Whether address and key work. Never raises."""
+    def check(self, model: str | None = None) -> CheckResult:
+        """Whether address and key work. Never raises. The model is asked only where the provider cannot list its models."""
 
     def close(self) -> None:
         """Ends its use. The connections are the process's, and stay."""

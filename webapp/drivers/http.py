@@ -1,166 +1,22 @@
-"""The only outbound door: vetted addresses, one absolute deadline, a byte cap, our headers only, no redirects, no environment."""
+"""The only outbound door: our headers only, no redirects, no environment, no cookies, over vetted connections (`drivers.connections`)."""
 
-import contextvars
 import logging
-import os
-import queue
-import socket
-import ssl
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar, cast
+from typing import cast
 
 import httpcore2
 import httpx2
 
 from webapp.drivers.base import Trace
-from webapp.security.urlguard import AddressRefused, OutboundPolicy
+from webapp.drivers.connections import Blocked, Call, Compressed, TooManyBytes, current_call, pool
+from webapp.security.urlguard import OutboundPolicy
 
-CONNECT_S = 5.0
-CHAT_BYTES = 2_000_000
-LIST_BYTES = 8_000_000
 ERROR_BODY = 16_000
-_ASKED = frozenset({"host", "accept", "content-type", "content-length", "transfer-encoding", "connection"})
+_ASKED = frozenset({"host", "accept", "content-type", "content-length", "transfer-encoding", "connection", "anthropic-version"})
 _REQUEST_IDS = ("x-request-id", "request-id", "mistral-correlation-id")
-_CHATTY = ("httpx2", "httpcore2", "openai")
-T = TypeVar("T")
-
-
-class DeadlinePassed(httpcore2.ReadTimeout):
-    """The time for the whole call is over."""
-
-
-class TooManyBytes(httpcore2.ReadError):
-    """The answer is larger than its cap."""
-
-
-class Compressed(httpcore2.RemoteProtocolError):
-    """The answer is compressed although identity was asked for: it may be a bomb."""
-
-
-class Blocked(httpcore2.ConnectError):
-    """The outbound policy refuses the address."""
-
-
-class NoSuchHost(httpcore2.ConnectError):
-    """The name has no address."""
-
-
-@dataclass(slots=True)
-class Call:
-    """One HTTP exchange under way: its limits, and what was seen of it."""
-
-    deadline: float
-    max_bytes: int = CHAT_BYTES
-    trace: Trace = field(default_factory=Trace)
-
-    def left(self) -> float:
-        """Seconds until the deadline. Raises `DeadlinePassed`."""
-        seconds = self.deadline - time.monotonic()
-        if seconds <= 0:
-            raise DeadlinePassed("deadline")
-        return seconds
-
-    def count(self, data: bytes) -> bytes:
-        self.trace.received += len(data)
-        if self.trace.received > self.max_bytes:
-            raise TooManyBytes("too many bytes")
-        return data
-
-
-_call: contextvars.ContextVar[Call] = contextvars.ContextVar("outbound_call")
-
-
-def within(call: Call, work: Callable[[], T]) -> T:
-    """Does the work, whose requests all belong to this call."""
-    token = _call.set(call)
-    try:
-        return work()
-    finally:
-        _call.reset(token)
-
-
-class _Stream(httpcore2.NetworkStream):
-    """A connection whose every wait ends at the deadline of the current call, headers and slow drips included."""
-
-    def __init__(self, inner: httpcore2.NetworkStream):
-        self._inner = inner
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        call = _call.get()
-        return call.count(self._inner.read(max_bytes, call.left()))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        call = _call.get()
-        for start in range(0, len(buffer), 65_536):
-            self._inner.write(buffer[start : start + 65_536], call.left())
-        call.trace.sent = True
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore2.NetworkStream:
-        left = min(CONNECT_S, _call.get().left())
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, left))
-
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - the signature of httpcore2
-        return self._inner.get_extra_info(info)
-
-
-class _Backend(httpcore2.NetworkBackend):
-    """Resolves once, vets every answer, connects to what was vetted. Host header and TLS name stay those of the URL."""
-
-    def __init__(self, policy: OutboundPolicy):
-        self._policy = policy
-        self._inner = httpcore2.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> httpcore2.NetworkStream:
-        call = _call.get()
-        end = time.monotonic() + min(CONNECT_S, call.left())
-        failure: Exception = NoSuchHost("no address")
-        for address in _vetted(self._policy, host, port, min(CONNECT_S, call.left()))[:4]:
-            left = end - time.monotonic()
-            if left <= 0:
-                raise httpcore2.ConnectTimeout("connect")
-            try:
-                return _Stream(self._inner.connect_tcp(address, port, left, local_address, socket_options))
-            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as exc:
-                failure = exc
-        raise failure
-
-
-def _vetted(policy: OutboundPolicy, host: str, port: int, seconds: float) -> list[str]:
-    """`policy.vet` with an end: a name server that does not answer would hold the caller for minutes."""
-    answers: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
-
-    def look_up() -> None:
-        try:
-            answers.put(policy.vet(host, port))
-        except (OSError, UnicodeError):
-            answers.put(NoSuchHost("no address"))
-        except AddressRefused as exc:
-            answers.put(Blocked(exc.detail))
-
-    threading.Thread(target=look_up, name="resolve", daemon=True).start()
-    try:
-        answer = answers.get(timeout=seconds)
-    except queue.Empty:
-        raise httpcore2.ConnectTimeout("name resolution") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+_CHATTY = ("httpx2", "httpx", "httpcore2", "httpcore", "openai", "anthropic", "google_genai", "mistralai.client", "ollama")
 
 
 class _Body(httpx2.SyncByteStream):
@@ -189,13 +45,18 @@ class GuardedTransport(httpx2.BaseTransport):
         self._headers = dict(headers)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        call = _call.get()
+        status, headers, body = self.exchange(request)
+        return httpx2.Response(status, headers=headers, stream=body)
+
+    def exchange(self, request: httpx2.Request) -> tuple[int, list[tuple[str, str]], "_Body"]:
+        """Sends one request through the door: the status, the headers that may be known, and the body as it comes."""
+        call = current_call.get()
         call.left()
         # A new trace for each request, so that a second one is never judged by the first.
         trace = call.trace
         trace.status, trace.received, trace.sent = None, 0, False
         trace.body.clear()
-        answer = _pool(self._policy).handle_request(self._prepared(request, call))
+        answer = pool(self._policy).handle_request(self._prepared(request, call))
         headers = httpx2.Headers(answer.headers)
         _note(trace, answer.status, headers)
         refusal = self._refusal(headers, call)
@@ -204,7 +65,7 @@ class GuardedTransport(httpx2.BaseTransport):
             raise refusal
         kept = [(name, value) for name, value in headers.multi_items() if name.lower() != "set-cookie"]
         # A synchronous pool gives nothing but synchronous streams, which the type of httpcore2 does not say.
-        return httpx2.Response(answer.status, headers=kept, stream=_Body(cast(Iterable[bytes], answer.stream), trace))
+        return answer.status, kept, _Body(cast(Iterable[bytes], answer.stream), trace)
 
     def _prepared(self, request: httpx2.Request, call: Call) -> httpcore2.Request:
         ours = {"accept-encoding": "identity", "user-agent": "Modeldesk"} | {name.lower(): value for name, value in self._headers.items()}
@@ -226,6 +87,13 @@ class GuardedTransport(httpx2.BaseTransport):
         return TooManyBytes("announced") if length.isdecimal() and int(length[:18]) > call.max_bytes else None
 
 
+class _ShutTransport(httpx2.AsyncBaseTransport):
+    """For asynchronous clients that SDKs insist on having: nothing leaves through it."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        raise Blocked("Modeldesk asks providers synchronously.")
+
+
 def _note(trace: Trace, status: int, headers: httpx2.Headers) -> None:
     trace.status = status
     found = next((headers[name] for name in _REQUEST_IDS if name in headers), None)
@@ -242,45 +110,19 @@ def _seconds(value: str) -> float | None:
     return max(0.0, seconds) if seconds < 10**6 else None
 
 
-class _Process:
-    """What all drivers of this process share, made when first needed and made anew after a fork."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.pools: dict[OutboundPolicy, httpcore2.ConnectionPool] = {}
-        self.tls: ssl.SSLContext | None = None
-
-
-_process = _Process()
-
-
-def _forked() -> None:
-    """Forgets the parent's sockets, and a lock that another of its threads may have held."""
-    global _process
-    _process = _Process()
-
-
-os.register_at_fork(after_in_child=_forked)
-
-
-def _pool(policy: OutboundPolicy) -> httpcore2.ConnectionPool:
-    with _process.lock:
-        if policy not in _process.pools:
-            _process.tls = _process.tls or ssl.create_default_context()
-            _process.pools[policy] = httpcore2.ConnectionPool(
-                ssl_context=_process.tls,
-                max_connections=32,
-                max_keepalive_connections=8,
-                keepalive_expiry=30.0,
-                network_backend=_Backend(policy),
-                socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
-            )
-        return _process.pools[policy]
-
-
 def client(policy: OutboundPolicy, headers: Mapping[str, str]) -> httpx2.Client:
     """An HTTP client for an SDK. `headers` are the ones that leave, authorization among them; those of the SDK do not."""
-    for name in _CHATTY:  # They log URLs and, at debug level, prompts.
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quieten()
     # The transport owns the time: a timeout of the client would be one per read, not one in all.
     return httpx2.Client(transport=GuardedTransport(policy, headers), timeout=None, follow_redirects=False, trust_env=False)
+
+
+def shut_client() -> httpx2.AsyncClient:
+    """An asynchronous client that sends nothing, so that an SDK makes none of its own, with an environment and a certificate store."""
+    return httpx2.AsyncClient(transport=_ShutTransport(), trust_env=False)
+
+
+def quieten() -> None:
+    """The libraries log URLs and, at debug level, prompts."""
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -35,7 +35,7 @@ class LocalDriver:
     def list_models(self) -> tuple[UpstreamModel, ...]:
         return ()
 
-    def check(self) -> CheckResult:
+    def check(self, model: str | None = None) -> CheckResult:
         return CheckResult(True, "The local rules are always there.", models=0)
 
     def close(self) -> None:

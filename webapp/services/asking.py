@@ -9,8 +9,8 @@ from webapp.domain.errors import ModeldeskError
 from webapp.domain.incidents import Recommendation
 from webapp.domain.pricing import Cost, cost_of
 from webapp.domain.usage import Usage
-from webapp.drivers import adviser, available, driver_for
-from webapp.drivers.base import ChatReply
+from webapp.drivers import adviser, available, clients
+from webapp.drivers.base import ChatReply, ChatRequest, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.planning import Plan
 
@@ -43,7 +43,7 @@ def execute(planned: Plan, policy: OutboundPolicy) -> Outcome:
     try:
         if planned.missing_key and available(planned.endpoint.driver)[0]:  # A key would not help a driver that is not there.
             raise KeyMissing(planned.missing_key)
-        reply = without_key(driver_for(planned.endpoint, policy).chat(planned.request), planned.endpoint.api_key)
+        reply = without_key(_asked(planned.endpoint, planned.request, policy), planned.endpoint.api_key)
         advice = prompts.recommendations_from(reply.text)
     except ModeldeskError as error:
         return _failed(planned, error, started_at, began, reply)
@@ -51,6 +51,10 @@ def execute(planned: Plan, policy: OutboundPolicy) -> Outcome:
     return Outcome(
         "succeeded", advice, planned.choice.driver, started_at, reply.latency_ms, reply.usage, cost, None, reply.request_id, reply.attempts
     )
+
+
+def _asked(endpoint: Endpoint, request: ChatRequest, policy: OutboundPolicy) -> ChatReply:
+    return clients.shared().use(endpoint, policy, lambda driver: driver.chat(request))
 
 
 def without_key(reply: ChatReply, key: str | None) -> ChatReply:

@@ -1,0 +1,97 @@
+"""Anthropic's messages on the official SDK. Loaded on first use: the SDK takes seconds to import."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import anthropic
+import anthropic.resources.messages  # Loaded lazily by the SDK otherwise: inside the deadline of the first call.
+import anthropic.resources.models
+from anthropic.types import Message
+
+from webapp.domain.usage import Usage
+from webapp.drivers.base import MAX_DEADLINE_S, ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
+from webapp.drivers.http import client
+from webapp.drivers.vendor import VendorDriver, added, address_of, extra_headers, key_of, members, number, reply, texts, usage_from
+from webapp.security.urlguard import OutboundPolicy
+
+KINDS: Mapping[str, str] = {
+    "max_tokens": "truncated",
+    "model_context_window_exceeded": "too_large",
+    "refusal": "refused",
+}
+LIST_LIMIT = 1_000
+
+
+class ClaudeDriver(VendorDriver):
+    """One account at Anthropic, or a server that speaks its protocol. The base URL has no `/v1`."""
+
+    def __init__(self, endpoint: Endpoint, policy: OutboundPolicy):
+        super().__init__(endpoint)
+        headers = extra_headers(endpoint) | {"Authorization": f"Bearer {key_of(endpoint)}"}
+        self._sdk = anthropic.Anthropic(
+            api_key="unused",  # The key is only in the transport's headers.
+            base_url=address_of(endpoint, policy),
+            http_client=client(policy, headers),
+            max_retries=0,
+            timeout=MAX_DEADLINE_S,  # The transport ends it earlier; without any, long answers are refused unless streamed.
+            open_telemetry=False,
+        )
+
+    def options(self, request: ChatRequest) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "model": request.model,
+            "max_tokens": request.max_output_tokens,
+            "system": request.system,
+            "messages": [{"role": "user", "content": request.user}],
+        }
+        if request.json_schema is not None:
+            options["output_config"] = {"format": {"type": "json_schema", "schema": dict(request.json_schema)}}
+        if request.temperature is not None:
+            options["extra_body"] = {"temperature": request.temperature}  # No argument of the SDK any more; older models take it.
+        return options
+
+    def ask(self, options: dict[str, Any]) -> object:
+        return self._sdk.messages.create(**options)
+
+    def read(self, answer: object, trace: Trace) -> ChatReply:
+        if not isinstance(answer, Message) or not isinstance(cast(object, answer.content), list):
+            raise DriverError("invalid_response", trace=trace)
+        usage = usage_of(members(answer.usage))
+        words = "".join(texts(getattr(block, "text", None) for block in answer.content if getattr(block, "type", None) == "text"))
+        stop = str(answer.stop_reason or "unknown")
+        return reply(words, stop, usage, trace, kind=KINDS.get(stop), model=answer.model)
+
+    def listed(self, trace: Trace) -> Iterable[UpstreamModel]:
+        data: object = self._sdk.models.list(limit=LIST_LIMIT).data
+        if not isinstance(data, list):
+            raise DriverError("invalid_response", trace=trace)
+        return (_model(members(one)) for one in data if isinstance(getattr(one, "id", None), str))
+
+    def close(self) -> None:
+        self._sdk.close()
+
+
+def _model(one: Mapping[str, Any]) -> UpstreamModel:
+    label, lifecycle = one.get("display_name"), one.get("lifecycle")
+    return UpstreamModel(
+        one["id"],
+        label if isinstance(label, str) else None,
+        number(one.get("max_input_tokens")),
+        number(one.get("max_tokens")),
+        lifecycle if isinstance(lifecycle, str) else None,
+    )
+
+
+def usage_of(reported: Mapping[str, Any]) -> Usage | None:
+    """Their input leaves out what was read from and written to the cache; ours counts it."""
+    read, written = reported.get("cache_read_input_tokens"), reported.get("cache_creation_input_tokens")
+    own = reported.get("input_tokens")
+    total = {"input": added(own, read, written) if own is not None else None, "output": reported.get("output_tokens")}
+    longer = members(reported.get("cache_creation")).get("ephemeral_1h_input_tokens") or 0
+    thinking = members(reported.get("output_tokens_details")).get("thinking_tokens") or 0
+    return usage_from(total, {"cache_read": read or 0, "cache_write": written or 0, "cache_write_1h": longer, "reasoning": thinking})
+
+
+def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
+    """What `driver_for` calls."""
+    return ClaudeDriver(endpoint, policy)

@@ -1,0 +1,120 @@
+"""OpenAI's chat completions, for every server that speaks that protocol. Loaded on first use: the SDK takes a second or two to import."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import openai
+import openai.resources.chat.completions  # Loaded lazily by the SDK otherwise: inside the deadline of the first call.
+import openai.resources.models
+from openai.types.chat import ChatCompletion
+
+from webapp.domain.usage import Usage
+from webapp.drivers.base import ChatReply, ChatRequest, DriverError, Endpoint, Trace, UpstreamModel
+from webapp.drivers.http import client
+from webapp.drivers.vendor import VendorDriver, address_of, extra_headers, key_of, reply, usage_from
+from webapp.security.urlguard import OutboundPolicy
+
+TOKEN_PARAMETERS = ("max_completion_tokens", "max_tokens")
+JSON_SCHEMA, JSON_OBJECT, PROMPT_ONLY = "json_schema", "json_object", "prompt"
+
+
+class CompatibleDriver(VendorDriver):
+    """One endpoint that speaks OpenAI's protocol. Subclasses say what their vendor does differently."""
+
+    token_parameter = "max_tokens"  # noqa: S105 # the name of a parameter; the one that most servers know
+    json_mode = JSON_SCHEMA
+    needs_key = True
+
+    def __init__(self, endpoint: Endpoint, policy: OutboundPolicy):
+        super().__init__(endpoint)
+        self._sdk = openai.OpenAI(
+            # The key is only in the transport's headers: the SDK and its exceptions never hold it.
+            api_key="unused",
+            organization="",
+            project="",
+            base_url=address_of(endpoint, policy),
+            http_client=client(policy, self.headers()),
+            max_retries=0,
+        )
+
+    def headers(self) -> dict[str, str]:
+        """The headers that leave: those of the row, and the key in its own."""
+        key = key_of(self.endpoint, needed=self.needs_key)
+        config = self.endpoint.config
+        name, prefix = str(config.get("auth_header") or "Authorization"), config.get("auth_prefix")
+        prefix = ("Bearer" if name.lower() == "authorization" else "") if prefix is None else str(prefix).strip()
+        return extra_headers(self.endpoint) | ({name: f"{prefix} {key}".strip()} if key else {})
+
+    def options(self, request: ChatRequest) -> dict[str, Any]:
+        parameter = request.token_parameter or str(self.endpoint.config.get("token_parameter") or self.token_parameter)
+        if parameter not in TOKEN_PARAMETERS:
+            raise DriverError(
+                "config", f"The limit of output tokens must be named {' or '.join(TOKEN_PARAMETERS)} in the model's settings."
+            )
+        options: dict[str, Any] = {
+            "model": request.model,
+            "messages": [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}],
+            parameter: request.max_output_tokens,
+        }
+        if request.temperature is not None:
+            options["temperature"] = request.temperature
+        return options | self._format(request)
+
+    def _format(self, request: ChatRequest) -> dict[str, Any]:
+        mode = str(self.endpoint.config.get("json_mode") or self.json_mode)
+        if request.json_schema is None or mode == PROMPT_ONLY:
+            return {}
+        if mode == JSON_OBJECT:
+            return {"response_format": {"type": "json_object"}}
+        schema = {"name": request.schema_name, "schema": dict(request.json_schema), "strict": True}
+        return {"response_format": {"type": "json_schema", "json_schema": schema}}
+
+    def ask(self, options: dict[str, Any]) -> object:
+        return self._sdk.chat.completions.create(**options)
+
+    def read(self, answer: object, trace: Trace) -> ChatReply:
+        """The SDK checks nothing: anything may be of any type."""
+        if not isinstance(answer, ChatCompletion) or not isinstance(cast(object, answer.choices), list):
+            raise DriverError("invalid_response", trace=trace)
+        usage = self.usage(answer.usage.to_dict() if answer.usage else None)
+        if not answer.choices:
+            raise DriverError("empty", trace=trace, usage=usage)
+        choice = answer.choices[0]
+        refused = choice.message.refusal or choice.finish_reason == "content_filter"
+        kind = "refused" if refused else "truncated" if choice.finish_reason == "length" else None
+        return reply(choice.message.content, str(choice.finish_reason or "unknown"), usage, trace, kind=kind, model=answer.model)
+
+    def usage(self, reported: object) -> Usage | None:
+        """Usage by our meters."""
+        return usage_of(reported)
+
+    def listed(self, trace: Trace) -> Iterable[UpstreamModel]:
+        data: object = self._sdk.models.list().data
+        if not isinstance(data, list):
+            raise DriverError("invalid_response", trace=trace)
+        return (UpstreamModel(name) for model in data if isinstance(name := getattr(model, "id", None), str))
+
+    def close(self) -> None:
+        self._sdk.close()
+
+
+def usage_of(reported: object) -> Usage | None:
+    """Their totals include cache and reasoning, as ours do."""
+    if not isinstance(reported, Mapping):
+        return None
+    total = {"input": reported.get("prompt_tokens"), "output": reported.get("completion_tokens")}
+    return usage_from(total, parts_of(reported))
+
+
+def parts_of(reported: Mapping[str, Any]) -> dict[str, object]:
+    """What lies inside the totals."""
+    prompt, answer = reported.get("prompt_tokens_details"), reported.get("completion_tokens_details")
+    return {
+        "cache_read": _detail(prompt, "cached_tokens"),
+        "cache_write": _detail(prompt, "cache_write_tokens"),
+        "reasoning": _detail(answer, "reasoning_tokens"),
+    }
+
+
+def _detail(details: object, name: str) -> object:
+    return (details.get(name) or 0) if isinstance(details, Mapping) else 0

@@ -1,0 +1,192 @@
+"""Connections to providers: vetted addresses, one absolute deadline, a byte cap. Shared by all drivers of a process."""
+
+import contextvars
+import os
+import queue
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpcore2
+
+from webapp.drivers.base import Trace
+from webapp.security.urlguard import AddressRefused, OutboundPolicy
+
+CONNECT_S = 5.0
+CHAT_BYTES = 2_000_000
+LIST_BYTES = 8_000_000
+T = TypeVar("T")
+
+
+class DeadlinePassed(httpcore2.ReadTimeout):
+    """The time for the whole call is over."""
+
+
+class TooManyBytes(httpcore2.ReadError):
+    """The answer is larger than its cap."""
+
+
+class Compressed(httpcore2.RemoteProtocolError):
+    """The answer is compressed although identity was asked for: it may be a bomb."""
+
+
+class Blocked(httpcore2.ConnectError):
+    """The outbound policy refuses the address."""
+
+
+class NoSuchHost(httpcore2.ConnectError):
+    """The name has no address."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One HTTP exchange under way: its limits, and what was seen of it."""
+
+    deadline: float
+    max_bytes: int = CHAT_BYTES
+    trace: Trace = field(default_factory=Trace)
+
+    def left(self) -> float:
+        """Seconds until the deadline. Raises `DeadlinePassed`."""
+        seconds = self.deadline - time.monotonic()
+        if seconds <= 0:
+            raise DeadlinePassed("deadline")
+        return seconds
+
+    def count(self, data: bytes) -> bytes:
+        self.trace.received += len(data)
+        if self.trace.received > self.max_bytes:
+            raise TooManyBytes("too many bytes")
+        return data
+
+
+current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("outboundcurrent_call")
+
+
+def within(call: Call, work: Callable[[], T]) -> T:
+    """Does the work, whose requests all belong to this call."""
+    token = current_call.set(call)
+    try:
+        return work()
+    finally:
+        current_call.reset(token)
+
+
+class _Stream(httpcore2.NetworkStream):
+    """A connection whose every wait ends at the deadline of the current call, headers and slow drips included."""
+
+    def __init__(self, inner: httpcore2.NetworkStream):
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        call = current_call.get()
+        return call.count(self._inner.read(max_bytes, call.left()))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        call = current_call.get()
+        for start in range(0, len(buffer), 65_536):
+            self._inner.write(buffer[start : start + 65_536], call.left())
+        call.trace.sent = True
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        left = min(CONNECT_S, current_call.get().left())
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - the signature of httpcore2
+        return self._inner.get_extra_info(info)
+
+
+class _Backend(httpcore2.NetworkBackend):
+    """Resolves once, vets every answer, connects to what was vetted. Host header and TLS name stay those of the URL."""
+
+    def __init__(self, policy: OutboundPolicy):
+        self._policy = policy
+        self._inner = httpcore2.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.NetworkStream:
+        call = current_call.get()
+        end = time.monotonic() + min(CONNECT_S, call.left())
+        failure: Exception = NoSuchHost("no address")
+        for address in _vetted(self._policy, host, port, min(CONNECT_S, call.left()))[:4]:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise httpcore2.ConnectTimeout("connect")
+            try:
+                return _Stream(self._inner.connect_tcp(address, port, left, local_address, socket_options))
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as exc:
+                failure = exc
+        raise failure
+
+
+def _vetted(policy: OutboundPolicy, host: str, port: int, seconds: float) -> list[str]:
+    """`policy.vet` with an end: a name server that does not answer would hold the caller for minutes."""
+    answers: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answers.put(policy.vet(host, port))
+        except (OSError, UnicodeError):
+            answers.put(NoSuchHost("no address"))
+        except AddressRefused as exc:
+            answers.put(Blocked(exc.detail))
+
+    threading.Thread(target=look_up, name="resolve", daemon=True).start()
+    try:
+        answer = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise httpcore2.ConnectTimeout("name resolution") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+class _Process:
+    """What all drivers of this process share, made when first needed and made anew after a fork."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.pools: dict[OutboundPolicy, httpcore2.ConnectionPool] = {}
+        self.tls: ssl.SSLContext | None = None
+
+
+_process = _Process()
+
+
+def _forked() -> None:
+    """Forgets the parent's sockets, and a lock that another of its threads may have held."""
+    global _process
+    _process = _Process()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def pool(policy: OutboundPolicy) -> httpcore2.ConnectionPool:
+    with _process.lock:
+        if policy not in _process.pools:
+            _process.tls = _process.tls or ssl.create_default_context()
+            _process.pools[policy] = httpcore2.ConnectionPool(
+                ssl_context=_process.tls,
+                max_connections=32,
+                max_keepalive_connections=8,
+                keepalive_expiry=30.0,
+                network_backend=_Backend(policy),
+                socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+            )
+        return _process.pools[policy]

@@ -1,0 +1,27 @@
+"""xAI's Grok, by OpenAI's protocol."""
+
+from collections.abc import Mapping
+
+from webapp.domain.usage import Usage
+from webapp.drivers.base import Driver, Endpoint
+from webapp.drivers.compatible import CompatibleDriver, parts_of
+from webapp.drivers.vendor import added, usage_from
+from webapp.security.urlguard import OutboundPolicy
+
+
+class GrokDriver(CompatibleDriver):
+    """Its reasoning tokens are not among its completion tokens: ours are, so they are added."""
+
+    token_parameter = "max_completion_tokens"  # noqa: S105 # the name of a parameter
+
+    def usage(self, reported: object) -> Usage | None:
+        if not isinstance(reported, Mapping):
+            return None
+        parts = parts_of(reported)
+        output = added(reported.get("completion_tokens"), parts["reasoning"]) if reported.get("completion_tokens") is not None else None
+        return usage_from({"input": reported.get("prompt_tokens"), "output": output}, parts)
+
+
+def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
+    """What `driver_for` calls."""
+    return GrokDriver(endpoint, policy)

@@ -1,0 +1,32 @@
+"""The same outbound door for the one SDK that still speaks through httpx: its requests pass through the transport of `drivers.http`."""
+
+from collections.abc import Iterator, Mapping
+
+import httpx
+import httpx2
+
+from webapp.drivers.http import GuardedTransport
+from webapp.security.urlguard import OutboundPolicy
+
+
+class _Stream(httpx.SyncByteStream):
+    def __init__(self, body: httpx2.SyncByteStream):
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._body
+
+    def close(self) -> None:
+        self._body.close()
+
+
+class OldTransport(httpx.BaseTransport):
+    """Translates requests and answers; every check is made by the guarded transport below it."""
+
+    def __init__(self, policy: OutboundPolicy, headers: Mapping[str, str]):
+        self._door = GuardedTransport(policy, headers)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        translated = httpx2.Request(request.method, str(request.url), headers=list(request.headers.multi_items()), content=request.read())
+        status, headers, body = self._door.exchange(translated)
+        return httpx.Response(status, headers=headers, stream=_Stream(body))

@@ -1,0 +1,115 @@
+"""Mistral on the official SDK. Loaded on first use: the SDK takes a second to import."""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import mistralai.client.chat  # Loaded lazily by the SDK otherwise: inside the deadline of the first call.
+import mistralai.client.models_  # noqa: F401 # likewise
+from mistralai.client import Mistral
+from mistralai.client.errors import ResponseValidationError
+from mistralai.client.models import ChatCompletionResponse
+
+from webapp.domain.usage import Usage
+from webapp.drivers.base import MAX_DEADLINE_S, ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
+from webapp.drivers.compatible import usage_of as compatible_usage
+from webapp.drivers.http import client, shut_client
+from webapp.drivers.vendor import VendorDriver, address_of, extra_headers, key_of, members, number, reply, texts
+from webapp.security.urlguard import OutboundPolicy
+
+KINDS: Mapping[str, str] = {"length": "truncated", "model_length": "truncated", "error": "server_error"}
+
+
+class _Silent(logging.Logger):
+    """The SDK's own debug log would hold prompts."""
+
+    def __init__(self) -> None:
+        super().__init__("mistral", logging.CRITICAL + 1)
+
+
+class MistralDriver(VendorDriver):
+    """One account at Mistral. The base URL has no `/v1`."""
+
+    def __init__(self, endpoint: Endpoint, policy: OutboundPolicy):
+        super().__init__(endpoint)
+        headers = extra_headers(endpoint) | {"Authorization": f"Bearer {key_of(endpoint)}"}
+        self._http = client(policy, headers)
+        self._sdk = Mistral(
+            api_key="unused",  # The key is only in the transport's headers.
+            server_url=address_of(endpoint, policy),
+            client=self._http,
+            async_client=shut_client(),
+            timeout_ms=round(1000 * MAX_DEADLINE_S),  # The transport ends it earlier.
+            debug_logger=_Silent(),
+        )
+
+    def options(self, request: ChatRequest) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "model": request.model,
+            "messages": [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}],
+            "max_tokens": request.max_output_tokens,
+        }
+        if request.temperature is not None:
+            options["temperature"] = request.temperature
+        if request.json_schema is not None:
+            schema = {"name": request.schema_name, "schema_definition": dict(request.json_schema), "strict": True}
+            options["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return options
+
+    def ask(self, options: dict[str, Any]) -> object:
+        return self._sdk.chat.complete(**options)
+
+    def read(self, answer: object, trace: Trace) -> ChatReply:
+        if not isinstance(answer, ChatCompletionResponse):
+            raise DriverError("invalid_response", trace=trace)
+        usage = _usage(members(answer.usage))
+        if not answer.choices:
+            raise DriverError("empty", trace=trace, usage=usage)
+        choice = answer.choices[0]
+        finish = str(choice.finish_reason or "unknown")
+        words = _text(choice.message.content if choice.message else None)
+        return reply(words, finish, usage, trace, kind=KINDS.get(finish), model=answer.model)
+
+    def listed(self, trace: Trace) -> Iterable[UpstreamModel]:
+        try:
+            data: list[Any] = [members(one) for one in self._sdk.models.list().data or []]
+        except ResponseValidationError as error:
+            # Servers that only speak the protocol list less of each model than the SDK insists on.
+            data = _lenient(error.body)
+        if not data and trace.status != 200:
+            raise DriverError("invalid_response", trace=trace)
+        return (_model(one) for one in data if isinstance(one, Mapping) and isinstance(one.get("id"), str))
+
+    def close(self) -> None:
+        self._http.close()
+
+
+def _lenient(body: str) -> list[Any]:
+    found = json.loads(body)
+    data = found.get("data") if isinstance(found, Mapping) else None
+    if not isinstance(data, list):
+        raise DriverError("invalid_response")
+    return data
+
+
+def _model(one: Mapping[str, Any]) -> UpstreamModel:
+    label, retired = one.get("name"), one.get("deprecation")
+    lifecycle = "deprecated" if retired else None
+    return UpstreamModel(one["id"], label if isinstance(label, str) else None, number(one.get("max_context_length")), None, lifecycle)
+
+
+def _text(content: object) -> str:
+    """Text, or a list of chunks of which some are text."""
+    if isinstance(content, list):
+        return "".join(texts(getattr(chunk, "text", None) for chunk in content))
+    return content if isinstance(content, str) else ""
+
+
+def _usage(reported: Mapping[str, Any]) -> Usage | None:
+    return compatible_usage(reported) if reported else None
+
+
+def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
+    """What `driver_for` calls."""
+    return MistralDriver(endpoint, policy)

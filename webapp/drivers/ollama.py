@@ -1,0 +1,67 @@
+"""Ollama on the official SDK, usually on this machine, which the operator has to allow. Loaded on first use."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ollama import ChatResponse, Client
+
+from webapp.domain.usage import Usage
+from webapp.drivers.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
+from webapp.drivers.http import quieten
+from webapp.drivers.http_old import OldTransport
+from webapp.drivers.vendor import VendorDriver, address_of, extra_headers, key_of, reply, usage_from
+from webapp.security.urlguard import OutboundPolicy
+
+LARGEST_CONTEXT = 131_072  # Memory is set aside for all of it, so a model's own limit is not always wise.
+
+
+class OllamaDriver(VendorDriver):
+    """One Ollama server. A key is needed only behind a gateway."""
+
+    def __init__(self, endpoint: Endpoint, policy: OutboundPolicy):
+        super().__init__(endpoint)
+        quieten()
+        key = key_of(endpoint, needed=False)
+        headers = extra_headers(endpoint) | ({"Authorization": f"Bearer {key}"} if key else {})
+        self._sdk = Client(
+            host=address_of(endpoint, policy),
+            transport=OldTransport(policy, headers),
+            timeout=None,
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    def options(self, request: ChatRequest) -> dict[str, Any]:
+        tuning: dict[str, Any] = {"num_predict": request.max_output_tokens}
+        if request.temperature is not None:
+            tuning["temperature"] = request.temperature
+        if request.context_window:  # Its own default is small, and what is longer is cut off without a word.
+            tuning["num_ctx"] = min(request.context_window, LARGEST_CONTEXT)
+        messages = [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}]
+        options: dict[str, Any] = {"model": request.model, "messages": messages, "options": tuning}
+        return options | ({"format": dict(request.json_schema)} if request.json_schema is not None else {})
+
+    def ask(self, options: dict[str, Any]) -> object:
+        return self._sdk.chat(**options)
+
+    def read(self, answer: object, trace: Trace) -> ChatReply:
+        if not isinstance(answer, ChatResponse):
+            raise DriverError("invalid_response", trace=trace)
+        kind = "truncated" if answer.done_reason == "length" else None
+        return reply(answer.message.content, answer.done_reason or "unknown", _usage(answer), trace, kind=kind, model=answer.model)
+
+    def listed(self, trace: Trace) -> Iterable[UpstreamModel]:
+        return [UpstreamModel(one.model) for one in self._sdk.list().models if one.model]
+
+    def close(self) -> None:
+        self._sdk.close()  # type: ignore[no-untyped-call] # the SDK leaves this one out
+
+
+def _usage(answer: ChatResponse) -> Usage | None:
+    """A prompt that it had in its cache is told as nothing at all, which is unknown and not zero."""
+    return usage_from({"input": answer.prompt_eval_count, "output": answer.eval_count}, {})
+
+
+def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
+    """What `driver_for` calls."""
+    return OllamaDriver(endpoint, policy)
