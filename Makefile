@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format format-check lint types imports migrations quick browser experiments bench lock vendor screenshots clean
+.PHONY: help run test check format format-check lint types imports migrations quick browser mock experiments bench lock vendor screenshots clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -30,7 +30,7 @@ run: $(VENV)/.run ## set everything up and serve on http://127.0.0.1:8000 (HOST,
 	@$(BIN)/flask --app wsgi prepare
 	@exec $(BIN)/gunicorn --config gunicorn.conf.py wsgi:app
 
-test: $(VENV)/.dev browser ## install what the tests need, a browser included, then run all tests (T=path for some)
+test: $(VENV)/.dev browser mock ## install what the tests need, a browser included, then run all tests (T=path for some)
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(T)
 
 check: $(VENV)/.dev format-check lint types imports migrations quick ## formatting, lint, types, import rules, migrations and the quick tests
@@ -58,6 +58,9 @@ quick: $(VENV)/.dev ## the tests that need milliseconds
 
 browser:
 	@scripts/ensure_browser.sh
+
+mock:
+	@scripts/ensure_mock.sh
 
 experiments: $(VENV)/.dev ## the experiments of docs/security.md in full (an hour or two); the numbers go to build/experiments.md
 	@EXPERIMENTS=full $(BIN)/python -m pytest -s -p no:cacheprovider $(if $(filter tests,$(T)),tests/experiments,$(T))
