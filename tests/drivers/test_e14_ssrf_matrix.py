@@ -1,0 +1,176 @@
+"""E14: every spelling of a forbidden address, at every stage, for every SDK's way out: no connection is accepted.
+
+Spellings of this machine meet real listeners that count what they accept. Other forbidden addresses are never dialled: name resolution and
+connecting are replaced by recorders, and so is everything in the negative controls.
+"""
+
+import ipaddress
+import socket
+
+import httpcore2
+import pytest
+from upstream import ASK, Upstream, reply
+
+from webapp.domain.errors import Invalid
+from webapp.drivers import DRIVERS, driver_for
+from webapp.drivers.base import DriverError, Endpoint
+from webapp.security.urlguard import OutboundPolicy
+
+PUBLIC = "93.184.216.34"
+LOOPBACK = [
+    "127.0.0.1", "127.0.0.2", "127.1", "127.0.1", "0", "0.0.0.0", "2130706433", "0x7f000001", "0x7f.0.0.1", "0177.0.0.1", "017700000001",
+    "localhost", "LOCALHOST", "localhost.", "localhost.localdomain", "ip6-localhost", "[::1]", "[::]", "[0:0:0:0:0:0:0:1]",
+    "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "①②⑦.⓪.⓪.①", "ⓛocalhost", "127。0。0。1", "user@127.0.0.1", "api.openai.com@127.0.0.1",
+    "127.0.0.1\\@api.openai.com", "api.openai.com\\@127.0.0.1", "127.0.0.1%2f@api.openai.com", "127.0.0.1#api.openai.com", "127.0.0.1?x",
+    "%31%32%37.0.0.1", "127.0.0.1%00", " 127.0.0.1", "127.0.0.1 ", "127.0.0.1\t",
+]  # fmt: skip
+ELSEWHERE = [
+    "169.254.169.254", "2852039166", "0xA9FEA9FE", "0251.0376.0251.0376", "[::ffff:a9fe:a9fe]", "[::ffff:169.254.169.254]", "169.254.170.2",
+    "100.100.100.200", "100.64.0.1", "192.0.0.192", "[fd00:ec2::254]", "metadata.google.internal", "metadata", "10.0.0.1", "172.16.0.1",
+    "192.168.1.1", "[64:ff9b::a9fe:a9fe]", "[64:ff9b:1::a9fe:a9fe]", "[2002:a9fe:a9fe::]", "[::ffff:0:169.254.169.254]", "[fe80::1]",
+    "[fe80::1%25eth0]", "[fc00::1]", "[ff02::1]", "224.0.0.1", "255.255.255.255", "192.88.99.1", "[5f00::1]", "[3fff::1]", "[2001:db8::1]",
+    "198.18.0.1", "203.0.113.5", "router.local", "db.internal", "intranet", "host.docker.internal",
+]  # fmt: skip
+SPELLINGS = [*LOOPBACK, *ELSEWHERE]
+ONLY_RESOLVED = ["169.254.169.254", "10.0.0.1", "100.100.100.200", "192.0.0.192", "::1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe",
+                 "2002:a9fe:a9fe::", "fd00:ec2::254", "224.0.0.1", "127.0.0.1"]  # fmt: skip
+VENDORS = [name for name in DRIVERS if name != "local"]
+
+
+class Dialled(Exception):
+    """A recorder was asked to connect."""
+
+
+@pytest.fixture
+def dialled(monkeypatch):
+    """Where a driver would have connected to; nothing leaves."""
+    seen: list[str] = []
+
+    def record(self, host, port, *_, **__):
+        seen.append(host)
+        raise httpcore2.ConnectError("recorded")
+
+    monkeypatch.setattr(httpcore2.SyncBackend, "connect_tcp", record)
+    return seen
+
+
+def answering(*answers):
+    """A resolver that gives these addresses, one list a question, the last one again and again."""
+    asked = iter(answers)
+    last: list[list[str]] = []
+
+    def resolve(host, port, **_):
+        last[:] = [next(asked, last[0] if last else [])]
+        family = socket.AF_INET6 if any(":" in address for address in last[0]) else socket.AF_INET
+        return [(family, socket.SOCK_STREAM, 6, "", (address, port)) for address in last[0]]
+
+    return resolve
+
+
+def try_it(driver: str, base_url: str, policy: OutboundPolicy) -> DriverError:
+    with pytest.raises(DriverError) as caught:
+        driver_for(Endpoint("acme", driver, base_url, "sk-0123456789abcdef", timeout_s=3.0), policy).chat(ASK)
+    return caught.value
+
+
+def test_there_are_more_than_sixty_spellings():
+    assert len(set(SPELLINGS)) >= 60
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_e14_no_spelling_is_saved(scheme):
+    policy = OutboundPolicy(resolver=answering([PUBLIC]))
+    taken = []
+    for spelling in SPELLINGS:
+        for port in ("", ":8080"):
+            try:
+                policy.check_url(f"{scheme}://{spelling}{port}/v1")
+            except Invalid:
+                continue
+            taken.append(spelling)
+    assert taken == []
+
+
+@pytest.mark.parametrize("driver", VENDORS)
+def test_e14_no_spelling_of_this_machine_is_connected_to(driver):
+    listener = Upstream()
+    try:
+        for spelling in LOOPBACK:
+            for scheme in ("http", "https"):
+                assert try_it(driver, f"{scheme}://{spelling}:{listener.port}", OutboundPolicy()).kind == "config"
+        assert listener.accepted == 0
+    finally:
+        listener.stop()
+
+
+@pytest.mark.parametrize("driver", VENDORS)
+def test_e14_no_forbidden_address_is_dialled_whatever_a_name_leads_to(driver, dialled):
+    for address in ONLY_RESOLVED:
+        policy = OutboundPolicy(resolver=answering([address]))
+        assert try_it(driver, "https://innocent.example", policy).kind == "config"
+        both = OutboundPolicy(resolver=answering([PUBLIC, address]))  # One bad answer of several spoils all.
+        assert try_it(driver, "https://innocent.example", both).kind == "config"
+    assert dialled == []
+
+
+@pytest.mark.parametrize("driver", VENDORS)
+def test_e14_a_name_that_is_bound_to_another_address_meanwhile_is_judged_again_for_each_connection(driver, dialled):
+    policy = OutboundPolicy(resolver=answering([PUBLIC], ["127.0.0.1"], ["127.0.0.1"]))
+    first = try_it(driver, "https://innocent.example", policy)
+    assert first.kind in ("connect", "config")
+    assert set(dialled) <= {PUBLIC}  # What was vetted is what is dialled; the second answer is refused.
+
+
+@pytest.mark.parametrize("driver", VENDORS)
+def test_e14_no_redirect_leads_to_a_listener(driver):
+    allowed, forbidden = Upstream(), Upstream("127.0.0.2")
+    try:
+        for status in (301, 302, 303, 307, 308):
+            for target in (f"http://{forbidden.place}/", f"//{forbidden.place}/", f"http://127.1:{forbidden.port}/", "file:///etc/passwd"):
+                allowed.requests.clear()
+                allowed.says(reply(status, {}, headers={"Location": target, "Refresh": f"0; url={target}"}))
+                caught = try_it(driver, f"http://{allowed.place}", OutboundPolicy(frozenset({allowed.place})))
+                assert (caught.kind, len(allowed.requests)) == ("redirect", 1)
+        assert forbidden.accepted == 0
+    finally:
+        allowed.stop()
+        forbidden.stop()
+
+
+@pytest.mark.parametrize("driver", VENDORS)
+def test_e14_no_proxy_of_the_environment_is_used(driver, monkeypatch):
+    allowed, proxy = Upstream(), Upstream("127.0.0.2")
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://{proxy.place}")
+    try:
+        allowed.says(reply(401, {"error": {"message": "no"}}))
+        assert try_it(driver, f"http://{allowed.place}", OutboundPolicy(frozenset({allowed.place}))).kind == "auth"
+        assert (allowed.accepted, proxy.accepted) == (1, 0)
+    finally:
+        allowed.stop()
+        proxy.stop()
+
+
+def test_e14_what_the_operator_names_is_reached_by_that_port_only():
+    allowed, other = Upstream(), Upstream()
+    policy = OutboundPolicy(frozenset({f"localhost:{allowed.port}"}))
+    try:
+        assert driver_for(Endpoint("a", "openai", f"http://localhost:{allowed.port}/v1", "sk-0123456789"), policy).chat(ASK).text
+        assert try_it("openai", f"http://localhost:{other.port}/v1", policy).kind == "config"
+        assert (allowed.accepted, other.accepted) == (1, 0)
+    finally:
+        allowed.stop()
+        other.stop()
+
+
+def test_e14_control_a_guard_that_asks_only_is_private_lets_many_forms_through():
+    """What the common guard overlooks, by Python's own judgement; nothing is dialled."""
+    forms = ["::ffff:0:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "::127.0.0.1", "100.64.0.1", "100.100.100.200",
+             "192.0.0.192", "224.0.0.1", "192.88.99.1", "5f00::1", "3fff::1"]  # fmt: skip
+    through = [form for form in forms if not ipaddress.ip_address(form).is_private]
+    policy = OutboundPolicy()
+    for form in forms:
+        shown = f"[{form}]" if ":" in form else form
+        with pytest.raises(Invalid):
+            policy.check_url(f"https://{shown}/v1")
+    assert len(through) >= 7
