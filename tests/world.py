@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, text
 from webapp.app import create_app
 from webapp.config import ROOT, Settings
 from webapp.extensions import db
-from webapp.services import accounts, api_tokens, seed, setup
+from webapp.services import accounts, api_tokens, seed, setup, templates
 from webapp.web import current
 from webapp.web.transaction import writing
 
@@ -45,6 +45,7 @@ def prepared(settings: Settings, *, seeded: bool) -> None:
             setup.ensure_key_check(session, current.desk().vault)
             if seeded:
                 seed.seed(session)
+                templates.seed(session)
             for email, role in PEOPLE.items():
                 accounts.create(session, email, role, actor="tests", password=PASSWORD)
         db.session.remove()

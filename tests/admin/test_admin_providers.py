@@ -94,9 +94,20 @@ def test_a_new_key_and_its_removal_at_once_are_refused(ann):
     assert credential() is None
 
 
-def test_another_origin_removes_the_key_and_says_so(ann):
+def test_t15_another_origin_says_before_saving_that_it_removes_the_key(ann):
     save(ann, api_key=CANARY)
-    save(ann, base_url="https://evil.example/v1")
+    asked = ann.post(f"/admin/provider/{provider().id}/moves", FORM | {"base_url": "https://evil.example/v1"})
+    assert f"Saving removes the stored key ending in …{CANARY[-4:]}" in html.unescape(asked.text)
+    assert "move_confirmed" not in ann.post(f"/admin/provider/{provider().id}/moves", FORM).text
+    refused = save(ann, base_url="https://evil.example/v1")
+    assert (refused.status_code, "Tick below that this is meant" in refused.text) == (422, True)
+    assert "https://evil.example/v1" in refused.text  # What was typed is still there.
+    assert (provider().base_url, credential() is None) == (FORM["base_url"], False)
+
+
+def test_t15_another_origin_removes_the_key_once_it_was_ticked(ann):
+    save(ann, api_key=CANARY)
+    assert save(ann, base_url="https://evil.example/v1", move_confirmed="y").status_code == 302
     assert credential() is None
     assert "was removed, because the base URL now leads elsewhere" in ann.get("/admin/provider/").text
 
@@ -138,7 +149,7 @@ def test_a_provider_with_models_is_not_deleted_and_they_are_named(ann):
 def test_extra_headers_must_be_json(ann):
     answer = save(ann, extra_headers="{not json")
     assert answer.status_code == 422
-    assert "must be a JSON object of texts" in answer.text
+    assert "must be a JSON object" in answer.text
 
 
 def test_a_slug_that_is_taken_is_said_at_its_field(ann):

@@ -4,7 +4,8 @@ import pytest
 
 from webapp.domain.incidents import incident_from
 from webapp.services import runs
-from webapp.web.running import run_incident
+from webapp.services.access import OPERATOR
+from webapp.web.running import Wanted, run_incident
 
 LIST = "/admin/run/"
 
@@ -13,7 +14,10 @@ LIST = "/admin/run/"
 def made(app):
     """Three runs of the local rules."""
     titles = ("Disk full on db-1", "<b>Memory</b> short", "CPU busy")
-    return [run_incident(incident_from({"title": title}), actor="bob@example.com", local=True).public_id for title in titles]
+    return [
+        run_incident(incident_from({"title": title}), Wanted(local=True, caller=OPERATOR), actor="bob@example.com").public_id
+        for title in titles
+    ]
 
 
 def test_runs_are_listed_newest_first_with_their_titles_escaped(eve, made):

@@ -83,7 +83,7 @@ def test_an_answer_shows_advice_tokens_and_the_exact_cost(bob, openai):
     assert "of which read from cache 60" in shown
     assert "$0.000575" in shown  # 30 + 10 at $2.5, 60 at $1.25, 40 at $10 per million
     assert "req-7" in shown
-    assert "the key stored in Modeldesk" in shown
+    assert "the shared key stored in Modeldesk" in shown
     assert openai.requests[0][2]["authorization"] == f"Bearer {KEY}"
 
 
@@ -143,7 +143,7 @@ def test_a_provider_without_a_key_is_marked_and_fails_before_anything_is_sent(bo
     page = bob.get(f"{PAGE}?model=anthropic/claude-sonnet-4-5").text
     assert re.search(r'<optgroup label="OpenAI \(no key\)">', page)
     shown = words(run(bob, model="openai/gpt-4o"))
-    assert "openai has no key" in shown
+    assert "OpenAI has no key" in shown
     assert "nothing was sent" in shown
     assert runs.latest(session, 1)[0].status == "failed"
 
@@ -235,4 +235,4 @@ def test_a_model_whose_sdk_is_missing_is_shown_but_not_to_be_chosen_and_no_key_i
 def test_a_run_without_a_key_does_not_speak_of_a_stored_one(bob):
     shown = words(run(bob))
     assert "with no key" in shown
-    assert "the key stored in Modeldesk" not in shown
+    assert "key stored in Modeldesk" not in shown

@@ -9,6 +9,7 @@ from sqlalchemy import select, text, update
 from webapp.domain.errors import Conflict, InUse, Invalid, KeysLocked, NotFound, Stale
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Provider
+from webapp.security.urlguard import OutboundPolicy
 from webapp.security.vault import Vault
 from webapp.services import credentials, models, providers
 from webapp.web import current
@@ -29,7 +30,7 @@ def store(provider, key=KEY) -> None:
 
 def change(provider, **values) -> None:
     with writing() as session:
-        providers.update(session, provider.id, values, actor="bob")
+        providers.update(session, provider.id, values, actor="bob", policy=OutboundPolicy(frozenset({"api.acme.example"})))
 
 
 def key_of(provider) -> str | None:

@@ -10,6 +10,7 @@ from webapp.admin.audit import AuditLog
 from webapp.admin.calculator import Calculator
 from webapp.admin.models import Models
 from webapp.admin.prices import Prices
+from webapp.admin.projects import MyKeys, Projects
 from webapp.admin.providers import Providers
 from webapp.admin.runs import Runs
 from webapp.admin.tryit import TryIt
@@ -31,9 +32,11 @@ def views() -> list[BaseView]:
         Providers(name="Providers", endpoint="provider", url="provider", category="Registry", **icon("cloud")),
         Models(name="Models", endpoint="model", url="model", category="Registry", **icon("box")),
         Prices(name="Prices", endpoint="price", url="price", category="Registry", **icon("coin")),
+        Projects(name="Projects", endpoint="project", url="project", category="Registry", **icon("tag")),
         Calculator(name="Price calculator", endpoint="calculator", url="calculator", category="Use", **icon("calculator")),
         TryIt(name="Try it", endpoint="tryit", url="try-it", category="Use", **icon("flask")),
         Runs(name="Runs", endpoint="run", category="Use", **icon("history")),
+        MyKeys(name="My keys", endpoint="mykeys", url="my-keys", category="Use", **icon("key")),
         Users(name="Users", endpoint="user", url="user", category="Administration", **icon("users")),
         Tokens(name="API tokens", endpoint="token", url="token", category="Administration", **icon("key")),
         AuditLog(name="Audit log", endpoint="audit", url="audit", category="Administration", **icon("clipboard-list")),

@@ -115,10 +115,19 @@ def _models(_: object, __: object, provider: Provider, ___: str) -> Markup:
     return Markup('<a href="{}" aria-label="{} models of {}">{:,}</a>').format(address, count, provider.display_name, count)
 
 
+def _check(provider: Provider) -> Markup:
+    """What the last test of the connection said, and when."""
+    found = g.get("checks", {}).get(provider.id)
+    if found is None:
+        return NOTHING
+    return Markup("{} {}").format(tag("Works", "green") if found.ok else tag("Fails", "red", found.detail), when(found.created_at))
+
+
 CELLS: Mapping[str, Cell] = {
     "display_name": _name,
     "driver": lambda _, __, provider, ___: driver_cell(provider),
     "key": lambda _, __, provider, ___: key_mark(key_state(provider, g.get("keys", {}).get(provider.id))),
+    "check": lambda _, __, provider, ___: _check(provider),
     "models": _models,
     "base_url": lambda _, __, provider, ___: _address(provider),
     "is_primary": lambda _, __, provider, ___: primary_cell(provider),

@@ -14,22 +14,22 @@ from webapp.admin import provider_form
 from webapp.admin.choosing import why_not_run
 from webapp.admin.filters import ChoiceFilter, YesNoFilter
 from webapp.admin.history import events_of
-from webapp.admin.lists import Done, RowsView, wanted
+from webapp.admin.lists import Done, wanted
 from webapp.admin.model_form import version_of
 from webapp.admin.provider_cells import CELLS, facts_of, has_key, key_state, switch
+from webapp.admin.provider_keys import KeysPart, keys_card, may_key
+from webapp.admin.provider_probe import ProbePart, check_in_words
 from webapp.domain.errors import Conflict, Forbidden, InUse, Invalid
-from webapp.domain.permissions import Permission
 from webapp.drivers import DRIVERS
 from webapp.extensions import db
 from webapp.models import Credential, Model, Provider
-from webapp.services import credentials, providers
+from webapp.services import credentials, probing, providers
 from webapp.web import current
-from webapp.web.auth import staff_may
 
 MOST_NAMED = 12
 
 
-class Providers(RowsView):
+class Providers(KeysPart, ProbePart):
     """The accounts and endpoints that answer for the models."""
 
     table = Provider
@@ -40,9 +40,9 @@ class Providers(RowsView):
     empty_title = "No providers yet"
     empty_text = "A provider is an account at a vendor, or an endpoint of your own such as a local Ollama."
     list_template, details_template = "admin/providers/list.html", "admin/providers/details.html"
-    column_list = ("display_name", "driver", "key", "models", "base_url", "is_primary", "is_active")
+    column_list = ("display_name", "driver", "key", "check", "models", "base_url", "is_primary", "is_active")
     column_labels: ClassVar[dict[str, str]] = {
-        "display_name": "Provider", "base_url": "Base URL", "is_primary": "Primary", "is_active": "Active",
+        "display_name": "Provider", "base_url": "Base URL", "is_primary": "Primary", "is_active": "Active", "check": "Connection",
     }  # fmt: skip
     column_descriptions: ClassVar[dict[str, str]] = {"is_primary": "Answers incidents where nobody chose a model; at most one"}
     column_numeric = ("models",)
@@ -84,6 +84,7 @@ class Providers(RowsView):
         )
         shared = select(Credential).where(Credential.provider_id.in_(ids), Credential.scope == "shared", Credential.owner == "")
         g.keys = {found.provider_id: found for found in db.session.execute(shared).scalars()}
+        g.checks = probing.latest(db.session(), ids)
         g.may_edit = self.can_edit
         return counted, rows
 
@@ -99,7 +100,23 @@ class Providers(RowsView):
         form.driver.choices = provider_form.driver_choices()
         state = key_state(row, credentials.shared(db.session(), row) if row else None)
         form.key_part = lambda: Markup(render_template("admin/providers/_key.html", form=form, key=state, may=may_key()))  # noqa: S704 # our own template
+        form.row = row
+        form.move_part = lambda: Markup(render_template("admin/providers/_move.html", warning=move_warning(row, form)))  # noqa: S704 # likewise
+        if row is not None:
+            address = self.get_url(".moves", id=row.id)
+            form.base_url.render_kw = provider_form.ADDRESS | {
+                "hx-post": address, "hx-trigger": "change", "hx-target": "#move-warning", "hx-swap": "outerHTML",
+                "hx-include": "closest form",
+            }  # fmt: skip
         return form
+
+    @expose("/<id>/moves", methods=("POST",))
+    def moves(self, id: str) -> str:
+        """What saving the form as it is typed would do to the stored keys. Nothing is stored."""
+        self.insist(self.can_edit)
+        row = self.row(id)
+        form = provider_form.ProviderForm(get_form_data(), provider_form.typed_values(row))
+        return self.render("admin/providers/_move.html", warning=move_warning(row, form))
 
     def validate_form(self, form: Any) -> bool:  # noqa: ANN401 # the form of this view
         if not super().validate_form(form):
@@ -108,10 +125,17 @@ class Providers(RowsView):
             return True  # That of a bulk action.
         if ((form.api_key.data or "").strip() or form.remove_key.data) and not may_key():
             raise Forbidden("Only admins may enter or remove keys.")
-        if provider_form.headers_of(form.extra_headers.data) is None:
-            form.extra_headers.errors = [*form.extra_headers.errors, 'must be a JSON object of texts, such as {"X-Team": "ops"}']
+        for name in provider_form.AS_JSON:
+            if provider_form.object_of(form[name].data) is None:
+                form[name].errors = [*form[name].errors, "must be a JSON object"]
         if form.api_key.data and form.remove_key.data:
             form.api_key.errors = [*form.api_key.errors, "is given and removed at once; do one of them"]
+        warning = move_warning(form.row, form)
+        if warning and not form.move_confirmed.data:
+            form.base_url.errors = [
+                *form.base_url.errors,
+                f"leads elsewhere: saving removes {warning['what']}. Tick below that this is meant.",
+            ]
         return not form.errors
 
     def values_of(self, form: Any) -> dict[str, Any]:  # noqa: ANN401 # likewise
@@ -121,7 +145,7 @@ class Providers(RowsView):
         return {"entry": provider_form.entered_values(form, row.config if row else {}), "key": key, "remove": form.remove_key.data}
 
     def create_row(self, session: Session, values: Mapping[str, Any]) -> Provider:
-        provider = providers.create(session, values["entry"], actor=self.actor())
+        provider = providers.create(session, values["entry"], actor=self.actor(), policy=current.desk().outbound)
         if values["key"]:
             credentials.store(session, provider, values["key"], vault=current.vault(), actor=self.actor())
         return provider
@@ -129,7 +153,7 @@ class Providers(RowsView):
     def update_row(self, session: Session, row: Provider, values: Mapping[str, Any]) -> Provider:
         before = credentials.shared(session, row)
         version = version_of(request.form.get("row_version"))
-        provider = providers.update(session, row.id, values["entry"], actor=self.actor(), version=version)
+        provider = providers.update(session, row.id, values["entry"], actor=self.actor(), version=version, policy=current.desk().outbound)
         session.flush()
         gone = before is not None and credentials.shared(session, provider) is None
         if values["remove"] and not gone and before is not None:
@@ -197,7 +221,9 @@ class Providers(RowsView):
         return {
             "facts": facts_of(row),
             "barred": why_not_run(row.display_name, row.driver),
-            "key": key_state(row, credentials.shared(db.session(), row)),
+            "keys": keys_card(row),
+            "check": check_in_words(probing.latest(db.session(), [row.id]).get(row.id)),
+            "may_check": self.can_edit and row.driver != probing.LOCAL,
             "model_count": count,
             "events": events_of("provider", row.id),
             "may_key": may_key(),
@@ -205,5 +231,19 @@ class Providers(RowsView):
         }
 
 
-def may_key() -> bool:
-    return staff_may(Permission.CREDENTIALS_WRITE)
+def move_warning(row: Provider | None, form: Any) -> dict[str, Any] | None:  # noqa: ANN401 # the form of providers
+    """What saving would remove because the address leads elsewhere, in words; None if nothing."""
+    stored = credentials.every(db.session(), row) if row is not None else []
+    if row is None or not stored:
+        return None
+    entry = {"base_url": (form.base_url.data or "").strip() or None, "driver": (form.driver.data or "").strip()}
+    try:
+        moved = providers.leads_elsewhere(row, entry)
+    except Invalid:
+        return None  # No address at all: the services say what is wrong with it.
+    if not moved:
+        return None
+    ending = stored[0].last_four
+    keys = f"{len(stored)} stored keys" if len(stored) > 1 else f"the stored key ending in …{ending}" if ending else "the stored key"
+    meant = stored[0].origin or "the driver's own address"
+    return {"what": keys, "why": f"It was entered for {meant}, and is sent nowhere else.", "ticked": bool(form.move_confirmed.data)}

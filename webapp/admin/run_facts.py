@@ -28,6 +28,7 @@ DECISIONS: Mapping[str, str] = {
     "explicit ref": "It was chosen by name",
     "explicit choice": "They were chosen by name",
     "primary provider": "Modeldesk chose the primary provider's model",
+    "template": "The template's preferred model was chosen",
     "default text model": "Modeldesk chose the default text model",
     "environment": "Modeldesk found OPENAI_API_KEY in the server's environment",
     "local rules": "There is no primary provider and no OPENAI_API_KEY in the environment",
@@ -35,7 +36,7 @@ DECISIONS: Mapping[str, str] = {
 PROVIDERS_FAULT = frozenset({"auth", "config", "permission", "billing", "not_found", "no_key", "connect", "redirect", "unsupported_param"})
 
 # How a run fails before anything leaves this server.
-NOTHING_SENT = frozenset({"no_key", "config"})
+NOTHING_SENT = frozenset({"no_key", "config", "limit_reached"})
 
 
 def facts(run: Run) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def facts(run: Run) -> dict[str, Any]:
         "asked": asked(run),
         "answered_by": "the local rules" if run.answered_by == "local" else run.model_ref or driver_label(run.answered_by),
         "decided": DECISIONS.get(run.decided_by, run.decided_by),
-        "key": "no key" if run.error_code == "no_key" else SOURCES.get(run.source, run.source),
+        "key": "no key" if run.error_code == "no_key" else key_in_words(run),
         "advice": [_advice(recommendation) for recommendation in run.recommendations],
         "tokens": _tokens(run),
         "cost": cost_in_words(run),
@@ -59,6 +60,16 @@ def facts(run: Run) -> dict[str, Any]:
         "look_at_provider": run.provider_slug if run.error_code in PROVIDERS_FAULT else None,
         "incident": as_json(run.incident),
     }
+
+
+def key_in_words(run: Run) -> str:
+    """Where the key came from that a run was asked with."""
+    scope, _, owner = (run.key_source or "").partition(":")
+    known = {
+        "shared": "the shared key stored in Modeldesk", "personal": f"the key of {owner}", "project": f"the key of the project {owner}",
+        "environment": f"{owner} of the server's environment", "none": "no key, as none is needed",
+    }  # fmt: skip
+    return known.get(scope) or SOURCES.get(run.source, run.source)
 
 
 def brief(run: Run) -> dict[str, Any]:
@@ -93,6 +104,8 @@ def cost_in_words(run: Run) -> dict[str, str | None]:
     """The exact cost, or why there is none. Never a zero for what is not known."""
     if run.answered_by == "local" and run.cost is None and run.driver == "local":
         return _words("No cost", "the local rules use no model")
+    if run.cached:
+        return _words("No cost", f"answered from the cache: the model was asked by {run.cached_from}")
     if run.error_code in NOTHING_SENT:
         return _words("No cost", "nothing was sent")
     if run.cost is None:

@@ -17,11 +17,11 @@ from webapp.domain.permissions import Permission
 from webapp.domain.pricing import Cost
 from webapp.domain.samples import BY_SLUG, SAMPLES
 from webapp.extensions import db
-from webapp.services import planning, runs
+from webapp.services import runs
 from webapp.services.planning import Plan
 from webapp.web import current
 from webapp.web.auth import actor, member, staff_may
-from webapp.web.running import planned_run, run_incident
+from webapp.web.running import Wanted, planned_run, run_incident
 
 RESULT_TARGET, PREVIEW_TARGET, SAMPLE_TARGET = "div#run-result", "div#run-preview", "div#tryit-incident"
 CHOOSE, LOCAL = "", "@local"
@@ -63,7 +63,7 @@ class TryIt(GuardedView):
         fragment = request.headers.get("HX-Target") == RESULT_TARGET
         try:
             incident = pasted.read(given["incident"]).incident
-            run = run_incident(incident, actor=actor(), model=_ref(given["model"]), local=given["model"] == LOCAL)
+            run = run_incident(incident, _wanted(given), actor=actor())
         except Unavailable:
             raise
         except ModeldeskError as error:
@@ -105,8 +105,10 @@ def _given() -> dict[str, str]:
     return {"sample": form.get("sample", "")[:60], "incident": form.get("incident", ""), "model": form.get("model", CHOOSE).strip()[:301]}
 
 
-def _ref(choice: str) -> str | None:
-    return None if choice in (CHOOSE, LOCAL) else choice
+def _wanted(given: Mapping[str, str]) -> Wanted:
+    model = given["model"]
+    chosen = None if model in (CHOOSE, LOCAL) else model
+    return Wanted(chosen, given.get("template") or None, local=model == LOCAL, anew=bool(given.get("anew")))
 
 
 def _latest() -> dict[str, Any]:
@@ -126,7 +128,7 @@ def _preview(given: Mapping[str, str]) -> dict[str, Any]:
     """What the preview shows: the incident as it was read, who would answer, and about what that costs."""
     try:
         read = pasted.read(given["incident"])
-        planned = planning.plan_local(read.incident) if given["model"] == LOCAL else planned_run(read.incident, model=_ref(given["model"]))
+        planned = planned_run(read.incident, _wanted(given))
     except ModeldeskError as error:
         return {"errors": _errors(error), "plan": None}
     return {"errors": {}, "plan": _planned(read, planned)}
@@ -144,7 +146,8 @@ def _planned(read: Pasted, planned: Plan) -> dict[str, Any]:
         "ref": choice.model.ref if choice.model else f"{run_facts.driver_label(choice.driver)}, {choice.upstream_model}",
         "driver": run_facts.driver_label(choice.driver),
         "barred": _why_not(choice.provider, choice.driver),
-        "problem": planned.missing_key,
+        "problem": planned.refused,
+        "note": choice.note,
         "provider": choice.provider,
     }
     return shown | _costs(planned)

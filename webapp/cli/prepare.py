@@ -14,7 +14,7 @@ from webapp.cli.output import Failure, failure
 from webapp.config import ROOT
 from webapp.domain.errors import DatabaseUnreachable
 from webapp.extensions.engine import create_file
-from webapp.services import accounts, seed, setup
+from webapp.services import accounts, seed, setup, templates
 from webapp.web import current
 from webapp.web.transaction import in_words, writing
 
@@ -73,6 +73,7 @@ def _fill() -> None:
     with writing(refresh=False) as session:
         setup.ensure_key_check(session, current.desk().vault)
         done = seed.seed(session)
+        templates.seed(session)
         secret = None if accounts.count(session) else accounts.make_link(session, None, now=datetime.now(UTC))
     if done:
         click.echo(f"Seeded {len(done.providers)} providers and {len(done.models)} models.", err=True)

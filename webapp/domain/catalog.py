@@ -98,6 +98,7 @@ class TokenInfo:
     scopes: frozenset[str]
     expires_at: datetime | None = None
     id: int | None = None
+    project: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,14 @@
 """Which model runs an incident, and which step of the order decided it.
 
-The order: an explicit ref, the primary provider's model, the environment (`OPENAI_API_KEY`), the local rules. Without a primary provider
-nobody has asked for a model, so the local rules answer unless the environment names one.
+The order: an explicit ref, the template's preferred model, the primary provider's model, the environment (`OPENAI_API_KEY`), the local
+rules. Without a primary provider nobody has asked for a model, so the local rules answer unless the template or the environment names one.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from webapp.domain.catalog import ModelInfo
-from webapp.domain.errors import Conflict
+from webapp.domain.errors import AmbiguousModel, Conflict, UnknownModel
 from webapp.domain.refs import resolve
 from webapp.domain.snapshot import Snapshot
 
@@ -30,22 +30,42 @@ class Choice:
     provider: str | None = None
     upstream_model: str | None = None
     explicit: bool = False
+    note: str | None = None  # What was passed over on the way, and why.
 
 
 LOCAL = Choice("local rules", "local")
 
 
-def choose(snapshot: Snapshot, ref: str | None, environment: Mapping[str, str]) -> Choice:
-    """The model to run. Raises `UnknownModel` or `AmbiguousModel` for the ref, `Conflict` if its model is not to be used."""
+def choose(snapshot: Snapshot, ref: str | None, environment: Mapping[str, str], preferred: str | None = None) -> Choice:
+    """The model to run. Raises `UnknownModel` or `AmbiguousModel` for the ref, `Conflict` if its model is not to be used.
+
+    `preferred` is the template's model. One that is not to be used is passed over, and the choice says so: an incident is no time to stop.
+    """
     if ref is not None:
         model = resolve(snapshot.names, ref)
-        if not model.supported:
-            raise Conflict(
-                f"{model.ref} cannot run: it is {(model.unsupported_because or '').replace('_', ' ')}.", code="unsupported_model"
-            )
-        if model.type != "text":
-            raise Conflict(f"{model.ref} is of type {model.type}; incidents need a text model.", code="unsupported_model")
+        if wrong := _unusable(model):
+            raise Conflict(wrong, code="unsupported_model")
         return _of(snapshot, model, "explicit ref", explicit=True)
+    if preferred is None:
+        return _by_registry(snapshot, environment)
+    try:
+        model = resolve(snapshot.names, preferred)
+        wrong = _unusable(model)
+    except (UnknownModel, AmbiguousModel) as error:
+        wrong = error.detail
+    if not wrong:
+        return _of(snapshot, model, "template")
+    return replace(_by_registry(snapshot, environment), note=f"The template prefers {preferred}, which was passed over. {wrong}")
+
+
+def _unusable(model: ModelInfo) -> str | None:
+    if not model.supported:
+        return f"{model.ref} cannot run: it is {(model.unsupported_because or '').replace('_', ' ')}."
+    return f"{model.ref} is of type {model.type}; incidents need a text model." if model.type != "text" else None
+
+
+def _by_registry(snapshot: Snapshot, environment: Mapping[str, str]) -> Choice:
+    """Where nobody named a model: the primary provider's, the default, the environment's, or the local rules."""
     if snapshot.primary is not None and snapshot.primary.active:
         model_of_primary = _text_model_of(snapshot, snapshot.primary.slug)
         if model_of_primary is not None:

@@ -212,13 +212,15 @@ def token_document(token: TokenInfo) -> Document:
         "scopes": sorted(token.scopes),
         "expires_at": _moment(token.expires_at),
         "id": token.id,
+        "project": token.project,
     }
 
 
 def token_from(document: Mapping[str, Any]) -> TokenInfo:
     expires_at = _moment_from(document["expires_at"])
     digest = bytes.fromhex(document["digest"])
-    return TokenInfo(document["public_id"], document["name"], digest, frozenset(document["scopes"]), expires_at, document["id"])
+    scopes = frozenset(document["scopes"])
+    return TokenInfo(document["public_id"], document["name"], digest, scopes, expires_at, document["id"], document.get("project"))
 
 
 def cost_document(cost: Cost) -> Document:

@@ -76,13 +76,23 @@ def user_text(incident: Incident) -> str:
         f"Description: {incident.description or 'none given'}",
     ]
     if incident.alerts:
-        lines.append("Alerts:")
-        lines += [f"- {alert.name}: {alert.description}" for alert in incident.alerts[:MAX_ALERTS]]
-        if (more := len(incident.alerts) - MAX_ALERTS) > 0:
-            lines.append(f"- and {more} more")
+        lines += ["Alerts:", alerts_text(incident)]
     if incident.metadata:
-        lines.append(f"Metadata: {json.dumps(incident.metadata, ensure_ascii=False, sort_keys=True)}")
+        lines.append(f"Metadata: {metadata_text(incident)}")
     return "\n".join(lines)
+
+
+def alerts_text(incident: Incident) -> str:
+    """The alerts, a line each; the first ten of many."""
+    lines = [f"- {alert.name}: {alert.description}" for alert in incident.alerts[:MAX_ALERTS]]
+    if (more := len(incident.alerts) - MAX_ALERTS) > 0:
+        lines.append(f"- and {more} more")
+    return "\n".join(lines)
+
+
+def metadata_text(incident: Incident) -> str:
+    """The metadata as JSON, always in the same order."""
+    return json.dumps(incident.metadata, ensure_ascii=False, sort_keys=True)
 
 
 def recommendations_from(text: str) -> tuple[Recommendation, ...]:

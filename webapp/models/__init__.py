@@ -3,7 +3,11 @@
 from webapp.models.access import ApiToken, OneTimeLink, User, UserSession
 from webapp.models.audit import AuditEvent
 from webapp.models.base import MAX_ID, Base
+from webapp.models.bench import Bench, BenchCell, Rating, SavedIncident
 from webapp.models.catalog import Credential, Model, ModelAlias, Price, PriceRate, Provider
+from webapp.models.checks import ProviderCheck
+from webapp.models.projects import CredentialCounter, Project
+from webapp.models.prompts import CachedResponse, PromptTemplate
 from webapp.models.runs import Run, RunRecommendation
 from webapp.models.state import RegistryProcess, RegistryState
 from webapp.models.usage import UsageRecord
@@ -13,17 +17,26 @@ __all__ = [
     "ApiToken",
     "AuditEvent",
     "Base",
+    "Bench",
+    "BenchCell",
+    "CachedResponse",
     "Credential",
+    "CredentialCounter",
     "Model",
     "ModelAlias",
     "OneTimeLink",
     "Price",
     "PriceRate",
+    "Project",
+    "PromptTemplate",
     "Provider",
+    "ProviderCheck",
+    "Rating",
     "RegistryProcess",
     "RegistryState",
     "Run",
     "RunRecommendation",
+    "SavedIncident",
     "UsageRecord",
     "User",
     "UserSession",

@@ -20,18 +20,21 @@ class Run(Base):
         CheckConstraint(one_of("source", ("database", "environment", "local")), name="source"),
         Index("ix_runs_created_at", "created_at"),
         Index("ix_runs_model_ref", "model_ref", "created_at"),
+        Index("ix_runs_template", "template", "template_version"),
     )
 
     public_id: Mapped[str] = mapped_column(String(40), unique=True)
     actor: Mapped[str] = mapped_column(String(200))
     status: Mapped[str] = mapped_column(String(10))
     template: Mapped[str] = mapped_column(String(100))
+    template_version: Mapped[int | None]
     incident: Mapped[dict[str, Any]]
     model_ref: Mapped[str | None] = mapped_column(String(300))
     provider_slug: Mapped[str | None] = mapped_column(String(60))
     driver: Mapped[str] = mapped_column(String(30))
     source: Mapped[str] = mapped_column(String(20))
     decided_by: Mapped[str] = mapped_column(String(40))
+    decided_note: Mapped[str | None] = mapped_column(Text)
     answered_by: Mapped[str] = mapped_column(String(30))
     usage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     cost: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
@@ -41,6 +44,9 @@ class Run(Base):
     latency_ms: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(default=1)
     cached: Mapped[bool] = mapped_column(default=False)
+    cached_from: Mapped[str | None] = mapped_column(String(40))
+    key_source: Mapped[str | None] = mapped_column(String(220))
+    project: Mapped[str | None] = mapped_column(String(60))
     upstream_request_id: Mapped[str | None] = mapped_column(String(200))
     finished_at: Mapped[datetime | None]
     error_code: Mapped[str | None] = mapped_column(String(40))

@@ -12,6 +12,7 @@ from webapp.domain.usage import Usage
 from webapp.drivers import adviser, available, clients
 from webapp.drivers.base import ChatReply, ChatRequest, Endpoint
 from webapp.security.urlguard import OutboundPolicy
+from webapp.services.answers import Remembered
 from webapp.services.planning import Plan
 
 BLACKED_OUT = "***"
@@ -31,6 +32,8 @@ class Outcome:
     error: ModeldeskError | None = None
     request_id: str | None = None
     attempts: int = 1
+    text: str | None = None  # What the model said, where it could be read.
+    cached_from: str | None = None  # The run that asked for it, where it was not asked for again.
 
 
 def execute(planned: Plan, policy: OutboundPolicy) -> Outcome:
@@ -41,16 +44,32 @@ def execute(planned: Plan, policy: OutboundPolicy) -> Outcome:
         return Outcome("succeeded", advice, "local", started_at, _since(began), Usage())
     reply: ChatReply | None = None
     try:
-        if planned.missing_key and available(planned.endpoint.driver)[0]:  # A key would not help a driver that is not there.
-            raise KeyMissing(planned.missing_key)
+        if planned.refused and available(planned.endpoint.driver)[0]:  # A key would not help a driver that is not there.
+            raise NoAccess(planned.refused)
         reply = without_key(_asked(planned.endpoint, planned.request, policy), planned.endpoint.api_key)
         advice = prompts.recommendations_from(reply.text)
     except ModeldeskError as error:
         return _failed(planned, error, started_at, began, reply)
     cost = _cost(planned, reply.usage, started_at)
+    driver, attempts = planned.choice.driver, reply.attempts
     return Outcome(
-        "succeeded", advice, planned.choice.driver, started_at, reply.latency_ms, reply.usage, cost, None, reply.request_id, reply.attempts
+        "succeeded", advice, driver, started_at, reply.latency_ms, reply.usage, cost, None, reply.request_id, attempts, reply.text
     )
+
+
+def again(planned: Plan, remembered: Remembered) -> Outcome:
+    """The outcome of a question that was answered before: the same answer, and nothing is asked or paid."""
+    began = time.monotonic()
+    advice = prompts.recommendations_from(remembered.text)
+    now = datetime.now(UTC)
+    return Outcome(
+        "succeeded", advice, planned.choice.driver, now, _since(began), Usage(), text=remembered.text, cached_from=remembered.run
+    )
+
+
+def refused(planned: Plan, error: ModeldeskError) -> Outcome:
+    """The outcome of a run that was not allowed to ask: nothing was sent."""
+    return _failed(planned, error, datetime.now(UTC), time.monotonic(), None)
 
 
 def _asked(endpoint: Endpoint, request: ChatRequest, policy: OutboundPolicy) -> ChatReply:
@@ -68,14 +87,11 @@ def cleared(text: str | None, key: str | None) -> str | None:
     return text.replace(key, BLACKED_OUT) if text and key else text
 
 
-class KeyMissing(ModeldeskError):
-    """The provider that should answer has no key."""
+class NoAccess(ModeldeskError):
+    """The provider that should answer has no key that may be used."""
 
     status = 409
     code = "no_key"
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} Enter one on the provider's page, or choose another model.")
 
 
 def _failed(planned: Plan, error: ModeldeskError, started_at: datetime, began: float, reply: ChatReply | None) -> Outcome:

@@ -1,28 +1,51 @@
 """Keys of providers: written, used, removed; never shown. The audit trail holds fingerprints only."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
+from webapp.domain import checks
+from webapp.domain.access import PERSONAL, PROJECT, SHARED
 from webapp.domain.entries import api_key
-from webapp.domain.errors import NotFound
-from webapp.models import Credential, Provider
+from webapp.domain.errors import Conflict, Invalid, NotFound
+from webapp.domain.moments import shown_moment
+from webapp.models import Credential, Project, Provider, User
 from webapp.security.urlguard import origin
 from webapp.security.vault import Place, Vault
 from webapp.services import audit, setup, state
 from webapp.services.audit import Target
 
+MOST_CALLS = 1_000_000_000
 
-def store(session: Session, provider: Provider, key: object, *, vault: Vault, actor: str) -> Credential:
-    """Stores the shared key of a provider, bound to the origin of its base URL. Raises `Invalid` or `KeysLocked`."""
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose key it is: `shared` belongs to nobody, `personal` to a member of staff (by e-mail), `project` to a project (by slug)."""
+
+    scope: str = SHARED
+    owner: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.scope}:{self.owner}" if self.owner else self.scope
+
+
+EVERYBODY = Holder()
+
+
+def store(session: Session, provider: Provider, key: object, *, vault: Vault, actor: str, holder: Holder = EVERYBODY) -> Credential:  # noqa: PLR0913 # as elsewhere, and whose it is
+    """Stores a key of a provider, bound to the origin of its base URL and to its holder. Raises `Invalid`, `Conflict` or `KeysLocked`."""
     clean: str = api_key(key, "api_key")
     state.changing(session)
+    _check_holder(session, provider, holder)
     setup.ensure_key_check(session, vault)
-    found = shared(session, provider)
+    found = find(session, provider, holder)
     before = _facts(found)
-    place = place_of(provider)
-    credential = found or Credential(provider_id=provider.id, scope="shared", owner="")
+    place = place_of(provider, holder)
+    credential = found or Credential(provider_id=provider.id, scope=holder.scope, owner=holder.owner)
     credential.ciphertext = vault.encrypt(clean, place)
     credential.key_id, credential.fingerprint = vault.key_id, vault.fingerprint(clean)
     credential.last_four, credential.origin, credential.is_active = clean[-4:] if len(clean) >= 12 else "", place.origin, True
@@ -34,10 +57,40 @@ def store(session: Session, provider: Provider, key: object, *, vault: Vault, ac
     return credential
 
 
-def remove(session: Session, provider: Provider, *, actor: str) -> None:
-    """Removes the shared key. Raises `NotFound` if there is none."""
+def _check_holder(session: Session, provider: Provider, holder: Holder) -> None:
+    if holder.scope == PERSONAL:
+        if not provider.allow_personal_keys:
+            raise Conflict(f"{provider.display_name} allows no keys of one's own. An editor can allow them on the provider's page.")
+        if session.execute(select(User.id).where(User.email == holder.owner)).scalar_one_or_none() is None:
+            raise Invalid.field("owner", "is no member of staff")
+    if holder.scope == PROJECT and session.execute(select(Project.id).where(Project.slug == holder.owner)).scalar_one_or_none() is None:
+        raise Invalid.field("owner", "is no project: add it under Projects first")
+
+
+LIMIT_CHECKS: dict[str, checks.Check] = {
+    "monthly_limit": checks.optional(checks.whole(1, MOST_CALLS)),
+    "expires_at": checks.optional(checks.moment),
+    "active": checks.truth,
+}
+
+
+def limit(session: Session, credential: Credential, values: dict[str, object], *, actor: str) -> Credential:
+    """Sets how many calls a month a key may make, until when it works, and whether it is switched on. Raises `Invalid`."""
+    clean: dict[str, Any] = checks.checked(values, LIMIT_CHECKS)
     state.changing(session)
-    found = shared(session, provider)
+    before = _limits(credential)
+    for name, value in clean.items():
+        setattr(credential, "is_active" if name == "active" else name, value)
+    session.flush()
+    what = _target(credential.provider)
+    audit.record(session, "registry:credential:limit", actor=actor, target=what, change=(before, _limits(credential)))
+    return credential
+
+
+def remove(session: Session, provider: Provider, *, actor: str, holder: Holder = EVERYBODY) -> None:
+    """Removes a key. Raises `NotFound` if there is none."""
+    state.changing(session)
+    found = find(session, provider, holder)
     if found is None:
         raise NotFound(f"{provider.display_name} has no key.")
     _remove(session, provider, found, actor, "removed by hand")
@@ -45,7 +98,7 @@ def remove(session: Session, provider: Provider, *, actor: str) -> None:
 
 def clear_all(session: Session, provider: Provider, *, actor: str, reason: str) -> int:
     """Removes every key of a provider, and says why in the trail. The number of keys that were removed."""
-    found = session.execute(select(Credential).where(Credential.provider_id == provider.id)).scalars().all()
+    found = every(session, provider)
     for credential in found:
         _remove(session, provider, credential, actor, reason)
     return len(found)
@@ -59,23 +112,44 @@ def _remove(session: Session, provider: Provider, credential: Credential, actor:
     audit.record(session, "registry:credential:remove", actor=actor, target=_target(provider), change=(before, after))
 
 
-def shared(session: Session, provider: Provider) -> Credential | None:
-    """The shared key's row, without its ciphertext."""
-    query = select(Credential).where(Credential.provider_id == provider.id, Credential.scope == "shared", Credential.owner == "")
+def every(session: Session, provider: Provider) -> Sequence[Credential]:
+    """All keys of a provider, the shared one first; never their ciphertexts."""
+    query = select(Credential).where(Credential.provider_id == provider.id)
+    return sorted(session.execute(query).scalars(), key=lambda one: (one.scope != SHARED, one.scope, one.owner))
+
+
+def of_owner(session: Session, email: str) -> Sequence[Credential]:
+    """The keys of one's own."""
+    query = select(Credential).where(Credential.scope == PERSONAL, Credential.owner == email)
+    return session.execute(query).scalars().all()
+
+
+def find(session: Session, provider: Provider, holder: Holder = EVERYBODY) -> Credential | None:
+    """A key's row, without its ciphertext."""
+    query = select(Credential).where(
+        Credential.provider_id == provider.id, Credential.scope == holder.scope, Credential.owner == holder.owner
+    )
     return session.execute(query).scalar_one_or_none()
 
 
-def reveal(session: Session, provider: Provider, *, vault: Vault) -> str | None:
-    """The shared key in clear, for the driver that is about to use it; None if there is none. Raises `KeysLocked`."""
+def shared(session: Session, provider: Provider) -> Credential | None:
+    """The shared key's row, without its ciphertext."""
+    return find(session, provider)
+
+
+def reveal(session: Session, provider: Provider, *, vault: Vault, holder: Holder = EVERYBODY) -> str | None:
+    """A key in clear, for the driver that is about to use it; None if there is none. Raises `KeysLocked`."""
     query = select(Credential).where(
-        Credential.provider_id == provider.id, Credential.scope == "shared", Credential.owner == "", Credential.is_active
+        Credential.provider_id == provider.id, Credential.scope == holder.scope, Credential.owner == holder.owner, Credential.is_active
     )
     found = session.execute(query.options(undefer(Credential.ciphertext)).execution_options(populate_existing=True)).scalar_one_or_none()
-    return None if found is None else vault.decrypt(found.ciphertext, place_of(provider))
+    return None if found is None else vault.decrypt(found.ciphertext, place_of(provider, holder))
 
 
-def place_of(provider: Provider) -> Place:
-    return Place(provider.id, origin(provider.base_url) if provider.base_url else "")
+def place_of(provider: Provider, holder: Holder = EVERYBODY) -> Place:
+    """Where a key belongs: moved to another provider, address or holder, its ciphertext is worth nothing."""
+    field = "api_key" if holder == EVERYBODY else f"api_key:{holder}"
+    return Place(provider.id, origin(provider.base_url) if provider.base_url else "", field)
 
 
 def _target(provider: Provider) -> Target:
@@ -85,4 +159,12 @@ def _target(provider: Provider) -> Target:
 def _facts(credential: Credential | None) -> dict[str, str | None] | None:
     if credential is None:
         return None
-    return {"api_key": f"fingerprint {credential.fingerprint}", "origin": credential.origin}
+    facts: dict[str, str | None] = {"api_key": f"fingerprint {credential.fingerprint}", "origin": credential.origin}
+    return facts if credential.scope == SHARED else facts | {"scope": credential.scope, "owner": credential.owner}
+
+
+def _limits(credential: Credential) -> dict[str, Any]:
+    return {
+        "holder": str(Holder(credential.scope, credential.owner)), "monthly_limit": credential.monthly_limit,
+        "expires_at": shown_moment(credential.expires_at) if credential.expires_at else None, "active": credential.is_active,
+    }  # fmt: skip

@@ -1,22 +1,26 @@
 """What a run is to do, decided before anything is asked: which model, which key, which words. No provider is asked here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webapp.domain import prompts
+from webapp.domain import templates as texts
+from webapp.domain.access import Access, KeyFact, State
 from webapp.domain.choice import ENVIRONMENT_KEY, Choice, choose
 from webapp.domain.choice import LOCAL as LOCAL_RULES
-from webapp.domain.errors import NotFound
 from webapp.domain.incidents import Incident
 from webapp.domain.snapshot import Snapshot
-from webapp.drivers import DRIVERS, needs_key
+from webapp.domain.templates import Template
+from webapp.drivers import DRIVERS
 from webapp.drivers.base import ChatRequest, Endpoint
 from webapp.models import Provider
 from webapp.security.vault import Vault
-from webapp.services import credentials
+from webapp.services import access, credentials, templates
+from webapp.services.access import OPERATOR, Caller
+from webapp.services.credentials import Holder
 
 DATABASE, ENVIRONMENT, LOCAL = "database", "environment", "local"
 DEFAULT_MAX_TOKENS, DEFAULT_TIMEOUT_S = 2_000, 60.0
@@ -31,35 +35,48 @@ class Plan:
     endpoint: Endpoint | None = field(repr=False)
     request: ChatRequest | None
     source: str
-    missing_key: str | None = None
+    template: Template = texts.BUILT_IN
+    access: Access | None = None
+    caller: Caller = OPERATOR
+
+    @property
+    def refused(self) -> str | None:
+        """Why the provider cannot be asked with any key, or None."""
+        return None if self.access is None or self.access.available else self.access.reason
+
+    @property
+    def key(self) -> KeyFact | None:
+        """The stored key that a call would be counted on."""
+        return self.access.key if self.access else None
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What planning may use: the registry's state, the keys and the operator's environment."""
+    """What planning may use: the registry's state, the keys, the operator's environment, and who asks."""
 
     snapshot: Snapshot
     vault: Vault
     environment: Mapping[str, str] = field(repr=False)
+    caller: Caller = OPERATOR
 
 
 def plan(session: Session, means: Means, incident: Incident, *, model: str | None = None, template: str | None = None) -> Plan:
     """Decides what is to run. Raises `NotFound` for an unknown template, `UnknownModel`, `AmbiguousModel`, or `Conflict`."""
-    if template not in (None, prompts.TEMPLATE):
-        raise NotFound(f"There is no template of that name; there is {prompts.TEMPLATE}.", code="unknown_template")
-    choice = choose(means.snapshot, model, means.environment)
+    prompt = templates.current(session, template)
+    choice = choose(means.snapshot, model, means.environment, prompt.preferred_model)
     if choice.driver == "local":
-        return Plan(incident, choice, None, None, LOCAL)
+        return Plan(incident, choice, None, None, LOCAL, prompt, caller=means.caller)
     provider = _provider(session, choice)
-    key, source = _key(session, means, provider)
-    endpoint = _endpoint(choice, provider, key)
-    missing = f"{choice.provider or choice.driver} has no key." if key is None and needs_key(choice.driver, _variables(provider)) else None
-    return Plan(incident, choice, endpoint, _request(means, incident, choice, provider), source, missing)
+    found = access.access(session, provider, means.caller, means.environment) if provider else _of_environment(means)
+    endpoint = _endpoint(choice, provider, found, _revealed(session, means, provider, found))
+    source = ENVIRONMENT if found.variable else DATABASE
+    return Plan(incident, choice, endpoint, _request(means, incident, choice, (provider, prompt)), source, prompt, found, means.caller)
 
 
-def plan_local(incident: Incident) -> Plan:
+def plan_local(incident: Incident, caller: Caller | None = None) -> Plan:
     """The local rules because somebody asked for just them."""
-    return Plan(incident, replace(LOCAL_RULES, decided_by="explicit choice", explicit=True), None, None, LOCAL)
+    choice = replace(LOCAL_RULES, decided_by="explicit choice", explicit=True)
+    return Plan(incident, choice, None, None, LOCAL, caller=caller or OPERATOR)
 
 
 def _provider(session: Session, choice: Choice) -> Provider | None:
@@ -68,49 +85,61 @@ def _provider(session: Session, choice: Choice) -> Provider | None:
     return session.execute(select(Provider).where(Provider.slug == choice.provider)).scalar_one_or_none()
 
 
-def _key(session: Session, means: Means, provider: Provider | None) -> tuple[str | None, str]:
-    """The key and where it came from: the database first, then the variables that the provider names."""
-    stored = credentials.reveal(session, provider, vault=means.vault) if provider else None
-    if stored is not None:
-        return stored, DATABASE
-    found = next((means.environment[name].strip() for name in _variables(provider) if means.environment.get(name, "").strip()), None)
-    return (found, ENVIRONMENT) if found else (None, DATABASE)
+def _of_environment(means: Means) -> Access:
+    """Where the environment names the model, it has the key as well: that is how the model was chosen."""
+    return Access(State.AVAILABLE_ENVIRONMENT, f"It is asked with {ENVIRONMENT_KEY} of the server's environment.", variable=ENVIRONMENT_KEY)
 
 
-def _variables(provider: Provider | None) -> Sequence[str]:
-    """The environment variables that may hold the key."""
-    return provider.required_environment if provider else (ENVIRONMENT_KEY,)
+def _revealed(session: Session, means: Means, provider: Provider | None, found: Access) -> str | None:
+    """The key in clear. Raises `KeysLocked` for a stored one that cannot be read."""
+    if found.available and found.variable:
+        return means.environment[found.variable].strip()
+    if not found.available or found.key is None or provider is None:
+        return None
+    return credentials.reveal(session, provider, vault=means.vault, holder=Holder(found.key.scope, found.key.owner))
 
 
-def _endpoint(choice: Choice, provider: Provider | None, key: str | None) -> Endpoint:
-    info = DRIVERS[choice.driver]
-    base_url = (provider.base_url if provider else None) or info.base_url
-    timeout = float(provider.timeout_seconds) if provider and provider.timeout_seconds else DEFAULT_TIMEOUT_S
-    return Endpoint(choice.provider or choice.driver, choice.driver, base_url, key, provider.config if provider else {}, timeout)
+def endpoint_of(provider: Provider, found: Access, key: str | None) -> Endpoint:
+    """Where a provider is asked, with this key."""
+    base_url = provider.base_url or DRIVERS[provider.driver].base_url
+    return Endpoint(provider.slug, provider.driver, base_url, key, provider.config, _timeout(provider), found.source)
 
 
-def _request(means: Means, incident: Incident, choice: Choice, provider: Provider | None) -> ChatRequest:
+def _endpoint(choice: Choice, provider: Provider | None, found: Access, key: str | None) -> Endpoint:
+    if provider is not None:
+        return endpoint_of(provider, found, key)
+    return Endpoint(choice.driver, choice.driver, DRIVERS[choice.driver].base_url, key, {}, DEFAULT_TIMEOUT_S, found.source)
+
+
+def _timeout(provider: Provider | None) -> float:
+    return float(provider.timeout_seconds) if provider and provider.timeout_seconds else DEFAULT_TIMEOUT_S
+
+
+def _request(means: Means, incident: Incident, choice: Choice, of: tuple[Provider | None, Template]) -> ChatRequest:
+    provider, template = of
     quirks = choice.model.quirks if choice.model else {}
-    temperature = provider.default_temperature if provider and quirks.get("temperature", True) else None
+    wanted = template.temperature if template.temperature is not None else provider.default_temperature if provider else None
+    temperature = wanted if quirks.get("temperature", True) else None
     token_parameter = quirks.get("token_parameter")
-    timeout = float(provider.timeout_seconds) if provider and provider.timeout_seconds else DEFAULT_TIMEOUT_S
+    words = texts.rendered(template, incident)
     return ChatRequest(
         model=choice.upstream_model or "",
-        system=prompts.SYSTEM_PROMPT,
-        user=prompts.user_text(incident),
-        max_output_tokens=_max_tokens(means, choice, provider),
+        system=words.system,
+        user=words.user,
+        max_output_tokens=_max_tokens(means, choice, provider, template),
         temperature=None if temperature is None else float(temperature),
         json_schema=prompts.ANSWER_SCHEMA,
         schema_name=prompts.SCHEMA_NAME,
         token_parameter=str(token_parameter) if token_parameter else None,
-        deadline_s=timeout,
+        context_window=choice.model.context_window if choice.model else None,
+        deadline_s=_timeout(provider),
     )
 
 
-def _max_tokens(means: Means, choice: Choice, provider: Provider | None) -> int:
-    wanted = provider.default_max_tokens if provider else None
+def _max_tokens(means: Means, choice: Choice, provider: Provider | None, template: Template) -> int:
+    wanted = template.max_tokens or (provider.default_max_tokens if provider else None)
     given = means.environment.get("OPENAI_MAX_TOKENS", "").strip()
-    if provider is None and given.isascii() and given.isdigit() and 0 < len(given) < 8:
+    if wanted is None and provider is None and given.isascii() and given.isdigit() and 0 < len(given) < 8:
         wanted = int(given)
     most = choice.model.max_output_tokens if choice.model else None
     return min(wanted or DEFAULT_MAX_TOKENS, most or wanted or DEFAULT_MAX_TOKENS)

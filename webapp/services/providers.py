@@ -11,10 +11,11 @@ from webapp.domain.errors import Conflict, FieldError, InUse, Invalid, NotFound,
 from webapp.domain.money import plain
 from webapp.drivers import driver_names
 from webapp.models import MAX_ID, Model, Provider
-from webapp.security.urlguard import origin
+from webapp.security.urlguard import OutboundPolicy, origin
 from webapp.services import audit, credentials, state
 from webapp.services.audit import Target
 
+STRICT = OutboundPolicy()  # Public addresses over https, and nothing else.
 # Entry names that differ from their columns.
 COLUMNS: Mapping[str, str] = {"active": "is_active"}
 
@@ -33,10 +34,11 @@ def by_slug(session: Session, slug: str) -> Provider | None:
     return session.execute(select(Provider).where(Provider.slug == slug)).scalar_one_or_none()
 
 
-def create(session: Session, values: Mapping[str, object], *, actor: str) -> Provider:
-    """Adds a provider. Raises `Invalid`, or `Conflict` if the slug is taken."""
+def create(session: Session, values: Mapping[str, object], *, actor: str, policy: OutboundPolicy = STRICT) -> Provider:
+    """Adds a provider. Raises `Invalid`, or `Conflict` if the slug is taken. `policy` says which addresses may be reached."""
     entry = provider_entry(values, partial=False)
     _check_driver(entry)
+    _check_address(entry, None, policy)
     state.changing(session)
     if by_slug(session, entry["slug"]):
         raise _taken(entry["slug"])
@@ -47,7 +49,15 @@ def create(session: Session, values: Mapping[str, object], *, actor: str) -> Pro
     return provider
 
 
-def update(session: Session, provider_id: int, values: Mapping[str, object], *, actor: str, version: int | None = None) -> Provider:
+def update(  # noqa: PLR0913 # as elsewhere, and what may be reached
+    session: Session,
+    provider_id: int,
+    values: Mapping[str, object],
+    *,
+    actor: str,
+    version: int | None = None,
+    policy: OutboundPolicy = STRICT,
+) -> Provider:
     """Changes the named fields. A change of where keys would be sent removes them: they were entered for the old address."""
     entry = provider_entry(values, partial=True)
     _check_driver(entry)
@@ -55,7 +65,8 @@ def update(session: Session, provider_id: int, values: Mapping[str, object], *, 
     provider = find(session, provider_id, version=version)
     before = facts(provider)
     _check_edit(session, provider, entry)
-    moved = _leads_elsewhere(provider, entry)
+    _check_address(entry, provider, policy)
+    moved = leads_elsewhere(provider, entry)
     for name, value in _as_columns(entry).items():
         setattr(provider, name, value)
     if moved:
@@ -158,7 +169,15 @@ def _check_driver(entry: Mapping[str, Any]) -> None:
             raise Invalid.of(FieldError("base_url", found.message) for found in error.errors) from None
 
 
-def _leads_elsewhere(provider: Provider, entry: Mapping[str, Any]) -> bool:
+def _check_address(entry: Mapping[str, Any], provider: Provider | None, policy: OutboundPolicy) -> None:
+    """An address that drivers may not reach is refused when it is entered; one that is there already stays while nobody changes it."""
+    base_url = entry.get("base_url")
+    if base_url is None or (provider is not None and base_url == provider.base_url):
+        return
+    policy.check_url(base_url)
+
+
+def leads_elsewhere(provider: Provider, entry: Mapping[str, Any]) -> bool:
     """Whether keys would go to another address than they were entered for. Without a base URL, the driver's own one counts."""
     base_url, driver = entry.get("base_url", provider.base_url), entry.get("driver", provider.driver)
     return _destination(base_url, driver) != _destination(provider.base_url, provider.driver)

@@ -213,6 +213,6 @@ def _capabilities(text: str) -> tuple[str, ...]:
 
 def _tokens(connection: Connection) -> Iterator[TokenInfo]:
     t = ApiToken
-    query = select(t.public_id, t.name, t.digest, t.scopes, t.expires_at, t.id).where(t.revoked_at.is_(None))
-    for public_id, name, digest, scopes, expires_at, number in connection.execute(query):
-        yield TokenInfo(public_id, name, bytes(digest), frozenset(scopes), expires_at, number)
+    query = select(t.public_id, t.name, t.digest, t.scopes, t.expires_at, t.id, t.project).where(t.revoked_at.is_(None))
+    for public_id, name, digest, scopes, expires_at, number, project in connection.execute(query):
+        yield TokenInfo(public_id, name, bytes(digest), frozenset(scopes), expires_at, number, project)

@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain import prompts
 from webapp.domain.documents import cost_document
 from webapp.domain.errors import NotFound
 from webapp.domain.incidents import incident_dict, recommendation_dict
@@ -23,7 +22,9 @@ def record(session: Session, planned: Plan, outcome: Outcome, *, actor: str) -> 
     """Stores a run and its advice."""
     choice, cost = planned.choice, outcome.cost
     run = Run(
-        public_id=f"run_{secrets.token_hex(12)}", actor=actor, status=outcome.status, template=prompts.TEMPLATE,
+        public_id=f"run_{secrets.token_hex(12)}", actor=actor, status=outcome.status, template=planned.template.name,
+        template_version=planned.template.version, decided_note=choice.note, key_source=planned.access.source if planned.access else None,
+        project=planned.caller.project, cached=outcome.cached_from is not None, cached_from=outcome.cached_from,
         incident=incident_dict(planned.incident), model_ref=choice.model.ref if choice.model else None, provider_slug=choice.provider,
         driver=choice.driver, source=planned.source, decided_by=choice.decided_by, answered_by=outcome.answered_by,
         usage=outcome.usage.as_dict() if outcome.usage else None,
@@ -66,7 +67,9 @@ def document(run: Run) -> dict[str, Any]:
         "source": run.source,
         "decided_by": run.decided_by,
         "answered_by": run.answered_by,
+        "decided_note": run.decided_note,
         "template": run.template,
+        "template_version": run.template_version,
         "incident": run.incident,
         "recommendations": [
             {
@@ -84,6 +87,7 @@ def document(run: Run) -> dict[str, Any]:
         "latency_ms": run.latency_ms,
         "attempts": run.attempts,
         "cached": run.cached,
+        "cached_from": run.cached_from,
         "error": {"code": run.error_code, "detail": run.error_detail} if run.error_code else None,
         "request_id": run.upstream_request_id,
         "created_at": shown_moment(run.created_at),

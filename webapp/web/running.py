@@ -1,29 +1,98 @@
-"""Running an incident, for the page and the endpoint alike: plan, ask, record."""
+"""Running an incident, for the page and the endpoint alike: plan, count, ask, record."""
+
+from dataclasses import dataclass
+
+from flask import g
 
 from webapp.domain.errors import Invalid
 from webapp.domain.incidents import Incident
 from webapp.extensions import db
 from webapp.models import Run
-from webapp.services import asking, planning, runs
+from webapp.services import access, answers, asking, planning, runs
+from webapp.services.access import Caller, LimitReached
+from webapp.services.asking import Outcome
+from webapp.services.planning import Plan
 from webapp.web import current
+from webapp.web.auth import visitor
 from webapp.web.transaction import writing
 
 
-def run_incident(incident: Incident, *, actor: str, model: str | None = None, template: str | None = None, local: bool = False) -> Run:
-    """Runs an incident and gives the recorded run. The database is let go while the provider is asked: that may take a minute.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How an incident is to be run. Without a `model` Modeldesk chooses one; `local` asks for the local rules; `anew` overlooks the cache.
 
-    Without a `model` Modeldesk chooses one; `local` asks for the local rules.
+    `caller` is whose keys may be used: whoever sent the request, if nothing else is said.
     """
-    if model is not None and not model.strip():
+
+    model: str | None = None
+    template: str | None = None
+    local: bool = False
+    anew: bool = False
+    caller: Caller | None = None
+
+
+def run_incident(incident: Incident, wanted: Wanted, *, actor: str) -> Run:
+    """Runs an incident and gives the recorded run. The database is let go while the provider is asked: that may take a minute."""
+    if wanted.model is not None and not wanted.model.strip():
         raise Invalid.field("model", "must not be empty; leave it out to let Modeldesk choose")
-    planned = planning.plan_local(incident) if local else planned_run(incident, model=model, template=template)
-    db.session.rollback()
-    outcome = asking.execute(planned, current.desk().outbound)
+    planned = planned_run(incident, wanted)
+    key = _cache_key(planned)
+    outcome = (None if wanted.anew else _remembered(planned, key)) or asked(planned)
     with writing(refresh=False) as session:
-        return runs.record(session, planned, outcome, actor=actor)
+        run = runs.record(session, planned, outcome, actor=actor)
+        if key is not None and outcome.cached_from is not None:
+            answers.count_hit(session, key)
+        elif key is not None and outcome.status == "succeeded" and outcome.text is not None:
+            answers.remember(session, _answer(key, planned, outcome, run))
+        return run
 
 
-def planned_run(incident: Incident, *, model: str | None = None, template: str | None = None) -> planning.Plan:
+def planned_run(incident: Incident, wanted: Wanted) -> Plan:
     """What would run, and how; nothing is asked or stored."""
-    means = planning.Means(current.registry().snapshot, current.vault(), current.settings().environment)
-    return planning.plan(db.session(), means, incident, model=model, template=template)
+    whose = wanted.caller or caller()
+    if wanted.local:
+        return planning.plan_local(incident, whose)
+    return planning.plan(db.session(), means(whose), incident, model=wanted.model, template=wanted.template)
+
+
+def means(whose: Caller | None = None) -> planning.Means:
+    """What planning may use, for whoever sent the request if nobody else is named."""
+    return planning.Means(current.registry().snapshot, current.vault(), current.settings().environment, whose or caller())
+
+
+def caller() -> Caller:
+    """Who asks, as far as keys go: a member of staff, or the project of a token."""
+    if token := g.get("token"):
+        return Caller(project=token.project)
+    found = visitor()
+    return Caller(found.email if found else None)
+
+
+def asked(planned: Plan) -> Outcome:
+    """Counts the call and asks. A key that is used up is an outcome like any other failure."""
+    try:
+        if planned.key is not None and planned.refused is None:
+            with writing(refresh=False) as session:
+                access.reserve(session, planned.key)
+    except LimitReached as error:
+        return asking.refused(planned, error)
+    db.session.rollback()
+    return asking.execute(planned, current.desk().outbound)
+
+
+def _cache_key(planned: Plan) -> str | None:
+    """What an answer would be remembered under; None where the template wants none to be."""
+    if planned.endpoint is None or planned.request is None or planned.refused or not planned.template.cache_minutes:
+        return None
+    return answers.key_of(planned.endpoint, planned.request, f"{planned.template.name} {planned.template.version}")
+
+
+def _remembered(planned: Plan, key: str | None) -> Outcome | None:
+    found = answers.find(db.session(), key) if key is not None else None
+    return asking.again(planned, found) if found else None
+
+
+def _answer(key: str, planned: Plan, outcome: Outcome, run: Run) -> answers.Answer:
+    usage = outcome.usage.as_dict() if outcome.usage else None
+    minutes = planned.template.cache_minutes
+    return answers.Answer(key, planned.template.name, run.model_ref, outcome.text or "", usage, run.public_id, minutes)

@@ -46,7 +46,7 @@ def get_managed_provider(number: str) -> Response:
 def create_provider() -> Response:
     values = json_object()
     with writing() as session:
-        number = providers.create(session, values, actor=actor()).id
+        number = providers.create(session, values, actor=actor(), policy=current.desk().outbound).id
     return _changed(number, 201, {"Location": f"{HERE}/{number}"})
 
 
@@ -60,7 +60,7 @@ def edit_provider(number: str) -> Response:
 
 def _update(number: str, values: dict[str, Any]) -> Response:
     with changing(ROWS, number) as (session, provider_id):
-        providers.update(session, provider_id, values, actor=actor())
+        providers.update(session, provider_id, values, actor=actor(), policy=current.desk().outbound)
     return _changed(provider_id)
 
 

@@ -15,12 +15,13 @@ from webapp.domain.incidents import incident_from
 from webapp.extensions import db
 from webapp.services import runs
 from webapp.web.auth import actor
-from webapp.web.running import run_incident
+from webapp.web.running import Wanted, run_incident
 
 RUN_CHECKS: Mapping[str, Check] = {
     "incident": an_object,
     "model": checks.optional(checks.line(300, 1)),
     "template": checks.optional(checks.line(100, 1)),
+    "cache": checks.truth,
 }
 LONGEST_ID = 60
 
@@ -28,7 +29,7 @@ LONGEST_ID = 60
 def start_run() -> Response:
     asked = checked(json_object(floats=True), RUN_CHECKS, ("incident",))
     incident = incident_from(asked["incident"])
-    run = run_incident(incident, actor=actor(), model=asked.get("model"), template=asked.get("template"))
+    run = run_incident(incident, Wanted(asked.get("model"), asked.get("template"), anew=not asked.get("cache", True)), actor=actor())
     headers, body = {"Location": f"/api/v1/runs/{run.public_id}"}, encode(runs.document(run))
     db.session.rollback()  # The recorded run was read again; on SQLite an open read keeps every writer waiting.
     return answer(rendered().snapshot, body, 201, headers)

@@ -173,7 +173,7 @@ _runs: Mapping[str, Schema] = {
         ("title",), title=TEXT, description=TEXT, severity=words(SEVERITIES), status=words(STATUSES), metadata=OBJECT,
         alerts=many(taken(("name",), name=TEXT, description=TEXT, labels=of("object", additionalProperties=TEXT))),
     ),
-    "RunRequest": taken(("incident",), incident=to("Incident"), model=maybe(REF), template=maybe(TEXT)),
+    "RunRequest": taken(("incident",), incident=to("Incident"), model=maybe(REF), template=maybe(TEXT), cache=FLAG),
     "Recommendation": answered(
         type=words(TYPES), priority=words(PRIORITIES), title=TEXT, description=TEXT, details=OBJECT, actions=many(TEXT)
     ),

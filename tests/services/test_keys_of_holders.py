@@ -1,0 +1,115 @@
+"""Keys by holder: found, bound, counted; on SQLite and PostgreSQL."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from factories import provider_values
+from sqlalchemy import select, text
+
+from webapp.domain.access import PERSONAL, PROJECT, State
+from webapp.domain.errors import Conflict, Invalid, KeysLocked
+from webapp.extensions import db
+from webapp.models import AuditEvent, Credential
+from webapp.services import access, credentials, projects, providers
+from webapp.services.access import Caller, LimitReached
+from webapp.services.credentials import EVERYBODY, Holder
+from webapp.web import current
+from webapp.web.transaction import writing
+
+SHARED_KEY, ANNS_KEY, BILLINGS_KEY = "sk-shared-0123456789", "sk-of-ann-0123456789", "sk-of-billing-0123456789"
+ANN, BILLING = Holder(PERSONAL, "ann@example.com"), Holder(PROJECT, "billing")
+
+
+@pytest.fixture
+def provider(either_app):
+    with writing() as session:
+        made = providers.create(session, provider_values(allow_personal_keys=True), actor="ann")
+        projects.create(session, {"slug": "billing", "display_name": "Billing"}, actor="ann")
+        for holder, key in ((EVERYBODY, SHARED_KEY), (ANN, ANNS_KEY), (BILLING, BILLINGS_KEY)):
+            credentials.store(session, made, key, vault=current.vault(), actor="ann", holder=holder)
+    return made
+
+
+def used_by(provider, caller, environment=None) -> tuple[State, str | None]:
+    found = access.access(db.session(), provider, caller, environment or {})
+    holder = Holder(found.key.scope, found.key.owner) if found.key else None
+    return found.state, credentials.reveal(db.session(), provider, vault=current.vault(), holder=holder) if holder else None
+
+
+def test_each_caller_is_served_with_the_key_that_is_his(provider):
+    assert used_by(provider, Caller("ann@example.com")) == (State.AVAILABLE_PERSONAL, ANNS_KEY)
+    assert used_by(provider, Caller("bob@example.com")) == (State.AVAILABLE_SHARED, SHARED_KEY)
+    assert used_by(provider, Caller(project="billing")) == (State.AVAILABLE_PROJECT, BILLINGS_KEY)
+    assert used_by(provider, Caller(project="other")) == (State.AVAILABLE_SHARED, SHARED_KEY)
+    with writing() as session:
+        project = projects.every(session)[0]
+        projects.update(session, project.id, {"active": False}, actor="ann")
+    assert used_by(provider, Caller(project="billing")) == (State.AVAILABLE_SHARED, SHARED_KEY)
+
+
+def test_a_key_of_ones_own_needs_a_provider_that_allows_it(either_app):
+    with writing() as session:
+        strict = providers.create(session, provider_values(), actor="ann")
+        with pytest.raises(Conflict, match="allows no keys of one's own"):
+            credentials.store(session, strict, ANNS_KEY, vault=current.vault(), actor="ann", holder=ANN)
+        with pytest.raises(Invalid, match="no project"):
+            credentials.store(session, strict, ANNS_KEY, vault=current.vault(), actor="ann", holder=Holder(PROJECT, "nowhere"))
+
+
+def test_t22_a_ciphertext_that_was_moved_to_another_holder_is_worth_nothing(provider):
+    swap = "UPDATE credentials SET ciphertext = (SELECT c.ciphertext FROM credentials c WHERE c.scope = '{}') WHERE scope = '{}'"
+    with writing() as session:
+        session.execute(text(swap.format("shared", "personal")))
+    with pytest.raises(KeysLocked, match="another provider or address"):
+        credentials.reveal(db.session(), provider, vault=current.vault(), holder=ANN)
+    assert credentials.reveal(db.session(), provider, vault=current.vault()) == SHARED_KEY
+
+
+def test_exactly_as_many_calls_pass_as_the_limit_allows_however_many_ask_at_once(either_app, provider):
+    with writing() as session:
+        key = credentials.find(session, provider)
+        credentials.limit(session, key, {"monthly_limit": 10}, actor="ann")
+    passed, refused, number = [], [], provider.id
+
+    def ask() -> None:
+        with either_app.app_context():
+            for _ in range(4):
+                try:
+                    with writing(refresh=False) as session:
+                        found = access.access(session, providers.find(session, number), Caller("bob@example.com"), {})
+                        access.reserve(session, found.key)
+                    passed.append(1)
+                except LimitReached as error:
+                    refused.append(error)
+            db.session.remove()
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(passed), len(refused)) == (10, 22)
+    assert "limit of 10 calls" in refused[0].detail
+    db.session.rollback()
+    assert used_by(provider, Caller("bob@example.com"))[0] == State.NO_ACCESS
+
+
+def test_a_new_month_begins_at_zero(provider):
+    with writing() as session:
+        key = credentials.find(session, provider)
+        credentials.limit(session, key, {"monthly_limit": 1}, actor="ann")
+        fact = access.access(session, provider, Caller(), {}).key
+        access.reserve(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
+        with pytest.raises(LimitReached):
+            access.reserve(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
+        access.reserve(session, fact, datetime(2026, 12, 1, tzinfo=UTC))
+    assert credentials.find(db.session(), provider).last_used_at == datetime(2026, 12, 1, tzinfo=UTC)
+
+
+def test_keys_of_all_holders_go_when_the_address_leads_elsewhere(provider):
+    with writing() as session:
+        providers.update(session, provider.id, {"base_url": "https://elsewhere.example/v1"}, actor="bob")
+    assert db.session.execute(select(Credential.id)).all() == []
+    removed = db.session.execute(select(AuditEvent).where(AuditEvent.action == "registry:credential:remove")).scalars().all()
+    assert len(removed) == 3

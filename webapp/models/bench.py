@@ -1,0 +1,88 @@
+"""Benches: the same incidents put to several models, cell by cell, with the ratings of staff; and incidents that were saved."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from webapp.models.base import Base
+from webapp.models.catalog import one_of
+from webapp.models.runs import Run
+
+BENCH_STATUSES = ("running", "finished", "cancelled", "interrupted")
+CELL_STATUSES = ("planned", "running", "done", "failed", "cancelled", "skipped")
+
+
+class SavedIncident(Base):
+    """An incident that somebody keeps for the next bench."""
+
+    __tablename__ = "incidents"
+
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    incident: Mapped[dict[str, Any]]
+    created_by: Mapped[str] = mapped_column(String(200))
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Bench(Base):
+    """One comparison. `incidents` are whole, so that it stays what it was whatever is saved or deleted later."""
+
+    __tablename__ = "benches"
+    __table_args__ = (CheckConstraint(one_of("status", BENCH_STATUSES), name="status"), Index("ix_benches_created_at", "created_at"))
+
+    public_id: Mapped[str] = mapped_column(String(40), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    actor: Mapped[str] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(12))
+    template: Mapped[str] = mapped_column(String(60))
+    incidents: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    models: Mapped[list[str]]
+    repeats: Mapped[int]
+    spend_cap: Mapped[Decimal | None]
+    heartbeat_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+    cells: Mapped[list["BenchCell"]] = relationship(
+        back_populates="bench", cascade="all, delete-orphan", order_by="BenchCell.position", passive_deletes=True
+    )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class BenchCell(Base):
+    """One incident on one model, once. `most_cost` is the estimate that the spend cap goes by; None where no price is known."""
+
+    __tablename__ = "bench_cells"
+    __table_args__ = (
+        UniqueConstraint("bench_id", "incident", "model", "repeat"),
+        CheckConstraint(one_of("status", CELL_STATUSES), name="status"),
+    )
+
+    bench_id: Mapped[int] = mapped_column(ForeignKey("benches.id", ondelete="CASCADE"), index=True)
+    position: Mapped[int]
+    incident: Mapped[int]
+    model: Mapped[str] = mapped_column(String(300))
+    repeat: Mapped[int]
+    status: Mapped[str] = mapped_column(String(10), default="planned")
+    most_cost: Mapped[Decimal | None]
+    why: Mapped[str | None] = mapped_column(Text)
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"), index=True)
+
+    bench: Mapped[Bench] = relationship(back_populates="cells")
+    run: Mapped[Run | None] = relationship()
+
+
+class Rating(Base):
+    """How good somebody found the answer of a run, from 1 to 5; one a person."""
+
+    __tablename__ = "ratings"
+    __table_args__ = (UniqueConstraint("run_id", "owner"), CheckConstraint("score BETWEEN 1 AND 5", name="score"))
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    owner: Mapped[str] = mapped_column(String(200))
+    score: Mapped[int]

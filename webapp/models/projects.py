@@ -1,0 +1,34 @@
+"""Projects: groups of applications with keys of their own, and how often each key was used in a month."""
+
+from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.models.base import Base
+
+
+class Project(Base):
+    """Applications that belong together. Tokens and project keys name it by its slug."""
+
+    __tablename__ = "projects"
+
+    slug: Mapped[str] = mapped_column(String(60), unique=True)
+    display_name: Mapped[str] = mapped_column(String(100))
+    description: Mapped[str] = mapped_column(Text, default="")
+    is_active: Mapped[bool] = mapped_column(default=True)
+    version: Mapped[int] = mapped_column(default=1)
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 # SQLAlchemy reads it from the class
+
+    def __str__(self) -> str:
+        return self.display_name
+
+
+class CredentialCounter(Base):
+    """Calls of one key in one month (UTC), such as 2026-11. A new month begins with a new row."""
+
+    __tablename__ = "credential_counters"
+    __table_args__ = (UniqueConstraint("credential_id", "period"),)
+
+    credential_id: Mapped[int] = mapped_column(ForeignKey("credentials.id", ondelete="CASCADE"))
+    period: Mapped[str] = mapped_column(String(7))
+    calls: Mapped[int] = mapped_column(default=0)
