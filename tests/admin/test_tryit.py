@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from drivers.upstream import KEY, Upstream, completion, error, reply
+from upstream import KEY, Upstream, completion, error, reply
 
 from webapp.domain.samples import BY_SLUG, SAMPLES
 from webapp.services import credentials, providers, runs

@@ -11,6 +11,7 @@ from webapp.admin.calculator import Calculator
 from webapp.admin.models import Models
 from webapp.admin.prices import Prices
 from webapp.admin.projects import MyKeys, Projects
+from webapp.admin.prompts import Prompts
 from webapp.admin.providers import Providers
 from webapp.admin.runs import Runs
 from webapp.admin.tryit import TryIt
@@ -35,6 +36,7 @@ def views() -> list[BaseView]:
         Projects(name="Projects", endpoint="project", url="project", category="Registry", **icon("tag")),
         Calculator(name="Price calculator", endpoint="calculator", url="calculator", category="Use", **icon("calculator")),
         TryIt(name="Try it", endpoint="tryit", url="try-it", category="Use", **icon("flask")),
+        Prompts(name="Prompt templates", endpoint="prompts", url="prompts", category="Use", **icon("template")),
         Runs(name="Runs", endpoint="run", category="Use", **icon("history")),
         MyKeys(name="My keys", endpoint="mykeys", url="my-keys", category="Use", **icon("key")),
         Users(name="Users", endpoint="user", url="user", category="Administration", **icon("users")),

@@ -134,6 +134,15 @@ def _preview(given: Mapping[str, str]) -> dict[str, Any]:
     return {"errors": {}, "plan": _planned(read, planned)}
 
 
+def preview_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The preview of an incident that needs no reading."""
+    try:
+        planned = planned_run(given["incident"], _wanted(given))
+    except ModeldeskError as error:
+        return {"errors": _errors(error), "plan": None}
+    return {"errors": {}, "plan": _planned(Pasted(pasted.INCIDENT, given["incident"]), planned)}
+
+
 def _planned(read: Pasted, planned: Plan) -> dict[str, Any]:
     choice = planned.choice
     shown: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from webapp.cli import accounts, backups, doctor, keys, prepare, registry
+from webapp.cli import accounts, backups, doctor, incidents, keys, prepare, registry
 
 
 def init_app(app: Flask) -> None:
@@ -12,6 +12,7 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(registry.registry)
     app.cli.add_command(doctor.doctor)
     app.cli.add_command(keys.keys)
+    app.cli.add_command(incidents.incidents)
     app.cli.add_command(backups.backup)
     app.cli.add_command(backups.restore)
     app.cli.add_command(backups.database)

@@ -75,6 +75,12 @@ def find(session: Session, name: str, version: int | None = None) -> PromptTempl
     return row
 
 
+def listed(session: Session) -> list[PromptTemplate]:
+    """Every template in its current version, by title."""
+    query = select(PromptTemplate).where(PromptTemplate.is_current).order_by(PromptTemplate.title, PromptTemplate.name)
+    return list(session.execute(query).scalars())
+
+
 def versions(session: Session, name: str) -> list[PromptTemplate]:
     """All versions, the newest first."""
     query = select(PromptTemplate).where(PromptTemplate.name == name).order_by(PromptTemplate.version.desc())

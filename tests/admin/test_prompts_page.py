@@ -1,0 +1,136 @@
+"""The pages of prompt templates, remembered answers end to end, and `incidents analyze`."""
+
+import html
+import json
+from dataclasses import replace
+
+import pytest
+from factories import Visitor, provider_values
+from sqlalchemy import text
+from upstream import Upstream, error
+from world import PASSWORD, api_for, running
+
+from webapp.extensions import db
+from webapp.services import credentials, models, providers, templates
+from webapp.web import current
+from webapp.web.transaction import writing
+
+FORM = {
+    "name": "summary", "title": "Summary", "category": "summary", "system": "Be brief.", "user": "{{incident}}", "preferred_model": "",
+    "temperature": "", "max_tokens": "", "cache_minutes": "0", "note": "",
+}  # fmt: skip
+DISK = {"title": "Disk usage at 97 %", "severity": "critical"}
+
+
+@pytest.fixture
+def upstream():
+    found = Upstream()
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def desk(settings, upstream):
+    """A desk with a model on loopback, and a template whose answers are kept for an hour."""
+    for app in running(replace(settings, outbound_allow=frozenset({upstream.place}))):
+        with writing() as session:
+            made = providers.create(session, provider_values(base_url=upstream.base_url), actor="ann", policy=current.desk().outbound)
+            credentials.store(session, made, "sk-CANARY-0123456789", vault=current.vault(), actor="ann")
+            models.create(session, {"provider": "acme", "model_id": "m-1", "display_name": "M", "type": "text"}, actor="ann")
+            templates.create(
+                session, FORM | {"temperature": None, "max_tokens": None, "preferred_model": "acme/m-1", "cache_minutes": 60}, actor="ann"
+            )
+        yield app
+
+
+def test_a_template_is_added_edited_compared_and_put_back(ann):
+    assert ann.post("/admin/prompts/new", FORM).location.endswith("/admin/prompts/summary/")
+    edited = FORM | {"system": "Be brief.\nBe kind.", "note": "Kinder", "row_version": "1"}
+    assert ann.post("/admin/prompts/summary/edit", edited).status_code == 302
+    page = html.unescape(ann.get("/admin/prompts/summary/").text)
+    assert "<ins>+ Be kind.</ins>" in page
+    assert "Kinder" in page
+    ann.post("/admin/prompts/summary/restore", {"version": "1"})
+    assert templates.current(db.session(), "summary").system == "Be brief."
+    assert "Version 3" in ann.get("/admin/prompts/summary/").text
+
+
+def test_what_cannot_be_saved_is_said_at_its_field_and_nothing_is_lost(ann):
+    answer = ann.post("/admin/prompts/new", FORM | {"user": "Hello {{name}}", "temperature": "hot", "max_tokens": "many"})
+    page = html.unescape(answer.text)
+    assert answer.status_code == 422
+    assert "{{name}}, which is no placeholder" in page or "must be a number such as 0.2" in page
+    assert "Hello {{name}}" in page
+    stale = ann.post("/admin/prompts/incident-analysis/edit", FORM | {"system": "x", "row_version": "7"})
+    assert (stale.status_code, "newer version" in stale.text) == (422, True)
+
+
+def test_a_preview_shows_the_words_that_would_be_sent(bob):
+    page = html.unescape(bob.get("/admin/prompts/incident-analysis/preview?sample=disk-full").text)
+    assert 'value="disk-full" selected' in page
+    assert "Local rules" in page
+
+
+def test_a_viewer_looks_and_changes_nothing(eve):
+    page = eve.get("/admin/prompts/").text
+    assert ("Incident analysis" in page, "New template" in page) == (True, False)
+    assert "Edit" not in eve.get("/admin/prompts/incident-analysis/").text.split("<main")[1].split("</main")[0]
+    assert eve.get("/admin/prompts/new").status_code == 403
+    for what in ("deactivate", "delete", "restore"):
+        assert eve.post(f"/admin/prompts/incident-analysis/{what}").status_code == 403
+    assert eve.post("/admin/prompts/cache/clear").status_code == 403
+
+
+def test_a_remembered_answer_says_so_costs_nothing_and_can_be_passed_by(desk, upstream):
+    api = api_for(desk, "runs:write")
+    body = {"incident": DISK, "template": "summary"}
+    first, again = api.post("/runs", body).json, api.post("/runs", body).json
+    assert (first["cached"], again["cached"], again["cached_from"]) == (False, True, first["id"])
+    assert (again["cost"], again["usage"], again["recommendations"]) == (None, {}, first["recommendations"])
+    assert len(upstream.requests) == 1
+    anew = api.post("/runs", body | {"cache": False}).json
+    assert (anew["cached"], len(upstream.requests)) == (False, 2)
+    other = api.post("/runs", body | {"incident": DISK | {"title": "Disk usage at 98 %"}}).json
+    assert (other["cached"], len(upstream.requests)) == (False, 3)
+    stored = db.session.execute(text("SELECT * FROM cached_responses")).all()
+    assert "sk-CANARY" not in str(stored)
+    ann = Visitor(desk, "ann@example.com", PASSWORD)
+    page = html.unescape(ann.get(f"/admin/run/{again['id']}", follow_redirects=True).text)
+    assert "answered from the cache" in page
+    assert "2 answers remembered" in ann.get("/admin/prompts/").text
+    ann.post("/admin/prompts/cache/clear")
+    assert api.post("/runs", body).json["cached"] is False
+
+
+def test_a_failure_is_not_remembered(desk, upstream):
+    api = api_for(desk, "runs:write")
+    upstream.says(error(401))
+    for _ in range(2):
+        assert api.post("/runs", {"incident": DISK, "template": "summary"}).json["cached"] is False
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "member", ["url", "base_url", "host", "headers", "path", "system", "user", "request_template", "api_key", "driver"]
+)
+def test_a_request_sets_no_address_header_path_or_template_text(desk, upstream, member):
+    answer = api_for(desk, "runs:write").post("/runs", {"incident": DISK, "template": "summary", member: "https://evil.example/"})
+    assert (answer.status_code, upstream.accepted) == (400, 0)
+
+
+def test_incidents_are_analyzed_from_files_and_pipes(desk, upstream, tmp_path):
+    runner = desk.test_cli_runner()
+    file = tmp_path / "incident.json"
+    file.write_text(json.dumps(DISK))
+    local = runner.invoke(args=["incidents", "analyze", str(file)])
+    assert (local.exit_code, "1. [" in local.stdout, "local rules" in local.stdout) == (0, True, True)
+    piped = runner.invoke(args=["incidents", "analyze", "-", "--model", "acme/m-1", "--json"], input="Disk is full\nOn db-1")
+    assert (piped.exit_code, json.loads(piped.stdout)["model"]) == (0, "acme/m-1")
+    upstream.says(error(401))
+    failed = runner.invoke(args=["incidents", "analyze", str(file), "--model", "acme/m-1"])
+    assert (failed.exit_code, "does not accept the key" in failed.stderr, "Traceback" in failed.output) == (1, True, False)
+    fell_back = runner.invoke(args=["incidents", "analyze", str(file), "--template", "summary"])
+    assert (fell_back.exit_code, "so the local rules did" in fell_back.stderr) == (0, True)
+    for arguments in ((str(tmp_path / "gone"),), ("-",), (str(file), "--model", "no-such"), (str(file), "--template", "no-such")):
+        ran = runner.invoke(args=["incidents", "analyze", *arguments], input="")
+        assert (ran.exit_code, len(ran.stderr.strip().splitlines())) == (1, 1), ran.output

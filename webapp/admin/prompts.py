@@ -1,0 +1,178 @@
+"""Prompt templates: the list, one with all its versions and a preview, and the forms by which a version is added."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from flask import Response, flash, redirect, request
+from flask_admin import expose
+from werkzeug.wrappers import Response as Redirect
+
+from webapp.admin.base import GuardedView
+from webapp.admin.fields import whole
+from webapp.admin.tryit import preview_of
+from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError
+from webapp.domain.money import plain
+from webapp.domain.permissions import Permission
+from webapp.domain.samples import SAMPLES
+from webapp.domain.templates import CATEGORIES, VALUES, differences
+from webapp.extensions import db
+from webapp.models import PromptTemplate
+from webapp.services import answers, templates
+from webapp.web import current
+from webapp.web.auth import actor, staff_may
+from webapp.web.transaction import writing
+
+FIELDS = ("name", "title", "category", "system", "user", "preferred_model", "temperature", "max_tokens", "cache_minutes", "note")
+BLANK: Mapping[str, str] = dict.fromkeys(FIELDS, "") | {"category": "incident", "user": "{{incident}}", "cache_minutes": "0"}
+DONE = {"delete": "The template was deleted.", "activate": "The template is active.", "deactivate": "The template is inactive."}
+
+
+class Prompts(GuardedView):
+    """What models are told. Whoever may read may look; editors add versions."""
+
+    needs = Permission.REGISTRY_READ
+    purpose: ClassVar[str] = "What models are told about an incident. Every change is a new version, and each run says which one it used."
+
+    @expose("/")
+    def index(self) -> str:
+        word, category = request.args.get("search", "").strip()[:200], request.args.get("category", "")[:60]
+        rows = [row for row in templates.listed(db.session()) if _matches(row, word, category)]
+        shown = [{"row": row, "use": templates.usage(db.session(), row.name)} for row in rows]
+        kept = answers.count(db.session())
+        categories = sorted({row.category for row in templates.listed(db.session())})
+        return self.render(
+            "admin/prompts/list.html", rows=shown, search=word, category=category, categories=categories, kept=kept, may_edit=may_edit()
+        )
+
+    @expose("/<slug>/")
+    def details(self, slug: str) -> str:
+        session, version = db.session(), request.args.get("version", type=int)
+        row = templates.find(session, slug, version)
+        others = templates.versions(session, slug)
+        older = request.args.get("against", type=int) or next((one.version for one in others if one.version < row.version), None)
+        return self.render(
+            "admin/prompts/details.html", row=row, versions=others, use=templates.usage(session, slug), may_edit=may_edit(), against=older,
+            compared=_compared(templates.find(session, slug, older), row) if older else [], samples=SAMPLES,
+            temperature=None if row.temperature is None else plain(row.temperature), **self._preview(row, SAMPLES[0].slug),
+        )  # fmt: skip
+
+    @expose("/<slug>/preview")
+    def preview(self, slug: str) -> str:
+        """What would be sent for a sample, by whom it would be answered, and about what that costs. Nothing is asked."""
+        row = templates.find(db.session(), slug)
+        return self.render("admin/prompts/_preview.html", row=row, samples=SAMPLES, **self._preview(row, request.args.get("sample", "")))
+
+    def _preview(self, row: PromptTemplate, slug: str) -> dict[str, Any]:
+        sample = next((one for one in SAMPLES if one.slug == slug), SAMPLES[0])
+        return {"sample": sample.slug} | preview_of({"incident": sample.incident(), "model": "", "template": row.name})
+
+    @expose("/new", methods=("GET", "POST"))
+    def create(self) -> Any:  # noqa: ANN401 # a page or a redirect
+        return self._edit(None, BLANK, lambda session, entry: templates.create(session, entry, actor=actor()))
+
+    @expose("/<slug>/edit", methods=("GET", "POST"))
+    def edit(self, slug: str) -> Any:  # noqa: ANN401 # a page or a redirect
+        row = templates.find(db.session(), slug)
+        version = whole(request.form.get("row_version"))
+
+        def revise(session: Any, entry: dict[str, Any]) -> PromptTemplate:  # noqa: ANN401 # a session
+            return templates.revise(session, slug, entry, actor=actor(), version=version if isinstance(version, int) else None)
+
+        return self._edit(row, _typed(row), revise)
+
+    def _edit(self, row: PromptTemplate | None, typed: Mapping[str, str], save: Any) -> Any:  # noqa: ANN401 # what saves, and a page or redirect
+        insist()
+        errors: dict[str, str] = {}
+        if request.method == "POST":
+            typed = {name: request.form.get(name, "") for name in FIELDS}
+            try:
+                with writing(refresh=False) as session:
+                    name = save(session, _entry(typed, with_name=row is None)).name
+            except ModeldeskError as error:
+                errors = _at_fields(error)
+            else:
+                flash("Saved as a new version." if row else "The template was added.", "success")
+                return redirect(self.get_url(".details", slug=name))
+        models = [model.ref for model in current.registry().snapshot.by_type.get("text", ()) if model.supported]
+        page = self.render(
+            "admin/prompts/edit.html", row=row, typed=typed, errors=errors, categories=CATEGORIES, models=models, placeholders=list(VALUES)
+        )
+        return Response(page, 422 if errors else 200)
+
+    @expose("/<slug>/<any(activate,deactivate,delete):what>", methods=("POST",))
+    def change(self, slug: str, what: str) -> Redirect:
+        insist()
+        try:
+            with writing(refresh=False) as session:
+                if what == "delete":
+                    templates.delete(session, slug, actor=actor())
+                else:
+                    templates.set_active(session, slug, what == "activate", actor=actor())
+        except ModeldeskError as error:
+            flash(error.detail, "error")
+            return redirect(self.get_url(".details", slug=slug))
+        flash(DONE[what], "success")
+        return redirect(self.get_url(".index") if what == "delete" else self.get_url(".details", slug=slug))
+
+    @expose("/<slug>/restore", methods=("POST",))
+    def restore(self, slug: str) -> Redirect:
+        insist()
+        version = whole(request.form.get("version"))
+        with writing(refresh=False) as session:
+            row = templates.restore(session, slug, version if isinstance(version, int) else 0, actor=actor())
+            made = row.version
+        flash(f"Version {version} is current again, as version {made}.", "success")
+        return redirect(self.get_url(".details", slug=slug))
+
+    @expose("/cache/clear", methods=("POST",))
+    def clear_cache(self) -> Redirect:
+        insist()
+        with writing(refresh=False) as session:
+            removed = answers.clear(session, actor=actor())
+        flash(f"{removed:,} remembered answer{'s were' if removed != 1 else ' was'} removed.", "success")
+        return redirect(self.get_url(".index"))
+
+
+def may_edit() -> bool:
+    return staff_may(Permission.REGISTRY_WRITE)
+
+
+def insist() -> None:
+    if not may_edit():
+        raise Forbidden("Your role does not allow this. Ask an admin.")
+
+
+def _matches(row: PromptTemplate, word: str, category: str) -> bool:
+    text = f"{row.name} {row.title} {row.category} {row.preferred_model or ''}".casefold()
+    return all(part in text for part in word.casefold().split()) and category in ("", row.category)
+
+
+def _typed(row: PromptTemplate) -> dict[str, str]:
+    values = {name: getattr(row, name) for name in FIELDS if name != "note"}
+    values["temperature"] = None if row.temperature is None else plain(row.temperature)
+    return {name: "" if value is None else str(value) for name, value in values.items()} | {"note": ""}
+
+
+def _entry(typed: Mapping[str, str], *, with_name: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {name: typed[name].strip() for name in FIELDS if with_name or name != "name"}
+    return entry | {"max_tokens": whole(typed["max_tokens"]), "cache_minutes": whole(typed["cache_minutes"]) or 0}
+
+
+def _at_fields(error: ModeldeskError) -> dict[str, str]:
+    """Each message at its field; what belongs to none stands at the top."""
+    if isinstance(error, Invalid | Conflict) and error.errors:
+        return {found.field if found.field in FIELDS else "": found.message for found in error.errors}
+    return {"": error.detail}
+
+
+def _compared(older: PromptTemplate, newer: PromptTemplate) -> list[dict[str, Any]]:
+    """The texts that differ, line by line, and the settings that do."""
+    found: list[dict[str, Any]] = []
+    for field, label in (("system", "Instructions"), ("user", "Question")):
+        if getattr(older, field) != getattr(newer, field):
+            found.append({"label": label, "lines": list(differences(getattr(older, field), getattr(newer, field)))})
+    for field in ("title", "category", "preferred_model", "temperature", "max_tokens", "cache_minutes", "is_active"):
+        before, after = getattr(older, field), getattr(newer, field)
+        if before != after:
+            found.append({"label": field.replace("_", " ").capitalize(), "before": before, "after": after})
+    return found

@@ -1,0 +1,65 @@
+"""`incidents analyze`: an incident from a file or a pipe, on a model or the local rules, as text or JSON."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from webapp.cli.accounts import operator
+from webapp.cli.output import Failure, command
+from webapp.domain import pasted, readable
+from webapp.domain.errors import Invalid
+from webapp.domain.pasted import MAX_PASTED
+from webapp.models import Run
+from webapp.services import runs
+from webapp.services.access import OPERATOR
+from webapp.web.running import Wanted, run_incident
+
+
+@click.group()
+def incidents() -> None:
+    """Incidents, and what to do about them."""
+
+
+@incidents.command("analyze")
+@click.argument("file", metavar="FILE|-")
+@click.option("--model", metavar="REF", help="The model to ask; without one Modeldesk chooses.")
+@click.option("--template", metavar="NAME", help="The prompt template; incident-analysis if left out.")
+@click.option("--no-cache", is_flag=True, help="Ask anew, also where the template would give a remembered answer.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run as the HTTP API answers it.")
+@command
+def analyze(file: str, model: str | None, template: str | None, no_cache: bool, as_json: bool) -> None:
+    """Run an incident (JSON, an Alertmanager payload, or text whose first line is the title) and print what came back."""
+    try:
+        incident = pasted.read(_text(file)).incident
+    except Invalid as error:
+        raise Failure(error.detail) from error
+    run = run_incident(incident, Wanted(model, template, anew=no_cache, caller=OPERATOR), actor=operator())
+    click.echo(json.dumps(runs.document(run), indent=2, ensure_ascii=False) if as_json else _in_words(run))
+    if run.status == "failed":
+        raise Failure(f"The model did not answer: {run.error_detail}")
+    if run.status == "fell_back":
+        click.echo(f"modeldesk: the model did not answer, so the local rules did: {run.error_detail}", err=True)
+
+
+def _text(file: str) -> str:
+    try:
+        found = sys.stdin.read(MAX_PASTED + 1) if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.") from error
+    return found
+
+
+def _in_words(run: Run) -> str:
+    lines = []
+    for number, advice in enumerate(run.recommendations, 1):
+        lines += [f"{number}. [{advice.priority}] {advice.title} ({advice.type})", f"   {advice.description}"]
+        lines += [f"   - {action}" for action in advice.actions]
+    asked = "local rules" if run.answered_by == "local" else run.model_ref or run.driver
+    used = run.usage or {}
+    tokens = f", {used.get('input', 0):,} tokens in and {used.get('output', 0):,} out" if used else ""
+    free = "no cost" if run.cached or run.driver == "local" else "cost unknown"
+    cost = free if run.cost_total is None else readable.amount(run.cost_total, run.currency)
+    cached = f", answered from the cache of {run.cached_from}" if run.cached else ""
+    return "\n".join([*lines, "", f"{asked}{tokens}, {cost}, {run.latency_ms:,} ms{cached}. Run {run.public_id}."])
