@@ -19,7 +19,7 @@ from webapp.app import create_app
 from webapp.config import ROOT, Settings
 from webapp.extensions import db
 from webapp.services import accounts, api_tokens, seed, setup, templates
-from webapp.web import current
+from webapp.web import benching, current
 from webapp.web.transaction import writing
 
 SECRET_KEY = "a-secret-for-tests-only-0123456789abcdef"
@@ -68,6 +68,7 @@ def running(settings: Settings) -> Iterator[Flask]:
             yield app
         finally:
             db.session.remove()  # First: an open reader keeps SQLite's writers waiting, and with them the thread that is to end.
+            benching.runner().stop()
             current.desk().refresher.stop()
             db.engine.dispose()
 

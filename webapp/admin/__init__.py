@@ -7,6 +7,7 @@ from flask_admin.theme import Bootstrap4Theme
 from webapp.admin import dashboard
 from webapp.admin.accounts import Tokens, Users
 from webapp.admin.audit import AuditLog
+from webapp.admin.bench import Benches
 from webapp.admin.calculator import Calculator
 from webapp.admin.models import Models
 from webapp.admin.prices import Prices
@@ -36,6 +37,7 @@ def views() -> list[BaseView]:
         Projects(name="Projects", endpoint="project", url="project", category="Registry", **icon("tag")),
         Calculator(name="Price calculator", endpoint="calculator", url="calculator", category="Use", **icon("calculator")),
         TryIt(name="Try it", endpoint="tryit", url="try-it", category="Use", **icon("flask")),
+        Benches(name="Benches", endpoint="bench", url="bench", category="Use", **icon("columns")),
         Prompts(name="Prompt templates", endpoint="prompts", url="prompts", category="Use", **icon("template")),
         Runs(name="Runs", endpoint="run", category="Use", **icon("history")),
         MyKeys(name="My keys", endpoint="mykeys", url="my-keys", category="Use", **icon("key")),

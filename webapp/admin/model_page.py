@@ -5,10 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from webapp.admin.formatters import copyable, day, rate_in_words, tag, type_tag, when, words
+from webapp.admin.run_facts import latency
 from webapp.domain import readable
 from webapp.domain.meters import conditions_of, label_of
 from webapp.domain.pricing import Price, price_at, timeline
 from webapp.models import Model
+from webapp.services.statistics import Record
 
 SOURCES = {"manual": "Entered by hand", "seed": "Built-in catalogue", "catalog": "Catalogue", "import": "Imported"}
 
@@ -83,6 +85,19 @@ def _place(price: Price, present: Price | None, kept: set[int | None], now: date
     if price.effective_from > now:
         return ("Scheduled", "blue")
     return ("Current", "green") if present is not None and price.id == present.id else ("Past", "neutral")
+
+
+def record_in_words(record: Record) -> dict[str, Any] | None:
+    """How the model has done lately; None if it was never asked."""
+    if not record.runs:
+        return None
+    per_run = record.per_run
+    return {
+        "runs": record.runs, "succeeded": f"{record.succeeded} of {record.runs} ({record.percent} %)",
+        "p50": latency(record.p50) if record.p50 is not None else None, "p95": latency(record.p95) if record.p95 is not None else None,
+        "cost": readable.amount(record.cost, record.currency) if record.priced else None,
+        "per_run": readable.near(per_run, record.currency) if per_run is not None else None, "unpriced": record.runs - record.priced,
+    }  # fmt: skip
 
 
 def _tokens(number: int | None) -> str | None:

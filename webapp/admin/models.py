@@ -17,7 +17,7 @@ from webapp.admin.formatters import words
 from webapp.admin.history import events_of
 from webapp.admin.lists import Done, RowsView, wanted
 from webapp.admin.model_cells import CELLS, EXPORTED, info_of, label_of, snapshot, switch
-from webapp.admin.model_page import facts_of, history_of, price_card
+from webapp.admin.model_page import facts_of, history_of, price_card, record_in_words
 from webapp.admin.price_sql import rate_now, state_now
 from webapp.domain.catalog import MODEL_TYPES
 from webapp.domain.errors import Invalid
@@ -25,7 +25,7 @@ from webapp.domain.pricing import PRICE_STATES
 from webapp.domain.snapshot import DATABASE
 from webapp.extensions import db
 from webapp.models import Model, ModelAlias, Provider
-from webapp.services import models, prices
+from webapp.services import models, prices, statistics
 from webapp.web.auth import staff_may
 
 SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
@@ -254,5 +254,6 @@ class Models(RowsView):
             "used_by": ([f"default for {words(row.type)}"] if row.is_default else []) + models.users_of(db.session(), row),
             "events": events_of("model", row.id),
             "model_ref": row.ref,
+            "record": record_in_words(statistics.of_model(db.session(), row.ref)),
             "may_price": staff_may(self.edits),
         }

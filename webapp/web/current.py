@@ -38,6 +38,12 @@ def desk() -> Desk:
     return found
 
 
+def application() -> Flask:
+    """The application itself, for threads that go on after the request."""
+    found: Flask = current_app._get_current_object()  # type: ignore[attr-defined] # what the proxy stands for
+    return found
+
+
 def registry() -> ModelRegistry:
     """The application's registry, loaded and kept fresh from the first use on."""
     current = desk()

@@ -1,0 +1,174 @@
+"""Setting a bench up: what was chosen in the form, and about what it would cost."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from flask import request
+
+from webapp.admin.bench_facts import CURRENCY, label_of
+from webapp.admin.choosing import model_groups, remark_on, why_not_run
+from webapp.admin.fields import whole
+from webapp.domain import bench as rules
+from webapp.domain import readable
+from webapp.domain.bench import LOCAL
+from webapp.domain.errors import Invalid
+from webapp.domain.estimates import about_tokens, estimate
+from webapp.domain.incidents import Incident
+from webapp.domain.money import EXACT, ZERO
+from webapp.domain.prompts import TEMPLATE
+from webapp.domain.samples import BY_SLUG, SAMPLES
+from webapp.extensions import db
+from webapp.services import benches, incidents, templates
+from webapp.services.planning import Plan
+from webapp.web import current
+from webapp.web.running import Wanted, planned_run
+
+MOST_UPLOADED = 900_000
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What the form asks for. `given` are the incidents that were pasted or uploaded, which are among `incidents`."""
+
+    name: str
+    incidents: tuple[Incident, ...]
+    given: tuple[Incident, ...]
+    models: tuple[str, ...]
+    repeats: int
+    template: str
+    plans: Mapping[tuple[int, str], Plan] = field(default_factory=dict, repr=False)
+
+    def to_run(self, cap: Decimal | None) -> benches.Setup:
+        most = {place: _most(planned) for place, planned in self.plans.items()}
+        return benches.Setup(self.name, self.incidents, self.models, self.repeats, self.template, cap, most)
+
+
+def chosen(*, models_needed: bool = True) -> Chosen:
+    """What was chosen, with a plan for every incident and model. Raises `Invalid`, or what planning raises for a model."""
+    form = request.form
+    given = tuple(_given())
+    picked = [*_picked(), *given]
+    models = tuple(dict.fromkeys(form.getlist("models")))
+    repeats = whole(form.get("repeats") or "1")
+    template = form.get("template", "")[:60] or TEMPLATE
+    if models_needed:
+        rules.checked(len(picked), models, repeats if isinstance(repeats, int) else 0)
+    name = " ".join(form.get("name", "").split())[:200] or _name(picked, models)
+    plans = {
+        (number, model): planned_run(incident, Wanted(None if model == LOCAL else model, template, local=model == LOCAL))
+        for number, incident in enumerate(picked)
+        for model in models
+        if models_needed
+    }
+    return Chosen(name, tuple(picked), given, models, repeats if isinstance(repeats, int) else 1, template, plans)
+
+
+def _picked() -> list[Incident]:
+    found = [BY_SLUG[slug].incident() for slug in request.form.getlist("samples") if slug in BY_SLUG]
+    numbers = set(request.form.getlist("saved"))
+    kept = [row for row in incidents.every(db.session()) if str(row.id) in numbers]
+    return found + [incident for row in kept for incident in rules.incidents_in(json.dumps(row.incident))]
+
+
+def _given() -> list[Incident]:
+    """Pasted text and uploaded files. Raises `Invalid` that names the file."""
+    found: list[Incident] = []
+    if request.form.get("incident", "").strip():
+        found += rules.incidents_in(request.form["incident"])
+    for file in request.files.getlist("files"):
+        if not file.filename:
+            continue
+        data = file.stream.read(MOST_UPLOADED + 1)
+        if len(data) > MOST_UPLOADED:
+            raise Invalid.field("files", f"{file.filename[:80]} is larger than {MOST_UPLOADED:,} bytes")
+        try:
+            found += rules.incidents_in(data.decode("utf-8-sig"))
+        except UnicodeDecodeError:
+            raise Invalid.field("files", f"{file.filename[:80]} is not UTF-8 text") from None
+        except Invalid as error:
+            raise Invalid.field("files", f"{file.filename[:80]}: {error.detail}") from None
+    return found
+
+
+def _name(picked: Sequence[Incident], models: Sequence[str]) -> str:
+    first = picked[0].title if len(picked) == 1 else f"{len(picked)} incidents"
+    return f"{first} on {len(models)} model{'s' if len(models) != 1 else ''}"[:200]
+
+
+def _most(planned: Plan) -> Decimal | None:
+    """The most that one call of this plan may cost; None where no price is known."""
+    if planned.request is None:
+        return ZERO
+    price = planned.choice.model.price if planned.choice.model else None
+    about = estimate(price, about_tokens(planned.request.system, planned.request.user), planned.request.max_output_tokens)
+    return about.most.total if about.most.complete else None
+
+
+def estimated(setup: Chosen) -> dict[str, Any]:
+    """The estimate by model and in all: low is the questions alone, high is with the longest answers."""
+    rows = [_row(setup, model) for model in setup.models]
+    known = [row for row in rows if row["high"] is not None]
+    low, high = (_sum(row[name] for row in known) for name in ("low", "high"))
+    shown = [row | {"low": _about(row["low"]), "high": _about(row["high"])} for row in rows]
+    return {
+        "rows": shown, "calls": sum(row["calls"] for row in rows), "low": _about(low), "high": _about(high),
+        "unknown": len(rows) - len(known), "problems": [row for row in rows if row["problem"]],
+    }  # fmt: skip
+
+
+def _row(setup: Chosen, model: str) -> dict[str, Any]:
+    plans = [setup.plans[number, model] for number in range(len(setup.incidents))]
+    tokens, longest, low, high = 0, 0, ZERO, ZERO
+    known = True
+    for planned in plans:
+        if planned.request is None:
+            continue
+        price = planned.choice.model.price if planned.choice.model else None
+        about = estimate(price, about_tokens(planned.request.system, planned.request.user), planned.request.max_output_tokens)
+        tokens, longest = tokens + about.input, longest + about.longest
+        known = known and about.most.complete
+        low, high = EXACT.add(low, about.question.total or ZERO), EXACT.add(high, about.most.total or ZERO)
+    times = setup.repeats
+    return {
+        "model": model, "label": label_of(model), "calls": len(plans) * times, "input": tokens * times, "output": longest * times,
+        "low": EXACT.multiply(low, Decimal(times)) if known else None, "high": EXACT.multiply(high, Decimal(times)) if known else None,
+        "problem": plans[0].refused or _barred(plans[0]),
+    }  # fmt: skip
+
+
+def _barred(planned: Plan) -> str | None:
+    provider = current.registry().snapshot.providers.get(planned.choice.provider or "")
+    return why_not_run(provider.display_name, provider.driver) if provider else None
+
+
+def _sum(amounts: Any) -> Decimal:  # noqa: ANN401 # decimals
+    total = ZERO
+    for amount in amounts:
+        total = EXACT.add(total, amount)
+    return total
+
+
+def _about(amount: Decimal | None) -> str | None:
+    if amount is None:
+        return None
+    return readable.near(amount, CURRENCY) if amount else readable.amount(ZERO, CURRENCY)
+
+
+def page_of(form: Any, errors: Mapping[str, str]) -> dict[str, Any]:  # noqa: ANN401 # the form that was sent, or the values of an earlier bench
+    """What the page of the form shows; nothing that was chosen is lost."""
+    many = form.getlist if hasattr(form, "getlist") else lambda name: list(form.get(name, ()))
+    snapshot, environment = current.registry().snapshot, current.settings().environment
+    remarks = {slug: remark for slug, provider in snapshot.providers.items() if (remark := remark_on(provider, environment))}
+    barred = {slug for slug, provider in snapshot.providers.items() if why_not_run(provider.display_name, provider.driver)}
+    models = (model for model in snapshot.by_type.get("text", ()) if model.supported)
+    picked = set(many("models"))
+    given = {name: form.get(name, "") for name in ("incident", "name", "repeats", "spend_cap", "template")}
+    return {
+        "samples": SAMPLES, "saved": incidents.every(db.session()), "groups": model_groups(snapshot, models, picked, remarks, barred),
+        "picked": {"samples": set(many("samples")), "saved": set(many("saved")), "models": picked}, "errors": errors,
+        "given": given | {"repeats": given["repeats"] or "1", "spend_cap": given["spend_cap"] if errors or given["spend_cap"] else "1.00"},
+        "templates": [row for row in templates.listed(db.session()) if row.is_active], "local": LOCAL, "most": rules,
+    }  # fmt: skip

@@ -1,0 +1,245 @@
+"""Benches: making one, deciding cell by cell what is asked next, and reading what came of it."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session, selectinload
+
+from webapp.domain import bench as rules
+from webapp.domain.bench import Result
+from webapp.domain.errors import Conflict, Invalid, NotFound
+from webapp.domain.incidents import Incident, incident_dict
+from webapp.domain.money import EXACT, ZERO
+from webapp.models import Bench, BenchCell, Rating, Run
+from webapp.services import audit
+from webapp.services.audit import Target
+
+SILENT_AFTER = timedelta(seconds=30)
+DONE = ("done", "failed", "cancelled", "skipped")
+CAP_REACHED = "The spend cap was reached before this was asked."
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a bench is to do. `most` are the estimates of the most that a call may cost, by (incident, model)."""
+
+    name: str
+    incidents: Sequence[Incident]
+    models: Sequence[str]
+    repeats: int
+    template: str
+    spend_cap: Decimal | None
+    most: Mapping[tuple[int, str], Decimal | None]
+
+
+def create(session: Session, setup: Setup, *, actor: str) -> Bench:
+    """Stores a bench with all of its cells, ready to run. Raises `Invalid`."""
+    rules.checked(len(setup.incidents), setup.models, setup.repeats)
+    now = datetime.now(UTC)
+    found = Bench(
+        public_id=f"bench_{secrets.token_hex(10)}", name=setup.name, actor=actor, status="running", template=setup.template,
+        incidents=[incident_dict(incident) for incident in setup.incidents], models=list(setup.models), repeats=setup.repeats,
+        spend_cap=setup.spend_cap, heartbeat_at=now,
+    )  # fmt: skip
+    order = rules.order(len(setup.incidents), setup.models, setup.repeats)
+    found.cells = [
+        BenchCell(
+            position=position, incident=incident, model=model, repeat=repeat, status="planned", most_cost=setup.most.get((incident, model))
+        )
+        for position, (incident, model, repeat) in enumerate(order)
+    ]
+    session.add(found)
+    session.flush()
+    after = {"models": list(setup.models), "incidents": len(setup.incidents), "repeats": setup.repeats}
+    audit.record(session, "runs:bench:create", actor=actor, target=_target(found), change=(None, after))
+    return found
+
+
+def find(session: Session, public_id: str) -> Bench:
+    """Raises `NotFound`."""
+    found = session.execute(select(Bench).where(Bench.public_id == public_id[:40])).scalar_one_or_none()
+    if found is None:
+        raise NotFound("There is no such bench.")
+    return found
+
+
+def with_cells(session: Session, public_id: str) -> Bench:
+    """The bench with its cells, runs and their recommendations, in four questions however many there are."""
+    query = select(Bench).where(Bench.public_id == public_id[:40])
+    loaded = selectinload(Bench.cells).selectinload(BenchCell.run).selectinload(Run.recommendations)
+    found = session.execute(query.options(loaded).execution_options(populate_existing=True)).scalar_one_or_none()
+    if found is None:
+        raise NotFound("There is no such bench.")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One cell that is to be asked now."""
+
+    cell_id: int
+    incident: dict[str, Any]
+    model: str
+    template: str
+    actor: str
+
+
+def begin(session: Session, bench_id: int, model: str) -> Work | str:
+    """The next cell of this model, marked as running; or `WAIT` while the spend cap holds it back, `SKIP` when there is none any more."""
+    found = session.get(Bench, bench_id, with_for_update=True, populate_existing=True)
+    if found is None or found.status != "running":
+        return rules.SKIP
+    query = select(BenchCell).where(BenchCell.bench_id == bench_id, BenchCell.model == model, BenchCell.status == "planned")
+    cell = session.execute(query.order_by(BenchCell.position).limit(1)).scalar_one_or_none()
+    if cell is None:
+        return rules.SKIP
+    verdict = rules.decision(found.spend_cap, spent(session, bench_id), _under_way(session, bench_id), cell.most_cost)
+    if verdict == rules.START:
+        cell.status = "running"
+        return Work(cell.id, found.incidents[cell.incident], model, found.template, found.actor)
+    if verdict == rules.SKIP:
+        cell.status, cell.why = "skipped", CAP_REACHED
+        return begin(session, bench_id, model) if _has_more(session, bench_id, model) else rules.SKIP
+    return rules.WAIT
+
+
+def _has_more(session: Session, bench_id: int, model: str) -> bool:
+    session.flush()
+    query = select(func.count()).select_from(BenchCell)
+    mine = (BenchCell.bench_id == bench_id, BenchCell.model == model, BenchCell.status == "planned")
+    return bool(session.execute(query.where(*mine)).scalar_one())
+
+
+def spent(session: Session, bench_id: int) -> Decimal:
+    """What the runs of a bench have cost so far, as far as it is known."""
+    query = (
+        select(Run.cost_total)
+        .join(BenchCell, BenchCell.run_id == Run.id)
+        .where(BenchCell.bench_id == bench_id, Run.cost_total.is_not(None))
+    )
+    total = ZERO
+    for cost in session.execute(query).scalars():
+        total = EXACT.add(total, cost or ZERO)
+    return total
+
+
+def _under_way(session: Session, bench_id: int) -> Sequence[Decimal | None]:
+    query = select(BenchCell.most_cost).where(BenchCell.bench_id == bench_id, BenchCell.status == "running")
+    return session.execute(query).scalars().all()
+
+
+def end(session: Session, cell_id: int, run: Run | None, why: str | None = None) -> None:
+    """What came of a cell: a run, which may have failed, or the reason why there is none."""
+    cell = session.get(BenchCell, cell_id)
+    if cell is None:
+        return  # The bench was deleted meanwhile; the run stays.
+    cell.run_id = run.id if run else None
+    cell.status = "done" if run is not None and run.status == "succeeded" else "failed"
+    cell.why = why or (run.error_detail if run else None)
+
+
+def heartbeat(session: Session, bench_id: int) -> None:
+    beat = update(Bench).where(Bench.id == bench_id).values(heartbeat_at=datetime.now(UTC))
+    session.execute(beat.execution_options(synchronize_session=False))
+
+
+def finish(session: Session, bench_id: int) -> None:
+    """Marks a bench as finished once nothing of it is left to do."""
+    found = session.get(Bench, bench_id, with_for_update=True, populate_existing=True)
+    if found is not None and found.status == "running":
+        found.status, found.finished_at = "finished", datetime.now(UTC)
+
+
+def cancel(session: Session, public_id: str, *, actor: str) -> Bench:
+    """Stops a bench: what has not begun is not asked; what is under way is recorded when it comes back, because it is billed."""
+    found = find(session, public_id)
+    if state(found) not in ("running", "interrupted"):
+        raise Conflict("This bench has ended already.", code="ended")
+    found.status, found.finished_at = "cancelled", datetime.now(UTC)
+    planned = update(BenchCell).where(BenchCell.bench_id == found.id, BenchCell.status == "planned").values(status="cancelled")
+    session.execute(planned.execution_options(synchronize_session=False))
+    audit.record(session, "runs:bench:cancel", actor=actor, target=_target(found), change=({"status": "running"}, {"status": "cancelled"}))
+    return found
+
+
+def resume(session: Session, public_id: str, *, actor: str) -> Bench:
+    """Goes on with what is missing: after its process ended, after a cancellation, or to ask again what failed or was not asked."""
+    found = find(session, public_id)
+    if state(found) == "running":
+        raise Conflict("This bench is running.", code="running")
+    open_cells = update(BenchCell).where(
+        BenchCell.bench_id == found.id, BenchCell.status.in_(("planned", "running", "cancelled", "skipped"))
+    )
+    session.execute(open_cells.values(status="planned", why=None).execution_options(synchronize_session=False))
+    before, found.status, found.finished_at, found.heartbeat_at = state(found), "running", None, datetime.now(UTC)
+    audit.record(session, "runs:bench:resume", actor=actor, target=_target(found), change=({"status": before}, {"status": "running"}))
+    return found
+
+
+def state(found: Bench, now: datetime | None = None) -> str:
+    """Its status, or `interrupted` when the process that ran it has fallen silent."""
+    silent = (now or datetime.now(UTC)) - found.heartbeat_at > SILENT_AFTER
+    return "interrupted" if found.status == "running" and silent else found.status
+
+
+def rename(session: Session, public_id: str, name: str, *, actor: str) -> Bench:
+    """Raises `Invalid` for a name that is empty or too long."""
+    clean = " ".join(name.split())
+    if not 1 <= len(clean) <= 200 or not clean.isprintable():
+        raise Invalid.field("name", "must have 1 to 200 characters")
+    found = find(session, public_id)
+    before, found.name = found.name, clean
+    audit.record(session, "runs:bench:rename", actor=actor, target=_target(found), change=({"name": before}, {"name": clean}))
+    return found
+
+
+def rate(session: Session, public_id: str, run: str, score: int, *, actor: str) -> None:
+    """A rating of one answer, 1 to 5; a later one of the same person replaces it. Raises `Invalid` or `NotFound`."""
+    if not 1 <= score <= 5:
+        raise Invalid.field("score", "must be 1 to 5")
+    found = find(session, public_id)
+    query = select(Run).join(BenchCell, BenchCell.run_id == Run.id).where(BenchCell.bench_id == found.id, Run.public_id == run[:40])
+    row = session.execute(query).scalar_one_or_none()
+    if row is None:
+        raise NotFound("There is no such answer in this bench.")
+    rating = session.execute(select(Rating).where(Rating.run_id == row.id, Rating.owner == actor)).scalar_one_or_none()
+    before = {"score": rating.score} if rating else None
+    if rating is None:
+        session.add(Rating(run_id=row.id, owner=actor, score=score))
+    else:
+        rating.score = score
+    audit.record(session, "runs:run:rate", actor=actor, target=Target("run", row.id, row.public_id), change=(before, {"score": score}))
+
+
+def ratings(session: Session, found: Bench) -> Mapping[int, dict[str, int]]:
+    """The ratings by run and person."""
+    query = select(Rating.run_id, Rating.owner, Rating.score).join(BenchCell, BenchCell.run_id == Rating.run_id)
+    rated: dict[int, dict[str, int]] = {}
+    for run_id, owner, score in session.execute(query.where(BenchCell.bench_id == found.id)):
+        rated.setdefault(run_id, {})[owner] = score
+    return rated
+
+
+def results(found: Bench, rated: Mapping[int, dict[str, int]]) -> list[Result]:
+    """The cells that were asked, as the statistics take them."""
+    return [_result(cell, cell.run, tuple(rated.get(cell.run.id, {}).values())) for cell in found.cells if cell.run is not None]
+
+
+def _result(cell: BenchCell, run: Run, scores: tuple[int, ...]) -> Result:
+    first = run.recommendations[0] if run.status == "succeeded" and run.recommendations else None
+    usage, free = run.usage or {}, run.driver == "local"
+    tokens = usage.get("input", 0) + usage.get("output", 0)
+    cost = ZERO if free else run.cost_total
+    return Result(
+        cell.incident, cell.model, run.status == "succeeded", run.latency_ms, cost, tokens, first.type if first else None,
+        first.priority if first else None, scores,
+    )  # fmt: skip
+
+
+def _target(found: Bench) -> Target:
+    return Target("bench", found.id, found.public_id)

@@ -1,0 +1,51 @@
+"""How a model has done in its runs: successes, latency and cost; a run that the local rules answered in its place counts as failed."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from webapp.domain.bench import percentile
+from webapp.domain.money import EXACT, ZERO
+from webapp.models import Run
+
+SPAN = timedelta(days=30)
+MOST = 5_000  # Runs that are looked at, the newest first.
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The last 30 days of a model. Latencies in milliseconds; `cost` is exact and of the `priced` runs only."""
+
+    runs: int
+    succeeded: int
+    p50: int | None
+    p95: int | None
+    cost: Decimal
+    priced: int
+    currency: str
+
+    @property
+    def percent(self) -> int | None:
+        """The share of runs that succeeded."""
+        return round(100 * self.succeeded / self.runs) if self.runs else None
+
+    @property
+    def per_run(self) -> Decimal | None:
+        return (self.cost / self.priced).quantize(Decimal("0.0000001")) if self.priced else None
+
+
+def of_model(session: Session, ref: str, now: datetime | None = None) -> Record:
+    """What the runs on this model come to; remembered answers are left out, because nobody was asked."""
+    since = (now or datetime.now(UTC)) - SPAN
+    query = select(Run.status, Run.latency_ms, Run.cost_total, Run.currency)
+    query = query.where(Run.model_ref == ref, Run.created_at >= since, Run.cached.is_(False))
+    rows = session.execute(query.order_by(Run.created_at.desc()).limit(MOST)).all()
+    latencies = [row.latency_ms for row in rows if row.status == "succeeded"]
+    total, priced, currency = ZERO, 0, "USD"
+    for row in rows:
+        if row.cost_total is not None:
+            total, priced, currency = EXACT.add(total, row.cost_total), priced + 1, row.currency or currency
+    return Record(len(rows), len(latencies), percentile(latencies, 50), percentile(latencies, 95), total, priced, currency)

@@ -1,0 +1,127 @@
+"""Running benches on threads of this process: a lane for each model, so that a slow or failing one delays no other.
+
+Everything that others need to know is in the database: any process can show a bench, or cancel it. A process that ends takes its lanes
+with it; the bench then reads as interrupted, and can be resumed.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from flask import Flask
+
+from webapp.domain import bench as rules
+from webapp.domain.errors import ModeldeskError
+from webapp.domain.incidents import incident_from
+from webapp.extensions import db
+from webapp.services import benches, runs
+from webapp.services.access import Caller
+from webapp.services.benches import Work
+from webapp.web import current
+from webapp.web.running import Wanted, asked, planned_run
+from webapp.web.transaction import writing
+
+log = logging.getLogger(__name__)
+BEAT_S, PAUSE_S = 5.0, 0.2
+LANES_AT_ONCE = 24  # Of all benches together: each lane waits for a provider most of its time.
+_turns = threading.BoundedSemaphore(LANES_AT_ONCE)
+
+
+class Runner:
+    """The benches that this process runs just now."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads: dict[int, threading.Thread] = {}
+        self._stopped = threading.Event()
+
+    def start(self, bench_id: int, models: list[str]) -> None:
+        """Begins, and returns at once."""
+        app = current.application()
+        supervisor = threading.Thread(target=self._supervise, args=(app, bench_id, models), name=f"bench-{bench_id}", daemon=True)
+        with self._lock:
+            self._threads[bench_id] = supervisor
+        supervisor.start()
+
+    def stop(self) -> None:
+        """Lets what is under way end, and begins nothing more."""
+        self._stopped.set()
+        with self._lock:
+            threads = list(self._threads.values())
+        for thread in threads:
+            thread.join(timeout=30)
+
+    def wait(self, bench_id: int, seconds: float) -> None:
+        """Until a bench has ended here."""
+        with self._lock:
+            thread = self._threads.get(bench_id)
+        if thread is not None:
+            thread.join(seconds)
+
+    def _supervise(self, app: Flask, bench_id: int, models: list[str]) -> None:
+        lanes = [self._thread_of(app, bench_id, model) for model in models]
+        for lane in lanes:
+            lane.start()
+        beaten = time.monotonic()
+        while any(lane.is_alive() for lane in lanes):
+            for lane in lanes:
+                lane.join(timeout=0.05)
+            if time.monotonic() - beaten > BEAT_S:
+                beaten = time.monotonic()
+                self._guarded(app, lambda: _write(lambda session: benches.heartbeat(session, bench_id)))
+        if not self._stopped.is_set():
+            self._guarded(app, lambda: _write(lambda session: benches.finish(session, bench_id)))
+        with self._lock:
+            self._threads.pop(bench_id, None)
+
+    def _thread_of(self, app: Flask, bench_id: int, model: str) -> threading.Thread:
+        return threading.Thread(target=self._guarded, args=(app, lambda: self._lane(bench_id, model)), name=f"lane-{model}", daemon=True)
+
+    def _guarded(self, app: Flask, work: Callable[[], None]) -> None:
+        """Work of a thread, with an application and a session of its own. What nobody expected is logged and ends this thread only."""
+        with app.app_context():
+            try:
+                work()
+            except Exception as error:
+                log.error("a bench could not go on: %s", type(error).__name__, exc_info=error)
+            finally:
+                db.session.remove()
+
+    def _lane(self, bench_id: int, model: str) -> None:
+        with _turns:
+            while not self._stopped.is_set():
+                with writing(refresh=False) as session:
+                    work = benches.begin(session, bench_id, model)
+                if work == rules.WAIT:
+                    self._stopped.wait(PAUSE_S)
+                elif isinstance(work, Work):
+                    _ask(work)
+                else:
+                    return
+
+
+def _write(change: Callable[..., None]) -> None:
+    with writing(refresh=False) as session:
+        change(session)
+
+
+def _ask(work: Work) -> None:
+    """One cell: planned, asked and recorded. Never from the cache: a bench measures."""
+    local = work.model == rules.LOCAL
+    wanted = Wanted(None if local else work.model, work.template, local=local, anew=True, caller=Caller(work.actor))
+    try:
+        planned = planned_run(incident_from(work.incident), wanted)
+        outcome = asked(planned)
+    except ModeldeskError as error:
+        detail = error.detail
+        _write(lambda session: benches.end(session, work.cell_id, None, detail))
+        return
+    with writing(refresh=False) as session:
+        benches.end(session, work.cell_id, runs.record(session, planned, outcome, actor=work.actor))
+
+
+def runner() -> Runner:
+    """The one of this process and application, made when a bench is first run."""
+    found: Runner = current.application().extensions.setdefault("modeldesk_benches", Runner())
+    return found
