@@ -48,6 +48,7 @@ def facts(found: Bench, rated: Mapping[int, Mapping[str, int]], who: str) -> dic
         "cap": readable.amount(found.spend_cap, CURRENCY) if found.spend_cap is not None else None,
         "columns": [_column(column) for column in columns], "bars": rules.bars(columns), "agreements": _agreements(found, results),
         "incidents": [_incident(found, number, rated, who) for number in range(len(found.incidents))], "label_of": label_of,
+        "live": state == "running" or (state == "cancelled" and any(cell.status == "running" for cell in found.cells)),
         "can_resume": state != "running" and any(cell.status not in ("done", "failed") for cell in found.cells),
     }  # fmt: skip
 

@@ -1,0 +1,110 @@
+"""A bench in a real browser: 3 incidents on 4 models, 3 times, against local servers of which one fails and one is slow; and cancelling."""
+
+import json
+import re
+import urllib.request
+
+import pytest
+from playwright.sync_api import expect
+from upstream import ANSWER, Upstream, after, completion, error, reply
+
+pytestmark = pytest.mark.browser
+ADVICE = {"type": "cpu", "priority": "low", "title": "<b>Bold</b>", "description": "<img src=x onerror=alert(1)>", "actions": []}
+OTHER = {"recommendations": [ADVICE]}
+SLOW_S = 0.35
+
+
+@pytest.fixture(scope="module")
+def upstreams():
+    found = {name: Upstream() for name in ("swift", "other", "failing", "slow")}
+    found["other"].says(reply(200, completion(json.dumps(OTHER))))
+    found["failing"].says(error(401))
+    found["slow"].says(after(SLOW_S, reply()))
+    yield found
+    for one in found.values():
+        one.stop()
+
+
+@pytest.fixture(scope="module")
+def models(desk, upstreams):
+    """Four providers with a key, a model and a price each, made through the API."""
+    token = desk.flask("tokens", "create", "browser", "--scope", "registry:write").strip()
+
+    def send(method: str, path: str, body: object) -> dict:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{desk.url}/api/v1/admin{path}", json.dumps(body).encode(), headers, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    rates = [{"meter": "input", "amount": "3", "per": 1_000_000}, {"meter": "output", "amount": "15", "per": 1_000_000}]
+    price = {"state": "priced", "currency": "USD", "effective_from": "2026-01-01T00:00:00Z", "rates": rates}
+    for name, upstream in upstreams.items():
+        made = send("POST", "/providers", {"slug": name, "display_name": name.title(), "driver": "openai", "base_url": upstream.base_url})
+        send("PUT", f"/providers/{made['id']}/credential", {"api_key": "sk-CANARY-0123456789"})
+        model = send("POST", "/models", {"provider": name, "model_id": "m", "display_name": f"{name.title()} model", "type": "text"})
+        send("POST", f"/models/{model['id']}/prices", price)
+    return [f"{name}/m" for name in upstreams]
+
+
+def fill(page, models, *, repeats: str, samples: int = 3) -> None:
+    page.goto("/admin/bench/new?" + "&".join(f"model={ref}" for ref in models))
+    for box in page.get_by_role("group", name="Samples").get_by_role("checkbox").all()[:samples]:
+        box.check()
+    page.get_by_label("Repeats").select_option(repeats)
+
+
+def test_a_bench_of_three_incidents_four_models_and_three_repeats(ann, models, upstreams):
+    fill(ann, models, repeats="3")
+    estimate = ann.locator("#bench-estimate")
+    expect(estimate.get_by_role("row", name="In all")).to_contain_text("36")
+    ann.get_by_role("button", name="Start").click()
+    progress = ann.locator(".bench-progress")
+    expect(progress).to_contain_text("of 36 asked")
+    seen = set()
+    while "36 of 36" not in (said := progress.inner_text()):
+        seen.add(re.search(r"(\d+) of 36", said)[1])
+        ann.wait_for_timeout(100)
+    assert len(seen) > 1  # The answers arrived one by one, without anybody loading the page.
+    expect(progress).to_contain_text("Finished")
+    sums = ann.get_by_role("table", name="Latency, tokens, cost, failures and ratings by model")
+    cells = {
+        row.get_by_role("rowheader").inner_text(): row.get_by_role("cell").all_inner_texts() for row in sums.get_by_role("row").all()[1:]
+    }
+    assert {name: (row[0], row[1]) for name, row in cells.items()} == {
+        "swift/m": ("9", "0"), "other/m": ("9", "0"), "failing/m": ("0", "9"), "slow/m": ("9", "0"),
+    }  # fmt: skip
+    assert len(upstreams["slow"].requests) == 9
+    answers = ann.get_by_role("region", name="other/m on incident 1")
+    expect(answers).to_contain_text("<img src=x onerror=alert(1)>")
+    assert json.loads(ANSWER)["recommendations"][0]["title"] in ann.get_by_role("region", name="swift/m on incident 1").inner_text()
+    agreed = ann.get_by_role("table", name="Agreement between models")
+    expect(agreed.get_by_role("row", name="other/m and swift/m")).to_have_text(re.compile(r"3\s*0\s*0\s*$"))
+
+
+def test_an_answer_is_rated_and_a_model_made_the_default_from_the_bench(ann, models):
+    fill(ann, models[:2], repeats="1", samples=1)
+    ann.get_by_role("button", name="Start").click()
+    expect(ann.locator(".bench-progress")).to_contain_text("2 of 2", timeout=15_000)
+    swift = ann.get_by_role("region", name="swift/m on incident 1")
+    swift.get_by_role("radio", name="4").check()
+    expect(swift.get_by_role("status")).to_have_text("Rated 4 of 5.")
+    with ann.expect_download() as download:
+        ann.get_by_role("link", name="CSV").click()
+    assert "swift/m" in download.value.path().read_text()
+    ann.get_by_role("row", name="swift/m").get_by_role("button", name="Make default").click()
+    ann.get_by_role("dialog").get_by_role("button", name="Make default").click()
+    expect(ann.get_by_role("main")).to_contain_text("is now the default")
+    ann.get_by_role("button", name="Undo").click()
+    expect(ann.get_by_role("main")).to_contain_text("GPT-4o Mini is now the default")
+
+
+def test_a_bench_is_cancelled_in_the_middle(ann, models, upstreams):
+    before = len(upstreams["slow"].requests)
+    fill(ann, ["slow/m"], repeats="5")
+    ann.get_by_role("button", name="Start").click()
+    expect(ann.locator(".bench-progress")).to_contain_text(re.compile(r"[12] of 15"))
+    ann.get_by_role("button", name="Cancel the bench").click()
+    expect(ann.locator(".bench-progress")).to_contain_text("Cancelled")
+    expect(ann.locator(".bench-progress")).to_contain_text("15 of 15")
+    assert len(upstreams["slow"].requests) - before < 8
+    expect(ann.get_by_role("button", name="Run what is missing")).to_be_visible()
