@@ -1,5 +1,6 @@
 """Connections to providers: vetted addresses, one absolute deadline, a byte cap. Shared by all drivers of a process."""
 
+import atexit
 import contextvars
 import os
 import queue
@@ -175,6 +176,16 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
+
+
+def shut() -> None:
+    """Closes the connections of this process, at its end."""
+    with _process.lock:
+        while _process.pools:
+            _process.pools.popitem()[1].close()
+
+
+atexit.register(shut)
 
 
 def pool(policy: OutboundPolicy) -> httpcore2.ConnectionPool:
