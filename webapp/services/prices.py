@@ -31,6 +31,17 @@ def add(session: Session, model_id: int, values: Mapping[str, object], *, actor:
     return price
 
 
+def import_price(session: Session, model: Model, entry: PriceEntry, *, actor: str) -> Price:
+    """Adds a price whose source is kept as it was told, for imports; the moment was checked by the caller."""
+    state.changing(session)
+    price = row_of(entry, model, actor)
+    session.add(price)
+    session.flush()
+    change = (None, price_document(value_of(price)))
+    audit.record(session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=change)
+    return price
+
+
 def _check_moment(session: Session, model: Model, entry: PriceEntry) -> None:
     if entry.corrects is not None:
         _check_correction(session, model, entry)

@@ -1,0 +1,204 @@
+"""The whole catalogue out and in: identical, exact, all or nothing, with the line of what is wrong; never keys."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from factories import model_values, price_values, provider_values
+from serving import environment_of
+from sqlalchemy import text
+from world import running
+
+from webapp.config import ROOT
+from webapp.extensions import db
+from webapp.services import catalog_files, catalog_text, credentials, models, prices, providers
+from webapp.web import current
+from webapp.web.transaction import writing
+
+CANARY = "sk-CANARY-0123456789"
+
+
+def invoke(app, *arguments):
+    return app.test_cli_runner().invoke(args=["registry", *map(str, arguments)])
+
+
+def tables() -> dict[str, list]:
+    db.session.rollback()
+    names = ("providers", "models", "model_aliases", "prices", "price_rates", "credentials", "audit_events")
+    return {name: db.session.execute(text(f"SELECT * FROM {name} ORDER BY id")).all() for name in names}
+
+
+@pytest.fixture
+def desk(app):
+    """With a key, a secret-looking header, a correction, a scheduled price and a pattern."""
+    with writing() as session:
+        values = provider_values(config={"extra_headers": {"X-Team": "header-value"}, "json_mode": "prompt"})
+        made = providers.create(session, values, actor="ann")
+        credentials.store(session, made, CANARY, vault=current.vault(), actor="ann")
+        model = models.create(
+            session, model_values(provider="acme", aliases=["rocket-*", "rocket"], quirks={"temperature": False}), actor="ann"
+        )
+        first = prices.add(session, model.id, price_values(), actor="ann")
+        rates = [
+            {"meter": "input", "amount": "2.000000000001", "per": 1_000_000, "above": 200_000},
+            {"meter": "input", "amount": "1", "per": 1_000},
+        ]
+        prices.add(session, model.id, price_values(rates=rates, corrects=first.id, note="Typing mistake"), actor="ann")
+        prices.add(session, model.id, price_values(effective_from="2027-01-01T00:00:00Z", state="free", rates=[]), actor="ann")
+        providers.set_primary(session, made.id, actor="ann")
+    return app
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "json"])
+def test_an_export_imported_elsewhere_is_exported_the_same_byte_for_byte(desk, empty_settings, tmp_path, suffix):
+    first, second = tmp_path / f"first.{suffix}", tmp_path / f"second.{suffix}"
+    assert invoke(desk, "export", first).exit_code == 0
+    db.session.remove()
+    for other in running(empty_settings):
+        ran = invoke(other, "import", first)
+        assert ran.exit_code == 0, ran.output
+        assert "0 changed" in ran.stdout
+        invoke(other, "export", second)
+        assert second.read_bytes() == first.read_bytes()
+        again = invoke(other, "import", first)
+        assert "0 added, 0 changed" in again.stdout
+        model = current.registry().refresh().by_name["acme/test-model"]
+        assert [str(rate.amount) for rate in model.prices[0].rates] == ["2.000000000001", "1"]
+        assert other.extensions is not desk.extensions
+
+
+def test_no_key_and_no_header_is_in_an_export(desk, tmp_path):
+    for suffix in ("yaml", "json"):
+        said = invoke(desk, "export", "--format", suffix).stdout
+        assert CANARY not in said
+        assert "header-value" not in said
+        assert "ciphertext" not in said
+
+
+def test_a_dry_run_says_what_would_change_and_changes_nothing(desk, tmp_path):
+    file = tmp_path / "c.yaml"
+    invoke(desk, "export", file)
+    found = yaml.safe_load(file.read_text())
+    next(model for model in found["models"] if model["model_id"] == "test-model")["display_name"] = "Renamed"
+    file.write_text(yaml.safe_dump(found, sort_keys=False))
+    before = tables()
+    ran = invoke(desk, "import", file, "--dry-run")
+    assert (ran.exit_code, "changed  model     acme/test-model: display_name" in ran.stdout) == (0, True), ran.output
+    assert tables() == before
+    assert invoke(desk, "import", file).exit_code == 0
+    assert current.registry().refresh().by_name["acme/test-model"].display_name == "Renamed"
+    headers = db.session.execute(text("SELECT config FROM providers WHERE slug = 'acme'")).scalar_one()
+    assert "header-value" in headers  # What a file never holds, it never takes away.
+
+
+HEAD = "format: modeldesk-registry\nversion: 1\n"
+MODEL = "models:\n- provider: openai\n  model_id: new\n  display_name: New\n  type: text\n"
+PRICE = (
+    "  prices:\n  - state: priced\n    currency: USD\n    effective_from: '2026-01-01T00:00:00Z'\n"
+    "    rates:\n    - meter: input\n      per: 1000000\n"
+)
+WRONG = {
+    "a float": (HEAD + MODEL + PRICE + "      amount: 1.5\n", "line 15"),
+    "a negative amount": (HEAD + MODEL + PRICE + "      amount: '-1'\n", "line 15"),
+    "an unknown field": (HEAD + MODEL + "  colour: red\n", "line 8"),
+    "an unknown type": (HEAD + MODEL.replace("type: text", "type: smell"), "line 7"),
+    "an unknown provider": (HEAD + MODEL.replace("openai", "nobody"), "line 4"),
+    "a key": (HEAD + "providers:\n- slug: x\n  display_name: X\n  driver: openai\n  api_key: sk-1\n", "line 4"),
+    "a role": (HEAD + "roles: []\n", "line 3"),
+    "twice the same name": (HEAD + MODEL + "  type: text\n", "line 8"),
+    "an alias": (HEAD + "providers: &a []\nmodels: *a\n", "line 3"),
+    "another origin": (
+        HEAD + "providers:\n- slug: openai\n  display_name: OpenAI\n  driver: openai\n  base_url: https://evil.example/v1\n",
+        "line 7",
+    ),
+    "a private address": (HEAD + "providers:\n- slug: x\n  display_name: X\n  driver: openai\n  base_url: https://10.0.0.1/v1\n", "line 7"),
+    "no list": (HEAD + "models: 5\n", "line 3"),
+    "no format": ("models: []\n", "line 1"),
+    "no object": ("- 1\n", "must be an object"),
+    "no yaml": ("a: [\n", "line 2"),
+    "code": ("!!python/object/apply:os.system ['true']\n", "must be an object"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_named_by_its_line_and_nothing_is_imported(app, tmp_path, name):
+    content, line = WRONG[name]
+    file = tmp_path / "wrong.yaml"
+    file.write_text(content)
+    before = tables()
+    ran = invoke(app, "import", file)
+    assert (ran.exit_code, line in ran.stderr, "Traceback" in ran.output) == (1, True, False), ran.output
+    assert tables() == before
+
+
+def test_every_wrong_line_is_named_at_once(app, tmp_path):
+    file = tmp_path / "wrong.yaml"
+    file.write_text(
+        HEAD + MODEL.replace("type: text", "type: smell") + "- provider: openai\n  model_id: ''\n  display_name: X\n  type: text\n"
+    )
+    said = invoke(app, "import", file).stderr
+    assert "line 7" in said
+    assert "line 9" in said
+
+
+def test_a_price_that_exists_is_corrected_by_saying_so_and_never_replaced(app, tmp_path):
+    file = tmp_path / "p.yaml"
+    file.write_text(HEAD + MODEL + PRICE + "      amount: '1'\n")
+    assert invoke(app, "import", file).exit_code == 0
+    file.write_text(HEAD + MODEL + PRICE + "      amount: '2'\n")
+    refused = invoke(app, "import", file)
+    assert (refused.exit_code, "corrects_previous" in refused.stderr) == (1, True)
+    second = PRICE.removeprefix("  prices:\n").replace("  - state", "  - corrects_previous: true\n    state")
+    file.write_text(HEAD + MODEL + PRICE + "      amount: '1'\n" + second + "      amount: '2'\n")
+    assert invoke(app, "import", file).exit_code == 0
+    model = current.registry().refresh().by_name["openai/new"]
+    assert [str(price.rates[0].amount) for price in model.prices] == ["2"]
+
+
+def a_large_file(count: int) -> str:
+    provider = {"slug": "bulk", "display_name": "Bulk", "driver": "custom", "base_url": "https://bulk.example/v1"}
+    price = {
+        "state": "priced", "currency": "USD", "effective_from": "2026-01-01T00:00:00Z",
+        "rates": [{"meter": "input", "amount": "1.25", "per": 1_000_000}, {"meter": "output", "amount": "5", "per": 1_000_000}],
+    }  # fmt: skip
+    model = {"provider": "bulk", "display_name": "Bulk", "type": "text", "prices": [price]}
+    rows = [model | {"model_id": f"m-{number}"} for number in range(count)]
+    return json.dumps({"format": "modeldesk-registry", "version": 1, "providers": [provider], "models": rows})
+
+
+def test_e12_an_import_that_is_killed_leaves_all_or_nothing(settings, tmp_path):
+    points, count = (50, 400) if os.environ.get("EXPERIMENTS") == "full" else (6, 60)
+    file = tmp_path / "bulk.json"
+    file.write_text(a_large_file(count))
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "registry", "import", str(file)]
+    chance, seen, longest = random.Random(12), set(), 4.0
+    for _ in range(points):
+        ran = subprocess.Popen(command, cwd=ROOT, env=environment_of(settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        began = time.monotonic()
+        while ran.poll() is None and time.monotonic() - began < chance.uniform(0.3, longest):
+            time.sleep(0.01)
+        if ran.poll() is None:
+            ran.send_signal(signal.SIGKILL)
+        ran.wait()
+        for _ in running(settings):
+            found = db.session.execute(text("SELECT count(*) FROM models m JOIN providers p ON p.id = m.provider_id WHERE p.slug = 'bulk'"))
+            seen.add(found.scalar_one())
+        if count in seen:
+            break
+    assert seen <= {0, count}
+    done = subprocess.run(command, cwd=ROOT, env=environment_of(settings), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"{0 if count in seen else 2 * count + 1} added" in done.stdout
+
+
+def test_a_large_catalogue_is_read_and_written(empty_app, tmp_path):
+    read = catalog_text.read(a_large_file(300))
+    with writing(refresh=False) as session:
+        report = catalog_files.apply(session, read, catalog_files.Importing("ann", current.desk().outbound))
+    assert report.count("added") == 601
