@@ -100,3 +100,15 @@ def csrf_token(html: str) -> str:
     found = re.search(r'name="csrf-?_?token"[^>]*(?:content|value)="([^"]+)"', html)
     assert found, "the page has no CSRF token"
     return found[1]
+
+
+def bulk_catalogue(count: int) -> dict:
+    """A catalogue as a file says it: one provider, and so many models with a price each."""
+    provider = {"slug": "bulk", "display_name": "Bulk", "driver": "custom", "base_url": "https://bulk.example/v1"}
+    price = {
+        "state": "priced", "currency": "USD", "effective_from": "2026-01-01T00:00:00Z",
+        "rates": [{"meter": "input", "amount": "1.25", "per": 1_000_000}, {"meter": "output", "amount": "5", "per": 1_000_000}],
+    }  # fmt: skip
+    model = {"provider": "bulk", "display_name": "Bulk", "type": "text", "prices": [price]}
+    rows = [model | {"model_id": f"m-{number}"} for number in range(count)]
+    return {"format": "modeldesk-registry", "version": 1, "providers": [provider], "models": rows}

@@ -1,21 +1,13 @@
 """The whole catalogue out and in: identical, exact, all or nothing, with the line of what is wrong; never keys."""
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import yaml
-from factories import model_values, price_values, provider_values
-from serving import environment_of
+from factories import bulk_catalogue, model_values, price_values, provider_values
 from sqlalchemy import text
 from world import running
 
-from webapp.config import ROOT
 from webapp.extensions import db
 from webapp.services import catalog_files, catalog_text, credentials, models, prices, providers
 from webapp.web import current
@@ -161,44 +153,8 @@ def test_a_price_that_exists_is_corrected_by_saying_so_and_never_replaced(app, t
     assert [str(price.rates[0].amount) for price in model.prices] == ["2"]
 
 
-def a_large_file(count: int) -> str:
-    provider = {"slug": "bulk", "display_name": "Bulk", "driver": "custom", "base_url": "https://bulk.example/v1"}
-    price = {
-        "state": "priced", "currency": "USD", "effective_from": "2026-01-01T00:00:00Z",
-        "rates": [{"meter": "input", "amount": "1.25", "per": 1_000_000}, {"meter": "output", "amount": "5", "per": 1_000_000}],
-    }  # fmt: skip
-    model = {"provider": "bulk", "display_name": "Bulk", "type": "text", "prices": [price]}
-    rows = [model | {"model_id": f"m-{number}"} for number in range(count)]
-    return json.dumps({"format": "modeldesk-registry", "version": 1, "providers": [provider], "models": rows})
-
-
-def test_e12_an_import_that_is_killed_leaves_all_or_nothing(settings, tmp_path):
-    points, count = (50, 400) if os.environ.get("EXPERIMENTS") == "full" else (6, 60)
-    file = tmp_path / "bulk.json"
-    file.write_text(a_large_file(count))
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "registry", "import", str(file)]
-    chance, seen, longest = random.Random(12), set(), 4.0
-    for _ in range(points):
-        ran = subprocess.Popen(command, cwd=ROOT, env=environment_of(settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        began = time.monotonic()
-        while ran.poll() is None and time.monotonic() - began < chance.uniform(0.3, longest):
-            time.sleep(0.01)
-        if ran.poll() is None:
-            ran.send_signal(signal.SIGKILL)
-        ran.wait()
-        for _ in running(settings):
-            found = db.session.execute(text("SELECT count(*) FROM models m JOIN providers p ON p.id = m.provider_id WHERE p.slug = 'bulk'"))
-            seen.add(found.scalar_one())
-        if count in seen:
-            break
-    assert seen <= {0, count}
-    done = subprocess.run(command, cwd=ROOT, env=environment_of(settings), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert f"{0 if count in seen else 2 * count + 1} added" in done.stdout
-
-
 def test_a_large_catalogue_is_read_and_written(empty_app, tmp_path):
-    read = catalog_text.read(a_large_file(300))
+    read = catalog_text.read(json.dumps(bulk_catalogue(300)))
     with writing(refresh=False) as session:
         report = catalog_files.apply(session, read, catalog_files.Importing("ann", current.desk().outbound))
     assert report.count("added") == 601

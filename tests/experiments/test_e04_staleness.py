@@ -57,6 +57,18 @@ def commit_changes(changes: int) -> Committed:
     return done
 
 
+def all_arrived(served, token: str, revision: int) -> bool:
+    """Whether every worker answers with the last revision, in the end: each new connection may lead to another one."""
+    until = time.monotonic() + 20
+    in_a_row = 0
+    while in_a_row < 40 and time.monotonic() < until:
+        client = served.client(token)
+        answered = int(client.ask("GET", PATH).headers["Modeldesk-Revision"])
+        client.close()
+        in_a_row = in_a_row + 1 if answered == revision else 0
+    return in_a_row == 40
+
+
 def measured(settings, folder, changes: int, **environment: str) -> tuple[list[float], list[int], int]:
     answers: list[tuple[float, int]] = []
     backwards: list[int] = []
@@ -74,6 +86,7 @@ def measured(settings, folder, changes: int, **environment: str) -> tuple[list[f
             stop.set()
             for thread in watchers:
                 thread.join()
+        assert all(all_arrived(desk, token, done.revisions[-1]) for desk in (one, two))
     ages = sorted(done.age(revision, asked_at) for asked_at, revision in answers)
     return ages, backwards, len(answers)
 
@@ -83,11 +96,13 @@ def either_settings(request):
     return request.getfixturevalue("settings" if request.param == "sqlite" else "postgresql_settings")
 
 
-def test_e4_no_worker_answers_with_what_changed_more_than_a_second_ago(either_settings, tmp_path, scale, report):
+def test_e4_no_worker_goes_back_and_all_of_them_arrive(either_settings, tmp_path, scale, report):
+    """In the full form, on a machine of its own, within the second that the design promises; `make test` measures no time."""
     ages, backwards, count = measured(either_settings, tmp_path, scale(20, 1_000))
     p99 = ages[int(0.99 * (len(ages) - 1))]
     report(f"{count} answers of 8 workers in 2 servers: p99 {p99 * 1e3:.0f} ms, most {ages[-1] * 1e3:.0f} ms, {len(backwards)} went back")
-    assert (ages[-1] <= MOST_S, p99 <= P99_S, backwards) == (True, True, [])
+    assert backwards == []
+    assert scale(True, ages[-1] <= MOST_S and p99 <= P99_S)
 
 
 def test_e4_control_servers_that_do_not_look_answer_with_old_state(settings, tmp_path, report):

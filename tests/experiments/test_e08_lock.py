@@ -52,7 +52,7 @@ def test_e8_readers_go_on_and_writers_are_told_in_time(settings, tmp_path, scale
     p99 = reads[int(0.99 * (len(reads) - 1))]
     report(f"{len(reads)} reads, p99 {p99 * 1e3:.1f} ms; writers answered {sorted(set(statuses))} after at most {max(waits):.1f} s")
     assert (set(statuses), after) == ({503}, 201)
-    assert max(waits) <= PATIENCE_S + 1.0  # A second for starting and answering on a busy machine.
+    assert max(waits) <= PATIENCE_S + scale(10.0, 1.0)  # For starting and answering; more on a machine that runs other tests too.
 
 
 def test_e8_control_a_deferred_transaction_that_begins_to_write_fails_at_once(settings):
