@@ -1,21 +1,27 @@
 """The audit log: who did what, when, with the values before and after. Nothing here changes anything."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from flask import Response, request
+from flask_admin import expose
 from markupsafe import Markup
 from sqlalchemy import ColumnElement, or_
 
 from webapp.admin.filters import ChoiceFilter, Filter, SinceFilter
 from webapp.admin.formatters import tag, when
-from webapp.admin.history import address_of, differences, sentence
-from webapp.admin.lists import RowsView
+from webapp.admin.history import OF_RESOURCES, VERBS, address_of, differences, sentence, text_of
+from webapp.admin.lists import Done, RowsView
+from webapp.domain.moments import shown_moment
 from webapp.domain.permissions import Permission
+from webapp.extensions import db
 from webapp.models import AuditEvent
+from webapp.services import restoring
+from webapp.web import current
+from webapp.web.auth import staff_may
 
-KINDS = ("model", "provider", "user", "token")
-VERBS = ("create", "update", "delete", "activate", "deactivate", "set_default", "set_primary", "clear_primary", "add", "replace", "remove",
-         "set_role", "enable", "disable", "set_password", "begin", "revoke", "make_link")  # fmt: skip
+KINDS = ("model", "provider", "project", "template", "bench", "run", "incident", "user", "token", "catalog", "cache", "keys", "database")
 SEARCHED = (AuditEvent.target_name, AuditEvent.actor, AuditEvent.action, AuditEvent.request_id)
 
 
@@ -46,7 +52,7 @@ class AuditLog(RowsView):
         ChoiceFilter(
             "Action",
             lambda verb: AuditEvent.action.endswith(f":{verb}", autoescape=True),
-            [(verb, verb.replace("_", " ")) for verb in VERBS],
+            [(verb, verb.replace("_", " ").capitalize()) for verb in sorted({*VERBS, *(verb for _, verb in OF_RESOURCES)})],
         ),
         ChoiceFilter("Kind", lambda kind: AuditEvent.target_kind == kind, [(kind, kind) for kind in KINDS]),
         SinceFilter("When", lambda moment: AuditEvent.created_at >= moment),
@@ -56,6 +62,14 @@ class AuditLog(RowsView):
         "target_kind": lambda _, __, event, ___: tag(event.target_kind),
         "changed": lambda _, __, event, ___: changed(event),
         "created_at": lambda _, __, event, ___: when(event.created_at),
+    }
+
+    can_export = True
+    column_export_list = ("id", "created_at", "actor", "action", "target_kind", "target_name", "target_id", "before", "after", "request_id")
+    column_formatters_export: ClassVar[dict[str, Any]] = {
+        "created_at": lambda _, __, event, ___: shown_moment(event.created_at),
+        "before": lambda _, __, event, ___: as_json(event.before),
+        "after": lambda _, __, event, ___: as_json(event.after),
     }
 
     def matching(self, word: str) -> ColumnElement[bool]:
@@ -68,7 +82,36 @@ class AuditLog(RowsView):
         return sentence(row)
 
     def details_of(self, row: AuditEvent) -> dict[str, Any]:
-        return {"what": sentence(row), "differences": differences(row), "target_url": address_of(row)}
+        return {"what": sentence(row), "differences": differences(row), "target_url": address_of(row), "restoring": restoring_of(row)}
+
+    @expose("/restore/", methods=("POST",))
+    def restore(self) -> Response:
+        """Puts back what was there before an event."""
+        row = self.row(request.form.get("id"))
+        self.insist(staff_may(restoring.needed(row)))
+        return self.change(
+            lambda session: Done(restoring.restore(session, row.id, actor=self.actor(), policy=current.desk().outbound), refresh=True)
+        )
+
+
+def restoring_of(event: AuditEvent) -> dict[str, Any] | None:
+    """What the page offers: what comes back, or the reason why nothing does. None for whoever may not change it."""
+    if not staff_may(restoring.needed(event)):
+        return None
+    plan = restoring.plan(db.session(), event)
+    if isinstance(plan, str):
+        return {"reason": plan}
+    after = event.after or {}
+    lines = [
+        {"field": name.replace("_", " "), "now": text_of(plan.now.get(name)), "back": text_of(value),
+         "meanwhile": name in after and plan.now.get(name) != after[name]}
+        for name, value in plan.values.items()
+    ]  # fmt: skip
+    return {"lines": lines, "warning": plan.warning, "meanwhile": any(line["meanwhile"] for line in lines)}
+
+
+def as_json(values: Mapping[str, Any] | None) -> str:
+    return json.dumps(values, ensure_ascii=False, sort_keys=True) if values else ""
 
 
 def changed(event: AuditEvent) -> Markup | str:

@@ -16,10 +16,17 @@ VERBS: Mapping[str, str] = {
     "set_default": "Made default", "set_primary": "Made primary", "clear_primary": "No primary provider any more:", "add": "New price for",
     "replace": "Replaced the key of", "remove": "Removed the key of", "set_role": "Changed the role of", "enable": "Enabled",
     "disable": "Disabled", "set_password": "New password of", "begin": "Signed in:", "revoke": "Revoked", "make_link": "New link for",
+    "check": "Tested", "revise": "New version of", "restore": "Put back", "rate": "Rated", "cancel": "Cancelled", "resume": "Resumed",
+    "rename": "Renamed", "limit": "Changed the limits of the key of", "rotate": "Rotated", "clear": "Emptied", "seed": "Seeded",
 }  # fmt: skip
 # Where the object matters to the verb.
-OF_CREDENTIALS: Mapping[str, str] = {"create": "New key for"}
-PAGES: Mapping[str, str] = {"model": "model.details_view", "provider": "provider.details_view", "user": "user.edit_view"}
+OF_RESOURCES: Mapping[tuple[str, str], str] = {
+    ("credential", "create"): "New key for", ("backup", "restore"): "Restored a backup:", ("bench", "create"): "Started the bench",
+    ("run", "create"): "Ran", ("token", "create"): "Made the token",
+}  # fmt: skip
+PAGES: Mapping[str, str] = {
+    "model": "model.details_view", "provider": "provider.details_view", "user": "user.edit_view", "project": "project.edit_view",
+}  # fmt: skip
 MOST_EVENTS = 8
 
 
@@ -34,8 +41,7 @@ class Difference(NamedTuple):
 def sentence(event: AuditEvent) -> str:
     """`Activated openai/gpt-4o-mini`."""
     _, resource, verb = [*event.action.split(":"), "", ""][:3]
-    said = OF_CREDENTIALS.get(verb) if resource == "credential" else None
-    return f"{said or VERBS.get(verb, verb.replace('_', ' ').capitalize())} {event.target_name}"
+    return f"{OF_RESOURCES.get((resource, verb)) or VERBS.get(verb, verb.replace('_', ' ').capitalize())} {event.target_name}"
 
 
 def differences(event: AuditEvent) -> list[Difference]:
