@@ -33,6 +33,7 @@ PAGES = {
     "users": "/admin/user/",
     "tokens": "/admin/token/",
     "audit": "/admin/audit/",
+    "audit-event": "/admin/audit/details/?id=1",
     "api-docs": "/api/v1/docs",
     "not-found": "/admin/no-such-page",
 }
