@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from pathlib import Path
+from unittest.mock import patch
 
 import flask_migrate
 import pytest
@@ -14,10 +15,12 @@ from factories import Api
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import create_engine, text
+from thrift import QUICK_HASHER, CompiledTemplates, keep_compiled_routes
 
 from webapp.app import create_app
 from webapp.config import ROOT, Settings
 from webapp.extensions import db
+from webapp.security import passwords
 from webapp.services import accounts, api_tokens, seed, setup, templates
 from webapp.web import benching, current
 from webapp.web.transaction import writing
@@ -26,6 +29,8 @@ SECRET_KEY = "a-secret-for-tests-only-0123456789abcdef"
 ENCRYPTION_KEY = Fernet.generate_key().decode()
 PASSWORD = "Quiet-Harbour-of-tests"
 PEOPLE = {"ann@example.com": "admin", "bob@example.com": "editor", "eve@example.com": "viewer"}
+
+keep_compiled_routes()
 
 
 def settings_for(database_url: str, instance: Path, **more) -> Settings:
@@ -46,8 +51,9 @@ def prepared(settings: Settings, *, seeded: bool) -> None:
             if seeded:
                 seed.seed(session)
                 templates.seed(session)
-            for email, role in PEOPLE.items():
-                accounts.create(session, email, role, actor="tests", password=PASSWORD)
+            with patch.object(passwords, "HASHER", QUICK_HASHER):
+                for email, role in PEOPLE.items():
+                    accounts.create(session, email, role, actor="tests", password=PASSWORD)
         db.session.remove()
         db.engine.dispose()
 
@@ -63,6 +69,7 @@ def running(settings: Settings) -> Iterator[Flask]:
     app = create_app(settings)
     app.config["TESTING"] = False  # Errors are answered as they are in earnest.
     app.test_client_class = OutsideClient
+    app.jinja_env.bytecode_cache = CompiledTemplates()
     with app.app_context():
         try:
             yield app
