@@ -277,3 +277,10 @@ def test_runs_of_a_bench_count_like_others_and_are_never_from_the_cache(desk):
     page = html.unescape(ann.get(f"/admin/model/details/?id={model.id}").text)
     assert "4 runs" in page
     assert ANSWER
+
+
+def test_a_bench_without_a_choice_yet_is_no_mistake_to_look_at_and_one_to_start(bob):
+    page = bob.post("/admin/bench/estimate", {}).text
+    assert ("Choose incidents and models to see" in page, "alert-triangle" in page) == (True, False)
+    refused = bob.post("/admin/bench/new", {})
+    assert (refused.status_code, "Choose 1 to 20 incidents" in refused.text, "Choose 1 to 8 models" in refused.text) == (422, True, True)

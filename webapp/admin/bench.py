@@ -15,6 +15,7 @@ from webapp.admin import bench_facts
 from webapp.admin.base import GuardedView, is_id
 from webapp.admin.bench_setup import Chosen, chosen, estimated, page_of
 from webapp.admin.fields import whole
+from webapp.domain.bench import NOTHING_CHOSEN
 from webapp.domain.errors import Forbidden, Invalid, ModeldeskError
 from webapp.domain.permissions import Permission
 from webapp.extensions import db
@@ -80,7 +81,7 @@ class Benches(GuardedView):
             setup: Chosen | None = chosen()
             problem = None
         except ModeldeskError as error:
-            setup, problem = None, error.detail
+            setup, problem = None, None if error.code == NOTHING_CHOSEN else error.detail
         return self.render("admin/bench/_estimate.html", estimate=estimated(setup) if setup else None, problem=problem)
 
     @expose("/incidents", methods=("POST",))

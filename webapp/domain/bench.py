@@ -10,7 +10,7 @@ from typing import Any
 
 from webapp.domain import pasted
 from webapp.domain.alertmanager import incident_from_either
-from webapp.domain.errors import Invalid
+from webapp.domain.errors import FieldError, Invalid
 from webapp.domain.incidents import Incident
 from webapp.domain.money import EXACT, ZERO
 
@@ -35,16 +35,16 @@ def incidents_in(text: str) -> list[Incident]:
 
 
 def checked(incidents: int, models: Sequence[str], repeats: int) -> None:
-    """Raises `Invalid` that names everything that is too much or too little."""
-    errors = []
-    if not 1 <= incidents <= MOST_INCIDENTS:
-        errors.append(("incidents", f"choose 1 to {MOST_INCIDENTS}"))
-    if not 1 <= len(models) <= MOST_MODELS:
-        errors.append(("models", f"choose 1 to {MOST_MODELS}"))
-    if not 1 <= repeats <= MOST_REPEATS:
-        errors.append(("repeats", f"must be 1 to {MOST_REPEATS}"))
+    """Raises `Invalid` that names everything that is too much or too little; its code is `nothing_chosen` while there is no choice yet."""
+    wrong = [
+        ("incidents", f"Choose 1 to {MOST_INCIDENTS} incidents", 1 <= incidents <= MOST_INCIDENTS),
+        ("models", f"Choose 1 to {MOST_MODELS} models", 1 <= len(models) <= MOST_MODELS),
+        ("repeats", f"Repeat 1 to {MOST_REPEATS} times", 1 <= repeats <= MOST_REPEATS),
+    ]
+    errors = [FieldError(field, message) for field, message, fine in wrong if not fine]
     if errors:
-        raise Invalid.of(Invalid.field(name, message).errors[0] for name, message in errors)
+        detail = " ".join(f"{error.message}." for error in errors)
+        raise Invalid(detail, errors, code=None if incidents and models else NOTHING_CHOSEN)
 
 
 def order(incidents: int, models: Sequence[str], repeats: int) -> Iterator[tuple[int, str, int]]:
@@ -52,6 +52,7 @@ def order(incidents: int, models: Sequence[str], repeats: int) -> Iterator[tuple
     return ((incident, model, repeat) for repeat in range(repeats) for incident in range(incidents) for model in models)
 
 
+NOTHING_CHOSEN = "nothing_chosen"
 START, WAIT, SKIP = "start", "wait", "skip"
 
 
