@@ -10,8 +10,9 @@ from sqlalchemy import text
 from upstream import Upstream, error
 from world import PASSWORD, api_for, running
 
+from webapp.domain.incidents import incident_from
 from webapp.extensions import db
-from webapp.services import credentials, models, providers, templates
+from webapp.services import credentials, incidents, models, providers, templates
 from webapp.web import current
 from webapp.web.transaction import writing
 
@@ -65,10 +66,33 @@ def test_what_cannot_be_saved_is_said_at_its_field_and_nothing_is_lost(ann):
     assert (stale.status_code, "newer version" in stale.text) == (422, True)
 
 
+def previewed(visitor, **given):
+    return html.unescape(visitor.post("/admin/prompts/incident-analysis/preview", given, headers={"HX-Request": "true"}).text)
+
+
 def test_a_preview_shows_the_words_that_would_be_sent(bob):
-    page = html.unescape(bob.get("/admin/prompts/incident-analysis/preview?sample=disk-full").text)
+    page = previewed(bob, sample="disk-full")
     assert 'value="disk-full" selected' in page
     assert "Local rules" in page
+    assert "Status: open" in page.partition("Question</h3>")[2]
+
+
+def test_a_preview_takes_kept_incidents_and_text_of_ones_own_and_stores_nothing(ann, eve):
+    with writing() as session:
+        kept = incidents.save(session, "The night of the disks", incident_from(DISK), actor="ann").id
+    assert "Disk usage at 97 %" in previewed(eve, sample=f"kept-{kept}").partition("Question</h3>")[2]
+    own = previewed(eve, sample=f"kept-{kept}", incident="Queue <b>stands</b> still\nSince noon.")
+    assert "Queue <b>stands</b> still" in own.partition("Question</h3>")[2]
+    assert "Queue &lt;b&gt;stands" in eve.post("/admin/prompts/incident-analysis/preview", {"incident": "Queue <b>stands</b> still"}).text
+    assert "begins like JSON but is not" in previewed(eve, incident='{"title": ')
+    assert len(incidents.every(db.session())) == 1
+
+
+def test_the_preview_of_an_older_version_has_its_words(ann):
+    ann.post("/admin/prompts/new", FORM)
+    ann.post("/admin/prompts/summary/edit", FORM | {"system": "Be kind.", "row_version": "1"})
+    answer = html.unescape(ann.post("/admin/prompts/summary/preview", {"version": "1"}).text)
+    assert '<pre class="prompt-text" tabindex="0">Be brief.</pre>' in answer
 
 
 def test_a_viewer_looks_and_changes_nothing(eve):

@@ -9,11 +9,10 @@ from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin.base import GuardedView
 from webapp.admin.fields import whole
-from webapp.admin.tryit import preview_of
+from webapp.admin.prompt_preview import preview
 from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError
 from webapp.domain.money import plain
 from webapp.domain.permissions import Permission
-from webapp.domain.samples import SAMPLES
 from webapp.domain.templates import CATEGORIES, VALUES, differences
 from webapp.extensions import db
 from webapp.models import PromptTemplate
@@ -46,25 +45,25 @@ class Prompts(GuardedView):
 
     @expose("/<slug>/")
     def details(self, slug: str) -> str:
-        session, version = db.session(), request.args.get("version", type=int)
-        row = templates.find(session, slug, version)
-        others = templates.versions(session, slug)
+        return self._details(templates.find(db.session(), slug, request.args.get("version", type=int)), request.args)
+
+    @expose("/<slug>/preview", methods=("POST",))
+    def preview(self, slug: str) -> str:
+        """What a sample, a kept incident or pasted text makes of it. Nothing is asked, nothing is stored."""
+        row = templates.find(db.session(), slug, request.form.get("version", type=int))
+        if "HX-Request" in request.headers:
+            return self.render("admin/prompts/_preview.html", row=row, **preview(row, request.form))
+        return self._details(row, request.form)
+
+    def _details(self, row: PromptTemplate, given: Mapping[str, str]) -> str:
+        session = db.session()
+        others = templates.versions(session, row.name)
         older = request.args.get("against", type=int) or next((one.version for one in others if one.version < row.version), None)
         return self.render(
-            "admin/prompts/details.html", row=row, versions=others, use=templates.usage(session, slug), may_edit=may_edit(), against=older,
-            compared=_compared(templates.find(session, slug, older), row) if older else [], samples=SAMPLES,
-            temperature=None if row.temperature is None else plain(row.temperature), **self._preview(row, SAMPLES[0].slug),
+            "admin/prompts/details.html", row=row, versions=others, use=templates.usage(session, row.name), may_edit=may_edit(),
+            against=older, compared=_compared(templates.find(session, row.name, older), row) if older else [],
+            temperature=None if row.temperature is None else plain(row.temperature), **preview(row, given),
         )  # fmt: skip
-
-    @expose("/<slug>/preview")
-    def preview(self, slug: str) -> str:
-        """What would be sent for a sample, by whom it would be answered, and about what that costs. Nothing is asked."""
-        row = templates.find(db.session(), slug)
-        return self.render("admin/prompts/_preview.html", row=row, samples=SAMPLES, **self._preview(row, request.args.get("sample", "")))
-
-    def _preview(self, row: PromptTemplate, slug: str) -> dict[str, Any]:
-        sample = next((one for one in SAMPLES if one.slug == slug), SAMPLES[0])
-        return {"sample": sample.slug} | preview_of({"incident": sample.incident(), "model": "", "template": row.name})
 
     @expose("/new", methods=("GET", "POST"))
     def create(self) -> Any:  # noqa: ANN401 # a page or a redirect
