@@ -1,10 +1,12 @@
 """Adding prices: exact, with the unit said, never changing one that is there."""
 
+import re
 from decimal import Decimal
 
 import pytest
 from sqlalchemy import func, select
 
+from webapp.domain.moments import shown_moment
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Price
 
@@ -30,6 +32,10 @@ def newest():
     return db.session.execute(select(Price).order_by(Price.id.desc()).limit(1)).scalar_one()
 
 
+def key_in(answer):
+    return re.search(r'name="confirm_price" value="(\w+)"', answer.text)[1]
+
+
 @pytest.mark.parametrize(("unit", "amount"), [("1", "0.000003"), ("1000", "0.003"), ("1000000", "3")])
 def test_a_price_per_token_is_stored_per_million_by_moving_the_point(ann, unit, amount):
     answer = add(ann, unit=unit, rate_input=amount, rate_output="")
@@ -52,7 +58,29 @@ def test_what_is_typed_is_read_back_with_its_unit(ann):
 
 def test_a_unit_that_is_mixed_up_is_noticed(ann):
     echo = ann.post("/admin/price/echo", {"model": str(model().id)} | PRICED | {"rate_input": "2.5", "rate_output": "10"}).text
-    assert "times more than now. Is the unit right?" in echo
+    assert "Input is 1,000,000 times more than the price before. Is the unit right?" in echo
+    assert "the nearest model of this provider" in echo
+    assert "the built-in catalogue says" in echo
+
+
+def test_a_price_that_is_far_off_is_saved_only_after_a_yes_to_this_very_price(ann):
+    before = count()
+    wrong = {"rate_input": "2500", "rate_output": "10000", "unit": "1000000"}
+    answer = add(ann, **wrong)
+    assert (answer.status_code, count()) == (422, before)
+    assert 'value="2500"' in answer.text
+    key = key_in(answer)
+    assert add(ann, **wrong | {"rate_input": "2600"}, confirm_price=key).status_code == 422
+    assert (add(ann, **wrong, confirm_price=key).status_code, count()) == (302, before + 1)
+    event = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
+    assert any("1,000 times more than the price before" in text for text in event.after["confirmed"])
+
+
+def test_the_correction_of_a_wrong_unit_is_not_asked_about_for_being_far_from_it(ann):
+    wrong = {"rate_input": "2500", "rate_output": "10000", "unit": "1000000"}
+    add(ann, **wrong, confirm_price=key_in(add(ann, **wrong)))
+    starts = shown_moment(newest().effective_from)
+    assert add(ann, corrects=str(newest().id), starts=starts).status_code == 302
 
 
 def test_further_rates_come_from_rows(ann):
@@ -74,7 +102,8 @@ def test_an_amount_that_is_none_is_said_at_its_field_and_kept(ann, wrong):
 
 @pytest.mark.parametrize("state", ["free", "unknown"])
 def test_free_and_unknown_are_prices_without_rates(ann, state):
-    assert add(ann, state=state).status_code == 302
+    answered = {"confirm_price": key_in(add(ann, state=state))} if state == "free" else {}
+    assert add(ann, state=state, **answered).status_code == 302
     assert (newest().state, list(newest().rates)) == (state, [])
 
 

@@ -4,7 +4,7 @@ Amounts stay text or exact decimals all the way. A price per token is stored per
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from webapp.domain.errors import Conflict, Invalid
 from webapp.domain.meters import conditions_of, label_of, unit_of
 from webapp.domain.moments import ALWAYS, parse_moment, shown_moment
 from webapp.domain.money import EXACT, parse_amount, plain
+from webapp.domain.price_guards import Question
 from webapp.domain.pricing import STANDARD, Cost, Price, Rate, cost_of, price_at
 from webapp.domain.usage import Usage
 
@@ -29,7 +30,6 @@ ROW = ("more_meter", "more_amount", "more_per", "more_above", "more_tier")
 BLANK_ROWS, MOST_ROWS = 2, 60
 MILLION = 1_000_000
 SAMPLE = Usage(input=1_000, output=500)
-FAR_OFF = 50
 JUST_NOW = timedelta(minutes=1)
 MINUTES = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}", re.ASCII)
 
@@ -149,6 +149,7 @@ def start_of(typed: Typed, now: datetime) -> datetime | None:
         return None
 
 
+CONFIRMATIONS = ("confirm_past", "confirm_price")
 PLACES = {"effective_from": "at", "source.url": "source_url", "source": "source_url", "rates": "rates"}
 
 
@@ -165,7 +166,7 @@ def _place(name: str, places: Sequence[str]) -> str:
     inside = re.match(r"rates\[([0-9]+)\]", name)
     if inside and int(inside[1]) < len(places):
         return places[int(inside[1])]
-    return PLACES.get(name, name if name in ("state", "currency", "note", "confirm_past") else "rates" if name.startswith("rates") else "")
+    return PLACES.get(name, name if name in ("state", "currency", "note", *CONFIRMATIONS) else "rates" if name.startswith("rates") else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,18 +179,18 @@ class Echo:
     errors: Mapping[str, str] = field(default_factory=dict)
 
 
-def echo(typed: Typed, history: Sequence[Price], now: datetime) -> Echo:
-    """`history` is the timeline of the model."""
+def echo(typed: Typed, history: Sequence[Price], now: datetime, ask: Callable[[Price], Sequence[Question]] = lambda _: ()) -> Echo:
+    """`history` is the timeline of the model, `ask` what there is to ask about a price before it is saved."""
     entry, places = entry_of(typed, now)
     try:
         checked = price_entry(entry)
     except Invalid as error:
         return Echo(errors=complaints(error, places))
-    price, present = _as_price(checked), price_at(history, now)
+    price, present = as_price(checked), price_at(history, now)
     shown = [(label_of(rate.meter), _with_conditions(rate, price.currency)) for rate in price.rates]
     change = None if checked.corrects else past_change(history, price.effective_from, now)
     ending = "" if checked.corrects else _ending(price, present)
-    warnings = [change.warning if change else "", _far_off(price, present), ending]
+    warnings = [change.warning if change else "", *(question.text for question in ask(price)), ending]
     return Echo(shown, _sample(cost_of(price, SAMPLE, at=None), price), [warning for warning in warnings if warning])
 
 
@@ -243,8 +244,9 @@ def _ending(price: Price, present: Price | None) -> str:
     return f"{len(names)} rate{' of the current price ends' if len(names) == 1 else 's of the current price end'}: {'; '.join(names)}."
 
 
-def _as_price(entry: PriceEntry) -> Price:
-    return Price(entry.state, entry.effective_from, entry.currency, entry.rates)
+def as_price(entry: PriceEntry) -> Price:
+    """What was typed as a price that is not stored yet."""
+    return Price(entry.state, entry.effective_from, entry.currency, entry.rates, corrects=entry.corrects)
 
 
 def _with_conditions(rate: Rate, currency: str) -> str:
@@ -258,15 +260,3 @@ def _sample(cost: Cost, price: Price) -> str:
         return ""
     total = readable.amount(cost.total, price.currency)
     return f"A call of 1,000 input and 500 output tokens costs {'' if cost.complete else 'at least '}{total}."
-
-
-def _far_off(price: Price, present: Price | None) -> str:
-    """A unit that was mixed up shows as a factor of a thousand against the price now."""
-    for rate in price.rates:
-        for other in present.rates if present else ():
-            if (rate.meter, rate.above, rate.service_tier) == (other.meter, other.above, other.service_tier) and rate.unit and other.unit:
-                larger, smaller = max(rate.unit, other.unit), min(rate.unit, other.unit)
-                if larger >= smaller * FAR_OFF:
-                    more = "more" if rate.unit > other.unit else "less"
-                    return f"{label_of(rate.meter)} is {readable.ratio(larger, smaller)} times {more} than now. Is the unit right?"
-    return ""

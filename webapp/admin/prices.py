@@ -1,6 +1,6 @@
 """Prices: a list of everything that was ever charged, and a form that adds to it. Nothing here changes or removes a price."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -19,10 +19,13 @@ from webapp.admin.model_cells import label_of, snapshot
 from webapp.admin.model_form import lookup_attributes
 from webapp.admin.model_page import SOURCES
 from webapp.admin.price_sql import is_in_force, not_corrected, this_moment
+from webapp.domain import price_guards
 from webapp.domain.catalog import ModelInfo
-from webapp.domain.errors import Conflict, Invalid, ModeldeskError, NotFound
+from webapp.domain.entries import price_entry
+from webapp.domain.errors import Conflict, FieldError, Invalid, ModeldeskError, NotFound
 from webapp.domain.meters import METER_WORDS
 from webapp.domain.moments import shown_moment
+from webapp.domain.price_guards import Question
 from webapp.domain.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS, price_at, timeline
 from webapp.domain.pricing import Price as PriceValue
 from webapp.extensions import db
@@ -120,9 +123,8 @@ class Prices(RowsView):
             if model is None:
                 raise Invalid.field("model", "must be chosen from the list, as provider/model")
             with writing() as session:
-                past = _timeline(model)
-                price = prices.add(session, model.id, entry, actor=self.actor())
-                _insist_on_the_past(typed, price, price_form.past_change(past, price.effective_from, now))
+                asked = _insist_on_answers(typed, entry, model, now)
+                price = prices.add(session, model.id, entry, actor=self.actor(), confirmed=[question.text for question in asked])
                 added, name = _as_it_holds(model, price), model.display_name
         except (Invalid, Conflict) as error:
             after_this_request(unprocessable)
@@ -142,11 +144,13 @@ class Prices(RowsView):
         now = datetime.now(UTC)
         past = _timeline(model) if model else ()
         start = price_form.start_of(typed, now)
+        echo = price_form.echo(typed, past, now, lambda price: _questions(model, price, past))
         lookup = lookup_attributes(f"{url_for('model.ajax_lookup')}?name=model", ref, label_of(info) if info else None)
         return self.render(
             self.create_template, typed=typed, model=model, lookup=lookup, present=price_in_words(info.price) if info else None,
-            echo=price_form.echo(typed, past, now) if request.method == "POST" or typed.has_rates else None, return_url=_back_to(model),
+            echo=echo if request.method == "POST" or typed.has_rates else None, return_url=_back_to(model),
             change=price_form.past_change(past, start, now) if start and "confirm_past" in typed.errors else None,
+            confirm_key=_confirm_key(typed, model, past, now) if "confirm_price" in typed.errors else None,
             meters=METER_WORDS, usual=price_form.USUAL, units=price_form.UNITS, per=price_form.PER, service_tiers=SERVICE_TIERS,
         )  # fmt: skip
 
@@ -155,8 +159,14 @@ class Prices(RowsView):
         """What the typed price means, as somebody types."""
         self.insist(self.can_create)
         info = _info_asked(request.form.get("model"))
-        found = price_form.echo(price_form.read(request.form), info.prices if info else (), datetime.now(UTC))
+        past = info.prices if info else ()
+        found = price_form.echo(price_form.read(request.form), past, datetime.now(UTC), lambda price: _questions(info, price, past))
         return self.render("admin/prices/_echo.html", echo=found)
+
+
+def _confirm_key(typed: price_form.Typed, model: Model | None, past: Sequence[PriceValue], now: datetime) -> str:
+    price = price_form.as_price(price_entry(price_form.entry_of(typed, now)[0]))
+    return price_guards.key_of(price, _questions(model, price, past))
 
 
 def _model_asked(given: str | None) -> Model | None:
@@ -198,10 +208,27 @@ def _as_it_holds(model: Model, price: Price) -> PriceValue:
     return next(value for value in _timeline(model) if value.id == price.id)
 
 
-def _insist_on_the_past(typed: price_form.Typed, price: Price, change: price_form.PastChange | None) -> None:
-    """Costs of the past change only after somebody said so, for this very span. A correction says so by itself."""
-    if change and price.corrects_id is None and typed.values.get("confirm_past") != change.key:
-        raise Invalid.field("confirm_past", change.warning)
+def _insist_on_answers(typed: price_form.Typed, entry: Mapping[str, Any], model: Model, now: datetime) -> list[Question]:
+    """The questions that were answered. Raises `Invalid` while one is open: each yes is for this very span and these very rates.
+
+    A correction changes the past by itself, so it is not asked about that.
+    """
+    price, past = price_form.as_price(price_entry(entry)), _timeline(model)
+    change = None if price.corrects else price_form.past_change(past, price.effective_from, now)
+    asked = _questions(model, price, past)
+    open_ones = []
+    if change and typed.values.get("confirm_past") != change.key:
+        open_ones.append(FieldError("confirm_past", change.warning))
+    if asked and typed.values.get("confirm_price") != price_guards.key_of(price, asked):
+        open_ones.append(FieldError("confirm_price", " ".join(question.text for question in asked)))
+    if open_ones:
+        raise Invalid.of(open_ones)
+    return asked
+
+
+def _questions(model: Model | ModelInfo | None, price: PriceValue, past: Sequence[PriceValue]) -> list[Question]:
+    info = snapshot().by_name.get(model.ref) if model else None
+    return price_guards.about(price, info, snapshot().models, past) if info else []
 
 
 def _back_to(model: Model | None) -> str:

@@ -1,6 +1,6 @@
 """Prices: only ever added. A wrong one is corrected by a new row that names it; the past never changes silently."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -17,8 +17,11 @@ from webapp.services.audit import Target
 from webapp.services.registry_source import rate_of, window_key
 
 
-def add(session: Session, model_id: int, values: Mapping[str, object], *, actor: str) -> Price:
-    """Adds a dated price to a model. Raises `Invalid`, or `Conflict` if one already starts at that moment."""
+def add(session: Session, model_id: int, values: Mapping[str, object], *, actor: str, confirmed: Sequence[str] = ()) -> Price:
+    """Adds a dated price to a model. `confirmed` are the questions that somebody said yes to; the trail keeps them.
+
+    Raises `Invalid`, or `Conflict` if one already starts at that moment.
+    """
     entry = price_entry(values)
     state.changing(session)
     model = models.find(session, model_id)
@@ -26,8 +29,8 @@ def add(session: Session, model_id: int, values: Mapping[str, object], *, actor:
     price = row_of(entry, model, actor)
     session.add(price)
     session.flush()
-    change = (None, price_document(value_of(price)))
-    audit.record(session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=change)
+    after = dict(price_document(value_of(price)) or {}) | ({"confirmed": list(confirmed)} if confirmed else {})
+    audit.record(session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=(None, after))
     return price
 
 

@@ -1,0 +1,71 @@
+"""What is asked before a price is saved."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from factories import a_model, a_price, a_rate
+
+from webapp.domain.price_guards import Known, about, key_of, questions
+
+
+def kinds(*given, **more):
+    return [question.kind for question in questions(*given, **more)]
+
+
+@pytest.mark.parametrize(
+    ("amount", "asked"),
+    [("1", []), ("99", []), ("100", ["far_from_previous"]), ("0.01", ["far_from_previous"]), ("0.011", []), ("0", ["crosses_zero"])],
+)
+def test_a_price_a_hundred_times_away_from_the_one_before_is_asked_about(amount, asked):
+    assert kinds(a_price(a_rate(amount=amount)), a_price(a_rate(amount="1"))) == asked
+
+
+def test_units_are_compared_and_not_the_numbers_that_were_typed():
+    assert kinds(a_price(a_rate(amount="0.001", per=1_000)), a_price(a_rate(amount="1", per=1_000_000))) == []
+    (question,) = questions(a_price(a_rate(amount="1", per=1)), a_price(a_rate(amount="1")))
+    assert question.text == "Input is 1,000,000 times more than the price before. Is the unit right?"
+
+
+def test_only_rates_for_the_same_thing_are_compared():
+    before = a_price(a_rate(amount="1"))
+    other = [a_rate("output", "500"), a_rate(amount="500", service_tier="priority"), a_rate(amount="500", above=200_000)]
+    assert kinds(a_price(*other), before) == []
+
+
+def test_free_and_priced_are_a_step_that_is_asked_about_and_unknown_is_none():
+    free, priced, unknown = a_price(state="free"), a_price(a_rate()), a_price(state="unknown")
+    assert kinds(free, priced) == kinds(priced, free) == ["crosses_zero"]
+    assert kinds(unknown, priced) == kinds(priced, unknown) == kinds(priced, None) == []
+
+
+def test_of_the_siblings_only_the_nearest_counts():
+    siblings = [Known("Nano", a_price(a_rate(amount="0.05"))), Known("Pro", a_price(a_rate(amount="60")))]
+    assert kinds(a_price(a_rate(amount="0.1")), None, siblings) == []
+    (question,) = questions(a_price(a_rate(amount="9000")), None, siblings)
+    assert "150 times more than Pro" in question.text
+
+
+def test_another_currency_is_not_compared():
+    assert kinds(a_price(a_rate(amount="500")), a_price(a_rate(), currency="EUR")) == []
+
+
+def test_the_catalogue_that_ships_with_modeldesk_is_asked_too():
+    model = a_model("gpt-4o", "openai")
+    asked = about(a_price(a_rate(amount="2500")), model, [model], ())
+    assert [(one.kind, "the built-in catalogue says" in one.text) for one in asked] == [("far_from_catalogue", True)]
+
+
+def test_a_correction_is_compared_with_what_was_before_the_wrong_price():
+    good, wrong = a_price(a_rate(amount="1"), id=1), a_price(a_rate(amount="1000"), id=2)
+    wrong = replace(wrong, effective_from=good.effective_from.replace(year=2026))
+    fixed = replace(a_price(a_rate(amount="1")), effective_from=wrong.effective_from, corrects=2)
+    assert about(fixed, a_model(), [], (good, wrong)) == []
+
+
+def test_a_yes_is_for_these_rates_only():
+    price = a_price(a_rate(amount="100"))
+    asked = questions(price, a_price(a_rate(amount="1")))
+    other = a_price(a_rate(amount="101"))
+    assert key_of(price, asked) == key_of(a_price(a_rate(amount=Decimal("100.0"))), asked)
+    assert key_of(price, asked) != key_of(other, asked)
