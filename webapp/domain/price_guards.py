@@ -6,7 +6,7 @@ A guard never refuses. It asks, and the answer is for this very price: `Question
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import NamedTuple
 
 from webapp.domain import readable
@@ -17,7 +17,6 @@ from webapp.domain.money import plain
 from webapp.domain.pricing import Price, Rate, price_at
 
 FAR = 100  # From this factor on a price is asked about.
-_ROUGH = Context(prec=30)  # For factors only; nothing is charged by them.
 
 
 class Known(NamedTuple):
@@ -131,7 +130,7 @@ def _place(rate: Rate) -> tuple[object, ...]:
 def _factor(one: Decimal, other: Decimal) -> Decimal:
     if not one or not other:
         return Decimal(1)
-    return _ROUGH.divide(max(one, other), min(one, other))
+    return readable.times(max(one, other), min(one, other))
 
 
 def _times(unit: Decimal, other: Decimal) -> str:

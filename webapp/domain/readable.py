@@ -35,5 +35,10 @@ def near(exact: Decimal, currency: str | None = "USD") -> str:
 
 def ratio(part: Decimal, whole: Decimal) -> str:
     """How many times as much, in one digit after the point: `2.4`, or `120` where that says enough."""
-    times = _WIDE.divide(part, whole)
-    return f"{times:,.0f}" if times >= 100 else f"{times:,.1f}"
+    factor = times(part, whole)
+    return f"{factor:,.0f}" if factor >= 100 else f"{factor:,.1f}"
+
+
+def times(part: Decimal, whole: Decimal) -> Decimal:
+    """The same as a number, for comparing and never for charging: it is rounded after 80 digits."""
+    return _WIDE.divide(part, whole)

@@ -7,8 +7,9 @@ from datetime import date
 from decimal import Decimal, Inexact, localcontext
 from typing import Any
 
-import catalog_rules as rules
 from genai_prices import types
+
+from webapp.catalogues import genai_rules as rules
 
 MILLION = 1_000_000
 # The source's price key -> our meter, per so many units, and how many of our units one of its units has.

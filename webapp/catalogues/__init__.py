@@ -1,0 +1,106 @@
+"""Public catalogues of models and prices, each read into one shape: what a sync compares with the registry. Nothing here is fetched.
+
+`read` gives providers and models as the documents that `domain.documents.catalog_from` takes. What a source says and our price model
+cannot is left out with the reason in the price's note; a record that cannot be read is named in `problems`. Nothing is guessed.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn
+
+from webapp.domain.errors import Invalid
+
+Entries = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+MOST_BYTES = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A kind of catalogue that can be read. `bundled` ones need no file."""
+
+    name: str
+    label: str
+    hint: str
+    bundled: bool = False
+
+
+SOURCES: Mapping[str, Source] = {
+    source.name: source
+    for source in (
+        Source("genai-prices", "genai-prices, the installed package", "Comes with Modeldesk; upgrade it for newer prices.", bundled=True),
+        Source("genai-prices-json", "genai-prices, a file", "The JSON that the project publishes as data.json."),
+        Source("litellm", "LiteLLM's price map, a file", "model_prices_and_context_window.json of the LiteLLM project."),
+        Source("models.dev", "models.dev, a file", "The JSON that models.dev serves as api.json."),
+        Source("modeldesk", "An export of a Modeldesk, a file", "What `registry export` writes, as JSON or YAML."),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A catalogue that was read. `version` names it for people, `digest` is that of its bytes."""
+
+    source: str
+    version: str
+    digest: str
+    providers: list[dict[str, Any]]
+    models: list[dict[str, Any]]
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """What prices that come from it call their source."""
+        return self.source.removesuffix("-json")
+
+
+def read(source: str, data: bytes | None = None) -> Read:
+    """Reads the bundled catalogue, or a file of the named kind. Raises `Invalid` that says what is wrong with it."""
+    known = SOURCES.get(source)
+    if known is None:
+        raise Invalid.field("source", f"must be one of {', '.join(SOURCES)}")
+    if known.bundled:
+        return _bundled()
+    if not data:
+        raise Invalid.field("file", f"is needed for {known.label}: {known.hint}")
+    if len(data) > MOST_BYTES:
+        raise Invalid.field("file", f"is larger than {MOST_BYTES // 1_000_000} MB")
+    digest = hashlib.sha256(data).hexdigest()
+    problems: list[str] = []
+    providers, models = _reader(source)(data, problems)
+    if not models:
+        raise Invalid.field("file", f"names no model: is it really {known.label.removesuffix(', a file')}? {known.hint}")
+    return Read(source, f"file {digest[:12]}", digest, providers, models, problems)
+
+
+def _bundled() -> Read:
+    from genai_prices import data  # noqa: PLC0415 # half a second of import that only a sync needs
+
+    from webapp.catalogues import genai  # noqa: PLC0415 # likewise
+
+    digest = hashlib.sha256(Path(data.__file__).read_bytes()).hexdigest()
+    return Read(genai.NAME, f"version {version(genai.NAME)}", digest, *genai.document(genai.bundled()))
+
+
+def _reader(source: str) -> Callable[[bytes, list[str]], Entries]:
+    from webapp.catalogues import files  # noqa: PLC0415 # it imports genai-prices
+
+    return {
+        "genai-prices-json": files.genai_json, "litellm": files.litellm, "models.dev": files.models_dev, "modeldesk": files.modeldesk,
+    }[source]  # fmt: skip
+
+
+def parsed(data: bytes) -> Any:  # noqa: ANN401 # whatever the JSON holds
+    """JSON with exact decimals. Raises `Invalid` with the place where it ends to be JSON."""
+    try:
+        return json.loads(data.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_refused)
+    except (ValueError, RecursionError) as error:
+        raise Invalid.field("file", f"is not JSON: {str(error)[:200]}") from None
+
+
+def _refused(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number")

@@ -1,0 +1,201 @@
+"""Readers of uploaded catalogues, each from the shape that its project publishes."""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import yaml
+
+from webapp.catalogues import Entries, genai, parsed
+from webapp.catalogues.genai_rules import type_of
+from webapp.domain.errors import Invalid
+from webapp.domain.money import EXACT, parse_amount, plain
+from webapp.domain.pricing import STANDARD
+
+Entry = dict[str, Any]
+MILLION = 1_000_000
+# How the sellers that this desk knows are called elsewhere.
+PROVIDERS = {
+    "x-ai": "xai", "gemini": "google", "github_copilot": "copilot", "github-copilot": "copilot", "vertex_ai": "vertex-ai",
+    "together_ai": "together", "fireworks_ai": "fireworks", "bedrock": "aws",
+}  # fmt: skip
+ALWAYS = "1970-01-01T00:00:00Z"
+
+
+def genai_json(data: bytes, problems: list[str]) -> Entries:
+    raw = parsed(data)
+    if not isinstance(raw, list):
+        raise Invalid.field("file", "must be a list of providers, as genai-prices publishes it")
+    try:
+        return genai.document(genai.uploaded(raw))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Invalid.field("file", f"cannot be read by the installed genai-prices: {str(error)[:200]}") from None
+
+
+def modeldesk(data: bytes, problems: list[str]) -> Entries:
+    try:
+        raw = parsed(data) if data.lstrip()[:1] == b"{" else yaml.load(data, Loader=yaml.CSafeLoader)  # the safe loader
+    except yaml.YAMLError as error:
+        raise Invalid.field("file", f"is neither JSON nor YAML: {str(error)[:200]}") from None
+    if not isinstance(raw, dict) or not isinstance(raw.get("models"), list):
+        raise Invalid.field("file", "holds no list of models: it is no export of a Modeldesk")
+    models = [dict(row) for row in raw["models"] if isinstance(row, dict)]
+    return [row for row in raw.get("providers", []) if isinstance(row, dict)], models
+
+
+# LiteLLM: one object, the keys are names. What we do not read of it: fields that are no rate of ours.
+LITELLM_RATES: Mapping[str, tuple[str, int]] = {
+    "input_cost_per_token": ("input", MILLION), "output_cost_per_token": ("output", MILLION),
+    "cache_read_input_token_cost": ("cache_read", MILLION), "cache_creation_input_token_cost": ("cache_write", MILLION),
+    "output_cost_per_reasoning_token": ("reasoning", MILLION), "input_cost_per_audio_token": ("input_audio", MILLION),
+    "output_cost_per_audio_token": ("output_audio", MILLION), "output_cost_per_image": ("image", 1), "input_cost_per_second": ("second", 1),
+    "input_cost_per_character": ("character", MILLION),
+}  # fmt: skip
+LITELLM_ENDINGS = (
+    ("", None, STANDARD), ("_above_128k_tokens", 128_000, STANDARD), ("_above_200k_tokens", 200_000, STANDARD),
+    ("_above_272k_tokens", 272_000, STANDARD), ("_batches", None, "batch"), ("_flex", None, "flex"), ("_priority", None, "priority"),
+)  # fmt: skip
+LITELLM_TYPES = {
+    "chat": "text", "completion": "text", "responses": "text", "embedding": "embedding", "image_generation": "image",
+    "audio_transcription": "speech_to_text", "audio_speech": "text_to_speech", "video_generation": "video", "rerank": "rerank",
+}  # fmt: skip
+
+
+def litellm(data: bytes, problems: list[str]) -> Entries:
+    raw = parsed(data)
+    if not isinstance(raw, dict):
+        raise Invalid.field("file", "must be an object whose keys are the names of models, as LiteLLM publishes it")
+    found: dict[str, Entry] = {}
+    for name, row in raw.items():
+        if name != "sample_spec" and isinstance(row, dict) and row.get("litellm_provider"):
+            entry = _litellm_entry(name, row, problems)
+            found.setdefault(f"{entry['provider']}/{entry['model_id']}", entry)
+    return _sellers(found.values()), list(found.values())
+
+
+def _litellm_entry(name: str, row: Mapping[str, Any], problems: list[str]) -> Entry:
+    seller = str(row["litellm_provider"])
+    model_id = name.removeprefix(f"{seller}/")
+    rates = [
+        rate
+        for field, (meter, per) in LITELLM_RATES.items()
+        for ending, above, tier in LITELLM_ENDINGS
+        if (rate := _rate(row.get(field + ending), meter, (per, per), (above, tier), Told(f"{name}: {field}{ending}", problems)))
+    ]
+    price = _price(rates, "litellm", _text(row.get("source")))
+    kind = LITELLM_TYPES.get(str(row.get("mode"))) or type_of(model_id)
+    limits = {"context_window": _whole(row.get("max_input_tokens")), "max_output_tokens": _whole(row.get("max_output_tokens"))}
+    return _entry(seller, model_id, price, {"type": kind, **limits, "retires_on": _day(row.get("deprecation_date"))})
+
+
+# models.dev: sellers with their models; costs are per million tokens.
+DEV_RATES = {
+    "input": "input", "output": "output", "cache_read": "cache_read", "cache_write": "cache_write", "reasoning": "reasoning",
+    "input_audio": "input_audio", "output_audio": "output_audio",
+}  # fmt: skip
+
+
+def models_dev(data: bytes, problems: list[str]) -> Entries:
+    raw = parsed(data)
+    if not isinstance(raw, dict):
+        raise Invalid.field("file", "must be an object whose keys are providers, as models.dev publishes it")
+    found = [_dev_entry(seller, model_id, row, problems) for seller, model_id, row in _dev_rows(raw)]
+    return _sellers(found, {seller: str(row.get("name") or seller) for seller, row in raw.items() if isinstance(row, dict)}), found
+
+
+def _dev_rows(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for seller, about in raw.items():
+        models = about.get("models") if isinstance(about, dict) else None
+        for model_id, row in (models or {}).items():
+            if isinstance(row, dict):
+                yield seller, model_id, row
+
+
+def _dev_entry(seller: str, model_id: str, row: Mapping[str, Any], problems: list[str]) -> Entry:
+    cost = _object(row.get("cost"))
+    tiers = [(None, cost), (200_000, _object(cost.get("context_over_200k")))]
+    rates = [
+        rate
+        for above, costs in tiers
+        for name, meter in DEV_RATES.items()
+        if (rate := _rate(costs.get(name), meter, (1, MILLION), (above, STANDARD), Told(f"{seller}/{model_id}: {name}", problems)))
+    ]
+    limit = _object(row.get("limit"))
+    about = {
+        "type": type_of(model_id), "display_name": _text(row.get("name")), "context_window": _whole(limit.get("context")),
+        "max_output_tokens": _whole(limit.get("output")), "released_on": _day(row.get("release_date")),
+    }  # fmt: skip
+    return _entry(seller, model_id, _price(rates, "models.dev", None), about)
+
+
+# The parts of an entry.
+
+
+def _entry(seller: str, model_id: str, price: Entry, known: Mapping[str, Any]) -> Entry:
+    blank = dict.fromkeys(("context_window", "max_output_tokens", "released_on", "deprecated_on", "retires_on", "successor"))
+    about = {name: value for name, value in known.items() if value is not None}
+    return {
+        "provider": _slug(seller), "model_id": model_id, "display_name": model_id, "capabilities": [], "aliases": [], "description": "",
+        **blank, **about, "prices": [price],
+    }  # fmt: skip
+
+
+def _slug(seller: str) -> str:
+    return PROVIDERS.get(seller) or seller.lower().replace("_", "-").replace(".", "-")
+
+
+def _sellers(entries: Any, names: Mapping[str, str] | None = None) -> list[Entry]:  # noqa: ANN401 # any iterable of entries
+    shown = {_slug(seller): name for seller, name in (names or {}).items()}
+    slugs = dict.fromkeys(entry["provider"] for entry in entries)
+    return [{"slug": slug, "display_name": shown.get(slug, slug)} for slug in slugs]
+
+
+class Told(NamedTuple):
+    """Where something stands in the file, and the list of what is wrong with it."""
+
+    where: str
+    problems: list[str]
+
+
+def _rate(amount: object, meter: str, scale: tuple[int, int], when: tuple[int | None, str], told: Told) -> Entry | None:
+    """The amount times the first of `scale`, per the second, exactly; None if there is none, or if it is no amount, which is told."""
+    if amount is None:
+        return None
+    if isinstance(amount, bool) or not isinstance(amount, int | Decimal) or amount < 0:
+        told.problems.append(f"{told.where} is {str(amount)[:40]}, which is no amount")
+        return None
+    factor, per = scale
+    exact = plain(EXACT.multiply(Decimal(amount), Decimal(factor)))
+    if parse_amount(exact) is None:
+        told.problems.append(f"{told.where} is {str(amount)[:40]}, which has more digits than a price can have")
+        return None
+    above, tier = when
+    return {"meter": meter, "amount": exact, "per": per, "above": above, "service_tier": tier, "window": None}
+
+
+def _price(rates: list[Entry], name: str, url: str | None) -> Entry:
+    """A price whose only rates are zero is unknown: these sources write 0 for what they do not know."""
+    known = any(Decimal(rate["amount"]) for rate in rates)
+    source = {"kind": "catalog", "name": name, "url": url if url and url.startswith(("https://", "http://")) else None, "verified_at": None}
+    return {
+        "state": "priced" if known else "unknown", "effective_from": ALWAYS, "currency": "USD", "rates": rates if known else [],
+        "source": source, "note": "" if known or not rates else "The source says 0, which may mean free or unknown.",
+    }  # fmt: skip
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9 else None
+
+
+def _day(value: object) -> str | None:
+    """A whole date, or nothing: some sources write a month, or a sentence."""
+    text = _text(value) or ""
+    return text if len(text) == 10 and text[4:8:3] == "--" and text.replace("-", "").isdecimal() and text.isascii() else None
