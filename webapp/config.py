@@ -47,6 +47,8 @@ class Settings:
     revision_poll: float = 0.25
     rate_limit_storage: str = field(default="database", repr=False)
     base_url: str = "http://127.0.0.1:8000"
+    four_eyes: bool = True
+    sync_percent: int = 50
     instance_path: Path = ROOT / "instance"
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -85,6 +87,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         revision_poll=read.checked("MODELDESK_REVISION_POLL", 0.25, _seconds(0.05, 0.5)),
         rate_limit_storage=read.checked("MODELDESK_RATE_LIMIT_STORAGE", "database", _storage),
         base_url=read.checked("MODELDESK_BASE_URL", _own_address(environment), _base_url),
+        four_eyes=read.checked("MODELDESK_FOUR_EYES", True, _switch),
+        sync_percent=read.checked("MODELDESK_SYNC_PERCENT", 50, _percent),
         instance_path=instance,
         environment=dict(environment),
     )
@@ -144,6 +148,18 @@ def _seconds(least: float, most: float) -> Callable[[str], float]:
         return float(text)
 
     return check
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in ("on", "off"):
+        raise ValueError("must be on or off")
+    return text.lower() == "on"
+
+
+def _percent(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) or not 1 <= int(text) <= 1_000:
+        raise ValueError("must be a whole percentage from 1 to 1000")
+    return int(text)
 
 
 def _storage(text: str) -> str:

@@ -13,6 +13,7 @@ from webapp.admin.models import Models
 from webapp.admin.prices import Prices
 from webapp.admin.projects import MyKeys, Projects
 from webapp.admin.prompts import Prompts
+from webapp.admin.proposals import Proposals
 from webapp.admin.providers import Providers
 from webapp.admin.runs import Runs
 from webapp.admin.tryit import TryIt
@@ -34,6 +35,7 @@ def views() -> list[BaseView]:
         Providers(name="Providers", endpoint="provider", url="provider", category="Registry", **icon("cloud")),
         Models(name="Models", endpoint="model", url="model", category="Registry", **icon("box")),
         Prices(name="Prices", endpoint="price", url="price", category="Registry", **icon("coin")),
+        Proposals(name="Proposals", endpoint="proposal", url="proposals", category="Registry", **icon("git-compare")),
         Projects(name="Projects", endpoint="project", url="project", category="Registry", **icon("tag")),
         Calculator(name="Price calculator", endpoint="calculator", url="calculator", category="Use", **icon("calculator")),
         TryIt(name="Try it", endpoint="tryit", url="try-it", category="Use", **icon("flask")),

@@ -21,7 +21,22 @@ from webapp.services import restoring
 from webapp.web import current
 from webapp.web.auth import staff_may
 
-KINDS = ("model", "provider", "project", "template", "bench", "run", "incident", "user", "token", "catalog", "cache", "keys", "database")
+KINDS = (
+    "model",
+    "provider",
+    "proposal",
+    "project",
+    "template",
+    "bench",
+    "run",
+    "incident",
+    "user",
+    "token",
+    "catalog",
+    "cache",
+    "keys",
+    "database",
+)
 SEARCHED = (AuditEvent.target_name, AuditEvent.actor, AuditEvent.action, AuditEvent.request_id)
 
 

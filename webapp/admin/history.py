@@ -18,11 +18,12 @@ VERBS: Mapping[str, str] = {
     "disable": "Disabled", "set_password": "New password of", "begin": "Signed in:", "revoke": "Revoked", "make_link": "New link for",
     "check": "Tested", "revise": "New version of", "restore": "Put back", "rate": "Rated", "cancel": "Cancelled", "resume": "Resumed",
     "rename": "Renamed", "limit": "Changed the limits of the key of", "rotate": "Rotated", "clear": "Emptied", "seed": "Seeded",
+    "apply": "Took over", "undo": "Undid", "close": "Closed",
 }  # fmt: skip
 # Where the object matters to the verb.
 OF_RESOURCES: Mapping[tuple[str, str], str] = {
     ("credential", "create"): "New key for", ("backup", "restore"): "Restored a backup:", ("bench", "create"): "Started the bench",
-    ("run", "create"): "Ran", ("token", "create"): "Made the token",
+    ("run", "create"): "Ran", ("proposal", "create"): "Opened the proposal", ("token", "create"): "Made the token",
 }  # fmt: skip
 PAGES: Mapping[str, str] = {
     "model": "model.details_view", "provider": "provider.details_view", "user": "user.edit_view", "project": "project.edit_view",

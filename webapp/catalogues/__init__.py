@@ -36,7 +36,7 @@ SOURCES: Mapping[str, Source] = {
         Source("genai-prices-json", "genai-prices, a file", "The JSON that the project publishes as data.json."),
         Source("litellm", "LiteLLM's price map, a file", "model_prices_and_context_window.json of the LiteLLM project."),
         Source("models.dev", "models.dev, a file", "The JSON that models.dev serves as api.json."),
-        Source("modeldesk", "An export of a Modeldesk, a file", "What `registry export` writes, as JSON or YAML."),
+        Source("modeldesk", "An export of a Modeldesk, a file", "What “registry export” writes, as JSON or YAML."),
     )
 }  # fmt: skip
 

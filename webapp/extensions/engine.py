@@ -43,6 +43,7 @@ def opener(path: Path) -> Callable[[], sqlite3.Connection]:
             "recursive_triggers=ON",  # Otherwise INSERT OR REPLACE removes a row without asking the trigger that forbids it.
             "mmap_size=0",
             "trusted_schema=OFF",
+            "cache_spill=OFF",  # A long transaction that writes pages early would lock readers out before it ends.
         ):
             connection.execute(f"PRAGMA {pragma}")
         return connection

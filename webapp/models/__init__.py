@@ -8,6 +8,7 @@ from webapp.models.catalog import Credential, Model, ModelAlias, Price, PriceRat
 from webapp.models.checks import ProviderCheck
 from webapp.models.projects import CredentialCounter, Project
 from webapp.models.prompts import CachedResponse, PromptTemplate
+from webapp.models.proposals import Proposal, ProposalRow
 from webapp.models.runs import Run, RunRecommendation
 from webapp.models.state import RegistryProcess, RegistryState
 from webapp.models.usage import UsageRecord
@@ -29,6 +30,8 @@ __all__ = [
     "PriceRate",
     "Project",
     "PromptTemplate",
+    "Proposal",
+    "ProposalRow",
     "Provider",
     "ProviderCheck",
     "Rating",

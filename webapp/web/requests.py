@@ -3,6 +3,7 @@
 import logging
 import time
 
+import flask
 from flask import Flask, Request, Response, g, request
 from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface
 
@@ -14,7 +15,21 @@ log = logging.getLogger(__name__)
 # so that people always see their own changes.
 REVISION_COOKIE = "modeldesk_revision"
 API = "/api/"
+TAKES_CATALOGUES = ("/admin/proposals/new",)
+MOST_OF_A_CATALOGUE = 45_000_000  # Two files of at most 20 MB each, and the form around them.
 NO_SESSION = NullSession()
+
+
+class DeskRequest(flask.Request):
+    """A request with the limit of its page: public catalogues are larger than anything else that is sent."""
+
+    @property
+    def max_content_length(self) -> int | None:
+        return MOST_OF_A_CATALOGUE if self.path in TAKES_CATALOGUES and self.method == "POST" else super().max_content_length
+
+    @max_content_length.setter
+    def max_content_length(self, value: int | None) -> None:
+        flask.Request.max_content_length.fset(self, value)  # type: ignore[attr-defined] # it is a property there
 
 
 class PageSessions(SecureCookieSessionInterface):
@@ -46,6 +61,7 @@ def end(response: Response) -> Response:
 
 
 def init_app(app: Flask) -> None:
+    app.request_class = DeskRequest
     app.session_interface = PageSessions()
     app.before_request(begin)
     app.after_request(end)

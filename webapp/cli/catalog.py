@@ -1,0 +1,75 @@
+"""Commands that compare public catalogues with the registry."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from webapp import catalogues
+from webapp.catalogues import MOST_BYTES, SOURCES
+from webapp.cli.accounts import operator
+from webapp.cli.output import Failure, command
+from webapp.cli.registry import fresh
+from webapp.domain.drift import GUARDS, Limits
+from webapp.domain.errors import Conflict
+from webapp.models import ProposalRow
+from webapp.services import proposals
+from webapp.services.proposals import Comparison
+from webapp.web import current
+from webapp.web.transaction import writing
+
+MOST_SHOWN = 40
+
+
+@click.group()
+def catalog() -> None:
+    """Public catalogues of models and prices."""
+
+
+@catalog.command("sync")
+@click.argument("source", type=click.Choice(list(SOURCES)))
+@click.option("--file", type=click.Path(path_type=Path, dir_okay=False), help="The file of the catalogue; only genai-prices needs none.")
+@click.option("--propose", is_flag=True, help="Open a proposal, which somebody else chooses from and approves in the admin.")
+@command
+def sync(source: str, file: Path | None, propose: bool) -> None:
+    """Say how the catalogue SOURCE differs from the registry. Changes nothing, and fetches nothing from the network."""
+    given = Comparison(fresh().snapshot, catalogues.read(source, _bytes(file)), None, _limits(), datetime.now(UTC))
+    if not propose:
+        rows, problems = proposals.rows_of(given)
+        _tell(rows, [*given.read.problems, *problems])
+        return
+    try:
+        with writing(refresh=False) as session:
+            proposal = proposals.open_one(session, given, actor=operator())
+            number, counts = proposal.id, proposal.counts
+    except Conflict as error:
+        click.echo(error.detail)
+        return
+    told = f"{counts['added']:,} new, {counts['changed']:,} changed, {counts['gone']:,} gone"
+    click.echo(f"Opened the proposal {number}: {told}. Look at it under {current.settings().base_url}/admin/proposals/{number}/")
+
+
+def _limits() -> Limits:
+    return Limits(percent=current.settings().sync_percent)
+
+
+def _bytes(file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise Failure(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def _tell(rows: list[ProposalRow], problems: list[str]) -> None:
+    counts = proposals.counted(rows)
+    for row in [row for row in rows if row.kind != "added"][:MOST_SHOWN]:
+        click.echo(f"{row.kind:8} {row.ref}")
+        for field, before, after, percent, *_ in row.lines:
+            click.echo(f"         {field}: {before or '-'} -> {after or '-'}{f' ({percent})' if percent else ''}")
+    marks = "".join(f"\n  {count:,} marked: {GUARDS[name]}" for name, count in counts["guards"].items())
+    click.echo(f"{counts['added']:,} new, {counts['changed']:,} changed, {counts['gone']:,} gone.{marks}")
+    if problems:
+        click.echo(f"{len(problems):,} records of the source cannot be taken, such as {problems[0]}", err=True)
