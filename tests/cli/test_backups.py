@@ -1,7 +1,6 @@
 """Backups under load, putting them back while the desk serves, and moving to the other engine."""
 
 import os
-import shutil
 import sqlite3
 import threading
 import time
@@ -195,6 +194,14 @@ def test_moving_to_what_is_no_database_says_so(app):
     assert (ran.exit_code, "SECRET" in ran.output, "nothing was kept" in ran.stderr) == (1, False, True)
 
 
+def copied_slowly(source, target):
+    """As `cp` copies: piece by piece, of a file that is large enough for somebody to write meanwhile."""
+    with source.open("rb") as reading, target.open("wb") as made:
+        while piece := reading.read(65_536):
+            made.write(piece)
+            time.sleep(0.001)
+
+
 def test_e13_control_plain_copies_under_load_are_not_backups(app, settings, tmp_path):
     """The negative control: what `cp` makes lacks acknowledged rows or is corrupt, at least once in many."""
     acknowledged: list[str] = []
@@ -203,7 +210,7 @@ def test_e13_control_plain_copies_under_load_are_not_backups(app, settings, tmp_
         for number in range(60):
             copy = tmp_path / f"{number}.copy"
             before = set(acknowledged)
-            shutil.copyfile(settings.sqlite_path, copy)
+            copied_slowly(settings.sqlite_path, copy)
             try:
                 backups.inspected(copy)
                 broken += not before <= names_in(copy)
