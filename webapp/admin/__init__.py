@@ -9,6 +9,8 @@ from webapp.admin.accounts import Tokens, Users
 from webapp.admin.audit import AuditLog
 from webapp.admin.bench import Benches
 from webapp.admin.calculator import Calculator
+from webapp.admin.compare import Compare
+from webapp.admin.explain import Explain
 from webapp.admin.models import Models
 from webapp.admin.prices import Prices
 from webapp.admin.projects import MyKeys, Projects
@@ -38,6 +40,8 @@ def views() -> list[BaseView]:
         Proposals(name="Proposals", endpoint="proposal", url="proposals", category="Registry", **icon("git-compare")),
         Projects(name="Projects", endpoint="project", url="project", category="Registry", **icon("tag")),
         Calculator(name="Price calculator", endpoint="calculator", url="calculator", category="Use", **icon("calculator")),
+        Compare(name="Compare models", endpoint="compare", url="compare", category="Use", **icon("scale")),
+        Explain(name="Explain", endpoint="explain", url="explain", category="Use", **icon("help-circle")),
         TryIt(name="Try it", endpoint="tryit", url="try-it", category="Use", **icon("flask")),
         Benches(name="Benches", endpoint="bench", url="bench", category="Use", **icon("columns")),
         Prompts(name="Prompt templates", endpoint="prompts", url="prompts", category="Use", **icon("template")),

@@ -12,6 +12,7 @@ from webapp.cli.output import Failure, command
 from webapp.domain.catalog import ModelInfo
 from webapp.domain.documents import cost_document, model_document
 from webapp.domain.errors import Invalid, Malformed
+from webapp.domain.explanation import explain as explained
 from webapp.domain.moments import parse_moment, shown_moment
 from webapp.domain.money import plain
 from webapp.domain.pricing import Cost, Price
@@ -136,6 +137,25 @@ def show(ref: str, as_json: bool) -> None:
         return
     for name, value in _facts(model):
         click.echo(f"{name:<16} {value}")
+
+
+@registry.command("explain")
+@click.argument("ref")
+@click.option("--at", help="The moment, such as 2026-11-21T18:00:00Z; now if left out.")
+@command
+def explain(ref: str, at: str | None) -> None:
+    """Say how the name REF becomes a model and a price, step by step, or why it does not."""
+    moment = parse_moment(at, "at") if at else datetime.now(UTC).replace(microsecond=0)
+    found = explained(fresh().snapshot.names, ref, moment)
+    for step in found.steps:
+        click.echo(f"{step.name:<16} {step.looked_for} -> {', '.join(step.found) or 'nothing'}")
+    if found.model is None:
+        close = found.candidates or found.suggestions
+        meant = f" {'Candidates' if found.candidates else 'Similar'}: {', '.join(close)}." if close else ""
+        raise Failure(f"{ref} is {found.reason}.{meant}")
+    click.echo(f"{'model':<16} {found.model.ref}{'' if found.supported else f' (not supported: {found.reason})'}")
+    since = f", price {found.price.id} since {shown_moment(found.price.effective_from)}" if found.price else ""
+    click.echo(f"{'price':<16} {_price_line(found.price)}{since}")
 
 
 def _facts(model: ModelInfo) -> list[tuple[str, Any]]:

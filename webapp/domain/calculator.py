@@ -86,7 +86,7 @@ class Answer:
 
 def read(query: Query) -> Question:
     """A question from a query string. Never raises: what makes no sense is told in `errors`, the rest stands."""
-    reader = _Reader(query)
+    reader = Reader(query)
     usage = reader.usage()
     return Question(
         refs=reader.refs(),
@@ -99,13 +99,15 @@ def read(query: Query) -> Question:
     )
 
 
-class _Reader:
+class Reader:
+    """Reads typed numbers and moments out of a query string; what makes no sense is told in `errors`."""
+
     def __init__(self, query: Query) -> None:
         self._query = query
         self.errors: dict[str, str] = {}
         self.typed: dict[str, str] = {}
 
-    def _text(self, name: str) -> str:
+    def text(self, name: str) -> str:
         text = next(iter(self._query.get(name, ())), "").strip()
         if text:
             self.typed[name] = _printable(text[:LONGEST_TYPED])
@@ -118,16 +120,16 @@ class _Reader:
             self.errors["model"] = f"Choose up to {MAX_MODELS} models; the first {MAX_MODELS} are compared."
         return found[:MAX_MODELS]
 
-    def number(self, name: str, default: int, most: int) -> int:
-        text = self._text(name)
+    def number(self, name: str, default: int, most: int, label: str = "The number of calls") -> int:
+        text = self.text(name)
         if not text:
             return default
         if len(text) <= LONGEST_TYPED and NUMBER.fullmatch(text):
             value = int(text.replace(",", "").replace(" ", ""))
             if value <= most:
                 return value
-        label = label_of(name) if name in METERS else "The number of calls"
-        self.errors[name] = f"{label} must be a whole number from 0 to {most:,}, such as 1200 or 1,200."
+        said = label_of(name) if name in METERS else label
+        self.errors[name] = f"{said} must be a whole number from 0 to {most:,}, such as 1200 or 1,200."
         return default
 
     def usage(self) -> Usage:
@@ -143,14 +145,14 @@ class _Reader:
             return NOTHING
 
     def service_tier(self) -> str:
-        tier = self._text("service_tier") or STANDARD
+        tier = self.text("service_tier") or STANDARD
         if tier in SERVICE_TIERS:
             return tier
         self.errors["service_tier"] = f"The service tier must be one of {', '.join(SERVICE_TIERS)}."
         return STANDARD
 
     def moment(self) -> datetime | None:
-        text = self._text("at")
+        text = self.text("at")
         if not text:
             return None
         try:

@@ -9,6 +9,7 @@ LONG = 6  # Digits after the point from which on nobody takes an amount in at a 
 SIGNIFICANT = 3
 ABOUT = "≈ "
 SIGNS: Mapping[str, str] = {"USD": "$", "EUR": "€", "GBP": "£"}
+ONE = Decimal(1)
 _WIDE = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
 

@@ -1,0 +1,83 @@
+"""Comparing a workload over models, and explaining how a name becomes a cost."""
+
+import csv
+import html
+import io
+from decimal import Decimal
+
+from factories import model_values
+
+from webapp.services import models
+from webapp.web.transaction import writing
+
+VISION = "calls=100&input=1000&output=100&capability=vision&provider=openai&provider=anthropic"
+
+
+def page(visitor, path):
+    return html.unescape(visitor.get(path).text)
+
+
+def table(visitor, query):
+    return list(csv.DictReader(io.StringIO(visitor.get(f"/admin/compare/export.csv?{query}").text)))
+
+
+def test_models_that_can_do_it_come_cheapest_first_with_a_month_of_thirty_days(eve, registry):
+    rows = table(eve, VISION)
+    assert {row["provider"] for row in rows} == {"openai", "anthropic"}
+    months = [Decimal(row["per_month_of_30_days"]) for row in rows if row["complete"] == "yes"]
+    assert months == sorted(months)
+    assert len(months) > 10
+    first = rows[0]
+    cost = registry.calculate_cost(first["ref"], input_tokens=1_000, output_tokens=100)
+    assert Decimal(first["per_month_of_30_days"]) == cost.total * 100 * 30
+    shown = page(eve, f"/admin/compare/?{VISION}")
+    assert first["ref"] in shown
+    assert "Cheapest by the size of the input" in shown
+    assert "A month of 30 days" in shown
+
+
+def test_an_unknown_price_stands_last_and_is_marked(ann):
+    with writing() as session:
+        models.create(session, model_values(capabilities=["vision"], provider="ollama", model_id="who-knows"), actor="ann")
+    rows = table(ann, "provider=ollama&capability=vision")
+    assert [(row["ref"], row["per_month_of_30_days"], row["price_state"]) for row in rows] == [("ollama/who-knows", "", "unknown")]
+    shown = page(ann, "/admin/compare/?provider=ollama&capability=vision")
+    assert ("1 without a known price stand last" in shown, ">Unknown<" in shown) == (True, True)
+
+
+def test_what_makes_no_sense_is_said_at_its_field_and_nothing_is_lost(eve):
+    answer = eve.get("/admin/compare/?calls=many&cached=120&input=5000")
+    assert answer.status_code == 422
+    assert 'value="many"' in answer.text
+    assert "The cached share must be a whole number from 0 to 100" in answer.text
+    assert "No model meets this" in page(eve, "/admin/compare/?provider=nobody")
+
+
+def test_the_answer_alone_is_sent_to_htmx_with_its_address(eve):
+    answer = eve.get("/admin/compare/?input=5000", headers={"HX-Request": "true", "HX-Target": "div#compare-answer"})
+    assert "<html" not in answer.text
+    assert "input=5000" in answer.headers["HX-Replace-Url"]
+
+
+def test_an_alias_is_followed_to_its_rates_and_its_cost(eve):
+    shown = page(eve, "/admin/explain/?model=gpt-4o-2024-08-06&input=1000&output=500&at=2026-11-01")
+    assert "Exact alias" in shown
+    assert "$0.0075" in shown
+    assert "The base rates hold" in shown
+
+
+def test_a_name_that_leads_nowhere_says_why_and_what_looks_like_it(eve):
+    shown = page(eve, "/admin/explain/?model=gpt-4o-minx")
+    assert "Nothing similar is ever used in its place" in shown
+    assert "openai/gpt-4o-mini" in shown
+    assert eve.get("/admin/explain/?model=gpt-4o&at=yesterday").status_code == 422
+
+
+def test_the_command_line_explains_too(app):
+    run = app.test_cli_runner()
+    told = run.invoke(args=["registry", "explain", "gpt-4o-2024-08-06", "--at", "2026-11-01T00:00:00Z"])
+    assert told.exit_code == 0, told.output
+    assert "exact alias" in told.output
+    assert "openai/gpt-4o" in told.output
+    lost = run.invoke(args=["registry", "explain", "gpt-4o-minx"])
+    assert (lost.exit_code, "openai/gpt-4o-mini" in lost.output) == (1, True)
