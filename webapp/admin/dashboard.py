@@ -19,12 +19,14 @@ from webapp.domain.catalog import ModelInfo
 from webapp.domain.permissions import Permission
 from webapp.domain.snapshot import DATABASE, Snapshot
 from webapp.extensions import db
-from webapp.models import AuditEvent, Credential, Provider, User
+from webapp.models import AuditEvent, Credential, Model, Provider, User
+from webapp.services import retirement
 from webapp.web import current
 from webapp.web.auth import staff_may
 
 SOON = timedelta(days=90)
 MOST_NAMED = 3
+MOST_ASKED_ABOUT = 8  # Each takes some questions to the database.
 MADE = ("image", "request", "second", "character", "page")
 
 
@@ -105,10 +107,26 @@ def _attention(found: Snapshot, providers: list[tuple[Provider, Any]], now: date
         yield {"text": f"{len(unknown):,} active model{'s have' if len(unknown) > 1 else ' has'} no known price",
                "detail": f"{_named(unknown)}: costs are reported as incomplete, never as zero.", "action": "Add prices", "icon": "coin",
                "url": url_for("model.index_view", flt0_active_equals=1, flt1_price_state_equals="unknown")}  # fmt: skip
-    for model in sorted((model for model in found.models if _retires_soon(model, now)), key=_retirement):
-        successor = f"Successor: {model.successor}." if model.successor else "No successor is named."
-        yield {"text": f"{model.display_name} retires on {day(model.retires_on)}", "detail": successor, "icon": "calendar-event",
+    for number, model in enumerate(sorted((model for model in found.models if _retires_soon(model, now)), key=_retirement)):
+        detail = f"{_following(model)} {_users(model) if number < MOST_ASKED_ABOUT else ''}".strip()
+        gone = (model.retired_at() or now) <= now
+        text = f"{model.display_name} {'retired' if gone else 'retires'} on {day(model.retires_on)}"
+        yield {"text": text, "detail": detail, "icon": "calendar-event",
                "tone": "red", "action": "Decide", "url": url_for("model.details_view", id=model.id)}  # fmt: skip
+
+
+def _following(model: ModelInfo) -> str:
+    if not model.successor:
+        return "No successor is named."
+    when = f", which takes over on {day(model.switches_on)}" if model.switches_on else ", and no day to switch over"
+    return f"Successor: {model.successor}{when}."
+
+
+def _users(model: ModelInfo) -> str:
+    """Who still uses it."""
+    row = db.session.get(Model, model.id) if model.id else None
+    found = retirement.impact(db.session(), row) if row else []
+    return f"Used: {'; '.join(found)}." if found else "Nobody used it in 30 days."
 
 
 def _as_allowed(item: dict[str, Any]) -> dict[str, Any]:

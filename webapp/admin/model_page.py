@@ -8,7 +8,9 @@ from webapp.admin.formatters import copyable, day, rate_in_words, tag, type_tag,
 from webapp.admin.run_facts import latency
 from webapp.domain import readable
 from webapp.domain.meters import conditions_of, label_of
+from webapp.domain.moments import start_of_day
 from webapp.domain.pricing import Price, price_at, timeline
+from webapp.domain.snapshot import Snapshot
 from webapp.models import Model
 from webapp.services.statistics import Record
 
@@ -85,6 +87,23 @@ def _place(price: Price, present: Price | None, kept: set[int | None], now: date
     if price.effective_from > now:
         return ("Scheduled", "blue")
     return ("Current", "green") if present is not None and price.id == present.id else ("Past", "neutral")
+
+
+def switch_of(model: Model, found: Snapshot, now: datetime) -> dict[str, Any] | None:
+    """The switch to the successor: when, and whether it has happened. None where there is nothing to follow."""
+    if not (model.successor or model.switches_on):
+        return None
+    heir = found.by_name.get(model.successor or "") or found.by_name.get(f"{model.provider.slug}/{model.successor}")
+    due = model.switches_on is not None and start_of_day(model.switches_on) <= now
+    if due and (heir is None or not heir.supported):
+        state = "The day has come, but the successor cannot answer: it is unknown, inactive or retired. Nothing was switched."
+    elif due and heir is not None:
+        state = f"Its place as a default and its other names lead to {heir.display_name}."
+    elif model.switches_on is not None:
+        state = "On that day at 00:00 UTC its place as a default and its other names begin to lead to the successor."
+    else:
+        state = "Nothing is scheduled: its names go on leading to it."
+    return {"day": model.switches_on, "suggested": model.switches_on or model.retires_on, "due": due, "state": state, "heir": heir}
 
 
 def record_in_words(record: Record) -> dict[str, Any] | None:

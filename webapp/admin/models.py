@@ -13,19 +13,20 @@ from sqlalchemy.orm import Session, joinedload
 
 from webapp.admin import model_form
 from webapp.admin.filters import ChoiceFilter, Options, SinceFilter, YesNoFilter
-from webapp.admin.formatters import words
+from webapp.admin.formatters import day, words
 from webapp.admin.history import events_of
 from webapp.admin.lists import Done, RowsView, wanted
 from webapp.admin.model_cells import CELLS, EXPORTED, info_of, label_of, snapshot, switch
-from webapp.admin.model_page import facts_of, history_of, price_card, record_in_words
+from webapp.admin.model_page import facts_of, history_of, price_card, record_in_words, switch_of
 from webapp.admin.price_sql import rate_now, state_now
 from webapp.domain.catalog import MODEL_TYPES
 from webapp.domain.errors import Invalid
+from webapp.domain.moments import parse_day
 from webapp.domain.pricing import PRICE_STATES
 from webapp.domain.snapshot import DATABASE
 from webapp.extensions import db
 from webapp.models import Model, ModelAlias, Provider
-from webapp.services import models, prices, statistics
+from webapp.services import models, prices, retirement, statistics
 from webapp.web.auth import staff_may
 
 SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
@@ -174,6 +175,19 @@ class Models(RowsView):
 
         return self.change(run)
 
+    @expose("/<id>/switch-over", methods=("POST",))
+    def switch_over(self, id: str) -> Response:
+        """Schedules the day on which the successor takes over, or with an empty day takes it back."""
+
+        def run(session: Session) -> Done:
+            given = request.form.get("day", "").strip()
+            model = retirement.switch_over(session, self.row(id).id, parse_day(given, "day") if given else None, actor=self.actor())
+            if model.switches_on is None:
+                return Done(f"{model} no longer switches over.", refresh=True)
+            return Done(f"From {day(model.switches_on)} on, {model.successor} takes the place of {model}.", refresh=True)
+
+        return self.change(run)
+
     @expose("/<id>/default", methods=("POST",))
     def set_default(self, id: str) -> Response:
         def run(session: Session) -> Done:
@@ -251,7 +265,8 @@ class Models(RowsView):
             "facts": facts_of(row),
             "price": price_card(past, now),
             "history": history_of(past, now),
-            "used_by": ([f"default for {words(row.type)}"] if row.is_default else []) + models.users_of(db.session(), row),
+            "used_by": retirement.impact(db.session(), row),
+            "switch": switch_of(row, snapshot(), now),
             "events": events_of("model", row.id),
             "model_ref": row.ref,
             "record": record_in_words(statistics.of_model(db.session(), row.ref)),

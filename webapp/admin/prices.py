@@ -30,7 +30,7 @@ from webapp.domain.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS, pri
 from webapp.domain.pricing import Price as PriceValue
 from webapp.extensions import db
 from webapp.models import Model, Price, Provider
-from webapp.services import prices
+from webapp.services import prices, retirement
 from webapp.web.transaction import writing
 
 SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
@@ -147,7 +147,8 @@ class Prices(RowsView):
         echo = price_form.echo(typed, past, now, lambda price: _questions(model, price, past))
         lookup = lookup_attributes(f"{url_for('model.ajax_lookup')}?name=model", ref, label_of(info) if info else None)
         return self.render(
-            self.create_template, typed=typed, model=model, lookup=lookup, present=price_in_words(info.price) if info else None,
+            self.create_template, typed=typed, used_by=retirement.impact(db.session(), model) if model else [],
+            model=model, lookup=lookup, present=price_in_words(info.price) if info else None,
             echo=echo if request.method == "POST" or typed.has_rates else None, return_url=_back_to(model),
             change=price_form.past_change(past, start, now) if start and "confirm_past" in typed.errors else None,
             confirm_key=_confirm_key(typed, model, past, now) if "confirm_price" in typed.errors else None,

@@ -46,6 +46,7 @@ class ModelInfo:
 
     `supported` and `price` are as of the snapshot that holds the model: whether it is an active model of an active provider that
     has not retired, and the price in force. `unsupported_because` is None, `inactive`, `provider_inactive` or `retired`.
+    From `switches_on` on, its place as a default and its other names belong to its successor: see `switching`.
     """
 
     ref: str
@@ -70,6 +71,7 @@ class ModelInfo:
     version: int = 1
     prices: tuple[Price, ...] = ()
     quirks: Mapping[str, object] = field(default_factory=lambda: NO_VALUES)
+    switches_on: date | None = None
     # What depends on the moment comes last: see `snapshot`.
     supported: bool = True
     unsupported_because: str | None = None

@@ -135,6 +135,7 @@ def model_from(document: Mapping[str, Any], updated_at: datetime = ALWAYS) -> Mo
         version=document.get("version", 1),
         prices=timeline(price_from(price) for price in document["prices"]),
         quirks=document.get("quirks") or NO_VALUES,
+        switches_on=_day_from(document.get("switches_on")),
     )
 
 
@@ -186,9 +187,14 @@ def snapshot_document(catalog: Catalog, models: tuple[ModelInfo, ...], providers
         "instance": catalog.instance,
         "revision": catalog.revision,
         "providers": [provider_document(provider) for provider in providers],
-        "models": [model_document(model) | {"prices": [price_document(price) for price in model.prices]} for model in models],
+        "models": [_whole_model(model) for model in models],
         "patterns": [list(pattern) for pattern in catalog.patterns],
     }
+
+
+def _whole_model(model: ModelInfo) -> Document:
+    switch = {"switches_on": _day(model.switches_on)} if model.switches_on else {}
+    return model_document(model) | switch | {"prices": [price_document(price) for price in model.prices]}
 
 
 def catalog_from(document: Mapping[str, Any], tokens: tuple[TokenInfo, ...] = (), updated_at: datetime = ALWAYS) -> Catalog:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from operator import attrgetter
 
 from webapp.domain.catalog import Catalog, ModelInfo, ProviderInfo, TokenInfo
-from webapp.domain.moments import shown_moment
+from webapp.domain.moments import shown_moment, start_of_day
 from webapp.domain.refs import Names, names_of
+from webapp.domain.switching import switched
 
 DATABASE, LAST_GOOD, CONSTANTS = "database", "last-good", "constants"
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
@@ -54,7 +55,7 @@ class Snapshot:
 def build(catalog: Catalog, *, now: datetime, source: str, as_of: datetime | None = None) -> Snapshot:
     """A snapshot of this catalogue as it is at `now`."""
     providers = {provider.slug: provider for provider in sorted(catalog.providers, key=_provider_order)}
-    models = tuple(sorted((_at(model, providers, now) for model in catalog.models), key=_model_order))
+    models = switched(tuple(sorted((_at(model, providers, now) for model in catalog.models), key=_model_order)), now)
     counts = _grouped(models, "provider")
     providers = {slug: _counted(provider, len(counts.get(slug, ()))) for slug, provider in providers.items()}
     active = [model for model in models if model.active and model.provider in providers and providers[model.provider].active]
@@ -149,3 +150,5 @@ def _turning_points(models: Iterable[ModelInfo]) -> Iterator[datetime]:
             yield price.effective_from
         if model.retires_on:
             yield model.retired_at() or END_OF_TIME
+        if model.switches_on:
+            yield start_of_day(model.switches_on)

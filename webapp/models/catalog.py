@@ -91,6 +91,7 @@ class Model(Base):
     deprecated_on: Mapped[date | None]
     retires_on: Mapped[date | None]
     successor: Mapped[str | None] = mapped_column(String(300))
+    switches_on: Mapped[date | None]  # From this day on its default place and its aliases lead to the successor.
     description: Mapped[str] = mapped_column(Text, default="")
     version: Mapped[int] = mapped_column(default=1)
 

@@ -94,11 +94,11 @@ def delete(session: Session, model_id: int, *, actor: str, version: int | None =
     audit.record(session, "registry:model:delete", actor=actor, target=what, change=(before, None))
 
 
-def users_of(session: Session, model: Model) -> list[str]:
-    """What depends on this model, in words."""
+def users_of(session: Session, model: Model, *, with_prices: bool = True) -> list[str]:
+    """What depends on this model, in words; its own prices keep it from being deleted."""
     prices = session.execute(select(func.count()).select_from(Price).where(Price.model_id == model.id)).scalar_one()
     succeeded = session.execute(select(Model).where(Model.successor.in_([model.ref, model.model_id]), Model.id != model.id)).scalars()
-    users = [f"{prices:,} price{'' if prices == 1 else 's'} in its history"] if prices else []
+    users = [f"{prices:,} price{'' if prices == 1 else 's'} in its history"] if prices and with_prices else []
     return users + [f"successor of {other.ref}" for other in succeeded]
 
 

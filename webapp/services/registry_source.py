@@ -191,17 +191,17 @@ def _models(connection: Connection, aliases: dict[int, list[str]], prices: dict[
         select(
             m.id, Provider.slug, m.model_id, m.display_name, m.type, cast(m.capabilities, String), m.context_window,
             m.max_output_tokens, cast(m.quirks, String), m.is_active, m.is_default, m.sort_order, m.released_on, m.deprecated_on,
-            m.retires_on, m.successor, m.description, m.version, m.updated_at,
+            m.retires_on, m.successor, m.description, m.version, m.updated_at, m.switches_on,
         ).join(Provider, Provider.id == m.provider_id),
     ):  # fmt: skip
-        active, default, sort_order, released_on, deprecated_on, retires_on, successor, description, version, updated_at = rest
+        active, default, sort_order, released_on, deprecated_on, retires_on, successor, description, version, updated_at, switches_on = rest
         yield ModelInfo(
             ref=f"{slug}/{model_id}", provider=slug, model_id=model_id, display_name=display_name, type=kind,
             updated_at=updated_at, id=number, capabilities=_capabilities(capabilities), context_window=context,
             max_output_tokens=output, active=active, default=default, aliases=tuple(aliases.get(number, ())),
             sort_order=sort_order, released_on=released_on, deprecated_on=deprecated_on, retires_on=retires_on, successor=successor,
             description=description, version=version, prices=timeline(prices.get(number, ())),
-            quirks=NO_VALUES if quirks == "{}" else json.loads(quirks),
+            quirks=NO_VALUES if quirks == "{}" else json.loads(quirks), switches_on=switches_on,
         )  # fmt: skip
 
 

@@ -1,0 +1,62 @@
+"""Retirement on the pages: the dashboard says what retires and who uses it, the model's page schedules the successor."""
+
+import html
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import select
+
+from webapp.extensions import db
+from webapp.models import Model
+from webapp.services import models
+from webapp.web.transaction import writing
+
+SOON = (datetime.now(UTC) + timedelta(days=30)).date()
+
+
+def number(name="gpt-4o-mini"):
+    db.session.rollback()
+    return db.session.execute(select(Model.id).where(Model.model_id == name)).scalar_one()
+
+
+def retiring(successor="openai/gpt-4o"):
+    with writing() as session:
+        models.update(session, number(), {"retires_on": SOON.isoformat(), "successor": successor}, actor="ann")
+
+
+def page(visitor, path):
+    return html.unescape(visitor.get(path).text)
+
+
+def test_the_dashboard_says_what_retires_who_uses_it_and_what_follows(ann):
+    retiring()
+    shown = page(ann, "/admin/")
+    assert "GPT-4o Mini retires on" in shown
+    assert "Successor: openai/gpt-4o, and no day to switch over. Used: default for text" in shown
+
+
+def test_the_day_is_scheduled_shown_and_taken_back(bob, eve):
+    retiring()
+    address = f"/admin/model/details/?id={number()}"
+    assert f'value="{SOON.isoformat()}"' in page(bob, address)
+    bob.post(f"/admin/model/{number()}/switch-over", {"day": SOON.isoformat()})
+    shown = page(bob, address)
+    assert "openai/gpt-4o takes the place of GPT-4o Mini" in shown
+    assert "begin to lead to the successor" in shown
+    assert "which takes over on" in page(bob, "/admin/")
+    assert "switch-over" not in page(eve, address)
+    bob.post(f"/admin/model/{number()}/switch-over", {"day": ""})
+    assert "Nothing is scheduled" in page(bob, address)
+
+
+def test_a_day_that_is_none_or_a_missing_successor_is_said(bob):
+    retiring(successor="openai/nowhere")
+    bob.post(f"/admin/model/{number()}/switch-over", {"day": "soon"})
+    assert "must be a date" in page(bob, "/admin/model/")
+    bob.post(f"/admin/model/{number()}/switch-over", {"day": SOON.isoformat()})
+    assert "is not in the registry" in page(bob, "/admin/model/")
+
+
+def test_deactivating_what_is_used_asks_and_names_the_users(bob):
+    shown = page(bob, f"/admin/model/details/?id={number('gpt-4o')}")
+    assert "Deactivate GPT-4o? It is used: 2 other names." in shown
+    assert "whoever uses it: 2 other names" in page(bob, f"/admin/price/new/?model={number('gpt-4o')}")

@@ -1,0 +1,91 @@
+"""Retiring a model: who still uses it, and the successor that takes over on a day."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from factories import model_values
+from sqlalchemy import select
+
+from webapp.domain.errors import Conflict, Invalid
+from webapp.extensions import db
+from webapp.models import AuditEvent, Model
+from webapp.services import models, retirement, templates
+from webapp.web import current
+from webapp.web.transaction import writing
+
+YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
+
+
+@pytest.fixture
+def old(either_app):
+    """The number of a default model with another name, whose successor is gpt-4o."""
+    with writing() as session:
+        made = models.create(session, model_values(aliases=["nick"], successor="openai/gpt-4o"), actor="ann")
+        models.set_default(session, made.id, actor="ann")
+        return made.id
+
+
+def switched(number, day):
+    with writing() as session:
+        retirement.switch_over(session, number, day, actor="ann")
+
+
+def answers():
+    registry = current.registry()
+    return registry.get_default_model("text").model_id, registry.get_model("nick").model_id
+
+
+def test_on_its_day_the_successor_is_the_default_and_answers_to_the_other_names(old):
+    assert answers() == ("test-model", "test-model")
+    switched(old, date(2099, 1, 1))
+    assert answers() == ("test-model", "test-model")
+    assert current.registry().snapshot.valid_until <= datetime(2099, 1, 1, tzinfo=UTC)
+    switched(old, YESTERDAY)
+    assert answers() == ("gpt-4o", "gpt-4o")
+    switched(old, None)
+    assert answers() == ("test-model", "test-model")
+
+
+def test_scheduling_is_in_the_trail(old):
+    switched(old, YESTERDAY)
+    db.session.rollback()
+    event = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
+    assert (event.action, event.actor) == ("registry:model:switch_over", "ann")
+    assert event.after == {"switches_on": YESTERDAY.isoformat(), "successor": "openai/gpt-4o"}
+
+
+def test_without_a_successor_in_the_registry_nothing_is_scheduled(app):
+    with writing() as session:
+        alone = models.create(session, model_values(), actor="ann").id
+        lost = models.create(session, model_values(model_id="lost", successor="openai/nowhere"), actor="ann").id
+        selfish = models.create(session, model_values(model_id="selfish", successor="selfish"), actor="ann").id
+    for number, error, said in (
+        (alone, Invalid, "needs a successor"),
+        (lost, Conflict, "not in the registry"),
+        (selfish, Invalid, "itself"),
+    ):
+        with pytest.raises(error, match=said):
+            switched(number, YESTERDAY)
+
+
+def test_the_impact_names_everybody_who_would_notice(app):
+    with writing() as session:
+        made = models.create(session, model_values(aliases=["nick"]), actor="ann")
+        models.set_default(session, made.id, actor="ann")
+        models.update(
+            session, session.execute(select(Model.id).where(Model.model_id == "gpt-4o")).scalar_one(), {"successor": made.ref}, actor="ann"
+        )
+        entry = {
+            "name": "summary",
+            "title": "Summary",
+            "category": "summary",
+            "system": "Be brief.",
+            "user": "{{incident}}",
+            "cache_minutes": 0,
+        }
+        templates.create(session, entry | {"preferred_model": made.ref, "temperature": None, "max_tokens": None}, actor="ann")
+        number = made.id
+    db.session.rollback()
+    assert retirement.impact(db.session(), db.session.get(Model, number)) == [
+        "default for text", "1 other name", "preferred by the template Summary", "successor of openai/gpt-4o",
+    ]  # fmt: skip
