@@ -49,6 +49,7 @@ class Settings:
     base_url: str = "http://127.0.0.1:8000"
     four_eyes: bool = True
     sync_percent: int = 50
+    stale_price_days: int = 90
     instance_path: Path = ROOT / "instance"
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -88,7 +89,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         rate_limit_storage=read.checked("MODELDESK_RATE_LIMIT_STORAGE", "database", _storage),
         base_url=read.checked("MODELDESK_BASE_URL", _own_address(environment), _base_url),
         four_eyes=read.checked("MODELDESK_FOUR_EYES", True, _switch),
-        sync_percent=read.checked("MODELDESK_SYNC_PERCENT", 50, _percent),
+        sync_percent=read.checked("MODELDESK_SYNC_PERCENT", 50, _whole(1, 1_000)),
+        stale_price_days=read.checked("MODELDESK_STALE_PRICE_DAYS", 90, _whole(1, 3_650)),
         instance_path=instance,
         environment=dict(environment),
     )
@@ -156,10 +158,13 @@ def _switch(text: str) -> bool:
     return text.lower() == "on"
 
 
-def _percent(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) or not 1 <= int(text) <= 1_000:
-        raise ValueError("must be a whole percentage from 1 to 1000")
-    return int(text)
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def check(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,6}", text, re.ASCII) or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return check
 
 
 def _storage(text: str) -> str:

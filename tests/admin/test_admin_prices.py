@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from webapp.domain.moments import shown_moment
 from webapp.extensions import db
@@ -185,3 +185,61 @@ def test_rates_that_a_new_price_would_end_are_named(ann):
 def test_no_address_changes_or_removes_a_price(ann):
     for path in ("/admin/price/edit/?id=1", "/admin/price/delete/"):
         assert ann.post(path, {"id": "1"}).status_code == 403
+
+
+def details(visitor):
+    return visitor.get(f"/admin/model/details/?id={model().id}").text
+
+
+def found(visitor, what):
+    return visitor.get(f"/admin/model/?flt0_price_is_equals={what}").text.count('<tr id="row-')
+
+
+def test_a_price_is_verified_by_name_and_date_and_the_row_stays_as_it_was(bob, eve):
+    add(bob)
+    price = newest()
+    assert "Verified today" in details(bob)
+    assert "Verified today" not in details(eve)
+    assert bob.post(f"/admin/price/{price.id}/verify").status_code == 302
+    assert "verified by bob@example.com" in details(bob)
+    assert newest().verified_at is None
+    event = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
+    assert (event.action, event.target_name) == ("registry:price:verify", "openai/gpt-4o")
+
+
+def test_a_corrected_price_is_not_verified(bob):
+    add(bob)
+    wrong = newest()
+    add(bob, corrects=str(wrong.id), starts=shown_moment(wrong.effective_from))
+    bob.post(f"/admin/price/{wrong.id}/verify")
+    assert "was corrected: verify the correction" in bob.get("/admin/price/").text
+
+
+def test_lists_find_prices_that_are_pinned_or_about_to_change(bob):
+    scheduled = found(bob, "scheduled")
+    assert found(bob, "pinned") == 0
+    add(bob)
+    assert found(bob, "pinned") == 1
+    add(bob, when="at", at="2099-01-01T00:00")
+    assert found(bob, "scheduled") == scheduled + 1
+
+
+def test_a_price_that_nobody_looked_at_for_long_is_found_until_somebody_does(bob):
+    add(bob)
+    assert found(bob, "stale") == 0
+    with db.engine.begin() as connection:  # As if time had passed: the database itself refuses to change a price.
+        for name in (
+            connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'prices'")).scalars().all()
+        ):
+            connection.execute(text(f"DROP TRIGGER {name}"))
+        connection.execute(text("UPDATE prices SET created_at = '2020-01-01 00:00:00.000000' WHERE id = :id"), {"id": newest().id})
+    assert found(bob, "stale") == 1
+    bob.post(f"/admin/price/{newest().id}/verify")
+    assert found(bob, "stale") == 0
+
+
+def test_the_page_draws_the_price_over_time_without_anything_inline(bob):
+    add(bob)
+    page = details(bob)
+    assert '<polyline class="chart-line chart-line-input"' in page
+    assert "the table below is exact" in page

@@ -18,7 +18,8 @@ VERBS: Mapping[str, str] = {
     "disable": "Disabled", "set_password": "New password of", "begin": "Signed in:", "revoke": "Revoked", "make_link": "New link for",
     "check": "Tested", "revise": "New version of", "restore": "Put back", "rate": "Rated", "cancel": "Cancelled", "resume": "Resumed",
     "rename": "Renamed", "limit": "Changed the limits of the key of", "rotate": "Rotated", "clear": "Emptied", "seed": "Seeded",
-    "switch_over": "Scheduled the successor of", "apply": "Took over", "undo": "Undid", "close": "Closed",
+    "switch_over": "Scheduled the successor of",
+    "apply": "Took over", "verify": "Verified the price of", "undo": "Undid", "close": "Closed",
 }  # fmt: skip
 # Where the object matters to the verb.
 OF_RESOURCES: Mapping[tuple[str, str], str] = {

@@ -1,6 +1,6 @@
 """What the page of a model shows: its facts, its price with every rate, and how the price came to be."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,9 +9,10 @@ from webapp.admin.run_facts import latency
 from webapp.domain import readable
 from webapp.domain.meters import conditions_of, label_of
 from webapp.domain.moments import start_of_day
+from webapp.domain.price_chart import HEIGHT, WIDTH, chart
 from webapp.domain.pricing import Price, price_at, timeline
 from webapp.domain.snapshot import Snapshot
-from webapp.models import Model
+from webapp.models import Model, PriceVerification
 from webapp.services.statistics import Record
 
 SOURCES = {"manual": "Entered by hand", "seed": "Built-in catalogue", "catalog": "Catalogue", "import": "Imported"}
@@ -69,14 +70,20 @@ def source_of(price: Price) -> dict[str, Any]:
     return {"text": f"{said}, {by}" if by else said, "url": price.source.url, "verified_at": price.source.verified_at}
 
 
-def history_of(history: Sequence[Price], now: datetime) -> list[dict[str, Any]]:
-    """All prices, the newest first, each with its place in time."""
+def chart_of(history: Sequence[Price], now: datetime) -> dict[str, Any] | None:
+    """The drawing of the price over time, if there is anything to see."""
+    found = chart(timeline(history), now)
+    return {"chart": found, "top": readable.amount(found.top, found.currency), "width": WIDTH, "height": HEIGHT} if found else None
+
+
+def history_of(history: Sequence[Price], now: datetime, verified: Mapping[int, PriceVerification]) -> list[dict[str, Any]]:
+    """All prices, the newest first, each with its place in time and who verified it last."""
     in_force = timeline(history)
     present = price_at(in_force, now)
     kept = {price.id for price in in_force}
     return [
         {"price": price, "state": _place(price, present, kept, now), "rates": [_rate(rate, price.currency) for rate in price.rates],
-         "source": source_of(price)}
+         "source": source_of(price), "verified": verified.get(price.id or 0)}
         for price in reversed(history)
     ]  # fmt: skip
 

@@ -17,8 +17,8 @@ from webapp.admin.formatters import day, words
 from webapp.admin.history import events_of
 from webapp.admin.lists import Done, RowsView, wanted
 from webapp.admin.model_cells import CELLS, EXPORTED, info_of, label_of, snapshot, switch
-from webapp.admin.model_page import facts_of, history_of, price_card, record_in_words, switch_of
-from webapp.admin.price_sql import rate_now, state_now
+from webapp.admin.model_page import chart_of, facts_of, history_of, price_card, record_in_words, switch_of
+from webapp.admin.price_sql import is_pinned, is_scheduled, is_stale, rate_now, state_now
 from webapp.domain.catalog import MODEL_TYPES
 from webapp.domain.errors import Invalid
 from webapp.domain.moments import parse_day
@@ -27,17 +27,24 @@ from webapp.domain.snapshot import DATABASE
 from webapp.extensions import db
 from webapp.models import Model, ModelAlias, Provider
 from webapp.services import models, prices, retirement, statistics
+from webapp.web import current
 from webapp.web.auth import staff_may
 
 SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
 PROVIDER_NAME = select(Provider.display_name).where(Provider.id == Model.provider_id).scalar_subquery()
 MOST_FOUND = 20
+PRICE_IS = [("stale", "not verified lately"), ("scheduled", "about to change"), ("pinned", "entered by hand (pinned)")]
 MOST_UNDONE = 200
 
 
 def has_capability(name: str) -> ColumnElement[bool]:
     """The list is stored as JSON text, in which every word stands between quotation marks."""
     return cast(Model.capabilities, String).contains(f'"{name}"', autoescape=True)
+
+
+def price_is(what: str) -> ColumnElement[bool]:
+    found = {"stale": lambda: is_stale(current.settings().stale_price_days), "scheduled": is_scheduled, "pinned": is_pinned}
+    return found[what]()
 
 
 def provider_options() -> Options:
@@ -80,6 +87,7 @@ class Models(RowsView):
         YesNoFilter("Active", lambda on: Model.is_active.is_(on)),
         YesNoFilter("Default", lambda on: Model.is_default.is_(on)),
         ChoiceFilter("Price state", lambda state: state_now() == state, [(state, state) for state in PRICE_STATES]),
+        ChoiceFilter("Price is", price_is, PRICE_IS),
         ChoiceFilter("Capability", has_capability, capability_options),
         SinceFilter("Changed", lambda moment: Model.updated_at >= moment),
     )
@@ -264,7 +272,8 @@ class Models(RowsView):
             "info": info,
             "facts": facts_of(row),
             "price": price_card(past, now),
-            "history": history_of(past, now),
+            "history": history_of(past, now, prices.verifications(db.session(), row)),
+            "chart": chart_of(past, now),
             "used_by": retirement.impact(db.session(), row),
             "switch": switch_of(row, snapshot(), now),
             "events": events_of("model", row.id),

@@ -1,12 +1,13 @@
 """The price in force, in SQL that SQLite and PostgreSQL read alike: for filters and for sorting, never for costs."""
 
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Float, Select, bindparam, cast, exists, func, select
 from sqlalchemy.orm import aliased
 
 from webapp.domain.pricing import STANDARD
-from webapp.models import Model, Price, PriceRate
+from webapp.models import Model, Price, PriceRate, PriceVerification
 from webapp.models.base import UtcDateTime, utc_now
 
 
@@ -40,6 +41,26 @@ def rate_now(meter: str) -> ColumnElement[float]:
         PriceRate.service_tier == STANDARD, PriceRate.window_key == "",
     )  # fmt: skip
     return query.limit(1).correlate(Model).scalar_subquery()
+
+
+def is_stale(days: int) -> ColumnElement[bool]:
+    """Whether the price in force of a model was neither entered nor verified for that many days. Models without one are not stale."""
+    since = bindparam("since", callable_=lambda: utc_now() - timedelta(days=days), type_=UtcDateTime(), unique=True)
+    price, check = aliased(Price), PriceVerification
+    verified = exists(select(check.id).where(check.price_id == price.id, check.created_at >= since))
+    old = (price.created_at < since) & (func.coalesce(price.verified_at, price.created_at) < since) & ~verified
+    return exists(select(price.id).where(price.id == price_now().scalar_subquery(), old).correlate(Model))
+
+
+def is_scheduled() -> ColumnElement[bool]:
+    """Whether a model has a price that begins later."""
+    price = aliased(Price)
+    return exists(select(price.id).where(price.model_id == Model.id, price.effective_from > this_moment()).correlate(Model))
+
+
+def is_pinned() -> ColumnElement[bool]:
+    """Whether the price in force was entered by hand, so that no catalogue replaces it."""
+    return price_now().with_only_columns(Price.source_kind).scalar_subquery() == "manual"
 
 
 def is_in_force() -> ColumnElement[bool]:

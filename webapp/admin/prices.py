@@ -8,13 +8,13 @@ from flask import after_this_request, flash, g, redirect, request, url_for
 from flask_admin import expose
 from markupsafe import Markup
 from sqlalchemy import ColumnElement, select
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from webapp.admin import price_form
 from webapp.admin.base import is_id
 from webapp.admin.filters import ChoiceFilter, Filter
 from webapp.admin.formatters import price_in_words, state_tag, tag, when
-from webapp.admin.lists import RowsView, unprocessable
+from webapp.admin.lists import Done, RowsView, unprocessable
 from webapp.admin.model_cells import label_of, snapshot
 from webapp.admin.model_form import lookup_attributes
 from webapp.admin.model_page import SOURCES
@@ -155,6 +155,11 @@ class Prices(RowsView):
             meters=METER_WORDS, usual=price_form.USUAL, units=price_form.UNITS, per=price_form.PER, service_tiers=SERVICE_TIERS,
         )  # fmt: skip
 
+    @expose("/<id>/verify", methods=("POST",))
+    def verify(self, id: str) -> Any:  # noqa: ANN401 # a redirect, or what htmx swaps in
+        """Somebody compared it with its source and found it right."""
+        return self.change(lambda session: Done(f"The price of {_verified(session, id, self.actor())} is verified.", refresh=True))
+
     @expose("/echo", methods=("POST",))
     def echo(self) -> str:
         """What the typed price means, as somebody types."""
@@ -163,6 +168,10 @@ class Prices(RowsView):
         past = info.prices if info else ()
         found = price_form.echo(price_form.read(request.form), past, datetime.now(UTC), lambda price: _questions(info, price, past))
         return self.render("admin/prices/_echo.html", echo=found)
+
+
+def _verified(session: Session, id: str, actor: str) -> str:
+    return str(prices.verify(session, int(id) if is_id(id) else 0, actor=actor).model)
 
 
 def _confirm_key(typed: price_form.Typed, model: Model | None, past: Sequence[PriceValue], now: datetime) -> str:

@@ -4,7 +4,7 @@ from webapp.models.access import ApiToken, OneTimeLink, User, UserSession
 from webapp.models.audit import AuditEvent
 from webapp.models.base import MAX_ID, Base
 from webapp.models.bench import Bench, BenchCell, Rating, SavedIncident
-from webapp.models.catalog import Credential, Model, ModelAlias, Price, PriceRate, Provider
+from webapp.models.catalog import Credential, Model, ModelAlias, Price, PriceRate, PriceVerification, Provider
 from webapp.models.checks import ProviderCheck
 from webapp.models.projects import CredentialCounter, Project
 from webapp.models.prompts import CachedResponse, PromptTemplate
@@ -28,6 +28,7 @@ __all__ = [
     "OneTimeLink",
     "Price",
     "PriceRate",
+    "PriceVerification",
     "Project",
     "PromptTemplate",
     "Proposal",

@@ -153,6 +153,15 @@ class Price(Base):
     rates: Mapped[list["PriceRate"]] = relationship(back_populates="price", order_by="PriceRate.id")
 
 
+class PriceVerification(Base):
+    """Somebody compared a price with its source and found it right, at `created_at`. Added, never changed, like the price itself."""
+
+    __tablename__ = "price_verifications"
+
+    price_id: Mapped[int] = mapped_column(ForeignKey("prices.id", ondelete="RESTRICT"), index=True)
+    verified_by: Mapped[str] = mapped_column(String(200))
+
+
 class PriceRate(Base):
     """The price of one meter. `above` is -1 where there is no threshold, so that the unique constraint sees it."""
 

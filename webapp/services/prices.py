@@ -7,11 +7,11 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.documents import price_document
 from webapp.domain.entries import PriceEntry, price_entry
-from webapp.domain.errors import Conflict, FieldError, Invalid
+from webapp.domain.errors import Conflict, FieldError, Invalid, NotFound
 from webapp.domain.moments import shown_moment
 from webapp.domain.pricing import Price as PriceValue
 from webapp.domain.pricing import PriceSource, timeline
-from webapp.models import Model, Price, PriceRate
+from webapp.models import MAX_ID, Model, Price, PriceRate, PriceVerification
 from webapp.services import audit, models, state
 from webapp.services.audit import Target
 from webapp.services.registry_source import rate_of, window_key
@@ -43,6 +43,26 @@ def import_price(session: Session, model: Model, entry: PriceEntry, *, actor: st
     change = (None, price_document(value_of(price)))
     audit.record(session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=change)
     return price
+
+
+def verify(session: Session, price_id: int, *, actor: str) -> Price:
+    """Writes down that somebody compared a price with its source and found it right. Raises `NotFound`, or `Conflict`."""
+    price = session.get(Price, price_id) if price_id <= MAX_ID else None
+    if price is None:
+        raise NotFound("There is no such price.")
+    if session.execute(select(Price.id).where(Price.corrects_id == price.id)).first():
+        raise Conflict("That price was corrected: verify the correction.", code="corrected")
+    session.add(PriceVerification(price_id=price.id, verified_by=actor))
+    what = Target("model", price.model_id, price.model.ref)
+    change = (None, {"price": price.id, "effective_from": shown_moment(price.effective_from)})
+    audit.record(session, "registry:price:verify", actor=actor, target=what, change=change)
+    return price
+
+
+def verifications(session: Session, model: Model) -> Mapping[int, PriceVerification]:
+    """The latest verification of each price of a model, by the number of the price."""
+    query = select(PriceVerification).join(Price, Price.id == PriceVerification.price_id).where(Price.model_id == model.id)
+    return {row.price_id: row for row in session.execute(query.order_by(PriceVerification.id)).scalars()}
 
 
 def _check_moment(session: Session, model: Model, entry: PriceEntry) -> None:

@@ -1,0 +1,51 @@
+"""The price over time, drawn as steps."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from factories import NOW, a_price, a_rate
+
+from webapp.domain.moments import ALWAYS
+from webapp.domain.price_chart import chart
+from webapp.domain.pricing import timeline
+
+
+def steps(*amounts, meter="input", **more):
+    starts = (ALWAYS, NOW - timedelta(days=60), NOW + timedelta(days=30))
+    made = [
+        a_price(a_rate(meter, amount), effective_from=at, id=number, **more)
+        for number, (amount, at) in enumerate(zip(amounts, starts, strict=False))
+    ]
+    return timeline(made)
+
+
+def test_a_price_goes_right_until_it_changes_and_then_up_or_down():
+    found = chart(steps("1", "2", "4"), NOW)
+    (line,) = found.lines
+    assert len(line.pieces) == 1
+    xs = [int(point.split(",")[0]) for point in line.pieces[0].split()]
+    ys = [int(point.split(",")[1]) for point in line.pieces[0].split()]
+    assert xs == sorted(xs)
+    assert ys == [150, 150, 100, 100, 0, 0]
+    assert (found.top, found.unit, len(found.marks)) == (4, "1M tokens", 2)
+    assert found.marks[0].x < found.now < found.marks[1].x
+
+
+def test_where_there_is_no_rate_the_line_is_broken():
+    history = list(steps("1", "2", "4"))
+    history[1] = replace(history[1], state="unknown", rates=())
+    (line,) = chart(timeline(history), NOW).lines
+    assert len(line.pieces) == 2
+
+
+def test_there_is_nothing_to_see_with_one_price_several_currencies_or_only_zero():
+    assert chart(steps("1"), NOW) is None
+    one, two = steps("1", "2")
+    assert chart(timeline([one, replace(two, currency="EUR")]), NOW) is None
+    assert chart(steps("0", "0"), NOW) is None
+    assert chart((), NOW) is None
+
+
+def test_what_has_another_unit_stands_in_no_chart_of_tokens():
+    both = [a_price(a_rate("input", "1"), a_rate("image", "5", 1), effective_from=at, id=1) for at in (ALWAYS, NOW)]
+    assert [line.meter for line in chart(timeline(both), NOW).lines] == ["input"]
