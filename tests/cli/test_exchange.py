@@ -1,5 +1,6 @@
 """The whole catalogue out and in: identical, exact, all or nothing, with the line of what is wrong; never keys."""
 
+import csv
 import json
 
 import pytest
@@ -118,10 +119,24 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_is_named_by_its_line_and_nothing_is_imported(app, tmp_path, name):
-    content, line = WRONG[name]
-    file = tmp_path / "wrong.yaml"
+SHEET = "provider,model_id,display_name,type,input_per_1m,currency,price_from\n"
+WRONG_SHEETS = {
+    "an amount": (f"{SHEET}openai,gpt-4o,GPT,text,1e3,USD,\n", "line 2: input_per_1m"),
+    "a type": (f"{SHEET}openai,n,N,smell,,,\n", "line 2: type"),
+    "an unknown provider": (f"{SHEET}\nnobody,x,X,text,,,\n", "line 3: provider"),
+    "twice": (f"{SHEET}openai,n,N,text,,,\nopenai,n,N,text,,,\n", "was on line 2"),
+    "the past": (f"{SHEET}openai,gpt-4o,GPT-4o,text,1,USD,2025-01-01T00:00:00Z\n", "line 2: price_from"),
+    "a key column": ("provider,model_id,api_key\nopenai,x,sk-1\n", "line 1: api_key never"),
+    "an unknown column": ("provider,model_id,colour\nopenai,x,red\n", "line 1: “colour” is no column"),
+    "no id": ("provider,display_name\nopenai,x\n", "line 1: model_id is missing"),
+    "a new model without its name": ("provider,model_id\nopenai,x\n", "line 2: display_name"),
+}
+
+
+@pytest.mark.parametrize(("name", "ending"), [(name, "yaml") for name in WRONG] + [(name, "csv") for name in WRONG_SHEETS])
+def test_what_is_wrong_is_named_by_its_line_and_nothing_is_imported(app, tmp_path, name, ending):
+    content, line = (WRONG if ending == "yaml" else WRONG_SHEETS)[name]
+    file = tmp_path / f"wrong.{ending}"
     file.write_text(content)
     before = tables()
     ran = invoke(app, "import", file)
@@ -158,3 +173,77 @@ def test_a_large_catalogue_is_read_and_written(empty_app, tmp_path):
     with writing(refresh=False) as session:
         report = catalog_files.apply(session, read, catalog_files.Importing("ann", current.desk().outbound))
     assert report.count("added") == 601
+
+
+# Models as CSV.
+
+
+def rows_of(file) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def put(file, rows: list[dict[str, str]]) -> None:
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        writer = csv.DictWriter(opened, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture
+def sheet(desk, tmp_path):
+    """The models of the desk as a file; one has a description that looks like a formula."""
+    with writing() as session:
+        models.create(session, model_values(model_id="formula", description="=1+1\n@home", sort_order=-5), actor="ann")
+    file = tmp_path / "models.csv"
+    assert invoke(desk, "export", file).exit_code == 0
+    return file
+
+
+def test_models_as_csv_come_back_the_same_byte_for_byte_and_change_nothing(desk, sheet, empty_settings, tmp_path):
+    before = sheet.read_bytes()
+    assert b"'=1+1" in before
+    assert CANARY.encode() not in before
+    said = invoke(desk, "import", sheet)
+    assert "0 added, 0 changed" in said.stdout, said.output
+    assert invoke(desk, "export", sheet).exit_code == 0
+    assert sheet.read_bytes() == before
+    whole, second = tmp_path / "providers.json", tmp_path / "second.csv"
+    invoke(desk, "export", whole)
+    whole.write_text(json.dumps(json.loads(whole.read_text()) | {"models": []}))
+    db.session.remove()
+    for other in running(empty_settings):
+        assert invoke(other, "import", whole).exit_code == 0
+        ran = invoke(other, "import", sheet)
+        assert ran.exit_code == 0, ran.output
+        invoke(other, "export", second)
+        assert second.read_bytes() == before
+
+
+def test_a_rate_that_a_row_changes_becomes_a_new_price_and_the_past_keeps_its_own(desk, sheet):
+    rows = rows_of(sheet)
+    row = next(row for row in rows if row["model_id"] == "test-model")
+    assert (row["input_per_1m"], row["currency"]) == ("1000", "USD")
+    assert '"above":200000' in row["more_rates"]
+    row["input_per_1m"] = "2"
+    put(sheet, [row])
+    before = tables()
+    dry = invoke(desk, "import", sheet, "--dry-run")
+    assert "input: $1 per 1,000 tokens -> $2 per 1M tokens" in dry.stdout, dry.output
+    assert tables() == before
+    assert invoke(desk, "import", sheet).exit_code == 0
+    after = tables()
+    assert after["prices"][: len(before["prices"])] == before["prices"]
+    assert len(after["prices"]) == len(before["prices"]) + 1
+    assert "Imported" not in dry.stdout
+    actions = [event.action for event in after["audit_events"][len(before["audit_events"]) :]]
+    assert actions == ["registry:price:add", "catalog:file:import"]
+
+
+def test_a_column_that_is_left_out_leaves_things_as_they_are(app, tmp_path):
+    file = tmp_path / "few.csv"
+    file.write_text("provider;model_id;display_name\nopenai;gpt-4o;Renamed\n")
+    ran = invoke(app, "import", file)
+    assert "changed  model     openai/gpt-4o: display_name" in ran.stdout, ran.output
+    assert "display_name: GPT-4o -> Renamed" in ran.stdout
+    assert "0 added, 1 changed" in ran.stdout

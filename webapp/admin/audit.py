@@ -11,10 +11,11 @@ from sqlalchemy import ColumnElement, or_
 
 from webapp.admin.filters import ChoiceFilter, Filter, SinceFilter
 from webapp.admin.formatters import tag, when
-from webapp.admin.history import OF_RESOURCES, VERBS, address_of, differences, sentence, text_of
+from webapp.admin.history import OF_RESOURCES, VERBS, address_of, differences, sentence
 from webapp.admin.lists import Done, RowsView
 from webapp.domain.moments import shown_moment
 from webapp.domain.permissions import Permission
+from webapp.domain.told import text_of
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.services import restoring

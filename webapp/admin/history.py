@@ -7,6 +7,7 @@ from flask import url_for
 from sqlalchemy import select
 
 from webapp.domain.permissions import Permission
+from webapp.domain.told import text_of
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.web.auth import staff_may
@@ -19,7 +20,7 @@ VERBS: Mapping[str, str] = {
     "check": "Tested", "revise": "New version of", "restore": "Put back", "rate": "Rated", "cancel": "Cancelled", "resume": "Resumed",
     "rename": "Renamed", "limit": "Changed the limits of the key of", "rotate": "Rotated", "clear": "Emptied", "seed": "Seeded",
     "switch_over": "Scheduled the successor of",
-    "apply": "Took over", "verify": "Verified the price of", "undo": "Undid", "close": "Closed",
+    "apply": "Took over", "verify": "Verified the price of", "undo": "Undid", "close": "Closed", "import": "Imported",
 }  # fmt: skip
 # Where the object matters to the verb.
 OF_RESOURCES: Mapping[tuple[str, str], str] = {
@@ -50,20 +51,6 @@ def differences(event: AuditEvent) -> list[Difference]:
     """Field by field; what did not change is not kept in the trail."""
     before, after = event.before or {}, event.after or {}
     return [Difference(name.replace("_", " "), text_of(before.get(name)), text_of(after.get(name))) for name in {**before, **after}]
-
-
-def text_of(value: object) -> str | None:
-    """A JSON value as people read it; None for nothing."""
-    if value is None or value in ("", [], {}):
-        return None
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {text_of(inner)}" for name, inner in value.items() if text_of(inner) is not None)
-    if isinstance(value, list):
-        separator = "\n" if any(isinstance(item, dict) for item in value) else ", "
-        return separator.join(text_of(item) or "" for item in value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def address_of(event: AuditEvent) -> str | None:

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from webapp.cli import accounts, backups, catalog, doctor, incidents, keys, prepare, registry
+from webapp.cli import accounts, backups, catalog, doctor, exchange, incidents, keys, prepare, registry
 
 
 def init_app(app: Flask) -> None:
@@ -10,6 +10,8 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(accounts.users)
     app.cli.add_command(accounts.tokens)
     app.cli.add_command(registry.registry)
+    registry.registry.add_command(exchange.export)
+    registry.registry.add_command(exchange.import_file)
     app.cli.add_command(catalog.catalog)
     app.cli.add_command(doctor.doctor)
     app.cli.add_command(keys.keys)

@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,20 +10,17 @@ from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
 from webapp.domain.catalog import ModelInfo
 from webapp.domain.documents import cost_document, model_document
-from webapp.domain.errors import Invalid, Malformed
+from webapp.domain.errors import Malformed
 from webapp.domain.explanation import explain as explained
 from webapp.domain.moments import parse_moment, shown_moment
 from webapp.domain.money import plain
 from webapp.domain.pricing import Cost, Price
 from webapp.domain.usage import Usage
-from webapp.extensions import db
-from webapp.services import catalog_files, catalog_text
 from webapp.services import seed as seeding
-from webapp.services.catalog_entries import ADDED, CHANGED, SAME, Report
 from webapp.services.registry import ModelRegistry
 from webapp.services.seed import Seeding
 from webapp.web import current
-from webapp.web.transaction import writing
+from webapp.web.transaction import rehearsing, writing
 
 
 @click.group()
@@ -46,73 +42,12 @@ def fresh() -> ModelRegistry:
 def seed(update_keys: bool, dry_run: bool) -> None:
     """Add the built-in providers and models that are missing. What staff edited or removed stays as it is."""
     done = Seeding()
-    try:
-        with writing(refresh=False) as session:
-            done = seeding.seed(session)
-            if update_keys:
-                keys = seeding.update_keys(session, current.settings().environment, vault=current.desk().vault, actor=operator())
-                done.keys, done.notes = keys.keys, done.notes + keys.notes
-            if dry_run:
-                raise Undo
-    except Undo:
-        pass  # Everything was tried in earnest and taken back: that is the most honest preview.
+    with rehearsing() if dry_run else writing(refresh=False) as session:
+        done = seeding.seed(session)
+        if update_keys:
+            keys = seeding.update_keys(session, current.settings().environment, vault=current.desk().vault, actor=operator())
+            done.keys, done.notes = keys.keys, done.notes + keys.notes
     _report(done, "Would add" if dry_run else "Added")
-
-
-@registry.command("export")
-@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--format", "form", type=click.Choice(["yaml", "json"]), help="yaml if left out, or what the name of FILE ends in.")
-@command
-def export(file: Path | None, form: str | None) -> None:
-    """Write the whole catalogue to FILE or standard output: providers, models, aliases and prices; never keys."""
-    as_json = form == "json" if form else bool(file and file.suffix.lower() == ".json")
-    text = catalog_text.written(catalog_files.document(db.session()), as_json=as_json)
-    if file is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Failure(f"{file} cannot be written: {error.strerror}.") from error
-    click.echo(f"Exported to {file}.", err=True)
-
-
-@registry.command("import")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--dry-run", is_flag=True, help="Only say what would change.")
-@command
-def import_file(file: Path, dry_run: bool) -> None:
-    """Bring the registry to what FILE says, all or nothing. What it does not name stays; keys never come from a file."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failure(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.") from error
-    report = Report()
-    try:
-        read = catalog_text.read(text)
-        with writing(refresh=False) as session:
-            report = catalog_files.apply(session, read, catalog_files.Importing(operator(), current.desk().outbound))
-            if dry_run:
-                raise Undo
-    except Undo:
-        pass  # Everything was tried in earnest and taken back: that is the most honest preview.
-    except Invalid as error:
-        for message in [found.message for found in error.errors][1:]:
-            click.echo(message, err=True)
-        raise Failure(error.errors[0].message if error.errors else error.detail) from error
-    _say(report, "Would be" if dry_run else "Were")
-
-
-def _say(report: Report, word: str) -> None:
-    for change in report.changes:
-        if change.state != SAME:
-            click.echo(f"{change.state:8} {change.kind:9} {change.name}{': ' + ', '.join(change.fields) if change.fields else ''}")
-    counts = ", ".join(f"{report.count(state)} {state}" for state in (ADDED, CHANGED, SAME))
-    click.echo(f"{word} {counts}.")
-
-
-class Undo(Exception):
-    """Takes a rehearsal back."""
 
 
 def _report(done: Seeding, verb: str) -> None:

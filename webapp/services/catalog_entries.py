@@ -7,6 +7,7 @@ from typing import Any
 from webapp.domain.entries import MODEL_CHECKS, PROVIDER_CHECKS, SOURCE_CHECKS, PriceEntry, model_entry, price_entry, provider_entry
 from webapp.domain.errors import FieldError, Invalid, ModeldeskError
 from webapp.domain.pricing import SOURCE_KINDS
+from webapp.domain.told import Told
 
 FORMAT, VERSION = "modeldesk-registry", 1
 NEVER = ("api_key", "key", "keys", "credential", "credentials", "role", "roles", "users", "tokens", "password")
@@ -21,7 +22,11 @@ class Change:
     kind: str
     name: str
     state: str
-    fields: tuple[str, ...] = ()
+    lines: tuple[Told, ...] = ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return tuple(line.field for line in self.lines)
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """The whole catalogue out of the database and into it: all or nothing, with the same comparison before and after. Keys are never in it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from webapp.domain.documents import price_document
 from webapp.domain.entries import MODEL_CHECKS, PriceEntry
 from webapp.domain.errors import FieldError, Invalid, ModeldeskError
 from webapp.domain.money import plain
+from webapp.domain.told import Told, fields_told, price_told
 from webapp.models import Model, Price, Provider
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services import models, prices, providers
@@ -39,6 +40,16 @@ MOST_ERRORS = 50
 def document(session: Session) -> dict[str, Any]:
     """The catalogue, in an order that does not depend on anything but its content."""
     rows = session.execute(select(Provider).order_by(Provider.slug)).scalars()
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "providers": [_provider(row) for row in rows],
+        "models": [_model(row) for row in model_rows(session)],
+    }
+
+
+def model_rows(session: Session) -> Iterable[Model]:
+    """All models with what belongs to them, by provider and id."""
     loaded = selectinload(Model.prices).selectinload(Price.rates)
     query = (
         select(Model)
@@ -46,8 +57,7 @@ def document(session: Session) -> dict[str, Any]:
         .order_by(Provider.slug, Model.model_id)
         .options(loaded, selectinload(Model.aliases), selectinload(Model.provider))
     )
-    found = session.execute(query).scalars()
-    return {"format": FORMAT, "version": VERSION, "providers": [_provider(row) for row in rows], "models": [_model(row) for row in found]}
+    return session.execute(query).scalars()
 
 
 def _provider(row: Provider) -> dict[str, Any]:
@@ -90,17 +100,23 @@ def apply(session: Session, read: Read, by: Importing) -> Report:
 
     The caller's transaction decides whether it stays: for a rehearsal it is rolled back.
     """
-    report = Report()
+    report = Report(errors=list(read.problems))
     lines = Lines(read.lines, report)
     check_top(read.document, lines)
     entries = entries_of(read.document, lines)
     if not report.errors:
         _write(session, entries, by, (lines, report))
     if report.errors:
+        report.errors.sort(key=_line_of)
         shown = report.errors[:MOST_ERRORS]
         more = f" And {len(report.errors) - MOST_ERRORS} more." if len(report.errors) > MOST_ERRORS else ""
         raise ImportRefused(f"Nothing was imported. {'; '.join(shown)}.{more}", [FieldError("file", message) for message in report.errors])
     return report
+
+
+def _line_of(message: str) -> int:
+    """`line 7: ...` comes before `line 12: ...`."""
+    return int(message.removeprefix("line ").partition(":")[0])
 
 
 def _write(session: Session, entries: Entries, by: Importing, told: tuple[Lines, Report]) -> None:
@@ -127,7 +143,7 @@ def _write_provider(session: Session, entry: dict[str, Any], by: Importing) -> C
     row = providers.by_slug(session, entry["slug"])
     if row is None:
         providers.create(session, _as_facts(entry), actor=by.actor, policy=by.policy)
-        return Change("provider", entry["slug"], ADDED)
+        return Change("provider", entry["slug"], ADDED, fields_told({}, entry, ("display_name", "driver", "base_url")))
     if providers.leads_elsewhere(row, entry):
         name = row.display_name
         raise Invalid.field("base_url", f"leads elsewhere than that of {name}, whose keys it would remove: change it on its page")
@@ -138,7 +154,13 @@ def _write_provider(session: Session, entry: dict[str, Any], by: Importing) -> C
     if not wanted:
         return Change("provider", entry["slug"], SAME)
     providers.update(session, row.id, wanted, actor=by.actor, policy=by.policy)
-    return Change("provider", entry["slug"], CHANGED, tuple(sorted(wanted)))
+    return Change("provider", entry["slug"], CHANGED, fields_told(_without_headers(before), _without_headers(wanted), sorted(wanted)))
+
+
+def _without_headers(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Headers may hold a key, and reports are read by more people than those who may enter one."""
+    config = facts.get("config") or {}
+    return {**facts, "config": {name: value for name, value in config.items() if name != "extra_headers"}}
 
 
 def _as_facts(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,14 +189,14 @@ def _write_model(session: Session, entry: dict[str, Any], by: Importing) -> Chan
     ref, row = f"{entry['provider']}/{entry['model_id']}", _found(session, entry)
     if row is None:
         models.create(session, _as_facts(entry), actor=by.actor)
-        return Change("model", ref, ADDED)
+        return Change("model", ref, ADDED, fields_told({}, entry, ("display_name", "type")))
     before = models.facts(row) | {"aliases": sorted(alias.alias for alias in row.aliases)}
     given = _as_facts(entry) | {"aliases": sorted(entry["aliases"])}
     wanted = {name: value for name, value in given.items() if value != _as_fact(before.get(name))}
     if not wanted:
         return Change("model", ref, SAME)
     models.update(session, row.id, wanted, actor=by.actor)
-    return Change("model", ref, CHANGED, tuple(sorted(wanted)))
+    return Change("model", ref, CHANGED, fields_told(before, wanted, sorted(wanted)))
 
 
 def _write_prices(
@@ -210,8 +232,16 @@ def _write_prices(
             continue
         added = prices.import_price(session, row, wanted._replace(corrects=there[-1].id if there else None), actor=by.actor)
         there.append(added)
-        changes.append(Change("price", f"{row.ref} from {added.effective_from:%Y-%m-%d %H:%M}", ADDED))
+        changes.append(Change("price", f"{row.ref} from {added.effective_from:%Y-%m-%d %H:%M}", ADDED, _price_told(chains, added)))
     return changes
+
+
+def _price_told(chains: Mapping[Any, list[Price]], added: Price) -> tuple[Told, ...]:
+    """Against the price that held at that moment before; of several at one moment the last counts."""
+    earlier = [moment for moment in chains if moment < added.effective_from and chains[moment]]
+    corrected = chains[added.effective_from][:-1]
+    before = corrected[-1] if corrected else chains[max(earlier)][-1] if earlier else None
+    return price_told(prices.value_of(before) if before else None, prices.value_of(added))
 
 
 def _same(row: Price, wanted: PriceEntry) -> bool:

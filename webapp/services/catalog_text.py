@@ -21,16 +21,16 @@ _WORDS = {"true": True, "false": False}
 
 
 class Read(NamedTuple):
-    """The document, and the line of each of its entries by path, such as `models[3]`."""
+    """The document, and the line of each of its entries by path, such as `models[3]`; `problems` are what is wrong already."""
 
     document: dict[str, Any]
     lines: dict[str, int]
+    problems: tuple[str, ...] = ()
 
 
 def read(text: str) -> Read:
     """Raises `Malformed` that names the line."""
-    if len(text.encode("utf-8", "replace")) > MOST_BYTES:
-        raise Malformed(f"The file is larger than {MOST_BYTES // 1_000_000} MB.")
+    check_size(text)
     try:
         node = yaml.compose(text, Loader=Loader)
         _refuse_aliases(text)
@@ -45,6 +45,11 @@ def read(text: str) -> Read:
     lines: dict[str, int] = {}
     document: dict[str, Any] = _value(node, "", lines, DEEPEST)
     return Read(document, lines)
+
+
+def check_size(text: str) -> None:
+    if len(text.encode("utf-8", "replace")) > MOST_BYTES:
+        raise Malformed(f"The file is larger than {MOST_BYTES // 1_000_000} MB.")
 
 
 def _refuse_aliases(text: str) -> None:

@@ -39,6 +39,21 @@ def writing(*, refresh: bool = True) -> Iterator[Session]:
         current.registry().refresh()
 
 
+class _Back(Exception):
+    """Takes a rehearsal back."""
+
+
+@contextmanager
+def rehearsing() -> Iterator[Session]:
+    """A transaction that is tried in earnest and then taken back: the most honest preview there is."""
+    try:
+        with writing(refresh=False) as session:
+            yield session
+            raise _Back
+    except _Back:
+        pass
+
+
 def in_words(error: SQLAlchemyError) -> ModeldeskError:
     """What the database's error means for the person who waits; never its SQL, never its values."""
     if isinstance(error, StaleDataError):

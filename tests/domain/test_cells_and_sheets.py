@@ -1,0 +1,91 @@
+"""Cells that no spreadsheet runs and that read back exactly, and models as rows of them."""
+
+import csv
+import io
+from datetime import time
+
+import pytest
+from factories import a_price, a_rate, model_values
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webapp.domain import cells, model_sheet
+from webapp.domain.entries import MODEL_DEFAULTS
+from webapp.domain.errors import Invalid, Malformed
+from webapp.domain.pricing import Window
+
+TEXTS = st.text(st.sampled_from("'=+-@\t\r\n,;\"aé＝ "), max_size=12)
+
+
+@given(TEXTS)
+def test_a_cell_never_begins_a_formula_and_reads_back_as_it_was(text):
+    out = cells.escaped(text)
+    assert not out.startswith(("=", "+", "-", "@", "\t", "\r", "＝"))
+    assert cells.unescaped(out) == text
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), max_size=4))
+def test_a_file_reads_back_as_it_was_written(rows):
+    wanted = [{"provider": f"{one}x", "model_id": other} for one, other in rows]
+    columns, found = cells.read(cells.written(("provider", "model_id"), wanted))
+    assert columns == ["provider", "model_id"]
+    assert [row.cells for row in found] == wanted
+
+
+def test_lines_are_those_of_the_editor_also_after_cells_with_line_breaks():
+    _, rows = cells.read('\ufeffa;b\n\n"one\ntwo";x\n1;2\n')
+    assert [(row.line, row.cells["a"]) for row in rows] == [(3, "one\ntwo"), (5, "1")]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), {"": "Line 1", "a,b\n1\n": "Line 2", 'a,b\n"x"y,1\n': "Line 2", 'a,b\n1,2\n"open,3\n': "Line 3"}.items()
+)
+def test_what_is_no_table_is_said_with_its_line(text, line):
+    with pytest.raises(Malformed, match=line):
+        cells.read(text)
+
+
+ENTRY = {**MODEL_DEFAULTS, **model_values()}
+PRICES = {
+    "plain": a_price(a_rate("input", "0.15"), a_rate("output", "0.6")),
+    "by thousand": a_price(a_rate("input", "0.00015", 1_000), a_rate("image", "40", 1_000)),
+    "tiers": a_price(a_rate("input", "1"), a_rate("input", "2", above=200_000), a_rate("input", "0.5", service_tier="batch")),
+    "hours": a_price(a_rate("input", "1"), a_rate("input", "0.5", window=Window((0, 6), time(16, 30), time(0, 30)))),
+    "too fine for a column": a_price(a_rate("image", "0.000000000001", 1_000)),
+    "free": a_price(state="free", rates=()),
+    "unknown": a_price(state="unknown", rates=()),
+}
+
+
+@pytest.mark.parametrize("name", PRICES)
+def test_every_price_reads_back_as_one_that_charges_the_same(name):
+    price = PRICES[name]
+    out = model_sheet.blank() | {column: text for column, text in model_sheet._price_cells(price).items() if column in model_sheet.PRICE}
+    assert model_sheet.price_of(out).equals(price)
+
+
+WRONG = {
+    "a float with an exponent": ({"input_per_1m": "1e3", "currency": "USD"}, "input_per_1m"),
+    "a decimal comma": ({"input_per_1m": "1,5", "currency": "USD"}, "input_per_1m"),
+    "no currency": ({"input_per_1m": "1"}, "currency"),
+    "free with rates": ({"price_state": "free", "input_per_1m": "1", "currency": "USD"}, "price_state"),
+    "priced without any": ({"price_state": "priced", "currency": "USD"}, "price_state"),
+    "another state": ({"price_state": "cheap", "currency": "USD"}, "price_state"),
+    "a rate twice": (
+        {"input_per_1m": "1", "currency": "USD", "more_rates": '[{"meter":"input","amount":"2","per":1}]'}, "more_rates",
+    ),
+    "no JSON": ({"more_rates": "[1.5]", "currency": "USD"}, "more_rates"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_price_that_makes_no_sense_is_refused_at_its_column(name):
+    given, column = WRONG[name]
+    with pytest.raises(Invalid) as refused:
+        model_sheet.price_of(model_sheet.blank() | given)
+    assert {error.field.partition("[")[0] for error in refused.value.errors} == {column}
+
+
+def test_spreadsheets_find_no_formula_in_an_export():
+    text = cells.written(("a",), [{"a": "=1+1"}, {"a": "-5"}])
+    assert [row[0] for row in csv.reader(io.StringIO(text))] == ["a", "'=1+1", "'-5"]

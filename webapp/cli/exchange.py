@@ -1,0 +1,72 @@
+"""Commands that carry the catalogue out and in: the whole of it as YAML or JSON, its models as CSV."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from webapp.cli.accounts import operator
+from webapp.cli.output import Failure, command
+from webapp.domain.errors import Invalid
+from webapp.extensions import db
+from webapp.services import exchange
+from webapp.services.catalog_entries import ADDED, CHANGED, SAME, Report
+from webapp.services.catalog_files import Importing
+from webapp.services.exchange import FORMS, YAML, Upload
+from webapp.web import current
+from webapp.web.transaction import rehearsing, writing
+
+
+@click.command("export")
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--format", "form", type=click.Choice(FORMS), help="yaml if left out, or what the name of FILE ends in.")
+@command
+def export(file: Path | None, form: str | None) -> None:
+    """Write the catalogue to FILE or standard output; never keys.
+
+    YAML and JSON hold all of it: providers, models, aliases and every price. CSV holds one row a model, with the price that holds now.
+    """
+    chosen = form or exchange.form_of(file.name if file else "") or YAML
+    text = exchange.export(db.session(), chosen, datetime.now(UTC))
+    if file is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        file.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise Failure(f"{file} cannot be written: {error.strerror}.") from error
+    click.echo(f"Exported to {file}.", err=True)
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@command
+def import_file(file: Path, dry_run: bool) -> None:
+    """Bring the registry to what FILE says, all or nothing. What it does not name stays; keys never come from a file.
+
+    A file that ends in .csv is read as models; a price that differs there becomes a new one from now on, or from `price_from`.
+    """
+    try:
+        text = exchange.text_of(file.read_bytes())
+        with rehearsing() if dry_run else writing(refresh=False) as session:
+            upload = Upload(file.name, exchange.form_of(file.name) or YAML, text)
+            report = exchange.bring(session, upload, Importing(operator(), current.desk().outbound), datetime.now(UTC))
+    except OSError as error:
+        raise Failure(f"{file} cannot be read: {error.strerror}.") from error
+    except Invalid as error:
+        for message in [found.message for found in error.errors][1:]:
+            click.echo(message, err=True)
+        raise Failure(error.errors[0].message if error.errors else error.detail) from error
+    _say(report, "Would be" if dry_run else "Were")
+
+
+def _say(report: Report, word: str) -> None:
+    for change in report.changes:
+        if change.state != SAME:
+            click.echo(f"{change.state:8} {change.kind:9} {change.name}{': ' + ', '.join(change.fields) if change.fields else ''}")
+            for line in change.lines:
+                before, after = (" ".join(text.split()) if text else "nothing" for text in (line.before, line.after))
+                click.echo(f"           {line.field}: {before} -> {after}")
+    counts = ", ".join(f"{report.count(state)} {state}" for state in (ADDED, CHANGED, SAME))
+    click.echo(f"{word} {counts}.")

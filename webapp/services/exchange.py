@@ -1,0 +1,58 @@
+"""One door for files in and out: the whole catalogue as YAML or JSON, its models as CSV; what was brought in leaves its trail."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+
+from webapp.domain.errors import Malformed
+from webapp.services import audit, catalog_files, catalog_text, model_sheets
+from webapp.services.audit import Target
+from webapp.services.catalog_entries import ADDED, CHANGED, SAME, Report
+from webapp.services.catalog_files import Importing
+
+YAML, JSON, CSV = FORMS = ("yaml", "json", "csv")
+ENDINGS: Mapping[str, str] = {".json": JSON, ".csv": CSV, ".yaml": YAML, ".yml": YAML}
+
+
+class Upload(NamedTuple):
+    """A file that somebody brings: its name for the trail, and in which form it is."""
+
+    name: str
+    form: str
+    text: str
+
+
+def form_of(name: str) -> str | None:
+    """The form that the ending of a file's name tells."""
+    return next((form for ending, form in ENDINGS.items() if name.lower().endswith(ending)), None)
+
+
+def text_of(data: bytes) -> str:
+    """Raises `Malformed` for what is no text of ours."""
+    if len(data) > catalog_text.MOST_BYTES:
+        raise Malformed(f"The file is larger than {catalog_text.MOST_BYTES // 1_000_000} MB.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise Malformed(f"Line {line}: this is not UTF-8 text. Save the file as UTF-8 and try again.") from None
+
+
+def export(session: Session, form: str, at: datetime) -> str:
+    """The file in this form, the same for the same catalogue; a CSV has the prices that hold at this moment."""
+    if form == CSV:
+        return model_sheets.written(session, at)
+    return catalog_text.written(catalog_files.document(session), as_json=form == JSON)
+
+
+def bring(session: Session, upload: Upload, by: Importing, at: datetime) -> Report:
+    """Brings the registry to what the file says, all or nothing. The caller's transaction decides whether it stays. Raises `Invalid`."""
+    read = model_sheets.read(session, upload.text, at) if upload.form == CSV else catalog_text.read(upload.text)
+    report = catalog_files.apply(session, read, by)
+    counts = {state: report.count(state) for state in (ADDED, CHANGED, SAME)}
+    if counts[ADDED] or counts[CHANGED]:
+        after = {"form": upload.form, **counts}
+        audit.record(session, "catalog:file:import", actor=by.actor, target=Target("catalog", None, upload.name), change=(None, after))
+    return report
