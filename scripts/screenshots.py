@@ -33,6 +33,7 @@ PAGES = {
     "proposals": "/admin/proposals/",
     "proposal-new": "/admin/proposals/new",
     "proposal": "/admin/proposals/1/",
+    "exchange": "/admin/exchange/",
     "projects": "/admin/project/",
     "my-keys": "/admin/my-keys/",
     "runs": "/admin/run/",

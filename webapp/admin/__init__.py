@@ -10,6 +10,7 @@ from webapp.admin.audit import AuditLog
 from webapp.admin.bench import Benches
 from webapp.admin.calculator import Calculator
 from webapp.admin.compare import Compare
+from webapp.admin.exchange import Exchange
 from webapp.admin.explain import Explain
 from webapp.admin.models import Models
 from webapp.admin.prices import Prices
@@ -39,6 +40,7 @@ def views() -> list[BaseView]:
         Prices(name="Prices", endpoint="price", url="price", category="Registry", **icon("coin")),
         Proposals(name="Proposals", endpoint="proposal", url="proposals", category="Registry", **icon("git-compare")),
         Projects(name="Projects", endpoint="project", url="project", category="Registry", **icon("tag")),
+        Exchange(name="Import and export", endpoint="exchange", url="exchange", category="Registry", **icon("file-import")),
         Calculator(name="Price calculator", endpoint="calculator", url="calculator", category="Use", **icon("calculator")),
         Compare(name="Compare models", endpoint="compare", url="compare", category="Use", **icon("scale")),
         Explain(name="Explain", endpoint="explain", url="explain", category="Use", **icon("help-circle")),

@@ -6,6 +6,7 @@ from webapp.models.base import MAX_ID, Base
 from webapp.models.bench import Bench, BenchCell, Rating, SavedIncident
 from webapp.models.catalog import Credential, Model, ModelAlias, Price, PriceRate, PriceVerification, Provider
 from webapp.models.checks import ProviderCheck
+from webapp.models.exchange import ImportDraft
 from webapp.models.projects import CredentialCounter, Project
 from webapp.models.prompts import CachedResponse, PromptTemplate
 from webapp.models.proposals import Proposal, ProposalRow
@@ -23,6 +24,7 @@ __all__ = [
     "CachedResponse",
     "Credential",
     "CredentialCounter",
+    "ImportDraft",
     "Model",
     "ModelAlias",
     "OneTimeLink",

@@ -11,7 +11,7 @@ from webapp.domain.told import Told
 
 FORMAT, VERSION = "modeldesk-registry", 1
 NEVER = ("api_key", "key", "keys", "credential", "credentials", "role", "roles", "users", "tokens", "password")
-ADDED, CHANGED, SAME = "added", "changed", "same"
+ADDED, CHANGED, SAME = STATES = ("added", "changed", "same")
 _TOP = ("format", "version", "providers", "models")
 
 
@@ -38,6 +38,9 @@ class Report:
 
     def count(self, state: str) -> int:
         return sum(change.state == state for change in self.changes)
+
+    def counts(self) -> dict[str, int]:
+        return {state: self.count(state) for state in STATES}
 
 
 class ImportRefused(Invalid):

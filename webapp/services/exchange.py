@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from webapp.domain.errors import Malformed
 from webapp.services import audit, catalog_files, catalog_text, model_sheets
 from webapp.services.audit import Target
-from webapp.services.catalog_entries import ADDED, CHANGED, SAME, Report
+from webapp.services.catalog_entries import ADDED, CHANGED, Report
 from webapp.services.catalog_files import Importing
 
 YAML, JSON, CSV = FORMS = ("yaml", "json", "csv")
@@ -51,7 +51,7 @@ def bring(session: Session, upload: Upload, by: Importing, at: datetime) -> Repo
     """Brings the registry to what the file says, all or nothing. The caller's transaction decides whether it stays. Raises `Invalid`."""
     read = model_sheets.read(session, upload.text, at) if upload.form == CSV else catalog_text.read(upload.text)
     report = catalog_files.apply(session, read, by)
-    counts = {state: report.count(state) for state in (ADDED, CHANGED, SAME)}
+    counts = report.counts()
     if counts[ADDED] or counts[CHANGED]:
         after = {"form": upload.form, **counts}
         audit.record(session, "catalog:file:import", actor=by.actor, target=Target("catalog", None, upload.name), change=(None, after))

@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 # so that people always see their own changes.
 REVISION_COOKIE = "modeldesk_revision"
 API = "/api/"
-TAKES_CATALOGUES = ("/admin/proposals/new",)
-MOST_OF_A_CATALOGUE = 45_000_000  # Two files of at most 20 MB each, and the form around them.
+# What takes more than other requests, in bytes: two public catalogues of at most 20 MB, or one file of ours of at most 10 MB.
+LARGE = {"/admin/proposals/new": 45_000_000, "/admin/exchange/compare": 11_000_000, "/api/v1/admin/import": 10_100_000}
 NO_SESSION = NullSession()
 
 
@@ -25,7 +25,7 @@ class DeskRequest(flask.Request):
 
     @property
     def max_content_length(self) -> int | None:
-        return MOST_OF_A_CATALOGUE if self.path in TAKES_CATALOGUES and self.method == "POST" else super().max_content_length
+        return LARGE.get(self.path, super().max_content_length) if self.method == "POST" else super().max_content_length
 
     @max_content_length.setter
     def max_content_length(self, value: int | None) -> None:
