@@ -104,6 +104,22 @@ class TokenInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Override:
+    """One rule of a project about one model, from `starts` to just before `ends` (None: open)."""
+
+    project: str
+    kind: str
+    ref: str
+    starts: datetime
+    ends: datetime | None = None
+    price: Price | None = None
+    id: int | None = None
+
+    def holds(self, at: datetime) -> bool:
+        return self.starts <= at and (self.ends is None or at < self.ends)
+
+
+@dataclass(frozen=True, slots=True)
 class Catalog:
     """Everything a snapshot is built from. `instance` tells one database from another, `revision` counts its visible
     changes, and `key_check` is what recognises a wrong encryption key."""
@@ -115,3 +131,4 @@ class Catalog:
     instance: str = "constants"
     revision: int = 0
     key_check: str | None = field(default=None, repr=False)
+    overrides: tuple[Override, ...] = ()

@@ -7,6 +7,7 @@ from operator import attrgetter
 
 from webapp.domain.catalog import Catalog, ModelInfo, ProviderInfo, TokenInfo
 from webapp.domain.moments import shown_moment, start_of_day
+from webapp.domain.overrides import of_project, turning_points, view
 from webapp.domain.refs import Names, names_of
 from webapp.domain.switching import switched
 
@@ -61,7 +62,7 @@ def build(catalog: Catalog, *, now: datetime, source: str, as_of: datetime | Non
     active = [model for model in models if model.active and model.provider in providers and providers[model.provider].active]
     names = names_of(models, catalog.patterns)
     by_name = names.exact()
-    valid_from, valid_until = _validity(catalog.models, now)
+    valid_from, valid_until = _validity(catalog, now)
     return Snapshot(
         catalog=catalog,
         source=source,
@@ -79,6 +80,14 @@ def build(catalog: Catalog, *, now: datetime, source: str, as_of: datetime | Non
         tokens={token.public_id: token for token in catalog.tokens},
         headers=_headers(catalog.revision, source, as_of or now),
     )
+
+
+def for_project(snapshot: Snapshot, project: str | None, now: datetime) -> Snapshot:
+    """The registry as this project sees it; the very same for one without rules of its own. Answers say whose it is."""
+    if project is None or not of_project(snapshot.catalog.overrides, project):
+        return snapshot
+    seen = build(view(snapshot.catalog, project, now), now=now, source=snapshot.source, as_of=snapshot.as_of)
+    return replace(seen, valid_from=snapshot.valid_from, headers=seen.headers | {"Modeldesk-Project": project})
 
 
 def relabelled(snapshot: Snapshot, source: str, as_of: datetime | None = None) -> Snapshot:
@@ -134,9 +143,9 @@ def _grouped(models: Iterable[ModelInfo], attribute: str) -> dict[str, tuple[Mod
     return {key: tuple(group) for key, group in groups.items()}
 
 
-def _validity(models: Iterable[ModelInfo], now: datetime) -> tuple[datetime, datetime]:
+def _validity(catalog: Catalog, now: datetime) -> tuple[datetime, datetime]:
     since, until = datetime.min.replace(tzinfo=UTC).replace(year=1970), END_OF_TIME
-    for moment in _turning_points(models):
+    for moment in (*_turning_points(catalog.models), *turning_points(catalog.overrides)):
         if since < moment <= now:
             since = moment
         elif now < moment < until:

@@ -7,7 +7,7 @@ from webapp.models.bench import Bench, BenchCell, Rating, SavedIncident
 from webapp.models.catalog import Credential, Model, ModelAlias, Price, PriceRate, PriceVerification, Provider
 from webapp.models.checks import ProviderCheck
 from webapp.models.exchange import ImportDraft
-from webapp.models.projects import CredentialCounter, Project
+from webapp.models.projects import CredentialCounter, Project, ProjectOverride
 from webapp.models.prompts import CachedResponse, PromptTemplate
 from webapp.models.proposals import Proposal, ProposalRow
 from webapp.models.runs import Run, RunRecommendation
@@ -32,6 +32,7 @@ __all__ = [
     "PriceRate",
     "PriceVerification",
     "Project",
+    "ProjectOverride",
     "PromptTemplate",
     "Proposal",
     "ProposalRow",

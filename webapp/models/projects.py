@@ -1,9 +1,15 @@
 """Projects: groups of applications with keys of their own, and how often each key was used in a month."""
 
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.models.base import Base
+from webapp.models.catalog import Model, one_of
+
+OVERRIDE_KINDS = ("default", "allow", "price")
 
 
 class Project(Base):
@@ -21,6 +27,25 @@ class Project(Base):
 
     def __str__(self) -> str:
         return self.display_name
+
+
+class ProjectOverride(Base):
+    """A rule of one project about one model, from one moment to another. Rows are added and ended, and never say anything else."""
+
+    __tablename__ = "project_overrides"
+    __table_args__ = (CheckConstraint(one_of("kind", OVERRIDE_KINDS), name="kind"),)
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="RESTRICT"), index=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="RESTRICT"), index=True)
+    kind: Mapped[str] = mapped_column(String(10))
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime | None]
+    price: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    note: Mapped[str] = mapped_column(Text, default="")
+    created_by: Mapped[str] = mapped_column(String(200))
+
+    project: Mapped[Project] = relationship()
+    model: Mapped[Model] = relationship()
 
 
 class CredentialCounter(Base):

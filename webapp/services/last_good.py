@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import tempfile
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import msgspec
 from webapp.domain.catalog import Catalog
 from webapp.domain.documents import catalog_from, snapshot_document, token_document, token_from
 from webapp.domain.moments import shown_moment
+from webapp.domain.overrides import override_document, override_from
 
 FORMAT = 1
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class LastGoodFile:
         """Replaces the copy. A disk that refuses it is logged and harms nothing: the registry itself is in the database."""
         document = snapshot_document(catalog, catalog.models, catalog.providers)
         document |= {"format": FORMAT, "as_of": shown_moment(as_of), "tokens": [token_document(token) for token in catalog.tokens]}
+        document["overrides"] = [override_document(override) for override in catalog.overrides]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._replace(msgspec.json.encode(document))
@@ -61,7 +64,8 @@ class LastGoodFile:
             if document["format"] != FORMAT:
                 return None
             tokens = tuple(token_from(token) for token in document["tokens"])
-            return Copy(catalog_from(document, tokens), datetime.fromisoformat(document["as_of"]))
+            overrides = tuple(override_from(override) for override in document.get("overrides", ()))
+            return Copy(replace(catalog_from(document, tokens), overrides=overrides), datetime.fromisoformat(document["as_of"]))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:  # Any damage: then there is no copy.

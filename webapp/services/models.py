@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.entries import model_entry
 from webapp.domain.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
-from webapp.models import MAX_ID, Model, ModelAlias, Price, Provider
+from webapp.models import MAX_ID, Model, ModelAlias, Price, Project, ProjectOverride, Provider
 from webapp.services import audit, providers, state
 from webapp.services.audit import Target
 
@@ -97,8 +97,15 @@ def delete(session: Session, model_id: int, *, actor: str, version: int | None =
 def users_of(session: Session, model: Model, *, with_prices: bool = True) -> list[str]:
     """What depends on this model, in words; its own prices keep it from being deleted."""
     prices = session.execute(select(func.count()).select_from(Price).where(Price.model_id == model.id)).scalar_one()
+    rules = session.execute(
+        select(Project.slug)
+        .join(ProjectOverride, ProjectOverride.project_id == Project.id)
+        .where(ProjectOverride.model_id == model.id)
+        .distinct()
+    ).scalars()
     succeeded = session.execute(select(Model).where(Model.successor.in_([model.ref, model.model_id]), Model.id != model.id)).scalars()
     users = [f"{prices:,} price{'' if prices == 1 else 's'} in its history"] if prices and with_prices else []
+    users += [f"rule of the project {slug}" for slug in sorted(rules)]
     return users + [f"successor of {other.ref}" for other in succeeded]
 
 

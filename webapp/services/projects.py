@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from webapp.domain import checks
 from webapp.domain.access import PROJECT
 from webapp.domain.errors import Conflict, FieldError, InUse, NotFound, Stale
-from webapp.models import MAX_ID, ApiToken, Credential, Project
+from webapp.models import MAX_ID, ApiToken, Credential, Project, ProjectOverride
 from webapp.services import audit, state
 from webapp.services.audit import Target
 
@@ -82,7 +82,9 @@ def users_of(session: Session, project: Project) -> list[str]:
     tokens = session.execute(select(func.count()).select_from(ApiToken).where(ApiToken.project == project.slug)).scalar_one()
     keys = select(func.count()).select_from(Credential).where(Credential.scope == PROJECT, Credential.owner == project.slug)
     count = session.execute(keys).scalar_one()
-    return [f"{number} {word}{'' if number == 1 else 's'}" for number, word in ((tokens, "token"), (count, "key")) if number]
+    rules = session.execute(select(func.count()).select_from(ProjectOverride).where(ProjectOverride.project_id == project.id)).scalar_one()
+    found = ((tokens, "token"), (count, "key"), (rules, "rule"))
+    return [f"{number} {word}{'' if number == 1 else 's'}" for number, word in found if number]
 
 
 def _check_slug(session: Session, slug: str) -> None:

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, Select, String, cast, func, select, type_coerce
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.domain.catalog import NO_VALUES, Catalog, ModelInfo, ProviderInfo, TokenInfo
+from webapp.domain.catalog import NO_VALUES, Catalog, ModelInfo, Override, ProviderInfo, TokenInfo
+from webapp.domain.documents import price_from
 from webapp.domain.errors import DatabaseUnreachable
 from webapp.domain.pricing import Price, PriceSource, Rate, Window, timeline
 from webapp.extensions.engine import ONE_MOMENT
-from webapp.models import ApiToken, Credential, Model, ModelAlias, PriceRate, Provider, RegistryState
+from webapp.models import ApiToken, Credential, Model, ModelAlias, PriceRate, Project, ProjectOverride, Provider, RegistryState
 from webapp.models import Price as PriceRow
 
 
@@ -53,6 +54,7 @@ class DatabaseSource:
                 models=tuple(_models(connection, aliases, _prices(connection))),
                 tokens=tuple(_tokens(connection)),
                 patterns=tuple(patterns),
+                overrides=tuple(_overrides(connection)),
                 instance=mark.instance,
                 revision=mark.revision,
                 key_check=key_check,
@@ -209,6 +211,21 @@ def _models(connection: Connection, aliases: dict[int, list[str]], prices: dict[
 def _capabilities(text: str) -> tuple[str, ...]:
     """Many models can do the same."""
     return tuple(json.loads(text))
+
+
+def _overrides(connection: Connection) -> Iterator[Override]:
+    """The rules of active projects."""
+    o = ProjectOverride
+    query = (
+        select(o.id, Project.slug, o.kind, Provider.slug, Model.model_id, o.starts_at, o.ends_at, o.price)
+        .join(Project, Project.id == o.project_id)
+        .join(Model, Model.id == o.model_id)
+        .join(Provider, Provider.id == Model.provider_id)
+        .where(Project.is_active)
+        .order_by(o.id)
+    )
+    for number, project, kind, slug, model_id, starts, ends, price in connection.execute(query):
+        yield Override(project, kind, f"{slug}/{model_id}", starts, ends, price_from(price) if price else None, number)
 
 
 def _tokens(connection: Connection) -> Iterator[TokenInfo]:

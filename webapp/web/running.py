@@ -1,11 +1,13 @@
 """Running an incident, for the page and the endpoint alike: plan, count, ask, record."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from flask import g
 
 from webapp.domain.errors import Invalid
 from webapp.domain.incidents import Incident
+from webapp.domain.snapshot import for_project
 from webapp.extensions import db
 from webapp.models import Run
 from webapp.services import access, answers, asking, planning, runs
@@ -57,7 +59,9 @@ def planned_run(incident: Incident, wanted: Wanted) -> Plan:
 
 def means(whose: Caller | None = None) -> planning.Means:
     """What planning may use, for whoever sent the request if nobody else is named."""
-    return planning.Means(current.registry().snapshot, current.vault(), current.settings().environment, whose or caller())
+    whose = whose or caller()
+    snapshot = for_project(current.registry().snapshot, whose.project, datetime.now(UTC))
+    return planning.Means(snapshot, current.vault(), current.settings().environment, whose)
 
 
 def caller() -> Caller:

@@ -72,7 +72,7 @@ class HotPath:
         self._desk.refresher.ensure_running()
         state = rendered_by(self._desk.registry)
         token = token_in(environ.get("HTTP_AUTHORIZATION", ""), state.snapshot.tokens)
-        return state if token is not None and scopes_may(token.scopes, Permission.REGISTRY_READ) else None
+        return state.seen_by(token.project) if token is not None and scopes_may(token.scopes, Permission.REGISTRY_READ) else None
 
 
 def _answerer(environ: Environ) -> Callable[[Rendered, Environ], Answer | None] | None:

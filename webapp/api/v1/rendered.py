@@ -1,11 +1,14 @@
 """What was written out of one snapshot already: bodies and fragments that many answers share, made once and kept as bytes."""
 
+import hashlib
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
+
+from flask import g
 
 from webapp import __version__
 from webapp.api.v1.answers import encode
@@ -14,7 +17,7 @@ from webapp.domain.documents import Document, model_document, snapshot_document
 from webapp.domain.moments import shown_moment
 from webapp.domain.money import plain
 from webapp.domain.pricing import Cost, Rate
-from webapp.domain.snapshot import Snapshot
+from webapp.domain.snapshot import Snapshot, for_project
 from webapp.services.registry import ModelRegistry
 from webapp.web import current
 
@@ -40,9 +43,23 @@ class Rendered:
         self._fragments: dict[int, Fragment] = {}
         self._orders: dict[str, list[ModelInfo]] = {}
         self._whole: bytes | None = None
+        self._views: dict[str, Rendered] = {}
         self._one_at_a_time = threading.Lock()
         self._patterns = _patterns(snapshot)
         self._by_id: dict[int | None, ModelInfo] = {model.id: model for model in snapshot.models}
+
+    def seen_by(self, project: str | None) -> "Rendered":
+        """The same as a project with rules of its own sees it; made once. Without rules it is the very same."""
+        if project is None or not self.snapshot.catalog.overrides:
+            return self
+        found = self._views.get(project)
+        if found is None:
+            seen = for_project(self.snapshot, project, datetime.now(UTC))
+            found = self if seen is self.snapshot else Rendered(seen)
+            if found is not self:
+                found.tag = f"{self.tag}.{hashlib.sha256(project.encode()).hexdigest()[:12]}"
+            self._views[project] = found
+        return found
 
     def model(self, model: ModelInfo) -> bytes:
         """The body of a model."""
@@ -122,7 +139,13 @@ _latest: weakref.WeakKeyDictionary[ModelRegistry, Rendered] = weakref.WeakKeyDic
 
 
 def rendered() -> Rendered:
-    """For the snapshot that is served just now."""
+    """For the snapshot that is served just now, as the project of the token sees it."""
+    token = g.get("token")
+    return rendered_by(current.registry()).seen_by(token.project if token else None)
+
+
+def rendered_whole() -> Rendered:
+    """The same without any project's rules: for managing rows, which are everybody's."""
     return rendered_by(current.registry())
 
 

@@ -9,7 +9,7 @@ from flask import request
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from webapp.api.v1.rendered import Rendered, rendered
+from webapp.api.v1.rendered import Rendered, rendered_whole
 from webapp.domain.errors import DatabaseUnreachable, FieldError, Invalid, NotFound, Stale
 from webapp.domain.snapshot import LAST_GOOD
 from webapp.extensions import db
@@ -35,7 +35,7 @@ def fresh() -> Rendered:
     registry = current.registry()
     if registry.snapshot.source != LAST_GOOD:
         registry.refresh()
-    return rendered()
+    return rendered_whole()
 
 
 def stored(read: Callable[[Session], T]) -> T | None:
