@@ -35,6 +35,7 @@ PAGES = {
     "proposal": "/admin/proposals/1/",
     "exchange": "/admin/exchange/",
     "projects": "/admin/project/",
+    "project-rules": "/admin/project/1/rules",
     "my-keys": "/admin/my-keys/",
     "runs": "/admin/run/",
     "users": "/admin/user/",

@@ -21,8 +21,9 @@ from webapp.admin.model_form import pills, required
 from webapp.admin.price_sql import this_moment
 from webapp.domain.errors import Invalid
 from webapp.domain.permissions import ROLES, SCOPES, Permission
+from webapp.extensions import db
 from webapp.models import ApiToken, User
-from webapp.services import accounts, api_tokens
+from webapp.services import accounts, api_tokens, projects
 from webapp.web import current
 
 ROLE_WORDS = {
@@ -160,6 +161,9 @@ def user_state(user: User) -> Markup:
 class TokenForm(StaffForm):
     name = required("Name", "Which application it is for.", autocomplete="off")
     scopes = pills("May", [(scope, SCOPE_WORDS.get(scope, scope)) for scope in SCOPES])
+    project = SelectField(
+        "Project", choices=[("", "none")], default="", description="Its keys and its rules are used for what this token asks."
+    )
     expires_days = StringField(
         "Ends after", default="90", description="1 to 365 days; empty means never. Applications get a new one before.",
         render_kw={"inputmode": "numeric"},
@@ -202,7 +206,7 @@ class Tokens(AccountsView):
     form = TokenForm
     form_create_rules = (
         rules.FieldSet(
-            (rules.Text("Give each application its own, with no more than it needs."), "name", "scopes", "expires_days"), "Token"
+            (rules.Text("Give each application its own, with no more than it needs."), "name", "scopes", "project", "expires_days"), "Token"
         ),
     )
     form_widget_args: ClassVar[dict[str, Any]] = {"expires_days": {"append": "days"}}
@@ -214,10 +218,13 @@ class Tokens(AccountsView):
         return "name, first characters, who made it"
 
     def create_form(self, obj: object = None) -> Form:
-        return TokenForm(get_form_data())
+        form = TokenForm(get_form_data())
+        form.project.choices = [("", "none"), *((row.slug, row.display_name) for row in projects.every(db.session()) if row.is_active)]
+        return form
 
     def values_of(self, form: Any) -> dict[str, Any]:  # noqa: ANN401 # the form above
-        return {"name": form.name.data, "scopes": form.scopes.data or [], "days": whole(form.expires_days.data)}
+        days = whole(form.expires_days.data)
+        return {"name": form.name.data, "scopes": form.scopes.data or [], "days": days, "project": form.project.data or None}
 
     def create_row(self, session: Session, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 # the token and its text
         days = values["days"]
@@ -226,7 +233,9 @@ class Tokens(AccountsView):
         if isinstance(days, str):
             raise Invalid.field("expires_days", f"must be 1 to {api_tokens.LONGEST_LIFE_DAYS}")
         ends = api_tokens.expiry(days, now=datetime.now(UTC))
-        return api_tokens.create(session, values["name"], values["scopes"], actor=self.actor(), expires_at=ends)
+        token, text = api_tokens.create(session, values["name"], values["scopes"], actor=self.actor(), expires_at=ends)
+        token.project = values["project"]
+        return token, text
 
     def after_save(self, row: Any, *, created: bool) -> Response:  # noqa: ANN401 # the token and its text
         token, text = row

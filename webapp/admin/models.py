@@ -19,6 +19,7 @@ from webapp.admin.lists import Done, RowsView, wanted
 from webapp.admin.model_cells import CELLS, EXPORTED, info_of, label_of, snapshot, switch
 from webapp.admin.model_page import chart_of, facts_of, history_of, price_card, record_in_words, switch_of
 from webapp.admin.price_sql import is_pinned, is_scheduled, is_stale, rate_now, state_now
+from webapp.admin.project_rules import KINDS, list_beside
 from webapp.domain.catalog import MODEL_TYPES
 from webapp.domain.errors import Invalid
 from webapp.domain.moments import parse_day
@@ -26,7 +27,7 @@ from webapp.domain.pricing import PRICE_STATES
 from webapp.domain.snapshot import DATABASE
 from webapp.extensions import db
 from webapp.models import Model, ModelAlias, Provider
-from webapp.services import models, prices, retirement, statistics
+from webapp.services import models, overrides, prices, retirement, statistics
 from webapp.web import current
 from webapp.web.auth import staff_may
 
@@ -275,6 +276,9 @@ class Models(RowsView):
             "history": history_of(past, now, prices.verifications(db.session(), row)),
             "chart": chart_of(past, now),
             "used_by": retirement.impact(db.session(), row),
+            "projects": [
+                {"row": rule, "rates": list_beside(rule), "kind": KINDS[rule.kind]} for rule in overrides.of_model(db.session(), row, now)
+            ],
             "switch": switch_of(row, snapshot(), now),
             "events": events_of("model", row.id),
             "model_ref": row.ref,

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from flask import Response, flash, redirect, request
+from flask import Response, flash, redirect, request, url_for
 from flask_admin import expose
 from flask_admin.form import rules
 from flask_admin.helpers import get_form_data
+from markupsafe import Markup
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 from wtforms import BooleanField, HiddenField, TextAreaField
@@ -15,13 +16,13 @@ from webapp.admin.base import GuardedView, is_id
 from webapp.admin.fields import HiddenRule, StaffForm
 from webapp.admin.filters import YesNoFilter
 from webapp.admin.formatters import tag, when
-from webapp.admin.lists import RowsView
 from webapp.admin.model_form import required, version_of
+from webapp.admin.project_rules import RulesPart
 from webapp.domain.access import PERSONAL
 from webapp.domain.errors import ModeldeskError, NotFound
 from webapp.domain.permissions import Permission
 from webapp.extensions import db
-from webapp.models import ApiToken, Credential, Project, Provider
+from webapp.models import ApiToken, Credential, Project, ProjectOverride, Provider
 from webapp.services import access, credentials, projects
 from webapp.services.credentials import Holder
 from webapp.web import current
@@ -37,7 +38,7 @@ class ProjectForm(StaffForm):
     row_version = HiddenField()
 
 
-class Projects(RowsView):
+class Projects(RulesPart):
     """Groups of applications with keys of their own."""
 
     table = Project
@@ -48,13 +49,16 @@ class Projects(RowsView):
     empty_title = "No projects yet"
     empty_text = "Make one where an application is to pay with a key of its own instead of the shared one."
     can_view_details = False
-    column_list = ("display_name", "slug", "keys", "tokens", "is_active", "updated_at")
-    column_labels: ClassVar[dict[str, str]] = {"display_name": "Project", "is_active": "State", "updated_at": "Changed"}
+    column_list = ("display_name", "slug", "rules_count", "keys", "tokens", "is_active", "updated_at")
+    column_labels: ClassVar[dict[str, str]] = {
+        "display_name": "Project", "rules_count": "Rules", "is_active": "State", "updated_at": "Changed",
+    }  # fmt: skip
     column_numeric = ("keys", "tokens")
     sort_by: ClassVar[Mapping[str, Any]] = {"display_name": Project.display_name, "slug": Project.slug, "updated_at": Project.updated_at}
     default_order = (Project.display_name,)
     column_filters = (YesNoFilter("Active", lambda on: Project.is_active.is_(on)),)
     column_formatters: ClassVar[dict[str, Any]] = {
+        "rules_count": lambda _, __, project, ___: rules_link(project),
         "keys": lambda _, __, project, ___: _count(Credential.owner == project.slug, Credential.scope == "project"),
         "tokens": lambda _, __, project, ___: _count(ApiToken.project == project.slug, ApiToken.revoked_at.is_(None)),
         "is_active": lambda _, __, project, ___: tag("Active", "green") if project.is_active else tag("Inactive"),
@@ -92,6 +96,15 @@ class Projects(RowsView):
 
     def delete_row(self, session: Session, row: Project) -> None:
         projects.delete(session, row.id, actor=self.actor())
+
+
+def rules_link(project: Project) -> Markup:
+    query = select(func.count()).select_from(ProjectOverride).where(ProjectOverride.project_id == project.id)
+    count = db.session.execute(query).scalar_one()
+    address = url_for("project.rules", id=project.id)
+    return Markup('<a href="{}" aria-label="Rules of {}">{}</a>').format(
+        address, project.display_name, f"{count:,} rules" if count != 1 else "1 rule"
+    )
 
 
 def _count(*conditions: ColumnElement[bool]) -> str:

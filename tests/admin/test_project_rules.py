@@ -1,0 +1,81 @@
+"""Rules of a project on its page: added, shown beside the list price, ended; and tokens that belong to it."""
+
+import html
+import re
+
+import pytest
+from sqlalchemy import select
+
+from webapp.extensions import db
+from webapp.models import ApiToken, Project, ProjectOverride
+from webapp.services import projects
+from webapp.web.transaction import writing
+
+OWN = {"kind": "price", "model": "openai/gpt-4o", "input": "1.25", "output": "5", "note": "Contract 17"}
+
+
+@pytest.fixture
+def address(app):
+    with writing() as session:
+        return f"/admin/project/{projects.create(session, {'slug': 'blue', 'display_name': 'Blue'}, actor='ann').id}/rules"
+
+
+def page(visitor, path):
+    return html.unescape(visitor.get(path).text)
+
+
+def row():
+    db.session.rollback()
+    return db.session.execute(select(ProjectOverride).order_by(ProjectOverride.id.desc())).scalars().first()
+
+
+def test_a_price_of_its_own_stands_beside_the_list_price_struck_through(bob, address):
+    assert "No rules of its own" in page(bob, address)
+    assert bob.post(address, OWN).status_code == 302
+    shown = page(bob, address)
+    assert "$2.50 per 1M tokens</s>" in shown
+    assert "<strong>$1.25 per 1M tokens</strong>" in shown
+    assert "Contract 17" in shown
+    assert "$2.50 per 1M tokens</s>" in page(bob, f"/admin/model/details/?id={row().model_id}")
+    assert "1 rule" in page(bob, "/admin/project/")
+
+
+def test_a_rule_is_ended_and_stays_to_be_seen(bob, address):
+    bob.post(address, {"kind": "allow", "model": "openai/gpt-4o"})
+    assert "Only the allowed models answer as active" in page(bob, address)
+    bob.post(f"{address}/{row().id}/end")
+    assert "Ended" in page(bob, address)
+    assert row().ends_at is not None
+
+
+def test_what_makes_no_sense_is_said_at_its_field_and_nothing_is_lost(bob, address):
+    for wrong, field in (
+        ({"model": ""}, "model"),
+        ({"starts": "soon"}, "starts"),
+        ({"input": "1,5"}, "input"),
+        ({"input": "", "output": ""}, "rates"),
+    ):
+        answer = bob.post(address, OWN | wrong)
+        assert answer.status_code == 422
+        assert f'id="r-{field}-error"' in answer.text
+        assert "Contract 17" in answer.text
+    bob.post(address, OWN)
+    assert "end it first" in bob.post(address, OWN).text
+
+
+def test_a_viewer_looks_and_changes_nothing(eve, bob, address):
+    bob.post(address, OWN)
+    assert "New rule" not in page(eve, address)
+    assert eve.post(address, OWN).status_code == 403
+    assert eve.post(f"{address}/{row().id}/end").status_code == 403
+
+
+def test_a_token_is_made_for_a_project(ann, address):
+    assert (
+        ann.post("/admin/token/new/", {"name": "app", "scopes": "registry:read", "project": "blue", "expires_days": "30"}).status_code
+        == 200
+    )
+    db.session.rollback()
+    assert db.session.execute(select(ApiToken.project).where(ApiToken.name == "app")).scalar_one() == "blue"
+    assert re.search("Choice|choice", ann.post("/admin/token/new/", {"name": "app2", "scopes": "registry:read", "project": "nobody"}).text)
+    assert db.session.execute(select(Project.slug)).scalar_one() == "blue"
