@@ -65,6 +65,15 @@ def test_a_test_says_that_it_works_is_kept_and_costs_no_completion(ann, provider
     assert "Works" in ann.get("/admin/provider/?search=acme").text
 
 
+def test_a_test_says_that_it_is_older_than_the_key(ann, provider, upstream):
+    upstream.says(error(401, "Incorrect"))
+    ann.post(f"/admin/provider/{provider}/check")
+    page = f"/admin/provider/details/?id={provider}"
+    assert "A key was entered since this test" not in ann.get(page).text
+    ann.post(f"/admin/provider/{provider}/keys", {"api_key": "sk-another-0123456789", "owner": ""})
+    assert "A key was entered since this test" in ann.get(page).text
+
+
 def test_a_test_that_fails_says_what_to_do_and_shows_no_key(ann, provider, upstream):
     upstream.says(error(401, f"Incorrect API key provided: {CANARY}"))
     page = ann.post(f"/admin/provider/{provider}/check", page=f"/admin/provider/details/?id={provider}", follow_redirects=True).text

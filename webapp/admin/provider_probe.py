@@ -98,8 +98,8 @@ def _chosen() -> list[Chosen]:
     return [Chosen(name, request.form.get(f"type:{name}", "text"), name in active) for name in names]
 
 
-def check_in_words(row: ProviderCheck | None) -> dict[str, Any] | None:
-    """A check as pages show it."""
+def check_in_words(row: ProviderCheck | None, provider: Provider | None = None) -> dict[str, Any] | None:
+    """A check as pages show it; it says nothing about a key that its provider was given later."""
     if row is None:
         return None
     how = "a short question, which may be billed" if row.how == "asked" else "a list of its models, which costs nothing"
@@ -107,4 +107,5 @@ def check_in_words(row: ProviderCheck | None) -> dict[str, Any] | None:
         "tag": tag("Works", "green") if row.ok else tag("Does not work", "red"), "ok": row.ok, "detail": row.detail, "how": how,
         "when": when(row.created_at), "actor": row.actor, "latency": f"{row.latency_ms:,} ms", "key": row.key_source,
         "request_id": row.request_id, "sent": row.kind != "no_key",
+        "outdated": provider is not None and any(key.created_at > row.created_at for key in provider.credentials),
     }  # fmt: skip

@@ -222,7 +222,7 @@ class Providers(KeysPart, ProbePart):
             "facts": facts_of(row),
             "barred": why_not_run(row.display_name, row.driver),
             "keys": keys_card(row),
-            "check": check_in_words(probing.latest(db.session(), [row.id]).get(row.id)),
+            "check": check_in_words(probing.latest(db.session(), [row.id]).get(row.id), row),
             "may_check": self.can_edit and row.driver != probing.LOCAL,
             "model_count": count,
             "events": events_of("provider", row.id),

@@ -41,6 +41,12 @@ class StatedPrice(NamedTuple):
             price.state, price.currency, _charged(price.rates)
         )  # fmt: skip
 
+    def spelled_like(self, price: Price | None) -> tuple[Rate, ...]:
+        """The rates; those that charge what they did are written as they were."""
+        present = {rate[:1] + rate[3:]: rate for rate in price.rates} if price else {}
+        pairs = ((rate, present.get(rate[:1] + rate[3:])) for rate in self.rates)
+        return tuple(was if was and was.unit == rate.unit else rate for rate, was in pairs)
+
 
 def _charged(rates: Sequence[Rate]) -> dict[tuple[object, ...], Decimal]:
     return {rate[:1] + rate[3:]: rate.unit for rate in rates}

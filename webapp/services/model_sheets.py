@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from webapp.domain import cells, model_sheet
 from webapp.domain.cells import Row
 from webapp.domain.documents import rate_document
+from webapp.domain.entries import model_entry
 from webapp.domain.errors import FieldError, Invalid, shown
 from webapp.domain.model_sheet import COLUMNS, KEYS, StatedPrice
 from webapp.domain.moments import parse_moment, shown_moment
@@ -98,6 +99,7 @@ def _entry(row: Row, present: Present | None, at: datetime) -> dict[str, Any]:
     stated: StatedPrice | None = None
     try:
         entry = model_sheet.entry_of(full)
+        model_entry(entry, partial=False)  # Here already, so that what is wrong on other lines is told with it.
     except Invalid as error:
         errors.extend(error.errors)
     try:
@@ -118,7 +120,7 @@ def _new_prices(stated: StatedPrice | None, price: Price | None, start: str, at:
         return []
     if stated.equals(price):
         return []
-    rates = [rate_document(rate) for rate in stated.rates]
+    rates = [rate_document(rate) for rate in stated.spelled_like(price)]
     return [{"state": stated.state, "currency": stated.currency, "effective_from": _start(price, start, at), "rates": rates}]
 
 

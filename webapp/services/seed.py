@@ -61,7 +61,7 @@ def seed(session: Session) -> Seeding:
     _add_models(session, new_models, providers, done)
     source = document["source"]
     after = {"providers": done.providers, "models": done.models, "source": f"{source['name']} {source['version']}"}
-    audit.record(session, ACTION, actor=ACTOR, target=Target("catalog", None, "constants"), change=(None, after))
+    audit.record(session, ACTION, actor=ACTOR, target=Target("catalog", None, "the built-in catalogue"), change=(None, after))
     return done
 
 
