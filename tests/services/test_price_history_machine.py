@@ -1,0 +1,130 @@
+"""Whatever is done to prices, in whatever order: what a past moment cost stays, unless a marked correction says otherwise."""
+
+import os
+from datetime import timedelta
+from itertools import count
+
+from factories import NOW, model_values
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
+
+from webapp.catalogues import Read
+from webapp.domain.drift import Limits
+from webapp.domain.errors import Conflict
+from webapp.domain.moments import shown_moment
+from webapp.domain.pricing import cost_of, price_at, timeline
+from webapp.domain.usage import Usage
+from webapp.extensions import db
+from webapp.models import Model
+from webapp.services import models, prices, proposal_apply, proposals
+from webapp.services.proposal_apply import Approval
+from webapp.services.proposals import Comparison, Wanted
+from webapp.web import current
+from webapp.web.transaction import writing
+
+FULL = os.environ.get("EXPERIMENTS") == "full"
+AMOUNTS = st.sampled_from(["0", "0.25", "1", "2.5", "1000"])
+SPENT = Usage(input=1_000_000)
+names = count()
+
+
+def entry(amount, moment, **more):
+    rates = [{"meter": "input", "amount": amount, "per": 1_000_000}]
+    return {"state": "priced", "currency": "USD", "effective_from": shown_moment(moment), "rates": rates} | more
+
+
+class Prices(RuleBasedStateMachine):
+    """Time only goes on. `past` holds for each moment gone by which price held, and what a call cost."""
+
+    added = Bundle("added")
+    taken = Bundle("taken")
+
+    def __init__(self):
+        super().__init__()
+        self.now = NOW
+        self.past = []
+        self.name = f"machine-{next(names)}"
+        with writing() as session:
+            self.number = models.create(session, model_values(model_id=self.name), actor="ann").id
+
+    def history(self):
+        db.session.rollback()
+        return prices.history(db.session(), db.session.get(Model, self.number))
+
+    def put(self, values):
+        try:
+            with writing() as session:
+                return prices.add(session, self.number, values, actor="ann").id
+        except Conflict:
+            return None  # Two prices may not begin at one moment, and one is corrected once: nothing was changed.
+
+    @rule(target=added, amount=AMOUNTS)
+    def a_price_from_now_on(self, amount):
+        return self.put(entry(amount, self.now))
+
+    @rule(target=added, amount=AMOUNTS, days=st.integers(1, 20))
+    def a_price_that_begins_later(self, amount, days):
+        return self.put(entry(amount, self.now + timedelta(days=days)))
+
+    @rule(target=added, wrong=added, amount=AMOUNTS)
+    def a_correction(self, wrong, amount):
+        found = next((price for price in self.history() if price.id == wrong), None)
+        return self.put(entry(amount, found.effective_from, corrects=wrong)) if found else None
+
+    @rule(target=taken, amount=AMOUNTS)
+    def a_catalogue_taken_over(self, amount):
+        source = {"kind": "catalog", "name": "acme-list", "url": None}
+        offer = {
+            "provider": "openai", "model_id": self.name, "display_name": "M", "type": "text", "capabilities": [], "aliases": [],
+            "prices": [entry(amount, NOW - timedelta(days=900)) | {"source": source}],
+        }  # fmt: skip
+        current.registry().refresh()
+        given = Comparison(current.registry().snapshot, Read("acme-list", "1", "0" * 64, [], [offer]), None, Limits(), self.now)
+        try:
+            with writing() as session:
+                number = proposals.open_one(session, given, actor="ann").id
+                if not proposals.choose(session, number, Wanted(word=self.name).condition(), True):
+                    return None  # Pinned, or nothing differs.
+                proposal_apply.apply(session, number, Approval("bob", self.now, True))
+                return number
+        except Conflict:
+            return None
+
+    @rule(proposal=consumes(taken))
+    def a_catalogue_undone(self, proposal):
+        if proposal is not None:
+            with writing() as session:
+                proposal_apply.undo(session, proposal, actor="bob")
+
+    @rule(hours=st.integers(1, 300))
+    def time_goes_on(self, hours):
+        line = timeline(self.history())
+        for step in (0, hours / 2):
+            moment = self.now + timedelta(hours=step)
+            price = price_at(line, moment)
+            self.past.append((moment, price.id if price else None, cost_of(price, SPENT, at=moment).total))
+        self.now += timedelta(hours=hours)
+
+    @invariant()
+    def the_past_stays_unless_a_correction_says_so(self):
+        history = self.history()
+        line, corrected = timeline(history), {price.id: price.corrects for price in history}
+        for moment, then, total in self.past:
+            price = price_at(line, moment)
+            if price is None or price.id == then:
+                assert (price.id if price else None) == then
+                assert cost_of(price, SPENT, at=moment).total == total
+                continue
+            step = price.id
+            while step is not None and step != then:
+                step = corrected.get(step)
+            assert step == then, f"{moment} was priced by {then} and is by {price.id}, which corrects nothing of it"
+
+
+def test_what_a_past_moment_cost_stays_unless_a_marked_correction_says_otherwise(app):
+    size = settings(
+        max_examples=200 if FULL else 8, stateful_step_count=40 if FULL else 15, deadline=None, derandomize=not FULL,
+        suppress_health_check=list(HealthCheck), database=None,
+    )  # fmt: skip
+    run_state_machine_as_test(Prices, settings=size)
