@@ -22,6 +22,7 @@ PAGES = {
     "calculator": f"/admin/calculator/?{MODELS}&input=12000&cache_read=8000&output=350",
     "calculator-empty": "/admin/calculator/",
     "compare": "/admin/compare/?capability=vision",
+    "what-if": "/admin/what-if/?model=openai/gpt-4o&on=openai/gpt-4o-mini",
     "explain": "/admin/explain/?model=gpt-4o-2024-08-06",
     "explain-unknown": "/admin/explain/?model=gpt-5o",
     "tryit": "/admin/try-it/",

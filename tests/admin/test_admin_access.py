@@ -18,7 +18,8 @@ PAGES = (
     "/admin/user/", "/admin/user/new/", "/admin/user/edit/?id=1", "/admin/token/", "/admin/token/new/", "/admin/audit/",
     "/admin/audit/details/?id=1", "/admin/project/", "/admin/project/new/", "/admin/bench/", "/admin/bench/new", "/admin/prompts/",
     "/admin/prompts/new", "/admin/prompts/incident-analysis/", "/admin/prompts/incident-analysis/edit", "/admin/my-keys/",
-    "/admin/proposals/", "/admin/proposals/new", "/admin/exchange/", "/admin/compare/", "/admin/explain/?model=gpt-4o-2024-08-06",
+    "/admin/proposals/", "/admin/proposals/new", "/admin/exchange/", "/admin/compare/", "/admin/what-if/",
+    "/admin/explain/?model=gpt-4o-2024-08-06",
 )  # fmt: skip
 EVENT_HANDLER = re.compile(r"<[a-z][^>]*\s(?:on[a-z]+|style)\s*=", re.IGNORECASE)
 INLINE = re.compile(r"<script(?![^>]*\ssrc=)|<style\b|javascript:", re.IGNORECASE)

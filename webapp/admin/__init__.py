@@ -20,6 +20,7 @@ from webapp.admin.proposals import Proposals
 from webapp.admin.providers import Providers
 from webapp.admin.runs import Runs
 from webapp.admin.tryit import TryIt
+from webapp.admin.whatif import WhatIf
 
 THEME = Bootstrap4Theme(base_template="admin/base.html", fluid=True)
 
@@ -43,6 +44,7 @@ def views() -> list[BaseView]:
         Exchange(name="Import and export", endpoint="exchange", url="exchange", category="Registry", **icon("file-import")),
         Calculator(name="Price calculator", endpoint="calculator", url="calculator", category="Use", **icon("calculator")),
         Compare(name="Compare models", endpoint="compare", url="compare", category="Use", **icon("scale")),
+        WhatIf(name="What if", endpoint="whatif", url="what-if", category="Use", **icon("arrows-diff")),
         Explain(name="Explain", endpoint="explain", url="explain", category="Use", **icon("help-circle")),
         TryIt(name="Try it", endpoint="tryit", url="try-it", category="Use", **icon("flask")),
         Benches(name="Benches", endpoint="bench", url="bench", category="Use", **icon("columns")),
