@@ -82,6 +82,7 @@ def test_a_preview_takes_kept_incidents_and_text_of_ones_own_and_stores_nothing(
         kept = incidents.save(session, "The night of the disks", incident_from(DISK), actor="ann").id
     assert "Disk usage at 97 %" in previewed(eve, sample=f"kept-{kept}").partition("Question</h3>")[2]
     own = previewed(eve, sample=f"kept-{kept}", incident="Queue <b>stands</b> still\nSince noon.")
+    assert "plain text: the first line is the title" in own
     assert "Queue <b>stands</b> still" in own.partition("Question</h3>")[2]
     assert "Queue &lt;b&gt;stands" in eve.post("/admin/prompts/incident-analysis/preview", {"incident": "Queue <b>stands</b> still"}).text
     assert "begins like JSON but is not" in previewed(eve, incident='{"title": ')

@@ -77,6 +77,8 @@ def test_the_answers_to_posts_have_the_shapes_that_are_described(api, document):
     for path, (sent, taken, answered) in posted.items():
         conforms(document, taken, sent)
         conforms(document, answered, api.post(path, sent).json)
+    file = {"format": "modeldesk-registry", "version": 1, "models": [model_values(model_id="third")]}
+    conforms(document, "Imported", api.post("/admin/import?dry_run=true", file).json)
 
 
 def test_the_described_fields_are_those_that_can_be_entered():

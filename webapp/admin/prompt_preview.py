@@ -7,6 +7,7 @@ from webapp.admin.tryit import preview_of
 from webapp.domain import pasted
 from webapp.domain.errors import Invalid
 from webapp.domain.incidents import Incident, incident_from
+from webapp.domain.pasted import Pasted
 from webapp.domain.samples import BY_SLUG, SAMPLES
 from webapp.domain.templates import rendered
 from webapp.extensions import db
@@ -22,11 +23,11 @@ def preview(row: PromptTemplate, given: Mapping[str, str]) -> dict[str, Any]:
     chosen = given.get("sample", "")
     shown: dict[str, Any] = {"samples": SAMPLES, "kept": kept, "sample": chosen, "pasted_text": text, "words": None}
     try:
-        incident = pasted.read(text).incident if text else _chosen(chosen, kept)
+        read = pasted.read(text) if text else Pasted(pasted.INCIDENT, _chosen(chosen, kept))
     except Invalid as error:
         return shown | {"plan": None, "errors": {"incident": "; ".join(pasted.complaints(error))}}
-    words = rendered(templates.value_of(row), incident)
-    return shown | {"words": words} | preview_of({"incident": incident, "model": "", "template": row.name})
+    words = rendered(templates.value_of(row), read.incident)
+    return shown | {"words": words} | preview_of({"kind": read.kind, "incident": read.incident, "model": "", "template": row.name})
 
 
 def _chosen(choice: str, kept: list[SavedIncident]) -> Incident:

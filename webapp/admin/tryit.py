@@ -135,12 +135,12 @@ def _preview(given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def preview_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The preview of an incident that needs no reading."""
+    """The preview of an incident that was read already, from a text of that `kind`."""
     try:
         planned = planned_run(given["incident"], _wanted(given))
     except ModeldeskError as error:
         return {"errors": _errors(error), "plan": None}
-    return {"errors": {}, "plan": _planned(Pasted(pasted.INCIDENT, given["incident"]), planned)}
+    return {"errors": {}, "plan": _planned(Pasted(given.get("kind", pasted.INCIDENT), given["incident"]), planned)}
 
 
 def _planned(read: Pasted, planned: Plan) -> dict[str, Any]:

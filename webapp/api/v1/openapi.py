@@ -41,9 +41,10 @@ CODES: Mapping[str, str] = {
     "inactive": "It must be activated first.",
     "no_key": "The provider that should answer has no key.",
     "stale": "Somebody else changed the row since it was read. Load it again and repeat the change.",
-    "too_large": "The body has more than 1,000,000 bytes.",
+    "too_large": "The body has more than 1,000,000 bytes; 10,000,000 for an import.",
     "too_long": "The address is too long.",
-    "unsupported_media_type": "The body must be sent as application/json in UTF-8.",
+    "unsupported_media_type": "The body must be sent as application/json in UTF-8; an import also as application/yaml or text/csv.",
+    "import_refused": "The file cannot be imported, and nothing was changed; `errors` names each wrong line.",
     "invalid": "The values make no sense; `errors` names each field and what is wrong with it.",
     "too_many_requests": "Too many requests. Wait as long as `Retry-After` says.",
     "internal": "Something went wrong on our side, and was logged under the request's id.",
@@ -57,6 +58,11 @@ INTRODUCTION = (
     "What models there are, whether they may be used and what they cost, exactly. Amounts are strings that hold exact decimals; times are "
     "RFC 3339 in UTC. Answers name the revision of the registry that they come from. Errors are problem documents (RFC 9457)."
 )
+# What is not JSON, or not only.
+OTHER_KINDS: Mapping[str, Mapping[str, Document]] = {
+    "Page": {"text/html": TEXT},
+    "CatalogueFile": {"application/json": {"type": "object"}, "application/yaml": TEXT, "text/csv": TEXT},
+}
 ORIGIN: Mapping[str, str] = {
     "Modeldesk-Revision": "The revision of the registry that this answer comes from.",
     "Modeldesk-Source": "`database`, `last-good` or `constants`.",
@@ -105,7 +111,7 @@ def _operation(route: Route) -> Document:
     else:
         operation["description"] = f"Needs the scope `{scope_of(route.permission)}`."
     if route.takes:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": to(route.takes)}}}
+        operation["requestBody"] = {"required": True, "content": _content(route.takes)}
     return operation
 
 
@@ -140,12 +146,14 @@ def _header(name: str, description: str) -> Document:
 def _answer(route: Route) -> Document:
     headers = {name: {"$ref": f"#/components/headers/{name}"} for name in ORIGIN}
     found: Document = {"description": route.summary, "headers": headers}
-    if route.answers == "Page":
-        return found | {"content": {"text/html": {"schema": TEXT}}}
-    if route.answers:
-        schema = to(route.answers) if route.answers in SCHEMAS else {"type": "object"}
-        return found | {"content": {"application/json": {"schema": schema}}}
-    return found
+    return found | {"content": _content(route.answers)} if route.answers else found
+
+
+def _content(name: str) -> Document:
+    """The kinds in which this goes over the wire, each with its shape."""
+    if name in OTHER_KINDS:
+        return {kind: {"schema": schema} for kind, schema in OTHER_KINDS[name].items()}
+    return {"application/json": {"schema": to(name) if name in SCHEMAS else {"type": "object"}}}
 
 
 def _refusals(route: Route) -> list[int]:

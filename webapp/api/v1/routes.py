@@ -1,9 +1,10 @@
 """The table of routes: what is served is what is described, because both are made of this."""
 
-from webapp.api.v1 import costs, managed_models, managed_providers, reading, runs, usage
+from webapp.api.v1 import costs, exchange, managed_models, managed_providers, reading, runs, usage
 from webapp.api.v1.costs import COST_QUERY
 from webapp.api.v1.description import described
 from webapp.api.v1.door import Route
+from webapp.api.v1.exchange import EXPORT_QUERY, IMPORT_QUERY
 from webapp.api.v1.listing import MODELS_QUERY
 from webapp.api.v1.managed_providers import PROVIDERS_QUERY
 from webapp.api.v1.reading import EXPLAIN_QUERY, SUPPORTED_QUERY
@@ -244,5 +245,21 @@ _providers = (
         refusals=(404, 503),
     ),
 )
-_answering = (*_reading, *_costs, *_usage, *_models, *_providers)
+_files = (
+    Route(
+        "GET", "/admin/export", exchange.export_catalogue, WRITE, "The catalogue as a file; never keys", "CatalogueFile", query=EXPORT_QUERY
+    ),
+    Route(
+        "POST",
+        "/admin/import",
+        exchange.import_catalogue,
+        WRITE,
+        "Brings the registry to what a file says, all or nothing, or says what would change",
+        "Imported",
+        query=IMPORT_QUERY,
+        takes="CatalogueFile",
+        refusals=(409, 422, 503),
+    ),
+)
+_answering = (*_reading, *_costs, *_usage, *_models, *_providers, *_files)
 ROUTES: tuple[Route, ...] = (*_answering, *described(_answering))

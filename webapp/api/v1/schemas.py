@@ -183,8 +183,17 @@ _runs: Mapping[str, Schema] = {
         cost=maybe(to("Cost")), latency_ms=COUNT, cached=FLAG, error=maybe(answered(code=TEXT, detail=TEXT)),
     ),
 }  # fmt: skip
+_files: Mapping[str, Schema] = {
+    "Imported": answered(
+        dry_run=FLAG, added=COUNT, changed=COUNT, same=COUNT,
+        changes=many(answered(
+            kind=words(("provider", "model", "price")), name=TEXT, state=words(("added", "changed")),
+            fields=many(answered(field=TEXT, before=maybe(TEXT), after=maybe(TEXT))),
+        )),
+    ),
+}  # fmt: skip
 PROBLEM = answered(type=TEXT, title=TEXT, status=INTEGER, code=TEXT, detail=TEXT)
 PROBLEM["properties"] |= {
     "errors": many(answered(field=TEXT, message=TEXT)), "suggestions": many(TEXT), "candidates": many(TEXT), "users": many(TEXT),
 }  # fmt: skip
-SCHEMAS: Mapping[str, Schema] = {**_registry, **_costs, **_usage, **_entries, **_runs, "Problem": PROBLEM}
+SCHEMAS: Mapping[str, Schema] = {**_registry, **_costs, **_usage, **_entries, **_runs, **_files, "Problem": PROBLEM}

@@ -1,0 +1,64 @@
+"""The catalogue as a file over HTTP: out in three forms, in with a dry run. The rules are those of every other door."""
+
+import hashlib
+from typing import Any
+
+from flask import Response, request
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+
+from webapp.api.v1.answers import answer, conditional, encode
+from webapp.api.v1.body import parse_object
+from webapp.api.v1.parameters import BOOLEAN, Parameter, chosen, read, truth
+from webapp.api.v1.reading import utc_now
+from webapp.api.v1.rows import fresh
+from webapp.extensions import db
+from webapp.services import catalog_text, exchange
+from webapp.services.catalog_entries import SAME, Report
+from webapp.services.catalog_files import Importing
+from webapp.services.exchange import CSV, FORMS, JSON, YAML, Upload
+from webapp.web import current
+from webapp.web.auth import actor
+from webapp.web.transaction import rehearsing, writing
+
+TYPES = {JSON: "application/json", YAML: "application/yaml", CSV: "text/csv"}
+EXPORT_QUERY = (chosen("format", FORMS, "json (if left out) or yaml for the whole catalogue, csv for models with their present prices."),)
+IMPORT_QUERY = (Parameter("dry_run", truth, {**BOOLEAN, "default": False}, "true: only say what would change."),)
+
+
+def export_catalogue() -> Response:
+    form = read(EXPORT_QUERY).get("format", JSON)
+    try:
+        body = exchange.export(db.session(), form, utc_now()).encode()
+    finally:
+        db.session.rollback()  # On SQLite an open read keeps every writer waiting.
+    return conditional(fresh().snapshot, hashlib.sha256(body).hexdigest()[:32], body, TYPES[form])
+
+
+def import_catalogue() -> Response:
+    dry_run = read(IMPORT_QUERY).get("dry_run", False)
+    upload = _received()
+    with rehearsing() if dry_run else writing() as session:
+        report = exchange.bring(session, upload, Importing(actor(), current.desk().outbound), utc_now())
+    return answer(fresh().snapshot, encode(_document(report, dry_run=dry_run)))
+
+
+def _received() -> Upload:
+    """The body in the form that its content type names."""
+    form = next((form for form, kind in TYPES.items() if request.mimetype == kind), None)
+    if form is None or request.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType(f"Send the file in UTF-8, with its kind as Content-Type: {', '.join(TYPES.values())}.")
+    body = request.get_data(cache=False)
+    if len(body) > catalog_text.MOST_BYTES:
+        raise RequestEntityTooLarge(f"A file may have {catalog_text.MOST_BYTES:,} bytes.")
+    if form == JSON:
+        parse_object(body)  # The reader of files takes YAML, which is more than what was announced.
+    return Upload("over HTTP", form, exchange.text_of(body))
+
+
+def _document(report: Report, *, dry_run: bool) -> dict[str, Any]:
+    changes = [
+        {"kind": change.kind, "name": change.name, "state": change.state, "fields": [line._asdict() for line in change.lines]}
+        for change in report.changes
+        if change.state != SAME
+    ]
+    return {"dry_run": dry_run, **report.counts(), "changes": changes}
