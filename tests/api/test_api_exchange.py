@@ -4,7 +4,10 @@ import json
 
 import pytest
 from factories import model_values
+from sqlalchemy import select
 
+from webapp.extensions import db
+from webapp.models import AuditEvent
 from webapp.web import current
 
 HERE = "/admin/import"
@@ -34,6 +37,9 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(api):
     assert api.get("/models/openai/new-one").status_code == 404
     assert sent(api, new).json["dry_run"] is False
     assert api.get("/models/openai/new-one").status_code == 200
+    trail = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(2)).scalars().all()
+    assert [event.action for event in trail] == ["catalog:file:import", "registry:model:create"]
+    assert {event.actor for event in trail} == {"token:a test"}
     assert "openai/new-one" in current.registry().snapshot.by_name
 
 

@@ -34,7 +34,9 @@ WRITES = {
 }
 ANSWERED_WITHOUT_CHANGING = {"post_cost", "post_costs", "post_quote", "post_comparison"}
 RECORDS_ITSELF = {"report_usage"}  # A record of usage is its own trail; tests/api/test_api_usage.py has it.
-MUTATING = [route for route in ROUTES if route.method != "GET" and route.name not in ANSWERED_WITHOUT_CHANGING | RECORDS_ITSELF]
+RECORDS_EACH_ROW = {"import_catalogue"}  # One event for each row and one for the file; tests/api/test_api_exchange.py has it.
+ELSEWHERE = ANSWERED_WITHOUT_CHANGING | RECORDS_ITSELF | RECORDS_EACH_ROW
+MUTATING = [route for route in ROUTES if route.method != "GET" and route.name not in ELSEWHERE]
 
 
 def events(app) -> list[AuditEvent]:

@@ -40,16 +40,16 @@ def facts(found: Bench, rated: Mapping[int, Mapping[str, int]], who: str) -> dic
     state = benches.state(found)
     results = benches.results(found, {run: dict(scores) for run, scores in rated.items()})
     columns = rules.columns(found.models, results)
-    done = sum(cell.status in benches.DONE for cell in found.cells)
+    asked = sum(cell.status in benches.ASKED for cell in found.cells)
     spent = sum((one.cost or Decimal(0) for one in results), Decimal(0))
     return {
-        "bench": found, "state": state, "state_tag": STATUSES[state], "done": done, "total": len(found.cells),
-        "percent": round(100 * done / max(1, len(found.cells))), "spent": readable.amount(spent, CURRENCY),
+        "bench": found, "state": state, "state_tag": STATUSES[state], "asked": asked, "total": len(found.cells),
+        "percent": round(100 * asked / max(1, len(found.cells))), "spent": readable.amount(spent, CURRENCY),
         "cap": readable.amount(found.spend_cap, CURRENCY) if found.spend_cap is not None else None,
         "columns": [_column(column) for column in columns], "bars": rules.bars(columns), "agreements": _agreements(found, results),
         "incidents": [_incident(found, number, rated, who) for number in range(len(found.incidents))], "label_of": label_of,
         "live": state == "running" or (state == "cancelled" and any(cell.status == "running" for cell in found.cells)),
-        "can_resume": state != "running" and any(cell.status not in ("done", "failed") for cell in found.cells),
+        "can_resume": state != "running" and any(cell.status not in benches.ASKED for cell in found.cells),
     }  # fmt: skip
 
 

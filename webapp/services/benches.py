@@ -20,7 +20,8 @@ from webapp.services import audit
 from webapp.services.audit import Target
 
 SILENT_AFTER = timedelta(seconds=30)
-DONE = ("done", "failed", "cancelled", "skipped")
+ASKED = ("done", "failed")
+DONE = (*ASKED, "cancelled", "skipped")
 CAP_REACHED = "The spend cap was reached before this was asked."
 
 
