@@ -3,6 +3,7 @@
 import html
 import io
 import json
+from datetime import UTC, datetime
 
 import pytest
 from factories import model_values
@@ -11,8 +12,11 @@ from sqlalchemy import func, select, text
 from webapp.domain.errors import Malformed
 from webapp.extensions import db
 from webapp.models import AuditEvent, ImportDraft, Model, Price
-from webapp.services import exchange, models
-from webapp.web.transaction import writing
+from webapp.services import exchange, import_drafts, models
+from webapp.services.catalog_files import Importing
+from webapp.services.exchange import Upload
+from webapp.web import current
+from webapp.web.transaction import rehearsing, writing
 
 HEAD = {"format": "modeldesk-registry", "version": 1}
 NEW = HEAD | {"models": [model_values(model_id="new-one", display_name="<b>New</b>")]}
@@ -122,3 +126,18 @@ def test_a_file_goes_when_it_is_discarded_or_a_day_old(bob, ann):
     db.session.commit()
     sent(ann, NEW)
     assert bob.get(second).status_code == 404
+
+
+def test_a_held_file_is_applied_as_it_was_compared_on_both_engines(either_app):
+    by, now = Importing("bob", current.desk().outbound), datetime.now(UTC)
+    upload = Upload("few.csv", "csv", "provider,model_id,input_per_1m\nopenai,gpt-4o,9.75\n")
+    with rehearsing() as session:
+        found = import_drafts.rehearse(session, upload, by, now)
+    before = count(Price)
+    with writing(refresh=False) as session:
+        public_id = import_drafts.hold(session, found, "bob", now).public_id
+    with writing() as session:
+        assert import_drafts.apply(session, public_id, by, now).counts() == {"added": 1, "changed": 0, "same": 1}
+    assert (count(Price), count(ImportDraft)) == (before + 1, 0)
+    price = current.registry().snapshot.by_name["openai/gpt-4o"].price
+    assert ("input", "standard", "9.75") in {(rate.meter, rate.service_tier, str(rate.amount)) for rate in price.rates}
