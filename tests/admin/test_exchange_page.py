@@ -110,6 +110,15 @@ def test_the_models_go_out_into_a_spreadsheet_and_come_back_with_a_new_price(bob
     assert count(Price) == before + 1
 
 
+def test_a_price_that_is_far_from_the_one_before_is_to_be_looked_at_twice(bob):
+    address = sent(bob, b"provider,model_id,input_per_1m\nopenai,gpt-4o,2500\nopenai,gpt-4o-mini,0.16\n", "few.csv").location
+    shown = page(bob, f"{address}?kind=look")
+    assert "1 to look at twice" in shown
+    assert "Input is 1,000 times more than the price before. Is the unit right?" in shown
+    assert "gpt-4o-mini" not in shown.partition("<tbody>")[2]
+    assert "1 price is far away from the one before." in shown
+
+
 def test_viewers_take_files_away_and_bring_none(eve):
     assert eve.get("/admin/exchange/download/yaml").text.startswith("format: modeldesk-registry")
     assert 'type="file"' not in eve.get("/admin/exchange/").text

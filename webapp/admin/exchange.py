@@ -23,6 +23,7 @@ from webapp.web.transaction import rehearsing, writing
 
 ON_A_PAGE = 100
 MOST_ERRORS = 200
+LOOK = "look"  # The filter for what should be looked at twice.
 TYPES = {YAML: "application/yaml", JSON: "application/json", CSV: "text/csv"}
 
 
@@ -67,11 +68,12 @@ class Exchange(GuardedView):
         page, kind = max(request.args.get("page", 0, type=int), 0), request.args.get("kind", "")[:20]
         changes = import_drafts.changes_of(row)
         kinds = sorted({change.kind for change in changes})
-        matching = [change for change in changes if kind in ("", change.kind)]
+        asked = sum(bool(change.questions) for change in changes)
+        matching = [change for change in changes if kind in ("", change.kind) or (kind == LOOK and change.questions)]
         shown = matching[page * ON_A_PAGE : (page + 1) * ON_A_PAGE]
         return self.render(
             "admin/exchange/draft.html", row=row, changes=shown, matching=len(matching), total=len(changes), page=page, kind=kind,
-            kinds=kinds, on_a_page=ON_A_PAGE, is_sheet=row.form == CSV,
+            kinds=kinds, asked=asked, look=LOOK, on_a_page=ON_A_PAGE, is_sheet=row.form == CSV,
         )  # fmt: skip
 
     @expose("/draft/<public_id>/apply", methods=("POST",))

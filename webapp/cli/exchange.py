@@ -68,5 +68,7 @@ def _say(report: Report, word: str) -> None:
             for line in change.lines:
                 before, after = (" ".join(text.split()) if text else "nothing" for text in (line.before, line.after))
                 click.echo(f"           {line.field}: {before} -> {after}")
+            for question in change.questions:
+                click.echo(f"           look twice: {question}")
     counts = ", ".join(f"{report.count(state)} {state}" for state in (ADDED, CHANGED, SAME))
     click.echo(f"{word} {counts}.")

@@ -17,12 +17,13 @@ _TOP = ("format", "version", "providers", "models")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an import does to one row."""
+    """What an import does to one row. `questions` are what to look at twice: a price far away from the one before."""
 
     kind: str
     name: str
     state: str
     lines: tuple[Told, ...] = ()
+    questions: tuple[str, ...] = ()
 
     @property
     def fields(self) -> tuple[str, ...]:

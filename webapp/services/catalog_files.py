@@ -7,11 +7,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from webapp.domain import price_guards
 from webapp.domain.documents import price_document
 from webapp.domain.entries import MODEL_CHECKS, PriceEntry
 from webapp.domain.errors import FieldError, Invalid, ModeldeskError
 from webapp.domain.money import plain
-from webapp.domain.told import Told, fields_told, price_told
+from webapp.domain.told import fields_told, price_told
 from webapp.models import Model, Price, Provider
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services import models, prices, providers
@@ -232,16 +233,18 @@ def _write_prices(
             continue
         added = prices.import_price(session, row, wanted._replace(corrects=there[-1].id if there else None), actor=by.actor)
         there.append(added)
-        changes.append(Change("price", f"{row.ref} from {added.effective_from:%Y-%m-%d %H:%M}", ADDED, _price_told(chains, added)))
+        changes.append(_price_change(row, chains, added))
     return changes
 
 
-def _price_told(chains: Mapping[Any, list[Price]], added: Price) -> tuple[Told, ...]:
+def _price_change(model: Model, chains: Mapping[Any, list[Price]], added: Price) -> Change:
     """Against the price that held at that moment before; of several at one moment the last counts."""
     earlier = [moment for moment in chains if moment < added.effective_from and chains[moment]]
     corrected = chains[added.effective_from][:-1]
-    before = corrected[-1] if corrected else chains[max(earlier)][-1] if earlier else None
-    return price_told(prices.value_of(before) if before else None, prices.value_of(added))
+    row = corrected[-1] if corrected else chains[max(earlier)][-1] if earlier else None
+    before, after = prices.value_of(row) if row else None, prices.value_of(added)
+    asked = tuple(question.text for question in price_guards.questions(after, before))
+    return Change("price", f"{model.ref} from {added.effective_from:%Y-%m-%d %H:%M}", ADDED, price_told(before, after), asked)
 
 
 def _same(row: Price, wanted: PriceEntry) -> bool:

@@ -64,11 +64,14 @@ def _compared(draft: ImportDraft, found: Rehearsal) -> ImportDraft:
 
 def _kept(change: Change) -> list[Any]:
     lines = [[line.field, *(text and text[:MOST_SHOWN] for text in (line.before, line.after))] for line in change.lines]
-    return [change.kind, change.name, change.state, lines]
+    return [change.kind, change.name, change.state, lines, change.questions]
 
 
 def changes_of(draft: ImportDraft) -> list[Change]:
-    return [Change(kind, name, state, tuple(Told(*line) for line in lines)) for kind, name, state, lines in draft.changes]
+    return [
+        Change(kind, name, state, tuple(Told(*line) for line in lines), tuple(questions))
+        for kind, name, state, lines, questions in draft.changes
+    ]
 
 
 def find(session: Session, public_id: str, actor: str) -> ImportDraft:

@@ -57,7 +57,13 @@ def _received() -> Upload:
 
 def _document(report: Report, *, dry_run: bool) -> dict[str, Any]:
     changes = [
-        {"kind": change.kind, "name": change.name, "state": change.state, "fields": [line._asdict() for line in change.lines]}
+        {
+            "kind": change.kind,
+            "name": change.name,
+            "state": change.state,
+            "fields": [line._asdict() for line in change.lines],
+            "questions": change.questions,
+        }
         for change in report.changes
         if change.state != SAME
     ]

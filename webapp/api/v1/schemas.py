@@ -188,7 +188,7 @@ _files: Mapping[str, Schema] = {
         dry_run=FLAG, added=COUNT, changed=COUNT, same=COUNT,
         changes=many(answered(
             kind=words(("provider", "model", "price")), name=TEXT, state=words(("added", "changed")),
-            fields=many(answered(field=TEXT, before=maybe(TEXT), after=maybe(TEXT))),
+            fields=many(answered(field=TEXT, before=maybe(TEXT), after=maybe(TEXT))), questions=many(TEXT),
         )),
     ),
 }  # fmt: skip
