@@ -109,7 +109,7 @@ def test_using_a_session_keeps_it_alive(app, ann):
 def test_every_cookie_is_for_the_server_only_and_goes_nowhere_else(app):
     answer = sign_in(app.test_client())
     cookies = answer.headers.getlist("Set-Cookie")
-    assert len(cookies) == 2
+    assert len(cookies) == 3  # The session, the revision, and that this browser is known.
     assert all("HttpOnly" in cookie and "SameSite=Lax" in cookie and "Path=/" in cookie for cookie in cookies)
 
 

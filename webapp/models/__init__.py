@@ -1,6 +1,6 @@
 """Tables: columns, constraints, relationships; no business rules. Importing this package makes Alembic see all of them."""
 
-from webapp.models.access import ApiToken, OneTimeLink, User, UserSession
+from webapp.models.access import ApiToken, LoginAttempt, OneTimeLink, User, UserSession
 from webapp.models.audit import AuditEvent
 from webapp.models.base import MAX_ID, Base
 from webapp.models.bench import Bench, BenchCell, Rating, SavedIncident
@@ -25,6 +25,7 @@ __all__ = [
     "Credential",
     "CredentialCounter",
     "ImportDraft",
+    "LoginAttempt",
     "Model",
     "ModelAlias",
     "OneTimeLink",

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, LargeBinary, String
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.domain.permissions import ROLES
@@ -48,6 +48,16 @@ class OneTimeLink(Base):
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+
+
+class LoginAttempt(Base):
+    """One guess of a password, counted for five minutes. `key` is the digest of what it counts against: account, browser, address, all."""
+
+    __tablename__ = "login_attempts"
+    __table_args__ = (Index("ix_login_attempts_key", "key", "at"), Index("ix_login_attempts_at", "at"))
+
+    key: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
 
 
 class ApiToken(Base):

@@ -1,6 +1,6 @@
 """Signing in and out, and the links that set a first or a new password."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -9,7 +9,8 @@ from flask_login import login_user
 from webapp.domain.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.models import User
-from webapp.services import accounts
+from webapp.services import accounts, throttle
+from webapp.web import devices
 from webapp.web.auth import SessionTicket, is_safe_path, sign_out, visitor
 from webapp.web.transaction import writing
 
@@ -33,17 +34,36 @@ def login() -> ResponseReturnValue:
 @blueprint.post("/login")
 def sign_in() -> ResponseReturnValue:
     email, password = request.form.get("email", ""), request.form.get("password", "")
-    secret = None
+    secret, guess, now = None, _guess(email), datetime.now(UTC)
+    with writing(refresh=False) as writer:
+        wait = throttle.admit(writer, guess, now)
+    if wait is not None:
+        return _throttled(wait)
     # Checking a password takes a tenth of a second on purpose: no other writer has to wait for it.
     user = accounts.authenticate(db.session(), email, password) if max(len(email), len(password)) < MAX_FIELD else None
     if user is not None:
         with writing(refresh=False) as writer:
-            secret = accounts.begin_session(writer, writer.get_one(User, user.id), now=datetime.now(UTC))
+            secret = accounts.begin_session(writer, writer.get_one(User, user.id), now=now)
+            throttle.forget(writer, guess)
     if secret is None:
         return _login_page("The e-mail address or the password is wrong, or the account is switched off."), 422
     target = _next()
     _enter(secret)
-    return redirect(target)
+    return devices.remember(redirect(target), accounts.normalised(email))
+
+
+def _guess(email: str) -> throttle.Guess:
+    """One function folds the name for the count and for the look-up, so that no spelling of it is counted apart."""
+    account = accounts.normalised(email[:MAX_FIELD])
+    return throttle.Guess(account, request.remote_addr or "", devices.known(account))
+
+
+def _throttled(wait: timedelta) -> ResponseReturnValue:
+    """The same words for an address that exists and one that does not."""
+    minutes = max(1, -(-int(wait.total_seconds()) // 60))
+    when = f"{minutes} minute{'s' if minutes != 1 else ''}"
+    said = f"Too many attempts. Try again in {when}, or in a browser in which you signed in before."
+    return _login_page(said), 429, {"Retry-After": str(int(wait.total_seconds()) + 1)}
 
 
 def _login_page(error: str | None = None) -> str:

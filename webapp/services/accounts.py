@@ -1,5 +1,6 @@
 """Staff: users, the links that let them in once, and their sessions."""
 
+import unicodedata
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, select
@@ -18,8 +19,8 @@ SESSION_IDLE, SESSION_LIFE = timedelta(minutes=30), timedelta(hours=12)
 
 
 def normalised(email: str) -> str:
-    """The one spelling of an address, for storing, finding and counting alike."""
-    return email.strip().lower()
+    """The one spelling of an address, for storing, finding and counting alike: no other spelling gets guesses of its own."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", email).strip().casefold()).strip()
 
 
 def count(session: Session) -> int:

@@ -2,11 +2,13 @@
 
 import logging
 import time
+from urllib.parse import urlsplit
 
 import flask
 from flask import Flask, Request, Response, g, request
 from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface
 
+from webapp.domain.errors import Forbidden
 from webapp.observability.context import new_request_id, request_id
 from webapp.web import current
 
@@ -15,6 +17,8 @@ log = logging.getLogger(__name__)
 # so that people always see their own changes.
 REVISION_COOKIE = "modeldesk_revision"
 API = "/api/"
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+OF_THIS_SITE = (None, "same-origin", "none")  # "none" is somebody typing an address.
 # What takes more than other requests, in bytes: two public catalogues of at most 20 MB, or one file of ours of at most 10 MB.
 LARGE = {"/admin/proposals/new": 45_000_000, "/admin/exchange/compare": 11_000_000, "/api/v1/admin/import": 10_100_000}
 NO_SESSION = NullSession()
@@ -44,9 +48,19 @@ def begin() -> None:
     g.started = time.perf_counter()
     if request.path.startswith(API):
         return
+    if request.method not in SAFE:
+        refuse_other_sites()
     seen = request.cookies.get(REVISION_COOKIE, "")
     if seen.isascii() and seen.isdigit() and len(seen) < 16 and int(seen) > current.registry().snapshot.revision:
         current.desk().registry.refresh()
+
+
+def refuse_other_sites() -> None:
+    """What a browser says of where a form comes from. Programs say nothing and need the token all the same. Raises `Forbidden`."""
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    ours = [urlsplit(address).netloc for address in (request.host_url, current.settings().base_url)]
+    if site not in OF_THIS_SITE or (origin is not None and urlsplit(origin).netloc not in ours):
+        raise Forbidden("This form was sent by another site. Open the page here and send it again.")
 
 
 def end(response: Response) -> Response:

@@ -1,0 +1,20 @@
+"""The negative control of E15: a desk that counts guesses in the memory of each worker. Never served to anybody but that test."""
+
+import os
+from collections import Counter
+from datetime import timedelta
+
+from webapp.app import create_app
+from webapp.config import load
+from webapp.services import throttle
+
+_counted: Counter[str] = Counter()
+
+
+def admit(session, guess, now):
+    _counted[guess.account] += 1
+    return timedelta(minutes=5) if _counted[guess.account] > throttle.PER_ACCOUNT else None
+
+
+throttle.admit = admit
+app = create_app(load(os.environ))

@@ -1,0 +1,55 @@
+"""How often passwords may be tried: counted in the database, so that all workers and hosts share one count, and refused when in doubt.
+
+A guess counts against the account that it names, whether there is one or not, against the address it comes from, and against all. Whoever
+has signed in before in the same browser has a count of their own, so that nobody can keep the owner out by guessing.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.orm import Session
+
+from webapp.models import LoginAttempt
+
+WINDOW = timedelta(minutes=5)
+PER_ACCOUNT, PER_ADDRESS, IN_ALL = 10, 100, 1_000
+_LOCK = 7_215_004  # One writer at a time on PostgreSQL; SQLite has but one.
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """Who is to be tried, from where, and in which browser if it is known."""
+
+    account: str
+    address: str
+    device: str | None = None
+
+    def counted(self) -> list[tuple[str, int]]:
+        """What it counts against, and how often that may be."""
+        owner = f"device:{self.device}" if self.device else f"account:{self.account}"
+        return [(_key(owner), PER_ACCOUNT), (_key(f"address:{self.address}"), PER_ADDRESS), (_key("all"), IN_ALL)]
+
+
+def admit(session: Session, guess: Guess, now: datetime) -> timedelta | None:
+    """Counts the guess and lets it through (None), or says how long to wait and counts nothing. Before any password is looked at."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    session.execute(delete(LoginAttempt).where(LoginAttempt.at <= now - WINDOW))
+    for key, most in guess.counted():
+        count, oldest = session.execute(select(func.count(), func.min(LoginAttempt.at)).where(LoginAttempt.key == key)).one()
+        if count >= most:
+            return max(timedelta(seconds=1), oldest + WINDOW - now)
+    session.add_all(LoginAttempt(key=key, at=now) for key, _ in guess.counted())
+    return None
+
+
+def forget(session: Session, guess: Guess) -> None:
+    """After a right password: what was counted against the account or the browser. Addresses and the whole stay counted."""
+    session.execute(delete(LoginAttempt).where(LoginAttempt.key == guess.counted()[0][0]))
+
+
+def _key(what: str) -> str:
+    """No address of a person or a machine stands in the table."""
+    return hashlib.sha256(what.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,38 @@
+"""Browsers in which somebody has signed in before: a signed cookie, worth nothing but a count of guesses of its own."""
+
+import hashlib
+import secrets
+from typing import TypeVar
+
+from flask import current_app, request
+from itsdangerous import BadData, URLSafeTimedSerializer
+from werkzeug.wrappers import Response
+
+COOKIE = "modeldesk_device"
+LIFE_S = 180 * 24 * 3600
+R = TypeVar("R", bound=Response)
+
+
+def known(account: str) -> str | None:
+    """The number of this browser, if this very account signed in here before."""
+    try:
+        found = _serializer().loads(request.cookies.get(COOKIE, "")[:500], max_age=LIFE_S)
+    except BadData:
+        return None
+    whose, number = found if isinstance(found, list) and len(found) == 2 else (None, None)
+    return str(number) if whose == _digest(account) else None
+
+
+def remember(response: R, account: str) -> R:
+    """To be called only after the right password."""
+    text = _serializer().dumps([_digest(account), known(account) or secrets.token_hex(8)])
+    response.set_cookie(COOKIE, text, max_age=LIFE_S, httponly=True, samesite="Lax", secure=request.is_secure)
+    return response
+
+
+def _digest(account: str) -> str:
+    return hashlib.sha256(account.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def _serializer() -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(str(current_app.secret_key), salt="modeldesk-device")
