@@ -31,7 +31,7 @@ run: $(VENV)/.run ## set everything up and serve on http://127.0.0.1:8000 (HOST,
 	@exec $(BIN)/gunicorn --config gunicorn.conf.py wsgi:app
 
 test: $(VENV)/.dev browser mock ## install what the tests need, a browser included, then run all tests (T=path for some)
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(T)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(T)
 
 check: $(VENV)/.dev format-check lint types imports migrations quick ## formatting, lint, types, import rules, migrations and the quick tests
 

@@ -28,6 +28,14 @@ VENDORS = ("OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "XAI_", "MISTRAL_", "G
 PROXIES = ("HTTP", "http", "ALL_PROXY")
 
 
+LONG = ("experiments", "browser", "drivers")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes come first, so that no worker begins one when all others have finished."""
+    items.sort(key=lambda item: next((place for place, name in enumerate(LONG) if name in item.path.parts), len(LONG)))
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the keys or proxies of whoever runs it."""
