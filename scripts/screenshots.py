@@ -39,6 +39,7 @@ PAGES = {
     "project-rules": "/admin/project/1/rules",
     "my-keys": "/admin/my-keys/",
     "runs": "/admin/run/",
+    "account": "/admin/account/",
     "users": "/admin/user/",
     "tokens": "/admin/token/",
     "audit": "/admin/audit/",

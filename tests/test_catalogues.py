@@ -86,3 +86,15 @@ def test_an_amount_that_is_none_is_named_and_left_out(amount):
 def test_a_file_of_another_kind_is_refused_in_words(source, data, said):
     with pytest.raises(Invalid, match=said):
         catalogues.read(source, data)
+
+
+def test_the_published_json_of_genai_prices_is_read_like_the_package():
+    prices = {"input_mtok": {"base": 2, "tiers": [{"start": 200000, "price": 4}]}, "output_mtok": "6"}
+    vendor = {"id": "x-ai", "name": "xAI", "api_pattern": "https://api\\.x\\.ai", "pricing_urls": ["https://x.ai/prices"]}
+    found = read("genai-prices-json", [vendor | {"models": [{"id": "grok-9", "match": {"equals": "grok-9"}, "prices": prices}]}])
+    (model,) = found.models
+    assert (found.name, model["provider"], model["prices"][0]["source"]["url"]) == ("genai-prices", "xai", "https://x.ai/prices")
+    assert rates(model) == {
+        ("input", None, "standard"): ("2", 1_000_000), ("input", 200_000, "standard"): ("4", 1_000_000),
+        ("output", None, "standard"): ("6", 1_000_000),
+    }  # fmt: skip

@@ -13,14 +13,19 @@ from webapp.api.v1.routes import ROUTES
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Provider
 from webapp.services import audit, credentials, models, providers
+from webapp.services.catalog_entries import FORMAT, VERSION
 from webapp.web import current
 from webapp.web.transaction import writing
 
 # Changes that write no line: usage is a record of its own, and what only computes changes nothing.
 UNTRAILED = {"/usage", "/cost", "/cost/batch", "/quote", "/compare"}
+IMPORTED = {
+    "format": FORMAT, "version": VERSION, "models": [{"provider": "audited", "model_id": "new", "display_name": "New", "type": "text"}],
+}  # fmt: skip
 INCIDENT = {"incident": {"title": "Disk usage at 97 %"}}
 REQUESTS = {
     ("POST", "/runs"): INCIDENT,
+    ("POST", "/admin/import"): IMPORTED,
     ("POST", "/admin/models"): model_values(model_id="brand-new"),
     ("PUT", "/admin/models/<number>"): model_values(provider="audited", model_id="m", display_name="Put"),
     ("PATCH", "/admin/models/<number>"): {"display_name": "Patched"},
@@ -38,8 +43,8 @@ REQUESTS = {
     ("PUT", "/admin/providers/<number>/credential"): {"api_key": "sk-0123456789abcdef"},
     ("DELETE", "/admin/providers/<number>/credential"): None,
 }
-# The key that goes with a provider has a line of its own.
-LINES = {("DELETE", "/admin/providers/<number>"): 2}
+# The key that goes with a provider has a line of its own; an import has one beside those of what it changes.
+LINES = {("DELETE", "/admin/providers/<number>"): 2, ("POST", "/admin/import"): 2}
 CHANGING = sorted((route.method, route.rule) for route in ROUTES if route.method != "GET" and route.rule not in UNTRAILED)
 
 

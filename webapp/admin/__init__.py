@@ -5,6 +5,7 @@ from flask_admin import Admin, BaseView
 from flask_admin.theme import Bootstrap4Theme
 
 from webapp.admin import dashboard
+from webapp.admin.account import Account
 from webapp.admin.accounts import Tokens, Users
 from webapp.admin.audit import AuditLog
 from webapp.admin.bench import Benches
@@ -53,6 +54,7 @@ def views() -> list[BaseView]:
         MyKeys(name="My keys", endpoint="mykeys", url="my-keys", category="Use", **icon("key")),
         Users(name="Users", endpoint="user", url="user", category="Administration", **icon("users")),
         Tokens(name="API tokens", endpoint="token", url="token", category="Administration", **icon("key")),
+        Account(name="Your account", endpoint="account_page", url="account"),
         AuditLog(name="Audit log", endpoint="audit", url="audit", category="Administration", **icon("clipboard-list")),
     ]
 

@@ -21,7 +21,7 @@ VERBS: Mapping[str, str] = {
     "rename": "Renamed", "limit": "Changed the limits of the key of", "rotate": "Rotated", "clear": "Emptied", "seed": "Seeded",
     "switch_over": "Scheduled the successor of",
     "apply": "Took over", "verify": "Verified the price of", "undo": "Undid", "close": "Closed", "import": "Imported",
-    "add_rule": "New rule of", "end_rule": "Ended a rule of",
+    "end": "Ended a sign-in of", "add_rule": "New rule of", "end_rule": "Ended a rule of",
 }  # fmt: skip
 # Where the object matters to the verb.
 OF_RESOURCES: Mapping[tuple[str, str], str] = {

@@ -1,6 +1,7 @@
 """Staff: users, the links that let them in once, and their sessions."""
 
 import unicodedata
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, select
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session, undefer
 from webapp.domain import checks
 from webapp.domain.errors import Conflict, FieldError, Invalid, NotFound
 from webapp.domain.permissions import ROLES
-from webapp.models import OneTimeLink, User, UserSession
+from webapp.models import MAX_ID, OneTimeLink, User, UserSession
 from webapp.security import passwords, tokens
 from webapp.services import audit
 from webapp.services.audit import Target
@@ -84,6 +85,31 @@ def set_password(session: Session, user: User, password: str, *, actor: str) -> 
     end_sessions(session, user)
     session.flush()
     audit.record(session, "accounts:user:set_password", actor=actor, target=_target(user))
+
+
+def change_password(session: Session, user: User, password: str, *, keep: str) -> None:
+    """Somebody's new password of their own; every session of theirs ends but the one with the secret `keep`. Raises `Invalid` at `new`."""
+    user.password_hash = passwords.hash_password(password, "new")
+    others = (UserSession.user_id == user.id, UserSession.digest != tokens.digest_of(keep))
+    session.execute(delete(UserSession).where(*others))
+    session.flush()
+    audit.record(session, "accounts:user:set_password", actor=user.email, target=_target(user))
+
+
+def sessions_of(session: Session, user_id: int, *, now: datetime) -> Sequence[UserSession]:
+    """Somebody's sessions that are still good, the newest first."""
+    good = (UserSession.user_id == user_id, UserSession.expires_at > now, UserSession.last_seen_at > now - SESSION_IDLE)
+    return session.execute(select(UserSession).where(*good).order_by(UserSession.id.desc())).scalars().all()
+
+
+def end_own_session(session: Session, user_id: int, session_id: int, *, actor: str) -> None:
+    """Ends one session of this user. That of somebody else is answered like one that never was: raises `NotFound`."""
+    row = session.get(UserSession, session_id) if 0 < session_id <= MAX_ID else None
+    if row is None or row.user_id != user_id:
+        raise NotFound("That sign-in has ended already.")
+    user = session.get_one(User, user_id)
+    session.delete(row)
+    audit.record(session, "accounts:session:end", actor=actor, target=_target(user))
 
 
 def end_sessions(session: Session, user: User) -> None:
