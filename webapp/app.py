@@ -57,7 +57,8 @@ def flask_config(settings: Settings) -> dict[str, object]:
         "MAX_CONTENT_LENGTH": 1_000_000,
         "MAX_FORM_MEMORY_SIZE": 500_000,
         "MAX_FORM_PARTS": 1_000,
-        "SESSION_COOKIE_NAME": "modeldesk",
+        # With the prefix, browsers take it over TLS only, from this host only, and from no sibling domain.
+        "SESSION_COOKIE_NAME": "__Host-modeldesk" if settings.base_url.startswith("https://") else "modeldesk",
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
         "SESSION_COOKIE_SECURE": settings.base_url.startswith("https://"),

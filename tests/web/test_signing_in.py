@@ -1,6 +1,7 @@
 """Signing in and out over HTTP: what a stranger learns, what a copied cookie is worth, where a log-in leads."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -9,7 +10,7 @@ from factories import Visitor, csrf_token
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
-from world import PASSWORD
+from world import PASSWORD, running
 
 from webapp.models import UserSession
 from webapp.services import accounts
@@ -111,6 +112,19 @@ def test_every_cookie_is_for_the_server_only_and_goes_nowhere_else(app):
     cookies = answer.headers.getlist("Set-Cookie")
     assert len(cookies) == 3  # The session, the revision, and that this browser is known.
     assert all("HttpOnly" in cookie and "SameSite=Lax" in cookie and "Path=/" in cookie for cookie in cookies)
+
+
+def test_t05_over_tls_cookies_are_secure_and_the_session_belongs_to_this_host_alone(settings):
+    for app in running(replace(settings, base_url="https://localhost")):
+        client, site = app.test_client(), {"base_url": "https://localhost"}
+        token = csrf_token(client.get("/login", **site).text)
+        data = {"csrf_token": token, "email": "ann@example.com", "password": PASSWORD}
+        answer = client.post("/login", data=data, headers={"Referer": "https://localhost/login"}, **site)
+        cookies = answer.headers.getlist("Set-Cookie")
+        assert (answer.status_code, len(cookies), all("Secure" in cookie for cookie in cookies)) == (302, 3, True)
+        (session,) = (cookie for cookie in cookies if cookie.startswith("__Host-modeldesk="))
+        assert ("Domain=" in session, "Path=/" in session) == (False, True)
+        assert client.get("/admin/", **site).status_code == 200
 
 
 # Where a log-in leads

@@ -44,6 +44,11 @@ def application() -> Flask:
     return found
 
 
+def over_tls() -> bool:
+    """Whether people open this desk over TLS; a proxy may have ended it before the request arrives here."""
+    return settings().base_url.startswith("https://")
+
+
 def registry() -> ModelRegistry:
     """The application's registry, loaded and kept fresh from the first use on."""
     current = desk()

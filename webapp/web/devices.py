@@ -8,6 +8,8 @@ from flask import current_app, request
 from itsdangerous import BadData, URLSafeTimedSerializer
 from werkzeug.wrappers import Response
 
+from webapp.web import current
+
 COOKIE = "modeldesk_device"
 LIFE_S = 180 * 24 * 3600
 R = TypeVar("R", bound=Response)
@@ -26,7 +28,7 @@ def known(account: str) -> str | None:
 def remember(response: R, account: str) -> R:
     """To be called only after the right password."""
     text = _serializer().dumps([_digest(account), known(account) or secrets.token_hex(8)])
-    response.set_cookie(COOKIE, text, max_age=LIFE_S, httponly=True, samesite="Lax", secure=request.is_secure)
+    response.set_cookie(COOKIE, text, max_age=LIFE_S, httponly=True, samesite="Lax", secure=current.over_tls())
     return response
 
 

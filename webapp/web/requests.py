@@ -67,7 +67,7 @@ def end(response: Response) -> Response:
     response.headers["X-Request-Id"] = request_id.get()
     if request.method != "GET" and not request.path.startswith(API):
         revision = str(current.registry().snapshot.revision)
-        response.set_cookie(REVISION_COOKIE, revision, max_age=60, httponly=True, samesite="Lax", secure=request.is_secure)
+        response.set_cookie(REVISION_COOKIE, revision, max_age=60, httponly=True, samesite="Lax", secure=current.over_tls())
     if log.isEnabledFor(logging.DEBUG):
         elapsed = (time.perf_counter() - g.started) * 1000
         log.debug("%s %s %d %.1f ms", request.method, request.path, response.status_code, elapsed)
