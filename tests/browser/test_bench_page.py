@@ -105,7 +105,6 @@ def test_a_bench_is_cancelled_in_the_middle(ann, models, upstreams):
     ann.get_by_role("button", name="Start").click()
     expect(ann.locator(".bench-progress")).to_contain_text(re.compile(r"\b([1-9]|1[0-2]) of 15"))
     ann.get_by_role("button", name="Cancel the bench").click()
-    expect(ann.locator(".bench-progress")).to_contain_text("Cancelled")
-    expect(ann.locator(".bench-progress")).to_contain_text("15 of 15")
+    expect(ann.locator(".bench-progress")).to_contain_text(re.compile(r"Cancelled\s+([1-9]|1[0-4]) of 15\s+asked"))
     assert 0 < len(upstreams["slow"].requests) - before < 15
     expect(ann.get_by_role("button", name="Run what is missing")).to_be_visible()
