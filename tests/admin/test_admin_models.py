@@ -62,8 +62,9 @@ def test_filters_choose_what_the_registry_says(ann, registry, query):
 
 
 def test_an_inactive_model_stays_in_the_list(ann):
+    number = model("gpt-4o").id
     with writing() as session:
-        models.set_active(session, model("gpt-4o").id, False, actor="tests")
+        models.set_active(session, number, False, actor="tests")
     assert "openai/gpt-4o<" in ann.get("/admin/model/").text
 
 

@@ -19,8 +19,9 @@ def number(name="gpt-4o-mini"):
 
 
 def retiring(successor="openai/gpt-4o"):
+    model = number()
     with writing() as session:
-        models.update(session, number(), {"retires_on": SOON.isoformat(), "successor": successor}, actor="ann")
+        models.update(session, model, {"retires_on": SOON.isoformat(), "successor": successor}, actor="ann")
 
 
 def page(visitor, path):

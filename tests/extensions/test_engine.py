@@ -3,7 +3,8 @@
 import threading
 import time
 
-from sqlalchemy import select, text
+import pytest
+from sqlalchemy import select, text, update
 
 from webapp.extensions import db
 from webapp.extensions.engine import ONE_MOMENT
@@ -47,3 +48,29 @@ def test_a_reading_of_one_moment_sees_one_moment(app):
         before = connection.execute(count).scalar_one()
         assert connection.connection.driver_connection.in_transaction
         assert connection.execute(count).scalar_one() == before
+
+
+def test_a_session_changes_nothing_in_a_transaction_that_was_not_announced_as_writing(session):
+    row = session.execute(select(Provider).where(Provider.slug == "openai")).scalar_one()
+    row.display_name = "Renamed in passing"
+    with pytest.raises(RuntimeError, match=r"outside of writing\(\)"):
+        session.flush()
+    session.rollback()
+    with pytest.raises(RuntimeError, match=r"outside of writing\(\)"):
+        session.execute(update(Provider).values(display_name="All the same"))
+    session.rollback()
+    assert session.execute(select(Provider.display_name).where(Provider.slug == "openai")).scalar_one() == "OpenAI"
+
+
+def test_a_rollback_in_the_middle_of_a_change_is_noticed_and_nothing_of_it_is_stored(session):
+    row = session.execute(select(Provider).where(Provider.slug == "openai")).scalar_one()
+    with pytest.raises(RuntimeError, match="after a rollback within it"):
+        change_and_roll_back_between(row)
+    assert session.execute(select(Provider.display_name).where(Provider.slug == "openai")).scalar_one() == "OpenAI"
+
+
+def change_and_roll_back_between(row: Provider) -> None:
+    with writing() as session:
+        session.rollback()
+        row.display_name = "Half a change"
+        session.flush()

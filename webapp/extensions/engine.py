@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
 from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.orm import ORMExecuteState, Session, scoped_session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from webapp.domain.errors import DatabaseUnreachable
@@ -90,6 +91,29 @@ def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
     # Other readers open no transaction: with a rollback journal an open one keeps every writer waiting, and a thread that holds one
     # while it reads through a second connection waits for a writer that waits for it.
+
+
+def refuse_stray_writes(session: scoped_session[Any]) -> None:
+    """A session writes only in a transaction that was announced as `WRITING`.
+
+    On SQLite any other change would be stored statement by statement, half of it perhaps, and seen by readers before the rest; on
+    PostgreSQL it would be lost. Nobody does that on purpose: most likely something rolled back in the middle of a `writing()`.
+    """
+
+    @event.listens_for(session, "before_flush")
+    def flush(changed: Session, *_: object) -> None:
+        if changed.new or changed.dirty or changed.deleted:
+            _refuse_unannounced(changed)
+
+    @event.listens_for(session, "do_orm_execute")
+    def execute(state: ORMExecuteState) -> None:
+        if state.is_insert or state.is_update or state.is_delete:
+            _refuse_unannounced(state.session)
+
+
+def _refuse_unannounced(session: Session) -> None:
+    if not session.connection().get_execution_options().get(WRITING):
+        raise RuntimeError("a change outside of writing(), or after a rollback within it")
 
 
 def identity(path: Path) -> tuple[int, int] | None:
