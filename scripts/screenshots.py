@@ -40,6 +40,8 @@ PAGES = {
     "my-keys": "/admin/my-keys/",
     "runs": "/admin/run/",
     "account": "/admin/account/",
+    "second-factor": "/admin/second-factor/",
+    "confirm": "/confirm",
     "users": "/admin/user/",
     "tokens": "/admin/token/",
     "audit": "/admin/audit/",

@@ -14,7 +14,7 @@ from webapp.services.last_good import LastGoodFile
 from webapp.services.refresher import ProcessReport, Refresher
 from webapp.services.registry import ModelRegistry
 from webapp.services.registry_source import DatabaseSource
-from webapp.web import current, errors, headers, requests, templating
+from webapp.web import current, errors, headers, requests, stepup, templating
 from webapp.web.current import Desk
 
 
@@ -30,7 +30,7 @@ def create_app(settings: Settings) -> Flask:
     csrf.init_app(app)
     with app.app_context():
         current.attach(app, desk(settings, db.engine))
-    for part in (requests, errors, headers, templating, pages, api, admin, cli):
+    for part in (requests, stepup, errors, headers, templating, pages, api, admin, cli):
         part.init_app(app)
     return app
 

@@ -10,6 +10,8 @@ from typing import TypeVar
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from webapp.domain.permissions import ROLES
+
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 NOBODY: tuple[str, ...] = ()
@@ -50,6 +52,7 @@ class Settings:
     four_eyes: bool = True
     sync_percent: int = 50
     stale_price_days: int = 90
+    second_factor_roles: frozenset[str] = frozenset()
     instance_path: Path = ROOT / "instance"
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -91,6 +94,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         four_eyes=read.checked("MODELDESK_FOUR_EYES", True, _switch),
         sync_percent=read.checked("MODELDESK_SYNC_PERCENT", 50, _whole(1, 1_000)),
         stale_price_days=read.checked("MODELDESK_STALE_PRICE_DAYS", 90, _whole(1, 3_650)),
+        second_factor_roles=read.checked("MODELDESK_SECOND_FACTOR_ROLES", frozenset(), _roles),
         instance_path=instance,
         environment=dict(environment),
     )
@@ -165,6 +169,13 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return check
+
+
+def _roles(text: str) -> frozenset[str]:
+    roles = frozenset(role.strip() for role in text.split(",") if role.strip())
+    if not roles <= set(ROLES):
+        raise ValueError(f"must be some of {', '.join(ROLES)}, separated by commas")
+    return roles
 
 
 def _storage(text: str) -> str:

@@ -20,6 +20,7 @@ from webapp.admin.prompts import Prompts
 from webapp.admin.proposals import Proposals
 from webapp.admin.providers import Providers
 from webapp.admin.runs import Runs
+from webapp.admin.second_factor import SecondFactor
 from webapp.admin.tryit import TryIt
 from webapp.admin.whatif import WhatIf
 
@@ -55,6 +56,7 @@ def views() -> list[BaseView]:
         Users(name="Users", endpoint="user", url="user", category="Administration", **icon("users")),
         Tokens(name="API tokens", endpoint="token", url="token", category="Administration", **icon("key")),
         Account(name="Your account", endpoint="account_page", url="account"),
+        SecondFactor(name="Second factor", endpoint="second_factor", url="second-factor"),
         AuditLog(name="Audit log", endpoint="audit", url="audit", category="Administration", **icon("clipboard-list")),
     ]
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Response, flash, redirect, request, session
+from flask import Response, flash, redirect, request
 from flask_admin import expose
 from werkzeug.wrappers import Response as Redirect
 
@@ -13,8 +13,9 @@ from webapp.domain.permissions import Permission
 from webapp.extensions import db
 from webapp.models import User
 from webapp.security import passwords
-from webapp.services import accounts
-from webapp.web.auth import member
+from webapp.services import accounts, throttle
+from webapp.services.throttle import Guess
+from webapp.web.auth import member, session_secret
 from webapp.web.transaction import writing
 
 
@@ -36,9 +37,9 @@ class Account(GuardedView):
     def change_password(self) -> Any:  # noqa: ANN401 # a page or a redirect
         present, new, again = (request.form.get(name, "")[: passwords.MAX_LENGTH + 1] for name in ("present", "new", "again"))
         try:
+            _check(present, new, again)
             with writing(refresh=False) as writer:
-                _check(present, new, again)
-                accounts.change_password(writer, writer.get_one(User, member().id), new, keep=_secret())
+                accounts.change_password(writer, writer.get_one(User, member().id), new, keep=session_secret())
         except Invalid as error:
             return self._page({found.field: found.message for found in error.errors})
         flash("Your password is changed. All other sign-ins of yours have ended.", "success")
@@ -58,7 +59,7 @@ class Account(GuardedView):
     def _page(self, errors: dict[str, str]) -> Response:
         now = datetime.now(UTC)
         rows = accounts.sessions_of(db.session(), member().id, now=now)
-        mine = accounts.session_user(db.session(), _secret(), now=now)
+        mine = accounts.session_user(db.session(), session_secret(), now=now)
         page = self.render(
             "admin/account/index.html", sessions=rows, present=mine[0].id if mine else None, errors=errors, least=passwords.MIN_LENGTH,
             idle=accounts.SESSION_IDLE, life=accounts.SESSION_LIFE,
@@ -66,12 +67,14 @@ class Account(GuardedView):
         return Response(page, 422 if errors else 200)
 
 
-def _secret() -> str:
-    return str(session.get("_user_id", ""))
-
-
 def _check(present: str, new: str, again: str) -> None:
-    """Raises `Invalid` at the field."""
+    """Raises `Invalid` at the field. Guesses are counted as where somebody is asked to confirm: a stolen session is no way to the password.
+
+    Checked before the transaction begins: no other writer waits for a tenth of a second.
+    """
+    with writing(refresh=False) as writer:
+        if throttle.admit(writer, Guess(session_secret(), request.remote_addr or "", kind="session"), datetime.now(UTC)) is not None:
+            raise Invalid.field("present", "was wrong too often; wait five minutes")
     if accounts.authenticate(db.session(), member().email, present) is None:
         raise Invalid.field("present", "is not your present password")
     if new != again:

@@ -23,7 +23,7 @@ from webapp.domain.errors import Invalid
 from webapp.domain.permissions import ROLES, SCOPES, Permission
 from webapp.extensions import db
 from webapp.models import ApiToken, User
-from webapp.services import accounts, api_tokens, projects
+from webapp.services import accounts, api_tokens, projects, second_factor
 from webapp.web import current
 
 ROLE_WORDS = {
@@ -55,6 +55,10 @@ class AccountsView(RowsView):
     edits = Permission.ACCOUNTS_MANAGE
     can_delete = False
 
+    def needs_confirming(self, name: str) -> bool:
+        """All of it: who may come in, as what, and with which token."""
+        return True
+
 
 class Users(AccountsView):
     """Staff: added with a link, never with a password that somebody else knows."""
@@ -65,8 +69,13 @@ class Users(AccountsView):
     purpose_create = "You get a link that works once, within 30 minutes, to choose a password."
     can_view_details = False
     list_template, edit_template = "admin/accounts/users.html", "admin/accounts/user.html"
-    column_list = ("email", "role", "state", "last_login_at", "created_at")
-    column_labels: ClassVar[dict[str, str]] = {"email": "E-mail", "last_login_at": "Last sign-in", "created_at": "Added"}
+    column_list = ("email", "role", "state", "second_factor", "last_login_at", "created_at")
+    column_labels: ClassVar[dict[str, str]] = {
+        "email": "E-mail",
+        "second_factor": "Second factor",
+        "last_login_at": "Last sign-in",
+        "created_at": "Added",
+    }
     sort_by: ClassVar[Mapping[str, Any]] = {
         "email": User.email, "role": User.role, "last_login_at": User.last_login_at, "created_at": User.created_at,
     }  # fmt: skip
@@ -74,10 +83,12 @@ class Users(AccountsView):
     column_filters = (
         ChoiceFilter("Role", lambda role: User.role == role, [(role, role) for role in ROLES]),
         YesNoFilter("May sign in", lambda on: User.is_active.is_(on)),
+        YesNoFilter("Second factor", lambda on: User.totp_since.is_not(None) if on else User.totp_since.is_(None)),
     )
     column_formatters: ClassVar[dict[str, Any]] = {
         "role": lambda _, __, user, ___: tag(user.role, ROLE_TONES.get(user.role, "neutral")),
         "state": lambda _, __, user, ___: user_state(user),
+        "second_factor": lambda _, __, user, ___: tag("On", "green") if user.totp_since else NOTHING,
         "last_login_at": lambda _, __, user, ___: when(user.last_login_at),
         "created_at": lambda _, __, user, ___: when(user.created_at),
     }
@@ -139,6 +150,17 @@ class Users(AccountsView):
     def _link_page(self, user: User, secret: str) -> Response:
         link = f"{current.settings().base_url}/setup/{secret}"
         return make_response(self.render("admin/accounts/link.html", user=user, link=link, return_url=self.get_url(".index_view")))
+
+    @expose("/<id>/second-factor/remove", methods=("POST",))
+    def remove_second_factor(self, id: str) -> Response:
+        """For somebody who lost the device and the recovery codes."""
+
+        def run(session: Session) -> Done:
+            user = self.row(id)
+            second_factor.remove(session, user, actor=self.actor())
+            return Done(f"{user} signs in with the password alone now, and can set up another device.", refresh=True)
+
+        return self.change(run)
 
     @expose("/<id>/active", methods=("POST",))
     def set_active(self, id: str) -> Response:

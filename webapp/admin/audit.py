@@ -100,6 +100,9 @@ class AuditLog(RowsView):
     def details_of(self, row: AuditEvent) -> dict[str, Any]:
         return {"what": sentence(row), "differences": differences(row), "target_url": address_of(row), "restoring": restoring_of(row)}
 
+    def needs_confirming(self, name: str) -> bool:
+        return name == "restore"
+
     @expose("/restore/", methods=("POST",))
     def restore(self) -> Response:
         """Puts back what was there before an event."""

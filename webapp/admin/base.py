@@ -15,10 +15,12 @@ from wtforms import Form
 
 from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError
 from webapp.domain.permissions import Permission
+from webapp.web import stepup
 from webapp.web.auth import actor, staff_may, to_login, visitor
 from webapp.web.transaction import in_words, writing
 
 MAX_ID_DIGITS = 15
+FORMS = ("create_view", "edit_view")
 FRAGMENT_TARGETS = ("list", "div#list")
 
 
@@ -30,6 +32,17 @@ class Guarded(BaseView):
 
     def is_accessible(self) -> bool:
         return staff_may(self.needs)
+
+    def needs_confirming(self, name: str) -> bool:
+        """Whether this view is so dangerous that whoever was not asked for ten minutes is asked again."""
+        return False
+
+    def _handle_view(self, name: str, **kwargs: Any) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+        denied = super()._handle_view(name, **kwargs)
+        # A form is asked for before it is filled in, not when it is sent.
+        if denied is None and (request.method == "POST" or name in FORMS) and self.needs_confirming(name):
+            stepup.insist()
+        return denied
 
     def inaccessible_callback(self, name: str, **kwargs: Any) -> Response:  # noqa: ANN401 # Flask-Admin's signature
         if visitor() is None:

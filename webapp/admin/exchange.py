@@ -33,6 +33,10 @@ class Exchange(GuardedView):
     needs = Permission.REGISTRY_READ
     purpose = "Take the catalogue away as a file, or bring one in. A file is compared first; nothing changes before you apply it."
 
+    def needs_confirming(self, name: str) -> bool:
+        """A file may bring other addresses of providers."""
+        return name == "apply"
+
     @expose("/")
     def index(self) -> str:
         return self._index([])

@@ -22,11 +22,14 @@ VERBS: Mapping[str, str] = {
     "switch_over": "Scheduled the successor of",
     "apply": "Took over", "verify": "Verified the price of", "undo": "Undid", "close": "Closed", "import": "Imported",
     "end": "Ended a sign-in of", "add_rule": "New rule of", "end_rule": "Ended a rule of",
+    "confirm": "Confirmed again:", "turn_on": "Second factor on for", "renew": "New recovery codes for", "refuse": "Refused a code of",
+    "use": "Recovery code used by",
 }  # fmt: skip
 # Where the object matters to the verb.
 OF_RESOURCES: Mapping[tuple[str, str], str] = {
     ("credential", "create"): "New key for", ("backup", "restore"): "Restored a backup:", ("bench", "create"): "Started the bench",
     ("run", "create"): "Ran", ("proposal", "create"): "Opened the proposal", ("token", "create"): "Made the token",
+    ("second_factor", "remove"): "Second factor off for",
 }  # fmt: skip
 PAGES: Mapping[str, str] = {
     "model": "model.details_view", "provider": "provider.details_view", "user": "user.edit_view", "project": "project.edit_view",

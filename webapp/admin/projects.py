@@ -118,6 +118,9 @@ class MyKeys(GuardedView):
     needs = Permission.RUNS_WRITE
     purpose = "Your own keys, used for what you run and for nobody else. They are stored encrypted and never shown again."
 
+    def needs_confirming(self, name: str) -> bool:
+        return True
+
     @expose("/")
     def index(self) -> str:
         session, who = db.session(), member().email

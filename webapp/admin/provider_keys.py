@@ -21,6 +21,7 @@ from webapp.web import current
 from webapp.web.auth import staff_may
 from webapp.web.running import means
 
+KEY_VIEWS = ("store_key", "limit_key", "remove_one_key")
 SCOPE_WORDS = {SHARED: "Shared", PROJECT: "Project", PERSONAL: "Personal"}
 
 

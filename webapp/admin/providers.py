@@ -17,7 +17,7 @@ from webapp.admin.history import events_of
 from webapp.admin.lists import Done, wanted
 from webapp.admin.model_form import version_of
 from webapp.admin.provider_cells import CELLS, facts_of, has_key, key_state, switch
-from webapp.admin.provider_keys import KeysPart, keys_card, may_key
+from webapp.admin.provider_keys import KEY_VIEWS, KeysPart, keys_card, may_key
 from webapp.admin.provider_probe import ProbePart, check_in_words
 from webapp.domain.errors import Conflict, Forbidden, InUse, Invalid
 from webapp.drivers import DRIVERS
@@ -89,6 +89,10 @@ class Providers(KeysPart, ProbePart):
         return counted, rows
 
     # Changing, through the services.
+
+    def needs_confirming(self, name: str) -> bool:
+        """The forms hold keys and the addresses that keys are sent to; deleting removes keys."""
+        return name in ("create_view", "edit_view", "delete_view", "remove_key", *KEY_VIEWS)
 
     def create_form(self, obj: object = None) -> Any:  # noqa: ANN401 # the form of this view
         return self._ready(provider_form.ProviderForm(get_form_data()), None)

@@ -12,7 +12,7 @@ from webapp.domain import checks
 from webapp.domain.permissions import ROLES, SCOPES
 from webapp.extensions import db
 from webapp.models import User
-from webapp.services import accounts, api_tokens
+from webapp.services import accounts, api_tokens, second_factor
 from webapp.web import current
 from webapp.web.transaction import writing
 
@@ -75,6 +75,16 @@ def disable_user(email: str) -> None:
     with writing(refresh=False) as session:
         accounts.set_active(session, accounts.find(session, email), False, actor=operator())
     click.echo(f"Disabled {accounts.normalised(email)}.")
+
+
+@users.command("remove-second-factor")
+@click.argument("email")
+@command
+def remove_second_factor(email: str) -> None:
+    """Let a user who lost device and recovery codes in with the password alone."""
+    with writing(refresh=False) as session:
+        second_factor.remove(session, accounts.find(session, email), actor=operator())
+    click.echo(f"Removed the second factor of {accounts.normalised(email)}.")
 
 
 @click.group()

@@ -1,6 +1,6 @@
 """Tables: columns, constraints, relationships; no business rules. Importing this package makes Alembic see all of them."""
 
-from webapp.models.access import ApiToken, LoginAttempt, OneTimeLink, User, UserSession
+from webapp.models.access import ApiToken, LoginAttempt, OneTimeLink, RecoveryCode, User, UserSession
 from webapp.models.audit import AuditEvent
 from webapp.models.base import MAX_ID, Base
 from webapp.models.bench import Bench, BenchCell, Rating, SavedIncident
@@ -40,6 +40,7 @@ __all__ = [
     "Provider",
     "ProviderCheck",
     "Rating",
+    "RecoveryCode",
     "RegistryProcess",
     "RegistryState",
     "Run",

@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.domain.permissions import ROLES
-from webapp.models.base import Base
+from webapp.models.base import Base, Ciphertext
 from webapp.models.catalog import one_of
 
 
@@ -21,13 +21,22 @@ class User(Base):
     role: Mapped[str] = mapped_column(String(10))
     is_active: Mapped[bool] = mapped_column(default=True)
     last_login_at: Mapped[datetime | None]
+    # The second factor: the authenticator's secret, one that waits for its first code, since when it counts, and the last step used.
+    totp_secret: Mapped[str | None] = mapped_column(Ciphertext, deferred=True)
+    totp_pending: Mapped[str | None] = mapped_column(Ciphertext, deferred=True)
+    totp_since: Mapped[datetime | None]
+    totp_step: Mapped[int | None] = mapped_column(BigInteger)
 
     def __str__(self) -> str:
         return self.email
 
 
 class UserSession(Base):
-    """One log-in. The cookie holds the secret, the row only its digest; signing out deletes the row."""
+    """One log-in. The cookie holds the secret, the row only its digest; signing out deletes the row.
+
+    `confirmed_at` is when its owner last proved who it is. With `code_tries_left` it is none yet: the password was right, and so many
+    codes may still be tried.
+    """
 
     __tablename__ = "user_sessions"
 
@@ -35,8 +44,20 @@ class UserSession(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     expires_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
+    code_tries_left: Mapped[int | None]
 
     user: Mapped[User] = relationship()
+
+
+class RecoveryCode(Base):
+    """A code that stands in for the authenticator once. Only its digest is kept."""
+
+    __tablename__ = "recovery_codes"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    used_at: Mapped[datetime | None]
 
 
 class OneTimeLink(Base):

@@ -2,9 +2,10 @@
 
 from flask import Flask
 
-from webapp.pages import account, health
+from webapp.pages import account, health, signing
 
 
 def init_app(app: Flask) -> None:
     app.register_blueprint(account.blueprint)
+    app.register_blueprint(signing.blueprint)
     app.register_blueprint(health.blueprint)

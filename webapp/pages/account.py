@@ -2,21 +2,20 @@
 
 from datetime import UTC, datetime, timedelta
 
-from flask import Blueprint, redirect, render_template, request, session, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_login import login_user
 
 from webapp.domain.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.models import User
-from webapp.services import accounts, throttle
+from webapp.pages.signing import in_minutes, retry_after
+from webapp.services import accounts, sign_ins, throttle
 from webapp.web import devices
-from webapp.web.auth import SessionTicket, is_safe_path, sign_out, visitor
+from webapp.web.auth import sign_out, visitor
+from webapp.web.leading import HOME, MAX_FIELD, enter, next_page, wait_for_code
 from webapp.web.transaction import writing
 
 blueprint = Blueprint("account", __name__)
-HOME = "/admin/"
-MAX_FIELD = 1_000
 
 
 @blueprint.get("/")
@@ -27,14 +26,14 @@ def root() -> ResponseReturnValue:
 @blueprint.get("/login")
 def login() -> ResponseReturnValue:
     if visitor():
-        return redirect(_next())
+        return redirect(next_page())
     return _login_page()
 
 
 @blueprint.post("/login")
 def sign_in() -> ResponseReturnValue:
     email, password = request.form.get("email", ""), request.form.get("password", "")
-    secret, guess, now = None, _guess(email), datetime.now(UTC)
+    ticket, guess, now = None, _guess(email), datetime.now(UTC)
     with writing(refresh=False) as writer:
         wait = throttle.admit(writer, guess, now)
     if wait is not None:
@@ -43,13 +42,20 @@ def sign_in() -> ResponseReturnValue:
     user = accounts.authenticate(db.session(), email, password) if max(len(email), len(password)) < MAX_FIELD else None
     if user is not None:
         with writing(refresh=False) as writer:
-            secret = accounts.begin_session(writer, writer.get_one(User, user.id), now=now)
+            ticket = sign_ins.enter(writer, writer.get_one(User, user.id), now=now)
             throttle.forget(writer, guess)
-    if secret is None:
+    if ticket is None:
         return _login_page("The e-mail address or the password is wrong, or the account is switched off."), 422
-    target = _next()
-    _enter(secret)
+    target = next_page()
+    if ticket.needs_code:
+        return _ask_for_code(ticket.secret, target)
+    enter(ticket.secret)
     return devices.remember(redirect(target), accounts.normalised(email))
+
+
+def _ask_for_code(secret: str, target: str) -> ResponseReturnValue:
+    wait_for_code(secret)
+    return redirect(url_for("signing.code", next=target))
 
 
 def _guess(email: str) -> throttle.Guess:
@@ -60,25 +66,12 @@ def _guess(email: str) -> throttle.Guess:
 
 def _throttled(wait: timedelta) -> ResponseReturnValue:
     """The same words for an address that exists and one that does not."""
-    minutes = max(1, -(-int(wait.total_seconds()) // 60))
-    when = f"{minutes} minute{'s' if minutes != 1 else ''}"
-    said = f"Too many attempts. Try again in {when}, or in a browser in which you signed in before."
-    return _login_page(said), 429, {"Retry-After": str(int(wait.total_seconds()) + 1)}
+    said = f"Too many attempts. Try again in {in_minutes(wait)}, or in a browser in which you signed in before."
+    return _login_page(said), 429, retry_after(wait)
 
 
 def _login_page(error: str | None = None) -> str:
     return render_template("login.html", error=error, email=request.form.get("email", "")[:254], next_url=request.values.get("next", ""))
-
-
-def _enter(secret: str) -> None:
-    """Nothing from before signing in lives on in the session."""
-    session.clear()
-    login_user(SessionTicket(secret))
-
-
-def _next() -> str:
-    target = request.values.get("next")
-    return target if target is not None and is_safe_path(target) else HOME
 
 
 @blueprint.post("/logout")
@@ -106,10 +99,12 @@ def use_link(secret: str) -> ResponseReturnValue:
             raise Invalid.field("password_again", "is not the same as the password above")
         with writing(refresh=False) as writer:
             user = accounts.use_link(writer, secret, email=email, password=password, now=now)
-            ticket = accounts.begin_session(writer, user, now=now)
+            ticket = sign_ins.enter(writer, user, now=now)
     except (Invalid, Conflict) as error:
         return _setup_page(secret, user_id, {found.field: found.message for found in error.errors}), 422
-    _enter(ticket)
+    if ticket.needs_code:  # Whoever reads the link has not yet shown the device.
+        return _ask_for_code(ticket.secret, HOME)
+    enter(ticket.secret)
     return redirect(HOME)
 
 

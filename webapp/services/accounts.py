@@ -98,7 +98,10 @@ def change_password(session: Session, user: User, password: str, *, keep: str) -
 
 def sessions_of(session: Session, user_id: int, *, now: datetime) -> Sequence[UserSession]:
     """Somebody's sessions that are still good, the newest first."""
-    good = (UserSession.user_id == user_id, UserSession.expires_at > now, UserSession.last_seen_at > now - SESSION_IDLE)
+    good = (
+        UserSession.user_id == user_id, UserSession.expires_at > now, UserSession.last_seen_at > now - SESSION_IDLE,
+        UserSession.code_tries_left.is_(None),
+    )  # fmt: skip
     return session.execute(select(UserSession).where(*good).order_by(UserSession.id.desc())).scalars().all()
 
 
@@ -168,20 +171,22 @@ def begin_session(session: Session, user: User, *, now: datetime) -> str:
     """Starts a session; the secret is for the cookie. Sessions that have ended are swept out on the way."""
     secret = tokens.new_secret()
     session.execute(delete(UserSession).where(UserSession.expires_at <= now))
-    session.add(UserSession(digest=tokens.digest_of(secret), user_id=user.id, expires_at=now + SESSION_LIFE, last_seen_at=now))
+    session.add(
+        UserSession(digest=tokens.digest_of(secret), user_id=user.id, expires_at=now + SESSION_LIFE, last_seen_at=now, confirmed_at=now)
+    )
     user.last_login_at = now
     audit.record(session, "accounts:session:begin", actor=user.email, target=_target(user))
     return secret
 
 
 def session_user(session: Session, secret: str, *, now: datetime) -> tuple[UserSession, User] | None:
-    """The session with this secret and its user, if both are still good."""
+    """The session with this secret and its user, if both are still good; never one that waits for its code."""
     query = select(UserSession, User).join(User).where(UserSession.digest == tokens.digest_of(secret))
     found = session.execute(query).one_or_none()
     if found is None:
         return None
     row, user = found
-    if row.expires_at <= now or row.last_seen_at <= now - SESSION_IDLE or not user.is_active:
+    if row.code_tries_left is not None or row.expires_at <= now or row.last_seen_at <= now - SESSION_IDLE or not user.is_active:
         return None
     return row, user
 

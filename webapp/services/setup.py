@@ -5,7 +5,7 @@ import secrets
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.models import Credential, RegistryState
+from webapp.models import Credential, RegistryState, User
 from webapp.security.vault import Vault
 from webapp.services import audit
 from webapp.services.audit import Target
@@ -26,8 +26,13 @@ def ensure_key_check(session: Session, vault: Vault) -> None:
     state = ensure_state(session)
     if state.key_check is not None:
         vault.verify(state.key_check)
-    elif not vault.locked and session.execute(select(Credential.id).limit(1)).scalar_one_or_none() is None:
+    elif not vault.locked and not _holds_ciphertext(session):
         state.key_check = vault.make_check()
+
+
+def _holds_ciphertext(session: Session) -> bool:
+    keys, factors = select(Credential.id), select(User.id).where(User.totp_secret.is_not(None))
+    return any(session.execute(query.limit(1)).scalar_one_or_none() is not None for query in (keys, factors))
 
 
 def mark_restored(session: Session, name: str, *, actor: str) -> None:

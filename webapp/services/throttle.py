@@ -20,15 +20,16 @@ _LOCK = 7_215_004  # One writer at a time on PostgreSQL; SQLite has but one.
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """Who is to be tried, from where, and in which browser if it is known."""
+    """Who is to be tried, from where, and in which browser if it is known. Other kinds than passwords at the door count apart."""
 
     account: str
     address: str
     device: str | None = None
+    kind: str = "account"
 
     def counted(self) -> list[tuple[str, int]]:
         """What it counts against, and how often that may be."""
-        owner = f"device:{self.device}" if self.device else f"account:{self.account}"
+        owner = f"device:{self.device}" if self.device else f"{self.kind}:{self.account}"
         return [(_key(owner), PER_ACCOUNT), (_key(f"address:{self.address}"), PER_ADDRESS), (_key("all"), IN_ALL)]
 
 

@@ -16,7 +16,7 @@ from webapp.domain.catalog import TokenInfo
 from webapp.domain.errors import Forbidden, Unavailable
 from webapp.domain.permissions import Permission, role_may
 from webapp.extensions import db, login
-from webapp.models import UserSession
+from webapp.models import User, UserSession
 from webapp.security import tokens
 from webapp.services import accounts
 from webapp.web import current
@@ -32,8 +32,9 @@ View = TypeVar("View", bound=Callable[..., Any])
 class StaffMember(UserMixin):
     """A signed-in user as plain values, good for the whole request."""
 
-    def __init__(self, user_id: int, email: str, role: str) -> None:
-        self.id, self.email, self.role = user_id, email, role
+    def __init__(self, user: User, confirmed_at: datetime | None = None) -> None:
+        self.id, self.email, self.role = user.id, user.email, user.role
+        self.has_factor, self.confirmed_at = user.totp_since is not None, confirmed_at
 
     def may(self, permission: Permission) -> bool:
         return role_may(self.role, permission)
@@ -52,7 +53,7 @@ def load_user(secret: str) -> StaffMember | None:
     if found is None:
         return None
     row, user = found
-    member = StaffMember(user.id, user.email, user.role)
+    member = StaffMember(user, row.confirmed_at)
     if now - row.last_seen_at > SEEN_EVERY:
         _seen(row.id, now)
     return member
@@ -128,9 +129,14 @@ def to_login() -> Response:
 login.unauthorized_handler(to_login)
 
 
+def session_secret() -> str:
+    """The secret in this browser's cookie."""
+    return str(session.get("_user_id", ""))
+
+
 def sign_out() -> None:
     """Ends the session's row, so that a copied cookie is worth nothing."""
-    secret = session.get("_user_id")
+    secret = session_secret()
     session.clear()
     if secret:
         with writing(refresh=False) as writer:

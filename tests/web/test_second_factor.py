@@ -1,0 +1,232 @@
+"""The second factor at the door (T13): asked after the password and after a link, each code good once, and the ways back in."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pyotp
+import pytest
+from factories import Visitor, csrf_token
+from sqlalchemy import select, update
+from world import PASSWORD, api_for, running
+
+from webapp.extensions import db
+from webapp.models import AuditEvent, RecoveryCode, User, UserSession
+from webapp.services import accounts, second_factor
+from webapp.services.second_factor import STEP_S
+from webapp.web import current
+from webapp.web.transaction import writing
+
+ANN = "ann@example.com"
+
+
+def code_at(secret: str, offset: int = 0) -> str:
+    return pyotp.TOTP(secret).at(datetime.now(UTC) + timedelta(seconds=offset * STEP_S))
+
+
+@pytest.fixture
+def factor(app) -> tuple[str, list[str]]:
+    """Ann's authenticator, turned on with the code of the half minute before, and her recovery codes."""
+    return turned_on()
+
+
+def turned_on() -> tuple[str, list[str]]:
+    with writing() as session:
+        user = accounts.find(session, ANN)
+        secret = second_factor.begin(session, user, vault=current.vault())
+        return secret, second_factor.confirm(session, user, code_at(secret, -1), vault=current.vault(), now=datetime.now(UTC))
+
+
+def password_given(app):
+    """A browser in which the password was right, and what it was answered."""
+    client = app.test_client()
+    form = {"csrf_token": csrf_token(client.get("/login").text), "email": ANN, "password": PASSWORD}
+    return client, client.post("/login", data=form, query_string={"next": "/admin/model/"})
+
+
+def give(client, code, **more):
+    return client.post("/login/code", data={"csrf_token": csrf_token(client.get("/login/code").text), "code": code} | more)
+
+
+def actions() -> list[str]:
+    db.session.rollback()
+    return list(db.session.execute(select(AuditEvent.action).order_by(AuditEvent.id)).scalars())
+
+
+def test_the_password_alone_opens_nothing_and_the_code_leads_on(app, factor):
+    client, answer = password_given(app)
+    assert answer.headers["Location"] == "/login/code?next=/admin/model/"
+    assert client.get("/admin/").headers["Location"].startswith("/login")
+    waiting = client.get_cookie("modeldesk").value
+    assert give(client, code_at(factor[0]), next="/admin/model/").headers["Location"] == "/admin/model/"
+    assert client.get("/admin/").status_code == 200
+    thief = app.test_client()
+    thief.set_cookie("modeldesk", waiting)
+    assert thief.get("/login/code").headers["Location"] == "/login"
+
+
+@pytest.mark.parametrize("again", ["{0}{1}", "{0} {1}", " {0}-{1}\t", "{0}\u00a0{1}"])
+def test_t13_a_code_is_good_once_however_it_is_spelled(app, factor, again):
+    code = code_at(factor[0])
+    first, _ = password_given(app)
+    assert give(first, code).status_code == 302
+    second, _ = password_given(app)
+    refused = give(second, again.format(code[:3], code[3:]))
+    assert (refused.status_code, "used already" in refused.text) == (422, True)
+    assert give(second, code_at(factor[0], -1)).status_code == 422, "older than the last one"
+    assert "accounts:second_factor:refuse" in actions()
+
+
+@pytest.mark.parametrize("code", ["", "12345", "１２３", "abcd-efgh-jkmn-pqrs", "\x00", "x" * 5000, "None"])
+def test_t13_whatever_else_is_typed_opens_nothing(app, factor, code):
+    client, _ = password_given(app)
+    assert give(client, code).status_code == 422
+
+
+def test_after_five_wrong_codes_the_password_is_asked_for_again(app, factor):
+    client, _ = password_given(app)
+    statuses = [give(client, "wrong").status_code for _ in range(4)]
+    last = give(client, "wrong")
+    assert (statuses, last.headers["Location"][:6]) == ([422] * 4, "/login")
+    assert client.get("/login/code").status_code == 302
+
+
+def test_codes_are_counted_over_all_browsers(app, factor):
+    for _ in range(2):
+        client, _ = password_given(app)
+        for _ in range(5):
+            give(client, "wrong")
+    client, _ = password_given(app)
+    refused = give(client, code_at(factor[0]))
+    assert (refused.status_code, "Retry-After" in refused.headers) == (429, True)
+
+
+def test_a_waiting_sign_in_ends_after_five_minutes_and_with_the_account(app, factor):
+    client, _ = password_given(app)
+    with writing(refresh=False) as session:
+        session.execute(update(UserSession).values(expires_at=datetime.now(UTC)))
+    assert client.get("/login/code").headers["Location"] == "/login"
+    client, _ = password_given(app)
+    with writing() as session:
+        user = accounts.find(session, ANN)
+        accounts.create(session, "zoe@example.com", "admin", actor="ann", password=PASSWORD)
+        accounts.set_active(session, user, False, actor="ann")
+    assert client.get("/login/code").headers["Location"] == "/login"
+
+
+def test_a_waiting_sign_in_is_none_even_as_a_session(app, factor):
+    """Its secret, put where a session's belongs, opens nothing; nor does the list of sign-ins show it."""
+    password_given(app)
+    with writing() as session:
+        row = session.execute(select(UserSession)).scalar_one()
+        assert row.code_tries_left == 5
+        assert accounts.sessions_of(session, row.user_id, now=datetime.now(UTC)) == []
+        secret = "known-to-the-test"
+        row.digest = accounts.tokens.digest_of(secret)
+        session.flush()
+        assert accounts.session_user(session, secret, now=datetime.now(UTC)) is None
+
+
+def test_recovery_codes_are_stored_hashed_and_work_once_with_a_locked_vault_too(app, factor, settings):
+    codes = factor[1]
+    assert len(set(codes)) == 10
+    stored = {row.digest for row in db.session.execute(select(RecoveryCode)).scalars()}
+    assert stored == {accounts.tokens.digest_of(code.replace("-", "")) for code in codes}
+    db.session.rollback()
+    for locked in running(replace(settings, encryption_keys=None)):
+        client, _ = password_given(locked)
+        assert give(client, codes[0].upper().replace("-", " ")).status_code == 302
+        client, _ = password_given(locked)
+        assert give(client, codes[0]).status_code == 422
+        assert give(client, code_at(factor[0])).status_code == 503, "a code that cannot be checked opens nothing"
+    assert actions().count("accounts:recovery_code:use") == 1
+
+
+def test_a_link_sets_a_password_and_still_asks_for_the_code(app, factor):
+    with writing() as session:
+        secret = accounts.make_link(session, accounts.find(session, ANN), now=datetime.now(UTC))
+    client = app.test_client()
+    token = csrf_token(client.get(f"/setup/{secret}").text)
+    new = "a new password by a link"
+    answer = client.post(f"/setup/{secret}", data={"csrf_token": token, "password": new, "password_again": new})
+    assert answer.headers["Location"].startswith("/login/code")
+    assert client.get("/admin/").status_code == 302
+    assert give(client, code_at(factor[0])).status_code == 302
+    assert client.get("/admin/").status_code == 200
+
+
+def test_a_secret_in_the_row_of_somebody_else_opens_nothing(app, factor):
+    with writing() as session:
+        ann, bob = (accounts.find(session, email) for email in (ANN, "bob@example.com"))
+        text = session.execute(select(User.totp_secret).where(User.id == ann.id)).scalar_one()
+        assert factor[0] not in text
+        bob.totp_secret, bob.totp_since = text, datetime.now(UTC)
+    client = app.test_client()
+    form = {"csrf_token": csrf_token(client.get("/login").text), "email": "bob@example.com", "password": PASSWORD}
+    client.post("/login", data=form)
+    assert give(client, code_at(factor[0])).status_code == 503
+
+
+# Setting it up, and where it has to be
+
+
+def test_it_is_turned_on_with_its_first_code_and_recovery_codes_are_shown_once(app, ann):
+    assert ann.post("/admin/second-factor/begin").headers["Location"] == "/admin/second-factor/scan"
+    page = ann.get("/admin/second-factor/scan").text
+    secret = re.search(r"<code>([A-Z2-7 ]{39})</code>", page)[1].replace(" ", "")
+    assert ('class="qr-code"' in page, "style=" in page) == (True, False)
+    wrong = ann.post("/admin/second-factor/turn-on", {"code": "000"}, page="/admin/second-factor/scan")
+    assert (wrong.status_code, 'id="code-error"' in wrong.text) == (422, True)
+    shown = ann.post("/admin/second-factor/turn-on", {"code": code_at(secret)}, page="/admin/second-factor/scan").text
+    codes = re.findall(r"(?:[a-z0-9]{4}-){3}[a-z0-9]{4}", shown)
+    assert len(codes) == 10
+    assert "10 of 10 recovery codes" in ann.get("/admin/second-factor/").text
+    assert codes[0] not in ann.get("/admin/second-factor/").text
+    assert ann.get("/admin/second-factor/scan").status_code == 302
+    assert [action for action in actions() if "second_factor" in action] == ["accounts:second_factor:turn_on"]
+    text = str([(row.before, row.after) for row in db.session.execute(select(AuditEvent)).scalars()])
+    assert (secret in text, codes[0] in text) == (False, False)
+    ann.post("/admin/second-factor/remove")
+    assert "Off" in ann.get("/admin/second-factor/").text
+    assert Visitor(app, ANN, PASSWORD).get("/admin/").status_code == 200
+
+
+def test_another_device_replaces_the_first_only_with_its_own_first_code(app, factor):
+    client, _ = password_given(app)
+    give(client, code_at(factor[0]))
+    token = csrf_token(client.get("/admin/").text)
+    client.post("/admin/second-factor/begin", data={"csrf_token": token})
+    another, _ = password_given(app)
+    assert give(another, code_at(factor[0], 1)).status_code == 302
+
+
+def test_an_admin_takes_a_lost_one_away(app, factor):
+    with writing() as session:
+        zoe = accounts.create(session, "zoe@example.com", "admin", actor="ann", password=PASSWORD)
+        number = accounts.find(session, ANN).id
+        assert zoe.id != number
+    admin = Visitor(app, "zoe@example.com", PASSWORD)
+    assert "Remove second factor" in admin.get(f"/admin/user/edit/?id={number}").text
+    admin.post(f"/admin/user/{number}/second-factor/remove")
+    assert actions()[-1] == "accounts:second_factor:remove"
+    assert Visitor(app, ANN, PASSWORD).get("/admin/").status_code == 200
+
+
+def test_a_role_that_has_to_have_one_gets_nowhere_before_it_is_set_up(settings):
+    for app in running(replace(settings, second_factor_roles=frozenset({"admin"}))):
+        ann, eve = Visitor(app, ANN, PASSWORD), Visitor(app, "eve@example.com", PASSWORD)
+        for rule in app.url_map.iter_rules():
+            if rule.rule.startswith("/admin") and "GET" in rule.methods and "static" not in rule.endpoint and not rule.arguments:
+                led = ann.get(rule.rule).headers.get("Location")
+                assert led == "/admin/second-factor/" or rule.endpoint.startswith("second_factor."), rule.rule
+        token = csrf_token(ann.get("/admin/second-factor/").text)
+        posted = ann.client.post("/admin/user/new/", data={"csrf_token": token, "email": "x@example.com", "role": "admin"})
+        assert posted.headers["Location"] == "/admin/second-factor/"
+        assert "Set it up to go on" in ann.get("/admin/second-factor/").text
+        assert eve.get("/admin/").status_code == 200
+        assert api_for(app, "registry:read").get("/models").status_code == 200
+        turned_on()
+        assert ann.get("/admin/").status_code == 200
+        ann.post("/admin/second-factor/remove")
+        assert "has to have a second factor" in ann.get("/admin/second-factor/").text
+        assert ann.get("/admin/").status_code == 200

@@ -1,0 +1,110 @@
+"""The code after the password, and the renewed proof before what is dangerous."""
+
+from datetime import UTC, datetime, timedelta
+
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import login_user
+
+from webapp.extensions import db
+from webapp.models import User
+from webapp.services import accounts, second_factor, sign_ins, throttle
+from webapp.services.sign_ins import Proof
+from webapp.services.throttle import Guess
+from webapp.web import current, devices
+from webapp.web.auth import SessionTicket, StaffMember, session_secret, to_login, visitor
+from webapp.web.leading import MAX_FIELD, enter, next_page
+from webapp.web.transaction import writing
+
+blueprint = Blueprint("signing", __name__)
+WRONG_CODE = "That code is wrong or was used already. Wait for the next one, or use a recovery code."
+WRONG_PASSWORD = "That is not your password."  # noqa: S105 # a sentence
+
+
+@blueprint.get("/login/code")
+def code() -> ResponseReturnValue:
+    if visitor():
+        return redirect(next_page())
+    found = sign_ins.waiting(db.session(), _waiting_secret(), now=datetime.now(UTC))
+    return _code_page() if found else redirect(url_for("account.login"))
+
+
+@blueprint.post("/login/code")
+def use_code() -> ResponseReturnValue:
+    proof, now = Proof(request.form.get("code", ""), request.remote_addr or ""), datetime.now(UTC)
+    with writing(refresh=False) as writer:
+        answer = sign_ins.complete(writer, _waiting_secret(), proof, vault=current.vault(), now=now)
+    if answer.secret is not None:
+        target = next_page()
+        enter(answer.secret)
+        return devices.remember(redirect(target), accounts.normalised(answer.email))
+    if answer.over:
+        session.clear()
+        flash("The password was given too long ago, or too many codes were wrong. Begin anew.", "error")
+        return redirect(url_for("account.login", next=next_page()))
+    if answer.wait is not None:
+        return (_code_page(f"Too many codes. Try again in {in_minutes(answer.wait)}."), 429, retry_after(answer.wait))
+    return _code_page(WRONG_CODE), 422
+
+
+def _waiting_secret() -> str:
+    return str(session.get("waiting", ""))
+
+
+def _code_page(error: str | None = None) -> str:
+    return render_template("signing/code.html", error=error, next_url=request.values.get("next", ""))
+
+
+@blueprint.get("/confirm")
+def confirm() -> ResponseReturnValue:
+    found = visitor()
+    return _confirm_page(found) if found else to_login()
+
+
+@blueprint.post("/confirm")
+def use_proof() -> ResponseReturnValue:
+    """With a second factor its code is the proof, without one the password."""
+    found, now = visitor(), datetime.now(UTC)
+    if found is None:
+        return to_login()
+    guess = Guess(session_secret(), request.remote_addr or "", kind="session")
+    with writing(refresh=False) as writer:
+        wait = throttle.admit(writer, guess, now)
+    if wait is not None:
+        return _confirm_page(found, f"Too many attempts. Try again in {in_minutes(wait)}."), 429, retry_after(wait)
+    new = _renewed_by_code(found, now) if found.has_factor else _renewed_by_password(found, now)
+    if new is None:
+        return _confirm_page(found, WRONG_CODE if found.has_factor else WRONG_PASSWORD), 422
+    login_user(SessionTicket(new))  # The rest of the browser's session stays: forms in other tabs keep their tokens.
+    return redirect(next_page())
+
+
+def _renewed_by_code(found: StaffMember, now: datetime) -> str | None:
+    with writing(refresh=False) as writer:
+        user = writer.get_one(User, found.id)
+        kind = second_factor.check(writer, user, request.form.get("code", ""), vault=current.vault(), now=now)
+        return sign_ins.renew(writer, session_secret(), now=now) if kind is not None else None
+
+
+def _renewed_by_password(found: StaffMember, now: datetime) -> str | None:
+    password = request.form.get("password", "")[:MAX_FIELD]
+    if accounts.authenticate(db.session(), found.email, password) is None:
+        return None
+    with writing(refresh=False) as writer:
+        return sign_ins.renew(writer, session_secret(), now=now)
+
+
+def _confirm_page(found: StaffMember, error: str | None = None) -> str:
+    return render_template(
+        "signing/confirm.html", error=error, next_url=request.values.get("next", ""), email=found.email, by_code=found.has_factor,
+        minutes=int(sign_ins.FRESH_FOR.total_seconds() // 60),
+    )  # fmt: skip
+
+
+def in_minutes(wait: timedelta) -> str:
+    minutes = max(1, -(-int(wait.total_seconds()) // 60))
+    return f"{minutes} minute{'s' if minutes != 1 else ''}"
+
+
+def retry_after(wait: timedelta) -> dict[str, str]:
+    return {"Retry-After": str(int(wait.total_seconds()) + 1)}

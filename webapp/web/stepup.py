@@ -1,0 +1,65 @@
+"""Renewed proof: what is dangerous asks who it is if that was proved more than ten minutes ago; roles may have to have a second factor."""
+
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, flash, redirect, request, url_for
+
+from webapp.services import sign_ins
+from webapp.web import current
+from webapp.web.auth import is_safe_path, visitor
+
+# Where whoever still has to set up a second factor may be: there, at the door, and nowhere else.
+OPEN = frozenset({"account", "signing", "second_factor", "health"})
+
+
+class ConfirmFirst(Exception):
+    """Somebody is signed in and has to prove it again. No error of ours: no page may turn it into a message and go on."""
+
+
+def insist() -> None:
+    """Raises `ConfirmFirst` unless this session was confirmed within ten minutes."""
+    found = visitor()
+    if found is None or not sign_ins.is_fresh(found.confirmed_at, datetime.now(UTC)):
+        raise ConfirmFirst
+
+
+def on_confirm_first(_: ConfirmFirst) -> Response:
+    """To the page that asks, and back to where the form stood. What was typed is in the browser's history."""
+    target = url_for("signing.confirm", next=_way_back())
+    if request.headers.get("HX-Request"):
+        return Response(status=401, headers={"HX-Redirect": target})
+    if request.method != "GET":
+        flash("Nothing was changed yet. Confirm who you are, then send it again.", "warning")
+    return redirect(target)  # type: ignore[return-value] # werkzeug's response is Flask's
+
+
+def _way_back() -> str:
+    """The page of a GET; of a form the page that it stood on, if that is one of ours."""
+    if request.method == "GET":
+        return request.full_path.rstrip("?")
+    came_from = urlsplit(request.headers.get("HX-Current-URL") or request.referrer or "")
+    path = f"{came_from.path}?{came_from.query}" if came_from.query else came_from.path
+    return path if came_from.netloc == request.host and is_safe_path(path) else "/admin/"
+
+
+def must_set_up() -> bool:
+    """Whether this visitor's role asks for a second factor that is not there yet."""
+    roles = current.settings().second_factor_roles
+    found = visitor() if roles else None
+    return found is not None and found.role in roles and not found.has_factor
+
+
+def send_to_set_up() -> Response | None:
+    endpoint = request.endpoint or ""
+    if request.path.startswith("/api/") or endpoint.endswith("static") or request.blueprint in OPEN or not must_set_up():
+        return None
+    target = url_for("second_factor.index")
+    if request.headers.get("HX-Request"):
+        return Response(status=401, headers={"HX-Redirect": target})
+    return redirect(target)  # type: ignore[return-value] # likewise
+
+
+def init_app(app: Flask) -> None:
+    app.before_request(send_to_set_up)
+    app.register_error_handler(ConfirmFirst, on_confirm_first)
