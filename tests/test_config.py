@@ -50,6 +50,7 @@ BAD = [
     ("MODELDESK_CACHE_TTL", "nan"),
     ("MODELDESK_CACHE_TTL", "-1"),
     ("MODELDESK_CACHE_TTL", "٣"),
+    ("MODELDESK_SECOND_FACTOR_ROLES", "admin,hunter2"),
     ("MODELDESK_REVISION_POLL", "0"),
     ("MODELDESK_REVISION_POLL", "60"),
     ("MODELDESK_RATE_LIMIT_STORAGE", "memory://hunter2"),
