@@ -1,6 +1,7 @@
 """The second factor at the door (T13): asked after the password and after a link, each code good once, and the ways back in."""
 
 import re
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -165,6 +166,26 @@ def test_a_secret_in_the_row_of_somebody_else_opens_nothing(app, factor):
     form = {"csrf_token": csrf_token(client.get("/login").text), "email": "bob@example.com", "password": PASSWORD}
     client.post("/login", data=form)
     assert give(client, code_at(factor[0])).status_code == 503
+
+
+def test_t13_four_requests_at_once_use_a_code_once(either_app):
+    secret, codes = turned_on()
+    for code in (code_at(secret), codes[0]):
+        found, together = [], threading.Barrier(4)
+
+        def use(code=code, found=found, together=together):
+            with either_app.app_context():
+                together.wait()
+                with writing(refresh=False) as session:
+                    user = accounts.find(session, ANN)
+                    found.append(second_factor.check(session, user, code, vault=current.vault(), now=datetime.now(UTC)))
+
+        threads = [threading.Thread(target=use) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(kind is not None for kind in found) == [False, False, False, True]
 
 
 # Setting it up, and where it has to be
