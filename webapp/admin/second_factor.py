@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import segno
 from flask import Response, flash, make_response, redirect, request
 from flask_admin import expose
 from markupsafe import Markup
@@ -117,5 +116,7 @@ class SecondFactor(GuardedView):
 
 
 def qr_code(text: str) -> Markup:
+    import segno  # noqa: PLC0415 # only who sets a device up needs it; starting must stay quick
+
     drawn = segno.make(text, error="m").svg_inline(omitsize=True, border=2, svgclass="qr-code", lineclass=None)
     return Markup(drawn)  # noqa: S704 # drawn by segno from lines alone; no text of anybody is in it
