@@ -43,6 +43,25 @@ def test_a_bulk_action_ignores_what_is_no_row(ann):
 
 
 @pytest.mark.parametrize(
+    "url", ["\n", "/admin/\r\nX: 1", "evil", "\\\\evil.example", "javascript:alert(1)", "/\x7f", "//evil.example", "/\\evil"]
+)
+def test_no_form_leads_to_an_address_that_is_none_of_ours(ann, url):
+    for path, data in (
+        ("/admin/run/action/", {"action": "x"}),
+        ("/admin/provider/action/", {"action": "x"}),
+        ("/admin/model/delete/", {"id": "1"}),
+        ("/admin/model/1/active", {}),
+    ):
+        answer = ann.post(path, data | {"url": url})
+        assert (answer.status_code, answer.headers["Location"]) == (302, f"/admin/{path.split('/')[2]}/"), path
+
+
+def test_there_is_no_download_of_what_has_none(ann):
+    for path in ("/admin/run/export/csv/", "/admin/model/export/xlsx/", "/admin/model/export/%0A/?url=%0A"):
+        assert ann.get(path).status_code == 404, path
+
+
+@pytest.mark.parametrize(
     "path", ["/admin/model/new/", "/admin/provider/new/", "/admin/price/new/", "/admin/user/new/", "/admin/token/new/"]
 )
 def test_a_form_takes_any_text_and_says_what_is_wrong(ann, path):

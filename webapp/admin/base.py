@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from flask import Response, flash, request
-from flask_admin import BaseView
+from flask import Response, flash, redirect, request
+from flask_admin import BaseView, expose
 from flask_admin.base import AdminIndexView
 from flask_admin.contrib.sqla import ModelView
 from flask_wtf import FlaskForm
@@ -13,10 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from wtforms import Form
 
-from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError
+from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError, NotFound
 from webapp.domain.permissions import Permission
 from webapp.web import stepup
-from webapp.web.auth import actor, staff_may, to_login, visitor
+from webapp.web.auth import actor, is_safe_path, staff_may, to_login, visitor
 from webapp.web.transaction import in_words, writing
 
 MAX_ID_DIGITS = 15
@@ -101,6 +101,27 @@ class GuardedModelView(Guarded, ModelView):
     def get_one(self, id: str) -> Any:  # noqa: ANN401 # Flask-Admin's signature
         """The row, or None also for ids that are no numbers: the original answers those with a 500."""
         return super().get_one(id) if is_id(id) else None
+
+    # Where one goes on. Flask-Admin's own rule for that lets line ends through to a header.
+
+    def return_url(self) -> str:
+        """Where the page before was: a list with its search and filters."""
+        asked = request.values.get("url")
+        found: str = asked if asked is not None and is_safe_path(asked) else self.get_url(".index_view")
+        return found
+
+    def handle_action(self, return_view: str | None = None) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+        """A bulk action on the chosen rows, and back to where they were chosen."""
+        name = request.form.get("action", "")
+        handler = self._actions_data.get(name)
+        answer = handler[0](request.form.getlist("rowid")) if handler and self.is_action_allowed(name) else None
+        return redirect(self.return_url()) if answer is None else answer
+
+    @expose("/export/<export_type>/")
+    def export(self, export_type: str) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+        if not self.can_export or export_type not in self.export_types:
+            raise NotFound("There is no such download.")
+        return super().export(export_type)
 
     # How rows change. Each calls a service inside one transaction and gives back the row, or None after telling what was wrong.
 

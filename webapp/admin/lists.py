@@ -10,7 +10,6 @@ from urllib.parse import parse_qsl, urlsplit
 from flask import Response, after_this_request, flash, redirect, request
 from flask_admin import expose
 from flask_admin.form import FormOpts
-from flask_admin.helpers import get_redirect_target
 from flask_admin.model.base import ViewArgs
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
@@ -171,11 +170,6 @@ class RowsView(GuardedModelView):
         found = self.get_one(str(id)) if id is not None else None
         if found is None:
             raise NotFound(f"There is no such {self.name_one}. It may have been deleted meanwhile.")
-        return found
-
-    def return_url(self) -> str:
-        """Where the page before was: a list with its search and filters."""
-        found: str = get_redirect_target() or self.get_url(".index_view")
         return found
 
     @staticmethod

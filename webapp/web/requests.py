@@ -2,6 +2,7 @@
 
 import logging
 import time
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import flask
@@ -11,6 +12,9 @@ from flask.sessions import NullSession, SecureCookieSession, SecureCookieSession
 from webapp.domain.errors import Forbidden
 from webapp.observability.context import new_request_id, request_id
 from webapp.web import current
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 log = logging.getLogger(__name__)
 # The revision that this browser has changed the registry to. Another worker that has not got there yet catches up before it answers,
@@ -24,8 +28,26 @@ LARGE = {"/admin/proposals/new": 45_000_000, "/admin/exchange/compare": 11_000_0
 NO_SESSION = NullSession()
 
 
+class InPieces:
+    """A body that is sent in pieces. Each server has errors of its own for pieces that make no sense; to us they all mean a broken line."""
+
+    def __init__(self, given: IO[bytes]) -> None:
+        self._given = given
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._given.read(size)
+        except Exception as error:
+            raise OSError("the body broke off, or its pieces make no sense") from error  # Which werkzeug answers with 400.
+
+
 class DeskRequest(flask.Request):
     """A request with the limit of its page: public catalogues are larger than anything else that is sent."""
+
+    def __init__(self, environ: "WSGIEnvironment", *options: Any, **more: Any) -> None:  # noqa: ANN401 # werkzeug's own
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            environ["wsgi.input"] = InPieces(environ["wsgi.input"])
+        super().__init__(environ, *options, **more)
 
     @property
     def max_content_length(self) -> int | None:
