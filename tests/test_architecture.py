@@ -23,7 +23,20 @@ def test_only_web_reads_the_current_app():
 
 @pytest.mark.parametrize(
     "module",
-    ["openai", "anthropic", "google.genai", "mistralai", "ollama", "httpx", "httpx2", "genai_prices", "psutil", "authlib", "segno"],
+    [
+        "openai",
+        "anthropic",
+        "google.genai",
+        "mistralai",
+        "ollama",
+        "httpx",
+        "httpx2",
+        "genai_prices",
+        "psutil",
+        "authlib",
+        "joserfc",
+        "segno",
+    ],
 )
 def test_starting_the_application_imports_no(module):
     shown = subprocess.run(

@@ -178,3 +178,45 @@ def test_a_folder_that_cannot_be_written_to_is_named(home, tmp_path):
     (tmp_path / "instance").touch()
     with pytest.raises(ConfigError, match="MODELDESK_INSTANCE_PATH"):
         keyfiles.ensure(home)
+
+
+OIDC = {
+    "MODELDESK_OIDC_ISSUER": "https://id.example.com/realms/staff", "MODELDESK_OIDC_CLIENT_ID": "desk",
+    "MODELDESK_OIDC_CLIENT_SECRET": "hunter2-hunter2",
+}  # fmt: skip
+
+
+def test_an_identity_provider_is_there_whole_or_not_at_all(tmp_path):
+    assert settings().openid is None
+    assert settings(**OIDC).openid.issuer == OIDC["MODELDESK_OIDC_ISSUER"]
+    assert "hunter2" not in repr(settings(**OIDC))
+    (tmp_path / "secret").write_text("from-a-file\n")
+    from_file = {**OIDC, "MODELDESK_OIDC_CLIENT_SECRET": "", "MODELDESK_OIDC_CLIENT_SECRET_FILE": str(tmp_path / "secret")}
+    assert settings(**from_file).openid.client_secret == "from-a-file"
+    for name in OIDC:
+        with pytest.raises(ConfigError, match=f"not {name}"):
+            settings(**{other: value for other, value in OIDC.items() if other != name})
+    with pytest.raises(ConfigError, match="MODELDESK_OIDC_NAME is set, but not MODELDESK_OIDC_ISSUER"):
+        settings(MODELDESK_OIDC_NAME="Acme ID")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"MODELDESK_OIDC_ISSUER": "id.example.com"}, {"MODELDESK_OIDC_ISSUER": "https://user:hunter2@id.example.com"},
+        {"MODELDESK_OIDC_ISSUER": "https://id.example.com/?x"}, {"MODELDESK_OIDC_CLIENT_ID": "a b"}, {"MODELDESK_OIDC_NAME": "x" * 41},
+        {"MODELDESK_OIDC_CREATE": "yes"}, {"MODELDESK_OIDC_ROLE_CLAIM": "groups"}, {"MODELDESK_OIDC_ROLES": "staff=viewer"},
+        {"MODELDESK_OIDC_ROLES": "staff=root", "MODELDESK_OIDC_ROLE_CLAIM": "groups"},
+        {"MODELDESK_OIDC_ROLES": "viewer", "MODELDESK_OIDC_ROLE_CLAIM": "groups"},
+    ],
+)  # fmt: skip
+def test_a_setting_of_the_identity_provider_that_makes_no_sense_is_named(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))) as caught:
+        settings(**(OIDC | wrong))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_passwords_are_not_switched_off_where_there_is_no_other_way_in():
+    with pytest.raises(ConfigError, match="MODELDESK_PASSWORD_SIGN_IN"):
+        settings(MODELDESK_PASSWORD_SIGN_IN="off")
+    assert settings(MODELDESK_PASSWORD_SIGN_IN="off", **OIDC).password_sign_in is False

@@ -4,7 +4,8 @@ from flask import Flask
 from sqlalchemy import Engine
 
 from webapp import admin, api, cli, pages
-from webapp.config import Settings
+from webapp.config import ConfigError, Settings
+from webapp.domain.errors import Invalid
 from webapp.extensions import csrf, db, login, migrate
 from webapp.extensions.engine import engine_options, guard
 from webapp.observability import logs
@@ -43,7 +44,17 @@ def desk(settings: Settings, engine: Engine) -> Desk:
     registry = ModelRegistry(source, copies, ttl=settings.cache_ttl, poll=settings.revision_poll)
     report = ProcessReport(engine)
     policy = OutboundPolicy(settings.outbound_allow)
+    check_issuer(settings, policy)
     return Desk(settings, registry, Refresher(registry, report), Vault(settings.encryption_keys), policy, copies, report, source)
+
+
+def check_issuer(settings: Settings, policy: OutboundPolicy) -> None:
+    """Raises `ConfigError` for an identity provider that the outbound policy refuses by its looks."""
+    try:
+        if settings.openid is not None:
+            policy.check_url(settings.openid.issuer)
+    except Invalid as error:
+        raise ConfigError(f"MODELDESK_OIDC_ISSUER cannot be used. {error.detail}") from None
 
 
 def flask_config(settings: Settings) -> dict[str, object]:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from webapp.domain.openid import OpenId
 from webapp.domain.permissions import ROLES
 
 T = TypeVar("T")
@@ -29,6 +30,8 @@ WELL_KNOWN = frozenset(
         "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",  # Flask's own example
     }
 )
+OPENID_NEEDED = ("MODELDESK_OIDC_ISSUER", "MODELDESK_OIDC_CLIENT_ID", "MODELDESK_OIDC_CLIENT_SECRET")
+OPENID_MORE = ("MODELDESK_OIDC_NAME", "MODELDESK_OIDC_CREATE", "MODELDESK_OIDC_ROLE_CLAIM", "MODELDESK_OIDC_ROLES")
 UNREADABLE = "a file that cannot be read"  # No key reads like this, so it locks the vault.
 
 
@@ -53,6 +56,8 @@ class Settings:
     sync_percent: int = 50
     stale_price_days: int = 90
     second_factor_roles: frozenset[str] = frozenset()
+    openid: OpenId | None = None
+    password_sign_in: bool = True
     instance_path: Path = ROOT / "instance"
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -81,6 +86,7 @@ def load(environment: Mapping[str, str]) -> Settings:
     instance = Path(read.text("MODELDESK_INSTANCE_PATH") or ROOT / "instance").absolute()
     database_url = read.checked("DATABASE_URL", DEFAULT_DATABASE, _database_url)
     embedded = sqlite_path(database_url) is not None
+    openid = _openid(read)
     return Settings(
         database_url=database_url,
         secret_key=_secret_key(read, instance, embedded=embedded),
@@ -95,6 +101,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         sync_percent=read.checked("MODELDESK_SYNC_PERCENT", 50, _whole(1, 1_000)),
         stale_price_days=read.checked("MODELDESK_STALE_PRICE_DAYS", 90, _whole(1, 3_650)),
         second_factor_roles=read.checked("MODELDESK_SECOND_FACTOR_ROLES", frozenset(), _roles),
+        openid=openid,
+        password_sign_in=_password_sign_in(read, openid),
         instance_path=instance,
         environment=dict(environment),
     )
@@ -176,6 +184,66 @@ def _roles(text: str) -> frozenset[str]:
     if not roles <= set(ROLES):
         raise ValueError(f"must be some of {', '.join(ROLES)}, separated by commas")
     return roles
+
+
+def _openid(read: Reader) -> OpenId | None:
+    """All that is needed or nothing: a desk that is half set up would refuse people one by one."""
+    present = [name for name in (*OPENID_NEEDED, *OPENID_MORE) if read.text(name)]
+    if not present:
+        return None
+    missing = [name for name in OPENID_NEEDED if name not in present]
+    if missing:
+        raise ConfigError(f"{present[0]} is set, but not {', '.join(missing)}: signing in through an identity provider needs all of them.")
+    no_roles: dict[str, str] = {}
+    roles = read.checked("MODELDESK_OIDC_ROLES", no_roles, _claimed_roles)
+    claim = read.checked("MODELDESK_OIDC_ROLE_CLAIM", "", _word(100)) or None
+    if bool(roles) != bool(claim):
+        raise ConfigError("MODELDESK_OIDC_ROLE_CLAIM and MODELDESK_OIDC_ROLES go together: set both or neither.")
+    return OpenId(
+        issuer=read.checked("MODELDESK_OIDC_ISSUER", "", _issuer),
+        client_id=read.checked("MODELDESK_OIDC_CLIENT_ID", "", _word(500)),
+        client_secret=read.checked("MODELDESK_OIDC_CLIENT_SECRET", "", _word(2_000)),
+        name=read.checked("MODELDESK_OIDC_NAME", "single sign-on", _label),
+        create=read.checked("MODELDESK_OIDC_CREATE", False, _switch),
+        role_claim=claim,
+        roles=roles,
+    )
+
+
+def _password_sign_in(read: Reader, openid: OpenId | None) -> bool:
+    allowed = read.checked("MODELDESK_PASSWORD_SIGN_IN", True, _switch)
+    if not allowed and openid is None:
+        raise ConfigError("MODELDESK_PASSWORD_SIGN_IN is off, but there is no other way in: set MODELDESK_OIDC_ISSUER and what it needs.")
+    return allowed
+
+
+def _issuer(text: str) -> str:
+    """Exactly as the provider spells it: it is compared with every token."""
+    if not re.fullmatch(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9._~:@!$&'()*+,;=/-]*)?", text, re.ASCII) or len(text) > 500:
+        raise ValueError("must be the issuer's address as the provider spells it, such as https://id.example.com/realms/staff")
+    return text
+
+
+def _word(most: int) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not re.fullmatch(r"[!-~]+", text) or len(text) > most:
+            raise ValueError(f"must be at most {most} printable characters without a space")
+        return text
+
+    return check
+
+
+def _label(text: str) -> str:
+    if not text.isprintable() or len(text) > 40:
+        raise ValueError("must be at most 40 printable characters")
+    return text
+
+
+def _claimed_roles(text: str) -> dict[str, str]:
+    pairs = [entry.strip().rpartition("=") for entry in text.split(",") if entry.strip()]
+    if not all(value and role in ROLES for value, _, role in pairs):
+        raise ValueError(f"must be pairs such as desk-admins=admin, with the roles {', '.join(ROLES)}, separated by commas")
+    return {value.strip(): role for value, _, role in pairs}
 
 
 def _storage(text: str) -> str:

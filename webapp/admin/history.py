@@ -23,7 +23,7 @@ VERBS: Mapping[str, str] = {
     "apply": "Took over", "verify": "Verified the price of", "undo": "Undid", "close": "Closed", "import": "Imported",
     "end": "Ended a sign-in of", "add_rule": "New rule of", "end_rule": "Ended a rule of",
     "confirm": "Confirmed again:", "turn_on": "Second factor on for", "renew": "New recovery codes for", "refuse": "Refused a code of",
-    "use": "Recovery code used by",
+    "use": "Recovery code used by", "link": "Linked at the identity provider:", "unlink": "Unlinked from the identity provider:",
 }  # fmt: skip
 # Where the object matters to the verb.
 OF_RESOURCES: Mapping[tuple[str, str], str] = {

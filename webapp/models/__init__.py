@@ -1,6 +1,6 @@
 """Tables: columns, constraints, relationships; no business rules. Importing this package makes Alembic see all of them."""
 
-from webapp.models.access import ApiToken, LoginAttempt, OneTimeLink, RecoveryCode, User, UserSession
+from webapp.models.access import ApiToken, Identity, LoginAttempt, OneTimeLink, RecoveryCode, SpentReturn, User, UserSession
 from webapp.models.audit import AuditEvent
 from webapp.models.base import MAX_ID, Base
 from webapp.models.bench import Bench, BenchCell, Rating, SavedIncident
@@ -24,6 +24,7 @@ __all__ = [
     "CachedResponse",
     "Credential",
     "CredentialCounter",
+    "Identity",
     "ImportDraft",
     "LoginAttempt",
     "Model",
@@ -46,6 +47,7 @@ __all__ = [
     "Run",
     "RunRecommendation",
     "SavedIncident",
+    "SpentReturn",
     "UsageRecord",
     "User",
     "UserSession",

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.domain.permissions import ROLES
@@ -46,6 +46,7 @@ class UserSession(Base):
     last_seen_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
     code_tries_left: Mapped[int | None]
+    method: Mapped[str | None] = mapped_column(String(20))  # How it began; None: with a password, or with a link.
 
     user: Mapped[User] = relationship()
 
@@ -58,6 +59,26 @@ class RecoveryCode(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     digest: Mapped[bytes] = mapped_column(LargeBinary(32))
     used_at: Mapped[datetime | None]
+
+
+class Identity(Base):
+    """Somebody at an identity provider who is this user: by issuer and subject, because addresses are given to others one day."""
+
+    __tablename__ = "identities"
+    __table_args__ = (UniqueConstraint("issuer", "subject"), UniqueConstraint("issuer", "user_id"))
+
+    issuer: Mapped[str] = mapped_column(String(500))
+    subject: Mapped[str] = mapped_column(String(255))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+
+
+class SpentReturn(Base):
+    """A way back from the identity provider that was used, kept until it would have ended anyway: each is good once."""
+
+    __tablename__ = "spent_returns"
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    expires_at: Mapped[datetime]
 
 
 class OneTimeLink(Base):

@@ -2,10 +2,11 @@
 
 from flask import Flask
 
-from webapp.pages import account, health, signing
+from webapp.pages import account, health, openid, signing
 
 
 def init_app(app: Flask) -> None:
     app.register_blueprint(account.blueprint)
     app.register_blueprint(signing.blueprint)
+    app.register_blueprint(openid.blueprint)
     app.register_blueprint(health.blueprint)

@@ -10,7 +10,7 @@ from webapp.extensions import db
 from webapp.models import User
 from webapp.pages.signing import in_minutes, retry_after
 from webapp.services import accounts, sign_ins, throttle
-from webapp.web import devices
+from webapp.web import current, devices
 from webapp.web.auth import sign_out, visitor
 from webapp.web.leading import HOME, MAX_FIELD, enter, next_page, wait_for_code
 from webapp.web.transaction import writing
@@ -40,7 +40,7 @@ def sign_in() -> ResponseReturnValue:
         return _throttled(wait)
     # Checking a password takes a tenth of a second on purpose: no other writer has to wait for it.
     user = accounts.authenticate(db.session(), email, password) if max(len(email), len(password)) < MAX_FIELD else None
-    if user is not None:
+    if user is not None and _may_use_password(user):
         with writing(refresh=False) as writer:
             ticket = sign_ins.enter(writer, writer.get_one(User, user.id), now=now)
             throttle.forget(writer, guess)
@@ -58,6 +58,11 @@ def _ask_for_code(secret: str, target: str) -> ResponseReturnValue:
     return redirect(url_for("signing.code", next=target))
 
 
+def _may_use_password(user: User) -> bool:
+    """With passwords switched off they are the admins' way in for the day the identity provider is away."""
+    return current.settings().password_sign_in or user.role == "admin"
+
+
 def _guess(email: str) -> throttle.Guess:
     """One function folds the name for the count and for the look-up, so that no spelling of it is counted apart."""
     account = accounts.normalised(email[:MAX_FIELD])
@@ -71,7 +76,11 @@ def _throttled(wait: timedelta) -> ResponseReturnValue:
 
 
 def _login_page(error: str | None = None) -> str:
-    return render_template("login.html", error=error, email=request.form.get("email", "")[:254], next_url=request.values.get("next", ""))
+    settings = current.settings()
+    return render_template(
+        "login.html", error=error, email=request.form.get("email", "")[:254], next_url=request.values.get("next", ""),
+        openid=settings.openid.name if settings.openid else None, password_first=settings.password_sign_in,
+    )  # fmt: skip
 
 
 @blueprint.post("/logout")

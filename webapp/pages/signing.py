@@ -8,7 +8,7 @@ from flask_login import login_user
 
 from webapp.extensions import db
 from webapp.models import User
-from webapp.services import accounts, second_factor, sign_ins, throttle
+from webapp.services import accounts, identities, second_factor, sign_ins, throttle
 from webapp.services.sign_ins import Proof
 from webapp.services.throttle import Guess
 from webapp.web import current, devices
@@ -97,8 +97,16 @@ def _renewed_by_password(found: StaffMember, now: datetime) -> str | None:
 def _confirm_page(found: StaffMember, error: str | None = None) -> str:
     return render_template(
         "signing/confirm.html", error=error, next_url=request.values.get("next", ""), email=found.email, by_code=found.has_factor,
+        by_password=accounts.has_password(db.session(), found.id), openid=_openid_for(found),
         minutes=int(sign_ins.FRESH_FOR.total_seconds() // 60),
     )  # fmt: skip
+
+
+def _openid_for(found: StaffMember) -> str | None:
+    """The name of the identity provider, for whoever is linked there and has no second factor here."""
+    settings = current.settings().openid
+    linked = settings is not None and not found.has_factor and identities.identity_of(db.session(), found.id, settings.issuer) is not None
+    return settings.name if settings is not None and linked else None
 
 
 def in_minutes(wait: timedelta) -> str:

@@ -16,6 +16,7 @@ from webapp.services import audit
 from webapp.services.audit import Target
 
 LINK_LIFE = timedelta(minutes=30)
+OPENID = "openid"  # How a session began that the identity provider vouched for.
 SESSION_IDLE, SESSION_LIFE = timedelta(minutes=30), timedelta(hours=12)
 
 
@@ -159,6 +160,10 @@ def use_link(session: Session, secret: str, *, email: str, password: str, now: d
     return user
 
 
+def has_password(session: Session, user_id: int) -> bool:
+    return session.execute(select(User.id).where(User.id == user_id, User.password_hash.is_not(None))).scalar_one_or_none() is not None
+
+
 def authenticate(session: Session, email: str, password: str) -> User | None:
     """The active user with this address and password. An unknown address takes as long as a wrong password."""
     query = select(User).where(User.email == normalised(email)).options(undefer(User.password_hash))
@@ -167,15 +172,27 @@ def authenticate(session: Session, email: str, password: str) -> User | None:
     return user if user is not None and right and user.is_active else None
 
 
-def begin_session(session: Session, user: User, *, now: datetime) -> str:
+def by(method: str | None) -> dict[str, object] | None:
+    """What the trail says about how somebody proved who it is; nothing for a password."""
+    return {"method": "OpenID Connect" if method == OPENID else method} if method else None
+
+
+def begin_session(session: Session, user: User, *, now: datetime, method: str | None = None) -> str:
     """Starts a session; the secret is for the cookie. Sessions that have ended are swept out on the way."""
     secret = tokens.new_secret()
     session.execute(delete(UserSession).where(UserSession.expires_at <= now))
     session.add(
-        UserSession(digest=tokens.digest_of(secret), user_id=user.id, expires_at=now + SESSION_LIFE, last_seen_at=now, confirmed_at=now)
+        UserSession(
+            digest=tokens.digest_of(secret),
+            user_id=user.id,
+            expires_at=now + SESSION_LIFE,
+            last_seen_at=now,
+            confirmed_at=now,
+            method=method,
+        )
     )
     user.last_login_at = now
-    audit.record(session, "accounts:session:begin", actor=user.email, target=_target(user))
+    audit.record(session, "accounts:session:begin", actor=user.email, target=_target(user), change=(None, by(method)))
     return secret
 
 

@@ -25,17 +25,18 @@ class Ticket:
     needs_code: bool
 
 
-def enter(session: Session, user: User, *, now: datetime) -> Ticket:
-    """After the right password, or a link that works once."""
+def enter(session: Session, user: User, *, now: datetime, method: str | None = None) -> Ticket:
+    """After the right password, a link that works once, or the word of the identity provider (`method`)."""
     if user.totp_since is None:
-        return Ticket(accounts.begin_session(session, user, now=now), needs_code=False)
+        return Ticket(accounts.begin_session(session, user, now=now, method=method), needs_code=False)
     secret = tokens.new_secret()
     session.execute(delete(UserSession).where(UserSession.expires_at <= now))
     session.add(
         UserSession(
-            digest=tokens.digest_of(secret), user_id=user.id, expires_at=now + CODE_WITHIN, last_seen_at=now, code_tries_left=CODE_TRIES
+            digest=tokens.digest_of(secret), user_id=user.id, expires_at=now + CODE_WITHIN, last_seen_at=now,
+            code_tries_left=CODE_TRIES, method=method,
         )
-    )
+    )  # fmt: skip
     return Ticket(secret, needs_code=True)
 
 
@@ -86,7 +87,7 @@ def complete(session: Session, secret: str, proof: Proof, *, vault: Vault, now: 
         return Answer(over=row.code_tries_left <= 0)
     session.delete(row)
     throttle.forget(session, guess)
-    return Answer(accounts.begin_session(session, user, now=now), user.email)
+    return Answer(accounts.begin_session(session, user, now=now, method=row.method), user.email)
 
 
 def is_fresh(confirmed_at: datetime | None, now: datetime) -> bool:
@@ -94,7 +95,7 @@ def is_fresh(confirmed_at: datetime | None, now: datetime) -> bool:
     return confirmed_at is not None and confirmed_at > now - FRESH_FOR
 
 
-def renew(session: Session, secret: str, *, now: datetime) -> str | None:
+def renew(session: Session, secret: str, *, now: datetime, method: str | None = None) -> str | None:
     """After a renewed proof: the same session under a new secret, so that a copy of the old cookie is worth nothing."""
     found = accounts.session_user(session, secret, now=now)
     if found is None:
@@ -102,5 +103,6 @@ def renew(session: Session, secret: str, *, now: datetime) -> str | None:
     row, user = found
     new = tokens.new_secret()
     row.digest, row.confirmed_at, row.last_seen_at = tokens.digest_of(new), now, now
-    audit.record(session, "accounts:session:confirm", actor=user.email, target=Target("user", user.id, user.email))
+    target = Target("user", user.id, user.email)
+    audit.record(session, "accounts:session:confirm", actor=user.email, target=target, change=(None, accounts.by(method)))
     return new

@@ -1,6 +1,7 @@
 """The only reader of current_app: the parts of the running application."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flask import Flask, current_app
 
@@ -12,7 +13,12 @@ from webapp.services.refresher import ProcessReport, Refresher
 from webapp.services.registry import ModelRegistry
 from webapp.services.registry_source import DatabaseSource
 
-KEY = "modeldesk"
+if TYPE_CHECKING:
+    from webapp.drivers.identity import IdentityProvider
+
+KEY, IDENTITY = "modeldesk", "modeldesk-identity"
+# Where the identity provider sends people back to; it has to be registered there in exactly this form.
+WAY_BACK = "/login/openid/callback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +72,17 @@ def vault() -> Vault:
 
 def settings() -> Settings:
     return desk().settings
+
+
+def identity_provider() -> "IdentityProvider | None":
+    """Whom people may sign in through; made when first needed, because what it imports would slow the start."""
+    chosen = settings()
+    if chosen.openid is None:
+        return None
+    if IDENTITY not in current_app.extensions:
+        from webapp.drivers.identity import IdentityProvider  # noqa: PLC0415 # see above
+
+        made = IdentityProvider(chosen.openid, desk().outbound, chosen.base_url + WAY_BACK)
+        current_app.extensions.setdefault(IDENTITY, made)
+    found: IdentityProvider = current_app.extensions[IDENTITY]
+    return found

@@ -10,7 +10,7 @@ from webapp.web import current
 from webapp.web.auth import is_safe_path, visitor
 
 # Where whoever still has to set up a second factor may be: there, at the door, and nowhere else.
-OPEN = frozenset({"account", "signing", "second_factor", "health"})
+OPEN = frozenset({"account", "signing", "openid", "second_factor", "health"})
 
 
 class ConfirmFirst(Exception):

@@ -1,0 +1,176 @@
+"""The identity provider (OpenID Connect), through Authlib, over the same guarded door and policy as the vendors of models."""
+
+import base64
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from webapp.domain.errors import Invalid
+from webapp.domain.openid import Challenge, OpenId, TokenRefused
+from webapp.drivers.base import DriverError
+from webapp.drivers.failures import Guard
+from webapp.drivers.http import GuardedTransport, quieten
+from webapp.security.urlguard import OutboundPolicy
+
+if TYPE_CHECKING:
+    from authlib.integrations.httpx_client import OAuth2Client
+
+DISCOVERY = "/.well-known/openid-configuration"
+DEADLINE_S, MOST_BYTES = 10.0, 500_000
+KEPT_S, FAILURE_KEPT_S = 300.0, 5.0
+AT_ONCE, TURN_WITHIN_S = 4, 1.0  # A provider that hangs must not hold every thread of a worker.
+LEEWAY_S = 60
+# Signatures by a key that only the provider has. Never `none`, and never HS*, for which a public key would do.
+ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Metadata:
+    """What the provider says of itself, each address vetted."""
+
+    authorization: str
+    token: str
+    keys: str
+    userinfo: str | None
+    secret_in_body: bool
+
+
+class IdentityProvider:
+    """One provider; safe to use from several threads. Raises `DriverError` where it cannot be asked."""
+
+    def __init__(self, settings: OpenId, policy: OutboundPolicy, redirect_uri: str) -> None:
+        self._settings, self._policy, self._redirect_uri = settings, policy, redirect_uri
+        self._guard = Guard((settings.client_secret,))
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
+        self._kept: tuple[float, _Metadata | DriverError] | None = None
+
+    def authorization_url(self, challenge: Challenge, *, fresh: bool) -> str:
+        """Where the browser is sent. `fresh`: the provider shall ask who it is even if it knows."""
+        more = {"prompt": "login", "max_age": "0"} if fresh else {}
+        metadata = self.metadata()
+        with self._client({}) as client:
+            url, _ = client.create_authorization_url(
+                metadata.authorization, state=challenge.state, code_verifier=challenge.verifier, nonce=challenge.nonce, **more
+            )
+        return str(url)
+
+    def claims(self, code: str, challenge: Challenge) -> Mapping[str, object]:
+        """What the provider says of whoever brought this code. Raises `TokenRefused` unless all of the token is as it must be."""
+        metadata = self.metadata()
+        token, keys = self._asked(lambda: (self._redeemed(metadata, code, challenge), self._document(metadata.keys)))
+        claims = self._validated(token, keys, challenge)
+        wanted = [name for name in ("email", "email_verified", self._settings.role_claim) if name and name not in claims]
+        if not wanted or metadata.userinfo is None:
+            return claims
+        told = self._told(metadata.userinfo, str(token.get("access_token", "")))
+        if told.get("sub") != claims["sub"]:
+            raise TokenRefused("The identity provider told of somebody else.", code="userinfo")
+        return {**claims, **{name: told[name] for name in wanted if name in told}}
+
+    def metadata(self) -> _Metadata:
+        """What discovery says, kept for some minutes; a failure for some seconds, so that strangers cannot make us ask all the time."""
+        kept = self._kept
+        if kept is None or kept[0] <= time.monotonic():
+            kept = self._kept = self._discovered()
+        if isinstance(kept[1], DriverError):
+            raise DriverError(kept[1].kind, kept[1].detail)
+        return kept[1]
+
+    def _discovered(self) -> tuple[float, _Metadata | DriverError]:
+        try:
+            document = self._asked(lambda: self._document(self._settings.issuer.rstrip("/") + DISCOVERY))
+            return time.monotonic() + KEPT_S, self._read(document)
+        except DriverError as error:
+            return time.monotonic() + FAILURE_KEPT_S, error
+
+    def _read(self, document: Mapping[str, Any]) -> _Metadata:
+        if document.get("issuer") != self._settings.issuer:
+            raise DriverError("config", "The provider's discovery document names another issuer than MODELDESK_OIDC_ISSUER.")
+        methods = document.get("token_endpoint_auth_methods_supported")
+        named = {str(method) for method in methods} if isinstance(methods, list) else set()
+        return _Metadata(
+            authorization=self._address(document, "authorization_endpoint"),
+            token=self._address(document, "token_endpoint"),
+            keys=self._address(document, "jwks_uri"),
+            userinfo=self._address(document, "userinfo_endpoint") if document.get("userinfo_endpoint") else None,
+            secret_in_body="client_secret_post" in named and "client_secret_basic" not in named,
+        )
+
+    def _address(self, document: Mapping[str, Any], name: str) -> str:
+        address = document.get(name)
+        if not isinstance(address, str):
+            raise DriverError("config", f"The provider's discovery document has no {name}.")
+        try:
+            self._policy.check_url(address.partition("?")[0])
+        except Invalid as error:
+            raise DriverError("config", f"The provider's {name} is refused: {error.detail}") from None
+        return address
+
+    def _redeemed(self, metadata: _Metadata, code: str, challenge: Challenge) -> dict[str, Any]:
+        with self._client({} if metadata.secret_in_body else {"authorization": self._basic()}, in_body=metadata.secret_in_body) as client:
+            return dict(client.fetch_token(metadata.token, grant_type="authorization_code", code=code, code_verifier=challenge.verifier))
+
+    def _document(self, address: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        with self._client(headers or {}) as client:
+            answer = client.request("GET", address, withhold_token=True, headers={"accept": "application/json"})
+            answer.raise_for_status()
+            document = answer.json()
+        if answer.status_code != 200 or not isinstance(document, dict):
+            raise ValueError("not a JSON object")
+        return document
+
+    def _told(self, address: str, access_token: str) -> dict[str, Any]:
+        return self._asked(lambda: self._document(address, {"authorization": f"Bearer {access_token}"}))
+
+    def _validated(self, token: Mapping[str, Any], keys: Mapping[str, Any], challenge: Challenge) -> dict[str, Any]:
+        from authlib.oidc.core import CodeIDToken  # noqa: PLC0415 # only who signs in so needs it; starting must stay quick
+        from joserfc import jwt  # noqa: PLC0415 # likewise
+        from joserfc.jwk import KeySet  # noqa: PLC0415 # likewise
+        from joserfc.jws import JWSRegistry  # noqa: PLC0415 # likewise
+
+        found = keys.get("keys")
+        usable = [key for key in (found if isinstance(found, list) else []) if isinstance(key, dict) and key.get("kty") in ("RSA", "EC")]
+        must_be = {
+            "iss": {"essential": True, "value": self._settings.issuer},
+            "aud": {"essential": True, "value": self._settings.client_id},
+        }
+        expected = {"nonce": challenge.nonce, "client_id": self._settings.client_id, "access_token": token.get("access_token")}
+        try:
+            key_set = KeySet.import_key_set({"keys": [key for key in usable if key.get("use", "sig") == "sig"]})
+            registry = JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
+            decoded = jwt.decode(str(token.get("id_token", "")), key_set, registry=registry)
+            claims = CodeIDToken(decoded.claims, decoded.header, must_be, expected)
+            claims.validate(leeway=LEEWAY_S)
+        except Exception as error:  # Whatever is wrong with a token, nobody comes in; its text may hold the token.
+            reason = str(getattr(error, "claim", "") or type(error).__name__)
+            raise TokenRefused("The identity provider's answer was not accepted.", code=reason) from None
+        return dict(claims)
+
+    def _client(self, headers: Mapping[str, str], *, in_body: bool = False) -> "OAuth2Client":
+        """Authlib's client over our transport, which alone decides the headers that leave: those of Authlib do not."""
+        from authlib.integrations.httpx_client import OAuth2Client  # noqa: PLC0415 # likewise
+
+        quieten()
+        return OAuth2Client(
+            self._settings.client_id, self._settings.client_secret, redirect_uri=self._redirect_uri,
+            scope="openid email profile" if self._settings.role_claim else "openid email", code_challenge_method="S256",
+            token_endpoint_auth_method="client_secret_post" if in_body else "none",
+            transport=GuardedTransport(self._policy, headers), timeout=None, follow_redirects=False, trust_env=False,
+        )  # fmt: skip
+
+    def _basic(self) -> str:
+        """RFC 6749, 2.3.1: each half encoded before they are joined."""
+        pair = f"{quote(self._settings.client_id, safe='')}:{quote(self._settings.client_secret, safe='')}"
+        return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+    def _asked(self, work: Callable[[], T]) -> T:
+        if not self._turns.acquire(timeout=TURN_WITHIN_S):
+            raise DriverError("overloaded", "The identity provider is being asked by others already.")
+        try:
+            return self._guard.run(lambda _: work(), time.monotonic() + DEADLINE_S, MOST_BYTES)
+        finally:
+            self._turns.release()
