@@ -12,7 +12,8 @@ ModeldeskError
 ├── Forbidden             you may not
 └── Unavailable           not now: try later
     ├── DatabaseUnreachable
-    └── KeysLocked        the encryption key is missing or wrong
+    ├── KeysLocked        the encryption key is missing or wrong
+    └── TooManyAtOnce     others are being served just now (429)
 """
 
 from collections.abc import Iterable, Sequence
@@ -175,6 +176,14 @@ class KeysLocked(Unavailable):
 
     code = "keys_locked"
     retry_after = 60
+
+
+class TooManyAtOnce(Unavailable):
+    """What takes long is being done for others already; in a moment there is room again."""
+
+    status = 429
+    code = "too_many_requests"
+    retry_after = 2
 
 
 def shown(text: str, limit: int = 80) -> str:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from webapp.domain.errors import Conflict, Invalid, NotFound
+from webapp.domain.errors import Conflict, Invalid, NotFound, TooManyAtOnce
 from webapp.extensions import db
 from webapp.models import User
 from webapp.pages.signing import in_minutes, retry_after
@@ -39,7 +39,10 @@ def sign_in() -> ResponseReturnValue:
     if wait is not None:
         return _throttled(wait)
     # Checking a password takes a tenth of a second on purpose: no other writer has to wait for it.
-    user = accounts.authenticate(db.session(), email, password) if max(len(email), len(password)) < MAX_FIELD else None
+    try:
+        user = accounts.authenticate(db.session(), email, password) if max(len(email), len(password)) < MAX_FIELD else None
+    except TooManyAtOnce as error:
+        return _login_page(error.detail), error.status, {"Retry-After": str(error.retry_after)}
     if user is not None and _may_use_password(user):
         with writing(refresh=False) as writer:
             ticket = sign_ins.enter(writer, writer.get_one(User, user.id), now=now)
