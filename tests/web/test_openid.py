@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import logging
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,10 +21,12 @@ from world import PASSWORD, running
 
 from webapp.app import create_app
 from webapp.config import ConfigError
+from webapp.domain.errors import Conflict
 from webapp.domain.openid import OpenId
 from webapp.extensions import db
 from webapp.models import AuditEvent, Identity, User, UserSession
 from webapp.services import accounts, identities, second_factor
+from webapp.services.identities import WayBack
 from webapp.web import current
 from webapp.web.transaction import writing
 
@@ -179,6 +182,27 @@ def test_a_replayed_answer_opens_nothing_with_the_same_cookie_either(app, provid
     assert provider.asked("/oauth2/token") == 1
 
 
+def test_a_way_back_is_used_once_by_four_at_once(either_app):
+    way, found, together = WayBack("a-secret", datetime.now(UTC) + timedelta(minutes=1)), [], threading.Barrier(4)
+
+    def use():
+        with either_app.app_context():
+            together.wait()
+            try:
+                with writing(refresh=False) as session:
+                    identities.spend(session, way, now=datetime.now(UTC))
+                found.append(True)
+            except Conflict:
+                found.append(False)
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == [False, False, False, True]
+
+
 def test_an_answer_after_ten_minutes_opens_nothing(app, provider):
     client = app.test_client()
     back = path_of(provider.agree(leave(client), "s-ann"))
@@ -282,6 +306,39 @@ def test_unlinking_ends_the_sessions_and_lets_the_next_person_of_that_address_be
         identities.unlink(session, accounts.find(session, EVE), actor="tests")
     assert not is_in(client)
     assert sign_in(app.test_client(), provider, "s-eve-2").status_code == 302
+
+
+def test_an_admin_sees_who_is_linked_and_unlinks(app, provider):
+    ann = Visitor(app, ANN, PASSWORD)
+    number = accounts.find(db.session(), EVE).id
+    assert "Unlink sign-in" not in ann.get(f"/admin/user/edit/?id={number}").text
+    client = app.test_client()
+    sign_in(client, provider, "s-eve")
+    assert "Unlink sign-in" in ann.get(f"/admin/user/edit/?id={number}").text
+    ann.post(f"/admin/user/{number}/unlink")
+    assert (is_in(client), count(Identity), events()[-1][:2]) == (False, 0, ("accounts:identity:unlink", ANN))
+    assert "Unlinked from the identity provider: eve@example.com" in ann.get("/admin/audit/").text
+
+
+def test_who_has_no_verified_address_there_is_linked_on_the_command_line(app, provider):
+    provider.person("s-bob", email="bob@example.com")
+    assert sign_in(app.test_client(), provider, "s-bob").status_code == 403
+    run = app.test_cli_runner().invoke
+    assert run(args=["users", "link-identity", "bob@example.com", "s-bob"]).exit_code == 0
+    assert run(args=["users", "link-identity", "bob@example.com", "s-other"]).exit_code == 1
+    client = app.test_client()
+    sign_in(client, provider, "s-bob")
+    assert is_in(client)
+    assert run(args=["users", "unlink-identity", "bob@example.com"]).exit_code == 0
+    assert not is_in(client)
+
+
+def test_doctor_says_whether_the_provider_answers_and_what_it_must_know(app, provider):
+    run = app.test_cli_runner().invoke
+    assert f"http://127.0.0.1:8000{CALLBACK}" in run(args=["doctor"]).output
+    provider.answers["/.well-known/openid-configuration"] = lambda: flask.Response("", 500)
+    app.extensions.pop(current.IDENTITY)
+    assert "FAIL  Nobody can sign in through MODELDESK_OIDC_ISSUER" in run(args=["doctor"]).output
 
 
 def test_accounts_are_made_only_where_that_is_switched_on_and_only_in_the_groups_that_give_a_role(settings, provider):

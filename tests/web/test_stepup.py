@@ -19,7 +19,7 @@ LISTS = ("model", "price", "project", "run", "audit")
 ROW_VIEWS = ("action_view", "ajax_update", "create_view", "delete_view", "edit_view")
 ASKS = {
     *(f"{view}.{name}" for view in ("user", "token") for name in ROW_VIEWS),
-    "user.new_link", "user.set_active", "user.remove_second_factor", "token.revoke",
+    "user.new_link", "user.set_active", "user.remove_second_factor", "user.unlink", "token.revoke",
     "provider.create_view", "provider.edit_view", "provider.delete_view", "provider.remove_key", "provider.store_key",
     "provider.limit_key", "provider.remove_one_key", "mykeys.store", "mykeys.remove", "exchange.apply", "audit.restore",
     "second_factor.begin", "second_factor.turn_on", "second_factor.codes", "second_factor.remove",

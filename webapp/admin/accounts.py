@@ -23,7 +23,7 @@ from webapp.domain.errors import Invalid
 from webapp.domain.permissions import ROLES, SCOPES, Permission
 from webapp.extensions import db
 from webapp.models import ApiToken, User
-from webapp.services import accounts, api_tokens, projects, second_factor
+from webapp.services import accounts, api_tokens, identities, projects, second_factor
 from webapp.web import current
 
 ROLE_WORDS = {
@@ -161,6 +161,20 @@ class Users(AccountsView):
             return Done(f"{user} signs in with the password alone now, and can set up another device.", refresh=True)
 
         return self.change(run)
+
+    @expose("/<id>/unlink", methods=("POST",))
+    def unlink(self, id: str) -> Response:
+        """For an address that belongs to another person at the identity provider now."""
+
+        def run(session: Session) -> Done:
+            user = self.row(id)
+            identities.unlink(session, user, actor=self.actor())
+            return Done(f"{user} is linked to nobody at the identity provider any more, and was signed out.", refresh=True)
+
+        return self.change(run)
+
+    def is_linked(self, user: User) -> bool:
+        return identities.is_linked(db.session(), user.id)
 
     @expose("/<id>/active", methods=("POST",))
     def set_active(self, id: str) -> Response:

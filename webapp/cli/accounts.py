@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import click
 from sqlalchemy import select
 
-from webapp.cli.output import command, table
+from webapp.cli.output import Failure, command, table
 from webapp.domain import checks
 from webapp.domain.permissions import ROLES, SCOPES
 from webapp.extensions import db
 from webapp.models import User
-from webapp.services import accounts, api_tokens, second_factor
+from webapp.services import accounts, api_tokens, identities, second_factor
 from webapp.web import current
 from webapp.web.transaction import writing
 
@@ -85,6 +85,30 @@ def remove_second_factor(email: str) -> None:
     with writing(refresh=False) as session:
         second_factor.remove(session, accounts.find(session, email), actor=operator())
     click.echo(f"Removed the second factor of {accounts.normalised(email)}.")
+
+
+@users.command("link-identity")
+@click.argument("email")
+@click.argument("subject")
+@command
+def link_identity(email: str, subject: str) -> None:
+    """Say who a user is at the identity provider, by the subject (`sub`), where that vouches for no e-mail address."""
+    openid = current.settings().openid
+    if openid is None:
+        raise Failure("MODELDESK_OIDC_ISSUER is not set, so there is nobody to link with")
+    with writing(refresh=False) as session:
+        identities.link(session, accounts.find(session, email), openid.issuer, subject, actor=operator())
+    click.echo(f"Linked {accounts.normalised(email)}.")
+
+
+@users.command("unlink-identity")
+@click.argument("email")
+@command
+def unlink_identity(email: str) -> None:
+    """Forget who a user is at the identity provider; open sessions end at once."""
+    with writing(refresh=False) as session:
+        identities.unlink(session, accounts.find(session, email), actor=operator())
+    click.echo(f"Unlinked {accounts.normalised(email)}.")
 
 
 @click.group()

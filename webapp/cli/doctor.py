@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.cli.output import Failure, command
 from webapp.config import ROOT
 from webapp.domain.errors import DatabaseUnreachable
+from webapp.drivers.base import DriverError
 from webapp.extensions import db
 from webapp.services import accounts, audit
 from webapp.web import current
@@ -21,7 +22,7 @@ Finding = tuple[bool, str]
 @command
 def doctor() -> None:
     """Check everything that can be checked from here, and say what to do about what is wrong."""
-    findings = [*_database(), *_keys(), *_users(), *_trail()]
+    findings = [*_database(), *_keys(), *_users(), *_trail(), *_identity()]
     for good, text in findings:
         click.echo(f"{'ok  ' if good else 'FAIL'}  {text}")
     if not all(good for good, _ in findings):
@@ -75,3 +76,15 @@ def _trail() -> Iterator[Finding]:
         yield True, "The audit trail is whole."
     else:
         yield False, f"The audit trail was changed by hand at event {broken}: compare it with a backup."
+
+
+def _identity() -> Iterator[Finding]:
+    provider = current.identity_provider()
+    if provider is None:
+        return
+    try:
+        provider.metadata()
+    except DriverError as error:
+        yield False, f"Nobody can sign in through MODELDESK_OIDC_ISSUER: {error.detail}"
+        return
+    yield True, f"The identity provider answers; it must know {current.settings().base_url}{current.WAY_BACK} as the way back."

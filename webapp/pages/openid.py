@@ -156,7 +156,8 @@ def _went_wrong(error: ModeldeskError) -> ResponseReturnValue:
 
 
 def _provider_failed(error: DriverError) -> ResponseReturnValue:
-    log.warning("the identity provider could not be asked: %s: %s", error.kind, error.detail)
+    detail = "it does not accept MODELDESK_OIDC_CLIENT_ID and MODELDESK_OIDC_CLIENT_SECRET" if error.kind == "auth" else error.detail
+    log.warning("the identity provider could not be asked: %s: %s", error.kind, detail)
     # A refused code is one that was used or is too old: the provider is well.
     return _failed("stale", 400) if error.http_status == 400 else _failed("provider", 502)
 
