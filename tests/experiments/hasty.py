@@ -1,0 +1,11 @@
+"""The negative control of T02: a desk that looks at no password where there is no account. Never served to anybody but that test."""
+
+import os
+
+from webapp.app import create_app
+from webapp.config import load
+from webapp.security import passwords
+
+_verify = passwords.verify
+passwords.verify = lambda password_hash, password: password_hash is not None and _verify(password_hash, password)
+app = create_app(load(os.environ))

@@ -1,0 +1,80 @@
+"""T02: how long a refused sign-in takes says nothing about whether there is such an account. Measured with passwords hashed in earnest."""
+
+import statistics
+import time
+from collections.abc import Mapping
+
+from experiments.attack import Request, Wire, form
+from factories import csrf_token
+from serving import Serving, serving
+
+from webapp.app import create_app
+from webapp.extensions import db
+from webapp.services import accounts
+from webapp.web.transaction import writing
+
+KINDS = ("known", "inactive", "invited", "unknown")  # Who was invited has no password yet.
+EACH_ACCOUNT = 8  # Guesses at one account, so that none is refused for their number.
+
+
+def fill(settings, count: int) -> None:
+    app = create_app(settings)
+    with app.app_context():
+        with writing(refresh=False) as session:
+            for number in range(count):
+                accounts.create(session, f"known{number}@example.com", "viewer", actor="tests", password="A quiet harbour at dusk")
+                left = accounts.create(
+                    session, f"inactive{number}@example.com", "viewer", actor="tests", password="A quiet harbour at dusk"
+                )
+                accounts.set_active(session, left, False, actor="tests")
+                accounts.create(session, f"invited{number}@example.com", "viewer", actor="tests")
+        db.session.remove()
+        db.engine.dispose()
+
+
+def measured(served: Serving, count: int) -> Mapping[str, float]:
+    """The median of each kind. They take turns, so that whatever else the machine does is shared by all."""
+    wire, host, engine = Wire(served.port), f"127.0.0.1:{served.port}", served.engine()
+    page = wire.ask(Request("GET", "/login").raw(host, {}), "GET")
+    cookie, token = page.header("Set-Cookie").partition(";")[0], csrf_token(page.body.decode())
+    seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for number in range(-2, count):
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM login_attempts")  # One address may not guess a hundred times.
+        for kind in KINDS[number % 4 :] + KINDS[: number % 4]:
+            email = f"{kind}{max(number, 0) // EACH_ACCOUNT}@example.com"
+            fields = [("csrf_token", token), ("email", email), ("password", "not this one at all")]
+            request = form("POST", "/login", fields).raw(host, {"Cookie": cookie})
+            began = time.perf_counter()
+            answer = wire.ask(request, "POST")
+            if number >= 0:  # The first ones warm up.
+                seconds[kind].append(time.perf_counter() - began)
+            assert answer.status == 422, answer.body
+    engine.dispose()
+    wire.close()
+    return {kind: statistics.median(found) for kind, found in seconds.items()}
+
+
+def said(medians: Mapping[str, float]) -> str:
+    return ", ".join(f"{kind} {median * 1e3:.1f} ms" for kind, median in medians.items())
+
+
+def spread(medians: Mapping[str, float]) -> float:
+    return max(medians.values()) / min(medians.values()) - 1
+
+
+def test_t02_a_refused_sign_in_takes_as_long_for_every_kind_of_account(settings, tmp_path, scale, report):
+    count = scale(12, 200)
+    fill(settings, count // EACH_ACCOUNT + 1)
+    with serving(settings, tmp_path, workers=1) as served:
+        medians = measured(served, count)
+    report(f"{count} of each kind: {said(medians)}; {spread(medians):.1%} between them")
+    assert spread(medians) <= scale(0.4, 0.1)  # A dozen beside other tests are too few for more.
+
+
+def test_t02_control_a_desk_that_hashes_only_for_those_it_knows_tells(settings, tmp_path, report):
+    fill(settings, 1)
+    with serving(settings, tmp_path, workers=1, application="experiments.hasty:app") as served:
+        medians = measured(served, 6)
+    report(f"{said(medians)}; {spread(medians):.0%} between them")
+    assert spread(medians) > 1

@@ -1,0 +1,176 @@
+"""T09: no body of the API sets what it does not name. Every other name that the description or the database knows is tried in every object
+of every body: refused each time, and nothing is changed."""
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from experiments.attack import Witness
+from experiments.conftest import FULL
+from factories import START, price_values
+from test_e16_audit import REQUESTS
+from world import api_for
+
+from webapp.api.v1.routes import ROUTES
+from webapp.api.v1.schemas import SCHEMAS
+from webapp.domain import entries
+from webapp.domain.permissions import SCOPES
+from webapp.extensions import db
+from webapp.models import Base
+
+USED = {"model": "gpt-4o", "usage": {"input": 5}}
+RATE = {"meter": "input", "amount": "1", "per": 1}
+BODIES = {method_and_rule: body for method_and_rule, body in REQUESTS.items() if body} | {
+    ("POST", "/usage"): USED, ("POST", "/cost"): USED, ("POST", "/cost/batch"): {"items": [USED]}, ("POST",
+    "/compare"): {"usage": {"input": 5}},
+    ("POST", "/quote"): {"price": {"currency": "USD", "rates": [RATE]}, "usage": {"input": 5}},
+    ("POST", "/runs"): {"incident": {"title": "Disk usage at 97 %", "alerts": [{"name": "disk"}]}},
+    ("POST", "/admin/models/<number>/prices"): price_values(source={"kind": "manual"}),
+}  # fmt: skip
+TAKING = [route for route in ROUTES if route.takes]
+# What somebody would try first. The full form tries every name that there is.
+WANTED = {
+    "id", "version", "created_at", "updated_at", "digest", "role", "scopes", "is_active", "is_admin", "primary", "is_primary",
+    "is_default", "has_key",
+    "key", "api_key", "ciphertext", "fingerprint", "owner", "owner_id", "user_id", "provider_id", "token", "token_id", "project",
+    "actor", "created_by",
+    "verified_by", "cost", "cost_total", "price_id", "revision", "instance", "password_hash", "supported", "models", "ref", "__proto__",
+    "__class__",
+}  # fmt: skip
+IN_FILES = (
+    "id", "version", "created_at", "digest", "role", "scopes", "api_key", "ciphertext", "credentials", "users", "tokens", "has_key",
+)  # fmt: skip
+REFUSAL = '"status":4'  # What a batch says of one of its items.
+TEXTS = {"metadata", "labels", "quirks", "config"}  # Objects that people fill as they like; nothing in them has a meaning of ours.
+
+
+def names() -> list[str]:
+    found = set(WANTED)
+    if FULL:
+        found |= {column.name for table in Base.metadata.tables.values() for column in table.columns}
+        found |= {name for schema in SCHEMAS.values() for name in schema.get("properties", {})}
+    return sorted(found)
+
+
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    found = schema.get("anyOf", [schema])[0]
+    return SCHEMAS[found["$ref"].rpartition("/")[2]] if "$ref" in found else found
+
+
+def objects(schema: dict[str, Any], body: Any, path: tuple = ()) -> Iterator[tuple[tuple, set[str]]]:
+    """Each object of the body: where it is, and what it may hold."""
+    if isinstance(body, list):
+        for number, item in enumerate(body):
+            yield from objects(resolved(schema["items"]), item, (*path, number))
+    if isinstance(body, dict):
+        yield path, set(schema["properties"])
+        for name, value in body.items():
+            if name not in TEXTS:
+                yield from objects(resolved(schema["properties"][name]), value, (*path, name))
+
+
+def with_name(body: Any, path: tuple, name: str) -> bytes:
+    changed = copy.deepcopy(body)
+    place = changed
+    for step in path:
+        place = place[step]
+    place[name] = 1
+    return json.dumps(changed).encode()
+
+
+@pytest.fixture
+def witness(app, settings) -> Iterator[Witness]:
+    found = Witness(settings.sqlite_path)
+    yield found
+    found.close()
+
+
+def test_t09_every_body_of_the_api_is_tried():
+    assert {(route.method, route.rule) for route in TAKING} - BODIES.keys() == set()
+
+
+def test_t09_every_object_that_is_taken_refuses_what_it_does_not_name():
+    """What the description promises to refuse. A new body that forgets it fails here."""
+    for route in TAKING:
+        if route.takes in SCHEMAS:
+            for path, _ in objects(SCHEMAS[route.takes], BODIES[route.method, route.rule]):
+                schema = SCHEMAS[route.takes]
+                for step in path:
+                    schema = resolved(schema["items"] if isinstance(step, int) else schema["properties"][step])
+                assert schema.get("additionalProperties") is False, (route.name, path)
+
+
+def tried(api, route) -> Iterator[tuple[tuple, str, bool]]:
+    """Each name in each object, and whether it was refused."""
+    body, target = BODIES[route.method, route.rule], route.rule.replace("<number>", "1")
+    for path, allowed in objects(SCHEMAS[route.takes], body):
+        for name in names():
+            if name not in allowed:
+                headers = {"Idempotency-Key": f"{path}{name}"}
+                answer = api.request(
+                    route.method, target, data=with_name(body, path, name), content_type="application/json", headers=headers
+                )
+                yield path, name, answer.status_code in (400, 422) or (route.name == "post_costs" and REFUSAL in answer.text)
+
+
+@pytest.mark.parametrize("route", [route for route in TAKING if route.takes in SCHEMAS], ids=lambda route: route.name)
+def test_t09_no_body_sets_what_it_does_not_name(app, witness, report, route):
+    api, before = api_for(app, *SCOPES), witness.content()
+    db.session.remove()
+    found = list(tried(api, route))
+    assert [(path, name) for path, name, refused in found if not refused] == []
+    assert witness.content() == before
+    report(f"{len(found)} names refused")
+
+
+def test_t09_no_address_takes_a_field_either(app, witness):
+    api, before = api_for(app, *SCOPES), witness.content()
+    db.session.remove()
+    for route in ROUTES:
+        taken = {parameter.name for parameter in route.query}
+        for name in {"id", "role", "scopes", "version", "active"} - taken:
+            answer = api.request(
+                route.method, f"{route.rule.replace('<number>', '1')}?{name}=1", json=BODIES.get((route.method, route.rule))
+            )
+            assert answer.status_code >= 400, (route.name, name)
+    assert witness.content() == before
+
+
+def test_t09_a_file_sets_no_keys_numbers_or_roles(app, witness):
+    api, before = api_for(app, *SCOPES), witness.content()
+    db.session.remove()
+    body = copy.deepcopy(REQUESTS["POST", "/admin/import"])
+    body["models"][0]["prices"] = [price_values()]
+    body["providers"] = [{"slug": "brought", "display_name": "Brought", "driver": "openai"}]
+    for path in ((), ("models", 0), ("models", 0, "prices", 0), ("providers", 0)):
+        for name in sorted(
+            {
+                "id",
+                "version",
+                "created_at",
+                "digest",
+                "role",
+                "scopes",
+                "api_key",
+                "ciphertext",
+                "credentials",
+                "users",
+                "tokens",
+                "has_key",
+            }
+        ):
+            if (path, name) != ((), "version"):
+                answer = api.post("/admin/import", data=with_name(body, path, name), content_type="application/json")
+                assert answer.status_code in (400, 422), (path, name, answer.text)
+    assert witness.content() == before
+
+
+def test_t09_control_a_name_that_is_let_through_by_mistake_is_noticed(app, witness, monkeypatch):
+    api, before = api_for(app, *SCOPES), witness.content()
+    db.session.remove()
+    monkeypatch.setitem(entries.MODEL_CHECKS, "created_at", lambda _, __: START)
+    route = next(route for route in ROUTES if route.name == "edit_model")
+    assert [name for _, name, refused in tried(api, route) if not refused] == ["created_at"]
+    assert witness.content() != before
