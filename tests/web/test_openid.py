@@ -229,6 +229,7 @@ def test_a_code_that_was_used_there_already_opens_nothing(app, provider):
 
 LIES = {
     "nonce": {"nonce": "another"}, "no nonce": {"nonce": None}, "audience": {"aud": "another-desk"}, "no audience": {"aud": None},
+    "audience of our party": {"aud": "another-desk", "azp": "desk"},
     "audiences": {"aud": ["desk", "another"], "azp": "another"}, "party": {"azp": "another"}, "issuer": {"iss": "https://evil.example"},
     "no issuer": {"iss": None}, "expired": {"exp": 1_700_000_000}, "no end": {"exp": None}, "end as text": {"exp": "never"},
     "from tomorrow": {"iat": 4_000_000_000}, "nobody": {"sub": None}, "nobody's name": {"sub": ""}, "a number": {"sub": 7},
@@ -252,6 +253,25 @@ def test_a_token_that_the_provider_did_not_sign_opens_nothing(app, provider, for
     assert kept_out(client, sign_in(client, provider), 403, "The answer was not accepted")
     provider.sign = None
     assert sign_in(client, provider).status_code == 302, "the control: the same without the lie"
+
+
+def test_what_the_token_leaves_out_is_asked_for_and_must_be_about_the_same_person(app, provider):
+    provider.claims = {"email": None, "email_verified": None}
+    client = app.test_client()
+    assert sign_in(client, provider).status_code == 302
+    assert provider.asked("/userinfo") == 1
+    provider.answers["/userinfo"] = lambda: flask.jsonify(sub="s-ann", email=EVE, email_verified=True)
+    other = app.test_client()
+    assert kept_out(other, sign_in(other, provider, "s-eve"), 403, "The answer was not accepted")
+
+
+def test_a_provider_that_wants_the_secret_in_the_body_gets_it_there(app, provider):
+    document = httpx2.get(f"{provider.issuer}/.well-known/openid-configuration").json()
+    document |= {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
+    provider.answers["/.well-known/openid-configuration"] = lambda: flask.jsonify(document)
+    assert sign_in(app.test_client(), provider).status_code == 302
+    form, headers = next((form, headers) for path, form, headers in provider.seen if path == "/oauth2/token")
+    assert (form["client_secret"], "Authorization" in headers) == (SECRET, False)
 
 
 # Who may come in
