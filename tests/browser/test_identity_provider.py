@@ -1,0 +1,43 @@
+"""The button of the identity provider in a real browser, whose content policy could stop the way out, and two workers on the way back."""
+
+import pytest
+from identity import Provider
+from playwright.sync_api import Browser
+from serving import serving
+
+pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::DeprecationWarning")]  # Of the mock, in its own threads.
+
+
+@pytest.fixture
+def provider(monkeypatch):
+    monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")  # For the provider: it is asked over plain HTTP here.
+    made = Provider()
+    made.person("s-ann", email="ann@example.com", email_verified=True)
+    yield made
+    made.stop()
+
+
+def test_the_button_leads_out_and_back_past_the_content_policy(browser: Browser, settings, provider, tmp_path):
+    named = {
+        "MODELDESK_OIDC_ISSUER": provider.issuer, "MODELDESK_OIDC_CLIENT_ID": "desk",
+        "MODELDESK_OIDC_CLIENT_SECRET": "secret-of-the-browser", "MODELDESK_OIDC_NAME": "Acme ID",
+        "MODELDESK_OUTBOUND_ALLOW": provider.place,
+    }  # fmt: skip
+    errors = []
+    with serving(settings, tmp_path, **named) as desk:
+        context = browser.new_context(base_url=f"http://127.0.0.1:{desk.port}")
+        context.route("**/*", lambda route: route.continue_() if "//127.0.0.1:" in route.request.url else route.abort())
+        page = context.new_page()
+        page.on("console", lambda message: errors.append(message.text) if "Content Security Policy" in message.text else None)
+        page.goto("/login?next=/admin/model/")
+        page.get_by_role("link", name="Sign in with Acme ID").click()
+        page.wait_for_url("**/oauth2/authorize**")
+        page.locator("input[name=sub]").last.fill("s-ann")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/admin/model/")
+        for _ in range(6):  # Each worker knows the session.
+            page.goto("/admin/account/")
+            assert page.get_by_role("heading", name="Your account").is_visible()
+        context.close()
+        assert "secret-of-the-browser" not in desk.log.read_text()
+    assert errors == []
