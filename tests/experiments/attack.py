@@ -172,7 +172,7 @@ class Judge:
     def _judge(self, request: Request, answer: Answer) -> None:
         self.statuses[answer.status] += 1
         self.seconds.append(answer.seconds)
-        if answer.status >= 500 and not documented(answer) and "may be 501" not in request.note:
+        if answer.status >= 500 and not documented(request, answer) and "may be 501" not in request.note:
             self.faults.append(f"{answer.status}: {request}")
         if not same_site(answer.header("Location"), self.host):
             self.faults.append(f"leads to {answer.header('Location')[:60]}: {request}")
@@ -209,8 +209,10 @@ class Judge:
         ]
 
 
-def documented(answer: Answer) -> bool:
-    """503 with a time to wait is an answer that the description names: locked keys, a busy or absent database."""
+def documented(request: Request, answer: Answer) -> bool:
+    """503 with a time to wait: locked keys, a busy or absent database. 502 where a vendor is asked on the spot, and does not answer."""
+    if answer.status == 502:
+        return re.fullmatch(r"/admin/provider/\d+/discover", request.target.partition("?")[0]) is not None
     return answer.status == 503 and bool(answer.header("Retry-After"))
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from experiments.attack import Witness
+from experiments.attack import Witness, fields_of
 from experiments.conftest import FULL
 from factories import START, price_values
+from sqlalchemy import select
 from test_e16_audit import REQUESTS
 from world import api_for
 
@@ -18,7 +19,7 @@ from webapp.api.v1.schemas import SCHEMAS
 from webapp.domain import entries
 from webapp.domain.permissions import SCOPES
 from webapp.extensions import db
-from webapp.models import Base
+from webapp.models import ApiToken, Base, Model, Project, Provider, User
 
 USED = {"model": "gpt-4o", "usage": {"input": 5}}
 RATE = {"meter": "input", "amount": "1", "per": 1}
@@ -174,3 +175,32 @@ def test_t09_control_a_name_that_is_let_through_by_mistake_is_noticed(app, witne
     route = next(route for route in ROUTES if route.name == "edit_model")
     assert [name for _, name, refused in tried(api, route) if not refused] == ["created_at"]
     assert witness.content() != before
+
+
+FORMS = {
+    "model": (Model, {"provider": "openai", "model_id": "", "display_name": "Twin", "type": "text", "active": "y"}, "model_id"),
+    "provider": (Provider, {"slug": "", "display_name": "Twin", "driver": "openai", "active": "y"}, "slug"),
+    "project": (Project, {"slug": "", "display_name": "Twin", "active": "y"}, "slug"),
+    "user": (User, {"email": "", "role": "viewer"}, "email"),
+    "token": (ApiToken, {"name": "", "scopes": "registry:read", "expires_days": "30"}, "name"),
+}
+DIFFERS = {"id", "created_at", "updated_at", "public_id", "digest", "expires_at"}  # From row to row, whoever makes it.
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_t09_a_form_sets_no_column_that_it_does_not_show(app, ann, name):
+    """A twin made with every column of its table in the form is what its twin is that was made without."""
+    table, fields, key = FORMS[name]
+    columns = [column for column in table.__table__.columns if column.name not in {key, *DIFFERS}]
+    extra = {column.name: "1" for column in table.__table__.columns if column.name not in fields}
+    shown = {field for _, _, names in fields_of(ann.get(f"/admin/{name}/new/").text) for field in names}
+    twins = {"twin-a@example.com": {}, "twin-b@example.com": {column: value for column, value in extra.items() if column not in shown}}
+    made = []
+    for number, (address, more) in enumerate(twins.items()):
+        own = address if key == "email" else f"twin-{number}"
+        answer = ann.post(f"/admin/{name}/new/", fields | {key: own} | more)
+        assert answer.status_code in (200, 302), answer.text[:2_000]
+        db.session.rollback()
+        made.append(tuple(db.session.execute(select(*columns).where(getattr(table, key) == own)).one()))
+    assert len(twins["twin-b@example.com"]) >= 4
+    assert made[0] == made[1]
