@@ -233,10 +233,10 @@ def test_e9_hostile_requests_are_refused_in_words_and_change_nothing(settings, t
     with attacked(settings, tmp_path, prepared, application="experiments.confined:app") as judge:
         for request in hostile.odd_requests():
             judge.send(request, {"Authorization": f"Bearer {prepared[0]}"})
-        attack(judge, prepared, scale(700, 11_000) // rounds, seed)
+        attack(judge, prepared, scale(300, 11_000) // rounds, seed)
         warm = resident(judge.served)  # Pages are compiled and caches are filled: what grows from here on would go on growing.
         for number in range(1, rounds):
-            attack(judge, prepared, scale(700, 11_000) // rounds, seed + number)
+            attack(judge, prepared, scale(300, 11_000) // rounds, seed + number)
         growth = resident(judge.served) - warm
         faults = judge.faults + judge.faults_of_log()
         statuses = ", ".join(f"{count} x {status or 'hung up'}" for status, count in sorted(judge.statuses.items()))

@@ -242,7 +242,7 @@ def use(seen: Chromium, text: str) -> None:
 
 
 def test_e19_scripts_in_every_text_are_shown_as_text_on_every_page(settings, tmp_path, scale, report):
-    texts, few, step = payloads(scale(16, 200)), scale(1, 20), scale(3, 1)  # A third of the addresses that any text can be put in.
+    texts, few, step = payloads(scale(12, 200)), scale(1, 20), scale(6, 1)  # A sixth of the addresses that any text can be put in.
     vendor = Upstream()
     fill(settings, texts, vendor)
     with serving(settings, tmp_path, workers=2, MODELDESK_OUTBOUND_ALLOW="127.0.0.1") as served:

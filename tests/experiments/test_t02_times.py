@@ -64,17 +64,17 @@ def spread(medians: Mapping[str, float]) -> float:
 
 
 def test_t02_a_refused_sign_in_takes_as_long_for_every_kind_of_account(settings, tmp_path, scale, report):
-    count = scale(12, 200)
+    count = scale(6, 200)
     fill(settings, count // EACH_ACCOUNT + 1)
     with serving(settings, tmp_path, workers=1) as served:
         medians = measured(served, count)
     report(f"{count} of each kind: {said(medians)}; {spread(medians):.1%} between them")
-    assert spread(medians) <= scale(0.4, 0.1)  # A dozen beside other tests are too few for more.
+    assert spread(medians) <= scale(0.4, 0.1)  # Six beside other tests are too few for more.
 
 
 def test_t02_control_a_desk_that_hashes_only_for_those_it_knows_tells(settings, tmp_path, report):
     fill(settings, 1)
     with serving(settings, tmp_path, workers=1, application="experiments.hasty:app") as served:
-        medians = measured(served, 6)
+        medians = measured(served, 3)
     report(f"{said(medians)}; {spread(medians):.0%} between them")
     assert spread(medians) > 1
