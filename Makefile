@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format format-check lint types imports migrations quick browser mock experiments bench lock vendor screenshots clean
+.PHONY: help run test check format format-check lint types imports migrations quick browser mock experiments bench lock audit sbom licences vendor screenshots clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -70,6 +70,20 @@ bench: $(VENV)/.dev ## measure speed and size against peers, in one run
 
 lock: ## write the lock files anew (needs uv)
 	@scripts/lock.sh
+
+$(VENV)/.supply: $(VENV)/.created requirements/supply.lock
+	@$(PYTHON) -m venv $(VENV)/supply
+	@$(VENV)/supply/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/supply.lock
+	@touch $@
+
+audit: $(VENV)/.supply ## ask for known advisories about every locked package (needs the network); fails if one was not looked at
+	@$(PYTHON) scripts/supply.py audit $(VENV)/supply/bin
+
+sbom: $(VENV)/.supply ## write the bill of materials to build/sbom.json (CycloneDX)
+	@$(PYTHON) scripts/supply.py sbom $(VENV)/supply/bin
+
+licences: $(VENV)/.dev ## write docs/licences.md anew
+	@$(BIN)/python scripts/supply.py licences -
 
 vendor: $(VENV)/.dev ## copy the pinned front-end files into static/vendor (needs npm)
 	@npm ci --ignore-scripts --no-audit --no-fund && $(BIN)/python scripts/vendor_static.py

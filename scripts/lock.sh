@@ -6,3 +6,4 @@ compile() { uv pip compile pyproject.toml --universal --python-version 3.11 --ge
 compile --group dev --output-file requirements/dev.lock
 # With the versions of the tests, so that what is tested is what runs.
 compile --constraint requirements/dev.lock --output-file requirements/run.lock
+uv pip compile --group pyproject.toml:supply --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet --output-file requirements/supply.lock
