@@ -21,6 +21,7 @@ WRITES = {
     "toggle_model": {},
     "set_default_model": {},
     "add_price": {"json": price_values()},
+    "verify_price": {},
     "create_provider": {"json": provider_values()},
     "replace_provider": {"json": provider_values(base_url="https://api.spare.example/v1")},
     "edit_provider": {"json": {"display_name": "Edited"}},
@@ -49,7 +50,9 @@ def address(api, route) -> str:
     if "<number>" not in route.rule:
         return route.rule
     if route.rule.startswith("/admin/models"):
-        return route.rule.replace("<number>", str(api.post("/admin/models", model_values(model_id="spare")).json["id"]))
+        number = api.post("/admin/models", model_values(model_id="spare")).json["id"]
+        price = api.post(f"/admin/models/{number}/prices", price_values()).json["id"] if "<price>" in route.rule else None
+        return route.rule.replace("<number>", str(number)).replace("<price>", str(price))
     spare = provider_values(slug="spare", base_url="https://api.spare.example/v1")
     number = api.post("/admin/providers", spare).json["id"]
     if route.name == "remove_credential":
@@ -206,6 +209,22 @@ def test_a_corrected_price_stays_in_the_history(api):
     history = api.get(f"/admin/models/{number}/prices").json["data"]
     assert {price["id"]: price["corrects"] for price in history} == {wrong["id"]: None, right["id"]: wrong["id"]}
     assert api.get(f"/admin/models/{number}").json["price"]["id"] == right["id"]
+
+
+def test_a_price_is_verified_and_says_so_everywhere_without_being_changed(api):
+    number = api.post("/admin/models", model_values()).json["id"]
+    wrong = api.post(f"/admin/models/{number}/prices", price_values()).json
+    assert wrong["source"]["verified_at"] is None
+    verified = api.post(f"/admin/models/{number}/prices/{wrong['id']}/verify")
+    moment = verified.json["source"]["verified_at"]
+    assert (verified.status_code, moment is None) == (200, False)
+    shown = api.get(f"/models/{api.get(f'/admin/models/{number}').json['ref']}").json["price"]
+    assert shown == verified.json == wrong | {"source": wrong["source"] | {"verified_at": moment}}
+    api.post(f"/admin/models/{number}/prices", price_values(corrects=wrong["id"]))
+    refused = api.post(f"/admin/models/{number}/prices/{wrong['id']}/verify")
+    assert (refused.status_code, refused.json["code"]) == (409, "corrected")
+    for path in (f"1/prices/{wrong['id']}", f"{number}/prices/999999", f"{number}/prices/one"):
+        assert api.post(f"/admin/models/{path}/verify").status_code == 404
 
 
 def test_one_default_per_type_and_one_primary(api):

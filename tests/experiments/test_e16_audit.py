@@ -1,6 +1,5 @@
 """E16: every change through the API leaves exactly one line in the trail, a refused one none; and without the trail nothing changes."""
 
-import re
 from contextlib import contextmanager
 
 import pytest
@@ -12,7 +11,7 @@ from world import api_for
 from webapp.api.v1.routes import ROUTES
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Provider
-from webapp.services import audit, credentials, models, providers
+from webapp.services import audit, credentials, models, prices, providers
 from webapp.services.catalog_entries import FORMAT, VERSION
 from webapp.web import current
 from webapp.web.transaction import writing
@@ -33,6 +32,7 @@ REQUESTS = {
     ("POST", "/admin/models/<number>/toggle-active"): None,
     ("POST", "/admin/models/<number>/set-default"): None,
     ("POST", "/admin/models/<number>/prices"): price_values(),
+    ("POST", "/admin/models/<number>/prices/<price>/verify"): None,
     ("POST", "/admin/providers"): provider_values(slug="brand-new"),
     ("DELETE", "/admin/providers/primary"): None,
     ("PUT", "/admin/providers/<number>"): provider_values(slug="audited", display_name="Put"),
@@ -50,13 +50,15 @@ CHANGING = sorted((route.method, route.rule) for route in ROUTES if route.method
 
 @pytest.fixture
 def subjects(app) -> dict[str, int]:
-    """A provider with a key, and one with a model; nothing else uses them."""
+    """A provider with a key, and one with a model and one that has a price; nothing else uses them."""
     with writing() as session:
         alone = providers.create(session, provider_values(slug="alone"), actor="ann")
         credentials.store(session, alone, "sk-0123456789abcdef", vault=current.vault(), actor="ann")
         other = providers.create(session, provider_values(slug="audited"), actor="ann")
         model = models.create(session, model_values(provider="audited", model_id="m"), actor="ann")
-        return {"providers": alone.id, "models": model.id, "audited": other.id}
+        priced = models.create(session, model_values(provider="audited", model_id="priced"), actor="ann")
+        price = prices.add(session, priced.id, price_values(), actor="ann")
+        return {"providers": alone.id, "models": model.id, "audited": other.id, "priced": priced.id, "price": price.id}
 
 
 def events() -> int:
@@ -65,9 +67,9 @@ def events() -> int:
 
 
 def ask(api, subjects, method, rule):
-    kind = "models" if "/models/" in rule else "providers"
+    kind = "priced" if "<price>" in rule else "models" if "/models/" in rule else "providers"
     number = subjects["audited"] if method == "PUT" and rule == "/admin/providers/<number>" else subjects[kind]
-    path = re.sub(r"<number>", str(number), rule)
+    path = rule.replace("<number>", str(number)).replace("<price>", str(subjects["price"]))
     body = REQUESTS[method, rule]
     return api.request(method, path, **({"json": body} if body is not None else {}))
 

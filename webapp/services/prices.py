@@ -1,6 +1,7 @@
 """Prices: only ever added. A wrong one is corrected by a new row that names it; the past never changes silently."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -45,10 +46,14 @@ def import_price(session: Session, model: Model, entry: PriceEntry, *, actor: st
     return price
 
 
-def verify(session: Session, price_id: int, *, actor: str) -> Price:
-    """Writes down that somebody compared a price with its source and found it right. Raises `NotFound`, or `Conflict`."""
+def verify(session: Session, price_id: int, *, actor: str, of_model: int | None = None) -> Price:
+    """Writes down that somebody compared a price, one of this model if one is named, with its source and found it right.
+
+    Raises `NotFound`, or `Conflict`.
+    """
+    state.changing(session)
     price = session.get(Price, price_id) if price_id <= MAX_ID else None
-    if price is None:
+    if price is None or of_model not in (None, price.model_id):
         raise NotFound("There is no such price.")
     if session.execute(select(Price.id).where(Price.corrects_id == price.id)).first():
         raise Conflict("That price was corrected: verify the correction.", code="corrected")
@@ -116,9 +121,14 @@ def value_of(price: Price) -> PriceValue:
     )  # fmt: skip
 
 
+def _verified(price: PriceValue, last: PriceVerification | None) -> PriceValue:
+    return replace(price, source=price.source._replace(verified_at=last.created_at)) if last else price
+
+
 def history(session: Session, model: Model) -> list[PriceValue]:
-    """All prices of a model, oldest first, each with its end; corrected ones are listed too, ending where they start."""
+    """All prices of a model, oldest first, each with its end and when it was verified last; corrected ones end where they start."""
     rows = session.execute(select(Price).where(Price.model_id == model.id).order_by(Price.effective_from, Price.id)).scalars()
-    values = [value_of(row) for row in rows]
+    seen = verifications(session, model)
+    values = [_verified(value_of(row), seen.get(row.id)) for row in rows]
     in_force = {price.id: price for price in timeline(values)}
     return [in_force.get(price.id, price) for price in values]

@@ -7,7 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import time
+from datetime import datetime, time
 from decimal import Decimal
 from functools import lru_cache
 from operator import itemgetter
@@ -21,7 +21,18 @@ from webapp.domain.documents import price_from
 from webapp.domain.errors import DatabaseUnreachable
 from webapp.domain.pricing import Price, PriceSource, Rate, Window, timeline
 from webapp.extensions.engine import ONE_MOMENT
-from webapp.models import ApiToken, Credential, Model, ModelAlias, PriceRate, Project, ProjectOverride, Provider, RegistryState
+from webapp.models import (
+    ApiToken,
+    Credential,
+    Model,
+    ModelAlias,
+    PriceRate,
+    PriceVerification,
+    Project,
+    ProjectOverride,
+    Provider,
+    RegistryState,
+)
 from webapp.models import Price as PriceRow
 
 
@@ -130,7 +141,7 @@ def _aliases(connection: Connection) -> tuple[dict[int, list[str]], list[tuple[s
 
 
 def _prices(connection: Connection) -> dict[int, list[Price]]:
-    rates = _rates(connection)
+    rates, verified = _rates(connection), _verified(connection)
     prices: dict[int, list[Price]] = defaultdict(list)
     p = PriceRow
     for number, model_id, state, effective_from, currency, kind, name, url, verified_at, note, corrects in _rows(
@@ -143,10 +154,17 @@ def _prices(connection: Connection) -> dict[int, list[Price]]:
         prices[model_id].append(
             Price(
                 state=state, effective_from=effective_from, currency=currency, rates=tuple(rates.get(number, ())),
-                source=PriceSource(kind, name, url, verified_at), id=number, corrects=corrects, note=note,
+                source=PriceSource(kind, name, url, verified.get(number, verified_at)), id=number, corrects=corrects, note=note,
             )
         )  # fmt: skip
     return prices
+
+
+def _verified(connection: Connection) -> dict[int, datetime]:
+    """When each price was last compared with its source by somebody."""
+    v = PriceVerification
+    rows = connection.execute(select(v.price_id, v.created_at).order_by(v.id))
+    return {row.price_id: row.created_at for row in rows}
 
 
 def _rates(connection: Connection) -> dict[int, list[Rate]]:

@@ -90,9 +90,21 @@ def add_price(number: str) -> Response:
     values = json_object()
     with changing(ROWS, number) as (session, model_id):
         price_id = prices.add(session, model_id, values, actor=actor()).id
+    return _one_price(model_id, price_id, 201, {"Location": f"{HERE}/{model_id}/prices"})
+
+
+def verify_price(number: str, price: str) -> Response:
+    no_fields()
+    price_id = number_of(price, "price")
+    with changing(ROWS, number) as (session, model_id):
+        prices.verify(session, price_id, actor=actor(), of_model=model_id)
+    return _one_price(model_id, price_id)
+
+
+def _one_price(model_id: int, price_id: int, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     state = fresh()
     document = next(document for document in _history(_model(state, model_id)) if document["id"] == price_id)
-    return answer(state.snapshot, encode(document), 201, {"Location": f"{HERE}/{model_id}/prices"})
+    return answer(state.snapshot, encode(document), status, headers)
 
 
 def _history(model: ModelInfo) -> list[Document]:

@@ -16,6 +16,7 @@ VARIABLE = re.compile(r"<(?:path:)?([a-z_]+)>")
 VARIABLES: Mapping[str, str] = {
     "ref": "A ref, alias or bare model id. It may hold `/` and `:`, as they are or percent-encoded.",
     "number": "The id of the row.",
+    "price": "The id of the price.",
     "slug": "The slug of the provider.",
     "model_type": "A type of models, such as text.",
     "run_id": "The id of the run.",
@@ -38,6 +39,7 @@ CODES: Mapping[str, str] = {
     "duplicate": "Such a row exists already.",
     "idempotency_key_reused": "The Idempotency-Key was used for another report. Nothing was recorded; use a new key for each call.",
     "in_use": "Other rows depend on it; `users` names them. Deactivate it instead, or choose another default or primary first.",
+    "corrected": "The price was corrected by another one: verify that one.",
     "inactive": "It must be activated first.",
     "no_key": "The provider that should answer has no key.",
     "stale": "Somebody else changed the row since it was read. Load it again and repeat the change.",

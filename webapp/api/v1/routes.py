@@ -150,6 +150,15 @@ _models = (
         takes="NewPrice",
         refusals=(404, 409, 422, 503),
     ),
+    Route(
+        "POST",
+        f"{ONE_MODEL}/prices/<price>/verify",
+        managed_models.verify_price,
+        WRITE,
+        "Writes down that somebody compared a price with its source and found it right",
+        "Price",
+        refusals=CHANGE,
+    ),
 )
 _providers = (
     Route(
