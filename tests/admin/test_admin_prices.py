@@ -198,8 +198,8 @@ def found(visitor, what):
 def test_a_price_is_verified_by_name_and_date_and_the_row_stays_as_it_was(bob, eve):
     add(bob)
     price = newest()
-    assert "Verified today" in details(bob)
-    assert "Verified today" not in details(eve)
+    assert "Mark as verified" in details(bob)
+    assert "Mark as verified" not in details(eve)
     assert bob.post(f"/admin/price/{price.id}/verify").status_code == 302
     assert "verified by bob@example.com" in details(bob)
     assert newest().verified_at is None
@@ -243,3 +243,15 @@ def test_the_page_draws_the_price_over_time_without_anything_inline(bob):
     page = details(bob)
     assert '<polyline class="chart-line chart-line-input"' in page
     assert "the table below is exact" in page
+
+
+def test_the_price_opens_at_the_side_of_the_list_with_who_added_it_and_without_scripts_on_the_page_of_the_model(bob, eve):
+    add(bob, source_url="https://prices.example/today")
+    address = f"/admin/model/{model().id}/price"
+    assert f'href="{address}" hx-get="{address}"' in eve.get("/admin/model/?search=gpt-4o").text
+    drawer = eve.get(address, headers={"HX-Request": "true"}).text
+    for said in ("Price now", "Price history", "added by bob@example.com", "https://prices.example/today", 'name="at"', "<polyline"):
+        assert said in drawer
+    assert "<!doctype html>" not in drawer
+    assert eve.get(address).headers["Location"] == f"/admin/model/details/?id={model().id}#price-title"
+    assert eve.get("/admin/model/999999/price").status_code == 404

@@ -75,6 +75,13 @@ def _name(_: object, __: object, model: Model, ___: str) -> Markup:
     return Markup('{}<span class="row-ref">{}</span>').format(model.display_name, model.ref)
 
 
+def _opens_drawer(model: Model, shown: Markup) -> Markup:
+    """A cell with a price: a link to all about it, which opens at the side where scripts run."""
+    return Markup('<a class="price-link" href="{0}" hx-get="{0}" hx-target="#drawer-body" data-drawer="Price of {1}">{2}</a>').format(
+        _address(model, "price"), model.display_name, shown
+    )
+
+
 def _exported(_: object, __: object, model: Model, name: str) -> object:
     info = info_of(model)
     price = info.price if info else None
@@ -90,8 +97,8 @@ CELLS: Mapping[str, Cell] = {
     "provider": lambda _, __, model, ___: model.provider.display_name,
     "type": lambda _, __, model, ___: type_tag(model.type),
     "context_window": lambda _, __, model, ___: tokens(model.context_window),
-    "input": lambda _, __, model, ___: input_cell(info_of(model)),
-    "output": lambda _, __, model, ___: output_cell(info_of(model)),
+    "input": lambda _, __, model, ___: _opens_drawer(model, input_cell(info_of(model))),
+    "output": lambda _, __, model, ___: _opens_drawer(model, output_cell(info_of(model))),
     "capabilities": lambda _, __, model, ___: capability_icons(tuple(model.capabilities)),
     "is_default": lambda _, __, model, ___: star(model),
     "is_active": lambda _, __, model, ___: switch(model),

@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from webapp.admin.formatters import copyable, day, rate_in_words, tag, type_tag, when, words
 from webapp.admin.run_facts import latency
 from webapp.domain import readable
@@ -13,6 +16,8 @@ from webapp.domain.price_chart import HEIGHT, WIDTH, chart
 from webapp.domain.pricing import Price, price_at, timeline
 from webapp.domain.snapshot import Snapshot
 from webapp.models import Model, PriceVerification
+from webapp.models import Price as PriceRow
+from webapp.services import prices
 from webapp.services.statistics import Record
 
 SOURCES = {"manual": "Entered by hand", "seed": "Built-in catalogue", "catalog": "Catalogue", "import": "Imported"}
@@ -68,6 +73,18 @@ def source_of(price: Price) -> dict[str, Any]:
     said = SOURCES.get(price.source.kind, price.source.kind)
     by = price.source.name
     return {"text": f"{said}, {by}" if by else said, "url": price.source.url, "verified_at": price.source.verified_at}
+
+
+def price_facts(session: Session, row: Model, now: datetime) -> dict[str, Any]:
+    """All about the price of a model: for its page, and for the drawer of the list."""
+    past = prices.history(session, row)
+    added = session.execute(select(PriceRow.id, PriceRow.created_by, PriceRow.created_at).where(PriceRow.model_id == row.id))
+    entries = history_of(past, now, prices.verifications(session, row))
+    by_number = {entry.id: entry for entry in added}
+    return {
+        "model_ref": row.ref, "price": price_card(past, now), "chart": chart_of(past, now), "today": f"{now:%Y-%m-%d}",
+        "history": [entry | {"added": by_number[entry["price"].id]} for entry in entries],
+    }  # fmt: skip
 
 
 def chart_of(history: Sequence[Price], now: datetime) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from webapp.admin.formatters import day, words
 from webapp.admin.history import events_of
 from webapp.admin.lists import Done, RowsView, wanted
 from webapp.admin.model_cells import CELLS, EXPORTED, info_of, label_of, snapshot, switch
-from webapp.admin.model_page import chart_of, facts_of, history_of, price_card, record_in_words, switch_of
+from webapp.admin.model_page import facts_of, price_facts, record_in_words, switch_of
 from webapp.admin.price_sql import is_pinned, is_scheduled, is_stale, rate_now, state_now
 from webapp.admin.project_rules import KINDS, list_beside
 from webapp.domain.catalog import MODEL_TYPES
@@ -27,7 +27,7 @@ from webapp.domain.pricing import PRICE_STATES
 from webapp.domain.snapshot import DATABASE
 from webapp.extensions import db
 from webapp.models import Model, ModelAlias, Provider
-from webapp.services import models, overrides, prices, retirement, statistics
+from webapp.services import models, overrides, retirement, statistics
 from webapp.web import current
 from webapp.web.auth import staff_may
 
@@ -267,21 +267,26 @@ class Models(RowsView):
 
     def details_of(self, row: Model) -> dict[str, Any]:
         now = datetime.now(UTC)
-        past = prices.history(db.session(), row)
-        info = info_of(row)
-        return {
-            "info": info,
+        return price_facts(db.session(), row, now) | {
+            "info": info_of(row),
             "facts": facts_of(row),
-            "price": price_card(past, now),
-            "history": history_of(past, now, prices.verifications(db.session(), row)),
-            "chart": chart_of(past, now),
             "used_by": retirement.impact(db.session(), row),
             "projects": [
                 {"row": rule, "rates": list_beside(rule), "kind": KINDS[rule.kind]} for rule in overrides.of_model(db.session(), row, now)
             ],
             "switch": switch_of(row, snapshot(), now),
             "events": events_of("model", row.id),
-            "model_ref": row.ref,
+            "back_url": url_for(".details_view", id=row.id),
             "record": record_in_words(statistics.of_model(db.session(), row.ref)),
             "may_price": staff_may(self.edits),
         }
+
+    @expose("/<id>/price")
+    def price(self, id: str) -> Response:
+        """The price of a model with its past, for the drawer of the list; whoever comes by its address gets the page."""
+        row = self.row(id)
+        if "HX-Request" not in request.headers:
+            return redirect(url_for(".details_view", id=row.id, _anchor="price-title"))  # type: ignore[return-value] # as above
+        facts = price_facts(db.session(), row, datetime.now(UTC))
+        back = url_for(".index_view", search=row.ref)
+        return Response(self.render("admin/models/_drawer.html", model=row, back_url=back, may_price=staff_may(self.edits), **facts))
