@@ -51,6 +51,8 @@ BAD = [
     ("MODELDESK_CACHE_TTL", "-1"),
     ("MODELDESK_CACHE_TTL", "٣"),
     ("MODELDESK_SECOND_FACTOR_ROLES", "admin,hunter2"),
+    ("MODELDESK_PROXIES", "hunter2"),
+    ("MODELDESK_PROXIES", "6"),
     ("MODELDESK_REVISION_POLL", "0"),
     ("MODELDESK_REVISION_POLL", "60"),
     ("MODELDESK_RATE_LIMIT_STORAGE", "memory://hunter2"),

@@ -2,6 +2,7 @@
 
 from flask import Flask
 from sqlalchemy import Engine
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp import admin, api, cli, pages
 from webapp.config import ConfigError, Settings
@@ -31,6 +32,8 @@ def create_app(settings: Settings) -> Flask:
     csrf.init_app(app)
     with app.app_context():
         current.attach(app, desk(settings, db.engine))
+    if settings.proxies:  # Only the address of the client; the host is passed on as it is, and the scheme is that of MODELDESK_BASE_URL.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)  # type: ignore[method-assign] # Flask's own way
     for part in (requests, stepup, errors, headers, templating, pages, api, admin, cli):
         part.init_app(app)
     return app

@@ -58,6 +58,7 @@ class Settings:
     second_factor_roles: frozenset[str] = frozenset()
     openid: OpenId | None = None
     password_sign_in: bool = True
+    proxies: int = 0
     instance_path: Path = ROOT / "instance"
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -103,6 +104,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         second_factor_roles=read.checked("MODELDESK_SECOND_FACTOR_ROLES", frozenset(), _roles),
         openid=openid,
         password_sign_in=_password_sign_in(read, openid),
+        proxies=read.checked("MODELDESK_PROXIES", 0, _whole(0, 5)),
         instance_path=instance,
         environment=dict(environment),
     )

@@ -1,5 +1,7 @@
 """Tokens and passwords: strong, recognised without a look-up, and never a reason to fail."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,3 +54,18 @@ def test_a_password_that_is_too_short_too_long_or_unstorable_is_refused(password
     with pytest.raises(Invalid) as refused:
         passwords.hash_password(password)
     assert refused.value.errors[0].field == "password"
+
+
+@pytest.mark.parametrize(
+    "password", ["password12345678", "qwertyuiopasdfg", "a" * 20, "123456789012345", "letmeinletmein12", "abcdefghijklmnop"]
+)
+def test_t03_a_password_that_everybody_tries_is_refused_with_what_to_do(password):
+    with pytest.raises(Invalid) as refused:
+        passwords.hash_password(password)
+    assert "easy to guess" in refused.value.errors[0].message
+
+
+def test_t03_a_long_password_takes_no_time_to_look_at():
+    began = time.process_time()
+    assert not passwords.is_guessable("correct horse battery staple and the rest " * 5)
+    assert time.process_time() - began < 5  # seconds; a pattern that runs away would take minutes

@@ -47,7 +47,7 @@ def _database_answers() -> bool:
 def metrics() -> ResponseReturnValue:
     """Numbers for Prometheus, for this machine or whoever may read the registry."""
     token = token_of_request()
-    if request.remote_addr not in LOOPBACK and not (token and scopes_may(token.scopes, Permission.REGISTRY_READ)):
+    if not _from_this_machine() and not (token and scopes_may(token.scopes, Permission.REGISTRY_READ)):
         raise Forbidden("Metrics are served to this machine, or with a token that may read the registry.")
     snapshot = current.registry().snapshot
     workers_current, workers_total = current.desk().report.current(snapshot.revision)
@@ -63,3 +63,9 @@ def metrics() -> ResponseReturnValue:
     }
     lines = [f"# HELP {name} {help_text}\n# TYPE {name} gauge\n{name} {value}\n" for name, (value, help_text) in numbers.items()]
     return Response("".join(lines), mimetype="text/plain; version=0.0.4")
+
+
+def _from_this_machine() -> bool:
+    """Whoever comes through a proxy on this machine that nobody told us of is not from here, though its address says so."""
+    passed_on = any(request.headers.get(name) for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"))
+    return request.remote_addr in LOOPBACK and (current.settings().proxies > 0 or not passed_on)

@@ -9,7 +9,11 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from webapp.domain.errors import Invalid, TooManyAtOnce
 
-MIN_LENGTH, MAX_LENGTH = 12, 200
+# NIST SP 800-63B-4 for a password that may be the only factor.
+MIN_LENGTH, MAX_LENGTH = 15, 200
+EASY = "is easy to guess: it is common, repeats itself or follows a row. Four or five words of your own are good"
+# Of zxcvbn's 0 to 4: 3 is "safely unguessable, moderate protection from an offline attack". It takes no more characters than these.
+MIN_SCORE, LOOKED_AT = 3, 72
 HASHER = PasswordHasher(time_cost=4, memory_cost=47_104, parallelism=1)
 # What is verified for an unknown address, so that an answer takes as long as for a known one. Kept, because making it takes as long too.
 NOBODY = "$argon2id$v=19$m=47104,t=4,p=1$20PcKivKwre2LQr9FQTiGw$qzffyJ42HejKgugLes6TP/w02YNGAJyHc6/rX/oddC8"
@@ -33,11 +37,20 @@ def hash_password(password: str, field: str = "password") -> str:
     """The hash to store. Raises `Invalid` for a password that is too short or too long, `TooManyAtOnce` when others are being hashed."""
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         raise Invalid.field(field, f"must have {MIN_LENGTH} to {MAX_LENGTH} characters; a sentence of your own is good")
+    if is_guessable(password):
+        raise Invalid.field(field, EASY)
     try:
         with _turn():
             return HASHER.hash(password)
     except UnicodeEncodeError:
         raise Invalid.field(field, "holds characters that cannot be stored") from None
+
+
+def is_guessable(password: str) -> bool:
+    """Whether it is made of common passwords, names, repetitions or rows on the keyboard, by zxcvbn's offline lists."""
+    from zxcvbn import zxcvbn  # noqa: PLC0415 # reads its lists when it is imported, and only who chooses a password needs it
+
+    return int(zxcvbn(password[:LOOKED_AT])["score"]) < MIN_SCORE
 
 
 def verify(password_hash: str | None, password: str) -> bool:

@@ -10,15 +10,19 @@ from werkzeug.wrappers import Response
 
 from webapp.web import current
 
-COOKIE = "modeldesk_device"
 LIFE_S = 180 * 24 * 3600
 R = TypeVar("R", bound=Response)
+
+
+def cookie() -> str:
+    """The name of the cookie; over TLS no sibling domain can set one of this name."""
+    return "__Host-modeldesk-device" if current.over_tls() else "modeldesk_device"
 
 
 def known(account: str) -> str | None:
     """The number of this browser, if this very account signed in here before."""
     try:
-        found = _serializer().loads(request.cookies.get(COOKIE, "")[:500], max_age=LIFE_S)
+        found = _serializer().loads(request.cookies.get(cookie(), "")[:500], max_age=LIFE_S)
     except BadData:
         return None
     whose, number = found if isinstance(found, list) and len(found) == 2 else (None, None)
@@ -28,7 +32,7 @@ def known(account: str) -> str | None:
 def remember(response: R, account: str) -> R:
     """To be called only after the right password."""
     text = _serializer().dumps([_digest(account), known(account) or secrets.token_hex(8)])
-    response.set_cookie(COOKIE, text, max_age=LIFE_S, httponly=True, samesite="Lax", secure=current.over_tls())
+    response.set_cookie(cookie(), text, max_age=LIFE_S, httponly=True, samesite="Lax", secure=current.over_tls())
     return response
 
 

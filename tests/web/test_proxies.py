@@ -1,0 +1,76 @@
+"""Proxies before the desk (T05): the client's address is believed from as many of them as the operator runs, and from nobody else."""
+
+import pytest
+from factories import csrf_token
+from world import running, settings_for
+
+from webapp.services.throttle import PER_ADDRESS
+from webapp.web import devices
+
+PROXY, CLIENT, OTHER = "10.0.0.1", "198.51.100.7", "198.51.100.8"
+
+
+@pytest.fixture
+def desk(settings, tmp_path):
+    """A desk with so many proxies before it."""
+    made = []
+
+    def make(**more):
+        begun = running(settings_for(settings.database_url, tmp_path / "instance", **more))
+        made.append(begun)
+        return next(begun)
+
+    yield make
+    for begun in made:
+        next(begun, None)
+
+
+def guesses(app, count, **headers):
+    """So many people guess at once, each another account; what the last one is told."""
+    client = app.test_client()
+    token = csrf_token(client.get("/login").text)
+    for number in range(count):
+        form = {"email": f"nobody{number}@example.com", "password": "wrong", "csrf_token": token}
+        answer = client.post("/login", data=form, environ_base={"REMOTE_ADDR": PROXY}, headers=headers)
+    return answer.status_code
+
+
+def test_behind_a_proxy_of_ours_guesses_are_counted_by_client(desk):
+    app = desk(proxies=1)
+    assert guesses(app, PER_ADDRESS + 1, **{"X-Forwarded-For": f"203.0.113.9, {CLIENT}"}) == 429
+    assert guesses(app, 1, **{"X-Forwarded-For": f"203.0.113.9, {OTHER}"}) == 422
+
+
+def test_without_the_setting_what_a_client_claims_is_not_believed(desk):
+    app = desk()
+    assert guesses(app, PER_ADDRESS, **{"X-Forwarded-For": CLIENT}) == 422
+    assert guesses(app, 1, **{"X-Forwarded-For": OTHER}) == 429
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+def test_metrics_are_not_served_to_the_world_through_a_proxy_on_this_machine(desk, header):
+    client = desk().test_client()
+    assert client.get("/metrics").status_code == 200
+    assert client.get("/metrics", headers={header: CLIENT}).status_code == 403
+
+
+def test_with_the_setting_this_machine_is_whoever_the_proxy_says(desk):
+    client = desk(proxies=1).test_client()
+    for address, status in (("127.0.0.1", 200), (CLIENT, 403)):
+        assert client.get("/metrics", headers={"X-Forwarded-For": address}).status_code == status
+
+
+def test_neither_host_nor_scheme_is_believed_from_a_header(desk):
+    client = desk(proxies=1).test_client()
+    headers = {"X-Forwarded-For": CLIENT, "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"}
+    assert "evil.example" not in client.get("/admin/", headers=headers).headers["Location"]
+
+
+@pytest.mark.parametrize(("base", "name"), [("https://desk.example", "__Host-modeldesk-device"), ("http://localhost", "modeldesk_device")])
+def test_no_sibling_domain_can_set_the_cookie_of_a_known_browser_over_tls(desk, base, name):
+    app = desk(base_url=base)
+    with app.test_request_context():
+        assert devices.cookie() == name
+        cookie = devices.remember(app.make_response("in"), "ann@example.com").headers["Set-Cookie"]
+    assert (cookie.startswith(f"{name}="), "Path=/" in cookie, "Domain" in cookie) == (True, True, False)
+    assert ("Secure" in cookie) == base.startswith("https")
