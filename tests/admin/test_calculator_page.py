@@ -110,7 +110,7 @@ def test_nonsense_is_said_at_its_field_at_once_and_the_rest_stays(ann, field, te
     began = time.thread_time()
     answer = ann.get(f"{PAGE}?model=openai/gpt-4o&output=350&{field}={text}")
     assert answer.status_code == 422
-    assert time.thread_time() - began < 1
+    assert time.thread_time() - began < 10  # seconds of CPU; an exponent that is written out takes minutes
     assert re.search(rf'data-error-for="{field}">[^<]+<', answer.text)
     assert 'value="350"' in answer.text
     assert "<script>" not in re.sub(r"<script[^>]* src=", "", answer.text)
