@@ -12,6 +12,7 @@ from webapp.extensions.engine import engine_options, guard
 from webapp.observability import logs
 from webapp.security.urlguard import OutboundPolicy
 from webapp.security.vault import Vault
+from webapp.services.database_state import DatabaseWatch
 from webapp.services.last_good import LastGoodFile
 from webapp.services.refresher import ProcessReport, Refresher
 from webapp.services.registry import ModelRegistry
@@ -48,7 +49,9 @@ def desk(settings: Settings, engine: Engine) -> Desk:
     report = ProcessReport(engine)
     policy = OutboundPolicy(settings.outbound_allow)
     check_issuer(settings, policy)
-    return Desk(settings, registry, Refresher(registry, report), Vault(settings.encryption_keys), policy, copies, report, source)
+    watch = DatabaseWatch(engine, settings.sqlite_path)
+    refresher = Refresher(registry, report, watch)
+    return Desk(settings, registry, refresher, Vault(settings.encryption_keys), policy, copies, report, source, watch)
 
 
 def check_issuer(settings: Settings, policy: OutboundPolicy) -> None:

@@ -4,9 +4,11 @@ import threading
 import time
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import select, text, update
 
-from webapp.extensions import db
+from webapp.config import ROOT
+from webapp.extensions import db, schema
 from webapp.extensions.engine import ONE_MOMENT
 from webapp.models import Provider
 from webapp.services import providers
@@ -74,3 +76,8 @@ def change_and_roll_back_between(row: Provider) -> None:
         session.rollback()
         row.display_name = "Half a change"
         session.flush()
+
+
+def test_the_versions_of_the_tables_are_those_of_the_migrations_in_their_order():
+    script = ScriptDirectory(str(ROOT / "migrations"))
+    assert tuple(found.revision for found in script.walk_revisions())[::-1] == schema.KNOWN

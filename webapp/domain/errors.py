@@ -12,6 +12,7 @@ ModeldeskError
 ├── Forbidden             you may not
 └── Unavailable           not now: try later
     ├── DatabaseUnreachable
+    ├── OtherVersion      the tables are of another version
     ├── KeysLocked        the encryption key is missing or wrong
     └── TooManyAtOnce     others are being served just now (429)
 """
@@ -169,6 +170,20 @@ class DatabaseUnreachable(Unavailable):
 
     def __init__(self, detail: str = "The database cannot be reached just now. Nothing was changed; try again shortly."):
         super().__init__(detail)
+
+
+class OtherVersion(Unavailable):
+    """The database's tables are those of another version of Modeldesk: this one reads what it can, and writes nothing."""
+
+    code = "database_other_version"
+    retry_after = 60
+
+    def __init__(self, *, newer: bool):
+        super().__init__(
+            "The database was made by a newer version of Modeldesk, so nothing was changed. Start that version, or restore a backup."
+            if newer
+            else "The database's tables are of an older version of Modeldesk, so nothing was changed. Run `flask --app wsgi prepare`."
+        )
 
 
 class KeysLocked(Unavailable):

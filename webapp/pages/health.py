@@ -3,10 +3,11 @@
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from webapp.domain.errors import DatabaseUnreachable, Forbidden
+from webapp.domain.errors import Forbidden
 from webapp.domain.moments import shown_moment
 from webapp.domain.permissions import Permission, scopes_may
-from webapp.domain.snapshot import DATABASE, LAST_GOOD
+from webapp.domain.snapshot import DATABASE
+from webapp.services import database_state
 from webapp.web import current
 from webapp.web.auth import token_of_request
 
@@ -23,24 +24,15 @@ def alive() -> ResponseReturnValue:
 def ready() -> ResponseReturnValue:
     """Ready also when the database is away: answers go on from the snapshot."""
     snapshot = current.registry().snapshot
-    return {
-        "database": "ok" if _database_answers() else "unreachable",
+    database = current.database()
+    says = {"detail": database_state.WORDS[database]} if database in database_state.WORDS else {}
+    return says | {
+        "database": database,
         "revision": snapshot.revision,
         "source": snapshot.source,
         "as_of": shown_moment(snapshot.as_of),
         "keys": "locked" if current.vault().locked else "unlocked",
     }
-
-
-def _database_answers() -> bool:
-    source = current.registry().snapshot.source
-    if source in (DATABASE, LAST_GOOD):
-        return source == DATABASE
-    try:
-        current.desk().source.look()
-    except DatabaseUnreachable:
-        return False
-    return True
 
 
 @blueprint.get("/metrics")

@@ -11,9 +11,12 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.domain.errors import DatabaseUnreachable
+from webapp.domain.errors import Unavailable
+from webapp.domain.snapshot import DATABASE
+from webapp.extensions import schema
 from webapp.extensions.engine import WRITING
 from webapp.models import RegistryProcess
+from webapp.services.database_state import OK, DatabaseWatch
 from webapp.services.registry import ModelRegistry
 
 HEARTBEAT, COPY_EVERY = 5.0, 2.0  # seconds
@@ -24,8 +27,11 @@ log = logging.getLogger(__name__)
 class Refresher:
     """Refreshes a registry every `poll` seconds. Starts on first use and again after a fork, since threads do not survive one."""
 
-    def __init__(self, registry: ModelRegistry, report: "ProcessReport", *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._registry, self._report, self._clock = registry, report, clock
+    def __init__(
+        self, registry: ModelRegistry, report: "ProcessReport", watch: DatabaseWatch | None = None, *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._registry, self._report, self._watch, self._clock = registry, report, watch, clock
         self._lock = threading.Lock()
         self._pid: int | None = None
         self._stopped = threading.Event()
@@ -38,6 +44,7 @@ class Refresher:
         with self._lock:
             if self._pid != os.getpid():
                 self._registry.refresh()
+                self._look()
                 self._thread = threading.Thread(target=self._run, name="registry-refresher", daemon=True)
                 self._thread.start()
                 self._pid = os.getpid()
@@ -49,8 +56,12 @@ class Refresher:
             try:
                 snapshot = self._registry.refresh()
                 state = (snapshot.revision, snapshot.source)
+                if snapshot.source != DATABASE or (self._watch and self._watch.state != OK):
+                    self._look()
                 if state != reported or self._clock() >= next_report:
-                    self._report.write(*state)
+                    self._look()
+                    if self._watch is None or self._watch.state == OK:  # Whatever else lies there is left as it is.
+                        self._report.write(*state)
                     reported, next_report = state, self._clock() + HEARTBEAT
                 if self._clock() >= next_copy:  # Not at every change: writing the copy must not delay the next look.
                     self._registry.save_copy()
@@ -58,6 +69,10 @@ class Refresher:
             except Exception as error:  # Without this thread the registry would stay as it is for ever.
                 log.error("the registry could not be refreshed: %s", type(error).__name__, exc_info=error)
                 self._stopped.wait(HEARTBEAT)
+
+    def _look(self) -> None:
+        if self._watch is not None:
+            self._watch.look()
 
     def stop(self) -> None:
         """Ends the thread, for a process that goes on without the application."""
@@ -80,10 +95,11 @@ class ProcessReport:
         p = RegistryProcess
         try:
             with self._engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
+                schema.insist(connection)
                 connection.execute(delete(p).where(p.seen_at < now - FORGOTTEN_AFTER))
                 if connection.execute(update(p).where(p.name == name).values(values)).rowcount == 0:
                     connection.execute(insert(p).values(name=name, created_at=now, **values))
-        except (SQLAlchemyError, OSError, DatabaseUnreachable) as error:
+        except (SQLAlchemyError, OSError, Unavailable) as error:
             log.debug("this process could not report its revision: %s", type(error).__name__)
 
     def current(self, revision: int) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from webapp.domain.pricing import STANDARD, Cost, cost_of, price_at
 from webapp.domain.refs import resolve, trace
 from webapp.domain.snapshot import CONSTANTS, DATABASE, LAST_GOOD, Snapshot
 from webapp.domain.usage import Usage
+from webapp.observability.seldom import Seldom
 from webapp.services.last_good import Copy
 from webapp.services.registry_source import Mark
 
@@ -75,6 +76,7 @@ class ModelRegistry:
         self.loaded = False
         self._confirmed = self.snapshot.as_of
         self._older_since: datetime | None = None
+        self.outage, self._told = Seldom(), False
 
     # What callers ask. Everything here reads `self.snapshot` once, so that each answer comes from one state of the registry.
 
@@ -164,10 +166,11 @@ class ModelRegistry:
         if self.loaded and mark == known and confirmed and (now - present.as_of).total_seconds() < self._ttl:
             self._confirmed = now
             return
-        if self.loaded and mark == known and present.source == LAST_GOOD:
-            log.info("the database answers again, at the revision that was served meanwhile: %d", mark.revision)
         with _without_collecting():
             self._rebuild(now)
+        if self._told:
+            log.info("the database answers again, at revision %d", self.snapshot.revision)
+            self._told = False
 
     def _rebuild(self, now: datetime) -> None:
         catalog = self._source.load()
@@ -199,13 +202,19 @@ class ModelRegistry:
         present = self.snapshot
         self._older_since = None
         if present.source == DATABASE:
-            log.warning("the database does not answer; serving the last good registry, revision %d: %s", present.revision, reason)
+            self._tell("the database does not answer; serving the last good registry, revision %d: %s", present.revision, reason)
             self.snapshot = snapshots.relabelled(present, LAST_GOOD, self._confirmed)
         elif not self.loaded and (copy := self._copies.load()):
-            log.warning("the database does not answer; serving the copy of %s", copy.as_of.isoformat())
+            self._tell("the database does not answer; serving the copy of %s", copy.as_of.isoformat())
             self.snapshot = snapshots.build(copy.catalog, now=self._clock(), source=LAST_GOOD, as_of=copy.as_of)
         elif not self.loaded:
-            log.warning("the database does not answer and there is no copy; serving the built-in constants")
+            self._tell("the database does not answer and there is no copy; serving the built-in constants")
+
+    def _tell(self, message: str, *facts: object) -> None:
+        """Once a minute at most, also when the database comes and goes."""
+        if self.outage.due():
+            log.warning(message, *facts)
+            self._told = True
 
     def _keep_in_time(self) -> None:
         """A price that starts or a model that retires changes answers without any change of the rows."""

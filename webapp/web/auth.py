@@ -64,7 +64,8 @@ def _seen(session_id: int, now: datetime) -> None:
         with writing(refresh=False) as writer:
             writer.execute(update(UserSession).where(UserSession.id == session_id).values(last_seen_at=now))
     except Unavailable as error:
-        log.warning("a session could not be marked as seen: %s", error.code)  # Reading goes on while others write.
+        if current.desk().registry.outage.due():
+            log.warning("a session could not be marked as seen: %s", error.code)  # Reading goes on while others write.
 
 
 login.user_loader(load_user)

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 from flask import Flask, current_app
 
 from webapp.config import Settings
+from webapp.domain.snapshot import LAST_GOOD
 from webapp.security.urlguard import OutboundPolicy
 from webapp.security.vault import Vault
+from webapp.services import database_state
+from webapp.services.database_state import DatabaseWatch
 from webapp.services.last_good import LastGoodFile
 from webapp.services.refresher import ProcessReport, Refresher
 from webapp.services.registry import ModelRegistry
@@ -33,6 +36,7 @@ class Desk:
     copies: LastGoodFile
     report: ProcessReport
     source: DatabaseSource
+    watch: DatabaseWatch
 
 
 def attach(app: Flask, desk: Desk) -> None:
@@ -68,6 +72,13 @@ def vault() -> Vault:
     if check is not None:
         desk().vault.verify(check)
     return desk().vault
+
+
+def database() -> str:
+    """The state of the database, by name, as it was found last; nobody waits for it."""
+    found = desk().watch.state
+    away = found == database_state.OK and registry().snapshot.source == LAST_GOOD  # Noticed just now, and not looked into yet.
+    return database_state.UNREACHABLE if away else found
 
 
 def settings() -> Settings:

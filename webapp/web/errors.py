@@ -8,7 +8,7 @@ from flask import Flask, Response, render_template, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, SecurityError
 
-from webapp.domain.errors import ModeldeskError, Unavailable
+from webapp.domain.errors import DatabaseUnreachable, ModeldeskError, Unavailable
 from webapp.observability.context import request_id
 from webapp.web import current
 from webapp.web.transaction import in_words
@@ -63,7 +63,8 @@ def on_domain_error(error: ModeldeskError) -> Response:
 
 def on_database_error(error: SQLAlchemyError) -> Response:
     translated = in_words(error)
-    log.warning("%s: %s", translated.code, type(error).__name__, exc_info=error)
+    if not isinstance(translated, DatabaseUnreachable) or current.desk().registry.outage.due():
+        log.warning("%s: %s", translated.code, type(error).__name__, exc_info=error)
     return answer(translated)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from flask import Flask, current_app, url_for
 
 from webapp.domain.money import plain
+from webapp.services.database_state import WORDS
 from webapp.web import current
 
 
@@ -23,13 +24,18 @@ class RegistryStatus:
     keys: str
     workers_current: int
     workers_total: int
+    database: str
+    advice: str
 
 
 def registry_status() -> RegistryStatus:
     snapshot = current.registry().snapshot
     workers_current, workers_total = current.desk().report.current(snapshot.revision)
+    database = current.database()
     keys = "locked" if current.vault().locked else "unlocked"
-    return RegistryStatus(snapshot.revision, snapshot.source, snapshot.as_of, keys, workers_current, workers_total)
+    return RegistryStatus(
+        snapshot.revision, snapshot.source, snapshot.as_of, keys, workers_current, workers_total, database, WORDS.get(database, "")
+    )
 
 
 @cache

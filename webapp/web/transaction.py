@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from webapp.domain.errors import Conflict, DatabaseUnreachable, ModeldeskError, Stale, Unavailable
-from webapp.extensions import db
+from webapp.extensions import db, schema
 from webapp.extensions.engine import WRITING
 from webapp.web import current
 
@@ -26,7 +26,7 @@ def writing(*, refresh: bool = True) -> Iterator[Session]:
     session: Session = db.session()
     session.rollback()
     try:
-        session.connection(execution_options={WRITING: True})
+        schema.insist(session.connection(execution_options={WRITING: True}))
         yield session
         session.commit()
     except SQLAlchemyError as error:
@@ -62,7 +62,13 @@ def in_words(error: SQLAlchemyError) -> ModeldeskError:
         return Conflict("This clashes with what is stored already. Load the page again and look at what changed.")
     if isinstance(error, DBAPIError) and _is_busy(error):
         return Unavailable("The database is busy with another change. Nothing was stored; try again shortly.", code="database_busy")
+    if isinstance(error, DBAPIError) and _is_read_only(error):
+        return Unavailable("The database may only be read just now. Nothing was stored.", code="database_read_only")
     return DatabaseUnreachable()
+
+
+def _is_read_only(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) == "25006" or "readonly database" in str(error.orig)
 
 
 def _is_busy(error: DBAPIError) -> bool:

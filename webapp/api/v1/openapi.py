@@ -54,6 +54,8 @@ CODES: Mapping[str, str] = {
     "unavailable": "Not available just now. Try again after `Retry-After` seconds.",
     "database_unreachable": "The database is away. Reading goes on from the last good state; changes have to wait.",
     "database_busy": "Another change holds the database. Try again shortly.",
+    "database_read_only": "The database may only be read from here. Reading goes on.",
+    "database_other_version": "The database is that of another version of Modeldesk. Reading goes on, nothing is written.",
     "keys_locked": "The encryption key is missing or wrong, so nothing that needs a provider's key works.",
 }
 INTRODUCTION = (

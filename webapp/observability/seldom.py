@@ -1,0 +1,23 @@
+"""A log line that is worth reading once a minute and not more often."""
+
+import threading
+import time
+from collections.abc import Callable
+
+
+class Seldom:
+    """Says when to tell of a trouble that goes on: at once, then not again for a minute."""
+
+    def __init__(self, every: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every, self._clock = every, clock
+        self._lock = threading.Lock()
+        self._next: float | None = None
+
+    def due(self) -> bool:
+        """Whether to tell now; whoever asks then tells."""
+        with self._lock:
+            now = self._clock()
+            if self._next is not None and now < self._next:
+                return False
+            self._next = now + self._every
+            return True

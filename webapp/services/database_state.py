@@ -1,0 +1,61 @@
+"""The states in which a database may be found, each with a name and with what to do about it."""
+
+import os
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
+
+from webapp.domain.errors import DatabaseUnreachable
+from webapp.extensions import schema
+
+OK, UNREACHABLE, EMPTY, OLDER, NEWER, CORRUPT, READ_ONLY, BUSY = (
+    "ok", "unreachable", "empty", "older", "newer", "corrupt", "read-only", "busy",
+)  # fmt: skip
+WORDS = {
+    UNREACHABLE: "It does not answer. Check DATABASE_URL and that the server runs, or put the file back; a backup can be restored.",
+    EMPTY: "It is not set up: run `flask --app wsgi prepare`.",
+    OLDER: "Its tables are of an older version, so nothing is written. Run `flask --app wsgi prepare`.",
+    NEWER: "Its tables are of a newer version, so nothing is written. Start that version, or restore a backup from before.",
+    CORRUPT: "Its file is damaged, or is no database. Restore a backup.",
+    READ_ONLY: "It may only be read from here. Check the permissions of its file and folder, or that it is no standby.",
+    BUSY: "Another process holds it. Look for a long-running transaction or a backup tool.",
+}
+
+
+class DatabaseWatch:
+    """Knows the state that was found last, so that whoever asks never waits for a database that hangs."""
+
+    def __init__(self, engine: Engine, sqlite_file: Path | None) -> None:
+        self._engine, self._file = engine, sqlite_file
+        self.state = OK
+
+    def look(self) -> str:
+        """Finds out the present state."""
+        self.state = self._found()
+        return self.state
+
+    def _found(self) -> str:
+        try:
+            with self._engine.connect() as connection:
+                return _by_tables(connection) or (READ_ONLY if self._only_read(connection) else OK)
+        except (SQLAlchemyError, OSError, DatabaseUnreachable) as error:
+            if "locked" in str(getattr(error, "orig", "")).lower():
+                return BUSY
+            # SQLite's own class stands for a file that is damaged or no database; its subclasses for everything else.
+            return CORRUPT if self._file is not None and type(error) is DatabaseError else UNREACHABLE
+
+    def _only_read(self, connection: Connection) -> bool:
+        if self._file is None:
+            return bool(connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on")
+        return not all(os.access(path, os.W_OK, effective_ids=True) for path in (self._file, self._file.parent))
+
+
+def _by_tables(connection: Connection) -> str | None:
+    """The state by which tables there are; None if they are ours."""
+    version = connection.execute(schema.VERSION).scalar_one_or_none() if inspect(connection).has_table("alembic_version") else None
+    if version is None:
+        return EMPTY
+    if version != schema.KNOWN[-1]:
+        return NEWER if schema.is_newer(version) else OLDER
+    return None if connection.execute(text("SELECT count(*) FROM registry_state")).scalar_one() else EMPTY
