@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format format-check lint types imports migrations quick browser mock experiments bench lock audit sbom licences vendor screenshots clean
+.PHONY: help run test check format format-check lint types imports migrations quick browser mock experiments model-steps bench lock audit sbom licences vendor screenshots clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ mock:
 
 experiments: $(VENV)/.dev ## the experiments of docs/security.md in full (an hour or two); the numbers go to build/experiments.md
 	@EXPERIMENTS=full $(BIN)/python -m pytest -s -p no:cacheprovider $(if $(filter tests,$(T)),tests/experiments,$(T))
+
+model-steps: $(VENV)/.dev ## compare the desk with a small model of it over 100,000 random steps (half an hour or more)
+	@EXPERIMENTS=full MODEL_STEPS=100000 $(BIN)/python -m pytest -s -p no:cacheprovider tests/experiments/test_e18_model_based.py
 
 bench: $(VENV)/.dev ## measure speed and size against peers, in one run
 	@bench/run.sh

@@ -93,7 +93,7 @@ def lines_of(served) -> list[dict]:
 
 
 def check_a_day(settings, folder, away, scale, report) -> None:
-    seconds = scale(5, 90)
+    seconds = scale(3, 90)
     with serving(settings, folder, workers=WORKERS, application="experiments.hurried:app", HURRY=str(seconds)) as served:
         token = served.token("registry:read", "registry:write")
         before = len(lines_of(served))
