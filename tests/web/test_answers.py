@@ -1,6 +1,7 @@
 """What every answer carries, and how errors become pages, problems and toasts."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from factories import Visitor, model_values
@@ -20,8 +21,15 @@ def test_every_page_carries_the_headers(client, path):
     assert ("default-src 'none'" in policy, "unsafe" in policy, "frame-ancestors 'none'" in policy) == (True, False, True)
     assert (headers["X-Content-Type-Options"], headers["X-Frame-Options"], headers["Cache-Control"]) == ("nosniff", "DENY", "no-store")
     assert {"Cookie", "HX-Request"} <= {name.strip() for name in headers["Vary"].split(",")}
+    assert "require-trusted-types-for 'script'; trusted-types default" in policy
+    assert "Strict-Transport-Security" not in headers
     assert re.fullmatch(r"[0-9a-f]{16}", headers["X-Request-Id"])
     assert "Access-Control-Allow-Origin" not in headers
+
+
+def test_over_tls_browsers_are_told_to_stay_there_also_behind_a_proxy_that_ends_it(settings):
+    for app in running(replace(settings, base_url="https://desk.example")):
+        assert app.test_client().get("/login").headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
 def test_each_answer_has_its_own_number_and_its_own_nonce(client):
