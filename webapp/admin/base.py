@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from wtforms import Form
 
-from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError, NotFound
+from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError, NotFound, Stale
 from webapp.domain.permissions import Permission
 from webapp.web import stepup
 from webapp.web.auth import actor, is_safe_path, staff_may, to_login, visitor
@@ -142,7 +142,20 @@ class GuardedModelView(Guarded, ModelView):
         return self._through_service(form, lambda session: self.create_row(session, self.values_of(form)))
 
     def update_model(self, form: Form, model: Any) -> bool:  # noqa: ANN401 # Flask-Admin's signature
-        return self._through_service(form, lambda session: self.update_row(session, model, self.values_of(form))) is not None
+        try:
+            with writing() as session:
+                return self.update_row(session, model, self.values_of(form)) is not None
+        except Stale as error:
+            show_error(form, error)
+            row = self.get_one(request.args.get("id", ""))
+            if row is not None:
+                self.on_stale(form, row)
+        except ModeldeskError as error:
+            show_error(form, error)
+        return False
+
+    def on_stale(self, form: Form, row: Any) -> None:  # noqa: ANN401 # a table's row
+        """Somebody else was quicker: a form may show both versions."""
 
     def delete_model(self, model: Any) -> bool:  # noqa: ANN401 # Flask-Admin's signature
         def delete(session: Session) -> bool:

@@ -30,6 +30,8 @@ class HiddenRule(rules.BaseRule):
 class StaffForm(FlaskForm):
     """A form as text fields: what was typed stays, and the services say what is wrong with it."""
 
+    merging: Any = None  # What to say when somebody else was quicker (merging.py).
+
     def __init__(self, formdata: Any = None, data: Mapping[str, Any] | None = None) -> None:  # noqa: ANN401 # the request's form
         super().__init__(formdata, data=data)  # type: ignore[no-untyped-call] # Flask-WTF is untyped
 

@@ -60,6 +60,7 @@ class ModelForm(StaffForm):
     token_parameter = SelectField("Name of the token limit", choices=TOKEN_PARAMETERS, validate_choice=False)
     temperature = SelectField("Temperature", choices=TEMPERATURE, validate_choice=False)
     row_version = HiddenField()
+    row_base = HiddenField()
 
 
 VERSION = HiddenRule("row_version")
@@ -84,7 +85,15 @@ RULES = (
         "Lifecycle",
     ),
     rules.FieldSet(
-        (rules.Text("Changes reach every worker within a second."), "active", "default", "sort_order", HiddenRule("row_version")), "State"
+        (
+            rules.Text("Changes reach every worker within a second."),
+            "active",
+            "default",
+            "sort_order",
+            HiddenRule("row_version"),
+            HiddenRule("row_base"),
+        ),
+        "State",
     ),
     rules.FieldSet(
         (rules.Text("Where this model wants to be asked differently from its siblings."), "token_parameter", "temperature"), "Quirks"

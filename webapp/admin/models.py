@@ -11,7 +11,7 @@ from flask_admin.helpers import get_form_data
 from sqlalchemy import ColumnElement, String, cast, select
 from sqlalchemy.orm import Session, joinedload
 
-from webapp.admin import model_form
+from webapp.admin import merging, model_form
 from webapp.admin.filters import ChoiceFilter, Options, SinceFilter, YesNoFilter
 from webapp.admin.formatters import day, words
 from webapp.admin.history import events_of
@@ -149,7 +149,11 @@ class Models(RowsView):
         return self._ready(model_form.ModelForm(get_form_data(), given))
 
     def edit_form(self, obj: Any = None) -> Any:  # noqa: ANN401 # Flask-Admin's signature
-        return self._ready(model_form.ModelForm(get_form_data(), model_form.typed_values(obj)))
+        typed = model_form.typed_values(obj)
+        return self._ready(merging.remember(model_form.ModelForm(get_form_data(), typed), typed))
+
+    def on_stale(self, form: Any, row: Any) -> None:  # noqa: ANN401 # the form of this view
+        merging.show(form, model_form.typed_values(row), "model", row.id)
 
     def _ready(self, form: Any) -> Any:  # noqa: ANN401 # the form of this view
         rows = db.session.execute(select(Provider.slug, Provider.display_name).order_by(Provider.sort_order, Provider.slug))

@@ -80,6 +80,7 @@ class ProviderForm(StaffForm):
     website = StringField("Website", render_kw=ADDRESS)
     documentation_url = StringField("Documentation", render_kw=ADDRESS)
     row_version = HiddenField()
+    row_base = HiddenField()
 
 
 class KeyRule(rules.BaseRule):
@@ -132,6 +133,7 @@ RULES = (
             "allow_personal_keys",
             "sort_order",
             HiddenRule("row_version"),
+            HiddenRule("row_base"),
         ),
         "State",
     ),

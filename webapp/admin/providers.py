@@ -10,7 +10,7 @@ from markupsafe import Markup
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from webapp.admin import provider_form
+from webapp.admin import merging, provider_form
 from webapp.admin.choosing import why_not_run
 from webapp.admin.filters import ChoiceFilter, YesNoFilter
 from webapp.admin.history import events_of
@@ -98,7 +98,11 @@ class Providers(KeysPart, ProbePart):
         return self._ready(provider_form.ProviderForm(get_form_data()), None)
 
     def edit_form(self, obj: Any = None) -> Any:  # noqa: ANN401 # Flask-Admin's signature
-        return self._ready(provider_form.ProviderForm(get_form_data(), provider_form.typed_values(obj)), obj)
+        typed = provider_form.typed_values(obj)
+        return self._ready(merging.remember(provider_form.ProviderForm(get_form_data(), typed), typed), obj)
+
+    def on_stale(self, form: Any, row: Any) -> None:  # noqa: ANN401 # the form of this view
+        merging.show(form, provider_form.typed_values(row), "provider", row.id)
 
     def _ready(self, form: Any, row: Provider | None) -> Any:  # noqa: ANN401 # the form of this view
         form.driver.choices = provider_form.driver_choices()

@@ -24,7 +24,7 @@ def find(session: Session, model_id: int, *, version: int | None = None) -> Mode
     if model is None:
         raise NotFound("There is no such model.")
     if version is not None and model.version != version:
-        raise Stale("Somebody else changed this model meanwhile. Load it again, look at the change, and repeat yours.")
+        raise Stale("Somebody else changed this model meanwhile. Look at the change, and save again.")
     return model
 
 

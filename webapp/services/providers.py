@@ -26,7 +26,7 @@ def find(session: Session, provider_id: int, *, version: int | None = None) -> P
     if provider is None:
         raise NotFound("There is no such provider.")
     if version is not None and provider.version != version:
-        raise Stale("Somebody else changed this provider meanwhile. Load it again, look at the change, and repeat yours.")
+        raise Stale("Somebody else changed this provider meanwhile. Look at the change, and save again.")
     return provider
 
 

@@ -1,0 +1,86 @@
+"""When two people edit one row: the second is shown both versions beside each other, and nothing of either is lost.
+
+The form carries what it was filled from (`row_base`, as JSON) beside the version of the row. It is only compared with what is typed;
+whether a change is stored is decided by the version alone, so a form that lies about it deceives nobody but its sender.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask import request
+from sqlalchemy import select
+
+from webapp.domain.merging import Clash, merge
+from webapp.domain.permissions import Permission
+from webapp.extensions import db
+from webapp.models import AuditEvent
+from webapp.web.auth import staff_may
+
+VERSION, BASE, TAKE = "row_version", "row_base", "take"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the form says above its fields."""
+
+    who: str | None
+    at: datetime | None
+    taken: list[str]
+    clashes: list[tuple[str, Clash]]  # With the field's label.
+
+
+def remember(form: Any, typed: Mapping[str, Any]) -> Any:  # noqa: ANN401 # a form with these fields
+    """Writes into a form what it is filled from; once it is sent, puts what was chosen of the others' changes into it."""
+    if request.method != "POST":
+        form[BASE].data = json.dumps(texts_of(typed), ensure_ascii=False)
+    for name in request.form.getlist(TAKE) if request.method == "POST" else ():
+        if name in texts_of(typed):
+            form[name].data = typed[name]
+    return form
+
+
+def show(form: Any, typed: Mapping[str, Any], kind: str, row_id: int) -> None:  # noqa: ANN401 # likewise
+    """Makes a form that was overtaken one that can be sent again: with the others' changes where the sender made none."""
+    theirs = texts_of(typed)
+    found = merge(_base_of(form), theirs, texts_of({name: form[name].data for name in theirs}))
+    for name in found.taken:
+        form[name].data = typed[name]
+    form[VERSION].data, form[BASE].data = typed[VERSION], json.dumps(theirs, ensure_ascii=False)
+    who, at = _last_change(kind, row_id)
+    labels = {name: str(form[name].label.text) for name in theirs}
+    form.merging = Shown(who, at, [labels[name] for name in found.taken], [(labels[clash.field], clash) for clash in found.clashes])
+
+
+def texts_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """The values of fields as the texts that people compare."""
+    return {name: _text(value) for name, value in values.items() if name != VERSION}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(sorted(map(str, value)))
+    return "" if value is None else str(value)
+
+
+def _base_of(form: Any) -> dict[str, str]:  # noqa: ANN401 # likewise
+    """What the form was filled from, as far as it says so in a way that can be read."""
+    with suppress(ValueError, RecursionError):
+        found = json.loads(form[BASE].data or "{}")
+        if isinstance(found, dict):
+            return {name: text for name, text in found.items() if isinstance(text, str)}
+    return {}
+
+
+def _last_change(kind: str, row_id: int) -> tuple[str | None, datetime | None]:
+    """Who changed it last and when, for those who may read the trail."""
+    if not staff_may(Permission.AUDIT_READ):
+        return None, None
+    query = select(AuditEvent.actor, AuditEvent.created_at).where(AuditEvent.target_kind == kind, AuditEvent.target_id == row_id)
+    found = db.session.execute(query.order_by(AuditEvent.id.desc()).limit(1)).one_or_none()
+    return (found.actor, found.created_at) if found else (None, None)
