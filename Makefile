@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format format-check lint types imports migrations quick browser mock experiments model-steps bench lock audit sbom licences vendor screenshots clean
+.PHONY: help run test test-postgresql check format format-check lint types imports migrations quick browser mock experiments model-steps bench lock audit sbom licences vendor screenshots clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ run: $(VENV)/.run ## set everything up and serve on http://127.0.0.1:8000 (HOST,
 
 test: $(VENV)/.dev browser mock ## install what the tests need, a browser included, then run all tests (T=path for some)
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(T)
+
+test-postgresql: $(VENV)/.dev browser mock ## the same tests with every desk on a true PostgreSQL; what is about SQLite itself is skipped by name
+	@TEST_ENGINE=postgresql $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(T)
 
 check: $(VENV)/.dev format-check lint types imports migrations quick ## formatting, lint, types, import rules, migrations and the quick tests
 

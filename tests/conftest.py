@@ -6,6 +6,7 @@ Ann is admin, Bob edits, Eve may only look. Databases are copied from templates 
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -28,11 +29,20 @@ VENDORS = ("OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "XAI_", "MISTRAL_", "G
 PROXIES = ("HTTP", "http", "ALL_PROXY")
 
 
+# `make test-postgresql`: every desk of the tests that does not choose its engine itself is on this one.
+ENGINE = os.environ.get("TEST_ENGINE", "sqlite")
 LONG = ("experiments", "browser", "drivers")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take minutes come first, so that no worker begins one when all others have finished."""
+    """Files that take minutes come first, so that no worker begins one when all others have finished.
+
+    On PostgreSQL what is about SQLite itself is skipped by name, and the skips are counted at the end like all others.
+    """
+    if ENGINE == "postgresql":
+        for item in items:
+            if item.get_closest_marker("sqlite"):
+                item.add_marker(pytest.mark.skip(reason="about SQLite itself"))
     items.sort(key=lambda item: next((place for place, name in enumerate(LONG) if name in item.path.parts), len(LONG)))
 
 
@@ -58,18 +68,22 @@ def templates(tmp_path_factory) -> dict[bool, Path]:
 
 
 @pytest.fixture
-def settings(templates, tmp_path) -> Settings:
-    """Settings of a desk with the seeded catalogue, on SQLite."""
+def settings(request, tmp_path) -> Settings:
+    """Settings of a desk with the seeded catalogue, on SQLite unless the whole run is on PostgreSQL."""
+    if ENGINE == "postgresql":
+        return request.getfixturevalue("postgresql_settings")
     database = tmp_path / "desk.sqlite3"
-    shutil.copy(templates[True], database)
+    shutil.copy(request.getfixturevalue("templates")[True], database)
     return settings_for(f"sqlite:///{database}", tmp_path / "instance")
 
 
 @pytest.fixture
-def empty_settings(templates, tmp_path) -> Settings:
+def empty_settings(request, tmp_path) -> Settings:
     """The same with no provider and no model."""
+    if ENGINE == "postgresql":
+        return request.getfixturevalue("empty_postgresql_settings")
     database = tmp_path / "empty.sqlite3"
-    shutil.copy(templates[False], database)
+    shutil.copy(request.getfixturevalue("templates")[False], database)
     return settings_for(f"sqlite:///{database}", tmp_path / "instance")
 
 
@@ -131,20 +145,35 @@ def reader(app) -> Api:
 
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory) -> Iterator[str]:
-    """The address of a real PostgreSQL with a database `template_seeded`, for tests marked `postgresql`."""
+    """The address of a real PostgreSQL with the databases `template_seeded` and, if all run on it, `template_empty`."""
     with postgresql_server() as server:
         base = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-        run_sql(base, "CREATE DATABASE template_seeded")
-        prepared(settings_for(base.replace("/postgres?", "/template_seeded?"), tmp_path_factory.mktemp("pg-instance")), seeded=True)
+        for name in ("seeded", "empty") if ENGINE == "postgresql" else ("seeded",):
+            run_sql(base, f"CREATE DATABASE template_{name}")
+            settings = settings_for(base.replace("/postgres?", f"/template_{name}?"), tmp_path_factory.mktemp("pg-instance"))
+            prepared(settings, seeded=name == "seeded")
         yield base
 
 
 @pytest.fixture
 def postgresql_settings(postgresql, tmp_path) -> Iterator[Settings]:
     """Settings of a desk with the seeded catalogue, on PostgreSQL."""
+    with copied(postgresql, "seeded") as url:
+        yield settings_for(url, tmp_path / "instance")
+
+
+@pytest.fixture
+def empty_postgresql_settings(postgresql, tmp_path) -> Iterator[Settings]:
+    with copied(postgresql, "empty") as url:
+        yield settings_for(url, tmp_path / "empty-instance")
+
+
+@contextmanager
+def copied(postgresql: str, template: str) -> Iterator[str]:
+    """The address of a database of its own, made from a template."""
     name = f"desk_{os.urandom(4).hex()}"
-    run_sql(postgresql, f"CREATE DATABASE {name} TEMPLATE template_seeded")
-    yield settings_for(postgresql.replace("/postgres?", f"/{name}?"), tmp_path / "instance")
+    run_sql(postgresql, f"CREATE DATABASE {name} TEMPLATE template_{template}")
+    yield postgresql.replace("/postgres?", f"/{name}?")
     run_sql(postgresql, f"DROP DATABASE {name} WITH (FORCE)")
 
 

@@ -48,7 +48,7 @@ def test_a_reading_of_one_moment_sees_one_moment(app):
     count = text("SELECT count(*) FROM providers WHERE is_active")
     with db.engine.connect().execution_options(**{ONE_MOMENT: True}) as connection:
         before = connection.execute(count).scalar_one()
-        assert connection.connection.driver_connection.in_transaction
+        assert connection.in_transaction()
         assert connection.execute(count).scalar_one() == before
 
 

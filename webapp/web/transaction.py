@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
-from webapp.domain.errors import Conflict, DatabaseUnreachable, ModeldeskError, Stale, Unavailable
+from webapp.domain.errors import Conflict, DatabaseUnreachable, Invalid, ModeldeskError, Stale, Unavailable
 from webapp.extensions import db, schema
 from webapp.extensions.engine import WRITING
 from webapp.web import current
@@ -60,6 +60,8 @@ def in_words(error: SQLAlchemyError) -> ModeldeskError:
         return Stale("Somebody else changed this row meanwhile. Load it again and repeat your change.")
     if isinstance(error, IntegrityError):
         return Conflict("This clashes with what is stored already. Load the page again and look at what changed.")
+    if isinstance(error, DataError):  # PostgreSQL's alone: SQLite takes a NUL character, and finds nothing.
+        return Invalid("A value holds something that the database cannot take, such as a NUL character. Nothing was stored.")
     if isinstance(error, DBAPIError) and _is_busy(error):
         return Unavailable("The database is busy with another change. Nothing was stored; try again shortly.", code="database_busy")
     if isinstance(error, DBAPIError) and _is_read_only(error):
