@@ -54,10 +54,11 @@ def record(session: Session, action: str, *, actor: str, target: Target, change:
 def first_break(session: Session) -> int | None:
     """The number of the first event that was changed, or whose predecessor was changed or removed; None if the chain is whole."""
     previous = GENESIS
-    for event in session.execute(select(AuditEvent).order_by(AuditEvent.id).execution_options(yield_per=500)).scalars():
-        if event.previous_hash != previous or event.hash != digest(event):
-            return event.id
-        previous = event.hash
+    with session.execute(select(AuditEvent).order_by(AuditEvent.id).execution_options(yield_per=500)) as found:
+        for event in found.scalars():
+            if event.previous_hash != previous or event.hash != digest(event):
+                return event.id
+            previous = event.hash
     return None
 
 
