@@ -122,3 +122,33 @@ def test_a_new_encrypted_column_is_covered_by_its_type():
     found = {f"{column.table.name}.{column.name}" for column in rotation.encrypted_columns()}
     assert {"credentials.ciphertext", "registry_state.key_check"} <= found
     assert isinstance(Ciphertext().impl_instance, Text)
+
+
+def test_a_lost_key_is_given_up_in_words_and_the_desk_works_with_a_new_one(stored):
+    settings, rows = stored
+    for app in running(with_keys(settings, NEW)):
+        assert current.vault().locked
+        asked = run(app, "accept")
+        assert (asked.exit_code, "say --yes. Nothing was changed" in asked.stderr) == (1, True)
+        assert "No key reads credentials.ciphertext of row" in asked.stderr
+        current.registry().refresh()
+        assert current.vault().locked
+        done = run(app, "accept", "--yes")
+        assert (done.exit_code, "Enter the providers' keys again" in done.stdout) == (0, True)
+        assert not current.vault().locked
+        assert everything_else() == rows  # Nothing is deleted.
+        provider = db.session.execute(select(Provider).where(Provider.driver == "openai")).scalar_one().id
+        with writing() as session:
+            credentials.store(session, session.get_one(Provider, provider), "sk-entered-again-0123", vault=current.vault(), actor="ann")
+        assert credentials.reveal(db.session(), db.session.get_one(Provider, provider), vault=current.vault()) == "sk-entered-again-0123"
+    for _ in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):  # The old key turned up.
+        assert secrets_of(current.vault()) == {"sk-entered-again-0123"} | {f"sk-secret-of-{slug}" for slug in SLUGS if slug != "openai"}
+
+
+def test_a_key_that_is_not_lost_is_not_given_up_and_none_is_no_key(stored):
+    settings, _ = stored
+    for app in running(settings):
+        assert "nothing is lost" in run(app, "accept", "--yes").stderr
+    for app in running(with_keys(settings, "")):
+        assert "There is no new key" in run(app, "accept", "--yes").stderr
+        assert current.vault().locked

@@ -19,6 +19,7 @@ VERBS: Mapping[str, str] = {
     "disable": "Disabled", "set_password": "New password of", "begin": "Signed in:", "revoke": "Revoked", "make_link": "New link for",
     "check": "Tested", "revise": "New version of", "restore": "Put back", "rate": "Rated", "cancel": "Cancelled", "resume": "Resumed",
     "rename": "Renamed", "limit": "Changed the limits of the key of", "rotate": "Rotated", "clear": "Emptied", "seed": "Seeded",
+    "accept": "Works, though it reads nothing of what there was, with",
     "switch_over": "Scheduled the successor of",
     "apply": "Took over", "verify": "Verified the price of", "undo": "Undid", "close": "Closed", "import": "Imported",
     "end": "Ended a sign-in of", "add_rule": "New rule of", "end_rule": "Ended a rule of",

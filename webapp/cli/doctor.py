@@ -51,7 +51,7 @@ def _keys() -> Iterator[Finding]:
     if desk.vault.locked:
         yield (
             False,
-            f"Keys are locked: {desk.vault.reason}. Set the key that was in use before; without it, enter the providers' keys anew.",
+            f"Keys are locked: {desk.vault.reason}. Set the key that was in use before; if it is lost for good, see `keys accept`.",
         )
     else:
         yield True, f"Keys can be decrypted (encryption key {desk.vault.key_id})."

@@ -67,6 +67,29 @@ def rotate() -> None:
     click.echo("Older keys can be dropped from MODELDESK_ENCRYPTION_KEYS once every worker was restarted with the new one first.")
 
 
+@keys.command("accept")
+@click.option("--yes", is_flag=True, help="Do it. Without this, only say what cannot be read.")
+@command
+def accept(yes: bool) -> None:
+    """When the key is lost for good: work with a new one, though it reads nothing of what there is.
+
+    Nothing is deleted. Providers' keys are entered again; should the old key turn up, put it behind the new one and all can be read.
+    """
+    if not current.vault().locked:
+        raise Failure("The present key reads what this database holds, so nothing is lost. To change it, use `keys rotate`.")
+    vault = Vault(current.settings().encryption_keys)  # One that has not yet been compared with the database.
+    if vault.locked:
+        raise KeysLocked(f"There is no new key to work with: {vault.reason}.")
+    lost = {one.place: one.unreadable for one in rotation.tally(db.session(), vault)}
+    _unreadable(lost)
+    if not yes:
+        raise Failure("This stays unreadable, and the desk would accept the new key. If that is meant, say --yes. Nothing was changed.")
+    with writing() as session:
+        rotation.accept(session, vault, sum(map(len, lost.values())) - 1, actor=operator())  # Less the check itself, which is written anew.
+    click.echo(f"The desk works with the key {vault.key_id} now. Enter the providers' keys again on their pages.")
+    click.echo("Whoever has a second factor signs in with a recovery code, or asks for `users remove-second-factor`.")
+
+
 def _unreadable(rows: dict[str, tuple[int, ...]]) -> None:
     for place, numbers in rows.items():
         if numbers:

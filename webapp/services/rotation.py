@@ -111,3 +111,11 @@ def record(session: Session, vault: Vault, rotated: int, unreadable: int, *, act
     state.changing(session)
     after = {"key": vault.key_id, "rotated": rotated, "unreadable": unreadable, "finished_at": datetime.now(UTC).isoformat()}
     audit.record(session, "operations:keys:rotate", actor=actor, target=Target("keys", None, vault.key_id), change=(None, after))
+
+
+def accept(session: Session, vault: Vault, unreadable: int, *, actor: str) -> None:
+    """From now on this vault's keys are the right ones, whatever they cannot read. Every process reads the new check at once."""
+    row = state.changing(session)
+    row.key_check = vault.make_check()
+    change = (None, {"key": vault.key_id, "unreadable": unreadable})
+    audit.record(session, "operations:keys:accept", actor=actor, target=Target("keys", None, vault.key_id), change=change)
