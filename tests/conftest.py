@@ -68,23 +68,31 @@ def templates(tmp_path_factory) -> dict[bool, Path]:
 
 
 @pytest.fixture
-def settings(request, tmp_path) -> Settings:
-    """Settings of a desk with the seeded catalogue, on SQLite unless the whole run is on PostgreSQL."""
-    if ENGINE == "postgresql":
-        return request.getfixturevalue("postgresql_settings")
+def sqlite_settings(templates, tmp_path) -> Settings:
+    """Settings of a desk with the seeded catalogue, on SQLite in every run."""
     database = tmp_path / "desk.sqlite3"
-    shutil.copy(request.getfixturevalue("templates")[True], database)
+    shutil.copy(templates[True], database)
     return settings_for(f"sqlite:///{database}", tmp_path / "instance")
 
 
 @pytest.fixture
-def empty_settings(request, tmp_path) -> Settings:
+def empty_sqlite_settings(templates, tmp_path) -> Settings:
     """The same with no provider and no model."""
-    if ENGINE == "postgresql":
-        return request.getfixturevalue("empty_postgresql_settings")
     database = tmp_path / "empty.sqlite3"
-    shutil.copy(request.getfixturevalue("templates")[False], database)
+    shutil.copy(templates[False], database)
     return settings_for(f"sqlite:///{database}", tmp_path / "instance")
+
+
+@pytest.fixture
+def settings(request) -> Settings:
+    """Settings of a desk with the seeded catalogue, on SQLite unless the whole run is on PostgreSQL."""
+    return request.getfixturevalue(f"{ENGINE}_settings")
+
+
+@pytest.fixture
+def empty_settings(request) -> Settings:
+    """The same with no provider and no model."""
+    return request.getfixturevalue(f"empty_{ENGINE}_settings")
 
 
 @pytest.fixture

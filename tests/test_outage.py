@@ -12,6 +12,7 @@ from factories import Visitor, csrf_token, model_values
 from sqlalchemy import update
 from world import PASSWORD, api_for, postgresql_server, prepared, running, settings_for
 
+from webapp.config import Settings
 from webapp.domain.errors import DatabaseUnreachable
 from webapp.extensions import db
 from webapp.models import UserSession
@@ -20,6 +21,12 @@ from webapp.web import current
 from webapp.web.transaction import writing
 
 BACK_WITHIN = 2.0
+
+
+@pytest.fixture
+def settings(sqlite_settings) -> Settings:
+    """A file that moves away is SQLite in every run; PostgreSQL is named by the tests that stop it."""
+    return sqlite_settings
 
 
 def eventually(wanted, seconds=BACK_WITHIN) -> bool:

@@ -12,12 +12,19 @@ from factories import model_values
 from sqlalchemy import select, text
 from world import api_for, run_sql, running, settings_for
 
+from webapp.config import Settings
 from webapp.domain.errors import Conflict, Unavailable
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Price
 from webapp.services import audit, backups, models
 from webapp.web import current
 from webapp.web.transaction import writing
+
+
+@pytest.fixture
+def settings(sqlite_settings) -> Settings:
+    """These tests look into the file; those of PostgreSQL name it."""
+    return sqlite_settings
 
 
 def invoke(app, *arguments):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from serving import Serving, serving
 
-from webapp.config import ROOT
+from webapp.config import ROOT, Settings
 
 FULL = os.environ.get("EXPERIMENTS") == "full"
 REPORT = ROOT / "build" / "experiments.md"
@@ -37,6 +37,12 @@ def report(request) -> Callable[[str], None]:
                     file.write(f"- `{request.node.name}`: {line}\n")
 
     return write
+
+
+@pytest.fixture
+def settings(sqlite_settings) -> Settings:
+    """An experiment names its engines itself; the plain one is SQLite in every run."""
+    return sqlite_settings
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
