@@ -15,11 +15,13 @@ from factories import Api, Visitor
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
+from thrift import QUICK_HASHER
 from world import PASSWORD, api_for, postgresql_server, prepared, run_sql, running, settings_for
 
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.extensions.engine import create_file
+from webapp.security import passwords
 from webapp.web import current
 
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None)
@@ -52,6 +54,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith((*VENDORS, *PROXIES)) or name == "DATABASE_URL":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of tests sign in, at the cost that their stored hashes have. What is about the cost itself takes this back."""
+    monkeypatch.setattr(passwords, "HASHER", QUICK_HASHER)
 
 
 @pytest.fixture(scope="session")

@@ -108,12 +108,12 @@ def run_sql(url: str, statement: str) -> None:
     engine.dispose()
 
 
-def unguard(connection: Connection | Session) -> None:
-    """Takes away what keeps the audit trail from being changed, as somebody with the database's password could."""
-    statements = {
-        "sqlite": ["DROP TRIGGER audit_events_no_update", "DROP TRIGGER audit_events_no_delete"],
-        "postgresql": ["ALTER TABLE audit_events DISABLE TRIGGER USER"],
-    }
+def unguard(connection: Connection | Session, table: str = "audit_events") -> None:
+    """Takes away what keeps rows of a table from being changed, as somebody with the database's password could."""
     bind = connection.get_bind() if isinstance(connection, Session) else connection
-    for statement in statements[bind.dialect.name]:
-        connection.execute(text(statement))
+    if bind.dialect.name == "postgresql":
+        connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
+        return
+    names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :table"), {"table": table})
+    for name in names.scalars().all():
+        connection.execute(text(f"DROP TRIGGER {name}"))

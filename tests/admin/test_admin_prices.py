@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 from sqlalchemy import func, select, text
+from world import unguard
 
 from webapp.domain.moments import shown_moment
 from webapp.extensions import db
@@ -228,10 +229,7 @@ def test_a_price_that_nobody_looked_at_for_long_is_found_until_somebody_does(bob
     add(bob)
     assert found(bob, "stale") == 0
     with db.engine.begin() as connection:  # As if time had passed: the database itself refuses to change a price.
-        for name in (
-            connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'prices'")).scalars().all()
-        ):
-            connection.execute(text(f"DROP TRIGGER {name}"))
+        unguard(connection, "prices")
         connection.execute(text("UPDATE prices SET created_at = '2020-01-01 00:00:00.000000' WHERE id = :id"), {"id": newest().id})
     assert found(bob, "stale") == 1
     bob.post(f"/admin/price/{newest().id}/verify")

@@ -204,6 +204,7 @@ def test_the_list_and_the_single_answer_agree_with_the_domain(reader, registry):
         assert reader.get(f"/models/{model.ref}").json == json.loads(json.dumps(model_document(model)))
 
 
+@pytest.mark.sqlite  # Likewise with a PostgreSQL that is stopped: tests/test_outage.py.
 def test_reading_goes_on_when_the_database_is_gone(app, api, registry, settings):
     before = {path: api.get(path).data for path in GETS}
     settings.sqlite_path.rename(settings.sqlite_path.with_suffix(".away"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
-from world import PASSWORD, running, settings_for
+from world import PASSWORD, running, settings_for, unguard
 
 from webapp.config import ROOT
 from webapp.extensions import db
@@ -184,11 +184,15 @@ def test_the_doctor_finds_nothing_wrong_with_a_good_desk(run):
     assert (ran.exit_code, "FAIL" in ran.stdout, "The audit trail is whole." in ran.stdout) == (0, False, True)
 
 
-def test_the_doctor_says_what_to_do(run, settings):
+def test_the_doctor_finds_where_the_trail_was_changed(run):
     with writing() as session:
-        session.execute(text("DROP TRIGGER audit_events_no_update"))
+        unguard(session)
         session.execute(text("UPDATE audit_events SET actor = 'nobody' WHERE id = 1"))
     assert "changed by hand at event 1" in run("doctor").stdout
+
+
+@pytest.mark.sqlite  # A PostgreSQL that is stopped: tests/test_outage.py.
+def test_the_doctor_says_what_to_do_about_a_file_that_is_gone(run, settings):
     settings.sqlite_path.rename(settings.sqlite_path.with_suffix(".moved"))
     ran = run("doctor")
     assert (ran.exit_code, "put the file back" in ran.stdout) == (1, True)

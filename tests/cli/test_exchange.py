@@ -6,10 +6,11 @@ import json
 import pytest
 import yaml
 from factories import bulk_catalogue, model_values, price_values, provider_values
-from sqlalchemy import text
+from sqlalchemy import select, text
 from world import running
 
 from webapp.extensions import db
+from webapp.models import Provider
 from webapp.services import catalog_files, catalog_text, credentials, models, prices, providers
 from webapp.web import current
 from webapp.web.transaction import writing
@@ -86,8 +87,8 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(desk, tmp_path):
     assert tables() == before
     assert invoke(desk, "import", file).exit_code == 0
     assert current.registry().refresh().by_name["acme/test-model"].display_name == "Renamed"
-    headers = db.session.execute(text("SELECT config FROM providers WHERE slug = 'acme'")).scalar_one()
-    assert "header-value" in headers  # What a file never holds, it never takes away.
+    headers = db.session.execute(select(Provider.config).where(Provider.slug == "acme")).scalar_one()
+    assert headers["extra_headers"] == {"X-Team": "header-value"}  # What a file never holds, it never takes away.
 
 
 HEAD = "format: modeldesk-registry\nversion: 1\n"

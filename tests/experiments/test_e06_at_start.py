@@ -103,11 +103,11 @@ def test_e6_each_state_has_a_name_and_is_answered_for_and_stays_as_it_is(setting
     assert content(settings.sqlite_path) == before
 
 
-def test_e6_an_empty_registry_is_answered_for_by_constants_that_are_never_written(empty_settings):
-    with started(empty_settings) as (_, ready, took):
+def test_e6_an_empty_registry_is_answered_for_by_constants_that_are_never_written(empty_sqlite_settings):
+    with started(empty_sqlite_settings) as (_, ready, took):
         assert (ready["database"], ready["source"], took <= WITHIN_S) == ("ok", "constants", True)
         time.sleep(0.15)
-    with closing(sqlite3.connect(empty_settings.sqlite_path)) as connection:
+    with closing(sqlite3.connect(empty_sqlite_settings.sqlite_path)) as connection:
         assert connection.execute("SELECT (SELECT count(*) FROM models) + (SELECT count(*) FROM providers)").fetchone() == (0,)
 
 

@@ -50,6 +50,11 @@ class Counting(PasswordHasher):
 
 
 @pytest.fixture
+def quick_hashes() -> None:
+    """What a hash costs is what this file is about."""
+
+
+@pytest.fixture
 def hasher(monkeypatch):
     found = Counting()
     monkeypatch.setattr(passwords, "HASHER", found)

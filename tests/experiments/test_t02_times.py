@@ -2,8 +2,9 @@
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import pytest
 from experiments.attack import Request, Wire, form
 from factories import csrf_token
 from serving import Serving, serving
@@ -32,8 +33,13 @@ def fill(settings, count: int) -> None:
         db.engine.dispose()
 
 
-def measured(served: Serving, count: int) -> Mapping[str, float]:
-    """The median of each kind. They take turns, so that whatever else the machine does is shared by all."""
+@pytest.fixture
+def quick_hashes() -> None:
+    """What a hash costs is what this file measures."""
+
+
+def measured(served: Serving, count: int, middle: Callable[[list[float]], float] = statistics.median) -> Mapping[str, float]:
+    """The middle of each kind. They take turns, so that whatever else the machine does is shared by all."""
     wire, host, engine = Wire(served.port), f"127.0.0.1:{served.port}", served.engine()
     page = wire.ask(Request("GET", "/login").raw(host, {}), "GET")
     cookie, token = page.header("Set-Cookie").partition(";")[0], csrf_token(page.body.decode())
@@ -52,7 +58,7 @@ def measured(served: Serving, count: int) -> Mapping[str, float]:
             assert answer.status == 422, answer.body
     engine.dispose()
     wire.close()
-    return {kind: statistics.median(found) for kind, found in seconds.items()}
+    return {kind: middle(found) for kind, found in seconds.items()}
 
 
 def said(medians: Mapping[str, float]) -> str:
@@ -64,10 +70,10 @@ def spread(medians: Mapping[str, float]) -> float:
 
 
 def test_t02_a_refused_sign_in_takes_as_long_for_every_kind_of_account(settings, tmp_path, scale, report):
-    count = scale(6, 200)
+    count = scale(8, 200)
     fill(settings, count // EACH_ACCOUNT + 1)
     with serving(settings, tmp_path, workers=1) as served:
-        medians = measured(served, count)
+        medians = measured(served, count, scale(min, statistics.median))  # The least of few is what other tests disturbed least.
     report(f"{count} of each kind: {said(medians)}; {spread(medians):.1%} between them")
     assert spread(medians) <= scale(0.4, 0.1)  # Six beside other tests are too few for more.
 

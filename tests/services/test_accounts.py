@@ -4,13 +4,15 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from argon2 import PasswordHasher
+from factories import csrf_token
 from sqlalchemy import select, update
 from world import PASSWORD
 
 from webapp.domain.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.models import OneTimeLink, User, UserSession
-from webapp.security import tokens
+from webapp.security import passwords, tokens
 from webapp.services import accounts
 from webapp.web.transaction import writing
 
@@ -26,6 +28,12 @@ def link_for(email: str | None) -> str:
 def use(secret, *, email="", password=NEW, now=NOW) -> str:
     with writing() as session:
         return accounts.use_link(session, secret, email=email, password=password, now=now).email
+
+
+def sign_in(app, password: str):
+    client = app.test_client()
+    token = csrf_token(client.get("/login").text)
+    return client.post("/login", data={"csrf_token": token, "email": "ann@example.com", "password": password})
 
 
 def session_of(email: str) -> str:
@@ -69,6 +77,38 @@ def test_a_user_without_a_password_cannot_sign_in(app):
         accounts.create(session, "new@example.com", "viewer", actor="ann")
     for password in ("", "nobody has this password"):
         assert accounts.authenticate(db.session(), "new@example.com", password) is None
+
+
+def hash_of(email: str) -> str:
+    db.session.rollback()
+    return db.session.execute(select(User.password_hash).where(User.email == email)).scalar_one()
+
+
+def test_a_hash_of_an_older_cost_is_renewed_when_its_owner_signs_in_and_no_other_time(either_app, monkeypatch):
+    stored, dearer = hash_of("ann@example.com"), PasswordHasher(time_cost=2, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(passwords, "HASHER", dearer)
+    sign_in(either_app, "wrong, but fifteen characters")
+    assert hash_of("ann@example.com") == stored
+    assert sign_in(either_app, PASSWORD).status_code == 302
+    renewed = hash_of("ann@example.com")
+    assert not dearer.check_needs_rehash(renewed)
+    assert sign_in(either_app, PASSWORD).status_code == 302
+    assert hash_of("ann@example.com") == renewed
+
+
+def test_a_renewed_hash_never_takes_the_place_of_a_password_that_was_set_meanwhile(app):
+    stored, secret = hash_of("eve@example.com"), link_for("eve@example.com")
+    use(secret)
+    with writing() as session:
+        accounts.renew_hash(session, accounts.find(session, "eve@example.com").id, stored, "what was computed of the old password")
+    assert accounts.authenticate(db.session(), "eve@example.com", NEW)
+
+
+def test_nobody_is_kept_out_because_the_hash_cannot_be_renewed_just_now(app, monkeypatch):
+    stored = hash_of("ann@example.com")
+    monkeypatch.setattr(passwords, "HASHER", PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
+    monkeypatch.setattr(passwords, "_turns", threading.Semaphore(0))
+    assert passwords.renewed(stored, PASSWORD) is None
 
 
 # Links

@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 from flask import redirect
 from flask_admin import expose
-from flask_admin.contrib.sqla.filters import FilterEqual, FilterLike
 from flask_admin.model.base import ViewArgs
 from markupsafe import Markup, escape
 from sqlalchemy import select
@@ -12,6 +11,7 @@ from werkzeug.wrappers import Response
 
 from webapp.admin import run_facts
 from webapp.admin.base import GuardedModelView
+from webapp.admin.filters import ChoiceFilter, Filter
 from webapp.drivers import DRIVERS
 from webapp.extensions import db
 from webapp.models import Run
@@ -40,10 +40,10 @@ class Runs(GuardedModelView):
     column_default_sort: ClassVar[list[tuple[str, bool]]] = [("created_at", True), ("id", True)]
     column_searchable_list = ("model_ref", "public_id", "actor")
     column_filters = (
-        FilterEqual(Run.status, "Status", options=STATUS_OPTIONS),
-        FilterLike(Run.model_ref, "Model"),
-        FilterEqual(Run.driver, "Driver", options=DRIVER_OPTIONS),
-        FilterLike(Run.actor, "By"),
+        ChoiceFilter("Status", lambda status: Run.status == status, STATUS_OPTIONS),
+        Filter("Model", lambda text: Run.model_ref.icontains(text, autoescape=True)),
+        ChoiceFilter("Driver", lambda driver: Run.driver == driver, DRIVER_OPTIONS),
+        Filter("By", lambda text: Run.actor.icontains(text, autoescape=True)),
     )
     list_template = "admin/runs/list.html"
     details_template = "admin/runs/details.html"

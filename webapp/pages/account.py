@@ -9,6 +9,7 @@ from webapp.domain.errors import Conflict, Invalid, NotFound, TooManyAtOnce
 from webapp.extensions import db
 from webapp.models import User
 from webapp.pages.signing import in_minutes, retry_after
+from webapp.security import passwords
 from webapp.services import accounts, sign_ins, throttle
 from webapp.web import current, devices
 from webapp.web.auth import sign_out, visitor
@@ -44,7 +45,11 @@ def sign_in() -> ResponseReturnValue:
     except TooManyAtOnce as error:
         return _login_page(error.detail), error.status, {"Retry-After": str(error.retry_after)}
     if user is not None and _may_use_password(user):
+        stored = user.password_hash
+        renewed = passwords.renewed(stored, password)
         with writing(refresh=False) as writer:
+            if stored is not None and renewed is not None:
+                accounts.renew_hash(writer, user.id, stored, renewed)
             ticket = sign_ins.enter(writer, writer.get_one(User, user.id), now=now)
             throttle.forget(writer, guess)
     if ticket is None:

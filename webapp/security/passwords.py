@@ -53,6 +53,20 @@ def is_guessable(password: str) -> bool:
     return int(zxcvbn(password[:LOOKED_AT])["score"]) < MIN_SCORE
 
 
+def renewed(password_hash: str | None, password: str) -> str | None:
+    """A hash at today's cost of a password that was right just now; None if the stored one has that cost.
+
+    None too while others are being hashed: nobody is kept out for it, and the next sign-in asks again.
+    """
+    if password_hash is None or not HASHER.check_needs_rehash(password_hash):
+        return None
+    try:
+        with _turn():
+            return HASHER.hash(password)
+    except TooManyAtOnce:
+        return None
+
+
 def verify(password_hash: str | None, password: str) -> bool:
     """Whether the password is right. Takes the same time when there is no hash. Raises `TooManyAtOnce` when others are being checked."""
     if len(password) > MAX_LENGTH:
