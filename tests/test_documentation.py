@@ -15,6 +15,11 @@ def test_the_security_table_names_tests_that_exist():
     assert [path for path in sorted(named) if not (ROOT / path).is_file()] == []
 
 
+def test_every_threat_of_the_design_has_a_test_with_its_number():
+    named = {number for path in (ROOT / "tests").rglob("test_*.py") for number in re.findall(r"_t(\d\d)_", path.read_text())}
+    assert {f"{number:02}" for number in range(1, 41)} - named == set()
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=[str(path.relative_to(ROOT)) for path in DOCUMENTS])
 def test_links_inside_the_repository_lead_somewhere(document):
     links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", document.read_text())

@@ -66,7 +66,7 @@ def moved_away(path: Path):
 # An SQLite file that is moved away
 
 
-def test_reads_go_on_and_writes_are_refused_while_the_file_is_away(app, settings):
+def test_t39_reads_go_on_and_writes_are_refused_while_the_file_is_away(app, settings):
     reader, client = api_for(app, "registry:read", "registry:write"), app.test_client()
     with moved_away(settings.sqlite_path):
         assert eventually(lambda: source() == "last-good")
@@ -241,7 +241,7 @@ def test_prepare_on_a_file_that_is_no_database_lets_the_start_go_on(settings):
 
 
 @pytest.mark.postgresql
-def test_a_postgresql_that_is_stopped_and_started_again(tmp_path):
+def test_t39_a_postgresql_that_is_stopped_and_started_again(tmp_path):
     with postgresql_server() as server:
         url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
         settings = settings_for(url, tmp_path / "instance")

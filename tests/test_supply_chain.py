@@ -20,7 +20,7 @@ FINE = re.compile(r"MIT|BSD|Apache|PSF|Python Software Foundation|ISC|MPL|Mozill
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
-def test_every_locked_package_has_hashes_and_no_address(lock):
+def test_t40_every_locked_package_has_hashes_and_no_address(lock):
     text = lock.read_text()
     assert "://" not in text
     for entry in re.split(r"\n(?=\S)", text.strip()):
@@ -40,12 +40,12 @@ def test_every_package_is_listed_with_a_licence_that_allows_this_use():
     assert [f"{name}: {licence}" for name, _, licence in rows if name != "package" and not FINE.search(licence)] == []
 
 
-def test_no_package_runs_code_at_every_start_of_the_interpreter():
+def test_t40_no_package_runs_code_at_every_start_of_the_interpreter():
     found = {path.name for folder in site.getsitepackages() for path in Path(folder).glob("*.pth")}
     assert found <= KNOWN_PTH
 
 
-def test_an_audit_that_looked_at_nothing_is_no_good_news(tmp_path):
+def test_t40_an_audit_that_looked_at_nothing_is_no_good_news(tmp_path):
     """The auditor is replaced by one that finds nothing because it looked at one package only, and by one that could not ask at all."""
     for answer, said in (
         ('{"dependencies": [{"name": "flask", "version": "3", "vulns": []}]}', "Not audited: alembic"),

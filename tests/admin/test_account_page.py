@@ -37,7 +37,7 @@ def test_sign_ins_are_listed_and_another_one_is_ended(app, ann):
     assert other.get("/admin/").status_code == 302
 
 
-def test_nobody_ends_the_sign_in_of_somebody_else(app, ann, bob):
+def test_t10_nobody_ends_the_sign_in_of_somebody_else(app, ann, bob):
     Visitor(app, "ann@example.com", PASSWORD)
     (number,) = others(ann)
     bob.post(f"/admin/account/sessions/{number}/end")

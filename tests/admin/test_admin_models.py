@@ -45,7 +45,7 @@ def test_an_alias_and_a_whole_ref_are_found_too(ann):
     assert rows(ann.get("/admin/model/?search=anthropic/claude-3-opus")) == 1
 
 
-def test_wildcards_are_letters_like_any_other(ann):
+def test_t33_wildcards_are_letters_like_any_other(ann):
     assert rows(ann.get("/admin/model/?search=%25")) == rows(ann.get("/admin/model/?search=zzqqzz")) == 0
 
 
@@ -123,7 +123,7 @@ def form_of(ann, row_id):
     return NEW | {"row_version": version}
 
 
-def test_saving_a_form_twice_from_two_tabs_is_refused_the_second_time(ann):
+def test_t37_saving_a_form_twice_from_two_tabs_is_refused_the_second_time(ann):
     ann.post("/admin/model/new/", NEW)
     row_id = model("rocket-1").id
     typed = form_of(ann, row_id)
@@ -158,7 +158,7 @@ def test_all_that_match_means_every_page_of_the_filter(ann, registry):
     assert model("gpt-4o").is_active
 
 
-def test_an_export_holds_no_formula_and_keeps_numbers(ann):
+def test_t28_an_export_holds_no_formula_and_keeps_numbers(ann):
     ann.post("/admin/model/new/", NEW | {"display_name": "=cmd|' /C calc'!A0", "context_window": "4096"})
     lines = list(csv.DictReader(io.StringIO(ann.get("/admin/model/export/csv/").text)))
     found = next(line for line in lines if line["Ref"] == "openai/rocket-1")

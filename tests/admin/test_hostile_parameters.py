@@ -22,7 +22,7 @@ DETAILS = (
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_a_list_answers_every_query(ann, path):
+def test_t33_a_list_answers_every_query(ann, path):
     for query in (*QUERIES, "search=" + "x" * 3_000, "search=" + "a+" * 500):
         assert ann.get(f"{path}?{query}").status_code == 200, query
 
@@ -64,7 +64,7 @@ def test_there_is_no_download_of_what_has_none(ann):
 @pytest.mark.parametrize(
     "path", ["/admin/model/new/", "/admin/provider/new/", "/admin/price/new/", "/admin/user/new/", "/admin/token/new/"]
 )
-def test_a_form_takes_any_text_and_says_what_is_wrong(ann, path):
+def test_t32_a_form_takes_any_text_and_says_what_is_wrong(ann, path):
     for text in ("\0", "1e1000000", "٣", "x" * 10_000, "\ud800", "<script>"):
         fields = ("display_name", "model_id", "slug", "context_window", "name", "email", "rate_input", "more_amount", "at", "released_on")
         data = dict.fromkeys(fields, text.encode("utf-8", "surrogatepass").decode("utf-8", "replace"))

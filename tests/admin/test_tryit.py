@@ -87,7 +87,7 @@ def test_an_answer_shows_advice_tokens_and_the_exact_cost(bob, openai):
     assert openai.requests[0][2]["authorization"] == f"Bearer {KEY}"
 
 
-def test_what_a_model_wrote_is_text_and_nothing_else(bob, openai, session):
+def test_t26_what_a_model_wrote_is_text_and_nothing_else(bob, openai, session):
     fragment = run(bob).text
     page = bob.get(f"/admin/run/details/?id={runs.latest(session, 1)[0].public_id}").text
     for html in (fragment, page):

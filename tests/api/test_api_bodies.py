@@ -42,13 +42,13 @@ DEEP = {
 
 
 @pytest.mark.parametrize("text", [*NOT_JSON.values(), *TWICE.values(), *DEEP.values()], ids=[*NOT_JSON, *TWICE, *DEEP])
-def test_a_body_that_is_not_strict_json_is_malformed(text):
+def test_t30_a_body_that_is_not_strict_json_is_malformed(text):
     with pytest.raises(Malformed):
         body.parse_object(text)
 
 
 @pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS)
-def test_a_number_that_is_no_ordinary_integer_is_malformed(number):
+def test_t31_a_number_that_is_no_ordinary_integer_is_malformed(number):
     with pytest.raises(Malformed):
         body.parse_object(b'{"a":%b}' % number)
 
@@ -61,7 +61,7 @@ def test_floats_pass_only_where_the_caller_says_so():
 
 
 @pytest.mark.parametrize(("levels", "deep"), [(20, False), (21, True)])
-def test_twenty_levels_may_be_nested_and_no_more(levels, deep):
+def test_t30_twenty_levels_may_be_nested_and_no_more(levels, deep):
     assert body.too_deep(b'{"a":' * levels + b"1" + b"}" * levels) is deep
 
 
@@ -89,13 +89,13 @@ def test_a_body_of_another_kind_is_415(reader):
     assert reader.post("/cost", data=MINI % b"{}", content_type="application/json; charset=UTF-8").status_code == 200
 
 
-def test_a_body_of_more_than_a_megabyte_is_413(reader):
+def test_t29_a_body_of_more_than_a_megabyte_is_413(reader):
     padded = b'{"model":"%b","usage":{}}' % (b"x" * 1_000_000)
     answer = reader.post("/cost", data=padded, content_type="application/json")
     assert (answer.status_code, answer.json["code"]) == (413, "too_large")
 
 
-def test_a_compressed_body_is_not_unpacked(reader):
+def test_t29_a_compressed_body_is_not_unpacked(reader):
     answer = reader.post("/cost", data=b"\x1f\x8b\x08", content_type="application/json", headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 400
 

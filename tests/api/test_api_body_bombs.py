@@ -17,7 +17,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("body", BOMBS.values(), ids=BOMBS.keys())
-def test_a_string_without_an_end_is_refused_in_one_pass(body):
+def test_t30_a_string_without_an_end_is_refused_in_one_pass(body):
     began = time.thread_time()
     with pytest.raises(Malformed):
         parse_object(body)

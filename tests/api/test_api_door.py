@@ -47,7 +47,7 @@ def test_a_stranger_is_asked_for_a_token_before_anything_is_judged(client, regis
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=named)
-def test_a_token_without_the_scope_is_refused(app, registry, route):
+def test_t11_a_token_without_the_scope_is_refused(app, registry, route):
     wrong = [scope for scope in SCOPES if not scopes_may(frozenset({scope}), route.permission)]
     stranger = api_for(app, *wrong)
     before = registry.snapshot.revision
@@ -57,12 +57,12 @@ def test_a_token_without_the_scope_is_refused(app, registry, route):
 
 
 @pytest.mark.parametrize("route", [route for route in GUARDED if route.method == "GET"], ids=named)
-def test_a_head_is_judged_like_its_get(client, api, route):
+def test_t11_a_head_is_judged_like_its_get(client, api, route):
     assert client.head(f"/api/v1{address(route)}").status_code == 401
     assert api.request("HEAD", address(route)).status_code == api.get(address(route)).status_code
 
 
-def test_anything_but_one_good_bearer_token_is_refused(client, reader):
+def test_t11_anything_but_one_good_bearer_token_is_refused(client, reader):
     good = reader.token
     for value in (
         f"bearer {good}",
@@ -84,11 +84,11 @@ def test_anything_but_one_good_bearer_token_is_refused(client, reader):
     assert client.get(f"/api/v1/models/gpt-4o?access_token={good}").status_code == 401
 
 
-def test_a_signed_in_browser_is_nobody_here(ann):
+def test_t11_a_signed_in_browser_is_nobody_here(ann):
     assert ann.get("/api/v1/models").status_code == 401
 
 
-def test_no_header_changes_the_method(reader):
+def test_t11_no_header_changes_the_method(reader):
     answer = reader.get("/models/gpt-4o", headers={"X-HTTP-Method-Override": "DELETE"})
     assert answer.status_code == 200
 

@@ -42,7 +42,7 @@ def test_a_report_is_priced_and_answered_whole(reporter):
     assert Decimal(made.json["cost"]["total"]) == current.registry().calculate_cost(model.ref, 1000, 500).total - Decimal("0.000015")
 
 
-def test_the_same_report_sent_again_is_counted_once_and_answered_alike(reporter):
+def test_t38_the_same_report_sent_again_is_counted_once_and_answered_alike(reporter):
     first = report(reporter, "one")
     again = [report(reporter, "one") for _ in range(3)]
     reordered = reporter.post(
@@ -53,7 +53,7 @@ def test_the_same_report_sent_again_is_counted_once_and_answered_alike(reporter)
     assert count() == 1
 
 
-def test_another_report_under_the_same_key_is_refused_and_nothing_is_recorded(reporter):
+def test_t38_another_report_under_the_same_key_is_refused_and_nothing_is_recorded(reporter):
     report(reporter, "one")
     other = report(reporter, "one", usage={"input": 1})
     assert (other.status_code, other.json["code"], count()) == (409, "idempotency_key_reused", 1)
@@ -88,7 +88,7 @@ def test_a_report_that_makes_no_sense_is_refused_and_not_recorded(reporter, bad,
 
 
 @pytest.mark.parametrize("away", [timedelta(days=-8), timedelta(minutes=10)], ids=["long ago", "in the future"])
-def test_usage_of_another_time_is_refused(reporter, away):
+def test_t40_usage_of_another_time_is_refused(reporter, away):
     answer = report(reporter, "one", at=(datetime.now(UTC) + away).isoformat())
     assert (answer.status_code, answer.json["errors"][0]["field"], count()) == (422, "at", 0)
 
@@ -146,7 +146,7 @@ def test_a_summary_is_narrowed_by_model_and_span(reporter):
     assert reporter.get("/usage/summary?group_by=colour").status_code == 400
 
 
-def test_e10_many_threads_sending_the_same_reports_count_each_once(either_app, reporter):
+def test_e10_t38_many_threads_sending_the_same_reports_count_each_once(either_app, reporter):
     answers: list[tuple[str, int, str]] = []
 
     def send(order: int) -> None:

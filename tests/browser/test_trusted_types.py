@@ -18,7 +18,7 @@ LATER = """() => new Promise((done) => setTimeout(() => { try { %s; done("done")
 
 
 @pytest.mark.parametrize("attempt", SCRIPTS_FROM_TEXT.values(), ids=SCRIPTS_FROM_TEXT.keys())
-def test_no_text_becomes_a_script(ann, watch, attempt):
+def test_t25_no_text_becomes_a_script(ann, watch, attempt):
     refused = ann.evaluate(LATER % attempt)
     assert refused in ("TypeError", "EvalError")
     assert ann.evaluate("() => window.ran") is None

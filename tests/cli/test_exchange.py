@@ -135,7 +135,7 @@ WRONG_SHEETS = {
 
 
 @pytest.mark.parametrize(("name", "ending"), [(name, "yaml") for name in WRONG] + [(name, "csv") for name in WRONG_SHEETS])
-def test_what_is_wrong_is_named_by_its_line_and_nothing_is_imported(app, tmp_path, name, ending):
+def test_t12_what_is_wrong_is_named_by_its_line_and_nothing_is_imported(app, tmp_path, name, ending):
     content, line = (WRONG if ending == "yaml" else WRONG_SHEETS)[name]
     file = tmp_path / f"wrong.{ending}"
     file.write_text(content)

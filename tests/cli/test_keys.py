@@ -54,7 +54,7 @@ def stored(request):
     return settings, rows
 
 
-def test_every_secret_is_readable_with_the_new_key_alone_and_nothing_else_changed(stored):
+def test_t23_every_secret_is_readable_with_the_new_key_alone_and_nothing_else_changed(stored):
     settings, rows = stored
     for app in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):
         before = run(app, "status")
@@ -69,7 +69,7 @@ def test_every_secret_is_readable_with_the_new_key_alone_and_nothing_else_change
         assert secrets_of(current.vault()) == {f"sk-secret-of-{slug}" for slug in SLUGS}
 
 
-def test_a_rotation_that_was_stopped_goes_on_where_it_was(settings, monkeypatch):
+def test_t23_a_rotation_that_was_stopped_goes_on_where_it_was(settings, monkeypatch):
     for _ in running(settings):
         store_keys(current.vault())
     monkeypatch.setattr(rotation, "BATCH", 2)
@@ -118,7 +118,7 @@ def test_a_locked_vault_rotates_nothing_and_says_what_to_do(settings):
         assert everything_else() == rows
 
 
-def test_a_new_encrypted_column_is_covered_by_its_type():
+def test_t23_a_new_encrypted_column_is_covered_by_its_type():
     found = {f"{column.table.name}.{column.name}" for column in rotation.encrypted_columns()}
     assert {"credentials.ciphertext", "registry_state.key_check"} <= found
     assert isinstance(Ciphertext().impl_instance, Text)

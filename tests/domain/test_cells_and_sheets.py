@@ -18,7 +18,7 @@ TEXTS = st.text(st.sampled_from("'=+-@\t\r\n,;\"aé＝ "), max_size=12)
 
 
 @given(TEXTS)
-def test_a_cell_never_begins_a_formula_and_reads_back_as_it_was(text):
+def test_t28_a_cell_never_begins_a_formula_and_reads_back_as_it_was(text):
     out = cells.escaped(text)
     assert not out.startswith(("=", "+", "-", "@", "\t", "\r", "＝"))
     assert cells.unescaped(out) == text
@@ -86,6 +86,6 @@ def test_a_price_that_makes_no_sense_is_refused_at_its_column(name):
     assert {error.field.partition("[")[0] for error in refused.value.errors} == {column}
 
 
-def test_spreadsheets_find_no_formula_in_an_export():
+def test_t28_spreadsheets_find_no_formula_in_an_export():
     text = cells.written(("a",), [{"a": "=1+1"}, {"a": "-5"}])
     assert [row[0] for row in csv.reader(io.StringIO(text))] == ["a", "'=1+1", "'-5"]

@@ -32,7 +32,7 @@ json_values = st.recursive(
 
 
 @given(json_values | st.text(st.characters(codec=None)))
-def test_whatever_comes_in_is_clean_or_refused_as_invalid(value):
+def test_t32_whatever_comes_in_is_clean_or_refused_as_invalid(value):
     for name, check in ALL.items():
         try:
             clean = check(value, name)
@@ -75,7 +75,7 @@ def test_addresses_of_people_are_taken(value):
 
 
 @pytest.mark.parametrize("value", ["gрt-4o", "gpt 4o", "-gpt", "gpt\u200b", "a" * 201, "gpt*"])
-def test_a_model_id_holds_no_look_alike_and_no_space(value):
+def test_t32_a_model_id_holds_no_look_alike_and_no_space(value):
     with pytest.raises(Invalid):
         checks.model_id(value, "model_id")
 

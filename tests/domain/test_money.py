@@ -48,7 +48,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda value: repr(value)[:14])
-def test_what_is_no_plain_decimal_is_refused_at_once(text):
+def test_t31_what_is_no_plain_decimal_is_refused_at_once(text):
     started = time.thread_time()
     assert parse_amount(text) is None
     assert time.thread_time() - started < 5

@@ -12,7 +12,7 @@ from webapp.domain.usage import MAX_QUANTITY, METERS, Usage
     "quantity", [True, 1.0, "1", -1, MAX_QUANTITY + 1, None, float("nan"), [1], 10**4000], ids=lambda value: repr(value)[:12]
 )
 @pytest.mark.parametrize("meter", METERS)
-def test_a_quantity_is_refused_by_name(meter, quantity):
+def test_t31_a_quantity_is_refused_by_name(meter, quantity):
     with pytest.raises(Invalid) as refused:
         Usage(**{meter: quantity})
     assert [error.field for error in refused.value.errors] == [f"usage.{meter}"]

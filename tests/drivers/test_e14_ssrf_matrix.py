@@ -64,7 +64,7 @@ def test_there_are_more_than_sixty_spellings():
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_e14_no_spelling_is_saved(scheme):
+def test_e14_t16_no_spelling_is_saved(scheme):
     policy = OutboundPolicy(resolver=answering([PUBLIC]))
     taken = []
     for spelling in SPELLINGS:
@@ -78,7 +78,7 @@ def test_e14_no_spelling_is_saved(scheme):
 
 
 @pytest.mark.parametrize("driver", VENDORS)
-def test_e14_no_spelling_of_this_machine_is_connected_to(driver):
+def test_e14_t16_no_spelling_of_this_machine_is_connected_to(driver):
     listener = Upstream()
     try:
         for spelling in LOOPBACK:
@@ -108,7 +108,7 @@ def test_e14_a_name_that_is_bound_to_another_address_meanwhile_is_judged_again_f
 
 
 @pytest.mark.parametrize("driver", VENDORS)
-def test_e14_no_redirect_leads_to_a_listener(driver):
+def test_e14_t18_no_redirect_leads_to_a_listener(driver):
     allowed, forbidden = Upstream(), Upstream("127.0.0.2")
     try:
         for status in (301, 302, 303, 307, 308):
@@ -124,7 +124,7 @@ def test_e14_no_redirect_leads_to_a_listener(driver):
 
 
 @pytest.mark.parametrize("driver", VENDORS)
-def test_e14_no_proxy_of_the_environment_is_used(driver, monkeypatch):
+def test_e14_t18_no_proxy_of_the_environment_is_used(driver, monkeypatch):
     allowed, proxy = Upstream(), Upstream("127.0.0.2")
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://{proxy.place}")

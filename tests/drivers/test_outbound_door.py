@@ -45,7 +45,7 @@ def test_a_name_that_leads_inside_gets_no_connection(upstream, make_driver, answ
     assert "MODELDESK_OUTBOUND_ALLOW" in caught.detail
 
 
-def test_a_name_that_turns_inside_between_saving_and_use_gets_no_connection(upstream, make_driver):
+def test_t17_a_name_that_turns_inside_between_saving_and_use_gets_no_connection(upstream, make_driver):
     answers = [resolving_to("203.0.114.7"), resolving_to("127.0.0.1")]
     rebinding = lambda *args, **more: answers.pop(0)(*args, **more)  # noqa: E731 - two answers, in turn
     assert OutboundPolicy(resolver=rebinding).vet("api.vendor.test", upstream.port) == ["203.0.114.7"]

@@ -36,7 +36,7 @@ def ids(served, token) -> list[int]:
     return found
 
 
-def test_e17_exactly_one_default_whatever_eight_at_once_ask_for(served, scale, report):
+def test_e17_t37_exactly_one_default_whatever_eight_at_once_ask_for(served, scale, report):
     token = served.token("registry:read", "registry:write")
     numbers, odd, stop = ids(served, token), [], threading.Event()
 

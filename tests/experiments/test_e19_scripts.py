@@ -241,7 +241,7 @@ def use(seen: Chromium, text: str) -> None:
         seen.page.keyboard.press("Escape")
 
 
-def test_e19_scripts_in_every_text_are_shown_as_text_on_every_page(settings, tmp_path, scale, report):
+def test_e19_t25_scripts_in_every_text_are_shown_as_text_on_every_page(settings, tmp_path, scale, report):
     texts, few, step = payloads(scale(12, 200)), scale(1, 20), scale(6, 1)  # A sixth of the addresses that any text can be put in.
     vendor = Upstream()
     fill(settings, texts, vendor)

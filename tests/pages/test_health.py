@@ -44,7 +44,7 @@ def test_numbers_read_like_prometheus(client):
 @pytest.mark.parametrize(
     "keys", [None, "", "no key", "é", Fernet.generate_key().decode()], ids=["missing", "empty", "malformed", "not ASCII", "wrong"]
 )
-def test_a_desk_without_its_key_starts_locked_says_so_and_serves_the_rest(settings, keys):
+def test_t24_a_desk_without_its_key_starts_locked_says_so_and_serves_the_rest(settings, keys):
     locked = settings_for(settings.database_url, settings.instance_path, encryption_keys=keys)
     for app in running(locked):
         reader = api_for(app, "registry:read", "registry:write")

@@ -24,13 +24,13 @@ def test_a_token_is_recognised_by_its_check_digits():
 
 
 @pytest.mark.parametrize("position", range(4, len(TOKEN.text)))
-def test_a_misspelt_token_is_refused_without_a_look_up(position):
+def test_t14_a_misspelt_token_is_refused_without_a_look_up(position):
     other = "A" if TOKEN.text[position] != "A" else "B"
     assert tokens.public_id_of(TOKEN.text[:position] + other + TOKEN.text[position + 1 :]) is None
 
 
 @given(st.text(st.characters(codec=None)) | st.text().map(lambda more: TOKEN.text + more) | st.text().map(lambda more: more + TOKEN.text))
-def test_whatever_is_sent_is_a_token_or_none(text):
+def test_t14_whatever_is_sent_is_a_token_or_none(text):
     assert tokens.public_id_of(text) == (TOKEN.public_id if text == TOKEN.text else None)
     assert tokens.same(tokens.digest_of(text), TOKEN.digest) is (text == TOKEN.text)
 

@@ -67,7 +67,7 @@ def test_what_is_no_address_is_not_public(text):
 
 
 @pytest.mark.parametrize("answers", [("8.8.8.8", "10.0.0.1"), ("10.0.0.1", "8.8.8.8"), ("2606:4700::1", "::1")])
-def test_one_bad_answer_refuses_the_name(answers):
+def test_t17_one_bad_answer_refuses_the_name(answers):
     with pytest.raises(AddressRefused):
         OutboundPolicy().vet("api.vendor.test", 443, recorder(*answers))
 
@@ -94,7 +94,7 @@ SPELLINGS = (
 
 
 @pytest.mark.parametrize("host", SPELLINGS)
-def test_a_forbidden_spelling_is_refused_when_it_is_saved(host):
+def test_t16_a_forbidden_spelling_is_refused_when_it_is_saved(host):
     resolve = recorder("8.8.8.8")
     with pytest.raises(Invalid) as caught:
         OutboundPolicy(resolver=resolve).check_url(f"https://{host}/v1")

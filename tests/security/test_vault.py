@@ -20,13 +20,13 @@ def test_a_secret_comes_back_from_its_own_place(secret, number, origin):
 
 
 @pytest.mark.parametrize("other", [Place(8, PLACE.origin), Place(7, "https://evil.example"), Place(7, PLACE.origin, "check"), Place(7, "")])
-def test_a_ciphertext_is_worth_nothing_in_another_place(other):
+def test_t22_a_ciphertext_is_worth_nothing_in_another_place(other):
     vault = Vault(ONE)
     with pytest.raises(KeysLocked, match="another provider or address"):
         vault.decrypt(vault.encrypt(SECRET, PLACE), other)
 
 
-def test_no_changed_byte_decrypts():
+def test_t22_no_changed_byte_decrypts():
     vault = Vault(ONE)
     ciphertext = vault.encrypt(SECRET, PLACE)
     for position in range(len(ciphertext)):
@@ -56,7 +56,7 @@ def test_an_older_key_still_decrypts_and_the_first_one_encrypts():
     [None, "", " , ", "x", "é", ONE[:-1], f"{ONE},x"],
     ids=["missing", "empty", "commas", "short", "not ASCII", "cut off", "one bad of two"],
 )
-def test_without_good_keys_it_is_locked_and_says_why(keys):
+def test_t24_without_good_keys_it_is_locked_and_says_why(keys):
     vault = Vault(keys)
     assert (vault.locked, "MODELDESK_ENCRYPTION_KEYS" in vault.reason) == (True, True)
     for use in (lambda: vault.encrypt(SECRET, PLACE), lambda: vault.fingerprint(SECRET), lambda: vault.key_id, vault.make_check):

@@ -176,7 +176,7 @@ def test_a_new_revision_is_taken_over_and_copied(desk, store):
     assert (desk._copies.saves, desk._copies.copy.catalog.revision) == (1, 6)
 
 
-def test_a_single_older_answer_never_takes_the_registry_back(desk, store, clock):
+def test_t36_a_single_older_answer_never_takes_the_registry_back(desk, store, clock):
     store.change(4, a_model("old"))
     desk.refresh()
     store.change(5)
@@ -269,7 +269,7 @@ def test_a_clock_that_is_set_back_is_followed(store, clock):
 # Threads
 
 
-def test_one_rebuild_at_a_time_and_a_slow_one_cannot_overwrite_a_newer(desk, store):
+def test_t36_one_rebuild_at_a_time_and_a_slow_one_cannot_overwrite_a_newer(desk, store):
     at_once, most, lock = 0, 0, threading.Lock()
     started, go_on = threading.Event(), threading.Event()
 

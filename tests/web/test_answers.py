@@ -15,7 +15,7 @@ PAGES = ["/login", "/setup", "/nothing-here", "/admin/"]
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_page_carries_the_headers(client, path):
+def test_t35_every_page_carries_the_headers(client, path):
     headers = client.get(path).headers
     policy = headers["Content-Security-Policy"]
     assert ("default-src 'none'" in policy, "unsafe" in policy, "frame-ancestors 'none'" in policy) == (True, False, True)
@@ -48,7 +48,7 @@ def test_static_files_may_be_kept(client):
 
 
 @pytest.mark.parametrize("path", ["/static/../webapp/config.py", "/static/%2e%2e/wsgi.py", "/static//etc/passwd", "/static/.."])
-def test_nothing_but_static_files_is_served_as_such(client, path):
+def test_t34_nothing_but_static_files_is_served_as_such(client, path):
     assert client.get(path).status_code in (301, 308, 404)
 
 
@@ -73,7 +73,7 @@ def test_a_viewer_is_told_that_the_role_does_not_allow_it(eve):
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1@evil.example", "", "a b"])
 @pytest.mark.parametrize("path", ["/login", "/admin/", "/api/v1/models", "/healthz", "/nothing"])
-def test_a_foreign_host_gets_a_400_and_no_address(client, host, path):
+def test_t08_a_foreign_host_gets_a_400_and_no_address(client, host, path):
     answer = client.get(path, headers={"Host": host})
     assert answer.status_code == 400
     assert host not in answer.text or not host.strip()

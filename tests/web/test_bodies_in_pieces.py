@@ -31,7 +31,7 @@ def port(templates, tmp_path_factory):
     [b"zz\r\n\r\n", b"-1\r\nx\r\n0\r\n\r\n", b"5\r\nab\r\n0\r\n\r\n", b"\r\n", b"1;a\rb\r\nx\r\n0\r\n\r\n"],
     ids=["no number", "negative", "too short", "empty", "a bare return"],
 )
-def test_pieces_that_make_no_sense_are_a_bad_request(port, pieces):
+def test_t29_pieces_that_make_no_sense_are_a_bad_request(port, pieces):
     assert answer_to(port, pieces).startswith(b"HTTP/1.1 400 ")
 
 

@@ -211,6 +211,8 @@ class RowsView(GuardedModelView):
 
     @expose("/details/")
     def details_view(self) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+        if not self.can_view_details:
+            raise NotFound("There is no such page.")
         row = self.row(request.args.get("id"))
         return self.render(self.details_template, model=row, return_url=self.return_url(), **self.details_of(row))
 
