@@ -1,9 +1,10 @@
 """What the fixtures are made of, for tests that need more than one desk, or none yet."""
 
+import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import Context
 from pathlib import Path
 from unittest.mock import patch
@@ -117,3 +118,9 @@ def unguard(connection: Connection | Session, table: str = "audit_events") -> No
     names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :table"), {"table": table})
     for name in names.scalars().all():
         connection.execute(text(f"DROP TRIGGER {name}"))
+
+
+def names_in(path: Path) -> set[str]:
+    """The models in an SQLite file."""
+    with closing(sqlite3.connect(path)) as connection:
+        return {name for (name,) in connection.execute("SELECT model_id FROM models")}

@@ -2,15 +2,14 @@
 
 import os
 import sqlite3
-import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from factories import model_values
 from sqlalchemy import select, text
-from world import api_for, run_sql, running, settings_for
+from world import api_for, names_in, run_sql, running, settings_for
 
 from webapp.config import Settings
 from webapp.domain.errors import Conflict, Unavailable
@@ -34,53 +33,6 @@ def invoke(app, *arguments):
 def add_a_model(name: str) -> None:
     with writing() as session:
         models.create(session, model_values(model_id=name), actor="ann")
-
-
-def names_in(path: Path) -> set[str]:
-    with closing(sqlite3.connect(path)) as connection:
-        return {name for (name,) in connection.execute("SELECT model_id FROM models")}
-
-
-@contextmanager
-def writers(path: Path, acknowledged: list[str]):
-    """Somebody who writes all the time, and remembers what the database acknowledged."""
-    stop = threading.Event()
-
-    def write() -> None:
-        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
-            provider = connection.execute("SELECT min(id) FROM providers").fetchone()[0]
-            number = 0
-            while not stop.is_set():
-                number += 1
-                name = f"load-{threading.get_ident()}-{number}"
-                connection.execute(
-                    "INSERT INTO models (provider_id, model_id, display_name, type, capabilities, quirks, is_active, is_default,"
-                    " sort_order, description, version, created_at, updated_at)"
-                    " VALUES (?, ?, 'x', 'text', '[]', '{}', 0, 0, 0, '', 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00')",
-                    (provider, name),
-                )
-                acknowledged.append(name)
-
-    threads = [threading.Thread(target=write) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-
-
-def test_e13_backups_under_load_are_whole_and_hold_all_that_was_acknowledged(app, settings, tmp_path):
-    acknowledged: list[str] = []
-    with writers(settings.sqlite_path, acknowledged):
-        for number in range(5):
-            before = set(acknowledged)
-            contents = backups.back_up(settings, tmp_path / f"{number}.backup")
-            assert before <= names_in(tmp_path / f"{number}.backup")
-            assert contents.models >= len(before)
-    assert acknowledged
 
 
 def test_a_backup_is_for_its_owner_only_and_never_overwrites_unasked(app, settings, tmp_path):
@@ -199,33 +151,6 @@ def test_moving_to_what_is_no_database_says_so(app):
     assert invoke(app, "database", "move", "mysql://x").exit_code == 2
     ran = invoke(app, "database", "move", "postgresql+psycopg://nobody:SECRET@127.0.0.1:9/none")
     assert (ran.exit_code, "SECRET" in ran.output, "nothing was kept" in ran.stderr) == (1, False, True)
-
-
-def copied_slowly(source, target):
-    """As `cp` copies: piece by piece, of a file that is large enough for somebody to write meanwhile."""
-    with source.open("rb") as reading, target.open("wb") as made:
-        while piece := reading.read(65_536):
-            made.write(piece)
-            time.sleep(0.001)
-
-
-def test_e13_control_plain_copies_under_load_are_not_backups(app, settings, tmp_path):
-    """The negative control: what `cp` makes lacks acknowledged rows or is corrupt, at least once in many."""
-    acknowledged: list[str] = []
-    broken = 0
-    with writers(settings.sqlite_path, acknowledged):
-        for number in range(60):
-            copy = tmp_path / f"{number}.copy"
-            before = set(acknowledged)
-            copied_slowly(settings.sqlite_path, copy)
-            try:
-                backups.inspected(copy)
-                broken += not before <= names_in(copy)
-            except backups.BackupRefused:
-                broken += 1
-            if broken:
-                break
-    assert broken
 
 
 def test_the_tools_of_postgresql_get_no_password_on_their_command_line(monkeypatch, tmp_path):

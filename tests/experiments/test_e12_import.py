@@ -76,7 +76,7 @@ class Imports:
 
 
 def test_e12_an_import_that_is_killed_leaves_all_or_nothing(settings, tmp_path, scale, report):
-    points, count = scale(6, 50), scale(60, 400)
+    points, count = scale(6, 200), scale(60, 5_000)
     file = tmp_path / "bulk.json"
     file.write_text(json.dumps(bulk_catalogue(count)))
     imports, chance = Imports(settings, file), random.Random(12)

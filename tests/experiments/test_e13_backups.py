@@ -1,0 +1,121 @@
+"""E13: backups that are made while everybody writes are whole, hold all that was acknowledged, and open with the key and with no other."""
+
+import sqlite3
+import threading
+import time
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from factories import provider_values
+from sqlalchemy import select
+from world import names_in, running, settings_for
+
+from webapp.domain.errors import KeysLocked
+from webapp.models import Provider
+from webapp.services import backups, credentials, providers
+from webapp.web import current
+from webapp.web.transaction import writing
+
+SECRET = "sk-CANARY-0123456789"
+OTHER_KEY = Fernet.generate_key().decode()
+
+
+@contextmanager
+def writers(path: Path, acknowledged: list[str]):
+    """Somebody who writes all the time, and remembers what the database acknowledged."""
+    stop = threading.Event()
+
+    def write() -> None:
+        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
+            provider = connection.execute("SELECT min(id) FROM providers").fetchone()[0]
+            number = 0
+            while not stop.is_set():
+                number += 1
+                name = f"load-{threading.get_ident()}-{number}"
+                connection.execute(
+                    "INSERT INTO models (provider_id, model_id, display_name, type, capabilities, quirks, is_active, is_default,"
+                    " sort_order, description, version, created_at, updated_at)"
+                    " VALUES (?, ?, 'x', 'text', '[]', '{}', 0, 0, 0, '', 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00')",
+                    (provider, name),
+                )
+                acknowledged.append(name)
+
+    threads = [threading.Thread(target=write) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def copied_slowly(source, target):
+    """As `cp` copies: piece by piece, of a file that is large enough for somebody to write meanwhile."""
+    with source.open("rb") as reading, target.open("wb") as made:
+        while piece := reading.read(65_536):
+            made.write(piece)
+            time.sleep(0.001)
+
+
+def revealed() -> str | None:
+    with writing(refresh=False) as session:
+        provider = session.execute(select(Provider).where(Provider.slug == "acme")).scalar_one()
+        return credentials.reveal(session, provider, vault=current.desk().vault)
+
+
+def test_e13_backups_under_load_are_whole_and_hold_all_that_was_acknowledged(app, settings, tmp_path, scale, report):
+    acknowledged: list[str] = []
+    seconds, count = [], scale(5, 50)
+    with writers(settings.sqlite_path, acknowledged):
+        for number in range(count):
+            target, before = tmp_path / f"{number}.backup", set(acknowledged)
+            began = time.monotonic()
+            contents = backups.back_up(settings, target)
+            seconds.append(time.monotonic() - began)
+            assert before <= names_in(target)
+            assert contents.models >= len(before)
+            assert backups.inspected(target) == contents
+            target.unlink()
+    report(f"{count} of {count} whole, {len(acknowledged)} rows acknowledged meanwhile; one took at most {max(seconds):.2f} s")
+    assert acknowledged
+
+
+def test_e13_a_backup_that_is_put_back_elsewhere_opens_with_the_key_and_says_so_without(app, settings, tmp_path):
+    with writing() as session:
+        provider = providers.create(session, provider_values(), actor="tests")
+        credentials.store(session, provider, SECRET, vault=current.desk().vault, actor="tests")
+    backups.back_up(settings, tmp_path / "desk.backup")
+    assert SECRET.encode() not in (tmp_path / "desk.backup").read_bytes()
+    elsewhere = tmp_path / "elsewhere" / "desk.sqlite3"
+    backups.restore_sqlite(tmp_path / "desk.backup", elsewhere, replace=False)
+    same = settings_for(f"sqlite:///{elsewhere}", elsewhere.parent)
+    for _ in running(same):
+        assert revealed() == SECRET
+    for there in running(replace(same, encryption_keys=OTHER_KEY)):
+        with pytest.raises(KeysLocked, match=r"[Kk]ey"):
+            revealed()
+        assert there.test_client().get("/readyz").status_code == 200  # Prices are served; only secrets are locked.
+
+
+def test_e13_control_plain_copies_under_load_are_not_backups(app, settings, tmp_path):
+    """The negative control: what `cp` makes lacks acknowledged rows or is corrupt, at least once in many."""
+    acknowledged: list[str] = []
+    broken = 0
+    with writers(settings.sqlite_path, acknowledged):
+        for number in range(60):
+            copy = tmp_path / f"{number}.copy"
+            before = set(acknowledged)
+            copied_slowly(settings.sqlite_path, copy)
+            try:
+                backups.inspected(copy)
+                broken += not before <= names_in(copy)
+            except backups.BackupRefused:
+                broken += 1
+            if broken:
+                break
+    assert broken
