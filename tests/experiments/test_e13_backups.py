@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -83,6 +84,20 @@ def test_e13_backups_under_load_are_whole_and_hold_all_that_was_acknowledged(app
             target.unlink()
     report(f"{count} of {count} whole, {len(acknowledged)} rows acknowledged meanwhile; one took at most {max(seconds):.2f} s")
     assert acknowledged
+
+
+def test_e13_a_backup_comes_to_an_end_however_much_is_written(app, settings, tmp_path, monkeypatch):
+    """In small pieces, of which each is outdated by a write before the last one is there, as with a large database and usual pieces."""
+    monkeypatch.setattr(backups, "PAGES_AT_ONCE", 1)
+    with closing(sqlite3.connect(settings.sqlite_path)) as connection, connection:
+        connection.execute("CREATE TABLE ballast AS SELECT randomblob(30000000) AS x")
+    acknowledged: list[str] = []
+    with ThreadPoolExecutor() as pool, writers(settings.sqlite_path, acknowledged):
+        while not acknowledged:
+            time.sleep(0.01)
+        before = set(acknowledged)
+        pool.submit(backups.back_up, settings, tmp_path / "desk.backup").result(timeout=60)
+    assert before <= names_in(tmp_path / "desk.backup")
 
 
 def test_e13_a_backup_that_is_put_back_elsewhere_opens_with_the_key_and_says_so_without(app, settings, tmp_path):

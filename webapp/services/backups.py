@@ -21,7 +21,8 @@ from webapp.domain.errors import Conflict, ModeldeskError, Unavailable
 SQLITE_HEADER = b"SQLite format 3\x00"
 POSTGRESQL_HEADER = b"PGDMP"
 TOOL_TIMEOUT_S = 3600
-PAGES_AT_ONCE = 2_000
+# Between pieces others may write, and a write begins the copy anew: without an end to that, a busy desk would never have a backup.
+PAGES_AT_ONCE, BEGINNINGS = 2_000, 3
 
 
 class BackupRefused(ModeldeskError):
@@ -63,10 +64,35 @@ def back_up(settings: Settings, target: Path, *, replace: bool = False) -> Conte
     return contents
 
 
+class _TooBusy(Exception):
+    """The copy began anew too often."""
+
+
+class _Patience:
+    """Watches a copy in pieces, and ends it when it has begun anew too often."""
+
+    def __init__(self) -> None:
+        self.left, self.restarts = 0, 0
+
+    def __call__(self, _status: int, left: int, _total: int) -> None:
+        self.restarts += left > self.left > 0
+        self.left = left
+        if self.restarts >= BEGINNINGS:
+            raise _TooBusy
+
+
+def _copy_pages(live: sqlite3.Connection, copy: sqlite3.Connection) -> None:
+    """In pieces if it can be, so that nobody waits; else in one, while writers wait for about a second per 100 MB."""
+    try:
+        live.backup(copy, pages=PAGES_AT_ONCE, progress=_Patience())
+    except _TooBusy:
+        live.backup(copy, pages=-1)
+
+
 def _copy_sqlite(source: Path, target: Path) -> Contents:
     try:
         with closing(_read_only(source)) as live, closing(sqlite3.connect(target)) as copy:
-            live.backup(copy, pages=PAGES_AT_ONCE)
+            _copy_pages(live, copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # One file, with nothing beside it.
     except sqlite3.Error as error:
         raise Unavailable(f"The database cannot be read: {error}. Run `doctor`.") from error
