@@ -12,10 +12,12 @@ from sqlalchemy.exc import ArgumentError
 
 from webapp.domain.openid import OpenId
 from webapp.domain.permissions import ROLES
+from webapp.domain.server_keys import SETTING, ServerKeys, bindings, server_keys
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 NOBODY: tuple[str, ...] = ()
+NO_BINDINGS: dict[str, frozenset[str]] = {}
 LOOPBACK: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
 DEFAULT_DATABASE = "sqlite:///instance/modeldesk.sqlite3"
 SECRET_KEY_FILE = "secret-key"  # noqa: S105 # the name of a file
@@ -60,7 +62,7 @@ class Settings:
     password_sign_in: bool = True
     proxies: int = 0
     instance_path: Path = ROOT / "instance"
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environment: ServerKeys = field(default_factory=ServerKeys, repr=False)
 
     @property
     def sqlite_path(self) -> Path | None:
@@ -106,7 +108,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         password_sign_in=_password_sign_in(read, openid),
         proxies=read.checked("MODELDESK_PROXIES", 0, _whole(0, 5)),
         instance_path=instance,
-        environment=dict(environment),
+        environment=server_keys(environment, read.checked(SETTING, NO_BINDINGS, bindings)),
     )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import select, text
 from world import PASSWORD, running, settings_for, unguard
 
 from webapp.config import ROOT
+from webapp.domain.server_keys import server_keys
 from webapp.extensions import db
 from webapp.models import ApiToken, Credential, User
 from webapp.security.tokens import public_id_of
@@ -172,7 +173,8 @@ def test_a_rehearsal_of_the_seed_changes_nothing(empty_app):
 
 
 def test_keys_of_the_environment_are_stored_without_being_shown(settings):
-    given = settings_for(settings.database_url, settings.instance_path, environment={"OPENAI_API_KEY": "sk-hunter2-0123456789"})
+    kept = server_keys({"OPENAI_API_KEY": "sk-hunter2-0123456789"}, {})
+    given = settings_for(settings.database_url, settings.instance_path, environment=kept)
     for app in running(given):
         ran = app.test_cli_runner().invoke(args=["registry", "seed", "--update-keys"])
         assert (ran.exit_code, "Added key openai from OPENAI_API_KEY" in ran.stdout, "hunter2" in ran.output) == (0, True, False)

@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 
 from webapp.domain.access import PERSONAL, PROJECT, State
 from webapp.domain.errors import Conflict, Invalid, KeysLocked
+from webapp.domain.server_keys import ServerKeys
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential
 from webapp.services import access, credentials, projects, providers
@@ -32,7 +33,7 @@ def provider(either_app):
 
 
 def used_by(provider, caller, environment=None) -> tuple[State, str | None]:
-    found = access.access(db.session(), provider, caller, environment or {})
+    found = access.access(db.session(), provider, caller, environment or ServerKeys())
     holder = Holder(found.key.scope, found.key.owner) if found.key else None
     return found.state, credentials.reveal(db.session(), provider, vault=current.vault(), holder=holder) if holder else None
 
@@ -77,7 +78,7 @@ def test_exactly_as_many_calls_pass_as_the_limit_allows_however_many_ask_at_once
             for _ in range(4):
                 try:
                     with writing(refresh=False) as session:
-                        found = access.access(session, providers.find(session, number), Caller("bob@example.com"), {})
+                        found = access.access(session, providers.find(session, number), Caller("bob@example.com"), ServerKeys())
                         access.reserve(session, found.key)
                     passed.append(1)
                 except LimitReached as error:
@@ -99,7 +100,7 @@ def test_a_new_month_begins_at_zero(provider):
     with writing() as session:
         key = credentials.find(session, provider)
         credentials.limit(session, key, {"monthly_limit": 1}, actor="ann")
-        fact = access.access(session, provider, Caller(), {}).key
+        fact = access.access(session, provider, Caller(), ServerKeys()).key
         access.reserve(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
         with pytest.raises(LimitReached):
             access.reserve(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))

@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 
 from webapp.domain.errors import KeysLocked
 from webapp.domain.fallback import catalog, constants
+from webapp.domain.server_keys import server_keys
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Model, Price, Provider, RegistryState
 from webapp.security.vault import Vault
@@ -24,7 +25,7 @@ def seeded() -> seed.Seeding:
 
 def with_keys(environment=KEYS, vault=None) -> seed.Seeding:
     with writing() as session:
-        return seed.update_keys(session, environment, vault=vault or current.vault(), actor="ann")
+        return seed.update_keys(session, server_keys(environment, {}), vault=vault or current.vault(), actor="ann")
 
 
 def counts() -> list[int]:

@@ -4,8 +4,10 @@ from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 from webapp.domain.catalog import ModelInfo, ProviderInfo
+from webapp.domain.server_keys import ServerKeys
 from webapp.domain.snapshot import Snapshot
 from webapp.drivers import DRIVERS, available, needs_key
+from webapp.services import places
 
 
 class ModelOption(NamedTuple):
@@ -55,10 +57,10 @@ def _driver(name: str) -> str:
     return info.label if info else name
 
 
-def remark_on(provider: ProviderInfo, environment: Mapping[str, str]) -> str | None:
+def remark_on(provider: ProviderInfo, environment: ServerKeys) -> str | None:
     """Why a run on this provider would fail before it is asked, as far as can be told without asking."""
     if why_not_run(provider.display_name, provider.driver):
         return "driver not installed"
-    in_environment = any(environment.get(name, "").strip() for name in provider.required_environment)
+    in_environment = places.variable_of(provider, environment) is not None
     missing = not provider.has_key and not in_environment and needs_key(provider.driver, provider.required_environment)
     return "no key" if missing else None

@@ -13,6 +13,7 @@ from webapp.admin.formatters import NOTHING, icon, tag, when
 from webapp.domain.money import plain
 from webapp.drivers import DRIVERS, available, needs_key
 from webapp.models import Credential, Provider
+from webapp.services import places
 from webapp.web import current
 
 Cell = Callable[[object, object, Provider, str], object]
@@ -38,9 +39,7 @@ def has_key() -> ColumnElement[bool]:
 def key_state(provider: Provider | None, found: Credential | None) -> KeyState:
     """Where the key of a provider would come from."""
     reason = current.vault().reason
-    names = provider.required_environment if provider else []
-    environment = current.settings().environment
-    variable = next((name for name in names if environment.get(name, "").strip()), None)
+    variable = places.variable_of(provider, current.settings().environment) if provider else None
     if found is not None:
         mark = f"key …{found.last_four}" if found.last_four else "key"
         tone = "red" if reason else "green"

@@ -37,7 +37,9 @@ class ProviderForm(StaffForm):
     api_key = PasswordField("New key", description="Stored encrypted and never shown again. Empty keeps the key that there is.")
     remove_key = BooleanField("Remove the stored key")
     required_environment = StringField(
-        "Environment variables", description="Where a key is looked for when none is stored, such as OPENAI_API_KEY."
+        "Environment variables",
+        description="Where a key is looked for when none is stored, such as OPENAI_API_KEY. "
+        "A vendor's own variable is sent to that vendor only; what else may be sent where, the operator says in MODELDESK_KEY_VARIABLES.",
     )
     default_temperature = StringField("Temperature", render_kw={"inputmode": "decimal"})
     default_max_tokens = StringField("Longest answer", render_kw=NUMBER)

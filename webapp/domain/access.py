@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from webapp.domain.moments import shown_moment
+from webapp.domain.server_keys import SETTING
 
 
 class State(StrEnum):
@@ -62,6 +63,7 @@ class Facts:
     project: KeyFact | None = None
     shared: KeyFact | None = None
     variable: str | None = None  # The environment variable that holds a key.
+    barred: str | None = None  # One that may not be sent to where this provider is.
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +102,14 @@ def decide(facts: Facts, now: datetime) -> Access:
         return Access(State.AVAILABLE_ENVIRONMENT, reason, variable=facts.variable)
     if not facts.needs_key:
         return Access(State.AVAILABLE_WITHOUT_KEY, f"{facts.provider} needs no key.")
-    return Access(
-        State.NO_ACCESS, f"{facts.provider} has no key{_for_you(facts)}. Enter one on the provider's page, or choose another model."
-    )
+    way = "Enter one on the provider's page, or choose another model."
+    return Access(State.NO_ACCESS, f"{facts.provider} has no key{_for_you(facts)}.{_not_sent(facts)} {way}")
+
+
+def _not_sent(facts: Facts) -> str:
+    if facts.barred is None or not facts.allow_shared:
+        return ""
+    return f" {facts.barred} of the server's environment is not sent to its address, because {SETTING} does not say that it may be."
 
 
 def _first(facts: Facts) -> KeyFact | None:

@@ -4,15 +4,15 @@ The order: an explicit ref, the template's preferred model, the primary provider
 rules. Without a primary provider nobody has asked for a model, so the local rules answer unless the template or the environment names one.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from webapp.domain.catalog import ModelInfo
 from webapp.domain.errors import AmbiguousModel, Conflict, UnknownModel
 from webapp.domain.refs import resolve
+from webapp.domain.server_keys import ServerKeys
 from webapp.domain.snapshot import Snapshot
 
-ENVIRONMENT_DRIVER = "openai"
+ENVIRONMENT_DRIVER, ENVIRONMENT_ORIGIN = "openai", "https://api.openai.com"
 ENVIRONMENT_KEY, ENVIRONMENT_MODEL = "OPENAI_API_KEY", "OPENAI_MODEL"
 DEFAULT_ENVIRONMENT_MODEL = "gpt-4o-mini"
 
@@ -36,7 +36,7 @@ class Choice:
 LOCAL = Choice("local rules", "local")
 
 
-def choose(snapshot: Snapshot, ref: str | None, environment: Mapping[str, str], preferred: str | None = None) -> Choice:
+def choose(snapshot: Snapshot, ref: str | None, environment: ServerKeys, preferred: str | None = None) -> Choice:
     """The model to run. Raises `UnknownModel` or `AmbiguousModel` for the ref, `Conflict` if its model is not to be used.
 
     `preferred` is the template's model. One that is not to be used is passed over, and the choice says so: an incident is no time to stop.
@@ -64,7 +64,7 @@ def _unusable(model: ModelInfo) -> str | None:
     return f"{model.ref} is of type {model.type}; incidents need a text model." if model.type != "text" else None
 
 
-def _by_registry(snapshot: Snapshot, environment: Mapping[str, str]) -> Choice:
+def _by_registry(snapshot: Snapshot, environment: ServerKeys) -> Choice:
     """Where nobody named a model: the primary provider's, the default, the environment's, or the local rules."""
     if snapshot.primary is not None and snapshot.primary.active:
         model_of_primary = _text_model_of(snapshot, snapshot.primary.slug)
@@ -89,9 +89,9 @@ def _text_model_of(snapshot: Snapshot, slug: str) -> ModelInfo | None:
     return next((model for model in snapshot.by_provider.get(slug, ()) if model.type == "text" and model.supported), None)
 
 
-def _of_environment(snapshot: Snapshot, environment: Mapping[str, str]) -> Choice | None:
-    if not environment.get(ENVIRONMENT_KEY, "").strip():
+def _of_environment(snapshot: Snapshot, environment: ServerKeys) -> Choice | None:
+    if environment.usable((ENVIRONMENT_KEY,), ENVIRONMENT_ORIGIN) is None:
         return None
-    name = environment.get(ENVIRONMENT_MODEL, "").strip() or DEFAULT_ENVIRONMENT_MODEL
+    name = environment.word(ENVIRONMENT_MODEL) or DEFAULT_ENVIRONMENT_MODEL
     known = snapshot.names.refs.get(f"openai/{name}")
     return Choice("environment", ENVIRONMENT_DRIVER, known, None, name)

@@ -13,6 +13,7 @@ from webapp.domain.driver_config import checked_config
 from webapp.domain.errors import FieldError, Invalid
 from webapp.domain.money import AMOUNT_RULE, is_finite_divisor, parse_amount
 from webapp.domain.pricing import PRICE_STATES, SERVICE_TIERS, STANDARD, Rate, Window
+from webapp.domain.server_keys import NAME, is_ours
 from webapp.domain.usage import MAX_QUANTITY, METERS
 
 MOST_TOKENS = 10**9
@@ -21,7 +22,6 @@ _alias = checks.matching(
     re.compile(r"[A-Za-z0-9*?][A-Za-z0-9._:@/+*?\-]{0,199}", re.ASCII),
     "must be 1 to 200 letters, digits and . _ : @ / + - (* and ? make a pattern)",
 )
-_environment_name = checks.matching(re.compile(r"[A-Z][A-Z0-9_]{0,79}", re.ASCII), "must be a name such as ACME_API_KEY")
 
 MODEL_CHECKS: Mapping[str, Check] = {
     "provider": checks.slug,
@@ -58,7 +58,7 @@ PROVIDER_CHECKS: Mapping[str, Check] = {
     "default_max_tokens": checks.optional(checks.whole(1, MOST_TOKENS)),
     "timeout_seconds": checks.optional(checks.whole(1, 300)),
     "config": checked_config,
-    "required_environment": checks.listed(_environment_name, 10),
+    "required_environment": checks.listed(lambda value, field: _key_variable(value, field), 10),
     "allow_shared_key": checks.truth,
     "allow_personal_keys": checks.truth,
     "sort_order": checks.whole(-1_000_000, 1_000_000),
@@ -167,6 +167,17 @@ def amount(value: object, field: str) -> Decimal:
     if parsed is None:
         raise Invalid.field(field, AMOUNT_RULE)
     return parsed
+
+
+_variable_name = checks.matching(NAME, "must be a name such as ACME_API_KEY")
+
+
+def _key_variable(value: object, field: str) -> str:
+    """The name of an environment variable that may hold a vendor's key."""
+    name: str = _variable_name(value, field)
+    if is_ours(name):
+        raise Invalid.field(field, f"names {name}, a setting of Modeldesk itself, which is never sent to anybody")
+    return name
 
 
 def _per(value: object, field: str) -> int:

@@ -1,6 +1,5 @@
 """Access: gathers the facts for `domain.access`, and counts each call of a key before the provider is asked."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.access import PERSONAL, PROJECT, Access, Facts, KeyFact, decide, limit_reached, next_period, period_of
 from webapp.domain.errors import ModeldeskError
+from webapp.domain.server_keys import ServerKeys
 from webapp.drivers import needs_key
 from webapp.models import Credential, CredentialCounter, Project, Provider
-from webapp.services import credentials
+from webapp.services import credentials, places
 from webapp.services.credentials import Holder
 
 
@@ -38,13 +38,13 @@ class Caller:
 OPERATOR = Caller()  # Whoever sits at the server: has no key of his own and belongs to no project.
 
 
-def access(session: Session, provider: Provider, caller: Caller, environment: Mapping[str, str]) -> Access:
+def access(session: Session, provider: Provider, caller: Caller, environment: ServerKeys) -> Access:
     """Whether this caller may use this provider, and with which key."""
     now = datetime.now(UTC)
     return decide(_facts(session, provider, caller, environment, now), now)
 
 
-def _facts(session: Session, provider: Provider, caller: Caller, environment: Mapping[str, str], now: datetime) -> Facts:
+def _facts(session: Session, provider: Provider, caller: Caller, environment: ServerKeys, now: datetime) -> Facts:
     return Facts(
         provider=provider.display_name,
         active=provider.is_active,
@@ -54,7 +54,8 @@ def _facts(session: Session, provider: Provider, caller: Caller, environment: Ma
         personal=_key(session, provider, Holder(PERSONAL, caller.email), now) if caller.email else None,
         project=_of_project(session, provider, caller.project, now) if caller.project else None,
         shared=_key(session, provider, credentials.EVERYBODY, now),
-        variable=next((name for name in provider.required_environment if environment.get(name, "").strip()), None),
+        variable=places.variable_of(provider, environment),
+        barred=places.barred_variable_of(provider, environment),
     )
 
 

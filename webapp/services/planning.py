@@ -1,6 +1,5 @@
 """What a run is to do, decided before anything is asked: which model, which key, which words. No provider is asked here."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import select
@@ -12,13 +11,14 @@ from webapp.domain.access import Access, KeyFact, State
 from webapp.domain.choice import ENVIRONMENT_KEY, Choice, choose
 from webapp.domain.choice import LOCAL as LOCAL_RULES
 from webapp.domain.incidents import Incident
+from webapp.domain.server_keys import ServerKeys
 from webapp.domain.snapshot import Snapshot
 from webapp.domain.templates import Template
 from webapp.drivers import DRIVERS
 from webapp.drivers.base import ChatRequest, Endpoint
 from webapp.models import Provider
 from webapp.security.vault import Vault
-from webapp.services import access, credentials, templates
+from webapp.services import access, credentials, places, templates
 from webapp.services.access import OPERATOR, Caller
 from webapp.services.credentials import Holder
 
@@ -56,7 +56,7 @@ class Means:
 
     snapshot: Snapshot
     vault: Vault
-    environment: Mapping[str, str] = field(repr=False)
+    environment: ServerKeys = field(repr=False)
     caller: Caller = OPERATOR
 
 
@@ -93,7 +93,7 @@ def _of_environment(means: Means) -> Access:
 def _revealed(session: Session, means: Means, provider: Provider | None, found: Access) -> str | None:
     """The key in clear. Raises `KeysLocked` for a stored one that cannot be read."""
     if found.available and found.variable:
-        return means.environment[found.variable].strip()
+        return means.environment.word(found.variable)
     if not found.available or found.key is None or provider is None:
         return None
     return credentials.reveal(session, provider, vault=means.vault, holder=Holder(found.key.scope, found.key.owner))
@@ -101,8 +101,7 @@ def _revealed(session: Session, means: Means, provider: Provider | None, found: 
 
 def endpoint_of(provider: Provider, found: Access, key: str | None) -> Endpoint:
     """Where a provider is asked, with this key."""
-    base_url = provider.base_url or DRIVERS[provider.driver].base_url
-    return Endpoint(provider.slug, provider.driver, base_url, key, provider.config, _timeout(provider), found.source)
+    return Endpoint(provider.slug, provider.driver, places.base_url_of(provider), key, provider.config, _timeout(provider), found.source)
 
 
 def _endpoint(choice: Choice, provider: Provider | None, found: Access, key: str | None) -> Endpoint:
@@ -138,7 +137,7 @@ def _request(means: Means, incident: Incident, choice: Choice, of: tuple[Provide
 
 def _max_tokens(means: Means, choice: Choice, provider: Provider | None, template: Template) -> int:
     wanted = template.max_tokens or (provider.default_max_tokens if provider else None)
-    given = means.environment.get("OPENAI_MAX_TOKENS", "").strip()
+    given = means.environment.word("OPENAI_MAX_TOKENS")
     if wanted is None and provider is None and given.isascii() and given.isdigit() and 0 < len(given) < 8:
         wanted = int(given)
     most = choice.model.max_output_tokens if choice.model else None

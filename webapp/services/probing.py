@@ -43,7 +43,7 @@ def prepare(session: Session, means: Means, provider: Provider) -> Probe:
     found = access.access(session, provider, means.caller, means.environment)
     key = None
     if found.available and found.variable:
-        key = means.environment[found.variable].strip()
+        key = means.environment.word(found.variable)
     elif found.available and found.key is not None:
         key = credentials.reveal(session, provider, vault=means.vault, holder=Holder(found.key.scope, found.key.owner))
     query = select(Model.model_id).where(Model.provider_id == provider.id, Model.is_active, Model.type == "text")

@@ -11,9 +11,10 @@ from webapp.domain.documents import price_from
 from webapp.domain.entries import PriceEntry, model_entry, provider_entry
 from webapp.domain.errors import KeysLocked
 from webapp.domain.fallback import catalog
+from webapp.domain.server_keys import SETTING, ServerKeys
 from webapp.models import AuditEvent, Model, ModelAlias, Provider
 from webapp.security.vault import Vault
-from webapp.services import audit, credentials, prices, state
+from webapp.services import audit, credentials, places, prices, state
 from webapp.services.audit import Target
 
 ACTION, ACTOR = "registry:catalog:seed", "seed"
@@ -117,14 +118,21 @@ def _price_entry(document: Mapping[str, Any]) -> PriceEntry:
     return PriceEntry(price.state, price.effective_from, price.currency, price.rates, source, price.note, None)
 
 
-def update_keys(session: Session, environment: Mapping[str, str], *, vault: Vault, actor: str) -> Seeding:
-    """Copies the keys that the environment holds into credentials; empty ones are left out, equal ones left alone."""
+def update_keys(session: Session, environment: ServerKeys, *, vault: Vault, actor: str) -> Seeding:
+    """Copies the keys that the environment holds into credentials; empty ones are left out, equal ones left alone.
+
+    A key goes only to providers whose address it may be sent to. Where one is named and not copied for that, a note says so.
+    """
     done = Seeding()
     for provider in session.execute(select(Provider).order_by(Provider.slug)).scalars():
-        name = next((name for name in provider.required_environment if environment.get(name, "").strip()), None)
+        name = places.variable_of(provider, environment)
         if name is None:
+            if barred := places.barred_variable_of(provider, environment):
+                done.notes.append(
+                    f"{provider.slug}: {barred} is not copied, because {SETTING} does not say that it may be sent to its address"
+                )
             continue
-        key = environment[name].strip()
+        key = environment.word(name)
         if _is_stored(session, provider, key, vault):
             done.notes.append(f"{provider.slug}: the key of {name} is stored already")
             continue
