@@ -134,15 +134,20 @@ CELLS: Mapping[str, Cell] = {
 }
 
 
+def _placed(provider: Provider) -> str | None:
+    environment = current.settings().environment
+    address, variable = places.base_url_of(provider, environment), places.placing_variable_of(provider, environment)
+    return f"{address}, as {variable} of the server's environment says" if variable else address
+
+
 def facts_of(provider: Provider) -> list[tuple[str, Any]]:
     """Terms and values for the page of a provider."""
-    info = DRIVERS.get(provider.driver)
     temperature = provider.default_temperature
     config = provider.config or {}
     return [
         ("Slug", provider.slug),
         ("Driver", driver_cell(provider)),
-        ("Base URL", provider.base_url or (info.base_url if info else None)),
+        ("Base URL", _placed(provider)),
         ("State", tag("Active", "green") if provider.is_active else tag("Inactive")),
         ("Temperature", None if temperature is None else plain(temperature)),
         ("Longest answer", None if provider.default_max_tokens is None else f"{provider.default_max_tokens:,} tokens"),

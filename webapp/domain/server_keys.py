@@ -20,7 +20,7 @@ SHIPPED: Mapping[str, frozenset[str]] = {
     "GITHUB_TOKEN": frozenset({"https://api.githubcopilot.com", "https://models.github.ai"}),
 }
 # What else of the environment is asked for while incidents run.
-WORDS = frozenset({"OPENAI_MODEL", "OPENAI_MAX_TOKENS"})
+WORDS = frozenset({"OPENAI_MODEL", "OPENAI_MAX_TOKENS", "OLLAMA_HOST"})
 SETTING = "MODELDESK_KEY_VARIABLES"
 NAME = re.compile(r"[A-Z][A-Z0-9_]{0,79}", re.ASCII)
 _OURS = re.compile(r"MODELDESK_.*|DATABASE_URL|PG[A-Z]+", re.ASCII | re.DOTALL)

@@ -22,20 +22,12 @@ class DriverInfo:
     needs_key: bool = True
     needs_base_url: bool = False
     key_variable: str | None = None
-    model_variable: str | None = None
-    tokens_variable: str | None = None
     url_variable: str | None = None
     default_model: str | None = None
 
     @property
     def module(self) -> str:
         return f"webapp.drivers.{self.name}"
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """The environment variables that fill in for what the database does not have."""
-        named = (self.key_variable, self.model_variable, self.tokens_variable, self.url_variable)
-        return tuple(name for name in named if name)
 
 
 OPENAI = "openai>=3.52,<4"
@@ -50,8 +42,6 @@ DRIVERS: Mapping[str, DriverInfo] = {
             OPENAI,
             "https://api.openai.com/v1",
             key_variable="OPENAI_API_KEY",
-            model_variable="OPENAI_MODEL",
-            tokens_variable="OPENAI_MAX_TOKENS",
             default_model="gpt-4o-mini",
         ),
         DriverInfo(

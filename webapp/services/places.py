@@ -1,11 +1,15 @@
 """Where a provider is asked: what its keys are bound to, stored ones and those of the server's environment."""
 
+import re
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from webapp.domain.errors import Invalid
 from webapp.domain.server_keys import ServerKeys
-from webapp.drivers import DRIVERS
+from webapp.drivers import DRIVERS, DriverInfo
 from webapp.security.urlguard import origin
+
+_PORT = re.compile(r":[0-9]+/?$")
 
 
 class Placed(Protocol):
@@ -24,15 +28,33 @@ class Keyed(Placed, Protocol):
     def required_environment(self) -> "list[str] | tuple[str, ...]": ...
 
 
-def base_url_of(provider: Placed) -> str | None:
-    """The provider's own address, or the one of its driver."""
+def base_url_of(provider: Placed, environment: ServerKeys) -> str | None:
+    """The provider's own address, the one that the environment gives its driver, or the driver's own."""
     info = DRIVERS.get(provider.driver)
-    return provider.base_url or (info.base_url if info else None)
+    if provider.base_url or info is None:
+        return provider.base_url
+    return _from_environment(info, environment) or info.base_url
 
 
-def origin_of(provider: Placed) -> str | None:
+def placing_variable_of(provider: Placed, environment: ServerKeys) -> str | None:
+    """The variable that says where this provider is; None where the provider or its driver does."""
+    info = DRIVERS.get(provider.driver)
+    named = info.url_variable if info and not provider.base_url else None
+    return named if named and environment.word(named) else None
+
+
+def _from_environment(info: DriverInfo, environment: ServerKeys) -> str | None:
+    """As Ollama reads `OLLAMA_HOST`: a whole address, or a host with or without a port."""
+    given = environment.word(info.url_variable) if info.url_variable else ""
+    if not given or "://" in given:
+        return given or None
+    usual = urlsplit(info.base_url or "").port
+    return f"http://{given}" if _PORT.search(given) or usual is None else f"http://{given}:{usual}"
+
+
+def origin_of(provider: Placed, environment: ServerKeys) -> str | None:
     """Scheme, host and port of where a provider is asked; None where there is no address that makes sense."""
-    address = base_url_of(provider)
+    address = base_url_of(provider, environment)
     try:
         return origin(address) if address else None
     except Invalid:
@@ -41,9 +63,9 @@ def origin_of(provider: Placed) -> str | None:
 
 def variable_of(provider: Keyed, environment: ServerKeys) -> str | None:
     """The environment variable whose key this provider is asked with where none is stored."""
-    return environment.usable(provider.required_environment, origin_of(provider))
+    return environment.usable(provider.required_environment, origin_of(provider, environment))
 
 
 def barred_variable_of(provider: Keyed, environment: ServerKeys) -> str | None:
     """A variable that this provider names, and that may not be sent to where it is."""
-    return environment.barred(provider.required_environment, origin_of(provider))
+    return environment.barred(provider.required_environment, origin_of(provider, environment))

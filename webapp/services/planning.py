@@ -68,8 +68,9 @@ def plan(session: Session, means: Means, incident: Incident, *, model: str | Non
         return Plan(incident, choice, None, None, LOCAL, prompt, caller=means.caller)
     provider = _provider(session, choice)
     found = access.access(session, provider, means.caller, means.environment) if provider else _of_environment(means)
-    endpoint = _endpoint(choice, provider, found, _revealed(session, means, provider, found))
-    source = ENVIRONMENT if found.variable else DATABASE
+    endpoint = _endpoint(means, choice, (provider, found), _revealed(session, means, provider, found))
+    placed = places.placing_variable_of(provider, means.environment) if provider else None
+    source = ENVIRONMENT if found.variable or placed else DATABASE
     return Plan(incident, choice, endpoint, _request(means, incident, choice, (provider, prompt)), source, prompt, found, means.caller)
 
 
@@ -99,14 +100,23 @@ def _revealed(session: Session, means: Means, provider: Provider | None, found: 
     return credentials.reveal(session, provider, vault=means.vault, holder=Holder(found.key.scope, found.key.owner))
 
 
-def endpoint_of(provider: Provider, found: Access, key: str | None) -> Endpoint:
+def endpoint_of(means: Means, provider: Provider, found: Access, key: str | None) -> Endpoint:
     """Where a provider is asked, with this key."""
-    return Endpoint(provider.slug, provider.driver, places.base_url_of(provider), key, provider.config, _timeout(provider), found.source)
+    return Endpoint(
+        provider.slug,
+        provider.driver,
+        places.base_url_of(provider, means.environment),
+        key,
+        provider.config,
+        _timeout(provider),
+        found.source,
+    )
 
 
-def _endpoint(choice: Choice, provider: Provider | None, found: Access, key: str | None) -> Endpoint:
+def _endpoint(means: Means, choice: Choice, of: tuple[Provider | None, Access], key: str | None) -> Endpoint:
+    provider, found = of
     if provider is not None:
-        return endpoint_of(provider, found, key)
+        return endpoint_of(means, provider, found, key)
     return Endpoint(choice.driver, choice.driver, DRIVERS[choice.driver].base_url, key, {}, DEFAULT_TIMEOUT_S, found.source)
 
 

@@ -48,7 +48,7 @@ def prepare(session: Session, means: Means, provider: Provider) -> Probe:
         key = credentials.reveal(session, provider, vault=means.vault, holder=Holder(found.key.scope, found.key.owner))
     query = select(Model.model_id).where(Model.provider_id == provider.id, Model.is_active, Model.type == "text")
     model = session.execute(query.order_by(Model.is_default.desc(), Model.sort_order, Model.id).limit(1)).scalar_one_or_none()
-    return Probe(provider.id, provider.slug, endpoint_of(provider, found, key), found, model)
+    return Probe(provider.id, provider.slug, endpoint_of(means, provider, found, key), found, model)
 
 
 def check(probe: Probe, policy: OutboundPolicy) -> CheckResult:
