@@ -22,6 +22,7 @@ from thrift import QUICK_HASHER, CompiledTemplates, keep_compiled_routes
 from webapp.app import create_app
 from webapp.config import ROOT, Settings
 from webapp.extensions import db
+from webapp.extensions.trail import CHANGED
 from webapp.security import passwords
 from webapp.services import accounts, api_tokens, seed, setup, templates
 from webapp.web import benching, current
@@ -58,6 +59,15 @@ def prepared(settings: Settings, *, seeded: bool) -> None:
                     accounts.create(session, email, role, actor="tests", password=PASSWORD)
         db.session.remove()
         db.engine.dispose()
+
+
+@contextmanager
+def by_hand() -> Iterator[Session]:
+    """Changes of the tables that no service makes, and that leave no line in the trail: what a test begins with."""
+    with writing() as session:
+        yield session
+        session.flush()
+        session.info.pop(CHANGED, None)
 
 
 class OutsideClient(FlaskClient):

@@ -13,7 +13,7 @@ import pytest
 from factories import Visitor, price_values, provider_values
 from sqlalchemy import func, select, text, update
 from upstream import ANSWER, Upstream, after, completion, error, reply
-from world import PASSWORD, running
+from world import PASSWORD, by_hand, running
 
 from webapp.domain.bench import LOCAL
 from webapp.extensions import db
@@ -143,7 +143,7 @@ def test_a_cancelled_bench_asks_nothing_more_also_from_another_process(desk, set
 def test_what_a_dead_process_left_is_interrupted_and_can_be_resumed(desk):
     ann = Visitor(desk, "ann@example.com", PASSWORD)
     found = started(ann, "quick")
-    with writing(refresh=False) as session:
+    with by_hand() as session:
         old = datetime.now(UTC) - timedelta(minutes=5)
         session.execute(update(Bench).values(status="running", finished_at=None, heartbeat_at=old))
         session.execute(text("UPDATE bench_cells SET status = 'running', run_id = NULL WHERE position = 1"))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import delete, insert, select
-from world import ENCRYPTION_KEY, running
+from world import ENCRYPTION_KEY, by_hand, running
 
 from webapp.domain.errors import KeysLocked
 from webapp.extensions import db
@@ -118,7 +118,7 @@ def test_e11_control_rotating_by_deleting_and_making_anew_is_noticed(settings):
     for _ in running(settings):
         fill(5)
         before = others()
-        with writing() as session:
+        with by_hand() as session:
             rows = session.execute(select(Credential.__table__)).mappings().all()
             session.execute(delete(Credential))
             for row in rows:

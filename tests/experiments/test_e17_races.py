@@ -4,8 +4,12 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from factories import model_values, price_values
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import IntegrityError
+
+ONE_DEFAULT = "uq_models_one_default_per_type"
 
 
 def at_once(served, token, jobs) -> list:
@@ -64,6 +68,58 @@ def test_e17_t37_exactly_one_default_whatever_eight_at_once_ask_for(served, scal
     assert odd == []
     assert set(statuses) <= {200, 503}
     assert 200 in statuses
+
+
+def careless(connection, number: int) -> None:
+    """How one would do it without the rules of the desk: take the default from whoever has it, give it to another."""
+    connection.execute(text("UPDATE models SET is_default = false WHERE is_default AND type = 'text'"))
+    connection.execute(text("UPDATE models SET is_default = true WHERE id = :id"), {"id": number})
+
+
+def raced(engine) -> tuple[int, int]:
+    """How many defaults two careless writers leave who meet on the row of the present one, and how many of the two are refused."""
+    with engine.connect() as reading:
+        one, other = reading.execute(text("SELECT id FROM models WHERE type = 'text' AND NOT is_default ORDER BY id LIMIT 2")).scalars()
+    refused: list[IntegrityError] = []
+
+    def second() -> None:
+        try:
+            with engine.begin() as connection:
+                careless(connection, other)
+        except IntegrityError as error:
+            refused.append(error)
+
+    with engine.begin() as connection:
+        careless(connection, one)
+        thread = threading.Thread(target=second)
+        thread.start()
+        until_somebody_waits(engine)
+    thread.join(10)
+    with engine.connect() as reading:
+        return reading.execute(text("SELECT count(*) FROM models WHERE is_default AND type = 'text'")).scalar_one(), len(refused)
+
+
+def until_somebody_waits(engine) -> None:
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    for _ in range(500):
+        with engine.connect() as connection:
+            if connection.execute(waiting).scalar_one():
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody waited")
+
+
+@pytest.mark.postgresql
+def test_e17_control_two_careless_writers_leave_two_defaults_but_for_the_index(postgresql_settings, report):
+    """On SQLite nobody can be that careless: its writers come one after another."""
+    engine = create_engine(postgresql_settings.database_url)
+    with_index = raced(engine)
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP INDEX {ONE_DEFAULT}"))
+    without = raced(engine)
+    engine.dispose()
+    report(f"with the index {with_index[0]} default and {with_index[1]} of 2 refused; without it {without[0]} defaults")
+    assert (with_index, without) == ((1, 1), (2, 0))
 
 
 def test_e17_of_the_same_price_sent_by_eight_at_once_one_is_kept(served, scale, report):

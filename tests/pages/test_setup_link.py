@@ -5,18 +5,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from factories import csrf_token
 from sqlalchemy import delete, select
+from world import by_hand
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, User
 from webapp.services import accounts
-from webapp.web.transaction import writing
 
 PASSWORD = "a password for a set-up test"
 FORM = {"email": "first@example.com", "password": PASSWORD, "password_again": PASSWORD}
 
 
 def link(user_email=None, *, ago=timedelta(0), nobody=True) -> str:
-    with writing() as session:
+    with by_hand() as session:
         user = accounts.find(session, user_email) if user_email else None
         if user is None and nobody:
             session.execute(delete(User))

@@ -7,7 +7,7 @@ import pytest
 from argon2 import PasswordHasher
 from factories import csrf_token
 from sqlalchemy import select, update
-from world import PASSWORD
+from world import PASSWORD, by_hand
 
 from webapp.domain.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
@@ -99,7 +99,7 @@ def test_a_hash_of_an_older_cost_is_renewed_when_its_owner_signs_in_and_no_other
 def test_a_renewed_hash_never_takes_the_place_of_a_password_that_was_set_meanwhile(app):
     stored, secret = hash_of("eve@example.com"), link_for("eve@example.com")
     use(secret)
-    with writing() as session:
+    with by_hand() as session:
         accounts.renew_hash(session, accounts.find(session, "eve@example.com").id, stored, "what was computed of the old password")
     assert accounts.authenticate(db.session(), "eve@example.com", NEW)
 
@@ -202,7 +202,7 @@ def test_the_last_active_admin_stays(app, act, value):
         act(session, accounts.find(session, "ann@example.com"), value, actor="x")
 
 
-def test_two_admins_who_leave_at_the_same_moment_do_not_both_leave(either_app):
+def test_e17_two_admins_who_leave_at_the_same_moment_do_not_both_leave(either_app):
     with writing() as session:
         accounts.set_role(session, accounts.find(session, "bob@example.com"), "admin", actor="ann")
     refused = []

@@ -5,6 +5,7 @@ import json
 import pytest
 from factories import model_values, provider_values
 from sqlalchemy import select, text, update
+from world import by_hand
 
 from webapp.domain.errors import Conflict, InUse, Invalid, KeysLocked, NotFound, Stale
 from webapp.extensions import db
@@ -207,7 +208,7 @@ def test_a_ciphertext_moved_to_another_row_does_not_decrypt(either_app):
     store(one)
     store(two, KEY + "-two")
     found = {row.provider_id: row.ciphertext for row in db.session.execute(text("SELECT provider_id, ciphertext FROM credentials"))}
-    with writing() as session:
+    with by_hand() as session:
         for provider, other in ((one, two), (two, one)):
             session.execute(update(Credential).where(Credential.provider_id == provider.id).values(ciphertext=found[other.id]))
     for provider in (one, two):

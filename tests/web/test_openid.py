@@ -17,7 +17,7 @@ from factories import Visitor, csrf_token
 from identity import Provider, path_of, query_of
 from sqlalchemy import func, select, update
 from upstream import Upstream
-from world import PASSWORD, running
+from world import PASSWORD, by_hand, running
 
 from webapp.app import create_app
 from webapp.config import ConfigError
@@ -521,7 +521,7 @@ def test_a_role_that_has_to_have_a_second_factor_has_to_have_one_here(settings, 
 @pytest.fixture
 def without_password(app, provider):
     """Ann, who came through the provider and has no password, eleven minutes later."""
-    with writing() as session:
+    with by_hand() as session:
         session.execute(update(User).where(User.email == ANN).values(password_hash=None))
     client = app.test_client()
     sign_in(client, provider)

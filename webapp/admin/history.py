@@ -30,6 +30,7 @@ VERBS: Mapping[str, str] = {
 OF_RESOURCES: Mapping[tuple[str, str], str] = {
     ("credential", "create"): "New key for", ("backup", "restore"): "Restored a backup:", ("bench", "create"): "Started the bench",
     ("run", "create"): "Ran", ("proposal", "create"): "Opened the proposal", ("token", "create"): "Made the token",
+    ("second_factor", "begin"): "Began to set up a second factor for",
     ("second_factor", "remove"): "Second factor off for",
 }  # fmt: skip
 PAGES: Mapping[str, str] = {

@@ -6,6 +6,7 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
 
 from webapp.extensions.engine import refuse_stray_writes
+from webapp.extensions.trail import insist_on_a_trail
 from webapp.models import Base
 
 db = SQLAlchemy(metadata=Base.metadata)
@@ -14,3 +15,4 @@ login = LoginManager()
 csrf = CSRFProtect()
 
 refuse_stray_writes(db.session)
+insist_on_a_trail(db.session)

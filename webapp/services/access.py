@@ -12,7 +12,7 @@ from webapp.domain.errors import ModeldeskError
 from webapp.domain.server_keys import ServerKeys
 from webapp.drivers import needs_key
 from webapp.models import Credential, CredentialCounter, Project, Provider
-from webapp.services import credentials, places
+from webapp.services import audit, credentials, places
 from webapp.services.credentials import Holder
 
 
@@ -100,4 +100,4 @@ def reserve(session: Session, key: KeyFact | None, now: datetime | None = None) 
         seconds = round((next_period(moment) - moment).total_seconds())
         raise LimitReached(f"This key {limit_reached(limit or 0, moment)}", seconds)
     used = update(Credential).where(Credential.id == key.id).values(last_used_at=moment, updated_at=Credential.updated_at)
-    session.execute(used.execution_options(synchronize_session=False))
+    audit.unrecorded(session, used)

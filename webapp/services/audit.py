@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import Update, select, text
 from sqlalchemy.orm import Session
 
 from webapp.models import AuditEvent
@@ -49,6 +49,15 @@ def record(session: Session, action: str, *, actor: str, target: Target, change:
     session.add(event)
     session.flush()
     return event
+
+
+def unrecorded(session: Session, change: Update) -> None:
+    """Makes a change that nobody decided and that its own row tells, such as when a key was last used.
+
+    It goes past the session, which stores no other change without a line in the trail (`extensions/trail.py`).
+    """
+    session.flush()
+    session.connection().execute(change)
 
 
 def first_break(session: Session) -> int | None:

@@ -145,15 +145,13 @@ def end(session: Session, cell_id: int, run: Run | None, why: str | None = None)
 
 
 def heartbeat(session: Session, bench_id: int) -> None:
-    beat = update(Bench).where(Bench.id == bench_id).values(heartbeat_at=datetime.now(UTC))
-    session.execute(beat.execution_options(synchronize_session=False))
+    audit.unrecorded(session, update(Bench).where(Bench.id == bench_id).values(heartbeat_at=datetime.now(UTC)))
 
 
 def finish(session: Session, bench_id: int) -> None:
     """Marks a bench as finished once nothing of it is left to do."""
-    found = session.get(Bench, bench_id, with_for_update=True, populate_existing=True)
-    if found is not None and found.status == "running":
-        found.status, found.finished_at = "finished", datetime.now(UTC)
+    running = update(Bench).where(Bench.id == bench_id, Bench.status == "running")  # It may have been cancelled meanwhile.
+    audit.unrecorded(session, running.values(status="finished", finished_at=datetime.now(UTC)))
 
 
 def cancel(session: Session, public_id: str, *, actor: str) -> Bench:

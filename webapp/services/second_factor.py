@@ -31,6 +31,7 @@ def begin(session: Session, user: User, *, vault: Vault) -> str:
     secret = pyotp.random_base32()
     user.totp_pending = vault.encrypt(secret, _place(user, "totp_pending"))
     session.flush()
+    audit.record(session, "accounts:second_factor:begin", actor=user.email, target=_target(user))
     return secret
 
 
