@@ -271,7 +271,8 @@ def _secret_key(read: Reader, instance: Path, *, embedded: bool) -> str:
     given = read.text("MODELDESK_SECRET_KEY")
     key = given or _kept(instance / SECRET_KEY_FILE, embedded=embedded)
     if key is None:
-        raise ConfigError("MODELDESK_SECRET_KEY is not set; it is created by itself only for the embedded database.")
+        hint = f" This desk's own lies in {instance / SECRET_KEY_FILE}." if (instance / SECRET_KEY_FILE).is_file() else ""
+        raise ConfigError(f"MODELDESK_SECRET_KEY is not set; it is created by itself only for the embedded database.{hint}")
     if len(key) < MIN_SECRET or len(set(key)) < 8 or key.lower() in WELL_KNOWN:
         raise ConfigError(f"MODELDESK_SECRET_KEY must be at least {MIN_SECRET} random characters.")
     return key

@@ -150,7 +150,7 @@ def test_everything_moves_to_postgresql_with_equal_counts_and_sums(app, settings
 def test_moving_to_what_is_no_database_says_so(app):
     assert invoke(app, "database", "move", "mysql://x").exit_code == 2
     ran = invoke(app, "database", "move", "postgresql+psycopg://nobody:SECRET@127.0.0.1:9/none")
-    assert (ran.exit_code, "SECRET" in ran.output, "nothing was kept" in ran.stderr) == (1, False, True)
+    assert (ran.exit_code, "SECRET" in ran.output, "refused. Nothing was kept" in ran.stderr) == (1, False, True)
 
 
 def test_the_tools_of_postgresql_get_no_password_on_their_command_line(monkeypatch, tmp_path):

@@ -14,7 +14,7 @@ from world import PASSWORD, running, settings_for, unguard
 from webapp.config import ROOT
 from webapp.domain.server_keys import server_keys
 from webapp.extensions import db
-from webapp.models import ApiToken, Credential, User
+from webapp.models import ApiToken, AuditEvent, Credential, User
 from webapp.security.tokens import public_id_of
 from webapp.services import accounts
 from webapp.web import current
@@ -122,6 +122,20 @@ def test_users_are_listed_by_their_number_and_without_secrets(run):
 def test_a_disabled_user_is_out(run, eve):
     assert run("users", "disable", eve.email).exit_code == 0
     assert eve.get("/admin/").status_code == 302
+
+
+def test_an_operator_lets_somebody_in_again_who_then_may_do_more(run, eve):
+    assert run("users", "disable", eve.email).exit_code == 0
+    assert run("users", "enable", eve.email).stdout == "Enabled eve@example.com.\n"
+    assert run("users", "set-role", eve.email, "admin").stdout == "eve@example.com is admin now.\n"
+    user = db.session.execute(select(User).where(User.email == eve.email)).scalar_one()
+    assert (user.is_active, user.role) == (True, "admin")
+
+
+def test_a_link_that_an_operator_makes_is_in_the_trail(run):
+    assert "/setup/" in run("users", "reset-password", "ann@example.com").stdout
+    event = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc())).scalars().first()
+    assert (event.action, event.target_name, event.actor.startswith("cli:")) == ("accounts:user:make_link", "ann@example.com", True)
 
 
 def test_a_token_is_printed_alone_works_and_can_be_revoked(run, app):

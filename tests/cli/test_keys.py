@@ -2,8 +2,9 @@
 
 import pytest
 from cryptography.fernet import Fernet
+from factories import Visitor
 from sqlalchemy import Text, select, text
-from world import ENCRYPTION_KEY, running
+from world import ENCRYPTION_KEY, PASSWORD, running
 
 from webapp.config import Settings
 from webapp.extensions import db
@@ -61,7 +62,8 @@ def test_t23_every_secret_is_readable_with_the_new_key_alone_and_nothing_else_ch
         assert "Older keys are still needed" in before.stdout
         ran = run(app, "rotate")
         assert (ran.exit_code, ran.stdout.splitlines()[0].split(" with")[0]) == (0, "Re-encrypted 6")  # Five keys and the check.
-        assert "Older keys can be dropped" in run(app, "status").stdout
+        said = run(app, "status").stdout
+        assert ("No other one is needed" in said, f"Behind it: {Vault(ENCRYPTION_KEY).key_id}" in said) == (True, True)
         assert everything_else() == rows
         assert run(app, "rotate").stdout.startswith("Re-encrypted 0")
     for _ in running(with_keys(settings, NEW)):
@@ -103,7 +105,9 @@ def test_a_row_that_no_key_reads_is_named_and_stops_nothing(settings):
         ran = run(app, "rotate")
         assert ran.exit_code == 1
         assert ran.stdout.startswith("Re-encrypted 5")
-        assert "No key reads credentials.ciphertext of row 2." in ran.stderr
+        with app.app_context():
+            name = db.session.get_one(Credential, 2).provider.display_name
+        assert f"No key reads the shared key of {name}." in ran.stderr
         assert "1" in run(app, "status").stdout
 
 
@@ -130,19 +134,35 @@ def test_a_lost_key_is_given_up_in_words_and_the_desk_works_with_a_new_one(store
         assert current.vault().locked
         asked = run(app, "accept")
         assert (asked.exit_code, "say --yes. Nothing was changed" in asked.stderr) == (1, True)
-        assert "No key reads credentials.ciphertext of row" in asked.stderr
+        assert "No key reads the shared key of OpenAI." in asked.stderr
+        assert "No key reads the check by which a start knows the right key." in asked.stderr
         current.registry().refresh()
         assert current.vault().locked
         done = run(app, "accept", "--yes")
         assert (done.exit_code, "Enter the providers' keys again" in done.stdout) == (0, True)
         assert not current.vault().locked
         assert everything_else() == rows  # Nothing is deleted.
+        status, doctor = run(app, "status"), app.test_cli_runner().invoke(args=["doctor"])
+        assert "What no key reads has to be entered again" in status.stdout
+        assert (doctor.exit_code, "No encryption key reads the shared key of" in doctor.stdout) == (1, True)
+        see_what_is_lost(app)
         provider = db.session.execute(select(Provider).where(Provider.driver == "openai")).scalar_one().id
         with writing() as session:
             credentials.store(session, session.get_one(Provider, provider), "sk-entered-again-0123", vault=current.vault(), actor="ann")
         assert credentials.reveal(db.session(), db.session.get_one(Provider, provider), vault=current.vault()) == "sk-entered-again-0123"
     for _ in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):  # The old key turned up.
         assert secrets_of(current.vault()) == {"sk-entered-again-0123"} | {f"sk-secret-of-{slug}" for slug in SLUGS if slug != "openai"}
+
+
+def see_what_is_lost(app):
+    """No page shows a key that nobody can read as one that works."""
+    ann = Visitor(app, "ann@example.com", PASSWORD)
+    number = db.session.execute(select(Provider.id).where(Provider.driver == "openai")).scalar_one()
+    assert "The key of OpenAI cannot be read" in ann.get("/admin/").text
+    assert "unreadable key" in ann.get("/admin/provider/").text
+    page = ann.get(f"/admin/provider/details/?id={number}").text
+    assert ("Not usable by you" in page, "Unreadable" in page, "Enter it again" in page) == (True, True, True)
+    assert "It cannot be read" in ann.get(f"/admin/provider/edit/?id={number}").text
 
 
 def test_a_key_that_is_not_lost_is_not_given_up_and_none_is_no_key(stored):

@@ -74,7 +74,7 @@ def move_a_provider(session) -> None:
 
 def make_people(session) -> None:
     user = accounts.create(session, "new@example.com", "editor", actor="ann")
-    accounts.make_link(session, user, now=datetime.now(UTC))
+    accounts.make_link(session, user, actor="tests", now=datetime.now(UTC))
     api_tokens.create(session, "new", ("registry:read",), actor="ann")
 
 

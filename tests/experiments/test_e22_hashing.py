@@ -128,7 +128,7 @@ def test_e22_every_door_to_a_password_says_so_in_words(app, ann, hasher, all_tak
 
 def test_e22_a_setup_link_is_not_spent_when_there_is_no_turn(app, hasher):
     with writing(refresh=False) as session:
-        secret = accounts.make_link(session, accounts.find(session, "eve@example.com"), now=datetime.now(UTC))
+        secret = accounts.make_link(session, accounts.find(session, "eve@example.com"), actor="tests", now=datetime.now(UTC))
     client, path = app.test_client(), f"/setup/{secret}"
     form = {
         "csrf_token": csrf_token(client.get(path).text),

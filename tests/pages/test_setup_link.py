@@ -20,7 +20,7 @@ def link(user_email=None, *, ago=timedelta(0), nobody=True) -> str:
         user = accounts.find(session, user_email) if user_email else None
         if user is None and nobody:
             session.execute(delete(User))
-        return "/setup/" + accounts.make_link(session, user, now=datetime.now(UTC) - ago)
+        return "/setup/" + accounts.make_link(session, user, actor="tests", now=datetime.now(UTC) - ago)
 
 
 def use(client, address, **more):
@@ -95,3 +95,10 @@ def test_a_new_password_ends_the_sessions_of_whoever_knew_the_old_one(app, eve):
     assert (eve.email in page, 'name="email"' in page) == (True, False)
     assert use(client, address).status_code == 302
     assert (eve.get("/admin/").status_code, client.get("/admin/").status_code) == (302, 200)
+
+
+def test_the_sign_in_page_of_a_desk_without_accounts_says_where_the_first_link_is(app):
+    client = app.test_client()
+    assert "There is no account yet" not in client.get("/login").text
+    link()
+    assert "There is no account yet" in client.get("/login").text

@@ -145,7 +145,7 @@ def test_recovery_codes_are_stored_hashed_and_work_once_with_a_locked_vault_too(
 
 def test_a_link_sets_a_password_and_still_asks_for_the_code(app, factor):
     with writing() as session:
-        secret = accounts.make_link(session, accounts.find(session, ANN), now=datetime.now(UTC))
+        secret = accounts.make_link(session, accounts.find(session, ANN), actor="tests", now=datetime.now(UTC))
     client = app.test_client()
     token = csrf_token(client.get(f"/setup/{secret}").text)
     new = "a new password by a link"

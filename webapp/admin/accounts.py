@@ -116,7 +116,7 @@ class Users(AccountsView):
 
     def create_row(self, session: Session, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 # the user and the link's secret
         user = accounts.create(session, values["email"] or "", values["role"] or "", actor=self.actor())
-        return user, accounts.make_link(session, user, now=datetime.now(UTC))
+        return user, accounts.make_link(session, user, actor=self.actor(), now=datetime.now(UTC))
 
     def update_row(self, session: Session, row: User, values: Mapping[str, Any]) -> User:
         user = session.get_one(User, row.id, with_for_update=True, populate_existing=True)
@@ -141,7 +141,7 @@ class Users(AccountsView):
             user = self.row(id)
             if not user.is_active:
                 raise Invalid(f"{user} may not sign in. Let the user in first.")
-            made.extend((user, accounts.renew_link(session, user, actor=self.actor(), now=datetime.now(UTC))))
+            made.extend((user, accounts.make_link(session, user, actor=self.actor(), now=datetime.now(UTC))))
             return Done("")
 
         answer = self.change(run)

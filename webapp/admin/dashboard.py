@@ -13,7 +13,7 @@ from webapp.admin.base import GuardedIndex
 from webapp.admin.formatters import day, input_cell, output_cell, per_million, rate_in_words, standard_rate, words
 from webapp.admin.history import latest
 from webapp.admin.model_cells import snapshot
-from webapp.admin.provider_cells import key_state
+from webapp.admin.provider_cells import LOST, key_state
 from webapp.domain import readable
 from webapp.domain.catalog import ModelInfo
 from webapp.domain.permissions import Permission
@@ -78,7 +78,7 @@ def _steps(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[
 def _stats(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[str, Any]]:
     active = [model for model in found.models if model.active]
     states = [model.price_state for model in active]
-    usable = sum(bool(state.stored or state.variable or state.text == "not needed") for _, state in providers)
+    usable = sum(state.usable for _, state in providers)
     unknown = states.count("unknown")
     models_url = url_for("model.index_view")
     return [
@@ -99,6 +99,9 @@ def _stats(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[
 def _attention(found: Snapshot, providers: list[tuple[Provider, Any]], now: datetime) -> Iterator[dict[str, Any]]:
     yield from _about_the_desk(found)
     for row, state in providers:
+        if state.lost:
+            yield {"text": f"The key of {row} cannot be read", "detail": LOST, "action": "Enter the key", "icon": "key-off",
+                   "tone": "red", "url": url_for("provider.edit_view", id=row.id)}  # fmt: skip
         if row.is_primary and state.text == "no key":
             yield {"text": f"{row} is primary and has no key", "detail": "Runs on it fail and say so.", "action": "Enter a key",
                    "icon": "key-off", "url": url_for("provider.edit_view", id=row.id)}  # fmt: skip

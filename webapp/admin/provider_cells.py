@@ -19,6 +19,10 @@ from webapp.web import current
 Cell = Callable[[object, object, Provider, str], object]
 
 
+NOT_NEEDED = "not needed"
+LOST = "It was encrypted with an encryption key that is not there any more. Enter it again."
+
+
 class KeyState(NamedTuple):
     """What pages say about a key: a word, its tone, and the details behind it."""
 
@@ -30,6 +34,12 @@ class KeyState(NamedTuple):
     fingerprint: str = ""
     variable: str | None = None
     locked: str | None = None
+    lost: bool = False  # It was encrypted with an encryption key that is not there any more.
+
+    @property
+    def usable(self) -> bool:
+        """Whether a provider in this state can be asked."""
+        return not self.lost and (self.stored or self.variable is not None or self.text == NOT_NEEDED)
 
 
 def has_key() -> ColumnElement[bool]:
@@ -41,19 +51,21 @@ def key_state(provider: Provider | None, found: Credential | None) -> KeyState:
     reason = current.vault().reason
     variable = places.variable_of(provider, current.settings().environment) if provider else None
     if found is not None:
-        mark = f"key …{found.last_four}" if found.last_four else "key"
-        tone = "red" if reason else "green"
-        return KeyState(mark, tone, True, found.last_four, found.created_at, found.fingerprint, variable, reason)
+        lost = reason is None and not current.vault().holds(found.key_id)
+        mark = "unreadable key" if lost else f"key …{found.last_four}" if found.last_four else "key"
+        tone = "red" if reason or lost else "green"
+        return KeyState(mark, tone, True, found.last_four, found.created_at, found.fingerprint, variable, reason, lost)
     if variable:
         return KeyState("from environment", "blue", variable=variable, locked=reason)
     if provider is not None and not needs_key(provider.driver, provider.required_environment):
-        return KeyState("not needed", "neutral", locked=reason)
+        return KeyState(NOT_NEEDED, "neutral", locked=reason)
     return KeyState("no key", "yellow", locked=reason)
 
 
 def key_mark(state: KeyState) -> Markup:
-    sign = Markup("{} ").format(icon("lock" if state.locked else "check")) if state.stored else ""
-    title = "Stored, but locked: the encryption key is missing" if state.stored and state.locked else state.variable or ""
+    sign = Markup("{} ").format(icon("lock" if state.locked or state.lost else "check")) if state.stored else ""
+    locked = "Stored, but locked: the encryption key is missing" if state.stored and state.locked else ""
+    title = LOST if state.lost else locked or state.variable or ""
     return Markup('<span class="tag tag-{}"{}>{}{}</span>').format(
         state.tone, Markup(' title="{}"').format(title) if title else "", sign, state.text
     )

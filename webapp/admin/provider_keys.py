@@ -94,8 +94,11 @@ def keys_card(provider: Provider) -> dict[str, Any]:
     session = db.session()
     found = access.access(session, provider, means().caller, current.settings().environment)
     stored = [_shown(session, key, found) for key in credentials.every(session, provider)]
+    unreadable = current.vault().locked or any(key["in_use"] and key["lost"] for key in stored)
+    usable = found.available and not (found.key is not None and unreadable)
     return {
-        "mine": found.reason, "available": found.available, "stored": stored, "projects": [one.slug for one in projects.every(session)],
+        "mine": found.reason if usable or not found.available else "The key that would be used for you cannot be read just now.",
+        "available": usable, "stored": stored, "projects": [one.slug for one in projects.every(session)],
         "used_by": _used_by(session, provider), "allow_personal": provider.allow_personal_keys, "locked": current.vault().reason,
     }  # fmt: skip
 
@@ -106,6 +109,7 @@ def _shown(session: Session, key: Credential, found: Access) -> dict[str, Any]:
         "id": key.id, "scope": SCOPE_WORDS[key.scope], "owner": key.owner, "last_four": key.last_four, "fingerprint": key.fingerprint,
         "entered": when(key.created_at), "last_used": when(key.last_used_at) if key.last_used_at else None, "origin": key.origin,
         "expires": when(key.expires_at) if key.expires_at else None, "limit": key.monthly_limit, "used": used, "active": key.is_active,
+        "lost": not current.vault().locked and not current.vault().holds(key.key_id),
         "in_use": found.available and found.key is not None and found.key.id == key.id,
     }  # fmt: skip
 

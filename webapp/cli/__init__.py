@@ -1,4 +1,4 @@
-"""Commands for operators: `flask --app wsgi ...`. Exit 0 on success, 2 on bad arguments, 1 with one clear line otherwise."""
+"""Commands for operators: `.venv/bin/flask --app wsgi ...`. Exit 0 on success, 2 on bad arguments, 1 with one clear line otherwise."""
 
 from flask import Flask
 

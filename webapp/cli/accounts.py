@@ -41,7 +41,7 @@ def create_user(email: str, role: str, password_stdin: bool) -> None:
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
     with writing(refresh=False) as session:
         user = accounts.create(session, email, role, actor=operator(), password=password)
-        secret = None if password_stdin else accounts.make_link(session, user, now=datetime.now(UTC))
+        secret = None if password_stdin else accounts.make_link(session, user, actor=operator(), now=datetime.now(UTC))
     click.echo(f"Created {role} {accounts.normalised(email)}.")
     if secret:
         click.echo(f"Set a password within 30 minutes: {setup_url(secret)}")
@@ -54,7 +54,7 @@ def reset_password(email: str) -> None:
     """Print a single-use link that sets a new password."""
     with writing(refresh=False) as session:
         user = accounts.find(session, email)
-        secret = accounts.make_link(session, user, now=datetime.now(UTC))
+        secret = accounts.make_link(session, user, actor=operator(), now=datetime.now(UTC))
     click.echo(f"Set a new password within 30 minutes: {setup_url(secret)}")
 
 
@@ -62,9 +62,15 @@ def reset_password(email: str) -> None:
 @command
 def list_users() -> None:
     """Show all users; the first column is the id."""
-    rows = db.session.execute(select(User).order_by(User.id)).scalars()
-    cells = [(str(user.id), user.email, user.role, "active" if user.is_active else "disabled") for user in rows]
+    rows = db.session.execute(select(User, User.password_hash.is_(None)).order_by(User.id))
+    cells = [(str(user.id), user.email, user.role, _state(user, waits)) for user, waits in rows]
     click.echo(table(cells, ("ID", "EMAIL", "ROLE", "STATE")))
+
+
+def _state(user: User, waits: bool) -> str:
+    if not user.is_active:
+        return "disabled"
+    return "invited" if waits and not user.last_login_at else "active"
 
 
 @users.command("disable")
@@ -75,6 +81,27 @@ def disable_user(email: str) -> None:
     with writing(refresh=False) as session:
         accounts.set_active(session, accounts.find(session, email), False, actor=operator())
     click.echo(f"Disabled {accounts.normalised(email)}.")
+
+
+@users.command("enable")
+@click.argument("email")
+@command
+def enable_user(email: str) -> None:
+    """Let a disabled user in again."""
+    with writing(refresh=False) as session:
+        accounts.set_active(session, accounts.find(session, email), True, actor=operator())
+    click.echo(f"Enabled {accounts.normalised(email)}.")
+
+
+@users.command("set-role")
+@click.argument("email")
+@click.argument("role", type=click.Choice(list(ROLES)))
+@command
+def set_role(email: str, role: str) -> None:
+    """Give a user another role, from the next request on."""
+    with writing(refresh=False) as session:
+        accounts.set_role(session, accounts.find(session, email), role, actor=operator())
+    click.echo(f"{accounts.normalised(email)} is {role} now.")
 
 
 @users.command("remove-second-factor")

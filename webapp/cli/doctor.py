@@ -9,7 +9,7 @@ from webapp.cli.output import Failure, command
 from webapp.domain.errors import DatabaseUnreachable
 from webapp.drivers.base import DriverError
 from webapp.extensions import db
-from webapp.services import accounts, audit, database_state
+from webapp.services import accounts, audit, database_state, rotation
 from webapp.web import current
 
 Finding = tuple[bool, str]
@@ -53,8 +53,13 @@ def _keys() -> Iterator[Finding]:
             False,
             f"Keys are locked: {desk.vault.reason}. Set the key that was in use before; if it is lost for good, see `keys accept`.",
         )
+        return
+    session = db.session()
+    lost = [name for one in rotation.tally(session, desk.vault) for name in rotation.names(session, one.place, one.unreadable)]
+    if lost:
+        yield False, f"No encryption key reads {'; '.join(lost)}. Enter what is lost again, or put the key that encrypted it behind."
     else:
-        yield True, f"Keys can be decrypted (encryption key {desk.vault.key_id})."
+        yield True, f"Everything encrypted can be read (encryption key {desk.vault.key_id})."
 
 
 def _users() -> Iterator[Finding]:

@@ -11,6 +11,8 @@ from webapp.services import rotation
 from webapp.web import current
 from webapp.web.transaction import writing
 
+MOST_NAMED = 20
+
 
 @click.group()
 def keys() -> None:
@@ -36,7 +38,11 @@ def status() -> None:
     if any(one.older for one in found):
         click.echo("Older keys are still needed: run `keys rotate`.")
     else:
-        click.echo(f"Everything that can be read is under the first key ({vault.key_id}). Older keys can be dropped.")
+        click.echo(f"Everything that can be read is under the first key ({vault.key_id}). No other one is needed for what is stored.")
+        if vault.others:
+            click.echo(f"Behind it: {', '.join(vault.others)}. Keep one that you are about to rotate to; drop one that you rotated from.")
+    if any(one.unreadable for one in found):
+        click.echo("What no key reads has to be entered again, or needs the key that encrypted it.")
 
 
 @keys.command("rotate")
@@ -92,7 +98,7 @@ def accept(yes: bool) -> None:
 
 def _unreadable(rows: dict[str, tuple[int, ...]]) -> None:
     for place, numbers in rows.items():
-        if numbers:
-            click.echo(
-                f"No key reads {place} of row {', '.join(map(str, numbers[:20]))}{' and more' if len(numbers) > 20 else ''}.", err=True
-            )
+        for name in rotation.names(db.session(), place, numbers[:MOST_NAMED]):
+            click.echo(f"No key reads {name}.", err=True)
+        if len(numbers) > MOST_NAMED:
+            click.echo(f"Nor {len(numbers) - MOST_NAMED:,} more of {place}.", err=True)

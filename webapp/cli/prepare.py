@@ -9,7 +9,7 @@ from alembic.util import CommandError
 from flask.cli import with_appcontext
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
-from webapp.cli.accounts import setup_url
+from webapp.cli.accounts import operator, setup_url
 from webapp.cli.output import Failure, failure
 from webapp.config import ROOT
 from webapp.domain.errors import DatabaseUnreachable
@@ -74,7 +74,7 @@ def _fill() -> None:
         setup.ensure_key_check(session, current.desk().vault)
         done = seed.seed(session)
         templates.seed(session)
-        secret = None if accounts.count(session) else accounts.make_link(session, None, now=datetime.now(UTC))
+        secret = None if accounts.count(session) else accounts.make_link(session, None, actor=operator(), now=datetime.now(UTC))
     if done:
         click.echo(f"Seeded {len(done.providers)} providers and {len(done.models)} models.", err=True)
     if reason := current.desk().vault.reason:

@@ -182,7 +182,7 @@ class OtherVersion(Unavailable):
         super().__init__(
             "The database was made by a newer version of Modeldesk, so nothing was changed. Start that version, or restore a backup."
             if newer
-            else "The database's tables are of an older version of Modeldesk, so nothing was changed. Run `flask --app wsgi prepare`."
+            else "The database's tables are of an older version, so nothing was changed. Run `.venv/bin/flask --app wsgi prepare`."
         )
 
 

@@ -20,7 +20,7 @@ UNTRAILED = frozenset(
         "cached_responses",  # copies of answers, with an end
         "import_drafts", "proposal_rows",  # prepared and ticked by one person; opening, applying and dismissing have lines
         "credential_counters", "login_attempts", "spent_returns",  # counts
-        "one_time_links", "recovery_codes", "user_sessions",  # what is made and used has a line where it counts for somebody
+        "recovery_codes", "user_sessions",  # signing in and out and using a code have lines; sweeping out what ended has none
         "registry_processes", "registry_state",  # which worker holds which revision
     }
 )  # fmt: skip

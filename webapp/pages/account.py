@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.domain.errors import Conflict, Invalid, NotFound, TooManyAtOnce
+from webapp.domain.errors import Conflict, DatabaseUnreachable, Invalid, NotFound, TooManyAtOnce
 from webapp.extensions import db
 from webapp.models import User
 from webapp.pages.signing import in_minutes, retry_after
@@ -88,7 +89,16 @@ def _login_page(error: str | None = None) -> str:
     return render_template(
         "login.html", error=error, email=request.form.get("email", "")[:254], next_url=request.values.get("next", ""),
         openid=settings.openid.name if settings.openid else None, password_first=settings.password_sign_in,
+        nobody_yet=_nobody_yet(),
     )  # fmt: skip
+
+
+def _nobody_yet() -> bool:
+    try:
+        return accounts.count(db.session()) == 0
+    except (SQLAlchemyError, DatabaseUnreachable):
+        db.session.rollback()
+        return False  # The page opens while the database is away; whoever signs in is told.
 
 
 @blueprint.post("/logout")

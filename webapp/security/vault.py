@@ -65,7 +65,16 @@ class Vault:
     def key_id(self) -> str:
         """Names the first key without revealing it."""
         self._need_keys()
-        return hashlib.sha256(b"modeldesk key id" + self._raw[0]).hexdigest()[:12]
+        return _id_of(self._raw[0])
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Names the keys behind the first one."""
+        return tuple(map(_id_of, self._raw[1:]))
+
+    def holds(self, key_id: str) -> bool:
+        """Whether the key with this name is there, so that what it encrypted can be read."""
+        return not self.locked and key_id in map(_id_of, self._raw)
 
     def encrypt(self, secret: str, place: Place) -> str:
         self._need_keys()
@@ -126,3 +135,7 @@ class Vault:
     def _need_keys(self) -> None:
         if self.reason is not None:
             raise KeysLocked(f"Keys are locked: {self.reason}. Everything that needs no key goes on.")
+
+
+def _id_of(raw: bytes) -> str:
+    return hashlib.sha256(b"modeldesk key id" + raw).hexdigest()[:12]

@@ -16,6 +16,7 @@ from webapp.services import audit
 from webapp.services.audit import Target
 
 LINK_LIFE = timedelta(minutes=30)
+FIRST_ADMIN = Target("user", None, "the first admin")
 OPENID = "openid"  # How a session began that the identity provider vouched for.
 SESSION_IDLE, SESSION_LIFE = timedelta(minutes=30), timedelta(hours=12)
 
@@ -121,19 +122,13 @@ def end_sessions(session: Session, user: User) -> None:
     session.execute(delete(UserSession).where(UserSession.user_id == user.id))
 
 
-def make_link(session: Session, user: User | None, *, now: datetime) -> str:
+def make_link(session: Session, user: User | None, *, actor: str, now: datetime) -> str:
     """The secret of a link that works once within 30 minutes: for this user, or for the first admin. Earlier links end."""
     owner = OneTimeLink.user_id.is_(None) if user is None else OneTimeLink.user_id == user.id
     session.execute(delete(OneTimeLink).where(owner))
     secret = tokens.new_secret()
     session.add(OneTimeLink(digest=tokens.digest_of(secret), user_id=user.id if user else None, expires_at=now + LINK_LIFE))
-    return secret
-
-
-def renew_link(session: Session, user: User, *, actor: str, now: datetime) -> str:
-    """A new link for a user that exists already; who made it stays known."""
-    secret = make_link(session, user, now=now)
-    audit.record(session, "accounts:user:make_link", actor=actor, target=_target(user))
+    audit.record(session, "accounts:user:make_link", actor=actor, target=_target(user) if user else FIRST_ADMIN)
     return secret
 
 

@@ -14,8 +14,8 @@ OK, UNREACHABLE, EMPTY, OLDER, NEWER, CORRUPT, READ_ONLY, BUSY = (
 )  # fmt: skip
 WORDS = {
     UNREACHABLE: "It does not answer. Check DATABASE_URL and that the server runs, or put the file back; a backup can be restored.",
-    EMPTY: "It is not set up: run `flask --app wsgi prepare`.",
-    OLDER: "Its tables are of an older version, so nothing is written. Run `flask --app wsgi prepare`.",
+    EMPTY: "It is not set up: run `.venv/bin/flask --app wsgi prepare`.",
+    OLDER: "Its tables are of an older version, so nothing is written. Run `.venv/bin/flask --app wsgi prepare`.",
     NEWER: "Its tables are of a newer version, so nothing is written. Start that version, or restore a backup from before.",
     CORRUPT: "Its file is damaged, or is no database. Restore a backup.",
     READ_ONLY: "It may only be read from here. Check the permissions of its file and folder, or that it is no standby.",

@@ -52,11 +52,16 @@ def move(source: Engine, target_url: str) -> list[Proof]:
             _migrate(new)
             return [_proven(old, new, table) for table in _copied(old, new)]
     except (SQLAlchemyError, OSError) as error:
-        raise Unavailable(
-            f"The target cannot be written: {type(error).__name__}. Check its address and rights; nothing was kept."
-        ) from error
+        raise Unavailable(f"The target cannot be written: {_reason(error, target)}. Nothing was kept.") from error
     finally:
         target.dispose()
+
+
+def _reason(error: SQLAlchemyError | OSError, target: Engine) -> str:
+    """What the target's driver says, in one line and without the password."""
+    said = " ".join(str(getattr(error, "orig", None) or type(error).__name__).split("\n", 1)[0].split())[:300].rstrip(".")
+    password = str(target.url.password or "")
+    return said.replace(password, "***") if password else said
 
 
 def _engine(url: str) -> Engine:

@@ -101,7 +101,7 @@ def _rows(connection: Connection, question: Select[*tuple[Any, ...]]) -> Iterabl
 def _mark(connection: Connection) -> Mark:
     row = connection.execute(select(RegistryState.instance, RegistryState.revision)).one_or_none()
     if row is None:
-        raise DatabaseUnreachable("The database is not set up: run `flask --app wsgi prepare`.")
+        raise DatabaseUnreachable("The database is not set up: run `.venv/bin/flask --app wsgi prepare`.")
     return Mark(*row)
 
 

@@ -4,7 +4,7 @@ Three phases, so that no worker meets a ciphertext that it cannot read: all work
 as the first one; then this re-encrypts what the old one encrypted. It can be stopped at any moment and run again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -12,13 +12,15 @@ from sqlalchemy import Column, Table, select, update
 from sqlalchemy.orm import Session
 
 from webapp.domain.errors import KeysLocked
-from webapp.models import Base
+from webapp.models import Base, Credential, User
 from webapp.models.base import Ciphertext
 from webapp.security.vault import Vault
 from webapp.services import audit, state
 from webapp.services.audit import Target
 
 BATCH = 100
+CREDENTIALS, CHECK = "credentials.ciphertext", "registry_state.key_check"
+_HOLDERS = {"shared": "the shared key", "project": "the key of the project {}", "personal": "the key of {}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,18 @@ def _tally(session: Session, vault: Vault, column: Column[str]) -> Tally:
         else:
             found = replace(found, unreadable=(*found.unreadable, number))
     return found
+
+
+def names(session: Session, place: str, numbers: Sequence[int]) -> list[str]:
+    """What rows of an encrypted column are to people: whose key of which provider, whose second factor."""
+    if place == CREDENTIALS:
+        found = session.execute(select(Credential).where(Credential.id.in_(numbers)).order_by(Credential.id)).scalars()
+        return [f"{_HOLDERS[key.scope].format(key.owner)} of {key.provider.display_name}" for key in found]
+    if place.startswith("users."):
+        emails = session.execute(select(User.email).where(User.id.in_(numbers)).order_by(User.id)).scalars()
+        return [f"the second factor of {email}" for email in emails]
+    what = "the check by which a start knows the right key" if place == CHECK else f"{place} of row {{}}"
+    return [what.format(number) for number in numbers]
 
 
 def _ciphertexts(session: Session, column: Column[str], after: int = 0) -> Iterator[tuple[int, str]]:

@@ -15,7 +15,7 @@ def lock(session: Session) -> RegistryState:
     """Waits for other writers of the registry, so that rules over several rows (one default, one primary) hold without races."""
     state = session.execute(select(RegistryState).with_for_update()).scalar_one_or_none()
     if state is None:
-        raise DatabaseUnreachable("The database is not set up: run `make run` or `flask --app wsgi prepare`.")
+        raise DatabaseUnreachable("The database is not set up: run `make run` or `.venv/bin/flask --app wsgi prepare`.")
     return state
 
 
