@@ -68,6 +68,9 @@ def test_rows_are_ticked_by_page_and_by_filter_and_somebody_else_approves(ann, b
     refused = ann.post(f"{address}approve")
     assert "MODELDESK_FOUR_EYES=off" in page(ann, refused.location)
     bob.post(f"{address}approve")
+    assert "Other rows are ticked now" in page(bob, address)
+    seen = re.search(r'name="seal" value="([0-9a-f]{32})"', page(bob, address))[1]
+    bob.post(f"{address}approve", {"seal": seen})
     assert "2 rows were taken over" in page(bob, address)
     assert count(Model, Model.model_id == "good") == 1
     assert count(Model, Model.model_id == "new-one") == 0

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.domain.errors import Invalid
-from webapp.domain.moments import parse_day, parse_moment, shown_moment
+from webapp.domain.moments import FIRST_DAY, LAST_DAY, parse_day, parse_moment, shown_moment, start_of_day
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,14 @@ from webapp.domain.moments import parse_day, parse_moment, shown_moment
 )
 def test_moments_are_moved_to_utc(text, shown):
     assert shown_moment(parse_moment(text, "at")) == shown
+
+
+@pytest.mark.parametrize("text", ["1969-12-31", "2200-01-01", "0001-01-01", "9999-12-31"])
+def test_what_lies_outside_of_the_calendar_that_matters_is_refused_with_its_limits(text):
+    for parse, typed in ((parse_day, text), (parse_moment, f"{text}T12:00:00Z")):
+        with pytest.raises(Invalid, match="at") as refused:
+            parse(typed, "at")
+        assert refused.value.errors[0].message == "must lie between 1970-01-01 and 2199-12-31"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +58,7 @@ def test_what_is_no_moment_with_an_offset_is_refused_by_name(text):
         parse_moment(text, "at")
 
 
-@given(st.datetimes(timezones=st.just(UTC)))
+@given(st.datetimes(*(start_of_day(day).replace(tzinfo=None) for day in (FIRST_DAY, LAST_DAY)), timezones=st.just(UTC)))
 def test_a_moment_reads_back_equal(moment):
     assert parse_moment(shown_moment(moment), "at") == moment
 
@@ -64,7 +72,7 @@ def test_whatever_comes_in_is_a_moment_in_utc_or_refused_as_invalid(value):
     assert moment.tzinfo is UTC
 
 
-@given(st.dates())
+@given(st.dates(FIRST_DAY, LAST_DAY))
 def test_a_day_reads_back_equal(day):
     assert parse_day(day.isoformat(), "retires_on") == day
 

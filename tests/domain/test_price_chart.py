@@ -1,7 +1,7 @@
 """The price over time, drawn as steps."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from factories import NOW, a_price, a_rate
 
@@ -49,3 +49,12 @@ def test_there_is_nothing_to_see_with_one_price_several_currencies_or_only_zero(
 def test_what_has_another_unit_stands_in_no_chart_of_tokens():
     both = [a_price(a_rate("input", "1"), a_rate("image", "5", 1), effective_from=at, id=1) for at in (ALWAYS, NOW)]
     assert [line.meter for line in chart(timeline(both), NOW).lines] == ["input"]
+
+
+def test_a_price_from_beyond_the_calendar_that_matters_is_drawn_at_the_edge_and_is_no_error():
+    """Such rows were taken once, and prices are never removed."""
+    late = [
+        a_price(a_rate("input", "1"), effective_from=at, id=number) for number, at in enumerate((NOW, datetime.max.replace(tzinfo=UTC)))
+    ]
+    found = chart(timeline(late), NOW)
+    assert max(mark.x for mark in found.marks) <= 1_000

@@ -86,7 +86,7 @@ class Prices(RuleBasedStateMachine):
                 number = proposals.open_one(session, given, actor="ann").id
                 if not proposals.choose(session, number, Wanted(word=self.name).condition(), True):
                     return None  # Pinned, or nothing differs.
-                proposal_apply.apply(session, number, Approval("bob", self.now, True))
+                proposal_apply.apply(session, number, Approval("bob", self.now, True, proposals.seal(session, number)))
                 return number
         except Conflict:
             return None

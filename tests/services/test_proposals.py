@@ -60,9 +60,10 @@ def opened(*found, second=None, ticked=True) -> int:
     return number
 
 
-def approved(number, actor="bob", *, four_eyes=True):
+def approved(number, actor="bob", *, four_eyes=True, seal=None):
     with writing() as session:
-        proposal_apply.apply(session, number, Approval(actor, datetime.now(UTC), four_eyes))
+        seen = proposals.seal(session, number) if seal is None else seal
+        proposal_apply.apply(session, number, Approval(actor, datetime.now(UTC), four_eyes, seen))
 
 
 def undone(number):
@@ -217,3 +218,15 @@ def test_a_closed_proposal_stays_as_it_is(app):
             act(session)
     with pytest.raises(Conflict, match="no longer open"):
         approved(number)
+
+
+def test_what_was_ticked_after_somebody_looked_is_not_approved(app):
+    number = opened(offered(), offered(model_id="second"))
+    seen = proposals.seal(db.session(), number)
+    for ticked in (False, True):
+        with writing() as session:
+            proposals.choose(session, number, ProposalRow.ref == "newcomer/second", ticked)
+        if not ticked:
+            with pytest.raises(Conflict, match="Other rows are ticked"):
+                approved(number, seal=seen)
+    approved(number, seal=seen)

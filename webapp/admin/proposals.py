@@ -23,6 +23,7 @@ from webapp.web.auth import actor, staff_may
 from webapp.web.transaction import writing
 
 ON_A_PAGE = 50
+LAST_PAGE = 10_000  # Databases count no further than 2^63.
 ROWS = "div#proposal-chosen"
 STATUSES = {"open": ("Open", "blue"), "applied": ("Taken over", "green"), "undone": ("Undone", "neutral"), "closed": ("Closed", "neutral")}
 FILTERS = ("kind", "guard", "provider", "word", "chosen")
@@ -59,7 +60,7 @@ class Proposals(GuardedView):
     @expose("/<number>/")
     def details(self, number: str) -> str:
         row, wanted = self._row(number), _wanted()
-        session, page = db.session(), max(request.args.get("page", 0, type=int), 0)
+        session, page = db.session(), min(max(request.args.get("page", 0, type=int), 0), LAST_PAGE)
         condition = ProposalRow.proposal_id == row.id
         matching = session.execute(select(func.count()).select_from(ProposalRow).where(condition, wanted.condition())).scalar_one()
         query = select(ProposalRow).where(condition, wanted.condition()).order_by(ProposalRow.ref)
@@ -116,8 +117,9 @@ class Proposals(GuardedView):
         )  # fmt: skip
         by_kind: dict[str, int] = {kind: count for kind, count in session.execute(query)}  # noqa: C416 # a Row is no pair for mypy
         return {
-            "chosen": sum(by_kind.values()), "by_kind": by_kind, "may_edit": may_edit(), "is_open": row.status == OPEN,
-            "needs_other": current.settings().four_eyes and row.opened_by == actor(), "statuses": STATUSES,
+            "chosen": sum(by_kind.values()), "by_kind": by_kind, "seal": proposals.seal(session, row.id), "may_edit": may_edit(),
+            "is_open": row.status == OPEN, "needs_other": current.settings().four_eyes and row.opened_by == actor(),
+            "statuses": STATUSES,
         }  # fmt: skip
 
 
@@ -172,7 +174,7 @@ def _shown(row: ProposalRow) -> dict[str, Any]:
 
 
 def _approve(session: Any, number: int) -> str:  # noqa: ANN401 # a session
-    by = proposal_apply.Approval(actor(), datetime.now(UTC), current.settings().four_eyes)
+    by = proposal_apply.Approval(actor(), datetime.now(UTC), current.settings().four_eyes, request.form.get("seal", ""))
     proposal = proposal_apply.apply(session, number, by)
     count = proposals.number_chosen(session, proposal.id)
     return f"{count:,} row{'s were' if count != 1 else ' was'} taken over. Undo takes all of them back."

@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from webapp.domain.meters import label_of, unit_of
-from webapp.domain.moments import ALWAYS
+from webapp.domain.moments import ALWAYS, LAST_DAY, start_of_day
 from webapp.domain.money import EXACT
 from webapp.domain.pricing import STANDARD, Price, Rate
 
 WIDTH, HEIGHT = 1000, 200
+LATEST = start_of_day(LAST_DAY)
 MARGIN = timedelta(days=30)  # What is shown before the first and after the last change.
 METERS = ("input", "output", "image", "second", "character", "page", "request")
 MOST_LINES = 3
@@ -52,7 +53,7 @@ def chart(history: Sequence[Price], now: datetime) -> Chart | None:
     dated = [price.effective_from for price in history if price.effective_from > ALWAYS]
     if len(history) < 2 or not dated or len({price.currency for price in priced}) != 1:
         return None
-    begin, end = min([*dated, now]) - MARGIN, max([*dated, now]) + MARGIN
+    begin, end = min([*dated, now]) - MARGIN, min(max([*dated, now]), LATEST) + MARGIN
     found = {meter: _steps(history, meter) for meter in METERS}
     meters = [meter for meter in METERS if any(amount is not None for _, amount in found[meter])][:MOST_LINES]
     unit = unit_of(meters[0], 1) if meters else ""
@@ -62,7 +63,7 @@ def chart(history: Sequence[Price], now: datetime) -> Chart | None:
         return None
 
     def x(moment: datetime) -> int:
-        return round(WIDTH * ((max(moment, begin) - begin) / (end - begin)))
+        return round(WIDTH * ((min(max(moment, begin), end) - begin) / (end - begin)))
 
     lines = tuple(Line(meter, label_of(meter), _pieces([(x(at), amount) for at, amount in found[meter]], top)) for meter in meters)
     marks = tuple(Mark(x(moment), moment) for moment in dict.fromkeys(dated))

@@ -14,7 +14,7 @@ from webapp.domain.moments import shown_moment
 from webapp.domain.pricing import price_at, timeline
 from webapp.models import Model, Price, Proposal, ProposalRow, Provider
 from webapp.services import audit, models, prices, providers, state
-from webapp.services.proposals import APPLIED, OPEN, UNDONE, entry_of, find, target
+from webapp.services.proposals import APPLIED, OPEN, UNDONE, entry_of, find, seal, target
 
 MOST_ERRORS = 20
 SINGLE = "Somebody else has to approve what you opened. On a desk of one person set MODELDESK_FOUR_EYES=off and start it again."
@@ -22,11 +22,12 @@ SINGLE = "Somebody else has to approve what you opened. On a desk of one person 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """Who approves, when, and whether that must be somebody else than who opened it."""
+    """Who approves, when, whether that must be somebody else than who opened it, and the seal of the rows that were shown."""
 
     actor: str
     at: datetime
     four_eyes: bool
+    seal: str
 
 
 def apply(session: Session, proposal_id: int, by: Approval) -> Proposal:
@@ -40,6 +41,8 @@ def apply(session: Session, proposal_id: int, by: Approval) -> Proposal:
     rows = _chosen(session, proposal_id)
     if not rows:
         raise Invalid("Nothing is chosen. Tick the rows that are to be taken over.")
+    if by.seal != seal(session, proposal_id):  # Four eyes are worth nothing where the first pair may change what the second has seen.
+        raise Conflict("Other rows are ticked now than those you saw, so nothing was taken over. Look them through.", code="changed_since")
     errors: list[FieldError] = []
     for row in rows:
         try:

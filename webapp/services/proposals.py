@@ -1,5 +1,6 @@
 """Proposals of a catalogue: opened by one person, chosen row by row, approved by another; `proposal_apply` takes them over and back."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -188,6 +189,12 @@ def choose(session: Session, proposal_id: int, wanted: ColumnElement[bool], chos
 def number_chosen(session: Session, proposal_id: int) -> int:
     query = select(func.count()).select_from(ProposalRow).where(ProposalRow.proposal_id == proposal_id, ProposalRow.chosen)
     return session.execute(query).scalar_one()
+
+
+def seal(session: Session, proposal_id: int) -> str:
+    """Stands for just the rows that are ticked: whoever approves sends back the one of what was shown."""
+    query = select(ProposalRow.id).where(ProposalRow.proposal_id == proposal_id, ProposalRow.chosen).order_by(ProposalRow.id)
+    return hashlib.sha256(",".join(map(str, session.execute(query).scalars())).encode()).hexdigest()[:32]
 
 
 def close(session: Session, proposal_id: int, *, actor: str) -> Proposal:
