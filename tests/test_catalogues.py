@@ -66,7 +66,7 @@ def test_models_dev_is_per_million_already():
     assert rates(model)["input", 200_000, "standard"] == ("2.5", 1_000_000)
 
 
-@pytest.mark.parametrize("amount", [-1, True, "0.1", 1e-40])
+@pytest.mark.parametrize("amount", [10**40, -1, True, "0.1", 1e-40])
 def test_an_amount_that_is_none_is_named_and_left_out(amount):
     found = read("litellm", {"openai/m": {"litellm_provider": "openai", "input_cost_per_token": amount, "output_cost_per_token": 1e-6}})
     assert ("output", None, "standard") in rates(found.models[0])
@@ -80,7 +80,11 @@ def test_an_amount_that_is_none_is_named_and_left_out(amount):
         ("nothing", b"{}", "must be one of"), ("litellm", None, "is needed"), ("litellm", b"[1]", "must be an object"),
         ("litellm", b'{"a": NaN}', "is not JSON"), ("litellm", b"{}", "names no model"), ("models.dev", b"{", "is not JSON"),
         ("genai-prices-json", b"{}", "must be a list"), ("genai-prices-json", b'[{"id": 1}]', "cannot be read"),
-        ("modeldesk", b"[a, b]", "no list of models"), ("modeldesk", b"a: [", "neither JSON nor YAML"),
+        ("modeldesk", b"[a, b]", "no list of models"), ("modeldesk", b"a: [", "neither YAML nor JSON"),
+        ("modeldesk", b"[" * 200_000, "nested too deep"), ("modeldesk", b"{" * 200_000, "is not JSON"),
+        ("modeldesk", b"models: [2026-02-30]", "neither JSON nor YAML"),
+        ("litellm", b'{"a": 1e-30000000}', "is no amount"), ("litellm", b'{"a": 1e99999999}', "is no amount"),
+        ("models.dev", b'{"a": ' * 100_000, "is not JSON"),
     ],
 )  # fmt: skip
 def test_a_file_of_another_kind_is_refused_in_words(source, data, said):

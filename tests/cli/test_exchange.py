@@ -2,6 +2,10 @@
 
 import csv
 import json
+import re
+import signal
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -9,6 +13,9 @@ from factories import bulk_catalogue, model_values, price_values, provider_value
 from sqlalchemy import select, text
 from world import running
 
+from webapp.catalogues import bounded_yaml
+from webapp.config import ROOT
+from webapp.domain.errors import Malformed
 from webapp.extensions import db
 from webapp.models import Provider
 from webapp.services import catalog_files, catalog_text, credentials, models, prices, providers
@@ -248,3 +255,46 @@ def test_a_column_that_is_left_out_leaves_things_as_they_are(app, tmp_path):
     assert "changed  model     openai/gpt-4o: display_name" in ran.stdout, ran.output
     assert "display_name: GPT-4o -> Renamed" in ran.stdout
     assert "0 added, 1 changed" in ran.stdout
+
+
+# Files that are meant to break the reader.
+
+DEEP = {
+    "brackets": "[" * 200_000,
+    "objects": "{a: " * 200_000,
+    "lists in lists": "- " * 200_000,
+    "a deep value": HEAD + "models: " + "[" * 200_000,
+    "complex names": "? " * 200_000,
+}
+
+
+@pytest.mark.parametrize("text", DEEP.values(), ids=DEEP.keys())
+def test_t29_a_file_that_goes_down_without_end_is_refused_by_its_line_and_ends_no_process(text):
+    """In a process of its own: what is tested against is a process that dies."""
+    script = (
+        "import sys; from webapp.services import catalog_text; from webapp.domain.errors import Malformed\n"
+        "try: catalog_text.read(sys.stdin.read())\nexcept Malformed as error: print(error.detail)"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], input=text, text=True, capture_output=True, cwd=ROOT)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert re.match(r"Line \d+: (nested too deep|a name must be text)\.", ran.stdout)
+
+
+def test_t29_control_the_reader_itself_dies_of_such_a_file():
+    script = "import yaml; yaml.compose('[' * 200_000, Loader=yaml.CSafeLoader)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=ROOT).returncode == -signal.SIGSEGV
+
+
+def test_t29_a_file_of_more_values_than_any_catalogue_is_refused(monkeypatch):
+    monkeypatch.setattr(bounded_yaml, "MOST_NODES", 1_000)
+    with pytest.raises(Malformed, match="holds more than 1,000 values"):
+        catalog_text.read(f"models: [{'1,' * 2_000}1]")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a: 1\n---\nb: 2\n", "a second document"), ("? [a]\n: 1\n", "a name must be text"), ("5: 1\n", "a name must be text")],
+)
+def test_what_is_no_catalogue_is_said(text, said):
+    with pytest.raises(Malformed, match=said):
+        catalog_text.read(text)

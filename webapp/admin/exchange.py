@@ -56,7 +56,7 @@ class Exchange(GuardedView):
         insist()
         now = datetime.now(UTC)
         try:
-            upload = _uploaded()
+            upload = exchange.looked_through(_uploaded())
             with rehearsing() as session:
                 found = import_drafts.rehearse(session, upload, importing(), now)
             with writing(refresh=False) as session:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from webapp.catalogues import Entries, genai, parsed
+from webapp.catalogues.bounded_yaml import Loader, events
 from webapp.catalogues.genai_rules import type_of
 from webapp.domain.errors import Invalid
 from webapp.domain.money import EXACT, parse_amount, plain
@@ -20,6 +21,7 @@ PROVIDERS = {
     "together_ai": "together", "fireworks_ai": "fireworks", "bedrock": "aws",
 }  # fmt: skip
 ALWAYS = "1970-01-01T00:00:00Z"
+MOST_AMOUNT = 10**15  # More is no price, and the exact arithmetic would not take it.
 
 
 def genai_json(data: bytes, problems: list[str]) -> Entries:
@@ -33,14 +35,20 @@ def genai_json(data: bytes, problems: list[str]) -> Entries:
 
 
 def modeldesk(data: bytes, problems: list[str]) -> Entries:
-    try:
-        raw = parsed(data) if data.lstrip()[:1] == b"{" else yaml.load(data, Loader=yaml.CSafeLoader)  # the safe loader
-    except yaml.YAMLError as error:
-        raise Invalid.field("file", f"is neither JSON nor YAML: {str(error)[:200]}") from None
+    raw = parsed(data) if data.lstrip()[:1] == b"{" else _yaml(data)
     if not isinstance(raw, dict) or not isinstance(raw.get("models"), list):
         raise Invalid.field("file", "holds no list of models: it is no export of a Modeldesk")
     models = [dict(row) for row in raw["models"] if isinstance(row, dict)]
     return [row for row in raw.get("providers", []) if isinstance(row, dict)], models
+
+
+def _yaml(data: bytes) -> Any:  # noqa: ANN401 # whatever it holds
+    for _ in events(data):  # Looked through first: what is too deep would end this process.
+        pass
+    try:
+        return yaml.load(data, Loader=Loader)  # noqa: S506 # the safe one, which the linter does not see behind the name
+    except (yaml.YAMLError, ValueError) as error:  # a date such as 2026-02-30 is a ValueError
+        raise Invalid.field("file", f"is neither JSON nor YAML: {str(error)[:200]}") from None
 
 
 # LiteLLM: one object, the keys are names. What we do not read of it: fields that are no rate of ours.
@@ -161,7 +169,7 @@ def _rate(amount: object, meter: str, scale: tuple[int, int], when: tuple[int | 
     """The amount times the first of `scale`, per the second, exactly; None if there is none, or if it is no amount, which is told."""
     if amount is None:
         return None
-    if isinstance(amount, bool) or not isinstance(amount, int | Decimal) or amount < 0:
+    if isinstance(amount, bool) or not isinstance(amount, int | Decimal) or not 0 <= amount < MOST_AMOUNT:
         told.problems.append(f"{told.where} is {str(amount)[:40]}, which is no amount")
         return None
     factor, per = scale

@@ -49,8 +49,8 @@ def import_file(file: Path, dry_run: bool) -> None:
     """
     try:
         text = exchange.text_of(file.read_bytes())
+        upload = exchange.looked_through(Upload(file.name, exchange.form_of(file.name) or YAML, text))
         with rehearsing() if dry_run else writing(refresh=False) as session:
-            upload = Upload(file.name, exchange.form_of(file.name) or YAML, text)
             report = exchange.bring(session, upload, Importing(operator(), current.desk().outbound), datetime.now(UTC))
     except OSError as error:
         raise Failure(f"{file} cannot be read: {error.strerror}.") from error

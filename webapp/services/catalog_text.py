@@ -5,18 +5,19 @@ unquoted decimals are refused: a price must not go through a float, and a file o
 """
 
 import json
-from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import yaml
+from yaml.resolver import Resolver
 
-from webapp.domain.errors import FieldError, Malformed
+from webapp.catalogues.bounded_yaml import events, line_of, refusal
+from webapp.domain.errors import Malformed
 
 MOST_BYTES = 10_000_000
-DEEPEST = 12
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-_FLOAT, _INT, _BOOL, _NULL = (f"tag:yaml.org,2002:{name}" for name in ("float", "int", "bool", "null"))
+_FLOAT, _INT, _BOOL, _NULL, _STR = (f"tag:yaml.org,2002:{name}" for name in ("float", "int", "bool", "null", "str"))
+_resolver = Resolver()
 _WORDS = {"true": True, "false": False}
 
 
@@ -31,20 +32,12 @@ class Read(NamedTuple):
 def read(text: str) -> Read:
     """Raises `Malformed` that names the line."""
     check_size(text)
-    try:
-        node = yaml.compose(text, Loader=Loader)
-        _refuse_aliases(text)
-    except yaml.YAMLError as error:
-        raise _at(
-            getattr(error, "problem_mark", None), f"the file is neither YAML nor JSON: {getattr(error, 'problem', None) or 'unreadable'}"
-        ) from None
-    except RecursionError:
-        raise Malformed("The file is nested too deep.") from None
-    if not isinstance(node, yaml.MappingNode):
+    building = _Building()
+    for event in events(text):
+        building.take(event)
+    if not isinstance(building.document, dict):
         raise Malformed("The file must be an object with providers and models.")
-    lines: dict[str, int] = {}
-    document: dict[str, Any] = _value(node, "", lines, DEEPEST)
-    return Read(document, lines)
+    return Read(building.document, building.lines)
 
 
 def check_size(text: str) -> None:
@@ -52,53 +45,85 @@ def check_size(text: str) -> None:
         raise Malformed(f"The file is larger than {MOST_BYTES // 1_000_000} MB.")
 
 
-def _refuse_aliases(text: str) -> None:
-    for event in yaml.parse(text, Loader=Loader):
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise _at(event.start_mark, "anchors and aliases are not allowed here: write the values out")
+@dataclass(slots=True)
+class _Open:
+    """A list or an object that has not ended yet. `name` is the one that waits for its value."""
+
+    path: str
+    value: list[Any] | dict[str, Any]
+    name: str | None = None
 
 
-def _value(node: yaml.Node, path: str, lines: dict[str, int], depth: int) -> Any:  # noqa: ANN401 # JSON values
-    lines[path] = node.start_mark.line + 1
-    if depth <= 0:
-        raise _at(node.start_mark, "nested too deep")
-    if isinstance(node, yaml.MappingNode):
-        return _mapping(node, path, lines, depth)
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(item, f"{path}[{number}]", lines, depth - 1) for number, item in enumerate(node.value)]
-    return _scalar(node)
+class _Building:
+    """Makes a document out of events, without going down into it: how deep a file is must not be how deep the program goes."""
+
+    def __init__(self) -> None:
+        self.document: Any = None
+        self.lines: dict[str, int] = {}
+        self._open: list[_Open] = []
+        self._documents = 0
+
+    def take(self, event: yaml.Event) -> None:
+        if isinstance(event, yaml.DocumentStartEvent):
+            self._documents += 1
+            if self._documents > 1:
+                raise refusal(event.start_mark, "a second document begins here: one file is one catalogue")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._open.pop()
+        elif isinstance(event, yaml.CollectionStartEvent):
+            value: list[Any] | dict[str, Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
+            self._open.append(_Open(self._put(event, value), value))
+        elif isinstance(event, yaml.ScalarEvent):
+            self._scalar(event)
+
+    def _scalar(self, event: yaml.ScalarEvent) -> None:
+        within = self._open[-1] if self._open else None
+        if within is not None and isinstance(within.value, dict) and within.name is None:
+            if _tag_of(event) != _STR:
+                raise refusal(event.start_mark, "a name must be text")
+            if event.value in within.value:
+                raise refusal(event.start_mark, f"{event.value[:60]} is given twice")
+            within.name = event.value
+        else:
+            self._put(event, _value(event))
+
+    def _put(self, event: yaml.Event, value: Any) -> str:  # noqa: ANN401 # JSON values
+        """Puts a value where it belongs, and gives its path."""
+        if not self._open:
+            self.document, self.lines[""] = value, line_of(event)
+            return ""
+        within = self._open[-1]
+        if isinstance(within.value, list):
+            path = f"{within.path}[{len(within.value)}]"
+            within.value.append(value)
+        elif within.name is None:
+            raise refusal(event.start_mark, "a name must be text")
+        else:
+            path = f"{within.path}.{within.name}" if within.path else within.name
+            within.value[within.name], within.name = value, None
+        self.lines[path] = line_of(event)
+        return path
 
 
-def _mapping(node: yaml.MappingNode, path: str, lines: dict[str, int], depth: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in node.value:
-        name: Hashable = key.value if isinstance(key, yaml.ScalarNode) else None
-        if not isinstance(name, str):
-            raise _at(key.start_mark, "a name must be text")
-        if name in found:
-            raise _at(key.start_mark, f"{name[:60]} is given twice")
-        found[name] = _value(value, f"{path}.{name}" if path else name, lines, depth - 1)
-    return found
+def _tag_of(event: yaml.ScalarEvent) -> str:
+    if event.tag is not None and event.tag != "!":
+        return str(event.tag)
+    return str(_resolver.resolve(yaml.ScalarNode, event.value, event.implicit))  # type: ignore[no-untyped-call] # of PyYAML
 
 
-def _scalar(node: yaml.Node) -> Any:  # noqa: ANN401 # text, a whole number, true, false or None
-    text = str(node.value)
-    if node.tag == _NULL:
+def _value(event: yaml.ScalarEvent) -> Any:  # noqa: ANN401 # text, a whole number, true, false or None
+    text, tag = str(event.value), _tag_of(event)
+    if tag == _NULL:
         return None
-    if node.tag == _BOOL:
+    if tag == _BOOL:
         if text.lower() not in _WORDS:
-            raise _at(node.start_mark, f"{text} could be read as true or false: write it in quotes if it is text")
+            raise refusal(event.start_mark, f"{text} could be read as true or false: write it in quotes if it is text")
         return _WORDS[text.lower()]
-    if node.tag == _INT and text.lstrip("-").isdigit() and text.isascii() and len(text) <= 17:
+    if tag == _INT and text.lstrip("-").isdigit() and text.isascii() and len(text) <= 17:
         return int(text)
-    if node.tag in (_FLOAT, _INT):
-        raise _at(node.start_mark, f"{text[:40]} must be in quotes: amounts are exact decimals, and whole numbers are written plainly")
+    if tag in (_FLOAT, _INT):
+        raise refusal(event.start_mark, f"{text[:40]} must be in quotes: amounts are exact decimals, and whole numbers are written plainly")
     return text
-
-
-def _at(mark: Any, message: str) -> Malformed:  # noqa: ANN401 # a mark of the reader, or None
-    said = f"line {mark.line + 1}: {message}" if mark is not None else message
-    return Malformed(f"{said[0].upper()}{said[1:]}.", [FieldError("file", said)])
 
 
 def written(document: dict[str, Any], *, as_json: bool) -> str:

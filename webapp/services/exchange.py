@@ -11,17 +11,19 @@ from webapp.services import audit, catalog_files, catalog_text, model_sheets
 from webapp.services.audit import Target
 from webapp.services.catalog_entries import ADDED, CHANGED, Report
 from webapp.services.catalog_files import Importing
+from webapp.services.catalog_text import Read
 
 YAML, JSON, CSV = FORMS = ("yaml", "json", "csv")
 ENDINGS: Mapping[str, str] = {".json": JSON, ".csv": CSV, ".yaml": YAML, ".yml": YAML}
 
 
 class Upload(NamedTuple):
-    """A file that somebody brings: its name for the trail, and in which form it is."""
+    """A file that somebody brings: its name for the trail, and in which form it is; `read` once it was read."""
 
     name: str
     form: str
     text: str
+    read: Read | None = None
 
 
 def form_of(name: str) -> str | None:
@@ -47,10 +49,15 @@ def export(session: Session, form: str, at: datetime) -> str:
     return catalog_text.written(catalog_files.document(session), as_json=form == JSON)
 
 
+def looked_through(upload: Upload) -> Upload:
+    """Read, if that needs no database: before a transaction begins, because nobody else can write meanwhile. Raises `Malformed`."""
+    return upload if upload.form == CSV else upload._replace(read=catalog_text.read(upload.text))
+
+
 def bring(session: Session, upload: Upload, by: Importing, at: datetime) -> Report:
     """Brings the registry to what the file says, all or nothing. The caller's transaction decides whether it stays. Raises `Invalid`."""
-    read = model_sheets.read(session, upload.text, at) if upload.form == CSV else catalog_text.read(upload.text)
-    report = catalog_files.apply(session, read, by)
+    upload = looked_through(upload) if upload.read is None else upload
+    report = catalog_files.apply(session, upload.read or model_sheets.read(session, upload.text, at), by)
     counts = report.counts()
     if counts[ADDED] or counts[CHANGED]:
         after = {"form": upload.form, **counts}

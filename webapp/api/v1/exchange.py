@@ -36,7 +36,7 @@ def export_catalogue() -> Response:
 
 def import_catalogue() -> Response:
     dry_run = read(IMPORT_QUERY).get("dry_run", False)
-    upload = _received()
+    upload = exchange.looked_through(_received())
     with rehearsing() if dry_run else writing() as session:
         report = exchange.bring(session, upload, Importing(actor(), current.desk().outbound), utc_now())
     return answer(fresh().snapshot, encode(_document(report, dry_run=dry_run)))
