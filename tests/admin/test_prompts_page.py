@@ -5,14 +5,14 @@ import json
 from dataclasses import replace
 
 import pytest
-from factories import Visitor, provider_values
+from factories import Api, Visitor, provider_values
 from sqlalchemy import text
 from upstream import Upstream, error
 from world import PASSWORD, api_for, running
 
 from webapp.domain.incidents import incident_from
 from webapp.extensions import db
-from webapp.services import credentials, incidents, models, providers, templates
+from webapp.services import api_tokens, credentials, incidents, models, projects, providers, templates
 from webapp.web import current
 from webapp.web.transaction import writing
 
@@ -125,6 +125,25 @@ def test_a_remembered_answer_says_so_costs_nothing_and_can_be_passed_by(desk, up
     assert "2 answers remembered" in ann.get("/admin/prompts/").text
     ann.post("/admin/prompts/cache/clear")
     assert api.post("/runs", body).json["cached"] is False
+
+
+def test_t10_applications_of_different_projects_know_nothing_of_each_others_runs(desk, upstream):
+    one, two = (of_project(desk, slug) for slug in ("one", "two"))
+    callers, body = (one, two, api_for(desk, "runs:write")), {"incident": DISK, "template": "summary"}
+    found = [caller.post("/runs", body).json for caller in callers]
+    assert [run["cached"] for run in found] == [False, False, False]
+    seen = [[caller.get(f"/runs/{run['id']}").status_code for run in found] for caller in callers]
+    assert seen == [[200, 404, 404], [404, 200, 404], [404, 404, 200]]
+    again = one.post("/runs", body).json
+    assert (again["cached_from"], len(upstream.requests)) == (found[0]["id"], 3)
+
+
+def of_project(desk, slug: str) -> Api:
+    with writing() as session:
+        projects.create(session, {"slug": slug, "display_name": slug}, actor="ann")
+        row, token = api_tokens.create(session, "a test", ["runs:write"], actor="tests")
+        row.project = slug
+    return Api(desk.test_client(), token)
 
 
 def test_a_failure_is_not_remembered(desk, upstream):

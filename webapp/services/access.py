@@ -34,6 +34,11 @@ class Caller:
     email: str | None = None
     project: str | None = None
 
+    @property
+    def circle(self) -> str:
+        """Who may know of each other's runs: the staff, the applications of one project, or those of none."""
+        return "staff" if self.email else f"project {self.project or ''}"
+
 
 OPERATOR = Caller()  # Whoever sits at the server: has no key of his own and belongs to no project.
 

@@ -28,13 +28,14 @@ class Remembered:
     since: datetime
 
 
-def key_of(endpoint: Endpoint, request: ChatRequest, template: str) -> str:
+def key_of(endpoint: Endpoint, request: ChatRequest, template: str, circle: str) -> str:
     """The digest of a question. Secrets are in it only as far as they shape the answer, and cannot be found from it.
 
-    An answer that was paid for with somebody's own key is given to nobody else, so it matters whose key it was.
+    An answer that was paid for with somebody's own key is given to nobody else, so it matters whose key it was. `circle` are those who may
+    know of each other's runs (`Caller.circle`): the answer names the run that asked, and its incident may say more than the question did.
     """
     content = [
-        "v1", endpoint.driver, endpoint.slug, origin(endpoint.base_url) if endpoint.base_url else "", endpoint.credential,
+        "v2", circle, endpoint.driver, endpoint.slug, origin(endpoint.base_url) if endpoint.base_url else "", endpoint.credential,
         json.dumps(endpoint.config, sort_keys=True, default=str), template, request.model, request.system, request.user,
         request.max_output_tokens, request.temperature, json.dumps(request.json_schema, sort_keys=True, default=str), request.schema_name,
         request.token_parameter, request.context_window,

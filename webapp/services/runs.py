@@ -17,6 +17,8 @@ from webapp.services.asking import Outcome
 from webapp.services.audit import Target
 from webapp.services.planning import Plan
 
+NO_RUN = "There is no such run."
+
 
 def record(session: Session, planned: Plan, outcome: Outcome, *, actor: str) -> Run:
     """Stores a run and its advice."""
@@ -44,10 +46,18 @@ def record(session: Session, planned: Plan, outcome: Outcome, *, actor: str) -> 
 
 
 def find(session: Session, public_id: str) -> Run:
-    """The run of this id. Raises `NotFound`."""
+    """The run of this id, for whoever may see all. Raises `NotFound`."""
     run = session.execute(select(Run).where(Run.public_id == public_id)).scalar_one_or_none()
     if run is None:
-        raise NotFound("There is no such run.")
+        raise NotFound(NO_RUN)
+    return run
+
+
+def find_of_project(session: Session, public_id: str, project: str | None) -> Run:
+    """The run of this id, if an application of this project asked for it (or none has a project). Raises `NotFound`."""
+    run = find(session, public_id)
+    if run.project != project:
+        raise NotFound(NO_RUN)  # In the same words: whose run it is, is nobody else's business.
     return run
 
 

@@ -88,7 +88,7 @@ def _cache_key(planned: Plan) -> str | None:
     """What an answer would be remembered under; None where the template wants none to be."""
     if planned.endpoint is None or planned.request is None or planned.refused or not planned.template.cache_minutes:
         return None
-    return answers.key_of(planned.endpoint, planned.request, f"{planned.template.name} {planned.template.version}")
+    return answers.key_of(planned.endpoint, planned.request, f"{planned.template.name} {planned.template.version}", planned.caller.circle)
 
 
 def _remembered(planned: Plan, key: str | None) -> Outcome | None:

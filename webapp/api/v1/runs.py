@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from flask import Response
+from flask import Response, g
 
 from webapp import __version__
 from webapp.api.v1.answers import answer, conditional, encode
@@ -37,9 +37,9 @@ def start_run() -> Response:
 
 def get_run(run_id: str) -> Response:
     if len(run_id) > LONGEST_ID or not run_id.isascii() or not run_id.isprintable():
-        raise NotFound("There is no such run.")
+        raise NotFound(runs.NO_RUN)
     try:
-        document = runs.document(runs.find(db.session(), run_id))
+        document = runs.document(runs.find_of_project(db.session(), run_id, g.token.project))
     finally:
         db.session.rollback()  # On SQLite an open read keeps every writer waiting.
     return conditional(rendered().snapshot, f"{__version__}.{document['id']}", encode(document))
