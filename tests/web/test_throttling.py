@@ -6,12 +6,12 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from factories import csrf_token
+from factories import Visitor, csrf_token
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
-from world import PASSWORD
+from world import PASSWORD, by_hand
 
 from webapp.extensions import db
 from webapp.models import LoginAttempt
@@ -147,6 +147,42 @@ def test_t01_every_spelling_of_a_name_is_counted_as_one(changes):
     for change in changes:
         text = CHANGES[change](text)
     assert accounts.normalised(text) == ANN
+
+
+def fill_up(now) -> None:
+    """Strangers have used up what all of them share."""
+    with by_hand() as session:
+        session.add_all(LoginAttempt(key=throttle._key("all"), at=now) for _ in range(throttle.IN_ALL))
+
+
+def test_t01_strangers_who_use_up_what_all_share_keep_nobody_out_who_is_known(either_app):
+    own = either_app.test_client()
+    assert sign_in(own, password=PASSWORD).status_code == 302
+    signed_in = Visitor(either_app, "bob@example.com", PASSWORD)
+    fill_up(datetime.now(UTC))
+    assert sign_in(either_app.test_client(), password=PASSWORD).status_code == 429
+    assert sign_in(either_app.test_client(), email="nobody@example.com").status_code == 429
+    own.get("/admin/")
+    own.post("/logout", data={"csrf_token": csrf_token(own.get("/admin/").text)})
+    assert sign_in(own, password=PASSWORD).status_code == 302
+    confirmed = signed_in.post("/confirm", {"password": PASSWORD, "next": "/admin/"})
+    assert confirmed.status_code == 302
+
+
+def test_t01_a_form_that_is_too_long_to_be_anybodys_uses_nothing_up(app):
+    client = app.test_client()
+    for _ in range(3):
+        assert sign_in(client, email="a@" + "x" * 1_100).status_code == 422
+    assert db.session.execute(select(func.count()).select_from(LoginAttempt)).scalar_one() == 0
+
+
+def test_t01_all_addresses_of_an_ipv6_network_are_one_stranger(app):
+    now = datetime.now(UTC)
+    for number in range(throttle.PER_ADDRESS):
+        assert admitted(Guess(f"a{number}", f"2001:db8:1:2::{number:x}"), now) is None
+    assert admitted(Guess("b", "2001:db8:1:2:ffff::1"), now)
+    assert admitted(Guess("b", "2001:db8:1:3::1"), now) is None
+    assert {throttle._network(f"{mapped}192.0.2.7") for mapped in ("", "::ffff:")} == {"192.0.2.7"}
 
 
 @pytest.mark.parametrize("text", ["ſam@example.com", "STRASSE@example.com", "ﬁ@example.com", " a b@x "])

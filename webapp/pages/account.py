@@ -18,6 +18,7 @@ from webapp.web.leading import HOME, MAX_FIELD, enter, next_page, wait_for_code
 from webapp.web.transaction import writing
 
 blueprint = Blueprint("account", __name__)
+WRONG = "The e-mail address or the password is wrong, or the account is switched off."
 
 
 @blueprint.get("/")
@@ -35,6 +36,8 @@ def login() -> ResponseReturnValue:
 @blueprint.post("/login")
 def sign_in() -> ResponseReturnValue:
     email, password = request.form.get("email", ""), request.form.get("password", "")
+    if max(len(email), len(password)) >= MAX_FIELD:
+        return _login_page(WRONG), 422  # Nothing is looked at, so nothing is guessed.
     ticket, guess, now = None, _guess(email), datetime.now(UTC)
     with writing(refresh=False) as writer:
         wait = throttle.admit(writer, guess, now)
@@ -42,7 +45,7 @@ def sign_in() -> ResponseReturnValue:
         return _throttled(wait)
     # Checking a password takes a tenth of a second on purpose: no other writer has to wait for it.
     try:
-        user = accounts.authenticate(db.session(), email, password) if max(len(email), len(password)) < MAX_FIELD else None
+        user = accounts.authenticate(db.session(), email, password)
     except TooManyAtOnce as error:
         return _login_page(error.detail), error.status, {"Retry-After": str(error.retry_after)}
     if user is not None and _may_use_password(user):
@@ -54,7 +57,7 @@ def sign_in() -> ResponseReturnValue:
             ticket = sign_ins.enter(writer, writer.get_one(User, user.id), now=now)
             throttle.forget(writer, guess)
     if ticket is None:
-        return _login_page("The e-mail address or the password is wrong, or the account is switched off."), 422
+        return _login_page(WRONG), 422
     target = next_page()
     if ticket.needs_code:
         return _ask_for_code(ticket.secret, target)
@@ -74,7 +77,7 @@ def _may_use_password(user: User) -> bool:
 
 def _guess(email: str) -> throttle.Guess:
     """One function folds the name for the count and for the look-up, so that no spelling of it is counted apart."""
-    account = accounts.normalised(email[:MAX_FIELD])
+    account = accounts.normalised(email)
     return throttle.Guess(account, request.remote_addr or "", devices.known(account))
 
 

@@ -1,10 +1,12 @@
 """How often passwords may be tried: counted in the database, so that all workers and hosts share one count, and refused when in doubt.
 
-A guess counts against the account that it names, whether there is one or not, against the address it comes from, and against all. Whoever
-has signed in before in the same browser has a count of their own, so that nobody can keep the owner out by guessing.
+A guess of a stranger counts against the account that it names, whether there is one or not, against the address it comes from, and against
+all. Whoever has signed in before in the same browser, is signed in, or has given the right password and now gives a code, has a count of
+their own and no other: strangers can use up what strangers share, and keep nobody out who is known.
 """
 
 import hashlib
+import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +17,7 @@ from webapp.models import LoginAttempt
 
 WINDOW = timedelta(minutes=5)
 PER_ACCOUNT, PER_ADDRESS, IN_ALL = 10, 100, 1_000
+KNOWN = frozenset({"session", "new code", "code"})  # Kinds of guesses that only somebody can make who is through the first door.
 _LOCK = 7_215_004  # One writer at a time on PostgreSQL; SQLite has but one.
 
 
@@ -29,8 +32,10 @@ class Guess:
 
     def counted(self) -> list[tuple[str, int]]:
         """What it counts against, and how often that may be."""
-        owner = f"device:{self.device}" if self.device else f"{self.kind}:{self.account}"
-        return [(_key(owner), PER_ACCOUNT), (_key(f"address:{self.address}"), PER_ADDRESS), (_key("all"), IN_ALL)]
+        own = (_key(f"device:{self.device}" if self.device else f"{self.kind}:{self.account}"), PER_ACCOUNT)
+        if self.device or self.kind in KNOWN:
+            return [own]
+        return [own, (_key(f"address:{_network(self.address)}"), PER_ADDRESS), (_key("all"), IN_ALL)]
 
 
 def admit(session: Session, guess: Guess, now: datetime) -> timedelta | None:
@@ -49,6 +54,17 @@ def admit(session: Session, guess: Guess, now: datetime) -> timedelta | None:
 def forget(session: Session, guess: Guess) -> None:
     """After a right password: what was counted against the account or the browser. Addresses and the whole stay counted."""
     session.execute(delete(LoginAttempt).where(LoginAttempt.key == guess.counted()[0][0]))
+
+
+def _network(address: str) -> str:
+    """What one stranger has: an IPv4 address, or the 2^64 addresses of an IPv6 network."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(found.ipv4_mapped or ipaddress.ip_network((int(found) >> 64 << 64, 64)))
+    return str(found)
 
 
 def _key(what: str) -> str:
