@@ -70,7 +70,7 @@ def test_a_test_says_that_it_is_older_than_the_key(ann, provider, upstream):
     ann.post(f"/admin/provider/{provider}/check")
     page = f"/admin/provider/details/?id={provider}"
     assert "A key was entered since this test" not in ann.get(page).text
-    ann.post(f"/admin/provider/{provider}/keys", {"api_key": "sk-another-0123456789", "owner": ""})
+    ann.post(f"/admin/provider/{provider}/keys", {"api_key": "sk-another-0123456789", "owner": "", "address": f"http://{upstream.place}"})
     assert "A key was entered since this test" in ann.get(page).text
 
 
@@ -130,6 +130,23 @@ def test_a_provider_that_cannot_list_says_so(ann, provider, upstream):
     assert (answer.status_code, "could not be asked" in answer.text) == (502, True)
 
 
+@pytest.mark.parametrize("path", ["/admin/my-keys/", "/admin/provider/{}/keys"])
+def test_t15_a_key_that_was_typed_for_one_address_is_not_stored_for_another(desk, ann, provider, path):
+    """An editor moves the provider while somebody types."""
+    seen = ann.get("/admin/my-keys/" if "my" in path else f"/admin/provider/details/?id={provider}").text
+    address = re.search(r'name="address" value="([^"]+)"', seen)[1]
+    assert f"<code>{address}</code>" in seen
+    with writing() as session:
+        providers.update(session, provider, {"base_url": "https://evil.example/v1"}, actor="bob")
+    form = {"provider": provider, "api_key": "sk-typed-0123456789", "owner": "", "address": address}
+    target = "/admin/my-keys/store" if "my" in path else path.format(provider)
+    shown = html.unescape(ann.post(target, form, page="/admin/my-keys/", follow_redirects=True).text)
+    assert "leads to https://evil.example now, not where the page said. Nothing was stored" in shown
+    assert db.session.execute(text("SELECT count(*) FROM credentials")).scalar_one() == 0
+    ann.post(target, form | {"address": "https://evil.example"}, page="/admin/my-keys/")
+    assert db.session.execute(text("SELECT count(*) FROM credentials")).scalar_one() == 1
+
+
 def test_a_viewer_asks_no_provider(desk, provider, upstream):
     eve = Visitor(desk, "eve@example.com", PASSWORD)
     for method, path in ((eve.post, "check"), (eve.get, "discover"), (eve.post, "discover")):
@@ -140,7 +157,7 @@ def test_a_viewer_asks_no_provider(desk, provider, upstream):
 
 def test_ones_own_key_is_entered_used_and_removed_by_nobody_else(desk, ann, provider, upstream):
     own = "sk-CANARY-of-ann-0123456789"
-    ann.post("/admin/my-keys/store", {"provider": provider, "api_key": own}, page="/admin/my-keys/")
+    ann.post("/admin/my-keys/store", {"provider": provider, "api_key": own, "address": f"http://{upstream.place}"}, page="/admin/my-keys/")
     upstream.says(reply(200, DIALECTS["openai"].models))
     ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
     Visitor(desk, "bob@example.com", PASSWORD).post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})

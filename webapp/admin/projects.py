@@ -18,6 +18,7 @@ from webapp.admin.filters import YesNoFilter
 from webapp.admin.formatters import tag, when
 from webapp.admin.model_form import required, version_of
 from webapp.admin.project_rules import RulesPart
+from webapp.admin.provider_keys import address_of, insist_on_address
 from webapp.domain.access import PERSONAL
 from webapp.domain.errors import ModeldeskError, NotFound
 from webapp.domain.permissions import Permission
@@ -127,7 +128,7 @@ class MyKeys(GuardedView):
         rows = session.execute(select(Provider).where(Provider.allow_personal_keys).order_by(Provider.sort_order, Provider.slug)).scalars()
         mine = {key.provider_id: key for key in credentials.of_owner(session, who)}
         used = {number: access.calls(session, key.id) for number, key in mine.items()}
-        shown = [{"provider": row, "key": mine.get(row.id), "used": used.get(row.id, 0)} for row in rows]
+        shown = [{"provider": row, "key": mine.get(row.id), "used": used.get(row.id, 0), "address": address_of(row)} for row in rows]
         return self.render("admin/providers/mykeys.html", rows=shown, locked=current.vault().reason)
 
     @expose("/store", methods=("POST",))
@@ -141,6 +142,7 @@ class MyKeys(GuardedView):
         )
 
     def _store(self, session: Session, provider: Provider, holder: Holder) -> None:
+        insist_on_address(provider)
         key = request.form.get("api_key", "").strip()
         credentials.store(session, provider, key, vault=current.vault(), actor=member().email, holder=holder)
 

@@ -11,11 +11,11 @@ from webapp.admin.fields import whole
 from webapp.admin.formatters import when
 from webapp.admin.lists import Done, RowsView
 from webapp.domain.access import PERSONAL, PROJECT, SHARED, Access
-from webapp.domain.errors import Invalid, NotFound
+from webapp.domain.errors import Conflict, Invalid, NotFound
 from webapp.domain.permissions import Permission
 from webapp.extensions import db
 from webapp.models import ApiToken, Credential, Model, Provider
-from webapp.services import access, credentials, projects
+from webapp.services import access, credentials, places, projects
 from webapp.services.credentials import Holder
 from webapp.web import current
 from webapp.web.auth import staff_may
@@ -35,6 +35,7 @@ class KeysPart(RowsView):
 
         def run(session: Session) -> Done:
             provider = self.row(id)
+            insist_on_address(provider)
             owner = request.form.get("owner", "").strip()[:200]
             holder = Holder(PROJECT, owner) if owner else credentials.EVERYBODY
             key = request.form.get("api_key", "").strip()
@@ -74,6 +75,18 @@ class KeysPart(RowsView):
         return self.change(run)
 
 
+def address_of(provider: Provider) -> str:
+    """Where a key that is entered now would be sent, and nowhere else."""
+    return places.origin_of(provider, current.settings().environment) or ""
+
+
+def insist_on_address(provider: Provider) -> None:
+    """The page said where the key goes. An editor who moves the provider while somebody types shall not get it."""
+    present = address_of(provider)
+    if request.form.get("address", "") != present:
+        raise Conflict(f"{provider} leads to {present or 'no address'} now, not where the page said. Nothing was stored: look again.")
+
+
 def may_key() -> bool:
     return staff_may(Permission.CREDENTIALS_WRITE)
 
@@ -97,6 +110,7 @@ def keys_card(provider: Provider) -> dict[str, Any]:
     unreadable = current.vault().locked or any(key["in_use"] and key["lost"] for key in stored)
     usable = found.available and not (found.key is not None and unreadable)
     return {
+        "address": address_of(provider),
         "mine": found.reason if usable or not found.available else "The key that would be used for you cannot be read just now.",
         "available": usable, "stored": stored, "projects": [one.slug for one in projects.every(session)],
         "used_by": _used_by(session, provider), "allow_personal": provider.allow_personal_keys, "locked": current.vault().reason,
