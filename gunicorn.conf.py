@@ -10,11 +10,20 @@ from gunicorn.workers.base import Worker
 
 from webapp.web import current
 
-host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8000")
+
+def number(name: str, default: int, most: int) -> int:
+    """A setting of the server. A bad one stops the start with one sentence."""
+    text = os.environ.get(name, "").strip() or str(default)
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= most:
+        raise SystemExit(f"modeldesk: {name} must be a whole number from 1 to {most}.")
+    return int(text)
+
+
+host, port = os.environ.get("HOST", "127.0.0.1"), number("PORT", 8000, 65_535)
 bind = f"{host}:{port}"
-workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+workers = number("WEB_CONCURRENCY", 2, 1_000)
 worker_class = "gthread"
-threads = int(os.environ.get("WEB_THREADS", "8"))  # Runs wait for providers, so there are more threads than cores.
+threads = number("WEB_THREADS", 8, 1_000)  # Runs wait for providers, so there are more threads than cores.
 preload_app = True  # Workers share the memory of what is loaded once.
 graceful_timeout = 10
 keepalive = 5
@@ -25,19 +34,19 @@ loglevel = "warning"
 
 def on_starting(_: Arbiter) -> None:
     """Says in one sentence what gunicorn would say in ten lines. A server that takes over from another has its sockets already."""
-    if {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys() or not port.isdecimal():
+    if {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys():
         return
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host.strip("[]"), int(port)))
+            probe.bind((host.strip("[]"), port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise SystemExit(f"Port {port} is in use. Choose another: make run PORT={int(port) + 1}") from None
+                raise SystemExit(f"Port {port} is in use. Choose another: make run PORT={port + 1}") from None
 
 
 def when_ready(_: Arbiter) -> None:
-    print(f"Modeldesk serves on http://{bind} with {workers} workers. Stop it with Ctrl-C.", flush=True)  # noqa: T201 # for whoever started it
+    print(f"Modeldesk serves on http://{bind} with {workers} worker{'s' if workers > 1 else ''}. Stop it with Ctrl-C.", flush=True)  # noqa: T201 # for whoever started it
 
 
 def pre_fork(_: Arbiter, __: Worker) -> None:

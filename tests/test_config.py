@@ -222,3 +222,9 @@ def test_passwords_are_not_switched_off_where_there_is_no_other_way_in():
     with pytest.raises(ConfigError, match="MODELDESK_PASSWORD_SIGN_IN"):
         settings(MODELDESK_PASSWORD_SIGN_IN="off")
     assert settings(MODELDESK_PASSWORD_SIGN_IN="off", **OIDC).password_sign_in is False
+
+
+@pytest.mark.parametrize(("name", "value"), [("PORT", "99999"), ("WEB_CONCURRENCY", "zero"), ("WEB_THREADS", "0")])
+def test_what_the_server_would_stumble_over_is_said_before_in_one_sentence(name, value):
+    with pytest.raises(ConfigError, match=f"{name} must be a whole number from 1 to"):
+        settings(**{name: value})

@@ -19,6 +19,7 @@ from webapp.services.registry import ModelRegistry
 from webapp.services.registry_source import DatabaseSource
 from webapp.web import current, errors, headers, requests, stepup, templating
 from webapp.web.current import Desk
+from webapp.web.turns import Turns
 
 
 def create_app(settings: Settings) -> Flask:
@@ -51,7 +52,8 @@ def desk(settings: Settings, engine: Engine) -> Desk:
     check_issuer(settings, policy)
     watch = DatabaseWatch(engine, settings.sqlite_path)
     refresher = Refresher(registry, report, watch)
-    return Desk(settings, registry, refresher, Vault(settings.encryption_keys), policy, copies, report, source, watch)
+    turns = Turns(settings.threads)
+    return Desk(settings, registry, refresher, Vault(settings.encryption_keys), policy, copies, report, source, watch, turns)
 
 
 def check_issuer(settings: Settings, policy: OutboundPolicy) -> None:

@@ -34,6 +34,7 @@ WELL_KNOWN = frozenset(
 )
 OPENID_NEEDED = ("MODELDESK_OIDC_ISSUER", "MODELDESK_OIDC_CLIENT_ID", "MODELDESK_OIDC_CLIENT_SECRET")
 OPENID_MORE = ("MODELDESK_OIDC_NAME", "MODELDESK_OIDC_CREATE", "MODELDESK_OIDC_ROLE_CLAIM", "MODELDESK_OIDC_ROLES")
+OF_THE_SERVER = (("PORT", 8000, 65_535), ("WEB_CONCURRENCY", 2, 1_000))  # Used by gunicorn, which says nothing in one sentence.
 UNREADABLE = "a file that cannot be read"  # No key reads like this, so it locks the vault.
 
 
@@ -61,6 +62,7 @@ class Settings:
     openid: OpenId | None = None
     password_sign_in: bool = True
     proxies: int = 0
+    threads: int = 8
     instance_path: Path = ROOT / "instance"
     environment: ServerKeys = field(default_factory=ServerKeys, repr=False)
 
@@ -90,6 +92,8 @@ def load(environment: Mapping[str, str]) -> Settings:
     database_url = read.checked("DATABASE_URL", DEFAULT_DATABASE, _database_url)
     embedded = sqlite_path(database_url) is not None
     openid = _openid(read)
+    for name, default, most in OF_THE_SERVER:
+        read.checked(name, default, _whole(1, most))
     return Settings(
         database_url=database_url,
         secret_key=_secret_key(read, instance, embedded=embedded),
@@ -107,6 +111,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         openid=openid,
         password_sign_in=_password_sign_in(read, openid),
         proxies=read.checked("MODELDESK_PROXIES", 0, _whole(0, 5)),
+        threads=read.checked("WEB_THREADS", 8, _whole(1, 1_000)),
         instance_path=instance,
         environment=server_keys(environment, read.checked(SETTING, NO_BINDINGS, bindings)),
     )

@@ -33,7 +33,8 @@ class ProbePart(RowsView):
         probe = probing.prepare(db.session(), means(), provider)
         name = provider.display_name
         db.session.rollback()  # The provider may take a while; the database is let go.
-        result = probing.check(probe, current.desk().outbound)
+        with current.desk().turns.turn(self.actor()):
+            result = probing.check(probe, current.desk().outbound)
         with writing(refresh=False) as session:
             row = probing.record(session, probe, result, actor=self.actor())
             shown = check_in_words(row)
@@ -88,7 +89,8 @@ class ProbePart(RowsView):
     def _upstream(self, provider: Provider, *, anew: bool) -> Any:  # noqa: ANN401 # what the provider lists
         probe = probing.prepare(db.session(), means(), provider)
         db.session.rollback()
-        return probing.listed(probe, current.desk().outbound, anew=anew)
+        with current.desk().turns.turn(self.actor()):
+            return probing.listed(probe, current.desk().outbound, anew=anew)
 
 
 def _chosen() -> list[Chosen]:

@@ -15,6 +15,7 @@ from webapp.services.last_good import LastGoodFile
 from webapp.services.refresher import ProcessReport, Refresher
 from webapp.services.registry import ModelRegistry
 from webapp.services.registry_source import DatabaseSource
+from webapp.web.turns import Turns
 
 if TYPE_CHECKING:
     from webapp.drivers.identity import IdentityProvider
@@ -37,6 +38,7 @@ class Desk:
     report: ProcessReport
     source: DatabaseSource
     watch: DatabaseWatch
+    turns: Turns
 
 
 def attach(app: Flask, desk: Desk) -> None:

@@ -1,5 +1,6 @@
 """Running an incident, for the page and the endpoint alike: plan, count, ask, record."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -39,7 +40,10 @@ def run_incident(incident: Incident, wanted: Wanted, *, actor: str) -> Run:
         raise Invalid.field("model", "must not be empty; leave it out to let Modeldesk choose")
     planned = planned_run(incident, wanted)
     key = _cache_key(planned)
-    outcome = (None if wanted.anew else _remembered(planned, key)) or asked(planned)
+    outcome = None if wanted.anew else _remembered(planned, key)
+    if outcome is None:
+        with waiting(planned.endpoint is not None, actor):
+            outcome = asked(planned)
     with writing(refresh=False) as session:
         run = runs.record(session, planned, outcome, actor=actor)
         if key is not None and outcome.cached_from is not None:
@@ -47,6 +51,11 @@ def run_incident(incident: Incident, wanted: Wanted, *, actor: str) -> Run:
         elif key is not None and outcome.status == "succeeded" and outcome.text is not None:
             answers.remember(session, _answer(key, planned, outcome, run))
         return run
+
+
+def waiting(for_a_provider: bool, actor: str) -> AbstractContextManager[None]:
+    """A turn for a request that is going to wait for a provider. Raises `TooManyAtOnce`."""
+    return current.desk().turns.turn(actor) if for_a_provider else nullcontext()
 
 
 def planned_run(incident: Incident, wanted: Wanted) -> Plan:
