@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 from webapp.domain.openid import OpenId
 from webapp.domain.permissions import ROLES
 from webapp.domain.server_keys import SETTING, ServerKeys, bindings, server_keys
+from webapp.domain.setting_texts import label, names, seconds, storage, switch, whole, word
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,25 +94,25 @@ def load(environment: Mapping[str, str]) -> Settings:
     embedded = sqlite_path(database_url) is not None
     openid = _openid(read)
     for name, default, most in OF_THE_SERVER:
-        read.checked(name, default, _whole(1, most))
+        read.checked(name, default, whole(1, most))
     return Settings(
         database_url=database_url,
         secret_key=_secret_key(read, instance, embedded=embedded),
         encryption_keys=_encryption_keys(read, instance, embedded=embedded),
-        trusted_hosts=read.checked("MODELDESK_TRUSTED_HOSTS", LOOPBACK, _names),
-        outbound_allow=frozenset(read.checked("MODELDESK_OUTBOUND_ALLOW", NOBODY, _names)),
-        cache_ttl=read.checked("MODELDESK_CACHE_TTL", 300.0, _seconds(1, 86_400)),
-        revision_poll=read.checked("MODELDESK_REVISION_POLL", 0.25, _seconds(0.05, 0.5)),
-        rate_limit_storage=read.checked("MODELDESK_RATE_LIMIT_STORAGE", "database", _storage),
+        trusted_hosts=read.checked("MODELDESK_TRUSTED_HOSTS", LOOPBACK, names),
+        outbound_allow=frozenset(read.checked("MODELDESK_OUTBOUND_ALLOW", NOBODY, names)),
+        cache_ttl=read.checked("MODELDESK_CACHE_TTL", 300.0, seconds(1, 86_400)),
+        revision_poll=read.checked("MODELDESK_REVISION_POLL", 0.25, seconds(0.05, 0.5)),
+        rate_limit_storage=read.checked("MODELDESK_RATE_LIMIT_STORAGE", "database", storage),
         base_url=read.checked("MODELDESK_BASE_URL", _own_address(environment), _base_url),
-        four_eyes=read.checked("MODELDESK_FOUR_EYES", True, _switch),
-        sync_percent=read.checked("MODELDESK_SYNC_PERCENT", 50, _whole(1, 1_000)),
-        stale_price_days=read.checked("MODELDESK_STALE_PRICE_DAYS", 90, _whole(1, 3_650)),
+        four_eyes=read.checked("MODELDESK_FOUR_EYES", True, switch),
+        sync_percent=read.checked("MODELDESK_SYNC_PERCENT", 50, whole(1, 1_000)),
+        stale_price_days=read.checked("MODELDESK_STALE_PRICE_DAYS", 90, whole(1, 3_650)),
         second_factor_roles=read.checked("MODELDESK_SECOND_FACTOR_ROLES", frozenset(), _roles),
         openid=openid,
         password_sign_in=_password_sign_in(read, openid),
-        proxies=read.checked("MODELDESK_PROXIES", 0, _whole(0, 5)),
-        threads=read.checked("WEB_THREADS", 8, _whole(1, 1_000)),
+        proxies=read.checked("MODELDESK_PROXIES", 0, whole(0, 5)),
+        threads=read.checked("WEB_THREADS", 8, whole(1, 1_000)),
         instance_path=instance,
         environment=server_keys(environment, read.checked(SETTING, NO_BINDINGS, bindings)),
     )
@@ -157,37 +158,6 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
-    if not all(re.fullmatch(r"[a-z0-9.\-_\[\]:*]+", name) for name in names):
-        raise ValueError("must be a comma-separated list of host or host:port")
-    return names
-
-
-def _seconds(least: float, most: float) -> Callable[[str], float]:
-    def check(text: str) -> float:
-        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text) or not least <= float(text) <= most:
-            raise ValueError(f"must be a number of seconds from {least:g} to {most:g}")
-        return float(text)
-
-    return check
-
-
-def _switch(text: str) -> bool:
-    if text.lower() not in ("on", "off"):
-        raise ValueError("must be on or off")
-    return text.lower() == "on"
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def check(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,6}", text, re.ASCII) or not least <= int(text) <= most:
-            raise ValueError(f"must be a whole number from {least} to {most}")
-        return int(text)
-
-    return check
-
-
 def _roles(text: str) -> frozenset[str]:
     roles = frozenset(role.strip() for role in text.split(",") if role.strip())
     if not roles <= set(ROLES):
@@ -205,22 +175,22 @@ def _openid(read: Reader) -> OpenId | None:
         raise ConfigError(f"{present[0]} is set, but not {', '.join(missing)}: signing in through an identity provider needs all of them.")
     no_roles: dict[str, str] = {}
     roles = read.checked("MODELDESK_OIDC_ROLES", no_roles, _claimed_roles)
-    claim = read.checked("MODELDESK_OIDC_ROLE_CLAIM", "", _word(100)) or None
+    claim = read.checked("MODELDESK_OIDC_ROLE_CLAIM", "", word(100)) or None
     if bool(roles) != bool(claim):
         raise ConfigError("MODELDESK_OIDC_ROLE_CLAIM and MODELDESK_OIDC_ROLES go together: set both or neither.")
     return OpenId(
         issuer=read.checked("MODELDESK_OIDC_ISSUER", "", _issuer),
-        client_id=read.checked("MODELDESK_OIDC_CLIENT_ID", "", _word(500)),
-        client_secret=read.checked("MODELDESK_OIDC_CLIENT_SECRET", "", _word(2_000)),
-        name=read.checked("MODELDESK_OIDC_NAME", "single sign-on", _label),
-        create=read.checked("MODELDESK_OIDC_CREATE", False, _switch),
+        client_id=read.checked("MODELDESK_OIDC_CLIENT_ID", "", word(500)),
+        client_secret=read.checked("MODELDESK_OIDC_CLIENT_SECRET", "", word(2_000)),
+        name=read.checked("MODELDESK_OIDC_NAME", "single sign-on", label),
+        create=read.checked("MODELDESK_OIDC_CREATE", False, switch),
         role_claim=claim,
         roles=roles,
     )
 
 
 def _password_sign_in(read: Reader, openid: OpenId | None) -> bool:
-    allowed = read.checked("MODELDESK_PASSWORD_SIGN_IN", True, _switch)
+    allowed = read.checked("MODELDESK_PASSWORD_SIGN_IN", True, switch)
     if not allowed and openid is None:
         raise ConfigError("MODELDESK_PASSWORD_SIGN_IN is off, but there is no other way in: set MODELDESK_OIDC_ISSUER and what it needs.")
     return allowed
@@ -233,32 +203,11 @@ def _issuer(text: str) -> str:
     return text
 
 
-def _word(most: int) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        if not re.fullmatch(r"[!-~]+", text) or len(text) > most:
-            raise ValueError(f"must be at most {most} printable characters without a space")
-        return text
-
-    return check
-
-
-def _label(text: str) -> str:
-    if not text.isprintable() or len(text) > 40:
-        raise ValueError("must be at most 40 printable characters")
-    return text
-
-
 def _claimed_roles(text: str) -> dict[str, str]:
     pairs = [entry.strip().rpartition("=") for entry in text.split(",") if entry.strip()]
     if not all(value and role in ROLES for value, _, role in pairs):
         raise ValueError(f"must be pairs such as desk-admins=admin, with the roles {', '.join(ROLES)}, separated by commas")
     return {value.strip(): role for value, _, role in pairs}
-
-
-def _storage(text: str) -> str:
-    if text != "database" and not text.startswith(("redis://", "rediss://")):
-        raise ValueError("must be database or redis://HOST")
-    return text
 
 
 def _base_url(text: str) -> str:

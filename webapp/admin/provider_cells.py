@@ -1,5 +1,6 @@
 """The cells of the list of providers, and what is known of a key without showing it."""
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -165,6 +166,8 @@ def facts_of(provider: Provider) -> list[tuple[str, Any]]:
         ("Longest answer", None if provider.default_max_tokens is None else f"{provider.default_max_tokens:,} tokens"),
         ("Timeout", None if provider.timeout_seconds is None else f"{provider.timeout_seconds} seconds"),
         ("Header of the key", config.get("auth_header")),
+        ("Path", config.get("path")),
+        ("Request template", json.dumps(config["request_template"], ensure_ascii=False) if config.get("request_template") else None),
         ("Extra headers", ", ".join(config.get("extra_headers") or {})),
         ("Environment variables", ", ".join(provider.required_environment)),
         ("Website", provider.website),

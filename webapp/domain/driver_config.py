@@ -9,7 +9,7 @@ from webapp.domain.errors import FieldError, Invalid
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
 HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,2000}", re.ASCII)
 PREFIX = re.compile(r"[\x21-\x7e]{0,40}", re.ASCII)
-PATH = re.compile(r"/[A-Za-z0-9._~:@/-]{0,200}", re.ASCII)
+PATH = re.compile(r"(?!.*//)(?!.*/\.{1,2}(/|$))/[A-Za-z0-9._~:@/-]{0,200}", re.ASCII)  # Never up: the base URL says below what it is.
 ANSWER_PATH = re.compile(r"[A-Za-z0-9_-]{1,60}(\.[A-Za-z0-9_-]{1,60}){0,9}", re.ASCII)
 PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_]*)\s*\}\}")
 # Those that frame the message or belong to the connection, and cookies.
@@ -116,10 +116,19 @@ CHECKS: Mapping[str, Callable[[object], str | None]] = {
     "extra_headers": _headers,
     "token_parameter": _one_of(TOKEN_PARAMETERS),
     "json_mode": _one_of(JSON_MODES),
-    "path": _matches(PATH, "must be a path such as /chat/completions"),
+    "path": _matches(PATH, "must be a path such as /chat/completions, without . or .. or empty parts"),
     "request_template": _template,
     "response_paths": _answer_paths,
 }
+
+
+def own_way(base_url: str | None, config: Values) -> Values:
+    """What makes a provider be asked otherwise than for a chat: nothing for one that is asked as its driver always does.
+
+    Whoever decides this decides what a key is used for, within the address that it may be sent to.
+    """
+    way = {name: config[name] for name in ("path", "request_template") if config.get(name)}
+    return way | {"base_url": base_url, **{name: config.get(name) for name in ("auth_header", "auth_prefix")}} if way else {}
 
 
 def filled(template: object, values: Values) -> Any:  # noqa: ANN401 # JSON of whatever shape the template has

@@ -64,6 +64,8 @@ def parse(url: str) -> BaseUrl:
         raise _refused(Invalid, "The port of the address must be from 1 to 65535.")
     if not (_literal(host) or _is_name(host)):
         raise _refused(Invalid, "The host of the address is neither a name nor an IP address in its usual spelling.")
+    if {".", ".."} & set((match["path"] or "").split("/")):
+        raise _refused(Invalid, "The path of the address must not go up or stay: no part of it may be . or ..")
     return BaseUrl(scheme, host, port, match["path"])
 
 

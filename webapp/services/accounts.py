@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, undefer
 
 from webapp.domain import checks
 from webapp.domain.errors import Conflict, FieldError, Invalid, NotFound
-from webapp.domain.permissions import ROLES
+from webapp.domain.permissions import ROLES, Permission, role_may
 from webapp.models import MAX_ID, OneTimeLink, User, UserSession
 from webapp.security import passwords, tokens
 from webapp.services import audit
@@ -24,6 +24,12 @@ SESSION_IDLE, SESSION_LIFE = timedelta(minutes=30), timedelta(hours=12)
 def normalised(email: str) -> str:
     """The one spelling of an address, for storing, finding and counting alike: no other spelling gets guesses of its own."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", email).strip().casefold()).strip()
+
+
+def may(session: Session, actor: str, permission: Permission) -> bool:
+    """Whether whoever is named in the trail may do this. Tokens and operators were asked at their doors; a role is looked up."""
+    role = session.execute(select(User.role).where(User.email == actor)).scalar_one_or_none()
+    return role is None or role_may(role, permission)
 
 
 def count(session: Session) -> int:

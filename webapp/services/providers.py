@@ -6,13 +6,15 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from webapp.domain.driver_config import own_way
 from webapp.domain.entries import provider_entry
-from webapp.domain.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
+from webapp.domain.errors import Conflict, FieldError, Forbidden, InUse, Invalid, NotFound, Stale
 from webapp.domain.money import plain
+from webapp.domain.permissions import Permission
 from webapp.drivers import DRIVERS, driver_names
 from webapp.models import MAX_ID, Model, Provider
 from webapp.security.urlguard import OutboundPolicy, origin
-from webapp.services import audit, credentials, state
+from webapp.services import accounts, audit, credentials, state
 from webapp.services.audit import Target
 
 STRICT = OutboundPolicy()  # Public addresses over https, and nothing else.
@@ -43,6 +45,8 @@ def create(session: Session, values: Mapping[str, object], *, actor: str, policy
     if by_slug(session, entry["slug"]):
         raise _taken(entry["slug"])
     provider = Provider(**_as_columns(entry))
+    if entry["required_environment"]:
+        _insist_on_key_rights(session, {}, own_way(provider.base_url, provider.config), actor)
     session.add(provider)
     session.flush()
     audit.record(session, "registry:provider:create", actor=actor, target=target(provider), change=(None, facts(provider)))
@@ -67,15 +71,28 @@ def update(  # noqa: PLR0913 # as elsewhere, and what may be reached
     _check_edit(session, provider, entry)
     _check_address(entry, provider, policy)
     moved = leads_elsewhere(provider, entry)
+    way, named = own_way(provider.base_url, provider.config), set(provider.required_environment)
     for name, value in _as_columns(entry).items():
         setattr(provider, name, value)
     if moved:
         credentials.clear_all(session, provider, actor=actor, reason="the base URL now leads elsewhere")
         if "config" not in entry:  # Headers that nobody repeated were meant for the old address, like the key.
             provider.config = {name: value for name, value in provider.config.items() if name != "extra_headers"}
+    if credentials.every(session, provider) or provider.required_environment:
+        known = way if named >= set(provider.required_environment) else {}
+        _insist_on_key_rights(session, known, own_way(provider.base_url, provider.config), actor)
     session.flush()
     audit.record(session, "registry:provider:update", actor=actor, target=target(provider), change=(before, facts(provider)))
     return provider
+
+
+def _insist_on_key_rights(session: Session, before: Mapping[str, Any], after: Mapping[str, Any], actor: str) -> None:
+    """A provider that has a key is given another way of being asked only by who may touch the key: it would be used for anything."""
+    if after and after != before and not accounts.may(session, actor, Permission.CREDENTIALS_WRITE):
+        raise Forbidden(
+            "Only admins may say with which path or request template a provider is asked that has a key, or names a variable for one. "
+            "Nothing was changed."
+        )
 
 
 def _check_edit(session: Session, provider: Provider, entry: Mapping[str, Any]) -> None:
