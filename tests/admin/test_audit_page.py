@@ -5,6 +5,7 @@ import html
 import io
 import json
 
+import pytest
 from factories import csrf_token
 from sqlalchemy import select
 
@@ -87,3 +88,9 @@ def test_the_trail_can_be_taken_away_as_a_table_with_the_values_before_and_after
     line = next(line for line in table if line[0] == str(event))
     assert json.loads(line[table[0].index("Before")]) == {"display_name": before}
     assert json.loads(line[table[0].index("After")]) == {"display_name": "Another name"}
+
+
+@pytest.mark.parametrize(("words", "found"), [("Signed in", True), ("signed", True), ("Refused a code", False), ("Added", False)])
+def test_the_log_is_searched_in_the_words_that_it_shows(ann, words, found):
+    rows = ann.get(f"/admin/audit/?search={words.replace(' ', '+')}").text.partition("<tbody")[2]
+    assert ("Signed in:" in rows) == found

@@ -111,6 +111,10 @@ def test_postgresql_is_dumped_and_put_back(postgresql_app, postgresql_settings, 
     assert ran.exit_code == 0, ran.output
     assert db.session.execute(select(Model).where(Model.model_id == "made-afterwards")).all() == []
     assert audit.first_break(db.session()) is None
+    (kept,) = postgresql_settings.instance_path.glob("postgresql.dump.before-restore-*")
+    assert f"What was there before lies at {kept}" in ran.stdout
+    assert invoke(postgresql_app, "restore", kept, "--replace").exit_code == 0
+    assert db.session.execute(select(Model).where(Model.model_id == "made-afterwards")).one()
     with pytest.raises(Conflict), writing() as session:
         session.execute(text("DELETE FROM audit_events"))
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, or_
 
 from webapp.admin.filters import ChoiceFilter, Filter, SinceFilter
 from webapp.admin.formatters import tag, when
-from webapp.admin.history import OF_RESOURCES, VERBS, address_of, differences, sentence
+from webapp.admin.history import OF_RESOURCES, VERBS, address_of, differences, endings_of, sentence
 from webapp.admin.lists import Done, RowsView
 from webapp.domain.moments import shown_moment
 from webapp.domain.permissions import Permission
@@ -89,10 +89,12 @@ class AuditLog(RowsView):
     }
 
     def matching(self, word: str) -> ColumnElement[bool]:
-        return or_(*(column.icontains(word, autoescape=True) for column in SEARCHED))
+        """As the trail has it, or in the words that the page shows."""
+        said = [AuditEvent.action.endswith(ending, autoescape=True) for ending in endings_of(word)]
+        return or_(*(column.icontains(word, autoescape=True) for column in SEARCHED), *said)
 
     def search_placeholder(self) -> str:
-        return "target, who, action, request"
+        return "target, who, what, request"
 
     def row_name(self, row: AuditEvent) -> str:
         return sentence(row)

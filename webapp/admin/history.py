@@ -53,6 +53,13 @@ def sentence(event: AuditEvent) -> str:
     return f"{OF_RESOURCES.get((resource, verb)) or VERBS.get(verb, verb.replace('_', ' ').capitalize())} {event.target_name}"
 
 
+def endings_of(words: str) -> list[str]:
+    """How the actions end whose sentences hold these words."""
+    wanted = words.casefold()
+    verbs = [f":{verb}" for verb, said in VERBS.items() if wanted in said.casefold()]
+    return verbs + [f":{resource}:{verb}" for (resource, verb), said in OF_RESOURCES.items() if wanted in said.casefold()]
+
+
 def differences(event: AuditEvent) -> list[Difference]:
     """Field by field; what did not change is not kept in the trail."""
     before, after = event.before or {}, event.after or {}

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 import flask_migrate
 from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
 
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
@@ -53,15 +54,23 @@ def restore(file: Path, replace: bool) -> None:
 
 def _put_back(settings: Settings, file: Path, replace: bool) -> Path | None:
     if settings.sqlite_path is None:
-        if not replace:
-            raise Failure("Restoring replaces every table of the database. Say --replace if that is meant.")
+        kept = _kept_postgresql(settings, replace) if inspect(db.engine).has_table("registry_state") else None
         backups.restore_postgresql(file, settings.database_url)
-        return None
+        return kept
     known = {script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()}
     contents = backups.inspected(file)
     if contents.migration not in known:
         raise backups.BackupRefused(f"{file.name} was made by a newer Modeldesk. Restore it with that version.")
     return backups.restore_sqlite(file, settings.sqlite_path, replace=replace)
+
+
+def _kept_postgresql(settings: Settings, replace: bool) -> Path:
+    if not replace:
+        raise Failure("Restoring replaces every table of the database. Say --replace if that is meant; what is there is kept as a dump.")
+    kept = backups.before_restore(settings.instance_path / "postgresql.dump")
+    settings.instance_path.mkdir(parents=True, exist_ok=True)
+    backups.back_up(settings, kept)
+    return kept
 
 
 def _in_words(contents: backups.Contents) -> str:

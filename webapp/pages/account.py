@@ -1,5 +1,6 @@
 """Signing in and out, and the links that set a first or a new password."""
 
+import logging
 from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -17,6 +18,7 @@ from webapp.web.auth import sign_out, visitor
 from webapp.web.leading import HOME, MAX_FIELD, enter, next_page, wait_for_code
 from webapp.web.transaction import writing
 
+log = logging.getLogger(__name__)
 blueprint = Blueprint("account", __name__)
 WRONG = "The e-mail address or the password is wrong, or the account is switched off."
 
@@ -57,6 +59,7 @@ def sign_in() -> ResponseReturnValue:
             ticket = sign_ins.enter(writer, writer.get_one(User, user.id), now=now)
             throttle.forget(writer, guess)
     if ticket is None:
+        log.warning("a sign-in from %s was refused", request.remote_addr)
         return _login_page(WRONG), 422
     target = next_page()
     if ticket.needs_code:
@@ -83,6 +86,7 @@ def _guess(email: str) -> throttle.Guess:
 
 def _throttled(wait: timedelta) -> ResponseReturnValue:
     """The same words for an address that exists and one that does not."""
+    log.warning("a sign-in from %s was not looked at: too many attempts", request.remote_addr)
     said = f"Too many attempts. Try again in {in_minutes(wait)}, or in a browser in which you signed in before."
     return _login_page(said), 429, retry_after(wait)
 

@@ -58,6 +58,6 @@ def metrics() -> ResponseReturnValue:
 
 
 def _from_this_machine() -> bool:
-    """Whoever comes through a proxy on this machine that nobody told us of is not from here, though its address says so."""
+    """Whoever comes through a proxy is not from here, whatever address the proxy names: a client may have told it."""
     passed_on = any(request.headers.get(name) for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"))
-    return request.remote_addr in LOOPBACK and (current.settings().proxies > 0 or not passed_on)
+    return request.remote_addr in LOOPBACK and not passed_on

@@ -150,13 +150,18 @@ def restore_sqlite(source: Path, target: Path, *, replace: bool, now: datetime |
     shutil.copyfile(source, partial)
     kept = None
     if target.exists():
-        kept = target.with_name(f"{target.name}.before-restore-{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+        kept = before_restore(target, now)
         for suffix in ("", "-wal", "-shm", "-journal"):  # What lies beside it belongs to it, and to nothing else.
             beside = target.with_name(f"{target.name}{suffix}")
             if beside.exists():
                 beside.replace(f"{kept}{suffix}")
     partial.replace(target)
     return kept
+
+
+def before_restore(target: Path, now: datetime | None = None) -> Path:
+    """Where what is there now is kept when a backup takes its place."""
+    return target.with_name(f"{target.name}.before-restore-{now or datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
 
 
 def _dump(database_url: str, target: Path) -> Contents:
