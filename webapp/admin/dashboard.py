@@ -182,7 +182,7 @@ def _price(model: ModelInfo | None) -> Markup | str:
     tokens = [(word, standard_rate(price, meter)) for word, meter in (("in", "input"), ("out", "output"))]
     shown = [f"{readable.amount(per_million(rate), price.currency)} {word}" for word, rate in tokens if rate]
     if shown:
-        return f"{' · '.join(shown)} per 1M"
+        return f"{' · '.join(shown)} per 1M tokens"
     made = next((rate for meter in MADE if (rate := standard_rate(price, meter))), None)
     return rate_in_words(made, price.currency) if made else output_cell(model)
 

@@ -14,7 +14,7 @@ from webapp.cli.output import Failure, failure
 from webapp.config import ROOT
 from webapp.domain.errors import DatabaseUnreachable
 from webapp.extensions.engine import create_file
-from webapp.services import accounts, seed, setup, templates
+from webapp.services import accounts, database_state, seed, setup, templates
 from webapp.web import current
 from webapp.web.transaction import in_words, writing
 
@@ -25,6 +25,7 @@ def prepare() -> None:
     """Create the embedded database if there was none, migrate, seed, and print the set-up link while there is no user."""
     if not _has_database():
         return
+    _refuse_newer()
     try:
         flask_migrate.upgrade(directory=str(ROOT / "migrations"))
         _fill()
@@ -40,6 +41,12 @@ def prepare() -> None:
         _go_on(error)
     except Exception as error:
         raise failure(error) from error
+
+
+def _refuse_newer() -> None:
+    """Before Alembic says it in words of its own."""
+    if current.desk().watch.look() == database_state.NEWER:
+        raise Failure("This database was made by a newer version of Modeldesk. Start that version, or restore a backup.")
 
 
 def _go_on(error: Exception) -> None:
