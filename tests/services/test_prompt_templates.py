@@ -95,15 +95,16 @@ def test_a_templates_model_that_cannot_run_is_passed_over_and_the_run_says_so(ei
 
 ENDPOINT = Endpoint("acme", "openai", "https://api.acme.example/v1", "sk-0123456789", credential="shared")
 REQUEST = ChatRequest("m", "S", "U", temperature=0.5, json_schema={"type": "object"}, context_window=10)
-KEY = answers.key_of(ENDPOINT, REQUEST, "summary 1")
+KEY = answers.key_of(ENDPOINT, REQUEST, "summary 1", "staff")
 DIFFERENT = [
-    (replace(ENDPOINT, slug="other"), REQUEST, "summary 1"),
-    (replace(ENDPOINT, base_url="https://other.example/v1"), REQUEST, "summary 1"),
-    (replace(ENDPOINT, credential="personal:ann@example.com"), REQUEST, "summary 1"),
-    (replace(ENDPOINT, driver="grok"), REQUEST, "summary 1"),
-    (replace(ENDPOINT, config={"json_mode": "prompt"}), REQUEST, "summary 1"),
-    (ENDPOINT, REQUEST, "summary 2"),
-    *((ENDPOINT, replace(REQUEST, **{name: value}), "summary 1") for name, value in (
+    (ENDPOINT, REQUEST, "summary 1", "project one"),
+    (replace(ENDPOINT, slug="other"), REQUEST, "summary 1", "staff"),
+    (replace(ENDPOINT, base_url="https://other.example/v1"), REQUEST, "summary 1", "staff"),
+    (replace(ENDPOINT, credential="personal:ann@example.com"), REQUEST, "summary 1", "staff"),
+    (replace(ENDPOINT, driver="grok"), REQUEST, "summary 1", "staff"),
+    (replace(ENDPOINT, config={"json_mode": "prompt"}), REQUEST, "summary 1", "staff"),
+    (ENDPOINT, REQUEST, "summary 2", "staff"),
+    *((ENDPOINT, replace(REQUEST, **{name: value}), "summary 1", "staff") for name, value in (
         ("model", "n"), ("system", "T"), ("user", "V"), ("max_output_tokens", 1), ("temperature", None), ("json_schema", None),
         ("schema_name", "x"), ("token_parameter", "max_tokens"), ("context_window", 11),
     )),
@@ -116,7 +117,10 @@ def test_whatever_changes_the_answer_makes_another_question(question):
 
 
 def test_the_key_itself_is_in_no_digest_and_a_slower_deadline_asks_the_same():
-    assert answers.key_of(replace(ENDPOINT, api_key="sk-another-key", timeout_s=5), replace(REQUEST, deadline_s=1), "summary 1") == KEY
+    assert (
+        answers.key_of(replace(ENDPOINT, api_key="sk-another-key", timeout_s=5), replace(REQUEST, deadline_s=1), "summary 1", "staff")
+        == KEY
+    )
 
 
 def remember(session, key=KEY, minutes=10, now=None, said="text") -> None:
