@@ -219,6 +219,8 @@ BAD = [
     {"repeats": "6"},
     {"repeats": "x"},
     {"spend_cap": "1e999"},
+    {"spend_cap": "1e-30000000"},
+    {"spend_cap": "10000.01"},
     {"spend_cap": "-1"},
     {"spend_cap": "NaN"},
     {"incident": '{"title": '},
@@ -233,6 +235,12 @@ def test_what_cannot_be_run_is_said_and_nothing_is_lost_or_started(desk, bad):
     assert (answer.status_code, "Nothing was started" in answer.text, "Kept name" in answer.text) == (422, True, True)
     assert db.session.execute(select(func.count()).select_from(Bench)).scalar_one() == 0
     assert ann.post("/admin/bench/estimate", form("quick") | bad).status_code == 200
+
+
+@pytest.mark.parametrize(("typed", "cap"), [(" $1,234.50 ", "1234.5"), ("$ 0.5", "0.5"), ("10,000", "10000"), ("0", "0"), ("", None)])
+def test_a_spend_cap_is_read_as_people_write_money(desk, typed, cap):
+    found = started(Visitor(desk, "ann@example.com", PASSWORD), "local", spend_cap=typed)
+    assert found.spend_cap == (Decimal(cap) if cap else None)
 
 
 def test_a_viewer_looks_at_benches_and_starts_none(desk):

@@ -171,3 +171,17 @@ def test_e10_t38_many_threads_sending_the_same_reports_count_each_once(either_ap
 def test_scopes_are_kept_apart(either_app):
     writer, reader = api_for(either_app, "usage:write"), api_for(either_app, "usage:read")
     assert (report(reader, "one").status_code, writer.get("/usage/summary").status_code) == (403, 403)
+
+
+def test_the_longest_exact_cost_is_stored_and_comes_back_to_the_last_digit(reporter):
+    largest, finest = {"amount": "999999999.999999999999", "per": 1}, {"amount": "999999999.999999999999", "per": 2**29}
+    rates = [{"meter": "input"} | largest, {"meter": "output"} | finest]
+    with writing() as session:
+        mini = current.registry().get_model(CALL["model"])
+        start = (datetime.now(UTC) - timedelta(minutes=1)).replace(microsecond=0)
+        prices.add(session, mini.id, price_values(effective_from=start.isoformat(), rates=rates), actor="ann")
+    made = report(reporter, "longest", usage={"input": 10**12, "output": 10**12 - 1})
+    exact = Fraction("999999999.999999999999") * (10**12 + Fraction(10**12 - 1, 2**29))
+    assert (made.status_code, Fraction(made.json["cost"]["total"]), len(made.json["cost"]["total"])) == (201, exact, 64)
+    db.session.rollback()
+    assert Fraction(db.session.execute(select(UsageRecord.cost_total)).scalar_one()) == exact

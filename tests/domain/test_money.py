@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.money import is_finite_divisor, parse_amount, plain
+from webapp.domain.money import LONGEST, is_finite_divisor, parse_amount, plain, stored
 
 HOSTILE = [
     "1e1000000",
@@ -84,3 +84,20 @@ def test_amounts_are_written_plainly(amount, text):
 )
 def test_only_divisors_that_keep_costs_exact_are_finite(per, finite):
     assert is_finite_divisor(per) is finite
+
+
+TOO_LONG = ["1e-30000000", "1e30000000", "1E-80", "-1E-79", "1" * 81, "0." + "1" * 79, "NaN", "sNaN", "Infinity", "-Infinity"]
+
+
+@pytest.mark.parametrize("text", TOO_LONG, ids=[text[:12] for text in TOO_LONG])
+def test_an_amount_that_does_not_fit_is_refused_before_it_is_written_out(text):
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="80 characters"):
+        stored(Decimal(text))
+    assert time.monotonic() - began < 0.05
+
+
+def test_the_longest_amount_fits_and_a_zero_is_short_whatever_its_exponent():
+    longest = "9" * 22 + "." + "1" * 41
+    assert (stored(Decimal(longest)), stored(Decimal("0E-30000000")), stored(Decimal("1E+3"))) == (longest, "0", "1000")
+    assert len(stored(Decimal("1" * LONGEST))) == LONGEST

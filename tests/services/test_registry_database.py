@@ -2,9 +2,15 @@
 
 import threading
 import time
+from decimal import Decimal
 
+import pytest
 from factories import model_values, price_values
+from sqlalchemy import select
+from sqlalchemy.exc import StatementError
 
+from webapp.extensions import db
+from webapp.models import Run
 from webapp.services import models, prices
 from webapp.web import current
 from webapp.web.transaction import writing
@@ -26,6 +32,12 @@ def test_a_price_reads_back_exactly(either_app):
         prices.add(session, model.id, price_values(rates=[rate]), actor="ann")
     price = current.registry().get_model("openai/test-model").price
     assert [(str(rate.amount), rate.above) for rate in price.rates] == [("123456789.123456789012", 999_999_999_999)]
+
+
+def test_an_amount_that_does_not_fit_into_its_column_is_never_sent_to_the_database(either_app):
+    for amount in ("1e-30000000", "1" * 81):
+        with pytest.raises(StatementError, match="80 characters"):
+            db.session.execute(select(Run).where(Run.cost_total == Decimal(amount)))
 
 
 def test_a_busy_thread_does_not_keep_the_registry_from_being_read(app):

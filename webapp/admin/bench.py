@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from flask import Response, flash, redirect, request
@@ -17,6 +17,7 @@ from webapp.admin.bench_setup import Chosen, chosen, estimated, page_of
 from webapp.admin.fields import whole
 from webapp.domain.bench import NOTHING_CHOSEN
 from webapp.domain.errors import Forbidden, Invalid, ModeldeskError
+from webapp.domain.money import parse_amount
 from webapp.domain.permissions import Permission
 from webapp.extensions import db
 from webapp.models import Bench
@@ -212,14 +213,11 @@ def _again() -> dict[str, Any]:
 
 def _cap(text: str) -> Decimal | None:
     """The spend cap in US dollars; None if the field is empty."""
-    clean = text.strip().removeprefix("$").replace(",", "")
+    clean = text.strip().removeprefix("$").replace(",", "").strip()
     if not clean:
         return None
-    try:
-        cap = Decimal(clean) if len(clean) <= 20 and clean.isascii() else None
-    except InvalidOperation:
-        cap = None
-    if cap is None or not cap.is_finite() or not 0 <= cap <= HIGHEST_CAP:
+    cap = parse_amount(clean)
+    if cap is None or cap > HIGHEST_CAP:
         raise Invalid.field("spend_cap", f"must be an amount from 0 to {HIGHEST_CAP:,} US dollars, such as 0.50")
     return cap
 

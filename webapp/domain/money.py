@@ -12,6 +12,8 @@ AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?", re.ASCII)
 AMOUNT_RULE = "must be a plain decimal such as 0.15: up to 9 digits, and up to 12 after the point; no sign, no exponent"
 
 ZERO = Decimal(0)
+# Characters of the longest amount that is stored. The longest exact cost has 64 (see EXACT), a sum over all meters one more.
+LONGEST = 80
 
 
 def parse_amount(text: object) -> Decimal | None:
@@ -28,6 +30,19 @@ def plain(amount: Decimal) -> str:
         text = format(amount, "f")
     if text[-1] == "0" and "." in text:
         text = text.rstrip("0").rstrip(".")
+    return text
+
+
+def stored(amount: Decimal) -> str:
+    """As `plain`, for a table. Raises `ValueError` for what no calculation of ours gives: too long, infinite, or no number.
+
+    The size is looked at before the text is made: written out, `1E-30000000` would have thirty million characters.
+    """
+    if not amount.is_finite() or (amount and abs(amount.adjusted()) > LONGEST):
+        raise ValueError(f"an amount that does not fit into {LONGEST} characters")
+    text = plain(amount) if amount else "0"
+    if len(text) > LONGEST:
+        raise ValueError(f"an amount that does not fit into {LONGEST} characters")
     return text
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, MetaData, String, Text, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
 
-from webapp.domain.money import plain
+from webapp.domain.money import LONGEST, stored
 
 # SQLite numbers rows by itself only in columns of type INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -40,13 +41,20 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class ExactDecimal(TypeDecorator[Decimal]):
-    """An exact decimal as plain text: Numeric on SQLite goes through floats and loses digits (docs/adr/0004)."""
+    """An exact decimal as plain text: Numeric on SQLite goes through floats and loses digits (docs/adr/0004).
+
+    The longest costs are longer than the 40 characters that the columns began with. Only PostgreSQL insists on a length, so only there
+    the columns were widened: SQLite would have to copy whole tables for a number that it does not look at.
+    """
 
     impl = String(40)
     cache_ok = True
 
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(String(LONGEST) if dialect.name == "postgresql" else String(40))
+
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
-        return None if value is None else plain(value)
+        return None if value is None else stored(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:
         return None if value is None else Decimal(value)
