@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import json
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,8 +18,9 @@ from world import PASSWORD, by_hand, running
 
 from webapp.domain.bench import LOCAL
 from webapp.extensions import db
-from webapp.models import Bench, BenchCell, Rating, Run
-from webapp.services import benches, credentials, models, prices, providers
+from webapp.models import AuditEvent, Bench, BenchCell, Provider, Rating, Run
+from webapp.services import accounts, benches, credentials, models, prices, providers
+from webapp.services.credentials import Holder
 from webapp.web import current
 from webapp.web.benching import runner
 from webapp.web.transaction import writing
@@ -76,6 +78,30 @@ def started(visitor, *names, wait=20.0, **more) -> Bench:
         runner().wait(benches.find(db.session(), public_id).id, wait)
     db.session.rollback()
     return benches.with_cells(db.session(), public_id)
+
+
+def after_resuming(visitor, found) -> Bench:
+    visitor.post(f"/admin/bench/{found.public_id}/resume")
+    runner().wait(found.id, 20)
+    db.session.rollback()
+    return benches.with_cells(db.session(), found.public_id)
+
+
+def when(event, answer):
+    """An answer that is given once the event happened."""
+
+    def later(handler):
+        assert event.wait(20)
+        answer(handler)
+
+    return later
+
+
+def until(happened) -> None:
+    end = time.monotonic() + 15
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def statuses(found) -> dict[str, list[str]]:
@@ -153,6 +179,58 @@ def test_what_a_dead_process_left_is_interrupted_and_can_be_resumed(desk):
     runner().wait(found.id, 20)
     db.session.rollback()
     assert statuses(benches.with_cells(db.session(), found.public_id)) == {"quick/m": ["done", "done"]}
+
+
+def test_whoever_resumes_a_bench_asks_with_keys_of_their_own_and_is_named(desk):
+    ann, bob = Visitor(desk, "ann@example.com", PASSWORD), Visitor(desk, "bob@example.com", PASSWORD)
+    with writing() as session:
+        quick = session.execute(select(Provider).where(Provider.slug == "quick")).scalar_one()
+        quick.allow_personal_keys = True
+        for owner in ("ann@example.com", "bob@example.com"):
+            holder = Holder("personal", owner)
+            credentials.store(session, quick, f"sk-{owner}-0123456789", vault=current.vault(), actor=owner, holder=holder)
+    found = started(ann, "quick")
+    assert ["ann@example.com" in cell.run.key_source for cell in found.cells] == [True, True]
+    assert "Resumed by" not in ann.get(f"/admin/bench/{found.public_id}/").text
+    with by_hand() as session:
+        session.execute(text("UPDATE bench_cells SET status = 'cancelled', run_id = NULL WHERE position = 1"))
+        session.execute(update(Bench).values(status="cancelled"))
+    resumed = after_resuming(bob, found)
+    assert [cell.run.actor for cell in resumed.cells] == ["ann@example.com", "bob@example.com"]
+    assert ["bob@example.com" in cell.run.key_source for cell in resumed.cells] == [False, True]
+    assert "Resumed by bob@example.com" in ann.get(f"/admin/bench/{found.public_id}/").text
+    assert (resumed.actor, ann.get(f"/admin/bench/{found.public_id}/export.json").json["resumed_by"]) == (ann.email, bob.email)
+    line = db.session.execute(select(AuditEvent).where(AuditEvent.action == "runs:bench:resume")).scalar_one()
+    assert (line.actor, line.before["runs_as"], line.after["runs_as"]) == (bob.email, ann.email, bob.email)
+    created = select(AuditEvent.actor).where(AuditEvent.action == "runs:run:create").order_by(AuditEvent.id)
+    assert db.session.execute(created).scalars().all() == [ann.email, ann.email, bob.email]
+
+
+NO_MORE = {
+    "switched off": lambda session, user: accounts.set_active(session, user, False, actor="ann"),
+    "a viewer from now on": lambda session, user: accounts.set_role(session, user, "viewer", actor="ann"),
+}
+
+
+@pytest.mark.parametrize("how", NO_MORE)
+def test_nothing_more_is_asked_for_somebody_who_may_not_run_any_more_and_another_goes_on(desk, upstreams, how):
+    ann, bob = Visitor(desk, "ann@example.com", PASSWORD), Visitor(desk, "bob@example.com", PASSWORD)
+    held = threading.Event()
+    upstreams["slow"].says(when(held, reply()))
+    found = started(bob, "slow", "local", wait=0, repeats="3")
+    until(lambda: len(upstreams["slow"].requests) == 1)
+    with writing() as session:
+        NO_MORE[how](session, accounts.find(session, "bob@example.com"))
+    held.set()
+    runner().wait(found.id, 20)
+    db.session.rollback()
+    found = benches.with_cells(db.session(), found.public_id)
+    assert statuses(found)["slow/m"] == ["done"] + ["skipped"] * 5  # What was under way came back.
+    assert len(upstreams["slow"].requests) == 1
+    assert "bob@example.com may not run anything any more" in html.unescape(ann.get(f"/admin/bench/{found.public_id}/").text)
+    resumed = after_resuming(ann, found)
+    assert statuses(resumed)["slow/m"] == ["done"] * 6
+    assert [cell.run.actor for cell in resumed.cells if cell.model == "slow/m"] == ["bob@example.com"] + ["ann@example.com"] * 5
 
 
 def test_what_a_model_says_is_text_and_never_markup(desk):

@@ -99,7 +99,8 @@ def document(found: Bench, rated: Mapping[int, Mapping[str, int]]) -> dict[str, 
     results = benches.results(found, {run: dict(scores) for run, scores in rated.items()})
     return {
         "id": found.public_id, "name": found.name, "status": benches.state(found), "created_at": shown_moment(found.created_at),
-        "finished_at": shown_moment(found.finished_at) if found.finished_at else None, "by": found.actor, "template": found.template,
+        "finished_at": shown_moment(found.finished_at) if found.finished_at else None, "by": found.actor,
+        "resumed_by": found.runs_as, "template": found.template,
         "repeats": found.repeats, "spend_cap": plain(found.spend_cap) if found.spend_cap is not None else None, "currency": CURRENCY,
         "incidents": found.incidents,
         "models": [

@@ -29,7 +29,10 @@ class SavedIncident(Base):
 
 
 class Bench(Base):
-    """One comparison. `incidents` are whole, so that it stays what it was whatever is saved or deleted later."""
+    """One comparison. `incidents` are whole, so that it stays what it was whatever is saved or deleted later.
+
+    `runs_as` is who resumed it last, if anybody did.
+    """
 
     __tablename__ = "benches"
     __table_args__ = (CheckConstraint(one_of("status", BENCH_STATUSES), name="status"), Index("ix_benches_created_at", "created_at"))
@@ -37,6 +40,7 @@ class Bench(Base):
     public_id: Mapped[str] = mapped_column(String(40), unique=True)
     name: Mapped[str] = mapped_column(String(200))
     actor: Mapped[str] = mapped_column(String(200))
+    runs_as: Mapped[str | None] = mapped_column(String(200))
     status: Mapped[str] = mapped_column(String(12))
     template: Mapped[str] = mapped_column(String(60))
     incidents: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
@@ -49,6 +53,11 @@ class Bench(Base):
     cells: Mapped[list["BenchCell"]] = relationship(
         back_populates="bench", cascade="all, delete-orphan", order_by="BenchCell.position", passive_deletes=True
     )
+
+    @property
+    def caller(self) -> str:
+        """Who asks: whose keys are used, and who is named by the runs. Whoever resumed it last, else its creator."""
+        return self.runs_as or self.actor
 
     def __str__(self) -> str:
         return self.name

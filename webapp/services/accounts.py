@@ -45,6 +45,12 @@ def find(session: Session, email: str) -> User:
     return user
 
 
+def may(session: Session, email: str, permission: Permission) -> bool:
+    """Whether there is such a user who is let in and whose role allows this, as of now."""
+    found = session.execute(select(User.role, User.is_active).where(User.email == normalised(email))).one_or_none()
+    return found is not None and found.is_active and role_may(found.role, permission)
+
+
 def create(session: Session, email: str, role: str, *, actor: str, password: str | None = None) -> User:
     """Adds a user. Raises `Invalid`, or `Conflict` if the address is taken."""
     address = normalised(checks.email(email, "email"))

@@ -15,14 +15,16 @@ from webapp.domain.bench import Result
 from webapp.domain.errors import Conflict, Invalid, NotFound
 from webapp.domain.incidents import Incident, incident_dict
 from webapp.domain.money import EXACT, ZERO
+from webapp.domain.permissions import Permission
 from webapp.models import Bench, BenchCell, Rating, Run
-from webapp.services import audit
+from webapp.services import accounts, audit
 from webapp.services.audit import Target
 
 SILENT_AFTER = timedelta(seconds=30)
 ASKED = ("done", "failed")
 DONE = (*ASKED, "cancelled", "skipped")
 CAP_REACHED = "The spend cap was reached before this was asked."
+MAY_NOT = "{} may not run anything any more, so this was not asked. Whoever may can run what is missing."
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,15 @@ class Work:
 
 
 def begin(session: Session, bench_id: int, model: str) -> Work | str:
-    """The next cell of this model, marked as running; or `WAIT` while the spend cap holds it back, `SKIP` when there is none any more."""
+    """The next cell of this model, marked as running; or `WAIT` while the spend cap holds it back, `SKIP` when there is none any more.
+
+    Whoever it runs as is looked up each time: keys of somebody who was switched off meanwhile are used no more.
+    """
     found = session.get(Bench, bench_id, with_for_update=True, populate_existing=True)
     if found is None or found.status != "running":
+        return rules.SKIP
+    if not accounts.may(session, found.caller, Permission.RUNS_WRITE):
+        _skip_all(session, bench_id, MAY_NOT.format(found.caller))
         return rules.SKIP
     query = select(BenchCell).where(BenchCell.bench_id == bench_id, BenchCell.model == model, BenchCell.status == "planned")
     cell = session.execute(query.order_by(BenchCell.position).limit(1)).scalar_one_or_none()
@@ -102,11 +110,16 @@ def begin(session: Session, bench_id: int, model: str) -> Work | str:
     verdict = rules.decision(found.spend_cap, spent(session, bench_id), _under_way(session, bench_id), cell.most_cost)
     if verdict == rules.START:
         cell.status = "running"
-        return Work(cell.id, found.incidents[cell.incident], model, found.template, found.actor)
+        return Work(cell.id, found.incidents[cell.incident], model, found.template, found.caller)
     if verdict == rules.SKIP:
         cell.status, cell.why = "skipped", CAP_REACHED
         return begin(session, bench_id, model) if _has_more(session, bench_id, model) else rules.SKIP
     return rules.WAIT
+
+
+def _skip_all(session: Session, bench_id: int, why: str) -> None:
+    planned = update(BenchCell).where(BenchCell.bench_id == bench_id, BenchCell.status == "planned")
+    session.execute(planned.values(status="skipped", why=why).execution_options(synchronize_session=False))
 
 
 def _has_more(session: Session, bench_id: int, model: str) -> bool:
@@ -167,7 +180,10 @@ def cancel(session: Session, public_id: str, *, actor: str) -> Bench:
 
 
 def resume(session: Session, public_id: str, *, actor: str) -> Bench:
-    """Goes on with what is missing: after its process ended, after a cancellation, or to ask again what failed or was not asked."""
+    """Goes on with what is missing: after its process ended, after a cancellation, or to ask what was skipped.
+
+    From then on whoever resumed it asks, with their own keys and in their own name.
+    """
     found = find(session, public_id)
     if state(found) == "running":
         raise Conflict("This bench is running.", code="running")
@@ -175,8 +191,10 @@ def resume(session: Session, public_id: str, *, actor: str) -> Bench:
         BenchCell.bench_id == found.id, BenchCell.status.in_(("planned", "running", "cancelled", "skipped"))
     )
     session.execute(open_cells.values(status="planned", why=None).execution_options(synchronize_session=False))
-    before, found.status, found.finished_at, found.heartbeat_at = state(found), "running", None, datetime.now(UTC)
-    audit.record(session, "runs:bench:resume", actor=actor, target=_target(found), change=({"status": before}, {"status": "running"}))
+    before = {"status": state(found), "runs_as": found.caller}
+    found.status, found.finished_at, found.heartbeat_at, found.runs_as = "running", None, datetime.now(UTC), actor
+    after = {"status": "running", "runs_as": actor}
+    audit.record(session, "runs:bench:resume", actor=actor, target=_target(found), change=(before, after))
     return found
 
 
