@@ -1,18 +1,19 @@
 """Migrations: the tables are what the migrations make, there and back, on both engines."""
 
 import re
+from datetime import UTC, datetime
 
 import flask_migrate
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import MetaData, Table, inspect, text
 from world import run_sql, running, settings_for
 
 from webapp.config import ROOT
 from webapp.extensions import db
-from webapp.extensions.engine import create_file
+from webapp.extensions.engine import WRITING, create_file
 from webapp.models import Base
 
 FOLDER = str(ROOT / "migrations")
@@ -65,6 +66,32 @@ def test_migrating_twice_changes_nothing(bare):
     for _ in range(2):
         flask_migrate.upgrade(directory=FOLDER)
     assert tables() == set(Base.metadata.tables)
+
+
+def a_row(connection, table: str, **values) -> int:
+    """Adds a row with something in every column that must have something; gives its number."""
+    found = Table(table, MetaData(), autoload_with=connection)
+    filler = {int: 1, bool: True, dict: {}, datetime: datetime(2026, 1, 1, tzinfo=UTC)}
+    needed = {
+        column.name: filler.get(column.type.python_type, "x")
+        for column in found.columns
+        if not column.nullable and column.server_default is None and column.name != "id"
+    }
+    return connection.execute(found.insert().values(needed | values)).inserted_primary_key[0]
+
+
+def test_runs_that_a_bench_asked_for_before_are_counted_as_its_own(bare):
+    flask_migrate.upgrade(directory=FOLDER, revision="c93f5a7d1e08")
+    with db.engine.connect().execution_options(**{WRITING: True}) as connection:
+        bench = a_row(connection, "benches", public_id="bench_1", status="finished")
+        asked, alone = (a_row(connection, "runs", public_id=name, status="succeeded", source="local") for name in ("run_1", "run_2"))
+        a_row(connection, "bench_cells", bench_id=bench, run_id=asked, status="done")
+        connection.commit()
+    flask_migrate.upgrade(directory=FOLDER)
+    with db.engine.connect() as connection:
+        found = connection.execute(text("SELECT id, bench FROM runs ORDER BY id")).all()
+        assert found == [(asked, "bench_1"), (alone, None)]
+        assert connection.execute(text("SELECT generation, runs_as FROM benches")).all() == [(0, None)]
 
 
 def test_there_is_one_line_of_migrations():

@@ -16,12 +16,13 @@ from sqlalchemy import func, select, text, update
 from upstream import ANSWER, Upstream, after, completion, error, reply
 from world import PASSWORD, by_hand, running
 
+from webapp.domain import bench as rules
 from webapp.domain.bench import LOCAL
 from webapp.extensions import db
 from webapp.models import AuditEvent, Bench, BenchCell, Provider, Rating, Run
 from webapp.services import accounts, benches, credentials, models, prices, providers
 from webapp.services.credentials import Holder
-from webapp.web import current
+from webapp.web import benching, current
 from webapp.web.benching import runner
 from webapp.web.transaction import writing
 
@@ -140,7 +141,7 @@ def test_the_spend_cap_stops_the_bench_and_says_what_was_not_asked(desk):
     estimate = ann.post("/admin/bench/estimate", form("quick"), headers={"HX-Request": "true"}).text
     assert "In all" in estimate
     found = started(ann, "quick", repeats="5", spend_cap="0.033")
-    spent = benches.spent(db.session(), found.id)
+    spent = benches.spent(db.session(), found.public_id)
     counts = statuses(found)["quick/m"]
     assert (set(counts), spent <= Decimal("0.033"), counts.count("done") >= 1) == ({"done", "skipped"}, True, True)
     assert "The spend cap was reached before this was asked." in html.unescape(ann.get(f"/admin/bench/{found.public_id}/").text)
@@ -231,6 +232,99 @@ def test_nothing_more_is_asked_for_somebody_who_may_not_run_any_more_and_another
     resumed = after_resuming(ann, found)
     assert statuses(resumed)["slow/m"] == ["done"] * 6
     assert [cell.run.actor for cell in resumed.cells if cell.model == "slow/m"] == ["bob@example.com"] + ["ann@example.com"] * 5
+
+
+def loaded(found) -> Bench:
+    db.session.rollback()
+    return benches.with_cells(db.session(), found.public_id)
+
+
+def paid(found) -> Decimal:
+    """What all runs that there are have cost."""
+    return sum(db.session.execute(select(Run.cost_total).where(Run.cost_total.is_not(None))).scalars(), Decimal(0))
+
+
+def gone_silent() -> None:
+    with by_hand() as session:
+        session.execute(update(Bench).values(heartbeat_at=datetime.now(UTC) - timedelta(minutes=5)))
+
+
+def held_up(visitor, upstream) -> tuple[threading.Event, Bench]:
+    """A bench whose first answer is under way until the event happens."""
+    held = threading.Event()
+    upstream.says(when(held, reply()), reply())
+    found = started(visitor, "slow", wait=0)
+    until(lambda: len(upstream.requests) == 1)
+    return held, found
+
+
+def test_a_cancelled_bench_goes_on_only_when_its_answers_are_back(either_desk, upstreams):
+    ann = Visitor(either_desk, "ann@example.com", PASSWORD)
+    held, found = held_up(ann, upstreams["slow"])
+    page = f"/admin/bench/{found.public_id}/"
+    ann.post(f"{page}cancel")
+    assert "Run what is missing" not in ann.get(page).text
+    ann.post(f"{page}resume")
+    assert "still under way" in ann.get(page).text
+    assert statuses(loaded(found))["slow/m"] == ["running", "cancelled"]
+    held.set()
+    until(lambda: statuses(loaded(found))["slow/m"] == ["done", "cancelled"])
+    runner().wait(found.id, 20)
+    assert "Run what is missing" in ann.get(page).text
+    assert statuses(after_resuming(ann, found))["slow/m"] == ["done", "done"]
+    assert (len(upstreams["slow"].requests), benches.spent(db.session(), found.public_id)) == (2, paid(found))
+
+
+def test_a_process_says_that_it_waits_also_after_a_cancellation(desk, upstreams, monkeypatch):
+    monkeypatch.setattr(benching, "BEAT_S", 0.1)
+    ann = Visitor(desk, "ann@example.com", PASSWORD)
+    held, found = held_up(ann, upstreams["slow"])
+    ann.post(f"/admin/bench/{found.public_id}/cancel")
+    gone_silent()
+    until(lambda: not benches.is_silent(loaded(found)))
+    held.set()
+
+
+def test_a_late_answer_is_counted_and_replaces_no_newer_one(either_desk, upstreams):
+    ann = Visitor(either_desk, "ann@example.com", PASSWORD)
+    held, found = held_up(ann, upstreams["slow"])
+    gone_silent()  # Its process was frozen, say.
+    ann.post(f"/admin/bench/{found.public_id}/resume")
+    until(lambda: statuses(loaded(found))["slow/m"] == ["done", "done"])
+    newer = [cell.run.public_id for cell in loaded(found).cells]
+    held.set()
+    runner().wait(found.id, 20)
+    found = loaded(found)
+    assert ([cell.run.public_id for cell in found.cells], found.status, found.generation) == (newer, "finished", 1)
+    late = db.session.execute(select(Run).where(Run.public_id.not_in(newer))).scalar_one()
+    assert (late.bench, late.status, len(upstreams["slow"].requests)) == (found.public_id, "succeeded", 3)
+    assert benches.spent(db.session(), found.public_id) == paid(found) == 3 * late.cost_total
+
+
+def test_a_late_answer_serves_where_nobody_has_asked_again(desk, upstreams):
+    ann = Visitor(desk, "ann@example.com", PASSWORD)
+    held, found = held_up(ann, upstreams["slow"])
+    gone_silent()
+    with writing() as session:  # Resumed and cancelled before a lane of the new generation began.
+        benches.resume(session, found.public_id, actor=ann.email)
+        benches.cancel(session, found.public_id, actor=ann.email)
+    held.set()
+    runner().wait(found.id, 20)
+    assert (statuses(loaded(found))["slow/m"], len(upstreams["slow"].requests)) == (["done", "cancelled"], 1)
+
+
+def test_lanes_of_an_earlier_generation_begin_nothing_and_finish_nothing(desk):
+    ann = Visitor(desk, "ann@example.com", PASSWORD)
+    found = started(ann, "quick")
+    with by_hand() as session:
+        session.execute(text("UPDATE bench_cells SET status = 'planned', run_id = NULL"))
+        session.execute(update(Bench).values(status="running", generation=4))
+    with writing(refresh=False) as session:
+        assert benches.begin(session, found.id, 3, "quick/m") == rules.SKIP
+        benches.finish(session, found.id, 3)
+    assert (loaded(found).status, statuses(loaded(found))["quick/m"]) == ("running", ["planned", "planned"])
+    with writing(refresh=False) as session:
+        assert isinstance(benches.begin(session, found.id, 4, "quick/m"), benches.Work)
 
 
 def test_what_a_model_says_is_text_and_never_markup(desk):

@@ -67,11 +67,11 @@ class Benches(GuardedView):
             cap = _cap(request.form.get("spend_cap", ""))
             with writing(refresh=False) as session:
                 made = benches.create(session, setup.to_run(cap), actor=actor())
-                number, public_id, models = made.id, made.public_id, list(made.models)
+                place, public_id, models = (made.id, made.generation), made.public_id, list(made.models)
         except ModeldeskError as error:
             errors = _errors(error)
             return Response(self.render("admin/bench/new.html", **page_of(request.form, errors)), 422)
-        runner().start(number, models)
+        runner().start(*place, models)
         return redirect(self.get_url(".details", public_id=public_id))
 
     @expose("/estimate", methods=("POST",))
@@ -143,7 +143,7 @@ class Benches(GuardedView):
                     message = "The bench was cancelled. What was under way is recorded when it comes back."
                 elif what == "resume":
                     found = benches.resume(session, public_id, actor=actor())
-                    number, models, message = found.id, list(found.models), "The bench goes on with what is missing."
+                    place, models, message = (found.id, found.generation), list(found.models), "The bench goes on with what is missing."
                 else:
                     benches.rename(session, public_id, request.form.get("name", ""), actor=actor())
                     message = "The bench was renamed."
@@ -152,7 +152,7 @@ class Benches(GuardedView):
         else:
             flash(message, "success")
             if what == "resume":
-                runner().start(number, models)
+                runner().start(*place, models)
         return redirect(self.get_url(".details", public_id=public_id))
 
     @expose("/<public_id>/rate", methods=("POST",))

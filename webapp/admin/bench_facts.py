@@ -37,7 +37,7 @@ def label_of(model: str) -> str:
 
 def facts(found: Bench, rated: Mapping[int, Mapping[str, int]], who: str) -> dict[str, Any]:
     """Everything that the page of a bench shows."""
-    state = benches.state(found)
+    state, waits = benches.state(found), benches.waits(found)
     results = benches.results(found, {run: dict(scores) for run, scores in rated.items()})
     columns = rules.columns(found.models, results)
     asked = sum(cell.status in benches.ASKED for cell in found.cells)
@@ -48,8 +48,8 @@ def facts(found: Bench, rated: Mapping[int, Mapping[str, int]], who: str) -> dic
         "cap": readable.amount(found.spend_cap, CURRENCY) if found.spend_cap is not None else None,
         "columns": [_column(column) for column in columns], "bars": rules.bars(columns), "agreements": _agreements(found, results),
         "incidents": [_incident(found, number, rated, who) for number in range(len(found.incidents))], "label_of": label_of,
-        "live": state == "running" or (state == "cancelled" and any(cell.status == "running" for cell in found.cells)),
-        "can_resume": state != "running" and any(cell.status not in benches.ASKED for cell in found.cells),
+        "live": state == "running" or waits,
+        "can_resume": state != "running" and not waits and any(cell.status not in benches.ASKED for cell in found.cells),
     }  # fmt: skip
 
 

@@ -31,7 +31,8 @@ class SavedIncident(Base):
 class Bench(Base):
     """One comparison. `incidents` are whole, so that it stays what it was whatever is saved or deleted later.
 
-    `runs_as` is who resumed it last, if anybody did.
+    `runs_as` is who resumed it last, if anybody did. Each resuming begins a new `generation`: work of an earlier one, whose process was
+    taken for dead, begins nothing more.
     """
 
     __tablename__ = "benches"
@@ -47,6 +48,7 @@ class Bench(Base):
     models: Mapped[list[str]]
     repeats: Mapped[int]
     spend_cap: Mapped[Decimal | None]
+    generation: Mapped[int] = mapped_column(default=0, server_default="0")
     heartbeat_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 

@@ -17,12 +17,14 @@ from webapp.domain.incidents import Incident, incident_dict
 from webapp.domain.money import EXACT, ZERO
 from webapp.domain.permissions import Permission
 from webapp.models import Bench, BenchCell, Rating, Run
-from webapp.services import accounts, audit
+from webapp.services import accounts, audit, runs
+from webapp.services.asking import Outcome
 from webapp.services.audit import Target
+from webapp.services.planning import Plan
 
 SILENT_AFTER = timedelta(seconds=30)
 ASKED = ("done", "failed")
-DONE = (*ASKED, "cancelled", "skipped")
+UNBEGUN = ("planned", "cancelled", "skipped")
 CAP_REACHED = "The spend cap was reached before this was asked."
 MAY_NOT = "{} may not run anything any more, so this was not asked. Whoever may can run what is missing."
 
@@ -71,6 +73,14 @@ def find(session: Session, public_id: str) -> Bench:
     return found
 
 
+def _held(session: Session, public_id: str) -> Bench:
+    """The bench, which nobody else changes until this transaction ends. Raises `NotFound`."""
+    found = session.get(Bench, find(session, public_id).id, with_for_update=True, populate_existing=True)
+    if found is None:
+        raise NotFound("There is no such bench.")
+    return found
+
+
 def with_cells(session: Session, public_id: str) -> Bench:
     """The bench with its cells, runs and their recommendations, in four questions however many there are."""
     query = select(Bench).where(Bench.public_id == public_id[:40])
@@ -83,8 +93,11 @@ def with_cells(session: Session, public_id: str) -> Bench:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One cell that is to be asked now."""
+    """One cell that is to be asked now, of the bench with this number and public id, in this generation of it."""
 
+    bench_id: int
+    bench: str
+    generation: int
     cell_id: int
     incident: dict[str, Any]
     model: str
@@ -92,13 +105,14 @@ class Work:
     actor: str
 
 
-def begin(session: Session, bench_id: int, model: str) -> Work | str:
+def begin(session: Session, bench_id: int, generation: int, model: str) -> Work | str:
     """The next cell of this model, marked as running; or `WAIT` while the spend cap holds it back, `SKIP` when there is none any more.
 
-    Whoever it runs as is looked up each time: keys of somebody who was switched off meanwhile are used no more.
+    Whoever it runs as is looked up each time: keys of somebody who was switched off meanwhile are used no more. A lane of an earlier
+    generation begins nothing: the bench was resumed without it.
     """
     found = session.get(Bench, bench_id, with_for_update=True, populate_existing=True)
-    if found is None or found.status != "running":
+    if found is None or found.status != "running" or found.generation != generation:
         return rules.SKIP
     if not accounts.may(session, found.caller, Permission.RUNS_WRITE):
         _skip_all(session, bench_id, MAY_NOT.format(found.caller))
@@ -107,13 +121,14 @@ def begin(session: Session, bench_id: int, model: str) -> Work | str:
     cell = session.execute(query.order_by(BenchCell.position).limit(1)).scalar_one_or_none()
     if cell is None:
         return rules.SKIP
-    verdict = rules.decision(found.spend_cap, spent(session, bench_id), _under_way(session, bench_id), cell.most_cost)
+    verdict = rules.decision(found.spend_cap, spent(session, found.public_id), _under_way(session, bench_id), cell.most_cost)
     if verdict == rules.START:
         cell.status = "running"
-        return Work(cell.id, found.incidents[cell.incident], model, found.template, found.caller)
+        incident = found.incidents[cell.incident]
+        return Work(found.id, found.public_id, generation, cell.id, incident, model, found.template, found.caller)
     if verdict == rules.SKIP:
         cell.status, cell.why = "skipped", CAP_REACHED
-        return begin(session, bench_id, model) if _has_more(session, bench_id, model) else rules.SKIP
+        return begin(session, bench_id, generation, model) if _has_more(session, bench_id, model) else rules.SKIP
     return rules.WAIT
 
 
@@ -129,13 +144,9 @@ def _has_more(session: Session, bench_id: int, model: str) -> bool:
     return bool(session.execute(query.where(*mine)).scalar_one())
 
 
-def spent(session: Session, bench_id: int) -> Decimal:
-    """What the runs of a bench have cost so far, as far as it is known."""
-    query = (
-        select(Run.cost_total)
-        .join(BenchCell, BenchCell.run_id == Run.id)
-        .where(BenchCell.bench_id == bench_id, Run.cost_total.is_not(None))
-    )
+def spent(session: Session, bench: str) -> Decimal:
+    """What all runs of a bench have cost so far, as far as it is known; also those that no cell shows."""
+    query = select(Run.cost_total).where(Run.bench == bench, Run.cost_total.is_not(None))
     total = ZERO
     for cost in session.execute(query).scalars():
         total = EXACT.add(total, cost or ZERO)
@@ -147,29 +158,47 @@ def _under_way(session: Session, bench_id: int) -> Sequence[Decimal | None]:
     return session.execute(query).scalars().all()
 
 
-def end(session: Session, cell_id: int, run: Run | None, why: str | None = None) -> None:
-    """What came of a cell: a run, which may have failed, or the reason why there is none."""
-    cell = session.get(BenchCell, cell_id)
+def end(session: Session, work: Work, planned: Plan, outcome: Outcome) -> None:
+    """Records what came back for a cell: always as a run of the bench, because it is billed."""
+    cell, current = _held_cell(session, work)
+    run = runs.record(session, planned, outcome, actor=work.actor, bench=work.bench)
     if cell is None:
         return  # The bench was deleted meanwhile; the run stays.
-    cell.run_id = run.id if run else None
-    cell.status = "done" if run is not None and run.status == "succeeded" else "failed"
-    cell.why = why or (run.error_detail if run else None)
+    # An answer of an earlier generation comes late: it serves where the cell was not begun anew, and replaces nothing.
+    if current or (run.status == "succeeded" and cell.status in UNBEGUN):
+        cell.run_id, cell.why = run.id, run.error_detail
+        cell.status = "done" if run.status == "succeeded" else "failed"
 
 
-def heartbeat(session: Session, bench_id: int) -> None:
-    audit.unrecorded(session, update(Bench).where(Bench.id == bench_id).values(heartbeat_at=datetime.now(UTC)))
+def fail(session: Session, work: Work, why: str) -> None:
+    """A cell for which there is no run, and the reason."""
+    cell, current = _held_cell(session, work)
+    if cell is not None and current:
+        cell.status, cell.run_id, cell.why = "failed", None, why
 
 
-def finish(session: Session, bench_id: int) -> None:
+def _held_cell(session: Session, work: Work) -> tuple[BenchCell | None, bool]:
+    """The cell, and whether the work is of its bench's present generation; the bench is held first, as by all who change it."""
+    found = session.get(Bench, work.bench_id, with_for_update=True, populate_existing=True)
+    cell = session.get(BenchCell, work.cell_id, populate_existing=True)
+    return cell, found is not None and found.generation == work.generation
+
+
+def heartbeat(session: Session, bench_id: int, generation: int) -> None:
+    """Says that lanes are alive: also after a cancellation, while answers are under way."""
+    mine = update(Bench).where(Bench.id == bench_id, Bench.generation == generation)
+    audit.unrecorded(session, mine.values(heartbeat_at=datetime.now(UTC)))
+
+
+def finish(session: Session, bench_id: int, generation: int) -> None:
     """Marks a bench as finished once nothing of it is left to do."""
-    running = update(Bench).where(Bench.id == bench_id, Bench.status == "running")  # It may have been cancelled meanwhile.
-    audit.unrecorded(session, running.values(status="finished", finished_at=datetime.now(UTC)))
+    running = update(Bench).where(Bench.id == bench_id, Bench.generation == generation, Bench.status == "running")
+    audit.unrecorded(session, running.values(status="finished", finished_at=datetime.now(UTC)))  # Unless it was cancelled meanwhile.
 
 
 def cancel(session: Session, public_id: str, *, actor: str) -> Bench:
     """Stops a bench: what has not begun is not asked; what is under way is recorded when it comes back, because it is billed."""
-    found = find(session, public_id)
+    found = _held(session, public_id)
     if state(found) not in ("running", "interrupted"):
         raise Conflict("This bench has ended already.", code="ended")
     found.status, found.finished_at = "cancelled", datetime.now(UTC)
@@ -182,17 +211,19 @@ def cancel(session: Session, public_id: str, *, actor: str) -> Bench:
 def resume(session: Session, public_id: str, *, actor: str) -> Bench:
     """Goes on with what is missing: after its process ended, after a cancellation, or to ask what was skipped.
 
-    From then on whoever resumed it asks, with their own keys and in their own name.
+    From then on whoever resumed it asks, with their own keys and in their own name. While answers are under way that a living process
+    waits for, nothing is resumed: it would be asked, and paid, twice.
     """
-    found = find(session, public_id)
+    found = _held(session, public_id)
     if state(found) == "running":
         raise Conflict("This bench is running.", code="running")
-    open_cells = update(BenchCell).where(
-        BenchCell.bench_id == found.id, BenchCell.status.in_(("planned", "running", "cancelled", "skipped"))
-    )
+    if not is_silent(found) and _under_way(session, found.id):
+        raise Conflict("Answers of this bench are still under way. Resume it when they are back.", code="under_way")
+    open_cells = update(BenchCell).where(BenchCell.bench_id == found.id, BenchCell.status.in_((*UNBEGUN, "running")))
     session.execute(open_cells.values(status="planned", why=None).execution_options(synchronize_session=False))
     before = {"status": state(found), "runs_as": found.caller}
-    found.status, found.finished_at, found.heartbeat_at, found.runs_as = "running", None, datetime.now(UTC), actor
+    found.status, found.finished_at, found.heartbeat_at = "running", None, datetime.now(UTC)
+    found.runs_as, found.generation = actor, found.generation + 1
     after = {"status": "running", "runs_as": actor}
     audit.record(session, "runs:bench:resume", actor=actor, target=_target(found), change=(before, after))
     return found
@@ -200,8 +231,17 @@ def resume(session: Session, public_id: str, *, actor: str) -> Bench:
 
 def state(found: Bench, now: datetime | None = None) -> str:
     """Its status, or `interrupted` when the process that ran it has fallen silent."""
-    silent = (now or datetime.now(UTC)) - found.heartbeat_at > SILENT_AFTER
-    return "interrupted" if found.status == "running" and silent else found.status
+    return "interrupted" if found.status == "running" and is_silent(found, now) else found.status
+
+
+def is_silent(found: Bench, now: datetime | None = None) -> bool:
+    """Whether no process has said lately that it waits for answers of this bench."""
+    return (now or datetime.now(UTC)) - found.heartbeat_at > SILENT_AFTER
+
+
+def waits(found: Bench) -> bool:
+    """Whether answers are under way that a living process waits for."""
+    return not is_silent(found) and any(cell.status == "running" for cell in found.cells)
 
 
 def rename(session: Session, public_id: str, name: str, *, actor: str) -> Bench:

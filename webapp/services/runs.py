@@ -20,13 +20,13 @@ from webapp.services.planning import Plan
 NO_RUN = "There is no such run."
 
 
-def record(session: Session, planned: Plan, outcome: Outcome, *, actor: str) -> Run:
-    """Stores a run and its advice."""
+def record(session: Session, planned: Plan, outcome: Outcome, *, actor: str, bench: str | None = None) -> Run:
+    """Stores a run and its advice. `bench` is the public id of the bench that it was asked for."""
     choice, cost = planned.choice, outcome.cost
     run = Run(
         public_id=f"run_{secrets.token_hex(12)}", actor=actor, status=outcome.status, template=planned.template.name,
         template_version=planned.template.version, decided_note=choice.note, key_source=planned.access.source if planned.access else None,
-        project=planned.caller.project, cached=outcome.cached_from is not None, cached_from=outcome.cached_from,
+        project=planned.caller.project, bench=bench, cached=outcome.cached_from is not None, cached_from=outcome.cached_from,
         incident=incident_dict(planned.incident), model_ref=choice.model.ref if choice.model else None, provider_slug=choice.provider,
         driver=choice.driver, source=planned.source, decided_by=choice.decided_by, answered_by=outcome.answered_by,
         usage=outcome.usage.as_dict() if outcome.usage else None,

@@ -15,7 +15,7 @@ from webapp.domain import bench as rules
 from webapp.domain.errors import ModeldeskError
 from webapp.domain.incidents import incident_from
 from webapp.extensions import db
-from webapp.services import benches, runs
+from webapp.services import benches
 from webapp.services.access import Caller
 from webapp.services.benches import Work
 from webapp.web import current
@@ -33,15 +33,15 @@ class Runner:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._threads: dict[int, threading.Thread] = {}
+        self._threads: dict[tuple[int, int], threading.Thread] = {}  # By bench and generation: an earlier one may still wait for an answer.
         self._stopped = threading.Event()
 
-    def start(self, bench_id: int, models: list[str]) -> None:
+    def start(self, bench_id: int, generation: int, models: list[str]) -> None:
         """Begins, and returns at once."""
-        app = current.application()
-        supervisor = threading.Thread(target=self._supervise, args=(app, bench_id, models), name=f"bench-{bench_id}", daemon=True)
+        app, place = current.application(), (bench_id, generation)
+        supervisor = threading.Thread(target=self._supervise, args=(app, place, models), name=f"bench-{bench_id}", daemon=True)
         with self._lock:
-            self._threads[bench_id] = supervisor
+            self._threads[place] = supervisor
         supervisor.start()
 
     def stop(self) -> None:
@@ -53,14 +53,14 @@ class Runner:
             thread.join(timeout=30)
 
     def wait(self, bench_id: int, seconds: float) -> None:
-        """Until a bench has ended here."""
+        """Until a bench has ended here, in all of its generations."""
         with self._lock:
-            thread = self._threads.get(bench_id)
-        if thread is not None:
+            threads = [thread for (number, _), thread in self._threads.items() if number == bench_id]
+        for thread in threads:
             thread.join(seconds)
 
-    def _supervise(self, app: Flask, bench_id: int, models: list[str]) -> None:
-        lanes = [self._thread_of(app, bench_id, model) for model in models]
+    def _supervise(self, app: Flask, place: tuple[int, int], models: list[str]) -> None:
+        lanes = [self._thread_of(app, place, model) for model in models]
         for lane in lanes:
             lane.start()
         beaten = time.monotonic()
@@ -69,14 +69,14 @@ class Runner:
                 lane.join(timeout=0.05)
             if time.monotonic() - beaten > BEAT_S:
                 beaten = time.monotonic()
-                self._guarded(app, lambda: _write(lambda session: benches.heartbeat(session, bench_id)))
+                self._guarded(app, lambda: _write(lambda session: benches.heartbeat(session, *place)))
         if not self._stopped.is_set():
-            self._guarded(app, lambda: _write(lambda session: benches.finish(session, bench_id)))
+            self._guarded(app, lambda: _write(lambda session: benches.finish(session, *place)))
         with self._lock:
-            self._threads.pop(bench_id, None)
+            self._threads.pop(place, None)
 
-    def _thread_of(self, app: Flask, bench_id: int, model: str) -> threading.Thread:
-        return threading.Thread(target=self._guarded, args=(app, lambda: self._lane(bench_id, model)), name=f"lane-{model}", daemon=True)
+    def _thread_of(self, app: Flask, place: tuple[int, int], model: str) -> threading.Thread:
+        return threading.Thread(target=self._guarded, args=(app, lambda: self._lane(place, model)), name=f"lane-{model}", daemon=True)
 
     def _guarded(self, app: Flask, work: Callable[[], None]) -> None:
         """Work of a thread, with an application and a session of its own. What nobody expected is logged and ends this thread only."""
@@ -88,11 +88,11 @@ class Runner:
             finally:
                 db.session.remove()
 
-    def _lane(self, bench_id: int, model: str) -> None:
+    def _lane(self, place: tuple[int, int], model: str) -> None:
         with _turns:
             while not self._stopped.is_set():
                 with writing(refresh=False) as session:
-                    work = benches.begin(session, bench_id, model)
+                    work = benches.begin(session, *place, model)
                 if work == rules.WAIT:
                     self._stopped.wait(PAUSE_S)
                 elif isinstance(work, Work):
@@ -115,10 +115,9 @@ def _ask(work: Work) -> None:
         outcome = asked(planned)
     except ModeldeskError as error:
         detail = error.detail
-        _write(lambda session: benches.end(session, work.cell_id, None, detail))
+        _write(lambda session: benches.fail(session, work, detail))
         return
-    with writing(refresh=False) as session:
-        benches.end(session, work.cell_id, runs.record(session, planned, outcome, actor=work.actor))
+    _write(lambda session: benches.end(session, work, planned, outcome))
 
 
 def runner() -> Runner:
