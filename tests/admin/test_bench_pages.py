@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import json
+import re
 import threading
 import time
 from dataclasses import replace
@@ -207,6 +208,53 @@ def test_whoever_resumes_a_bench_asks_with_keys_of_their_own_and_is_named(desk):
     assert db.session.execute(created).scalars().all() == [ann.email, ann.email, bob.email]
 
 
+def priced_in_euros(name: str) -> None:
+    with writing() as session:
+        prices.add(session, current.registry().get_model(f"{name}/m").id, price_values(currency="EUR"), actor="ann")
+
+
+def test_money_of_different_currencies_is_never_added_up(desk):
+    priced_in_euros("tricky")
+    ann = Visitor(desk, "ann@example.com", PASSWORD)
+    estimate = html.unescape(ann.post("/admin/bench/estimate", form("quick", "tricky")).text)
+    found = started(ann, "quick", "tricky", spend_cap="0.5")
+    dollars, euros = (
+        sum((cell.run.cost_total for cell in found.cells if cell.model == model), Decimal(0)) for model in ("quick/m", "tricky/m")
+    )
+    page = html.unescape(ann.get(f"/admin/bench/{found.public_id}/").text)
+    said = " ".join(re.sub("<[^>]+>", "", page.split('role="status">')[1].split("</p>")[0]).split())
+    assert said.endswith(f"Spent ${dollars} of at most $0.50, and €{euros} that the cap does not count.")
+    assert re.search(r"and ≈ €[0-9.]+ to €[0-9.]+</strong>", estimate)
+    assert "what costs another currency is not counted towards it (tricky/m)" in estimate
+    body = ann.get(f"/admin/bench/{found.public_id}/export.json").json
+    quick, tricky = body["models"]
+    assert body["costs"] == [{"currency": "USD", "cost": str(dollars)}, {"currency": "EUR", "cost": str(euros)}]
+    assert (quick["cost"], tricky["cost"], tricky["costs"]) == (str(dollars), "0", [{"currency": "EUR", "cost": str(euros)}])
+    assert [len(one["costs_per_1000"]) for one in (quick, tricky)] == [1, 1]
+    assert (quick["cost_per_1000"], tricky["cost_per_1000"]) == (quick["costs_per_1000"][0]["cost"], None)
+    rows = csv.DictReader(io.StringIO(ann.get(f"/admin/bench/{found.public_id}/export.csv").text))
+    assert [row["currency"] for row in rows] == ["USD", "EUR"] * 2
+
+
+def test_what_costs_another_currency_is_unknown_to_the_cap(desk):
+    priced_in_euros("tricky")
+    found = started(Visitor(desk, "ann@example.com", PASSWORD), "tricky", "quick", spend_cap="0.000001")
+    assert statuses(found) == {"tricky/m": ["done"] * 2, "quick/m": ["skipped"] * 2}
+    assert [cell.most_cost is None for cell in found.cells] == [True, False] * 2
+    assert (benches.spent(db.session(), found.public_id), paid(found) > 0) == (0, True)
+
+
+def test_the_page_of_a_model_adds_up_by_currency(desk):
+    ann = Visitor(desk, "ann@example.com", PASSWORD)
+    found = started(ann, "quick")
+    with by_hand() as session:
+        session.execute(update(Run).where(Run.id == found.cells[0].run_id).values(currency="EUR", cost_total=Decimal("0.25")))
+    own = found.cells[1].run.cost_total
+    page = html.unescape(ann.get(f"/admin/model/details/?id={current.registry().get_model('quick/m').id}").text)
+    assert f"<dd>${own} and €0.25</dd>" in page
+    assert re.search(r"<dd>≈ \$[0-9.]+ in 1 run and ≈ €0.25 in 1 run</dd>", page)
+
+
 NO_MORE = {
     "switched off": lambda session, user: accounts.set_active(session, user, False, actor="ann"),
     "a viewer from now on": lambda session, user: accounts.set_role(session, user, "viewer", actor="ann"),
@@ -299,6 +347,13 @@ def test_a_late_answer_is_counted_and_replaces_no_newer_one(either_desk, upstrea
     late = db.session.execute(select(Run).where(Run.public_id.not_in(newer))).scalar_one()
     assert (late.bench, late.status, len(upstreams["slow"].requests)) == (found.public_id, "succeeded", 3)
     assert benches.spent(db.session(), found.public_id) == paid(found) == 3 * late.cost_total
+    body = ann.get(f"/admin/bench/{found.public_id}/export.json").json
+    assert (Decimal(body["models"][0]["cost"]), Decimal(body["costs"][0]["cost"])) == (paid(found), paid(found))
+    assert [(row["run"], row["incident"], row["model"], row["status"]) for row in body["late"]] == [(late.public_id, 1, "slow/m", "late")]
+    rows = list(csv.DictReader(io.StringIO(ann.get(f"/admin/bench/{found.public_id}/export.csv").text)))
+    assert ([row["status"] for row in rows], sum(Decimal(row["cost"]) for row in rows)) == (["done", "done", "late"], paid(found))
+    page = html.unescape(ann.get(f"/admin/bench/{found.public_id}/").text)
+    assert (f"${paid(found)}" in page, "1 answer came after the question had been asked again" in page) == (True, True)
 
 
 def test_a_late_answer_serves_where_nobody_has_asked_again(desk, upstreams):

@@ -16,12 +16,14 @@ from webapp.domain.bench import (
     agreements,
     checked,
     columns,
+    costs,
     decision,
     incidents_in,
     order,
     percentile,
 )
 from webapp.domain.errors import Invalid
+from webapp.domain.money import ROUNDED
 
 D = Decimal
 CENTS = st.integers(0, 500).map(lambda cents: D(cents) / 100)
@@ -71,9 +73,9 @@ def test_no_call_begins_that_could_pass_the_cap(cap, spent, running, most, verdi
 
 
 @given(CENTS, st.lists(CENTS, max_size=30))
-def test_a_bench_whose_calls_cost_at_most_their_estimate_never_passes_its_cap(cap, costs):
+def test_a_bench_whose_calls_cost_at_most_their_estimate_never_passes_its_cap(cap, most):
     spent = D(0)
-    for cost in costs:
+    for cost in most:
         if decision(cap, spent, [], cost) == START:
             spent += cost
     assert spent <= cap
@@ -98,9 +100,27 @@ def test_sums_are_exact_and_say_what_is_unknown():
         [result("a"), result("a", latency_ms=300, cost=D("0.0000007")), result("b", ok=False, cost=None), result("b", cost=None)],
     )
     a, b = found
-    assert (a.answered, a.failed, a.p50, a.p95, a.tokens, a.cost) == (2, 0, 100, 300, 20, D("0.0010007"))
+    assert (a.answered, a.failed, a.p50, a.p95, a.tokens, a.costs) == (2, 0, 100, 300, 20, {"USD": D("0.0010007")})
     assert (b.answered, b.failed, b.unknown, b.per_thousand) == (1, 1, 1, None)
-    assert a.per_thousand == D("0.5004")  # Half of 1.0007, to four decimals.
+    assert a.per_thousand == ("USD", D("0.5004"))  # Half of 1.0007, to four decimals.
+
+
+def test_currencies_are_never_added_up_and_a_projection_needs_just_one():
+    both = [result("a", cost=D("0.5")), result("a", cost=D("0.25"), currency="EUR"), result("b", cost=D("0.25"), currency="EUR")]
+    a, b = columns(["a", "b"], both)
+    assert (a.costs, a.per_thousand) == ({"USD": D("0.5"), "EUR": D("0.25")}, None)
+    assert (b.costs, b.per_thousand) == ({"EUR": D("0.25")}, ("EUR", D(250)))
+    assert costs(both) == {"USD": D("0.5"), "EUR": D("0.5")}
+
+
+def test_of_a_late_answer_only_the_cost_counts():
+    (a,) = columns(["a"], [result("a", cost=D(1))], [result("a", latency_ms=9, cost=D(2)), result("unheard of", cost=D(4))])
+    assert (a.answered, a.p50, a.tokens, a.costs, a.per_thousand) == (1, 100, 10, {"USD": D(3)}, ("USD", D(1000)))
+
+
+def test_the_longest_costs_are_projected_as_well():
+    (a,) = columns(["a"], [result("a", cost=D("9" * 22 + "." + "9" * 41))] * 3)
+    assert a.per_thousand == ("USD", D("1" + "0" * 25).quantize(D("0.0001"), context=ROUNDED))
 
 
 def test_a_rating_is_the_mean_of_all_who_rated():

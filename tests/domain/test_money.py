@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.money import LONGEST, is_finite_divisor, parse_amount, plain, stored
+from webapp.domain import readable
+from webapp.domain.money import LONGEST, add_to, in_order, is_finite_divisor, parse_amount, plain, stored
 
 HOSTILE = [
     "1e1000000",
@@ -101,3 +102,12 @@ def test_the_longest_amount_fits_and_a_zero_is_short_whatever_its_exponent():
     longest = "9" * 22 + "." + "1" * 41
     assert (stored(Decimal(longest)), stored(Decimal("0E-30000000")), stored(Decimal("1E+3"))) == (longest, "0", "1000")
     assert len(stored(Decimal("1" * LONGEST))) == LONGEST
+
+
+def test_sums_are_by_currency_with_dollars_first_and_without_what_comes_to_nothing():
+    sums: dict[str, Decimal] = {}
+    for currency, amount in (("EUR", "1"), ("USD", "0.1"), ("CHF", "0"), ("USD", "0.2")):
+        add_to(sums, currency, Decimal(amount))
+    assert in_order(sums) == [("USD", Decimal("0.3")), ("EUR", Decimal(1))]
+    assert (in_order({"EUR": Decimal(0)}), in_order({})) == ([("EUR", Decimal(0))], [])
+    assert (readable.amounts(sums), readable.amounts({})) == (["$0.30", "€1"], ["$0"])

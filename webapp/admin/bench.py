@@ -21,7 +21,7 @@ from webapp.domain.money import parse_amount
 from webapp.domain.permissions import Permission
 from webapp.extensions import db
 from webapp.models import Bench
-from webapp.services import benches, incidents
+from webapp.services import bench_results, benches, incidents
 from webapp.web import current
 from webapp.web.auth import actor, member, staff_may
 from webapp.web.benching import runner
@@ -124,10 +124,10 @@ class Benches(GuardedView):
         return self.render("admin/bench/_live.html", **self._shown(benches.with_cells(db.session(), public_id)))
 
     def _shown(self, found: Bench) -> dict[str, Any]:
-        rated = benches.ratings(db.session(), found)
+        rated = bench_results.ratings(db.session(), found)
         models = current.registry().snapshot.by_name
         known = {ref: models[ref] for ref in found.models if ref in models}
-        return bench_facts.facts(found, rated, member().email) | {
+        return bench_facts.facts(found, rated, bench_results.late(db.session(), found), member().email) | {
             "may_run": may_run(), "may_default": staff_may(Permission.REGISTRY_WRITE),
             "defaults": {ref: model.id for ref, model in known.items() if not model.default and model.active},
             "is_default": {ref for ref, model in known.items() if model.default},
@@ -168,12 +168,12 @@ class Benches(GuardedView):
     @expose("/<public_id>/export.<any(json,csv):kind>")
     def export(self, public_id: str, kind: str) -> Response:
         found = benches.with_cells(db.session(), public_id)
-        rated = benches.ratings(db.session(), found)
+        rated, late = bench_results.ratings(db.session(), found), bench_results.late(db.session(), found)
         name = secure_filename(f"{found.name}.{kind}") or f"bench.{kind}"
         headers = {"Content-Disposition": f"attachment; filename={name}"}
         if kind == "csv":
-            return Response(bench_facts.as_csv(found, rated), headers=headers, mimetype="text/csv")
-        body = json.dumps(bench_facts.document(found, rated), indent=2, ensure_ascii=False)
+            return Response(bench_facts.as_csv(found, rated, late), headers=headers, mimetype="text/csv")
+        body = json.dumps(bench_facts.document(found, rated, late), indent=2, ensure_ascii=False)
         return Response(body, headers=headers, mimetype="application/json")
 
 

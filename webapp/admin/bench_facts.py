@@ -10,13 +10,12 @@ from webapp.admin import run_facts
 from webapp.admin.fields import safe_cell
 from webapp.domain import bench as rules
 from webapp.domain import readable
-from webapp.domain.bench import LOCAL, Column
+from webapp.domain.bench import CURRENCY, LOCAL, Column
 from webapp.domain.moments import shown_moment
-from webapp.domain.money import plain
-from webapp.models import Bench, BenchCell
-from webapp.services import benches
+from webapp.domain.money import ZERO, in_order, plain
+from webapp.models import Bench, BenchCell, Run
+from webapp.services import bench_results, benches
 
-CURRENCY = "USD"
 STATUSES: Mapping[str, tuple[str, str]] = {
     "running": ("Running", "blue"), "finished": ("Finished", "green"), "cancelled": ("Cancelled", "yellow"),
     "interrupted": ("Interrupted", "red"),
@@ -35,17 +34,16 @@ def label_of(model: str) -> str:
     return "Local rules" if model == LOCAL else model
 
 
-def facts(found: Bench, rated: Mapping[int, Mapping[str, int]], who: str) -> dict[str, Any]:
-    """Everything that the page of a bench shows."""
+def facts(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequence[Run], who: str) -> dict[str, Any]:
+    """Everything that the page of a bench shows. `late` are the runs that no cell shows."""
     state, waits = benches.state(found), benches.waits(found)
-    results = benches.results(found, {run: dict(scores) for run, scores in rated.items()})
-    columns = rules.columns(found.models, results)
+    results = bench_results.results(found, {run: dict(scores) for run, scores in rated.items()})
+    uncounted = bench_results.late_results(found, late)
+    columns = rules.columns(found.models, results, uncounted)
     asked = sum(cell.status in benches.ASKED for cell in found.cells)
-    spent = sum((one.cost or Decimal(0) for one in results), Decimal(0))
-    return {
+    return _money(found, rules.costs((*results, *uncounted))) | {
         "bench": found, "state": state, "state_tag": STATUSES[state], "asked": asked, "total": len(found.cells),
-        "percent": round(100 * asked / max(1, len(found.cells))), "spent": readable.amount(spent, CURRENCY),
-        "cap": readable.amount(found.spend_cap, CURRENCY) if found.spend_cap is not None else None,
+        "percent": round(100 * asked / max(1, len(found.cells))), "late": [run.public_id for run in late],
         "columns": [_column(column) for column in columns], "bars": rules.bars(columns), "agreements": _agreements(found, results),
         "incidents": [_incident(found, number, rated, who) for number in range(len(found.incidents))], "label_of": label_of,
         "live": state == "running" or waits,
@@ -53,14 +51,26 @@ def facts(found: Bench, rated: Mapping[int, Mapping[str, int]], who: str) -> dic
     }  # fmt: skip
 
 
+def _money(found: Bench, spent: Mapping[str, Decimal]) -> dict[str, Any]:
+    """What was spent, beside the cap if there is one: that is in US dollars, and other currencies are not held against it."""
+    if found.spend_cap is None:
+        return {"spent": " and ".join(readable.amounts(spent)), "cap": None, "beside": None}
+    beside = {currency: total for currency, total in spent.items() if currency != CURRENCY and total}
+    return {
+        "spent": readable.amount(spent.get(CURRENCY, ZERO), CURRENCY), "cap": readable.amount(found.spend_cap, CURRENCY),
+        "beside": " and ".join(readable.amounts(beside)) if beside else None,
+    }  # fmt: skip
+
+
 def _column(column: Column) -> dict[str, Any]:
-    per_thousand = column.per_thousand
+    per_thousand, sums = column.per_thousand, in_order(column.costs)
     return {
         "model": column.model, "label": label_of(column.model), "answered": column.answered, "failed": column.failed,
         "p50": run_facts.latency(column.p50) if column.p50 is not None else None,
         "p95": run_facts.latency(column.p95) if column.p95 is not None else None, "p50_ms": column.p50, "p95_ms": column.p95,
-        "tokens": column.tokens, "cost": readable.amount(column.cost, CURRENCY), "exact": plain(column.cost), "unknown": column.unknown,
-        "per_thousand": readable.amount(per_thousand, CURRENCY) if per_thousand is not None else None,
+        "tokens": column.tokens, "costs": readable.amounts(column.costs), "unknown": column.unknown,
+        "exact": plain(sums[0][1]) if len(sums) == 1 else "",  # For sorting: several currencies have no order.
+        "per_thousand": readable.amount(per_thousand[1], per_thousand[0]) if per_thousand else None,
         "rating": plain(column.rating) if column.rating is not None else None, "ratings": len(column.scores),
     }  # fmt: skip
 
@@ -94,36 +104,62 @@ def _cell(cell: BenchCell, rated: Mapping[int, Mapping[str, int]], who: str) -> 
     }  # fmt: skip
 
 
-def document(found: Bench, rated: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
-    """A bench as JSON: amounts are strings of exact decimals."""
-    results = benches.results(found, {run: dict(scores) for run, scores in rated.items()})
+def document(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequence[Run]) -> dict[str, Any]:
+    """A bench as JSON: amounts are strings of exact decimals. A cost without a currency beside it is in US dollars."""
+    results = bench_results.results(found, {run: dict(scores) for run, scores in rated.items()})
+    uncounted = bench_results.late_results(found, late)
     return {
         "id": found.public_id, "name": found.name, "status": benches.state(found), "created_at": shown_moment(found.created_at),
         "finished_at": shown_moment(found.finished_at) if found.finished_at else None, "by": found.actor,
         "resumed_by": found.runs_as, "template": found.template,
         "repeats": found.repeats, "spend_cap": plain(found.spend_cap) if found.spend_cap is not None else None, "currency": CURRENCY,
-        "incidents": found.incidents,
+        "costs": _costs(rules.costs((*results, *uncounted))), "incidents": found.incidents,
         "models": [
             {"model": one.model, "answered": one.answered, "failed": one.failed, "latency_p50_ms": one.p50, "latency_p95_ms": one.p95,
-             "tokens": one.tokens, "cost": plain(one.cost), "cost_unknown": one.unknown,
-             "cost_per_1000": plain(one.per_thousand) if one.per_thousand is not None else None,
-             "rating": plain(one.rating) if one.rating is not None else None}
-            for one in rules.columns(found.models, results)
+             "tokens": one.tokens, "cost": plain(one.costs.get(CURRENCY, ZERO)), "costs": _costs(one.costs), "cost_unknown": one.unknown,
+             **_per_thousand(one), "rating": plain(one.rating) if one.rating is not None else None}
+            for one in rules.columns(found.models, results, uncounted)
         ],
         "agreement": [
             {"models": [one.one, one.other], "incidents": one.compared, "same_type": one.same_type, "same_priority": one.same_priority}
             for one in rules.agreements(found.models, results)
         ],
-        "cells": [_row(cell, rated) for cell in found.cells],
+        "cells": [_row(cell, rated) for cell in found.cells], "late": _late(found, late, rated),
     }  # fmt: skip
 
 
+def _costs(sums: Mapping[str, Decimal]) -> list[dict[str, str]]:
+    return [{"currency": currency, "cost": plain(total)} for currency, total in in_order(sums)]
+
+
+def _per_thousand(column: Column) -> dict[str, Any]:
+    """The field without a currency is for US dollars only."""
+    found = column.per_thousand
+    in_dollars = found is not None and found[0] == CURRENCY
+    return {"cost_per_1000": plain(found[1]) if found and in_dollars else None, "costs_per_1000": _costs(dict([found])) if found else []}
+
+
 def _row(cell: BenchCell, rated: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
-    run = cell.run
+    return {
+        "incident": cell.incident + 1, "model": cell.model, "repeat": cell.repeat + 1, "status": cell.status, "why": cell.why,
+        **_answer(cell.run, rated),
+    }  # fmt: skip
+
+
+def _late(found: Bench, late: Sequence[Run], rated: Mapping[int, Mapping[str, int]]) -> list[dict[str, Any]]:
+    """What came after its cell had been asked again, as rows like those of the cells: without them the costs would not add up."""
+    names = [one.model for one in bench_results.late_results(found, late)]
+    return [
+        {"incident": found.incidents.index(run.incident) + 1 if run.incident in found.incidents else None, "model": name, "repeat": None,
+         "status": "late", "why": run.error_detail, **_answer(run, rated)}
+        for name, run in zip(names, late, strict=True)
+    ]  # fmt: skip
+
+
+def _answer(run: Run | None, rated: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
     usage = (run.usage or {}) if run else {}
     first = run.recommendations[0] if run and run.status == "succeeded" and run.recommendations else None
     return {
-        "incident": cell.incident + 1, "model": cell.model, "repeat": cell.repeat + 1, "status": cell.status, "why": cell.why,
         "run": run.public_id if run else None, "latency_ms": run.latency_ms if run else None, "input": usage.get("input"),
         "output": usage.get("output"), "cost": plain(run.cost_total) if run and run.cost_total is not None else None,
         "currency": run.currency if run else None, "cost_complete": (run.cost or {}).get("complete") if run else None,
@@ -132,13 +168,12 @@ def _row(cell: BenchCell, rated: Mapping[int, Mapping[str, int]]) -> dict[str, A
     }  # fmt: skip
 
 
-def as_csv(found: Bench, rated: Mapping[int, Mapping[str, int]]) -> str:
-    """A line for each cell; no text of it is a formula to a spreadsheet."""
+def as_csv(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequence[Run]) -> str:
+    """A line for each cell and each late answer; no text of it is a formula to a spreadsheet."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(CSV_HEADINGS)
-    for cell in found.cells:
-        row = _row(cell, rated) | {}
+    for row in (*(_row(cell, rated) for cell in found.cells), *_late(found, late, rated)):
         row["ratings"] = " ".join(map(str, row["ratings"]))
         writer.writerow([safe_cell(row[name]) for name in CSV_HEADINGS])
     return text.getvalue()

@@ -8,16 +8,16 @@ from typing import Any
 
 from flask import request
 
-from webapp.admin.bench_facts import CURRENCY, label_of
+from webapp.admin.bench_facts import label_of
 from webapp.admin.choosing import model_groups, remark_on, why_not_run
 from webapp.admin.fields import whole
 from webapp.domain import bench as rules
 from webapp.domain import readable
-from webapp.domain.bench import LOCAL
+from webapp.domain.bench import CURRENCY, LOCAL
 from webapp.domain.errors import Invalid
 from webapp.domain.estimates import about_tokens, estimate
 from webapp.domain.incidents import Incident
-from webapp.domain.money import EXACT, ZERO
+from webapp.domain.money import EXACT, ZERO, add_to, in_order
 from webapp.domain.prompts import TEMPLATE
 from webapp.domain.samples import BY_SLUG, SAMPLES
 from webapp.extensions import db
@@ -99,41 +99,49 @@ def _name(picked: Sequence[Incident], models: Sequence[str]) -> str:
 
 
 def _most(planned: Plan) -> Decimal | None:
-    """The most that one call of this plan may cost; None where no price is known."""
+    """The most that one call of this plan may cost in the currency of the cap; None where no price is known, or one in another."""
     if planned.request is None:
         return ZERO
     price = planned.choice.model.price if planned.choice.model else None
     about = estimate(price, about_tokens(planned.request.system, planned.request.user), planned.request.max_output_tokens)
-    return about.most.total if about.most.complete else None
+    countable = about.most.complete and (about.most.currency == CURRENCY or not about.most.total)
+    return about.most.total if countable else None
 
 
 def estimated(setup: Chosen) -> dict[str, Any]:
     """The estimate by model and in all: low is the questions alone, high is with the longest answers."""
     rows = [_row(setup, model) for model in setup.models]
     known = [row for row in rows if row["high"] is not None]
-    low, high = (_sum(row[name] for row in known) for name in ("low", "high"))
-    shown = [row | {"low": _about(row["low"]), "high": _about(row["high"])} for row in rows]
+    low: dict[str, Decimal] = {}
+    high: dict[str, Decimal] = {}
+    for row in known:
+        add_to(low, row["currency"], row["low"])
+        add_to(high, row["currency"], row["high"])
+    sums = [(_about(low[currency], currency), _about(most, currency)) for currency, most in in_order(high or {CURRENCY: ZERO}) if known]
+    shown = [row | {"low": _about(row["low"], row["currency"]), "high": _about(row["high"], row["currency"])} for row in rows]
     return {
-        "rows": shown, "calls": sum(row["calls"] for row in rows), "low": _about(low), "high": _about(high),
+        "rows": shown, "calls": sum(row["calls"] for row in rows), "sums": sums,
         "unknown": len(rows) - len(known), "problems": [row for row in rows if row["problem"]],
+        "foreign": [row["label"] for row in known if row["high"] and row["currency"] != CURRENCY],
     }  # fmt: skip
 
 
 def _row(setup: Chosen, model: str) -> dict[str, Any]:
     plans = [setup.plans[number, model] for number in range(len(setup.incidents))]
     tokens, longest, low, high = 0, 0, ZERO, ZERO
-    known = True
+    known, currency = True, CURRENCY
     for planned in plans:
         if planned.request is None:
             continue
         price = planned.choice.model.price if planned.choice.model else None
         about = estimate(price, about_tokens(planned.request.system, planned.request.user), planned.request.max_output_tokens)
         tokens, longest = tokens + about.input, longest + about.longest
-        known = known and about.most.complete
+        known, currency = known and about.most.complete, about.most.currency or currency
         low, high = EXACT.add(low, about.question.total or ZERO), EXACT.add(high, about.most.total or ZERO)
     times = setup.repeats
     return {
-        "model": model, "label": label_of(model), "calls": len(plans) * times, "input": tokens * times, "output": longest * times,
+        "model": model, "label": label_of(model), "calls": len(plans) * times, "currency": currency,
+        "input": tokens * times, "output": longest * times,
         "low": EXACT.multiply(low, Decimal(times)) if known else None, "high": EXACT.multiply(high, Decimal(times)) if known else None,
         "problem": plans[0].refused or _barred(plans[0]),
     }  # fmt: skip
@@ -144,17 +152,10 @@ def _barred(planned: Plan) -> str | None:
     return why_not_run(provider.display_name, provider.driver) if provider else None
 
 
-def _sum(amounts: Any) -> Decimal:  # noqa: ANN401 # decimals
-    total = ZERO
-    for amount in amounts:
-        total = EXACT.add(total, amount)
-    return total
-
-
-def _about(amount: Decimal | None) -> str | None:
+def _about(amount: Decimal | None, currency: str) -> str | None:
     if amount is None:
         return None
-    return readable.near(amount, CURRENCY) if amount else readable.amount(ZERO, CURRENCY)
+    return readable.near(amount, currency) if amount else readable.amount(ZERO, currency)
 
 
 def page_of(form: Any, errors: Mapping[str, str]) -> dict[str, Any]:  # noqa: ANN401 # the form that was sent, or the values of an earlier bench

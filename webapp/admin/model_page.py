@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import select
@@ -12,6 +13,7 @@ from webapp.admin.run_facts import latency
 from webapp.domain import readable
 from webapp.domain.meters import conditions_of, label_of
 from webapp.domain.moments import start_of_day
+from webapp.domain.money import in_order
 from webapp.domain.price_chart import HEIGHT, WIDTH, chart
 from webapp.domain.pricing import Price, price_at, timeline
 from webapp.domain.snapshot import Snapshot
@@ -134,13 +136,19 @@ def record_in_words(record: Record) -> dict[str, Any] | None:
     """How the model has done lately; None if it was never asked."""
     if not record.runs:
         return None
-    per_run = record.per_run
+    per_run = [_mean(record, currency, mean) for currency, mean in in_order(record.per_run)]
     return {
         "runs": record.runs, "succeeded": f"{record.succeeded} of {record.runs} ({record.percent} %)",
         "p50": latency(record.p50) if record.p50 is not None else None, "p95": latency(record.p95) if record.p95 is not None else None,
-        "cost": readable.amount(record.cost, record.currency) if record.priced else None,
-        "per_run": readable.near(per_run, record.currency) if per_run is not None else None, "unpriced": record.runs - record.priced,
+        "cost": " and ".join(readable.amounts(record.costs)) if record.priced else None,
+        "per_run": " and ".join(per_run) if per_run else None, "unpriced": record.unpriced,
     }  # fmt: skip
+
+
+def _mean(record: Record, currency: str, mean: Decimal) -> str:
+    """The mean cost of a run, and of how many runs, where not all cost the same currency."""
+    priced = record.priced[currency]
+    return readable.near(mean, currency) + (f" in {priced:,} run{'s' if priced != 1 else ''}" if len(record.priced) > 1 else "")
 
 
 def _tokens(number: int | None) -> str | None:

@@ -12,11 +12,12 @@ from webapp.domain import pasted
 from webapp.domain.alertmanager import incident_from_either
 from webapp.domain.errors import FieldError, Invalid
 from webapp.domain.incidents import Incident
-from webapp.domain.money import EXACT, ZERO
+from webapp.domain.money import EXACT, ROUNDED, ZERO, add_to, in_order
 
 MOST_INCIDENTS, MOST_MODELS, MOST_REPEATS = 20, 8, 5
 LOCAL = "@local"
 PER = 1_000  # Costs are compared for a thousand incidents.
+CURRENCY = "USD"  # Of the spend cap. What costs another one cannot be held against it.
 
 
 def incidents_in(text: str) -> list[Incident]:
@@ -60,7 +61,7 @@ def decision(cap: Decimal | None, spent: Decimal, under_way: Iterable[Decimal | 
     """Whether another call may start under the spend cap.
 
     What runs just now may cost as much as was estimated at most; when that is what stands in the way, it is waited for. A call whose price
-    is unknown cannot be counted: it starts while the cap is not reached.
+    is unknown, or in another currency than the cap, cannot be counted: it starts while the cap is not reached.
     """
     if cap is None:
         return START
@@ -82,6 +83,7 @@ class Result:
     ok: bool
     latency_ms: int
     cost: Decimal | None = None
+    currency: str = CURRENCY
     tokens: int = 0
     type: str | None = None
     priority: str | None = None
@@ -90,14 +92,18 @@ class Result:
 
 @dataclass(slots=True)
 class Column:
-    """What the answers of one model come to. Latencies in milliseconds, of the answers that came; costs in the bench's currency."""
+    """What the answers of one model come to. Latencies in milliseconds, of the answers that came.
+
+    `costs` are of all its runs, by currency; `own` of those that the bench shows, which is what a projection may go by.
+    """
 
     model: str
     answered: int = 0
     failed: int = 0
     latencies: list[int] = field(default_factory=list)
     tokens: int = 0
-    cost: Decimal = ZERO
+    costs: dict[str, Decimal] = field(default_factory=dict)
+    own: dict[str, Decimal] = field(default_factory=dict)
     unknown: int = 0
     scores: list[int] = field(default_factory=list)
 
@@ -108,10 +114,16 @@ class Column:
             self.latencies.append(one.latency_ms)
         self.tokens += one.tokens
         self.scores += one.scores
+        if one.cost is not None:
+            add_to(self.own, one.currency, one.cost)
+        self.pay(one)
+
+    def pay(self, one: Result) -> None:
+        """Counts only what it cost."""
         if one.cost is None:
             self.unknown += one.ok
         else:
-            self.cost = EXACT.add(self.cost, one.cost)
+            add_to(self.costs, one.currency, one.cost)
 
     @property
     def p50(self) -> int | None:
@@ -127,11 +139,17 @@ class Column:
         return Decimal(round(10 * sum(self.scores) / len(self.scores))) / 10 if self.scores else None
 
     @property
-    def per_thousand(self) -> Decimal | None:
-        """What a thousand incidents would cost; None while nothing was answered or a cost is unknown."""
-        if not self.answered or self.unknown:
+    def per_thousand(self) -> tuple[str, Decimal] | None:
+        """What a thousand incidents would cost, and in which currency.
+
+        None while nothing was answered, a cost is unknown, or the answers cost several currencies.
+        """
+        sums = in_order(self.own)
+        if not self.answered or self.unknown or len(sums) != 1:
             return None
-        return (self.cost * PER / self.answered).quantize(Decimal("0.0001"))
+        currency, total = sums[0]
+        per = ROUNDED.divide(ROUNDED.multiply(total, Decimal(PER)), Decimal(self.answered))
+        return currency, per.quantize(Decimal("0.0001"), context=ROUNDED)
 
 
 def percentile(values: Sequence[int], percent: int) -> int | None:
@@ -142,12 +160,24 @@ def percentile(values: Sequence[int], percent: int) -> int | None:
     return sorted(values)[rank - 1]
 
 
-def columns(models: Sequence[str], results: Iterable[Result]) -> list[Column]:
-    """The sums by model, in the order in which the models were chosen."""
+def columns(models: Sequence[str], results: Iterable[Result], late: Iterable[Result] = ()) -> list[Column]:
+    """The sums by model, in the order in which the models were chosen. Of `late` answers, which are not shown, only the cost counts."""
     found = {model: Column(model) for model in models}
     for one in results:
         found[one.model].add(one)
+    for one in late:
+        if one.model in found:
+            found[one.model].pay(one)
     return list(found.values())
+
+
+def costs(results: Iterable[Result]) -> dict[str, Decimal]:
+    """What they cost in all, by currency, as far as it is known."""
+    sums: dict[str, Decimal] = {}
+    for one in results:
+        if one.cost is not None:
+            add_to(sums, one.currency, one.cost)
+    return sums
 
 
 @dataclass(frozen=True, slots=True)

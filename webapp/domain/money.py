@@ -1,11 +1,14 @@
 """Exact decimals: parsing what people type, arithmetic that never rounds, and one plain way to write an amount."""
 
 import re
-from decimal import Context, Decimal, Inexact, InvalidOperation
+from collections.abc import Mapping
+from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
 
 # Anything that cannot be represented exactly raises instead of rounding. The largest cost has 22 digits before the point (10^12 units at
 # 10^9 each), the finest 41 after it (12 of the amount, 29 of dividing by 2^29); what is left over is for sums and projections of them.
 EXACT = Context(prec=100, traps=[Inexact, InvalidOperation])
+# For means and projections, which are shown and never charged: wide enough for every sum, where Python's own 28 digits are not.
+ROUNDED = Context(prec=100, rounding=ROUND_HALF_EVEN)
 
 # Checked before Decimal sees the text: a large exponent would cost minutes of CPU (security.md, finding 5).
 AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?", re.ASCII)
@@ -21,6 +24,17 @@ def parse_amount(text: object) -> Decimal | None:
     if not isinstance(text, str) or AMOUNT.fullmatch(text) is None:
         return None
     return Decimal(text)
+
+
+def add_to(sums: dict[str, Decimal], currency: str, amount: Decimal) -> None:
+    """Adds an amount to the sum of its currency: amounts of different currencies are never added up."""
+    sums[currency] = EXACT.add(sums.get(currency, ZERO), amount)
+
+
+def in_order(sums: Mapping[str, Decimal]) -> list[tuple[str, Decimal]]:
+    """The sums by currency, US dollars first; beside others nothing is said of a currency that comes to zero."""
+    some = [(currency, total) for currency, total in sums.items() if total] or list(sums.items())[:1]
+    return sorted(some, key=lambda one: (one[0] != "USD", one[0]))
 
 
 def plain(amount: Decimal) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
-from webapp.domain.money import plain
+from webapp.domain.money import ZERO, in_order, plain
 
 LONG = 6  # Digits after the point from which on nobody takes an amount in at a glance.
 SIGNIFICANT = 3
@@ -19,6 +19,11 @@ def amount(exact: Decimal, currency: str | None = "USD") -> str:
     digits = f"{int(whole):,}{'.' if fraction else ''}{fraction.ljust(2, '0') if fraction else ''}"
     sign = SIGNS.get(currency or "USD")
     return f"{sign}{digits}" if sign else f"{digits} {currency}"
+
+
+def amounts(sums: Mapping[str, Decimal]) -> list[str]:
+    """Sums by currency, each as its own amount; `$0` where there is none."""
+    return [amount(total, currency) for currency, total in in_order(sums)] or [amount(ZERO)]
 
 
 def rounded(exact: Decimal, currency: str | None = "USD") -> str | None:

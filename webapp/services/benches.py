@@ -1,4 +1,4 @@
-"""Benches: making one, deciding cell by cell what is asked next, and reading what came of it."""
+"""Benches: making one, deciding cell by cell what is asked next, and recording what came of it (read by `bench_results`)."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,6 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, selectinload
 
 from webapp.domain import bench as rules
-from webapp.domain.bench import Result
 from webapp.domain.errors import Conflict, Invalid, NotFound
 from webapp.domain.incidents import Incident, incident_dict
 from webapp.domain.money import EXACT, ZERO
@@ -145,8 +144,8 @@ def _has_more(session: Session, bench_id: int, model: str) -> bool:
 
 
 def spent(session: Session, bench: str) -> Decimal:
-    """What all runs of a bench have cost so far, as far as it is known; also those that no cell shows."""
-    query = select(Run.cost_total).where(Run.bench == bench, Run.cost_total.is_not(None))
+    """What all runs of a bench have cost so far in the currency of the cap, as far as it is known; also those that no cell shows."""
+    query = select(Run.cost_total).where(Run.bench == bench, Run.currency == rules.CURRENCY, Run.cost_total.is_not(None))
     total = ZERO
     for cost in session.execute(query).scalars():
         total = EXACT.add(total, cost or ZERO)
@@ -271,31 +270,6 @@ def rate(session: Session, public_id: str, run: str, score: int, *, actor: str) 
     else:
         rating.score = score
     audit.record(session, "runs:run:rate", actor=actor, target=Target("run", row.id, row.public_id), change=(before, {"score": score}))
-
-
-def ratings(session: Session, found: Bench) -> Mapping[int, dict[str, int]]:
-    """The ratings by run and person."""
-    query = select(Rating.run_id, Rating.owner, Rating.score).join(BenchCell, BenchCell.run_id == Rating.run_id)
-    rated: dict[int, dict[str, int]] = {}
-    for run_id, owner, score in session.execute(query.where(BenchCell.bench_id == found.id)):
-        rated.setdefault(run_id, {})[owner] = score
-    return rated
-
-
-def results(found: Bench, rated: Mapping[int, dict[str, int]]) -> list[Result]:
-    """The cells that were asked, as the statistics take them."""
-    return [_result(cell, cell.run, tuple(rated.get(cell.run.id, {}).values())) for cell in found.cells if cell.run is not None]
-
-
-def _result(cell: BenchCell, run: Run, scores: tuple[int, ...]) -> Result:
-    first = run.recommendations[0] if run.status == "succeeded" and run.recommendations else None
-    usage, free = run.usage or {}, run.driver == "local"
-    tokens = usage.get("input", 0) + usage.get("output", 0)
-    cost = ZERO if free else run.cost_total
-    return Result(
-        cell.incident, cell.model, run.status == "succeeded", run.latency_ms, cost, tokens, first.type if first else None,
-        first.priority if first else None, scores,
-    )  # fmt: skip
 
 
 def _target(found: Bench) -> Target:

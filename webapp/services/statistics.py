@@ -1,5 +1,7 @@
 """How a model has done in its runs: successes, latency and cost; a run that the local rules answered in its place counts as failed."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -8,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webapp.domain.bench import percentile
-from webapp.domain.money import EXACT, ZERO
+from webapp.domain.money import ROUNDED, add_to
 from webapp.models import Run
 
 SPAN = timedelta(days=30)
@@ -17,15 +19,14 @@ MOST = 5_000  # Runs that are looked at, the newest first.
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The last 30 days of a model. Latencies in milliseconds; `cost` is exact and of the `priced` runs only."""
+    """The last 30 days of a model. Latencies in milliseconds; `costs` are exact and of the `priced` runs only, both by currency."""
 
     runs: int
     succeeded: int
     p50: int | None
     p95: int | None
-    cost: Decimal
-    priced: int
-    currency: str
+    costs: Mapping[str, Decimal]
+    priced: Mapping[str, int]
 
     @property
     def percent(self) -> int | None:
@@ -33,8 +34,15 @@ class Record:
         return round(100 * self.succeeded / self.runs) if self.runs else None
 
     @property
-    def per_run(self) -> Decimal | None:
-        return (self.cost / self.priced).quantize(Decimal("0.0000001")) if self.priced else None
+    def per_run(self) -> Mapping[str, Decimal]:
+        """The mean cost of a run by currency, rounded."""
+        means = {currency: ROUNDED.divide(total, Decimal(self.priced[currency])) for currency, total in self.costs.items()}
+        return {currency: mean.quantize(Decimal("0.0000001"), context=ROUNDED) for currency, mean in means.items()}
+
+    @property
+    def unpriced(self) -> int:
+        """How many runs have no known cost."""
+        return self.runs - sum(self.priced.values())
 
 
 def of_model(session: Session, ref: str, now: datetime | None = None) -> Record:
@@ -44,8 +52,11 @@ def of_model(session: Session, ref: str, now: datetime | None = None) -> Record:
     query = query.where(Run.model_ref == ref, Run.created_at >= since, Run.cached.is_(False))
     rows = session.execute(query.order_by(Run.created_at.desc()).limit(MOST)).all()
     latencies = [row.latency_ms for row in rows if row.status == "succeeded"]
-    total, priced, currency = ZERO, 0, "USD"
+    costs: dict[str, Decimal] = {}
+    priced: Counter[str] = Counter()
     for row in rows:
         if row.cost_total is not None:
-            total, priced, currency = EXACT.add(total, row.cost_total), priced + 1, row.currency or currency
-    return Record(len(rows), len(latencies), percentile(latencies, 50), percentile(latencies, 95), total, priced, currency)
+            currency = row.currency or "USD"
+            add_to(costs, currency, row.cost_total)
+            priced[currency] += 1
+    return Record(len(rows), len(latencies), percentile(latencies, 50), percentile(latencies, 95), costs, priced)
