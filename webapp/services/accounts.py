@@ -26,7 +26,7 @@ def normalised(email: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", email).strip().casefold()).strip()
 
 
-def may(session: Session, actor: str, permission: Permission) -> bool:
+def actor_may(session: Session, actor: str, permission: Permission) -> bool:
     """Whether whoever is named in the trail may do this. Tokens and operators were asked at their doors; a role is looked up."""
     role = session.execute(select(User.role).where(User.email == actor)).scalar_one_or_none()
     return role is None or role_may(role, permission)

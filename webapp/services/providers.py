@@ -88,7 +88,7 @@ def update(  # noqa: PLR0913 # as elsewhere, and what may be reached
 
 def _insist_on_key_rights(session: Session, before: Mapping[str, Any], after: Mapping[str, Any], actor: str) -> None:
     """A provider that has a key is given another way of being asked only by who may touch the key: it would be used for anything."""
-    if after and after != before and not accounts.may(session, actor, Permission.CREDENTIALS_WRITE):
+    if after and after != before and not accounts.actor_may(session, actor, Permission.CREDENTIALS_WRITE):
         raise Forbidden(
             "Only admins may say with which path or request template a provider is asked that has a key, or names a variable for one. "
             "Nothing was changed."
