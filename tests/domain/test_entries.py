@@ -7,7 +7,7 @@ from factories import model_values, price_values, provider_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.entries import api_key, model_entry, price_entry, provider_entry
+from webapp.domain.entries import api_key, model_entry, price_entry, provider_entry, rates
 from webapp.domain.errors import Invalid
 
 RATE = {"meter": "input", "amount": "3", "per": 1_000_000}
@@ -143,3 +143,27 @@ def test_a_key_with_spaces_or_control_characters_inside_is_refused(key):
 def test_whatever_is_entered_for_a_price_is_refused_as_invalid(values):
     with pytest.raises(Invalid):
         price_entry(values)
+
+
+EVENING, NIGHT, LATE = ({"from": "16:30", "to": "00:30"}, {"from": "00:30", "to": "08:00"}, {"from": "00:15", "to": "01:00"})
+MONDAY, TUESDAY = ({"days": [day], "from": "22:00", "to": "02:00"} for day in (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "clash"),
+    [
+        (EVENING, NIGHT, False), (EVENING, LATE, True), (LATE, EVENING, True), (MONDAY, TUESDAY, False),
+        (MONDAY, {"days": [1], "from": "01:00", "to": "03:00"}, True), ({"days": [6], "from": "23:00", "to": "01:00"}, MONDAY, False),
+        ({"days": [6], "from": "23:00", "to": "01:00"}, {"days": [0], "from": "00:30", "to": "02:00"}, True),
+    ],
+)  # fmt: skip
+def test_two_windows_of_a_meter_never_hold_at_the_same_hours(one, other, clash):
+    rows = [{"meter": "input", "amount": str(amount), "per": 1, "window": window} for amount, window in enumerate((one, other), 1)]
+    apart = [rows[0], rows[1] | {"above": 1000}]
+    assert len(rates(apart, "rates")) == 2
+    if not clash:
+        assert len(rates(rows, "rates")) == 2
+        return
+    with pytest.raises(Invalid, match="rates") as refused:
+        rates(rows, "rates")
+    assert "two windows that overlap" in refused.value.errors[0].message

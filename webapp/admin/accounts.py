@@ -269,9 +269,8 @@ class Tokens(AccountsView):
         if isinstance(days, str):
             raise Invalid.field("expires_days", f"must be 1 to {api_tokens.LONGEST_LIFE_DAYS}")
         ends = api_tokens.expiry(days, now=datetime.now(UTC))
-        token, text = api_tokens.create(session, values["name"], values["scopes"], actor=self.actor(), expires_at=ends)
-        token.project = values["project"]
-        return token, text
+        project = values["project"]
+        return api_tokens.create(session, values["name"], values["scopes"], actor=self.actor(), expires_at=ends, project=project)
 
     def after_save(self, row: Any, *, created: bool) -> Response:  # noqa: ANN401 # the token and its text
         token, text = row

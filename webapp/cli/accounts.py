@@ -153,8 +153,8 @@ def create_token(name: str, scopes: tuple[str, ...], expires_days: int | None, p
     """Make a token. It is printed once, alone on standard output, and cannot be shown again."""
     with writing(refresh=False) as session:
         expires_at = api_tokens.expiry(expires_days, now=datetime.now(UTC))
-        token, text = api_tokens.create(session, name, scopes, actor=operator(), expires_at=expires_at)
-        token.project = checks.optional(checks.slug)(project, "project")
+        of = checks.optional(checks.slug)(project, "project")
+        _, text = api_tokens.create(session, name, scopes, actor=operator(), expires_at=expires_at, project=of)
     click.echo(text)
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, time
 from decimal import Decimal
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from webapp.domain import checks
@@ -149,9 +150,22 @@ def rates(value: object, field: str) -> tuple[Rate, ...]:
             errors.extend(error.errors)
     keys = [(rate.meter, rate.above, rate.service_tier, rate.window) for rate in found]
     errors += [FieldError(field, f"gives {key[0]} twice for the same conditions") for key in dict.fromkeys(keys) if keys.count(key) > 1]
+    errors += [
+        FieldError(field, f"gives {one} two windows that overlap: at some hours nobody could tell which rate holds") for one in _torn(found)
+    ]
     if errors:
         raise Invalid.of(errors)
     return tuple(found)
+
+
+def _torn(found: Sequence[Rate]) -> list[str]:
+    """The meters for which two rates hold at the same hours under the same conditions."""
+    hours: dict[tuple[str, int | None, str], list[Window]] = {}
+    for one in found:
+        if one.window is not None:
+            hours.setdefault((one.meter, one.above, one.service_tier), []).append(one.window)
+    pairs = ((key[0], *pair) for key, windows in hours.items() for pair in combinations(dict.fromkeys(windows), 2))
+    return list(dict.fromkeys(meter for meter, one, other in pairs if one.overlaps(other)))
 
 
 def rate(value: object, field: str) -> Rate:

@@ -1,6 +1,6 @@
 """Prices and costs: dated sets of rates, and what a usage costs at a moment; exact and itemised (design: pricing.md)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from decimal import Decimal
@@ -10,6 +10,7 @@ from typing import NamedTuple
 from webapp.domain.money import EXACT, ZERO
 from webapp.domain.usage import METERS, PARENTS, Usage
 
+MINUTES_A_WEEK = 7 * 24 * 60
 STANDARD = "standard"
 SERVICE_TIERS = (STANDARD, "batch", "flex", "priority")
 PRICE_STATES = ("priced", "free", "unknown")
@@ -32,6 +33,20 @@ class Window(NamedTuple):
         if self.start < self.end:
             return self.start <= clock < self.end and self._on(day)
         return (clock >= self.start and self._on(day)) or (clock < self.end and self._on((day - 1) % 7))
+
+    def overlaps(self, other: "Window") -> bool:
+        """Whether there is a minute of the week at which both hold."""
+        return any(
+            (begin - other_begin) % MINUTES_A_WEEK < other_length or (other_begin - begin) % MINUTES_A_WEEK < length
+            for begin, length in self._spans()
+            for other_begin, other_length in other._spans()
+        )
+
+    def _spans(self) -> Iterator[tuple[int, int]]:
+        """The minute of the week at which it begins, and for how many minutes it holds, day by day."""
+        start, end = (clock.hour * 60 + clock.minute for clock in (self.start, self.end))
+        for day in self.days or range(7):
+            yield day * 24 * 60 + start, (end - start) % (24 * 60)
 
     def _on(self, day: int) -> bool:
         return not self.days or day in self.days

@@ -17,7 +17,9 @@ from webapp.services.audit import Target
 LONGEST_LIFE_DAYS = 365
 
 
-def create(session: Session, name: str, scopes: Sequence[str], *, actor: str, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
+def create(  # noqa: PLR0913 # as elsewhere, and how long and for whom
+    session: Session, name: str, scopes: Sequence[str], *, actor: str, expires_at: datetime | None = None, project: str | None = None
+) -> tuple[ApiToken, str]:
     """Adds a token and gives its text, which is not stored. It works in every process within a second. Raises `Invalid`."""
     clean = checks.line(100, 1)(name, "name")
     if not scopes or (unknown := [scope for scope in scopes if scope not in SCOPES]):
@@ -30,6 +32,7 @@ def create(session: Session, name: str, scopes: Sequence[str], *, actor: str, ex
         digest=made.digest,
         scopes=list(dict.fromkeys(scopes)),
         expires_at=expires_at,
+        project=project,
         created_by=actor,
     )
     session.add(token)
@@ -68,4 +71,5 @@ def _target(token: ApiToken) -> Target:
 
 
 def _facts(token: ApiToken) -> dict[str, object]:
-    return {"name": token.name, "scopes": token.scopes, "expires_at": token.expires_at.isoformat() if token.expires_at else None}
+    ends = token.expires_at.isoformat() if token.expires_at else None
+    return {"name": token.name, "scopes": token.scopes, "project": token.project, "expires_at": ends}
