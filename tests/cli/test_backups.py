@@ -91,6 +91,22 @@ def test_a_backup_of_a_newer_modeldesk_is_refused_before_anything_is_touched(app
     assert (ran.exit_code, "newer Modeldesk" in ran.stderr) == (1, True)
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "CREATE TRIGGER t AFTER UPDATE ON users BEGIN UPDATE users SET role = 'admin'; END",
+        "CREATE TRIGGER runs_no_update BEFORE UPDATE ON runs BEGIN SELECT RAISE(IGNORE); UPDATE users SET role = 'admin'; END",
+        "CREATE VIEW v AS SELECT * FROM users",
+    ],
+)
+def test_a_file_that_brings_code_of_its_own_is_not_put_back(app, settings, tmp_path, code):
+    backups.back_up(settings, tmp_path / "mine")
+    with closing(sqlite3.connect(tmp_path / "mine")) as connection, connection:
+        connection.execute(code)
+    ran = invoke(app, "restore", tmp_path / "mine", "--replace")
+    assert (ran.exit_code, "which no Modeldesk made" in ran.stderr) == (1, True)
+
+
 @pytest.fixture
 def tools(monkeypatch):
     """PostgreSQL's tools of the same version as the server of the tests."""

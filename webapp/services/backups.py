@@ -4,6 +4,7 @@ A backup holds ciphertexts and never the encryption key: keep that somewhere els
 """
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -110,6 +111,7 @@ def inspected(path: Path) -> Contents:
             (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
                 raise BackupRefused(f"{path.name} is damaged: {verdict[:200]}.")
+            _refuse_strange_code(connection, path)
             migration, revision, models, users = connection.execute(
                 "SELECT (SELECT version_num FROM alembic_version), (SELECT revision FROM registry_state), "
                 "(SELECT count(*) FROM models), (SELECT count(*) FROM users)"
@@ -117,6 +119,20 @@ def inspected(path: Path) -> Contents:
     except sqlite3.Error as error:
         raise BackupRefused(f"{path.name} is no database of Modeldesk: {error}.") from error
     return Contents(migration, revision, models, users, path.stat().st_size)
+
+
+# What the migrations make: a row of history is never changed or removed. Any other trigger or view would be somebody else's code.
+_GUARD = re.compile(
+    r"CREATE TRIGGER (\w+)_no_(update|delete) BEFORE (UPDATE|DELETE) ON \"?\1\"? BEGIN SELECT RAISE\(ABORT, '[^']*'\); END", re.ASCII
+)
+
+
+def _refuse_strange_code(connection: sqlite3.Connection, path: Path) -> None:
+    for name, text in connection.execute("SELECT name, sql FROM sqlite_master WHERE type IN ('trigger', 'view')"):
+        if _GUARD.fullmatch(text) is None:
+            raise BackupRefused(
+                f"{path.name} holds {name[:60]}, which no Modeldesk made: a trigger or view that would run with the desk's rights."
+            )
 
 
 def kind_of(path: Path) -> str:
