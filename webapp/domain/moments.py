@@ -8,8 +8,8 @@ from webapp.domain.errors import Invalid
 MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII)
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
-# What may be entered or asked for. Nothing older is known, and near the ends of the calendar adding a month to a moment is an error.
-FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2199, 12, 31)
+# What may be entered or asked for. Nothing older matters, and near the ends of the calendar adding a month to a moment is an error.
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 
 
 def parse_moment(text: object, field: str) -> datetime:
