@@ -147,7 +147,9 @@ class Desks(RuleBasedStateMachine):
     @rule()
     def an_admin_makes_a_token(self):
         answer = self.ann.post("/admin/token/new/", {"name": "app", "scopes": ["registry:read"], "expires_days": "30"})
-        self.little.tokens[re.search(r"mdk_[\w-]+", answer.text)[0]] = True
+        made = re.search(r"mdk_[\w-]+", answer.text)
+        assert made, f"no token, but {answer.status_code} to {answer.headers.get('Location')}: was this process stopped for ten minutes?"
+        self.little.tokens[made[0]] = True
 
     @precondition(lambda self: not self.little.away and self.little.tokens)
     @rule(pick=PICK)
@@ -238,6 +240,7 @@ def run(templates, steps: int, *, random: bool = False) -> int:
         run_state_machine_as_test(machine, settings=size)
     finally:
         run.steps = machine.steps
+        print(f"{machine.steps} steps were taken")  # noqa: T201 # what an interrupted run of hours has shown stays known
     return machine.steps
 
 
