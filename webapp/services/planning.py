@@ -68,7 +68,7 @@ def plan(session: Session, means: Means, incident: Incident, *, model: str | Non
         return Plan(incident, choice, None, None, LOCAL, prompt, caller=means.caller)
     provider = _provider(session, choice)
     found = access.access(session, provider, means.caller, means.environment) if provider else _of_environment(means)
-    endpoint = _endpoint(means, choice, (provider, found), _revealed(session, means, provider, found))
+    endpoint = _endpoint(means, choice, (provider, found), revealed(session, means, provider, found))
     placed = places.placing_variable_of(provider, means.environment) if provider else None
     source = ENVIRONMENT if found.variable or placed else DATABASE
     return Plan(incident, choice, endpoint, _request(means, incident, choice, (provider, prompt)), source, prompt, found, means.caller)
@@ -91,7 +91,7 @@ def _of_environment(means: Means) -> Access:
     return Access(State.AVAILABLE_ENVIRONMENT, f"It is asked with {ENVIRONMENT_KEY} of the server's environment.", variable=ENVIRONMENT_KEY)
 
 
-def _revealed(session: Session, means: Means, provider: Provider | None, found: Access) -> str | None:
+def revealed(session: Session, means: Means, provider: Provider | None, found: Access) -> str | None:
     """The key in clear. Raises `KeysLocked` for a stored one that cannot be read."""
     if found.available and found.variable:
         return means.environment.word(found.variable)

@@ -17,10 +17,9 @@ from webapp.drivers import available, clients
 from webapp.drivers.base import CheckResult, Endpoint
 from webapp.models import Model, Provider, ProviderCheck
 from webapp.security.urlguard import OutboundPolicy
-from webapp.services import access, audit, credentials, models
+from webapp.services import access, audit, models
 from webapp.services.audit import Target
-from webapp.services.credentials import Holder
-from webapp.services.planning import Means, endpoint_of
+from webapp.services.planning import Means, endpoint_of, revealed
 
 KEPT_S, MOST_LISTS = 300, 64
 KEPT_CHECKS = 20
@@ -41,11 +40,7 @@ class Probe:
 def prepare(session: Session, means: Means, provider: Provider) -> Probe:
     """Raises `KeysLocked` for a stored key that cannot be read."""
     found = access.access(session, provider, means.caller, means.environment)
-    key = None
-    if found.available and found.variable:
-        key = means.environment.word(found.variable)
-    elif found.available and found.key is not None:
-        key = credentials.reveal(session, provider, vault=means.vault, holder=Holder(found.key.scope, found.key.owner))
+    key = revealed(session, means, provider, found)
     query = select(Model.model_id).where(Model.provider_id == provider.id, Model.is_active, Model.type == "text")
     model = session.execute(query.order_by(Model.is_default.desc(), Model.sort_order, Model.id).limit(1)).scalar_one_or_none()
     return Probe(provider.id, provider.slug, endpoint_of(means, provider, found, key), found, model)
