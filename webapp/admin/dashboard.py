@@ -13,7 +13,7 @@ from webapp.admin.base import GuardedIndex
 from webapp.admin.formatters import day, input_cell, output_cell, per_million, rate_in_words, standard_rate, words
 from webapp.admin.history import latest
 from webapp.admin.model_cells import snapshot
-from webapp.admin.provider_cells import LOST, key_state
+from webapp.admin.provider_cells import key_state
 from webapp.domain import readable
 from webapp.domain.catalog import ModelInfo
 from webapp.domain.permissions import Permission
@@ -100,7 +100,7 @@ def _attention(found: Snapshot, providers: list[tuple[Provider, Any]], now: date
     yield from _about_the_desk(found)
     for row, state in providers:
         if state.lost:
-            yield {"text": f"The key of {row} cannot be read", "detail": LOST, "action": "Enter the key", "icon": "key-off",
+            yield {"text": f"The key of {row} cannot be read", "detail": state.lost, "action": "Enter the key", "icon": "key-off",
                    "tone": "red", "url": url_for("provider.edit_view", id=row.id)}  # fmt: skip
         if row.is_primary and state.text == "no key":
             yield {"text": f"{row} is primary and has no key", "detail": "Runs on it fail and say so.", "action": "Enter a key",

@@ -35,7 +35,7 @@ class KeyState(NamedTuple):
     fingerprint: str = ""
     variable: str | None = None
     locked: str | None = None
-    lost: bool = False  # It was encrypted with an encryption key that is not there any more.
+    lost: str | None = None  # Why it cannot be read, if only it cannot.
 
     @property
     def usable(self) -> bool:
@@ -52,7 +52,7 @@ def key_state(provider: Provider | None, found: Credential | None) -> KeyState:
     reason = current.vault().reason
     variable = places.variable_of(provider, current.settings().environment) if provider else None
     if found is not None:
-        lost = reason is None and not current.vault().holds(found.key_id)
+        lost = LOST if current.vault().has_lost(found.key_id) else None
         mark = "unreadable key" if lost else f"key …{found.last_four}" if found.last_four else "key"
         tone = "red" if reason or lost else "green"
         return KeyState(mark, tone, True, found.last_four, found.created_at, found.fingerprint, variable, reason, lost)
@@ -66,7 +66,7 @@ def key_state(provider: Provider | None, found: Credential | None) -> KeyState:
 def key_mark(state: KeyState) -> Markup:
     sign = Markup("{} ").format(icon("lock" if state.locked or state.lost else "check")) if state.stored else ""
     locked = "Stored, but locked: the encryption key is missing" if state.stored and state.locked else ""
-    title = LOST if state.lost else locked or state.variable or ""
+    title = state.lost or locked or state.variable or ""
     return Markup('<span class="tag tag-{}"{}>{}{}</span>').format(
         state.tone, Markup(' title="{}"').format(title) if title else "", sign, state.text
     )

@@ -123,7 +123,7 @@ def _shown(session: Session, key: Credential, found: Access) -> dict[str, Any]:
         "id": key.id, "scope": SCOPE_WORDS[key.scope], "owner": key.owner, "last_four": key.last_four, "fingerprint": key.fingerprint,
         "entered": when(key.created_at), "last_used": when(key.last_used_at) if key.last_used_at else None, "origin": key.origin,
         "expires": when(key.expires_at) if key.expires_at else None, "limit": key.monthly_limit, "used": used, "active": key.is_active,
-        "lost": not current.vault().locked and not current.vault().holds(key.key_id),
+        "lost": current.vault().has_lost(key.key_id),
         "in_use": found.available and found.key is not None and found.key.id == key.id,
     }  # fmt: skip
 

@@ -72,9 +72,9 @@ class Vault:
         """Names the keys behind the first one."""
         return tuple(map(_id_of, self._raw[1:]))
 
-    def holds(self, key_id: str) -> bool:
-        """Whether the key with this name is there, so that what it encrypted can be read."""
-        return not self.locked and key_id in map(_id_of, self._raw)
+    def has_lost(self, key_id: str) -> bool:
+        """Whether the key with this name is not there, though others are: what it encrypted cannot be read."""
+        return not self.locked and key_id not in map(_id_of, self._raw)
 
     def encrypt(self, secret: str, place: Place) -> str:
         self._need_keys()
