@@ -70,7 +70,8 @@ def test_t18_a_provider_that_keeps_its_callers_waiting_keeps_nobody_else_waiting
         threads = [threading.Thread(target=ask, args=(number,)) for number in range(9)]
         for thread in threads:
             thread.start()
-        time.sleep(0.5)
+        while not slow.accepted:  # The first of them waits for the provider now.
+            time.sleep(0.01)
         reader, began = desk.client(token), time.monotonic()
         assert reader.ask("GET", "/defaults").status == 200
         seconds = time.monotonic() - began

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-# Each vendor's own key and the vendor's own origins; drivers and the seeded catalogue agree with it (tests/test_server_keys.py).
+# Each vendor's own key and the vendor's own origins; drivers and the seeded catalogue agree with it (tests/domain/test_server_keys.py).
 SHIPPED: Mapping[str, frozenset[str]] = {
     "OPENAI_API_KEY": frozenset({"https://api.openai.com"}),
     "ANTHROPIC_API_KEY": frozenset({"https://api.anthropic.com"}),

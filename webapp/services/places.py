@@ -1,6 +1,7 @@
 """Where a provider is asked: what its keys are bound to, stored ones and those of the server's environment."""
 
 import re
+from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ class Keyed(Placed, Protocol):
     """A provider that may look for its key in the server's environment."""
 
     @property
-    def required_environment(self) -> "list[str] | tuple[str, ...]": ...
+    def required_environment(self) -> Sequence[str]: ...
 
 
 def base_url_of(provider: Placed, environment: ServerKeys) -> str | None:

@@ -42,7 +42,7 @@ def run_incident(incident: Incident, wanted: Wanted, *, actor: str) -> Run:
     key = _cache_key(planned)
     outcome = None if wanted.anew else _remembered(planned, key)
     if outcome is None:
-        with waiting(planned.endpoint is not None, actor):
+        with _waiting(planned.endpoint is not None, actor):
             outcome = asked(planned)
     with writing(refresh=False) as session:
         run = runs.record(session, planned, outcome, actor=actor)
@@ -53,7 +53,7 @@ def run_incident(incident: Incident, wanted: Wanted, *, actor: str) -> Run:
         return run
 
 
-def waiting(for_a_provider: bool, actor: str) -> AbstractContextManager[None]:
+def _waiting(for_a_provider: bool, actor: str) -> AbstractContextManager[None]:
     """A turn for a request that is going to wait for a provider. Raises `TooManyAtOnce`."""
     return current.desk().turns.turn(actor) if for_a_provider else nullcontext()
 
