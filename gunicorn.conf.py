@@ -8,22 +8,23 @@ import socket
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
+from webapp.config import ConfigError, Reader, of_the_server
 from webapp.web import current
 
 
-def number(name: str, default: int, most: int) -> int:
+def number(name: str) -> int:
     """A setting of the server. A bad one stops the start with one sentence."""
-    text = os.environ.get(name, "").strip() or str(default)
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= most:
-        raise SystemExit(f"modeldesk: {name} must be a whole number from 1 to {most}.")
-    return int(text)
+    try:
+        return of_the_server(Reader(os.environ), name)
+    except ConfigError as error:
+        raise SystemExit(f"modeldesk: {error}") from None
 
 
-host, port = os.environ.get("HOST", "127.0.0.1"), number("PORT", 8000, 65_535)
+host, port = os.environ.get("HOST", "127.0.0.1"), number("PORT")
 bind = f"{host}:{port}"
-workers = number("WEB_CONCURRENCY", 2, 1_000)
+workers = number("WEB_CONCURRENCY")
 worker_class = "gthread"
-threads = number("WEB_THREADS", 8, 1_000)  # Runs wait for providers, so there are more threads than cores.
+threads = number("WEB_THREADS")  # Runs wait for providers, so there are more threads than cores.
 preload_app = True  # Workers share the memory of what is loaded once.
 graceful_timeout = 10
 keepalive = 5

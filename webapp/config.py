@@ -35,7 +35,8 @@ WELL_KNOWN = frozenset(
 )
 OPENID_NEEDED = ("MODELDESK_OIDC_ISSUER", "MODELDESK_OIDC_CLIENT_ID", "MODELDESK_OIDC_CLIENT_SECRET")
 OPENID_MORE = ("MODELDESK_OIDC_NAME", "MODELDESK_OIDC_CREATE", "MODELDESK_OIDC_ROLE_CLAIM", "MODELDESK_OIDC_ROLES")
-OF_THE_SERVER = (("PORT", 8000, 65_535), ("WEB_CONCURRENCY", 2, 1_000))  # Used by gunicorn, which says nothing in one sentence.
+# What gunicorn is told (gunicorn.conf.py): default and most. It would say of a bad one ten lines instead of one sentence.
+OF_THE_SERVER = {"PORT": (8000, 65_535), "WEB_CONCURRENCY": (2, 1_000), "WEB_THREADS": (8, 1_000)}
 UNREADABLE = "a file that cannot be read"  # No key reads like this, so it locks the vault.
 
 
@@ -93,8 +94,7 @@ def load(environment: Mapping[str, str]) -> Settings:
     database_url = read.checked("DATABASE_URL", DEFAULT_DATABASE, _database_url)
     embedded = sqlite_path(database_url) is not None
     openid = _openid(read)
-    for name, default, most in OF_THE_SERVER:
-        read.checked(name, default, whole(1, most))
+    for_the_server = {name: of_the_server(read, name) for name in OF_THE_SERVER}
     return Settings(
         database_url=database_url,
         secret_key=_secret_key(read, instance, embedded=embedded),
@@ -112,7 +112,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         openid=openid,
         password_sign_in=_password_sign_in(read, openid),
         proxies=read.checked("MODELDESK_PROXIES", 0, whole(0, 5)),
-        threads=read.checked("WEB_THREADS", 8, whole(1, 1_000)),
+        threads=for_the_server["WEB_THREADS"],
         instance_path=instance,
         environment=server_keys(environment, read.checked(SETTING, NO_BINDINGS, bindings)),
     )
@@ -140,6 +140,12 @@ class Reader:
             return check(text)
         except ValueError as error:
             raise ConfigError(f"{name} {error}.") from None
+
+
+def of_the_server(read: Reader, name: str) -> int:
+    """How the server is to serve. Raises `ConfigError`."""
+    default, most = OF_THE_SERVER[name]
+    return read.checked(name, default, whole(1, most))
 
 
 def _database_url(text: str) -> str:
