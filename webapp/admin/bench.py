@@ -7,20 +7,20 @@ from typing import Any, NamedTuple
 
 from flask import Response, flash, redirect, request
 from flask_admin import expose
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, or_, select
 from werkzeug.utils import secure_filename
 from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin import bench_facts
 from webapp.admin.base import GuardedView, is_id
 from webapp.admin.bench_setup import Chosen, chosen, estimated, page_of
-from webapp.admin.fields import whole
-from webapp.domain.bench import NOTHING_CHOSEN
+from webapp.admin.fields import asked_page, whole
+from webapp.domain.bench import LOCAL, NOTHING_CHOSEN
 from webapp.domain.errors import Forbidden, Invalid, ModeldeskError
 from webapp.domain.money import parse_amount
 from webapp.domain.permissions import Permission
 from webapp.extensions import db
-from webapp.models import Bench
+from webapp.models import Bench, BenchCell
 from webapp.services import bench_results, benches, incidents
 from webapp.web import current
 from webapp.web.auth import actor, member, staff_may
@@ -49,10 +49,11 @@ class Benches(GuardedView):
     def index(self) -> str:
         """The history."""
         asked = {name: request.args.get(name, "").replace("\0", "").strip()[:200] for name in ("search", "by", "model", "status")}
-        found = _history(asked, request.args.get("page", 0, type=int))
+        page = asked_page(request.args)
+        found = _history(asked, page)
         shown = [{"bench": row, "state": bench_facts.STATUSES[benches.state(row)]} for row in found.rows]
         return self.render(
-            "admin/bench/list.html", rows=shown, asked=asked, more=found.more, page=max(0, request.args.get("page", 0, type=int)),
+            "admin/bench/list.html", rows=shown, asked=asked, more=found.more, page=page,
             statuses=bench_facts.STATUSES, label_of=bench_facts.label_of, may_run=may_run(),
         )  # fmt: skip
 
@@ -194,11 +195,16 @@ def _history(asked: dict[str, str], page: int) -> History:
         query = query.where(Bench.actor.icontains(asked["by"], autoescape=True))
     if asked["status"] in ("running", "finished", "cancelled"):
         query = query.where(Bench.status == asked["status"])
-    page = min(max(page, 0), 10_000)
-    rows = list(db.session.execute(query.offset(page * ON_A_PAGE).limit(ON_A_PAGE + 1)).scalars())
     if asked["model"]:
-        rows = [row for row in rows if any(asked["model"].casefold() in bench_facts.label_of(model).casefold() for model in row.models)]
+        query = query.where(Bench.cells.any(_is_called(asked["model"])))
+    rows = list(db.session.execute(query.offset(page * ON_A_PAGE).limit(ON_A_PAGE + 1)).scalars())
     return History(rows[:ON_A_PAGE], len(rows) > ON_A_PAGE)
+
+
+def _is_called(word: str) -> ColumnElement[bool]:
+    """The cells of models whose label, as pages show it, holds a word."""
+    named = BenchCell.model.icontains(word, autoescape=True)
+    return or_(named, BenchCell.model == LOCAL) if word.casefold() in bench_facts.label_of(LOCAL).casefold() else named
 
 
 def _again() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin import history
 from webapp.admin.base import GuardedView
+from webapp.admin.fields import asked_page
 from webapp.domain.errors import FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.domain.permissions import Permission
 from webapp.extensions import db
@@ -69,7 +70,7 @@ class Exchange(GuardedView):
     def draft(self, public_id: str) -> str:
         insist()
         row = import_drafts.find(db.session(), public_id, actor())
-        page, kind = max(request.args.get("page", 0, type=int), 0), request.args.get("kind", "")[:20]
+        page, kind = asked_page(request.args), request.args.get("kind", "")[:20]
         changes = import_drafts.changes_of(row)
         kinds = sorted({change.kind for change in changes})
         asked = sum(bool(change.questions) for change in changes)

@@ -1,4 +1,4 @@
-"""Fields of forms and cells of exports: what people type as values for the services, and values as text that no spreadsheet runs."""
+"""Fields of forms, numbers of addresses and cells of exports: what people type as values, and values as text that no spreadsheet runs."""
 
 import re
 from collections.abc import Mapping
@@ -6,9 +6,11 @@ from typing import Any
 
 from flask_admin.form import rules
 from flask_wtf import FlaskForm
+from werkzeug.datastructures import MultiDict
 
 # Digits, in groups of three if separated at all: `1,5` must not become fifteen.
 WHOLE = re.compile(r"-?[0-9]{1,15}|[0-9]{1,3}(?:[, ][0-9]{3}){1,4}", re.ASCII)
+LAST_PAGE = 1_000_000  # Databases count no further than 2^63.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0", "＝", "＋", "－", "＠")
 
 
@@ -42,6 +44,11 @@ def whole(text: str | None) -> object:
     if WHOLE.fullmatch(clean):
         return int(clean.replace(",", "").replace(" ", ""))
     return clean or None
+
+
+def asked_page(given: MultiDict[str, str]) -> int:
+    """Which page of a list an address asks for, counted from 0. What makes no sense is the first one; nothing of it ends in an error."""
+    return min(max(given.get("page", 0, type=int), 0), LAST_PAGE)
 
 
 def listed(text: str | None) -> list[str]:

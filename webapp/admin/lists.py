@@ -18,14 +18,13 @@ from werkzeug.utils import secure_filename
 from wtforms import Form
 
 from webapp.admin.base import GuardedModelView, is_id, toast
-from webapp.admin.fields import StaffForm, safe_cell
+from webapp.admin.fields import StaffForm, asked_page, safe_cell
 from webapp.admin.filters import Filter, words_of
 from webapp.domain.errors import Forbidden, ModeldeskError, NotFound
 from webapp.extensions import db
 from webapp.web.auth import staff_may
 from webapp.web.transaction import writing
 
-LAST_PAGE = 1_000_000
 LONGEST_SEARCH = 200
 MOST_ROWS_AT_ONCE = 1_000
 EXPORT_MOST = 10_000
@@ -90,7 +89,7 @@ class RowsView(GuardedModelView):
         search = given.get("search", "").replace("\0", "").strip()[:LONGEST_SEARCH]
         sort = given.get("sort", None, type=int)
         return ViewArgs(
-            page=min(max(given.get("page", 0, type=int), 0), LAST_PAGE),
+            page=asked_page(given),
             page_size=given.get("page_size", 0, type=int),
             sort=sort if self._get_column_by_idx(sort) else None,
             sort_desc=given.get("desc") == "1",

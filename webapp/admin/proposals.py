@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as Redirect
 
 from webapp import catalogues
 from webapp.admin.base import GuardedView, is_id
+from webapp.admin.fields import asked_page
 from webapp.catalogues import SOURCES, Read
 from webapp.domain.drift import GUARDS, KINDS, Limits, Line
 from webapp.domain.errors import Conflict, FieldError, Forbidden, Invalid, ModeldeskError
@@ -23,7 +24,6 @@ from webapp.web.auth import actor, staff_may
 from webapp.web.transaction import writing
 
 ON_A_PAGE = 50
-LAST_PAGE = 10_000  # Databases count no further than 2^63.
 ROWS = "div#proposal-chosen"
 STATUSES = {"open": ("Open", "blue"), "applied": ("Taken over", "green"), "undone": ("Undone", "neutral"), "closed": ("Closed", "neutral")}
 FILTERS = ("kind", "guard", "provider", "word", "chosen")
@@ -60,7 +60,7 @@ class Proposals(GuardedView):
     @expose("/<number>/")
     def details(self, number: str) -> str:
         row, wanted = self._row(number), _wanted()
-        session, page = db.session(), min(max(request.args.get("page", 0, type=int), 0), LAST_PAGE)
+        session, page = db.session(), asked_page(request.args)
         condition = ProposalRow.proposal_id == row.id
         matching = session.execute(select(func.count()).select_from(ProposalRow).where(condition, wanted.condition())).scalar_one()
         query = select(ProposalRow).where(condition, wanted.condition()).order_by(ProposalRow.ref)

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from flask import redirect
+from flask import redirect, request
 from flask_admin import expose
 from flask_admin.model.base import ViewArgs
 from markupsafe import Markup, escape
@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 
 from webapp.admin import run_facts
 from webapp.admin.base import GuardedModelView
+from webapp.admin.fields import asked_page
 from webapp.admin.filters import ChoiceFilter, Filter
 from webapp.drivers import DRIVERS
 from webapp.extensions import db
@@ -18,7 +19,6 @@ from webapp.models import Run
 
 LONGEST_ID = 40
 LONGEST_SEARCH = 200
-LAST_PAGE = 1_000_000
 STATUS_OPTIONS = [(status, words) for status, (words, _) in run_facts.STATUSES.items() if status != "running"]
 DRIVER_OPTIONS = [(name, info.label) for name, info in DRIVERS.items()]
 
@@ -66,7 +66,7 @@ class Runs(GuardedModelView):
     def _get_list_extra_args(self) -> ViewArgs:
         """Numbers that no database takes and names that are not ours are left out, instead of ending in an error."""
         args = super()._get_list_extra_args()
-        args.page = min(max(args.page or 0, 0), LAST_PAGE)
+        args.page = asked_page(request.args)
         args.search = args.search.replace("\0", "")[:LONGEST_SEARCH] if args.search else args.search
         args.extra_args = {}
         return args
