@@ -2,12 +2,12 @@
 
 import pytest
 
+from webapp.domain.addresses import origin
 from webapp.domain.entries import provider_entry
 from webapp.domain.errors import Invalid
 from webapp.domain.fallback import catalog
 from webapp.domain.server_keys import SHIPPED, bindings, server_keys
 from webapp.drivers import DRIVERS
-from webapp.security.urlguard import origin
 
 OURS = {"MODELDESK_SECRET_KEY": "one", "MODELDESK_ENCRYPTION_KEYS": "two", "DATABASE_URL": "three", "PGPASSWORD": "four"}
 OPENAI, EVIL = "https://api.openai.com", "https://evil.example"
@@ -51,12 +51,21 @@ def test_what_the_operator_binds_replaces_what_is_shipped():
 )
 def test_bindings_are_read_as_base_urls_are(written, meant):
     assert bindings(written) == meant
-    assert {origin(address) for found in meant.values() for address in found} == set().union(*meant.values())
 
 
 @pytest.mark.parametrize(
     "written",
-    ["A", "A=", "=https://x.example", "a=https://x.example", "A=x.example", "A=https://x.example/v1", "A=https://u@x.example", "A=*"],
+    [
+        "A",
+        "A=",
+        "=https://x.example",
+        "a=https://x.example",
+        "A=x.example",
+        "A=https://x.example/v1",
+        "A=https://u@x.example",
+        "A=*",
+        "A=https://127.1",
+    ],
 )
 def test_bindings_that_make_no_sense_are_refused(written):
     with pytest.raises(ValueError, match="must be pairs"):

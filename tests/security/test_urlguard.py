@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from webapp.domain.errors import Invalid
-from webapp.security.urlguard import AddressRefused, OutboundPolicy, is_public, origin, parse
+from webapp.security.urlguard import AddressRefused, OutboundPolicy, is_public
 
 # Address forms that Python 3.11 does not call private although they lead inside.
 NOT_CALLED_PRIVATE = (
@@ -154,22 +154,3 @@ def test_the_operator_allows_exact_hosts_and_ports(entry, url, allowed):
 def test_an_allowed_host_still_has_no_user_name():
     with pytest.raises(Invalid, match="user name"):
         OutboundPolicy(frozenset({"localhost:11434"})).check_url("http://me@localhost:11434")
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("https://API.openai.com/v1", "https://api.openai.com"),
-        ("https://api.openai.com:443/v1/", "https://api.openai.com"),
-        ("https://api.openai.com:8443", "https://api.openai.com:8443"),
-        ("http://localhost:11434/v1", "http://localhost:11434"),
-        ("http://[::1]:80/x", "http://[::1]"),
-    ],
-)
-def test_an_origin_has_one_spelling(url, expected):
-    assert origin(url) == expected
-
-
-def test_the_parts_of_a_url():
-    base = parse("https://Gateway.example.com:8443/llm/v1")
-    assert (base.scheme, base.host, base.port, base.path) == ("https", "gateway.example.com", 8443, "/llm/v1")

@@ -8,6 +8,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from webapp.domain.addresses import parse
+from webapp.domain.errors import Invalid
+
 # Each vendor's own key and the vendor's own origins; drivers and the seeded catalogue agree with it (tests/domain/test_server_keys.py).
 SHIPPED: Mapping[str, frozenset[str]] = {
     "OPENAI_API_KEY": frozenset({"https://api.openai.com"}),
@@ -24,8 +27,6 @@ WORDS = frozenset({"OPENAI_MODEL", "OPENAI_MAX_TOKENS", "OLLAMA_HOST"})
 SETTING = "MODELDESK_KEY_VARIABLES"
 NAME = re.compile(r"[A-Z][A-Z0-9_]{0,79}", re.ASCII)
 _OURS = re.compile(r"MODELDESK_.*|DATABASE_URL|PG[A-Z]+", re.ASCII | re.DOTALL)
-_ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?", re.ASCII)
-_USUAL_PORT = {"http": "80", "https": "443"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,9 @@ def bindings(text: str) -> dict[str, frozenset[str]]:
 
 
 def _origin(address: str) -> str | None:
-    """Spelt like the origins of base URLs: small letters, and no port where it is the usual one."""
-    match = _ORIGIN.fullmatch(address.lower())
-    if match is None:
+    """The origin that an address is, if it is nothing more than one."""
+    try:
+        base = parse(address)
+    except Invalid:
         return None
-    scheme, host, port = match.groups()
-    return f"{scheme}://{host}" if port in (None, _USUAL_PORT[scheme]) else f"{scheme}://{host}:{int(port)}"
+    return base.origin if base.path in ("", "/") else None

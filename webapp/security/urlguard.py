@@ -1,25 +1,17 @@
 """The outbound policy: which addresses drivers may reach. No connection is made here."""
 
 import ipaddress
-import re
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from webapp.domain.errors import FieldError, Invalid
+from webapp.domain.addresses import Address, BaseUrl, literal, parse, refused
+from webapp.domain.errors import Invalid
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[..., Sequence[tuple[Any, ...]]]  # As socket.getaddrinfo.
 
-PORTS = {"http": 80, "https": 443}
 HOW_TO_ALLOW = "Whoever runs Modeldesk can allow it in MODELDESK_OUTBOUND_ALLOW."
-# One spelling that every URL parser reads alike: no userinfo, query, fragment, backslash, percent-encoding or non-ASCII character.
-_URL = re.compile(
-    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?)"
-    r"(?::(?P<port>[1-9][0-9]{0,4}))?(?P<path>(?:/[A-Za-z0-9._~:@!$&'()*+,;=-]*)*)",
-    re.IGNORECASE,
-)
 _LOCAL_NAMES = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "home.arpa", "localdomain")
 # Not for the public whatever `is_global` of this Python says: CVE-2024-4032 and the transition forms came later than 3.11.
 _REFUSED_V4 = tuple(
@@ -41,39 +33,6 @@ class AddressRefused(Invalid):
     """Drivers may not reach this address."""
 
     code = "address_refused"
-
-
-@dataclass(frozen=True, slots=True)
-class BaseUrl:
-    """A base URL that was read strictly; `host` is in lower case and without brackets."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str
-
-
-def parse(url: str) -> BaseUrl:
-    """The parts of a base URL. Raises `Invalid` with a sentence for whatever two parsers could read differently."""
-    match = _URL.fullmatch(url)
-    if match is None:
-        raise _refused(Invalid, _complaint(url))
-    scheme, host = match["scheme"].lower(), match["host"].strip("[]").lower()
-    port = int(match["port"] or PORTS[scheme])
-    if port > 65535:
-        raise _refused(Invalid, "The port of the address must be from 1 to 65535.")
-    if not (_literal(host) or _is_name(host)):
-        raise _refused(Invalid, "The host of the address is neither a name nor an IP address in its usual spelling.")
-    if {".", ".."} & set((match["path"] or "").split("/")):
-        raise _refused(Invalid, "The path of the address must not go up or stay: no part of it may be . or ..")
-    return BaseUrl(scheme, host, port, match["path"])
-
-
-def origin(url: str) -> str:
-    """Scheme, host and port, in one spelling: what a key is bound to."""
-    base = parse(url)
-    host = f"[{base.host}]" if ":" in base.host else base.host
-    return f"{base.scheme}://{host}" if base.port == PORTS[base.scheme] else f"{base.scheme}://{host}:{base.port}"
 
 
 def is_public(address: str | Address) -> bool:
@@ -113,11 +72,11 @@ class OutboundPolicy:
         if self.allows(base.host, base.port):
             return base
         if base.scheme != "https":
-            raise _refused(AddressRefused, f"The address must begin with https://. {HOW_TO_ALLOW}")
-        if address := _literal(base.host):
+            raise refused(AddressRefused, f"The address must begin with https://. {HOW_TO_ALLOW}")
+        if address := literal(base.host):
             self._judge(address)
         elif "." not in base.host or any(base.host == name or base.host.endswith(f".{name}") for name in _LOCAL_NAMES):
-            raise _refused(AddressRefused, f"The host of the address is a name of an internal network. {HOW_TO_ALLOW}")
+            raise refused(AddressRefused, f"The host of the address is a name of an internal network. {HOW_TO_ALLOW}")
         return base
 
     def vet(self, host: str, port: int, resolver: Resolver | None = None) -> list[str]:
@@ -136,35 +95,4 @@ class OutboundPolicy:
 
     def _judge(self, address: str | Address) -> None:
         if not is_public(address):
-            raise _refused(AddressRefused, f"The address leads into a private, local or reserved network. {HOW_TO_ALLOW}")
-
-
-def _refused(kind: type[Invalid], sentence: str) -> Invalid:
-    return kind(sentence, [FieldError("base_url", sentence)])
-
-
-def _literal(host: str) -> Address | None:
-    """The IP address that a host is, in its one canonical dotted or colon spelling."""
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def _is_name(host: str) -> bool:
-    """Letters, digits and hyphens in labels. A last label that begins like a number (`127.1`, `0x7f000001`) would be read as an address."""
-    labels = host.split(".")
-    return all(re.fullmatch(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", label) for label in labels) and not labels[-1][0].isdigit()
-
-
-def _complaint(url: str) -> str:
-    """Which of the usual mistakes it is."""
-    if not re.match(r"https?://", url, re.IGNORECASE):
-        return "The address must begin with https:// (or http:// where that is allowed)."
-    if "@" in url.split("://", 1)[1].split("/", 1)[0]:
-        return "The address must not hold a user name or password; the key has its own field."
-    if "?" in url or "#" in url:
-        return "The address must end with its path: no question mark and no hash sign."
-    if not url.isascii():
-        return "The address must be plain ASCII; write an international name in its xn-- form."
-    return "The address holds characters that do not belong there: use https://host, a port if needed, and a path."
+            raise refused(AddressRefused, f"The address leads into a private, local or reserved network. {HOW_TO_ALLOW}")

@@ -9,9 +9,9 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from webapp.domain.addresses import origin
 from webapp.drivers.base import ChatRequest, Endpoint
 from webapp.models import CachedResponse
-from webapp.security.urlguard import origin
 from webapp.services import audit
 from webapp.services.audit import Target
 

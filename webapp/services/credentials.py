@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session, undefer
 
 from webapp.domain import checks
 from webapp.domain.access import PERSONAL, PROJECT, SHARED
+from webapp.domain.addresses import origin
 from webapp.domain.entries import api_key
 from webapp.domain.errors import Conflict, Invalid, NotFound
 from webapp.domain.moments import shown_moment
 from webapp.models import Credential, Project, Provider, User
-from webapp.security.urlguard import origin
 from webapp.security.vault import Place, Vault
 from webapp.services import audit, setup, state
 from webapp.services.audit import Target

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from webapp.domain.addresses import origin
 from webapp.domain.errors import Invalid
 from webapp.domain.server_keys import ServerKeys
 from webapp.drivers import DRIVERS, DriverInfo
-from webapp.security.urlguard import origin
 
 _PORT = re.compile(r":[0-9]+/?$")
 

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from webapp.domain.addresses import origin
 from webapp.domain.driver_config import own_way
 from webapp.domain.entries import provider_entry
 from webapp.domain.errors import Conflict, FieldError, Forbidden, InUse, Invalid, NotFound, Stale
@@ -13,7 +14,7 @@ from webapp.domain.money import plain
 from webapp.domain.permissions import Permission
 from webapp.drivers import DRIVERS, driver_names
 from webapp.models import MAX_ID, Model, Provider
-from webapp.security.urlguard import OutboundPolicy, origin
+from webapp.security.urlguard import OutboundPolicy
 from webapp.services import accounts, audit, credentials, state
 from webapp.services.audit import Target
 
