@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 import pytest
 
+from webapp.web import current
+
 PAGE = "/admin/calculator/"
 FRAGMENT = {"HX-Request": "true", "HX-Target": "div#calculator-answer"}
 GPT = f"{PAGE}?model=openai/gpt-4o&input=1200&output=350&at=2026-11-21"
@@ -151,3 +153,10 @@ def test_a_total_smaller_than_its_parts_is_said_once_in_the_words_of_the_form(an
     assert answer.status_code == 422
     assert words(answer).count("Input is smaller than its parts: cached") == 1
     assert "cache_read +" not in answer.text
+
+
+def test_the_page_of_a_model_asks_for_what_its_price_is_made_of(ann):
+    image = next(model for model in current.registry().snapshot.models if {rate.meter for rate in model.prices[-1].rates} == {"image"})
+    page = ann.get(f"/admin/model/details/?id={image.id}").text
+    assert ('id="calc-panel-image" name="image" value="1"' in page, 'id="calc-panel-input"' in page) == (True, False)
+    assert '<input type="hidden" name="image" value="1">' in page

@@ -8,7 +8,7 @@ from factories import NOW, a_model, a_price, a_rate, a_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.calculator import MAX_MODELS, answer, read
+from webapp.domain.calculator import MAX_MODELS, answer, one_call, read
 from webapp.domain.pricing import SERVICE_TIERS
 from webapp.domain.usage import METERS
 
@@ -124,3 +124,22 @@ def test_an_address_that_was_made_of_a_question_asks_the_same(refs, usage, tier,
 )
 def test_no_address_ends_in_an_error(query):
     answer(a_snapshot(*ALL), read(query), NOW)
+
+
+@pytest.mark.parametrize(
+    ("price", "used"),
+    [
+        (None, {"input": 1_000, "output": 500}),
+        (a_price(state="free", rates=()), {"input": 1_000, "output": 500}),
+        (
+            a_price(a_rate(), a_rate("output", "2"), a_rate("cache_read", "1"), a_rate("web_search", "10", 1_000)),
+            {"input": 1_000, "output": 500},
+        ),
+        (a_price(a_rate("image", "0.04", 1)), {"image": 1}),
+        (a_price(a_rate(), a_rate("image", "0.04", 1)), {"input": 1_000, "image": 1}),
+        (a_price(a_rate("second", "0.0001", 1)), {"second": 60}),
+        (a_price(a_rate("web_search", "10", 1_000)), {"input": 1_000, "output": 500}),
+    ],
+)
+def test_an_ordinary_call_uses_what_is_billed_by_itself(price, used):
+    assert one_call(price).as_dict() == used

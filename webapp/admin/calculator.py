@@ -18,7 +18,7 @@ from webapp.domain.meters import METER_WORDS, conditions_of, label_of, missing_i
 from webapp.domain.permissions import Permission
 from webapp.domain.pricing import SERVICE_TIERS, CostLine
 from webapp.domain.snapshot import Snapshot
-from webapp.domain.usage import METERS, Usage
+from webapp.domain.usage import METERS
 from webapp.web import current
 
 SMALLER: Mapping[str, str] = {
@@ -29,7 +29,6 @@ SMALLER: Mapping[str, str] = {
 PAGE_TARGET, PANEL_TARGET = "div#calculator-answer", "div#calculator-panel-answer"
 USUAL = ("input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning", "image", "request")
 MORE = tuple(meter for meter in METERS if meter not in USUAL)
-EXAMPLE = Usage(input=1_000, output=500)
 UNSUPPORTED = {"inactive": "Inactive", "provider_inactive": "Provider inactive", "retired": "Retired"}
 SOURCES = {"manual": "entered by hand", "seed": "built-in catalogue", "catalog": "catalogue", "import": "imported"}
 
@@ -78,7 +77,8 @@ def _in_form_words(errors: Mapping[str, str]) -> dict[str, str]:
 def _example(snapshot: Snapshot) -> Question:
     """Something to look at before anything was typed."""
     default = snapshot.defaults.get("text")
-    return Question(refs=(default.ref,) if default else (), usage=EXAMPLE)
+    price = default.price_at(datetime.now(UTC)) if default else None
+    return Question(refs=(default.ref,) if default else (), usage=calculator.one_call(price))
 
 
 def _shown(question: Question, answer: Answer, errors: Mapping[str, str]) -> dict[str, Any]:

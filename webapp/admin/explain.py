@@ -19,7 +19,6 @@ from webapp.domain.refs import MAX_REF
 from webapp.domain.usage import Usage
 from webapp.web import current
 
-EXAMPLE = Usage(input=1_000, output=500)
 REASONS = {
     "inactive": "The model is inactive, so applications are told that it is not supported. Costs of it are still computed.",
     "provider_inactive": "Its provider is inactive, so applications are told that it is not supported. Costs of it are still computed.",
@@ -39,9 +38,9 @@ class Explain(GuardedView):
     def index(self) -> Response:
         ref = request.args.get("model", "").strip()[: MAX_REF + 1]
         question = calculator.read({name: texts for name, texts in request.args.to_dict(flat=False).items() if name != "model"})
-        usage = question.usage if question.usage.as_dict() else EXAMPLE
         at = question.at or datetime.now(UTC).replace(microsecond=0)
         found = explain(current.registry().snapshot.names, ref, at) if ref else None
+        usage = question.usage if question.usage.as_dict() else calculator.one_call(found.price if found else None)
         page = self.render(
             "admin/explain/index.html", ref=ref, at=at, question=question, typed=question.typed, usage=usage, found=found,
             reason=REASONS.get(found.reason or "") if found else None, answer=_answer(found, usage, question) if found else None,

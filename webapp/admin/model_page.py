@@ -11,17 +11,21 @@ from sqlalchemy.orm import Session
 from webapp.admin.formatters import copyable, day, rate_in_words, tag, type_tag, when, words
 from webapp.admin.run_facts import latency
 from webapp.domain import readable
+from webapp.domain.calculator import one_call
 from webapp.domain.meters import conditions_of, label_of
 from webapp.domain.moments import start_of_day
 from webapp.domain.money import in_order
 from webapp.domain.price_chart import HEIGHT, WIDTH, chart
 from webapp.domain.pricing import Price, price_at, timeline
 from webapp.domain.snapshot import Snapshot
+from webapp.domain.usage import METERS
 from webapp.models import Model, PriceVerification
 from webapp.models import Price as PriceRow
 from webapp.services import prices
 from webapp.services.statistics import Record
 
+CALL_LABELS = {"input": "Input tokens", "cache_read": "of these, cached", "output": "Output tokens"}
+SOME_CALLS = frozenset({"cache_read", "web_search"})  # What many calls use none of.
 SOURCES = {"manual": "Entered by hand", "seed": "Built-in catalogue", "catalog": "Catalogue", "import": "Imported"}
 
 
@@ -84,9 +88,17 @@ def price_facts(session: Session, row: Model, now: datetime) -> dict[str, Any]:
     entries = history_of(past, now, prices.verifications(session, row))
     by_number = {entry.id: entry for entry in added}
     return {
-        "model_ref": row.ref, "price": price_card(past, now), "chart": chart_of(past, now), "today": f"{now:%Y-%m-%d}",
+        "model_ref": row.ref, "call": call_of(price_at(timeline(past), now)),
+        "price": price_card(past, now), "chart": chart_of(past, now), "today": f"{now:%Y-%m-%d}",
         "history": [entry | {"added": by_number[entry["price"].id]} for entry in entries],
     }  # fmt: skip
+
+
+def call_of(price: Price | None) -> list[tuple[str, str, str]]:
+    """The fields of the small calculator: meter, label, and what an ordinary call uses of it."""
+    rated = {rate.meter for rate in price.rates} if price else set()
+    used = dict.fromkeys(rated & SOME_CALLS, "") | {meter: f"{quantity:,}" for meter, quantity in one_call(price).as_dict().items()}
+    return [(meter, CALL_LABELS.get(meter, label_of(meter)), used[meter]) for meter in METERS if meter in used]
 
 
 def chart_of(history: Sequence[Price], now: datetime) -> dict[str, Any] | None:

@@ -23,6 +23,11 @@ LONGEST_TYPED = 40
 # Digits, in groups of three if separated at all: `1,5` must not become fifteen.
 NUMBER = re.compile(r"[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,5}|[0-9]{1,3}(?: [0-9]{3}){1,5}", re.ASCII)
 NOTHING = Usage()
+# Of each meter that is billed by itself, about as much as one call takes.
+A_CALL: Mapping[str, int] = {
+    "input": 1_000, "output": 500, "image": 1, "request": 1, "second": 60, "character": 1_000, "page": 1,
+}  # fmt: skip
+TOKENS = frozenset({"input", "output"})
 
 Query = Mapping[str, Sequence[str]]
 
@@ -82,6 +87,12 @@ class Answer:
     at: datetime
     quotes: tuple[Quote, ...]
     unresolved: tuple[UnknownModel | AmbiguousModel, ...]
+
+
+def one_call(price: Price | None) -> Usage:
+    """What an ordinary call of a model with this price uses: something of each meter that has a rate, or tokens where none has."""
+    billed = {rate.meter for rate in price.rates} if price else set()
+    return Usage(**{meter: quantity for meter, quantity in A_CALL.items() if meter in (billed & A_CALL.keys() or TOKENS)})
 
 
 def read(query: Query) -> Question:
