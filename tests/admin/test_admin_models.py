@@ -109,6 +109,15 @@ def test_a_new_model_is_audited_once_with_its_values(ann):
     assert (found.after["context_window"], found.after["aliases"]) == (128_000, ["r1", "r2"])
 
 
+@pytest.mark.parametrize(("button", "next_page"), [({}, "details"), ({"_add_another": "1"}, "new"), ({"_continue_editing": "1"}, "edit")])
+def test_an_added_model_leads_to_its_page_or_where_the_button_says(ann, button, next_page):
+    answer = ann.post("/admin/model/new/", NEW | button)
+    assert answer.location.startswith(f"/admin/model/{next_page}/?")
+    page = ann.get(answer.location).text
+    assert "was added" in page
+    assert next_page != "details" or "Nobody has entered a price." in page
+
+
 def test_what_was_typed_stays_beside_what_is_wrong_with_it(ann):
     answer = ann.post("/admin/model/new/", NEW | {"model_id": "two words", "context_window": "1,5", "aliases": "gpt-4o-mini"})
     assert answer.status_code == 422

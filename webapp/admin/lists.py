@@ -206,6 +206,8 @@ class RowsView(GuardedModelView):
             return redirect(self.get_url(".create_view", url=self.return_url()))  # type: ignore[return-value] # werkzeug's is Flask's
         if "_continue_editing" in request.form:
             return redirect(self.get_url(".edit_view", id=row.id, url=self.return_url()))  # type: ignore[return-value] # likewise
+        if created and self.can_view_details:  # Its page says what it still needs: a key, a price.
+            return redirect(self.get_url(".details_view", id=row.id, url=self.return_url()))  # type: ignore[return-value] # likewise
         return redirect(self.return_url())  # type: ignore[return-value] # likewise
 
     @expose("/details/")
