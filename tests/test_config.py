@@ -12,6 +12,8 @@ from cryptography.fernet import Fernet
 from webapp.config import ConfigError, Settings, load
 from webapp.security import keyfiles
 from webapp.security.vault import Vault
+from webapp.services.backups import before_restore
+from webapp.services.rotation import encrypted_columns
 
 SECRET = "an-honest-secret-of-forty-characters-000"
 GOOD = {"MODELDESK_SECRET_KEY": SECRET}
@@ -163,6 +165,59 @@ def test_no_key_is_made_over_what_another_key_encrypted(home, tmp_path, given):
     keyfiles.ensure(home if given == "DATABASE_URL" else home | {"DATABASE_URL": "", "DATABASE_URL_FILE": str(tmp_path / "url")})
     assert made(home) == ["secret-key"]
     assert Vault(load(home).encryption_keys).locked
+
+
+@pytest.mark.parametrize(("table", "column"), keyfiles.ENCRYPTED)
+def test_t24_whatever_is_encrypted_keeps_a_new_key_from_being_made(home, tmp_path, table, column):
+    with closing(sqlite3.connect(tmp_path / "desk.sqlite3")) as database:
+        database.execute(f"CREATE TABLE {table} ({column})")
+        database.execute(f"INSERT INTO {table} VALUES (NULL)")
+        database.commit()
+        assert not keyfiles.holds_ciphertext(tmp_path / "desk.sqlite3")
+        database.execute(f"INSERT INTO {table} VALUES ('encrypted')")
+        database.commit()
+    keyfiles.ensure(home)
+    assert made(home) == ["secret-key"]
+
+
+def test_t24_what_is_looked_for_is_all_that_the_tables_encrypt():
+    assert sorted(keyfiles.ENCRYPTED) == sorted((column.table.name, column.name) for column in encrypted_columns())
+
+
+LEFT = {
+    "its last-good copy": lambda home, _: load(home | GOOD).last_good_path,
+    "what a restore replaced": lambda _, database: before_restore(database),
+}
+
+
+@pytest.mark.parametrize("left", LEFT)
+@pytest.mark.parametrize("database", ["gone", "an empty file"])
+def test_t24_no_key_is_made_while_the_database_is_away(home, tmp_path, left, database):
+    """It may come back, and then a new key would be a wrong one."""
+    path = tmp_path / "desk.sqlite3"
+    (tmp_path / "instance").mkdir()
+    LEFT[left](home, path).write_text("{}")
+    if database == "an empty file":
+        path.touch()
+    keyfiles.ensure(home)
+    assert "encryption-keys" not in made(home)
+    assert Vault(load(home).encryption_keys).locked
+
+
+def test_a_first_start_that_broke_off_after_either_file_goes_on(home, tmp_path):
+    keyfiles.ensure(home)
+    for name in ("encryption-keys", "secret-key"):
+        (tmp_path / "instance" / name).unlink()
+        keyfiles.ensure(home)
+        assert made(home) == ["encryption-keys", "secret-key"]
+
+
+def test_what_another_database_left_keeps_no_key_from_being_made(home):
+    other = load(home | GOOD | {"DATABASE_URL": "sqlite:////elsewhere/desk.sqlite3"}).last_good_path
+    other.parent.mkdir()
+    other.write_text("{}")
+    keyfiles.ensure(home)
+    assert "encryption-keys" in made(home)
 
 
 def test_no_key_is_made_for_a_file_that_cannot_be_looked_into(home, tmp_path):

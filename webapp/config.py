@@ -23,6 +23,7 @@ LOOPBACK: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
 DEFAULT_DATABASE = "sqlite:///instance/modeldesk.sqlite3"
 SECRET_KEY_FILE = "secret-key"  # noqa: S105 # the name of a file
 ENCRYPTION_KEYS_FILE = "encryption-keys"
+BEFORE_RESTORE = ".before-restore-"  # What a restore replaced is kept beside the database, under its name with this behind it.
 MIN_SECRET = 32
 # Secrets that appear in tutorials are no secrets; the short ones among them are refused for their length.
 WELL_KNOWN = frozenset(
@@ -76,8 +77,7 @@ class Settings:
     @property
     def last_good_path(self) -> Path:
         """The copy that answers when the database does not; each database has its own."""
-        digest = hashlib.sha256(self.database_url.encode()).hexdigest()[:16]
-        return self.instance_path / f"last-good-{digest}.json"
+        return last_good_path(self.instance_path, self.database_url)
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -85,6 +85,10 @@ def sqlite_path(url: str) -> Path | None:
     if not url.startswith("sqlite:///"):
         return None
     return ROOT / url.removeprefix("sqlite:///")
+
+
+def last_good_path(instance: Path, database_url: str) -> Path:
+    return instance / f"last-good-{hashlib.sha256(database_url.encode()).hexdigest()[:16]}.json"
 
 
 def load(environment: Mapping[str, str]) -> Settings:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, text
 from world import PASSWORD, running, settings_for, unguard
 
-from webapp.config import ROOT
+from webapp.config import ROOT, load
 from webapp.domain.server_keys import server_keys
 from webapp.extensions import db
 from webapp.models import ApiToken, AuditEvent, Credential, User
@@ -258,6 +258,21 @@ def test_a_database_that_does_not_answer_is_one_line(tmp_path):
     assert (ran.returncode, ran.stderr.count("\n"), "hunter2" in ran.stderr) == (1, 1, False)
     prepared = flask(tmp_path, "prepare", **far)
     assert (prepared.returncode, "Serving what was last known" in prepared.stderr, "Traceback" in prepared.stderr) == (0, True, False)
+
+
+def test_t24_a_key_that_is_lost_while_the_database_is_away_is_not_replaced_by_a_wrong_one(tmp_path):
+    flask(tmp_path, "prepare")
+    database, instance = tmp_path / "desk.sqlite3", tmp_path / "instance"
+    for app in running(load({"MODELDESK_INSTANCE_PATH": str(instance), "DATABASE_URL": f"sqlite:///{database}"})):
+        app.test_client().get("/readyz")  # It serves, so it leaves a last-good copy.
+    database.rename(tmp_path / "moved")
+    key = (instance / "encryption-keys").rename(tmp_path / "key")
+    ran = flask(tmp_path, "prepare")
+    assert (ran.returncode, "is gone" in ran.stderr, database.exists(), (instance / "encryption-keys").exists()) == (0, True, False, False)
+    (tmp_path / "moved").rename(database)
+    assert "MODELDESK_ENCRYPTION_KEYS is not set" in flask(tmp_path, "doctor").stdout
+    key.rename(instance / "encryption-keys")
+    assert "Everything encrypted can be read" in flask(tmp_path, "doctor").stdout
 
 
 def test_a_place_where_no_database_can_be_made_is_one_line(tmp_path):

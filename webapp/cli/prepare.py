@@ -14,6 +14,7 @@ from webapp.cli.output import Failure, failure
 from webapp.config import ROOT
 from webapp.domain.errors import DatabaseUnreachable
 from webapp.extensions.engine import create_file
+from webapp.security import keyfiles
 from webapp.services import accounts, database_state, seed, setup, templates
 from webapp.web import current
 from webapp.web.transaction import in_words, writing
@@ -60,10 +61,10 @@ def _has_database() -> bool:
     path = settings.sqlite_path
     if path is None or path.exists():
         return True
-    if settings.last_good_path.exists():
+    if left := keyfiles.remains(path, settings.last_good_path):
         click.echo(
             f"modeldesk: the database {path} is gone. Serving the last good copy, read-only. Put the file back (or restore a backup) "
-            f"and it is used at once; to begin anew instead, delete {settings.last_good_path} and start again.",
+            f"and it is used at once; to begin anew instead, move {' and '.join(map(str, left))} away and start again.",
             err=True,
         )
         return False

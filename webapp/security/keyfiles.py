@@ -1,5 +1,6 @@
 """Creates the secrets of the embedded database once, readable by their owner only; never over existing ciphertext."""
 
+import glob
 import os
 import secrets
 import sqlite3
@@ -9,20 +10,40 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from webapp.config import DEFAULT_DATABASE, ENCRYPTION_KEYS_FILE, ROOT, SECRET_KEY_FILE, ConfigError, Reader, sqlite_path
+from webapp.config import (
+    BEFORE_RESTORE,
+    DEFAULT_DATABASE,
+    ENCRYPTION_KEYS_FILE,
+    ROOT,
+    SECRET_KEY_FILE,
+    ConfigError,
+    Reader,
+    last_good_path,
+    sqlite_path,
+)
+
+# All that the vault encrypts; a test compares it with the tables.
+ENCRYPTED = (
+    ("credentials", "ciphertext"),
+    ("registry_state", "key_check"),
+    ("users", "totp_pending"),
+    ("users", "totp_secret"),
+)
 
 
 def ensure(environment: Mapping[str, str]) -> None:
     """Makes what is missing for the embedded database. Other databases must bring their own secrets. Raises `ConfigError`."""
     read = Reader(environment)
-    database = sqlite_path(read.text("DATABASE_URL") or DEFAULT_DATABASE)
+    url = read.text("DATABASE_URL") or DEFAULT_DATABASE
+    database = sqlite_path(url)
     if database is None:
         return
     instance = Path(read.text("MODELDESK_INSTANCE_PATH") or ROOT / "instance")
+    # First, so that a start that breaks off between the two leaves none that looks like one that lost its encryption key.
+    if not _given(environment, "MODELDESK_ENCRYPTION_KEYS") and not _in_use(database, last_good_path(instance, url)):
+        _create(instance / ENCRYPTION_KEYS_FILE, Fernet.generate_key().decode())
     if not _given(environment, "MODELDESK_SECRET_KEY"):
         _create(instance / SECRET_KEY_FILE, secrets.token_urlsafe(48))
-    if not _given(environment, "MODELDESK_ENCRYPTION_KEYS") and not holds_ciphertext(database):
-        _create(instance / ENCRYPTION_KEYS_FILE, Fernet.generate_key().decode())
 
 
 def _given(environment: Mapping[str, str], name: str) -> bool:
@@ -45,15 +66,32 @@ def _create(path: Path, secret: str) -> None:
         file.write(f"{secret}\n")
 
 
-def holds_ciphertext(database: Path) -> bool:
+def _in_use(database: Path, last_good: Path) -> bool:
     """Whether an earlier key was in use here; then a new one would make what it encrypted unreadable."""
-    if not database.is_file():
-        return False
+    there = database.is_file() and database.stat().st_size > 0
+    return holds_ciphertext(database) if there else bool(remains(database, last_good))
+
+
+def remains(database: Path, last_good: Path) -> list[Path]:
+    """What is left of a database that is gone. It may come back, so nothing may take its place or that of its key by itself.
+
+    The file `secret-key` says nothing: a first start that broke off may have left it, and then there is nothing that a new key could spoil.
+    """
+    kept = sorted(database.parent.glob(f"{glob.escape(database.name)}{BEFORE_RESTORE}*"))
+    return [last_good, *kept] if last_good.exists() else kept
+
+
+def holds_ciphertext(database: Path) -> bool:
+    """Whether there is anything that a key encrypted. What cannot be looked into may hide something."""
     try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
-            found = connection.execute(
-                "SELECT (SELECT count(*) FROM credentials) + (SELECT count(*) FROM registry_state WHERE key_check IS NOT NULL)"
-            )
-            return bool(found.fetchone()[0])
-    except sqlite3.Error as error:
-        return "no such table" not in str(error)  # Without its tables nothing was ever encrypted; whatever else fails may hide something.
+        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return any(_holds(connection, table, column) for table, column in ENCRYPTED)
+    except sqlite3.Error:
+        return True
+
+
+def _holds(connection: sqlite3.Connection, table: str, column: str) -> bool:
+    if column not in {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}:
+        return False  # An older database, or an empty one: nothing was encrypted there yet.
+    found = connection.execute(f"SELECT 1 FROM {table} WHERE {column} IS NOT NULL LIMIT 1")  # noqa: S608 # both are our own
+    return found.fetchone() is not None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from webapp.config import Settings
+from webapp.config import BEFORE_RESTORE, Settings
 from webapp.domain.errors import Conflict, ModeldeskError, Unavailable
 
 SQLITE_HEADER = b"SQLite format 3\x00"
@@ -177,7 +177,7 @@ def restore_sqlite(source: Path, target: Path, *, replace: bool, now: datetime |
 
 def before_restore(target: Path, now: datetime | None = None) -> Path:
     """Where what is there now is kept when a backup takes its place."""
-    return target.with_name(f"{target.name}.before-restore-{now or datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+    return target.with_name(f"{target.name}{BEFORE_RESTORE}{now or datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
 
 
 def _dump(database_url: str, target: Path) -> Contents:

@@ -5,10 +5,11 @@ import secrets
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.models import Credential, RegistryState, User
+from webapp.models import RegistryState
 from webapp.security.vault import Vault
 from webapp.services import audit
 from webapp.services.audit import Target
+from webapp.services.rotation import encrypted_columns
 
 
 def ensure_state(session: Session) -> RegistryState:
@@ -31,8 +32,8 @@ def ensure_key_check(session: Session, vault: Vault) -> None:
 
 
 def _holds_ciphertext(session: Session) -> bool:
-    keys, factors = select(Credential.id), select(User.id).where(User.totp_secret.is_not(None))
-    return any(session.execute(query.limit(1)).scalar_one_or_none() is not None for query in (keys, factors))
+    queries = (select(column.table.c.id).where(column.is_not(None)).limit(1) for column in encrypted_columns())
+    return any(session.execute(query).scalar_one_or_none() is not None for query in queries)
 
 
 def mark_restored(session: Session, name: str, *, actor: str) -> None:
