@@ -2,12 +2,17 @@
 
 import html
 import re
+import threading
 
-from factories import csrf_token
-from sqlalchemy import select
+import pytest
+from factories import Visitor, csrf_token
+from sqlalchemy import func, select
+from world import PASSWORD
 
 from webapp.extensions import db
-from webapp.models import Model, Provider
+from webapp.models import AuditEvent, Model, Provider, User
+from webapp.services import accounts
+from webapp.web.transaction import writing
 
 
 def model() -> Model:
@@ -112,3 +117,90 @@ def test_a_change_of_the_same_kind_is_no_question(ann, bob):
     bob.client.post(address, data=opened(bob, address) | {"display_name": "The same"})
     answer = ann.client.post(address, data=mine | {"display_name": "The same"})
     assert "You changed nothing that they changed." in told(answer.text)
+
+
+# People: what is stale there switches somebody on again who was kept out on purpose
+
+
+def eve_now() -> User:
+    db.session.rollback()
+    return db.session.execute(select(User).where(User.email == "eve@example.com")).scalar_one()
+
+
+def rights(user: User) -> tuple[str, bool]:
+    return user.role, user.is_active
+
+
+def make_admin(visitor: Visitor) -> None:
+    with writing() as session:
+        accounts.set_role(session, accounts.find(session, visitor.email), "admin", actor="tests")
+
+
+def audited() -> int:
+    db.session.rollback()
+    return db.session.execute(select(func.count()).select_from(AuditEvent)).scalar_one()
+
+
+def test_a_form_from_before_somebody_was_switched_off_switches_nobody_on_again(ann, bob):
+    make_admin(bob)
+    address = f"/admin/user/edit/?id={eve_now().id}"
+    mine = opened(ann, address)
+    assert bob.post(f"/admin/user/{eve_now().id}/active?to=0").status_code == 302
+    before = audited()
+    answer = ann.client.post(address, data=mine | {"role": "admin"})
+    assert (answer.status_code, rights(eve_now()), audited()) == (422, ("viewer", False), before)
+    assert "bob@example.com changed this while you had it open" in told(answer.text)
+    assert "because you had left it alone: May sign in." in told(answer.text)
+    again = fields(answer.text)
+    assert (again["role"], "active" in again) == ("admin", False)
+    assert ann.client.post(address, data=again | {"csrf_token": mine["csrf_token"]}).status_code == 302
+    assert rights(eve_now()) == ("admin", False)
+
+
+def test_two_who_give_one_person_different_roles_are_shown_both(ann, bob):
+    make_admin(bob)
+    address = f"/admin/user/edit/?id={eve_now().id}"
+    mine, theirs = opened(ann, address), opened(bob, address)
+    assert bob.client.post(address, data=theirs | {"role": "editor"}).status_code == 302
+    answer = ann.client.post(address, data=mine | {"role": "admin"})
+    assert (answer.status_code, "Role viewer editor admin" in told(answer.text), eve_now().role) == (422, True, "editor")
+    again = fields(answer.text) | {"csrf_token": mine["csrf_token"], "take": ["role"]}
+    assert ann.client.post(address, data=again).status_code == 302
+    assert eve_now().role == "editor"
+
+
+def test_signing_in_meanwhile_is_no_change_of_rights_and_nobody_is_said_to_have_made_one(app, ann):
+    address = f"/admin/user/edit/?id={eve_now().id}"
+    mine = opened(ann, address)
+    Visitor(app, "eve@example.com", PASSWORD)
+    assert ann.client.post(address, data=mine | {"role": "editor"}).status_code == 302
+    Visitor(app, "eve@example.com", PASSWORD)
+    answer = ann.client.post(address, data=mine | {"role": "admin"})
+    assert (answer.status_code, "ann@example.com changed this" in told(answer.text)) == (422, True)
+
+
+@pytest.mark.parametrize("version", ["0", "-1", "x", "99999999999999999999", "\u0661"])
+def test_a_version_that_never_was_changes_nobody(ann, version):
+    address = f"/admin/user/edit/?id={eve_now().id}"
+    answer = ann.client.post(address, data=opened(ann, address) | {"role": "admin", "row_version": version})
+    assert (answer.status_code, eve_now().role) == (422, "viewer")
+
+
+def test_changes_of_one_person_at_once_are_counted_one_by_one(either_app):
+    """On PostgreSQL both read the same row; a form from in between must not look like one of the last state."""
+    ready = threading.Barrier(2)
+
+    def change(act):
+        with either_app.app_context(), writing(refresh=False) as session:
+            user = accounts.find(session, "eve@example.com")
+            if session.get_bind().dialect.name == "postgresql":
+                ready.wait(30)
+            act(session, user)
+
+    acts = [lambda s, user: accounts.set_role(s, user, "editor", actor="a"), lambda s, user: accounts.set_active(s, user, False, actor="b")]
+    threads = [threading.Thread(target=change, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert (rights(eve_now()), eve_now().version) == (("editor", False), 3)

@@ -6,7 +6,7 @@ from flask_admin.theme import Bootstrap4Theme
 
 from webapp.admin import dashboard
 from webapp.admin.account import Account
-from webapp.admin.accounts import Tokens, Users
+from webapp.admin.accounts import Users
 from webapp.admin.audit import AuditLog
 from webapp.admin.bench import Benches
 from webapp.admin.calculator import Calculator
@@ -21,6 +21,7 @@ from webapp.admin.proposals import Proposals
 from webapp.admin.providers import Providers
 from webapp.admin.runs import Runs
 from webapp.admin.second_factor import SecondFactor
+from webapp.admin.tokens import Tokens
 from webapp.admin.tryit import TryIt
 from webapp.admin.whatif import WhatIf
 

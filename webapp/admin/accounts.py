@@ -1,39 +1,35 @@
-"""Users and applications' tokens, for admins. Links and tokens are shown once, on the answer that made them."""
+"""Users, for admins. Links are shown once, on the answer that made them."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from flask import Response, make_response, url_for
+from flask import Response, make_response, request, url_for
 from flask_admin import expose
 from flask_admin.form import rules
 from flask_admin.helpers import get_form_data
 from markupsafe import Markup
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
-from wtforms import BooleanField, Form, SelectField, StringField
+from wtforms import BooleanField, Form, HiddenField, SelectField
 
-from webapp.admin.fields import StaffForm, whole
+from webapp.admin import merging
+from webapp.admin.fields import HiddenRule, StaffForm
 from webapp.admin.filters import ChoiceFilter, YesNoFilter
 from webapp.admin.formatters import NOTHING, tag, when
 from webapp.admin.lists import Done, RowsView, wanted
-from webapp.admin.model_form import pills, required
-from webapp.admin.price_sql import this_moment
+from webapp.admin.model_form import required, version_of
 from webapp.domain.errors import Invalid
-from webapp.domain.permissions import ROLES, SCOPES, Permission
+from webapp.domain.permissions import ROLES, Permission
 from webapp.extensions import db
-from webapp.models import ApiToken, User
-from webapp.services import accounts, api_tokens, identities, projects, second_factor
+from webapp.models import User
+from webapp.services import accounts, identities, second_factor
 from webapp.web import current
 
 ROLE_WORDS = {
     "viewer": "Viewer: may look",
     "editor": "Editor: may change providers, models and prices",
     "admin": "Admin: may also manage keys, users and tokens",
-}  # fmt: skip
-SCOPE_WORDS = {
-    "registry:read": "read the registry", "registry:write": "change the registry", "runs:write": "run incidents",
-    "usage:write": "report usage", "usage:read": "read usage",
 }  # fmt: skip
 ROLE_TONES = {"admin": "purple", "editor": "blue", "viewer": "neutral"}
 
@@ -46,6 +42,11 @@ class UserForm(StaffForm):
 class UserEditForm(StaffForm):
     role = SelectField("Role", choices=[(role, ROLE_WORDS.get(role, role)) for role in ROLES], validate_choice=False)
     active = BooleanField("May sign in", description="Whoever may not is signed out at once.")
+    row_version = HiddenField()
+    row_base = HiddenField()
+
+
+VERSION = (HiddenRule("row_version"), HiddenRule("row_base"))
 
 
 class AccountsView(RowsView):
@@ -94,7 +95,7 @@ class Users(AccountsView):
     }
     form = UserForm
     form_create_rules = (rules.FieldSet((rules.Text("Who it is, and what this person may do."), "email", "role"), "User"),)
-    form_edit_rules = (rules.FieldSet((rules.Text("The last active admin stays one."), "role", "active"), "Rights"),)
+    form_edit_rules = (rules.FieldSet((rules.Text("The last active admin stays one."), "role", "active", *VERSION), "Rights"),)
 
     def get_edit_form(self) -> type[Form]:
         return UserEditForm
@@ -108,8 +109,12 @@ class Users(AccountsView):
     def create_form(self, obj: object = None) -> Form:
         return UserForm(get_form_data())
 
-    def edit_form(self, obj: Any = None) -> Form:  # noqa: ANN401 # Flask-Admin's signature
-        return UserEditForm(get_form_data(), data={"role": obj.role, "active": obj.is_active})
+    def edit_form(self, obj: Any = None) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+        typed = typed_rights(obj)
+        return merging.remember(UserEditForm(get_form_data(), typed), typed)
+
+    def on_stale(self, form: Any, row: User) -> None:  # noqa: ANN401 # the form above
+        merging.show(form, typed_rights(row), "user", row.id, actions=accounts.RIGHTS_CHANGED)
 
     def values_of(self, form: Form) -> dict[str, Any]:
         return dict(form.data)
@@ -119,7 +124,7 @@ class Users(AccountsView):
         return user, accounts.make_link(session, user, actor=self.actor(), now=datetime.now(UTC))
 
     def update_row(self, session: Session, row: User, values: Mapping[str, Any]) -> User:
-        user = session.get_one(User, row.id, with_for_update=True, populate_existing=True)
+        user = accounts.locked(session, row.id, version=version_of(request.form.get("row_version")))
         if user.is_active and not values["active"]:
             accounts.set_active(session, user, False, actor=self.actor())
         if user.role != values["role"]:
@@ -188,108 +193,12 @@ class Users(AccountsView):
         return self.change(run)
 
 
+def typed_rights(user: User) -> dict[str, Any]:
+    """A row as the form shows it."""
+    return {"role": user.role, "active": user.is_active, "row_version": str(user.version)}
+
+
 def user_state(user: User) -> Markup:
     if not user.is_active:
         return tag("May not sign in", "red")
     return tag("Active", "green") if user.last_login_at else tag("Waits for the link", "yellow")
-
-
-class TokenForm(StaffForm):
-    name = required("Name", "Which application it is for.", autocomplete="off")
-    scopes = pills("May", [(scope, SCOPE_WORDS.get(scope, scope)) for scope in SCOPES])
-    project = SelectField(
-        "Project", choices=[("", "none")], default="", description="Its keys and its rules are used for what this token asks."
-    )
-    expires_days = StringField(
-        "Ends after", default="90", description="1 to 365 days; empty means never. Applications get a new one before.",
-        render_kw={"inputmode": "numeric"},
-    )  # fmt: skip
-
-
-class Tokens(AccountsView):
-    """Applications' tokens: made, listed, revoked."""
-
-    table = ApiToken
-    name_one = "token"
-    purpose = "What applications show at the HTTP API. A token is shown once, when it is made."
-    purpose_create = "The token is shown once, on the next page; only its fingerprint is kept."
-    empty_title = "No tokens yet"
-    empty_text = "An application that asks the registry over HTTP needs one."
-    can_edit = can_view_details = False
-    list_template = "admin/accounts/tokens.html"
-    column_list = ("name", "public_id", "scopes", "state", "expires_at", "created_by", "created_at")
-    column_labels: ClassVar[dict[str, str]] = {
-        "public_id": "Begins with",
-        "expires_at": "Ends",
-        "created_by": "Made by",
-        "created_at": "Made",
-    }
-    sort_by: ClassVar[Mapping[str, Any]] = {
-        "name": ApiToken.name, "expires_at": ApiToken.expires_at, "created_by": ApiToken.created_by, "created_at": ApiToken.created_at,
-    }  # fmt: skip
-    default_order = (ApiToken.revoked_at.is_not(None), ApiToken.id.desc())
-    column_filters = (
-        YesNoFilter("Works", lambda on: token_works() if on else ~token_works()),
-    )  # fmt: skip
-    column_formatters: ClassVar[dict[str, Any]] = {
-        "public_id": lambda _, __, token, ___: Markup("<code>mdk_{}_…</code>").format(token.public_id),
-        "scopes": lambda _, __, token, ___: Markup(" ").join(tag(scope) for scope in token.scopes),
-        "state": lambda _, __, token, ___: token_state(token),
-        "expires_at": lambda _, __, token, ___: when(token.expires_at) if token.expires_at else "never",
-        "created_by": lambda _, __, token, ___: token.created_by or NOTHING,
-        "created_at": lambda _, __, token, ___: when(token.created_at),
-    }
-    form = TokenForm
-    form_create_rules = (
-        rules.FieldSet(
-            (rules.Text("Give each application its own, with no more than it needs."), "name", "scopes", "project", "expires_days"), "Token"
-        ),
-    )
-    form_widget_args: ClassVar[dict[str, Any]] = {"expires_days": {"append": "days"}}
-
-    def matching(self, word: str) -> ColumnElement[bool]:
-        return or_(*(column.icontains(word, autoescape=True) for column in (ApiToken.name, ApiToken.public_id, ApiToken.created_by)))
-
-    def search_placeholder(self) -> str:
-        return "name, first characters, who made it"
-
-    def create_form(self, obj: object = None) -> Form:
-        form = TokenForm(get_form_data())
-        form.project.choices = [("", "none"), *((row.slug, row.display_name) for row in projects.every(db.session()) if row.is_active)]
-        return form
-
-    def values_of(self, form: Any) -> dict[str, Any]:  # noqa: ANN401 # the form above
-        days = whole(form.expires_days.data)
-        return {"name": form.name.data, "scopes": form.scopes.data or [], "days": days, "project": form.project.data or None}
-
-    def create_row(self, session: Session, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 # the token and its text
-        days = values["days"]
-        if not values["scopes"]:
-            raise Invalid.field("scopes", "Tick at least one")
-        if isinstance(days, str):
-            raise Invalid.field("expires_days", f"must be 1 to {api_tokens.LONGEST_LIFE_DAYS}")
-        ends = api_tokens.expiry(days, now=datetime.now(UTC))
-        project = values["project"]
-        return api_tokens.create(session, values["name"], values["scopes"], actor=self.actor(), expires_at=ends, project=project)
-
-    def after_save(self, row: Any, *, created: bool) -> Response:  # noqa: ANN401 # the token and its text
-        token, text = row
-        return make_response(self.render("admin/accounts/token.html", token=token, text=text, return_url=self.get_url(".index_view")))
-
-    @expose("/<id>/revoke", methods=("POST",))
-    def revoke(self, id: str) -> Response:
-        def run(session: Session) -> Done:
-            token = api_tokens.revoke(session, self.row(id).id, actor=self.actor(), now=datetime.now(UTC))
-            return Done(f"{token} was revoked: every worker refuses it within a second.", refresh=True)
-
-        return self.change(run)
-
-
-def token_works() -> ColumnElement[bool]:
-    return ApiToken.revoked_at.is_(None) & (ApiToken.expires_at.is_(None) | (ApiToken.expires_at > this_moment()))
-
-
-def token_state(token: ApiToken) -> Markup:
-    if token.revoked_at is not None:
-        return tag("Revoked", "red")
-    return tag("Expired", "yellow") if token.expires_at and token.expires_at <= datetime.now(UTC) else tag("Works", "green")

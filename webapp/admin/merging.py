@@ -5,7 +5,7 @@ whether a change is stored is decided by the version alone, so a form that lies 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,14 +43,17 @@ def remember(form: Any, typed: Mapping[str, Any]) -> Any:  # noqa: ANN401 # a fo
     return form
 
 
-def show(form: Any, typed: Mapping[str, Any], kind: str, row_id: int) -> None:  # noqa: ANN401 # likewise
-    """Makes a form that was overtaken one that can be sent again: with the others' changes where the sender made none."""
+def show(form: Any, typed: Mapping[str, Any], kind: str, row_id: int, actions: Collection[str] = ()) -> None:  # noqa: ANN401 # likewise
+    """Makes a form that was overtaken one that can be sent again: with the others' changes where the sender made none.
+
+    `actions` are those that change what the form shows, where the trail has others of the same row, such as sign-ins.
+    """
     theirs = texts_of(typed)
     found = merge(_base_of(form), theirs, texts_of({name: form[name].data for name in theirs}))
     for name in found.taken:
         form[name].data = typed[name]
     form[VERSION].data, form[BASE].data = typed[VERSION], json.dumps(theirs, ensure_ascii=False)
-    who, at = _last_change(kind, row_id)
+    who, at = _last_change(kind, row_id, actions)
     labels = {name: str(form[name].label.text) for name in theirs}
     form.merging = Shown(who, at, [labels[name] for name in found.taken], [(labels[clash.field], clash) for clash in found.clashes])
 
@@ -77,10 +80,12 @@ def _base_of(form: Any) -> dict[str, str]:  # noqa: ANN401 # likewise
     return {}
 
 
-def _last_change(kind: str, row_id: int) -> tuple[str | None, datetime | None]:
+def _last_change(kind: str, row_id: int, actions: Collection[str]) -> tuple[str | None, datetime | None]:
     """Who changed it last and when, for those who may read the trail."""
     if not staff_may(Permission.AUDIT_READ):
         return None, None
     query = select(AuditEvent.actor, AuditEvent.created_at).where(AuditEvent.target_kind == kind, AuditEvent.target_id == row_id)
+    if actions:
+        query = query.where(AuditEvent.action.in_(actions))
     found = db.session.execute(query.order_by(AuditEvent.id.desc()).limit(1)).one_or_none()
     return (found.actor, found.created_at) if found else (None, None)

@@ -20,6 +20,8 @@ class User(Base):
     password_hash: Mapped[str | None] = mapped_column(String(200), deferred=True)
     role: Mapped[str] = mapped_column(String(10))
     is_active: Mapped[bool] = mapped_column(default=True)
+    # Counts changes of role and state, not sign-ins: a form that was filled from an older one is noticed.
+    version: Mapped[int] = mapped_column(default=1, server_default="1")
     last_login_at: Mapped[datetime | None]
     # The second factor: the authenticator's secret, one that waits for its first code, since when it counts, and the last step used.
     totp_secret: Mapped[str | None] = mapped_column(Ciphertext, deferred=True)

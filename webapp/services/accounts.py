@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, undefer
 
 from webapp.domain import checks
-from webapp.domain.errors import Conflict, FieldError, Invalid, NotFound
+from webapp.domain.errors import Conflict, FieldError, Invalid, NotFound, Stale
 from webapp.domain.permissions import ROLES, Permission, role_may
 from webapp.models import MAX_ID, OneTimeLink, User, UserSession
 from webapp.security import passwords, tokens
@@ -18,6 +18,7 @@ from webapp.services.audit import Target
 LINK_LIFE = timedelta(minutes=30)
 FIRST_ADMIN = Target("user", None, "the first admin")
 OPENID = "openid"  # How a session began that the identity provider vouched for.
+RIGHTS_CHANGED = tuple(f"accounts:user:{verb}" for verb in ("set_role", "enable", "disable"))
 SESSION_IDLE, SESSION_LIFE = timedelta(minutes=30), timedelta(hours=12)
 
 
@@ -36,6 +37,16 @@ def find(session: Session, email: str) -> User:
     user = session.execute(query).scalar_one_or_none() if "\0" not in email else None
     if user is None:
         raise NotFound(f"There is no user {email}.")
+    return user
+
+
+def locked(session: Session, user_id: int, *, version: int | None = None) -> User:
+    """The row, locked for a change. Raises `NotFound`, or `Stale`."""
+    user = session.get(User, user_id, with_for_update=True, populate_existing=True) if user_id <= MAX_ID else None
+    if user is None:
+        raise NotFound("There is no such user.")
+    if version is not None and user.version != version:
+        raise Stale("Somebody else changed what this person may do meanwhile. Nothing was stored: look at the change, and repeat yours.")
     return user
 
 
@@ -72,6 +83,7 @@ def set_role(session: Session, user: User, role: str, *, actor: str) -> None:
     _keep_an_admin(session, user, becomes_admin=role == "admin")
     before = _facts(user)
     user.role = role
+    _count_change(session, user)
     audit.record(session, "accounts:user:set_role", actor=actor, target=_target(user), change=(before, _facts(user)))
 
 
@@ -80,10 +92,16 @@ def set_active(session: Session, user: User, active: bool, *, actor: str) -> Non
     _keep_an_admin(session, user, becomes_admin=active and user.role == "admin")
     before = _facts(user)
     user.is_active = active
+    _count_change(session, user)
     if not active:
         end_sessions(session, user)
     action = "enable" if active else "disable"
     audit.record(session, f"accounts:user:{action}", actor=actor, target=_target(user), change=(before, _facts(user)))
+
+
+def _count_change(session: Session, user: User) -> None:
+    """Counted in the database: two changes at once are two, whichever of them read the row first."""
+    session.execute(update(User).where(User.id == user.id).values(version=User.version + 1))
 
 
 def _keep_an_admin(session: Session, user: User, *, becomes_admin: bool) -> None:
