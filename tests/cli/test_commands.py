@@ -138,6 +138,12 @@ def test_a_link_that_an_operator_makes_is_in_the_trail(run):
     assert (event.action, event.target_name, event.actor.startswith("cli:")) == ("accounts:user:make_link", "ann@example.com", True)
 
 
+def test_no_link_is_printed_for_whoever_is_switched_off(run, eve):
+    run("users", "disable", eve.email)
+    ran = run("users", "reset-password", eve.email)
+    assert (ran.exit_code == 0, "/setup/" in ran.output, "Let the user in first" in ran.output) == (False, False, True)
+
+
 def test_a_token_is_printed_alone_works_and_can_be_revoked(run, app):
     ran = run("tokens", "create", "ci", "--scope", "registry:read", "--scope", "runs:write", "--expires-days", "7", "--project", "web")
     token = ran.stdout.strip()

@@ -1,5 +1,6 @@
 """The set-up link over HTTP: once, in time, and for the first admin only while there is none."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from world import by_hand
 from webapp.extensions import db
 from webapp.models import AuditEvent, User
 from webapp.services import accounts
+from webapp.web.transaction import writing
 
 PASSWORD = "a password for a set-up test"
 FORM = {"email": "first@example.com", "password": PASSWORD, "password_again": PASSWORD}
@@ -62,6 +64,28 @@ def test_a_used_link_cannot_be_used_by_a_page_that_was_open_before(app):
 def test_a_link_that_never_was_is_a_page_that_says_so(client, address):
     answer = client.get(address)
     assert (answer.status_code, "no longer works" in answer.text) == (404, True)
+
+
+def keep_out(email):
+    with writing() as session:
+        accounts.set_active(session, accounts.find(session, email), False, actor="ann")
+
+
+def test_t04_a_page_that_was_open_when_its_owner_was_switched_off_sets_no_password(app, eve):
+    address, used, client = link(eve.email), link("bob@example.com"), app.test_client()
+    use(app.test_client(), used)
+    token = csrf_token(client.get(address).text)
+    keep_out(eve.email)
+    pages = [client.post(path, data=FORM | {"csrf_token": token}) for path in (address, used)]
+    assert [page.status_code for page in pages] == [404, 404]
+    off, gone = (re.sub(r'nonce="[^"]+"|(?:value|content)="[^"]*"|/setup/[\w-]+|<code>\w+</code>', "", page.text) for page in pages)
+    assert off == gone
+    assert "no longer works" in client.get(address).text
+    with writing() as session:
+        accounts.set_active(session, accounts.find(session, eve.email), True, actor="ann")
+    assert client.get("/admin/").status_code == 302
+    assert accounts.authenticate(db.session(), eve.email, PASSWORD) is None
+    assert client.get(address).status_code == 404
 
 
 def test_an_old_link_does_nothing(app):

@@ -1,6 +1,7 @@
 """Staff in a real database: links, log-ins, sessions, and the last admin."""
 
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -143,6 +144,93 @@ def test_a_refused_password_does_not_spend_the_link(app):
     with pytest.raises(Invalid):
         use(secret, password="short")
     assert use(secret)
+
+
+def switch(email: str, on: bool) -> None:
+    with writing() as session:
+        accounts.set_active(session, accounts.find(session, email), on, actor="ann")
+
+
+def refused_link(secret: str) -> str:
+    with pytest.raises(NotFound) as refused:
+        use(secret)
+    return refused.value.detail
+
+
+def test_t04_a_link_of_somebody_who_is_switched_off_is_refused_in_the_words_of_a_used_one(either_app):
+    used, secret = link_for("bob@example.com"), link_for("eve@example.com")
+    use(used)
+    with by_hand() as session:  # Not by the service, which ends links: the look at the user is what this is about.
+        accounts.find(session, "eve@example.com").is_active = False
+    assert refused_link(secret) == refused_link(used) == refused_link("never was")
+    with by_hand() as session:
+        accounts.find(session, "eve@example.com").is_active = True
+    assert accounts.authenticate(db.session(), "eve@example.com", NEW) is None
+    assert db.session.execute(select(UserSession)).all() == []
+
+
+def test_t04_switching_off_ends_open_links_and_switching_on_brings_none_back(either_app):
+    secret = link_for("eve@example.com")
+    switch("eve@example.com", False)
+    assert db.session.execute(select(OneTimeLink)).all() == []
+    switch("eve@example.com", True)
+    refused_link(secret)
+
+
+def test_t04_what_began_while_somebody_was_kept_out_is_not_good_once_they_are_let_in(app):
+    switch("eve@example.com", False)
+    cookie = session_of("eve@example.com")  # As by a sign-in that was being checked at that very moment.
+    switch("eve@example.com", True)
+    assert accounts.session_user(db.session(), cookie, now=NOW) is None
+
+
+def test_letting_in_somebody_who_is_in_already_ends_nothing(app):
+    cookie, secret = session_of("eve@example.com"), link_for("eve@example.com")
+    switch("eve@example.com", True)
+    assert accounts.session_user(db.session(), cookie, now=NOW)
+    assert use(secret)
+
+
+def test_no_link_is_made_for_somebody_who_is_switched_off(app):
+    switch("eve@example.com", False)
+    with pytest.raises(Invalid, match="may not sign in"):
+        link_for("eve@example.com")
+
+
+def test_t04_a_password_of_ones_own_ends_open_links(app):
+    secret, other = link_for("eve@example.com"), link_for("bob@example.com")
+    with writing() as session:
+        accounts.change_password(session, accounts.find(session, "eve@example.com"), NEW, keep="")
+    refused_link(secret)
+    assert use(other)
+
+
+@pytest.mark.postgresql
+def test_e17_a_link_used_while_its_owner_is_switched_off_leaves_no_session(postgresql_app):
+    """Both wait for the row of the person; whoever comes second sees what the first did."""
+    for _ in range(5):
+        secret, ready = link_for("eve@example.com"), threading.Barrier(2)
+
+        def off(ready=ready):
+            with postgresql_app.app_context():
+                ready.wait(30)
+                switch("eve@example.com", False)
+
+        def enter(ready=ready, secret=secret):
+            with postgresql_app.app_context(), suppress(NotFound):
+                ready.wait(30)
+                with writing(refresh=False) as session:
+                    user = accounts.use_link(session, secret, email="", password=NEW, now=NOW)
+                    accounts.begin_session(session, user, now=NOW)
+
+        threads = [threading.Thread(target=act) for act in (off, enter)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        db.session.rollback()
+        assert db.session.execute(select(UserSession)).all() == db.session.execute(select(OneTimeLink)).all() == []
+        switch("eve@example.com", True)
 
 
 def test_the_set_up_link_makes_the_first_admin_only(app):

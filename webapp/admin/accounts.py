@@ -19,7 +19,6 @@ from webapp.admin.filters import ChoiceFilter, YesNoFilter
 from webapp.admin.formatters import NOTHING, tag, when
 from webapp.admin.lists import Done, RowsView, wanted
 from webapp.admin.model_form import required, version_of
-from webapp.domain.errors import Invalid
 from webapp.domain.permissions import ROLES, Permission
 from webapp.extensions import db
 from webapp.models import User
@@ -144,8 +143,6 @@ class Users(AccountsView):
 
         def run(session: Session) -> Done:
             user = self.row(id)
-            if not user.is_active:
-                raise Invalid(f"{user} may not sign in. Let the user in first.")
             made.extend((user, accounts.make_link(session, user, actor=self.actor(), now=datetime.now(UTC))))
             return Done("")
 

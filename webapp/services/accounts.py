@@ -88,13 +88,17 @@ def set_role(session: Session, user: User, role: str, *, actor: str) -> None:
 
 
 def set_active(session: Session, user: User, active: bool, *, actor: str) -> None:
-    """Lets a user in or keeps one out; sessions end at once. Raises `Conflict` for the last active admin."""
+    """Lets a user in or keeps one out. Raises `Conflict` for the last active admin.
+
+    Sessions and links end at once, and again when somebody is let in: nothing that began while one was kept out becomes good by that.
+    """
     _keep_an_admin(session, user, becomes_admin=active and user.role == "admin")
     before = _facts(user)
     user.is_active = active
     _count_change(session, user)
-    if not active:
+    if not (active and before["active"]):
         end_sessions(session, user)
+        end_links(session, user)
     action = "enable" if active else "disable"
     audit.record(session, f"accounts:user:{action}", actor=actor, target=_target(user), change=(before, _facts(user)))
 
@@ -121,10 +125,11 @@ def set_password(session: Session, user: User, password: str, *, actor: str) -> 
 
 
 def change_password(session: Session, user: User, password: str, *, keep: str) -> None:
-    """Somebody's new password of their own; every session of theirs ends but the one with the secret `keep`. Raises `Invalid` at `new`."""
+    """Somebody's new password of their own; links and every session but the one with the secret `keep` end. Raises `Invalid` at `new`."""
     user.password_hash = passwords.hash_password(password, "new")
     others = (UserSession.user_id == user.id, UserSession.digest != tokens.digest_of(keep))
     session.execute(delete(UserSession).where(*others))
+    end_links(session, user)
     session.flush()
     audit.record(session, "accounts:user:set_password", actor=user.email, target=_target(user))
 
@@ -152,10 +157,19 @@ def end_sessions(session: Session, user: User) -> None:
     session.execute(delete(UserSession).where(UserSession.user_id == user.id))
 
 
+def end_links(session: Session, user: User | None) -> None:
+    """Ends this user's links, or those for the first admin."""
+    session.execute(delete(OneTimeLink).where(OneTimeLink.user_id.is_(None) if user is None else OneTimeLink.user_id == user.id))
+
+
 def make_link(session: Session, user: User | None, *, actor: str, now: datetime) -> str:
-    """The secret of a link that works once within 30 minutes: for this user, or for the first admin. Earlier links end."""
-    owner = OneTimeLink.user_id.is_(None) if user is None else OneTimeLink.user_id == user.id
-    session.execute(delete(OneTimeLink).where(owner))
+    """The secret of a link that works once within 30 minutes: for this user, or for the first admin. Earlier links end.
+
+    Raises `Invalid` for somebody who is switched off: letting in is asked for by itself.
+    """
+    if user is not None and not locked(session, user.id).is_active:
+        raise Invalid(f"{user.email} may not sign in. Let the user in first.")
+    end_links(session, user)
     secret = tokens.new_secret()
     session.add(OneTimeLink(digest=tokens.digest_of(secret), user_id=user.id if user else None, expires_at=now + LINK_LIFE))
     audit.record(session, "accounts:user:make_link", actor=actor, target=_target(user) if user else FIRST_ADMIN)
@@ -163,11 +177,14 @@ def make_link(session: Session, user: User | None, *, actor: str, now: datetime)
 
 
 def open_link(session: Session, secret: str, *, now: datetime) -> OneTimeLink:
-    """The link with this secret. Raises `NotFound` if it never was, was used, or is too old."""
-    link = session.execute(
-        select(OneTimeLink).where(OneTimeLink.digest == tokens.digest_of(secret)).with_for_update()
-    ).scalar_one_or_none()  # fmt: skip
-    if link is None or link.used_at is not None or link.expires_at <= now:
+    """The link with this secret. Raises `NotFound` if it never was, was used, is too old, or is of somebody who is switched off.
+
+    The user is locked first, as where somebody is switched off: neither waits for the other for ever, and none slips past the other.
+    """
+    this = OneTimeLink.digest == tokens.digest_of(secret)
+    owner = session.execute(select(User.is_active).join(OneTimeLink).where(this).with_for_update(of=User)).scalar_one_or_none()
+    link = session.execute(select(OneTimeLink).where(this).with_for_update().execution_options(populate_existing=True)).scalar_one_or_none()
+    if link is None or link.used_at is not None or link.expires_at <= now or owner is False:
         raise NotFound("This link was used already or is older than 30 minutes. Ask for a new one.", code="link_expired")
     return link
 
