@@ -9,6 +9,9 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from webapp.config import ConfigError, Reader, of_the_server
+from webapp.extensions import engine
+from webapp.observability import logs
+from webapp.security import redaction
 from webapp.web import current
 
 
@@ -29,8 +32,9 @@ preload_app = True  # Workers share the memory of what is loaded once.
 graceful_timeout = 10
 keepalive = 5
 limit_request_line = 8190
-accesslog = None
+accesslog = None  # The desk has one of its own, without addresses and queries (MODELDESK_ACCESS_LOG).
 loglevel = "warning"
+logconfig_dict = logs.of_the_server(redaction.for_logs(), loglevel)
 
 
 def on_starting(_: Arbiter) -> None:
@@ -46,7 +50,10 @@ def on_starting(_: Arbiter) -> None:
                 raise SystemExit(f"Port {port} is in use. Choose another: make run PORT={port + 1}") from None
 
 
-def when_ready(_: Arbiter) -> None:
+def when_ready(server: Arbiter) -> None:
+    with server.app.callable.app_context():
+        if current.settings().sqlite_path is not None:
+            engine.tell_journal_mode()
     print(f"Modeldesk serves on http://{bind} with {workers} worker{'s' if workers > 1 else ''}. Stop it with Ctrl-C.", flush=True)  # noqa: T201 # for whoever started it
 
 

@@ -3,6 +3,7 @@
 Ann is admin, Bob edits, Eve may only look. Databases are copied from templates that were migrated once, so that each test has its own.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -60,6 +61,16 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands of tests sign in, at the cost that their stored hashes have. What is about the cost itself takes this back."""
     monkeypatch.setattr(passwords, "HASHER", QUICK_HASHER)
+
+
+@pytest.fixture
+def logged(caplog) -> Iterator[pytest.LogCaptureFixture]:
+    """All that is logged from DEBUG on, ours and other people's. A line of ours shows at both ends that it would be seen."""
+    for logger in (None, "webapp"):
+        caplog.set_level(logging.DEBUG, logger=logger)
+    yield caplog
+    logging.getLogger("webapp.services.proof").debug("a line of ours")
+    assert "a line of ours" in caplog.text, "this test has not seen what we log"
 
 
 @pytest.fixture(scope="session")

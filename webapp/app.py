@@ -1,15 +1,17 @@
 """The composition root: the one module that knows every package. No I/O happens here; two applications can live in one process."""
 
 from flask import Flask
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp import admin, api, cli, pages
 from webapp.config import ConfigError, Settings
 from webapp.domain.errors import Invalid
+from webapp.domain.server_keys import WORDS
 from webapp.extensions import csrf, db, login, migrate
 from webapp.extensions.engine import engine_options, guard
 from webapp.observability import logs
+from webapp.security import redaction
 from webapp.security.urlguard import OutboundPolicy
 from webapp.security.vault import Vault
 from webapp.services.database_state import DatabaseWatch
@@ -18,19 +20,21 @@ from webapp.services.refresher import ProcessReport, Refresher
 from webapp.services.registry import ModelRegistry
 from webapp.services.registry_source import DatabaseSource
 from webapp.web import current, errors, headers, requests, stepup, templating
+from webapp.web.access_log import AccessLog
 from webapp.web.current import Desk
 from webapp.web.turns import Turns
 
 
 def create_app(settings: Settings) -> Flask:
     """The application for these settings."""
-    logs.configure()
+    logs.configure(redaction.for_logs(*secrets_of(settings)))
     app = Flask(__name__, template_folder="../templates", static_folder="../static", instance_path=str(settings.instance_path))
     app.config.from_mapping(flask_config(settings))
     app.url_map.merge_slashes = False  # A model id may hold two slashes; and no address should mean two things.
     db.init_app(app)
     migrate.init_app(app, db)
     login.init_app(app)
+    app.before_request(requests.number)  # First: the check against forged forms, which comes next, refuses by itself.
     csrf.init_app(app)
     with app.app_context():
         current.attach(app, desk(settings, db.engine))
@@ -38,7 +42,16 @@ def create_app(settings: Settings) -> Flask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)  # type: ignore[method-assign] # Flask's own way
     for part in (requests, stepup, errors, headers, templating, pages, api, admin, cli):
         part.init_app(app)
+    if settings.access_log:  # Outermost: some questions are answered before Flask.
+        app.wsgi_app = AccessLog(app.wsgi_app)  # type: ignore[method-assign] # likewise
     return app
+
+
+def secrets_of(settings: Settings) -> list[str | None]:
+    """What must be in no log, however it is spelt."""
+    openid = settings.openid.client_secret if settings.openid else None
+    given = [value for name, value in settings.environment.values.items() if name not in WORDS]
+    return [settings.secret_key, openid, make_url(settings.database_url).password, *(settings.encryption_keys or "").split(","), *given]
 
 
 def desk(settings: Settings, engine: Engine) -> Desk:

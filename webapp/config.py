@@ -66,6 +66,7 @@ class Settings:
     password_sign_in: bool = True
     proxies: int = 0
     threads: int = 8
+    access_log: bool = False
     instance_path: Path = ROOT / "instance"
     environment: ServerKeys = field(default_factory=ServerKeys, repr=False)
 
@@ -117,6 +118,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         password_sign_in=_password_sign_in(read, openid),
         proxies=read.checked("MODELDESK_PROXIES", 0, whole(0, 5)),
         threads=for_the_server["WEB_THREADS"],
+        access_log=read.checked("MODELDESK_ACCESS_LOG", False, switch),
         instance_path=instance,
         environment=server_keys(environment, read.checked(SETTING, NO_BINDINGS, bindings)),
     )

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import logging
 import re
 from dataclasses import replace
 
@@ -168,8 +167,7 @@ def test_ones_own_key_is_entered_used_and_removed_by_nobody_else(desk, ann, prov
     assert "No key of yours" in ann.get("/admin/my-keys/").text
 
 
-def test_t19_t20_t21_keys_of_all_holders_are_in_no_page_answer_log_export_or_trail(desk, ann, provider, upstream, caplog):
-    caplog.set_level(logging.DEBUG)
+def test_t19_t20_t21_keys_of_all_holders_are_in_no_page_answer_log_export_or_trail(desk, ann, provider, upstream, logged):
     upstream.says(error(401, f"no: {CANARY}"))
     with writing() as session:
         row = providers.find(session, provider)
@@ -191,7 +189,7 @@ def test_t19_t20_t21_keys_of_all_holders_are_in_no_page_answer_log_export_or_tra
     assert seen > 80
     trail = db.session.execute(text("SELECT before, after FROM audit_events")).all()
     assert not any(secret in str(row) for row in trail for secret in secrets)
-    assert not any(secret in caplog.text for secret in secrets)
+    assert not any(secret in logged.text for secret in secrets)
 
 
 def addresses(desk, provider) -> list[str]:

@@ -1,5 +1,6 @@
 """How the database is opened: SQLite's pragmas and transactions, and the guard that notices a file that was moved away."""
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable
@@ -13,14 +14,28 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from webapp.domain.errors import DatabaseUnreachable
 
+log = logging.getLogger(__name__)
 # Execution options with which a session says that it is going to write, and a reader that all it reads must be of one moment.
 WRITING = "modeldesk_writing"
 ONE_MOMENT = "modeldesk_one_moment"
 BUSY_TIMEOUT_MS = 5000
 
-# Before 3.51.3, and in 3.52.0 which was withdrawn, two writers could corrupt a database in WAL mode (security.md, finding 6).
-WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3) and sqlite3.sqlite_version_info[:2] != (3, 52)
-JOURNAL_MODE = "WAL" if WAL_IS_SAFE else "TRUNCATE"
+
+def journal_mode(version: tuple[int, ...]) -> tuple[str, str]:
+    """The journal mode for a version of SQLite, and why.
+
+    Before 3.51.3, and in 3.52.0 which was withdrawn, two writers could corrupt a database in WAL mode (security.md, finding 6).
+    """
+    if version >= (3, 51, 3) and version[:2] != (3, 52):
+        return "WAL", "this version of SQLite is free of the defect that could damage a database in WAL mode"
+    return "TRUNCATE", "this version of SQLite has a defect that could damage a database in WAL mode when two processes write"
+
+
+JOURNAL_MODE, JOURNAL_REASON = journal_mode(sqlite3.sqlite_version_info)
+
+
+def tell_journal_mode() -> None:
+    log.info("SQLite %s: journal mode %s, because %s", sqlite3.sqlite_version, JOURNAL_MODE, JOURNAL_REASON)
 
 
 def engine_options(sqlite_file: Path | None) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 import json
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from webapp.observability.context import request_id
 
@@ -20,24 +22,40 @@ QUIET = (
     "ollama",
     "alembic",
 )
+Clean = Callable[[str], str]
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record as one line of JSON. Tracebacks are folded into the line, so that a log stays a list of events."""
+    """Formats a record as one line of JSON. Tracebacks are folded into the line, so that a log stays a list of events.
+
+    `clean` takes secrets out of each message. It is the last net: whoever logs does not log them in the first place.
+    """
+
+    def __init__(self, clean: Clean) -> None:
+        super().__init__()
+        self._clean = clean
 
     def format(self, record: logging.LogRecord) -> str:
         event: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": self._clean(_message(record)),
         }
+        event |= getattr(record, "facts", {})
         if current := request_id.get():
             event["request_id"] = current
         if record.exc_info and record.exc_info[0] is not None:
             event["error"] = record.exc_info[0].__name__
             event["at"] = _frames(record)
         return json.dumps(event, ensure_ascii=False)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # Python would print the message and its arguments as they are, past the net.
+        return str(record.msg)
 
 
 def _frames(record: logging.LogRecord) -> list[str]:
@@ -49,13 +67,25 @@ def _frames(record: logging.LogRecord) -> list[str]:
     return frames[-8:]
 
 
-def configure(level: int = logging.INFO) -> None:
-    """Sends all logs to standard error as JSON lines. Safe to call more than once."""
+def configure(clean: Clean, level: int = logging.INFO) -> None:
+    """Sends all logs, those of libraries too, to standard error as JSON lines. Safe to call more than once."""
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler.formatter, JsonLines)]:
+        root.removeHandler(handler)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    root = logging.getLogger("webapp")
-    root.handlers[:] = [handler]
-    root.setLevel(level)
-    root.propagate = False
+    handler.setFormatter(JsonLines(clean))
+    root.addHandler(handler)
+    logging.getLogger("webapp").setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def of_the_server(clean: Clean, level: str) -> dict[str, Any]:
+    """The same for gunicorn, as it takes it: its own lines are written through a logger that hands nothing on."""
+    handled = {"level": level.upper(), "handlers": ["lines"]}
+    return {
+        "formatters": {"lines": {"()": JsonLines, "clean": clean}},
+        "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "lines", "stream": "ext://sys.stderr"}},
+        "root": {"level": "WARNING", "handlers": ["lines"]},
+        "loggers": {"gunicorn.error": {**handled, "propagate": False}},
+    }

@@ -2,10 +2,10 @@
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import quote
 
-LIMIT = 300
+LIMIT, LOG_LIMIT = 300, 2_000
 MASK = "***"
 _READ = 20_000  # Longer texts are cut only after the known secrets are out, so that no half of one stays.
 _SHORTEST = 4
@@ -16,6 +16,7 @@ _SECRETISH = re.compile(
     r"|\b(?:(?:sk|pk|rk|xai|gsk|ghp|gho|ghu|ghs|github_pat|glpat|hf|r8)[-_]|aiza)[-_A-Za-z0-9]{12,}"
 )
 _URL = re.compile(r"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s'\"<>]+")
+_QUERY = re.compile(r"(?<=[\w/])\?\S+")
 
 
 def redact(text: str, secrets: Iterable[str | None] = (), limit: int = LIMIT) -> str:
@@ -25,6 +26,11 @@ def redact(text: str, secrets: Iterable[str | None] = (), limit: int = LIMIT) ->
     text = _URL.sub("<url>", _SECRETISH.sub(MASK, text[:_READ]))
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return f"{text[: limit - 1]}…" if len(text) > limit else text
+
+
+def for_logs(*secrets: str | None) -> Callable[[str], str]:
+    """What goes over each message of the log, ours and other people's. It also takes what stands behind the `?` of a path."""
+    return lambda text: _QUERY.sub("?…", redact(text, secrets, LOG_LIMIT))
 
 
 def _spellings(secrets: Iterable[str | None]) -> set[str]:

@@ -1,22 +1,20 @@
-"""Each request's id, its line in the log, and the guards that stand before every view."""
+"""Each request's id, and the guards that stand before every view."""
 
-import logging
-import time
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import flask
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Request, Response, request
 from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface
 
 from webapp.domain.errors import Forbidden
 from webapp.observability.context import new_request_id, request_id
 from webapp.web import current
+from webapp.web.access_log import ROUTE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-log = logging.getLogger(__name__)
 # The revision that this browser has changed the registry to. Another worker that has not got there yet catches up before it answers,
 # so that people always see their own changes.
 REVISION_COOKIE = "modeldesk_revision"
@@ -65,9 +63,14 @@ class PageSessions(SecureCookieSessionInterface):
         return NO_SESSION if request.path.startswith(API) else super().open_session(app, request)
 
 
-def begin() -> None:
+def number() -> None:
+    """Before anything may refuse the request: a thread that answers many still holds the number of the one before."""
     request_id.set(new_request_id())
-    g.started = time.perf_counter()
+    if request.url_rule is not None:
+        request.environ[ROUTE] = request.url_rule.rule
+
+
+def begin() -> None:
     if request.path.startswith(API):
         return
     if request.method not in SAFE:
@@ -90,9 +93,6 @@ def end(response: Response) -> Response:
     if request.method != "GET" and not request.path.startswith(API):
         revision = str(current.registry().snapshot.revision)
         response.set_cookie(REVISION_COOKIE, revision, max_age=60, httponly=True, samesite="Lax", secure=current.over_tls())
-    if log.isEnabledFor(logging.DEBUG):
-        elapsed = (time.perf_counter() - g.started) * 1000
-        log.debug("%s %s %d %.1f ms", request.method, request.path, response.status_code, elapsed)
     return response
 
 

@@ -18,11 +18,13 @@ from webapp.api.v1.rendered import Rendered, rendered_by
 from webapp.domain.errors import ModeldeskError
 from webapp.domain.permissions import Permission, scopes_may
 from webapp.observability.context import new_request_id, request_id
+from webapp.web.access_log import ROUTE
 from webapp.web.auth import token_in
 from webapp.web.current import Desk
 from webapp.web.headers import API_ALWAYS
 
 MODELS, COST = "/api/v1/models/", "/api/v1/cost"
+ONE_MODEL = f"{MODELS}<path:ref>"
 LENGTH = re.compile(r"[0-9]{1,7}", re.ASCII)
 MOST_HOSTS = 1_000
 Environ = dict[str, Any]
@@ -53,6 +55,7 @@ class HotPath:
         if state is None or answer is None:
             return self._application(environ, start_response)
         request_id.set(new_request_id())
+        environ[ROUTE] = COST if answerer is _cost else ONE_MODEL
         start_response(answer.status, _headers(state, answer))
         return [answer.body]
 

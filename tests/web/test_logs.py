@@ -1,0 +1,134 @@
+"""What is written to the log: lines of JSON with the request's id, one a request where that is asked for, and no secret."""
+
+import json
+import logging
+import sqlite3
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from serving import serving
+from world import SECRET_KEY, api_for, running, settings_for
+
+from webapp.extensions.engine import journal_mode
+from webapp.observability import logs
+from webapp.observability.logs import JsonLines
+from webapp.security.redaction import for_logs
+
+CANARY = "sk-CANARY-77f3a1c2d4e5b6a7"
+
+
+@contextmanager
+def written():
+    """The lines as they go to standard error, read back."""
+    lines: list[dict] = []
+
+    class Keeps(logging.Handler):
+        def emit(self, record):
+            lines.append(json.loads(self.format(record)))
+
+    handler = Keeps()
+    handler.setFormatter(JsonLines(for_logs(SECRET_KEY)))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield lines
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+def get(port: int, path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.fixture(scope="module")
+def server_log(templates, tmp_path_factory) -> str:
+    """What a served desk wrote that was asked to say everything."""
+    folder = tmp_path_factory.mktemp("talkative")
+    database = folder / "desk.sqlite3"
+    database.write_bytes(templates[True].read_bytes())
+    settings = settings_for(f"sqlite:///{database}", folder)
+    with serving(settings, folder, workers=1, application="web.talkative:app", CANARY=CANARY) as served:
+        assert (get(served.port, "/talk"), get(served.port, f"/raise?key={CANARY}&x=y")) == (404, 500)
+        with urllib.request.urlopen(f"http://127.0.0.1:{served.port}/healthz"):
+            return served.log.read_text()
+
+
+def test_t20_the_log_of_a_served_desk_is_lines_of_json_without_what_was_said_to_it(server_log):
+    lines = [json.loads(line) for line in server_log.splitlines() if not line.startswith("Modeldesk serves on")]
+    said = {(line["logger"], line["message"]) for line in lines}
+    for name in ("webapp.services.probing", "a.library", "gunicorn.error"):
+        assert {
+            (name, "answered to ***"),
+            (name, "asked <url>"),
+            (name, "could not answer /runs?…"),
+            (name, "%d words are no number, and Bearer %s is told"),
+        } <= said
+    assert {("webapp.services.probing", "our own secret is ***"), ("a.library", "our own secret is ***")} <= said
+    assert {line["error"] for line in lines if line["message"] == "it failed"} == {"RuntimeError"}
+    assert ("gunicorn.error", "Error handling request GET /raise?…") in said
+    assert [secret for secret in (CANARY, SECRET_KEY) if secret in server_log] == []
+
+
+def test_a_start_says_which_journal_mode_and_why(server_log):
+    mode, why = journal_mode(sqlite3.sqlite_version_info)
+    assert f"SQLite {sqlite3.sqlite_version}: journal mode {mode}, because {why}" in server_log
+
+
+@pytest.mark.parametrize(
+    ("version", "mode"),
+    [((3, 40, 1), "TRUNCATE"), ((3, 51, 2), "TRUNCATE"), ((3, 51, 3), "WAL"), ((3, 52, 0), "TRUNCATE"), ((3, 53, 0), "WAL")],
+)  # fmt: skip
+def test_the_journal_mode_is_chosen_by_the_version_of_sqlite(version, mode):
+    assert journal_mode(version)[0] == mode
+
+
+def test_each_line_of_a_request_has_its_number(client):
+    with written() as lines:
+        answers = [client.post("/login", data=form(client)) for _ in range(2)]
+    found = [line["request_id"] for line in lines if "was refused" in line["message"]]
+    assert found == [answer.headers["X-Request-Id"] for answer in answers]
+    assert len(set(found)) == 2
+
+
+def form(client) -> dict[str, str]:
+    token = client.get("/login").text.partition('name="csrf_token"')[2].partition('value="')[2].partition('"')[0]
+    return {"csrf_token": token, "email": "ann@example.com", "password": "not hers, by far"}
+
+
+def test_t20_a_line_for_each_request_names_its_place_and_nothing_that_was_sent(settings):
+    secret = "hunter2-hunter2-hunter2"
+    for app in running(replace(settings, access_log=True)):
+        api = api_for(app, "registry:read")
+        with written() as lines:
+            answers = [
+                api.get("/models/openai/gpt-4o"), api.post("/cost", {"model": "openai/gpt-4o", "usage": {"input": 1}}),
+                api.get(f"/models?q={secret}"), app.test_client().get(f"/setup/{secret}"), app.test_client().get(f"/{secret}?x={secret}"),
+                app.test_client().post("/login", data={"email": secret}, headers={"User-Agent": secret}),
+            ]  # fmt: skip
+        asked = [line for line in lines if line["message"] == "request"]
+        assert [(line["method"], line["route"], line["status"]) for line in asked] == [
+            ("GET", "/api/v1/models/<path:ref>", 200), ("POST", "/api/v1/cost", 200), ("GET", "/api/v1/models", 200),
+            ("GET", "/setup/<secret>", answers[3].status_code), ("GET", "no such address", 404), ("POST", "/login", 400),
+        ]  # fmt: skip
+        assert [line["request_id"] for line in asked] == [answer.headers["X-Request-Id"] for answer in answers]
+        assert all(0 <= line["ms"] < 60_000 and line["level"] == "info" for line in asked)
+        assert secret not in json.dumps(lines)
+
+
+def test_no_line_is_written_for_a_request_unless_that_is_asked_for(client):
+    with written() as lines:
+        client.get("/login")
+    assert lines == []
+
+
+def test_configuring_twice_writes_each_line_once():
+    for _ in range(2):
+        logs.configure(for_logs())
+    ours = [handler for handler in logging.getLogger().handlers if isinstance(handler.formatter, JsonLines)]
+    assert len(ours) == 1
