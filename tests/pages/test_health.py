@@ -1,9 +1,14 @@
 """Health: for those who watch over the service."""
 
+import time
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from cryptography.fernet import Fernet
-from world import api_for, running, settings_for
+from sqlalchemy import update
+from world import api_for, by_hand, running, settings_for
 
+from webapp.models import RegistryProcess
 from webapp.web import current
 
 
@@ -36,6 +41,39 @@ def test_numbers_are_for_this_machine_or_for_a_token_that_may_read(app):
 def test_numbers_read_like_prometheus(client):
     for line in client.get("/metrics").text.splitlines():
         assert line.startswith("# ") or float(line.split()[1]) >= 0
+
+
+# Several processes
+
+
+def test_each_process_that_serves_is_counted_and_one_that_is_behind_is_seen(app, ann):
+    client, revision = app.test_client(), current.registry().snapshot.revision
+    assert wait_for(lambda: workers(client) == (1, 1))
+    with by_hand() as session:
+        now = datetime.now(UTC)
+        for name, behind, age in (("another", 1, 0), ("fell silent", 0, 60)):
+            seen = now - timedelta(seconds=age)
+            session.add(RegistryProcess(name=name, revision=revision - behind, source="database", seen_at=seen, created_at=now))
+    assert workers(client) == (1, 2)
+    assert "1 of 2 workers answer with it" in ann.get("/admin/").text
+    with by_hand() as session:
+        session.execute(update(RegistryProcess).where(RegistryProcess.name == "another").values(revision=revision))
+    assert workers(client) == (2, 2)
+    page = ann.get("/admin/").text
+    assert ("2 of 2 workers answer with it" in page, "2/2 workers" in page, f"revision {revision}" in page) == (True, True, True)
+
+
+def workers(client) -> tuple[int, int]:
+    """How many serve the present revision, of how many."""
+    numbers = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if not line.startswith("#"))
+    return int(numbers["modeldesk_workers_current"]), int(numbers["modeldesk_workers"])
+
+
+def wait_for(wanted) -> bool:
+    end = time.monotonic() + 20
+    while not (found := wanted()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return found
 
 
 # Keys that are locked
