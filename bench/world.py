@@ -31,7 +31,7 @@ from webapp.web import current
 from webapp.web.transaction import writing
 
 ENCRYPTION_KEY = Fernet.generate_key().decode()
-SECRET_KEY = "only-for-benchmarks-0123456789-abcdef"
+SECRET_KEY = "only-for-benchmarks-Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea"
 PASSWORD = "Quiet-Harbour-of-benches"
 EMAIL = "ann@example.com"
 REF = "openai/gpt-4o"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+from domain.test_weak_secrets import KNOWN
 
 from webapp.config import ConfigError, Settings, load
 from webapp.security import keyfiles
@@ -15,7 +16,7 @@ from webapp.security.vault import Vault
 from webapp.services.backups import before_restore
 from webapp.services.rotation import encrypted_columns
 
-SECRET = "an-honest-secret-of-forty-characters-000"
+SECRET = "an-honest-one-Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea"
 GOOD = {"MODELDESK_SECRET_KEY": SECRET}
 
 
@@ -106,6 +107,22 @@ def test_each_database_has_its_own_copy():
     one, other = settings(), settings(DATABASE_URL="sqlite:///other.sqlite3")
     assert one.last_good_path != other.last_good_path
     assert "hunter2" not in str(settings(DATABASE_URL="postgresql+psycopg://u:hunter2@h/x").last_good_path)
+
+
+@pytest.mark.parametrize("known", [*KNOWN, "a" * 64, "dev", "changeme", "sk-1234", "thisISaSECRET_1234"])
+def test_t03_a_secret_key_that_others_know_is_refused_by_name_and_not_shown(known):
+    with pytest.raises(ConfigError, match="MODELDESK_SECRET_KEY") as refused:
+        settings(MODELDESK_SECRET_KEY=known)
+    assert known not in str(refused.value)
+
+
+def test_t03_one_value_is_not_both_the_secret_key_and_an_encryption_key(tmp_path):
+    key = Fernet.generate_key().decode()
+    (tmp_path / "keys").write_text(f"{Fernet.generate_key().decode()}, {key}\n")
+    for keys in ({"MODELDESK_ENCRYPTION_KEYS": key}, {"MODELDESK_ENCRYPTION_KEYS_FILE": str(tmp_path / "keys")}):
+        with pytest.raises(ConfigError, match="MODELDESK_SECRET_KEY is one of MODELDESK_ENCRYPTION_KEYS") as refused:
+            settings(MODELDESK_SECRET_KEY=key, **keys)
+        assert key not in str(refused.value)
 
 
 # Keys never stop the start

@@ -28,7 +28,7 @@ from webapp.services import accounts, api_tokens, seed, setup, templates
 from webapp.web import benching, current
 from webapp.web.transaction import writing
 
-SECRET_KEY = "a-secret-for-tests-only-0123456789abcdef"
+SECRET_KEY = "for-tests-only-Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea"
 ENCRYPTION_KEY = Fernet.generate_key().decode()
 PASSWORD = "Quiet-Harbour-of-tests"
 PEOPLE = {"ann@example.com": "admin", "bob@example.com": "editor", "eve@example.com": "viewer"}

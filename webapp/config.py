@@ -14,6 +14,7 @@ from webapp.domain.openid import OpenId
 from webapp.domain.permissions import ROLES
 from webapp.domain.server_keys import SETTING, ServerKeys, bindings, server_keys
 from webapp.domain.setting_texts import label, names, seconds, storage, switch, whole, word
+from webapp.domain.weak_secrets import is_weak
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,15 +26,6 @@ SECRET_KEY_FILE = "secret-key"  # noqa: S105 # the name of a file
 ENCRYPTION_KEYS_FILE = "encryption-keys"
 BEFORE_RESTORE = ".before-restore-"  # What a restore replaced is kept beside the database, under its name with this behind it.
 MIN_SECRET = 32
-# Secrets that appear in tutorials are no secrets; the short ones among them are refused for their length.
-WELL_KNOWN = frozenset(
-    {
-        "change_me_to_a_complex_random_secret",
-        "your_own_random_generated_secret_key",
-        "changeme_please_this_is_not_a_secret_key",
-        "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",  # Flask's own example
-    }
-)
 OPENID_NEEDED = ("MODELDESK_OIDC_ISSUER", "MODELDESK_OIDC_CLIENT_ID", "MODELDESK_OIDC_CLIENT_SECRET")
 OPENID_MORE = ("MODELDESK_OIDC_NAME", "MODELDESK_OIDC_CREATE", "MODELDESK_OIDC_ROLE_CLAIM", "MODELDESK_OIDC_ROLES")
 # What gunicorn is told (gunicorn.conf.py): default and most. It would say of a bad one ten lines instead of one sentence.
@@ -99,11 +91,13 @@ def load(environment: Mapping[str, str]) -> Settings:
     database_url = read.checked("DATABASE_URL", DEFAULT_DATABASE, _database_url)
     embedded = sqlite_path(database_url) is not None
     openid = _openid(read)
+    secret_key, encryption_keys = _secret_key(read, instance, embedded=embedded), _encryption_keys(read, instance, embedded=embedded)
+    _refuse_one_for_both(secret_key, encryption_keys)
     for_the_server = {name: of_the_server(read, name) for name in OF_THE_SERVER}
     return Settings(
         database_url=database_url,
-        secret_key=_secret_key(read, instance, embedded=embedded),
-        encryption_keys=_encryption_keys(read, instance, embedded=embedded),
+        secret_key=secret_key,
+        encryption_keys=encryption_keys,
         trusted_hosts=read.checked("MODELDESK_TRUSTED_HOSTS", LOOPBACK, names),
         outbound_allow=frozenset(read.checked("MODELDESK_OUTBOUND_ALLOW", NOBODY, names)),
         cache_ttl=read.checked("MODELDESK_CACHE_TTL", 300.0, seconds(1, 86_400)),
@@ -239,9 +233,15 @@ def _secret_key(read: Reader, instance: Path, *, embedded: bool) -> str:
     if key is None:
         hint = f" This desk's own lies in {instance / SECRET_KEY_FILE}." if (instance / SECRET_KEY_FILE).is_file() else ""
         raise ConfigError(f"MODELDESK_SECRET_KEY is not set; it is created by itself only for the embedded database.{hint}")
-    if len(key) < MIN_SECRET or len(set(key)) < 8 or key.lower() in WELL_KNOWN:
-        raise ConfigError(f"MODELDESK_SECRET_KEY must be at least {MIN_SECRET} random characters.")
+    if len(key) < MIN_SECRET or len(set(key)) < 8 or is_weak(key):
+        raise ConfigError(f"MODELDESK_SECRET_KEY must be at least {MIN_SECRET} random characters, and no example that others know.")
     return key
+
+
+def _refuse_one_for_both(secret_key: str, encryption_keys: str | None) -> None:
+    """Whoever learns one of them must not have the other."""
+    if secret_key in [key.strip() for key in (encryption_keys or "").split(",")]:
+        raise ConfigError("MODELDESK_SECRET_KEY is one of MODELDESK_ENCRYPTION_KEYS. Each needs a value of its own.")
 
 
 def _encryption_keys(read: Reader, instance: Path, *, embedded: bool) -> str | None:

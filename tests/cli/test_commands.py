@@ -258,7 +258,7 @@ def test_a_bad_setting_ends_the_start_with_one_line(tmp_path, setting):
 def test_a_database_that_does_not_answer_is_one_line(tmp_path):
     far = {
         "DATABASE_URL": "postgresql+psycopg://u:hunter2@127.0.0.1:1/x",
-        "MODELDESK_SECRET_KEY": "an-honest-secret-of-forty-characters-000",
+        "MODELDESK_SECRET_KEY": "an-honest-one-Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea",
     }
     ran = flask(tmp_path, "users", "list", **far)
     assert (ran.returncode, ran.stderr.count("\n"), "hunter2" in ran.stderr) == (1, 1, False)

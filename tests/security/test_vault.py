@@ -1,5 +1,7 @@
 """The vault: what it encrypts belongs to one place, and it is locked while its keys do not fit."""
 
+import base64
+
 import pytest
 from cryptography.fernet import Fernet
 from hypothesis import given
@@ -62,6 +64,17 @@ def test_t24_without_good_keys_it_is_locked_and_says_why(keys):
     for use in (lambda: vault.encrypt(SECRET, PLACE), lambda: vault.fingerprint(SECRET), lambda: vault.key_id, vault.make_check):
         with pytest.raises(KeysLocked, match="Everything that needs no key goes on"):
             use()
+
+
+@pytest.mark.parametrize("known", ["46BKJoQYlPPOexq0OhDZnIlNepKFf87WFwLbfzqDDho=", base64.urlsafe_b64encode(bytes(32)).decode(),
+                                   base64.urlsafe_b64encode(b"0123456789abcdef0123456789abcdef").decode(),
+                                   base64.urlsafe_b64encode(b"change-me-to-a-32-byte-secret-!!").decode()])  # fmt: skip
+def test_t03_a_key_that_others_know_encrypts_nothing_and_can_be_rotated_away_from(known):
+    assert (Vault(known).locked, "others know" in Vault(known).reason, known in Vault(known).reason) == (True, True, False)
+    stored = Fernet(known).encrypt(b'[7, "https://api.acme.example", "api_key", "sk-0"]').decode()
+    both = Vault(f"{ONE},{known}")
+    assert both.decrypt(stored, PLACE) == "sk-0"
+    assert Vault(ONE).decrypt(both.reencrypted(stored), PLACE) == "sk-0"
 
 
 def test_it_is_locked_for_a_database_that_another_key_encrypted_and_unlocked_for_its_own():

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from webapp.domain.errors import KeysLocked
+from webapp.domain.weak_secrets import PUBLISHED, is_weak
 
 CHECK_TEXT = "modeldesk key check"
 KEY = re.compile(r"[A-Za-z0-9_-]{43}=", re.ASCII)
@@ -53,6 +54,15 @@ class Vault:
                 raise ValueError
             self._fernets.append(Fernet(key))
             self._raw.append(base64.urlsafe_b64decode(key))
+        if found and self._is_known(found[0]):  # Behind the first one it may stay, or nobody could rotate away from it.
+            self._lock(
+                "the first of MODELDESK_ENCRYPTION_KEYS is an example that others know, or follows a pattern: "
+                "put a new key before it, and run `keys rotate`"
+            )
+
+    def _is_known(self, key: str) -> bool:
+        raw = self._raw[0].decode("latin-1")
+        return key.lower() in PUBLISHED or len(set(raw)) < 8 or (raw.isascii() and raw.isprintable() and is_weak(raw))
 
     def _lock(self, reason: str) -> None:
         self._fernets, self._raw, self.reason = [], [], reason
