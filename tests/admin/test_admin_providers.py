@@ -156,3 +156,12 @@ def test_a_slug_that_is_taken_is_said_at_its_field(ann):
     answer = save(ann, slug="anthropic")
     assert answer.status_code == 422
     assert "is taken by another provider" in answer.text
+
+
+def test_everything_that_is_wrong_with_a_provider_is_said_at_once(ann):
+    wrong = FORM | {"slug": "two words", "base_url": "https://me@acme.example/v1", "timeout_seconds": "soon"}
+    answer = ann.post("/admin/provider/new/", wrong)
+    said = [
+        words in answer.text for words in ("lower-case letters, digits and hyphens", "must not hold a user name", "must be a whole number")
+    ]
+    assert (answer.status_code, said) == (422, [True, True, True])

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from webapp.domain import addresses
 from webapp.domain.errors import FieldError, Invalid, Malformed
 from webapp.domain.moments import parse_day, parse_moment
 
@@ -66,6 +67,16 @@ slug = matching(SLUG, "must be 1 to 60 lower-case letters, digits and hyphens, s
 model_id = matching(MODEL_ID, "must be 1 to 200 letters, digits and . _ : @ / + - as the vendor spells it, such as gpt-4o-mini")
 address = matching(ADDRESS, "must be an address that begins with https:// or http://")
 email = matching(EMAIL, "must be an e-mail address")
+
+
+def base_url(value: object, field: str) -> str:
+    """Where a provider is asked: an address that all programs read alike."""
+    given: str = address(value, field)
+    try:
+        addresses.parse(given)
+    except Invalid as error:
+        raise Invalid.of([FieldError(field, error.detail)]) from None
+    return given
 
 
 def whole(least: int, most: int) -> Check:

@@ -53,7 +53,7 @@ PROVIDER_CHECKS: Mapping[str, Check] = {
     "slug": checks.slug,
     "display_name": checks.line(100, 1),
     "driver": checks.line(30, 1),  # Which names there are, the drivers' registry knows; the service asks it.
-    "base_url": checks.optional(checks.address),
+    "base_url": checks.optional(checks.base_url),
     "active": checks.truth,
     "default_temperature": checks.optional(lambda value, field: amount(value, field)),
     "default_max_tokens": checks.optional(checks.whole(1, MOST_TOKENS)),

@@ -180,11 +180,6 @@ def _refuse_to_stop(session: Session, provider: Provider) -> None:
 def _check_driver(entry: Mapping[str, Any]) -> None:
     if "driver" in entry and entry["driver"] not in driver_names():
         raise Invalid.field("driver", f"must be one of {', '.join(driver_names())}")
-    if entry.get("base_url") is not None:
-        try:
-            origin(entry["base_url"])
-        except Invalid as error:
-            raise Invalid.of(FieldError("base_url", found.message) for found in error.errors) from None
 
 
 def _check_address(entry: Mapping[str, Any], provider: Provider | None, policy: OutboundPolicy) -> None:
