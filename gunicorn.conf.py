@@ -26,7 +26,8 @@ def number(name: str) -> int:
 host, port = os.environ.get("HOST", "127.0.0.1"), number("PORT")
 bind = f"{host}:{port}"
 workers = number("WEB_CONCURRENCY")
-worker_class = "gthread"
+worker_class = "webapp.web.worker.PatientWorker"  # Slow clients hold no thread (docs/adr/0021).
+sendfile = False  # It would wait for the client, in a thread.
 threads = number("WEB_THREADS")  # Runs wait for providers, so there are more threads than cores.
 preload_app = True  # Workers share the memory of what is loaded once.
 graceful_timeout = 10

@@ -1,0 +1,71 @@
+"""One request while it arrives: whether all of it is there, how much there may be of it, and how long it may take.
+
+This judges nothing: what is odd counts as whole, and the server's own parser refuses it in its own words.
+"""
+
+import re
+
+# The first seconds are for everybody; from then on what came must have come at this pace.
+PATIENCE_S, BYTES_PER_S = 10.0, 8_192
+MOST_HEAD = 65_536
+MOST_BODY = 11_000_000  # The largest file that may be imported, and the form around it. More is handed on unread, to be refused.
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n")
+_IN_PIECES = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked")
+_WAITS = re.compile(rb"\r\nexpect:[ \t]*100-continue")
+_PIECE = re.compile(rb"([0-9a-f]{1,8})[ \t]*(;[^\r\n]*)?\r\n", re.IGNORECASE)
+_LONGEST_PIECE_LINE = 300
+
+
+class Incoming:
+    """What came of one request so far, since a moment of the monotonic clock."""
+
+    __slots__ = ("_body", "_end", "_piece", "data", "since", "waits")
+
+    def __init__(self, since: float, data: bytes = b"") -> None:
+        self.since, self.data = since, bytearray(data)
+        self.waits = False  # For our word that the body may come.
+        self._body: int | None = None  # Where it begins, once the head is whole.
+        self._end: int | None = None  # How long the whole request is, if it says so.
+        self._piece = 0  # Where the next piece begins.
+
+    def add(self, data: bytes) -> None:
+        self.data += data
+        self.waits = False  # Whoever sends on does not wait.
+
+    def is_late(self, now: float) -> bool:
+        return now > self.since + PATIENCE_S + len(self.data) / BYTES_PER_S
+
+    def head_is_too_large(self) -> bool:
+        return self._body is None and len(self.data) > MOST_HEAD
+
+    def is_whole(self) -> bool:
+        """Whether nothing more has to come before somebody may work on it. Call it after each `add`."""
+        if self._body is None and not self._read_head():
+            return False
+        return len(self.data) >= self._end if self._end is not None else self._pieces_are_there()
+
+    def _read_head(self) -> bool:
+        end = self.data.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        self._body = self._piece = end + 4
+        head = bytes(self.data[: self._body]).lower()
+        self.waits = _WAITS.search(head) is not None and len(self.data) == self._body
+        if _IN_PIECES.search(head) is None:
+            said = _LENGTH.search(head)
+            length = int(said[1]) if said else 0
+            self._end = self._body + (length if length <= MOST_BODY else 0)
+        return True
+
+    def _pieces_are_there(self) -> bool:
+        while len(self.data) < MOST_BODY:
+            line = _PIECE.match(self.data, self._piece)
+            if line is None:  # Not all of it came yet, or it is none.
+                return self.data.find(b"\n", self._piece) >= 0 or len(self.data) > self._piece + _LONGEST_PIECE_LINE
+            size = int(line[1], 16)
+            if size == 0:
+                return self.data.find(b"\r\n\r\n", line.end() - 2) >= 0
+            if len(self.data) < line.end() + size + 2:
+                return False
+            self._piece = line.end() + size + 2
+        return True
