@@ -136,6 +136,23 @@ def test_postgresql_is_dumped_and_put_back(postgresql_app, postgresql_settings, 
 
 
 @pytest.mark.postgresql
+def test_a_dump_of_a_newer_modeldesk_is_refused_before_anything_is_touched(postgresql_app, postgresql_settings, tools, tmp_path):
+    present = db.session.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+    db.session.remove()
+    run_sql(postgresql_settings.database_url, "UPDATE alembic_version SET version_num = 'from_the_future'")
+    backups.back_up(postgresql_settings, tmp_path / "newer.dump")
+    run_sql(postgresql_settings.database_url, f"UPDATE alembic_version SET version_num = '{present}'")
+    (tmp_path / "broken.dump").write_bytes((tmp_path / "newer.dump").read_bytes()[:2_000])
+    add_a_model("made-afterwards")
+    for name, reason in (("newer.dump", "newer Modeldesk"), ("broken.dump", "cannot be read")):
+        ran = invoke(postgresql_app, "restore", tmp_path / name, "--replace")
+        assert (ran.exit_code, reason in ran.stderr) == (1, True), ran.output
+    db.session.rollback()
+    assert db.session.execute(select(Model).where(Model.model_id == "made-afterwards")).one()
+    assert not list(postgresql_settings.instance_path.glob("*.before-restore-*"))
+
+
+@pytest.mark.postgresql
 def test_everything_moves_to_postgresql_with_equal_counts_and_sums(app, settings, postgresql, tmp_path):
     add_a_model("moved")
     with writing() as session:

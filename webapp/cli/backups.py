@@ -42,25 +42,24 @@ def restore(file: Path, replace: bool) -> None:
         raise backups.BackupRefused(f"{file.name} is a backup of {kind}, but DATABASE_URL names another engine. Set DATABASE_URL to match.")
     db.session.remove()  # An open reader would keep the restore waiting.
     kept = _put_back(settings, file, replace)
+    if kept:  # Said first: a migration that fails ends this.
+        click.echo(f"What was there before lies at {kept}.")
     flask_migrate.upgrade(directory=MIGRATIONS)
     with writing(refresh=False) as session:
         setup.mark_restored(session, file.name, actor=operator())
     click.echo(f"Restored {file}.")
-    if kept:
-        click.echo(f"What was there before lies at {kept}.")
     if current.vault().locked:
         raise Failure(f"The database is restored, but its keys are locked: {current.vault().reason}. Set the encryption key of that time.")
 
 
 def _put_back(settings: Settings, file: Path, replace: bool) -> Path | None:
+    known = {script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()}
+    if backups.migration_of(file) not in known:
+        raise backups.BackupRefused(f"{file.name} was made by a newer Modeldesk. Restore it with that version; nothing was changed.")
     if settings.sqlite_path is None:
         kept = _kept_postgresql(settings, replace) if inspect(db.engine).has_table("registry_state") else None
         backups.restore_postgresql(file, settings.database_url)
         return kept
-    known = {script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()}
-    contents = backups.inspected(file)
-    if contents.migration not in known:
-        raise backups.BackupRefused(f"{file.name} was made by a newer Modeldesk. Restore it with that version.")
     return backups.restore_sqlite(file, settings.sqlite_path, replace=replace)
 
 

@@ -149,6 +149,20 @@ def kind_of(path: Path) -> str:
     raise BackupRefused(f"{path.name} is no backup of Modeldesk: it is neither an SQLite database nor a dump of pg_dump.")
 
 
+def migration_of(path: Path) -> str:
+    """The schema that a backup has, of either kind. Raises `BackupRefused`."""
+    if kind_of(path) == "sqlite":
+        return inspected(path).migration
+    try:
+        told = _run(["pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(path)], {}).stdout
+    except Unavailable as error:
+        raise BackupRefused(f"{path.name} cannot be read. {error.detail}") from error
+    found = re.search(r"^COPY [^\n]*alembic_version[^\n]*;\n([0-9a-z_]+)\n", told, re.MULTILINE | re.ASCII)
+    if found is None:
+        raise BackupRefused(f"{path.name} is no dump of a Modeldesk: it holds no version of its tables.")
+    return found[1]
+
+
 def restore_sqlite(source: Path, target: Path, *, replace: bool, now: datetime | None = None) -> Path | None:
     """Puts a backup in the place of the database, which is kept beside it; gives that path. Every worker notices the new file.
 
