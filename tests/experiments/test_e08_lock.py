@@ -52,6 +52,7 @@ def test_e8_readers_go_on_and_writers_are_told_in_time(settings, tmp_path, scale
     p99 = reads[int(0.99 * (len(reads) - 1))]
     report(f"{len(reads)} reads, p99 {p99 * 1e3:.1f} ms; writers answered {sorted(set(statuses))} after at most {max(waits):.1f} s")
     assert (set(statuses), after) == ({503}, 201)
+    assert scale(True, p99 <= 0.05)
     assert max(waits) <= PATIENCE_S + scale(10.0, 1.0)  # For starting and answering; more on a machine that runs other tests too.
 
 
