@@ -34,9 +34,9 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def missing(found: set[str], lock: dict[str, str]) -> list[str]:
-    """What the lock holds and a list does not."""
-    return sorted(lock.keys() - found)
+def missing(found: dict[str, str], lock: dict[str, str]) -> list[str]:
+    """What the lock holds and a list does not, or in another version."""
+    return sorted(name for name, version in lock.items() if found.get(name) != version)
 
 
 def audit(tools: Path) -> None:
@@ -46,7 +46,7 @@ def audit(tools: Path) -> None:
     if not done.stdout.strip():
         sys.exit(f"The audit could not be made, so nothing is known: {done.stderr.strip()[-500:]}")
     report = json.loads(done.stdout)["dependencies"]
-    looked_at = {normalised(entry["name"]) for entry in report if "skip_reason" not in entry}
+    looked_at = {normalised(entry["name"]): entry["version"] for entry in report if "skip_reason" not in entry}
     _complete(looked_at, "audited")
     bad = [
         f"{entry['name']} {entry['version']}: {', '.join(found['id'] for found in entry['vulns'])}"
@@ -69,7 +69,7 @@ def sbom(tools: Path) -> None:
             part.setdefault("hashes", []).extend(reference.get("hashes", []))
         part.pop("description", None)
     target.write_text(json.dumps(bill, indent=1, sort_keys=True) + "\n")
-    _complete({normalised(part["name"]) for part in bill["components"]}, "in the bill")
+    _complete({normalised(part["name"]): part["version"] for part in bill["components"]}, "in the bill")
     _say(f"{target.relative_to(ROOT)}: {len(bill['components'])} parts, as many as are locked")
 
 
@@ -96,7 +96,7 @@ def licence_of(name: str) -> str | None:
     return found.get("License-Expression") or "; ".join(classifiers) or (stated if 0 < len(stated) < 60 else None)
 
 
-def _complete(found: set[str], word: str) -> None:
+def _complete(found: dict[str, str], word: str) -> None:
     if left := missing(found, locked(LOCK.read_text())):
         sys.exit(f"Not {word}: {', '.join(left)}")
 

@@ -1,6 +1,8 @@
 """What is installed is what is locked, and each part of it is listed with its licence (T40)."""
 
+import json
 import re
+import shutil
 import site
 import subprocess
 import sys
@@ -45,15 +47,57 @@ def test_t40_no_package_runs_code_at_every_start_of_the_interpreter():
     assert found <= KNOWN_PTH
 
 
-def test_t40_an_audit_that_looked_at_nothing_is_no_good_news(tmp_path):
-    """The auditor is replaced by one that finds nothing because it looked at one package only, and by one that could not ask at all."""
-    for answer, said in (
-        ('{"dependencies": [{"name": "flask", "version": "3", "vulns": []}]}', "Not audited: alembic"),
-        ("", "could not be made"),
-    ):
-        (tmp_path / "pip-audit").write_text(f"#!/bin/sh\necho '{answer}'\n")
-        (tmp_path / "pip-audit").chmod(0o755)
-        done = subprocess.run(
-            [sys.executable, ROOT / "scripts" / "supply.py", "audit", tmp_path], capture_output=True, text=True, check=False
-        )
-        assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+def report_of(**vulnerable: list[dict]) -> str:
+    """What the auditor says of every locked package."""
+    rows = [{"name": name, "version": version, "vulns": vulnerable.get(name, [])} for name, version in RUN.items()]
+    return json.dumps({"dependencies": rows})
+
+
+OTHER = json.dumps({"dependencies": [{"name": name, "version": "0", "vulns": []} for name in RUN]})
+AUDITS = {
+    "looked at one package": ('{"dependencies": [{"name": "flask", "version": "3", "vulns": []}]}', 1, "Not audited: alembic"),
+    "looked at other versions": (OTHER, 1, "Not audited: alembic"),
+    "could not ask": ("", 1, "could not be made"),
+    "found an advisory": (report_of(flask=[{"id": "CVE-2099-1"}]), 1, "flask 3"),
+    "found nothing": (report_of(), 0, f"audited == locked == {len(RUN)}"),
+}
+
+
+@pytest.mark.parametrize("name", AUDITS)
+def test_t40_an_audit_is_good_news_only_if_all_that_is_locked_was_looked_at(tmp_path, name):
+    """The auditor is replaced by one that says what it is told to, and keeps how it was asked."""
+    answer, code, said = AUDITS[name]
+    (tmp_path / "answer").write_text(answer)
+    (tmp_path / "pip-audit").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\ncat {tmp_path}/answer\n')
+    (tmp_path / "pip-audit").chmod(0o755)
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "supply.py", "audit", tmp_path], capture_output=True, text=True, check=False)
+    assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stderr
+    assert {"--strict", "--require-hashes", "--disable-pip"} <= set((tmp_path / "asked").read_text().split())
+
+
+def bill(versions: dict[str, str]) -> str:
+    hashes = [{"alg": "SHA-256", "content": "00"}]
+    parts = [
+        {"name": name, "version": version, "description": "x", "externalReferences": [{"url": "https://index.example/x", "hashes": hashes}]}
+        for name, version in versions.items()
+    ]
+    return json.dumps({"components": parts})
+
+
+def test_t40_the_bill_of_materials_has_every_locked_part_and_no_address(tmp_path):
+    """On a copy, so that nothing of this checkout is written; the tool that reads the lock is replaced."""
+    for folder in ("scripts", "requirements", "tools"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(ROOT / "scripts" / "supply.py", tmp_path / "scripts")
+    shutil.copy(ROOT / "requirements" / "run.lock", tmp_path / "requirements")
+    tool, said = tmp_path / "tools" / "cyclonedx-py", tmp_path / "said.json"
+    tool.write_text(f'#!/bin/sh\nfor last; do :; done\ncp {said} "$last"\n')
+    tool.chmod(0o755)
+    command = [sys.executable, tmp_path / "scripts" / "supply.py", "sbom", tmp_path / "tools"]
+    said.write_text(bill(RUN))
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    written = (tmp_path / "build" / "sbom.json").read_text()
+    assert ("://" in written, len(json.loads(written)["components"]), "SHA-256" in written) == (False, len(RUN), True)
+    said.write_text(bill({name: version for name, version in RUN.items() if name != "flask"}))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Not in the bill: flask" in done.stderr) == (1, True)
