@@ -27,8 +27,14 @@ def settings(**environment) -> Settings:
 def test_the_defaults_are_those_of_the_contract():
     found = settings()
     assert found.database_url == "sqlite:///instance/modeldesk.sqlite3"
-    assert (found.cache_ttl, found.revision_poll, found.rate_limit_storage, found.outbound_allow) == (300.0, 0.25, "database", frozenset())
+    assert (found.cache_ttl, found.revision_poll, found.outbound_allow) == (300.0, 0.25, frozenset())
     assert found.trusted_hosts == ("localhost", "127.0.0.1", "[::1]")
+
+
+def test_attempts_are_counted_in_the_database_and_a_setting_that_says_so_is_taken():
+    assert settings(MODELDESK_RATE_LIMIT_STORAGE="database")
+    with pytest.raises(ConfigError, match="MODELDESK_RATE_LIMIT_STORAGE must be database"):
+        settings(MODELDESK_RATE_LIMIT_STORAGE="redis://cache.example")
 
 
 BAD = [
@@ -59,6 +65,8 @@ BAD = [
     ("MODELDESK_REVISION_POLL", "0"),
     ("MODELDESK_REVISION_POLL", "60"),
     ("MODELDESK_RATE_LIMIT_STORAGE", "memory://hunter2"),
+    ("MODELDESK_RATE_LIMIT_STORAGE", "redis://:hunter2@cache.example:6379/0"),
+    ("MODELDESK_RATE_LIMIT_STORAGE", "rediss://cache.example"),
     ("MODELDESK_BASE_URL", "ftp://hunter2"),
     ("MODELDESK_BASE_URL", "http://["),
     ("MODELDESK_BASE_URL", "https://user:hunter2@x.example"),

@@ -48,7 +48,6 @@ class Settings:
     outbound_allow: frozenset[str] = frozenset()
     cache_ttl: float = 300.0
     revision_poll: float = 0.25
-    rate_limit_storage: str = field(default="database", repr=False)
     base_url: str = "http://127.0.0.1:8000"
     four_eyes: bool = True
     sync_percent: int = 50
@@ -93,6 +92,7 @@ def load(environment: Mapping[str, str]) -> Settings:
     openid = _openid(read)
     secret_key, encryption_keys = _secret_key(read, instance, embedded=embedded), _encryption_keys(read, instance, embedded=embedded)
     _refuse_one_for_both(secret_key, encryption_keys)
+    read.checked("MODELDESK_RATE_LIMIT_STORAGE", "database", storage)
     for_the_server = {name: of_the_server(read, name) for name in OF_THE_SERVER}
     return Settings(
         database_url=database_url,
@@ -102,7 +102,6 @@ def load(environment: Mapping[str, str]) -> Settings:
         outbound_allow=frozenset(read.checked("MODELDESK_OUTBOUND_ALLOW", NOBODY, names)),
         cache_ttl=read.checked("MODELDESK_CACHE_TTL", 300.0, seconds(1, 86_400)),
         revision_poll=read.checked("MODELDESK_REVISION_POLL", 0.25, seconds(0.05, 0.5)),
-        rate_limit_storage=read.checked("MODELDESK_RATE_LIMIT_STORAGE", "database", storage),
         base_url=read.checked("MODELDESK_BASE_URL", _own_address(environment), _base_url),
         four_eyes=read.checked("MODELDESK_FOUR_EYES", True, switch),
         sync_percent=read.checked("MODELDESK_SYNC_PERCENT", 50, whole(1, 1_000)),
