@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import logging
 import os
 import socket
 
@@ -11,7 +12,7 @@ from gunicorn.workers.base import Worker
 from webapp.config import ConfigError, Reader, of_the_server
 from webapp.extensions import engine
 from webapp.observability import logs
-from webapp.security import redaction
+from webapp.security import keyfiles, redaction
 from webapp.web import current
 
 
@@ -55,6 +56,8 @@ def when_ready(server: Arbiter) -> None:
     with server.app.callable.app_context():
         if current.settings().sqlite_path is not None:
             engine.tell_journal_mode()
+        for warning in keyfiles.exposed(current.settings().secret_files):
+            logging.getLogger("webapp.start").warning("%s", warning)
     print(f"Modeldesk serves on http://{bind} with {workers} worker{'s' if workers > 1 else ''}. Stop it with Ctrl-C.", flush=True)  # noqa: T201 # for whoever started it
 
 

@@ -59,6 +59,7 @@ class Settings:
     threads: int = 8
     access_log: bool = False
     instance_path: Path = ROOT / "instance"
+    secret_files: tuple[Path, ...] = ()
     environment: ServerKeys = field(default_factory=ServerKeys, repr=False)
 
     @property
@@ -113,6 +114,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         threads=for_the_server["WEB_THREADS"],
         access_log=read.checked("MODELDESK_ACCESS_LOG", False, switch),
         instance_path=instance,
+        secret_files=_secret_files(read, instance, embedded=embedded),
         environment=server_keys(environment, read.checked(SETTING, NO_BINDINGS, bindings)),
     )
 
@@ -249,6 +251,17 @@ def _encryption_keys(read: Reader, instance: Path, *, embedded: bool) -> str | N
         return read.text("MODELDESK_ENCRYPTION_KEYS") or _kept(instance / ENCRYPTION_KEYS_FILE, embedded=embedded)
     except ConfigError:
         return UNREADABLE
+
+
+def _secret_files(read: Reader, instance: Path, *, embedded: bool) -> tuple[Path, ...]:
+    """The files that secrets were read from."""
+    found = []
+    for name, kept in (("MODELDESK_SECRET_KEY", SECRET_KEY_FILE), ("MODELDESK_ENCRYPTION_KEYS", ENCRYPTION_KEYS_FILE)):
+        given = read.environment.get(f"{name}_FILE")
+        own = instance / kept if embedded and not read.environment.get(name, "").strip() else None
+        if path := Path(given) if given else own:
+            found.append(path)
+    return tuple(found)
 
 
 def _kept(path: Path, *, embedded: bool) -> str | None:

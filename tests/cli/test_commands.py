@@ -281,6 +281,21 @@ def test_t24_a_key_that_is_lost_while_the_database_is_away_is_not_replaced_by_a_
     assert "Everything encrypted can be read" in flask(tmp_path, "doctor").stdout
 
 
+def test_t24_a_key_file_that_others_may_read_is_named_at_the_start_and_by_the_doctor(tmp_path):
+    flask(tmp_path, "prepare")
+    (tmp_path / "instance" / "encryption-keys").chmod(0o644)
+    given = tmp_path / "given"
+    given.write_text((tmp_path / "instance" / "secret-key").read_text())
+    given.chmod(0o640)
+    start = flask(tmp_path, "prepare", MODELDESK_SECRET_KEY_FILE=str(given))
+    said = start.stderr
+    assert (start.returncode, "encryption-keys holds a secret and can be read by others on this machine (mode 644)" in said) == (0, True)
+    assert ("given holds a secret" in said, "(mode 640)" in said) == (True, True)
+    (tmp_path / "instance" / "encryption-keys").chmod(0o600)
+    doctor = flask(tmp_path, "doctor", MODELDESK_SECRET_KEY_FILE=str(given))
+    assert (doctor.returncode, "chmod 600" in doctor.stdout, "encryption-keys" in doctor.stdout) == (1, True, False)
+
+
 def test_a_place_where_no_database_can_be_made_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     ran = flask(tmp_path, "prepare", DATABASE_URL=f"sqlite:///{tmp_path / 'file' / 'desk.sqlite3'}")

@@ -9,6 +9,7 @@ from webapp.cli.output import Failure, command
 from webapp.domain.errors import DatabaseUnreachable
 from webapp.drivers.base import DriverError
 from webapp.extensions import db
+from webapp.security import keyfiles
 from webapp.services import accounts, audit, database_state, rotation
 from webapp.web import current
 
@@ -19,7 +20,7 @@ Finding = tuple[bool, str]
 @command
 def doctor() -> None:
     """Check everything that can be checked from here, and say what to do about what is wrong."""
-    findings = [*_database(), *_keys(), *_users(), *_trail(), *_identity()]
+    findings = [*_database(), *_files(), *_keys(), *_users(), *_trail(), *_identity()]
     for good, text in findings:
         click.echo(f"{'ok  ' if good else 'FAIL'}  {text}")
     if not all(good for good, _ in findings):
@@ -38,6 +39,11 @@ def _database() -> Iterator[Finding]:
         return
     yield True, f"The database answers, at revision {mark.revision}."
     yield True, "Its tables are up to date."
+
+
+def _files() -> Iterator[Finding]:
+    for warning in keyfiles.exposed(current.settings().secret_files):
+        yield False, warning
 
 
 def _keys() -> Iterator[Finding]:

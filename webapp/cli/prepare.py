@@ -24,6 +24,7 @@ from webapp.web.transaction import in_words, writing
 @with_appcontext
 def prepare() -> None:
     """Create the embedded database if there was none, migrate, seed, and print the set-up link while there is no user."""
+    _name_exposed_files()
     if not _has_database():
         return
     _refuse_newer()
@@ -42,6 +43,11 @@ def prepare() -> None:
         _go_on(error)
     except Exception as error:
         raise failure(error) from error
+
+
+def _name_exposed_files() -> None:
+    for warning in keyfiles.exposed(current.settings().secret_files):
+        click.echo(f"modeldesk: {warning}", err=True)
 
 
 def _refuse_newer() -> None:

@@ -4,6 +4,21 @@ import threading
 import time
 from collections.abc import Callable
 
+MOST_TOLD = 1_000
+
+
+class Once:
+    """Says when to tell of something for the first time in this process."""
+
+    def __init__(self) -> None:
+        self._told: set[object] = set()
+
+    def due(self, what: object) -> bool:
+        if what in self._told or len(self._told) >= MOST_TOLD:
+            return False
+        self._told.add(what)
+        return True
+
 
 class Seldom:
     """Says when to tell of a trouble that goes on: at once, then not again for a minute."""

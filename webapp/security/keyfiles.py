@@ -4,7 +4,7 @@ import glob
 import os
 import secrets
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -64,6 +64,16 @@ def _create(path: Path, secret: str) -> None:
         ) from error
     with os.fdopen(descriptor, "w") as file:
         file.write(f"{secret}\n")
+
+
+def exposed(files: Iterable[Path]) -> list[str]:
+    """What to say of files with secrets that others on this machine may read."""
+    modes = [(path, path.stat().st_mode & 0o777) for path in files if path.is_file()]
+    return [
+        f"{path} holds a secret and can be read by others on this machine (mode {mode:o}). Run `chmod 600` on it."
+        for path, mode in modes
+        if mode & 0o077
+    ]
 
 
 def _in_use(database: Path, last_good: Path) -> bool:
