@@ -121,6 +121,14 @@ def test_a_new_password_ends_the_sessions_of_whoever_knew_the_old_one(app, eve):
     assert (eve.get("/admin/").status_code, client.get("/admin/").status_code) == (302, 200)
 
 
+def test_t04_a_link_that_is_used_while_somebody_else_is_signed_in_ends_that_session(app, ann, eve):
+    before = ann.client.get_cookie("modeldesk").value
+    assert use(ann.client, link(eve.email)).status_code == 302
+    thief = app.test_client()
+    thief.set_cookie("modeldesk", before)
+    assert (eve.email in ann.get("/admin/").text, thief.get("/admin/").status_code) == (True, 302)
+
+
 def test_the_sign_in_page_of_a_desk_without_accounts_says_where_the_first_link_is(app):
     client = app.test_client()
     assert "There is no account yet" not in client.get("/login").text

@@ -292,6 +292,24 @@ def test_an_address_that_only_looks_alike_links_nobody(app, provider):
     assert kept_out(client, sign_in(client, provider), 403, "not confirmed")
 
 
+def test_t04_coming_back_ends_the_session_that_the_browser_had(app, provider):
+    """Idle when somebody leaves, or nobody would be sent out; and used again elsewhere by a copy before they are back."""
+    client, thief = app.test_client(), app.test_client()
+    sign_in(client, provider, "s-eve")
+    thief.set_cookie("modeldesk", client.get_cookie("modeldesk").value)
+    seen(timedelta(minutes=31))
+    back = provider.agree(leave(client), "s-ann")
+    seen(timedelta(0))
+    assert is_in(thief)
+    assert client.get(path_of(back)).status_code == 302
+    assert (is_in(client), is_in(thief), count(UserSession)) == (True, False, 1)
+
+
+def seen(ago: timedelta) -> None:
+    with by_hand() as session:
+        session.execute(update(UserSession).values(last_seen_at=datetime.now(UTC) - ago))
+
+
 def test_unknown_switched_off_and_taken_read_alike(app, provider):
     provider.person("s-zoe", email="zoe@example.com", email_verified=True)
     provider.person("s-other", email=ANN, email_verified=True)

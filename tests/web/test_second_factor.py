@@ -156,6 +156,17 @@ def test_a_link_sets_a_password_and_still_asks_for_the_code(app, factor):
     assert client.get("/admin/").status_code == 200
 
 
+def test_t04_a_password_that_asks_for_a_code_ends_the_session_before_as_well(app, factor, eve):
+    before = eve.client.get_cookie("modeldesk").value
+    assert eve.post("/login", {"email": ANN, "password": PASSWORD}).headers["Location"].startswith("/login/code")
+    thief = app.test_client()
+    thief.set_cookie("modeldesk", before)
+    assert thief.get("/admin/").status_code == 302
+    assert give(eve.client, code_at(factor[0])).status_code == 302
+    thief.set_cookie("modeldesk", before)
+    assert (ANN in eve.get("/admin/").text, thief.get("/admin/").status_code) == (True, 302)
+
+
 def test_a_secret_in_the_row_of_somebody_else_opens_nothing(app, factor):
     with by_hand() as session:
         ann, bob = (accounts.find(session, email) for email in (ANN, "bob@example.com"))

@@ -67,15 +67,35 @@ def test_signing_out_makes_a_copied_cookie_worthless(app, ann):
     assert thief.get("/admin/").headers["Location"].startswith("/login")
 
 
-def test_signing_in_gives_another_session_than_the_one_before(app):
+def opens(app, cookie) -> bool:
+    """Whether a copy of this cookie lets in a thief."""
+    thief = app.test_client()
+    thief.set_cookie("modeldesk", cookie)
+    return thief.get("/admin/").status_code == 200
+
+
+@pytest.mark.parametrize("email", [ANN, "eve@example.com"])
+def test_t04_signing_in_again_gives_another_session_and_ends_the_one_before(app, ann, email):
+    before = ann.client.get_cookie("modeldesk").value
+    assert opens(app, before)
+    assert ann.post("/login", {"email": email, "password": PASSWORD}).status_code == 302
+    after = ann.client.get_cookie("modeldesk").value
+    assert (after == before, opens(app, before), opens(app, after)) == (False, False, True)
+    assert email in ann.get("/admin/").text
+
+
+def test_t04_what_a_stranger_had_before_signing_in_is_worth_nothing_afterwards(app):
     client = app.test_client()
     sign_in(client, password="wrong")
-    before = client.get_cookie("modeldesk").value
+    planted = client.get_cookie("modeldesk").value
     sign_in(client)
-    assert client.get_cookie("modeldesk").value != before
-    stranger = app.test_client()
-    stranger.set_cookie("modeldesk", before)
-    assert stranger.get("/admin/").status_code == 302
+    assert (client.get_cookie("modeldesk").value == planted, opens(app, planted)) == (False, False)
+
+
+def test_a_sign_in_that_is_refused_ends_nothing(app, ann):
+    before = ann.client.get_cookie("modeldesk").value
+    assert ann.post("/login", {"email": ANN, "password": "wrong"}).status_code == 422
+    assert opens(app, before)
 
 
 @pytest.mark.parametrize("cookie", ["", "x", "eyJfdXNlcl9pZCI6IjEifQ.aaaa.bbbb", "é" * 10, "a" * 3000])

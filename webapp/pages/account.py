@@ -14,7 +14,7 @@ from webapp.pages.signing import in_minutes, retry_after
 from webapp.security import passwords
 from webapp.services import accounts, sign_ins, throttle
 from webapp.web import current, devices
-from webapp.web.auth import sign_out, visitor
+from webapp.web.auth import session_secret, sign_out, visitor
 from webapp.web.leading import HOME, MAX_FIELD, enter, next_page, wait_for_code
 from webapp.web.transaction import writing
 
@@ -56,7 +56,7 @@ def sign_in() -> ResponseReturnValue:
         with writing(refresh=False) as writer:
             if stored is not None and renewed is not None:
                 accounts.renew_hash(writer, user.id, stored, renewed)
-            ticket = sign_ins.enter(writer, writer.get_one(User, user.id), now=now)
+            ticket = sign_ins.enter(writer, writer.get_one(User, user.id), now=now, instead_of=session_secret())
             throttle.forget(writer, guess)
     if ticket is None:
         log.warning("a sign-in from %s was refused", request.remote_addr)
@@ -133,7 +133,7 @@ def use_link(secret: str) -> ResponseReturnValue:
             raise Invalid.field("password_again", "is not the same as the password above")
         with writing(refresh=False) as writer:
             user = accounts.use_link(writer, secret, email=email, password=password, now=now)
-            ticket = sign_ins.enter(writer, user, now=now)
+            ticket = sign_ins.enter(writer, user, now=now, instead_of=session_secret())
     except (Invalid, Conflict) as error:
         return _setup_page(secret, user_id, {found.field: found.message for found in error.errors}), 422
     if ticket.needs_code:  # Whoever reads the link has not yet shown the device.

@@ -119,7 +119,7 @@ def _entered(person: Person, settings: OpenId, target: str) -> ResponseReturnVal
     now = datetime.now(UTC)
     with writing(refresh=False) as writer:
         user = identities.user_of(writer, person, settings)
-        ticket = sign_ins.enter(writer, user, now=now, method=OPENID)
+        ticket = sign_ins.enter(writer, user, now=now, instead_of=session_secret(), method=OPENID)
     if ticket.needs_code:
         wait_for_code(ticket.secret)
         return redirect(url_for("signing.code", next=target))

@@ -25,8 +25,12 @@ class Ticket:
     needs_code: bool
 
 
-def enter(session: Session, user: User, *, now: datetime, method: str | None = None) -> Ticket:
-    """After the right password, a link that works once, or the word of the identity provider (`method`)."""
+def enter(session: Session, user: User, *, now: datetime, instead_of: str, method: str | None = None) -> Ticket:
+    """After the right password, a link that works once, or the word of the identity provider (`method`).
+
+    The session with the secret `instead_of`, which the browser had until now, ends: a copy of its cookie is worth nothing.
+    """
+    accounts.end_session(session, instead_of)
     if user.totp_since is None:
         return Ticket(accounts.begin_session(session, user, now=now, method=method), needs_code=False)
     secret = tokens.new_secret()
