@@ -1,17 +1,20 @@
-"""E15: guesses over several workers of two servers on one database, many at once: no more than ten are looked at."""
+"""E15: guesses over several workers of two servers on one database, many at once: no more than ten are looked at, five of one network."""
 
+import http.client
 import re
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterable
 from contextlib import ExitStack
 from http.cookiejar import CookieJar
 
 import pytest
 from serving import serving
+from world import PASSWORD
 
-from webapp.services.throttle import PER_ACCOUNT
+from webapp.services.throttle import PER_ACCOUNT, PER_NETWORK
 
 ANN = "ann@example.com"
 
@@ -21,41 +24,68 @@ def either_settings(request):
     return request.getfixturevalue("settings" if request.param == "sqlite" else "postgresql_settings")
 
 
-def guesses(port: int, count: int, statuses: list[int]) -> None:
-    """A stranger's browser: the page first, for its token, then one guess after the other."""
-    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
-    url = f"http://127.0.0.1:{port}/login"
+class From(urllib.request.HTTPHandler):
+    """Asks from one of the many addresses that loopback has, which to the desk are networks of their own."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self.address = address
+
+    def http_open(self, request):
+        return self.do_open(http.client.HTTPConnection, request, source_address=(self.address, 0))
+
+
+def guesses(port: int, address: str, passwords: Iterable[str], statuses: list[int]) -> str:
+    """A stranger's browser: the page first, for its token, then one guess after the other. Gives the address where the last one led."""
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()), From(address))
+    url = led = f"http://127.0.0.1:{port}/login"
     page = opener.open(url, timeout=30).read().decode()
     token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)[1]
-    for number in range(count):
-        data = urllib.parse.urlencode({"csrf_token": token, "email": ANN, "password": f"wrong {number}"}).encode()
+    for password in passwords:
+        data = urllib.parse.urlencode({"csrf_token": token, "email": ANN, "password": password}).encode()
         try:
-            statuses.append(opener.open(url, data, timeout=30).status)
+            answer = opener.open(url, data, timeout=30)
+            statuses.append(answer.status)
+            led = answer.url
         except urllib.error.HTTPError as error:
             statuses.append(error.code)
+    return led
 
 
-def tried(settings, folder, count, **options) -> list[int]:
+def tried(settings, folder, count, networks=8, **options) -> tuple[list[int], str]:
+    """The answers to so many guesses from so many networks at once, and where the owner comes to from yet another one afterwards."""
     statuses: list[int] = []
     with ExitStack() as stack:
         ports = [stack.enter_context(serving(settings, folder, **options)).port for _ in range(2)]
-        threads = [threading.Thread(target=guesses, args=(port, count // 8, statuses)) for port in ports * 4]
+        threads = [
+            threading.Thread(
+                target=guesses,
+                args=(port, f"127.0.0.{2 + number % networks}", [f"wrong {guess}" for guess in range(count // 8)], statuses),
+            )
+            for number, port in enumerate(ports * 4)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    return statuses
+        return statuses, guesses(ports[0], "127.0.0.99", [PASSWORD], [])
 
 
-def test_e15_no_more_than_ten_guesses_are_looked_at_by_all_workers_together(either_settings, tmp_path, scale, report):
-    statuses = tried(either_settings, tmp_path, scale(48, 2_000), workers=scale(2, 4))
+@pytest.mark.parametrize("networks", [8, 1])
+def test_e15_no_more_than_ten_guesses_are_looked_at_by_all_workers_together(either_settings, tmp_path, scale, report, networks):
+    statuses, led = tried(either_settings, tmp_path, scale(48, 2_000), networks, workers=scale(2, 4))
     looked_at = statuses.count(422)
-    report(f"{len(statuses)} guesses over 2 servers: {looked_at} looked at, {statuses.count(429)} refused, {statuses.count(503)} busy")
-    assert 1 <= looked_at <= PER_ACCOUNT
+    report(
+        f"{len(statuses)} guesses of {networks} networks over 2 servers: {looked_at} looked at, {statuses.count(429)} refused, "
+        f"{statuses.count(503)} busy; the owner then came to {led.rpartition('/login')[1] or 'the desk'}"
+    )
+    assert 1 <= looked_at <= (PER_NETWORK if networks == 1 else PER_ACCOUNT)
     assert set(statuses) <= {422, 429, 503}
+    if networks == 1:
+        assert led.endswith("/admin/")
 
 
 def test_e15_control_workers_that_count_for_themselves_look_at_more(settings, tmp_path, report):
-    statuses = tried(settings, tmp_path, 80, workers=2, application="experiments.forgetful:app")
+    statuses, _ = tried(settings, tmp_path, 80, workers=2, application="experiments.forgetful:app")
     report(f"{len(statuses)} guesses: {statuses.count(422)} looked at")
     assert statuses.count(422) > PER_ACCOUNT

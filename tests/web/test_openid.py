@@ -25,7 +25,7 @@ from webapp.domain.errors import Conflict
 from webapp.domain.openid import OpenId
 from webapp.extensions import db
 from webapp.models import AuditEvent, Identity, User, UserSession
-from webapp.services import accounts, identities, second_factor
+from webapp.services import accounts, identities, second_factor, throttle
 from webapp.services.identities import WayBack
 from webapp.web import current
 from webapp.web.transaction import writing
@@ -290,6 +290,19 @@ def test_an_address_that_only_looks_alike_links_nobody(app, provider):
     provider.person("s-ann", email="\uff41nn@example.com", email_verified=True)
     client = app.test_client()
     assert kept_out(client, sign_in(client, provider), 403, "not confirmed")
+
+
+def test_t01_a_browser_that_the_provider_let_in_is_known_when_the_password_is_asked_for(app, provider):
+    client = app.test_client()
+    sign_in(client, provider)
+    client.post("/logout", data={"csrf_token": csrf_token(client.get("/admin/").text)})
+    now = datetime.now(UTC)
+    for number in range(throttle.PER_ACCOUNT):
+        with writing(refresh=False) as session:
+            assert throttle.admit(session, throttle.Guess(ANN, f"192.0.2.{number}"), now) is None
+    for browser, status in ((app.test_client(), 429), (client, 302)):
+        form = {"csrf_token": csrf_token(browser.get("/login").text), "email": ANN, "password": PASSWORD}
+        assert browser.post("/login", data=form).status_code == status
 
 
 def test_t04_coming_back_ends_the_session_that_the_browser_had(app, provider):

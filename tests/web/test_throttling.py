@@ -1,4 +1,4 @@
-"""Guessing passwords (T01, E15): counted for all workers alike, refused when in doubt, and never able to keep the owner out."""
+"""Guessing passwords (T01, E15): counted for all workers alike, refused when in doubt, and kept from keeping the owner out."""
 
 import itertools
 import re
@@ -16,10 +16,10 @@ from world import PASSWORD, by_hand
 from webapp.extensions import db
 from webapp.models import LoginAttempt
 from webapp.services import accounts, throttle
-from webapp.services.throttle import PER_ACCOUNT, WINDOW, Guess
+from webapp.services.throttle import PER_ACCOUNT, PER_NETWORK, WINDOW, Guess
 from webapp.web.transaction import writing
 
-ANN = "ann@example.com"
+ANN, DEVICE = "ann@example.com", "modeldesk_device"
 numbers = itertools.count(1)
 
 
@@ -27,6 +27,21 @@ def sign_in(client, email=ANN, password="wrong", **options):
     return client.post(
         "/login", data={"email": email, "password": password, "csrf_token": csrf_token(client.get("/login").text)}, **options
     )
+
+
+def at(network: int) -> dict:
+    """From an address of this network of strangers."""
+    return {"environ_base": {"REMOTE_ADDR": f"192.0.2.{network}"}}
+
+
+def used_up(app, email=ANN) -> None:
+    """Strangers of several networks have had all guesses that there are for an account."""
+    stranger = app.test_client()
+    assert [sign_in(stranger, email, **at(number % 3)).status_code for number in range(PER_ACCOUNT)] == [422] * PER_ACCOUNT
+
+
+def sign_out(client) -> None:
+    client.post("/logout", data={"csrf_token": csrf_token(client.get("/admin/").text)})
 
 
 def admitted(guess, now):
@@ -38,20 +53,41 @@ def test_t01_the_eleventh_guess_in_five_minutes_is_refused_before_a_password_is_
     looked_at = []
     monkeypatch.setattr(accounts, "authenticate", lambda session, email, password: looked_at.append(password))
     stranger = app.test_client()
-    answers = [sign_in(stranger).status_code for _ in range(PER_ACCOUNT + 3)]
+    answers = [sign_in(stranger, **at(number % 7)).status_code for number in range(PER_ACCOUNT + 3)]
     assert answers == [422] * PER_ACCOUNT + [429] * 3
     assert len(looked_at) == PER_ACCOUNT
-    refused = sign_in(stranger, password=PASSWORD)
+    refused = sign_in(stranger, password=PASSWORD, **at(99))
     assert (refused.status_code, 1 <= int(refused.headers["Retry-After"]) <= 301) == (429, True)
     assert "Too many attempts. Try again in 5 minutes" in refused.text
+
+
+def test_t01_guesses_from_one_network_leave_room_for_the_owner_from_another(app):
+    stranger, owner = app.test_client(), app.test_client()
+    answers = [sign_in(stranger, **at(1)).status_code for _ in range(PER_ACCOUNT + 2)]
+    assert answers == [422] * PER_NETWORK + [429] * (PER_ACCOUNT + 2 - PER_NETWORK)
+    assert sign_in(owner, **at(2)).status_code == 422  # Mistyped, and still let in.
+    assert sign_in(owner, password=PASSWORD, **at(2)).status_code == 302
+
+
+def test_t01_the_owner_who_comes_in_gives_strangers_no_more_guesses(app):
+    def looked_at(network):
+        return [sign_in(app.test_client(), **at(network)).status_code for _ in range(PER_ACCOUNT)].count(422)
+
+    assert looked_at(1) == PER_NETWORK
+    owner = app.test_client()
+    assert [sign_in(owner, password=password, **at(2)).status_code for password in ("wrong", PASSWORD)] == [422, 302]
+    assert (looked_at(1), looked_at(3), looked_at(4)) == (0, PER_NETWORK, 0)
+    sign_out(owner)
+    owner.delete_cookie(DEVICE)
+    assert sign_in(owner, password=PASSWORD, **at(2)).status_code == 429  # Several networks can: see docs/adr/0017.
 
 
 def test_t02_an_account_that_does_not_exist_is_refused_in_the_same_words(app):
     pages = {}
     for email in (ANN, "nobody@example.com"):
         stranger = app.test_client()
-        for _ in range(PER_ACCOUNT):
-            sign_in(stranger, email)
+        for number in range(PER_ACCOUNT):
+            sign_in(stranger, email, **at(number))
         pages[email] = re.sub(r'nonce="[^"]+"|value="[^"]*"|content="[^"]*"', "", sign_in(stranger, email).text)
     assert pages[ANN] == pages["nobody@example.com"]
 
@@ -59,20 +95,29 @@ def test_t02_an_account_that_does_not_exist_is_refused_in_the_same_words(app):
 def test_t01_the_owner_gets_in_from_a_browser_of_their_own_while_others_guess(app):
     own = app.test_client()
     assert sign_in(own, password=PASSWORD).status_code == 302
-    own.post("/logout", data={"csrf_token": csrf_token(own.get("/admin/").text)})
-    stranger = app.test_client()
-    for _ in range(PER_ACCOUNT):
-        sign_in(stranger)
-    assert sign_in(stranger, password=PASSWORD).status_code == 429
+    sign_out(own)
+    used_up(app)
+    assert sign_in(app.test_client(), password=PASSWORD).status_code == 429
     assert sign_in(own, password=PASSWORD).status_code == 302
+
+
+def test_t01_a_browser_in_which_a_password_was_set_by_a_link_is_known(app):
+    own, new = app.test_client(), "a new password by a link"
+    with writing() as session:
+        address = "/setup/" + accounts.make_link(session, accounts.find(session, ANN), actor="tests", now=datetime.now(UTC))
+    form = {"csrf_token": csrf_token(own.get(address).text), "password": new, "password_again": new}
+    assert own.post(address, data=form).status_code == 302
+    sign_out(own)
+    used_up(app)
+    assert sign_in(app.test_client(), password=new).status_code == 429
+    assert sign_in(own, password=new).status_code == 302
 
 
 def test_t01_a_cookie_that_was_made_up_or_is_somebody_elses_is_worth_nothing(app):
     eve = app.test_client()
     sign_in(eve, "eve@example.com", PASSWORD)
-    eve.post("/logout", data={"csrf_token": csrf_token(eve.get("/admin/").text)})
-    for _ in range(PER_ACCOUNT):
-        sign_in(app.test_client())
+    sign_out(eve)
+    used_up(app)
     assert sign_in(eve).status_code == 429
     stranger = app.test_client()
     stranger.set_cookie("modeldesk_device", "made.up.cookie")
@@ -82,38 +127,40 @@ def test_t01_a_cookie_that_was_made_up_or_is_somebody_elses_is_worth_nothing(app
 def test_t01_a_right_password_is_no_guess(app):
     client = app.test_client()
     for _ in range(PER_ACCOUNT + 2):
+        client.delete_cookie(DEVICE)
         assert sign_in(client, password=PASSWORD).status_code == 302
-        client.post("/logout", data={"csrf_token": csrf_token(client.get("/admin/").text)})
+        sign_out(client)
 
 
 def test_t01_after_five_minutes_guesses_are_forgotten(either_app):
-    now, guess = datetime.now(UTC), Guess(ANN, "192.0.2.1")
+    now, guess = datetime.now(UTC), Guess(ANN, "192.0.2.0")
     for number in range(PER_ACCOUNT):
-        assert admitted(guess, now + timedelta(seconds=number)) is None
+        assert admitted(Guess(ANN, f"192.0.2.{number % 2}"), now + timedelta(seconds=number)) is None
     assert admitted(guess, now + timedelta(minutes=4)) == timedelta(minutes=1)
     assert admitted(guess, now + WINDOW) is None
     db.session.rollback()
-    assert db.session.execute(select(func.count()).select_from(LoginAttempt)).scalar_one() == 3 * PER_ACCOUNT
+    assert db.session.execute(select(func.count()).select_from(LoginAttempt)).scalar_one() == 4 * PER_ACCOUNT
 
 
-def test_t01_many_at_once_are_counted_one_by_one(either_app):
+@pytest.mark.parametrize(("networks", "most"), [(1, PER_NETWORK), (8, PER_ACCOUNT)])
+def test_t01_many_at_once_are_counted_one_by_one(either_app, networks, most):
     """What four workers and two hosts do: each asks the same table."""
     now, let_in, ready = datetime.now(UTC), [], threading.Barrier(8)
 
-    def guess():
+    def guess(number):
         with either_app.app_context():
             ready.wait()
             for _ in range(5):
-                if admitted(Guess(ANN, "192.0.2.1"), now) is None:
+                if admitted(Guess(ANN, f"192.0.2.{number % networks}"), now) is None:
                     let_in.append(1)
             db.session.remove()
 
-    threads = [threading.Thread(target=guess) for _ in range(8)]
+    threads = [threading.Thread(target=guess, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(let_in) == PER_ACCOUNT
+    assert len(let_in) == most
 
 
 def test_t01_without_the_count_nobody_is_let_through(app, monkeypatch):
@@ -162,8 +209,7 @@ def test_t01_strangers_who_use_up_what_all_share_keep_nobody_out_who_is_known(ei
     fill_up(datetime.now(UTC))
     assert sign_in(either_app.test_client(), password=PASSWORD).status_code == 429
     assert sign_in(either_app.test_client(), email="nobody@example.com").status_code == 429
-    own.get("/admin/")
-    own.post("/logout", data={"csrf_token": csrf_token(own.get("/admin/").text)})
+    sign_out(own)
     assert sign_in(own, password=PASSWORD).status_code == 302
     confirmed = signed_in.post("/confirm", {"password": PASSWORD, "next": "/admin/"})
     assert confirmed.status_code == 302
@@ -182,6 +228,8 @@ def test_t01_all_addresses_of_an_ipv6_network_are_one_stranger(app):
         assert admitted(Guess(f"a{number}", f"2001:db8:1:2::{number:x}"), now) is None
     assert admitted(Guess("b", "2001:db8:1:2:ffff::1"), now)
     assert admitted(Guess("b", "2001:db8:1:3::1"), now) is None
+    ours = [admitted(Guess(ANN, f"2001:db8:9:9::{number:x}"), now) for number in range(PER_ACCOUNT)]
+    assert ours.count(None) == PER_NETWORK
     assert {throttle._network(f"{mapped}192.0.2.7") for mapped in ("", "::ffff:")} == {"192.0.2.7"}
 
 

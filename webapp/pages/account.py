@@ -133,13 +133,14 @@ def use_link(secret: str) -> ResponseReturnValue:
             raise Invalid.field("password_again", "is not the same as the password above")
         with writing(refresh=False) as writer:
             user = accounts.use_link(writer, secret, email=email, password=password, now=now)
+            account = user.email
             ticket = sign_ins.enter(writer, user, now=now, instead_of=session_secret())
     except (Invalid, Conflict) as error:
         return _setup_page(secret, user_id, {found.field: found.message for found in error.errors}), 422
     if ticket.needs_code:  # Whoever reads the link has not yet shown the device.
         return _ask_for_code(ticket.secret, HOME)
     enter(ticket.secret)
-    return redirect(HOME)
+    return devices.remember(redirect(HOME), account)
 
 
 @blueprint.get("/setup")

@@ -20,7 +20,7 @@ from webapp.services import identities, sign_ins, throttle
 from webapp.services.accounts import OPENID
 from webapp.services.identities import WayBack
 from webapp.services.throttle import Guess
-from webapp.web import current
+from webapp.web import current, devices
 from webapp.web.auth import SessionTicket, StaffMember, is_safe_path, session_secret, to_login, visitor
 from webapp.web.leading import HOME, enter, next_page, wait_for_code
 from webapp.web.transaction import writing
@@ -119,12 +119,13 @@ def _entered(person: Person, settings: OpenId, target: str) -> ResponseReturnVal
     now = datetime.now(UTC)
     with writing(refresh=False) as writer:
         user = identities.user_of(writer, person, settings)
+        account = user.email
         ticket = sign_ins.enter(writer, user, now=now, instead_of=session_secret(), method=OPENID)
     if ticket.needs_code:
         wait_for_code(ticket.secret)
         return redirect(url_for("signing.code", next=target))
     enter(ticket.secret)
-    return redirect(target)
+    return devices.remember(redirect(target), account)
 
 
 def _confirmed(person: Person, settings: OpenId, begun: datetime, target: str) -> ResponseReturnValue:

@@ -1,8 +1,9 @@
 """How often passwords may be tried: counted in the database, so that all workers and hosts share one count, and refused when in doubt.
 
-A guess of a stranger counts against the account that it names, whether there is one or not, against the address it comes from, and against
-all. Whoever has signed in before in the same browser, is signed in, or has given the right password and now gives a code, has a count of
-their own and no other: strangers can use up what strangers share, and keep nobody out who is known.
+A guess of a stranger counts against the account that it names, whether there is one or not, against what one network may guess of it,
+against the address it comes from, and against all. Whoever has signed in before in the same browser, is signed in, or has given the right
+password and now gives a code, has a count of their own and no other: strangers can use up what strangers share, and keep nobody out who is
+known. An owner in a new browser is a stranger too: guesses from one network leave room for them, guesses from several need not.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 from webapp.models import LoginAttempt
 
 WINDOW = timedelta(minutes=5)
-PER_ACCOUNT, PER_ADDRESS, IN_ALL = 10, 100, 1_000
+PER_ACCOUNT, PER_NETWORK, PER_ADDRESS, IN_ALL = 10, 5, 100, 1_000  # Why these: docs/adr/0017.
 KNOWN = frozenset({"session", "new code", "code"})  # Kinds of guesses that only somebody can make who is through the first door.
 _LOCK = 7_215_004  # One writer at a time on PostgreSQL; SQLite has but one.
 
@@ -31,11 +32,13 @@ class Guess:
     kind: str = "account"
 
     def counted(self) -> list[tuple[str, int]]:
-        """What it counts against, and how often that may be."""
+        """What it counts against, and how often that may be: the account or the browser, then what strangers share."""
         own = (_key(f"device:{self.device}" if self.device else f"{self.kind}:{self.account}"), PER_ACCOUNT)
         if self.device or self.kind in KNOWN:
             return [own]
-        return [own, (_key(f"address:{_network(self.address)}"), PER_ADDRESS), (_key("all"), IN_ALL)]
+        network = _network(self.address)
+        part = (_key(f"from {network} {self.kind}:{self.account}"), PER_NETWORK)
+        return [own, part, (_key(f"address:{network}"), PER_ADDRESS), (_key("all"), IN_ALL)]
 
 
 def admit(session: Session, guess: Guess, now: datetime) -> timedelta | None:
@@ -52,8 +55,17 @@ def admit(session: Session, guess: Guess, now: datetime) -> timedelta | None:
 
 
 def forget(session: Session, guess: Guess) -> None:
-    """After a right password: what was counted against the account or the browser. Addresses and the whole stay counted."""
-    session.execute(delete(LoginAttempt).where(LoginAttempt.key == guess.counted()[0][0]))
+    """After a right password: what its sender guessed wrong before. Addresses and the whole stay counted.
+
+    What other networks guessed of the account stays counted too, or each sign-in of its owner would give them as many guesses again.
+    """
+    own, *shared = (key for key, _ in guess.counted())
+    if not shared:
+        session.execute(delete(LoginAttempt).where(LoginAttempt.key == own))
+        return
+    mine = session.execute(select(LoginAttempt.at).where(LoginAttempt.key == shared[0])).scalars().all()
+    session.execute(delete(LoginAttempt).where(LoginAttempt.key == own, LoginAttempt.at.in_(mine)))  # Both rows have one moment.
+    session.execute(delete(LoginAttempt).where(LoginAttempt.key == shared[0]))
 
 
 def _network(address: str) -> str:

@@ -30,7 +30,7 @@ def known(account: str) -> str | None:
 
 
 def remember(response: R, account: str) -> R:
-    """To be called only after the right password."""
+    """To be called only once this person is in: by a password, a link or the identity provider, and past the second factor."""
     text = _serializer().dumps([_digest(account), known(account) or secrets.token_hex(8)])
     response.set_cookie(cookie(), text, max_age=LIFE_S, httponly=True, samesite="Lax", secure=current.over_tls())
     return response
