@@ -1,11 +1,34 @@
-"""Forms that another site sends (T06): refused by what the browser says of their origin, whatever token they carry."""
+"""Forms that another site sends (T06): refused by what the browser says of their origin, whatever token they carry.
+
+And every address outside the API, as the map of addresses names it: nothing is stored without the token of whoever is signed in, and
+nothing by reading. The API takes no cookies (tests/api/test_api_door.py). The way back from an identity provider is a GET because the
+protocol says so; it is bound to the browser that was sent out, and good once (tests/web/test_openid.py).
+"""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 import pytest
-from factories import csrf_token
-from sqlalchemy import select
+from factories import Visitor, csrf_token, model_values
+from flask import Flask
+from sqlalchemy import select, text
+from world import PASSWORD
 
+from webapp.domain.bench import LOCAL
+from webapp.domain.incidents import incident_from
 from webapp.extensions import db
-from webapp.models import Model
+from webapp.models import Base, ImportDraft, Model, Proposal, UserSession
+from webapp.services import accounts, api_tokens, benches, projects
+from webapp.services.access import OPERATOR
+from webapp.web.benching import runner
+from webapp.web.running import Wanted, run_incident
+from webapp.web.transaction import writing
 
 OWN = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
 
@@ -40,3 +63,138 @@ def test_t06_signing_in_is_refused_as_well(client):
     answer = client.post("/login", data={"csrf_token": token, "email": "a@b.example"}, headers={"Origin": "https://evil.example"})
     assert answer.status_code == 403
     assert "sent by another site" in answer.text
+
+
+# Every address
+
+
+SAFE = {"GET", "HEAD", "OPTIONS"}
+# Who is there, and how often it was tried: noted whatever becomes of a request.
+NOTED = ("registry_processes", "user_sessions", "login_attempts")
+# What a form of another site would send: enough for each of the addresses to do what it is for.
+FORM = {
+    "id": "1", "rowid": "1", "action": "deactivate", "to": "0", "provider": "1", "api_key": "sk-0123456789abcdef", "role": "admin",
+    "active": "y", "email": "eve@example.com", "password": PASSWORD, "password_again": PASSWORD, "name": "a token",
+    "scopes": "registry:read", "display_name": "Another", "slug": "another", "tick": "none",
+}  # fmt: skip
+
+
+def stored() -> str:
+    """Everything that is stored, as one hash."""
+    found = hashlib.sha256()
+    with db.engine.connect() as connection:
+        for table in Base.metadata.sorted_tables:
+            if table.name not in NOTED:
+                for row in connection.execute(text(f"SELECT * FROM {table.name} ORDER BY id")):
+                    found.update(repr(tuple(row)).encode())
+    return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class Things:
+    """One of each thing that an address names, so that a refusal is one of the token and not of a row that is missing."""
+
+    secret: str
+    run: str
+    bench: str
+    draft: str
+    proposal: str
+    session: str
+
+    def address(self, rule: str) -> str:
+        of = next((name for name in ("run", "bench", "exchange/draft") if rule.startswith(f"/admin/{name}/")), "exchange/draft")
+        public = {"run": self.run, "bench": self.bench}.get(of, self.draft)
+        given = {
+            "secret": self.secret, "public_id": public, "number": self.session if "account" in rule else self.proposal,
+            "slug": "incident-analysis", "form": "yaml", "export_type": "csv",
+        }  # fmt: skip
+        path = re.sub(r"<any\((\w+)[^>]*>", r"\1", rule)
+        return re.sub(r"<(?:\w+:)?(\w+)>", lambda match: given.get(match[1], "1"), path)
+
+
+@pytest.fixture
+def things(app, ann) -> Things:
+    with writing() as session:
+        projects.create(session, {"slug": "payments", "display_name": "Payments"}, actor="tests")
+        api_tokens.create(session, "a test", ("registry:read",), actor="tests")
+        secret = accounts.make_link(session, accounts.find(session, "eve@example.com"), actor="tests", now=datetime.now(UTC))
+    run = run_incident(incident_from({"title": "Disk full"}), Wanted(local=True, caller=OPERATOR), actor=ann.email).public_id
+    form = {"samples": ["disk-full"], "models": [LOCAL], "repeats": "1", "spend_cap": "", "incident": ""}
+    bench = ann.post("/admin/bench/new", form).location.rstrip("/").rsplit("/", 1)[1]
+    runner().wait(benches.find(db.session(), bench).id, 20)
+    catalogue = {"format": "modeldesk-registry", "version": 1, "models": [model_values(model_id="new-one")]}
+    price = {"gpt-4o": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 5e-06, "output_cost_per_token": 1e-05}}
+    upload(ann, "/admin/exchange/compare", catalogue)
+    upload(ann, "/admin/proposals/new", price, source="litellm")
+    db.session.rollback()
+    draft = db.session.execute(select(ImportDraft.public_id)).scalar_one()
+    numbers = [db.session.execute(select(table.id)).scalars().first() for table in (Proposal, UserSession)]
+    return Things(secret, run, bench, draft, *map(str, numbers))
+
+
+def upload(visitor: Visitor, path: str, document: object, **more: str) -> None:
+    files = {"file": (io.BytesIO(json.dumps(document).encode()), "c.json")}
+    assert visitor.post(path, more | files, content_type="multipart/form-data").status_code == 302
+
+
+def addresses(app: Flask, things: Things, *, reading: bool) -> Iterator[tuple[str, str]]:
+    """Method and path of everything outside the API that is read, or that may change something."""
+    for rule in app.url_map.iter_rules():
+        if not rule.rule.startswith("/api/") and not rule.endpoint.endswith("static"):
+            for method in sorted(rule.methods & {"GET"} if reading else rule.methods - SAFE):
+                yield method, things.address(rule.rule)
+
+
+def tokens_of(ann: Visitor, bob: Visitor) -> dict[str, str]:
+    return {"mine": csrf_token(ann.get("/admin/").text), "theirs": csrf_token(bob.get("/admin/").text)}
+
+
+WITHOUT: dict[str, Callable[[dict[str, str]], dict]] = {
+    "no token": lambda tokens: {"data": FORM},
+    "a wrong token": lambda tokens: {"data": FORM | {"csrf_token": "wrong"}, "headers": {"X-CSRFToken": "wrong"}},
+    "a changed token": lambda tokens: {"data": FORM | {"csrf_token": tokens["mine"][:-1] + "~"}},
+    "another user's token": lambda tokens: {"data": FORM | {"csrf_token": tokens["theirs"]}},
+    "another user's token in the header": lambda tokens: {"data": FORM, "headers": {"X-CSRFToken": tokens["theirs"]}},
+    "a form as plain text": lambda tokens: {"data": urlencode(FORM | {"csrf_token": tokens["mine"]}), "content_type": "text/plain"},
+    "JSON as plain text": lambda tokens: {"data": json.dumps(FORM | {"csrf_token": tokens["mine"]}), "content_type": "text/plain"},
+    "JSON": lambda tokens: {"json": FORM | {"csrf_token": tokens["mine"]}},
+    "the token in the address": lambda tokens: {"data": FORM, "query_string": {"csrf_token": tokens["mine"]}},
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT)
+def test_t06_without_a_good_token_nothing_is_stored_at_any_address(app, ann, bob, things, case):
+    options, before, asked, wrong = WITHOUT[case](tokens_of(ann, bob)), stored(), 0, []
+    for method, path in addresses(app, things, reading=False):
+        asked += 1
+        answer = ann.client.open(path, method=method, **options)
+        if answer.status_code not in (400, 403):
+            wrong.append((method, path, answer.status_code))
+    assert (wrong, stored() == before, asked > 90) == ([], True, True)
+    assert ann.get("/admin/").status_code == 200  # Not even signed out.
+
+
+def test_t06_control_with_the_token_the_same_forms_do_store_something(app, ann, bob, things):
+    """Or the test above would hold for a desk in which nothing can be changed at all."""
+    mine, changed = tokens_of(ann, bob)["mine"], []
+    for method, path in addresses(app, things, reading=False):
+        if path.startswith(("/login", "/logout", "/setup", "/admin/account/sessions")):
+            continue  # They end the session, and its token with it.
+        before = stored()
+        ann.client.open(path, method=method, data=FORM | {"csrf_token": mine}, query_string={"id": "1"})
+        if stored() != before:
+            changed.append(path)
+    assert len(changed) > 15, changed
+
+
+@pytest.mark.parametrize("query", [{}, FORM | {"search": "gpt", "page": "1"}])
+def test_t06_nothing_is_stored_by_reading(app, ann, things, query):
+    before, asked, wrong = stored(), 0, []
+    for visitor in (ann.client, app.test_client()):
+        for _, path in addresses(app, things, reading=True):
+            asked += 1
+            answer = visitor.get(path, query_string=query | {"id": "1"} if query else {})
+            answer.close()
+            if answer.status_code >= 500:
+                wrong.append((path, answer.status_code))
+    assert (wrong, stored() == before, asked > 120) == ([], True, True)
