@@ -8,13 +8,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData, Table, inspect, text
+from sqlalchemy import MetaData, Table, inspect, select, text
 from world import run_sql, running, settings_for
 
 from webapp.config import ROOT
 from webapp.extensions import db
 from webapp.extensions.engine import WRITING, create_file
-from webapp.models import Base
+from webapp.models import AuditState, Base
+from webapp.services.audit import GENESIS
 
 FOLDER = str(ROOT / "migrations")
 SCRIPTS = list(ScriptDirectory(FOLDER).walk_revisions())
@@ -92,6 +93,18 @@ def test_runs_that_a_bench_asked_for_before_are_counted_as_its_own(bare):
         found = connection.execute(text("SELECT id, bench FROM runs ORDER BY id")).all()
         assert found == [(asked, "bench_1"), (alone, None)]
         assert connection.execute(text("SELECT generation, runs_as FROM benches")).all() == [(0, None)]
+
+
+@pytest.mark.parametrize("lines", [0, 3])
+def test_the_trail_that_there_was_before_ends_where_it_ended(bare, lines):
+    flask_migrate.upgrade(directory=FOLDER, revision="a7d43e915c60")
+    with db.engine.connect().execution_options(**{WRITING: True}) as connection:
+        for number in range(lines):
+            a_row(connection, "audit_events", hash=f"hash {number}")
+        connection.commit()
+    flask_migrate.upgrade(directory=FOLDER)
+    db.session.rollback()
+    assert db.session.execute(select(AuditState.events, AuditState.hash)).all() == [(lines, f"hash {lines - 1}" if lines else GENESIS)]
 
 
 def test_there_is_one_line_of_migrations():

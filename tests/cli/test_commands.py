@@ -210,7 +210,15 @@ def test_the_doctor_finds_where_the_trail_was_changed(run):
     with writing() as session:
         unguard(session)
         session.execute(text("UPDATE audit_events SET actor = 'nobody' WHERE id = 1"))
-    assert "changed by hand at event 1" in run("doctor").stdout
+    assert "changed by hand: event 1 was changed" in run("doctor").stdout
+
+
+def test_the_doctor_finds_that_the_end_of_the_trail_was_cut_off(run):
+    with writing() as session:
+        unguard(session)
+        session.execute(text("DELETE FROM audit_events"))
+    ran = run("doctor")
+    assert (ran.exit_code, "FAIL  The audit trail was changed by hand: all " in ran.stdout) == (1, True)
 
 
 @pytest.mark.sqlite  # A PostgreSQL that is stopped: tests/test_outage.py.

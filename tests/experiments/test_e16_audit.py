@@ -122,12 +122,21 @@ def test_e16_one_changed_or_missing_line_is_found(app, subjects):
     with db.engine.begin() as connection:
         unguard(connection)
         connection.exec_driver_sql(f"UPDATE audit_events SET actor = 'nobody' WHERE id = {middle}")
-    assert audit.first_break(db.session()) == middle
+    assert audit.first_break(db.session()).event == middle
     db.session.rollback()
     with db.engine.begin() as connection:
         connection.exec_driver_sql(f"DELETE FROM audit_events WHERE id = {middle}")
     db.session.rollback()
-    assert audit.first_break(db.session()) == middle + 1
+    assert audit.first_break(db.session()).event == middle + 1
+
+
+def test_e16_a_trail_without_its_newest_line_is_not_called_whole(app, subjects):
+    newest = db.session.execute(select(func.max(AuditEvent.id))).scalar_one()
+    db.session.rollback()
+    with db.engine.begin() as connection:
+        unguard(connection)
+        connection.exec_driver_sql(f"DELETE FROM audit_events WHERE id = {newest}")
+    assert "the newest 1 of" in audit.first_break(db.session()).said
 
 
 def test_e16_nothing_of_the_application_changes_or_removes_a_line(app, subjects):

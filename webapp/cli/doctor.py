@@ -84,7 +84,7 @@ def _trail() -> Iterator[Finding]:
     if broken is None:
         yield True, "The audit trail is whole."
     else:
-        yield False, f"The audit trail was changed by hand at event {broken}: compare it with a backup."
+        yield False, f"The audit trail was changed by hand: {broken.said}. Compare it with a backup."
 
 
 def _identity() -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Tables: columns, constraints, relationships; no business rules. Importing this package makes Alembic see all of them."""
 
 from webapp.models.access import ApiToken, Identity, LoginAttempt, OneTimeLink, RecoveryCode, SpentReturn, User, UserSession
-from webapp.models.audit import AuditEvent
+from webapp.models.audit import AuditEvent, AuditState
 from webapp.models.base import MAX_ID, Base
 from webapp.models.bench import Bench, BenchCell, Rating, SavedIncident
 from webapp.models.catalog import Credential, Model, ModelAlias, Price, PriceRate, PriceVerification, Provider
@@ -18,6 +18,7 @@ __all__ = [
     "MAX_ID",
     "ApiToken",
     "AuditEvent",
+    "AuditState",
     "Base",
     "Bench",
     "BenchCell",

@@ -1,8 +1,8 @@
-"""The trail of changes. Append-only: triggers refuse every change and removal."""
+"""The trail of changes, and where it ends. Append-only: triggers refuse every change and removal of a line."""
 
 from typing import Any
 
-from sqlalchemy import JSON, Index, String
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.models.base import Base
@@ -27,3 +27,17 @@ class AuditEvent(Base):
     request_id: Mapped[str] = mapped_column(String(40), default="")
     previous_hash: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64), unique=True)
+
+
+class AuditState(Base):
+    """One row: how many lines there are, and the hash of the newest. It moves in the transaction of every line.
+
+    A chain cannot show that its end was cut off. A row of its own, because lines about sign-ins must neither wait for whoever holds the
+    registry's row nor hold it.
+    """
+
+    __tablename__ = "audit_state"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    events: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str] = mapped_column(String(64))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Update, select, text
+from sqlalchemy import Update, select, text, update
 from sqlalchemy.orm import Session
 
-from webapp.models import AuditEvent
+from webapp.models import AuditEvent, AuditState
 from webapp.observability.context import request_id
 
 GENESIS = "0" * 64
@@ -39,7 +39,7 @@ def record(session: Session, action: str, *, actor: str, target: Target, change:
     session.flush()  # The row's own number must be known, and a refused change must leave no trail.
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CHAIN_LOCK})
-    previous = session.execute(select(AuditEvent.hash).order_by(AuditEvent.id.desc()).limit(1)).scalar() or GENESIS
+    previous = _newest_hash(session)
     before, after = differing(*change)
     event = AuditEvent(
         actor=actor, action=action, target_kind=target.kind, target_id=target.id, target_name=target.name,
@@ -47,8 +47,23 @@ def record(session: Session, action: str, *, actor: str, target: Target, change:
     )  # fmt: skip
     event.hash = digest(event)
     session.add(event)
-    session.flush()
+    unrecorded(session, update(AuditState).values(events=AuditState.events + 1, hash=event.hash))
     return event
+
+
+def _newest_hash(session: Session) -> str:
+    """What the next line names as its predecessor: also when somebody removed that one, so that the hole stays to be seen."""
+    end = _end(session)
+    if end is not None:
+        return end[1]
+    newest: str | None = session.execute(select(AuditEvent.hash).order_by(AuditEvent.id.desc()).limit(1)).scalar()
+    return newest or GENESIS
+
+
+def _end(session: Session) -> tuple[int, str] | None:
+    """How many lines were written, and the hash of the newest. None if somebody removed that row: it is never made anew."""
+    found = session.execute(select(AuditState.events, AuditState.hash)).one_or_none()
+    return (found.events, found.hash) if found else None
 
 
 def unrecorded(session: Session, change: Update) -> None:
@@ -60,15 +75,36 @@ def unrecorded(session: Session, change: Update) -> None:
     session.connection().execute(change)
 
 
-def first_break(session: Session) -> int | None:
-    """The number of the first event that was changed, or whose predecessor was changed or removed; None if the chain is whole."""
-    previous = GENESIS
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Where the trail was changed by hand, and how: at an event that is there, if there is one to name."""
+
+    event: int | None
+    said: str
+
+
+def first_break(session: Session) -> Break | None:
+    """The first place at which somebody changed, removed or added events by hand; None if the trail is whole.
+
+    Its end is looked at before and after, because others may be writing lines meanwhile.
+    """
+    end = _end(session)
+    if end is None:
+        return Break(None, "the row that tells its end (table audit_state) is missing")
+    written, newest = end
+    previous, seen, last = GENESIS, 0, None
     with session.execute(select(AuditEvent).order_by(AuditEvent.id).execution_options(yield_per=500)) as found:
         for event in found.scalars():
             if event.previous_hash != previous or event.hash != digest(event):
-                return event.id
-            previous = event.hash
-    return None
+                return Break(event.id, f"event {event.id} was changed, or one before it was changed or removed")
+            previous, seen, last = event.hash, seen + 1, event.id
+            if seen == written and event.hash != newest:
+                return Break(event.id, f"event {event.id} was changed together with its hash, or events before it were exchanged")
+    if seen < written:
+        gone = f"the newest {written - seen} of {written} events are missing; the last one left is event {last}"
+        return Break(last, gone if seen else f"all {written} events are missing")
+    now_written, _ = _end(session) or end
+    return Break(last, f"event {last} was added by hand") if seen > now_written else None
 
 
 def differing(before: Values, after: Values) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
