@@ -2,24 +2,32 @@
 
 import hashlib
 import sqlite3
+import subprocess
+import sys
 import threading
-from contextlib import closing
+from collections import Counter
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
 from cryptography.fernet import Fernet
-from sqlalchemy import delete, insert, select, text
+from factories import provider_values
+from serving import Serving, serving
+from sqlalchemy import delete, func, insert, select, text
+from upstream import Upstream, reply
 from world import ENCRYPTION_KEY, by_hand, running
 
+from webapp.config import ROOT
 from webapp.domain.errors import KeysLocked
 from webapp.extensions import db
 from webapp.models import Credential, Provider
 from webapp.models.base import utc_now
 from webapp.security.vault import Vault
-from webapp.services import credentials, rotation
+from webapp.services import credentials, models, providers, rotation
 from webapp.web import current
 from webapp.web.transaction import writing
 
+CANARY = "sk-CANARY-of-acme-0123456789"
 NEW = Fernet.generate_key().decode()
 PHASES = (f"{ENCRYPTION_KEY},{NEW}", f"{NEW},{ENCRYPTION_KEY}")
 
@@ -44,11 +52,11 @@ def fill(count: int) -> None:
             session.execute(insert(Credential.__table__).values(**values))
 
 
-def others() -> str:
-    """Every column of the credentials but those that rotation is about, as one hash."""
+def others(but=()) -> str:
+    """Every column of the credentials but those that rotation is about, as one hash; without the keys of some providers."""
     columns = [column for column in Credential.__table__.c if column.name not in ("ciphertext", "key_id")]
     with db.engine.connect() as connection:
-        rows = connection.execute(select(*columns).order_by(Credential.id)).all()
+        rows = connection.execute(select(*columns).where(Credential.provider_id.not_in(but)).order_by(Credential.id)).all()
     return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
@@ -114,6 +122,107 @@ def test_e11_nothing_is_unreadable_at_any_moment_of_a_rotation(either_settings, 
         assert not current.vault().locked
         last = db.session.execute(select(Provider).where(Provider.slug == f"p{count - 1}")).scalar_one()
         assert credentials.reveal(db.session(), last, vault=current.vault()) == f"sk-secret-{count - 1:08}"
+
+
+class Asker(threading.Thread):
+    """An application that has incidents analysed over HTTP; for each the desk decrypts a stored key and sends it to the provider."""
+
+    def __init__(self, served: Serving, token: str) -> None:
+        super().__init__()
+        self.client, self.stop, self.seen = served.client(token), threading.Event(), Counter()
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            incident = {"title": f"Disk {self.seen.total()} of {id(self)} is full"}
+            answer = self.client.ask("POST", "/runs", {"incident": incident, "model": "acme/m-1"})
+            self.seen[answer.status, answer.json.get("status"), answer.json.get("source")] += 1
+        self.client.close()
+
+
+def rotated(served: Serving) -> int:
+    with closing_engine(served) as engine, engine.connect() as connection:
+        return connection.execute(select(func.count()).select_from(Credential).where(Credential.key_id == Vault(NEW).key_id)).scalar_one()
+
+
+@contextmanager
+def closing_engine(served: Serving):
+    engine = served.engine()
+    yield engine
+    engine.dispose()
+
+
+def rotate_and_be_killed(served: Serving, total: int) -> int:
+    """Kills the command when some of the keys are rotated, and says how many."""
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "keys", "rotate"]
+    rotating = subprocess.Popen(command, cwd=ROOT, env=served.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while rotated(served) == 0:
+        assert rotating.poll() is None, "it ended by itself"
+    rotating.kill()
+    rotating.wait()
+    done = rotated(served)
+    assert 0 < done < total
+    return done
+
+
+@pytest.fixture
+def upstream():
+    found = Upstream().says(reply(200))
+    yield found
+    found.stop()
+
+
+def test_e11_a_rotation_that_is_killed_is_resumed_by_one_command_while_people_ask(either_settings, upstream, scale, report, tmp_path):
+    count = scale(1_500, 10_000)
+    for _ in running(replace(either_settings, outbound_allow=frozenset({upstream.place}))):
+        with writing() as session:  # First, so that what is asked with while all goes on is new early.
+            acme = providers.create(session, provider_values(base_url=upstream.base_url), actor="ann", policy=current.desk().outbound)
+            credentials.store(session, acme, CANARY, vault=current.vault(), actor="ann")
+            models.create(session, {"provider": "acme", "model_id": "m-1", "display_name": "Ours", "type": "text"}, actor="ann")
+            touched = [acme.id]  # A key counts the calls that are made with it.
+        fill(count)
+        mixed = [providers.by_slug(db.session(), slug).id for slug in ("p1", f"p{count - 1}")]
+        touched += mixed
+        before = others(touched)
+    knows, uses = (replace(either_settings, encryption_keys=keys) for keys in PHASES)
+    more = {"workers": 1, "MODELDESK_OUTBOUND_ALLOW": upstream.place}
+    with serving(knows, tmp_path, **more) as one, serving(uses, tmp_path, **more) as two:
+        tokens = [served.token("registry:read", "registry:write", "runs:write") for served in (one, two)]
+        askers = [Asker(served, token) for served, token in zip((one, two), tokens, strict=True)]
+        for asker in askers:
+            asker.start()
+        try:
+            killed_at = rotate_and_be_killed(two, count + 1)
+            # While some is new and some is old, each server stores a key: the first under the old key, the second under the new one.
+            for served, token, number in zip((one, two), tokens, mixed, strict=True):
+                store(served, token, number)
+            resumed = int(two.flask("keys", "rotate").split()[1])
+        finally:
+            for asker in askers:
+                asker.stop.set()
+            for asker in askers:
+                asker.join()
+    seen = askers[0].seen + askers[1].seen
+    report(f"killed at {killed_at} of {count + 1}, {resumed} by the command after it; {seen.total()} runs meanwhile: {dict(seen)}")
+    assert set(seen) == {(201, "succeeded", "database")}
+    assert {headers["authorization"] for _, _, headers, _ in upstream.requests} == {f"Bearer {CANARY}"}
+    for _ in running(replace(either_settings, encryption_keys=NEW)):
+        assert others(touched) == before
+        assert misread(mixed, count) == []
+
+
+def misread(mixed: list[int], count: int) -> list[str]:
+    """Which keys are not what was stored last."""
+    found = db.session.execute(select(Provider).where(Provider.base_url.like("https://p%.example/v1"))).scalars().all()
+    assert len(found) == count
+    right = {one.slug: f"sk-mixed-{one.id}" if one.id in mixed else f"sk-secret-{int(one.slug[1:]):08}" for one in found}
+    return [one.slug for one in found if credentials.reveal(db.session(), one, vault=current.vault()) != right[one.slug]]
+
+
+def store(served: Serving, token: str, number: int) -> None:
+    client = served.client(token)
+    answer = client.ask("PUT", f"/admin/providers/{number}/credential", {"api_key": f"sk-mixed-{number}"})
+    client.close()
+    assert answer.status < 300, answer.body
 
 
 def test_e11_control_rotating_by_deleting_and_making_anew_is_noticed(settings):
