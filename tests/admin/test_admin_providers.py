@@ -159,9 +159,10 @@ def test_a_slug_that_is_taken_is_said_at_its_field(ann):
 
 
 def test_everything_that_is_wrong_with_a_provider_is_said_at_once(ann):
-    wrong = FORM | {"slug": "two words", "base_url": "https://me@acme.example/v1", "timeout_seconds": "soon"}
+    wrong = FORM | {"driver": "", "slug": "two words", "base_url": "https://me@acme.example/v1", "timeout_seconds": "soon"}
     answer = ann.post("/admin/provider/new/", wrong)
     said = [
-        words in answer.text for words in ("lower-case letters, digits and hyphens", "must not hold a user name", "must be a whole number")
+        words in answer.text
+        for words in ("choose one", "lower-case letters, digits and hyphens", "must not hold a user name", "must be a whole number")
     ]
-    assert (answer.status_code, said) == (422, [True, True, True])
+    assert (answer.status_code, said) == (422, [True] * 4)
