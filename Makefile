@@ -72,7 +72,7 @@ experiments: $(VENV)/.dev ## the experiments of docs/security.md in full (an hou
 # In memory where there is a file system for that: most of the time would go into waiting for the disk, about which nothing is asked here.
 model-steps: $(VENV)/.dev ## compare the desk with a small model of it over 100,000 random steps (half an hour on two quiet cores)
 	@TMPDIR=$$(test -d /dev/shm && echo /dev/shm || echo /tmp) EXPERIMENTS=full MODEL_STEPS=100000 MODEL_PARTS=$(MODEL_PARTS) \
-	  $(BIN)/python -m pytest -n $(MODEL_PARTS) -p no:cacheprovider tests/experiments/test_e18_model_based.py
+	  $(BIN)/python -m pytest -n $(MODEL_PARTS) --dist loadgroup -p no:cacheprovider tests/experiments/test_e18_model_based.py
 
 bench: $(VENV)/.dev ## measure speed and size against peers, in one run
 	@bench/run.sh

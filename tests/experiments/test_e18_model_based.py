@@ -245,7 +245,7 @@ def run(templates, steps: int, *, random: bool = False) -> int:
     return machine.steps
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", [pytest.param(number, marks=pytest.mark.xdist_group(f"part {number}")) for number in range(PARTS)])
 def test_e18_a_desk_answers_as_the_little_desk_whatever_is_done_to_it(templates, scale, report, part):
     wanted = -(-STEPS // PARTS)
     steps = run(templates, scale(600, wanted), random=scale(0, 1))
