@@ -31,10 +31,11 @@ def test_the_defaults_are_those_of_the_contract():
     assert found.trusted_hosts == ("localhost", "127.0.0.1", "[::1]")
 
 
-def test_attempts_are_counted_in_the_database_and_a_setting_that_says_so_is_taken():
-    assert settings(MODELDESK_RATE_LIMIT_STORAGE="database")
-    with pytest.raises(ConfigError, match="MODELDESK_RATE_LIMIT_STORAGE must be database"):
-        settings(MODELDESK_RATE_LIMIT_STORAGE="redis://cache.example")
+def test_attempts_are_counted_in_the_database_and_whoever_asks_for_redis_is_told():
+    assert settings(MODELDESK_RATE_LIMIT_STORAGE="database").unheeded == settings().unheeded == ()
+    for place in ("redis://:hunter2@cache.example:6379/0", "rediss://cache.example"):
+        (said,) = settings(MODELDESK_RATE_LIMIT_STORAGE=place).unheeded
+        assert ("MODELDESK_RATE_LIMIT_STORAGE" in said, "counted in the database" in said, "cache" in said) == (True, True, False)
 
 
 BAD = [
@@ -65,8 +66,8 @@ BAD = [
     ("MODELDESK_REVISION_POLL", "0"),
     ("MODELDESK_REVISION_POLL", "60"),
     ("MODELDESK_RATE_LIMIT_STORAGE", "memory://hunter2"),
-    ("MODELDESK_RATE_LIMIT_STORAGE", "redis://:hunter2@cache.example:6379/0"),
-    ("MODELDESK_RATE_LIMIT_STORAGE", "rediss://cache.example"),
+    ("MODELDESK_RATE_LIMIT_STORAGE", "redis://:hunter2@cache example"),
+    ("MODELDESK_RATE_LIMIT_STORAGE", "redis://"),
     ("MODELDESK_BASE_URL", "ftp://hunter2"),
     ("MODELDESK_BASE_URL", "http://["),
     ("MODELDESK_BASE_URL", "https://user:hunter2@x.example"),

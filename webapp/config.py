@@ -58,9 +58,17 @@ class Settings:
     proxies: int = 0
     threads: int = 8
     access_log: bool = False
+    counters: str = "database"  # Where attempts to sign in should be counted.
     instance_path: Path = ROOT / "instance"
     secret_files: tuple[Path, ...] = ()
     environment: ServerKeys = field(default_factory=ServerKeys, repr=False)
+
+    @property
+    def unheeded(self) -> tuple[str, ...]:
+        """What is set and changes nothing, in sentences for each start and `doctor`."""
+        if self.counters == "database":
+            return ()
+        return ("MODELDESK_RATE_LIMIT_STORAGE names Redis, which is not asked: attempts to sign in are counted in the database.",)
 
     @property
     def sqlite_path(self) -> Path | None:
@@ -93,7 +101,6 @@ def load(environment: Mapping[str, str]) -> Settings:
     openid = _openid(read)
     secret_key, encryption_keys = _secret_key(read, instance, embedded=embedded), _encryption_keys(read, instance, embedded=embedded)
     _refuse_one_for_both(secret_key, encryption_keys)
-    read.checked("MODELDESK_RATE_LIMIT_STORAGE", "database", storage)
     for_the_server = {name: of_the_server(read, name) for name in OF_THE_SERVER}
     return Settings(
         database_url=database_url,
@@ -104,6 +111,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         cache_ttl=read.checked("MODELDESK_CACHE_TTL", 300.0, seconds(1, 86_400)),
         revision_poll=read.checked("MODELDESK_REVISION_POLL", 0.25, seconds(0.05, 0.5)),
         base_url=read.checked("MODELDESK_BASE_URL", _own_address(environment), _base_url),
+        counters=read.checked("MODELDESK_RATE_LIMIT_STORAGE", "database", storage),
         four_eyes=read.checked("MODELDESK_FOUR_EYES", True, switch),
         sync_percent=read.checked("MODELDESK_SYNC_PERCENT", 50, whole(1, 1_000)),
         stale_price_days=read.checked("MODELDESK_STALE_PRICE_DAYS", 90, whole(1, 3_650)),

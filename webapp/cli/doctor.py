@@ -20,7 +20,7 @@ Finding = tuple[bool, str]
 @command
 def doctor() -> None:
     """Check everything that can be checked from here, and say what to do about what is wrong."""
-    findings = [*_database(), *_files(), *_keys(), *_users(), *_trail(), *_identity()]
+    findings = [*_database(), *_settings(), *_keys(), *_users(), *_trail(), *_identity()]
     for good, text in findings:
         click.echo(f"{'ok  ' if good else 'FAIL'}  {text}")
     if not all(good for good, _ in findings):
@@ -41,9 +41,11 @@ def _database() -> Iterator[Finding]:
     yield True, "Its tables are up to date."
 
 
-def _files() -> Iterator[Finding]:
+def _settings() -> Iterator[Finding]:
     for warning in keyfiles.exposed(current.settings().secret_files):
         yield False, warning
+    for notice in current.settings().unheeded:
+        yield True, notice
 
 
 def _keys() -> Iterator[Finding]:

@@ -24,7 +24,7 @@ from webapp.web.transaction import in_words, writing
 @with_appcontext
 def prepare() -> None:
     """Create the embedded database if there was none, migrate, seed, and print the set-up link while there is no user."""
-    _name_exposed_files()
+    _warn()
     if not _has_database():
         return
     _refuse_newer()
@@ -45,8 +45,9 @@ def prepare() -> None:
         raise failure(error) from error
 
 
-def _name_exposed_files() -> None:
-    for warning in keyfiles.exposed(current.settings().secret_files):
+def _warn() -> None:
+    settings = current.settings()
+    for warning in (*keyfiles.exposed(settings.secret_files), *settings.unheeded):
         click.echo(f"modeldesk: {warning}", err=True)
 
 

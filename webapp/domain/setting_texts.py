@@ -51,7 +51,7 @@ def label(text: str) -> str:
 
 
 def storage(text: str) -> str:
-    """There is one place only (docs/adr/0021). Another one that is asked for must not be passed over in silence."""
-    if text != "database":
-        raise ValueError("must be database: attempts to sign in are counted there, where all workers and hosts share the count")
-    return text
+    """There is one place only (docs/adr/0022). Another one that is asked for must not be passed over in silence."""
+    if text != "database" and re.fullmatch(r"rediss?://\S+", text) is None:
+        raise ValueError("must be database, or redis://... (attempts to sign in are counted in the database all the same)")
+    return text.partition(":")[0]
