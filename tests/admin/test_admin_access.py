@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Provider, RegistryState
+from webapp.services.denials import ACTION as DENIED
 
 ADMINS_ONLY = ("/admin/user/", "/admin/token/")
 EDITORS_TOO = ("/admin/audit/", "/admin/my-keys/")
@@ -37,7 +38,8 @@ def rules(app, *methods):
 
 def state():
     db.session.rollback()
-    counted = [db.session.execute(select(func.count()).select_from(table)).scalar_one() for table in (Model, Provider, AuditEvent)]
+    counted = [db.session.execute(select(func.count()).select_from(table)).scalar_one() for table in (Model, Provider)]
+    counted.append(db.session.execute(select(func.count()).where(AuditEvent.action != DENIED)).scalar_one())
     return counted, db.session.execute(select(RegistryState.revision)).scalar_one()
 
 

@@ -261,7 +261,7 @@ def test_a_session_ends_when_idle_when_old_and_when_signed_out(app):
         session.execute(update(UserSession).values(last_seen_at=late))
     assert (alive(cookie, late - timedelta(seconds=1)), alive(cookie, late)) == (True, False)
     with writing() as session:
-        accounts.end_session(session, cookie)
+        accounts.end_session(session, cookie, now=late)
     assert not alive(cookie)
 
 

@@ -9,10 +9,11 @@ import pytest
 from factories import Visitor, csrf_token
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import update
+from sqlalchemy import select, update
 from world import PASSWORD, running
 
-from webapp.models import UserSession
+from webapp.extensions import db
+from webapp.models import AuditEvent, UserSession
 from webapp.services import accounts
 from webapp.web.auth import is_safe_path
 from webapp.web.transaction import writing
@@ -214,3 +215,25 @@ def test_the_root_leads_to_the_admin(client):
 def test_three_people_are_three_people(ann, eve):
     assert (ann.email in ann.get("/admin/").text, eve.email in eve.get("/admin/").text) == (True, True)
     assert isinstance(ann, Visitor)
+
+
+def sign_outs() -> list[str]:
+    db.session.rollback()
+    query = select(AuditEvent.actor).where(AuditEvent.action == "accounts:session:sign_out")
+    return list(db.session.execute(query).scalars())
+
+
+def test_e16_signing_out_leaves_a_line_and_a_second_time_none(app, ann):
+    token = csrf_token(ann.get("/admin/").text)
+    copied = ann.client.get_cookie("modeldesk").value
+    assert ann.post("/logout").status_code == 302
+    assert sign_outs() == [ann.email]
+    ann.client.set_cookie("modeldesk", copied)
+    assert ann.client.post("/logout", data={"csrf_token": token}).status_code == 302
+    assert sign_outs() == [ann.email]
+
+
+def test_a_stranger_who_signs_out_leaves_no_line(app):
+    client = app.test_client()
+    assert client.post("/logout", data={"csrf_token": csrf_token(client.get("/login").text)}).status_code == 302
+    assert sign_outs() == []

@@ -3,20 +3,23 @@
 import itertools
 import re
 import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from factories import Visitor, csrf_token
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 from sqlalchemy.exc import OperationalError
 from world import PASSWORD, by_hand
 
 from webapp.extensions import db
-from webapp.models import LoginAttempt
-from webapp.services import accounts, throttle
+from webapp.models import AuditEvent, LoginAttempt
+from webapp.services import accounts, audit, sign_ins, throttle
+from webapp.services.sign_ins import USED_UP
 from webapp.services.throttle import PER_ACCOUNT, PER_NETWORK, WINDOW, Guess
+from webapp.web import current
 from webapp.web.transaction import writing
 
 ANN, DEVICE = "ann@example.com", "modeldesk_device"
@@ -236,3 +239,69 @@ def test_t01_all_addresses_of_an_ipv6_network_are_one_stranger(app):
 @pytest.mark.parametrize("text", ["ſam@example.com", "STRASSE@example.com", "ﬁ@example.com", " a b@x "])
 def test_t01_folding_twice_is_folding_once(text):
     assert accounts.normalised(accounts.normalised(text)) == accounts.normalised(text)
+
+
+def lines_of_last_guesses() -> list[tuple[str, str]]:
+    db.session.rollback()
+    query = select(AuditEvent.actor, AuditEvent.target_name).where(AuditEvent.action == USED_UP).order_by(AuditEvent.id)
+    return [tuple(row) for row in db.session.execute(query)]
+
+
+def test_e16_somebody_who_uses_up_the_guesses_at_an_account_leaves_one_line(app):
+    stranger = app.test_client()
+    for _ in range(PER_NETWORK - 1):
+        sign_in(stranger)
+    assert lines_of_last_guesses() == []
+    for _ in range(4):
+        sign_in(stranger)
+    used_up(app, "eve@example.com")
+    assert lines_of_last_guesses() == [("anonymous", ANN), ("anonymous", "eve@example.com")]
+
+
+def test_e16_guesses_that_go_on_as_old_ones_are_forgotten_leave_no_second_line_for_five_minutes(app):
+    now = datetime.now(UTC)
+    for moment in (now, now + WINDOW / 2, now + WINDOW * 2):
+        with writing(refresh=False) as session:
+            sign_ins.note_last_guess(session, ANN, now=moment)
+    assert lines_of_last_guesses() == [("anonymous", ANN)] * 2
+
+
+def test_e16_without_the_line_the_last_guess_is_not_looked_at(app, monkeypatch):
+    stranger = app.test_client()
+    for _ in range(PER_NETWORK - 1):
+        sign_in(stranger)
+
+    def refuse(*_, **__):
+        raise OperationalError("INSERT", {}, Exception("no space left"))
+
+    monkeypatch.setattr(audit, "record", refuse)
+    assert sign_in(stranger, password=PASSWORD).status_code == 503
+
+
+def test_t02_guesses_at_what_nobody_has_do_the_same_work_and_store_no_word_of_what_was_typed(app):
+    current.desk().refresher.stop()
+    done, typed = {}, "my-password-in-the-wrong-field"
+    for network, email in enumerate((ANN, typed)):
+        stranger, done[email] = app.test_client(), []
+        for _ in range(PER_NETWORK - 1):
+            sign_in(stranger, email, **at(network))
+        with written(done[email]):
+            sign_in(stranger, email, **at(network))
+    assert done[ANN] == done[typed]
+    assert any(statement.startswith("INSERT INTO audit_events") for statement in done[typed])
+    assert lines_of_last_guesses() == [("anonymous", ANN), ("anonymous", "an address that nobody has")]
+
+
+@contextmanager
+def written(seen: list[str]):
+    """What is written meanwhile."""
+
+    def note(connection, cursor, statement, *_):
+        if statement.startswith(("INSERT", "UPDATE", "DELETE")):
+            seen.append(statement)
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        yield
+    finally:
+        event.remove(db.engine, "before_cursor_execute", note)

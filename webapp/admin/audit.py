@@ -32,6 +32,7 @@ KINDS = (
     "run",
     "incident",
     "user",
+    "request",
     "token",
     "catalog",
     "cache",

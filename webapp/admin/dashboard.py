@@ -47,7 +47,7 @@ class Dashboard(GuardedIndex):
             attention=list(map(_as_allowed, _attention(found, providers, now))),
             defaults=_defaults(found),
             providers=[_provider(row, state, found) for row, state in providers],
-            changes=latest(AuditEvent.target_kind != "user"),
+            changes=latest(AuditEvent.target_kind.not_in(("user", "request"))),
         )
 
 

@@ -25,6 +25,7 @@ VERBS: Mapping[str, str] = {
     "end": "Ended a sign-in of", "add_rule": "New rule of", "end_rule": "Ended a rule of",
     "confirm": "Confirmed again:", "turn_on": "Second factor on for", "renew": "New recovery codes for", "refuse": "Refused a code of",
     "use": "Recovery code used by", "link": "Linked at the identity provider:", "unlink": "Unlinked from the identity provider:",
+    "deny": "Refused", "sign_out": "Signed out:", "use_up": "Too many wrong passwords for",
 }  # fmt: skip
 # Where the object matters to the verb.
 OF_RESOURCES: Mapping[tuple[str, str], str] = {

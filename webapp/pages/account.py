@@ -41,8 +41,7 @@ def sign_in() -> ResponseReturnValue:
     if max(len(email), len(password)) >= MAX_FIELD:
         return _login_page(WRONG), 422  # Nothing is looked at, so nothing is guessed.
     ticket, guess, now = None, _guess(email), datetime.now(UTC)
-    with writing(refresh=False) as writer:
-        wait = throttle.admit(writer, guess, now)
+    wait = _counted(guess, email, now)
     if wait is not None:
         return _throttled(wait)
     # Checking a password takes a tenth of a second on purpose: no other writer has to wait for it.
@@ -82,6 +81,15 @@ def _guess(email: str) -> throttle.Guess:
     """One function folds the name for the count and for the look-up, so that no spelling of it is counted apart."""
     account = accounts.normalised(email)
     return throttle.Guess(account, request.remote_addr or "", devices.known(account))
+
+
+def _counted(guess: throttle.Guess, email: str, now: datetime) -> timedelta | None:
+    """How long to wait; None for whoever may try. The last guess for a while has a line in the trail, in the same transaction."""
+    with writing(refresh=False) as writer:
+        wait = throttle.admit(writer, guess, now)
+        if wait is None and throttle.was_last(writer, guess):
+            sign_ins.note_last_guess(writer, email, now=now)
+        return wait
 
 
 def _throttled(wait: timedelta) -> ResponseReturnValue:

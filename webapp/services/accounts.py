@@ -256,8 +256,13 @@ def session_user(session: Session, secret: str, *, now: datetime) -> tuple[UserS
     return row, user
 
 
-def end_session(session: Session, secret: str) -> None:
+def end_session(session: Session, secret: str, *, now: datetime) -> None:
+    """Signing out. What had ended already, or still waited for its code, goes without a word."""
+    found = session_user(session, secret, now=now)
     session.execute(delete(UserSession).where(UserSession.digest == tokens.digest_of(secret)))
+    if found is not None:
+        _, user = found
+        audit.record(session, "accounts:session:sign_out", actor=user.email, target=_target(user))
 
 
 def _target(user: User) -> Target:

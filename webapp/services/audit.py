@@ -37,8 +37,7 @@ def now() -> datetime:
 def record(session: Session, action: str, *, actor: str, target: Target, change: tuple[Values, Values] = (None, None)) -> AuditEvent:
     """Adds an event: `action` is `scope:resource:action`, `change` the values before and after (only those that differ are kept)."""
     session.flush()  # The row's own number must be known, and a refused change must leave no trail.
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CHAIN_LOCK})
+    take_turn(session)
     previous = _newest_hash(session)
     before, after = differing(*change)
     event = AuditEvent(
@@ -49,6 +48,12 @@ def record(session: Session, action: str, *, actor: str, target: Target, change:
     session.add(event)
     unrecorded(session, update(AuditState).values(events=AuditState.events + 1, hash=event.hash))
     return event
+
+
+def take_turn(session: Session) -> None:
+    """Waits until nobody else is adding to the trail, and holds the others up until the transaction ends. SQLite has one writer anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CHAIN_LOCK})
 
 
 def _newest_hash(session: Session) -> str:

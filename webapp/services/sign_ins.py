@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from webapp.models import User, UserSession
+from webapp.models import AuditEvent, User, UserSession
 from webapp.security import tokens
 from webapp.security.vault import Vault
 from webapp.services import accounts, audit, second_factor, throttle
@@ -15,6 +15,27 @@ from webapp.services.throttle import Guess
 
 CODE_WITHIN, CODE_TRIES = timedelta(minutes=5), 5
 FRESH_FOR = timedelta(minutes=10)
+USED_UP = "accounts:password:use_up"
+
+
+NOBODY = Target("user", None, "an address that nobody has")
+
+
+def note_last_guess(session: Session, email: str, *, now: datetime) -> None:
+    """A line that somebody has tried all the passwords that may be tried for a while, at most one in that while for an account.
+
+    All addresses that nobody has share one. They get theirs in the same way, so that the time it takes tells nobody who has an account.
+    """
+    query = select(User.id, User.email).where(User.email == accounts.normalised(email))
+    found = session.execute(query).one_or_none() if "\0" not in email else None
+    target = Target("user", found.id, found.email) if found else NOBODY
+    same = (
+        AuditEvent.created_at > now - throttle.WINDOW,
+        AuditEvent.action == USED_UP,
+        AuditEvent.target_id.is_not_distinct_from(target.id),
+    )
+    if session.execute(select(AuditEvent.id).where(*same).limit(1)).first() is None:
+        audit.record(session, USED_UP, actor="anonymous", target=target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +51,7 @@ def enter(session: Session, user: User, *, now: datetime, instead_of: str, metho
 
     The session with the secret `instead_of`, which the browser had until now, ends: a copy of its cookie is worth nothing.
     """
-    accounts.end_session(session, instead_of)
+    accounts.end_session(session, instead_of, now=now)
     if user.totp_since is None:
         return Ticket(accounts.begin_session(session, user, now=now, method=method), needs_code=False)
     secret = tokens.new_secret()

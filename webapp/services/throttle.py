@@ -54,6 +54,12 @@ def admit(session: Session, guess: Guess, now: datetime) -> timedelta | None:
     return None
 
 
+def was_last(session: Session, guess: Guess) -> bool:
+    """Whether the guess just let through is the last one for a while: at its account, in its browser, or from its network."""
+    own = guess.counted()[:2]
+    return any(session.execute(select(func.count()).where(LoginAttempt.key == key)).scalar_one() >= most for key, most in own)
+
+
 def forget(session: Session, guess: Guess) -> None:
     """After a right password: what its sender guessed wrong before. Addresses and the whole stay counted.
 

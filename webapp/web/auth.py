@@ -141,7 +141,7 @@ def sign_out() -> None:
     session.clear()
     if secret:
         with writing(refresh=False) as writer:
-            accounts.end_session(writer, secret)
+            accounts.end_session(writer, secret, now=datetime.now(UTC))
 
 
 BEARER = re.compile(r"Bearer ([!-~]+)", re.ASCII)

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, SecurityError
 
 from webapp.domain.errors import DatabaseUnreachable, ModeldeskError, Unavailable
 from webapp.observability.context import request_id
-from webapp.web import current
+from webapp.web import current, denials
 from webapp.web.transaction import in_words
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ def api_headers() -> dict[str, str]:
 
 
 def on_domain_error(error: ModeldeskError) -> Response:
+    denials.note(error)
     return answer(error)
 
 

@@ -85,7 +85,7 @@ def refuse_other_sites() -> None:
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     ours = [urlsplit(address).netloc for address in (request.host_url, current.settings().base_url)]
     if site not in OF_THIS_SITE or (origin is not None and urlsplit(origin).netloc not in ours):
-        raise Forbidden("This form was sent by another site. Open the page here and send it again.")
+        raise Forbidden("This form was sent by another site. Open the page here and send it again.", code="other_site")
 
 
 def end(response: Response) -> Response:

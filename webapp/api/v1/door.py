@@ -55,7 +55,7 @@ def admit(permission: Permission) -> None:
     if token is None:
         detail = "Send a valid token in the header Authorization: Bearer <token>. It may be missing, misspelt, expired or revoked."
         raise Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer", {"realm": "Modeldesk"}))
+    g.token = token  # Also of whoever is refused: the trail names who it was.
     if not scopes_may(token.scopes, permission):
         scopes = " or ".join(scope for scope, granted in SCOPES.items() if permission in granted)
         raise Forbidden(f"This token does not have the scope {scopes}.")
-    g.token = token

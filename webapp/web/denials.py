@@ -1,0 +1,39 @@
+"""What a known caller asked for and was refused, written into the trail. The refusal is the answer whether or not that can be done."""
+
+import logging
+from datetime import UTC, datetime
+
+from flask import g, request
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.domain.errors import Forbidden, ModeldeskError
+from webapp.extensions import db
+from webapp.services import denials
+from webapp.services.denials import Denied
+from webapp.web import current
+from webapp.web.auth import actor, visitor
+from webapp.web.requests import SAFE
+from webapp.web.transaction import writing
+
+log = logging.getLogger(__name__)
+
+
+def note(error: ModeldeskError) -> None:
+    """For refusals of changes for want of a right. Other refusals have codes of their own, and of a stranger there is nobody to name."""
+    if type(error) is not Forbidden or error.code != Forbidden.code or request.method in SAFE:
+        return
+    try:
+        if "token" in g or visitor() is not None:
+            _write(Denied(actor(), f"{request.method} {request.url_rule}"))
+    except (ModeldeskError, SQLAlchemyError) as failed:
+        if current.desk().registry.outage.due():
+            log.warning("a refusal could not be written into the audit log: %s", type(failed).__name__)
+
+
+def _write(denied: Denied) -> None:
+    now, session = datetime.now(UTC), db.session()
+    session.rollback()
+    if denials.room(session, denied.actor, now) <= 0:
+        return  # Whoever is refused all the time keeps no writer waiting.
+    with writing(refresh=False) as writer:
+        denials.note(writer, denied, now)
