@@ -1,11 +1,9 @@
 """The model registry: one reference to an immutable snapshot, kept fresh off the calling thread (contract, section 3)."""
 
-import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Protocol
@@ -20,6 +18,7 @@ from webapp.domain.refs import resolve, trace
 from webapp.domain.snapshot import CONSTANTS, DATABASE, LAST_GOOD, Snapshot
 from webapp.domain.usage import Usage
 from webapp.observability.seldom import Seldom
+from webapp.services.collecting import without_collecting
 from webapp.services.last_good import Copy
 from webapp.services.registry_source import Mark
 
@@ -166,7 +165,7 @@ class ModelRegistry:
         if self.loaded and mark == known and confirmed and (now - present.as_of).total_seconds() < self._ttl:
             self._confirmed = now
             return
-        with _without_collecting():
+        with without_collecting:
             self._rebuild(now)
         if self._told:
             log.info("the database answers again, at revision %d", self.snapshot.revision)
@@ -186,7 +185,7 @@ class ModelRegistry:
         with self._one_rebuild:
             unsaved, self._unsaved = self._unsaved, None
         if unsaved is not None:
-            with _without_collecting():
+            with without_collecting:
                 self._copies.save(unsaved.catalog, unsaved.as_of)
 
     def _is_settled(self, mark: Mark, now: datetime) -> bool:
@@ -221,18 +220,6 @@ class ModelRegistry:
         present, now = self.snapshot, self._clock()
         if not present.valid_from <= now < present.valid_until:
             self.snapshot = snapshots.build(present.catalog, now=now, source=present.source, as_of=present.as_of)
-
-
-@contextmanager
-def _without_collecting() -> Iterator[None]:
-    """A snapshot is a hundred thousand new objects that all stay. Looking for garbage among them again and again doubles the time."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _aware(at: datetime) -> datetime:
