@@ -16,7 +16,7 @@ from world import PASSWORD, by_hand
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, LoginAttempt
-from webapp.services import accounts, audit, sign_ins, throttle
+from webapp.services import accounts, audit, throttle
 from webapp.services.sign_ins import USED_UP
 from webapp.services.throttle import PER_ACCOUNT, PER_NETWORK, WINDOW, Guess
 from webapp.web import current
@@ -259,11 +259,25 @@ def test_e16_somebody_who_uses_up_the_guesses_at_an_account_leaves_one_line(app)
 
 
 def test_e16_guesses_that_go_on_as_old_ones_are_forgotten_leave_no_second_line_for_five_minutes(app):
-    now = datetime.now(UTC)
-    for moment in (now, now + WINDOW / 2, now + WINDOW * 2):
+    began, guess, told = datetime.now(UTC), Guess(ANN, "192.0.2.1"), []
+    for second in range(0, 2 * int(WINDOW.total_seconds()), 10):
+        now = began + timedelta(seconds=second)
         with writing(refresh=False) as session:
-            sign_ins.note_last_guess(session, ANN, now=moment)
-    assert lines_of_last_guesses() == [("anonymous", ANN)] * 2
+            if throttle.admit(session, guess, now) is None and throttle.is_to_be_told(session, guess, now):
+                told.append(second)
+    assert len(told) == 2
+    assert told[1] - told[0] >= WINDOW.total_seconds()
+
+
+def test_e16_strangers_cannot_fill_the_trail_with_guesses_at_many_names(app):
+    now, told = datetime.now(UTC), 0
+    for name in range(throttle.TOLD_IN_ALL + 5):
+        for number in range(PER_NETWORK):
+            guess = Guess(f"name-{name}", f"192.0.{name}.{7}")
+            with writing(refresh=False) as session:
+                assert throttle.admit(session, guess, now) is None, (name, number)
+                told += throttle.is_to_be_told(session, guess, now)
+    assert told == throttle.TOLD_IN_ALL
 
 
 def test_e16_without_the_line_the_last_guess_is_not_looked_at(app, monkeypatch):
@@ -278,18 +292,24 @@ def test_e16_without_the_line_the_last_guess_is_not_looked_at(app, monkeypatch):
     assert sign_in(stranger, password=PASSWORD).status_code == 503
 
 
-def test_t02_guesses_at_what_nobody_has_do_the_same_work_and_store_no_word_of_what_was_typed(app):
+@pytest.mark.parametrize("room", [throttle.TOLD_IN_ALL, 2], ids=["while there is room", "when there is none left"])
+def test_t02_the_last_guess_does_the_same_work_whoever_has_the_name_and_whoever_was_guessed_at_before(app, monkeypatch, room):
+    """Also after others were: a line that all unknown names share would be written for the first of them only, and tell them apart."""
     current.desk().refresher.stop()
-    done, typed = {}, "my-password-in-the-wrong-field"
-    for network, email in enumerate((ANN, typed)):
+    monkeypatch.setattr(throttle, "TOLD_IN_ALL", room)
+    typed, done = "my-password-in-the-wrong-field", {}
+    for network, email in enumerate(("nobody@example.com", "eve@example.com", typed, ANN)):
         stranger, done[email] = app.test_client(), []
         for _ in range(PER_NETWORK - 1):
             sign_in(stranger, email, **at(network))
         with written(done[email]):
             sign_in(stranger, email, **at(network))
-    assert done[ANN] == done[typed]
-    assert any(statement.startswith("INSERT INTO audit_events") for statement in done[typed])
-    assert lines_of_last_guesses() == [("anonymous", ANN), ("anonymous", "an address that nobody has")]
+    assert done["nobody@example.com"] == done["eve@example.com"]
+    assert done[typed] == done[ANN]
+    assert any(statement.startswith("INSERT INTO audit_events") for statement in done[typed]) == (room > 2)
+    nobody = ("anonymous", "an address that nobody has")
+    expected = [nobody, ("anonymous", "eve@example.com"), nobody, ("anonymous", ANN)]
+    assert lines_of_last_guesses() == expected[:room]
 
 
 @contextmanager

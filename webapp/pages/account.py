@@ -87,8 +87,8 @@ def _counted(guess: throttle.Guess, email: str, now: datetime) -> timedelta | No
     """How long to wait; None for whoever may try. The last guess for a while has a line in the trail, in the same transaction."""
     with writing(refresh=False) as writer:
         wait = throttle.admit(writer, guess, now)
-        if wait is None and throttle.was_last(writer, guess):
-            sign_ins.note_last_guess(writer, email, now=now)
+        if wait is None and throttle.is_to_be_told(writer, guess, now):
+            sign_ins.note_last_guess(writer, email)
         return wait
 
 

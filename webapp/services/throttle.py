@@ -18,6 +18,7 @@ from webapp.models import LoginAttempt
 
 WINDOW = timedelta(minutes=5)
 PER_ACCOUNT, PER_NETWORK, PER_ADDRESS, IN_ALL = 10, 5, 100, 1_000  # Why these: docs/adr/0017.
+TOLD_IN_ALL = 20  # Lines in the trail about guesses that were used up: a stranger must not be able to fill it.
 KNOWN = frozenset({"session", "new code", "code"})  # Kinds of guesses that only somebody can make who is through the first door.
 _LOCK = 7_215_004  # One writer at a time on PostgreSQL; SQLite has but one.
 
@@ -54,10 +55,24 @@ def admit(session: Session, guess: Guess, now: datetime) -> timedelta | None:
     return None
 
 
-def was_last(session: Session, guess: Guess) -> bool:
-    """Whether the guess just let through is the last one for a while: at its account, in its browser, or from its network."""
+def is_to_be_told(session: Session, guess: Guess, now: datetime) -> bool:
+    """Whether the guess just let through is the last one for a while (at its account, in its browser, or from its network), and so many
+    were not told of yet. Counts that it is told of now: once for an account, and so many in all.
+
+    Whether there is such an account makes no difference to any of it, or the time it takes would tell (T02).
+    """
     own = guess.counted()[:2]
-    return any(session.execute(select(func.count()).where(LoginAttempt.key == key)).scalar_one() >= most for key, most in own)
+    if not any(_count(session, key) >= most for key, most in own):
+        return False
+    told = ((_key(f"told:{guess.account}"), 1), (_key("told"), TOLD_IN_ALL))
+    if any(_count(session, key) >= most for key, most in told):
+        return False
+    session.add_all(LoginAttempt(key=key, at=now) for key, _ in told)
+    return True
+
+
+def _count(session: Session, key: str) -> int:
+    return session.execute(select(func.count()).where(LoginAttempt.key == key)).scalar_one()
 
 
 def forget(session: Session, guess: Guess) -> None:
