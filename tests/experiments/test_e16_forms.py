@@ -1,0 +1,507 @@
+"""E16 for everything outside the API: every form that changes something leaves its line, and without the trail it changes nothing.
+
+The forms are those of the map of addresses: one that is in neither list here fails. Reading goes on while the trail takes no line.
+"""
+
+import html
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyotp
+import pytest
+from factories import Visitor, csrf_token, model_values, price_values, provider_values
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select, text
+from test_e16_audit import no_trail
+from werkzeug.test import TestResponse
+from world import PASSWORD, api_for, by_hand
+
+from webapp.domain.bench import LOCAL
+from webapp.domain.errors import DatabaseUnreachable
+from webapp.domain.incidents import incident_from
+from webapp.extensions import db
+from webapp.models import (
+    AuditEvent,
+    Base,
+    Credential,
+    Identity,
+    ImportDraft,
+    Model,
+    ProjectOverride,
+    Proposal,
+    Provider,
+    User,
+    UserSession,
+)
+from webapp.services import (
+    accounts,
+    api_tokens,
+    audit,
+    benches,
+    credentials,
+    incidents,
+    models,
+    prices,
+    probing,
+    projects,
+    providers,
+    retirement,
+    second_factor,
+    templates,
+)
+from webapp.web import current
+from webapp.web.benching import runner
+from webapp.web.transaction import writing
+
+SAFE = {"GET", "HEAD", "OPTIONS"}
+# Who is there and how often it was tried, noted whatever becomes of a request.
+NOTED = ("registry_processes", "login_attempts")
+NEW_PASSWORD = "Another-Harbour-of-tests"  # as PASSWORD
+CATALOGUE = {"format": "modeldesk-registry", "version": 1, "models": [model_values(model_id="new-one")]}
+LITELLM = {"gpt-4o": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 5e-06, "output_cost_per_token": 1e-05}}
+PRICED = {"state": "priced", "unit": "1000000", "rate_input": "2.5", "rate_output": "10", "when": "now"}
+TEMPLATE = {
+    "name": "summary", "title": "Summary", "category": "summary", "system": "Be brief.", "user": "{{incident}}", "preferred_model": "",
+    "temperature": "", "max_tokens": "", "cache_minutes": "0", "note": "",
+}  # fmt: skip
+OPENAI = {"slug": "openai", "display_name": "Open AI", "driver": "openai", "base_url": "https://api.openai.com/v1", "active": "y"}
+
+
+@dataclass
+class Stage:
+    """One of each thing, made when it is asked for, and whoever acts on it."""
+
+    app: Flask
+    ann: Visitor
+    client: FlaskClient = field(init=False)
+    page: str = "/admin/"
+
+    def __post_init__(self) -> None:
+        self.client = self.ann.client
+
+    def stranger(self, page: str = "/login") -> FlaskClient:
+        self.client, self.page = self.app.test_client(), page
+        return self.client
+
+    def send(self, path: str, form: Mapping[str, Any]) -> TestResponse:
+        """As a browser would; a file is given as bytes."""
+        data = {"csrf_token": csrf_token(self.client.get(self.page).text)}
+        for name, value in form.items():
+            data[name] = (io.BytesIO(value), "file.json") if isinstance(value, bytes) else value
+        return self.client.post(path, data=data)
+
+    def made(self, path: str, form: Mapping[str, Any]) -> str:
+        answer = self.send(path, form)
+        assert answer.status_code == 302, answer.text
+        return answer.location
+
+    def one(self, query) -> Any:
+        db.session.rollback()
+        found = db.session.execute(query).scalars().first()
+        db.session.rollback()
+        return found
+
+    def model(self, name: str = "gpt-4o") -> int:
+        return self.one(select(Model.id).where(Model.model_id == name))
+
+    def provider(self, slug: str = "openai") -> int:
+        return self.one(select(Provider.id).where(Provider.slug == slug))
+
+    def user(self, name: str = "eve") -> int:
+        return self.one(select(User.id).where(User.email == f"{name}@example.com"))
+
+    def with_user(self, change: Callable[[Any, User], Any], name: str = "eve") -> Any:
+        with writing() as session:
+            return change(session, accounts.find(session, f"{name}@example.com"))
+
+    def link(self) -> str:
+        return self.with_user(lambda session, user: accounts.make_link(session, user, actor="tests", now=datetime.now(UTC)))
+
+    def factor(self, name: str = "ann") -> list[str]:
+        """The second factor is on; these are the recovery codes."""
+
+        def turn_on(session, user):
+            secret = second_factor.begin(session, user, vault=current.vault())
+            now = datetime.now(UTC) - timedelta(seconds=second_factor.STEP_S)
+            return second_factor.confirm(session, user, pyotp.TOTP(secret).at(now), vault=current.vault(), now=datetime.now(UTC))
+
+        return self.with_user(turn_on, name)
+
+    def key(self, slug: str = "openai") -> int:
+        with writing() as session:
+            credentials.store(session, providers.by_slug(session, slug), "sk-0123456789abcdef", vault=current.vault(), actor="tests")
+        return self.one(select(Credential.id))
+
+    def project(self) -> int:
+        with writing() as session:
+            return projects.create(session, {"slug": "blue", "display_name": "Blue"}, actor="tests").id
+
+    def rule(self) -> str:
+        path = f"/admin/project/{self.project()}/rules"
+        self.made(path, {"kind": "allow", "model": "openai/gpt-4o"})
+        return f"{path}/{self.one(select(ProjectOverride.id))}/end"
+
+    def template(self) -> None:
+        with writing() as session:
+            templates.create(
+                session, TEMPLATE | {"temperature": None, "max_tokens": None, "preferred_model": None, "cache_minutes": 0}, actor="tests"
+            )
+
+    def bench(self) -> str:
+        address = self.made("/admin/bench/new", BENCH)
+        public_id = address.rstrip("/").rsplit("/", 1)[1]
+        runner().wait(benches.find(db.session(), public_id).id, 20)
+        db.session.rollback()
+        return public_id
+
+    def cell(self, public_id: str) -> str:
+        found = benches.with_cells(db.session(), public_id).cells[0].run.public_id
+        db.session.rollback()
+        return found
+
+    def incident(self) -> int:
+        with writing() as session:
+            return incidents.save(session, "Kept", incident_from({"title": "Disk full"}), actor="tests").id
+
+    def draft(self) -> str:
+        self.made("/admin/exchange/compare", {"file": json.dumps(CATALOGUE).encode()})
+        return self.one(select(ImportDraft.public_id))
+
+    def proposal(self) -> int:
+        self.made("/admin/proposals/new", UPLOAD)
+        return self.one(select(Proposal.id))
+
+    def price(self) -> int:
+        with writing() as session:
+            return prices.add(session, self.one_model(session), price_values(), actor="tests").id
+
+    def one_model(self, session) -> int:
+        return session.execute(select(Model.id).where(Model.model_id == "gpt-4o")).scalar_one()
+
+    def event(self) -> int:
+        number = self.model()
+        with writing() as session:
+            models.update(session, number, {"display_name": "Wrong"}, actor="tests")
+        return self.one(select(AuditEvent.id).order_by(AuditEvent.id.desc()))
+
+    def retiring(self) -> int:
+        number, soon = self.model("gpt-4o-mini"), (datetime.now(UTC) + timedelta(days=30)).date()
+        with writing() as session:
+            models.update(session, number, {"retires_on": soon.isoformat(), "successor": "openai/gpt-4o"}, actor="tests")
+            retirement.switch_over(session, number, soon, actor="tests")
+        return number
+
+
+BENCH = {"samples": "disk-full", "models": LOCAL, "repeats": "1", "spend_cap": "", "incident": ""}
+UPLOAD = {"source": "litellm", "file": json.dumps(LITELLM).encode()}
+Sent = tuple[str, Mapping[str, Any]]
+
+
+def signing_in(stage: Stage) -> Sent:
+    stage.stranger()
+    return "/login", {"email": "bob@example.com", "password": PASSWORD}
+
+
+def giving_a_code(stage: Stage) -> Sent:
+    codes = stage.factor("eve")
+    stage.stranger()
+    assert stage.made("/login", {"email": "eve@example.com", "password": PASSWORD}).startswith("/login/code")
+    stage.page = "/login/code"
+    return "/login/code", {"code": codes[0]}
+
+
+def using_a_link(stage: Stage) -> Sent:
+    path = f"/setup/{stage.link()}"
+    stage.stranger(path)
+    return path, {"password": NEW_PASSWORD, "password_again": NEW_PASSWORD}
+
+
+def turning_a_factor_on(stage: Stage) -> Sent:
+    secret = stage.with_user(lambda session, user: second_factor.begin(session, user, vault=current.vault()), "ann")
+    return "/admin/second-factor/turn-on", {"code": pyotp.TOTP(secret).now()}
+
+
+def with_a_factor(path: str) -> Callable[[Stage], Sent]:
+    def made(stage: Stage) -> Sent:
+        stage.factor()
+        return path, {}
+
+    return made
+
+
+def ending_a_session(stage: Stage) -> Sent:
+    Visitor(stage.app, "ann@example.com", PASSWORD)
+    return f"/admin/account/sessions/{stage.one(select(UserSession.id).order_by(UserSession.id.desc()))}/end", {}
+
+
+def unlinking(stage: Stage) -> Sent:
+    number = stage.user()
+    with by_hand() as session:
+        session.add(Identity(issuer="https://login.example", subject="1", user_id=number))
+    return f"/admin/user/{number}/unlink", {}
+
+
+def removing_a_users_factor(stage: Stage) -> Sent:
+    stage.factor("eve")
+    return f"/admin/user/{stage.user()}/second-factor/remove", {}
+
+
+def revoking(stage: Stage) -> Sent:
+    with writing() as session:
+        return f"/admin/token/{api_tokens.create(session, 'app', ('registry:read',), actor='tests')[0].id}/revoke", {}
+
+
+def own_key(path: str, *, stored: bool) -> Callable[[Stage], Sent]:
+    def made(stage: Stage) -> Sent:
+        number = stage.provider()
+        with writing() as session:
+            providers.update(session, number, {"allow_personal_keys": True}, actor="tests")
+        form = {"provider": str(number), "api_key": "sk-0123456789abcdef", "address": "https://api.openai.com"}
+        if stored:
+            stage.made("/admin/my-keys/store", form)
+        return path, form
+
+    return made
+
+
+def a_key(rest: str, **form: str) -> Callable[[Stage], Sent]:
+    def made(stage: Stage) -> Sent:
+        key = stage.key()
+        return f"/admin/provider/{stage.provider()}/{rest.format(key=key)}", form
+
+    return made
+
+
+def a_template(rest: str, **form: str) -> Callable[[Stage], Sent]:
+    def made(stage: Stage) -> Sent:
+        stage.template()
+        return f"/admin/prompts/summary/{rest}", form
+
+    return made
+
+
+def an_older_template(stage: Stage) -> Sent:
+    stage.template()
+    stage.made("/admin/prompts/summary/edit", TEMPLATE | {"system": "Be kind.", "row_version": "1"})
+    return "/admin/prompts/summary/restore", {"version": "1"}
+
+
+def rating(stage: Stage) -> Sent:
+    bench = stage.bench()
+    return f"/admin/bench/{bench}/rate", {"run": stage.cell(bench), "score": "4"}
+
+
+def a_primary_provider(stage: Stage) -> Sent:
+    stage.key("anthropic")
+    return f"/admin/provider/{stage.provider('anthropic')}/primary?to=1", {}
+
+
+def a_lonely_provider(stage: Stage) -> Sent:
+    with writing() as session:
+        return "/admin/provider/delete/", {"id": str(providers.create(session, provider_values(), actor="tests").id)}
+
+
+def a_lonely_model(stage: Stage) -> Sent:
+    with writing() as session:
+        return "/admin/model/delete/", {"id": str(models.create(session, model_values(), actor="tests").id)}
+
+
+# What each of them does: the lines that it leaves, all of them, and how it is sent.
+FORMS: dict[str, tuple[tuple[str, ...], Callable[[Stage], Sent]]] = {
+    "account.sign_in": (("accounts:session:begin",), signing_in),
+    "account.logout": (("accounts:session:sign_out",), lambda _: ("/logout", {})),
+    "account.use_link": (("accounts:user:set_password", "accounts:session:begin"), using_a_link),
+    "signing.use_code": (("accounts:recovery_code:use", "accounts:session:begin"), giving_a_code),
+    "signing.use_proof": (("accounts:session:confirm",), lambda _: ("/confirm", {"password": PASSWORD})),
+    "account_page.change_password": (
+        ("accounts:user:set_password",),
+        lambda _: ("/admin/account/password", {"present": PASSWORD, "new": NEW_PASSWORD, "again": NEW_PASSWORD}),
+    ),
+    "account_page.end_session": (("accounts:session:end",), ending_a_session),
+    "second_factor.begin": (("accounts:second_factor:begin",), lambda _: ("/admin/second-factor/begin", {})),
+    "second_factor.turn_on": (("accounts:second_factor:turn_on",), turning_a_factor_on),
+    "second_factor.codes": (("accounts:recovery_codes:renew",), with_a_factor("/admin/second-factor/codes")),
+    "second_factor.remove": (("accounts:second_factor:remove",), with_a_factor("/admin/second-factor/remove")),
+    "user.create_view": (
+        ("accounts:user:create", "accounts:user:make_link"), lambda _: ("/admin/user/new/", {"email": "dan@example.com", "role": "editor"}),
+    ),
+    "user.edit_view": (
+        ("accounts:user:set_role",), lambda stage: (f"/admin/user/edit/?id={stage.user()}", {"role": "editor", "active": "y"}),
+    ),
+    "user.set_active": (("accounts:user:disable",), lambda stage: (f"/admin/user/{stage.user()}/active?to=0", {})),
+    "user.new_link": (("accounts:user:make_link",), lambda stage: (f"/admin/user/{stage.user()}/link", {})),
+    "user.unlink": (("accounts:identity:unlink",), unlinking),
+    "user.remove_second_factor": (("accounts:second_factor:remove",), removing_a_users_factor),
+    "token.create_view": (
+        ("accounts:token:create",), lambda _: ("/admin/token/new/", {"name": "app", "scopes": "registry:read", "expires_days": "30"}),
+    ),
+    "token.revoke": (("accounts:token:revoke",), revoking),
+    "mykeys.store": (("registry:credential:create",), own_key("/admin/my-keys/store", stored=False)),
+    "mykeys.remove": (("registry:credential:remove",), own_key("/admin/my-keys/remove", stored=True)),
+    "audit.restore": (
+        ("registry:model:update", "audit:event:restore"), lambda stage: ("/admin/audit/restore/", {"id": str(stage.event())}),
+    ),
+    "provider.create_view": (("registry:provider:create",), lambda _: ("/admin/provider/new/", provider_values(active="y"))),
+    "provider.edit_view": (("registry:provider:update",), lambda stage: (f"/admin/provider/edit/?id={stage.provider()}", OPENAI)),
+    "provider.delete_view": (("registry:provider:delete",), a_lonely_provider),
+    "provider.set_active": (
+        ("registry:provider:deactivate",), lambda stage: (f"/admin/provider/{stage.provider('anthropic')}/active?to=0", {}),
+    ),
+    "provider.set_primary": (("registry:provider:set_primary",), a_primary_provider),
+    "provider.check": (("registry:provider:check",), lambda stage: (f"/admin/provider/{stage.provider()}/check", {})),
+    "provider.add_discovered": (
+        ("registry:model:create",),
+        lambda stage: (f"/admin/provider/{stage.provider()}/discover", {"model": "listed-1", "type:listed-1": "text"}),
+    ),
+    "provider.store_key": (
+        ("registry:credential:create",),
+        lambda stage: (
+            f"/admin/provider/{stage.provider()}/keys",
+            {"api_key": "sk-0123456789abcdef", "owner": "", "address": "https://api.openai.com"},
+        ),
+    ),
+    "provider.limit_key": (("registry:credential:limit",), a_key("keys/{key}/limit", monthly_limit="5", active="1")),
+    "provider.remove_one_key": (("registry:credential:remove",), a_key("keys/{key}/remove")),
+    "provider.remove_key": (("registry:credential:remove",), a_key("remove-key")),
+    "model.create_view": (("registry:model:create",), lambda _: ("/admin/model/new/", model_values(active="y"))),
+    "model.edit_view": (
+        ("registry:model:update",),
+        lambda stage: (f"/admin/model/edit/?id={stage.model()}", model_values(model_id="gpt-4o", display_name="Comet", active="y")),
+    ),
+    "model.delete_view": (("registry:model:delete",), a_lonely_model),
+    "model.set_active": (("registry:model:deactivate",), lambda stage: (f"/admin/model/{stage.model()}/active?to=0", {})),
+    "model.bulk_active": (("registry:model:deactivate",), lambda stage: (f"/admin/model/active?to=0&ids={stage.model()}", {})),
+    "model.action_view": (
+        ("registry:model:deactivate",), lambda stage: ("/admin/model/action/", {"action": "deactivate", "rowid": str(stage.model())}),
+    ),
+    "model.set_default": (("registry:model:set_default",), lambda stage: (f"/admin/model/{stage.model()}/default?to=1", {})),
+    "model.switch_over": (("registry:model:switch_over",), lambda stage: (f"/admin/model/{stage.retiring()}/switch-over", {"day": ""})),
+    "price.create_view": (("registry:price:add",), lambda stage: ("/admin/price/new/", {"model": str(stage.model())} | PRICED)),
+    "price.verify": (("registry:price:verify",), lambda stage: (f"/admin/price/{stage.price()}/verify", {})),
+    "project.create_view": (
+        ("registry:project:create",), lambda _: ("/admin/project/new/", {"slug": "red", "display_name": "Red", "active": "y"}),
+    ),
+    "project.edit_view": (
+        ("registry:project:update",),
+        lambda stage: (f"/admin/project/edit/?id={stage.project()}", {"slug": "blue", "display_name": "Bluer", "active": "y"}),
+    ),
+    "project.delete_view": (("registry:project:delete",), lambda stage: ("/admin/project/delete/", {"id": str(stage.project())})),
+    "project.rules": (
+        ("registry:project:add_rule",),
+        lambda stage: (f"/admin/project/{stage.project()}/rules", {"kind": "allow", "model": "openai/gpt-4o"}),
+    ),
+    "project.end_rule": (("registry:project:end_rule",), lambda stage: (stage.rule(), {})),
+    "prompts.create": (("prompts:template:create",), lambda _: ("/admin/prompts/new", TEMPLATE)),
+    "prompts.edit": (("prompts:template:revise",), a_template("edit", **TEMPLATE | {"system": "Be kind.", "row_version": "1"})),
+    "prompts.change": (("prompts:template:deactivate",), a_template("deactivate")),
+    "prompts.restore": (("prompts:template:restore",), an_older_template),
+    "prompts.clear_cache": (("prompts:cache:clear",), lambda _: ("/admin/prompts/cache/clear", {})),
+    "proposal.create": (("catalog:proposal:create",), lambda _: ("/admin/proposals/new", UPLOAD)),
+    "proposal.act": (("catalog:proposal:close",), lambda stage: (f"/admin/proposals/{stage.proposal()}/close", {})),
+    "exchange.apply": (
+        ("registry:model:create", "catalog:file:import"), lambda stage: (f"/admin/exchange/draft/{stage.draft()}/apply", {}),
+    ),
+    "bench.create": (("runs:bench:create", "runs:run:create"), lambda _: ("/admin/bench/new", BENCH)),
+    "bench.change": (("runs:bench:rename",), lambda stage: (f"/admin/bench/{stage.bench()}/rename", {"name": "Renamed"})),
+    "bench.rate": (("runs:run:rate",), rating),
+    "bench.save_incidents": (("runs:incident:create",), lambda _: ("/admin/bench/incidents", {"incident": '{"title": "Kept one"}'})),
+    "bench.delete_incident": (("runs:incident:delete",), lambda stage: (f"/admin/bench/incidents/{stage.incident()}/delete", {})),
+    "tryit.run": (("runs:run:create",), lambda _: ("/admin/try-it/run", {"incident": "Disk full", "model": LOCAL})),
+}  # fmt: skip
+COMPUTES, PREPARES = "only computes", "prepared by one person for themselves; applying has the line"
+NOTHING = {
+    "bench.estimate": COMPUTES, "price.echo": COMPUTES, "prompts.preview": COMPUTES, "tryit.preview": COMPUTES, "provider.moves": COMPUTES,
+    "exchange.compare": PREPARES, "exchange.discard": PREPARES, "proposal.choose": "ticks of an open proposal; applying has the line",
+    # Flask-Admin brings them along, and every caller is refused (tests/web/test_permissions.py).
+    **{f"{view}.action_view": "no action" for view in ("audit", "price", "project", "provider", "run", "token", "user")},
+    **{f"{view}.ajax_update": "no cell is edited" for view in ("audit", "model", "price", "project", "provider", "run", "token", "user")},
+    **{f"{view}.create_view": "cannot be made" for view in ("audit", "run")},
+    **{f"{view}.edit_view": "cannot be edited" for view in ("audit", "price", "run", "token")},
+    **{f"{view}.delete_view": "cannot be deleted" for view in ("audit", "price", "run", "token", "user")},
+}  # fmt: skip
+
+
+@pytest.fixture
+def stage(app, ann, monkeypatch) -> Stage:
+    listed = (probing.Listed("listed-1", "Listed", None, None, "active"),)
+    monkeypatch.setattr(probing, "listed", lambda *_, **__: listed)  # Nobody is asked for it.
+    return Stage(app, ann)
+
+
+def changing(app: Flask) -> set[str]:
+    return {rule.endpoint for rule in app.url_map.iter_rules() if not rule.rule.startswith("/api/") and rule.methods - SAFE}
+
+
+def state() -> dict[str, list]:
+    """All that is stored, but for when somebody was seen last."""
+    db.session.rollback()
+    found = {}
+    with db.engine.connect() as connection:
+        for table in Base.metadata.sorted_tables:
+            if table.name not in NOTED:
+                columns = ", ".join(column.name for column in table.columns if column.name not in ("last_seen_at", "updated_at"))
+                found[table.name] = connection.execute(text(f"SELECT {columns} FROM {table.name} ORDER BY id")).all()
+    return found
+
+
+def actions(since: int) -> list[str]:
+    db.session.rollback()
+    return list(db.session.execute(select(AuditEvent.action).where(AuditEvent.id > since).order_by(AuditEvent.id)).scalars())
+
+
+def newest() -> int:
+    db.session.rollback()
+    return db.session.execute(select(AuditEvent.id).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
+
+
+def admits(stage: Stage, answer: TestResponse) -> bool:
+    """503; or where a form keeps what was typed, the words for it, in the page or in the one that it leads to."""
+    if answer.status_code == 503:
+        return True
+    page = stage.client.get(answer.location).text if answer.status_code == 302 else answer.text
+    return DatabaseUnreachable().detail in html.unescape(page)
+
+
+def test_e16_every_form_is_tried_or_has_a_reason_why_it_needs_no_line(app):
+    assert changing(app) == FORMS.keys() | NOTHING.keys()
+    assert not FORMS.keys() & NOTHING.keys()
+
+
+@pytest.mark.parametrize("endpoint", FORMS)
+def test_e16_a_form_changes_nothing_without_its_line_and_leaves_it_with_the_change(stage, endpoint):
+    expected, sending = FORMS[endpoint]
+    path, form = sending(stage)
+    before, since = state(), newest()
+    kept = stage.client.get_cookie("modeldesk")
+    with no_trail():
+        refused = stage.send(path, form)
+    assert admits(stage, refused), (refused.status_code, refused.text[:2000])
+    assert state() == before
+    if kept is not None:
+        stage.client.set_cookie("modeldesk", kept.value)  # Signing out ends the cookie in any case.
+    answer = stage.send(path, form)
+    assert answer.status_code in (200, 302), (answer.status_code, answer.text[:2000])
+    if endpoint == "bench.create":
+        runner().wait(benches.find(db.session(), answer.location.rstrip("/").rsplit("/", 1)[1]).id, 20)
+    assert tuple(actions(since)) == expected
+    assert audit.first_break(db.session()) is None
+
+
+def test_e16_reading_goes_on_while_the_trail_takes_no_line(app, ann):
+    api = api_for(app, "registry:read", "usage:read")
+    paths = [
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if "GET" in rule.methods and "<" not in rule.rule and not rule.rule.startswith("/api/")
+    ]
+    asked = ["/models", "/models/gpt-4o", "/defaults", "/providers", "/snapshot", "/cost?model=gpt-4o&input_tokens=1", "/usage/summary"]
+    before = [ann.get(path).status_code for path in paths], [api.get(path).status_code for path in asked]
+    assert {200} == set(before[1])
+    with no_trail():
+        assert ([ann.get(path).status_code for path in paths], [api.get(path).status_code for path in asked]) == before
+        assert api.post("/cost", {"model": "openai/gpt-4o", "usage": {"input": 1}}).status_code == 200
