@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from factories import csrf_token, provider_values
+from factories import Visitor, csrf_token, provider_values
 from werkzeug.routing import Rule
-from world import api_for
+from world import PASSWORD, api_for
 
 from webapp.api.v1.routes import ROUTES
 from webapp.domain.permissions import ROLES, SCOPES, scopes_may
@@ -62,11 +62,37 @@ NOBODY = """
     B audit.edit_view  B price.edit_view  B run.edit_view  B token.edit_view  B audit.create_view  B run.create_view
     G token.details_view  G user.details_view  G price.details_view  G project.details_view
 """
+# What is outside the admin and the API, with every answer: to a stranger, to somebody signed in whatever the role, and to a token that may
+# read. Named one by one: a page that is added without a permission, wherever it stands, is not in here and fails.
+LOGIN, AGAIN, HOME = "302 /login", "302 /login?next=", "302 /admin/"
+PAGES = {
+    ("GET", "account.root"): (HOME, HOME, HOME),  # leads on, to where somebody is asked
+    ("GET", "account.login"): ("200", HOME, "200"),
+    ("POST", "account.sign_in"): ("422", "422", "422"),
+    ("POST", "account.logout"): (LOGIN, LOGIN, LOGIN),
+    ("GET", "account.setup"): ("404", "404", "404"),  # opened by the secret in the address alone
+    ("POST", "account.use_link"): ("404", "404", "404"),
+    ("GET", "account.setup_without_link"): ("404", "404", "404"),
+    ("GET", "signing.code"): (LOGIN, HOME, LOGIN),  # after the right password
+    ("POST", "signing.use_code"): (AGAIN, AGAIN, AGAIN),
+    ("GET", "signing.confirm"): (AGAIN, "200", AGAIN),
+    ("POST", "signing.use_proof"): (AGAIN, "422", AGAIN),
+    ("GET", "openid.begin"): (LOGIN, HOME, LOGIN),  # without an identity provider
+    ("GET", "openid.confirm"): (AGAIN, LOGIN, AGAIN),
+    ("GET", "openid.callback"): (LOGIN, LOGIN, LOGIN),
+    ("GET", "health.alive"): ("200", "200", "200"),
+    ("GET", "health.ready"): ("200", "200", "200"),
+    ("GET", "health.metrics"): ("403", "403", "200"),  # from another machine
+    ("GET", "static"): ("200", "200", "200"),
+}
+# Open beneath a prefix that is closed otherwise.
+FILES = {("GET", "admin.static")}  # Flask-Admin's own scripts and styles.
+DESCRIPTION = {("GET", "api.get_openapi"), ("GET", "api.get_docs")}
 PEOPLE = {"viewer": "eve", "editor": "bob", "admin": "ann"}
 RANK = list(PEOPLE)
 GIVEN = {
     "<slug>": "incident-analysis", "<form>": "yaml", "<export_type>": "csv", "<number>": "99999999", "<public_id>": "run_nothing",
-    "<credential_id>": "99999999", "<rule>": "99999999", "<id>": "1",
+    "<credential_id>": "99999999", "<rule>": "99999999", "<id>": "1", "<secret>": "nothing", "<filename>": "css/app.css",
 }  # fmt: skip
 
 
@@ -85,9 +111,15 @@ def table() -> dict[tuple[str, str], str | None]:
     return found
 
 
+def everything(app) -> dict[tuple[str, str], Rule]:
+    """All that the map of addresses holds."""
+    return {(method, rule.endpoint): rule for rule in app.url_map.iter_rules() for method in rule.methods - {"HEAD", "OPTIONS"}}
+
+
 def served(app) -> dict[tuple[str, str], Rule]:
-    rules = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/admin") and not rule.endpoint.endswith("static")]
-    return {(method, rule.endpoint): rule for rule in rules for method in rule.methods - {"HEAD", "OPTIONS"}}
+    """What the table of roles is about. Only what is named elsewhere is left out: nothing by what its address looks like."""
+    api = {(route.method, f"api.{route.name}") for route in ROUTES}
+    return {entry: rule for entry, rule in everything(app).items() if entry not in PAGES.keys() | FILES | api}
 
 
 def address(rule: Rule) -> str:
@@ -109,8 +141,42 @@ def events() -> int:
     return db.session.query(AuditEvent).where(AuditEvent.action != DENIED).count()
 
 
-def test_every_address_of_the_admin_has_a_line_in_the_table_and_every_line_an_address(app):
+def test_t11_every_address_there_is_has_a_line_in_a_table_and_every_line_an_address(app):
     assert set(table()) == set(served(app))
+    assert PAGES.keys() | FILES <= set(everything(app))
+
+
+def test_t11_only_the_description_of_the_api_is_open_to_strangers(app):
+    assert {(route.method, f"api.{route.name}") for route in ROUTES if route.permission is None} == DESCRIPTION
+    wrong = []
+    for route in ROUTES:
+        rule = everything(app)[route.method, f"api.{route.name}"]
+        status = app.test_client().open(re.sub(r"<[^>]+>", "1", rule.rule), method=route.method, json={}).status_code
+        if (status == 401) == (route.permission is None):
+            wrong.append((route.method, route.rule, status))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("caller", ["stranger", *RANK, "token"])
+def test_t11_what_is_outside_of_admin_and_api_answers_as_the_table_says(app, request, caller):
+    wrong = {}
+    headers = {"Authorization": f"Bearer {api_for(app, 'registry:read').token}"} if caller == "token" else {}
+    column = {"stranger": 0, "token": 2}.get(caller, 1)
+    for (method, endpoint), answers in PAGES.items():
+        if column == 1:  # Anew for each, because some of them end the session.
+            client = Visitor(app, f"{PEOPLE[caller]}@example.com", PASSWORD).client
+            token = csrf_token(client.get("/admin/").text)
+        else:
+            client = app.test_client()
+            token = csrf_token(client.get("/login").text)
+        form = {"data": {"csrf_token": token}} if method == "POST" else {}
+        rule, elsewhere = everything(app)[method, endpoint], {"REMOTE_ADDR": "192.0.2.7"}
+        answer = client.open(address(rule), method=method, headers=headers, environ_base=elsewhere, **form)
+        answer.close()
+        said = f"{answer.status_code} {answer.headers.get('Location', '')}".strip()
+        if said != answers[column] and not (answers[column] == AGAIN and said.startswith(AGAIN)):
+            wrong[method, endpoint] = said
+    assert wrong == {}
 
 
 @pytest.mark.parametrize("role", RANK)
