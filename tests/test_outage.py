@@ -16,7 +16,7 @@ from webapp.config import Settings
 from webapp.domain.errors import DatabaseUnreachable
 from webapp.extensions import db
 from webapp.models import UserSession
-from webapp.services import models
+from webapp.services import database_state, models
 from webapp.web import current
 from webapp.web.transaction import writing
 
@@ -269,3 +269,12 @@ def check_a_stop(app, server, settings) -> None:
     with app.app_context():
         assert eventually(lambda: source() == "database")
         assert reader.post("/admin/models", model_values()).status_code == 201
+
+
+def test_a_file_that_goes_away_while_it_is_looked_at_is_unreachable_and_not_read_only(app, settings, monkeypatch):
+    away = settings.sqlite_path.with_suffix(".moved")
+    monkeypatch.setattr(database_state, "_by_tables", lambda _: settings.sqlite_path.rename(away) and None)
+    try:
+        assert current.desk().watch.look() == "unreachable"
+    finally:
+        away.rename(settings.sqlite_path)

@@ -48,6 +48,7 @@ class DatabaseWatch:
     def _only_read(self, connection: Connection) -> bool:
         if self._file is None:
             return bool(connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on")
+        self._file.stat()  # Raises if it has gone since the connection was opened: what is not there is not read-only.
         return not all(os.access(path, os.W_OK, effective_ids=True) for path in (self._file, self._file.parent))
 
 
