@@ -54,9 +54,9 @@ def on_starting(_: Arbiter) -> None:
 
 def when_ready(server: Arbiter) -> None:
     with server.app.callable.app_context():
-        if current.settings().sqlite_path is not None:
-            engine.tell_journal_mode()
         settings = current.settings()
+        if settings.sqlite_path is not None:
+            engine.tell_journal_mode()
         for warning in (*keyfiles.exposed(settings.secret_files), *settings.unheeded):
             logging.getLogger("webapp.start").warning("%s", warning)
     print(f"Modeldesk serves on http://{bind} with {workers} worker{'s' if workers > 1 else ''}. Stop it with Ctrl-C.", flush=True)  # noqa: T201 # for whoever started it

@@ -87,9 +87,9 @@ def price_facts(session: Session, row: Model, now: datetime) -> dict[str, Any]:
     added = session.execute(select(PriceRow.id, PriceRow.created_by, PriceRow.created_at).where(PriceRow.model_id == row.id))
     entries = history_of(past, now, prices.verifications(session, row))
     by_number = {entry.id: entry for entry in added}
+    card = price_card(past, now)
     return {
-        "model_ref": row.ref, "call": call_of(price_at(timeline(past), now)),
-        "price": price_card(past, now), "chart": chart_of(past, now), "today": f"{now:%Y-%m-%d}",
+        "model_ref": row.ref, "call": call_of(card["price"]), "price": card, "chart": chart_of(past, now), "today": f"{now:%Y-%m-%d}",
         "history": [entry | {"added": by_number[entry["price"].id]} for entry in entries],
     }  # fmt: skip
 

@@ -52,9 +52,8 @@ MODEL_DEFAULTS: Mapping[str, Any] = {
 PROVIDER_CHECKS: Mapping[str, Check] = {
     "slug": checks.slug,
     "display_name": checks.line(100, 1),
-    "driver": checks.matching(
-        checks.SLUG, "must be the name of a driver: choose one"
-    ),  # Which names there are, the drivers' registry knows; the service asks it.
+    # Which names there are, the drivers' registry knows; the service asks it.
+    "driver": checks.matching(checks.SLUG, "must be the name of a driver: choose one"),
     "base_url": checks.optional(checks.base_url),
     "active": checks.truth,
     "default_temperature": checks.optional(lambda value, field: amount(value, field)),
