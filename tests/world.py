@@ -15,7 +15,8 @@ from cryptography.fernet import Fernet
 from factories import Api
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from thrift import QUICK_HASHER, CompiledTemplates, keep_compiled_routes
 
@@ -117,6 +118,21 @@ def run_sql(url: str, statement: str) -> None:
     with engine.connect() as connection:
         connection.execute(text(statement))
     engine.dispose()
+
+
+@contextmanager
+def no_trail() -> Iterator[None]:
+    """The table of the trail takes no row."""
+
+    def refuse(connection, cursor, statement, *_):
+        if statement.startswith("INSERT INTO audit_events"):
+            raise OperationalError(statement, {}, Exception("no space left"))
+
+    event.listen(db.engine, "before_cursor_execute", refuse)
+    try:
+        yield
+    finally:
+        event.remove(db.engine, "before_cursor_execute", refuse)
 
 
 def unguard(connection: Connection | Session, table: str = "audit_events") -> None:

@@ -1,12 +1,9 @@
 """E16: every change through the API leaves exactly one line in the trail, a denied one likewise; and without the trail nothing changes."""
 
-from contextlib import contextmanager
-
 import pytest
 from factories import model_values, price_values, provider_values
-from sqlalchemy import event, func, select, text
-from sqlalchemy.exc import OperationalError
-from world import api_for, unguard
+from sqlalchemy import func, select, text
+from world import api_for, no_trail, unguard
 
 from webapp.api.v1.routes import ROUTES
 from webapp.extensions import db
@@ -77,21 +74,6 @@ def ask(api, subjects, method, rule):
     path = rule.replace("<number>", str(number)).replace("<price>", str(subjects["price"]))
     body = REQUESTS[method, rule]
     return api.request(method, path, **({"json": body} if body is not None else {}))
-
-
-@contextmanager
-def no_trail():
-    """The table of the trail takes no row."""
-
-    def refuse(connection, cursor, statement, *_):
-        if statement.startswith("INSERT INTO audit_events"):
-            raise OperationalError(statement, {}, Exception("no space left"))
-
-    event.listen(db.engine, "before_cursor_execute", refuse)
-    try:
-        yield
-    finally:
-        event.remove(db.engine, "before_cursor_execute", refuse)
 
 
 def state() -> tuple:

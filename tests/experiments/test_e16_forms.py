@@ -17,9 +17,8 @@ from factories import Visitor, csrf_token, model_values, price_values, provider_
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select, text
-from test_e16_audit import no_trail
 from werkzeug.test import TestResponse
-from world import PASSWORD, api_for, by_hand
+from world import PASSWORD, api_for, by_hand, no_trail
 
 from webapp.domain.bench import LOCAL
 from webapp.domain.errors import DatabaseUnreachable

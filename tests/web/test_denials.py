@@ -1,14 +1,12 @@
 """What somebody known was refused has a line in the trail, which never stands in the way of the refusal and never fills the trail."""
 
 import threading
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from factories import csrf_token, model_values
-from sqlalchemy import event, select
-from sqlalchemy.exc import OperationalError
-from world import api_for
+from sqlalchemy import select
+from world import api_for, no_trail
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, User
@@ -28,19 +26,6 @@ def lines() -> list[AuditEvent]:
 def row_of(email: str) -> User:
     db.session.rollback()
     return db.session.execute(select(User).where(User.email == email)).scalar_one()
-
-
-@contextmanager
-def no_trail():
-    def refuse(connection, cursor, statement, *_):
-        if statement.startswith("INSERT INTO audit_events"):
-            raise OperationalError(statement, {}, Exception("no space left"))
-
-    event.listen(db.engine, "before_cursor_execute", refuse)
-    try:
-        yield
-    finally:
-        event.remove(db.engine, "before_cursor_execute", refuse)
 
 
 @pytest.mark.parametrize("who", ["eve", "bob"])

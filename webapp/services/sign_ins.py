@@ -16,8 +16,6 @@ from webapp.services.throttle import Guess
 CODE_WITHIN, CODE_TRIES = timedelta(minutes=5), 5
 FRESH_FOR = timedelta(minutes=10)
 USED_UP = "accounts:password:use_up"
-
-
 NOBODY = Target("user", None, "an address that nobody has")
 
 
