@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 from world import PASSWORD
 
 from webapp.extensions import db
-from webapp.models import AuditEvent, Model, Provider, User
-from webapp.services import accounts
+from webapp.models import AuditEvent, Model, Project, Provider, User
+from webapp.services import accounts, projects
 from webapp.web.transaction import writing
 
 
@@ -109,6 +109,23 @@ def test_providers_are_merged_too_and_no_key_is_ever_in_it(ann):
     answer = ann.client.post(address, data=mine | {"description": "Second words", "api_key": "sk-0123456789abcdef-canary"})
     assert (answer.status_code, "First words Second words" in told(answer.text)) == (422, True)
     assert "canary" not in answer.text
+
+
+def test_projects_are_merged_too(ann, bob):
+    make_admin(bob)
+    with writing() as session:
+        number = projects.create(session, {"slug": "billing", "display_name": "Billing"}, actor="tests").id
+    address = f"/admin/project/edit/?id={number}"
+    mine, theirs = opened(ann, address), opened(bob, address)
+    assert bob.client.post(address, data=theirs | {"display_name": "Bob's name", "description": "Bob's words"}).status_code == 302
+    answer = ann.client.post(address, data=mine | {"display_name": "Ann's name"})
+    assert (answer.status_code, "Name Billing Bob's name Ann's name" in told(answer.text)) == (422, True)
+    assert "because you had left it alone: Description." in told(answer.text)
+    again = fields(answer.text) | {"csrf_token": mine["csrf_token"]}
+    assert ann.client.post(address, data=again).status_code == 302
+    db.session.rollback()
+    stored = db.session.get_one(Project, number)
+    assert (stored.display_name, stored.description, stored.is_active) == ("Ann's name", "Bob's words", True)
 
 
 def test_a_change_of_the_same_kind_is_no_question(ann, bob):

@@ -66,6 +66,33 @@ def test_what_cannot_be_saved_is_said_at_its_field_and_nothing_is_lost(ann):
     assert (stale.status_code, "newer version" in stale.text) == (422, True)
 
 
+def test_who_was_overtaken_sees_what_changed_and_saves_again(ann, bob):
+    ann.post("/admin/prompts/new", FORM)
+    assert (
+        bob.post("/admin/prompts/summary/edit", FORM | {"system": "Be brief.\nBe kind.", "title": "Sums", "row_version": "1"}).status_code
+        == 302
+    )
+    mine = FORM | {"system": "Be brief.\nBe exact."}
+    answer = ann.post("/admin/prompts/summary/edit", mine | {"row_version": "1"})
+    page = html.unescape(answer.text)
+    assert (answer.status_code, "Changed since version 1" in page, "By bob@example.com" in page) == (422, True, True)
+    assert "<ins>+ Be kind.</ins>" in page
+    assert ("Be exact." in page, "because you had left it alone: Title." in page, 'value="Sums"' in page) == (True, True, True)
+    assert 'name="row_version" value="2"' in page
+    assert ann.post("/admin/prompts/summary/edit", mine | {"row_version": "2"}).status_code == 302
+    assert [row.system for row in templates.versions(db.session(), "summary")] == [
+        "Be brief.\nBe exact.",
+        "Be brief.\nBe kind.",
+        FORM["system"],
+    ]
+
+
+@pytest.mark.parametrize("version", ["0", "-1", "99999999999999", "x"])
+def test_a_version_that_never_was_changes_nothing(ann, version):
+    answer = ann.post("/admin/prompts/incident-analysis/edit", FORM | {"system": "x", "row_version": version})
+    assert (answer.status_code, len(templates.versions(db.session(), "incident-analysis"))) == (422, 1)
+
+
 def previewed(visitor, **given):
     return html.unescape(visitor.post("/admin/prompts/incident-analysis/preview", given, headers={"HX-Request": "true"}).text)
 

@@ -55,6 +55,27 @@ def test_a_disabled_user_does_not_come_in_and_is_put_out_at_once(app, eve):
     assert sign_in(app.test_client(), eve.email).status_code == 422
 
 
+@pytest.mark.parametrize("meanwhile", [
+    lambda session, user: accounts.set_password(session, user, "a-brand-new-long-password", actor="tests"),
+    lambda session, user: accounts.set_active(session, user, False, actor="tests"),
+])  # fmt: skip
+def test_t04_what_happens_while_a_password_is_checked_counts(either_app, monkeypatch, meanwhile):
+    """Checking takes a tenth of a second outside of any transaction: the old password must not begin a session after its change."""
+    client, checks = either_app.test_client(), accounts.authenticate
+
+    def and_meanwhile(session, email, password):
+        user = checks(session, email, password)
+        with either_app.app_context(), writing(refresh=False) as other:
+            meanwhile(other, accounts.find(other, email))
+        return user
+
+    monkeypatch.setattr(accounts, "authenticate", and_meanwhile)
+    assert sign_in(client, "eve@example.com").status_code == 422
+    assert client.get("/admin/").status_code == 302
+    with either_app.app_context():
+        assert db.session.execute(select(UserSession.id)).all() == []
+
+
 def test_a_form_without_its_token_is_refused(app):
     answer = app.test_client().post("/login", data={"email": ANN, "password": PASSWORD})
     assert answer.status_code == 400

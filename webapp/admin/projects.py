@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 from wtforms import BooleanField, HiddenField, TextAreaField
 
+from webapp.admin import merging
 from webapp.admin.base import GuardedView, is_id
 from webapp.admin.fields import HiddenRule, StaffForm
 from webapp.admin.filters import YesNoFilter
@@ -30,6 +31,8 @@ from webapp.web import current
 from webapp.web.auth import member
 from webapp.web.transaction import writing
 
+VERSION = (HiddenRule("row_version"), HiddenRule("row_base"))
+
 
 class ProjectForm(StaffForm):
     display_name = required("Name", "What people read in lists.")
@@ -37,6 +40,7 @@ class ProjectForm(StaffForm):
     description = TextAreaField("Description")
     active = BooleanField("Active", default=True, description="The keys of an inactive project are not used.")
     row_version = HiddenField()
+    row_base = HiddenField()
 
 
 class Projects(RulesPart):
@@ -68,7 +72,7 @@ class Projects(RulesPart):
     form = ProjectForm
     form_rules = (
         rules.FieldSet((rules.Text("What it is called."), "display_name", "slug", "description"), "Project"),
-        rules.FieldSet((rules.Text("Changes reach every worker within a second."), "active", HiddenRule("row_version")), "State"),
+        rules.FieldSet((rules.Text("Changes reach every worker within a second."), "active", *VERSION), "State"),
     )
 
     def matching(self, word: str) -> ColumnElement[bool]:
@@ -81,8 +85,11 @@ class Projects(RulesPart):
         return ProjectForm(get_form_data())
 
     def edit_form(self, obj: Any = None) -> Any:  # noqa: ANN401 # Flask-Admin's signature
-        typed = {name: getattr(obj, name) for name in ("display_name", "slug", "description")}
-        return ProjectForm(get_form_data(), typed | {"active": obj.is_active, "row_version": str(obj.version)})
+        typed = typed_values(obj)
+        return merging.remember(ProjectForm(get_form_data(), typed), typed)
+
+    def on_stale(self, form: Any, row: Project) -> None:  # noqa: ANN401 # the form above
+        merging.show(form, typed_values(row), "project", row.id)
 
     def values_of(self, form: Any) -> dict[str, Any]:  # noqa: ANN401 # the form above
         typed = {name: (form[name].data or "").strip() for name in ("display_name", "slug", "description")}
@@ -97,6 +104,12 @@ class Projects(RulesPart):
 
     def delete_row(self, session: Session, row: Project) -> None:
         projects.delete(session, row.id, actor=self.actor())
+
+
+def typed_values(project: Project) -> dict[str, Any]:
+    """A project as its form shows it."""
+    typed = {name: getattr(project, name) for name in ("display_name", "slug", "description")}
+    return typed | {"active": project.is_active, "row_version": str(project.version)}
 
 
 def rules_link(project: Project) -> Markup:

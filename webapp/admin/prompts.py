@@ -9,8 +9,10 @@ from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin.base import GuardedView
 from webapp.admin.fields import whole
+from webapp.admin.model_form import version_of
 from webapp.admin.prompt_preview import preview
-from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError
+from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError, Stale
+from webapp.domain.merging import merge
 from webapp.domain.money import plain
 from webapp.domain.permissions import Permission
 from webapp.domain.templates import CATEGORIES, VALUES, differences
@@ -22,6 +24,12 @@ from webapp.web.auth import actor, staff_may
 from webapp.web.transaction import writing
 
 FIELDS = ("name", "title", "category", "system", "user", "preferred_model", "temperature", "max_tokens", "cache_minutes", "note")
+EDITED = tuple(name for name in FIELDS if name not in ("name", "note"))
+TEXTS = ("system", "user")
+LABELS = {  # As the form calls them; of the others the name says it.
+    "system": "Instructions", "user": "Question", "max_tokens": "Longest answer", "cache_minutes": "Keep answers for",
+    "is_active": "Active",
+}  # fmt: skip
 BLANK: Mapping[str, str] = dict.fromkeys(FIELDS, "") | {"category": "incident", "user": "{{incident}}", "cache_minutes": "0"}
 DONE = {"delete": "The template was deleted.", "activate": "The template is active.", "deactivate": "The template is inactive."}
 
@@ -72,16 +80,16 @@ class Prompts(GuardedView):
     @expose("/<slug>/edit", methods=("GET", "POST"))
     def edit(self, slug: str) -> Any:  # noqa: ANN401 # a page or a redirect
         row = templates.find(db.session(), slug)
-        version = whole(request.form.get("row_version"))
 
         def revise(session: Any, entry: dict[str, Any]) -> PromptTemplate:  # noqa: ANN401 # a session
-            return templates.revise(session, slug, entry, actor=actor(), version=version if isinstance(version, int) else None)
+            return templates.revise(session, slug, entry, actor=actor(), version=version_of(request.form.get("row_version")))
 
         return self._edit(row, _typed(row), revise)
 
     def _edit(self, row: PromptTemplate | None, typed: Mapping[str, str], save: Any) -> Any:  # noqa: ANN401 # what saves, and a page or redirect
         insist()
         errors: dict[str, str] = {}
+        overtaken = None
         if request.method == "POST":
             typed = {name: request.form.get(name, "") for name in FIELDS}
             try:
@@ -89,13 +97,16 @@ class Prompts(GuardedView):
                     name = save(session, _entry(typed, with_name=row is None)).name
             except ModeldeskError as error:
                 errors = _at_fields(error)
+                if row is not None and isinstance(error, Stale):
+                    row, typed, overtaken = _overtaken(row.name, typed)
             else:
                 flash("Saved as a new version." if row else "The template was added.", "success")
                 return redirect(self.get_url(".details", slug=name))
         models = [model.ref for model in current.registry().snapshot.by_type.get("text", ()) if model.supported]
         page = self.render(
-            "admin/prompts/edit.html", row=row, typed=typed, errors=errors, categories=CATEGORIES, models=models, placeholders=list(VALUES)
-        )
+            "admin/prompts/edit.html", row=row, typed=typed, errors=errors, categories=CATEGORIES, models=models, placeholders=list(VALUES),
+            overtaken=overtaken,
+        )  # fmt: skip
         return Response(page, 422 if errors else 200)
 
     @expose("/<slug>/<any(activate,deactivate,delete):what>", methods=("POST",))
@@ -164,14 +175,34 @@ def _at_fields(error: ModeldeskError) -> dict[str, str]:
     return {"": error.detail}
 
 
+def _overtaken(name: str, typed: Mapping[str, str]) -> tuple[PromptTemplate, dict[str, str], dict[str, Any]]:
+    """The newest version, the form with what its sender had left alone taken from that, and what to say.
+
+    A form that names a version which never was is taken to be about the newest: nothing of it is changed.
+    """
+    newest, opened = templates.find(db.session(), name), whole(request.form.get("row_version"))
+    older = next((one for one in templates.versions(db.session(), name) if one.version == opened), newest)
+    theirs = _typed(newest)
+    taken = [field for field in merge(_typed(older), theirs, typed).taken if field in EDITED]
+    said = {
+        "by": newest.created_by, "at": newest.created_at, "since": older.version, "compared": _compared(older, newest),
+        "taken": [_label(field) for field in taken],
+    }  # fmt: skip
+    return newest, dict(typed) | {field: theirs[field] for field in taken}, said
+
+
+def _label(field: str) -> str:
+    return LABELS.get(field, field.replace("_", " ").capitalize())
+
+
 def _compared(older: PromptTemplate, newer: PromptTemplate) -> list[dict[str, Any]]:
     """The texts that differ, line by line, and the settings that do."""
     found: list[dict[str, Any]] = []
-    for field, label in (("system", "Instructions"), ("user", "Question")):
+    for field in TEXTS:
         if getattr(older, field) != getattr(newer, field):
-            found.append({"label": label, "lines": list(differences(getattr(older, field), getattr(newer, field)))})
+            found.append({"label": _label(field), "lines": list(differences(getattr(older, field), getattr(newer, field)))})
     for field in ("title", "category", "preferred_model", "temperature", "max_tokens", "cache_minutes", "is_active"):
         before, after = getattr(older, field), getattr(newer, field)
         if before != after:
-            found.append({"label": field.replace("_", " ").capitalize(), "before": before, "after": after})
+            found.append({"label": _label(field), "before": before, "after": after})
     return found

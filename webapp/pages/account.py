@@ -40,7 +40,8 @@ def sign_in() -> ResponseReturnValue:
     email, password = request.form.get("email", ""), request.form.get("password", "")
     if max(len(email), len(password)) >= MAX_FIELD:
         return _login_page(WRONG), 422  # Nothing is looked at, so nothing is guessed.
-    ticket, guess, now = None, _guess(email), datetime.now(UTC)
+    ticket: sign_ins.Ticket | None = None
+    guess, now = _guess(email), datetime.now(UTC)
     wait = _counted(guess, email, now)
     if wait is not None:
         return _throttled(wait)
@@ -50,13 +51,7 @@ def sign_in() -> ResponseReturnValue:
     except TooManyAtOnce as error:
         return _login_page(error.detail), error.status, {"Retry-After": str(error.retry_after)}
     if user is not None and _may_use_password(user):
-        stored = user.password_hash
-        renewed = passwords.renewed(stored, password)
-        with writing(refresh=False) as writer:
-            if stored is not None and renewed is not None:
-                accounts.renew_hash(writer, user.id, stored, renewed)
-            ticket = sign_ins.enter(writer, writer.get_one(User, user.id), now=now, instead_of=session_secret())
-            throttle.forget(writer, guess)
+        ticket = _entered(user, password, guess, now)
     if ticket is None:
         log.warning("a sign-in from %s was refused", request.remote_addr)
         return _login_page(WRONG), 422
@@ -65,6 +60,21 @@ def sign_in() -> ResponseReturnValue:
         return _ask_for_code(ticket.secret, target)
     enter(ticket.secret)
     return devices.remember(redirect(target), accounts.normalised(email))
+
+
+def _entered(checked: User, password: str, guess: throttle.Guess, now: datetime) -> sign_ins.Ticket | None:
+    """The way in; None where the password was changed or the person switched off while it was checked."""
+    user_id, stored = checked.id, checked.password_hash
+    renewed = passwords.renewed(stored, password)
+    with writing(refresh=False) as writer:
+        user = accounts.still(writer, user_id, stored)
+        if user is None:
+            return None
+        if stored is not None and renewed is not None:
+            accounts.renew_hash(writer, user_id, stored, renewed)
+        ticket = sign_ins.enter(writer, user, now=now, instead_of=session_secret())
+        throttle.forget(writer, guess)
+        return ticket
 
 
 def _ask_for_code(secret: str, target: str) -> ResponseReturnValue:

@@ -215,6 +215,13 @@ def authenticate(session: Session, email: str, password: str) -> User | None:
     return user if user is not None and right and user.is_active else None
 
 
+def still(session: Session, user_id: int, stored: str | None) -> User | None:
+    """The user, locked, if the hash that a password was checked against outside this transaction is theirs now, and they may sign in."""
+    same = (User.id == user_id, User.password_hash == stored, User.is_active)
+    query = select(User).where(*same).with_for_update().execution_options(populate_existing=True)
+    return session.execute(query).scalar_one_or_none()
+
+
 def renew_hash(session: Session, user_id: int, before: str, renewed: str) -> None:
     """Stores the same password at today's cost, unless another one was set meanwhile. The trail has no word of it: nothing changed."""
     session.execute(update(User).where(User.id == user_id, User.password_hash == before).values(password_hash=renewed))

@@ -28,7 +28,7 @@ def find(session: Session, project_id: int, *, version: int | None = None) -> Pr
     if project is None:
         raise NotFound("There is no such project.")
     if version is not None and project.version != version:
-        raise Stale("Somebody else changed this project meanwhile. Load it again, look at the change, and repeat yours.")
+        raise Stale("Somebody else changed this project meanwhile. Look at the change, and save again.")
     return project
 
 

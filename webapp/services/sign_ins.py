@@ -41,7 +41,9 @@ def enter(session: Session, user: User, *, now: datetime, instead_of: str, metho
     """After the right password, a link that works once, or the word of the identity provider (`method`).
 
     The session with the secret `instead_of`, which the browser had until now, ends: a copy of its cookie is worth nothing.
+    The user is locked first, as by whoever changes a password or a role: the one who comes second sees what the first has done.
     """
+    accounts.locked(session, user.id)
     accounts.end_session(session, instead_of, now=now)
     if user.totp_since is None:
         return Ticket(accounts.begin_session(session, user, now=now, method=method), needs_code=False)

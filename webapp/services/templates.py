@@ -99,7 +99,7 @@ def revise(session: Session, name: str, values: Mapping[str, object], *, actor: 
     """Adds a version that becomes the current one. Raises `Stale` if `version` is not the current one any more."""
     before = find(session, name)
     if version is not None and before.version != version:
-        raise Stale("Somebody else saved a newer version meanwhile. Load it again, look at the change, and repeat yours.")
+        raise Stale("Somebody else saved a newer version meanwhile. Look at the change, and save again.")
     entry = _checked({"name": name, **values}, REQUIRED)
     if all(getattr(before, column) == _column(entry, column) for column in SHAPE):
         raise Invalid.field("system", "is as it was, and so is everything else: there is nothing to save")
