@@ -2,7 +2,7 @@
 
 And every address outside the API, as the map of addresses names it: nothing is stored without the token of whoever is signed in, and
 nothing by reading. The API takes no cookies (tests/api/test_api_door.py). The way back from an identity provider is a GET because the
-protocol says so; it is bound to the browser that was sent out, and good once (tests/web/test_openid.py).
+protocol says so; it is bound to the browser that was sent out, and good once (tests/web/openid/test_openid.py).
 """
 
 import hashlib
