@@ -66,6 +66,13 @@ def pre_fork(_: Arbiter, __: Worker) -> None:
     gc.freeze()  # What is loaded by now stays shared: the collector would write to it otherwise.
 
 
+def worker_exit(_: Arbiter, worker: Worker) -> None:
+    with worker.app.callable.app_context():
+        current.desk().refresher.stop()  # Says also that this worker serves nobody any more.
+
+
 def post_worker_init(worker: Worker) -> None:
     with worker.app.callable.app_context():
         current.registry()  # Loaded before the first request instead of by it.
+        if reason := current.vault().reason:
+            logging.getLogger("webapp.start").warning("keys are locked: %s; everything that needs no key goes on", reason)

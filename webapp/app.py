@@ -66,7 +66,9 @@ def desk(settings: Settings, engine: Engine) -> Desk:
     watch = DatabaseWatch(engine, settings.sqlite_path)
     refresher = Refresher(registry, report, watch)
     turns = Turns(settings.threads)
-    return Desk(settings, registry, refresher, Vault(settings.encryption_keys), policy, copies, report, source, watch, turns)
+    return Desk(
+        settings, registry, refresher, Vault(settings.encryption_keys, settings.keys_kept_at), policy, copies, report, source, watch, turns
+    )
 
 
 def check_issuer(settings: Settings, policy: OutboundPolicy) -> None:

@@ -44,6 +44,7 @@ class Settings:
     database_url: str = field(repr=False)
     secret_key: str = field(repr=False)
     encryption_keys: str | None = field(default=None, repr=False)
+    keys_kept_at: str = "MODELDESK_ENCRYPTION_KEYS"  # In words, without a path: staff read it on pages.
     trusted_hosts: tuple[str, ...] = LOOPBACK
     outbound_allow: frozenset[str] = frozenset()
     cache_ttl: float = 300.0
@@ -106,6 +107,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         database_url=database_url,
         secret_key=secret_key,
         encryption_keys=encryption_keys,
+        keys_kept_at=_keys_kept_at(read, embedded=embedded),
         trusted_hosts=read.checked("MODELDESK_TRUSTED_HOSTS", LOOPBACK, names),
         outbound_allow=frozenset(read.checked("MODELDESK_OUTBOUND_ALLOW", NOBODY, names)),
         cache_ttl=read.checked("MODELDESK_CACHE_TTL", 300.0, seconds(1, 86_400)),
@@ -259,6 +261,16 @@ def _encryption_keys(read: Reader, instance: Path, *, embedded: bool) -> str | N
         return read.text("MODELDESK_ENCRYPTION_KEYS") or _kept(instance / ENCRYPTION_KEYS_FILE, embedded=embedded)
     except ConfigError:
         return UNREADABLE
+
+
+def _keys_kept_at(read: Reader, *, embedded: bool) -> str:
+    """Where the encryption keys are looked for: whoever never set the variable has to hear of the file."""
+    name = "MODELDESK_ENCRYPTION_KEYS"
+    if read.environment.get(name, "").strip():
+        return name
+    if read.environment.get(f"{name}_FILE"):
+        return f"the file that {name}_FILE names"
+    return f"the file {ENCRYPTION_KEYS_FILE} in the instance folder" if embedded else name
 
 
 def _secret_files(read: Reader, instance: Path, *, embedded: bool) -> tuple[Path, ...]:

@@ -81,6 +81,23 @@ def test_a_test_that_fails_says_what_to_do_and_shows_no_key(ann, provider, upstr
     assert CANARY not in db.session.execute(select(ProviderCheck.detail)).scalar_one()
 
 
+def test_t19_a_key_that_the_provider_repeats_beside_its_answer_is_not_kept(ann, provider, upstream):
+    """As the number of the request, which people hand on when they ask for help."""
+    upstream.says(reply(401, DIALECTS["openai"].models, headers={"x-request-id": f"req-{CANARY}"}))
+    answer = ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
+    row = db.session.execute(select(ProviderCheck)).scalar_one()
+    assert (row.ok, row.request_id, CANARY in answer.text) == (False, "req-***", False)
+
+
+def test_t19_a_key_that_the_provider_lists_as_a_model_is_not_shown_and_not_stored(ann, provider, upstream):
+    data = [{"id": f"m-{CANARY}", "object": "model", "created": 1, "owned_by": "x"}]
+    upstream.says(reply(200, {"object": "list", "data": data}))
+    page = ann.get(f"/admin/provider/{provider}/discover").text
+    assert ("m-***" in page, CANARY in page) == (True, False)
+    ann.post(f"/admin/provider/{provider}/discover", {"model": [f"m-{CANARY}", "m-***"], "type:m-***": "text"})
+    assert not [name for name in db.session.execute(select(Model.model_id)).scalars() if CANARY in name]
+
+
 def test_without_a_key_nothing_is_sent(ann, provider, upstream):
     with writing() as session:
         credentials.remove(session, session.get(type(providers.find(session, provider)), provider), actor="ann")

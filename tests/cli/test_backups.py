@@ -4,6 +4,7 @@ import os
 import sqlite3
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from webapp.config import Settings
 from webapp.domain.errors import Conflict, Unavailable
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Price
-from webapp.services import audit, backups, models
+from webapp.services import accounts, audit, backups, models
 from webapp.web import current
 from webapp.web.transaction import writing
 
@@ -66,6 +67,38 @@ def test_a_restored_backup_is_served_at_once_with_its_trail_whole(app, settings,
     assert (last.action, last.after["file"]) == ("operations:backup:restore", "desk.backup")
     (kept,) = tmp_path.glob("*.before-restore-*Z")
     assert "made-afterwards" in names_in(kept)
+
+
+def test_t04_a_restore_brings_no_ended_session_and_no_link_back_and_says_what_it_does_bring_back(app, settings, tmp_path, bob):
+    with writing() as session:
+        link = accounts.make_link(session, accounts.find(session, "eve@example.com"), actor="ann", now=datetime.now(UTC))
+    assert invoke(app, "backup", tmp_path / "desk.backup").exit_code == 0
+    thief = app.test_client()
+    thief.set_cookie("modeldesk", bob.client.get_cookie("modeldesk").value)
+    assert thief.get("/admin/").status_code == 200
+    bob.post("/logout")
+    assert invoke(app, "users", "disable", bob.email).exit_code == 0
+    ran = invoke(app, "restore", tmp_path / "desk.backup", "--replace")
+    assert (ran.exit_code, "Everybody is signed out" in ran.stderr, "works again" in ran.stderr) == (0, True, True)
+    assert (thief.get("/admin/").status_code, app.test_client().get(f"/setup/{link}").status_code) == (302, 404)
+
+
+def test_a_backup_after_a_crash_takes_back_what_was_half_written(settings, tmp_path):
+    """Such a database has a journal beside it that has to be played back first, which somebody who may only read cannot do."""
+    for _ in running(settings):
+        pass
+    with closing(sqlite3.connect(settings.sqlite_path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode=DELETE")
+        writer.execute("PRAGMA cache_size=1")  # So that half of it is in the file before anything was committed.
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE models SET display_name = 'half', description = hex(zeroblob(2000))")
+        left = {suffix: Path(f"{settings.sqlite_path}{suffix}").read_bytes() for suffix in ("", "-journal")}
+        writer.execute("ROLLBACK")
+    for suffix, content in left.items():
+        Path(f"{settings.sqlite_path}{suffix}").write_bytes(content)
+    backups.back_up(settings, tmp_path / "desk.backup")
+    with closing(sqlite3.connect(tmp_path / "desk.backup")) as copy:
+        assert copy.execute("SELECT count(*), sum(display_name = 'half') FROM models").fetchone()[1] == 0
 
 
 def test_nothing_is_replaced_unasked_or_by_what_is_no_backup(app, settings, tmp_path):

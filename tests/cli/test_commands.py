@@ -284,7 +284,7 @@ def test_t24_a_key_that_is_lost_while_the_database_is_away_is_not_replaced_by_a_
     ran = flask(tmp_path, "prepare")
     assert (ran.returncode, "is gone" in ran.stderr, database.exists(), (instance / "encryption-keys").exists()) == (0, True, False, False)
     (tmp_path / "moved").rename(database)
-    assert "MODELDESK_ENCRYPTION_KEYS is not set" in flask(tmp_path, "doctor").stdout
+    assert "the file encryption-keys in the instance folder is missing or empty" in flask(tmp_path, "doctor").stdout
     key.rename(instance / "encryption-keys")
     assert "Everything encrypted can be read" in flask(tmp_path, "doctor").stdout
 

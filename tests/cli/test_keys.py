@@ -8,7 +8,7 @@ from world import ENCRYPTION_KEY, PASSWORD, running
 
 from webapp.config import Settings
 from webapp.extensions import db
-from webapp.models import Credential, Provider
+from webapp.models import AuditEvent, Credential, Provider
 from webapp.models.base import Ciphertext
 from webapp.security.vault import Vault
 from webapp.services import credentials, rotation
@@ -81,6 +81,9 @@ def test_t23_a_rotation_that_was_stopped_goes_on_where_it_was(settings, monkeypa
             assert rotation.step(session, current.vault(), column).rotated == 2
         assert len(secrets_of(current.vault())) == len(SLUGS)  # Half of it new, half old: all of it works.
         assert run(app, "rotate").stdout.startswith("Re-encrypted 4")
+        query = select(AuditEvent.after).where(AuditEvent.action == "operations:keys:rotate").order_by(AuditEvent.id)
+        begun, done = db.session.execute(query).scalars()
+        assert ("begun_at" in begun, done["rotated"]) == (True, 4)  # What is stopped half-way has left a line too.
 
 
 def test_a_key_that_is_replaced_meanwhile_is_not_put_back(settings):

@@ -1,10 +1,13 @@
 """Health: for those who watch over the service."""
 
+import sqlite3
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.fernet import Fernet
+from serving import serving
 from sqlalchemy import update
 from world import api_for, by_hand, running, settings_for
 
@@ -61,6 +64,23 @@ def test_each_process_that_serves_is_counted_and_one_that_is_behind_is_seen(app,
     assert workers(client) == (2, 2)
     page = ann.get("/admin/").text
     assert ("2 of 2 workers answer with it" in page, "2/2 workers" in page, f"revision {revision}" in page) == (True, True, True)
+
+
+def test_a_command_is_no_worker_and_one_that_ends_is_none_any_more(tmp_path, templates):
+    database = tmp_path / "desk.sqlite3"
+    database.write_bytes(templates[True].read_bytes())
+    settings = settings_for(f"sqlite:///{database}", tmp_path)
+    with serving(settings, tmp_path, workers=2) as served:
+        assert wait_for(lambda: processes(database) == 2)
+        for command in (("doctor",), ("prepare",), ("keys", "status")):
+            served.flask(*command)
+        assert processes(database) == 2
+    assert processes(database) == 0
+
+
+def processes(database) -> int:
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute("SELECT count(*) FROM registry_processes").fetchone()[0]
 
 
 def workers(client) -> tuple[int, int]:

@@ -66,6 +66,12 @@ def test_t24_without_good_keys_it_is_locked_and_says_why(keys):
             use()
 
 
+@pytest.mark.parametrize(("keys", "words"), [(None, "is missing or empty"), ("x", "cannot be read, or is no comma-separated list")])
+def test_whoever_never_set_the_variable_hears_of_the_file(keys, words):
+    assert Vault(keys, "the file encryption-keys").reason.startswith(f"the file encryption-keys {words}")
+    assert "MODELDESK" not in Vault(keys, "the file encryption-keys").reason
+
+
 @pytest.mark.parametrize("known", ["46BKJoQYlPPOexq0OhDZnIlNepKFf87WFwLbfzqDDho=", base64.urlsafe_b64encode(bytes(32)).decode(),
                                    base64.urlsafe_b64encode(b"0123456789abcdef0123456789abcdef").decode(),
                                    base64.urlsafe_b64encode(b"change-me-to-a-32-byte-secret-!!").decode()])  # fmt: skip

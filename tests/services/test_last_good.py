@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,16 @@ def test_a_folder_that_cannot_be_written_to_harms_nothing(tmp_path):
     (tmp_path / "file").touch()
     LastGoodFile(tmp_path / "file" / "copy.json").save(CATALOG, NOW)
     LastGoodFile(Path("/proc/none/copy.json")).save(CATALOG, NOW)
+
+
+def test_half_a_copy_of_a_process_that_was_killed_is_cleared_away_and_that_of_one_that_writes_is_not(copies):
+    copies.save(CATALOG, NOW)
+    left, fresh = (copies.path.with_name(f".copy.json.{name}") for name in ("left", "fresh"))
+    for file in (left, fresh):
+        file.write_text("{")
+    os.utime(left, (time.time() - 120,) * 2)
+    copies.save(CATALOG, NOW)
+    assert sorted(os.listdir(copies.path.parent)) == [fresh.name, "copy.json"]
 
 
 def test_a_failed_write_leaves_the_old_copy_and_no_rubbish(copies):

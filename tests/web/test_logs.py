@@ -80,6 +80,14 @@ def test_a_start_says_which_journal_mode_and_why(server_log):
     assert f"SQLite {sqlite3.sqlite_version}: journal mode {mode}, because {why}" in server_log
 
 
+def test_t24_a_served_desk_that_is_locked_says_so_in_its_log(templates, tmp_path):
+    database = tmp_path / "desk.sqlite3"
+    database.write_bytes(templates[True].read_bytes())
+    with serving(replace(settings_for(f"sqlite:///{database}", tmp_path), encryption_keys=None), tmp_path, workers=1) as served:
+        lines = [json.loads(line) for line in served.log.read_text().splitlines() if line.startswith("{")]
+    assert [line["message"].partition(":")[0] for line in lines if line["logger"] == "webapp.start"] == ["keys are locked"]
+
+
 @pytest.mark.parametrize(
     ("version", "mode"),
     [((3, 40, 1), "TRUNCATE"), ((3, 51, 2), "TRUNCATE"), ((3, 51, 3), "WAL"), ((3, 52, 0), "TRUNCATE"), ((3, 53, 0), "WAL")],

@@ -16,6 +16,10 @@ from webapp.web import current
 from webapp.web.transaction import writing
 
 MIGRATIONS = str(ROOT / "migrations")
+RESTORED = (
+    "Everybody is signed out. Users, their rights and API tokens are as they were when the backup was made: whoever was switched off "
+    "since is let in again, and a token that was revoked since works again. Look at `users list` and `tokens list`."
+)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -48,6 +52,7 @@ def restore(file: Path, replace: bool) -> None:
     with writing(refresh=False) as session:
         setup.mark_restored(session, file.name, actor=operator())
     click.echo(f"Restored {file}.")
+    click.echo(RESTORED, err=True)
     if current.vault().locked:
         raise Failure(f"The database is restored, but its keys are locked: {current.vault().reason}. Set the encryption key of that time.")
 

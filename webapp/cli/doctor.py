@@ -59,7 +59,8 @@ def _keys() -> Iterator[Finding]:
     if desk.vault.locked:
         yield (
             False,
-            f"Keys are locked: {desk.vault.reason}. Set the key that was in use before; if it is lost for good, see `keys accept`.",
+            f"Keys are locked: {desk.vault.reason}. Set the key that was in use before, behind a newer one if there is one; "
+            "if it is lost for good, see `keys accept`.",
         )
         return
     session = db.session()

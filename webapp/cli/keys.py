@@ -1,5 +1,7 @@
 """Commands for the encryption key: what it encrypted, and rotating it."""
 
+import time
+
 import click
 
 from webapp.cli.accounts import operator
@@ -50,14 +52,19 @@ def status() -> None:
 def rotate() -> None:
     """Re-encrypt everything with the first key of MODELDESK_ENCRYPTION_KEYS. Can be stopped, and run again."""
     vault = _open_vault()
+    if any(one.older for one in rotation.tally(db.session(), vault)):
+        with writing(refresh=False) as session:
+            rotation.begin(session, vault, actor=operator())
     rotated = 0
     unreadable: dict[str, tuple[int, ...]] = {}
     for column in rotation.encrypted_columns():
         place = f"{column.table.name}.{column.name}"
         after: int | None = 0
         while after is not None:
+            began = time.monotonic()
             with writing(refresh=False) as session:
                 step = rotation.step(session, vault, column, after)
+            time.sleep(time.monotonic() - began)  # SQLite's writers stand in no queue: whoever waits gets a turn only while nobody writes.
             rotated, after = rotated + step.rotated, step.after
             unreadable[place] = (*unreadable.get(place, ()), *step.unreadable)
     lost = sum(map(len, unreadable.values()))
@@ -83,7 +90,9 @@ def accept(yes: bool) -> None:
     """
     if not current.vault().locked:
         raise Failure("The present key reads what this database holds, so nothing is lost. To change it, use `keys rotate`.")
-    vault = Vault(current.settings().encryption_keys)  # One that has not yet been compared with the database.
+    vault = Vault(
+        current.settings().encryption_keys, current.settings().keys_kept_at
+    )  # One that has not yet been compared with the database.
     if vault.locked:
         raise KeysLocked(f"There is no new key to work with: {vault.reason}.")
     lost = {one.place: one.unreadable for one in rotation.tally(db.session(), vault)}

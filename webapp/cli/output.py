@@ -11,6 +11,7 @@ from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.domain.errors import Invalid, ModeldeskError
+from webapp.web import current
 from webapp.web.transaction import in_words
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -31,7 +32,7 @@ class BadArguments(Failure):
 
 def failure(error: Exception) -> Exception:
     """What ends a command after this error."""
-    if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort):
+    if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort | BrokenPipeError):  # Of `| head`: click ends quietly.
         return error
     if isinstance(error, Invalid):
         return BadArguments(error.detail)
@@ -52,6 +53,7 @@ def command(function: Command) -> Command:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 # whatever the command takes
         try:
+            current.desk().report.silence()
             return function(*args, **kwargs)
         except Exception as error:
             raise failure(error) from error

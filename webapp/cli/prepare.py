@@ -24,6 +24,7 @@ from webapp.web.transaction import in_words, writing
 @with_appcontext
 def prepare() -> None:
     """Create the embedded database if there was none, migrate, seed, and print the set-up link while there is no user."""
+    current.desk().report.silence()
     _warn()
     if not _has_database():
         return

@@ -6,6 +6,7 @@ from flask import Blueprint, flash, redirect, render_template, request, session,
 from flask.typing import ResponseReturnValue
 from flask_login import login_user
 
+from webapp.domain.errors import KeysLocked
 from webapp.extensions import db
 from webapp.models import User
 from webapp.services import accounts, identities, second_factor, sign_ins, throttle
@@ -32,8 +33,11 @@ def code() -> ResponseReturnValue:
 @blueprint.post("/login/code")
 def use_code() -> ResponseReturnValue:
     proof, now = Proof(request.form.get("code", ""), request.remote_addr or ""), datetime.now(UTC)
-    with writing(refresh=False) as writer:
-        answer = sign_ins.complete(writer, _waiting_secret(), proof, vault=current.vault(), now=now)
+    try:
+        with writing(refresh=False) as writer:
+            answer = sign_ins.complete(writer, _waiting_secret(), proof, vault=current.vault(), now=now)
+    except KeysLocked as error:  # Nothing was looked at, so nothing was guessed.
+        return _code_page(error.detail), error.status
     if answer.secret is not None:
         target = next_page()
         enter(answer.secret)
@@ -72,7 +76,10 @@ def use_proof() -> ResponseReturnValue:
         wait = throttle.admit(writer, guess, now)
     if wait is not None:
         return _confirm_page(found, f"Too many attempts. Try again in {in_minutes(wait)}."), 429, retry_after(wait)
-    new = _renewed_by_code(found, now) if found.has_factor else _renewed_by_password(found, now)
+    try:
+        new = _renewed_by_code(found, now) if found.has_factor else _renewed_by_password(found, now)
+    except KeysLocked as error:
+        return _confirm_page(found, error.detail), error.status
     if new is None:
         return _confirm_page(found, WRONG_CODE if found.has_factor else WRONG_PASSWORD), 422
     login_user(SessionTicket(new))  # The rest of the browser's session stays: forms in other tabs keep their tokens.

@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from webapp.domain.errors import KeysLocked
 from webapp.domain.weak_secrets import PUBLISHED, is_weak
 
+NAME = "MODELDESK_ENCRYPTION_KEYS"
 CHECK_TEXT = "modeldesk key check"
 KEY = re.compile(r"[A-Za-z0-9_-]{43}=", re.ASCII)
 
@@ -29,7 +30,9 @@ class Place:
 class Vault:
     """Holds the encryption keys: the first encrypts, all decrypt. Locked when there is none that works; `reason` then says why."""
 
-    def __init__(self, keys: str | None) -> None:
+    def __init__(self, keys: str | None, kept_at: str = NAME) -> None:
+        """`kept_at` is where the keys were looked for, as people know it: the setting, or the file."""
+        self._kept_at = kept_at
         self._fernets: list[Fernet] = []
         self._raw: list[bytes] = []
         self.reason: str | None = None
@@ -38,9 +41,7 @@ class Vault:
         try:
             self._load(keys)
         except (ValueError, binascii.Error):
-            self._lock(
-                "MODELDESK_ENCRYPTION_KEYS is malformed or its file cannot be read: it must be a comma-separated list of Fernet keys"
-            )
+            self._lock(f"{kept_at} cannot be read, or is no comma-separated list of Fernet keys")
 
     def __repr__(self) -> str:
         return f"<Vault {'locked' if self.locked else 'unlocked'}>"
@@ -48,7 +49,7 @@ class Vault:
     def _load(self, keys: str | None) -> None:
         found = [key.strip() for key in (keys or "").split(",") if key.strip()]
         if not found:
-            self._lock("MODELDESK_ENCRYPTION_KEYS is not set")
+            self._lock(f"{NAME} is not set" if self._kept_at == NAME else f"{self._kept_at} is missing or empty")
         for key in found:
             if KEY.fullmatch(key) is None:  # Python's base64 overlooks what does not belong there, a line break in the middle for one.
                 raise ValueError
@@ -56,7 +57,7 @@ class Vault:
             self._raw.append(base64.urlsafe_b64decode(key))
         if found and self._is_known(found[0]):  # Behind the first one it may stay, or nobody could rotate away from it.
             self._lock(
-                "the first of MODELDESK_ENCRYPTION_KEYS is an example that others know, or follows a pattern: "
+                f"the first of {self._kept_at} is an example that others know, or follows a pattern: "
                 "put a new key before it, and run `keys rotate`"
             )
 
@@ -140,7 +141,7 @@ class Vault:
             self._verified, self._refused, self.reason = check, None, None
         except KeysLocked:
             self._verified, self._refused = None, check
-            self.reason = "MODELDESK_ENCRYPTION_KEYS holds none of the keys that this database was encrypted with"
+            self.reason = f"{self._kept_at} does not hold the key that this database was last used with"
 
     def _need_keys(self) -> None:
         if self.reason is not None:

@@ -92,12 +92,23 @@ def _copy_pages(live: sqlite3.Connection, copy: sqlite3.Connection) -> None:
 
 def _copy_sqlite(source: Path, target: Path) -> Contents:
     try:
-        with closing(_read_only(source)) as live, closing(sqlite3.connect(target)) as copy:
+        with closing(_live(source)) as live, closing(sqlite3.connect(target)) as copy:
             _copy_pages(live, copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # One file, with nothing beside it.
     except sqlite3.Error as error:
         raise Unavailable(f"The database cannot be read: {error}. Run `doctor`.") from error
     return inspected(target)
+
+
+def _live(path: Path) -> sqlite3.Connection:
+    """Read-only if that is enough. What a crash left half written can be taken back only by somebody who may write."""
+    connection = _read_only(path)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=30)
+    return connection
 
 
 def _read_only(path: Path) -> sqlite3.Connection:

@@ -1,9 +1,12 @@
 """The last good copy of the registry on this machine's disk: what a start without a database serves. Holds no secrets."""
 
+import glob
 import json
 import logging
 import os
 import tempfile
+import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +20,7 @@ from webapp.domain.moments import shown_moment
 from webapp.domain.overrides import override_document, override_from
 
 FORMAT = 1
+ABANDONED_AFTER_S = 60
 log = logging.getLogger(__name__)
 
 
@@ -43,9 +47,17 @@ class LastGoodFile:
         document["overrides"] = [override_document(override) for override in catalog.overrides]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._tidy()
             self._replace(msgspec.json.encode(document))
         except OSError as error:
             log.warning("the last-good copy could not be written: %s", error.strerror)
+
+    def _tidy(self) -> None:
+        """A process that was killed while it wrote left half a copy beside it."""
+        for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.*"):
+            with suppress(FileNotFoundError):  # Another process was quicker.
+                if left.stat().st_mtime < time.time() - ABANDONED_AFTER_S:
+                    left.unlink()
 
     def _replace(self, content: bytes) -> None:
         descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")  # mode 600

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cachetools import TTLCache
@@ -14,10 +14,11 @@ from webapp.domain.catalog import MODEL_TYPES
 from webapp.domain.discovery import Found, Listed, Present, compared
 from webapp.domain.errors import Conflict, Invalid, ModeldeskError
 from webapp.drivers import available, clients
-from webapp.drivers.base import CheckResult, Endpoint
+from webapp.drivers.base import CheckResult, Endpoint, UpstreamModel
 from webapp.models import Model, Provider, ProviderCheck
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services import access, audit, models
+from webapp.services.asking import cleared
 from webapp.services.audit import Target
 from webapp.services.planning import Means, endpoint_of, revealed
 
@@ -51,7 +52,9 @@ def check(probe: Probe, policy: OutboundPolicy) -> CheckResult:
     if not probe.access.available and available(probe.endpoint.driver)[0]:
         return CheckResult(False, probe.access.reason, "no_key")
     try:
-        return clients.shared().use(probe.endpoint, policy, lambda driver: driver.check(probe.model))
+        result = clients.shared().use(probe.endpoint, policy, lambda driver: driver.check(probe.model))
+        key = probe.endpoint.api_key
+        return replace(result, detail=cleared(result.detail, key) or "", request_id=cleared(result.request_id, key))
     except ModeldeskError as error:
         return CheckResult(False, error.detail, error.code)
 
@@ -99,10 +102,16 @@ def listed(probe: Probe, policy: OutboundPolicy, *, anew: bool = False) -> tuple
     if kept is not None:
         return kept
     upstream = clients.shared().use(probe.endpoint, policy, lambda driver: driver.list_models())
-    found = tuple(Listed(one.model_id, one.display_name, one.context_window, one.max_output_tokens, one.lifecycle) for one in upstream)
+    found = tuple(_without_key(one, probe.endpoint.api_key) for one in upstream)
     with _lists_lock:
         _lists[slot] = found
     return found
+
+
+def _without_key(found: UpstreamModel, key: str | None) -> Listed:
+    """What is listed is about to be shown, and what is chosen of it to be stored: no provider puts the key into either."""
+    name, title, lifecycle = (cleared(text, key) for text in (found.model_id, found.display_name, found.lifecycle))
+    return Listed(name or "", title, found.context_window, found.max_output_tokens, lifecycle)
 
 
 def review(session: Session, provider: Provider, upstream: Sequence[Listed]) -> list[Found]:

@@ -80,17 +80,25 @@ class Refresher:
         if self._thread is not None and self._pid == os.getpid():
             self._thread.join(timeout=5)
             self._registry.save_copy()
+            if self._watch is None or self._watch.state == OK:  # As above.
+                self._report.forget()
 
 
 class ProcessReport:
     """One row a process: which revision it serves, and when it last said so."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._engine, self._silent = engine, False
+
+    def silence(self) -> None:
+        """For commands: they read the registry too, and serve nobody."""
+        self._silent = True
 
     def write(self, revision: int, source: str) -> None:
         """Writes the row and forgets processes that fell silent. What cannot be written is left out: it is only a report."""
-        name, now = f"{socket.gethostname()}:{os.getpid()}", datetime.now(UTC)
+        if self._silent:
+            return
+        name, now = _name(), datetime.now(UTC)
         values = {"revision": revision, "source": source, "seen_at": now, "updated_at": now}
         p = RegistryProcess
         try:
@@ -102,6 +110,17 @@ class ProcessReport:
         except (SQLAlchemyError, OSError, Unavailable) as error:
             log.debug("this process could not report its revision: %s", type(error).__name__)
 
+    def forget(self) -> None:
+        """Removes the row of this process, which ends. One that is killed is forgotten after a while."""
+        if self._silent:
+            return
+        try:
+            with self._engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
+                schema.insist(connection)
+                connection.execute(delete(RegistryProcess).where(RegistryProcess.name == _name()))
+        except (SQLAlchemyError, OSError, Unavailable) as error:
+            log.debug("this process could not take back its report: %s", type(error).__name__)
+
     def current(self, revision: int) -> tuple[int, int]:
         """How many processes serve at least this revision, of how many that were heard of lately."""
         since = datetime.now(UTC) - FORGOTTEN_AFTER
@@ -111,3 +130,7 @@ class ProcessReport:
         except (SQLAlchemyError, OSError):
             return 0, 0
         return sum(found >= revision for found in revisions), len(revisions)
+
+
+def _name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"

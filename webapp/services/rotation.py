@@ -120,6 +120,12 @@ def _swap(session: Session, vault: Vault, column: Column[str], change: tuple[int
     return done.rowcount
 
 
+def begin(session: Session, vault: Vault, *, actor: str) -> None:
+    """The trail's line before the first row: what is stopped in the middle has changed something too."""
+    after = {"key": vault.key_id, "begun_at": datetime.now(UTC).isoformat()}
+    audit.record(session, "operations:keys:rotate", actor=actor, target=Target("keys", None, vault.key_id), change=(None, after))
+
+
 def record(session: Session, vault: Vault, rotated: int, unreadable: int, *, actor: str) -> None:
     """The trail's line about a rotation. The registry's check was re-encrypted too, so every process reads it again."""
     state.changing(session)

@@ -10,7 +10,7 @@ import pyotp
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from webapp.domain.errors import Invalid
+from webapp.domain.errors import Invalid, KeysLocked
 from webapp.models import RecoveryCode, User
 from webapp.security import tokens
 from webapp.security.vault import Place, Vault
@@ -23,6 +23,10 @@ NEIGHBOURS = (0, -1, 1)
 CODES, CODE_LENGTH = 10, 16
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # What nobody misreads: 16 of them are 79 bits.
 APP, RECOVERY = "app", "recovery"
+UNREADABLE = (
+    "Codes of an authenticator app cannot be checked just now, because the desk does not have the key that encrypts them. "
+    "Use a recovery code, or ask an admin to take the second factor away."
+)
 SPACES = re.compile(r"[\s\-]+")
 
 
@@ -101,11 +105,18 @@ def normalised(code: str) -> str:
     return SPACES.sub("", unicodedata.normalize("NFKC", code[:100])).casefold()
 
 
+def _opened(vault: Vault, user: User, ciphertext: str) -> str:
+    try:
+        return vault.decrypt(ciphertext, _place(user, "totp_secret"))
+    except KeysLocked:
+        raise KeysLocked(UNREADABLE) from None
+
+
 def _used_app_code(session: Session, user: User, typed: str, *, vault: Vault, now: datetime) -> str | None:
     if not re.fullmatch(r"[0-9]{6}", typed, re.ASCII):
         return None
     text = session.execute(select(User.totp_secret).where(User.id == user.id)).scalar_one()
-    step = _step_of(vault.decrypt(text or "", _place(user, "totp_secret")), typed, now)
+    step = _step_of(_opened(vault, user, text or ""), typed, now)
     if step is None or (user.totp_step is not None and step <= user.totp_step):
         return None  # A code is good once, and none that is older than the last one.
     user.totp_step = step

@@ -2,10 +2,10 @@
 
 import secrets
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from webapp.models import RegistryState
+from webapp.models import OneTimeLink, RegistryState, UserSession
 from webapp.security.vault import Vault
 from webapp.services import audit
 from webapp.services.audit import Target
@@ -37,8 +37,13 @@ def _holds_ciphertext(session: Session) -> bool:
 
 
 def mark_restored(session: Session, name: str, *, actor: str) -> None:
-    """After a restore: another instance, so that no process mistakes the restored revisions for those it knows; and a line in the trail."""
+    """After a restore: another instance, so that no process mistakes the restored revisions for those it knows; and a line in the trail.
+
+    Sign-ins and links end: the backup does not know which of them have ended since it was made.
+    """
     state = ensure_state(session)
+    for table in (UserSession, OneTimeLink):
+        session.execute(delete(table))
     before = state.revision
     state.instance, state.revision = secrets.token_hex(16), state.revision + 1
     audit.record(session, "operations:backup:restore", actor=actor, target=Target("database", None, name[:300]),
