@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pyotp
 import pytest
+from argon2 import PasswordHasher
 from factories import Visitor, csrf_token
 from sqlalchemy import select, update
 from world import PASSWORD, api_for, by_hand, running
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, RecoveryCode, User, UserSession
+from webapp.security import passwords
 from webapp.services import accounts, second_factor
 from webapp.services.second_factor import STEP_S
 from webapp.web import current
@@ -82,6 +84,17 @@ def test_t13_a_code_is_good_once_however_it_is_spelled(app, factor, again):
 def test_t13_whatever_else_is_typed_opens_nothing(app, factor, code):
     client, _ = password_given(app)
     assert give(client, code).status_code == 422
+
+
+def test_a_hash_of_an_older_cost_is_renewed_on_the_way_to_the_code(either_app, monkeypatch):
+    secret, _ = turned_on()
+    dearer = PasswordHasher(time_cost=2, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(passwords, "HASHER", dearer)
+    client, answer = password_given(either_app)
+    assert answer.headers["Location"].startswith("/login/code")
+    db.session.rollback()
+    assert not dearer.check_needs_rehash(db.session.execute(select(User.password_hash).where(User.email == ANN)).scalar_one())
+    assert give(client, code_at(secret)).status_code == 302
 
 
 def test_after_five_wrong_codes_the_password_is_asked_for_again(app, factor):
