@@ -68,7 +68,7 @@ def pre_fork(_: Arbiter, __: Worker) -> None:
 
 def worker_exit(_: Arbiter, worker: Worker) -> None:
     with worker.app.callable.app_context():
-        current.desk().refresher.stop()  # Says also that this worker serves nobody any more.
+        current.desk().refresher.retire()
 
 
 def post_worker_init(worker: Worker) -> None:

@@ -80,8 +80,13 @@ class Refresher:
         if self._thread is not None and self._pid == os.getpid():
             self._thread.join(timeout=5)
             self._registry.save_copy()
-            if self._watch is None or self._watch.state == OK:  # As above.
-                self._report.forget()
+
+    def retire(self) -> None:
+        """Ends the thread of a worker that ends, and says that it serves nobody any more."""
+        ran = self._thread is not None and self._pid == os.getpid()
+        self.stop()
+        if ran and (self._watch is None or self._watch.state == OK):  # As above.
+            self._report.forget()
 
 
 class ProcessReport:
