@@ -97,6 +97,22 @@ def test_a_hash_of_an_older_cost_is_renewed_when_its_owner_signs_in_and_no_other
     assert hash_of("ann@example.com") == renewed
 
 
+def test_a_sign_in_at_the_same_moment_that_renews_the_hash_keeps_nobody_out(either_app, monkeypatch):
+    monkeypatch.setattr(passwords, "HASHER", PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
+    checks, asked = accounts.authenticate, []
+
+    def and_somebody_else_too(session, email, password):
+        user = checks(session, email, password)
+        asked.append(email)
+        if len(asked) == 1:
+            assert sign_in(either_app, PASSWORD).status_code == 302
+        return user
+
+    monkeypatch.setattr(accounts, "authenticate", and_somebody_else_too)
+    assert sign_in(either_app, PASSWORD).status_code == 302
+    assert len(asked) == 3, "the first, the one beside it, and the first again"
+
+
 def test_a_renewed_hash_never_takes_the_place_of_a_password_that_was_set_meanwhile(app):
     stored, secret = hash_of("eve@example.com"), link_for("eve@example.com")
     use(secret)

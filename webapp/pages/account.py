@@ -40,18 +40,14 @@ def sign_in() -> ResponseReturnValue:
     email, password = request.form.get("email", ""), request.form.get("password", "")
     if max(len(email), len(password)) >= MAX_FIELD:
         return _login_page(WRONG), 422  # Nothing is looked at, so nothing is guessed.
-    ticket: sign_ins.Ticket | None = None
     guess, now = _guess(email), datetime.now(UTC)
     wait = _counted(guess, email, now)
     if wait is not None:
         return _throttled(wait)
-    # Checking a password takes a tenth of a second on purpose: no other writer has to wait for it.
     try:
-        user = accounts.authenticate(db.session(), email, password)
+        ticket = _let_in(guess, email, password, now)
     except TooManyAtOnce as error:
         return _login_page(error.detail), error.status, {"Retry-After": str(error.retry_after)}
-    if user is not None and _may_use_password(user):
-        ticket = _entered(user, password, guess, now)
     if ticket is None:
         log.warning("a sign-in from %s was refused", request.remote_addr)
         return _login_page(WRONG), 422
@@ -62,8 +58,22 @@ def sign_in() -> ResponseReturnValue:
     return devices.remember(redirect(target), accounts.normalised(email))
 
 
+def _let_in(guess: throttle.Guess, email: str, password: str, now: datetime) -> sign_ins.Ticket | None:
+    """The way in for whoever has the right password. Checking it takes a tenth of a second on purpose: no other writer has to wait for it.
+
+    A right one is checked once more if another hash was stored meanwhile: a sign-in at the same moment may have renewed it.
+    """
+    for _ in range(2):
+        user = accounts.authenticate(db.session(), email, password)
+        if user is None or not _may_use_password(user):
+            return None
+        if ticket := _entered(user, password, guess, now):
+            return ticket
+    return None
+
+
 def _entered(checked: User, password: str, guess: throttle.Guess, now: datetime) -> sign_ins.Ticket | None:
-    """The way in; None where the password was changed or the person switched off while it was checked."""
+    """The same inside a transaction; None where another hash was stored, or the person switched off, while the password was checked."""
     user_id, stored = checked.id, checked.password_hash
     renewed = passwords.renewed(stored, password)
     with writing(refresh=False) as writer:
