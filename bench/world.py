@@ -12,18 +12,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flask_migrate
 from cryptography.fernet import Fernet
 from flask import Flask
 from sqlalchemy import Connection, create_engine, insert, select, text
 
 from webapp.app import create_app
-from webapp.config import Settings
+from webapp.config import ROOT, Settings
 from webapp.domain.catalog import Catalog, ModelInfo
 from webapp.domain.fallback import constants
 from webapp.domain.pricing import Rate
 from webapp.extensions import db
 from webapp.extensions.engine import WRITING, create_file
-from webapp.models import Base, Model, ModelAlias, Price, PriceRate, Provider
+from webapp.models import Model, ModelAlias, Price, PriceRate, Provider
 from webapp.services import accounts, api_tokens, setup
 from webapp.services.registry import ModelRegistry
 from webapp.services.registry_source import Mark, window_key
@@ -130,8 +131,8 @@ def on_postgresql(size: int) -> Iterator[Desk]:
 def _desk(settings: Settings, size: int) -> Iterator[Desk]:
     app = create_app(settings)
     with app.app_context():
+        flask_migrate.upgrade(directory=str(ROOT / "migrations"))
         with db.engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
-            Base.metadata.create_all(connection)
             fill(connection, catalogue(size))
         with writing() as session:
             setup.ensure_key_check(session, current.vault())
