@@ -11,14 +11,14 @@ from flask_admin.helpers import get_form_data
 from markupsafe import Markup
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
-from wtforms import BooleanField, Form, HiddenField, SelectField
+from wtforms import BooleanField, Form, SelectField
 
 from webapp.admin import merging
-from webapp.admin.fields import HiddenRule, StaffForm
+from webapp.admin.fields import VERSION, StaffForm, VersionedForm, version_of
 from webapp.admin.filters import ChoiceFilter, YesNoFilter
 from webapp.admin.formatters import NOTHING, tag, when
 from webapp.admin.lists import Done, RowsView, wanted
-from webapp.admin.model_form import required, version_of
+from webapp.admin.model_form import required
 from webapp.domain.permissions import ROLES, Permission
 from webapp.extensions import db
 from webapp.models import User
@@ -38,14 +38,9 @@ class UserForm(StaffForm):
     role = SelectField("Role", choices=[(role, ROLE_WORDS.get(role, role)) for role in ROLES], validate_choice=False)
 
 
-class UserEditForm(StaffForm):
+class UserEditForm(VersionedForm):
     role = SelectField("Role", choices=[(role, ROLE_WORDS.get(role, role)) for role in ROLES], validate_choice=False)
     active = BooleanField("May sign in", description="Whoever may not is signed out at once.")
-    row_version = HiddenField()
-    row_base = HiddenField()
-
-
-VERSION = (HiddenRule("row_version"), HiddenRule("row_base"))
 
 
 class AccountsView(RowsView):

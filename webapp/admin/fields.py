@@ -7,6 +7,9 @@ from typing import Any
 from flask_admin.form import rules
 from flask_wtf import FlaskForm
 from werkzeug.datastructures import MultiDict
+from wtforms import HiddenField
+
+from webapp.domain.errors import Stale
 
 # Digits, in groups of three if separated at all: `1,5` must not become fifteen.
 WHOLE = re.compile(r"-?[0-9]{1,15}|[0-9]{1,3}(?:[, ][0-9]{3}){1,4}", re.ASCII)
@@ -36,6 +39,25 @@ class StaffForm(FlaskForm):
 
     def __init__(self, formdata: Any = None, data: Mapping[str, Any] | None = None) -> None:  # noqa: ANN401 # the request's form
         super().__init__(formdata, data=data)  # type: ignore[no-untyped-call] # Flask-WTF is untyped
+
+
+class VersionedForm(StaffForm):
+    """A form of a row that somebody else may change meanwhile: it carries what it was filled from (merging.py)."""
+
+    row_version = HiddenField()
+    row_base = HiddenField()
+
+
+VERSION = (HiddenRule("row_version"), HiddenRule("row_base"))
+
+
+def version_of(typed: str | None) -> int | None:
+    """The version of the row that the form was filled from. Raises `Stale` for what cannot be one."""
+    if not typed:
+        return None
+    if typed.isascii() and typed.isdigit() and len(typed) < 10:
+        return int(typed)
+    raise Stale("This form is damaged. Load the page again and repeat your change.")
 
 
 def whole(text: str | None) -> object:

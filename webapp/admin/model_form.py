@@ -5,13 +5,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from flask_admin.form import rules
-from wtforms import BooleanField, HiddenField, SelectField, SelectMultipleField, StringField, TextAreaField, widgets
+from wtforms import BooleanField, SelectField, SelectMultipleField, StringField, TextAreaField, widgets
 from wtforms.validators import InputRequired
 
-from webapp.admin.fields import HiddenRule, StaffForm, listed, whole
+from webapp.admin.fields import VERSION, VersionedForm, listed, whole
 from webapp.admin.formatters import words
 from webapp.domain.catalog import KNOWN_CAPABILITIES, MODEL_TYPES
-from webapp.domain.errors import Stale
 from webapp.models import Model
 
 TEMPERATURE = (("", "As the driver knows it"), ("yes", "Allowed"), ("no", "Not allowed"))
@@ -34,7 +33,7 @@ def a_day(label: str, description: str = "") -> StringField:
     return StringField(label, description=description, render_kw={"type": "date"})
 
 
-class ModelForm(StaffForm):
+class ModelForm(VersionedForm):
     """Numbers and dates are text here: the services say what is wrong with them, in the same words as the JSON endpoint."""
 
     provider = SelectField("Provider", validate_choice=False)
@@ -59,11 +58,8 @@ class ModelForm(StaffForm):
     sort_order = StringField("Order", default="0", description="Lower numbers come first.", render_kw={"inputmode": "numeric"})
     token_parameter = SelectField("Name of the token limit", choices=TOKEN_PARAMETERS, validate_choice=False)
     temperature = SelectField("Temperature", choices=TEMPERATURE, validate_choice=False)
-    row_version = HiddenField()
-    row_base = HiddenField()
 
 
-VERSION = HiddenRule("row_version")
 RULES = (
     rules.FieldSet(
         (rules.Text("What it is called, here and at the vendor."), "provider", "model_id", "display_name", "type", "description"),
@@ -90,8 +86,7 @@ RULES = (
             "active",
             "default",
             "sort_order",
-            HiddenRule("row_version"),
-            HiddenRule("row_base"),
+            *VERSION,
         ),
         "State",
     ),
@@ -169,12 +164,3 @@ def lookup_attributes(url: str, ref: str | None, label: str | None) -> dict[str,
     """What turns a text field into a choice that can be searched; without scripts it stays a text field."""
     chosen = json.dumps([ref, label or ref]) if ref else "[]"
     return {"data-role": "select2-ajax", "data-url": url, "data-json": chosen, "data-placeholder": "Search a model…", "spellcheck": "false"}
-
-
-def version_of(typed: str | None) -> int | None:
-    """The version of the row that the form was filled from. Raises `Stale` for what cannot be one."""
-    if not typed:
-        return None
-    if typed.isascii() and typed.isdigit() and len(typed) < 10:
-        return int(typed)
-    raise Stale("This form is damaged. Load the page again and repeat your change.")

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, String, cast, select
 from sqlalchemy.orm import Session, joinedload
 
 from webapp.admin import merging, model_form
+from webapp.admin.fields import version_of
 from webapp.admin.filters import ChoiceFilter, Options, SinceFilter, YesNoFilter
 from webapp.admin.formatters import day, words
 from webapp.admin.history import events_of
@@ -167,7 +168,7 @@ class Models(RowsView):
         return models.create(session, values, actor=self.actor())
 
     def update_row(self, session: Session, row: Model, values: Mapping[str, Any]) -> Model:
-        version = model_form.version_of(request.form.get("row_version"))
+        version = version_of(request.form.get("row_version"))
         return models.update(session, row.id, values, actor=self.actor(), version=version)
 
     def delete_row(self, session: Session, row: Model) -> None:

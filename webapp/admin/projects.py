@@ -10,14 +10,14 @@ from flask_admin.helpers import get_form_data
 from markupsafe import Markup
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
-from wtforms import BooleanField, HiddenField, TextAreaField
+from wtforms import BooleanField, TextAreaField
 
 from webapp.admin import merging
 from webapp.admin.base import GuardedView, is_id
-from webapp.admin.fields import HiddenRule, StaffForm
+from webapp.admin.fields import VERSION, VersionedForm, version_of
 from webapp.admin.filters import YesNoFilter
 from webapp.admin.formatters import tag, when
-from webapp.admin.model_form import required, version_of
+from webapp.admin.model_form import required
 from webapp.admin.project_rules import RulesPart
 from webapp.admin.provider_keys import address_of, insist_on_address
 from webapp.domain.access import PERSONAL
@@ -31,16 +31,12 @@ from webapp.web import current
 from webapp.web.auth import member
 from webapp.web.transaction import writing
 
-VERSION = (HiddenRule("row_version"), HiddenRule("row_base"))
 
-
-class ProjectForm(StaffForm):
+class ProjectForm(VersionedForm):
     display_name = required("Name", "What people read in lists.")
     slug = required("Slug", "What tokens and keys name it by, such as billing.", spellcheck="false", autocapitalize="off")
     description = TextAreaField("Description")
     active = BooleanField("Active", default=True, description="The keys of an inactive project are not used.")
-    row_version = HiddenField()
-    row_base = HiddenField()
 
 
 class Projects(RulesPart):

@@ -8,8 +8,7 @@ from flask_admin import expose
 from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin.base import GuardedView
-from webapp.admin.fields import whole
-from webapp.admin.model_form import version_of
+from webapp.admin.fields import version_of, whole
 from webapp.admin.prompt_preview import preview
 from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError, Stale
 from webapp.domain.merging import merge

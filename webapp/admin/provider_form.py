@@ -5,9 +5,9 @@ from contextlib import suppress
 from typing import Any
 
 from flask_admin.form import rules
-from wtforms import BooleanField, HiddenField, PasswordField, SelectField, StringField, TextAreaField
+from wtforms import BooleanField, PasswordField, SelectField, StringField, TextAreaField
 
-from webapp.admin.fields import HiddenRule, StaffForm, listed, whole
+from webapp.admin.fields import VERSION, VersionedForm, listed, whole
 from webapp.admin.model_form import required
 from webapp.domain.driver_config import TOKEN_PARAMETERS
 from webapp.domain.money import plain
@@ -20,7 +20,7 @@ NUMBER = {"inputmode": "numeric"}
 ADDRESS = {"type": "url", "spellcheck": "false", "placeholder": "https://"}
 
 
-class ProviderForm(StaffForm):
+class ProviderForm(VersionedForm):
     """Numbers are text here: the services say what is wrong with them, in the same words as the JSON endpoint."""
 
     row: Provider | None = None  # What is edited.
@@ -81,8 +81,6 @@ class ProviderForm(StaffForm):
     sort_order = StringField("Order", default="0", description="Lower numbers come first.", render_kw=NUMBER)
     website = StringField("Website", render_kw=ADDRESS)
     documentation_url = StringField("Documentation", render_kw=ADDRESS)
-    row_version = HiddenField()
-    row_base = HiddenField()
 
 
 class KeyRule(rules.BaseRule):
@@ -103,7 +101,6 @@ class MoveRule(rules.BaseRule):
         return form.move_part()
 
 
-VERSION = HiddenRule("row_version")
 RULES = (
     rules.FieldSet((rules.Text("What it is called."), "display_name", "slug", "description"), "Identity"),
     rules.FieldSet((rules.Text("How it is reached."), "driver", "base_url", MoveRule()), "Connection"),
@@ -134,8 +131,7 @@ RULES = (
             "allow_shared_key",
             "allow_personal_keys",
             "sort_order",
-            HiddenRule("row_version"),
-            HiddenRule("row_base"),
+            *VERSION,
         ),
         "State",
     ),

@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 
 from webapp.admin import merging, provider_form
 from webapp.admin.choosing import why_not_run
+from webapp.admin.fields import version_of
 from webapp.admin.filters import ChoiceFilter, YesNoFilter
 from webapp.admin.history import events_of
 from webapp.admin.lists import Done, wanted
-from webapp.admin.model_form import version_of
 from webapp.admin.provider_cells import CELLS, facts_of, has_key, key_state, switch
 from webapp.admin.provider_keys import KEY_VIEWS, KeysPart, keys_card, may_key
 from webapp.admin.provider_probe import ProbePart, check_in_words
