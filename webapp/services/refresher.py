@@ -5,10 +5,11 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.domain.errors import Unavailable
@@ -107,8 +108,7 @@ class ProcessReport:
         values = {"revision": revision, "source": source, "seen_at": now, "updated_at": now}
         p = RegistryProcess
         try:
-            with self._engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
-                schema.insist(connection)
+            with self._writing() as connection:
                 connection.execute(delete(p).where(p.seen_at < now - FORGOTTEN_AFTER))
                 if connection.execute(update(p).where(p.name == name).values(values)).rowcount == 0:
                     connection.execute(insert(p).values(name=name, created_at=now, **values))
@@ -120,11 +120,16 @@ class ProcessReport:
         if self._silent:
             return
         try:
-            with self._engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
-                schema.insist(connection)
+            with self._writing() as connection:
                 connection.execute(delete(RegistryProcess).where(RegistryProcess.name == _name()))
         except (SQLAlchemyError, OSError, Unavailable) as error:
             log.debug("this process could not take back its report: %s", type(error).__name__)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
+            schema.insist(connection)
+            yield connection
 
     def current(self, revision: int) -> tuple[int, int]:
         """How many processes serve at least this revision, of how many that were heard of lately."""
