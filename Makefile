@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 T ?= tests
+CHECKED_COMMITS := fab12c9
 MODEL_PARTS ?= $(shell getconf _NPROCESSORS_ONLN)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-postgresql check format format-check lint types imports migrations quick browser mock experiments model-steps bench lock audit sbom licences vendor screenshots clean
+.PHONY: help run serve shell test test-postgresql cover check commits format format-check lint types imports hooks migration migrations quick browser mock experiments model-steps bench lock audit sbom licences vendor screenshots clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,13 +32,24 @@ run: $(VENV)/.run ## set everything up and serve on http://127.0.0.1:8000 (HOST,
 	@$(BIN)/flask --app wsgi prepare
 	@exec $(BIN)/gunicorn --config gunicorn.conf.py wsgi:app
 
+serve: $(VENV)/.run ## serve for development: one process that reloads when a file changes (PORT changes the port)
+	@$(BIN)/flask --app wsgi prepare
+	@exec $(BIN)/flask --app wsgi run --debug --port $(or $(PORT),8000)
+
+shell: $(VENV)/.run ## a Python shell inside the application
+	@exec $(BIN)/flask --app wsgi shell
+
 test: $(VENV)/.dev browser mock ## install what the tests need, a browser included, then run all tests (T=path for some)
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(T)
 
 test-postgresql: $(VENV)/.dev browser mock ## the same tests with every desk on a true PostgreSQL; what is about SQLite itself is skipped by name
 	@TEST_ENGINE=postgresql $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(T)
 
-check: $(VENV)/.dev format-check lint types imports migrations quick ## formatting, lint, types, import rules, migrations and the quick tests
+cover: $(VENV)/.dev browser mock ## branch coverage of the tests (T=path for some); the report goes to build/coverage
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov=webapp --cov-branch \
+	  --cov-report=term-missing:skip-covered --cov-report=html:build/coverage $(T)
+
+check: $(VENV)/.dev commits format-check lint types imports migrations quick ## formatting, lint, types, import rules, migrations and the quick tests
 
 format: $(VENV)/.dev ## write the formatting
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -45,14 +57,26 @@ format: $(VENV)/.dev ## write the formatting
 format-check: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev ## lint of the code and the templates, and spelling
 	@$(BIN)/ruff check .
+	@$(BIN)/codespell
+	@$(BIN)/djlint templates --lint --quiet
 
 types: $(VENV)/.dev
 	@$(BIN)/mypy
 
 imports: $(VENV)/.dev
 	@$(BIN)/lint-imports
+
+commits: $(VENV)/.dev
+	@$(BIN)/python scripts/check_commits.py --since $(CHECKED_COMMITS)
+
+hooks: $(VENV)/.dev ## install the git hooks of .pre-commit-config.yaml
+	@$(BIN)/pre-commit install
+
+migration: $(VENV)/.dev ## write a migration from the difference between the tables and the database: make migration m="Add a region"
+	@test -n "$(m)" || { echo 'Say what the migration does: make migration m="Add a region"'; exit 2; }
+	@$(BIN)/flask --app wsgi db migrate -d migrations -m "$(m)"
 
 migrations: $(VENV)/.dev ## the tables are what the migrations make
 	@$(BIN)/python -m pytest --quiet tests/test_migrations.py

@@ -26,8 +26,9 @@ from webapp.extensions import db
 from webapp.extensions.engine import WRITING, create_file
 from webapp.models import Model, ModelAlias, Price, PriceRate, Provider
 from webapp.services import accounts, api_tokens, setup
+from webapp.services.price_loader import window_key
 from webapp.services.registry import ModelRegistry
-from webapp.services.registry_source import Mark, window_key
+from webapp.services.registry_source import Mark
 from webapp.web import current
 from webapp.web.transaction import writing
 
@@ -170,11 +171,21 @@ def fill(connection: Connection, catalog: Catalog) -> None:
 
 def _model_row(number: int, model: ModelInfo, providers: dict[str, int], now: datetime) -> dict[str, Any]:
     return {
-        "id": number, "provider_id": providers[model.provider], "model_id": model.model_id, "display_name": model.display_name,
-        "type": model.type, "capabilities": list(model.capabilities), "context_window": model.context_window,
-        "max_output_tokens": model.max_output_tokens, "is_default": model.default, "description": model.description,
-        "released_on": model.released_on, "retires_on": model.retires_on, "sort_order": model.sort_order, "updated_at": now,
-    }  # fmt: skip
+        "id": number,
+        "provider_id": providers[model.provider],
+        "model_id": model.model_id,
+        "display_name": model.display_name,
+        "type": model.type,
+        "capabilities": list(model.capabilities),
+        "context_window": model.context_window,
+        "max_output_tokens": model.max_output_tokens,
+        "is_default": model.default,
+        "description": model.description,
+        "released_on": model.released_on,
+        "retires_on": model.retires_on,
+        "sort_order": model.sort_order,
+        "updated_at": now,
+    }
 
 
 def _prices(number: int, model: ModelInfo) -> Iterator[tuple[dict[str, Any], tuple[Rate, ...]]]:
@@ -185,9 +196,14 @@ def _prices(number: int, model: ModelInfo) -> Iterator[tuple[dict[str, Any], tup
 
 def _rate_row(price_id: int, rate: Rate) -> dict[str, Any]:
     return {
-        "price_id": price_id, "meter": rate.meter, "amount": rate.amount, "per": rate.per,
-        "above": -1 if rate.above is None else rate.above, "service_tier": rate.service_tier, "window_key": window_key(rate.window),
-    }  # fmt: skip
+        "price_id": price_id,
+        "meter": rate.meter,
+        "amount": rate.amount,
+        "per": rate.per,
+        "above": -1 if rate.above is None else rate.above,
+        "service_tier": rate.service_tier,
+        "window_key": window_key(rate.window),
+    }
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

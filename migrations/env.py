@@ -12,7 +12,7 @@ from webapp.extensions.engine import WRITING
 config = context.config
 
 
-def render_item(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:  # noqa: ANN401 # whatever a table has
+def render_item(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:  # whatever a table has
     """Our own column types are written as the plain types they store."""
     if kind == "type" and item.__class__.__module__.startswith("webapp."):
         return f"sa.{item.impl_instance!r}"

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # Run as a script, from a
 from genai_prices import data
 
 from webapp.catalogues import genai_rules as rules
+from webapp.catalogues import seed_tables
 from webapp.catalogues.genai import entry, source_models
 from webapp.catalogues.genai_rates import Rate, price
 
@@ -27,7 +28,7 @@ NOTICES = ["genai-prices, MIT, Copyright (c) Pydantic Services Inc. 2025 to pres
 
 
 def document_models() -> Iterator[Rate]:
-    for provider, model_id, display, kind, amounts, note in rules.DOCUMENT_MODELS:
+    for provider, model_id, display, kind, amounts, note in seed_tables.DOCUMENT_MODELS:
         rates = [
             {"meter": meter, "amount": amount, "per": per, "above": None, "service_tier": "standard", "window": None}
             for meter, amount, per in amounts
@@ -38,25 +39,29 @@ def document_models() -> Iterator[Rate]:
 
 def ordered(models: Iterable[Rate]) -> list[Rate]:
     refs = {f"{model['provider']}/{model['model_id']}": model for model in models}
-    first = {ref: refs.pop(ref) for ref in rules.FIRST}
+    first = {ref: refs.pop(ref) for ref in seed_tables.FIRST}
     return [{**model, "sort_order": number} for number, model in enumerate([*first.values(), *refs.values()])]
 
 
 def provider(number: int, values: tuple[Any, ...]) -> Rate:
-    return {**dict(zip(rules.PROVIDER_FIELDS, values, strict=True)), "sort_order": number, "config": {}}
+    return {**dict(zip(seed_tables.PROVIDER_FIELDS, values, strict=True)), "sort_order": number, "config": {}}
 
 
 def catalog(generated_on: str) -> Rate:
     vendors = {vendor.id: vendor for vendor in data.providers}
-    models = [*document_models(), *(model for vendor in rules.VENDORS for model in source_models(vendors[vendor]))]
+    models = [*document_models(), *(model for vendor in seed_tables.VENDORS for model in source_models(vendors[vendor]))]
     digest = hashlib.sha256(Path(data.__file__).read_bytes()).hexdigest()
     return {
         "source": {
-            "name": "genai-prices", "version": version("genai-prices"), "sha256": digest, "generated_on": generated_on, "notices": NOTICES,
+            "name": "genai-prices",
+            "version": version("genai-prices"),
+            "sha256": digest,
+            "generated_on": generated_on,
+            "notices": NOTICES,
         },
-        "providers": [provider(number, values) for number, values in enumerate(rules.PROVIDERS)],
+        "providers": [provider(number, values) for number, values in enumerate(seed_tables.PROVIDERS)],
         "models": ordered(models),
-    }  # fmt: skip
+    }
 
 
 def written(document: Rate) -> str:

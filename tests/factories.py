@@ -31,9 +31,15 @@ def a_provider(slug="acme", **more) -> ProviderInfo:
 
 def a_model(model_id="rocket", provider="acme", prices=(), **more) -> ModelInfo:
     values = {
-        "ref": f"{provider}/{model_id}", "provider": provider, "model_id": model_id, "display_name": model_id.title(), "type": "text",
-        "updated_at": START, "id": 1, "prices": timeline(prices or [a_price()]),
-    }  # fmt: skip
+        "ref": f"{provider}/{model_id}",
+        "provider": provider,
+        "model_id": model_id,
+        "display_name": model_id.title(),
+        "type": "text",
+        "updated_at": START,
+        "id": 1,
+        "prices": timeline(prices or [a_price()]),
+    }
     return ModelInfo(**(values | more))
 
 
@@ -106,9 +112,11 @@ def bulk_catalogue(count: int) -> dict:
     """A catalogue as a file says it: one provider, and so many models with a price each."""
     provider = {"slug": "bulk", "display_name": "Bulk", "driver": "custom", "base_url": "https://bulk.example/v1"}
     price = {
-        "state": "priced", "currency": "USD", "effective_from": "2026-01-01T00:00:00Z",
+        "state": "priced",
+        "currency": "USD",
+        "effective_from": "2026-01-01T00:00:00Z",
         "rates": [{"meter": "input", "amount": "1.25", "per": 1_000_000}, {"meter": "output", "amount": "5", "per": 1_000_000}],
-    }  # fmt: skip
+    }
     model = {"provider": "bulk", "display_name": "Bulk", "type": "text", "prices": [price]}
     rows = [model | {"model_id": f"m-{number}"} for number in range(count)]
     return {"format": "modeldesk-registry", "version": 1, "providers": [provider], "models": rows}

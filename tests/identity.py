@@ -77,16 +77,16 @@ class Provider:
 
 
 def signed(said: dict, key: dict, algorithm: str = "RS256") -> str:
-    from joserfc import jwt  # noqa: PLC0415
-    from joserfc.jwk import RSAKey  # noqa: PLC0415
+    from joserfc import jwt
+    from joserfc.jwk import RSAKey
 
     found = RSAKey.import_key(key)
     return jwt.encode({"alg": algorithm, "kid": found.ensure_kid() or found.kid}, said, found, algorithms=[algorithm])
 
 
 def by_another_key(said: dict, key: dict) -> str:
-    from joserfc import jwt  # noqa: PLC0415
-    from joserfc.jwk import RSAKey  # noqa: PLC0415
+    from joserfc import jwt
+    from joserfc.jwk import RSAKey
 
     return jwt.encode({"alg": "RS256", "kid": key.get("kid")}, said, RSAKey.generate_key(2048), algorithms=["RS256"])
 
@@ -99,7 +99,7 @@ def by_the_public_key(said: dict, key: dict) -> str:
     """HS256, with the published key as the secret that both sides know."""
     import hmac  # noqa: PLC0415
 
-    from joserfc.jwk import RSAKey  # noqa: PLC0415
+    from joserfc.jwk import RSAKey
 
     secret = RSAKey.import_key(key).as_pem(private=False)
     text = f"{encoded({'alg': 'HS256'})}.{encoded(said)}"

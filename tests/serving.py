@@ -116,10 +116,16 @@ def environment_of(settings: Settings, **more: str) -> dict[str, str]:
     """What a process needs to serve these settings."""
     unwanted = ("MODELDESK_", "OPENAI_", "DATABASE_URL", "WEB_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
-    return clean | {
-        "DATABASE_URL": settings.database_url, "MODELDESK_INSTANCE_PATH": str(settings.instance_path),
-        "MODELDESK_SECRET_KEY": settings.secret_key, "MODELDESK_ENCRYPTION_KEYS": settings.encryption_keys or "",
-    } | more  # fmt: skip
+    return (
+        clean
+        | {
+            "DATABASE_URL": settings.database_url,
+            "MODELDESK_INSTANCE_PATH": str(settings.instance_path),
+            "MODELDESK_SECRET_KEY": settings.secret_key,
+            "MODELDESK_ENCRYPTION_KEYS": settings.encryption_keys or "",
+        }
+        | more
+    )
 
 
 def free_port() -> int:

@@ -32,34 +32,44 @@ def test_the_bundled_catalogue_has_all_sellers_and_reads_as_a_registry():
 
 
 def test_litellms_map_becomes_rates_per_million_with_tiers():
-    found = read("litellm", {
-        "sample_spec": {"litellm_provider": "one of ..."},
-        "xai/grok-4": {
-            "litellm_provider": "xai", "mode": "chat", "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05,
-            "input_cost_per_token_above_200k_tokens": 5e-06, "input_cost_per_token_batches": 1.25e-06, "max_input_tokens": 128000,
-            "deprecation_date": "2027-01-31", "source": "https://x.ai/prices",
+    found = read(
+        "litellm",
+        {
+            "sample_spec": {"litellm_provider": "one of ..."},
+            "xai/grok-4": {
+                "litellm_provider": "xai",
+                "mode": "chat",
+                "input_cost_per_token": 2.5e-06,
+                "output_cost_per_token": 1e-05,
+                "input_cost_per_token_above_200k_tokens": 5e-06,
+                "input_cost_per_token_batches": 1.25e-06,
+                "max_input_tokens": 128000,
+                "deprecation_date": "2027-01-31",
+                "source": "https://x.ai/prices",
+            },
+            "gemini/imagen": {"litellm_provider": "gemini", "mode": "image_generation", "output_cost_per_image": 0.04},
+            "openai/mystery": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 0, "output_cost_per_token": 0},
         },
-        "gemini/imagen": {"litellm_provider": "gemini", "mode": "image_generation", "output_cost_per_image": 0.04},
-        "openai/mystery": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 0, "output_cost_per_token": 0},
-    })  # fmt: skip
+    )
     grok, imagen, mystery = found.models
     assert (grok["provider"], grok["model_id"], grok["context_window"], grok["retires_on"]) == ("xai", "grok-4", 128000, "2027-01-31")
     assert rates(grok) == {
-        ("input", None, "standard"): ("2.5", 1_000_000), ("output", None, "standard"): ("10", 1_000_000),
-        ("input", 200_000, "standard"): ("5", 1_000_000), ("input", None, "batch"): ("1.25", 1_000_000),
-    }  # fmt: skip
+        ("input", None, "standard"): ("2.5", 1_000_000),
+        ("output", None, "standard"): ("10", 1_000_000),
+        ("input", 200_000, "standard"): ("5", 1_000_000),
+        ("input", None, "batch"): ("1.25", 1_000_000),
+    }
     assert (imagen["provider"], imagen["type"], rates(imagen)) == ("google", "image", {("image", None, "standard"): ("0.04", 1)})
     assert (mystery["prices"][0]["state"], mystery["prices"][0]["note"]) == (
-        "unknown", "The source says 0, which may mean free or unknown.",
-    )  # fmt: skip
+        "unknown",
+        "The source says 0, which may mean free or unknown.",
+    )
 
 
 def test_models_dev_is_per_million_already():
     cost = {"input": 1.25, "output": 10, "cache_read": 0.125, "context_over_200k": {"input": 2.5}}
     limit = {"context": 1048576, "output": 65536}
-    found = read("models.dev", {
-        "google": {"name": "Google", "models": {"gemini-x": {"name": "Gemini X", "cost": cost, "limit": limit}}}
-    })  # fmt: skip
+    found = read("models.dev", {"google": {"name": "Google", "models": {"gemini-x": {"name": "Gemini X", "cost": cost, "limit": limit}}}})
     (model,) = found.models
     assert (model["display_name"], model["context_window"], model["max_output_tokens"]) == ("Gemini X", 1048576, 65536)
     assert rates(model)["input", None, "standard"] == ("1.25", 1_000_000)
@@ -77,16 +87,24 @@ def test_an_amount_that_is_none_is_named_and_left_out(amount):
 @pytest.mark.parametrize(
     ("source", "data", "said"),
     [
-        ("nothing", b"{}", "must be one of"), ("litellm", None, "is needed"), ("litellm", b"[1]", "must be an object"),
-        ("litellm", b'{"a": NaN}', "is not JSON"), ("litellm", b"{}", "names no model"), ("models.dev", b"{", "is not JSON"),
-        ("genai-prices-json", b"{}", "must be a list"), ("genai-prices-json", b'[{"id": 1}]', "cannot be read"),
-        ("modeldesk", b"[a, b]", "no list of models"), ("modeldesk", b"a: [", "neither YAML nor JSON"),
-        ("modeldesk", b"[" * 200_000, "nested too deep"), ("modeldesk", b"{" * 200_000, "is not JSON"),
+        ("nothing", b"{}", "must be one of"),
+        ("litellm", None, "is needed"),
+        ("litellm", b"[1]", "must be an object"),
+        ("litellm", b'{"a": NaN}', "is not JSON"),
+        ("litellm", b"{}", "names no model"),
+        ("models.dev", b"{", "is not JSON"),
+        ("genai-prices-json", b"{}", "must be a list"),
+        ("genai-prices-json", b'[{"id": 1}]', "cannot be read"),
+        ("modeldesk", b"[a, b]", "no list of models"),
+        ("modeldesk", b"a: [", "neither YAML nor JSON"),
+        ("modeldesk", b"[" * 200_000, "nested too deep"),
+        ("modeldesk", b"{" * 200_000, "is not JSON"),
         ("modeldesk", b"models: [2026-02-30]", "neither JSON nor YAML"),
-        ("litellm", b'{"a": 1e-30000000}', "is no amount"), ("litellm", b'{"a": 1e99999999}', "is no amount"),
+        ("litellm", b'{"a": 1e-30000000}', "is no amount"),
+        ("litellm", b'{"a": 1e99999999}', "is no amount"),
         ("models.dev", b'{"a": ' * 100_000, "is not JSON"),
     ],
-)  # fmt: skip
+)
 def test_a_file_of_another_kind_is_refused_in_words(source, data, said):
     with pytest.raises(Invalid, match=said):
         catalogues.read(source, data)
@@ -99,6 +117,7 @@ def test_the_published_json_of_genai_prices_is_read_like_the_package():
     (model,) = found.models
     assert (found.name, model["provider"], model["prices"][0]["source"]["url"]) == ("genai-prices", "xai", "https://x.ai/prices")
     assert rates(model) == {
-        ("input", None, "standard"): ("2", 1_000_000), ("input", 200_000, "standard"): ("4", 1_000_000),
+        ("input", None, "standard"): ("2", 1_000_000),
+        ("input", 200_000, "standard"): ("4", 1_000_000),
         ("output", None, "standard"): ("6", 1_000_000),
-    }  # fmt: skip
+    }

@@ -264,9 +264,10 @@ def test_a_folder_that_cannot_be_written_to_is_named(home, tmp_path):
 
 
 OIDC = {
-    "MODELDESK_OIDC_ISSUER": "https://id.example.com/realms/staff", "MODELDESK_OIDC_CLIENT_ID": "desk",
+    "MODELDESK_OIDC_ISSUER": "https://id.example.com/realms/staff",
+    "MODELDESK_OIDC_CLIENT_ID": "desk",
     "MODELDESK_OIDC_CLIENT_SECRET": "hunter2-hunter2",
-}  # fmt: skip
+}
 
 
 def test_an_identity_provider_is_there_whole_or_not_at_all(tmp_path):
@@ -286,13 +287,18 @@ def test_an_identity_provider_is_there_whole_or_not_at_all(tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"MODELDESK_OIDC_ISSUER": "id.example.com"}, {"MODELDESK_OIDC_ISSUER": "https://user:hunter2@id.example.com"},
-        {"MODELDESK_OIDC_ISSUER": "https://id.example.com/?x"}, {"MODELDESK_OIDC_CLIENT_ID": "a b"}, {"MODELDESK_OIDC_NAME": "x" * 41},
-        {"MODELDESK_OIDC_CREATE": "yes"}, {"MODELDESK_OIDC_ROLE_CLAIM": "groups"}, {"MODELDESK_OIDC_ROLES": "staff=viewer"},
+        {"MODELDESK_OIDC_ISSUER": "id.example.com"},
+        {"MODELDESK_OIDC_ISSUER": "https://user:hunter2@id.example.com"},
+        {"MODELDESK_OIDC_ISSUER": "https://id.example.com/?x"},
+        {"MODELDESK_OIDC_CLIENT_ID": "a b"},
+        {"MODELDESK_OIDC_NAME": "x" * 41},
+        {"MODELDESK_OIDC_CREATE": "yes"},
+        {"MODELDESK_OIDC_ROLE_CLAIM": "groups"},
+        {"MODELDESK_OIDC_ROLES": "staff=viewer"},
         {"MODELDESK_OIDC_ROLES": "staff=root", "MODELDESK_OIDC_ROLE_CLAIM": "groups"},
         {"MODELDESK_OIDC_ROLES": "viewer", "MODELDESK_OIDC_ROLE_CLAIM": "groups"},
     ],
-)  # fmt: skip
+)
 def test_a_setting_of_the_identity_provider_that_makes_no_sense_is_named(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))) as caught:
         settings(**(OIDC | wrong))

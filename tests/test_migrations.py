@@ -57,9 +57,11 @@ def test_every_migration_goes_back_and_forth(bare):
         flask_migrate.downgrade(directory=FOLDER, revision="base")
         assert tables() == set()
     with db.engine.connect() as connection:
-        left = "SELECT name FROM sqlite_master WHERE type = 'trigger'" if db.engine.dialect.name == "sqlite" else (
-            "SELECT proname FROM pg_proc WHERE proname LIKE '%append_only%'"
-        )  # fmt: skip
+        left = (
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+            if db.engine.dialect.name == "sqlite"
+            else ("SELECT proname FROM pg_proc WHERE proname LIKE '%append_only%'")
+        )
         assert connection.execute(text(left)).all() == []
 
 

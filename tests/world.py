@@ -39,9 +39,13 @@ keep_compiled_routes()
 
 def settings_for(database_url: str, instance: Path, **more) -> Settings:
     values = {
-        "secret_key": SECRET_KEY, "encryption_keys": ENCRYPTION_KEY, "revision_poll": 0.05, "trusted_hosts": ("localhost", "127.0.0.1"),
-        "outbound_allow": frozenset(), "instance_path": instance,
-    }  # fmt: skip
+        "secret_key": SECRET_KEY,
+        "encryption_keys": ENCRYPTION_KEY,
+        "revision_poll": 0.05,
+        "trusted_hosts": ("localhost", "127.0.0.1"),
+        "outbound_allow": frozenset(),
+        "instance_path": instance,
+    }
     return Settings(database_url=database_url, **(values | more))
 
 

@@ -58,8 +58,7 @@ def test_a_new_password_needs_the_present_one_and_ends_all_other_sign_ins(app, e
 
 
 @pytest.mark.parametrize(
-    ("given", "field"),
-    [({"present": "wrong"}, "present"), ({"again": "different"}, "again"), ({"new": "short", "again": "short"}, "new")],
+    ("given", "field"), [({"present": "wrong"}, "present"), ({"again": "different"}, "again"), ({"new": "short", "again": "short"}, "new")]
 )
 def test_what_is_wrong_is_said_at_its_field_and_nothing_changes(eve, given, field):
     answer = eve.post("/admin/account/password", {"present": PASSWORD, "new": NEW, "again": NEW} | given)

@@ -55,9 +55,11 @@ def test_t33_wildcards_are_letters_like_any_other(ann):
 def test_filters_choose_what_the_registry_says(ann, registry, query):
     snapshot = registry.snapshot.models
     expected = {
-        "price_state": sum(found.price_state == "unknown" for found in snapshot), "default": sum(found.default for found in snapshot),
-        "type": sum(found.type == "image" for found in snapshot), "capability": sum("vision" in found.capabilities for found in snapshot),
-    }[query.removeprefix("flt0_").partition("_equals")[0]]  # fmt: skip
+        "price_state": sum(found.price_state == "unknown" for found in snapshot),
+        "default": sum(found.default for found in snapshot),
+        "type": sum(found.type == "image" for found in snapshot),
+        "capability": sum("vision" in found.capabilities for found in snapshot),
+    }[query.removeprefix("flt0_").partition("_equals")[0]]
     assert rows(ann.get(f"/admin/model/?{query}&page_size=200")) == expected > 0
 
 

@@ -85,8 +85,13 @@ def test_the_correction_of_a_wrong_unit_is_not_asked_about_for_being_far_from_it
 
 
 def test_further_rates_come_from_rows(ann):
-    rows = {"more_meter": ["input", ""], "more_amount": ["6", ""], "more_per": ["1000000", "1000000"], "more_above": ["200,000", ""],
-            "more_tier": ["standard", "standard"]}  # fmt: skip
+    rows = {
+        "more_meter": ["input", ""],
+        "more_amount": ["6", ""],
+        "more_per": ["1000000", "1000000"],
+        "more_above": ["200,000", ""],
+        "more_tier": ["standard", "standard"],
+    }
     assert add(ann, **rows).status_code == 302
     assert sorted((rate.meter, rate.above) for rate in newest().rates) == [("input", -1), ("input", 200_000), ("output", -1)]
 

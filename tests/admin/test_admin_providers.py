@@ -13,10 +13,18 @@ from webapp.models import AuditEvent, Credential, Provider
 CANARY = "sk-CANARY-5f1e8a77d0c94b3f-tail"
 FORM = {"slug": "openai", "display_name": "OpenAI", "driver": "openai", "base_url": "https://api.openai.com/v1", "active": "y"}
 PAGES = (
-    "/admin/", "/admin/provider/", "/admin/provider/edit/?id=1", "/admin/provider/details/?id=1", "/admin/model/",
+    "/admin/",
+    "/admin/provider/",
+    "/admin/provider/edit/?id=1",
+    "/admin/provider/details/?id=1",
+    "/admin/model/",
     "/admin/model/details/?id=1",
-    "/admin/audit/", "/admin/price/", "/admin/model/export/csv/", "/admin/user/", "/admin/token/",
-)  # fmt: skip
+    "/admin/audit/",
+    "/admin/price/",
+    "/admin/model/export/csv/",
+    "/admin/user/",
+    "/admin/token/",
+)
 
 
 def provider(slug="openai"):

@@ -81,10 +81,13 @@ def test_every_wrong_line_is_said_and_the_file_is_not_kept(bob):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.exe", b"", "must end in .yaml, .json or .csv"), ("", b"", "Choose a file first"), ("x.csv", b"", "the file is empty"),
-        ("x.yaml", b"format: \xff", "not UTF-8"), ("x.json", b"[1]", "must be an object"),
+        ("x.exe", b"", "must end in .yaml, .json or .csv"),
+        ("", b"", "Choose a file first"),
+        ("x.csv", b"", "the file is empty"),
+        ("x.yaml", b"format: \xff", "not UTF-8"),
+        ("x.json", b"[1]", "must be an object"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_file_of_ours_is_refused_in_words(bob, name, content, message):
     answer = sent(bob, content, name)
     assert (answer.status_code, message in html.unescape(answer.text)) == (422, True)

@@ -17,9 +17,17 @@ from webapp.web import current
 from webapp.web.transaction import writing
 
 FORM = {
-    "name": "summary", "title": "Summary", "category": "summary", "system": "Be brief.", "user": "{{incident}}", "preferred_model": "",
-    "temperature": "", "max_tokens": "", "cache_minutes": "0", "note": "",
-}  # fmt: skip
+    "name": "summary",
+    "title": "Summary",
+    "category": "summary",
+    "system": "Be brief.",
+    "user": "{{incident}}",
+    "preferred_model": "",
+    "temperature": "",
+    "max_tokens": "",
+    "cache_minutes": "0",
+    "note": "",
+}
 DISK = {"title": "Disk usage at 97 %", "severity": "critical"}
 
 

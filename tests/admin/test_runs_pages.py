@@ -61,10 +61,20 @@ def test_an_id_that_is_none_leads_back_to_the_list(eve, made, run_id):
 @pytest.mark.parametrize(
     "query",
     [
-        "page=100000000000000000000", "page=-5", "sort=99", "sort=x", "page_size=1000000", "search=%00", "search=%ED%A0%80", "endpoint=x",
-        "flt0_status_equals=%00", "flt0_nope=1", "flt99=", "desc=x&sort=1",
+        "page=100000000000000000000",
+        "page=-5",
+        "sort=99",
+        "sort=x",
+        "page_size=1000000",
+        "search=%00",
+        "search=%ED%A0%80",
+        "endpoint=x",
+        "flt0_status_equals=%00",
+        "flt0_nope=1",
+        "flt99=",
+        "desc=x&sort=1",
     ],
-)  # fmt: skip
+)
 def test_no_address_breaks_the_list(eve, made, query):
     assert eve.get(f"{LIST}?{query}").status_code in (200, 302)
 

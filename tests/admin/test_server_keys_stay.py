@@ -99,9 +99,11 @@ def test_t15_copying_keys_from_the_environment_copies_none_for_another_address(d
 
 def test_control_a_variable_that_the_operator_binds_to_the_address_is_sent_there(settings, evil):
     words = {
-        "DATABASE_URL": settings.database_url, "MODELDESK_SECRET_KEY": "Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea", "ACME_API_KEY": CANARY,
+        "DATABASE_URL": settings.database_url,
+        "MODELDESK_SECRET_KEY": "Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea",
+        "ACME_API_KEY": CANARY,
         "MODELDESK_KEY_VARIABLES": f"ACME_API_KEY=http://{evil.place}",
-    }  # fmt: skip
+    }
     for desk in running(replace(settings, outbound_allow=frozenset({evil.place}), environment=load(words).environment)):
         bob = Visitor(desk, "bob@example.com", PASSWORD)
         bob.post("/admin/provider/new/", FORM | {"base_url": evil.base_url, "required_environment": "ACME_API_KEY"})

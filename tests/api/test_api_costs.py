@@ -171,9 +171,18 @@ def test_a_request_that_makes_no_sense_is_refused_at_its_field(reader, body, sta
 
 
 BAD_QUERIES = [
-    "input_tokens=-1", "input_tokens=1.5", "input_tokens=1e1000000", "output_tokens=%2B1", "image_count=true", "input_tokens=%D9%A3",
-    "input_tokens=1_000", "at=never", "at=2026-02-30T00:00:00Z", "x=1", "input_tokens=9999999999999",
-]  # fmt: skip
+    "input_tokens=-1",
+    "input_tokens=1.5",
+    "input_tokens=1e1000000",
+    "output_tokens=%2B1",
+    "image_count=true",
+    "input_tokens=%D9%A3",
+    "input_tokens=1_000",
+    "at=never",
+    "at=2026-02-30T00:00:00Z",
+    "x=1",
+    "input_tokens=9999999999999",
+]
 
 
 @pytest.mark.parametrize("query", BAD_QUERIES)

@@ -51,10 +51,12 @@ def test_every_wrong_line_is_named_and_nothing_is_imported(api):
 
 
 WRONG = {
-    "a form": (b"x", "text/plain", 415), "yaml that is announced as JSON": (b"format: x", "application/json", 400),
-    "a float": (b'{"format": 1.5}', "application/json", 400), "too much": (b" " * 10_000_001, "text/csv", 413),
+    "a form": (b"x", "text/plain", 415),
+    "yaml that is announced as JSON": (b"format: x", "application/json", 400),
+    "a float": (b'{"format": 1.5}', "application/json", 400),
+    "too much": (b" " * 10_000_001, "text/csv", 413),
     "no text": (b"\xff", "text/csv", 400),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRONG)

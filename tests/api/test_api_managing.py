@@ -257,8 +257,17 @@ def test_a_key_goes_in_and_never_comes_out(app, api):
     assert moved.json["has_key"] is False
 
 
-BAD_KEYS = [{}, {"api_key": ""}, {"api_key": 7}, {"api_key": "CANARY two"}, {"api_key": "CANARY\nX"}, {"api_key": "CANARY\u0000"},
-            {"api_key": "CANARY", "base_url": "https://evil.example"}, {"api_key": ["CANARY"]}, {"api_key": "CANARY" * 900}]  # fmt: skip
+BAD_KEYS = [
+    {},
+    {"api_key": ""},
+    {"api_key": 7},
+    {"api_key": "CANARY two"},
+    {"api_key": "CANARY\nX"},
+    {"api_key": "CANARY\u0000"},
+    {"api_key": "CANARY", "base_url": "https://evil.example"},
+    {"api_key": ["CANARY"]},
+    {"api_key": "CANARY" * 900},
+]
 
 
 @pytest.mark.parametrize("bad", BAD_KEYS, ids=lambda bad: str(bad)[:40])

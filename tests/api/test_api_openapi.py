@@ -45,14 +45,27 @@ def conforms(document, name: str, value) -> None:
 
 
 SHOWN = {
-    "/models?limit=200": "ModelPage", "/models/gpt-4o": "Model",
-    "/supported?model=nope": "Supported", "/supported?model=gpt-4o": "Supported",
-    "/defaults": "Defaults", "/defaults/text": "Model", "/providers": "ProviderList", "/providers/openai": "Provider",
-    "/snapshot": "Snapshot", "/explain?model=gpt-4o": "Explanation", "/explain?model=nope": "Explanation",
-    "/cost?model=gpt-4o&input_tokens=5": "Cost", "/admin/models": "ModelPage", "/admin/models/1": "Model",
-    "/admin/models/1/prices": "PriceList", "/admin/providers": "ManagedProviderPage", "/admin/providers/1": "ManagedProvider",
-    "/models/nope": "Problem", "/models?limit=0": "Problem", "/runs/nope": "Problem",
-}  # fmt: skip
+    "/models?limit=200": "ModelPage",
+    "/models/gpt-4o": "Model",
+    "/supported?model=nope": "Supported",
+    "/supported?model=gpt-4o": "Supported",
+    "/defaults": "Defaults",
+    "/defaults/text": "Model",
+    "/providers": "ProviderList",
+    "/providers/openai": "Provider",
+    "/snapshot": "Snapshot",
+    "/explain?model=gpt-4o": "Explanation",
+    "/explain?model=nope": "Explanation",
+    "/cost?model=gpt-4o&input_tokens=5": "Cost",
+    "/admin/models": "ModelPage",
+    "/admin/models/1": "Model",
+    "/admin/models/1/prices": "PriceList",
+    "/admin/providers": "ManagedProviderPage",
+    "/admin/providers/1": "ManagedProvider",
+    "/models/nope": "Problem",
+    "/models?limit=0": "Problem",
+    "/runs/nope": "Problem",
+}
 
 
 @pytest.mark.parametrize(("path", "name"), SHOWN.items())

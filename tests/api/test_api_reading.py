@@ -11,9 +11,24 @@ from webapp.extensions import db
 from webapp.services import models
 from webapp.web.transaction import writing
 
-GETS = ["/models?limit=3", "/models/gpt-4o", "/supported?model=gpt-4o", "/defaults", "/defaults/text", "/providers", "/providers/openai",
-        "/snapshot", "/explain?model=gpt-4o&at=2026-11-21T00:00:00Z", "/cost?model=gpt-4o&at=2026-11-21T00:00:00Z", "/openapi.json",
-        "/admin/models", "/admin/models/1", "/admin/models/1/prices", "/admin/providers", "/admin/providers/1"]  # fmt: skip
+GETS = [
+    "/models?limit=3",
+    "/models/gpt-4o",
+    "/supported?model=gpt-4o",
+    "/defaults",
+    "/defaults/text",
+    "/providers",
+    "/providers/openai",
+    "/snapshot",
+    "/explain?model=gpt-4o&at=2026-11-21T00:00:00Z",
+    "/cost?model=gpt-4o&at=2026-11-21T00:00:00Z",
+    "/openapi.json",
+    "/admin/models",
+    "/admin/models/1",
+    "/admin/models/1/prices",
+    "/admin/providers",
+    "/admin/providers/1",
+]
 
 
 @pytest.mark.parametrize("path", GETS)
@@ -110,9 +125,25 @@ def test_a_filter_keeps_exactly_what_fits(reader, asked, fits):
 
 
 BAD_QUERIES = [
-    "limit=0", "limit=201", "limit=-1", "limit=ten", "limit=１", "limit=1e1", "limit=" + "9" * 5000, "limit=1&limit=2", "sort=id",
-    "sort=--ref", "active=perhaps", "active=TRUE", "type=telepathy", "price_state=dear", "q=", "q=%00", "surprise=1", "api_key=x",
-]  # fmt: skip
+    "limit=0",
+    "limit=201",
+    "limit=-1",
+    "limit=ten",
+    "limit=１",
+    "limit=1e1",
+    "limit=" + "9" * 5000,
+    "limit=1&limit=2",
+    "sort=id",
+    "sort=--ref",
+    "active=perhaps",
+    "active=TRUE",
+    "type=telepathy",
+    "price_state=dear",
+    "q=",
+    "q=%00",
+    "surprise=1",
+    "api_key=x",
+]
 
 
 @pytest.mark.parametrize("query", BAD_QUERIES, ids=lambda query: query[:30])

@@ -21,9 +21,15 @@ PASSWORD = "Quiet-Harbour-of-the-browser"
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 # Without these, Chromium asks its maker's hosts for updates at every start.
 SWITCHES = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
 
 
 @dataclass
@@ -52,9 +58,12 @@ def desk(tmp_path_factory) -> Iterator[Desk]:
     port = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MODELDESK_", "OPENAI_", "DATABASE_URL"))}
     environment = clean | {
-        "DATABASE_URL": f"sqlite:///{folder / 'desk.sqlite3'}", "MODELDESK_INSTANCE_PATH": str(folder / "instance"),
-        "HOST": "127.0.0.1", "PORT": str(port), "MODELDESK_OUTBOUND_ALLOW": "127.0.0.1",
-    }  # fmt: skip
+        "DATABASE_URL": f"sqlite:///{folder / 'desk.sqlite3'}",
+        "MODELDESK_INSTANCE_PATH": str(folder / "instance"),
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "MODELDESK_OUTBOUND_ALLOW": "127.0.0.1",
+    }
     found = Desk(f"http://127.0.0.1:{port}", folder, environment)
     found.flask("prepare")
     for name, role in (("ann", "admin"), ("eve", "viewer")):

@@ -71,8 +71,11 @@ def test_a_bench_of_three_incidents_four_models_and_three_repeats(ann, models, u
         row.get_by_role("rowheader").inner_text(): row.get_by_role("cell").all_inner_texts() for row in sums.get_by_role("row").all()[1:]
     }
     assert {name: (row[0], row[1]) for name, row in cells.items()} == {
-        "swift/m": ("9", "0"), "other/m": ("9", "0"), "failing/m": ("0", "9"), "slow/m": ("9", "0"),
-    }  # fmt: skip
+        "swift/m": ("9", "0"),
+        "other/m": ("9", "0"),
+        "failing/m": ("0", "9"),
+        "slow/m": ("9", "0"),
+    }
     assert len(upstreams["slow"].requests) == 9
     answers = ann.get_by_role("region", name="other/m on incident 1")
     expect(answers).to_contain_text("<img src=x onerror=alert(1)>")

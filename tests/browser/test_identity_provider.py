@@ -19,10 +19,12 @@ def provider(monkeypatch):
 
 def test_the_button_leads_out_and_back_past_the_content_policy(browser: Browser, settings, provider, tmp_path):
     named = {
-        "MODELDESK_OIDC_ISSUER": provider.issuer, "MODELDESK_OIDC_CLIENT_ID": "desk",
-        "MODELDESK_OIDC_CLIENT_SECRET": "secret-of-the-browser", "MODELDESK_OIDC_NAME": "Acme ID",
+        "MODELDESK_OIDC_ISSUER": provider.issuer,
+        "MODELDESK_OIDC_CLIENT_ID": "desk",
+        "MODELDESK_OIDC_CLIENT_SECRET": "secret-of-the-browser",
+        "MODELDESK_OIDC_NAME": "Acme ID",
         "MODELDESK_OUTBOUND_ALLOW": provider.place,
-    }  # fmt: skip
+    }
     errors = []
     with serving(settings, tmp_path, **named) as desk:
         context = browser.new_context(base_url=f"http://127.0.0.1:{desk.port}")

@@ -253,10 +253,16 @@ def test_a_first_start_prints_one_link_and_a_second_nothing_new(tmp_path):
 
 @pytest.mark.parametrize(
     "setting",
-    [{"MODELDESK_CACHE_TTL": "hunter2"}, {"DATABASE_URL": "mysql://u:hunter2@h/x"}, {"DATABASE_URL": "postgresql+psycopg://u:hunter2@h:port/x"},
-     {"MODELDESK_SECRET_KEY": "hunter2"}, {"MODELDESK_SECRET_KEY_FILE": "/hunter2"}, {"DATABASE_URL": "postgresql+psycopg://u:hunter2@127.0.0.1:1/x"}],
+    [
+        {"MODELDESK_CACHE_TTL": "hunter2"},
+        {"DATABASE_URL": "mysql://u:hunter2@h/x"},
+        {"DATABASE_URL": "postgresql+psycopg://u:hunter2@h:port/x"},
+        {"MODELDESK_SECRET_KEY": "hunter2"},
+        {"MODELDESK_SECRET_KEY_FILE": "/hunter2"},
+        {"DATABASE_URL": "postgresql+psycopg://u:hunter2@127.0.0.1:1/x"},
+    ],
     ids=["time", "engine", "port", "secret", "file", "no secret"],
-)  # fmt: skip
+)
 def test_a_bad_setting_ends_the_start_with_one_line(tmp_path, setting):
     ran = flask(tmp_path, "users", "list", **setting)
     assert (ran.returncode, ran.stdout, "hunter2" in ran.stderr) == (1, "", False)

@@ -286,7 +286,7 @@ def test_t29_control_the_reader_itself_dies_of_such_a_file():
 
 
 def test_t29_a_file_of_more_values_than_any_catalogue_is_refused(monkeypatch):
-    monkeypatch.setattr(bounded_yaml, "MOST_NODES", 1_000)
+    monkeypatch.setattr(bounded_yaml, "MAX_NODES", 1_000)
     with pytest.raises(Malformed, match="holds more than 1,000 values"):
         catalog_text.read(f"models: [{'1,' * 2_000}1]")
 

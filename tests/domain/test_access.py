@@ -22,16 +22,26 @@ MOMENTS = st.one_of(st.none(), A_MOMENT)
 def keys(scope):
     made = st.builds(
         lambda active, expires, limit, used: key(scope, active=active, expires_at=expires, monthly_limit=limit, used=used),
-        st.booleans(), MOMENTS, st.one_of(st.none(), st.integers(1, 10)), st.integers(0, 12),
-    )  # fmt: skip
+        st.booleans(),
+        MOMENTS,
+        st.one_of(st.none(), st.integers(1, 10)),
+        st.integers(0, 12),
+    )
     return st.one_of(st.none(), made)
 
 
 FACTS = st.builds(
-    Facts, provider=st.just("Acme"), active=st.booleans(), needs_key=st.booleans(), allow_shared=st.booleans(),
-    allow_personal=st.booleans(), personal=keys(PERSONAL), project=keys(PROJECT), shared=keys(SHARED),
+    Facts,
+    provider=st.just("Acme"),
+    active=st.booleans(),
+    needs_key=st.booleans(),
+    allow_shared=st.booleans(),
+    allow_personal=st.booleans(),
+    personal=keys(PERSONAL),
+    project=keys(PROJECT),
+    shared=keys(SHARED),
     variable=st.one_of(st.none(), st.just("ACME_KEY")),
-)  # fmt: skip
+)
 
 REST = {"project": key(PROJECT), "shared": key(SHARED), "variable": "K"}
 ORDER = [
@@ -54,11 +64,7 @@ def test_the_most_specific_key_that_is_allowed_decides(facts, state):
     assert decide(facts, NOW).state == state
 
 
-WRONG = [
-    {"active": False},
-    {"expires_at": NOW},
-    {"monthly_limit": 5, "used": 5},
-]
+WRONG = [{"active": False}, {"expires_at": NOW}, {"monthly_limit": 5, "used": 5}]
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=["switched off", "expired", "used up"])

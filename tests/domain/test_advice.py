@@ -201,10 +201,15 @@ def test_a_look_at_this_host_without_words_tells_only_what_is_busy():
 @pytest.mark.parametrize(
     ("metadata", "names", "here"),
     [
-        ({"host": "localhost"}, (), True), ({"this_host": True}, (), True), ({"host": "Desk-1"}, ("desk-1",), True),
-        ({"this_host": "yes"}, (), False), ({"host": "db-1"}, ("desk-1",), False), ({"host": ["localhost"]}, (), False), ({}, (), False),
+        ({"host": "localhost"}, (), True),
+        ({"this_host": True}, (), True),
+        ({"host": "Desk-1"}, ("desk-1",), True),
+        ({"this_host": "yes"}, (), False),
+        ({"host": "db-1"}, ("desk-1",), False),
+        ({"host": ["localhost"]}, (), False),
+        ({}, (), False),
     ],
-)  # fmt: skip
+)
 def test_an_incident_says_itself_that_it_is_about_this_host(metadata, names, here):
     assert is_about_this_host(Incident("x", metadata=metadata), names) is here
 

@@ -10,12 +10,26 @@ from webapp.domain.samples import BY_SLUG
 
 PAYLOAD = BY_SLUG["alertmanager"].data
 GRAFANA = {
-    "receiver": "desk", "status": "firing", "orgId": 1, "version": "1", "state": "alerting", "title": "[FIRING:1]", "groupLabels": {},
-    "commonLabels": {"alertname": "HighMemory", "instance": "localhost:9100", "severity": "page"}, "commonAnnotations": {},
-    "alerts": [{"status": "firing", "labels": {"alertname": "HighMemory", "instance": "localhost:9100"},
-                "annotations": {"summary": "Memory at 93%"}, "values": {"B": 93.4, "C": 1, "bad": "x", "nan": float("nan")},
-                "silenceURL": "http://x", "dashboardURL": ""}],
-}  # fmt: skip
+    "receiver": "desk",
+    "status": "firing",
+    "orgId": 1,
+    "version": "1",
+    "state": "alerting",
+    "title": "[FIRING:1]",
+    "groupLabels": {},
+    "commonLabels": {"alertname": "HighMemory", "instance": "localhost:9100", "severity": "page"},
+    "commonAnnotations": {},
+    "alerts": [
+        {
+            "status": "firing",
+            "labels": {"alertname": "HighMemory", "instance": "localhost:9100"},
+            "annotations": {"summary": "Memory at 93%"},
+            "values": {"B": 93.4, "C": 1, "bad": "x", "nan": float("nan")},
+            "silenceURL": "http://x",
+            "dashboardURL": "",
+        }
+    ],
+}
 
 
 def test_an_alertmanager_payload_becomes_an_incident():

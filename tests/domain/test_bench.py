@@ -132,9 +132,15 @@ def test_a_rating_is_the_mean_of_all_who_rated():
 
 def test_agreement_counts_what_each_model_says_most_often():
     found = [
-        result("a", 0), result("a", 0), result("a", 0, type="cpu"), result("b", 0, priority="low"),
-        result("a", 1, type="memory"), result("b", 1, type="memory"), result("b", 2), result("a", 2, ok=False),
-    ]  # fmt: skip
+        result("a", 0),
+        result("a", 0),
+        result("a", 0, type="cpu"),
+        result("b", 0, priority="low"),
+        result("a", 1, type="memory"),
+        result("b", 1, type="memory"),
+        result("b", 2),
+        result("a", 2, ok=False),
+    ]
     (agreed,) = agreements(["a", "b"], found)
     assert (agreed.compared, agreed.same_type, agreed.same_priority) == (2, 2, 1)
 

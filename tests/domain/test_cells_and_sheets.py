@@ -71,11 +71,9 @@ WRONG = {
     "free with rates": ({"price_state": "free", "input_per_1m": "1", "currency": "USD"}, "price_state"),
     "priced without any": ({"price_state": "priced", "currency": "USD"}, "price_state"),
     "another state": ({"price_state": "cheap", "currency": "USD"}, "price_state"),
-    "a rate twice": (
-        {"input_per_1m": "1", "currency": "USD", "more_rates": '[{"meter":"input","amount":"2","per":1}]'}, "more_rates",
-    ),
+    "a rate twice": ({"input_per_1m": "1", "currency": "USD", "more_rates": '[{"meter":"input","amount":"2","per":1}]'}, "more_rates"),
     "no JSON": ({"more_rates": "[1.5]", "currency": "USD"}, "more_rates"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRONG)

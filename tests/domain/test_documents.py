@@ -22,14 +22,27 @@ from webapp.domain.pricing import PriceSource, Window, cost_of, timeline
 from webapp.domain.usage import Usage
 
 EVERYTHING = a_model(
-    "full", aliases=("a", "b"), capabilities=("chat",), context_window=1, max_output_tokens=2, default=True, released_on=date(2020, 2, 29),
-    deprecated_on=date(2026, 1, 1), retires_on=date(2027, 1, 1), successor="acme/rocket", description="é\n", quirks={"temperature": False},
+    "full",
+    aliases=("a", "b"),
+    capabilities=("chat",),
+    context_window=1,
+    max_output_tokens=2,
+    default=True,
+    released_on=date(2020, 2, 29),
+    deprecated_on=date(2026, 1, 1),
+    retires_on=date(2027, 1, 1),
+    successor="acme/rocket",
+    description="é\n",
+    quirks={"temperature": False},
     prices=[
-        a_price(a_rate(amount="0.000000000001", above=200_000, service_tier="batch", window=Window((0, 6), time(16, 30), time(0, 30))),
-                source=PriceSource("catalog", "x", "https://x.example", NOW), note="n"),
+        a_price(
+            a_rate(amount="0.000000000001", above=200_000, service_tier="batch", window=Window((0, 6), time(16, 30), time(0, 30))),
+            source=PriceSource("catalog", "x", "https://x.example", NOW),
+            note="n",
+        ),
         a_price(id=9, state="free", effective_from=NOW),
     ],
-)  # fmt: skip
+)
 
 
 SMALL = Catalog((a_provider(updated_at=NOW),), (EVERYTHING,), (), (("r*", "acme/full"),), "me", 7)

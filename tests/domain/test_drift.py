@@ -45,18 +45,23 @@ def test_a_new_model_is_shown_with_every_rate_unless_its_name_is_taken():
     (difference,) = compared([], [new])
     assert (difference.kind, difference.choosable) == ("added", True)
     assert [(line.field, line.after) for line in difference.lines] == [
-        ("Input", "$3 per 1M tokens"), ("Output, batch rate", "$15 per 1M tokens"),
-    ]  # fmt: skip
+        ("Input", "$3 per 1M tokens"),
+        ("Output, batch rate", "$15 per 1M tokens"),
+    ]
     assert compared([a_model(aliases=("new",))], [new]) == []
 
 
 @pytest.mark.parametrize(
     ("before", "after", "percent", "guards"),
     [
-        ("2", "3", "+50.0 %", ()), ("2", "3.1", "+55.0 %", ("rise",)), ("2", "0.5", "−75.0 %", ("fall",)),
-        ("0.002", "2", "+99,900.0 %", ("thousand",)), ("2", "0", None, ("zero",)), ("0", "2", None, ("zero",)),
+        ("2", "3", "+50.0 %", ()),
+        ("2", "3.1", "+55.0 %", ("rise",)),
+        ("2", "0.5", "−75.0 %", ("fall",)),
+        ("0.002", "2", "+99,900.0 %", ("thousand",)),
+        ("2", "0", None, ("zero",)),
+        ("0", "2", None, ("zero",)),
     ],
-)  # fmt: skip
+)
 def test_a_rate_that_moves_says_by_how_much_and_what_to_look_at(before, after, percent, guards):
     difference = one(a_rate(amount=before), a_rate(amount=after))
     assert (difference.lines[0].percent, difference.guards) == (percent, guards)
@@ -70,8 +75,9 @@ def test_rates_that_begin_and_end_are_lines_of_their_own():
     before, after = priced(a_rate(), a_rate("cache_read", "0.1")), priced(a_rate(), a_rate(above=200_000, amount="2"))
     (difference,) = compared([a_model(prices=before)], [a_model(prices=after)])
     assert [(line.field, line.before, line.after) for line in difference.lines] == [
-        ("Input, above 200,000 input tokens", None, "$2 per 1M tokens"), ("Read from cache", "$0.10 per 1M tokens", None),
-    ]  # fmt: skip
+        ("Input, above 200,000 input tokens", None, "$2 per 1M tokens"),
+        ("Read from cache", "$0.10 per 1M tokens", None),
+    ]
 
 
 def test_a_price_that_was_entered_by_hand_is_pinned_and_only_reported():

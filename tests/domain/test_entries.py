@@ -152,11 +152,15 @@ MONDAY, TUESDAY = ({"days": [day], "from": "22:00", "to": "02:00"} for day in (0
 @pytest.mark.parametrize(
     ("one", "other", "clash"),
     [
-        (EVENING, NIGHT, False), (EVENING, LATE, True), (LATE, EVENING, True), (MONDAY, TUESDAY, False),
-        (MONDAY, {"days": [1], "from": "01:00", "to": "03:00"}, True), ({"days": [6], "from": "23:00", "to": "01:00"}, MONDAY, False),
+        (EVENING, NIGHT, False),
+        (EVENING, LATE, True),
+        (LATE, EVENING, True),
+        (MONDAY, TUESDAY, False),
+        (MONDAY, {"days": [1], "from": "01:00", "to": "03:00"}, True),
+        ({"days": [6], "from": "23:00", "to": "01:00"}, MONDAY, False),
         ({"days": [6], "from": "23:00", "to": "01:00"}, {"days": [0], "from": "00:30", "to": "02:00"}, True),
     ],
-)  # fmt: skip
+)
 def test_two_windows_of_a_meter_never_hold_at_the_same_hours(one, other, clash):
     rows = [{"meter": "input", "amount": str(amount), "per": 1, "window": window} for amount, window in enumerate((one, other), 1)]
     apart = [rows[0], rows[1] | {"above": 1000}]

@@ -25,20 +25,35 @@ RATES = [(name, rate) for name, price in PRICES for rate in price["rates"]]
 ALIASES = [(alias, ref) for ref, model in REFS.items() for alias in model["aliases"]]
 
 REQUIRED_TEXT = {
-    "openai/gpt-4o-mini": ("0.15", "0.6"), "openai/gpt-4o": ("2.5", "10"), "openai/gpt-4.1": ("2", "8"),
-    "openai/gpt-5.1": ("1.25", "10"), "openai/gpt-5.2": ("1.75", "14"), "anthropic/claude-3-sonnet": ("3", "15"),
-    "anthropic/claude-3-opus": ("15", "75"), "anthropic/claude-3-haiku": ("0.25", "1.25"),
-    "anthropic/claude-3-5-sonnet-20241022": ("3", "15"), "openai/gpt-4-turbo": ("10", "30"), "openai/gpt-3.5-turbo": ("0.5", "1.5"),
-    "xai/grok-beta": ("5", "15"), "xai/grok-vision-beta": ("5", "15"),
-}  # fmt: skip
+    "openai/gpt-4o-mini": ("0.15", "0.6"),
+    "openai/gpt-4o": ("2.5", "10"),
+    "openai/gpt-4.1": ("2", "8"),
+    "openai/gpt-5.1": ("1.25", "10"),
+    "openai/gpt-5.2": ("1.75", "14"),
+    "anthropic/claude-3-sonnet": ("3", "15"),
+    "anthropic/claude-3-opus": ("15", "75"),
+    "anthropic/claude-3-haiku": ("0.25", "1.25"),
+    "anthropic/claude-3-5-sonnet-20241022": ("3", "15"),
+    "openai/gpt-4-turbo": ("10", "30"),
+    "openai/gpt-3.5-turbo": ("0.5", "1.5"),
+    "xai/grok-beta": ("5", "15"),
+    "xai/grok-vision-beta": ("5", "15"),
+}
 REQUIRED_IMAGE = {
-    "openai/dall-e-3": "0.04", "openai/dall-e-2": "0.02", "openai/gpt-image-1": "0.042", "openai/gpt-image-1-mini": "0.011",
+    "openai/dall-e-3": "0.04",
+    "openai/dall-e-2": "0.02",
+    "openai/gpt-image-1": "0.042",
+    "openai/gpt-image-1-mini": "0.011",
     "runware/runware:97@1": "0.009",
-}  # fmt: skip
+}
 DRIVER_DEFAULTS = {
-    "openai/gpt-4o-mini", "anthropic/claude-sonnet-4-20250514", "google/gemini-2.0-flash", "xai/grok-3-mini", "ollama/llama3.2",
+    "openai/gpt-4o-mini",
+    "anthropic/claude-sonnet-4-20250514",
+    "google/gemini-2.0-flash",
+    "xai/grok-3-mini",
+    "ollama/llama3.2",
     "mistral/mistral-small-latest",
-}  # fmt: skip
+}
 DATED_NAMES = {
     "gpt-4o-mini-2024-07-18": "openai/gpt-4o-mini",
     "claude-3-opus-20240229": "anthropic/claude-3-opus",

@@ -79,8 +79,11 @@ def test_what_makes_no_sense_is_refused_with_its_path(change, field):
 
 def test_all_mistakes_are_told_at_once():
     assert set(errors({"description": 1, "severity": "x", "alerts": [{}]})) == {
-        "incident.title", "incident.description", "incident.severity", "incident.alerts[0].name",
-    }  # fmt: skip
+        "incident.title",
+        "incident.description",
+        "incident.severity",
+        "incident.alerts[0].name",
+    }
 
 
 def test_unknown_fields_and_wrong_shapes_are_malformed_and_wrong_values_are_not():
@@ -109,6 +112,10 @@ def test_the_incident_keeps_no_reference_to_what_it_was_read_from():
 def test_a_recommendation_is_json():
     shape = recommendation_dict(Recommendation("disk", "high", "T", "D", {"words": {"title": ("disk",)}}, ("a", "b")))
     assert json.loads(json.dumps(shape)) == {
-        "type": "disk", "priority": "high", "title": "T", "description": "D", "details": {"words": {"title": ["disk"]}},
+        "type": "disk",
+        "priority": "high",
+        "title": "T",
+        "description": "D",
+        "details": {"words": {"title": ["disk"]}},
         "actions": ["a", "b"],
-    }  # fmt: skip
+    }

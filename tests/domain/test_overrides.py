@@ -55,9 +55,7 @@ def test_a_price_of_its_own_holds_from_its_start_to_its_end_and_past_costs_stay(
 def test_a_span_goes_over_changes_of_the_list_price_and_ends_in_the_one_that_holds_then():
     history = timeline([a_price(a_rate(amount=str(number)), effective_from=START + number * DAY, id=number) for number in range(4)])
     found = laid_over(history, rule("price", "b", START + DAY / 2, START + 2.5 * DAY, CHEAP))
-    assert [(price.id, price.effective_from - START) for price in found] == [
-        (0, 0 * DAY), (None, DAY / 2), (2, 2.5 * DAY), (3, 3 * DAY),
-    ]  # fmt: skip
+    assert [(price.id, price.effective_from - START) for price in found] == [(0, 0 * DAY), (None, DAY / 2), (2, 2.5 * DAY), (3, 3 * DAY)]
     assert [price.effective_to for price in found] == [price.effective_from for price in found[1:]] + [None]
 
 

@@ -40,13 +40,21 @@ def test_a_first_line_that_is_too_long_is_kept_whole_in_the_description():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is empty"), ("{", "begins like JSON but is not"),
-        ('{"title": "a", "title": "b"}', "twice"), ('[{"title": "a"}]', "is a list"),
-        ('{"title": NaN}', "NaN"), ('{"title": 1}', "must be text"), ('{"titel": "a"}', "is not known here"), ("[" * 100_000, "is longer"),
-        ('{"a":' * 5_000 + "1", "begins like JSON"), ('{"title": "a", "metadata": {"n": 1' + "0" * 5000 + "}}", "digits"),
-        ("x" * 100_001, "is longer"), ("a\0b", "control character"), ('{"title": "\\ud800"}', "surrogate"),
+        ("", "is empty"),
+        ("{", "begins like JSON but is not"),
+        ('{"title": "a", "title": "b"}', "twice"),
+        ('[{"title": "a"}]', "is a list"),
+        ('{"title": NaN}', "NaN"),
+        ('{"title": 1}', "must be text"),
+        ('{"titel": "a"}', "is not known here"),
+        ("[" * 100_000, "is longer"),
+        ('{"a":' * 5_000 + "1", "begins like JSON"),
+        ('{"title": "a", "metadata": {"n": 1' + "0" * 5000 + "}}", "digits"),
+        ("x" * 100_001, "is longer"),
+        ("a\0b", "control character"),
+        ('{"title": "\\ud800"}', "surrogate"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_is_refused_in_words(text, said):
     with pytest.raises(Invalid, match=said):
         read(f"{text}1" if text.startswith("[[") else text)

@@ -68,13 +68,18 @@ def reference_holds(window, at):
 amounts = st.decimals(0, 10**9 - 1, places=12).filter(lambda amount: amount < 10**9)
 divisors = st.sampled_from([1, 1000, 1_000_000, 2**29, 5**12])
 clocks = st.builds(time, st.integers(0, 23), st.integers(0, 59))
-windows = st.builds(
-    Window, st.lists(st.integers(0, 6), unique=True).map(lambda days: tuple(sorted(days))), clocks, clocks
-).filter(lambda window: window.start != window.end)  # fmt: skip
+windows = st.builds(Window, st.lists(st.integers(0, 6), unique=True).map(lambda days: tuple(sorted(days))), clocks, clocks).filter(
+    lambda window: window.start != window.end
+)
 rates = st.builds(
-    a_rate, st.sampled_from(METERS), amounts, divisors, above=st.none() | st.sampled_from([0, 199_999, 200_000]),
-    service_tier=st.sampled_from(SERVICE_TIERS), window=st.none() | windows,
-)  # fmt: skip
+    a_rate,
+    st.sampled_from(METERS),
+    amounts,
+    divisors,
+    above=st.none() | st.sampled_from([0, 199_999, 200_000]),
+    service_tier=st.sampled_from(SERVICE_TIERS),
+    window=st.none() | windows,
+)
 rate_sets = st.lists(rates, max_size=12, unique_by=lambda rate: (rate.meter, rate.above, rate.service_tier, rate.window))
 quantities = st.integers(0, 5) | st.integers(199_998, 200_002) | st.integers(0, MAX_QUANTITY // 20)
 moments = st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 # hypothesis adds the zone

@@ -54,13 +54,22 @@ def test_details_never_come_from_the_model():
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        ("", "not JSON"), ("I cannot help.", "not JSON"), ("{", "not JSON"), ("[" * 150_000, "not JSON"), ('{"a":' * 30_000, "not JSON"),
-        ("[]", "another shape"), ("{}", "another shape"), ('{"recommendations": []}', "another shape"), ("[1, 2]", "another shape"),
-        (json.dumps([{"title": "no description"}]), "another shape"), ("x" * 200_001, "longer than"), ("{" * 100_000 + OBJECT, "not JSON"),
+        ("", "not JSON"),
+        ("I cannot help.", "not JSON"),
+        ("{", "not JSON"),
+        ("[" * 150_000, "not JSON"),
+        ('{"a":' * 30_000, "not JSON"),
+        ("[]", "another shape"),
+        ("{}", "another shape"),
+        ('{"recommendations": []}', "another shape"),
+        ("[1, 2]", "another shape"),
+        (json.dumps([{"title": "no description"}]), "another shape"),
+        ("x" * 200_001, "longer than"),
+        ("{" * 100_000 + OBJECT, "not JSON"),
         (f"<think>{OBJECT}</think>", "not JSON"),
     ],
     ids=lambda value: value[:20],
-)  # fmt: skip
+)
 def test_an_answer_without_recommendations_is_a_clear_error(answer, why):
     started = time.thread_time()
     with pytest.raises(SchemaMismatch, match=why) as caught:

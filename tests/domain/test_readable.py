@@ -10,10 +10,15 @@ from webapp.domain.readable import amount, ratio, rounded
 @pytest.mark.parametrize(
     ("exact", "currency", "shown"),
     [
-        ("0.0065", "USD", "$0.0065"), ("2.5", "USD", "$2.50"), ("0", "USD", "$0"), ("12500000.00", "USD", "$12,500,000"),
-        ("1234567.125", "EUR", "€1,234,567.125"), ("3.1", "CHF", "3.10 CHF"), ("1E+3", None, "$1,000"),
+        ("0.0065", "USD", "$0.0065"),
+        ("2.5", "USD", "$2.50"),
+        ("0", "USD", "$0"),
+        ("12500000.00", "USD", "$12,500,000"),
+        ("1234567.125", "EUR", "€1,234,567.125"),
+        ("3.1", "CHF", "3.10 CHF"),
+        ("1E+3", None, "$1,000"),
     ],
-)  # fmt: skip
+)
 def test_amounts_are_exact_and_grouped(exact, currency, shown):
     assert amount(Decimal(exact), currency) == shown
 

@@ -59,11 +59,15 @@ MIDNIGHT = datetime(2026, 11, 22, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("more", "provider", "now", "reason"),
     [
-        ({}, True, NOW, None), ({"active": False}, True, NOW, "inactive"), ({}, False, NOW, "provider_inactive"),
-        ({"retires_on": RETIRES}, True, MIDNIGHT - TICK, None), ({"retires_on": RETIRES}, True, MIDNIGHT, "retired"),
-        ({"retires_on": RETIRES, "active": False}, True, MIDNIGHT, "inactive"), ({"deprecated_on": date(2020, 1, 1)}, True, NOW, None),
+        ({}, True, NOW, None),
+        ({"active": False}, True, NOW, "inactive"),
+        ({}, False, NOW, "provider_inactive"),
+        ({"retires_on": RETIRES}, True, MIDNIGHT - TICK, None),
+        ({"retires_on": RETIRES}, True, MIDNIGHT, "retired"),
+        ({"retires_on": RETIRES, "active": False}, True, MIDNIGHT, "inactive"),
+        ({"deprecated_on": date(2020, 1, 1)}, True, NOW, None),
     ],
-)  # fmt: skip
+)
 def test_a_model_is_supported_or_says_why_not(more, provider, now, reason):
     snapshot = a_snapshot(a_model(**more), providers=(a_provider(active=provider),), now=now)
     model = snapshot.models[0]

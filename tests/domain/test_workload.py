@@ -35,9 +35,13 @@ def test_a_month_is_exact_and_has_thirty_days():
 
 def test_cached_reasoning_and_batch_are_billed_by_their_own_rates():
     priced = model(
-        "m", a_rate(amount="10"), a_rate("cache_read", "1"), a_rate("output", "20"), a_rate("reasoning", "40"),
+        "m",
+        a_rate(amount="10"),
+        a_rate("cache_read", "1"),
+        a_rate("output", "20"),
+        a_rate("reasoning", "40"),
         a_rate(amount="5", service_tier="batch"),
-    )  # fmt: skip
+    )
     work = Workload(calls=1, input=1_000, output=100, cached=50, reasoning=40)
     (row,) = rows(priced, work=work)
     assert row.call.total * 1_000_000 == 500 * 10 + 500 * 1 + 60 * 20 + 40 * 40
@@ -50,15 +54,20 @@ def test_cached_reasoning_and_batch_are_billed_by_their_own_rates():
 @pytest.mark.parametrize(
     ("needs", "names"),
     [
-        ({"capabilities": ("vision",)}, ["b"]), ({"min_context": 200_000}, ["b"]), ({"providers": ("acme",)}, ["a", "b"]),
-        ({"providers": ("other",)}, []), ({"type": "image"}, ["i"]),
+        ({"capabilities": ("vision",)}, ["b"]),
+        ({"min_context": 200_000}, ["b"]),
+        ({"providers": ("acme",)}, ["a", "b"]),
+        ({"providers": ("other",)}, []),
+        ({"type": "image"}, ["i"]),
     ],
-)  # fmt: skip
+)
 def test_only_models_that_meet_the_requirements_are_compared(needs, names):
     given = [
-        model("a", a_rate(), context_window=100_000), model("b", a_rate(), capabilities=("vision",)), model("i", a_rate(), type="image"),
+        model("a", a_rate(), context_window=100_000),
+        model("b", a_rate(), capabilities=("vision",)),
+        model("i", a_rate(), type="image"),
         model("off", a_rate(), active=False),
-    ]  # fmt: skip
+    ]
     assert [row.model.model_id for row in rows(*given, **needs)] == names
 
 

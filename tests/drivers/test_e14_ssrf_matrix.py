@@ -18,8 +18,19 @@ from webapp.drivers.base import DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 
 PUBLIC = "93.184.216.34"
-ONLY_RESOLVED = ["169.254.169.254", "10.0.0.1", "100.100.100.200", "192.0.0.192", "::1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe",
-                 "2002:a9fe:a9fe::", "fd00:ec2::254", "224.0.0.1", "127.0.0.1"]  # fmt: skip
+ONLY_RESOLVED = [
+    "169.254.169.254",
+    "10.0.0.1",
+    "100.100.100.200",
+    "192.0.0.192",
+    "::1",
+    "::ffff:169.254.169.254",
+    "64:ff9b::a9fe:a9fe",
+    "2002:a9fe:a9fe::",
+    "fd00:ec2::254",
+    "224.0.0.1",
+    "127.0.0.1",
+]
 VENDORS = [name for name in DRIVERS if name != "local"]
 
 
@@ -151,8 +162,19 @@ def test_e14_what_the_operator_names_is_reached_by_that_port_only():
 
 def test_e14_control_a_guard_that_asks_only_is_private_lets_many_forms_through():
     """What the common guard overlooks, by Python's own judgement; nothing is dialled."""
-    forms = ["::ffff:0:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "::127.0.0.1", "100.64.0.1", "100.100.100.200",
-             "192.0.0.192", "224.0.0.1", "192.88.99.1", "5f00::1", "3fff::1"]  # fmt: skip
+    forms = [
+        "::ffff:0:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "2002:a9fe:a9fe::",
+        "::127.0.0.1",
+        "100.64.0.1",
+        "100.100.100.200",
+        "192.0.0.192",
+        "224.0.0.1",
+        "192.88.99.1",
+        "5f00::1",
+        "3fff::1",
+    ]
     through = [form for form in forms if not ipaddress.ip_address(form).is_private]
     policy = OutboundPolicy()
     for form in forms:

@@ -15,8 +15,12 @@ def test_a_question_is_answered_with_usage_and_ids(driver):
     answer = driver.chat(ASK)
     assert answer.usage == Usage(input=100, cache_read=60, cache_write=10, output=40, reasoning=15)
     assert (answer.finish, answer.model_reported, answer.request_id, answer.http_status, answer.attempts) == (
-        "stop", "m-resolved", "req-7", 200, 1,
-    )  # fmt: skip
+        "stop",
+        "m-resolved",
+        "req-7",
+        200,
+        1,
+    )
     assert recommendations_from(answer.text)[0].title == "T 漢字 🚒"
     assert 0 <= answer.latency_ms < 5_000
 
@@ -46,17 +50,30 @@ def test_a_parameter_of_another_name_is_refused_before_anything_is_sent(driver, 
 
 def test_only_our_headers_leave_however_polluted_the_environment_is(monkeypatch, upstream, make_driver):
     pollution = {
-        "OPENAI_ORG_ID": "org-x", "OPENAI_PROJECT_ID": "proj-x", "OPENAI_API_KEY": "sk-environment", "OPENAI_ADMIN_KEY": "sk-admin-x",
-        "OPENAI_CUSTOM_HEADERS": "X-Injected: 1", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
-        "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "ALL_PROXY": "socks5://127.0.0.1:9",
-    }  # fmt: skip
+        "OPENAI_ORG_ID": "org-x",
+        "OPENAI_PROJECT_ID": "proj-x",
+        "OPENAI_API_KEY": "sk-environment",
+        "OPENAI_ADMIN_KEY": "sk-admin-x",
+        "OPENAI_CUSTOM_HEADERS": "X-Injected: 1",
+        "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+        "ALL_PROXY": "socks5://127.0.0.1:9",
+    }
     for name, value in pollution.items():
         monkeypatch.setenv(name, value)
     make_driver(upstream.base_url).chat(ASK)
     headers = upstream.requests[0][2]
     assert set(headers) == {
-        "host", "accept", "accept-encoding", "content-type", "content-length", "connection", "user-agent", "authorization",
-    }  # fmt: skip
+        "host",
+        "accept",
+        "accept-encoding",
+        "content-type",
+        "content-length",
+        "connection",
+        "user-agent",
+        "authorization",
+    }
     assert (headers["authorization"], headers["accept-encoding"], headers["user-agent"]) == (f"Bearer {KEY}", "identity", "Modeldesk")
 
 

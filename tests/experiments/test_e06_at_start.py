@@ -209,9 +209,11 @@ def test_e6_postgresql_that_is_empty_newer_read_only_or_stopped_at_the_start(tmp
         server.ensure_postgres_running()
     report(str(said))
     assert said == {
-        "empty": ("empty", "constants"), "newer": ("newer", "database"), "read-only": ("read-only", "database"),
+        "empty": ("empty", "constants"),
+        "newer": ("newer", "database"),
+        "read-only": ("read-only", "database"),
         "stopped": ("unreachable", "last-good"),
-    }  # fmt: skip
+    }
 
 
 def named(settings) -> tuple[str, str]:

@@ -63,8 +63,12 @@ def prepared(settings):
         keys = {
             view.endpoint: sorted(view._filter_args or {}) for view in app.extensions["admin"][0]._views if hasattr(view, "_filter_args")
         }
-        pages = [(method, rule.rule) for rule in app.url_map.iter_rules() if not rule.rule.startswith(("/api/", *LEFT_OUT))
-                 for method in sorted(rule.methods & {"GET", "POST"})]  # fmt: skip
+        pages = [
+            (method, rule.rule)
+            for rule in app.url_map.iter_rules()
+            if not rule.rule.startswith(("/api/", *LEFT_OUT))
+            for method in sorted(rule.methods & {"GET", "POST"})
+        ]
         db.session.remove()
         db.engine.dispose()
     return token, [secret.encode() for secret in secrets], keys, pages
@@ -179,11 +183,34 @@ class Staff:
 
 
 PAGES = (
-    "provider/", "provider/new/", "provider/edit/?id=1", "provider/details/?id=1", "model/", "model/new/", "model/edit/?id=1",
-    "model/details/?id=1", "price/", "price/new/?model=1", "user/new/", "user/edit/?id=2", "token/new/", "project/new/", "bench/new",
-    "prompts/new", "prompts/incident-analysis/", "prompts/incident-analysis/edit", "my-keys/", "proposals/new", "exchange/", "compare/",
-    "what-if/", "explain/", "calculator/", "try-it/", "",
-)  # fmt: skip
+    "provider/",
+    "provider/new/",
+    "provider/edit/?id=1",
+    "provider/details/?id=1",
+    "model/",
+    "model/new/",
+    "model/edit/?id=1",
+    "model/details/?id=1",
+    "price/",
+    "price/new/?model=1",
+    "user/new/",
+    "user/edit/?id=2",
+    "token/new/",
+    "project/new/",
+    "bench/new",
+    "prompts/new",
+    "prompts/incident-analysis/",
+    "prompts/incident-analysis/edit",
+    "my-keys/",
+    "proposals/new",
+    "exchange/",
+    "compare/",
+    "what-if/",
+    "explain/",
+    "calculator/",
+    "try-it/",
+    "",
+)
 
 
 def forms_of(staff: Staff) -> list[tuple[str, str, list[str]]]:
@@ -204,9 +231,12 @@ def attack_pages(judge: Judge, prepared, count: int, seed: int) -> None:
     staff = Staff(judge)
     made_with, forms = staff.token, forms_of(staff)
     kinds = (
-        (hostile.lists(), 0.25), (hostile.filters(keys), 0.15), (hostile.changes(made_with), 0.15), (hostile.views(pages, made_with), 0.15),
+        (hostile.lists(), 0.25),
+        (hostile.filters(keys), 0.15),
+        (hostile.changes(made_with), 0.15),
+        (hostile.views(pages, made_with), 0.15),
         (hostile.filled_forms(forms, made_with), 0.3),
-    )  # fmt: skip
+    )
     for requests_of_kind, share in kinds:
         for request in hostile.some(requests_of_kind, int(count * share), seed):
             staff.send(staff.current(request, made_with))

@@ -45,10 +45,18 @@ def fill(count: int) -> None:
                 continue
             place = credentials.place_of(provider)
             values = {
-                "provider_id": provider.id, "scope": "shared", "owner": "", "ciphertext": vault.encrypt(f"sk-secret-{number:08}", place),
-                "key_id": vault.key_id, "fingerprint": "x", "last_four": "", "origin": place.origin, "is_active": True,
-                "created_at": utc_now(), "updated_at": utc_now(),
-            }  # fmt: skip
+                "provider_id": provider.id,
+                "scope": "shared",
+                "owner": "",
+                "ciphertext": vault.encrypt(f"sk-secret-{number:08}", place),
+                "key_id": vault.key_id,
+                "fingerprint": "x",
+                "last_four": "",
+                "origin": place.origin,
+                "is_active": True,
+                "created_at": utc_now(),
+                "updated_at": utc_now(),
+            }
             session.execute(insert(Credential.__table__).values(**values))
 
 
@@ -238,10 +246,13 @@ def test_e11_control_rotating_by_deleting_and_making_anew_is_noticed(settings):
 
 
 WRONG = {
-    "another": (Fernet.generate_key().decode(), True), "truncated": (ENCRYPTION_KEY[:-4], True),
+    "another": (Fernet.generate_key().decode(), True),
+    "truncated": (ENCRYPTION_KEY[:-4], True),
     "with a newline": (f"{ENCRYPTION_KEY}\nx", True),
-    "missing": (None, True), "no key": ("not a key", True), "swapped with one to come": (f"{NEW},{ENCRYPTION_KEY}", False),
-}  # fmt: skip
+    "missing": (None, True),
+    "no key": ("not a key", True),
+    "swapped with one to come": (f"{NEW},{ENCRYPTION_KEY}", False),
+}
 
 
 def content(settings) -> str:

@@ -16,7 +16,10 @@ from webapp.config import ROOT
 
 IMPORT = [sys.executable, "-m", "flask", "--app", "wsgi", "registry", "import"]
 # The negative control: the same rows, each in a transaction of its own.
-ROW_BY_ROW = [sys.executable, "-c", """
+ROW_BY_ROW = [
+    sys.executable,
+    "-c",
+    """
 import json, os, sys
 from webapp.app import create_app
 from webapp.config import load
@@ -29,7 +32,8 @@ with create_app(load(os.environ)).app_context():
     for row in found["models"]:
         with writing(refresh=False) as session:
             models.create(session, {name: value for name, value in row.items() if name != "prices"}, actor="control")
-"""]  # fmt: skip
+""",
+]
 
 
 class Imports:

@@ -59,8 +59,7 @@ def tried(settings, folder, count, networks=8, **options) -> tuple[list[int], st
         ports = [stack.enter_context(serving(settings, folder, **options)).port for _ in range(2)]
         threads = [
             threading.Thread(
-                target=guesses,
-                args=(port, f"127.0.0.{2 + number % networks}", [f"wrong {guess}" for guess in range(count // 8)], statuses),
+                target=guesses, args=(port, f"127.0.0.{2 + number % networks}", [f"wrong {guess}" for guess in range(count // 8)], statuses)
             )
             for number, port in enumerate(ports * 4)
         ]

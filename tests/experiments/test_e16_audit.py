@@ -17,8 +17,10 @@ from webapp.web.transaction import writing
 # Changes that write no line: usage is a record of its own, and what only computes changes nothing.
 UNTRAILED = {"/usage", "/cost", "/cost/batch", "/quote", "/compare"}
 IMPORTED = {
-    "format": FORMAT, "version": VERSION, "models": [{"provider": "audited", "model_id": "new", "display_name": "New", "type": "text"}],
-}  # fmt: skip
+    "format": FORMAT,
+    "version": VERSION,
+    "models": [{"provider": "audited", "model_id": "new", "display_name": "New", "type": "text"}],
+}
 INCIDENT = {"incident": {"title": "Disk usage at 97 %"}}
 REQUESTS = {
     ("POST", "/runs"): INCIDENT,

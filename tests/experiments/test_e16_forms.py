@@ -24,19 +24,7 @@ from webapp.domain.bench import LOCAL
 from webapp.domain.errors import DatabaseUnreachable
 from webapp.domain.incidents import incident_from
 from webapp.extensions import db
-from webapp.models import (
-    AuditEvent,
-    Base,
-    Credential,
-    Identity,
-    ImportDraft,
-    Model,
-    ProjectOverride,
-    Proposal,
-    Provider,
-    User,
-    UserSession,
-)
+from webapp.models import AuditEvent, Base, Credential, Identity, ImportDraft, Model, ProjectOverride, Proposal, Provider, User, UserSession
 from webapp.services import (
     accounts,
     api_tokens,
@@ -65,9 +53,17 @@ CATALOGUE = {"format": "modeldesk-registry", "version": 1, "models": [model_valu
 LITELLM = {"gpt-4o": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 5e-06, "output_cost_per_token": 1e-05}}
 PRICED = {"state": "priced", "unit": "1000000", "rate_input": "2.5", "rate_output": "10", "when": "now"}
 TEMPLATE = {
-    "name": "summary", "title": "Summary", "category": "summary", "system": "Be brief.", "user": "{{incident}}", "preferred_model": "",
-    "temperature": "", "max_tokens": "", "cache_minutes": "0", "note": "",
-}  # fmt: skip
+    "name": "summary",
+    "title": "Summary",
+    "category": "summary",
+    "system": "Be brief.",
+    "user": "{{incident}}",
+    "preferred_model": "",
+    "temperature": "",
+    "max_tokens": "",
+    "cache_minutes": "0",
+    "note": "",
+}
 OPENAI = {"slug": "openai", "display_name": "Open AI", "driver": "openai", "base_url": "https://api.openai.com/v1", "active": "y"}
 
 
@@ -327,29 +323,34 @@ FORMS: dict[str, tuple[tuple[str, ...], Callable[[Stage], Sent]]] = {
     "second_factor.codes": (("accounts:recovery_codes:renew",), with_a_factor("/admin/second-factor/codes")),
     "second_factor.remove": (("accounts:second_factor:remove",), with_a_factor("/admin/second-factor/remove")),
     "user.create_view": (
-        ("accounts:user:create", "accounts:user:make_link"), lambda _: ("/admin/user/new/", {"email": "dan@example.com", "role": "editor"}),
+        ("accounts:user:create", "accounts:user:make_link"),
+        lambda _: ("/admin/user/new/", {"email": "dan@example.com", "role": "editor"}),
     ),
     "user.edit_view": (
-        ("accounts:user:set_role",), lambda stage: (f"/admin/user/edit/?id={stage.user()}", {"role": "editor", "active": "y"}),
+        ("accounts:user:set_role",),
+        lambda stage: (f"/admin/user/edit/?id={stage.user()}", {"role": "editor", "active": "y"}),
     ),
     "user.set_active": (("accounts:user:disable",), lambda stage: (f"/admin/user/{stage.user()}/active?to=0", {})),
     "user.new_link": (("accounts:user:make_link",), lambda stage: (f"/admin/user/{stage.user()}/link", {})),
     "user.unlink": (("accounts:identity:unlink",), unlinking),
     "user.remove_second_factor": (("accounts:second_factor:remove",), removing_a_users_factor),
     "token.create_view": (
-        ("accounts:token:create",), lambda _: ("/admin/token/new/", {"name": "app", "scopes": "registry:read", "expires_days": "30"}),
+        ("accounts:token:create",),
+        lambda _: ("/admin/token/new/", {"name": "app", "scopes": "registry:read", "expires_days": "30"}),
     ),
     "token.revoke": (("accounts:token:revoke",), revoking),
     "mykeys.store": (("registry:credential:create",), own_key("/admin/my-keys/store", stored=False)),
     "mykeys.remove": (("registry:credential:remove",), own_key("/admin/my-keys/remove", stored=True)),
     "audit.restore": (
-        ("registry:model:update", "audit:event:restore"), lambda stage: ("/admin/audit/restore/", {"id": str(stage.event())}),
+        ("registry:model:update", "audit:event:restore"),
+        lambda stage: ("/admin/audit/restore/", {"id": str(stage.event())}),
     ),
     "provider.create_view": (("registry:provider:create",), lambda _: ("/admin/provider/new/", provider_values(active="y"))),
     "provider.edit_view": (("registry:provider:update",), lambda stage: (f"/admin/provider/edit/?id={stage.provider()}", OPENAI)),
     "provider.delete_view": (("registry:provider:delete",), a_lonely_provider),
     "provider.set_active": (
-        ("registry:provider:deactivate",), lambda stage: (f"/admin/provider/{stage.provider('anthropic')}/active?to=0", {}),
+        ("registry:provider:deactivate",),
+        lambda stage: (f"/admin/provider/{stage.provider('anthropic')}/active?to=0", {}),
     ),
     "provider.set_primary": (("registry:provider:set_primary",), a_primary_provider),
     "provider.check": (("registry:provider:check",), lambda stage: (f"/admin/provider/{stage.provider()}/check", {})),
@@ -376,14 +377,16 @@ FORMS: dict[str, tuple[tuple[str, ...], Callable[[Stage], Sent]]] = {
     "model.set_active": (("registry:model:deactivate",), lambda stage: (f"/admin/model/{stage.model()}/active?to=0", {})),
     "model.bulk_active": (("registry:model:deactivate",), lambda stage: (f"/admin/model/active?to=0&ids={stage.model()}", {})),
     "model.action_view": (
-        ("registry:model:deactivate",), lambda stage: ("/admin/model/action/", {"action": "deactivate", "rowid": str(stage.model())}),
+        ("registry:model:deactivate",),
+        lambda stage: ("/admin/model/action/", {"action": "deactivate", "rowid": str(stage.model())}),
     ),
     "model.set_default": (("registry:model:set_default",), lambda stage: (f"/admin/model/{stage.model()}/default?to=1", {})),
     "model.switch_over": (("registry:model:switch_over",), lambda stage: (f"/admin/model/{stage.retiring()}/switch-over", {"day": ""})),
     "price.create_view": (("registry:price:add",), lambda stage: ("/admin/price/new/", {"model": str(stage.model())} | PRICED)),
     "price.verify": (("registry:price:verify",), lambda stage: (f"/admin/price/{stage.price()}/verify", {})),
     "project.create_view": (
-        ("registry:project:create",), lambda _: ("/admin/project/new/", {"slug": "red", "display_name": "Red", "active": "y"}),
+        ("registry:project:create",),
+        lambda _: ("/admin/project/new/", {"slug": "red", "display_name": "Red", "active": "y"}),
     ),
     "project.edit_view": (
         ("registry:project:update",),
@@ -403,7 +406,8 @@ FORMS: dict[str, tuple[tuple[str, ...], Callable[[Stage], Sent]]] = {
     "proposal.create": (("catalog:proposal:create",), lambda _: ("/admin/proposals/new", UPLOAD)),
     "proposal.act": (("catalog:proposal:close",), lambda stage: (f"/admin/proposals/{stage.proposal()}/close", {})),
     "exchange.apply": (
-        ("registry:model:create", "catalog:file:import"), lambda stage: (f"/admin/exchange/draft/{stage.draft()}/apply", {}),
+        ("registry:model:create", "catalog:file:import"),
+        lambda stage: (f"/admin/exchange/draft/{stage.draft()}/apply", {}),
     ),
     "bench.create": (("runs:bench:create", "runs:run:create"), lambda _: ("/admin/bench/new", BENCH)),
     "bench.change": (("runs:bench:rename",), lambda stage: (f"/admin/bench/{stage.bench()}/rename", {"name": "Renamed"})),
@@ -411,18 +415,24 @@ FORMS: dict[str, tuple[tuple[str, ...], Callable[[Stage], Sent]]] = {
     "bench.save_incidents": (("runs:incident:create",), lambda _: ("/admin/bench/incidents", {"incident": '{"title": "Kept one"}'})),
     "bench.delete_incident": (("runs:incident:delete",), lambda stage: (f"/admin/bench/incidents/{stage.incident()}/delete", {})),
     "tryit.run": (("runs:run:create",), lambda _: ("/admin/try-it/run", {"incident": "Disk full", "model": LOCAL})),
-}  # fmt: skip
+}
 COMPUTES, PREPARES = "only computes", "prepared by one person for themselves; applying has the line"
 NOTHING = {
-    "bench.estimate": COMPUTES, "price.echo": COMPUTES, "prompts.preview": COMPUTES, "tryit.preview": COMPUTES, "provider.moves": COMPUTES,
-    "exchange.compare": PREPARES, "exchange.discard": PREPARES, "proposal.choose": "ticks of an open proposal; applying has the line",
+    "bench.estimate": COMPUTES,
+    "price.echo": COMPUTES,
+    "prompts.preview": COMPUTES,
+    "tryit.preview": COMPUTES,
+    "provider.moves": COMPUTES,
+    "exchange.compare": PREPARES,
+    "exchange.discard": PREPARES,
+    "proposal.choose": "ticks of an open proposal; applying has the line",
     # Flask-Admin brings them along, and every caller is refused (tests/web/test_permissions.py).
     **{f"{view}.action_view": "no action" for view in ("audit", "price", "project", "provider", "run", "token", "user")},
     **{f"{view}.ajax_update": "no cell is edited" for view in ("audit", "model", "price", "project", "provider", "run", "token", "user")},
     **{f"{view}.create_view": "cannot be made" for view in ("audit", "run")},
     **{f"{view}.edit_view": "cannot be edited" for view in ("audit", "price", "run", "token")},
     **{f"{view}.delete_view": "cannot be deleted" for view in ("audit", "price", "run", "token", "user")},
-}  # fmt: skip
+}
 
 
 @pytest.fixture

@@ -234,9 +234,14 @@ def run(templates, steps: int, *, random: bool = False) -> int:
     """Runs so many steps, and gives how many there were. Raises `Divergence`."""
     machine = type("Desks", (Desks,), {"template": templates[False], "steps": 0})
     size = sizes(
-        max_examples=steps // 40, stateful_step_count=A_RUN, deadline=None, derandomize=not random,
-        suppress_health_check=list(HealthCheck), database=None, phases=(Phase.generate,),
-    )  # fmt: skip
+        max_examples=steps // 40,
+        stateful_step_count=A_RUN,
+        deadline=None,
+        derandomize=not random,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+        phases=(Phase.generate,),
+    )
     try:
         run_state_machine_as_test(machine, settings=size)
     finally:
@@ -266,9 +271,10 @@ def refuse_nothing(session, provider):
 
 
 SEEDED = {
-    "refusal": (providers, "_refuse_to_stop", refuse_nothing), "revoke": (api_tokens, "revoke", revoke_nothing),
+    "refusal": (providers, "_refuse_to_stop", refuse_nothing),
+    "revoke": (api_tokens, "revoke", revoke_nothing),
     "aliases": (models, "_set_aliases", only_add_aliases),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("bug", SEEDED)

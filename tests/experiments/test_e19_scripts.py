@@ -31,24 +31,55 @@ from webapp.web.transaction import writing
 
 pytestmark = pytest.mark.browser
 LISTS = (
-    "/admin/", "/admin/model/?page_size=200", "/admin/model/?page_size=200&search=x55", "/admin/provider/?page_size=200",
+    "/admin/",
+    "/admin/model/?page_size=200",
+    "/admin/model/?page_size=200&search=x55",
+    "/admin/provider/?page_size=200",
     "/admin/price/?page_size=200",
-    "/admin/project/?page_size=200", "/admin/token/?page_size=200", "/admin/user/", "/admin/audit/?page_size=200",
+    "/admin/project/?page_size=200",
+    "/admin/token/?page_size=200",
+    "/admin/user/",
+    "/admin/audit/?page_size=200",
     "/admin/run/?page_size=200",
-    "/admin/prompts/", "/admin/bench/", "/admin/bench/new", "/admin/exchange/", "/admin/proposals/", "/admin/proposals/new",
+    "/admin/prompts/",
+    "/admin/bench/",
+    "/admin/bench/new",
+    "/admin/exchange/",
+    "/admin/proposals/",
+    "/admin/proposals/new",
     "/admin/my-keys/",
-    "/admin/try-it/", "/admin/calculator/", "/admin/compare/", "/admin/what-if/", "/admin/explain/", "/admin/model/new/",
+    "/admin/try-it/",
+    "/admin/calculator/",
+    "/admin/compare/",
+    "/admin/what-if/",
+    "/admin/explain/",
+    "/admin/model/new/",
     "/admin/provider/new/",
-    "/admin/price/new/", "/admin/account/", "/api/v1/docs", "/healthz",
-)  # fmt: skip
+    "/admin/price/new/",
+    "/admin/account/",
+    "/api/v1/docs",
+    "/healthz",
+)
 SEARCHES = (
-    "/admin/model/?search={}", "/admin/provider/?search={}", "/admin/audit/?search={}", "/admin/run/?search={}", "/admin/explain/?model={}",
-    "/admin/calculator/?model={}&input={}", "/admin/compare/?capability={}&input={}", "/admin/what-if/?model={}&on={}",
+    "/admin/model/?search={}",
+    "/admin/provider/?search={}",
+    "/admin/audit/?search={}",
+    "/admin/run/?search={}",
+    "/admin/explain/?model={}",
+    "/admin/calculator/?model={}&input={}",
+    "/admin/compare/?capability={}&input={}",
+    "/admin/what-if/?model={}&on={}",
     "/admin/price/new/?model={}",
-    "/admin/model/?flt0_provider_equals={}", "/admin/model/?sort={}&page={}", "/admin/model/new/?url={}", "/admin/{}",
-    "/admin/prompts/{}/", "/setup/{}",
-    "/admin/bench/new?model={}", "/confirm?next={}", "/api/v1/docs?x={}",
-)  # fmt: skip
+    "/admin/model/?flt0_provider_equals={}",
+    "/admin/model/?sort={}&page={}",
+    "/admin/model/new/?url={}",
+    "/admin/{}",
+    "/admin/prompts/{}/",
+    "/setup/{}",
+    "/admin/bench/new?model={}",
+    "/confirm?next={}",
+    "/api/v1/docs?x={}",
+)
 # Runs before any script of a page: whatever a page is kept from doing, and whatever it does, is told to the test.
 WATCH = """
   Object.defineProperty(window, 'executed', { set() { window.toldOf('executed', location.href) } })
@@ -188,12 +219,17 @@ def addresses(settings, most: int) -> list[str]:
     """Pages of single rows: the one that holds every text first."""
     app = create_app(settings)
     kinds = (
-        (Model, "/admin/model/details/?id={0.id}"), (Model, "/admin/model/edit/?id={0.id}"), (Model, "/admin/price/new/?model={0.id}"),
-        (Provider, "/admin/provider/details/?id={0.id}"), (Provider, "/admin/provider/edit/?id={0.id}"), (Run, "/admin/run/{0.public_id}"),
+        (Model, "/admin/model/details/?id={0.id}"),
+        (Model, "/admin/model/edit/?id={0.id}"),
+        (Model, "/admin/price/new/?model={0.id}"),
+        (Provider, "/admin/provider/details/?id={0.id}"),
+        (Provider, "/admin/provider/edit/?id={0.id}"),
+        (Run, "/admin/run/{0.public_id}"),
         (PromptTemplate, "/admin/prompts/{0.name}/"),
-        (PromptTemplate, "/admin/prompts/{0.name}/edit"), (Bench, "/admin/bench/{0.public_id}/"),
+        (PromptTemplate, "/admin/prompts/{0.name}/edit"),
+        (Bench, "/admin/bench/{0.public_id}/"),
         (AuditEvent, "/admin/audit/details/?id={0.id}"),
-    )  # fmt: skip
+    )
     with app.app_context():
         found = []
         for table, path in kinds:

@@ -24,25 +24,57 @@ from webapp.models import ApiToken, Base, Model, Project, Provider, User
 USED = {"model": "gpt-4o", "usage": {"input": 5}}
 RATE = {"meter": "input", "amount": "1", "per": 1}
 BODIES = {method_and_rule: body for method_and_rule, body in REQUESTS.items() if body} | {
-    ("POST", "/usage"): USED, ("POST", "/cost"): USED, ("POST", "/cost/batch"): {"items": [USED]}, ("POST",
-    "/compare"): {"usage": {"input": 5}},
+    ("POST", "/usage"): USED,
+    ("POST", "/cost"): USED,
+    ("POST", "/cost/batch"): {"items": [USED]},
+    ("POST", "/compare"): {"usage": {"input": 5}},
     ("POST", "/quote"): {"price": {"currency": "USD", "rates": [RATE]}, "usage": {"input": 5}},
     ("POST", "/runs"): {"incident": {"title": "Disk usage at 97 %", "alerts": [{"name": "disk"}]}},
     ("POST", "/admin/models/<number>/prices"): price_values(source={"kind": "manual"}),
-}  # fmt: skip
+}
 TAKING = [route for route in ROUTES if route.takes]
 # What somebody would try first. The full form tries every name that there is.
 WANTED = {
-    "id", "version", "created_at", "updated_at", "digest", "role", "scopes", "is_active", "is_admin", "primary", "is_primary",
-    "is_default", "has_key",
-    "key", "api_key", "ciphertext", "fingerprint", "owner", "owner_id", "user_id", "provider_id", "token", "token_id", "project",
-    "actor", "created_by",
-    "verified_by", "cost", "cost_total", "price_id", "revision", "instance", "password_hash", "supported", "models", "ref", "__proto__",
+    "id",
+    "version",
+    "created_at",
+    "updated_at",
+    "digest",
+    "role",
+    "scopes",
+    "is_active",
+    "is_admin",
+    "primary",
+    "is_primary",
+    "is_default",
+    "has_key",
+    "key",
+    "api_key",
+    "ciphertext",
+    "fingerprint",
+    "owner",
+    "owner_id",
+    "user_id",
+    "provider_id",
+    "token",
+    "token_id",
+    "project",
+    "actor",
+    "created_by",
+    "verified_by",
+    "cost",
+    "cost_total",
+    "price_id",
+    "revision",
+    "instance",
+    "password_hash",
+    "supported",
+    "models",
+    "ref",
+    "__proto__",
     "__class__",
-}  # fmt: skip
-IN_FILES = (
-    "id", "version", "created_at", "digest", "role", "scopes", "api_key", "ciphertext", "credentials", "users", "tokens", "has_key",
-)  # fmt: skip
+}
+IN_FILES = ("id", "version", "created_at", "digest", "role", "scopes", "api_key", "ciphertext", "credentials", "users", "tokens", "has_key")
 REFUSAL = '"status":4'  # What a batch says of one of its items.
 TEXTS = {"metadata", "labels", "quirks", "config"}  # Objects that people fill as they like; nothing in them has a meaning of ours.
 

@@ -72,9 +72,15 @@ def test_whoever_never_set_the_variable_hears_of_the_file(keys, words):
     assert "MODELDESK" not in Vault(keys, "the file encryption-keys").reason
 
 
-@pytest.mark.parametrize("known", ["46BKJoQYlPPOexq0OhDZnIlNepKFf87WFwLbfzqDDho=", base64.urlsafe_b64encode(bytes(32)).decode(),
-                                   base64.urlsafe_b64encode(b"0123456789abcdef0123456789abcdef").decode(),
-                                   base64.urlsafe_b64encode(b"change-me-to-a-32-byte-secret-!!").decode()])  # fmt: skip
+@pytest.mark.parametrize(
+    "known",
+    [
+        "46BKJoQYlPPOexq0OhDZnIlNepKFf87WFwLbfzqDDho=",
+        base64.urlsafe_b64encode(bytes(32)).decode(),
+        base64.urlsafe_b64encode(b"0123456789abcdef0123456789abcdef").decode(),
+        base64.urlsafe_b64encode(b"change-me-to-a-32-byte-secret-!!").decode(),
+    ],
+)
 def test_t03_a_key_that_others_know_encrypts_nothing_and_can_be_rotated_away_from(known):
     assert (Vault(known).locked, "others know" in Vault(known).reason, known in Vault(known).reason) == (True, True, False)
     stored = Fernet(known).encrypt(b'[7, "https://api.acme.example", "api_key", "sk-0"]').decode()

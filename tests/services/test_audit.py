@@ -72,7 +72,7 @@ ENDS = {
     "the newest was edited": ("UPDATE audit_events SET actor = 'nobody' WHERE id = {newest}", "event {newest} was changed"),
     "its end was removed": ("DELETE FROM audit_state", "the row that tells its end"),
     "the count was lowered": ("UPDATE audit_state SET events = events - 1", "event {before} was changed together with its hash"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("way", ENDS)
@@ -107,9 +107,14 @@ def test_e16_a_line_that_was_added_by_hand_at_the_end_is_found(either_app):
     with writing(refresh=False) as session:
         last = session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
         forged = AuditEvent(
-            actor="nobody", action="registry:thing:do", target_kind="thing", target_name="x", request_id="", previous_hash=last.hash,
+            actor="nobody",
+            action="registry:thing:do",
+            target_kind="thing",
+            target_name="x",
+            request_id="",
+            previous_hash=last.hash,
             created_at=last.created_at,
-        )  # fmt: skip
+        )
         forged.hash = digest(forged)
         session.add(forged)
     assert audit.first_break(db.session()).said == f"event {newest()} was added by hand"

@@ -76,9 +76,14 @@ class Prices(RuleBasedStateMachine):
     def a_catalogue_taken_over(self, amount):
         source = {"kind": "catalog", "name": "acme-list", "url": None}
         offer = {
-            "provider": "openai", "model_id": self.name, "display_name": "M", "type": "text", "capabilities": [], "aliases": [],
+            "provider": "openai",
+            "model_id": self.name,
+            "display_name": "M",
+            "type": "text",
+            "capabilities": [],
+            "aliases": [],
             "prices": [entry(amount, NOW - timedelta(days=900)) | {"source": source}],
-        }  # fmt: skip
+        }
         current.registry().refresh()
         given = Comparison(current.registry().snapshot, Read("acme-list", "1", "0" * 64, [], [offer]), None, Limits(), self.now)
         try:
@@ -124,7 +129,11 @@ class Prices(RuleBasedStateMachine):
 
 def test_what_a_past_moment_cost_stays_unless_a_marked_correction_says_otherwise(app):
     size = settings(
-        max_examples=200 if FULL else 8, stateful_step_count=40 if FULL else 15, deadline=None, derandomize=not FULL,
-        suppress_health_check=list(HealthCheck), database=None,
-    )  # fmt: skip
+        max_examples=200 if FULL else 8,
+        stateful_step_count=40 if FULL else 15,
+        deadline=None,
+        derandomize=not FULL,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
     run_state_machine_as_test(Prices, settings=size)

@@ -37,8 +37,10 @@ def test_every_change_is_a_version_and_one_of_them_is_current(either_app):
     assert [revise(system="Be briefer."), revise(system="Be briefest.", note="Shorter")] == [2, 3]
     rows = templates.versions(db.session(), "summary")
     assert [(row.version, row.system, row.is_current) for row in rows] == [
-        (3, "Be briefest.", True), (2, "Be briefer.", False), (1, "Be brief.", False),
-    ]  # fmt: skip
+        (3, "Be briefest.", True),
+        (2, "Be briefer.", False),
+        (1, "Be brief.", False),
+    ]
     with writing() as session:
         assert templates.restore(session, "summary", 1, actor="ann").version == 4
     assert templates.current(db.session(), "summary").system == "Be brief."
@@ -104,11 +106,21 @@ DIFFERENT = [
     (replace(ENDPOINT, driver="grok"), REQUEST, "summary 1", "staff"),
     (replace(ENDPOINT, config={"json_mode": "prompt"}), REQUEST, "summary 1", "staff"),
     (ENDPOINT, REQUEST, "summary 2", "staff"),
-    *((ENDPOINT, replace(REQUEST, **{name: value}), "summary 1", "staff") for name, value in (
-        ("model", "n"), ("system", "T"), ("user", "V"), ("max_output_tokens", 1), ("temperature", None), ("json_schema", None),
-        ("schema_name", "x"), ("token_parameter", "max_tokens"), ("context_window", 11),
-    )),
-]  # fmt: skip
+    *(
+        (ENDPOINT, replace(REQUEST, **{name: value}), "summary 1", "staff")
+        for name, value in (
+            ("model", "n"),
+            ("system", "T"),
+            ("user", "V"),
+            ("max_output_tokens", 1),
+            ("temperature", None),
+            ("json_schema", None),
+            ("schema_name", "x"),
+            ("token_parameter", "max_tokens"),
+            ("context_window", 11),
+        )
+    ),
+]
 
 
 @pytest.mark.parametrize("question", DIFFERENT, ids=str)

@@ -91,8 +91,11 @@ def test_a_new_model_arrives_inactive_with_its_price_and_if_need_be_its_provider
     approved(opened(offered()))
     model = row(Model, model_id="fresh")
     assert (model.is_active, model.provider.slug, model.provider.display_name, model.provider.is_active) == (
-        False, "newcomer", "The newcomer", False,
-    )  # fmt: skip
+        False,
+        "newcomer",
+        "The newcomer",
+        False,
+    )
     (price,) = model.prices
     assert (price.source_kind, price.source_name, price.source_url) == ("catalog", "acme-list", "https://acme.example/prices")
 

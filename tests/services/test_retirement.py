@@ -87,5 +87,8 @@ def test_the_impact_names_everybody_who_would_notice(app):
         number = made.id
     db.session.rollback()
     assert retirement.impact(db.session(), db.session.get(Model, number)) == [
-        "default for text", "1 other name", "preferred by the template Summary", "successor of openai/gpt-4o",
-    ]  # fmt: skip
+        "default for text",
+        "1 other name",
+        "preferred by the template Summary",
+        "successor of openai/gpt-4o",
+    ]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.web.incoming import BYTES_PER_S, MOST_BODY, MOST_HEAD, PATIENCE_S, Incoming
+from webapp.web.incoming import BYTES_PER_S, MAX_BODY, MAX_HEAD, PATIENCE_S, Incoming
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: a\r\n"
 WHOLE = {
@@ -20,7 +20,7 @@ WHOLE = {
 ODD = {
     "no number": HEAD + b"Content-Length: five\r\n\r\n",
     "a number with a sign": HEAD + b"Content-Length: +5\r\n\r\n",
-    "too large": HEAD + b"Content-Length: %d\r\n\r\n" % (MOST_BODY + 1),
+    "too large": HEAD + b"Content-Length: %d\r\n\r\n" % (MAX_BODY + 1),
     "a piece without a number": HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
     "an empty piece line": HEAD + b"Transfer-Encoding: chunked\r\n\r\n\r\n",
     "a negative piece": HEAD + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
@@ -58,13 +58,13 @@ def test_a_body_in_pieces_is_collected_up_to_the_largest_file():
     incoming = Incoming(0.0, HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
     piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
     while not incoming.is_whole():
-        assert len(incoming.data) < MOST_BODY
+        assert len(incoming.data) < MAX_BODY
         incoming.add(piece)
-    assert len(incoming.data) >= MOST_BODY
+    assert len(incoming.data) >= MAX_BODY
 
 
 def test_a_head_has_a_size():
-    incoming = Incoming(0.0, HEAD + b"X: " + b"x" * MOST_HEAD)
+    incoming = Incoming(0.0, HEAD + b"X: " + b"x" * MAX_HEAD)
     assert (incoming.is_whole(), incoming.head_is_too_large()) == (False, True)
 
 

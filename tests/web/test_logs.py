@@ -91,7 +91,7 @@ def test_t24_a_served_desk_that_is_locked_says_so_in_its_log(templates, tmp_path
 @pytest.mark.parametrize(
     ("version", "mode"),
     [((3, 40, 1), "TRUNCATE"), ((3, 51, 2), "TRUNCATE"), ((3, 51, 3), "WAL"), ((3, 52, 0), "TRUNCATE"), ((3, 53, 0), "WAL")],
-)  # fmt: skip
+)
 def test_the_journal_mode_is_chosen_by_the_version_of_sqlite(version, mode):
     assert journal_mode(version)[0] == mode
 
@@ -115,15 +115,22 @@ def test_t20_a_line_for_each_request_names_its_place_and_nothing_that_was_sent(s
         api = api_for(app, "registry:read")
         with written() as lines:
             answers = [
-                api.get("/models/openai/gpt-4o"), api.post("/cost", {"model": "openai/gpt-4o", "usage": {"input": 1}}),
-                api.get(f"/models?q={secret}"), app.test_client().get(f"/setup/{secret}"), app.test_client().get(f"/{secret}?x={secret}"),
+                api.get("/models/openai/gpt-4o"),
+                api.post("/cost", {"model": "openai/gpt-4o", "usage": {"input": 1}}),
+                api.get(f"/models?q={secret}"),
+                app.test_client().get(f"/setup/{secret}"),
+                app.test_client().get(f"/{secret}?x={secret}"),
                 app.test_client().post("/login", data={"email": secret}, headers={"User-Agent": secret}),
-            ]  # fmt: skip
+            ]
         asked = [line for line in lines if line["message"] == "request"]
         assert [(line["method"], line["route"], line["status"]) for line in asked] == [
-            ("GET", "/api/v1/models/<path:ref>", 200), ("POST", "/api/v1/cost", 200), ("GET", "/api/v1/models", 200),
-            ("GET", "/setup/<secret>", answers[3].status_code), ("GET", "no such address", 404), ("POST", "/login", 400),
-        ]  # fmt: skip
+            ("GET", "/api/v1/models/<path:ref>", 200),
+            ("POST", "/api/v1/cost", 200),
+            ("GET", "/api/v1/models", 200),
+            ("GET", "/setup/<secret>", answers[3].status_code),
+            ("GET", "no such address", 404),
+            ("POST", "/login", 400),
+        ]
         assert [line["request_id"] for line in asked] == [answer.headers["X-Request-Id"] for answer in answers]
         assert all(0 <= line["ms"] < 60_000 and line["level"] == "info" for line in asked)
         assert secret not in json.dumps(lines)

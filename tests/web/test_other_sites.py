@@ -44,11 +44,17 @@ def switch(visitor, headers):
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": "http://localhost.evil.example"}, {"Origin": "http://localhost:81"},
-        {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "anything"},
-        OWN | {"Sec-Fetch-Site": "cross-site"}, OWN | {"Origin": "https://evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost.evil.example"},
+        {"Origin": "http://localhost:81"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "anything"},
+        OWN | {"Sec-Fetch-Site": "cross-site"},
+        OWN | {"Origin": "https://evil.example"},
     ],
-)  # fmt: skip
+)
 def test_t06_a_good_token_does_not_help_a_form_of_another_site(bob, headers):
     assert switch(bob, headers) == (403, True)
 
@@ -73,10 +79,23 @@ SAFE = {"GET", "HEAD", "OPTIONS"}
 NOTED = ("registry_processes", "user_sessions", "login_attempts")
 # What a form of another site would send: enough for each of the addresses to do what it is for.
 FORM = {
-    "id": "1", "rowid": "1", "action": "deactivate", "to": "0", "provider": "1", "api_key": "sk-0123456789abcdef", "role": "admin",
-    "active": "y", "email": "eve@example.com", "password": PASSWORD, "password_again": PASSWORD, "name": "a token",
-    "scopes": "registry:read", "display_name": "Another", "slug": "another", "tick": "none",
-}  # fmt: skip
+    "id": "1",
+    "rowid": "1",
+    "action": "deactivate",
+    "to": "0",
+    "provider": "1",
+    "api_key": "sk-0123456789abcdef",
+    "role": "admin",
+    "active": "y",
+    "email": "eve@example.com",
+    "password": PASSWORD,
+    "password_again": PASSWORD,
+    "name": "a token",
+    "scopes": "registry:read",
+    "display_name": "Another",
+    "slug": "another",
+    "tick": "none",
+}
 
 
 def stored() -> str:
@@ -105,9 +124,13 @@ class Things:
         of = next((name for name in ("run", "bench", "exchange/draft") if rule.startswith(f"/admin/{name}/")), "exchange/draft")
         public = {"run": self.run, "bench": self.bench}.get(of, self.draft)
         given = {
-            "secret": self.secret, "public_id": public, "number": self.session if "account" in rule else self.proposal,
-            "slug": "incident-analysis", "form": "yaml", "export_type": "csv",
-        }  # fmt: skip
+            "secret": self.secret,
+            "public_id": public,
+            "number": self.session if "account" in rule else self.proposal,
+            "slug": "incident-analysis",
+            "form": "yaml",
+            "export_type": "csv",
+        }
         path = re.sub(r"<any\((\w+)[^>]*>", r"\1", rule)
         return re.sub(r"<(?:\w+:)?(\w+)>", lambda match: given.get(match[1], "1"), path)
 

@@ -91,9 +91,17 @@ DESCRIPTION = {("GET", "api.get_openapi"), ("GET", "api.get_docs")}
 PEOPLE = {"viewer": "eve", "editor": "bob", "admin": "ann"}
 RANK = list(PEOPLE)
 GIVEN = {
-    "<slug>": "incident-analysis", "<form>": "yaml", "<export_type>": "csv", "<number>": "99999999", "<public_id>": "run_nothing",
-    "<credential_id>": "99999999", "<rule>": "99999999", "<id>": "1", "<secret>": "nothing", "<filename>": "css/app.css",
-}  # fmt: skip
+    "<slug>": "incident-analysis",
+    "<form>": "yaml",
+    "<export_type>": "csv",
+    "<number>": "99999999",
+    "<public_id>": "run_nothing",
+    "<credential_id>": "99999999",
+    "<rule>": "99999999",
+    "<id>": "1",
+    "<secret>": "nothing",
+    "<filename>": "css/app.css",
+}
 
 
 def entries(lines: str) -> Iterator[tuple[str, str]]:

@@ -55,10 +55,13 @@ def test_a_disabled_user_does_not_come_in_and_is_put_out_at_once(app, eve):
     assert sign_in(app.test_client(), eve.email).status_code == 422
 
 
-@pytest.mark.parametrize("meanwhile", [
-    lambda session, user: accounts.set_password(session, user, "a-brand-new-long-password", actor="tests"),
-    lambda session, user: accounts.set_active(session, user, False, actor="tests"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        lambda session, user: accounts.set_password(session, user, "a-brand-new-long-password", actor="tests"),
+        lambda session, user: accounts.set_active(session, user, False, actor="tests"),
+    ],
+)
 def test_t04_what_happens_while_a_password_is_checked_counts(either_app, monkeypatch, meanwhile):
     """Checking takes a tenth of a second outside of any transaction: the old password must not begin a session after its change."""
     client, checks = either_app.test_client(), accounts.authenticate

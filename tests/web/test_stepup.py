@@ -19,30 +19,75 @@ LISTS = ("model", "price", "project", "run", "audit")
 ROW_VIEWS = ("action_view", "ajax_update", "create_view", "delete_view", "edit_view")
 ASKS = {
     *(f"{view}.{name}" for view in ("user", "token") for name in ROW_VIEWS),
-    "user.new_link", "user.set_active", "user.remove_second_factor", "user.unlink", "token.revoke",
-    "provider.create_view", "provider.edit_view", "provider.delete_view", "provider.remove_key", "provider.store_key",
-    "provider.limit_key", "provider.remove_one_key", "mykeys.store", "mykeys.remove", "exchange.apply", "audit.restore",
-    "second_factor.begin", "second_factor.turn_on", "second_factor.codes", "second_factor.remove",
-}  # fmt: skip
+    "user.new_link",
+    "user.set_active",
+    "user.remove_second_factor",
+    "user.unlink",
+    "token.revoke",
+    "provider.create_view",
+    "provider.edit_view",
+    "provider.delete_view",
+    "provider.remove_key",
+    "provider.store_key",
+    "provider.limit_key",
+    "provider.remove_one_key",
+    "mykeys.store",
+    "mykeys.remove",
+    "exchange.apply",
+    "audit.restore",
+    "second_factor.begin",
+    "second_factor.turn_on",
+    "second_factor.codes",
+    "second_factor.remove",
+}
 # The rest, with the reason in a word: no key, no role, no token, no address, nothing put back.
 DOES_NOT_ASK = {
     *(f"{view}.{name}" for view in LISTS for name in ROW_VIEWS),
-    "provider.action_view", "provider.ajax_update", "provider.add_discovered", "provider.check", "provider.moves", "provider.set_active",
-    "provider.set_primary", "model.bulk_active", "model.set_active", "model.set_default", "model.switch_over", "price.echo", "price.verify",
-    "proposal.act", "proposal.choose", "proposal.create", "project.end_rule", "project.rules", "exchange.compare", "exchange.discard",
-    "tryit.preview", "tryit.run", "bench.change", "bench.create", "bench.delete_incident", "bench.estimate", "bench.rate",
-    "bench.save_incidents", "prompts.change", "prompts.clear_cache", "prompts.create", "prompts.edit", "prompts.preview",
+    "provider.action_view",
+    "provider.ajax_update",
+    "provider.add_discovered",
+    "provider.check",
+    "provider.moves",
+    "provider.set_active",
+    "provider.set_primary",
+    "model.bulk_active",
+    "model.set_active",
+    "model.set_default",
+    "model.switch_over",
+    "price.echo",
+    "price.verify",
+    "proposal.act",
+    "proposal.choose",
+    "proposal.create",
+    "project.end_rule",
+    "project.rules",
+    "exchange.compare",
+    "exchange.discard",
+    "tryit.preview",
+    "tryit.run",
+    "bench.change",
+    "bench.create",
+    "bench.delete_incident",
+    "bench.estimate",
+    "bench.rate",
+    "bench.save_incidents",
+    "prompts.change",
+    "prompts.clear_cache",
+    "prompts.create",
+    "prompts.edit",
+    "prompts.preview",
     "prompts.restore",  # an older text of a template becomes the newest version
     "account_page.change_password",  # asks for the present password itself
     "account_page.end_session",  # makes things safer
-}  # fmt: skip
+}
 
 
 def posts(app):
     return [
-        rule for rule in app.url_map.iter_rules()
+        rule
+        for rule in app.url_map.iter_rules()
         if "POST" in rule.methods and rule.rule.startswith("/admin") and not rule.endpoint.endswith("static")
-    ]  # fmt: skip
+    ]
 
 
 def filled(rule) -> str:

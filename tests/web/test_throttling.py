@@ -184,10 +184,13 @@ def test_t01_one_address_cannot_try_every_account(app):
 
 SPELLINGS = st.lists(st.sampled_from(["upper", "lower", "space", "wide", "title", "ideographic"]), max_size=4)
 CHANGES = {
-    "upper": str.upper, "lower": str.lower, "title": str.title, "space": lambda text: f" {text}\t",
+    "upper": str.upper,
+    "lower": str.lower,
+    "title": str.title,
+    "space": lambda text: f" {text}\t",
     "ideographic": lambda text: f"\u3000{text}\u3000",
     "wide": lambda text: "".join(chr(ord(letter) + 0xFEE0) if "a" <= letter <= "z" else letter for letter in text),
-}  # fmt: skip
+}
 
 
 @settings(max_examples=300, deadline=None)

@@ -34,7 +34,7 @@ class Account(GuardedView):
         return self._page({})
 
     @expose("/password", methods=("POST",))
-    def change_password(self) -> Any:  # noqa: ANN401 # a page or a redirect
+    def change_password(self) -> Any:
         present, new, again = (request.form.get(name, "")[: passwords.MAX_LENGTH + 1] for name in ("present", "new", "again"))
         try:
             _check(present, new, again)
@@ -61,9 +61,14 @@ class Account(GuardedView):
         rows = accounts.sessions_of(db.session(), member().id, now=now)
         mine = accounts.session_user(db.session(), session_secret(), now=now)
         page = self.render(
-            "admin/account/index.html", sessions=rows, present=mine[0].id if mine else None, errors=errors, least=passwords.MIN_LENGTH,
-            idle=accounts.SESSION_IDLE, life=accounts.SESSION_LIFE,
-        )  # fmt: skip
+            "admin/account/index.html",
+            sessions=rows,
+            present=mine[0].id if mine else None,
+            errors=errors,
+            least=passwords.MIN_LENGTH,
+            idle=accounts.SESSION_IDLE,
+            life=accounts.SESSION_LIFE,
+        )
         return Response(page, 422 if errors else 200)
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from flask import Response, make_response, request, url_for
+from flask.typing import ResponseReturnValue
 from flask_admin import expose
 from flask_admin.form import rules
 from flask_admin.helpers import get_form_data
@@ -29,7 +30,7 @@ ROLE_WORDS = {
     "viewer": "Viewer: may look",
     "editor": "Editor: may change providers, models and prices",
     "admin": "Admin: may also manage keys, users and tokens",
-}  # fmt: skip
+}
 ROLE_TONES = {"admin": "purple", "editor": "blue", "viewer": "neutral"}
 
 
@@ -72,8 +73,11 @@ class Users(AccountsView):
         "created_at": "Added",
     }
     sort_by: ClassVar[Mapping[str, Any]] = {
-        "email": User.email, "role": User.role, "last_login_at": User.last_login_at, "created_at": User.created_at,
-    }  # fmt: skip
+        "email": User.email,
+        "role": User.role,
+        "last_login_at": User.last_login_at,
+        "created_at": User.created_at,
+    }
     default_order = (User.email,)
     column_filters = (
         ChoiceFilter("Role", lambda role: User.role == role, [(role, role) for role in ROLES]),
@@ -103,17 +107,17 @@ class Users(AccountsView):
     def create_form(self, obj: object = None) -> Form:
         return UserForm(get_form_data())
 
-    def edit_form(self, obj: Any = None) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def edit_form(self, obj: Any = None) -> Any:
         typed = typed_rights(obj)
         return merging.remember(UserEditForm(get_form_data(), typed), typed)
 
-    def on_stale(self, form: Any, row: User) -> None:  # noqa: ANN401 # the form above
+    def on_stale(self, form: Any, row: User) -> None:
         merging.show(form, typed_rights(row), "user", row.id, actions=accounts.RIGHTS_CHANGED)
 
     def values_of(self, form: Form) -> dict[str, Any]:
         return dict(form.data)
 
-    def create_row(self, session: Session, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 # the user and the link's secret
+    def create_row(self, session: Session, values: Mapping[str, Any]) -> Any:
         user = accounts.create(session, values["email"] or "", values["role"] or "", actor=self.actor())
         return user, accounts.make_link(session, user, actor=self.actor(), now=datetime.now(UTC))
 
@@ -127,11 +131,11 @@ class Users(AccountsView):
             accounts.set_active(session, user, True, actor=self.actor())
         return user
 
-    def after_save(self, row: Any, *, created: bool) -> Response:  # noqa: ANN401 # a user, and a secret for a new one
+    def after_save(self, row: Any, *, created: bool) -> ResponseReturnValue:
         return self._link_page(*row) if created else super().after_save(row, created=False)
 
     @expose("/<id>/link", methods=("POST",))
-    def new_link(self, id: str) -> Response:
+    def new_link(self, id: str) -> ResponseReturnValue:
         """A link to choose a new password; earlier ones end."""
         self.insist(self.can_edit)
         made: list[Any] = []
@@ -149,7 +153,7 @@ class Users(AccountsView):
         return make_response(self.render("admin/accounts/link.html", user=user, link=link, return_url=self.get_url(".index_view")))
 
     @expose("/<id>/second-factor/remove", methods=("POST",))
-    def remove_second_factor(self, id: str) -> Response:
+    def remove_second_factor(self, id: str) -> ResponseReturnValue:
         """For somebody who lost the device and the recovery codes."""
 
         def run(session: Session) -> Done:
@@ -160,7 +164,7 @@ class Users(AccountsView):
         return self.change(run)
 
     @expose("/<id>/unlink", methods=("POST",))
-    def unlink(self, id: str) -> Response:
+    def unlink(self, id: str) -> ResponseReturnValue:
         """For an address that belongs to another person at the identity provider now."""
 
         def run(session: Session) -> Done:
@@ -174,7 +178,7 @@ class Users(AccountsView):
         return identities.is_linked(db.session(), user.id)
 
     @expose("/<id>/active", methods=("POST",))
-    def set_active(self, id: str) -> Response:
+    def set_active(self, id: str) -> ResponseReturnValue:
         def run(session: Session) -> Done:
             user = self.row(id)
             to = bool(wanted(not user.is_active))

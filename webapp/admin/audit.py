@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from flask import Response, request
+from flask import request
+from flask.typing import ResponseReturnValue
 from flask_admin import expose
 from markupsafe import Markup
 from sqlalchemy import ColumnElement, or_
@@ -107,7 +108,7 @@ class AuditLog(RowsView):
         return name == "restore"
 
     @expose("/restore/", methods=("POST",))
-    def restore(self) -> Response:
+    def restore(self) -> ResponseReturnValue:
         """Puts back what was there before an event."""
         row = self.row(request.form.get("id"))
         self.insist(staff_may(restoring.needed(row)))
@@ -125,10 +126,14 @@ def restoring_of(event: AuditEvent) -> dict[str, Any] | None:
         return {"reason": plan}
     after = event.after or {}
     lines = [
-        {"field": name.replace("_", " "), "now": text_of(plan.now.get(name)), "back": text_of(value),
-         "meanwhile": name in after and plan.now.get(name) != after[name]}
+        {
+            "field": name.replace("_", " "),
+            "now": text_of(plan.now.get(name)),
+            "back": text_of(value),
+            "meanwhile": name in after and plan.now.get(name) != after[name],
+        }
         for name, value in plan.values.items()
-    ]  # fmt: skip
+    ]
     return {"lines": lines, "warning": plan.warning, "meanwhile": any(line["meanwhile"] for line in lines)}
 
 

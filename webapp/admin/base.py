@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from flask import Response, flash, redirect, request
+from flask.typing import ResponseReturnValue
 from flask_admin import BaseView, expose
 from flask_admin.base import AdminIndexView
 from flask_admin.contrib.sqla import ModelView
@@ -37,23 +38,23 @@ class Guarded(BaseView):
         """Whether this view is so dangerous that whoever was not asked for ten minutes is asked again."""
         return False
 
-    def _handle_view(self, name: str, **kwargs: Any) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def _handle_view(self, name: str, **kwargs: Any) -> Any:
         denied = super()._handle_view(name, **kwargs)
         # A form is asked for before it is filled in, not when it is sent.
         if denied is None and (request.method == "POST" or name in FORMS) and self.needs_confirming(name):
             stepup.insist()
         return denied
 
-    def inaccessible_callback(self, name: str, **kwargs: Any) -> Response:  # noqa: ANN401 # Flask-Admin's signature
+    def inaccessible_callback(self, name: str, **kwargs: Any) -> ResponseReturnValue:
         if visitor() is None:
             return to_login()
         raise Forbidden("Your role does not allow this. Ask an admin.")
 
-    def _run_view(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def _run_view(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         # The original catches TypeError to call again in another way, and so hides the error that was meant.
         return fn(self, *args, **kwargs)
 
-    def render(self, template: str, **kwargs: Any) -> str:  # noqa: ANN401 # Flask-Admin's signature
+    def render(self, template: str, **kwargs: Any) -> str:
         fragment = request.headers.get("HX-Target", "") in FRAGMENT_TARGETS
         self._template_args["admin_base_template"] = "admin/partial.html" if fragment else "admin/base.html"
         rendered: str = super().render(template, **kwargs)
@@ -98,7 +99,7 @@ class GuardedModelView(Guarded, ModelView):
     def is_action_allowed(self, name: str) -> bool:
         return staff_may(self.edits) and bool(super().is_action_allowed(name))
 
-    def get_one(self, id: str) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def get_one(self, id: str) -> Any:
         """The row, or None also for ids that are no numbers: the original answers those with a 500."""
         return super().get_one(id) if is_id(id) else None
 
@@ -110,7 +111,7 @@ class GuardedModelView(Guarded, ModelView):
         found: str = asked if asked is not None and is_safe_path(asked) else self.get_url(".index_view")
         return found
 
-    def handle_action(self, return_view: str | None = None) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def handle_action(self, return_view: str | None = None) -> Any:
         """A bulk action on the chosen rows, and back to where they were chosen."""
         name = request.form.get("action", "")
         handler = self._actions_data.get(name)
@@ -118,30 +119,30 @@ class GuardedModelView(Guarded, ModelView):
         return redirect(self.return_url()) if answer is None else answer
 
     @expose("/export/<export_type>/")
-    def export(self, export_type: str) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def export(self, export_type: str) -> Any:
         if not self.can_export or export_type not in self.export_types:
             raise NotFound("There is no such download.")
         return super().export(export_type)
 
     # How rows change. Each calls a service inside one transaction and gives back the row, or None after telling what was wrong.
 
-    def create_row(self, session: Session, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 # a table's row
+    def create_row(self, session: Session, values: Mapping[str, Any]) -> Any:
         raise NotImplementedError
 
-    def update_row(self, session: Session, row: Any, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 # a table's row
+    def update_row(self, session: Session, row: Any, values: Mapping[str, Any]) -> Any:
         raise NotImplementedError
 
-    def delete_row(self, session: Session, row: Any) -> None:  # noqa: ANN401 # a table's row
+    def delete_row(self, session: Session, row: Any) -> None:
         raise NotImplementedError
 
     def values_of(self, form: Form) -> dict[str, Any]:
         """The form's fields as the entry that the services check."""
         raise NotImplementedError
 
-    def create_model(self, form: Form) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def create_model(self, form: Form) -> Any:
         return self._through_service(form, lambda session: self.create_row(session, self.values_of(form)))
 
-    def update_model(self, form: Form, model: Any) -> bool:  # noqa: ANN401 # Flask-Admin's signature
+    def update_model(self, form: Form, model: Any) -> bool:
         try:
             with writing() as session:
                 return self.update_row(session, model, self.values_of(form)) is not None
@@ -154,17 +155,17 @@ class GuardedModelView(Guarded, ModelView):
             show_error(form, error)
         return False
 
-    def on_stale(self, form: Form, row: Any) -> None:  # noqa: ANN401 # a table's row
+    def on_stale(self, form: Form, row: Any) -> None:
         """Somebody else was quicker: a form may show both versions."""
 
-    def delete_model(self, model: Any) -> bool:  # noqa: ANN401 # Flask-Admin's signature
+    def delete_model(self, model: Any) -> bool:
         def delete(session: Session) -> bool:
             self.delete_row(session, model)
             return True
 
         return self._through_service(None, delete) is not None
 
-    def _through_service(self, form: Form | None, change: Callable[[Session], Any]) -> Any:  # noqa: ANN401 # what the change gives
+    def _through_service(self, form: Form | None, change: Callable[[Session], Any]) -> Any:
         try:
             with writing() as session:
                 return change(session)

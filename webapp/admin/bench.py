@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from flask import Response, flash, redirect, request
+from flask.typing import ResponseReturnValue
 from flask_admin import expose
 from sqlalchemy import ColumnElement, or_, select
 from werkzeug.utils import secure_filename
@@ -53,12 +54,18 @@ class Benches(GuardedView):
         found = _history(asked, page)
         shown = [{"bench": row, "state": bench_facts.STATUSES[benches.state(row)]} for row in found.rows]
         return self.render(
-            "admin/bench/list.html", rows=shown, asked=asked, more=found.more, page=page,
-            statuses=bench_facts.STATUSES, label_of=bench_facts.label_of, may_run=may_run(),
-        )  # fmt: skip
+            "admin/bench/list.html",
+            rows=shown,
+            asked=asked,
+            more=found.more,
+            page=page,
+            statuses=bench_facts.STATUSES,
+            label_of=bench_facts.label_of,
+            may_run=may_run(),
+        )
 
     @expose("/new", methods=("GET", "POST"))
-    def create(self) -> Any:  # noqa: ANN401 # a page or a redirect
+    def create(self) -> Any:
         insist()
         if request.method == "GET":
             return self.render("admin/bench/new.html", **page_of(_again(), {}))
@@ -129,10 +136,11 @@ class Benches(GuardedView):
         models = current.registry().snapshot.by_name
         known = {ref: models[ref] for ref in found.models if ref in models}
         return bench_facts.facts(found, rated, bench_results.late(db.session(), found), member().email) | {
-            "may_run": may_run(), "may_default": staff_may(Permission.REGISTRY_WRITE),
+            "may_run": may_run(),
+            "may_default": staff_may(Permission.REGISTRY_WRITE),
             "defaults": {ref: model.id for ref, model in known.items() if not model.default and model.active},
             "is_default": {ref for ref, model in known.items() if model.default},
-        }  # fmt: skip
+        }
 
     @expose("/<public_id>/<any(cancel,resume,rename):what>", methods=("POST",))
     def change(self, public_id: str, what: str) -> Redirect:
@@ -157,14 +165,14 @@ class Benches(GuardedView):
         return redirect(self.get_url(".details", public_id=public_id))
 
     @expose("/<public_id>/rate", methods=("POST",))
-    def rate(self, public_id: str) -> Response:
+    def rate(self, public_id: str) -> ResponseReturnValue:
         insist()
         score = whole(request.form.get("score"))
         with writing(refresh=False) as session:
             benches.rate(session, public_id, request.form.get("run", ""), score if isinstance(score, int) else 0, actor=actor())
         if request.headers.get("HX-Request"):
             return Response(f"Rated {score} of 5.")
-        return redirect(self.get_url(".details", public_id=public_id))  # type: ignore[return-value] # werkzeug's response is Flask's
+        return redirect(self.get_url(".details", public_id=public_id))
 
     @expose("/<public_id>/export.<any(json,csv):kind>")
     def export(self, public_id: str, kind: str) -> Response:

@@ -26,7 +26,7 @@ from webapp.services.planning import Plan
 from webapp.web import current
 from webapp.web.running import Wanted, planned_run
 
-MOST_UPLOADED = 900_000
+MAX_UPLOADED = 900_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ def _given() -> list[Incident]:
     for file in request.files.getlist("files"):
         if not file.filename:
             continue
-        data = file.stream.read(MOST_UPLOADED + 1)
-        if len(data) > MOST_UPLOADED:
-            raise Invalid.field("files", f"{file.filename[:80]} is larger than {MOST_UPLOADED:,} bytes")
+        data = file.stream.read(MAX_UPLOADED + 1)
+        if len(data) > MAX_UPLOADED:
+            raise Invalid.field("files", f"{file.filename[:80]} is larger than {MAX_UPLOADED:,} bytes")
         try:
             found += rules.incidents_in(data.decode("utf-8-sig"))
         except UnicodeDecodeError:
@@ -120,10 +120,13 @@ def estimated(setup: Chosen) -> dict[str, Any]:
     sums = [(_about(low[currency], currency), _about(most, currency)) for currency, most in in_order(high or {CURRENCY: ZERO}) if known]
     shown = [row | {"low": _about(row["low"], row["currency"]), "high": _about(row["high"], row["currency"])} for row in rows]
     return {
-        "rows": shown, "calls": sum(row["calls"] for row in rows), "sums": sums,
-        "unknown": len(rows) - len(known), "problems": [row for row in rows if row["problem"]],
+        "rows": shown,
+        "calls": sum(row["calls"] for row in rows),
+        "sums": sums,
+        "unknown": len(rows) - len(known),
+        "problems": [row for row in rows if row["problem"]],
         "foreign": [row["label"] for row in known if row["high"] and row["currency"] != CURRENCY],
-    }  # fmt: skip
+    }
 
 
 def _row(setup: Chosen, model: str) -> dict[str, Any]:
@@ -140,11 +143,16 @@ def _row(setup: Chosen, model: str) -> dict[str, Any]:
         low, high = EXACT.add(low, about.question.total or ZERO), EXACT.add(high, about.most.total or ZERO)
     times = setup.repeats
     return {
-        "model": model, "label": label_of(model), "calls": len(plans) * times, "currency": currency,
-        "input": tokens * times, "output": longest * times,
-        "low": EXACT.multiply(low, Decimal(times)) if known else None, "high": EXACT.multiply(high, Decimal(times)) if known else None,
+        "model": model,
+        "label": label_of(model),
+        "calls": len(plans) * times,
+        "currency": currency,
+        "input": tokens * times,
+        "output": longest * times,
+        "low": EXACT.multiply(low, Decimal(times)) if known else None,
+        "high": EXACT.multiply(high, Decimal(times)) if known else None,
         "problem": plans[0].refused or _barred(plans[0]),
-    }  # fmt: skip
+    }
 
 
 def _barred(planned: Plan) -> str | None:
@@ -158,7 +166,7 @@ def _about(amount: Decimal | None, currency: str) -> str | None:
     return readable.near(amount, currency) if amount else readable.amount(ZERO, currency)
 
 
-def page_of(form: Any, errors: Mapping[str, str]) -> dict[str, Any]:  # noqa: ANN401 # the form that was sent, or the values of an earlier bench
+def page_of(form: Any, errors: Mapping[str, str]) -> dict[str, Any]:
     """What the page of the form shows; nothing that was chosen is lost."""
     many = form.getlist if hasattr(form, "getlist") else lambda name: list(form.get(name, ()))
     snapshot, environment = current.registry().snapshot, current.settings().environment
@@ -168,8 +176,13 @@ def page_of(form: Any, errors: Mapping[str, str]) -> dict[str, Any]:  # noqa: AN
     picked = set(many("models"))
     given = {name: form.get(name, "") for name in ("incident", "name", "repeats", "spend_cap", "template")}
     return {
-        "samples": SAMPLES, "saved": incidents.every(db.session()), "groups": model_groups(snapshot, models, picked, remarks, barred),
-        "picked": {"samples": set(many("samples")), "saved": set(many("saved")), "models": picked}, "errors": errors,
+        "samples": SAMPLES,
+        "saved": incidents.every(db.session()),
+        "groups": model_groups(snapshot, models, picked, remarks, barred),
+        "picked": {"samples": set(many("samples")), "saved": set(many("saved")), "models": picked},
+        "errors": errors,
         "given": given | {"repeats": given["repeats"] or "1", "spend_cap": given["spend_cap"] if errors or given["spend_cap"] else "1.00"},
-        "templates": [row for row in templates.listed(db.session()) if row.is_active], "local": LOCAL, "most": rules,
-    }  # fmt: skip
+        "templates": [row for row in templates.listed(db.session()) if row.is_active],
+        "local": LOCAL,
+        "most": rules,
+    }

@@ -21,7 +21,7 @@ from webapp.domain.permissions import Permission
 from webapp.domain.workload import DAYS, Asked, Row, Span
 from webapp.web import current
 
-MOST_SHOWN = 25
+MAX_SHOWN = 25
 TARGET = "div#compare-answer"
 COLUMNS = (
     "ref",
@@ -48,16 +48,23 @@ class Compare(GuardedView):
     @expose("/")
     def index(self) -> Response:
         asked, rows, at = _found()
-        shown_rows = rows[:MOST_SHOWN]
+        shown_rows = rows[:MAX_SHOWN]
         most = max((row.month for row in shown_rows if row.month is not None), default=ZERO)
         link, query = self.get_url(".index"), asked.query()
         shown = {
-            "asked": asked, "work": asked.workload, "errors": asked.errors, "rows": [_shown(row, most) for row in shown_rows], "at": at,
-            "more": max(0, len(rows) - MOST_SHOWN), "spans": list(_spans(workload.spans(rows, asked.workload, at))) if rows else [],
-            "link": f"{link}?{query}", "share": f"{request.url_root.rstrip('/')}{link}?{query}",
+            "asked": asked,
+            "work": asked.workload,
+            "errors": asked.errors,
+            "rows": [_shown(row, most) for row in shown_rows],
+            "at": at,
+            "more": max(0, len(rows) - MAX_SHOWN),
+            "spans": list(_spans(workload.spans(rows, asked.workload, at))) if rows else [],
+            "link": f"{link}?{query}",
+            "share": f"{request.url_root.rstrip('/')}{link}?{query}",
             "csv": f"{self.get_url('.export')}?{query}",
-            "days": DAYS, "unknown": sum(row.month is None for row in rows),
-        }  # fmt: skip
+            "days": DAYS,
+            "unknown": sum(row.month is None for row in rows),
+        }
         status = 422 if asked.errors else 200
         if request.headers.get("HX-Target", "") == TARGET:
             headers = {} if asked.errors else {"HX-Replace-Url": f"{link}?{query}"}
@@ -65,9 +72,10 @@ class Compare(GuardedView):
         snapshot = current.registry().snapshot
         found = {name for model in snapshot.models for name in model.capabilities}
         form = {
-            "types": [kind for kind in MODEL_TYPES if kind in snapshot.by_type], "providers": list(snapshot.providers.values()),
+            "types": [kind for kind in MODEL_TYPES if kind in snapshot.by_type],
+            "providers": list(snapshot.providers.values()),
             "capabilities": [name for name in KNOWN_CAPABILITIES if name in found],
-        }  # fmt: skip
+        }
         return Response(self.render("admin/compare/index.html", **shown, **form), status)
 
     @expose("/export.csv")
@@ -100,12 +108,17 @@ def _shown(row: Row, most: Decimal) -> dict[str, Any]:
     cost = row.call
     month = readable.amount(row.month, cost.currency) if row.month is not None else None
     return {
-        "model": row.model, "share": int(100 * row.month / most) if row.month and most else 0, "complete": row.complete, "month": month,
+        "model": row.model,
+        "share": int(100 * row.month / most) if row.month and most else 0,
+        "complete": row.complete,
+        "month": month,
         "month_about": readable.rounded(row.month, cost.currency) if row.month is not None else None,
         "call": readable.amount(cost.total, cost.currency) if row.month is not None and cost.total is not None else None,
-        "ratio": f"{readable.ratio(row.ratio, readable.ONE)}×" if row.ratio else None, "next_tier": row.next_tier,
-        "missing": [missing_in_words(name) for name in cost.missing], "state": cost.price_state,
-    }  # fmt: skip
+        "ratio": f"{readable.ratio(row.ratio, readable.ONE)}×" if row.ratio else None,
+        "next_tier": row.next_tier,
+        "missing": [missing_in_words(name) for name in cost.missing],
+        "state": cost.price_state,
+    }
 
 
 def _spans(spans: Sequence[Span]) -> Iterator[dict[str, Any]]:

@@ -25,8 +25,8 @@ from webapp.web import current
 from webapp.web.auth import staff_may
 
 SOON = timedelta(days=90)
-MOST_NAMED = 3
-MOST_ASKED_ABOUT = 8  # Each takes some questions to the database.
+MAX_NAMED = 3
+MAX_ASKED_ABOUT = 8  # Each takes some questions to the database.
 MADE = ("image", "request", "second", "character", "page")
 
 
@@ -66,13 +66,19 @@ def _steps(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[
     return [
         {"text": "Add a provider", "done": bool(providers), "url": url_for("provider.create_view")},
         {"text": "Enter a key for a provider that you use", "done": keyed, "url": first},
-        {"text": "Choose a default text model", "done": "text" in found.defaults,
-         "url": url_for("model.index_view", flt0_type_equals="text")},
-        {"text": "Make one provider primary, so that it answers incidents", "done": any(row.is_primary for row, _ in providers),
-         "url": url_for("provider.index_view")},
+        {
+            "text": "Choose a default text model",
+            "done": "text" in found.defaults,
+            "url": url_for("model.index_view", flt0_type_equals="text"),
+        },
+        {
+            "text": "Make one provider primary, so that it answers incidents",
+            "done": any(row.is_primary for row, _ in providers),
+            "url": url_for("provider.index_view"),
+        },
         {"text": "Invite a colleague", "done": staff > 1, "url": url_for("user.create_view")},
         {"text": "Make a token for an application", "done": bool(found.tokens), "url": url_for("token.create_view")},
-    ]  # fmt: skip
+    ]
 
 
 def _stats(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[str, Any]]:
@@ -82,40 +88,88 @@ def _stats(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[
     unknown = states.count("unknown")
     models_url = url_for("model.index_view")
     return [
-        {"label": "Active models", "value": f"{len(active):,}", "hint": f"of {len(found.models):,}", "icon": "box", "tone": "blue",
-         "url": url_for("model.index_view", flt0_active_equals=1)},
-        {"label": "Priced or free", "value": f"{len(states) - unknown:,}", "hint": "of the active ones", "icon": "coin", "tone": "green",
-         "url": models_url},
-        {"label": "Unknown price", "value": f"{unknown:,}", "hint": "their costs are incomplete" if unknown else "every cost is complete",
-         "icon": "help-circle", "tone": "yellow" if unknown else "green",
-         "url": url_for("model.index_view", flt0_active_equals=1, flt1_price_state_equals="unknown")},
-        {"label": "Providers with a key", "value": f"{usable} of {len(providers)}", "hint": "or that need none", "icon": "key",
-         "url": url_for("provider.index_view")},
-        {"label": "Applications", "value": f"{len(found.tokens):,}", "hint": "tokens that work", "icon": "api",
-         "url": url_for("token.index_view") if staff_may(Permission.ACCOUNTS_MANAGE) else ""},
-    ]  # fmt: skip
+        {
+            "label": "Active models",
+            "value": f"{len(active):,}",
+            "hint": f"of {len(found.models):,}",
+            "icon": "box",
+            "tone": "blue",
+            "url": url_for("model.index_view", flt0_active_equals=1),
+        },
+        {
+            "label": "Priced or free",
+            "value": f"{len(states) - unknown:,}",
+            "hint": "of the active ones",
+            "icon": "coin",
+            "tone": "green",
+            "url": models_url,
+        },
+        {
+            "label": "Unknown price",
+            "value": f"{unknown:,}",
+            "hint": "their costs are incomplete" if unknown else "every cost is complete",
+            "icon": "help-circle",
+            "tone": "yellow" if unknown else "green",
+            "url": url_for("model.index_view", flt0_active_equals=1, flt1_price_state_equals="unknown"),
+        },
+        {
+            "label": "Providers with a key",
+            "value": f"{usable} of {len(providers)}",
+            "hint": "or that need none",
+            "icon": "key",
+            "url": url_for("provider.index_view"),
+        },
+        {
+            "label": "Applications",
+            "value": f"{len(found.tokens):,}",
+            "hint": "tokens that work",
+            "icon": "api",
+            "url": url_for("token.index_view") if staff_may(Permission.ACCOUNTS_MANAGE) else "",
+        },
+    ]
 
 
 def _attention(found: Snapshot, providers: list[tuple[Provider, Any]], now: datetime) -> Iterator[dict[str, Any]]:
     yield from _about_the_desk(found)
     for row, state in providers:
         if state.lost:
-            yield {"text": f"The key of {row} cannot be read", "detail": state.lost, "action": "Enter the key", "icon": "key-off",
-                   "tone": "red", "url": url_for("provider.edit_view", id=row.id)}  # fmt: skip
+            yield {
+                "text": f"The key of {row} cannot be read",
+                "detail": state.lost,
+                "action": "Enter the key",
+                "icon": "key-off",
+                "tone": "red",
+                "url": url_for("provider.edit_view", id=row.id),
+            }
         if row.is_primary and state.text == "no key":
-            yield {"text": f"{row} is primary and has no key", "detail": "Runs on it fail and say so.", "action": "Enter a key",
-                   "icon": "key-off", "url": url_for("provider.edit_view", id=row.id)}  # fmt: skip
+            yield {
+                "text": f"{row} is primary and has no key",
+                "detail": "Runs on it fail and say so.",
+                "action": "Enter a key",
+                "icon": "key-off",
+                "url": url_for("provider.edit_view", id=row.id),
+            }
     unknown = [model for model in found.models if model.active and model.price_state == "unknown"]
     if unknown:
-        yield {"text": f"{len(unknown):,} active model{'s have' if len(unknown) > 1 else ' has'} no known price",
-               "detail": f"{_named(unknown)}: costs are reported as incomplete, never as zero.", "action": "Add prices", "icon": "coin",
-               "url": url_for("model.index_view", flt0_active_equals=1, flt1_price_state_equals="unknown")}  # fmt: skip
+        yield {
+            "text": f"{len(unknown):,} active model{'s have' if len(unknown) > 1 else ' has'} no known price",
+            "detail": f"{_named(unknown)}: costs are reported as incomplete, never as zero.",
+            "action": "Add prices",
+            "icon": "coin",
+            "url": url_for("model.index_view", flt0_active_equals=1, flt1_price_state_equals="unknown"),
+        }
     for number, model in enumerate(sorted((model for model in found.models if _retires_soon(model, now)), key=_retirement)):
-        detail = f"{_following(model)} {_users(model) if number < MOST_ASKED_ABOUT else ''}".strip()
+        detail = f"{_following(model)} {_users(model) if number < MAX_ASKED_ABOUT else ''}".strip()
         gone = (model.retired_at() or now) <= now
         text = f"{model.display_name} {'retired' if gone else 'retires'} on {day(model.retires_on)}"
-        yield {"text": text, "detail": detail, "icon": "calendar-event",
-               "tone": "red", "action": "Decide", "url": url_for("model.details_view", id=model.id)}  # fmt: skip
+        yield {
+            "text": text,
+            "detail": detail,
+            "icon": "calendar-event",
+            "tone": "red",
+            "action": "Decide",
+            "url": url_for("model.details_view", id=model.id),
+        }
 
 
 def _following(model: ModelInfo) -> str:
@@ -139,13 +193,22 @@ def _as_allowed(item: dict[str, Any]) -> dict[str, Any]:
 
 def _about_the_desk(found: Snapshot) -> Iterator[dict[str, Any]]:
     if found.source != DATABASE:
-        yield {"text": "The registry is not read from the database", "detail": "Answers come from a copy; nothing can be changed.",
-               "tone": "red", "icon": "database"}  # fmt: skip
+        yield {
+            "text": "The registry is not read from the database",
+            "detail": "Answers come from a copy; nothing can be changed.",
+            "tone": "red",
+            "icon": "database",
+        }
     if reason := current.vault().reason:
         yield {"text": "Keys are locked", "detail": f"{reason}.", "tone": "red", "icon": "lock"}
     if "text" not in found.defaults:
-        yield {"text": "There is no default text model", "detail": "Whoever asks for the default gets none.", "icon": "star",
-               "action": "Choose one", "url": url_for("model.index_view", flt0_type_equals="text")}  # fmt: skip
+        yield {
+            "text": "There is no default text model",
+            "detail": "Whoever asks for the default gets none.",
+            "icon": "star",
+            "action": "Choose one",
+            "url": url_for("model.index_view", flt0_type_equals="text"),
+        }
 
 
 def _retires_soon(model: ModelInfo, now: datetime) -> bool:
@@ -158,8 +221,8 @@ def _retirement(model: ModelInfo) -> tuple[str, str]:
 
 
 def _named(models: list[ModelInfo]) -> str:
-    names = ", ".join(model.display_name for model in models[:MOST_NAMED])
-    return f"{names} and {len(models) - MOST_NAMED:,} more" if len(models) > MOST_NAMED else names
+    names = ", ".join(model.display_name for model in models[:MAX_NAMED])
+    return f"{names} and {len(models) - MAX_NAMED:,} more" if len(models) > MAX_NAMED else names
 
 
 def _defaults(found: Snapshot) -> list[dict[str, Any]]:
@@ -187,7 +250,7 @@ def _price(model: ModelInfo | None) -> Markup | str:
     return rate_in_words(made, price.currency) if made else output_cell(model)
 
 
-def _provider(row: Provider, state: Any, found: Snapshot) -> dict[str, Any]:  # noqa: ANN401 # a KeyState
+def _provider(row: Provider, state: Any, found: Snapshot) -> dict[str, Any]:
     info = found.providers.get(row.slug)
     count = info.models if info else 0
     detail = f"{count:,} model{'' if count == 1 else 's'}{', primary' if row.is_primary else ''}"

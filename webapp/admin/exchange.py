@@ -23,7 +23,7 @@ from webapp.web.auth import actor, staff_may
 from webapp.web.transaction import rehearsing, writing
 
 ON_A_PAGE = 100
-MOST_ERRORS = 200
+MAX_ERRORS = 200
 LOOK = "look"  # The filter for what should be looked at twice.
 TYPES = {YAML: "application/yaml", JSON: "application/json", CSV: "text/csv"}
 
@@ -52,7 +52,7 @@ class Exchange(GuardedView):
         return Response(exchange.export(db.session(), form, now), headers=headers, content_type=f"{TYPES[form]}; charset=utf-8")
 
     @expose("/compare", methods=("POST",))
-    def compare(self) -> Any:  # noqa: ANN401 # a page or a redirect
+    def compare(self) -> Any:
         """The dry run. A file with errors is not kept."""
         insist()
         now = datetime.now(UTC)
@@ -77,9 +77,19 @@ class Exchange(GuardedView):
         matching = [change for change in changes if kind in ("", change.kind) or (kind == LOOK and change.questions)]
         shown = matching[page * ON_A_PAGE : (page + 1) * ON_A_PAGE]
         return self.render(
-            "admin/exchange/draft.html", row=row, changes=shown, matching=len(matching), total=len(changes), page=page, kind=kind,
-            kinds=kinds, asked=asked, look=LOOK, on_a_page=ON_A_PAGE, is_sheet=row.form == CSV,
-        )  # fmt: skip
+            "admin/exchange/draft.html",
+            row=row,
+            changes=shown,
+            matching=len(matching),
+            total=len(changes),
+            page=page,
+            kind=kind,
+            kinds=kinds,
+            asked=asked,
+            look=LOOK,
+            on_a_page=ON_A_PAGE,
+            is_sheet=row.form == CSV,
+        )
 
     @expose("/draft/<public_id>/apply", methods=("POST",))
     def apply(self, public_id: str) -> Redirect:
@@ -120,10 +130,14 @@ class Exchange(GuardedView):
 
     def _index(self, errors: list[str]) -> str:
         return self.render(
-            "admin/exchange/index.html", errors=errors[:MOST_ERRORS], more=max(len(errors) - MOST_ERRORS, 0), may_edit=may_edit(),
-            most=catalog_text.MOST_BYTES // 1_000_000, waiting=import_drafts.waiting(db.session(), actor()),
+            "admin/exchange/index.html",
+            errors=errors[:MAX_ERRORS],
+            more=max(len(errors) - MAX_ERRORS, 0),
+            may_edit=may_edit(),
+            most=catalog_text.MAX_BYTES // 1_000_000,
+            waiting=import_drafts.waiting(db.session(), actor()),
             events=history.latest(AuditEvent.action == "catalog:file:import"),
-        )  # fmt: skip
+        )
 
 
 def may_edit() -> bool:
@@ -144,7 +158,7 @@ def _uploaded() -> Upload:
     sent = request.files.get("file")
     if sent is None or not sent.filename:
         raise Invalid.of([FieldError("file", "Choose a file first.")])
-    data = sent.stream.read(catalog_text.MOST_BYTES + 1)
+    data = sent.stream.read(catalog_text.MAX_BYTES + 1)
     sent.close()
     name = "".join(character for character in sent.filename.replace("\\", "/").rpartition("/")[2] if character.isprintable())[-200:]
     form = exchange.form_of(name)

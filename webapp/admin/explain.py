@@ -42,9 +42,16 @@ class Explain(GuardedView):
         found = explain(current.registry().snapshot.names, ref, at) if ref else None
         usage = question.usage if question.usage.as_dict() else calculator.one_call(found.price if found else None)
         page = self.render(
-            "admin/explain/index.html", ref=ref, at=at, question=question, typed=question.typed, usage=usage, found=found,
-            reason=REASONS.get(found.reason or "") if found else None, answer=_answer(found, usage, question) if found else None,
-        )  # fmt: skip
+            "admin/explain/index.html",
+            ref=ref,
+            at=at,
+            question=question,
+            typed=question.typed,
+            usage=usage,
+            found=found,
+            reason=REASONS.get(found.reason or "") if found else None,
+            answer=_answer(found, usage, question) if found else None,
+        )
         return Response(page, 422 if question.errors else 200)
 
 
@@ -54,16 +61,26 @@ def _answer(found: Explanation, usage: Usage, question: Question) -> dict[str, A
     price = found.price
     cost = cost_of(price, usage, at=found.at, service_tier=question.service_tier, model=found.model.ref)
     return {
-        "model": found.model, "price": price, "words": price_in_words(price), "source": source_of(price) if price else None, "cost": cost,
-        "total": readable.amount(cost.total, cost.currency) if cost.total is not None else None, "tier": tier_used(cost),
-        "lines": [_line(line, cost) for line in cost.lines], "missing": [missing_in_words(name) for name in cost.missing],
-    }  # fmt: skip
+        "model": found.model,
+        "price": price,
+        "words": price_in_words(price),
+        "source": source_of(price) if price else None,
+        "cost": cost,
+        "total": readable.amount(cost.total, cost.currency) if cost.total is not None else None,
+        "tier": tier_used(cost),
+        "lines": [_line(line, cost) for line in cost.lines],
+        "missing": [missing_in_words(name) for name in cost.missing],
+    }
 
 
-def _line(line: Any, cost: Cost) -> dict[str, Any]:  # noqa: ANN401 # a CostLine
+def _line(line: Any, cost: Cost) -> dict[str, Any]:
     rate = f"{readable.amount(line.rate.amount, cost.currency)} per {unit_of(line.billed_as, line.rate.per)}"
     billed_as = label_of(line.billed_as) if line.billed_as != line.meter else None
     return {
-        "meter": label_of(line.meter), "quantity": f"{line.quantity:,}", "rate": rate, "billed_as": billed_as,
-        "conditions": conditions_of(line.rate), "cost": readable.amount(line.cost, cost.currency),
-    }  # fmt: skip
+        "meter": label_of(line.meter),
+        "quantity": f"{line.quantity:,}",
+        "rate": rate,
+        "billed_as": billed_as,
+        "conditions": conditions_of(line.rate),
+        "cost": readable.amount(line.cost, cost.currency),
+    }

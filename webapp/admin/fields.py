@@ -28,7 +28,7 @@ class HiddenRule(rules.BaseRule):
     def visible_fields(self) -> list[str]:
         return [self.name]
 
-    def __call__(self, form: Any, form_opts: Any = None, field_args: Any = None) -> str:  # noqa: ANN401 # Flask-Admin's signature
+    def __call__(self, form: Any, form_opts: Any = None, field_args: Any = None) -> str:
         return ""
 
 
@@ -37,7 +37,7 @@ class StaffForm(FlaskForm):
 
     merging: Any = None  # What to say when somebody else was quicker (merging.py).
 
-    def __init__(self, formdata: Any = None, data: Mapping[str, Any] | None = None) -> None:  # noqa: ANN401 # the request's form
+    def __init__(self, formdata: Any = None, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(formdata, data=data)  # type: ignore[no-untyped-call] # Flask-WTF is untyped
 
 

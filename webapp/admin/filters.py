@@ -13,7 +13,7 @@ from webapp.domain.moments import parse_day, start_of_day
 Options = Sequence[tuple[str, str]]
 Condition = Callable[[Any], ColumnElement[bool]]
 YES_NO: Options = (("1", "Yes"), ("0", "No"))
-LONGEST_VALUE = 200
+MAX_VALUE = 200
 
 
 class Filter(BaseFilter):
@@ -27,13 +27,13 @@ class Filter(BaseFilter):
         return self.words
 
     def validate(self, value: str) -> bool:
-        return 0 < len(value) <= LONGEST_VALUE and value.isprintable()
+        return 0 < len(value) <= MAX_VALUE and value.isprintable()
 
     def choices(self) -> Options | None:
         """The options as they are now; None for free text."""
         return None
 
-    def apply(self, query: Any, value: Any, alias: Any = None) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def apply(self, query: Any, value: Any, alias: Any = None) -> Any:
         return query.filter(self.condition(value))
 
 

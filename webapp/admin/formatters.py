@@ -16,14 +16,32 @@ from webapp.domain.pricing import STANDARD, Price, Rate
 from webapp.web.templating import static_url
 
 TYPE_TONES: Mapping[str, str] = {
-    "text": "blue", "image": "purple", "embedding": "green", "audio": "yellow", "speech_to_text": "yellow", "text_to_speech": "yellow",
-    "video": "purple", "rerank": "green",
-}  # fmt: skip
+    "text": "blue",
+    "image": "purple",
+    "embedding": "green",
+    "audio": "yellow",
+    "speech_to_text": "yellow",
+    "text_to_speech": "yellow",
+    "video": "purple",
+    "rerank": "green",
+}
 CAPABILITY_ICONS: Mapping[str, str] = {
-    "chat": "message", "code": "code", "vision": "eye", "json_mode": "braces", "tools": "tool", "streaming": "activity",
-    "system_prompt": "file-text", "reasoning": "brain", "image": "photo", "audio": "volume", "embedding": "stack-2",
-    "speech_to_text": "microphone", "text_to_speech": "volume", "video": "video", "rerank": "arrows-sort",
-}  # fmt: skip
+    "chat": "message",
+    "code": "code",
+    "vision": "eye",
+    "json_mode": "braces",
+    "tools": "tool",
+    "streaming": "activity",
+    "system_prompt": "file-text",
+    "reasoning": "brain",
+    "image": "photo",
+    "audio": "volume",
+    "embedding": "stack-2",
+    "speech_to_text": "microphone",
+    "text_to_speech": "volume",
+    "video": "video",
+    "rerank": "arrows-sort",
+}
 # What nearly every text model can do says little in a narrow cell: it is counted, and named on pointing at it.
 COMMON = ("chat", "streaming", "system_prompt")
 NOTHING = Markup('<span class="text-secondary" aria-label="none">—</span>')

@@ -13,31 +13,74 @@ from webapp.models import AuditEvent
 from webapp.web.auth import staff_may
 
 VERBS: Mapping[str, str] = {
-    "create": "Added", "update": "Changed", "delete": "Deleted", "activate": "Activated", "deactivate": "Deactivated",
-    "set_default": "Made default", "set_primary": "Made primary", "clear_primary": "No primary provider any more:", "add": "New price for",
-    "replace": "Replaced the key of", "remove": "Removed the key of", "set_role": "Changed the role of", "enable": "Enabled",
-    "disable": "Disabled", "set_password": "New password of", "begin": "Signed in:", "revoke": "Revoked", "make_link": "New link for",
-    "check": "Tested", "revise": "New version of", "restore": "Put back", "rate": "Rated", "cancel": "Cancelled", "resume": "Resumed",
-    "rename": "Renamed", "limit": "Changed the limits of the key of", "rotate": "Rotated", "clear": "Emptied", "seed": "Seeded",
+    "create": "Added",
+    "update": "Changed",
+    "delete": "Deleted",
+    "activate": "Activated",
+    "deactivate": "Deactivated",
+    "set_default": "Made default",
+    "set_primary": "Made primary",
+    "clear_primary": "No primary provider any more:",
+    "add": "New price for",
+    "replace": "Replaced the key of",
+    "remove": "Removed the key of",
+    "set_role": "Changed the role of",
+    "enable": "Enabled",
+    "disable": "Disabled",
+    "set_password": "New password of",
+    "begin": "Signed in:",
+    "revoke": "Revoked",
+    "make_link": "New link for",
+    "check": "Tested",
+    "revise": "New version of",
+    "restore": "Put back",
+    "rate": "Rated",
+    "cancel": "Cancelled",
+    "resume": "Resumed",
+    "rename": "Renamed",
+    "limit": "Changed the limits of the key of",
+    "rotate": "Rotated",
+    "clear": "Emptied",
+    "seed": "Seeded",
     "accept": "Works, though it reads nothing of what there was, with",
     "switch_over": "Scheduled the successor of",
-    "apply": "Took over", "verify": "Verified the price of", "undo": "Undid", "close": "Closed", "import": "Imported",
-    "end": "Ended a sign-in of", "add_rule": "New rule of", "end_rule": "Ended a rule of",
-    "confirm": "Confirmed again:", "turn_on": "Second factor on for", "renew": "New recovery codes for", "refuse": "Refused a code of",
-    "use": "Recovery code used by", "link": "Linked at the identity provider:", "unlink": "Unlinked from the identity provider:",
-    "deny": "Refused", "sign_out": "Signed out:", "use_up": "Too many wrong passwords for",
-}  # fmt: skip
+    "apply": "Took over",
+    "verify": "Verified the price of",
+    "undo": "Undid",
+    "close": "Closed",
+    "import": "Imported",
+    "end": "Ended a sign-in of",
+    "add_rule": "New rule of",
+    "end_rule": "Ended a rule of",
+    "confirm": "Confirmed again:",
+    "turn_on": "Second factor on for",
+    "renew": "New recovery codes for",
+    "refuse": "Refused a code of",
+    "use": "Recovery code used by",
+    "link": "Linked at the identity provider:",
+    "unlink": "Unlinked from the identity provider:",
+    "deny": "Refused",
+    "sign_out": "Signed out:",
+    "use_up": "Too many wrong passwords for",
+}
 # Where the object matters to the verb.
 OF_RESOURCES: Mapping[tuple[str, str], str] = {
-    ("credential", "create"): "New key for", ("backup", "restore"): "Restored a backup:", ("bench", "create"): "Started the bench",
-    ("run", "create"): "Ran", ("proposal", "create"): "Opened the proposal", ("token", "create"): "Made the token",
+    ("credential", "create"): "New key for",
+    ("backup", "restore"): "Restored a backup:",
+    ("bench", "create"): "Started the bench",
+    ("run", "create"): "Ran",
+    ("proposal", "create"): "Opened the proposal",
+    ("token", "create"): "Made the token",
     ("second_factor", "begin"): "Began to set up a second factor for",
     ("second_factor", "remove"): "Second factor off for",
-}  # fmt: skip
+}
 PAGES: Mapping[str, str] = {
-    "model": "model.details_view", "provider": "provider.details_view", "user": "user.edit_view", "project": "project.edit_view",
-}  # fmt: skip
-MOST_EVENTS = 8
+    "model": "model.details_view",
+    "provider": "provider.details_view",
+    "user": "user.edit_view",
+    "project": "project.edit_view",
+}
+MAX_EVENTS = 8
 
 
 class Difference(NamedTuple):
@@ -76,17 +119,22 @@ def address_of(event: AuditEvent) -> str | None:
 def rows_of(events: list[AuditEvent]) -> list[dict[str, Any]]:
     """Events for the lists of pages."""
     return [
-        {"at": event.created_at, "actor": event.actor, "text": sentence(event), "url": url_for("audit.details_view", id=event.id),
-         "changed": ", ".join(difference.field for difference in differences(event)[:4]) if event.before and event.after else ""}
+        {
+            "at": event.created_at,
+            "actor": event.actor,
+            "text": sentence(event),
+            "url": url_for("audit.details_view", id=event.id),
+            "changed": ", ".join(difference.field for difference in differences(event)[:4]) if event.before and event.after else "",
+        }
         for event in events
-    ]  # fmt: skip
+    ]
 
 
-def latest(*conditions: Any) -> list[dict[str, Any]] | None:  # noqa: ANN401 # SQL conditions
+def latest(*conditions: Any) -> list[dict[str, Any]] | None:
     """The newest events that meet these conditions; None for whoever may not read the trail."""
     if not staff_may(Permission.AUDIT_READ):
         return None
-    query = select(AuditEvent).where(*conditions).order_by(AuditEvent.id.desc()).limit(MOST_EVENTS)
+    query = select(AuditEvent).where(*conditions).order_by(AuditEvent.id.desc()).limit(MAX_EVENTS)
     return rows_of(list(db.session.execute(query).scalars()))
 
 

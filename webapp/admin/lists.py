@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 from flask import Response, after_this_request, flash, redirect, request
+from flask.typing import ResponseReturnValue
 from flask_admin import expose
 from flask_admin.form import FormOpts
 from flask_admin.model.base import ViewArgs
@@ -25,9 +26,9 @@ from webapp.extensions import db
 from webapp.web.auth import staff_may
 from webapp.web.transaction import writing
 
-LONGEST_SEARCH = 200
-MOST_ROWS_AT_ONCE = 1_000
-EXPORT_MOST = 10_000
+MAX_SEARCH = 200
+MAX_ROWS_AT_ONCE = 1_000
+MAX_EXPORTED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,9 @@ class RowsView(GuardedModelView):
     column_filters: ClassVar[tuple[Filter, ...]] = ()
     form: ClassVar[Any] = StaffForm
     action_disallowed_list = ("delete",)  # One at a time, with its name in the question.
-    export_max_rows = EXPORT_MOST
+    export_max_rows = MAX_EXPORTED
 
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401 # Flask-Admin's own options
+    def __init__(self, **options: Any) -> None:
         super().__init__(self.table, db, **options)
 
     # The question: which rows, in which order.
@@ -74,7 +75,7 @@ class RowsView(GuardedModelView):
         self._sortable_joins: dict[str, Any] = {}
         return dict(self.sort_by)
 
-    def _get_filter_groups(self) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def _get_filter_groups(self) -> Any:
         groups = super()._get_filter_groups()
         for conditions in (groups or {}).values():
             for condition in conditions:
@@ -86,7 +87,7 @@ class RowsView(GuardedModelView):
 
     def question(self, given: MultiDict[str, str]) -> ViewArgs:
         """What a list's address asks for. Whatever makes no sense is left out; nothing of it ends in an error."""
-        search = given.get("search", "").replace("\0", "").strip()[:LONGEST_SEARCH]
+        search = given.get("search", "").replace("\0", "").strip()[:MAX_SEARCH]
         sort = given.get("sort", None, type=int)
         return ViewArgs(
             page=asked_page(given),
@@ -107,11 +108,11 @@ class RowsView(GuardedModelView):
                 found.append((known[0], known[1].name, given[argument]))
         return found
 
-    def _apply_search(self, query: Any, count_query: Any, joins: Any, count_joins: Any, search: str) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def _apply_search(self, query: Any, count_query: Any, joins: Any, count_joins: Any, search: str) -> Any:
         condition = words_of(search, self.matching)
         return query.filter(condition), count_query.filter(condition) if count_query is not None else None, joins, count_joins
 
-    def _apply_sorting(self, query: Any, joins: Any, sort_column: str | None, sort_desc: bool) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def _apply_sorting(self, query: Any, joins: Any, sort_column: str | None, sort_desc: bool) -> Any:
         chosen = self.sort_by.get(sort_column or "")
         if chosen is not None:
             query = query.order_by((chosen.desc() if sort_desc else chosen.asc()).nulls_last())
@@ -121,9 +122,9 @@ class RowsView(GuardedModelView):
         """The rows of a list's address, all pages of it, for "all that match"."""
         asked = self.question(MultiDict(parse_qsl(urlsplit(url).query, max_num_fields=100)))
         query, *_ = self._asked(asked)
-        return [row_id for (row_id,) in query.with_entities(self.table.id).order_by(self.table.id).limit(MOST_ROWS_AT_ONCE + 1)]
+        return [row_id for (row_id,) in query.with_entities(self.table.id).order_by(self.table.id).limit(MAX_ROWS_AT_ONCE + 1)]
 
-    def _asked(self, asked: ViewArgs) -> Any:  # noqa: ANN401 # queries of Flask-Admin's kind
+    def _asked(self, asked: ViewArgs) -> Any:
         query, count_query = db.session.query(self.table), None
         found: Any = (query, count_query, {}, {})
         if asked.search:
@@ -134,19 +135,19 @@ class RowsView(GuardedModelView):
         """The rows that a bulk action is for. Raises `Invalid` when there are too many."""
         everything = request.form.get("all_matching") == "1" and self.bulk_all_matching
         ids = self.ids_matching(request.form.get("url", "")) if everything else [int(text) for text in given if is_id(text)]
-        if len(ids) > MOST_ROWS_AT_ONCE:
-            raise Forbidden(f"That would change more than {MOST_ROWS_AT_ONCE:,} rows at once. Narrow the search first.")
+        if len(ids) > MAX_ROWS_AT_ONCE:
+            raise Forbidden(f"That would change more than {MAX_ROWS_AT_ONCE:,} rows at once. Narrow the search first.")
         return list(dict.fromkeys(ids))
 
     bulk_all_matching: ClassVar[bool] = False
 
     # Cells. Flask-Admin's own look-up tries type after type for each of them.
 
-    def get_list_value(self, model: Any, name: str) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def get_list_value(self, model: Any, name: str) -> Any:
         formatter = self.column_formatters.get(name)
         return formatter(self, None, model, name) if formatter else getattr(model, name)
 
-    def get_export_value(self, model: Any, name: str) -> object:  # noqa: ANN401 # Flask-Admin's signature
+    def get_export_value(self, model: Any, name: str) -> object:
         """A cell of an export: numbers stay numbers, and no text is a formula to a spreadsheet."""
         formatter = self.column_formatters_export.get(name)
         value = formatter(self, None, model, name) if formatter else getattr(model, name)
@@ -164,7 +165,7 @@ class RowsView(GuardedModelView):
 
     # Pages.
 
-    def row(self, id: object) -> Any:  # noqa: ANN401 # a table's row
+    def row(self, id: object) -> Any:
         """The row with this number. Raises `NotFound`."""
         found = self.get_one(str(id)) if id is not None else None
         if found is None:
@@ -177,7 +178,7 @@ class RowsView(GuardedModelView):
             raise Forbidden("Your role does not allow this. Ask an admin.")
 
     @expose("/new/", methods=("GET", "POST"))
-    def create_view(self) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def create_view(self) -> Any:
         self.insist(self.can_create)
         form = self.create_form()
         if request.method == "POST" and self.validate_form(form) and (row := self.create_model(form)) is not None:
@@ -185,7 +186,7 @@ class RowsView(GuardedModelView):
         return self._form_page(self.create_template, form, self._form_create_rules)
 
     @expose("/edit/", methods=("GET", "POST"))
-    def edit_view(self) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def edit_view(self) -> Any:
         self.insist(self.can_edit)
         row = self.row(request.args.get("id"))
         form = self.edit_form(row)
@@ -193,36 +194,36 @@ class RowsView(GuardedModelView):
             return self.after_save(row, created=False)
         return self._form_page(self.edit_template, form, self._form_edit_rules, model=row)
 
-    def _form_page(self, template: str, form: Form, form_rules: Any, **more: Any) -> Any:  # noqa: ANN401 # Flask-Admin's types
+    def _form_page(self, template: str, form: Form, form_rules: Any, **more: Any) -> Any:
         if request.method == "POST":
             after_this_request(unprocessable)
         form_opts = FormOpts(widget_args=self.form_widget_args, form_rules=form_rules)
         return self.render(template, form=form, form_opts=form_opts, return_url=self.return_url(), **more)
 
-    def after_save(self, row: Any, *, created: bool) -> Response:  # noqa: ANN401 # a table's row
+    def after_save(self, row: Any, *, created: bool) -> ResponseReturnValue:
         """Says what was saved, and goes on as the button that was pressed says."""
         flash(f"{row} was {'added' if created else 'saved'}.", "success")
         if "_add_another" in request.form:
-            return redirect(self.get_url(".create_view", url=self.return_url()))  # type: ignore[return-value] # werkzeug's is Flask's
+            return redirect(self.get_url(".create_view", url=self.return_url()))
         if "_continue_editing" in request.form:
-            return redirect(self.get_url(".edit_view", id=row.id, url=self.return_url()))  # type: ignore[return-value] # likewise
+            return redirect(self.get_url(".edit_view", id=row.id, url=self.return_url()))
         if created and self.can_view_details:  # Its page says what it still needs: a key, a price.
-            return redirect(self.get_url(".details_view", id=row.id, url=self.return_url()))  # type: ignore[return-value] # likewise
-        return redirect(self.return_url())  # type: ignore[return-value] # likewise
+            return redirect(self.get_url(".details_view", id=row.id, url=self.return_url()))
+        return redirect(self.return_url())
 
     @expose("/details/")
-    def details_view(self) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def details_view(self) -> Any:
         if not self.can_view_details:
             raise NotFound("There is no such page.")
         row = self.row(request.args.get("id"))
         return self.render(self.details_template, model=row, return_url=self.return_url(), **self.details_of(row))
 
-    def details_of(self, row: Any) -> dict[str, Any]:  # noqa: ANN401 # a table's row
+    def details_of(self, row: Any) -> dict[str, Any]:
         """What the details page shows."""
         return {}
 
     @expose("/delete/", methods=("POST",))
-    def delete_view(self) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def delete_view(self) -> Any:
         self.insist(self.can_delete)
         row = self.row(request.form.get("id"))
         name = str(row)
@@ -232,7 +233,7 @@ class RowsView(GuardedModelView):
 
     # Changes by a button of a row: a fragment and a toast for htmx, a redirect and a message without it.
 
-    def change(self, run: Callable[[Session], Done]) -> Response:
+    def change(self, run: Callable[[Session], Done]) -> ResponseReturnValue:
         self.insist(staff_may(self.edits))
         try:
             with writing() as session:
@@ -241,11 +242,11 @@ class RowsView(GuardedModelView):
             if "HX-Request" in request.headers:
                 raise
             flash(error.detail, "error")
-            return redirect(self.return_url())  # type: ignore[return-value] # werkzeug's response is Flask's
+            return redirect(self.return_url())
         if "HX-Request" in request.headers:
             return toast(Response(done.fragment() if done.fragment else ""), done.message, undo=done.undo, refresh=done.refresh)
         tell(done)
-        return redirect(self.return_url())  # type: ignore[return-value] # likewise
+        return redirect(self.return_url())
 
     def bulk(self, given: list[str], run: Callable[[Session, list[int]], Done]) -> None:
         """A bulk action on the chosen rows: all or none."""

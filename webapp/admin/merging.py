@@ -33,7 +33,7 @@ class Shown:
     clashes: list[tuple[str, Clash]]  # With the field's label.
 
 
-def remember(form: Any, typed: Mapping[str, Any]) -> Any:  # noqa: ANN401 # a form with these fields
+def remember(form: Any, typed: Mapping[str, Any]) -> Any:
     """Writes into a form what it is filled from; once it is sent, puts what was chosen of the others' changes into it."""
     if request.method != "POST":
         form[BASE].data = json.dumps(texts_of(typed), ensure_ascii=False)
@@ -43,7 +43,7 @@ def remember(form: Any, typed: Mapping[str, Any]) -> Any:  # noqa: ANN401 # a fo
     return form
 
 
-def show(form: Any, typed: Mapping[str, Any], kind: str, row_id: int, actions: Collection[str] = ()) -> None:  # noqa: ANN401 # likewise
+def show(form: Any, typed: Mapping[str, Any], kind: str, row_id: int, actions: Collection[str] = ()) -> None:
     """Makes a form that was overtaken one that can be sent again: with the others' changes where the sender made none.
 
     `actions` are those that change what the form shows, where the trail has others of the same row, such as sign-ins.
@@ -71,7 +71,7 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _base_of(form: Any) -> dict[str, str]:  # noqa: ANN401 # likewise
+def _base_of(form: Any) -> dict[str, str]:
     """What the form was filled from, as far as it says so in a way that can be read."""
     with suppress(ValueError, RecursionError):
         found = json.loads(form[BASE].data or "{}")

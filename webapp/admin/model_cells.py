@@ -5,17 +5,7 @@ from collections.abc import Callable, Mapping
 from flask import g, url_for
 from markupsafe import Markup
 
-from webapp.admin.formatters import (
-    capability_icons,
-    exported_rate,
-    icon,
-    input_cell,
-    output_cell,
-    tag,
-    tokens,
-    type_tag,
-    words,
-)  # fmt: skip
+from webapp.admin.formatters import capability_icons, exported_rate, icon, input_cell, output_cell, tag, tokens, type_tag, words
 from webapp.domain.catalog import ModelInfo
 from webapp.domain.snapshot import Snapshot
 from webapp.models import Model

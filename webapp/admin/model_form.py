@@ -20,12 +20,16 @@ TOKEN_PARAMETERS = (("", "As the driver knows it"), ("max_tokens", "max_tokens")
 def pills(label: str, choices: Iterable[tuple[str, str]], description: str = "") -> SelectMultipleField:
     """Several choices as boxes in a row."""
     return SelectMultipleField(
-        label, choices=list(choices), description=description, validate_choice=False,
-        widget=widgets.ListWidget(prefix_label=False), option_widget=widgets.CheckboxInput(),
-    )  # fmt: skip
+        label,
+        choices=list(choices),
+        description=description,
+        validate_choice=False,
+        widget=widgets.ListWidget(prefix_label=False),
+        option_widget=widgets.CheckboxInput(),
+    )
 
 
-def required(label: str, description: str = "", **more: Any) -> StringField:  # noqa: ANN401 # attributes of the control
+def required(label: str, description: str = "", **more: Any) -> StringField:
     return StringField(label, [InputRequired("is required")], description=description, render_kw=more or None)
 
 
@@ -46,9 +50,10 @@ class ModelForm(VersionedForm):
     capabilities = pills("Capabilities", [(name, words(name)) for name in KNOWN_CAPABILITIES])
     more_capabilities = StringField("Other capabilities", description="Words such as web_search, separated by commas.")
     aliases = TextAreaField(
-        "Other names", description="One per line or separated by commas. * and ? make a pattern, such as gpt-4o-mini-*.",
+        "Other names",
+        description="One per line or separated by commas. * and ? make a pattern, such as gpt-4o-mini-*.",
         render_kw={"spellcheck": "false"},
-    )  # fmt: skip
+    )
     released_on = a_day("Released on")
     deprecated_on = a_day("Deprecated on")
     retires_on = a_day("Retires on", "From this day on (UTC) it counts as not supported.")
@@ -80,31 +85,12 @@ RULES = (
         ),
         "Lifecycle",
     ),
-    rules.FieldSet(
-        (
-            rules.Text("Changes reach every worker within a second."),
-            "active",
-            "default",
-            "sort_order",
-            *VERSION,
-        ),
-        "State",
-    ),
+    rules.FieldSet((rules.Text("Changes reach every worker within a second."), "active", "default", "sort_order", *VERSION), "State"),
     rules.FieldSet(
         (rules.Text("Where this model wants to be asked differently from its siblings."), "token_parameter", "temperature"), "Quirks"
     ),
 )
-AS_TYPED = (
-    "provider",
-    "model_id",
-    "display_name",
-    "type",
-    "description",
-    "released_on",
-    "deprecated_on",
-    "retires_on",
-    "successor",
-)
+AS_TYPED = ("provider", "model_id", "display_name", "type", "description", "released_on", "deprecated_on", "retires_on", "successor")
 WIDGETS: dict[str, dict[str, Any]] = {
     "context_window": {"append": "tokens"},
     "max_output_tokens": {"append": "tokens"},
@@ -120,26 +106,41 @@ def typed_values(model: Model) -> dict[str, Any]:
     quirks = model.quirks or {}
     temperature = quirks.get("temperature")
     return {
-        "provider": model.provider.slug, "model_id": model.model_id, "display_name": model.display_name, "type": model.type,
-        "description": model.description, "context_window": grouped(model.context_window),
-        "max_output_tokens": grouped(model.max_output_tokens), "capabilities": known,
+        "provider": model.provider.slug,
+        "model_id": model.model_id,
+        "display_name": model.display_name,
+        "type": model.type,
+        "description": model.description,
+        "context_window": grouped(model.context_window),
+        "max_output_tokens": grouped(model.max_output_tokens),
+        "capabilities": known,
         "more_capabilities": ", ".join(name for name in model.capabilities if name not in known),
-        "aliases": "\n".join(alias.alias for alias in model.aliases), "released_on": model.released_on,
-        "deprecated_on": model.deprecated_on, "retires_on": model.retires_on, "successor": model.successor,
-        "active": model.is_active, "default": model.is_default, "sort_order": str(model.sort_order),
+        "aliases": "\n".join(alias.alias for alias in model.aliases),
+        "released_on": model.released_on,
+        "deprecated_on": model.deprecated_on,
+        "retires_on": model.retires_on,
+        "successor": model.successor,
+        "active": model.is_active,
+        "default": model.is_default,
+        "sort_order": str(model.sort_order),
         "token_parameter": quirks.get("token_parameter") or "",
-        "temperature": "" if temperature is None else "yes" if temperature else "no", "row_version": str(model.version),
-    }  # fmt: skip
+        "temperature": "" if temperature is None else "yes" if temperature else "no",
+        "row_version": str(model.version),
+    }
 
 
 def entered_values(form: ModelForm, row: Model | None) -> dict[str, Any]:
     """The form as the services take it. What the form does not show of the row stays, the order of its capabilities too."""
     return {name: form[name].data or "" for name in AS_TYPED} | {
-        "context_window": whole(form.context_window.data), "max_output_tokens": whole(form.max_output_tokens.data),
-        "capabilities": _capabilities(form, row.capabilities if row else []), "aliases": listed(form.aliases.data),
-        "active": bool(form.active.data), "default": bool(form.default.data), "sort_order": whole(form.sort_order.data) or 0,
+        "context_window": whole(form.context_window.data),
+        "max_output_tokens": whole(form.max_output_tokens.data),
+        "capabilities": _capabilities(form, row.capabilities if row else []),
+        "aliases": listed(form.aliases.data),
+        "active": bool(form.active.data),
+        "default": bool(form.default.data),
+        "sort_order": whole(form.sort_order.data) or 0,
         "quirks": _quirks(form, row.quirks if row else {}),
-    }  # fmt: skip
+    }
 
 
 def _capabilities(form: ModelForm, present: list[str]) -> list[str]:

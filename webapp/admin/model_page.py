@@ -57,11 +57,16 @@ def price_card(history: Sequence[Price], now: datetime) -> dict[str, Any]:
     price = price_at(timeline(history), now)
     if price is None:
         return {"state": "unknown", "price": None, "rates": [], "next": _next(history, now)}
-    return {"state": price.state, "price": price, "rates": [_rate(rate, price.currency) for rate in price.rates],
-            "source": source_of(price), "next": _next(history, now)}  # fmt: skip
+    return {
+        "state": price.state,
+        "price": price,
+        "rates": [_rate(rate, price.currency) for rate in price.rates],
+        "source": source_of(price),
+        "next": _next(history, now),
+    }
 
 
-def _rate(rate: Any, currency: str) -> dict[str, Any]:  # noqa: ANN401 # a Rate
+def _rate(rate: Any, currency: str) -> dict[str, Any]:
     as_entered = f"{readable.amount(rate.amount, currency)} per {rate.per:,}"
     return {
         "meter": label_of(rate.meter),
@@ -89,9 +94,13 @@ def price_facts(session: Session, row: Model, now: datetime) -> dict[str, Any]:
     by_number = {entry.id: entry for entry in added}
     card = price_card(past, now)
     return {
-        "model_ref": row.ref, "call": call_of(card["price"]), "price": card, "chart": chart_of(past, now), "today": f"{now:%Y-%m-%d}",
+        "model_ref": row.ref,
+        "call": call_of(card["price"]),
+        "price": card,
+        "chart": chart_of(past, now),
+        "today": f"{now:%Y-%m-%d}",
         "history": [entry | {"added": by_number[entry["price"].id]} for entry in entries],
-    }  # fmt: skip
+    }
 
 
 def call_of(price: Price | None) -> list[tuple[str, str, str]]:
@@ -113,10 +122,15 @@ def history_of(history: Sequence[Price], now: datetime, verified: Mapping[int, P
     present = price_at(in_force, now)
     kept = {price.id for price in in_force}
     return [
-        {"price": price, "state": _place(price, present, kept, now), "rates": [_rate(rate, price.currency) for rate in price.rates],
-         "source": source_of(price), "verified": verified.get(price.id or 0)}
+        {
+            "price": price,
+            "state": _place(price, present, kept, now),
+            "rates": [_rate(rate, price.currency) for rate in price.rates],
+            "source": source_of(price),
+            "verified": verified.get(price.id or 0),
+        }
         for price in reversed(history)
-    ]  # fmt: skip
+    ]
 
 
 def _place(price: Price, present: Price | None, kept: set[int | None], now: datetime) -> tuple[str, str]:
@@ -150,11 +164,14 @@ def record_in_words(record: Record) -> dict[str, Any] | None:
         return None
     per_run = [_mean(record, currency, mean) for currency, mean in in_order(record.per_run)]
     return {
-        "runs": record.runs, "succeeded": f"{record.succeeded} of {record.runs} ({record.percent} %)",
-        "p50": latency(record.p50) if record.p50 is not None else None, "p95": latency(record.p95) if record.p95 is not None else None,
+        "runs": record.runs,
+        "succeeded": f"{record.succeeded} of {record.runs} ({record.percent} %)",
+        "p50": latency(record.p50) if record.p50 is not None else None,
+        "p95": latency(record.p95) if record.p95 is not None else None,
         "cost": " and ".join(readable.amounts(record.costs)) if record.priced else None,
-        "per_run": " and ".join(per_run) if per_run else None, "unpriced": record.unpriced,
-    }  # fmt: skip
+        "per_run": " and ".join(per_run) if per_run else None,
+        "unpriced": record.unpriced,
+    }
 
 
 def _mean(record: Record, currency: str, mean: Decimal) -> str:

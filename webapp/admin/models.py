@@ -5,57 +5,31 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from flask import Response, g, jsonify, redirect, request, url_for
+from flask.typing import ResponseReturnValue
 from flask_admin import expose
 from flask_admin.actions import action
 from flask_admin.helpers import get_form_data
-from sqlalchemy import ColumnElement, String, cast, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
 from webapp.admin import merging, model_form
 from webapp.admin.fields import version_of
-from webapp.admin.filters import ChoiceFilter, Options, SinceFilter, YesNoFilter
 from webapp.admin.formatters import day, words
 from webapp.admin.history import events_of
 from webapp.admin.lists import Done, RowsView, wanted
 from webapp.admin.model_cells import CELLS, EXPORTED, info_of, label_of, snapshot, switch
+from webapp.admin.model_filters import FILTERS, PROVIDER_NAME, SLUG, SORT_BY
 from webapp.admin.model_page import facts_of, price_facts, record_in_words, switch_of
-from webapp.admin.price_sql import is_pinned, is_scheduled, is_stale, rate_now, state_now
 from webapp.admin.project_rules import KINDS, list_beside
-from webapp.domain.catalog import MODEL_TYPES
 from webapp.domain.errors import Invalid
 from webapp.domain.moments import parse_day
-from webapp.domain.pricing import PRICE_STATES
 from webapp.domain.snapshot import DATABASE
 from webapp.extensions import db
 from webapp.models import Model, ModelAlias, Provider
 from webapp.services import models, overrides, retirement, statistics
-from webapp.web import current
 from webapp.web.auth import staff_may
 
-SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
-PROVIDER_NAME = select(Provider.display_name).where(Provider.id == Model.provider_id).scalar_subquery()
-MOST_FOUND = 20
-PRICE_IS = [("stale", "not verified lately"), ("scheduled", "about to change"), ("pinned", "entered by hand (pinned)")]
-MOST_UNDONE = 200
-
-
-def has_capability(name: str) -> ColumnElement[bool]:
-    """The list is stored as JSON text, in which every word stands between quotation marks."""
-    return cast(Model.capabilities, String).contains(f'"{name}"', autoescape=True)
-
-
-def price_is(what: str) -> ColumnElement[bool]:
-    found = {"stale": lambda: is_stale(current.settings().stale_price_days), "scheduled": is_scheduled, "pinned": is_pinned}
-    return found[what]()
-
-
-def provider_options() -> Options:
-    return [(provider.slug, provider.display_name) for provider in snapshot().providers.values()]
-
-
-def capability_options() -> Options:
-    known = dict.fromkeys(name for model in snapshot().models for name in model.capabilities)
-    return [(name, words(name)) for name in sorted(known)]
+MAX_FOUND, MAX_UNDONE = 20, 200
 
 
 class Models(RowsView):
@@ -73,30 +47,36 @@ class Models(RowsView):
     bulk_all_matching = True
     column_list = ("display_name", "provider", "type", "context_window", "input", "output", "capabilities", "is_default", "is_active")
     column_labels: ClassVar[dict[str, str]] = {
-        "display_name": "Model", "context_window": "Context", "input": "Input /1M", "output": "Output /1M", "is_default": "Default",
+        "display_name": "Model",
+        "context_window": "Context",
+        "input": "Input /1M",
+        "output": "Output /1M",
+        "is_default": "Default",
         "is_active": "Active",
-    }  # fmt: skip
+    }
     column_numeric = ("context_window", "input", "output")
     column_minor = ("capabilities",)
-    sort_by: ClassVar[Mapping[str, Any]] = {
-        "display_name": Model.display_name, "provider": PROVIDER_NAME, "type": Model.type, "context_window": Model.context_window,
-        "input": rate_now("input"), "output": rate_now("output"), "is_default": Model.is_default, "is_active": Model.is_active,
-    }  # fmt: skip
+    sort_by: ClassVar[Mapping[str, Any]] = SORT_BY
     default_order = (Model.sort_order, Model.display_name)
-    column_filters = (
-        ChoiceFilter("Provider", lambda slug: slug == SLUG, provider_options),
-        ChoiceFilter("Type", lambda name: Model.type == name, [(name, words(name)) for name in MODEL_TYPES]),
-        YesNoFilter("Active", lambda on: Model.is_active.is_(on)),
-        YesNoFilter("Default", lambda on: Model.is_default.is_(on)),
-        ChoiceFilter("Price state", lambda state: state_now() == state, [(state, state) for state in PRICE_STATES]),
-        ChoiceFilter("Price is", price_is, PRICE_IS),
-        ChoiceFilter("Capability", has_capability, capability_options),
-        SinceFilter("Changed", lambda moment: Model.updated_at >= moment),
-    )
+    column_filters = FILTERS
     column_export_list = (
-        "ref", "display_name", "type", "capabilities", "context_window", "max_output_tokens", "price_state", "currency", "input", "output",
-        "is_default", "is_active", "released_on", "deprecated_on", "retires_on", "successor",
-    )  # fmt: skip
+        "ref",
+        "display_name",
+        "type",
+        "capabilities",
+        "context_window",
+        "max_output_tokens",
+        "price_state",
+        "currency",
+        "input",
+        "output",
+        "is_default",
+        "is_active",
+        "released_on",
+        "deprecated_on",
+        "retires_on",
+        "successor",
+    )
     column_formatters, column_formatters_export = CELLS, EXPORTED
     form = model_form.ModelForm
     form_rules = model_form.RULES
@@ -104,7 +84,7 @@ class Models(RowsView):
 
     # The list.
 
-    def get_query(self) -> Any:  # noqa: ANN401 # Flask-Admin's kind of query
+    def get_query(self) -> Any:
         return super().get_query().options(joinedload(Model.provider))
 
     def matching(self, word: str) -> ColumnElement[bool]:
@@ -118,7 +98,7 @@ class Models(RowsView):
     def row_name(self, row: Model) -> str:
         return row.display_name
 
-    def render(self, template: str, **kwargs: Any) -> str:  # noqa: ANN401 # Flask-Admin's signature
+    def render(self, template: str, **kwargs: Any) -> str:
         if template == self.list_template:
             kwargs["list_views"] = self._views(kwargs)
             g.may_edit = self.can_edit
@@ -137,26 +117,28 @@ class Models(RowsView):
         present = {} if shown["search"] else shown["filter_args"]
         return [
             {
-                "label": label, "url": self.get_url(".index_view", **asked), "count": None if found is None else count,
+                "label": label,
+                "url": self.get_url(".index_view", **asked),
+                "count": None if found is None else count,
                 "current": not shown["search"] and asked == present,
             }
             for label, asked, count in views
-        ]  # fmt: skip
+        ]
 
     # Changing, through the services.
 
-    def create_form(self, obj: object = None) -> Any:  # noqa: ANN401 # the form of this view
+    def create_form(self, obj: object = None) -> Any:
         given = {"provider": request.args.get("provider", "")}
         return self._ready(model_form.ModelForm(get_form_data(), given))
 
-    def edit_form(self, obj: Any = None) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def edit_form(self, obj: Any = None) -> Any:
         typed = model_form.typed_values(obj)
         return self._ready(merging.remember(model_form.ModelForm(get_form_data(), typed), typed))
 
-    def on_stale(self, form: Any, row: Any) -> None:  # noqa: ANN401 # the form of this view
+    def on_stale(self, form: Any, row: Any) -> None:
         merging.show(form, model_form.typed_values(row), "model", row.id)
 
-    def _ready(self, form: Any) -> Any:  # noqa: ANN401 # the form of this view
+    def _ready(self, form: Any) -> Any:
         rows = db.session.execute(select(Provider.slug, Provider.display_name).order_by(Provider.sort_order, Provider.slug))
         form.provider.choices = [("", "Choose a provider…")] + [(slug, f"{name} ({slug})") for slug, name in rows]
         chosen = snapshot().by_name.get(form.successor.data or "")
@@ -174,13 +156,13 @@ class Models(RowsView):
     def delete_row(self, session: Session, row: Model) -> None:
         models.delete(session, row.id, actor=self.actor())
 
-    def values_of(self, form: Any) -> dict[str, Any]:  # noqa: ANN401 # the form of this view
+    def values_of(self, form: Any) -> dict[str, Any]:
         row_id = request.args.get("id") if request.endpoint == f"{self.endpoint}.edit_view" else None
         row = self.get_one(row_id) if row_id else None
         return model_form.entered_values(form, row)
 
     @expose("/<id>/active", methods=("POST",))
-    def set_active(self, id: str) -> Response:
+    def set_active(self, id: str) -> ResponseReturnValue:
         def run(session: Session) -> Done:
             model = models.set_active(session, self.row(id).id, wanted(), actor=self.actor())
             said = "active" if model.is_active else "inactive"
@@ -190,7 +172,7 @@ class Models(RowsView):
         return self.change(run)
 
     @expose("/<id>/switch-over", methods=("POST",))
-    def switch_over(self, id: str) -> Response:
+    def switch_over(self, id: str) -> ResponseReturnValue:
         """Schedules the day on which the successor takes over, or with an empty day takes it back."""
 
         def run(session: Session) -> Done:
@@ -203,7 +185,7 @@ class Models(RowsView):
         return self.change(run)
 
     @expose("/<id>/default", methods=("POST",))
-    def set_default(self, id: str) -> Response:
+    def set_default(self, id: str) -> ResponseReturnValue:
         def run(session: Session) -> Done:
             model = self.row(id)
             before = session.execute(select(Model).where(Model.type == model.type, Model.is_default)).scalar_one_or_none()
@@ -250,23 +232,23 @@ class Models(RowsView):
             same = len(chosen) - len(changing)
             undo = url_for(".bulk_active", to=0 if active else 1, ids=",".join(map(str, changing)))
             message = f"{said}; {same:,} already {'were' if same > 1 else 'was'}." if same else f"{said}."
-            return Done(message, undo if 0 < len(changing) <= MOST_UNDONE else None)
+            return Done(message, undo if 0 < len(changing) <= MAX_UNDONE else None)
 
         self.bulk(ids, run)
 
     @expose("/active", methods=("POST",))
-    def bulk_active(self) -> Response:
+    def bulk_active(self) -> ResponseReturnValue:
         """Takes a bulk switch back: `ids` are those that it changed."""
         self.insist(self.can_edit)
-        self._bulk_active(request.args.get("ids", "").split(",")[:MOST_UNDONE], bool(wanted(False)))
-        return redirect(self.return_url())  # type: ignore[return-value] # werkzeug's response is Flask's
+        self._bulk_active(request.args.get("ids", "").split(",")[:MAX_UNDONE], bool(wanted(False)))
+        return redirect(self.return_url())
 
     @expose("/ajax/lookup/")
     def ajax_lookup(self) -> Response:
         """Models for the choice of a successor."""
         asked = request.args.get("query", "").strip().casefold()[:100]
         found = (model for model in snapshot().models if asked in model.ref.casefold() or asked in model.display_name.casefold())
-        return jsonify([[model.ref, label_of(model)] for model, _ in zip(found, range(MOST_FOUND), strict=False)])
+        return jsonify([[model.ref, label_of(model)] for model, _ in zip(found, range(MAX_FOUND), strict=False)])
 
     # The page of one model.
 
@@ -287,11 +269,11 @@ class Models(RowsView):
         }
 
     @expose("/<id>/price")
-    def price(self, id: str) -> Response:
+    def price(self, id: str) -> ResponseReturnValue:
         """The price of a model with its past, for the drawer of the list; whoever comes by its address gets the page."""
         row = self.row(id)
         if "HX-Request" not in request.headers:
-            return redirect(url_for(".details_view", id=row.id, _anchor="price-title"))  # type: ignore[return-value] # as above
+            return redirect(url_for(".details_view", id=row.id, _anchor="price-title"))
         facts = price_facts(db.session(), row, datetime.now(UTC))
         back = url_for(".index_view", search=row.ref)
         return Response(self.render("admin/models/_drawer.html", model=row, back_url=back, may_price=staff_may(self.edits), **facts))

@@ -27,7 +27,7 @@ USUAL = ("input", "output", "cache_read", "cache_write", "image", "request")
 UNITS = (("1000000", "per 1M tokens"), ("1000", "per 1K tokens"), ("1", "per token"))
 PER = (("1000000", "1M"), ("1000", "1,000"), ("1", "1"))
 ROW = ("more_meter", "more_amount", "more_per", "more_above", "more_tier")
-BLANK_ROWS, MOST_ROWS = 2, 60
+BLANK_ROWS, MAX_ROWS = 2, 60
 MILLION = 1_000_000
 SAMPLE = Usage(input=1_000, output=500)
 JUST_NOW = timedelta(minutes=1)
@@ -54,7 +54,7 @@ class Typed:
 
 def read(form: MultiDict[str, str]) -> Typed:
     values = {name: text.strip()[:2_000] for name, text in form.items() if name not in ROW}
-    columns = [form.getlist(name)[:MOST_ROWS] for name in ROW]
+    columns = [form.getlist(name)[:MAX_ROWS] for name in ROW]
     rows = [dict(zip(ROW, (cell.strip() for cell in cells), strict=True)) for cells in zip(*columns, strict=False)]
     return Typed(values, rows)
 
@@ -95,10 +95,13 @@ def entry_of(typed: Typed, now: datetime) -> tuple[dict[str, Any], list[str]]:
     values = typed.values
     rates, places = _rates(typed) if values.get("state", "priced") == "priced" else ([], [])
     entry: dict[str, Any] = {
-        "state": values.get("state", ""), "currency": values.get("currency") or "USD", "rates": rates,
+        "state": values.get("state", ""),
+        "currency": values.get("currency") or "USD",
+        "rates": rates,
         "effective_from": _moment(values, now),
-        "source": {"kind": "manual", "url": values.get("source_url") or None}, "note": values.get("note", ""),
-    }  # fmt: skip
+        "source": {"kind": "manual", "url": values.get("source_url") or None},
+        "note": values.get("note", ""),
+    }
     if values.get("corrects"):
         entry["corrects"] = whole(values["corrects"])
     return entry, places

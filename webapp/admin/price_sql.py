@@ -37,9 +37,12 @@ def state_now() -> ColumnElement[str]:
 def rate_now(meter: str) -> ColumnElement[float]:
     """About what a unit of this meter costs now, to sort by: exact amounts are shown from the registry."""
     query = select(cast(PriceRate.amount, Float) / PriceRate.per).where(
-        PriceRate.price_id == price_now().scalar_subquery(), PriceRate.meter == meter, PriceRate.above == -1,
-        PriceRate.service_tier == STANDARD, PriceRate.window_key == "",
-    )  # fmt: skip
+        PriceRate.price_id == price_now().scalar_subquery(),
+        PriceRate.meter == meter,
+        PriceRate.above == -1,
+        PriceRate.service_tier == STANDARD,
+        PriceRate.window_key == "",
+    )
     return query.limit(1).correlate(Model).scalar_subquery()
 
 

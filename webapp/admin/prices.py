@@ -45,9 +45,11 @@ def of_model(word: str) -> ColumnElement[bool]:
 def in_time(place: str) -> ColumnElement[bool]:
     started = Price.effective_from <= this_moment()
     conditions = {
-        "current": is_in_force(), "scheduled": ~started & not_corrected(), "corrected": ~not_corrected(),
+        "current": is_in_force(),
+        "scheduled": ~started & not_corrected(),
+        "corrected": ~not_corrected(),
         "past": started & not_corrected() & ~is_in_force(),
-    }  # fmt: skip
+    }
     return conditions[place]
 
 
@@ -65,12 +67,18 @@ class Prices(RowsView):
     column_list = ("model", "state", "place", "rates", "effective_from", "source_kind", "created_by")
     column_minor = ("created_by",)
     column_labels: ClassVar[dict[str, str]] = {
-        "place": "In time", "effective_from": "From", "source_kind": "Source", "created_by": "Added by",
-    }  # fmt: skip
+        "place": "In time",
+        "effective_from": "From",
+        "source_kind": "Source",
+        "created_by": "Added by",
+    }
     sort_by: ClassVar[Mapping[str, Any]] = {
-        "model": select(Model.display_name).where(Model.id == Price.model_id).scalar_subquery(), "state": Price.state,
-        "effective_from": Price.effective_from, "source_kind": Price.source_kind, "created_by": Price.created_by,
-    }  # fmt: skip
+        "model": select(Model.display_name).where(Model.id == Price.model_id).scalar_subquery(),
+        "state": Price.state,
+        "effective_from": Price.effective_from,
+        "source_kind": Price.source_kind,
+        "created_by": Price.created_by,
+    }
     default_order = (Price.effective_from.desc(), Price.id.desc())
     column_filters = (
         Filter("Model", of_model),
@@ -88,7 +96,7 @@ class Prices(RowsView):
         "created_by": lambda _, __, price, ___: price.created_by,
     }
 
-    def get_query(self) -> Any:  # noqa: ANN401 # Flask-Admin's kind of query
+    def get_query(self) -> Any:
         return super().get_query().options(joinedload(Price.model).joinedload(Model.provider), selectinload(Price.rates))
 
     def matching(self, word: str) -> ColumnElement[bool]:
@@ -100,7 +108,7 @@ class Prices(RowsView):
     def row_name(self, row: Price) -> str:
         return f"price {row.id}"
 
-    def get_list(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def get_list(self, *args: Any, **options: Any) -> Any:
         counted, rows = super().get_list(*args, **options)
         corrected = select(Price.corrects_id).where(Price.corrects_id.in_([row.id for row in rows]))
         g.corrected = set(db.session.execute(corrected).scalars())
@@ -109,7 +117,7 @@ class Prices(RowsView):
     # Adding one.
 
     @expose("/new/", methods=("GET", "POST"))
-    def create_view(self) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def create_view(self) -> Any:
         self.insist(self.can_create)
         model = _model_asked(request.values.get("model"))
         if request.method == "GET":
@@ -147,16 +155,25 @@ class Prices(RowsView):
         echo = price_form.echo(typed, past, now, lambda price: _questions(model, price, past))
         lookup = lookup_attributes(f"{url_for('model.ajax_lookup')}?name=model", ref, label_of(info) if info else None)
         return self.render(
-            self.create_template, typed=typed, used_by=retirement.impact(db.session(), model) if model else [],
-            model=model, lookup=lookup, present=price_in_words(info.price) if info else None,
-            echo=echo if request.method == "POST" or typed.has_rates else None, return_url=_back_to(model),
+            self.create_template,
+            typed=typed,
+            used_by=retirement.impact(db.session(), model) if model else [],
+            model=model,
+            lookup=lookup,
+            present=price_in_words(info.price) if info else None,
+            echo=echo if request.method == "POST" or typed.has_rates else None,
+            return_url=_back_to(model),
             change=price_form.past_change(past, start, now) if start and "confirm_past" in typed.errors else None,
             confirm_key=_confirm_key(typed, model, past, now) if "confirm_price" in typed.errors else None,
-            meters=METER_WORDS, usual=price_form.USUAL, units=price_form.UNITS, per=price_form.PER, service_tiers=SERVICE_TIERS,
-        )  # fmt: skip
+            meters=METER_WORDS,
+            usual=price_form.USUAL,
+            units=price_form.UNITS,
+            per=price_form.PER,
+            service_tiers=SERVICE_TIERS,
+        )
 
     @expose("/<id>/verify", methods=("POST",))
-    def verify(self, id: str) -> Any:  # noqa: ANN401 # a redirect, or what htmx swaps in
+    def verify(self, id: str) -> Any:
         """Somebody compared it with its source and found it right."""
         return self.change(lambda session: Done(f"The price of {_verified(session, id, self.actor())} is verified.", refresh=True))
 

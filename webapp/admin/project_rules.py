@@ -35,7 +35,7 @@ class RulesPart(RowsView):
     """Whoever may read may look; editors add and end."""
 
     @expose("/<id>/rules", methods=("GET", "POST"))
-    def rules(self, id: str) -> Any:  # noqa: ANN401 # a page or a redirect
+    def rules(self, id: str) -> Any:
         project, errors = self.row(id), {}
         typed = {name: request.form.get(name, "").strip()[:2_000] for name in FIELDS}
         if request.method == "POST":
@@ -51,7 +51,7 @@ class RulesPart(RowsView):
         return Response(self._rules_page(self.row(id), typed, errors), 422 if errors else 200)
 
     @expose("/<id>/rules/<rule>/end", methods=("POST",))
-    def end_rule(self, id: str, rule: str) -> Any:  # noqa: ANN401 # a redirect
+    def end_rule(self, id: str, rule: str) -> Any:
         self.insist(may_rule())
         try:
             with writing() as session:
@@ -66,9 +66,16 @@ class RulesPart(RowsView):
         rows = [_shown(row) for row in overrides.of_project(db.session(), project)]
         models = [model for model in current.registry().snapshot.models if model.active]
         return self.render(
-            "admin/projects/rules.html", project=project, rows=rows, typed=typed, errors=errors, kinds=KINDS, models=models,
-            may_edit=may_rule(), narrowed=any(row["kind"] == ALLOW and row["state"][0] == "In force" for row in rows),
-        )  # fmt: skip
+            "admin/projects/rules.html",
+            project=project,
+            rows=rows,
+            typed=typed,
+            errors=errors,
+            kinds=KINDS,
+            models=models,
+            may_edit=may_rule(),
+            narrowed=any(row["kind"] == ALLOW and row["state"][0] == "In force" for row in rows),
+        )
 
 
 def may_rule() -> bool:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from flask import Response, flash, redirect, request, url_for
+from flask import flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
 from flask_admin import expose
 from flask_admin.form import rules
 from flask_admin.helpers import get_form_data
@@ -52,8 +53,11 @@ class Projects(RulesPart):
     can_view_details = False
     column_list = ("display_name", "slug", "rules_count", "keys", "tokens", "is_active", "updated_at")
     column_labels: ClassVar[dict[str, str]] = {
-        "display_name": "Project", "rules_count": "Rules", "is_active": "State", "updated_at": "Changed",
-    }  # fmt: skip
+        "display_name": "Project",
+        "rules_count": "Rules",
+        "is_active": "State",
+        "updated_at": "Changed",
+    }
     column_numeric = ("keys", "tokens")
     sort_by: ClassVar[Mapping[str, Any]] = {"display_name": Project.display_name, "slug": Project.slug, "updated_at": Project.updated_at}
     default_order = (Project.display_name,)
@@ -77,17 +81,17 @@ class Projects(RulesPart):
     def search_placeholder(self) -> str:
         return "name, slug, description"
 
-    def create_form(self, obj: object = None) -> Any:  # noqa: ANN401 # the form of this view
+    def create_form(self, obj: object = None) -> Any:
         return ProjectForm(get_form_data())
 
-    def edit_form(self, obj: Any = None) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def edit_form(self, obj: Any = None) -> Any:
         typed = typed_values(obj)
         return merging.remember(ProjectForm(get_form_data(), typed), typed)
 
-    def on_stale(self, form: Any, row: Project) -> None:  # noqa: ANN401 # the form above
+    def on_stale(self, form: Any, row: Project) -> None:
         merging.show(form, typed_values(row), "project", row.id)
 
-    def values_of(self, form: Any) -> dict[str, Any]:  # noqa: ANN401 # the form above
+    def values_of(self, form: Any) -> dict[str, Any]:
         typed = {name: (form[name].data or "").strip() for name in ("display_name", "slug", "description")}
         return typed | {"active": bool(form.active.data)}
 
@@ -141,11 +145,11 @@ class MyKeys(GuardedView):
         return self.render("admin/providers/mykeys.html", rows=shown, locked=current.vault().reason)
 
     @expose("/store", methods=("POST",))
-    def store(self) -> Response:
+    def store(self) -> ResponseReturnValue:
         return self._change(lambda session, provider, holder: self._store(session, provider, holder), "was stored")
 
     @expose("/remove", methods=("POST",))
-    def remove(self) -> Response:
+    def remove(self) -> ResponseReturnValue:
         return self._change(
             lambda session, provider, holder: credentials.remove(session, provider, actor=member().email, holder=holder), "was removed"
         )
@@ -155,7 +159,7 @@ class MyKeys(GuardedView):
         key = request.form.get("api_key", "").strip()
         credentials.store(session, provider, key, vault=current.vault(), actor=member().email, holder=holder)
 
-    def _change(self, run: Any, done: str) -> Response:  # noqa: ANN401 # one of the two above
+    def _change(self, run: Any, done: str) -> ResponseReturnValue:
         number = request.form.get("provider", "")
         try:
             with writing() as session:
@@ -168,4 +172,4 @@ class MyKeys(GuardedView):
             flash(error.detail, "error")
         else:
             flash(f"Your key for {name} {done}.", "success")
-        return redirect(self.get_url(".index"))  # type: ignore[return-value] # werkzeug's response is Flask's
+        return redirect(self.get_url(".index"))

@@ -26,9 +26,12 @@ FIELDS = ("name", "title", "category", "system", "user", "preferred_model", "tem
 EDITED = tuple(name for name in FIELDS if name not in ("name", "note"))
 TEXTS = ("system", "user")
 LABELS = {  # As the form calls them; of the others the name says it.
-    "system": "Instructions", "user": "Question", "max_tokens": "Longest answer", "cache_minutes": "Keep answers for",
+    "system": "Instructions",
+    "user": "Question",
+    "max_tokens": "Longest answer",
+    "cache_minutes": "Keep answers for",
     "is_active": "Active",
-}  # fmt: skip
+}
 BLANK: Mapping[str, str] = dict.fromkeys(FIELDS, "") | {"category": "incident", "user": "{{incident}}", "cache_minutes": "0"}
 DONE = {"delete": "The template was deleted.", "activate": "The template is active.", "deactivate": "The template is inactive."}
 
@@ -67,25 +70,31 @@ class Prompts(GuardedView):
         others = templates.versions(session, row.name)
         older = request.args.get("against", type=int) or next((one.version for one in others if one.version < row.version), None)
         return self.render(
-            "admin/prompts/details.html", row=row, versions=others, use=templates.usage(session, row.name), may_edit=may_edit(),
-            against=older, compared=_compared(templates.find(session, row.name, older), row) if older else [],
-            temperature=None if row.temperature is None else plain(row.temperature), **preview(row, given),
-        )  # fmt: skip
+            "admin/prompts/details.html",
+            row=row,
+            versions=others,
+            use=templates.usage(session, row.name),
+            may_edit=may_edit(),
+            against=older,
+            compared=_compared(templates.find(session, row.name, older), row) if older else [],
+            temperature=None if row.temperature is None else plain(row.temperature),
+            **preview(row, given),
+        )
 
     @expose("/new", methods=("GET", "POST"))
-    def create(self) -> Any:  # noqa: ANN401 # a page or a redirect
+    def create(self) -> Any:
         return self._edit(None, BLANK, lambda session, entry: templates.create(session, entry, actor=actor()))
 
     @expose("/<slug>/edit", methods=("GET", "POST"))
-    def edit(self, slug: str) -> Any:  # noqa: ANN401 # a page or a redirect
+    def edit(self, slug: str) -> Any:
         row = templates.find(db.session(), slug)
 
-        def revise(session: Any, entry: dict[str, Any]) -> PromptTemplate:  # noqa: ANN401 # a session
+        def revise(session: Any, entry: dict[str, Any]) -> PromptTemplate:
             return templates.revise(session, slug, entry, actor=actor(), version=version_of(request.form.get("row_version")))
 
         return self._edit(row, _typed(row), revise)
 
-    def _edit(self, row: PromptTemplate | None, typed: Mapping[str, str], save: Any) -> Any:  # noqa: ANN401 # what saves, and a page or redirect
+    def _edit(self, row: PromptTemplate | None, typed: Mapping[str, str], save: Any) -> Any:
         insist()
         errors: dict[str, str] = {}
         overtaken = None
@@ -103,9 +112,15 @@ class Prompts(GuardedView):
                 return redirect(self.get_url(".details", slug=name))
         models = [model.ref for model in current.registry().snapshot.by_type.get("text", ()) if model.supported]
         page = self.render(
-            "admin/prompts/edit.html", row=row, typed=typed, errors=errors, categories=CATEGORIES, models=models, placeholders=list(VALUES),
+            "admin/prompts/edit.html",
+            row=row,
+            typed=typed,
+            errors=errors,
+            categories=CATEGORIES,
+            models=models,
+            placeholders=list(VALUES),
             overtaken=overtaken,
-        )  # fmt: skip
+        )
         return Response(page, 422 if errors else 200)
 
     @expose("/<slug>/<any(activate,deactivate,delete):what>", methods=("POST",))
@@ -184,9 +199,12 @@ def _overtaken(name: str, typed: Mapping[str, str]) -> tuple[PromptTemplate, dic
     theirs = _typed(newest)
     taken = [field for field in merge(_typed(older), theirs, typed).taken if field in EDITED]
     said = {
-        "by": newest.created_by, "at": newest.created_at, "since": older.version, "compared": _compared(older, newest),
+        "by": newest.created_by,
+        "at": newest.created_at,
+        "since": older.version,
+        "compared": _compared(older, newest),
         "taken": [_label(field) for field in taken],
-    }  # fmt: skip
+    }
     return newest, dict(typed) | {field: theirs[field] for field in taken}, said
 
 

@@ -41,7 +41,7 @@ class Proposals(GuardedView):
         return self.render("admin/proposals/list.html", rows=rows, statuses=STATUSES, may_edit=may_edit())
 
     @expose("/new", methods=("GET", "POST"))
-    def create(self) -> Any:  # noqa: ANN401 # a page or a redirect
+    def create(self) -> Any:
         insist()
         errors: dict[str, str] = {}
         if request.method == "POST":
@@ -53,7 +53,7 @@ class Proposals(GuardedView):
                 flash(error.detail, "success" if error.code == "no_difference" else "error")
                 return redirect(self.get_url(".index"))
         page = self.render(
-            "admin/proposals/new.html", sources=SOURCES, errors=errors, typed=request.form, most=catalogues.MOST_BYTES // 1_000_000
+            "admin/proposals/new.html", sources=SOURCES, errors=errors, typed=request.form, most=catalogues.MAX_BYTES // 1_000_000
         )
         return Response(page, 422 if errors else 200)
 
@@ -67,13 +67,21 @@ class Proposals(GuardedView):
         found = session.execute(query.offset(page * ON_A_PAGE).limit(ON_A_PAGE)).scalars().all()
         sellers = select(ProposalRow.provider).where(condition).distinct().order_by(ProposalRow.provider)
         return self.render(
-            "admin/proposals/details.html", row=row, rows=[_shown(one) for one in found], matching=matching, page=page, asked=_asked(),
-            pages=-(-matching // ON_A_PAGE), kinds=KINDS, guards=GUARDS, providers=session.execute(sellers).scalars().all(),
+            "admin/proposals/details.html",
+            row=row,
+            rows=[_shown(one) for one in found],
+            matching=matching,
+            page=page,
+            asked=_asked(),
+            pages=-(-matching // ON_A_PAGE),
+            kinds=KINDS,
+            guards=GUARDS,
+            providers=session.execute(sellers).scalars().all(),
             **self._summary(row),
-        )  # fmt: skip
+        )
 
     @expose("/<number>/choose", methods=("POST",))
-    def choose(self, number: str) -> Any:  # noqa: ANN401 # a fragment or a redirect
+    def choose(self, number: str) -> Any:
         """The ticks of one page as they stand now, or with `all` those of every row that matches the filters."""
         insist()
         row = self._row(number)
@@ -111,16 +119,18 @@ class Proposals(GuardedView):
     def _summary(self, row: Proposal) -> dict[str, Any]:
         session = db.session()
         query = (
-            select(ProposalRow.kind, func.count())
-            .where(ProposalRow.proposal_id == row.id, ProposalRow.chosen)
-            .group_by(ProposalRow.kind)
-        )  # fmt: skip
-        by_kind: dict[str, int] = {kind: count for kind, count in session.execute(query)}  # noqa: C416 # a Row is no pair for mypy
+            select(ProposalRow.kind, func.count()).where(ProposalRow.proposal_id == row.id, ProposalRow.chosen).group_by(ProposalRow.kind)
+        )
+        by_kind: dict[str, int] = {kind: count for kind, count in session.execute(query)}  # noqa: C416 # mypy takes no Row for a pair
         return {
-            "chosen": sum(by_kind.values()), "by_kind": by_kind, "seal": proposals.seal(session, row.id), "may_edit": may_edit(),
-            "is_open": row.status == OPEN, "needs_other": current.settings().four_eyes and row.opened_by == actor(),
+            "chosen": sum(by_kind.values()),
+            "by_kind": by_kind,
+            "seal": proposals.seal(session, row.id),
+            "may_edit": may_edit(),
+            "is_open": row.status == OPEN,
+            "needs_other": current.settings().four_eyes and row.opened_by == actor(),
             "statuses": STATUSES,
-        }  # fmt: skip
+        }
 
 
 def may_edit() -> bool:
@@ -147,7 +157,7 @@ def _opened() -> int:
 def _read(source: str, file: str) -> Read:
     """Raises `Invalid` at the field of this form."""
     upload = request.files.get(file)
-    data = upload.stream.read(catalogues.MOST_BYTES + 1) if upload and upload.filename else None
+    data = upload.stream.read(catalogues.MAX_BYTES + 1) if upload and upload.filename else None
     if upload:
         upload.close()
     try:
@@ -173,21 +183,21 @@ def _shown(row: ProposalRow) -> dict[str, Any]:
     return {"row": row, "lines": [Line(*line) for line in row.lines], "guards": [name for name in row.guards.split(",") if name]}
 
 
-def _approve(session: Any, number: int) -> str:  # noqa: ANN401 # a session
+def _approve(session: Any, number: int) -> str:
     by = proposal_apply.Approval(actor(), datetime.now(UTC), current.settings().four_eyes, request.form.get("seal", ""))
     proposal = proposal_apply.apply(session, number, by)
     count = proposals.number_chosen(session, proposal.id)
     return f"{count:,} row{'s were' if count != 1 else ' was'} taken over. Undo takes all of them back."
 
 
-def _undo(session: Any, number: int) -> str:  # noqa: ANN401 # a session
+def _undo(session: Any, number: int) -> str:
     left = proposal_apply.undo(session, number, actor=actor())
     if not left:
         return "Taken back: prices by marked corrections, new models stay in the list as inactive."
     return f"Taken back, but for {len(left):,} row{'s' if len(left) != 1 else ''}: {'; '.join(left[:5])}{' …' if len(left) > 5 else ''}"
 
 
-def _close(session: Any, number: int) -> str:  # noqa: ANN401 # a session
+def _close(session: Any, number: int) -> str:
     proposals.close(session, number, actor=actor())
     return "Closed. Nothing was taken over."
 

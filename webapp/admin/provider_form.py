@@ -30,9 +30,10 @@ class ProviderForm(VersionedForm):
     description = TextAreaField("Description")
     driver = SelectField("Driver", validate_choice=False, description="The protocol that this provider speaks.")
     base_url = StringField(
-        "Base URL", render_kw=ADDRESS,
+        "Base URL",
+        render_kw=ADDRESS,
         description="Empty: the driver's own address. Changing where it leads removes the stored key: it was meant for the old one.",
-    )  # fmt: skip
+    )
     move_confirmed = BooleanField("Remove the stored keys")
     api_key = PasswordField("New key", description="Stored encrypted and never shown again. Empty keeps the key that there is.")
     remove_key = BooleanField("Remove the stored key")
@@ -48,9 +49,10 @@ class ProviderForm(VersionedForm):
     auth_prefix = StringField("Before the key", description="Where it is not Bearer.")
     bare_key = BooleanField("Send the key bare", description="With nothing before it, not even Bearer.")
     extra_headers = TextAreaField(
-        "Extra headers", description='As JSON, such as {"X-Team": "ops"}. They are stored and shown as they are: keys do not belong here.',
+        "Extra headers",
+        description='As JSON, such as {"X-Team": "ops"}. They are stored and shown as they are: keys do not belong here.',
         render_kw={"spellcheck": "false"},
-    )  # fmt: skip
+    )
     token_parameter = SelectField(
         "Name of the token limit", choices=[("", "The driver's own"), *((name, name) for name in TOKEN_PARAMETERS)], validate_choice=False
     )
@@ -88,7 +90,7 @@ class KeyRule(rules.BaseRule):
 
     visible_fields = ("api_key", "remove_key")
 
-    def __call__(self, form: Any, form_opts: Any = None, field_args: Any = None) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def __call__(self, form: Any, form_opts: Any = None, field_args: Any = None) -> Any:
         return form.key_part()
 
 
@@ -97,7 +99,7 @@ class MoveRule(rules.BaseRule):
 
     visible_fields = ("move_confirmed",)
 
-    def __call__(self, form: Any, form_opts: Any = None, field_args: Any = None) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def __call__(self, form: Any, form_opts: Any = None, field_args: Any = None) -> Any:
         return form.move_part()
 
 
@@ -166,15 +168,26 @@ def typed_values(provider: Provider) -> dict[str, Any]:
     config = provider.config or {}
     temperature = provider.default_temperature
     return {
-        "display_name": provider.display_name, "slug": provider.slug, "description": provider.description, "driver": provider.driver,
-        "base_url": provider.base_url, "required_environment": ", ".join(provider.required_environment),
-        "default_temperature": "" if temperature is None else plain(temperature), "default_max_tokens": _text(provider.default_max_tokens),
-        "timeout_seconds": _text(provider.timeout_seconds), **{name: config.get(name) or "" for name in PLAIN},
-        **{name: _json(config.get(name)) for name in AS_JSON}, "bare_key": config.get("auth_prefix") == "", "active": provider.is_active,
-        "allow_shared_key": provider.allow_shared_key, "allow_personal_keys": provider.allow_personal_keys,
-        "sort_order": str(provider.sort_order), "website": provider.website, "documentation_url": provider.documentation_url,
+        "display_name": provider.display_name,
+        "slug": provider.slug,
+        "description": provider.description,
+        "driver": provider.driver,
+        "base_url": provider.base_url,
+        "required_environment": ", ".join(provider.required_environment),
+        "default_temperature": "" if temperature is None else plain(temperature),
+        "default_max_tokens": _text(provider.default_max_tokens),
+        "timeout_seconds": _text(provider.timeout_seconds),
+        **{name: config.get(name) or "" for name in PLAIN},
+        **{name: _json(config.get(name)) for name in AS_JSON},
+        "bare_key": config.get("auth_prefix") == "",
+        "active": provider.is_active,
+        "allow_shared_key": provider.allow_shared_key,
+        "allow_personal_keys": provider.allow_personal_keys,
+        "sort_order": str(provider.sort_order),
+        "website": provider.website,
+        "documentation_url": provider.documentation_url,
         "row_version": str(provider.version),
-    }  # fmt: skip
+    }
 
 
 AS_TYPED = ("display_name", "slug", "description", "driver", "base_url", "website", "documentation_url")
@@ -183,12 +196,16 @@ AS_TYPED = ("display_name", "slug", "description", "driver", "base_url", "websit
 def entered_values(form: ProviderForm, config: dict[str, Any]) -> dict[str, Any]:
     """The form as the services take it, without the key; `config` is what the row has."""
     return {name: (form[name].data or "").strip() for name in AS_TYPED} | {
-        "default_temperature": (form.default_temperature.data or "").strip(), "default_max_tokens": whole(form.default_max_tokens.data),
-        "timeout_seconds": whole(form.timeout_seconds.data), "required_environment": listed(form.required_environment.data),
-        "active": bool(form.active.data), "allow_shared_key": bool(form.allow_shared_key.data),
-        "allow_personal_keys": bool(form.allow_personal_keys.data), "sort_order": whole(form.sort_order.data) or 0,
+        "default_temperature": (form.default_temperature.data or "").strip(),
+        "default_max_tokens": whole(form.default_max_tokens.data),
+        "timeout_seconds": whole(form.timeout_seconds.data),
+        "required_environment": listed(form.required_environment.data),
+        "active": bool(form.active.data),
+        "allow_shared_key": bool(form.allow_shared_key.data),
+        "allow_personal_keys": bool(form.allow_personal_keys.data),
+        "sort_order": whole(form.sort_order.data) or 0,
         "config": _config(form, config),
-    }  # fmt: skip
+    }
 
 
 def _config(form: ProviderForm, present: dict[str, Any]) -> dict[str, Any]:

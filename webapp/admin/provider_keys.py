@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from flask import Response, request
+from flask import request
+from flask.typing import ResponseReturnValue
 from flask_admin import expose
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -29,7 +30,7 @@ class KeysPart(RowsView):
     """Endpoints for keys: only admins enter, limit and remove them."""
 
     @expose("/<id>/keys", methods=("POST",))
-    def store_key(self, id: str) -> Response:
+    def store_key(self, id: str) -> ResponseReturnValue:
         """Enters or replaces the key of a project, or the shared one."""
         self.insist(may_key())
 
@@ -45,7 +46,7 @@ class KeysPart(RowsView):
         return self.change(run)
 
     @expose("/<id>/keys/<credential_id>/limit", methods=("POST",))
-    def limit_key(self, id: str, credential_id: str) -> Response:
+    def limit_key(self, id: str, credential_id: str) -> ResponseReturnValue:
         self.insist(may_key())
 
         def run(session: Session) -> Done:
@@ -62,7 +63,7 @@ class KeysPart(RowsView):
         return self.change(run)
 
     @expose("/<id>/keys/<credential_id>/remove", methods=("POST",))
-    def remove_one_key(self, id: str, credential_id: str) -> Response:
+    def remove_one_key(self, id: str, credential_id: str) -> ResponseReturnValue:
         self.insist(may_key())
 
         def run(session: Session) -> Done:
@@ -112,20 +113,33 @@ def keys_card(provider: Provider) -> dict[str, Any]:
     return {
         "address": address_of(provider),
         "mine": found.reason if usable or not found.available else "The key that would be used for you cannot be read just now.",
-        "available": usable, "stored": stored, "projects": [one.slug for one in projects.every(session)],
-        "used_by": _used_by(session, provider), "allow_personal": provider.allow_personal_keys, "locked": current.vault().reason,
-    }  # fmt: skip
+        "available": usable,
+        "stored": stored,
+        "projects": [one.slug for one in projects.every(session)],
+        "used_by": _used_by(session, provider),
+        "allow_personal": provider.allow_personal_keys,
+        "locked": current.vault().reason,
+    }
 
 
 def _shown(session: Session, key: Credential, found: Access) -> dict[str, Any]:
     used = access.calls(session, key.id)
     return {
-        "id": key.id, "scope": SCOPE_WORDS[key.scope], "owner": key.owner, "last_four": key.last_four, "fingerprint": key.fingerprint,
-        "entered": when(key.created_at), "last_used": when(key.last_used_at) if key.last_used_at else None, "origin": key.origin,
-        "expires": when(key.expires_at) if key.expires_at else None, "limit": key.monthly_limit, "used": used, "active": key.is_active,
+        "id": key.id,
+        "scope": SCOPE_WORDS[key.scope],
+        "owner": key.owner,
+        "last_four": key.last_four,
+        "fingerprint": key.fingerprint,
+        "entered": when(key.created_at),
+        "last_used": when(key.last_used_at) if key.last_used_at else None,
+        "origin": key.origin,
+        "expires": when(key.expires_at) if key.expires_at else None,
+        "limit": key.monthly_limit,
+        "used": used,
+        "active": key.is_active,
         "lost": current.vault().has_lost(key.key_id),
         "in_use": found.available and found.key is not None and found.key.id == key.id,
-    }  # fmt: skip
+    }
 
 
 def _used_by(session: Session, provider: Provider) -> list[str]:

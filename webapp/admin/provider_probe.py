@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Response, flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
 from webapp.admin.formatters import tag, when
@@ -27,7 +28,7 @@ class ProbePart(RowsView):
     """Endpoints that ask the provider. A test stores what came of it; a review changes nothing until models are chosen."""
 
     @expose("/<id>/check", methods=("POST",))
-    def check(self, id: str) -> Response:
+    def check(self, id: str) -> ResponseReturnValue:
         self.insist(staff_may(self.edits))
         provider = self.row(id)
         probe = probing.prepare(db.session(), means(), provider)
@@ -41,10 +42,10 @@ class ProbePart(RowsView):
         if request.headers.get("HX-Request"):
             return Response(self.render("admin/providers/_check.html", check=shown, model=self.row(id), may_check=True))
         flash(f"{name}: {result.detail}", "success" if result.ok else "error")
-        return redirect(self.get_url(".details_view", id=id))  # type: ignore[return-value] # werkzeug's response is Flask's
+        return redirect(self.get_url(".details_view", id=id))
 
     @expose("/<id>/discover", methods=("GET",))
-    def discover(self, id: str) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def discover(self, id: str) -> Any:
         self.insist(staff_may(self.edits))
         provider = self.row(id)
         return_url = self.get_url(".details_view", id=provider.id)
@@ -66,13 +67,13 @@ class ProbePart(RowsView):
         )
 
     @expose("/<id>/discover", methods=("POST",))
-    def add_discovered(self, id: str) -> Response:
+    def add_discovered(self, id: str) -> ResponseReturnValue:
         self.insist(staff_may(self.edits))
         provider = self.row(id)
         chosen = _chosen()
         if not chosen:
             flash("Nothing was added: tick the models that you want.", "error")
-            return redirect(self.get_url(".discover", id=id))  # type: ignore[return-value] # likewise
+            return redirect(self.get_url(".discover", id=id))
         try:
             upstream = self._upstream(provider, anew=False)
             with writing() as session:
@@ -80,13 +81,13 @@ class ProbePart(RowsView):
                 active = sum(model.is_active for model in added)
         except ModeldeskError as error:
             flash(error.detail, "error")
-            return redirect(self.get_url(".discover", id=id))  # type: ignore[return-value] # likewise
+            return redirect(self.get_url(".discover", id=id))
         count = len(added)
         words = f"{count} model{'s' if count != 1 else ''} of {provider.display_name} added, {active} of them active."
         flash(f"{words} Their prices are unknown until somebody enters them.", "success")
-        return redirect(url_for("model.index_view", flt0_provider_equals=provider.slug))  # type: ignore[return-value] # likewise
+        return redirect(url_for("model.index_view", flt0_provider_equals=provider.slug))
 
-    def _upstream(self, provider: Provider, *, anew: bool) -> Any:  # noqa: ANN401 # what the provider lists
+    def _upstream(self, provider: Provider, *, anew: bool) -> Any:
         probe = probing.prepare(db.session(), means(), provider)
         db.session.rollback()
         with current.desk().turns.turn(self.actor()):
@@ -106,8 +107,15 @@ def check_in_words(row: ProviderCheck | None, provider: Provider | None = None) 
         return None
     how = "a short question, which may be billed" if row.how == "asked" else "a list of its models, which costs nothing"
     return {
-        "tag": tag("Works", "green") if row.ok else tag("Does not work", "red"), "ok": row.ok, "detail": row.detail, "how": how,
-        "when": when(row.created_at), "actor": row.actor, "latency": f"{row.latency_ms:,} ms", "key": row.key_source,
-        "request_id": row.request_id, "sent": row.kind != "no_key",
+        "tag": tag("Works", "green") if row.ok else tag("Does not work", "red"),
+        "ok": row.ok,
+        "detail": row.detail,
+        "how": how,
+        "when": when(row.created_at),
+        "actor": row.actor,
+        "latency": f"{row.latency_ms:,} ms",
+        "key": row.key_source,
+        "request_id": row.request_id,
+        "sent": row.kind != "no_key",
         "outdated": provider is not None and any(key.created_at > row.created_at for key in provider.credentials),
-    }  # fmt: skip
+    }

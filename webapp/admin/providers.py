@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from flask import Response, flash, g, render_template, request, url_for
+from flask import flash, g, render_template, request, url_for
+from flask.typing import ResponseReturnValue
 from flask_admin import expose
 from flask_admin.helpers import get_form_data
 from markupsafe import Markup
@@ -26,7 +27,7 @@ from webapp.models import Credential, Model, Provider
 from webapp.services import credentials, probing, providers
 from webapp.web import current
 
-MOST_NAMED = 12
+MAX_NAMED = 12
 
 
 class Providers(KeysPart, ProbePart):
@@ -42,18 +43,24 @@ class Providers(KeysPart, ProbePart):
     list_template, details_template = "admin/providers/list.html", "admin/providers/details.html"
     column_list = ("display_name", "driver", "key", "check", "models", "base_url", "is_primary", "is_active")
     column_labels: ClassVar[dict[str, str]] = {
-        "display_name": "Provider", "base_url": "Base URL", "is_primary": "Primary", "is_active": "Active", "check": "Connection",
-    }  # fmt: skip
+        "display_name": "Provider",
+        "base_url": "Base URL",
+        "is_primary": "Primary",
+        "is_active": "Active",
+        "check": "Connection",
+    }
     column_descriptions: ClassVar[dict[str, str]] = {"is_primary": "Answers incidents where nobody chose a model; at most one"}
     column_numeric = ("models",)
     column_minor = ("base_url",)
     column_formatters = CELLS
     sort_by: ClassVar[Mapping[str, Any]] = {
-        "display_name": Provider.display_name, "driver": Provider.driver, "is_active": Provider.is_active,
+        "display_name": Provider.display_name,
+        "driver": Provider.driver,
+        "is_active": Provider.is_active,
         "is_primary": Provider.is_primary,
         "models": select(func.count(Model.id)).where(Model.provider_id == Provider.id).scalar_subquery(),
         "base_url": Provider.base_url,
-    }  # fmt: skip
+    }
     default_order = (Provider.sort_order, Provider.slug)
     column_filters = (
         ChoiceFilter("Driver", lambda name: Provider.driver == name, [(name, info.label) for name, info in DRIVERS.items()]),
@@ -75,7 +82,7 @@ class Providers(KeysPart, ProbePart):
     def row_name(self, row: Provider) -> str:
         return row.display_name
 
-    def get_list(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def get_list(self, *args: Any, **options: Any) -> Any:
         """With what the cells show of other tables, from one question each."""
         counted, rows = super().get_list(*args, **options)
         ids = [row.id for row in rows]
@@ -94,28 +101,31 @@ class Providers(KeysPart, ProbePart):
         """The forms hold keys and the addresses that keys are sent to; deleting removes keys."""
         return name in ("create_view", "edit_view", "delete_view", "remove_key", *KEY_VIEWS)
 
-    def create_form(self, obj: object = None) -> Any:  # noqa: ANN401 # the form of this view
+    def create_form(self, obj: object = None) -> Any:
         return self._ready(provider_form.ProviderForm(get_form_data()), None)
 
-    def edit_form(self, obj: Any = None) -> Any:  # noqa: ANN401 # Flask-Admin's signature
+    def edit_form(self, obj: Any = None) -> Any:
         typed = provider_form.typed_values(obj)
         return self._ready(merging.remember(provider_form.ProviderForm(get_form_data(), typed), typed), obj)
 
-    def on_stale(self, form: Any, row: Any) -> None:  # noqa: ANN401 # the form of this view
+    def on_stale(self, form: Any, row: Any) -> None:
         merging.show(form, provider_form.typed_values(row), "provider", row.id)
 
-    def _ready(self, form: Any, row: Provider | None) -> Any:  # noqa: ANN401 # the form of this view
+    def _ready(self, form: Any, row: Provider | None) -> Any:
         form.driver.choices = provider_form.driver_choices()
         state = key_state(row, credentials.shared(db.session(), row) if row else None)
-        form.key_part = lambda: Markup(render_template("admin/providers/_key.html", form=form, key=state, may=may_key()))  # noqa: S704 # our own template
+        form.key_part = lambda: Markup(render_template("admin/providers/_key.html", form=form, key=state, may=may_key()))
         form.row = row
-        form.move_part = lambda: Markup(render_template("admin/providers/_move.html", warning=move_warning(row, form)))  # noqa: S704 # likewise
+        form.move_part = lambda: Markup(render_template("admin/providers/_move.html", warning=move_warning(row, form)))
         if row is not None:
             address = self.get_url(".moves", id=row.id)
             form.base_url.render_kw = provider_form.ADDRESS | {
-                "hx-post": address, "hx-trigger": "change", "hx-target": "#move-warning", "hx-swap": "outerHTML",
+                "hx-post": address,
+                "hx-trigger": "change",
+                "hx-target": "#move-warning",
+                "hx-swap": "outerHTML",
                 "hx-include": "closest form",
-            }  # fmt: skip
+            }
         return form
 
     @expose("/<id>/moves", methods=("POST",))
@@ -126,7 +136,7 @@ class Providers(KeysPart, ProbePart):
         form = provider_form.ProviderForm(get_form_data(), provider_form.typed_values(row))
         return self.render("admin/providers/_move.html", warning=move_warning(row, form))
 
-    def validate_form(self, form: Any) -> bool:  # noqa: ANN401 # the form of this view
+    def validate_form(self, form: Any) -> bool:
         if not super().validate_form(form):
             return False
         if not isinstance(form, provider_form.ProviderForm):
@@ -146,7 +156,7 @@ class Providers(KeysPart, ProbePart):
             ]
         return not form.errors
 
-    def values_of(self, form: Any) -> dict[str, Any]:  # noqa: ANN401 # likewise
+    def values_of(self, form: Any) -> dict[str, Any]:
         row_id = request.args.get("id") if request.endpoint == f"{self.endpoint}.edit_view" else None
         row = self.get_one(row_id) if row_id else None
         key = (form.api_key.data or "").strip()
@@ -176,24 +186,25 @@ class Providers(KeysPart, ProbePart):
         try:
             providers.delete(session, row.id, actor=self.actor())
         except InUse as error:
-            named = ", ".join(error.users[:MOST_NAMED])
-            more = len(error.users) - MOST_NAMED
+            named = ", ".join(error.users[:MAX_NAMED])
+            more = len(error.users) - MAX_NAMED
             raise InUse(f"{error.detail} Used by: {named}{f' and {more} more' if more > 0 else ''}.", error.users) from None
 
     @expose("/<id>/active", methods=("POST",))
-    def set_active(self, id: str) -> Response:
+    def set_active(self, id: str) -> ResponseReturnValue:
         def run(session: Session) -> Done:
             provider = providers.set_active(session, self.row(id).id, wanted(), actor=self.actor())
             on = provider.is_active
             return Done(
                 f"{provider} is now {'active' if on else 'inactive; none of its models is supported'}.",
-                url_for(".set_active", id=provider.id, to=0 if on else 1), lambda: switch(provider),
-            )  # fmt: skip
+                url_for(".set_active", id=provider.id, to=0 if on else 1),
+                lambda: switch(provider),
+            )
 
         return self.change(run)
 
     @expose("/<id>/primary", methods=("POST",))
-    def set_primary(self, id: str) -> Response:
+    def set_primary(self, id: str) -> ResponseReturnValue:
         """Makes it the primary provider; with `to=0` there is none any more."""
 
         def run(session: Session) -> Done:
@@ -214,7 +225,7 @@ class Providers(KeysPart, ProbePart):
         return self.change(run)
 
     @expose("/<id>/remove-key", methods=("POST",))
-    def remove_key(self, id: str) -> Response:
+    def remove_key(self, id: str) -> ResponseReturnValue:
         self.insist(may_key())
 
         def run(session: Session) -> Done:
@@ -239,7 +250,7 @@ class Providers(KeysPart, ProbePart):
         }
 
 
-def move_warning(row: Provider | None, form: Any) -> dict[str, Any] | None:  # noqa: ANN401 # the form of providers
+def move_warning(row: Provider | None, form: Any) -> dict[str, Any] | None:
     """What saving would remove because the address leads elsewhere, in words; None if nothing."""
     stored = credentials.every(db.session(), row) if row is not None else []
     if row is None or not stored:

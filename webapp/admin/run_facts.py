@@ -19,11 +19,18 @@ STATUSES: Mapping[str, tuple[str, str]] = {
 }
 PRIORITIES: Mapping[str, str] = {"critical": "red", "high": "yellow", "medium": "blue", "low": "neutral"}
 ICONS: Mapping[str, str] = {
-    "memory": "stack-2", "disk": "database", "cpu": "cpu", "process": "activity", "network": "network", "general": "info-circle",
-}  # fmt: skip
+    "memory": "stack-2",
+    "disk": "database",
+    "cpu": "cpu",
+    "process": "activity",
+    "network": "network",
+    "general": "info-circle",
+}
 SOURCES: Mapping[str, str] = {
-    "database": "the key stored in Modeldesk", "environment": "a key in the server's environment", "local": "no key was needed",
-}  # fmt: skip
+    "database": "the key stored in Modeldesk",
+    "environment": "a key in the server's environment",
+    "local": "no key was needed",
+}
 DECISIONS: Mapping[str, str] = {
     "explicit ref": "It was chosen by name",
     "explicit choice": "They were chosen by name",
@@ -66,9 +73,12 @@ def key_in_words(run: Run) -> str:
     """Where the key came from that a run was asked with."""
     scope, _, owner = (run.key_source or "").partition(":")
     known = {
-        "shared": "the shared key stored in Modeldesk", "personal": f"the key of {owner}", "project": f"the key of the project {owner}",
-        "environment": f"{owner} of the server's environment", "none": "no key, as none is needed",
-    }  # fmt: skip
+        "shared": "the shared key stored in Modeldesk",
+        "personal": f"the key of {owner}",
+        "project": f"the key of the project {owner}",
+        "environment": f"{owner} of the server's environment",
+        "none": "no key, as none is needed",
+    }
     return known.get(scope) or SOURCES.get(run.source, run.source)
 
 
@@ -76,9 +86,14 @@ def brief(run: Run) -> dict[str, Any]:
     """A run in one row of a short list."""
     word, tone = STATUSES.get(run.status, (run.status, "neutral"))
     return {
-        "run": run, "status": word, "tone": tone, "title": title_of(run), "asked": asked(run), "cost": cost_in_words(run),
+        "run": run,
+        "status": word,
+        "tone": tone,
+        "title": title_of(run),
+        "asked": asked(run),
+        "cost": cost_in_words(run),
         "latency": latency(run.latency_ms),
-    }  # fmt: skip
+    }
 
 
 def title_of(run: Run) -> str:

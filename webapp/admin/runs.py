@@ -17,8 +17,8 @@ from webapp.drivers import DRIVERS
 from webapp.extensions import db
 from webapp.models import Run
 
-LONGEST_ID = 40
-LONGEST_SEARCH = 200
+MAX_ID = 40
+MAX_SEARCH = 200
 STATUS_OPTIONS = [(status, words) for status, (words, _) in run_facts.STATUSES.items() if status != "running"]
 DRIVER_OPTIONS = [(name, info.label) for name, info in DRIVERS.items()]
 
@@ -32,9 +32,14 @@ class Runs(GuardedModelView):
     column_display_actions = False
     column_list = ("title", "status", "model_ref", "tokens", "cost_total", "latency_ms", "actor", "created_at")
     column_labels: ClassVar[dict[str, str]] = {
-        "title": "Incident", "model_ref": "Asked", "tokens": "Tokens", "cost_total": "Cost", "latency_ms": "Latency", "actor": "By",
+        "title": "Incident",
+        "model_ref": "Asked",
+        "tokens": "Tokens",
+        "cost_total": "Cost",
+        "latency_ms": "Latency",
+        "actor": "By",
         "created_at": "When",
-    }  # fmt: skip
+    }
     column_numeric = ("tokens", "cost_total", "latency_ms")
     column_sortable_list = ("status", "model_ref", "latency_ms", "actor", "created_at")
     column_default_sort: ClassVar[list[tuple[str, bool]]] = [("created_at", True), ("id", True)]
@@ -50,7 +55,7 @@ class Runs(GuardedModelView):
     empty_title = "Nothing has run yet"
     empty_text = "Try an incident on the local rules or on a model, and what comes back is kept here."
 
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401 # Flask-Admin's own options
+    def __init__(self, **options: Any) -> None:
         super().__init__(Run, db, **options)
         self.column_formatters = dict.fromkeys(("title", "status", "model_ref", "tokens", "cost_total", "latency_ms", "created_at"), _cell)
 
@@ -67,7 +72,7 @@ class Runs(GuardedModelView):
         """Numbers that no database takes and names that are not ours are left out, instead of ending in an error."""
         args = super()._get_list_extra_args()
         args.page = asked_page(request.args)
-        args.search = args.search.replace("\0", "")[:LONGEST_SEARCH] if args.search else args.search
+        args.search = args.search.replace("\0", "")[:MAX_SEARCH] if args.search else args.search
         args.extra_args = {}
         return args
 
@@ -77,7 +82,7 @@ class Runs(GuardedModelView):
     def get_one(self, id: str) -> Run | None:
         """By the public id: row numbers would tell how much runs here."""
         name = str(id)
-        if not (name.isascii() and name.isprintable() and len(name) <= LONGEST_ID):
+        if not (name.isascii() and name.isprintable() and len(name) <= MAX_ID):
             return None
         return db.session.execute(select(Run).where(Run.public_id == name)).scalar_one_or_none()
 
@@ -86,7 +91,7 @@ class Runs(GuardedModelView):
         """The short address of a run."""
         return redirect(self.get_url(".details_view", id=public_id))
 
-    def render(self, template: str, **kwargs: Any) -> str:  # noqa: ANN401 # Flask-Admin's signature
+    def render(self, template: str, **kwargs: Any) -> str:
         if template == self.details_template:
             kwargs["shown"] = run_facts.facts(kwargs["model"])
         return super().render(template, **kwargs)

@@ -41,12 +41,12 @@ class SecondFactor(GuardedView):
         return self._change(lambda writer, user: second_factor.begin(writer, user, vault=current.vault()), None, ".scan")
 
     @expose("/scan", methods=("GET",))
-    def scan(self) -> Any:  # noqa: ANN401 # a page or a redirect
+    def scan(self) -> Any:
         stepup.insist()  # The page shows a secret.
         return self._scan_page() or redirect(self.get_url(".index"))
 
     @expose("/turn-on", methods=("POST",))
-    def turn_on(self) -> Any:  # noqa: ANN401 # a page or a redirect
+    def turn_on(self) -> Any:
         now = datetime.now(UTC)
         guess = Guess(str(member().id), request.remote_addr or "", kind="new code")
         try:
@@ -61,7 +61,7 @@ class SecondFactor(GuardedView):
         return self._codes_page(codes, "The second factor is on")
 
     @expose("/codes", methods=("POST",))
-    def codes(self) -> Any:  # noqa: ANN401 # a page or a redirect
+    def codes(self) -> Any:
         try:
             with writing(refresh=False) as writer:
                 codes = second_factor.renew_codes(writer, writer.get_one(User, member().id))
@@ -79,7 +79,7 @@ class SecondFactor(GuardedView):
             lambda writer, user: second_factor.remove(writer, user, actor=user.email), "The second factor is off.", ".index"
         )
 
-    def _change(self, run: Any, done: str | None, target: str) -> Redirect:  # noqa: ANN401 # one of the calls above
+    def _change(self, run: Any, done: str | None, target: str) -> Redirect:
         try:
             with writing(refresh=False) as writer:
                 run(writer, writer.get_one(User, member().id, with_for_update=True))
@@ -94,11 +94,15 @@ class SecondFactor(GuardedView):
         user = db.session.get_one(User, member().id)
         return make_response(
             self.render(
-                "admin/account/second_factor.html", user=user, left=second_factor.codes_left(db.session(), user.id),
-                made=second_factor.CODES, forced=stepup.must_set_up(), locked=current.vault().reason,
+                "admin/account/second_factor.html",
+                user=user,
+                left=second_factor.codes_left(db.session(), user.id),
+                made=second_factor.CODES,
+                forced=stepup.must_set_up(),
+                locked=current.vault().reason,
                 bound=member().role in current.settings().second_factor_roles,
             )
-        )  # fmt: skip
+        )
 
     def _scan_page(self, error: str | None = None) -> Response | None:
         """The secret that waits for its first code, as a picture and in letters."""
@@ -116,7 +120,7 @@ class SecondFactor(GuardedView):
 
 
 def qr_code(text: str) -> Markup:
-    import segno  # noqa: PLC0415 # only who sets a device up needs it; starting must stay quick
+    import segno
 
     drawn = segno.make(text, error="m").svg_inline(omitsize=True, border=2, svgclass="qr-code", lineclass=None)
     return Markup(drawn)  # noqa: S704 # drawn by segno from lines alone; no text of anybody is in it

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from flask import Response, make_response
+from flask.typing import ResponseReturnValue
 from flask_admin import expose
 from flask_admin.form import rules
 from flask_admin.helpers import get_form_data
@@ -27,9 +28,12 @@ from webapp.models import ApiToken
 from webapp.services import api_tokens, projects
 
 SCOPE_WORDS = {
-    "registry:read": "read the registry", "registry:write": "change the registry", "runs:write": "run incidents",
-    "usage:write": "report usage", "usage:read": "read usage",
-}  # fmt: skip
+    "registry:read": "read the registry",
+    "registry:write": "change the registry",
+    "runs:write": "run incidents",
+    "usage:write": "report usage",
+    "usage:read": "read usage",
+}
 
 
 class TokenForm(StaffForm):
@@ -39,9 +43,11 @@ class TokenForm(StaffForm):
         "Project", choices=[("", "none")], default="", description="Its keys and its rules are used for what this token asks."
     )
     expires_days = StringField(
-        "Ends after", default="90", description="1 to 365 days; empty means never. Applications get a new one before.",
+        "Ends after",
+        default="90",
+        description="1 to 365 days; empty means never. Applications get a new one before.",
         render_kw={"inputmode": "numeric"},
-    )  # fmt: skip
+    )
 
 
 class Tokens(AccountsView):
@@ -63,12 +69,13 @@ class Tokens(AccountsView):
         "created_at": "Made",
     }
     sort_by: ClassVar[Mapping[str, Any]] = {
-        "name": ApiToken.name, "expires_at": ApiToken.expires_at, "created_by": ApiToken.created_by, "created_at": ApiToken.created_at,
-    }  # fmt: skip
+        "name": ApiToken.name,
+        "expires_at": ApiToken.expires_at,
+        "created_by": ApiToken.created_by,
+        "created_at": ApiToken.created_at,
+    }
     default_order = (ApiToken.revoked_at.is_not(None), ApiToken.id.desc())
-    column_filters = (
-        YesNoFilter("Works", lambda on: token_works() if on else ~token_works()),
-    )  # fmt: skip
+    column_filters = (YesNoFilter("Works", lambda on: token_works() if on else ~token_works()),)
     column_formatters: ClassVar[dict[str, Any]] = {
         "public_id": lambda _, __, token, ___: Markup("<code>mdk_{}_…</code>").format(token.public_id),
         "scopes": lambda _, __, token, ___: Markup(" ").join(tag(scope) for scope in token.scopes),
@@ -96,26 +103,26 @@ class Tokens(AccountsView):
         form.project.choices = [("", "none"), *((row.slug, row.display_name) for row in projects.every(db.session()) if row.is_active)]
         return form
 
-    def values_of(self, form: Any) -> dict[str, Any]:  # noqa: ANN401 # the form above
+    def values_of(self, form: Any) -> dict[str, Any]:
         days = whole(form.expires_days.data)
         return {"name": form.name.data, "scopes": form.scopes.data or [], "days": days, "project": form.project.data or None}
 
-    def create_row(self, session: Session, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 # the token and its text
+    def create_row(self, session: Session, values: Mapping[str, Any]) -> Any:
         days = values["days"]
         if not values["scopes"]:
             raise Invalid.field("scopes", "Tick at least one")
         if isinstance(days, str):
-            raise Invalid.field("expires_days", f"must be 1 to {api_tokens.LONGEST_LIFE_DAYS}")
+            raise Invalid.field("expires_days", f"must be 1 to {api_tokens.MAX_LIFE_DAYS}")
         ends = api_tokens.expiry(days, now=datetime.now(UTC))
         project = values["project"]
         return api_tokens.create(session, values["name"], values["scopes"], actor=self.actor(), expires_at=ends, project=project)
 
-    def after_save(self, row: Any, *, created: bool) -> Response:  # noqa: ANN401 # the token and its text
+    def after_save(self, row: Any, *, created: bool) -> Response:
         token, text = row
         return make_response(self.render("admin/accounts/token.html", token=token, text=text, return_url=self.get_url(".index_view")))
 
     @expose("/<id>/revoke", methods=("POST",))
-    def revoke(self, id: str) -> Response:
+    def revoke(self, id: str) -> ResponseReturnValue:
         def run(session: Session) -> Done:
             token = api_tokens.revoke(session, self.row(id).id, actor=self.actor(), now=datetime.now(UTC))
             return Done(f"{token} was revoked: every worker refuses it within a second.", refresh=True)

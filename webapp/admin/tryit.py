@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Response, redirect, request
+from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
 from webapp.admin import run_facts
@@ -56,7 +57,7 @@ class TryIt(GuardedView):
         return Response(self.render("admin/tryit/index.html", **self._page(given), **_latest()))
 
     @expose("/run", methods=("POST",))
-    def run(self) -> Response:
+    def run(self) -> ResponseReturnValue:
         if not staff_may(Permission.RUNS_WRITE):
             raise Forbidden(f"Your role, {member().role}, may look but not run. Ask an admin.")
         given = _given()
@@ -73,7 +74,7 @@ class TryIt(GuardedView):
             return Response(self.render("admin/tryit/index.html", **(self._page(given) | {"errors": errors}), **_latest()), 422)
         if fragment:
             return Response(self.render("admin/tryit/_result.html", shown=run_facts.facts(run), **_latest()))
-        return redirect(self.get_url("run.details_view", id=run.public_id))  # type: ignore[return-value] # werkzeug's response is Flask's
+        return redirect(self.get_url("run.details_view", id=run.public_id))
 
     def _page(self, given: Mapping[str, str]) -> dict[str, Any]:
         return {

@@ -46,9 +46,15 @@ class WhatIf(GuardedView):
             errors = {one.field.partition("[")[0]: one.message for one in error.errors} or {"": error.detail}
         snapshot = current.registry().snapshot
         page = self.render(
-            "admin/whatif/index.html", typed=typed, days=days, spans=SPANS, errors=errors, found=found,
-            models=model_groups(snapshot, snapshot.models, {typed["model"]}), others=model_groups(snapshot, snapshot.models, {typed["on"]}),
-        )  # fmt: skip
+            "admin/whatif/index.html",
+            typed=typed,
+            days=days,
+            spans=SPANS,
+            errors=errors,
+            found=found,
+            models=model_groups(snapshot, snapshot.models, {typed["model"]}),
+            others=model_groups(snapshot, snapshot.models, {typed["on"]}),
+        )
         return Response(page, 422 if errors else 200)
 
 
@@ -60,10 +66,15 @@ def _answer(typed: dict[str, str], days: int) -> dict[str, Any]:
     result = replayed(replaying.calls_of(db.session(), model.ref, now - timedelta(days=days), now), price)
     groups = sorted(result.groups.items(), key=lambda item: -item[1].then)
     return {
-        "model": model, "label": label, "price": price_in_words(price), "days": days, "since": now - timedelta(days=days), "until": now,
+        "model": model,
+        "label": label,
+        "price": price_in_words(price),
+        "days": days,
+        "since": now - timedelta(days=days),
+        "until": now,
         "everything": _shown("In all", result.everything, result.currency),
         "groups": [_shown(name or "no project", outcome, result.currency) for name, outcome in groups],
-    }  # fmt: skip
+    }
 
 
 def _instead(typed: dict[str, str], model: ModelInfo, now: datetime) -> tuple[Price, str]:
@@ -89,8 +100,14 @@ def _shown(name: str, outcome: Outcome, currency: str) -> dict[str, Any]:
         percent = (readable.times(outcome.instead, outcome.then) - 1) * 100
         change = f"{'+' if percent > 0 else '−' if percent < 0 else '±'}{abs(percent):,.1f} %"
     return {
-        "name": name, "calls": outcome.calls, "compared": outcome.compared, "unknown_then": outcome.unknown_then,
-        "unknown_instead": outcome.unknown_instead, "then": readable.amount(outcome.then, currency),
-        "instead": readable.amount(outcome.instead, currency), "less": outcome.difference < 0, "change": change,
+        "name": name,
+        "calls": outcome.calls,
+        "compared": outcome.compared,
+        "unknown_then": outcome.unknown_then,
+        "unknown_instead": outcome.unknown_instead,
+        "then": readable.amount(outcome.then, currency),
+        "instead": readable.amount(outcome.instead, currency),
+        "less": outcome.difference < 0,
+        "change": change,
         "difference": f"{'−' if outcome.difference < 0 else '+'}{readable.amount(abs(outcome.difference), currency)}",
-    }  # fmt: skip
+    }

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from webapp.domain.errors import Invalid
 
 Entries = tuple[list[dict[str, Any]], list[dict[str, Any]]]
-MOST_BYTES = 20_000_000
+MAX_BYTES = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ SOURCES: Mapping[str, Source] = {
         Source("models.dev", "models.dev, a file", "The JSON that models.dev serves as api.json."),
         Source("modeldesk", "An export of a Modeldesk, a file", "What “registry export” writes, as JSON or YAML."),
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ def read(source: str, data: bytes | None = None) -> Read:
         return _bundled()
     if not data:
         raise Invalid.field("file", f"is needed for {known.label}: {known.hint}")
-    if len(data) > MOST_BYTES:
-        raise Invalid.field("file", f"is larger than {MOST_BYTES // 1_000_000} MB")
+    if len(data) > MAX_BYTES:
+        raise Invalid.field("file", f"is larger than {MAX_BYTES // 1_000_000} MB")
     digest = hashlib.sha256(data).hexdigest()
     problems: list[str] = []
     providers, models = _reader(source)(data, problems)
@@ -78,23 +78,23 @@ def read(source: str, data: bytes | None = None) -> Read:
 
 
 def _bundled() -> Read:
-    from genai_prices import data  # noqa: PLC0415 # half a second of import that only a sync needs
+    from genai_prices import data
 
-    from webapp.catalogues import genai  # noqa: PLC0415 # likewise
+    from webapp.catalogues import genai
 
     digest = hashlib.sha256(Path(data.__file__).read_bytes()).hexdigest()
     return Read(genai.NAME, f"version {version(genai.NAME)}", digest, *genai.document(genai.bundled()))
 
 
 def _reader(source: str) -> Callable[[bytes, list[str]], Entries]:
-    from webapp.catalogues import files  # noqa: PLC0415 # it imports genai-prices
+    from webapp.catalogues import files
 
-    return {
-        "genai-prices-json": files.genai_json, "litellm": files.litellm, "models.dev": files.models_dev, "modeldesk": files.modeldesk,
-    }[source]  # fmt: skip
+    return {"genai-prices-json": files.genai_json, "litellm": files.litellm, "models.dev": files.models_dev, "modeldesk": files.modeldesk}[
+        source
+    ]
 
 
-def parsed(data: bytes) -> Any:  # noqa: ANN401 # whatever the JSON holds
+def parsed(data: bytes) -> Any:
     """JSON with exact decimals. Raises `Invalid` with the place where it ends to be JSON."""
     try:
         return json.loads(data.decode("utf-8-sig"), parse_float=_exact, parse_constant=_refused)

@@ -13,7 +13,7 @@ from webapp.domain.errors import FieldError, Malformed
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEEPEST = 12
-MOST_NODES = 1_000_000  # A second or two, and about as much as the largest file of a real catalogue holds.
+MAX_NODES = 1_000_000  # A second or two, and about as much as the largest file of a real catalogue holds.
 
 
 def events(text: str | bytes) -> Iterator[yaml.Event]:
@@ -39,11 +39,11 @@ def events(text: str | bytes) -> Iterator[yaml.Event]:
 def _check(event: yaml.NodeEvent, nodes: int) -> None:
     if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
         raise refusal(event.start_mark, "anchors and aliases are not allowed here: write the values out")
-    if nodes > MOST_NODES:
-        raise refusal(event.start_mark, f"the file holds more than {MOST_NODES:,} values")
+    if nodes > MAX_NODES:
+        raise refusal(event.start_mark, f"the file holds more than {MAX_NODES:,} values")
 
 
-def refusal(mark: Any, message: str) -> Malformed:  # noqa: ANN401 # a mark of the reader, or None
+def refusal(mark: Any, message: str) -> Malformed:
     """What is wrong, with its line."""
     said = f"line {mark.line + 1}: {message}" if mark is not None else message
     return Malformed(f"{said[0].upper()}{said[1:]}.", [FieldError("file", said)])

@@ -17,11 +17,17 @@ Entry = dict[str, Any]
 MILLION = 1_000_000
 # How the sellers that this desk knows are called elsewhere.
 PROVIDERS = {
-    "x-ai": "xai", "gemini": "google", "github_copilot": "copilot", "github-copilot": "copilot", "vertex_ai": "vertex-ai",
-    "together_ai": "together", "fireworks_ai": "fireworks", "bedrock": "aws",
-}  # fmt: skip
+    "x-ai": "xai",
+    "gemini": "google",
+    "github_copilot": "copilot",
+    "github-copilot": "copilot",
+    "vertex_ai": "vertex-ai",
+    "together_ai": "together",
+    "fireworks_ai": "fireworks",
+    "bedrock": "aws",
+}
 ALWAYS = "1970-01-01T00:00:00Z"
-MOST_AMOUNT = 10**15  # More is no price, and the exact arithmetic would not take it.
+MAX_AMOUNT = 10**15  # More is no price, and the exact arithmetic would not take it.
 
 
 def genai_json(data: bytes, problems: list[str]) -> Entries:
@@ -42,7 +48,7 @@ def modeldesk(data: bytes, problems: list[str]) -> Entries:
     return [row for row in raw.get("providers", []) if isinstance(row, dict)], models
 
 
-def _yaml(data: bytes) -> Any:  # noqa: ANN401 # whatever it holds
+def _yaml(data: bytes) -> Any:
     for _ in events(data):  # Looked through first: what is too deep would end this process.
         pass
     try:
@@ -53,20 +59,37 @@ def _yaml(data: bytes) -> Any:  # noqa: ANN401 # whatever it holds
 
 # LiteLLM: one object, the keys are names. What we do not read of it: fields that are no rate of ours.
 LITELLM_RATES: Mapping[str, tuple[str, int]] = {
-    "input_cost_per_token": ("input", MILLION), "output_cost_per_token": ("output", MILLION),
-    "cache_read_input_token_cost": ("cache_read", MILLION), "cache_creation_input_token_cost": ("cache_write", MILLION),
-    "output_cost_per_reasoning_token": ("reasoning", MILLION), "input_cost_per_audio_token": ("input_audio", MILLION),
-    "output_cost_per_audio_token": ("output_audio", MILLION), "output_cost_per_image": ("image", 1), "input_cost_per_second": ("second", 1),
+    "input_cost_per_token": ("input", MILLION),
+    "output_cost_per_token": ("output", MILLION),
+    "cache_read_input_token_cost": ("cache_read", MILLION),
+    "cache_creation_input_token_cost": ("cache_write", MILLION),
+    "output_cost_per_reasoning_token": ("reasoning", MILLION),
+    "input_cost_per_audio_token": ("input_audio", MILLION),
+    "output_cost_per_audio_token": ("output_audio", MILLION),
+    "output_cost_per_image": ("image", 1),
+    "input_cost_per_second": ("second", 1),
     "input_cost_per_character": ("character", MILLION),
-}  # fmt: skip
+}
 LITELLM_ENDINGS = (
-    ("", None, STANDARD), ("_above_128k_tokens", 128_000, STANDARD), ("_above_200k_tokens", 200_000, STANDARD),
-    ("_above_272k_tokens", 272_000, STANDARD), ("_batches", None, "batch"), ("_flex", None, "flex"), ("_priority", None, "priority"),
-)  # fmt: skip
+    ("", None, STANDARD),
+    ("_above_128k_tokens", 128_000, STANDARD),
+    ("_above_200k_tokens", 200_000, STANDARD),
+    ("_above_272k_tokens", 272_000, STANDARD),
+    ("_batches", None, "batch"),
+    ("_flex", None, "flex"),
+    ("_priority", None, "priority"),
+)
 LITELLM_TYPES = {
-    "chat": "text", "completion": "text", "responses": "text", "embedding": "embedding", "image_generation": "image",
-    "audio_transcription": "speech_to_text", "audio_speech": "text_to_speech", "video_generation": "video", "rerank": "rerank",
-}  # fmt: skip
+    "chat": "text",
+    "completion": "text",
+    "responses": "text",
+    "embedding": "embedding",
+    "image_generation": "image",
+    "audio_transcription": "speech_to_text",
+    "audio_speech": "text_to_speech",
+    "video_generation": "video",
+    "rerank": "rerank",
+}
 
 
 def litellm(data: bytes, problems: list[str]) -> Entries:
@@ -98,9 +121,14 @@ def _litellm_entry(name: str, row: Mapping[str, Any], problems: list[str]) -> En
 
 # models.dev: sellers with their models; costs are per million tokens.
 DEV_RATES = {
-    "input": "input", "output": "output", "cache_read": "cache_read", "cache_write": "cache_write", "reasoning": "reasoning",
-    "input_audio": "input_audio", "output_audio": "output_audio",
-}  # fmt: skip
+    "input": "input",
+    "output": "output",
+    "cache_read": "cache_read",
+    "cache_write": "cache_write",
+    "reasoning": "reasoning",
+    "input_audio": "input_audio",
+    "output_audio": "output_audio",
+}
 
 
 def models_dev(data: bytes, problems: list[str]) -> Entries:
@@ -130,9 +158,12 @@ def _dev_entry(seller: str, model_id: str, row: Mapping[str, Any], problems: lis
     ]
     limit = _object(row.get("limit"))
     about = {
-        "type": type_of(model_id), "display_name": _text(row.get("name")), "context_window": _whole(limit.get("context")),
-        "max_output_tokens": _whole(limit.get("output")), "released_on": _day(row.get("release_date")),
-    }  # fmt: skip
+        "type": type_of(model_id),
+        "display_name": _text(row.get("name")),
+        "context_window": _whole(limit.get("context")),
+        "max_output_tokens": _whole(limit.get("output")),
+        "released_on": _day(row.get("release_date")),
+    }
     return _entry(seller, model_id, _price(rates, "models.dev", None), about)
 
 
@@ -143,16 +174,23 @@ def _entry(seller: str, model_id: str, price: Entry, known: Mapping[str, Any]) -
     blank = dict.fromkeys(("context_window", "max_output_tokens", "released_on", "deprecated_on", "retires_on", "successor"))
     about = {name: value for name, value in known.items() if value is not None}
     return {
-        "provider": _slug(seller), "model_id": model_id, "display_name": model_id, "capabilities": [], "aliases": [], "description": "",
-        **blank, **about, "prices": [price],
-    }  # fmt: skip
+        "provider": _slug(seller),
+        "model_id": model_id,
+        "display_name": model_id,
+        "capabilities": [],
+        "aliases": [],
+        "description": "",
+        **blank,
+        **about,
+        "prices": [price],
+    }
 
 
 def _slug(seller: str) -> str:
     return PROVIDERS.get(seller) or seller.lower().replace("_", "-").replace(".", "-")
 
 
-def _sellers(entries: Any, names: Mapping[str, str] | None = None) -> list[Entry]:  # noqa: ANN401 # any iterable of entries
+def _sellers(entries: Any, names: Mapping[str, str] | None = None) -> list[Entry]:
     shown = {_slug(seller): name for seller, name in (names or {}).items()}
     slugs = dict.fromkeys(entry["provider"] for entry in entries)
     return [{"slug": slug, "display_name": shown.get(slug, slug)} for slug in slugs]
@@ -169,7 +207,7 @@ def _rate(amount: object, meter: str, scale: tuple[int, int], when: tuple[int | 
     """The amount times the first of `scale`, per the second, exactly; None if there is none, or if it is no amount, which is told."""
     if amount is None:
         return None
-    if isinstance(amount, bool) or not isinstance(amount, int | Decimal) or not 0 <= amount < MOST_AMOUNT:
+    if isinstance(amount, bool) or not isinstance(amount, int | Decimal) or not 0 <= amount < MAX_AMOUNT:
         told.problems.append(f"{told.where} is {str(amount)[:40]}, which is no amount")
         return None
     factor, per = scale
@@ -186,9 +224,13 @@ def _price(rates: list[Entry], name: str, url: str | None) -> Entry:
     known = any(Decimal(rate["amount"]) for rate in rates)
     source = {"kind": "catalog", "name": name, "url": url if url and url.startswith(("https://", "http://")) else None, "verified_at": None}
     return {
-        "state": "priced" if known else "unknown", "effective_from": ALWAYS, "currency": "USD", "rates": rates if known else [],
-        "source": source, "note": "" if known or not rates else "The source says 0, which may mean free or unknown.",
-    }  # fmt: skip
+        "state": "priced" if known else "unknown",
+        "effective_from": ALWAYS,
+        "currency": "USD",
+        "rates": rates if known else [],
+        "source": source,
+        "note": "" if known or not rates else "The source says 0, which may mean free or unknown.",
+    }
 
 
 def _object(value: object) -> Mapping[str, Any]:

@@ -11,10 +11,11 @@ from genai_prices import data, types
 
 from webapp.catalogues import genai_rules as rules
 from webapp.catalogues.genai_rates import Rate, history
+from webapp.catalogues.seed_tables import DEFAULTS, VENDORS
 
 NAME = "genai-prices"
 # Sellers whose slug here is another one. Everybody else keeps the source's id.
-SLUGS = {**rules.VENDORS, "github-copilot": "copilot"}
+SLUGS = {**VENDORS, "github-copilot": "copilot"}
 
 
 def exact_names(match: object) -> Iterator[str]:
@@ -82,18 +83,29 @@ def entry(provider: str, model_id: str, prices: list[Rate], known: Mapping[str, 
     ref = f"{provider}/{model_id}"
     kind = known.get("type") or rules.type_of(model_id)
     return {
-        "provider": provider, "model_id": model_id, "display_name": known["display_name"], "type": kind,
-        "capabilities": rules.capabilities_of(ref, kind), "context_window": known.get("context_window") or rules.CONTEXT.get(model_id),
-        "max_output_tokens": rules.MOST_OUTPUT.get(model_id), "aliases": known.get("aliases", []), "default": ref in rules.DEFAULTS,
-        "sort_order": 0, "released_on": None, "deprecated_on": known.get("deprecated_on"), "retires_on": None, "successor": None,
-        "description": known.get("description", ""), "prices": prices,
-    }  # fmt: skip
+        "provider": provider,
+        "model_id": model_id,
+        "display_name": known["display_name"],
+        "type": kind,
+        "capabilities": rules.capabilities_of(ref, kind),
+        "context_window": known.get("context_window") or rules.CONTEXT.get(model_id),
+        "max_output_tokens": rules.MAX_OUTPUT.get(model_id),
+        "aliases": known.get("aliases", []),
+        "default": ref in DEFAULTS,
+        "sort_order": 0,
+        "released_on": None,
+        "deprecated_on": known.get("deprecated_on"),
+        "retires_on": None,
+        "successor": None,
+        "description": known.get("description", ""),
+        "prices": prices,
+    }
 
 
 def source_models(vendor: types.Provider) -> Iterator[Rate]:
     """The models of one seller. Only where people have looked at the names does a record become several models, or have other names."""
     for model in vendor.models:
-        if vendor.id not in rules.VENDORS:
+        if vendor.id not in VENDORS:
             yield source_model(vendor, model, model.id, [])
         elif not rules.skipped_because(vendor.id, model.id, model.price_comments or ""):
             for name, aliases in names_of(model).items():

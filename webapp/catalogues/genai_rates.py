@@ -208,8 +208,13 @@ def rate_order(rate: Rate) -> tuple[Any, ...]:
 def price(state: str, day: date, rates: list[Rate], source: tuple[str, str | None], note: str) -> Rate:
     origin = {"kind": "seed", "name": source[0], "url": source[1], "verified_at": None}
     return {
-        "state": state, "effective_from": f"{day.isoformat()}T00:00:00Z", "currency": "USD", "rates": rates, "source": origin, "note": note,
-    }  # fmt: skip
+        "state": state,
+        "effective_from": f"{day.isoformat()}T00:00:00Z",
+        "currency": "USD",
+        "rates": rates,
+        "source": origin,
+        "note": note,
+    }
 
 
 def history(model: types.ModelInfo, name: str, url: str | None) -> list[Rate]:

@@ -1,68 +1,20 @@
-"""What people decided about the seeded catalogue: providers, models of the design documents, names, limits and capabilities."""
+"""Rules for models of genai-prices that people chose: which records are skipped, names, limits, types and capabilities."""
 
 import re
 from datetime import date
-from typing import Any
 
 EPOCH = date(1970, 1, 1)
-
-# genai-prices' id of a vendor -> our slug. Only vendors whose own API we name; their models on other clouds are other sellers' prices.
-VENDORS = {"openai": "openai", "anthropic": "anthropic", "google": "google", "mistral": "mistral", "x-ai": "xai", "deepseek": "deepseek"}
-
-PROVIDER_FIELDS = ("slug", "display_name", "driver", "base_url", "website", "documentation_url", "required_environment", "description")
-PROVIDERS: tuple[tuple[Any, ...], ...] = (
-    ("openai", "OpenAI", "openai", "https://api.openai.com/v1", "https://openai.com",
-     "https://developers.openai.com/api/docs", ["OPENAI_API_KEY"], "GPT, o-series, image, speech and embedding models."),
-    ("anthropic", "Anthropic", "claude", "https://api.anthropic.com", "https://www.anthropic.com",
-     "https://platform.claude.com/docs", ["ANTHROPIC_API_KEY"], "Claude models over the Messages API."),
-    ("google", "Google", "gemini", "https://generativelanguage.googleapis.com", "https://ai.google.dev",
-     "https://ai.google.dev/gemini-api/docs", ["GEMINI_API_KEY"],
-     "Gemini models over the Gemini API. Vertex AI is another seller with other prices and is not meant here."),
-    ("mistral", "Mistral AI", "mistral", "https://api.mistral.ai", "https://mistral.ai",
-     "https://docs.mistral.ai", ["MISTRAL_API_KEY"], "Mistral's own models, and some open models that Mistral hosts."),
-    ("xai", "xAI", "grok", "https://api.x.ai/v1", "https://x.ai", "https://docs.x.ai", ["XAI_API_KEY"], "Grok models."),
-    ("deepseek", "DeepSeek", "custom", "https://api.deepseek.com/v1", "https://www.deepseek.com",
-     "https://api-docs.deepseek.com", ["DEEPSEEK_API_KEY"], "OpenAI-compatible API with prices by the hour of the day."),
-    ("ollama", "Ollama", "ollama", "http://localhost:11434", "https://ollama.com",
-     "https://docs.ollama.com", [], "Models that run on your own machines; no key and no price per token."),
-    ("copilot", "GitHub Copilot", "copilot", "https://api.githubcopilot.com", "https://github.com/features/copilot",
-     "https://docs.github.com/en/github-models", ["GITHUB_TOKEN"],
-     "GitHub publishes no public contract for this API: it may change or refuse without notice. The supported alternative is GitHub "
-     "Models at https://models.github.ai/inference with a token that may read models. No model is seeded; gpt-4o is the usual first one."),
-    ("runware", "Runware", "custom", "https://api.runware.ai/v1", "https://runware.ai",
-     "https://runware.ai/docs", ["RUNWARE_API_KEY"], "Image generation, priced per image."),
-)  # fmt: skip
-
-# Models that the design documents name and genai-prices does not have, or prices in another unit:
-# (provider, model id, display name, type, rates as (meter, amount, per), note).
-IMAGE_NOTE = "Per image, as the design document has it: size and quality are not distinguished."
-TOKENS_LEFT_OUT = " The vendor's rates per token are left out, because they would bill the same image a second time."
-DOCUMENT_MODELS: tuple[tuple[str, str, str, str, tuple[tuple[str, str, int], ...], str], ...] = (
-    ("openai", "dall-e-3", "DALL-E 3", "image", (("image", "0.04", 1),), IMAGE_NOTE),
-    ("openai", "dall-e-2", "DALL-E 2", "image", (("image", "0.02", 1),), IMAGE_NOTE),
-    ("openai", "gpt-image-1", "GPT Image 1", "image", (("image", "0.042", 1),), IMAGE_NOTE + TOKENS_LEFT_OUT),
-    ("openai", "gpt-image-1-mini", "GPT Image 1 Mini", "image", (("image", "0.011", 1),), IMAGE_NOTE + TOKENS_LEFT_OUT),
-    ("runware", "runware:97@1", "Runware 97@1", "image", (("image", "0.009", 1),), IMAGE_NOTE),
-    ("xai", "grok-beta", "Grok Beta", "text", (("input", "5", 1_000_000), ("output", "15", 1_000_000)), ""),
-    ("xai", "grok-vision-beta", "Grok Vision Beta", "text", (("input", "5", 1_000_000), ("output", "15", 1_000_000)), ""),
-    ("ollama", "llama3.2", "Llama 3.2", "text", (), "Free on purpose: the model runs on your own machine."),
-)
-
-# The twelve models of the second design document come first, in its order; everything else follows in the order of the source.
-FIRST = (
-    "openai/gpt-4o-mini", "openai/gpt-4o", "openai/gpt-4.1", "openai/gpt-5.1", "openai/gpt-5.2", "anthropic/claude-3-sonnet",
-    "anthropic/claude-3-opus", "anthropic/claude-3-haiku", "openai/dall-e-3", "openai/dall-e-2", "openai/gpt-image-1",
-    "runware/runware:97@1",
-)  # fmt: skip
-DEFAULTS = frozenset({"openai/gpt-4o-mini", "openai/dall-e-3"})
 
 # Records that do not become models, by vendor: (what the whole id looks like, why).
 SKIPPED: dict[str, tuple[tuple[str, str], ...]] = {
     "openai": (
         (r"ft:.*|.*\.ft-", "fine-tuned models, whose names each customer makes"),
         (r".*:extended|gpt-5-image(-mini)?", "another seller's name"),
-        (r"ada|babbage|curie|davinci|text-davinci-00[23]|gpt-3\.5-0301|gpt-3\.5-turbo-(0613|16k)|gpt-4-32k|gpt-4-vision-preview"
-         r"|gpt-4\.5-preview|o1-(mini|preview)", "retired"),
+        (
+            r"ada|babbage|curie|davinci|text-davinci-00[23]|gpt-3\.5-0301|gpt-3\.5-turbo-(0613|16k)|gpt-4-32k|gpt-4-vision-preview"
+            r"|gpt-4\.5-preview|o1-(mini|preview)",
+            "retired",
+        ),
         (r"moderation", "a family of free classifiers, for which there is no model type"),
         (r"gpt-image-1(-mini)?", "priced per image, as the design documents have it"),
     ),
@@ -80,27 +32,54 @@ SKIPPED: dict[str, tuple[tuple[str, str], ...]] = {
         (r"mistral-small-24b-instruct-2501", "another seller's price"),
         (r"magistral-.*", "a family with several versions, all deprecated"),
     ),
-}  # fmt: skip
+}
 
 # Names that the vendor's API takes, where the source's own id is another spelling or a family.
 RENAMED = {
-    "claude-3-5-haiku-latest": "claude-3-5-haiku-20241022", "claude-3-5-sonnet": "claude-3-5-sonnet-20241022",
-    "claude-3-7-sonnet-latest": "claude-3-7-sonnet-20250219", "claude-3-opus-latest": "claude-3-opus",
-    "claude-opus-4-0": "claude-opus-4-20250514", "claude-sonnet-4-0": "claude-sonnet-4-20250514",
-    "codex-mini": "codex-mini-latest", "computer-use": "computer-use-preview", "gpt-5.3": "gpt-5.3-chat-latest",
-    "gpt-chat-latest": "chat-latest", "codestral": "codestral-2501", "devstral-small": "devstral-small-2507",
-    "ministral-8b": "ministral-8b-2410", "mistral-large": "mistral-large-2411", "mistral-medium-3-1": "mistral-medium-2508",
-    "mistral-medium-3-5": "mistral-medium-2604", "mistral-nemo": "open-mistral-nemo", "pixtral-large": "pixtral-large-2411",
+    "claude-3-5-haiku-latest": "claude-3-5-haiku-20241022",
+    "claude-3-5-sonnet": "claude-3-5-sonnet-20241022",
+    "claude-3-7-sonnet-latest": "claude-3-7-sonnet-20250219",
+    "claude-3-opus-latest": "claude-3-opus",
+    "claude-opus-4-0": "claude-opus-4-20250514",
+    "claude-sonnet-4-0": "claude-sonnet-4-20250514",
+    "codex-mini": "codex-mini-latest",
+    "computer-use": "computer-use-preview",
+    "gpt-5.3": "gpt-5.3-chat-latest",
+    "gpt-chat-latest": "chat-latest",
+    "codestral": "codestral-2501",
+    "devstral-small": "devstral-small-2507",
+    "ministral-8b": "ministral-8b-2410",
+    "mistral-large": "mistral-large-2411",
+    "mistral-medium-3-1": "mistral-medium-2508",
+    "mistral-medium-3-5": "mistral-medium-2604",
+    "mistral-nemo": "open-mistral-nemo",
+    "pixtral-large": "pixtral-large-2411",
     "mistral-small-3.2-24b-instruct": "mistral-small-2506",
-}  # fmt: skip
+}
 
 # Exact names which the source files under another model because the price is the same. They are models of their own: calling one must
 # not call the other.
-OWN_MODELS = frozenset({
-    "gpt-4o-mini-search-preview", "gpt-4o-transcribe-diarize", "gpt-5-codex", "gpt-5-chat-latest", "gpt-5.1-codex", "gpt-5.1-codex-max",
-    "gpt-5.1-chat-latest", "gpt-5.2-codex", "gpt-5.2-chat-latest", "gpt-5.5-codex", "gpt-5.5-chat-latest", "gpt-audio-1.5",
-    "gpt-realtime-1.5", "gpt-realtime-2.1", "gpt-realtime-2.1-mini", "grok-4.20-0309-non-reasoning", "labs-devstral-small-2512",
-})  # fmt: skip
+OWN_MODELS = frozenset(
+    {
+        "gpt-4o-mini-search-preview",
+        "gpt-4o-transcribe-diarize",
+        "gpt-5-codex",
+        "gpt-5-chat-latest",
+        "gpt-5.1-codex",
+        "gpt-5.1-codex-max",
+        "gpt-5.1-chat-latest",
+        "gpt-5.2-codex",
+        "gpt-5.2-chat-latest",
+        "gpt-5.5-codex",
+        "gpt-5.5-chat-latest",
+        "gpt-audio-1.5",
+        "gpt-realtime-1.5",
+        "gpt-realtime-2.1",
+        "gpt-realtime-2.1-mini",
+        "grok-4.20-0309-non-reasoning",
+        "labs-devstral-small-2512",
+    }
+)
 
 # Exact names that name a setting of a model, or a fixed version under a moving name.
 NO_ALIASES = frozenset({"o3-mini-high", "o4-mini-high", "grok-voice-3.0"})
@@ -108,65 +87,128 @@ NO_ALIASES = frozenset({"o3-mini-high", "o4-mini-high", "grok-voice-3.0"})
 # Names of the design documents, of the agreed cases and of the vendors' own lists, which the source matches by prefix only. Reviewed by
 # hand: the same model at the same price.
 REVIEWED_NAMES = {
-    "claude-opus-4-20250514": ["claude-opus-4-0"], "claude-sonnet-4-20250514": ["claude-sonnet-4-0"],
-    "claude-3-opus": ["claude-3-opus-20240229"], "claude-3-haiku": ["claude-3-haiku-20240307"],
-    "claude-3-sonnet": ["claude-3-sonnet-20240229"], "claude-haiku-4-5": ["claude-haiku-4-5-20251001"],
-    "claude-opus-4-1": ["claude-opus-4-1-20250805"], "claude-opus-4-5": ["claude-opus-4-5-20251101"],
-    "claude-opus-4-6": ["claude-opus-4-6-20260205"], "claude-sonnet-4-5": ["claude-sonnet-4-5-20250929"],
+    "claude-opus-4-20250514": ["claude-opus-4-0"],
+    "claude-sonnet-4-20250514": ["claude-sonnet-4-0"],
+    "claude-3-opus": ["claude-3-opus-20240229"],
+    "claude-3-haiku": ["claude-3-haiku-20240307"],
+    "claude-3-sonnet": ["claude-3-sonnet-20240229"],
+    "claude-haiku-4-5": ["claude-haiku-4-5-20251001"],
+    "claude-opus-4-1": ["claude-opus-4-1-20250805"],
+    "claude-opus-4-5": ["claude-opus-4-5-20251101"],
+    "claude-opus-4-6": ["claude-opus-4-6-20260205"],
+    "claude-sonnet-4-5": ["claude-sonnet-4-5-20250929"],
     "computer-use-preview": ["computer-use-preview-2025-03-11"],
     "gpt-4o-audio-preview": ["gpt-4o-audio-preview-2024-12-17", "gpt-4o-audio-preview-2025-06-03"],
     "gpt-4o-mini-realtime-preview": ["gpt-4o-mini-realtime-preview-2024-12-17"],
-}  # fmt: skip
+}
 
 DISPLAY_NAMES = {
-    "claude-3-opus": "Claude 3 Opus", "claude-3-haiku": "Claude 3 Haiku", "claude-3-5-sonnet-20241022": "Claude 3.5 Sonnet",
-    "claude-3-5-haiku-20241022": "Claude 3.5 Haiku", "claude-3-7-sonnet-20250219": "Claude 3.7 Sonnet", "deepseek-reasoner": "DeepSeek R1",
-    "gemini-embedding-001": "Gemini Embedding 001", "computer-use-preview": "Computer Use Preview",
-}  # fmt: skip
+    "claude-3-opus": "Claude 3 Opus",
+    "claude-3-haiku": "Claude 3 Haiku",
+    "claude-3-5-sonnet-20241022": "Claude 3.5 Sonnet",
+    "claude-3-5-haiku-20241022": "Claude 3.5 Haiku",
+    "claude-3-7-sonnet-20250219": "Claude 3.7 Sonnet",
+    "deepseek-reasoner": "DeepSeek R1",
+    "gemini-embedding-001": "Gemini Embedding 001",
+    "computer-use-preview": "Computer Use Preview",
+}
 
 # (context window, most output tokens) where the source has none and the vendor's documentation is clear.
 CONTEXT = {"grok-beta": 131072, "grok-vision-beta": 8192, "gemini-2.5-pro": 1048576, "llama3.2": 131072}
-MOST_OUTPUT = {
-    "gpt-4o-mini": 16384, "gpt-4o": 16384, "gpt-4.1": 32768, "gpt-4.1-mini": 32768, "gpt-4.1-nano": 32768, "gpt-5": 128000,
-    "gpt-5-mini": 128000, "gpt-5-nano": 128000, "gpt-5.1": 128000, "gpt-5.2": 128000, "gpt-4-turbo": 4096, "gpt-3.5-turbo": 4096,
-    "o1": 100000, "o3": 100000, "o3-mini": 100000, "o4-mini": 100000, "claude-3-opus": 4096, "claude-3-sonnet": 4096,
-    "claude-3-haiku": 4096, "claude-3-5-sonnet-20241022": 8192, "claude-3-5-haiku-20241022": 8192, "claude-sonnet-4-20250514": 64000,
-    "claude-opus-4-20250514": 32000, "claude-opus-4-1": 32000, "gemini-2.0-flash": 8192, "gemini-2.5-pro": 65536,
-    "gemini-2.5-flash": 65536, "gemini-2.5-flash-lite": 65536, "grok-beta": 4096, "grok-vision-beta": 4096,
-}  # fmt: skip
+MAX_OUTPUT = {
+    "gpt-4o-mini": 16384,
+    "gpt-4o": 16384,
+    "gpt-4.1": 32768,
+    "gpt-4.1-mini": 32768,
+    "gpt-4.1-nano": 32768,
+    "gpt-5": 128000,
+    "gpt-5-mini": 128000,
+    "gpt-5-nano": 128000,
+    "gpt-5.1": 128000,
+    "gpt-5.2": 128000,
+    "gpt-4-turbo": 4096,
+    "gpt-3.5-turbo": 4096,
+    "o1": 100000,
+    "o3": 100000,
+    "o3-mini": 100000,
+    "o4-mini": 100000,
+    "claude-3-opus": 4096,
+    "claude-3-sonnet": 4096,
+    "claude-3-haiku": 4096,
+    "claude-3-5-sonnet-20241022": 8192,
+    "claude-3-5-haiku-20241022": 8192,
+    "claude-sonnet-4-20250514": 64000,
+    "claude-opus-4-20250514": 32000,
+    "claude-opus-4-1": 32000,
+    "gemini-2.0-flash": 8192,
+    "gemini-2.5-pro": 65536,
+    "gemini-2.5-flash": 65536,
+    "gemini-2.5-flash-lite": 65536,
+    "grok-beta": 4096,
+    "grok-vision-beta": 4096,
+}
 
 # The first pattern found in the id decides; text is what nothing else is.
 TYPES = (
-    ("embed", "embedding"), ("tts", "text_to_speech"), ("transcribe|whisper|voxtral-mini", "speech_to_text"),
-    ("image|nano-banana|dall-e", "image"), ("omni", "video"), ("realtime|audio|live|voice", "audio"), ("", "text"),
-)  # fmt: skip
+    ("embed", "embedding"),
+    ("tts", "text_to_speech"),
+    ("transcribe|whisper|voxtral-mini", "speech_to_text"),
+    ("image|nano-banana|dall-e", "image"),
+    ("omni", "video"),
+    ("realtime|audio|live|voice", "audio"),
+    ("", "text"),
+)
 
 BASIC = "chat streaming system_prompt"
 FULL = f"{BASIC} code json_mode tools"
 OF_TYPE = {
-    "embedding": "embedding", "text_to_speech": "audio", "speech_to_text": "audio", "image": "image", "video": "",
+    "embedding": "embedding",
+    "text_to_speech": "audio",
+    "speech_to_text": "audio",
+    "image": "image",
+    "video": "",
     "audio": "audio streaming",
-}  # fmt: skip
+}
 # For text models, the first pattern found in the ref decides. Conservative: what neither the source nor the vendor says is left out.
 CAPABILITIES = (
     (r"openai/(babbage|davinci|gpt-3\.5-turbo-instruct)", ""),
-    (r"openai/gpt-3\.5", FULL), (r"openai/gpt-4$", f"{BASIC} code tools"),
+    (r"openai/gpt-3\.5", FULL),
+    (r"openai/gpt-4$", f"{BASIC} code tools"),
     (r"openai/.*(search|deep-research|computer-use)", "chat streaming"),
-    (r"openai/(o1|o3|o4)-?(pro)?$", f"{FULL} reasoning vision"), (r"openai/o3-mini", f"{FULL} reasoning"),
-    (r"openai/o4-mini", f"{FULL} reasoning vision"), (r"openai/.*chat", f"{FULL} vision"), (r"openai/codex", f"{FULL} reasoning"),
-    (r"openai/gpt-[56]", f"{FULL} reasoning vision"), (r"openai/gpt-.*rosalind", BASIC), (r"openai/gpt-4", f"{FULL} vision"),
-    (r"anthropic/claude-3-(opus|sonnet|haiku|5)", f"{BASIC} code tools vision"), (r"anthropic/", f"{BASIC} code reasoning tools vision"),
-    (r"google/gemma", "chat streaming"), (r"google/gemini-robotics", "chat reasoning vision"), (r"google/gemini-2\.0", f"{FULL} vision"),
-    (r"google/", f"{FULL} reasoning vision"), (r"mistral/mistral-ocr", "vision"), (r"mistral/(zai|deepseek)", BASIC),
-    (r"mistral/(codestral|devstral|labs)", FULL), (r"mistral/pixtral|mistral/mistral-(medium|large-(2512|4))", f"{FULL} vision"),
-    (r"mistral/mistral-small-(2506|2603|latest)", f"{FULL} vision"), (r"mistral/voxtral", "audio chat streaming"),
-    (r"mistral/mistral-tiny", BASIC), (r"mistral/", f"{BASIC} json_mode tools"),
-    (r"xai/.*vision", f"{BASIC} vision"), (r"xai/grok-beta", f"{BASIC} code tools"), (r"xai/grok-[23](-fast|-1212)?$", FULL),
-    (r"xai/grok-3-mini|xai/grok-(code|build)", f"{FULL} reasoning"), (r"xai/.*non-reasoning", f"{FULL} vision"),
-    (r"xai/grok-4", f"{FULL} reasoning vision"), (r"deepseek/deepseek-reasoner", f"{BASIC} code reasoning"),
-    (r"deepseek/deepseek-chat", FULL), (r"deepseek/deepseek-flash", f"{FULL} reasoning vision"), (r"deepseek/", f"{FULL} reasoning"),
+    (r"openai/(o1|o3|o4)-?(pro)?$", f"{FULL} reasoning vision"),
+    (r"openai/o3-mini", f"{FULL} reasoning"),
+    (r"openai/o4-mini", f"{FULL} reasoning vision"),
+    (r"openai/.*chat", f"{FULL} vision"),
+    (r"openai/codex", f"{FULL} reasoning"),
+    (r"openai/gpt-[56]", f"{FULL} reasoning vision"),
+    (r"openai/gpt-.*rosalind", BASIC),
+    (r"openai/gpt-4", f"{FULL} vision"),
+    (r"anthropic/claude-3-(opus|sonnet|haiku|5)", f"{BASIC} code tools vision"),
+    (r"anthropic/", f"{BASIC} code reasoning tools vision"),
+    (r"google/gemma", "chat streaming"),
+    (r"google/gemini-robotics", "chat reasoning vision"),
+    (r"google/gemini-2\.0", f"{FULL} vision"),
+    (r"google/", f"{FULL} reasoning vision"),
+    (r"mistral/mistral-ocr", "vision"),
+    (r"mistral/(zai|deepseek)", BASIC),
+    (r"mistral/(codestral|devstral|labs)", FULL),
+    (r"mistral/pixtral|mistral/mistral-(medium|large-(2512|4))", f"{FULL} vision"),
+    (r"mistral/mistral-small-(2506|2603|latest)", f"{FULL} vision"),
+    (r"mistral/voxtral", "audio chat streaming"),
+    (r"mistral/mistral-tiny", BASIC),
+    (r"mistral/", f"{BASIC} json_mode tools"),
+    (r"xai/.*vision", f"{BASIC} vision"),
+    (r"xai/grok-beta", f"{BASIC} code tools"),
+    (r"xai/grok-[23](-fast|-1212)?$", FULL),
+    (r"xai/grok-3-mini|xai/grok-(code|build)", f"{FULL} reasoning"),
+    (r"xai/.*non-reasoning", f"{FULL} vision"),
+    (r"xai/grok-4", f"{FULL} reasoning vision"),
+    (r"deepseek/deepseek-reasoner", f"{BASIC} code reasoning"),
+    (r"deepseek/deepseek-chat", FULL),
+    (r"deepseek/deepseek-flash", f"{FULL} reasoning vision"),
+    (r"deepseek/", f"{FULL} reasoning"),
     (r"ollama/", f"{BASIC} tools"),
-)  # fmt: skip
+)
 
 # Free of charge according to the source's comment; any other record without a price is unknown.
 FREE = frozenset({"gemma-4-26b-a4b-it", "gemma-4-31b-it"})

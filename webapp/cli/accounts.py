@@ -146,7 +146,7 @@ def tokens() -> None:
 @tokens.command("create")
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(list(SCOPES)), help="What the token may do; repeatable.")
-@click.option("--expires-days", type=click.IntRange(1, api_tokens.LONGEST_LIFE_DAYS), help="How many days it works; for ever if left out.")
+@click.option("--expires-days", type=click.IntRange(1, api_tokens.MAX_LIFE_DAYS), help="How many days it works; for ever if left out.")
 @click.option("--project", help="The project that the token belongs to.")
 @command
 def create_token(name: str, scopes: tuple[str, ...], expires_days: int | None, project: str | None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from webapp import catalogues
-from webapp.catalogues import MOST_BYTES, SOURCES
+from webapp.catalogues import MAX_BYTES, SOURCES
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
 from webapp.cli.registry import fresh
@@ -18,7 +18,7 @@ from webapp.services.proposals import Comparison
 from webapp.web import current
 from webapp.web.transaction import writing
 
-MOST_SHOWN = 40
+MAX_SHOWN = 40
 
 
 @click.group()
@@ -58,14 +58,14 @@ def _bytes(file: Path | None) -> bytes | None:
         return None
     try:
         with file.open("rb") as opened:
-            return opened.read(MOST_BYTES + 1)
+            return opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise Failure(f"{file} cannot be read: {error.strerror}.") from error
 
 
 def _tell(rows: list[ProposalRow], problems: list[str]) -> None:
     counts = proposals.counted(rows)
-    for row in [row for row in rows if row.kind != "added"][:MOST_SHOWN]:
+    for row in [row for row in rows if row.kind != "added"][:MAX_SHOWN]:
         click.echo(f"{row.kind:8} {row.ref}")
         for field, before, after, percent, *_ in row.lines:
             click.echo(f"         {field}: {before or '-'} -> {after or '-'}{f' ({percent})' if percent else ''}")

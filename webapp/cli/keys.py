@@ -13,7 +13,7 @@ from webapp.services import rotation
 from webapp.web import current
 from webapp.web.transaction import writing
 
-MOST_NAMED = 20
+MAX_NAMED = 20
 
 
 @click.group()
@@ -107,7 +107,7 @@ def accept(yes: bool) -> None:
 
 def _unreadable(rows: dict[str, tuple[int, ...]]) -> None:
     for place, numbers in rows.items():
-        for name in rotation.names(db.session(), place, numbers[:MOST_NAMED]):
+        for name in rotation.names(db.session(), place, numbers[:MAX_NAMED]):
             click.echo(f"No key reads {name}.", err=True)
-        if len(numbers) > MOST_NAMED:
-            click.echo(f"Nor {len(numbers) - MOST_NAMED:,} more of {place}.", err=True)
+        if len(numbers) > MAX_NAMED:
+            click.echo(f"Nor {len(numbers) - MAX_NAMED:,} more of {place}.", err=True)

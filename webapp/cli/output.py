@@ -20,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 class Failure(click.ClickException):
     """One clear line, exit code 1."""
 
-    def show(self, file: Any = None) -> None:  # noqa: ANN401 # click's signature
+    def show(self, file: Any = None) -> None:
         click.echo(f"modeldesk: {' '.join(self.message.split())}", err=True)
 
 
@@ -51,7 +51,7 @@ def command(function: Command) -> Command:
 
     @with_appcontext
     @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 # whatever the command takes
+    def run(*args: Any, **kwargs: Any) -> Any:
         try:
             current.desk().report.silence()
             return function(*args, **kwargs)

@@ -96,11 +96,16 @@ def explain(ref: str, at: str | None) -> None:
 def _facts(model: ModelInfo) -> list[tuple[str, Any]]:
     state = "supported" if model.supported else f"not supported ({(model.unsupported_because or '').replace('_', ' ')})"
     return [
-        ("ref", model.ref), ("name", model.display_name), ("type", model.type), ("state", state),
-        ("default", "yes" if model.default else "no"), ("capabilities", ", ".join(model.capabilities) or "—"),
+        ("ref", model.ref),
+        ("name", model.display_name),
+        ("type", model.type),
+        ("state", state),
+        ("default", "yes" if model.default else "no"),
+        ("capabilities", ", ".join(model.capabilities) or "—"),
         ("context window", f"{model.context_window:,} tokens" if model.context_window else "unknown"),
-        ("aliases", ", ".join(model.aliases) or "—"), ("price", _price_line(model.price)),
-    ]  # fmt: skip
+        ("aliases", ", ".join(model.aliases) or "—"),
+        ("price", _price_line(model.price)),
+    ]
 
 
 def _price_line(price: Price | None) -> str:

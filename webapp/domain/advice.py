@@ -41,15 +41,23 @@ SCALES: Mapping[str, Scale] = {
     "certificate": Scale(" days", ((3, "critical"), (14, "high"), (30, "medium")), falling=True),
 }
 GAUGES: Mapping[str, tuple[str, ...]] = {
-    "memory": ("memory",), "disk": ("disk",), "cpu": ("cpu",), "process": ("restarts",),
-    "network": ("packet_loss", "certificate"), "database": ("connections", "replication_lag"),
-}  # fmt: skip
+    "memory": ("memory",),
+    "disk": ("disk",),
+    "cpu": ("cpu",),
+    "process": ("restarts",),
+    "network": ("packet_loss", "certificate"),
+    "database": ("connections", "replication_lag"),
+}
 _READINGS = {
-    "memory": "memory is {value:g} % used", "disk": "disk is {value:g} % used", "cpu": "CPU is at {value:g} %",
-    "connections": "{value:g} % of the database connections are taken", "replication_lag": "replication is {value:g} s behind",
-    "restarts": "process restarted {value:g} times", "packet_loss": "{value:g} % of the packets are lost",
+    "memory": "memory is {value:g} % used",
+    "disk": "disk is {value:g} % used",
+    "cpu": "CPU is at {value:g} %",
+    "connections": "{value:g} % of the database connections are taken",
+    "replication_lag": "replication is {value:g} s behind",
+    "restarts": "process restarted {value:g} times",
+    "packet_loss": "{value:g} % of the packets are lost",
     "certificate": "certificate expires in {value:g} days",
-}  # fmt: skip
+}
 # Words that call for other steps than their kind's.
 _SPECIAL = (
     ("disk", "inodes", ("inode", "inodes")),

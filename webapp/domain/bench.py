@@ -14,7 +14,7 @@ from webapp.domain.errors import FieldError, Invalid
 from webapp.domain.incidents import Incident
 from webapp.domain.money import EXACT, ROUNDED, ZERO, add_to, in_order
 
-MOST_INCIDENTS, MOST_MODELS, MOST_REPEATS = 20, 8, 5
+MAX_INCIDENTS, MAX_MODELS, MAX_REPEATS = 20, 8, 5
 LOCAL = "@local"
 PER = 1_000  # Costs are compared for a thousand incidents.
 CURRENCY = "USD"  # Of the spend cap. What costs another one cannot be held against it.
@@ -29,8 +29,8 @@ def incidents_in(text: str) -> list[Incident]:
         except (ValueError, RecursionError):
             found = None
         if isinstance(found, list) and found and all(isinstance(one, dict) for one in found):
-            if len(found) > MOST_INCIDENTS:
-                raise Invalid.field("incident", f"holds {len(found)} incidents; a bench takes at most {MOST_INCIDENTS}")
+            if len(found) > MAX_INCIDENTS:
+                raise Invalid.field("incident", f"holds {len(found)} incidents; a bench takes at most {MAX_INCIDENTS}")
             return [incident_from_either(one) for one in found]
     return [pasted.read(text).incident]
 
@@ -38,9 +38,9 @@ def incidents_in(text: str) -> list[Incident]:
 def checked(incidents: int, models: Sequence[str], repeats: int) -> None:
     """Raises `Invalid` that names everything that is too much or too little; its code is `nothing_chosen` while there is no choice yet."""
     wrong = [
-        ("incidents", f"Choose 1 to {MOST_INCIDENTS} incidents", 1 <= incidents <= MOST_INCIDENTS),
-        ("models", f"Choose 1 to {MOST_MODELS} models", 1 <= len(models) <= MOST_MODELS),
-        ("repeats", f"Repeat 1 to {MOST_REPEATS} times", 1 <= repeats <= MOST_REPEATS),
+        ("incidents", f"Choose 1 to {MAX_INCIDENTS} incidents", 1 <= incidents <= MAX_INCIDENTS),
+        ("models", f"Choose 1 to {MAX_MODELS} models", 1 <= len(models) <= MAX_MODELS),
+        ("repeats", f"Repeat 1 to {MAX_REPEATS} times", 1 <= repeats <= MAX_REPEATS),
     ]
     errors = [FieldError(field, message) for field, message, fine in wrong if not fine]
     if errors:
@@ -222,7 +222,12 @@ def bars(found: Sequence[Column]) -> list[dict[str, Any]]:
     """The latencies as lengths from 0 to 100 of the longest, for a chart."""
     longest = max((column.p95 or 0 for column in found), default=0) or 1
     return [
-        {"model": column.model, "p50": column.p50, "p95": column.p95, "short": round(100 * (column.p50 or 0) / longest, 1),
-         "long": round(100 * (column.p95 or 0) / longest, 1)}
+        {
+            "model": column.model,
+            "p50": column.p50,
+            "p95": column.p95,
+            "short": round(100 * (column.p50 or 0) / longest, 1),
+            "long": round(100 * (column.p95 or 0) / longest, 1),
+        }
         for column in found
-    ]  # fmt: skip
+    ]

@@ -19,14 +19,12 @@ from webapp.domain.usage import MAX_QUANTITY, METERS, Usage
 
 MAX_MODELS = 8
 MAX_CALLS = 10**9
-LONGEST_TYPED = 40
+MAX_TYPED = 40
 # Digits, in groups of three if separated at all: `1,5` must not become fifteen.
 NUMBER = re.compile(r"[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,5}|[0-9]{1,3}(?: [0-9]{3}){1,5}", re.ASCII)
 NOTHING = Usage()
 # Of each meter that is billed by itself, about as much as one call takes.
-A_CALL: Mapping[str, int] = {
-    "input": 1_000, "output": 500, "image": 1, "request": 1, "second": 60, "character": 1_000, "page": 1,
-}  # fmt: skip
+A_CALL: Mapping[str, int] = {"input": 1_000, "output": 500, "image": 1, "request": 1, "second": 60, "character": 1_000, "page": 1}
 TOKENS = frozenset({"input", "output"})
 
 Query = Mapping[str, Sequence[str]]
@@ -121,7 +119,7 @@ class Reader:
     def text(self, name: str) -> str:
         text = next(iter(self._query.get(name, ())), "").strip()
         if text:
-            self.typed[name] = _printable(text[:LONGEST_TYPED])
+            self.typed[name] = _printable(text[:MAX_TYPED])
         return text
 
     def refs(self) -> tuple[str, ...]:
@@ -135,7 +133,7 @@ class Reader:
         text = self.text(name)
         if not text:
             return default
-        if len(text) <= LONGEST_TYPED and NUMBER.fullmatch(text):
+        if len(text) <= MAX_TYPED and NUMBER.fullmatch(text):
             value = int(text.replace(",", "").replace(" ", ""))
             if value <= most:
                 return value

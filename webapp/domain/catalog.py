@@ -13,9 +13,22 @@ NO_VALUES: Mapping[str, object] = MappingProxyType({})
 
 # What models can do, as far as we have met it. Data, not an enumeration: a new capability needs no release.
 KNOWN_CAPABILITIES = (
-    "chat", "code", "vision", "json_mode", "tools", "streaming", "system_prompt", "reasoning", "image", "audio", "embedding",
-    "speech_to_text", "text_to_speech", "video", "rerank",
-)  # fmt: skip
+    "chat",
+    "code",
+    "vision",
+    "json_mode",
+    "tools",
+    "streaming",
+    "system_prompt",
+    "reasoning",
+    "image",
+    "audio",
+    "embedding",
+    "speech_to_text",
+    "text_to_speech",
+    "video",
+    "rerank",
+)
 
 
 @dataclass(frozen=True, slots=True)

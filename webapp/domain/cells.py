@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from webapp.domain.errors import Malformed, shown
 
-MOST_CELL = 120_000
+MAX_CELL = 120_000
 # What a spreadsheet takes for a formula. An apostrophe goes in front, also where apostrophes stand there already: so it is clear on the
 # way back which one was ours.
 _RISKY = re.compile("'*[=+\\-@\t\r＝＋－＠]")
@@ -65,6 +65,6 @@ def _row(columns: Sequence[str], cells: Sequence[str], line: int) -> Row:
     if len(cells) != len(columns):
         count = f"{len(cells)} cell{'s' if len(cells) != 1 else ''} and {len(columns)} columns"
         raise Malformed(f"Line {line}: {count}. Put a cell that holds the separator or a quote into double quotes.")
-    if long := [column for column, cell in zip(columns, cells, strict=True) if len(cell) > MOST_CELL]:
+    if long := [column for column, cell in zip(columns, cells, strict=True) if len(cell) > MAX_CELL]:
         raise Malformed(f"Line {line}: the cell {shown(long[0], 40)} is too long.")
     return Row(line, {column: unescaped(cell) for column, cell in zip(columns, cells, strict=True)})

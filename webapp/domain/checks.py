@@ -110,7 +110,7 @@ def choice(values: Sequence[str]) -> Check:
 def optional(check: Check) -> Check:
     """None, or what the check accepts; empty text counts as None."""
 
-    def checked(value: object, field: str) -> Any:  # noqa: ANN401 # as the inner check
+    def checked(value: object, field: str) -> Any:
         return None if value is None or value == "" else check(value, field)
 
     return checked

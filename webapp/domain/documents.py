@@ -41,9 +41,13 @@ def rate_document(rate: Rate) -> Document:
 
 def rate_from(document: Mapping[str, Any]) -> Rate:
     return Rate(
-        document["meter"], Decimal(document["amount"]), document["per"], document.get("above"),
-        document.get("service_tier") or STANDARD, window_from(document.get("window")),
-    )  # fmt: skip
+        document["meter"],
+        Decimal(document["amount"]),
+        document["per"],
+        document.get("above"),
+        document.get("service_tier") or STANDARD,
+        window_from(document.get("window")),
+    )
 
 
 def price_document(price: Price | None) -> Document | None:

@@ -14,10 +14,23 @@ ANSWER_PATH = re.compile(r"[A-Za-z0-9_-]{1,60}(\.[A-Za-z0-9_-]{1,60}){0,9}", re.
 PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_]*)\s*\}\}")
 # Those that frame the message or belong to the connection, and cookies.
 RESERVED_HEADERS = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect", "cookie",
-     "accept-encoding", "proxy-authorization", "content-type"}
-)  # fmt: skip
-MOST_HEADERS = 20
+    {
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "upgrade",
+        "expect",
+        "cookie",
+        "accept-encoding",
+        "proxy-authorization",
+        "content-type",
+    }
+)
+MAX_HEADERS = 20
 TOKEN_PARAMETERS = ("max_completion_tokens", "max_tokens")
 JSON_MODES = ("json_schema", "json_object", "prompt")
 PLACEHOLDERS = ("model", "system", "user", "max_tokens", "temperature", "schema")
@@ -67,8 +80,8 @@ def _auth_header(value: object) -> str | None:
 
 
 def _headers(value: object) -> str | None:
-    if not isinstance(value, dict) or len(value) > MOST_HEADERS:
-        return f"must be an object of at most {MOST_HEADERS} headers"
+    if not isinstance(value, dict) or len(value) > MAX_HEADERS:
+        return f"must be an object of at most {MAX_HEADERS} headers"
     for name, text in value.items():
         if HEADER_NAME.fullmatch(name) is None:
             return f"holds {name[:40]!r}, which is no name of a header"
@@ -131,7 +144,7 @@ def own_way(base_url: str | None, config: Values) -> Values:
     return way | {"base_url": base_url, **{name: config.get(name) for name in ("auth_header", "auth_prefix")}} if way else {}
 
 
-def filled(template: object, values: Values) -> Any:  # noqa: ANN401 # JSON of whatever shape the template has
+def filled(template: object, values: Values) -> Any:
     """The template with its placeholders replaced, once and plainly: what is put in is never looked at again.
 
     A text that is nothing but a placeholder becomes the value itself, a number for {{max_tokens}}; what has no value is left out.

@@ -17,7 +17,7 @@ from webapp.domain.pricing import PRICE_STATES, SERVICE_TIERS, STANDARD, Rate, W
 from webapp.domain.server_keys import NAME, is_ours
 from webapp.domain.usage import MAX_QUANTITY, METERS
 
-MOST_TOKENS = 10**9
+MAX_TOKENS = 10**9
 _capability = checks.matching(re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII), "must be a lower-case word such as json_mode")
 _alias = checks.matching(
     re.compile(r"[A-Za-z0-9*?][A-Za-z0-9._:@/+*?\-]{0,199}", re.ASCII),
@@ -30,8 +30,8 @@ MODEL_CHECKS: Mapping[str, Check] = {
     "display_name": checks.line(200, 1),
     "type": checks.choice(MODEL_TYPES),
     "capabilities": checks.listed(_capability, 40),
-    "context_window": checks.optional(checks.whole(1, MOST_TOKENS)),
-    "max_output_tokens": checks.optional(checks.whole(1, MOST_TOKENS)),
+    "context_window": checks.optional(checks.whole(1, MAX_TOKENS)),
+    "max_output_tokens": checks.optional(checks.whole(1, MAX_TOKENS)),
     "active": checks.truth,
     "default": checks.truth,
     "aliases": checks.listed(_alias, 50),
@@ -45,9 +45,20 @@ MODEL_CHECKS: Mapping[str, Check] = {
 }
 MODEL_REQUIRED = ("provider", "model_id", "display_name", "type")
 MODEL_DEFAULTS: Mapping[str, Any] = {
-    "capabilities": [], "context_window": None, "max_output_tokens": None, "active": True, "default": False, "aliases": [],
-    "sort_order": 0, "released_on": None, "deprecated_on": None, "retires_on": None, "successor": None, "description": "", "quirks": {},
-}  # fmt: skip
+    "capabilities": [],
+    "context_window": None,
+    "max_output_tokens": None,
+    "active": True,
+    "default": False,
+    "aliases": [],
+    "sort_order": 0,
+    "released_on": None,
+    "deprecated_on": None,
+    "retires_on": None,
+    "successor": None,
+    "description": "",
+    "quirks": {},
+}
 
 PROVIDER_CHECKS: Mapping[str, Check] = {
     "slug": checks.slug,
@@ -57,7 +68,7 @@ PROVIDER_CHECKS: Mapping[str, Check] = {
     "base_url": checks.optional(checks.base_url),
     "active": checks.truth,
     "default_temperature": checks.optional(lambda value, field: amount(value, field)),
-    "default_max_tokens": checks.optional(checks.whole(1, MOST_TOKENS)),
+    "default_max_tokens": checks.optional(checks.whole(1, MAX_TOKENS)),
     "timeout_seconds": checks.optional(checks.whole(1, 300)),
     "config": checked_config,
     "required_environment": checks.listed(lambda value, field: _key_variable(value, field), 10),
@@ -70,10 +81,20 @@ PROVIDER_CHECKS: Mapping[str, Check] = {
 }
 PROVIDER_REQUIRED = ("slug", "display_name", "driver")
 PROVIDER_DEFAULTS: Mapping[str, Any] = {
-    "base_url": None, "active": True, "default_temperature": None, "default_max_tokens": None, "timeout_seconds": None, "config": {},
-    "required_environment": [], "allow_shared_key": True, "allow_personal_keys": False, "sort_order": 0, "website": None,
-    "documentation_url": None, "description": "",
-}  # fmt: skip
+    "base_url": None,
+    "active": True,
+    "default_temperature": None,
+    "default_max_tokens": None,
+    "timeout_seconds": None,
+    "config": {},
+    "required_environment": [],
+    "allow_shared_key": True,
+    "allow_personal_keys": False,
+    "sort_order": 0,
+    "website": None,
+    "documentation_url": None,
+    "description": "",
+}
 
 _currency = checks.matching(re.compile(r"[A-Z]{3}", re.ASCII), "must be a currency code such as USD")
 PRICE_CHECKS: Mapping[str, Check] = {
@@ -196,7 +217,7 @@ def _key_variable(value: object, field: str) -> str:
 
 
 def _per(value: object, field: str) -> int:
-    per: int = checks.whole(1, MOST_TOKENS)(value, field)
+    per: int = checks.whole(1, MAX_TOKENS)(value, field)
     if not is_finite_divisor(per):
         raise Invalid.field(field, "must be 1, 1000, 1000000 or another number without factors but 2 and 5, so that costs stay exact")
     return per

@@ -19,7 +19,7 @@ TERMS: Mapping[str, str] = {
     r"|timeouts?|timed out|connection (?:refused|reset)|unreachable|bandwidth|firewall|jitter|mtu|5xx|gateway",
     "database": r"databases?|db|postgres(?:ql)?|mysql|mariadb|mongodb|redis|sql|replication(?: lag)?|replica lag|read replicas?|standby"
     r"|deadlocks?|slow quer(?:y|ies)|connection pool|too many connections|max connections|vacuum|wal",
-}  # fmt: skip
+}
 
 KINDS = tuple(TERMS)
 _PATHS = re.compile(r"(?<!\S)/[^\s]+")  # `/var/lib/postgresql` says where, not what.

@@ -38,8 +38,10 @@ class StatedPrice(NamedTuple):
     def equals(self, price: Price | None) -> bool:
         """Whether that price charges exactly the same, however its rates are written."""
         return price is not None and (self.state, self.currency, _charged(self.rates)) == (
-            price.state, price.currency, _charged(price.rates)
-        )  # fmt: skip
+            price.state,
+            price.currency,
+            _charged(price.rates),
+        )
 
     def spelled_like(self, price: Price | None) -> tuple[Rate, ...]:
         """The rates; those that charge what they did are written as they were."""
@@ -148,7 +150,7 @@ def _number(text: str, name: str) -> int | None:
     return int(clean)
 
 
-def _parsed(text: str, name: str) -> Any:  # noqa: ANN401 # a JSON value
+def _parsed(text: str, name: str) -> Any:
     try:
         return json.loads(text, parse_float=_refused, parse_constant=_refused)
     except (ValueError, RecursionError):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from webapp.domain.errors import Invalid, ModeldeskError
 from webapp.domain.permissions import ROLES
 
-LONGEST_SUBJECT = 255  # What the specification allows.
+MAX_SUBJECT = 255  # What the specification allows.
 CLOCKS_DIFFER_BY = timedelta(seconds=60)
 
 
@@ -52,7 +52,7 @@ class Person:
 def person_of(claims: Mapping[str, object], role_claim: str | None = None) -> Person:
     """Raises `Invalid` if the token names nobody."""
     subject, proved_at = claims.get("sub"), claims.get("auth_time")
-    if not isinstance(subject, str) or not subject.isprintable() or not 0 < len(subject) <= LONGEST_SUBJECT:
+    if not isinstance(subject, str) or not subject.isprintable() or not 0 < len(subject) <= MAX_SUBJECT:
         raise Invalid("The identity provider does not say who it is about.")
     groups = claims.get(role_claim) if role_claim else None
     return Person(

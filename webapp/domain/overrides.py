@@ -73,14 +73,24 @@ def override_document(override: Override) -> dict[str, Any]:
     """For the copy on this machine, which goes on answering projects while the database is away."""
     ends = shown_moment(override.ends) if override.ends else None
     return {
-        "project": override.project, "kind": override.kind, "ref": override.ref, "starts": shown_moment(override.starts), "ends": ends,
-        "price": price_document(override.price), "id": override.id,
-    }  # fmt: skip
+        "project": override.project,
+        "kind": override.kind,
+        "ref": override.ref,
+        "starts": shown_moment(override.starts),
+        "ends": ends,
+        "price": price_document(override.price),
+        "id": override.id,
+    }
 
 
 def override_from(document: Mapping[str, Any]) -> Override:
     ends, price = document["ends"], document["price"]
     return Override(
-        document["project"], document["kind"], document["ref"], datetime.fromisoformat(document["starts"]),
-        datetime.fromisoformat(ends) if ends else None, price_from(price) if price else None, document["id"],
-    )  # fmt: skip
+        document["project"],
+        document["kind"],
+        document["ref"],
+        datetime.fromisoformat(document["starts"]),
+        datetime.fromisoformat(ends) if ends else None,
+        price_from(price) if price else None,
+        document["id"],
+    )

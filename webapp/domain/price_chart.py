@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 1000, 200
 LATEST = start_of_day(LAST_DAY)
 MARGIN = timedelta(days=30)  # What is shown before the first and after the last change.
 METERS = ("input", "output", "image", "second", "character", "page", "request")
-MOST_LINES = 3
+MAX_LINES = 3
 MILLION = 1_000_000
 
 
@@ -55,7 +55,7 @@ def chart(history: Sequence[Price], now: datetime) -> Chart | None:
         return None
     begin, end = min([*dated, now]) - MARGIN, min(max([*dated, now]), LATEST) + MARGIN
     found = {meter: _steps(history, meter) for meter in METERS}
-    meters = [meter for meter in METERS if any(amount is not None for _, amount in found[meter])][:MOST_LINES]
+    meters = [meter for meter in METERS if any(amount is not None for _, amount in found[meter])][:MAX_LINES]
     unit = unit_of(meters[0], 1) if meters else ""
     meters = [meter for meter in meters if unit_of(meter, 1) == unit]
     top = max((amount for meter in meters for _, amount in found[meter] if amount is not None), default=Decimal(0))

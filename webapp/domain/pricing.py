@@ -200,9 +200,16 @@ def until(price: Price, end: datetime | None) -> Price:
     if price.effective_to == end:
         return price
     return Price(
-        state=price.state, effective_from=price.effective_from, currency=price.currency, rates=price.rates, source=price.source,
-        id=price.id, effective_to=end, corrects=price.corrects, note=price.note,
-    )  # fmt: skip
+        state=price.state,
+        effective_from=price.effective_from,
+        currency=price.currency,
+        rates=price.rates,
+        source=price.source,
+        id=price.id,
+        effective_to=end,
+        corrects=price.corrects,
+        note=price.note,
+    )
 
 
 def price_at(history: Sequence[Price], at: datetime) -> Price | None:

@@ -70,8 +70,13 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
         "Undo the most likely change, or move traffic away, before looking for the root cause",
         "Name one person who decides, and say when the next update comes",
     ),
-}  # fmt: skip
+}
 
 LABELS: Mapping[str, str] = {
-    "memory": "Memory", "disk": "Disk", "cpu": "CPU", "process": "Process", "network": "Network", "database": "Database",
-}  # fmt: skip
+    "memory": "Memory",
+    "disk": "Disk",
+    "cpu": "CPU",
+    "process": "Process",
+    "network": "Network",
+    "database": "Database",
+}

@@ -11,7 +11,7 @@ from webapp.domain.money import EXACT, ZERO
 from webapp.domain.usage import METERS
 
 OLDEST, NEWEST = timedelta(days=7), timedelta(minutes=5)
-LONGEST_SPAN = timedelta(days=366)
+MAX_SPAN = timedelta(days=366)
 GROUPS = ("model", "project", "token", "day")
 
 
@@ -83,5 +83,5 @@ def checked_span(since: datetime, until: datetime) -> None:
     """Raises `Invalid` unless it is a span that can be summed."""
     if until <= since:
         raise Invalid.field("until", "must be after `since`")
-    if until - since > LONGEST_SPAN:
-        raise Invalid.field("since", f"must be at most {LONGEST_SPAN.days} days before `until`")
+    if until - since > MAX_SPAN:
+        raise Invalid.field("since", f"must be at most {MAX_SPAN.days} days before `until`")

@@ -15,7 +15,7 @@ from webapp.domain.snapshot import Snapshot
 from webapp.domain.usage import Usage
 
 DAYS = 30  # A month of a workload.
-MOST_TOKENS = 10_000_000
+MAX_TOKENS = 10_000_000
 SIZES = (100, 300, 1_000, 3_000, 10_000, 30_000, 64_000, 100_000, 128_000, 150_000, 200_000, 256_000, 300_000, 500_000, 1_000_000)
 
 
@@ -109,18 +109,20 @@ def read(query: Query) -> Asked:
     reader, usual = Reader(query), Workload()
     work = Workload(
         calls=reader.number("calls", usual.calls, MAX_CALLS, "The number of calls a day"),
-        input=reader.number("input", usual.input, MOST_TOKENS),
-        output=reader.number("output", usual.output, MOST_TOKENS),
+        input=reader.number("input", usual.input, MAX_TOKENS),
+        output=reader.number("output", usual.output, MAX_TOKENS),
         cached=reader.number("cached", 0, 100, "The cached share"),
-        reasoning=reader.number("reasoning", 0, MOST_TOKENS),
+        reasoning=reader.number("reasoning", 0, MAX_TOKENS),
         batch=reader.text("batch") == "1",
     )
     kind = reader.text("type") or "text"
     listed = {name: tuple(dict.fromkeys(word for word in query.get(name, ()) if word))[:50] for name in ("capability", "provider")}
     needs = Needs(
-        kind if kind in MODEL_TYPES else "text", listed["capability"],
-        reader.number("min_context", 0, MOST_TOKENS, "The least context"), listed["provider"],
-    )  # fmt: skip
+        kind if kind in MODEL_TYPES else "text",
+        listed["capability"],
+        reader.number("min_context", 0, MAX_TOKENS, "The least context"),
+        listed["provider"],
+    )
     if work.reasoning > work.output:
         reader.errors["reasoning"] = "Reasoning tokens are a part of the output: they cannot be more."
     return Asked(work, needs, reader.moment(), reader.typed, reader.errors)

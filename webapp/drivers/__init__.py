@@ -36,13 +36,7 @@ DRIVERS: Mapping[str, DriverInfo] = {
     for info in (
         DriverInfo("local", "Local rules", "psutil", "psutil>=7.2", needs_key=False),
         DriverInfo(
-            "openai",
-            "OpenAI",
-            "openai",
-            OPENAI,
-            "https://api.openai.com/v1",
-            key_variable="OPENAI_API_KEY",
-            default_model="gpt-4o-mini",
+            "openai", "OpenAI", "openai", OPENAI, "https://api.openai.com/v1", key_variable="OPENAI_API_KEY", default_model="gpt-4o-mini"
         ),
         DriverInfo(
             "claude",

@@ -14,11 +14,7 @@ from webapp.drivers.http import client
 from webapp.drivers.vendor import VendorDriver, added, address_of, extra_headers, key_of, members, number, reply, texts, usage_from
 from webapp.security.urlguard import OutboundPolicy
 
-KINDS: Mapping[str, str] = {
-    "max_tokens": "truncated",
-    "model_context_window_exceeded": "too_large",
-    "refusal": "refused",
-}
+KINDS: Mapping[str, str] = {"max_tokens": "truncated", "model_context_window_exceeded": "too_large", "refusal": "refused"}
 LIST_LIMIT = 1_000
 
 

@@ -21,7 +21,7 @@ JSON_SCHEMA, JSON_OBJECT, PROMPT_ONLY = "json_schema", "json_object", "prompt"
 class CompatibleDriver(VendorDriver):
     """One endpoint that speaks OpenAI's protocol. Subclasses say what their vendor does differently."""
 
-    token_parameter = "max_tokens"  # noqa: S105 # the name of a parameter; the one that most servers know
+    token_parameter = "max_tokens"
     json_mode = JSON_SCHEMA
     needs_key = True
 

@@ -102,7 +102,7 @@ class _Stream(httpcore2.NetworkStream):
         left = min(CONNECT_S, current_call.get().left())
         return _Stream(self._inner.start_tls(ssl_context, server_hostname, left))
 
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - the signature of httpcore2
+    def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
 

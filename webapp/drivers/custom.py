@@ -25,9 +25,13 @@ class CustomDriver(CompatibleDriver):
         if not template:
             return super().options(request)
         values = {
-            "model": request.model, "system": request.system, "user": request.user, "max_tokens": request.max_output_tokens,
-            "temperature": request.temperature, "schema": dict(request.json_schema) if request.json_schema is not None else None,
-        }  # fmt: skip
+            "model": request.model,
+            "system": request.system,
+            "user": request.user,
+            "max_tokens": request.max_output_tokens,
+            "temperature": request.temperature,
+            "schema": dict(request.json_schema) if request.json_schema is not None else None,
+        }
         return {"body": filled(template, values)}
 
     def ask(self, options: dict[str, Any]) -> object:

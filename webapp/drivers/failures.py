@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import httpcore2
@@ -16,23 +17,31 @@ from webapp.drivers.connections import CHAT_BYTES, Blocked, Call, Compressed, No
 from webapp.security.redaction import redact
 
 ATTEMPTS = 2
-LONGEST_WAIT_S = 10.0
+MAX_WAIT_S = 10.0
 T = TypeVar("T")
 
 _BY_STATUS = {
-    401: "auth", 402: "billing", 403: "permission", 404: "not_found", 405: "not_found", 408: "timeout", 409: "server_error",
-    410: "not_found", 413: "too_large", 429: "rate_limited", 499: "network", 503: "overloaded", 504: "timeout", 529: "overloaded",
-}  # fmt: skip
+    401: "auth",
+    402: "billing",
+    403: "permission",
+    404: "not_found",
+    405: "not_found",
+    408: "timeout",
+    409: "server_error",
+    410: "not_found",
+    413: "too_large",
+    429: "rate_limited",
+    499: "network",
+    503: "overloaded",
+    504: "timeout",
+    529: "overloaded",
+}
 # Vendors answer some mistakes with the status of another one: (kind by status, what the body says, the true kind).
 _REFINED = (
     (("bad_request", "permission"), r"api_key_invalid|(?:incorrect|invalid) api key|api key not valid|invalid_api_key", "auth"),
     (("rate_limited", "bad_request"), r"insufficient_quota|billing|credit balance", "billing"),
     (("bad_request",), r"context.?length|context window|too many tokens|prompt is too long|input token count", "too_large"),
-    (
-        ("bad_request",),
-        r"unsupported[_ ](?:value|parameter)|not supported with this model",
-        "unsupported_param",
-    ),
+    (("bad_request",), r"unsupported[_ ](?:value|parameter)|not supported with this model", "unsupported_param"),
     (("bad_request",), r"model_not_found|model .{0,80}does not exist", "not_found"),
 )
 _RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d{1,6}(?:\.\d+)?)s"')
@@ -56,18 +65,18 @@ class Guard:
         error.__context__ = None
         raise error from None
 
-    def retrying(self, work: Callable[[Trace, int], T], deadline_s: float) -> T:
+    def retrying(self, work: Callable[[int, Trace], T], deadline_s: float) -> T:
         """At most one more attempt, only where that is safe and there is time for it. `work` gets the number of the attempt."""
         deadline = time.monotonic() + min(deadline_s, MAX_DEADLINE_S)
         attempt = 1
         while True:
             try:
-                return self.run(lambda trace: work(trace, attempt), deadline)  # noqa: B023 - called at once
+                return self.run(partial(work, attempt), deadline)
             except DriverError as exc:
                 error = exc
             error.attempts = attempt
             wait = error.retry_after if error.retry_after is not None else random.uniform(0.3, 0.9)  # noqa: S311 - jitter
-            too_late = wait > LONGEST_WAIT_S or time.monotonic() + wait >= deadline
+            too_late = wait > MAX_WAIT_S or time.monotonic() + wait >= deadline
             if not error.retryable or attempt >= ATTEMPTS or too_late:
                 error.__context__ = None
                 raise error from None

@@ -15,9 +15,14 @@ from webapp.security.urlguard import OutboundPolicy
 VERSION = "v1beta"
 PAGE = 1_000
 KINDS: Mapping[str, str] = {
-    "MAX_TOKENS": "truncated", "SAFETY": "refused", "RECITATION": "refused", "BLOCKLIST": "refused", "PROHIBITED_CONTENT": "refused",
-    "SPII": "refused", "MALFORMED_RESPONSE": "invalid_response",
-}  # fmt: skip
+    "MAX_TOKENS": "truncated",
+    "SAFETY": "refused",
+    "RECITATION": "refused",
+    "BLOCKLIST": "refused",
+    "PROHIBITED_CONTENT": "refused",
+    "SPII": "refused",
+    "MALFORMED_RESPONSE": "invalid_response",
+}
 
 
 class GeminiDriver(VendorDriver):

@@ -12,7 +12,7 @@ from webapp.security.urlguard import OutboundPolicy
 class GrokDriver(CompatibleDriver):
     """Its reasoning tokens are not among its completion tokens: ours are, so they are added."""
 
-    token_parameter = "max_completion_tokens"  # noqa: S105 # the name of a parameter
+    token_parameter = "max_completion_tokens"
 
     def usage(self, reported: object) -> Usage | None:
         if not isinstance(reported, Mapping):

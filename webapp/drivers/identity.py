@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from authlib.integrations.httpx_client import OAuth2Client
 
 DISCOVERY = "/.well-known/openid-configuration"
-DEADLINE_S, MOST_BYTES = 10.0, 500_000
+DEADLINE_S, MAX_BYTES = 10.0, 500_000
 KEPT_S, FAILURE_KEPT_S = 300.0, 5.0
 AT_ONCE, TURN_WITHIN_S = 4, 1.0  # A provider that hangs must not hold every thread of a worker.
 LEEWAY_S = 60
@@ -127,10 +127,10 @@ class IdentityProvider:
         return self._asked(lambda: self._document(address, {"authorization": f"Bearer {access_token}"}))
 
     def _validated(self, token: Mapping[str, Any], keys: Mapping[str, Any], challenge: Challenge) -> dict[str, Any]:
-        from authlib.oidc.core import CodeIDToken  # noqa: PLC0415 # only who signs in so needs it; starting must stay quick
-        from joserfc import jwt  # noqa: PLC0415 # likewise
-        from joserfc.jwk import KeySet  # noqa: PLC0415 # likewise
-        from joserfc.jws import JWSRegistry  # noqa: PLC0415 # likewise
+        from authlib.oidc.core import CodeIDToken
+        from joserfc import jwt
+        from joserfc.jwk import KeySet
+        from joserfc.jws import JWSRegistry
 
         found = keys.get("keys")
         usable = [key for key in (found if isinstance(found, list) else []) if isinstance(key, dict) and key.get("kty") in ("RSA", "EC")]
@@ -152,15 +152,21 @@ class IdentityProvider:
 
     def _client(self, headers: Mapping[str, str], *, in_body: bool = False) -> "OAuth2Client":
         """Authlib's client over our transport, which alone decides the headers that leave: those of Authlib do not."""
-        from authlib.integrations.httpx_client import OAuth2Client  # noqa: PLC0415 # likewise
+        from authlib.integrations.httpx_client import OAuth2Client
 
         quieten()
         return OAuth2Client(
-            self._settings.client_id, self._settings.client_secret, redirect_uri=self._redirect_uri,
-            scope="openid email profile" if self._settings.role_claim else "openid email", code_challenge_method="S256",
+            self._settings.client_id,
+            self._settings.client_secret,
+            redirect_uri=self._redirect_uri,
+            scope="openid email profile" if self._settings.role_claim else "openid email",
+            code_challenge_method="S256",
             token_endpoint_auth_method="client_secret_post" if in_body else "none",
-            transport=GuardedTransport(self._policy, headers), timeout=None, follow_redirects=False, trust_env=False,
-        )  # fmt: skip
+            transport=GuardedTransport(self._policy, headers),
+            timeout=None,
+            follow_redirects=False,
+            trust_env=False,
+        )
 
     def _basic(self) -> str:
         """RFC 6749, 2.3.1: each half encoded before they are joined."""
@@ -171,6 +177,6 @@ class IdentityProvider:
         if not self._turns.acquire(timeout=TURN_WITHIN_S):
             raise DriverError("overloaded", "The identity provider is being asked by others already.")
         try:
-            return self._guard.run(lambda _: work(), time.monotonic() + DEADLINE_S, MOST_BYTES)
+            return self._guard.run(lambda _: work(), time.monotonic() + DEADLINE_S, MAX_BYTES)
         finally:
             self._turns.release()

@@ -8,7 +8,7 @@ from webapp.security.urlguard import OutboundPolicy
 class OpenAIDriver(CompatibleDriver):
     """Newer models refuse `max_tokens`, which is the name that most other servers know."""
 
-    token_parameter = "max_completion_tokens"  # noqa: S105 # the name of a parameter
+    token_parameter = "max_completion_tokens"
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:

@@ -67,7 +67,7 @@ class VendorDriver(ABC):
     def chat(self, request: ChatRequest) -> ChatReply:
         options = self.options(request)
 
-        def attempt(trace: Trace, number: int) -> ChatReply:
+        def attempt(number: int, trace: Trace) -> ChatReply:
             started = time.monotonic()
             reply = self.read(self.ask(options), trace)
             return replace(reply, latency_ms=since(started), attempts=number)

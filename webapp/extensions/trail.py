@@ -15,15 +15,21 @@ CHANGED = "modeldesk_changed_tables"  # The name in `session.info` under which t
 UNTRAILED = frozenset(
     {
         "usage_records",  # applications report by the thousand, and each row says who, what and when
-        "bench_cells", "recommendations",  # parts of a run or bench, which has its line
+        "bench_cells",
+        "recommendations",  # parts of a run or bench, which has its line
         "provider_checks",  # each row is the record of a check
         "cached_responses",  # copies of answers, with an end
-        "import_drafts", "proposal_rows",  # prepared and ticked by one person; opening, applying and dismissing have lines
-        "credential_counters", "login_attempts", "spent_returns",  # counts
-        "recovery_codes", "user_sessions",  # signing in and out and using a code have lines; sweeping out what ended has none
-        "registry_processes", "registry_state",  # which worker holds which revision
+        "import_drafts",
+        "proposal_rows",  # prepared and ticked by one person; opening, applying and dismissing have lines
+        "credential_counters",
+        "login_attempts",
+        "spent_returns",  # counts
+        "recovery_codes",
+        "user_sessions",  # signing in and out and using a code have lines; sweeping out what ended has none
+        "registry_processes",
+        "registry_state",  # which worker holds which revision
     }
-)  # fmt: skip
+)
 
 
 def insist_on_a_trail(session: scoped_session[Any]) -> None:

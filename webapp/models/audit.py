@@ -12,10 +12,7 @@ class AuditEvent(Base):
     """Who did what to what, with the values before and after (secrets as fingerprints), chained by hashes."""
 
     __tablename__ = "audit_events"
-    __table_args__ = (
-        Index("ix_audit_events_target", "target_kind", "target_id"),
-        Index("ix_audit_events_created_at", "created_at"),
-    )
+    __table_args__ = (Index("ix_audit_events_target", "target_kind", "target_id"), Index("ix_audit_events_created_at", "created_at"))
 
     actor: Mapped[str] = mapped_column(String(200))
     action: Mapped[str] = mapped_column(String(80))

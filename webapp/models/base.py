@@ -79,13 +79,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {  # noqa: RUF012 # SQLAlchemy reads it from the class
-        datetime: UtcDateTime,
-        Decimal: ExactDecimal,
-        dict[str, Any]: JSON,
-        list[str]: JSON,
-        Mapping[str, Any]: JSON,
-    }
+    type_annotation_map = {datetime: UtcDateTime, Decimal: ExactDecimal, dict[str, Any]: JSON, list[str]: JSON, Mapping[str, Any]: JSON}
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)

@@ -22,13 +22,7 @@ class Provider(Base):
     __tablename__ = "providers"
     __table_args__ = (
         # At most one primary, enforced by the database: the index holds only rows that are.
-        Index(
-            "uq_providers_one_primary",
-            "is_primary",
-            unique=True,
-            sqlite_where=text("is_primary"),
-            postgresql_where=text("is_primary"),
-        ),
+        Index("uq_providers_one_primary", "is_primary", unique=True, sqlite_where=text("is_primary"), postgresql_where=text("is_primary")),
     )
 
     slug: Mapped[str] = mapped_column(String(60), unique=True)
@@ -53,7 +47,7 @@ class Provider(Base):
     models: Mapped[list["Model"]] = relationship(back_populates="provider", passive_deletes="all")
     credentials: Mapped[list["Credential"]] = relationship(back_populates="provider", passive_deletes="all")
 
-    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 # SQLAlchemy reads it from the class
+    __mapper_args__ = {"version_id_col": version}
 
     def __str__(self) -> str:
         return self.display_name
@@ -65,13 +59,7 @@ class Model(Base):
     __tablename__ = "models"
     __table_args__ = (
         UniqueConstraint("provider_id", "model_id"),
-        Index(
-            "uq_models_one_default_per_type",
-            "type",
-            unique=True,
-            sqlite_where=text("is_default"),
-            postgresql_where=text("is_default"),
-        ),
+        Index("uq_models_one_default_per_type", "type", unique=True, sqlite_where=text("is_default"), postgresql_where=text("is_default")),
         CheckConstraint("NOT is_default OR is_active", name="default_is_active"),
         Index("ix_models_order", "sort_order", "display_name"),
     )
@@ -101,7 +89,7 @@ class Model(Base):
     )
     prices: Mapped[list["Price"]] = relationship(back_populates="model", order_by="Price.effective_from", passive_deletes="all")
 
-    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 # SQLAlchemy reads it from the class
+    __mapper_args__ = {"version_id_col": version}
 
     @property
     def ref(self) -> str:
@@ -129,12 +117,16 @@ class Price(Base):
     __tablename__ = "prices"
     __table_args__ = (
         Index(
-            "uq_prices_model_start", "model_id", "effective_from", unique=True,
-            sqlite_where=text("corrects_id IS NULL"), postgresql_where=text("corrects_id IS NULL"),
+            "uq_prices_model_start",
+            "model_id",
+            "effective_from",
+            unique=True,
+            sqlite_where=text("corrects_id IS NULL"),
+            postgresql_where=text("corrects_id IS NULL"),
         ),
         CheckConstraint(one_of("state", PRICE_STATES), name="state"),
         CheckConstraint(one_of("source_kind", SOURCE_KINDS), name="source_kind"),
-    )  # fmt: skip
+    )
 
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="RESTRICT"), index=True)
     state: Mapped[str] = mapped_column(String(10))

@@ -23,7 +23,7 @@ class Project(Base):
     is_active: Mapped[bool] = mapped_column(default=True)
     version: Mapped[int] = mapped_column(default=1)
 
-    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 # SQLAlchemy reads it from the class
+    __mapper_args__ = {"version_id_col": version}
 
     def __str__(self) -> str:
         return self.display_name

@@ -16,10 +16,8 @@ class PromptTemplate(Base):
     __tablename__ = "prompt_templates"
     __table_args__ = (
         UniqueConstraint("name", "version"),
-        Index(
-            "uq_prompt_templates_one_current", "name", unique=True, sqlite_where=text("is_current"), postgresql_where=text("is_current")
-        ),
-    )  # fmt: skip
+        Index("uq_prompt_templates_one_current", "name", unique=True, sqlite_where=text("is_current"), postgresql_where=text("is_current")),
+    )
 
     name: Mapped[str] = mapped_column(String(60))
     version: Mapped[int]

@@ -10,18 +10,7 @@ from typing import Any
 from webapp.observability.context import request_id
 
 # These print addresses, headers or prompts at INFO or DEBUG (drivers.md, section 4).
-QUIET = (
-    "httpx",
-    "httpx2",
-    "httpcore",
-    "httpcore2",
-    "openai",
-    "anthropic",
-    "google_genai",
-    "mistralai.client",
-    "ollama",
-    "alembic",
-)
+QUIET = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "anthropic", "google_genai", "mistralai.client", "ollama", "alembic")
 Clean = Callable[[str], str]
 
 

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-MOST_TOLD = 1_000
+MAX_TOLD = 1_000
 
 
 class Once:
@@ -14,7 +14,7 @@ class Once:
         self._told: set[object] = set()
 
     def due(self, what: object) -> bool:
-        if what in self._told or len(self._told) >= MOST_TOLD:
+        if what in self._told or len(self._told) >= MAX_TOLD:
             return False
         self._told.add(what)
         return True

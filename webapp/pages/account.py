@@ -122,10 +122,14 @@ def _throttled(wait: timedelta) -> ResponseReturnValue:
 def _login_page(error: str | None = None) -> str:
     settings = current.settings()
     return render_template(
-        "login.html", error=error, email=request.form.get("email", "")[:254], next_url=request.values.get("next", ""),
-        openid=settings.openid.name if settings.openid else None, password_first=settings.password_sign_in,
+        "login.html",
+        error=error,
+        email=request.form.get("email", "")[:254],
+        next_url=request.values.get("next", ""),
+        openid=settings.openid.name if settings.openid else None,
+        password_first=settings.password_sign_in,
         nobody_yet=_nobody_yet(),
-    )  # fmt: skip
+    )
 
 
 def _nobody_yet() -> bool:

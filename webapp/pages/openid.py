@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 blueprint = Blueprint("openid", __name__)
 COOKIE_ENTRY = "openid"
 BACK_WITHIN = timedelta(minutes=10)
-LONGEST_CODE = 4_000
+MAX_CODE = 4_000
 
 
 @blueprint.get("/login/openid")
@@ -93,7 +93,7 @@ def callback() -> ResponseReturnValue:
 
 def _answered(settings: OpenId, provider: "IdentityProvider", kept: dict[str, object], begun: datetime) -> ResponseReturnValue:
     """The provider is asked outside of any transaction: nobody waits for it but whoever signs in."""
-    claims = provider.claims(request.args.get("code", "")[:LONGEST_CODE], _challenge(str(kept["secret"])))
+    claims = provider.claims(request.args.get("code", "")[:MAX_CODE], _challenge(str(kept["secret"])))
     person, target = person_of(claims, settings.role_claim), str(kept["next"])
     target = target if is_safe_path(target) else HOME
     return _confirmed(person, settings, begun, target) if kept["confirming"] else _entered(person, settings, target)

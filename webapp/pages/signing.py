@@ -19,7 +19,7 @@ from webapp.web.transaction import writing
 
 blueprint = Blueprint("signing", __name__)
 WRONG_CODE = "That code is wrong or was used already. Wait for the next one, or use a recovery code."
-WRONG_PASSWORD = "That is not your password."  # noqa: S105 # a sentence
+WRONG_PASSWORD = "That is not your password."
 
 
 @blueprint.get("/login/code")
@@ -103,10 +103,15 @@ def _renewed_by_password(found: StaffMember, now: datetime) -> str | None:
 
 def _confirm_page(found: StaffMember, error: str | None = None) -> str:
     return render_template(
-        "signing/confirm.html", error=error, next_url=request.values.get("next", ""), email=found.email, by_code=found.has_factor,
-        by_password=accounts.has_password(db.session(), found.id), openid=_openid_for(found),
+        "signing/confirm.html",
+        error=error,
+        next_url=request.values.get("next", ""),
+        email=found.email,
+        by_code=found.has_factor,
+        by_password=accounts.has_password(db.session(), found.id),
+        openid=_openid_for(found),
         minutes=int(sign_ins.FRESH_FOR.total_seconds() // 60),
-    )  # fmt: skip
+    )
 
 
 def _openid_for(found: StaffMember) -> str | None:

@@ -23,12 +23,7 @@ from webapp.config import (
 )
 
 # All that the vault encrypts; a test compares it with the tables.
-ENCRYPTED = (
-    ("credentials", "ciphertext"),
-    ("registry_state", "key_check"),
-    ("users", "totp_pending"),
-    ("users", "totp_secret"),
-)
+ENCRYPTED = (("credentials", "ciphertext"), ("registry_state", "key_check"), ("users", "totp_pending"), ("users", "totp_secret"))
 
 
 def ensure(environment: Mapping[str, str]) -> None:

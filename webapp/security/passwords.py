@@ -48,7 +48,7 @@ def hash_password(password: str, field: str = "password") -> str:
 
 def is_guessable(password: str) -> bool:
     """Whether it is made of common passwords, names, repetitions or rows on the keyboard, by zxcvbn's offline lists."""
-    from zxcvbn import zxcvbn  # noqa: PLC0415 # reads its lists when it is imported, and only who chooses a password needs it
+    from zxcvbn import zxcvbn
 
     return int(zxcvbn(password[:LOOKED_AT])["score"]) < MIN_SCORE
 

@@ -137,9 +137,11 @@ def change_password(session: Session, user: User, password: str, *, keep: str) -
 def sessions_of(session: Session, user_id: int, *, now: datetime) -> Sequence[UserSession]:
     """Somebody's sessions that are still good, the newest first."""
     good = (
-        UserSession.user_id == user_id, UserSession.expires_at > now, UserSession.last_seen_at > now - SESSION_IDLE,
+        UserSession.user_id == user_id,
+        UserSession.expires_at > now,
+        UserSession.last_seen_at > now - SESSION_IDLE,
         UserSession.code_tries_left.is_(None),
-    )  # fmt: skip
+    )
     return session.execute(select(UserSession).where(*good).order_by(UserSession.id.desc())).scalars().all()
 
 

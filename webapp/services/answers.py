@@ -35,11 +35,24 @@ def key_of(endpoint: Endpoint, request: ChatRequest, template: str, circle: str)
     know of each other's runs (`Caller.circle`): the answer names the run that asked, and its incident may say more than the question did.
     """
     content = [
-        "v2", circle, endpoint.driver, endpoint.slug, origin(endpoint.base_url) if endpoint.base_url else "", endpoint.credential,
-        json.dumps(endpoint.config, sort_keys=True, default=str), template, request.model, request.system, request.user,
-        request.max_output_tokens, request.temperature, json.dumps(request.json_schema, sort_keys=True, default=str), request.schema_name,
-        request.token_parameter, request.context_window,
-    ]  # fmt: skip
+        "v2",
+        circle,
+        endpoint.driver,
+        endpoint.slug,
+        origin(endpoint.base_url) if endpoint.base_url else "",
+        endpoint.credential,
+        json.dumps(endpoint.config, sort_keys=True, default=str),
+        template,
+        request.model,
+        request.system,
+        request.user,
+        request.max_output_tokens,
+        request.temperature,
+        json.dumps(request.json_schema, sort_keys=True, default=str),
+        request.schema_name,
+        request.token_parameter,
+        request.context_window,
+    ]
     return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
 
 
@@ -72,9 +85,17 @@ def remember(session: Session, answer: Answer, now: datetime | None = None) -> N
     """Keeps an answer; of two that come at once, or where an old one has expired, the later stays. Sweeps out what has expired."""
     moment = now or datetime.now(UTC)
     values = {
-        "key": answer.key, "template": answer.template, "model_ref": answer.model_ref, "text": answer.text, "usage": answer.usage,
-        "run": answer.run, "expires_at": moment + timedelta(minutes=answer.minutes), "created_at": moment, "updated_at": moment, "hits": 0,
-    }  # fmt: skip
+        "key": answer.key,
+        "template": answer.template,
+        "model_ref": answer.model_ref,
+        "text": answer.text,
+        "usage": answer.usage,
+        "run": answer.run,
+        "expires_at": moment + timedelta(minutes=answer.minutes),
+        "created_at": moment,
+        "updated_at": moment,
+        "hits": 0,
+    }
     c = CachedResponse
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     insert = dialect.insert(c).values(values)

@@ -14,7 +14,7 @@ from webapp.security import tokens
 from webapp.services import audit, state
 from webapp.services.audit import Target
 
-LONGEST_LIFE_DAYS = 365
+MAX_LIFE_DAYS = 365
 
 
 def create(  # noqa: PLR0913 # as elsewhere, and how long and for whom
@@ -61,8 +61,8 @@ def expiry(days: int | None, *, now: datetime) -> datetime | None:
     """The end of a token's life in that many days (1 to 365). Raises `Invalid`."""
     if days is None:
         return None
-    if not 1 <= days <= LONGEST_LIFE_DAYS:
-        raise Invalid.field("expires_days", f"must be 1 to {LONGEST_LIFE_DAYS}")
+    if not 1 <= days <= MAX_LIFE_DAYS:
+        raise Invalid.field("expires_days", f"must be 1 to {MAX_LIFE_DAYS}")
     return now + timedelta(days=days)
 
 

@@ -41,9 +41,17 @@ def record(session: Session, action: str, *, actor: str, target: Target, change:
     previous = _newest_hash(session)
     before, after = differing(*change)
     event = AuditEvent(
-        actor=actor, action=action, target_kind=target.kind, target_id=target.id, target_name=target.name,
-        before=before, after=after, request_id=request_id.get(), previous_hash=previous, created_at=now(),
-    )  # fmt: skip
+        actor=actor,
+        action=action,
+        target_kind=target.kind,
+        target_id=target.id,
+        target_name=target.name,
+        before=before,
+        after=after,
+        request_id=request_id.get(),
+        previous_hash=previous,
+        created_at=now(),
+    )
     event.hash = digest(event)
     session.add(event)
     unrecorded(session, update(AuditState).values(events=AuditState.events + 1, hash=event.hash))
@@ -123,7 +131,15 @@ def differing(before: Values, after: Values) -> tuple[dict[str, Any] | None, dic
 def digest(event: AuditEvent) -> str:
     """The hash that chains this event to the one before it."""
     content = [
-        event.previous_hash, event.actor, event.action, event.target_kind, event.target_id, event.target_name,
-        event.before, event.after, event.request_id, event.created_at.astimezone(UTC).isoformat(),
-    ]  # fmt: skip
+        event.previous_hash,
+        event.actor,
+        event.action,
+        event.target_kind,
+        event.target_id,
+        event.target_name,
+        event.before,
+        event.after,
+        event.request_id,
+        event.created_at.astimezone(UTC).isoformat(),
+    ]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -51,6 +51,13 @@ def _result(cell: BenchCell, run: Run, scores: tuple[int, ...]) -> Result:
     usage = run.usage or {}
     tokens = usage.get("input", 0) + usage.get("output", 0)
     return Result(
-        cell.incident, cell.model, run.status == "succeeded", run.latency_ms, *_cost(run), tokens, first.type if first else None,
-        first.priority if first else None, scores,
-    )  # fmt: skip
+        cell.incident,
+        cell.model,
+        run.status == "succeeded",
+        run.latency_ms,
+        *_cost(run),
+        tokens,
+        first.type if first else None,
+        first.priority if first else None,
+        scores,
+    )

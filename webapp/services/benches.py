@@ -46,10 +46,17 @@ def create(session: Session, setup: Setup, *, actor: str) -> Bench:
     rules.checked(len(setup.incidents), setup.models, setup.repeats)
     now = datetime.now(UTC)
     found = Bench(
-        public_id=f"bench_{secrets.token_hex(10)}", name=setup.name, actor=actor, status="running", template=setup.template,
-        incidents=[incident_dict(incident) for incident in setup.incidents], models=list(setup.models), repeats=setup.repeats,
-        spend_cap=setup.spend_cap, heartbeat_at=now,
-    )  # fmt: skip
+        public_id=f"bench_{secrets.token_hex(10)}",
+        name=setup.name,
+        actor=actor,
+        status="running",
+        template=setup.template,
+        incidents=[incident_dict(incident) for incident in setup.incidents],
+        models=list(setup.models),
+        repeats=setup.repeats,
+        spend_cap=setup.spend_cap,
+        heartbeat_at=now,
+    )
     order = rules.order(len(setup.incidents), setup.models, setup.repeats)
     found.cells = [
         BenchCell(

@@ -32,7 +32,7 @@ from webapp.services.catalog_entries import (
 )
 from webapp.services.catalog_text import Read
 
-MOST_ERRORS = 50
+MAX_ERRORS = 50
 
 
 # Out.
@@ -109,8 +109,8 @@ def apply(session: Session, read: Read, by: Importing) -> Report:
         _write(session, entries, by, (lines, report))
     if report.errors:
         report.errors.sort(key=_line_of)
-        shown = report.errors[:MOST_ERRORS]
-        more = f" And {len(report.errors) - MOST_ERRORS} more." if len(report.errors) > MOST_ERRORS else ""
+        shown = report.errors[:MAX_ERRORS]
+        more = f" And {len(report.errors) - MAX_ERRORS} more." if len(report.errors) > MAX_ERRORS else ""
         raise ImportRefused(f"Nothing was imported. {'; '.join(shown)}.{more}", [FieldError("file", message) for message in report.errors])
     return report
 

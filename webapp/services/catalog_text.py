@@ -14,7 +14,7 @@ from yaml.resolver import Resolver
 from webapp.catalogues.bounded_yaml import events, line_of, refusal
 from webapp.domain.errors import Malformed
 
-MOST_BYTES = 10_000_000
+MAX_BYTES = 10_000_000
 Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _FLOAT, _INT, _BOOL, _NULL, _STR = (f"tag:yaml.org,2002:{name}" for name in ("float", "int", "bool", "null", "str"))
 _resolver = Resolver()
@@ -41,8 +41,8 @@ def read(text: str) -> Read:
 
 
 def check_size(text: str) -> None:
-    if len(text.encode("utf-8", "replace")) > MOST_BYTES:
-        raise Malformed(f"The file is larger than {MOST_BYTES // 1_000_000} MB.")
+    if len(text.encode("utf-8", "replace")) > MAX_BYTES:
+        raise Malformed(f"The file is larger than {MAX_BYTES // 1_000_000} MB.")
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class _Building:
         else:
             self._put(event, _value(event))
 
-    def _put(self, event: yaml.Event, value: Any) -> str:  # noqa: ANN401 # JSON values
+    def _put(self, event: yaml.Event, value: Any) -> str:
         """Puts a value where it belongs, and gives its path."""
         if not self._open:
             self.document, self.lines[""] = value, line_of(event)
@@ -111,7 +111,7 @@ def _tag_of(event: yaml.ScalarEvent) -> str:
     return str(_resolver.resolve(yaml.ScalarNode, event.value, event.implicit))  # type: ignore[no-untyped-call] # of PyYAML
 
 
-def _value(event: yaml.ScalarEvent) -> Any:  # noqa: ANN401 # text, a whole number, true, false or None
+def _value(event: yaml.ScalarEvent) -> Any:
     text, tag = str(event.value), _tag_of(event)
     if tag == _NULL:
         return None

@@ -23,7 +23,7 @@ from webapp.services.audit import Target
 
 log = logging.getLogger(__name__)
 unreadable = Once()
-MOST_CALLS = 1_000_000_000
+MAX_CALLS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def _check_holder(session: Session, provider: Provider, holder: Holder) -> None:
 
 
 LIMIT_CHECKS: dict[str, checks.Check] = {
-    "monthly_limit": checks.optional(checks.whole(1, MOST_CALLS)),
+    "monthly_limit": checks.optional(checks.whole(1, MAX_CALLS)),
     "expires_at": checks.optional(checks.moment),
     "active": checks.truth,
 }
@@ -177,6 +177,8 @@ def _facts(credential: Credential | None) -> dict[str, str | None] | None:
 
 def _limits(credential: Credential) -> dict[str, Any]:
     return {
-        "holder": str(Holder(credential.scope, credential.owner)), "monthly_limit": credential.monthly_limit,
-        "expires_at": shown_moment(credential.expires_at) if credential.expires_at else None, "active": credential.is_active,
-    }  # fmt: skip
+        "holder": str(Holder(credential.scope, credential.owner)),
+        "monthly_limit": credential.monthly_limit,
+        "expires_at": shown_moment(credential.expires_at) if credential.expires_at else None,
+        "active": credential.is_active,
+    }

@@ -10,8 +10,15 @@ from webapp.domain.errors import DatabaseUnreachable
 from webapp.extensions import schema
 
 OK, UNREACHABLE, EMPTY, OLDER, NEWER, CORRUPT, READ_ONLY, BUSY = (
-    "ok", "unreachable", "empty", "older", "newer", "corrupt", "read-only", "busy",
-)  # fmt: skip
+    "ok",
+    "unreachable",
+    "empty",
+    "older",
+    "newer",
+    "corrupt",
+    "read-only",
+    "busy",
+)
 WORDS = {
     UNREACHABLE: "It does not answer. Check DATABASE_URL and that the server runs, or put the file back; a backup can be restored.",
     EMPTY: "It is not set up: run `.venv/bin/flask --app wsgi prepare`.",

@@ -15,7 +15,7 @@ from webapp.services.audit import Target
 
 ACTION = "access:request:deny"
 # Of one caller in so long. An application that goes on with the wrong token must neither fill the database nor bury what others did.
-MOST = ((timedelta(minutes=1), 10), (timedelta(hours=1), 60))
+MAX_DENIALS = ((timedelta(minutes=1), 10), (timedelta(hours=1), 60))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Denied:
 
 def room(session: Session, actor: str, now: datetime) -> int:
     """How many lines more there may be about this caller, as of now. To be asked before a transaction that would keep writers waiting."""
-    longest = max(window for window, _ in MOST)
+    longest = max(window for window, _ in MAX_DENIALS)
     query = select(AuditEvent.created_at).where(
         AuditEvent.created_at > now - longest, AuditEvent.action == ACTION, AuditEvent.actor == actor
     )
     moments = session.execute(query).scalars().all()
-    return min(most - sum(moment > now - window for moment in moments) for window, most in MOST)
+    return min(most - sum(moment > now - window for moment in moments) for window, most in MAX_DENIALS)
 
 
 def note(session: Session, denied: Denied, now: datetime) -> None:

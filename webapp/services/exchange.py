@@ -33,8 +33,8 @@ def form_of(name: str) -> str | None:
 
 def text_of(data: bytes) -> str:
     """Raises `Malformed` for what is no text of ours."""
-    if len(data) > catalog_text.MOST_BYTES:
-        raise Malformed(f"The file is larger than {catalog_text.MOST_BYTES // 1_000_000} MB.")
+    if len(data) > catalog_text.MAX_BYTES:
+        raise Malformed(f"The file is larger than {catalog_text.MAX_BYTES // 1_000_000} MB.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -7,7 +7,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from webapp.domain.errors import Conflict, Forbidden, Invalid, NotFound
-from webapp.domain.openid import LONGEST_SUBJECT, OpenId, Person, role_of
+from webapp.domain.openid import MAX_SUBJECT, OpenId, Person, role_of
 from webapp.models import Identity, SpentReturn, User
 from webapp.security import tokens
 from webapp.services import accounts, audit
@@ -82,16 +82,19 @@ def belongs_to(session: Session, person: Person, issuer: str, user_id: int) -> b
 
 def link(session: Session, user: User, issuer: str, subject: str, *, actor: str) -> None:
     """Raises `Invalid`, or `Conflict` if either is linked to somebody else."""
-    if not subject.isprintable() or not 0 < len(subject) <= LONGEST_SUBJECT:
-        raise Invalid.field("subject", f"must be 1 to {LONGEST_SUBJECT} printable characters")
+    if not subject.isprintable() or not 0 < len(subject) <= MAX_SUBJECT:
+        raise Invalid.field("subject", f"must be 1 to {MAX_SUBJECT} printable characters")
     taken = select(Identity.id).where(Identity.issuer == issuer, (Identity.subject == subject) | (Identity.user_id == user.id))
     if session.execute(taken.limit(1)).scalar_one_or_none() is not None:
         raise Conflict("This user or this person is linked to somebody already. Unlink first.", code="duplicate")
     session.add(Identity(issuer=issuer, subject=subject, user_id=user.id))
     audit.record(
-        session, "accounts:identity:link", actor=actor, target=Target("user", user.id, user.email),
+        session,
+        "accounts:identity:link",
+        actor=actor,
+        target=Target("user", user.id, user.email),
         change=(None, {"issuer": issuer, "subject": subject}),
-    )  # fmt: skip
+    )
 
 
 def unlink(session: Session, user: User, *, actor: str) -> None:

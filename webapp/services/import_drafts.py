@@ -16,7 +16,7 @@ from webapp.services.catalog_files import Importing
 from webapp.services.exchange import Upload
 
 KEPT = timedelta(days=1)
-MOST_SHOWN = 500  # Characters of a value: nobody reads more of it in a table.
+MAX_SHOWN = 500  # Characters of a value: nobody reads more of it in a table.
 
 
 class Rehearsal(NamedTuple):
@@ -63,7 +63,7 @@ def _compared(draft: ImportDraft, found: Rehearsal) -> ImportDraft:
 
 
 def _kept(change: Change) -> list[Any]:
-    lines = [[line.field, *(text and text[:MOST_SHOWN] for text in (line.before, line.after))] for line in change.lines]
+    lines = [[line.field, *(text and text[:MAX_SHOWN] for text in (line.before, line.after))] for line in change.lines]
     return [change.kind, change.name, change.state, lines, change.questions]
 
 

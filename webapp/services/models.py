@@ -212,9 +212,7 @@ def _touch(model: Model) -> None:
 
 
 def _is_default(model: Model) -> InUse:
-    return InUse(
-        f"{model.display_name} is the default for {model.type}. Choose another default first.", [f"default for {model.type}"]
-    )  # fmt: skip
+    return InUse(f"{model.display_name} is the default for {model.type}. Choose another default first.", [f"default for {model.type}"])
 
 
 def target(model: Model) -> Target:
@@ -224,12 +222,24 @@ def target(model: Model) -> Target:
 def facts(model: Model) -> dict[str, Any]:
     """The values of a model for the audit trail."""
     return {
-        "provider": model.provider.slug, "model_id": model.model_id, "display_name": model.display_name, "type": model.type,
-        "capabilities": list(model.capabilities), "context_window": model.context_window, "max_output_tokens": model.max_output_tokens,
-        "active": model.is_active, "default": model.is_default, "aliases": sorted(alias.alias for alias in model.aliases),
-        "sort_order": model.sort_order, "released_on": _day(model.released_on), "deprecated_on": _day(model.deprecated_on),
-        "retires_on": _day(model.retires_on), "successor": model.successor, "description": model.description, "quirks": model.quirks,
-    }  # fmt: skip
+        "provider": model.provider.slug,
+        "model_id": model.model_id,
+        "display_name": model.display_name,
+        "type": model.type,
+        "capabilities": list(model.capabilities),
+        "context_window": model.context_window,
+        "max_output_tokens": model.max_output_tokens,
+        "active": model.is_active,
+        "default": model.is_default,
+        "aliases": sorted(alias.alias for alias in model.aliases),
+        "sort_order": model.sort_order,
+        "released_on": _day(model.released_on),
+        "deprecated_on": _day(model.deprecated_on),
+        "retires_on": _day(model.retires_on),
+        "successor": model.successor,
+        "description": model.description,
+        "quirks": model.quirks,
+    }
 
 
 def _day(day: date | None) -> str | None:

@@ -92,7 +92,7 @@ def _scripts() -> ScriptDirectory:
 def _migrate(new: Connection) -> None:
     scripts = _scripts()
 
-    def upgrade(revision: Any, context: MigrationContext) -> Sequence[RevisionStep]:  # noqa: ANN401 # Alembic's signature
+    def upgrade(revision: Any, context: MigrationContext) -> Sequence[RevisionStep]:
         return scripts._upgrade_revs("head", revision)  # Alembic's own commands call it in the same way.
 
     with EnvironmentContext(Config(), scripts, fn=upgrade) as environment:

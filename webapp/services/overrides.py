@@ -55,9 +55,15 @@ def add(session: Session, project_id: int, rule: Rule, *, actor: str) -> Project
     _check(rule)
     _check_free(session, project, model, rule)
     row = ProjectOverride(
-        project_id=project.id, model_id=model.id, kind=rule.kind, starts_at=rule.starts, ends_at=rule.ends,
-        price=_price(rule) if rule.price else None, note=checks.checked({"note": rule.note}, CHECKS)["note"], created_by=actor,
-    )  # fmt: skip
+        project_id=project.id,
+        model_id=model.id,
+        kind=rule.kind,
+        starts_at=rule.starts,
+        ends_at=rule.ends,
+        price=_price(rule) if rule.price else None,
+        note=checks.checked({"note": rule.note}, CHECKS)["note"],
+        created_by=actor,
+    )
     session.add(row)
     session.flush()
     audit.record(session, "registry:project:add_rule", actor=actor, target=_target(project), change=(None, facts(row, model)))
@@ -116,9 +122,13 @@ def _price(rule: Rule) -> dict[str, Any]:
     if entry is None:
         raise Invalid.field("rates", "is needed")
     return {
-        "state": entry.state, "effective_from": shown_moment(rule.starts), "currency": entry.currency,
-        "rates": [rate_document(rate) for rate in entry.rates], "source": {"kind": "manual"}, "note": rule.note,
-    }  # fmt: skip
+        "state": entry.state,
+        "effective_from": shown_moment(rule.starts),
+        "currency": entry.currency,
+        "rates": [rate_document(rate) for rate in entry.rates],
+        "source": {"kind": "manual"},
+        "note": rule.note,
+    }
 
 
 def _target(project: Project) -> Target:
@@ -127,9 +137,14 @@ def _target(project: Project) -> Target:
 
 def facts(row: ProjectOverride, model: Model) -> dict[str, Any]:
     return {
-        "rule": row.id, "kind": row.kind, "model": model.ref, "starts": _shown(row.starts_at), "ends": _shown(row.ends_at),
-        "price": row.price, "note": row.note,
-    }  # fmt: skip
+        "rule": row.id,
+        "kind": row.kind,
+        "model": model.ref,
+        "starts": _shown(row.starts_at),
+        "ends": _shown(row.ends_at),
+        "price": row.price,
+        "note": row.note,
+    }
 
 
 def _shown(moment: datetime | None) -> str | None:

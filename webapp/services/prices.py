@@ -15,7 +15,7 @@ from webapp.domain.pricing import PriceSource, timeline
 from webapp.models import MAX_ID, Model, Price, PriceRate, PriceVerification
 from webapp.services import audit, models, state
 from webapp.services.audit import Target
-from webapp.services.registry_source import rate_of, window_key
+from webapp.services.price_loader import rate_of, window_key
 
 
 def add(session: Session, model_id: int, values: Mapping[str, object], *, actor: str, confirmed: Sequence[str] = ()) -> Price:
@@ -96,18 +96,30 @@ def row_of(entry: PriceEntry, model: Model, actor: str) -> Price:
     """The rows of a checked price."""
     source = entry.source
     price = Price(
-        model_id=model.id, state=entry.state, effective_from=entry.effective_from, currency=entry.currency,
-        source_kind=source.get("kind", "manual"), source_name=source.get("name") or actor, source_url=source.get("url"),
-        verified_at=source.get("verified_at"), verified_by=actor if source.get("verified_at") else None,
-        note=entry.note, created_by=actor, corrects_id=entry.corrects,
-    )  # fmt: skip
+        model_id=model.id,
+        state=entry.state,
+        effective_from=entry.effective_from,
+        currency=entry.currency,
+        source_kind=source.get("kind", "manual"),
+        source_name=source.get("name") or actor,
+        source_url=source.get("url"),
+        verified_at=source.get("verified_at"),
+        verified_by=actor if source.get("verified_at") else None,
+        note=entry.note,
+        created_by=actor,
+        corrects_id=entry.corrects,
+    )
     price.rates = [
         PriceRate(
-            meter=rate.meter, amount=rate.amount, per=rate.per, above=-1 if rate.above is None else rate.above,
-            service_tier=rate.service_tier, window_key=window_key(rate.window),
+            meter=rate.meter,
+            amount=rate.amount,
+            per=rate.per,
+            above=-1 if rate.above is None else rate.above,
+            service_tier=rate.service_tier,
+            window_key=window_key(rate.window),
         )
         for rate in entry.rates
-    ]  # fmt: skip
+    ]
     return price
 
 
@@ -116,9 +128,15 @@ def value_of(price: Price) -> PriceValue:
     source = PriceSource(price.source_kind, price.source_name, price.source_url, price.verified_at)
     rates = tuple(rate_of(rate.meter, rate.amount, rate.per, rate.above, (rate.service_tier, rate.window_key)) for rate in price.rates)
     return PriceValue(
-        state=price.state, effective_from=price.effective_from, currency=price.currency, rates=rates, source=source,
-        id=price.id, corrects=price.corrects_id, note=price.note,
-    )  # fmt: skip
+        state=price.state,
+        effective_from=price.effective_from,
+        currency=price.currency,
+        rates=rates,
+        source=source,
+        id=price.id,
+        corrects=price.corrects_id,
+        note=price.note,
+    )
 
 
 def _verified(price: PriceValue, last: PriceVerification | None) -> PriceValue:

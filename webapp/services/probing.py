@@ -22,7 +22,7 @@ from webapp.services.asking import cleared
 from webapp.services.audit import Target
 from webapp.services.planning import Means, endpoint_of, revealed
 
-KEPT_S, MOST_LISTS = 300, 64
+KEPT_S, MAX_LISTS = 300, 64
 KEPT_CHECKS = 20
 LOCAL = "local"
 
@@ -62,9 +62,17 @@ def check(probe: Probe, policy: OutboundPolicy) -> CheckResult:
 def record(session: Session, probe: Probe, result: CheckResult, *, actor: str) -> ProviderCheck:
     """Keeps what came of a check, and lets go of the oldest ones."""
     row = ProviderCheck(
-        provider_id=probe.provider_id, ok=result.ok, kind=result.kind, detail=result.detail, how=result.how, key_source=probe.access.source,
-        models=result.models, latency_ms=result.latency_ms, request_id=result.request_id, actor=actor,
-    )  # fmt: skip
+        provider_id=probe.provider_id,
+        ok=result.ok,
+        kind=result.kind,
+        detail=result.detail,
+        how=result.how,
+        key_source=probe.access.source,
+        models=result.models,
+        latency_ms=result.latency_ms,
+        request_id=result.request_id,
+        actor=actor,
+    )
     session.add(row)
     session.flush()
     for old in history(session, probe.provider_id)[KEPT_CHECKS:]:
@@ -88,7 +96,7 @@ def latest(session: Session, provider_ids: Sequence[int]) -> Mapping[int, Provid
 
 
 # Lists are kept for five minutes, so that paging through a review does not ask the provider again and again.
-_lists: TTLCache[tuple[str, str, str], tuple[Listed, ...]] = TTLCache(MOST_LISTS, KEPT_S)
+_lists: TTLCache[tuple[str, str, str], tuple[Listed, ...]] = TTLCache(MAX_LISTS, KEPT_S)
 _lists_lock = threading.Lock()
 
 
@@ -149,8 +157,11 @@ def add(session: Session, provider: Provider, upstream: Sequence[Listed], chosen
 
 def _entry(provider: Provider, listed: Listed, chosen: Chosen) -> dict[str, Any]:
     entry: dict[str, Any] = {
-        "provider": provider.slug, "model_id": listed.model_id, "display_name": (listed.display_name or listed.model_id)[:200],
-        "type": chosen.type, "active": chosen.active,
-    }  # fmt: skip
+        "provider": provider.slug,
+        "model_id": listed.model_id,
+        "display_name": (listed.display_name or listed.model_id)[:200],
+        "type": chosen.type,
+        "active": chosen.active,
+    }
     known = {"context_window": listed.context_window, "max_output_tokens": listed.max_output_tokens}
     return entry | {name: value for name, value in known.items() if value}

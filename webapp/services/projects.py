@@ -101,6 +101,4 @@ def _target(project: Project) -> Target:
 
 
 def facts(project: Project) -> dict[str, Any]:
-    return {
-        "slug": project.slug, "display_name": project.display_name, "description": project.description, "active": project.is_active,
-    }  # fmt: skip
+    return {"slug": project.slug, "display_name": project.display_name, "description": project.description, "active": project.is_active}

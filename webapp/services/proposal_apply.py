@@ -16,7 +16,7 @@ from webapp.models import Model, Price, Proposal, ProposalRow, Provider
 from webapp.services import audit, models, prices, providers, state
 from webapp.services.proposals import APPLIED, OPEN, UNDONE, entry_of, find, seal, target
 
-MOST_ERRORS = 20
+MAX_ERRORS = 20
 SINGLE = "Somebody else has to approve what you opened. On a desk of one person set MODELDESK_FOUR_EYES=off and start it again."
 
 
@@ -50,7 +50,7 @@ def apply(session: Session, proposal_id: int, by: Approval) -> Proposal:
         except ModeldeskError as error:
             errors.append(FieldError(row.ref, error.detail))
     if errors:
-        told = " ".join(f"{error.field}: {error.message}" for error in errors[:MOST_ERRORS])
+        told = " ".join(f"{error.field}: {error.message}" for error in errors[:MAX_ERRORS])
         raise Conflict(f"Nothing was taken over. {told}", errors, code="changed_since")
     proposal.status, proposal.applied_by, proposal.applied_at = APPLIED, by.actor, by.at
     change = ({"status": OPEN}, {"status": APPLIED, "rows": len(rows), "opened_by": proposal.opened_by})

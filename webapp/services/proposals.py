@@ -22,7 +22,7 @@ from webapp.services import audit
 from webapp.services.audit import Target
 
 OPEN, APPLIED, UNDONE, CLOSED = "open", "applied", "undone", "closed"
-MOST_PROBLEMS = 200
+MAX_PROBLEMS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +82,21 @@ def open_one(session: Session, given: Comparison, *, actor: str) -> Proposal:
     if not rows:
         raise Conflict(f"The registry has everything that {given.read.name} {given.read.version} says.", code="no_difference")
     proposal = Proposal(
-        source=given.read.name, source_version=given.read.version, digest=given.read.digest, status=OPEN, opened_by=actor,
+        source=given.read.name,
+        source_version=given.read.version,
+        digest=given.read.digest,
+        status=OPEN,
+        opened_by=actor,
         second_source=f"{given.second.name} {given.second.version}" if given.second else None,
-        problems=[], counts={},
-    )  # fmt: skip
+        problems=[],
+        counts={},
+    )
     session.add(proposal)
     session.flush()
     for row in rows:
         row.proposal_id = proposal.id
     session.add_all(rows)
-    proposal.problems = [*given.read.problems, *problems][:MOST_PROBLEMS]
+    proposal.problems = [*given.read.problems, *problems][:MAX_PROBLEMS]
     proposal.counts = counted(rows)
     audit.record(session, "catalog:proposal:create", actor=actor, target=target(proposal), change=(None, facts(proposal)))
     return proposal
@@ -131,9 +136,15 @@ def _row(difference: Difference, sides: Compared, names: Mapping[str, str]) -> P
     provider = (offered or present).provider  # type: ignore[union-attr] # a difference is of one of them
     entry = _new(offered, sides, names) if difference.kind == ADDED and offered else _changes(difference, offered, present, sides)
     return ProposalRow(
-        ref=difference.ref, provider=provider, kind=difference.kind, choosable=difference.choosable, chosen=False, entry=entry,
-        guards=f",{','.join(difference.guards)}," if difference.guards else "", lines=[list(line) for line in difference.lines],
-    )  # fmt: skip
+        ref=difference.ref,
+        provider=provider,
+        kind=difference.kind,
+        choosable=difference.choosable,
+        chosen=False,
+        entry=entry,
+        guards=f",{','.join(difference.guards)}," if difference.guards else "",
+        lines=[list(line) for line in difference.lines],
+    )
 
 
 def _new(offered: ModelInfo, sides: Compared, names: Mapping[str, str]) -> dict[str, Any]:
@@ -165,9 +176,11 @@ def _changes(difference: Difference, offered: ModelInfo | None, present: ModelIn
     document = model_document(present) if present else {}
     after = model_document(offered) if offered else {}
     return {
-        "price": price_document(price), "price_before": before.id if before else None,
-        "fields": {name: after[name] for name in difference.fields}, "fields_before": {name: document[name] for name in difference.fields},
-    }  # fmt: skip
+        "price": price_document(price),
+        "price_before": before.id if before else None,
+        "fields": {name: after[name] for name in difference.fields},
+        "fields_before": {name: document[name] for name in difference.fields},
+    }
 
 
 def counted(rows: Sequence[ProposalRow]) -> dict[str, Any]:

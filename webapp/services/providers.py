@@ -217,11 +217,21 @@ def facts(provider: Provider) -> dict[str, Any]:
     """The values of a provider for the audit trail; never a key."""
     temperature = provider.default_temperature
     return {
-        "slug": provider.slug, "display_name": provider.display_name, "driver": provider.driver, "base_url": provider.base_url,
-        "active": provider.is_active, "primary": provider.is_primary,
-        "default_temperature": None if temperature is None else plain(temperature), "default_max_tokens": provider.default_max_tokens,
-        "timeout_seconds": provider.timeout_seconds, "config": provider.config, "required_environment": provider.required_environment,
-        "allow_shared_key": provider.allow_shared_key, "allow_personal_keys": provider.allow_personal_keys,
-        "sort_order": provider.sort_order, "website": provider.website, "documentation_url": provider.documentation_url,
+        "slug": provider.slug,
+        "display_name": provider.display_name,
+        "driver": provider.driver,
+        "base_url": provider.base_url,
+        "active": provider.is_active,
+        "primary": provider.is_primary,
+        "default_temperature": None if temperature is None else plain(temperature),
+        "default_max_tokens": provider.default_max_tokens,
+        "timeout_seconds": provider.timeout_seconds,
+        "config": provider.config,
+        "required_environment": provider.required_environment,
+        "allow_shared_key": provider.allow_shared_key,
+        "allow_personal_keys": provider.allow_personal_keys,
+        "sort_order": provider.sort_order,
+        "website": provider.website,
+        "documentation_url": provider.documentation_url,
         "description": provider.description,
-    }  # fmt: skip
+    }

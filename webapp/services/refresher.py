@@ -29,9 +29,13 @@ class Refresher:
     """Refreshes a registry every `poll` seconds. Starts on first use and again after a fork, since threads do not survive one."""
 
     def __init__(
-        self, registry: ModelRegistry, report: "ProcessReport", watch: DatabaseWatch | None = None, *,
+        self,
+        registry: ModelRegistry,
+        report: "ProcessReport",
+        watch: DatabaseWatch | None = None,
+        *,
         clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._registry, self._report, self._watch, self._clock = registry, report, watch, clock
         self._lock = threading.Lock()
         self._pid: int | None = None

@@ -99,21 +99,27 @@ class Edited:
 
 EDITED: Mapping[str, Edited] = {
     "model": Edited(
-        Model, models.facts, MODEL_CHECKS,
+        Model,
+        models.facts,
+        MODEL_CHECKS,
         lambda session, row_id, values, by: models.update(session, row_id, values, actor=by.actor),
         lambda session, values, by: models.create(session, values, actor=by.actor),
     ),
     "provider": Edited(
-        Provider, providers.facts, PROVIDER_CHECKS,
+        Provider,
+        providers.facts,
+        PROVIDER_CHECKS,
         lambda session, row_id, values, by: providers.update(session, row_id, values, actor=by.actor, policy=by.policy),
         lambda session, values, by: providers.create(session, values, actor=by.actor, policy=by.policy),
     ),
     "project": Edited(
-        Project, projects.facts, projects.CHECKS,
+        Project,
+        projects.facts,
+        projects.CHECKS,
         lambda session, row_id, values, by: projects.update(session, row_id, values, actor=by.actor),
         lambda session, values, by: projects.create(session, values, actor=by.actor),
     ),
-}  # fmt: skip
+}
 
 
 def _edited(session: Session, event: AuditEvent, kind: Edited) -> Plan | str:
@@ -203,13 +209,17 @@ def _price(session: Session, event: AuditEvent) -> Plan | str:
     if scheduled and session.execute(select(Price.id).where(Price.corrects_id == added.id)).first():
         return "That price was already corrected: put the correction back instead."
     entry = _entry(before) | {
-        "effective_from": shown_moment(moment), "corrects": added.id if scheduled else None, "note": f"As before event {event.id}.",
-    }  # fmt: skip
+        "effective_from": shown_moment(moment),
+        "corrects": added.id if scheduled else None,
+        "note": f"As before event {event.id}.",
+    }
     row_id = row.id
     return Plan(
-        _told(before), _told(present) if present else {}, lambda session, by: prices.add(session, row_id, entry, actor=by.actor),
+        _told(before),
+        _told(present) if present else {},
+        lambda session, by: prices.add(session, row_id, entry, actor=by.actor),
         f"A new price is added that counts from {'its beginning' if scheduled else 'now'} on. Past costs stay what they are.",
-    )  # fmt: skip
+    )
 
 
 def _entry(price: PriceValue) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from webapp.models import Model, PromptTemplate, Provider, Run, UsageRecord
 from webapp.services import audit, models, state
 
 LATELY = timedelta(days=30)
-MOST_NAMED = 5
+MAX_NAMED = 5
 
 
 def switch_over(session: Session, model_id: int, day: date | None, *, actor: str) -> Model:
@@ -65,7 +65,7 @@ def _used(session: Session, model: Model) -> Iterator[str]:
         query = select(table.project, func.count()).where(table.model_ref == model.ref, moment >= since).group_by(table.project)
         found = dict(session.execute(query).all())
         if total := sum(found.values()):
-            named = [project for project in sorted(found, key=found.__getitem__, reverse=True) if project][:MOST_NAMED]
+            named = [project for project in sorted(found, key=found.__getitem__, reverse=True) if project][:MAX_NAMED]
             by = f" by {', '.join(named)}" if named else ""
             yield f"{total:,} {word}{'s' if total != 1 else ''} in 30 days{by}"
 

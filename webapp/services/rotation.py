@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Column, Table, select, update
+from sqlalchemy import Column, select, update
 from sqlalchemy.orm import Session
 
 from webapp.domain.errors import KeysLocked
@@ -111,7 +111,6 @@ def _swap(session: Session, vault: Vault, column: Column[str], change: tuple[int
     """Compare and set. Nothing else of the row changes, not even when it was last changed."""
     number, present, renewed = change
     table = column.table
-    assert isinstance(table, Table)  # noqa: S101 # a column of the metadata always has one; only its type says more
     values = {column.name: renewed, "updated_at": table.c.updated_at}
     if "key_id" in table.c:
         values["key_id"] = vault.key_id

@@ -24,17 +24,37 @@ def record(session: Session, planned: Plan, outcome: Outcome, *, actor: str, ben
     """Stores a run and its advice. `bench` is the public id of the bench that it was asked for."""
     choice, cost = planned.choice, outcome.cost
     run = Run(
-        public_id=f"run_{secrets.token_hex(12)}", actor=actor, status=outcome.status, template=planned.template.name,
-        template_version=planned.template.version, decided_note=choice.note, key_source=planned.access.source if planned.access else None,
-        project=planned.caller.project, bench=bench, cached=outcome.cached_from is not None, cached_from=outcome.cached_from,
-        incident=incident_dict(planned.incident), model_ref=choice.model.ref if choice.model else None, provider_slug=choice.provider,
-        driver=choice.driver, source=planned.source, decided_by=choice.decided_by, answered_by=outcome.answered_by,
+        public_id=f"run_{secrets.token_hex(12)}",
+        actor=actor,
+        status=outcome.status,
+        template=planned.template.name,
+        template_version=planned.template.version,
+        decided_note=choice.note,
+        key_source=planned.access.source if planned.access else None,
+        project=planned.caller.project,
+        bench=bench,
+        cached=outcome.cached_from is not None,
+        cached_from=outcome.cached_from,
+        incident=incident_dict(planned.incident),
+        model_ref=choice.model.ref if choice.model else None,
+        provider_slug=choice.provider,
+        driver=choice.driver,
+        source=planned.source,
+        decided_by=choice.decided_by,
+        answered_by=outcome.answered_by,
         usage=outcome.usage.as_dict() if outcome.usage else None,
-        cost=cost_document(cost) if cost else None, cost_total=cost.total if cost else None, currency=cost.currency if cost else None,
-        price_id=cost.price_id if cost else None, latency_ms=outcome.latency_ms, attempts=outcome.attempts,
-        upstream_request_id=outcome.request_id, created_at=outcome.started_at, finished_at=datetime.now(UTC),
-        error_code=outcome.error.code if outcome.error else None, error_detail=outcome.error.detail if outcome.error else None,
-    )  # fmt: skip
+        cost=cost_document(cost) if cost else None,
+        cost_total=cost.total if cost else None,
+        currency=cost.currency if cost else None,
+        price_id=cost.price_id if cost else None,
+        latency_ms=outcome.latency_ms,
+        attempts=outcome.attempts,
+        upstream_request_id=outcome.request_id,
+        created_at=outcome.started_at,
+        finished_at=datetime.now(UTC),
+        error_code=outcome.error.code if outcome.error else None,
+        error_detail=outcome.error.detail if outcome.error else None,
+    )
     run.recommendations = [
         RunRecommendation(position=position, **recommendation_dict(advice)) for position, advice in enumerate(outcome.recommendations)
     ]

@@ -46,5 +46,10 @@ def mark_restored(session: Session, name: str, *, actor: str) -> None:
         session.execute(delete(table))
     before = state.revision
     state.instance, state.revision = secrets.token_hex(16), state.revision + 1
-    audit.record(session, "operations:backup:restore", actor=actor, target=Target("database", None, name[:300]),
-                 change=(None, {"file": name[:300], "revision": before}))  # fmt: skip
+    audit.record(
+        session,
+        "operations:backup:restore",
+        actor=actor,
+        target=Target("database", None, name[:300]),
+        change=(None, {"file": name[:300], "revision": before}),
+    )

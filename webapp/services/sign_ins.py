@@ -51,10 +51,14 @@ def enter(session: Session, user: User, *, now: datetime, instead_of: str, metho
     session.execute(delete(UserSession).where(UserSession.expires_at <= now))
     session.add(
         UserSession(
-            digest=tokens.digest_of(secret), user_id=user.id, expires_at=now + CODE_WITHIN, last_seen_at=now,
-            code_tries_left=CODE_TRIES, method=method,
+            digest=tokens.digest_of(secret),
+            user_id=user.id,
+            expires_at=now + CODE_WITHIN,
+            last_seen_at=now,
+            code_tries_left=CODE_TRIES,
+            method=method,
         )
-    )  # fmt: skip
+    )
     return Ticket(secret, needs_code=True)
 
 

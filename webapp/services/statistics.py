@@ -14,7 +14,7 @@ from webapp.domain.money import ROUNDED, add_to
 from webapp.models import Run
 
 SPAN = timedelta(days=30)
-MOST = 5_000  # Runs that are looked at, the newest first.
+MAX_RUNS = 5_000  # Runs that are looked at, the newest first.
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def of_model(session: Session, ref: str, now: datetime | None = None) -> Record:
     since = (now or datetime.now(UTC)) - SPAN
     query = select(Run.status, Run.latency_ms, Run.cost_total, Run.currency)
     query = query.where(Run.model_ref == ref, Run.created_at >= since, Run.cached.is_(False))
-    rows = session.execute(query.order_by(Run.created_at.desc()).limit(MOST)).all()
+    rows = session.execute(query.order_by(Run.created_at.desc()).limit(MAX_RUNS)).all()
     latencies = [row.latency_ms for row in rows if row.status == "succeeded"]
     costs: dict[str, Decimal] = {}
     priced: Counter[str] = Counter()

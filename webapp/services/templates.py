@@ -17,13 +17,13 @@ from webapp.models import PromptTemplate, Run
 from webapp.services import audit
 from webapp.services.audit import Target
 
-LONGEST_TEXT = 50_000
-LONGEST_CACHE = 60 * 24 * 30
+MAX_TEXT = 50_000
+MAX_CACHE = 60 * 24 * 30
 SEEDER = "seed"
 DECIMAL = checks.matching(re.compile(r"[0-9](\.[0-9]{1,4})?", re.ASCII), "must be a number such as 0.2")
 
 
-def _temperature(value: object, field: str) -> Any:  # noqa: ANN401 # a Decimal, or None
+def _temperature(value: object, field: str) -> Any:
     found = checks.optional(DECIMAL)(value, field)
     return None if found is None else Decimal(found)
 
@@ -32,12 +32,12 @@ CHECKS: Mapping[str, checks.Check] = {
     "name": checks.slug,
     "title": checks.line(200, 1),
     "category": checks.line(60, 1),
-    "system": checks.text(LONGEST_TEXT, 1),
-    "user": checks.text(LONGEST_TEXT, 1),
+    "system": checks.text(MAX_TEXT, 1),
+    "user": checks.text(MAX_TEXT, 1),
     "preferred_model": checks.optional(checks.line(300, 1)),
     "temperature": _temperature,
     "max_tokens": checks.optional(checks.whole(1, 1_000_000)),
-    "cache_minutes": checks.whole(0, LONGEST_CACHE),
+    "cache_minutes": checks.whole(0, MAX_CACHE),
     "active": checks.truth,
     "note": checks.text(2_000),
 }
@@ -47,9 +47,18 @@ SHAPE = ("title", "category", "system", "user", "preferred_model", "temperature"
 
 def value_of(row: PromptTemplate) -> Template:
     return Template(
-        row.name, row.version, row.title, row.category, row.system, row.user, row.preferred_model, row.temperature, row.max_tokens,
-        row.cache_minutes, row.is_active,
-    )  # fmt: skip
+        row.name,
+        row.version,
+        row.title,
+        row.category,
+        row.system,
+        row.user,
+        row.preferred_model,
+        row.temperature,
+        row.max_tokens,
+        row.cache_minutes,
+        row.is_active,
+    )
 
 
 def current(session: Session, name: str | None) -> Template:
@@ -172,7 +181,7 @@ def _checked(values: Mapping[str, object], required: tuple[str, ...]) -> dict[st
     return entry
 
 
-def _column(entry: Mapping[str, Any], column: str) -> Any:  # noqa: ANN401 # a column's value
+def _column(entry: Mapping[str, Any], column: str) -> Any:
     defaults = {"cache_minutes": 0, "is_active": True}
     return entry.get("active" if column == "is_active" and "is_active" not in entry else column, defaults.get(column))
 

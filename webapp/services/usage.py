@@ -46,11 +46,21 @@ def record(session: Session, report: Report) -> tuple[UsageRecord, bool]:
     project = session.execute(select(ApiToken.project).where(ApiToken.id == report.token_id)).scalar_one_or_none()
     cost = report.cost
     values = {
-        "public_id": f"use_{secrets.token_hex(12)}", "token_id": report.token_id, "project": project, "idempotency_key": report.key,
-        "body_digest": digest, "model_ref": report.model_ref, "usage": report.usage.as_dict(), "service_tier": cost.service_tier,
-        "at": cost.at, "cost": cost_document(cost), "cost_total": cost.total, "currency": cost.currency, "complete": cost.complete,
+        "public_id": f"use_{secrets.token_hex(12)}",
+        "token_id": report.token_id,
+        "project": project,
+        "idempotency_key": report.key,
+        "body_digest": digest,
+        "model_ref": report.model_ref,
+        "usage": report.usage.as_dict(),
+        "service_tier": cost.service_tier,
+        "at": cost.at,
+        "cost": cost_document(cost),
+        "cost_total": cost.total,
+        "currency": cost.currency,
+        "complete": cost.complete,
         "price_id": cost.price_id,
-    }  # fmt: skip
+    }
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     # One statement decides who was first; whoever comes second waits for it, and then finds the row.
     insert = dialect.insert(UsageRecord).values(values).on_conflict_do_nothing(index_elements=["token_id", "idempotency_key"])
@@ -113,6 +123,8 @@ def _group(session: Session, name: str) -> ColumnElement[str | None]:
         on_postgresql = session.get_bind().dialect.name == "postgresql"
         return func.to_char(func.timezone("UTC", UsageRecord.at), "YYYY-MM-DD") if on_postgresql else func.date(UsageRecord.at)
     columns: dict[str, ColumnElement[Any]] = {
-        "model": UsageRecord.model_ref.expression, "project": UsageRecord.project.expression, "token": ApiToken.name.expression,
-    }  # fmt: skip
+        "model": UsageRecord.model_ref.expression,
+        "project": UsageRecord.project.expression,
+        "token": ApiToken.name.expression,
+    }
     return columns[name]

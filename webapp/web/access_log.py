@@ -24,7 +24,7 @@ class AccessLog:
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         began, status = time.perf_counter(), 500  # What the server answers for an application that raises.
 
-        def started(line: str, *more: Any) -> Any:  # noqa: ANN401 # as WSGI has it
+        def started(line: str, *more: Any) -> Any:
             nonlocal status
             status = int(line[:3])
             return start_response(line, *more)
@@ -34,7 +34,9 @@ class AccessLog:
         finally:
             route = environ.get(ROUTE) or "no such address"
             facts = {
-                "method": environ["REQUEST_METHOD"], "route": route, "status": status,
+                "method": environ["REQUEST_METHOD"],
+                "route": route,
+                "status": status,
                 "ms": round((time.perf_counter() - began) * 1000, 1),
-            }  # fmt: skip
+            }
             log.info("request", extra={"facts": facts})

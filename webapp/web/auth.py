@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from flask import Response, g, redirect, request, session, url_for
+from flask.typing import ResponseReturnValue
 from flask_login import UserMixin, current_user
 from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,7 +24,7 @@ from webapp.web import current
 from webapp.web.transaction import in_words, writing
 
 log = logging.getLogger(__name__)
-SESSION_SECRET = "session"  # noqa: S105 # the name of a cookie's entry
+SESSION_SECRET = "session"
 # Written at most this often: each write would otherwise lock the database once a click.
 SEEN_EVERY = timedelta(minutes=1)
 View = TypeVar("View", bound=Callable[..., Any])
@@ -105,7 +106,7 @@ def needs(permission: Permission) -> Callable[[View], View]:
 
     def declare(view: View) -> View:
         @wraps(view)
-        def guarded(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 # whatever the view takes and gives
+        def guarded(*args: Any, **kwargs: Any) -> Any:
             found = visitor()
             if found is None:
                 return to_login()
@@ -119,12 +120,12 @@ def needs(permission: Permission) -> Callable[[View], View]:
     return declare
 
 
-def to_login() -> Response:
+def to_login() -> ResponseReturnValue:
     """To the log-in page, with the way back. A fragment asks htmx to load the whole page."""
     target = url_for("account.login", next=request.full_path.rstrip("?") if request.method == "GET" else "/admin/")
     if request.headers.get("HX-Request"):
         return Response(status=401, headers={"HX-Redirect": target})
-    return redirect(target)  # type: ignore[return-value] # werkzeug's response is Flask's
+    return redirect(target)
 
 
 login.unauthorized_handler(to_login)

@@ -93,7 +93,7 @@ def identity_provider() -> "IdentityProvider | None":
     if chosen.openid is None:
         return None
     if IDENTITY not in current_app.extensions:
-        from webapp.drivers.identity import IdentityProvider  # noqa: PLC0415 # see above
+        from webapp.drivers.identity import IdentityProvider
 
         made = IdentityProvider(chosen.openid, desk().outbound, chosen.base_url + WAY_BACK)
         current_app.extensions.setdefault(IDENTITY, made)

@@ -5,6 +5,7 @@ import logging
 
 import msgspec
 from flask import Flask, Response, render_template, request
+from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, SecurityError
 
@@ -15,15 +16,37 @@ from webapp.web.transaction import in_words
 
 log = logging.getLogger(__name__)
 CODES = {
-    400: "bad_request", 401: "unauthenticated", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 408: "timeout",
-    412: "stale", 413: "too_large", 414: "too_long", 415: "unsupported_media_type", 429: "too_many_requests", 500: "internal",
-}  # fmt: skip
+    400: "bad_request",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "timeout",
+    412: "stale",
+    413: "too_large",
+    414: "too_long",
+    415: "unsupported_media_type",
+    429: "too_many_requests",
+    500: "internal",
+}
 TITLES = {
-    400: "The request is malformed", 401: "Authentication is needed", 403: "Not allowed", 404: "Not found", 405: "Method not allowed",
-    408: "Too slow", 409: "Conflict", 412: "Changed meanwhile", 413: "Too large", 414: "Too long", 415: "Unsupported media type",
-    422: "The values make no sense", 429: "Too many requests", 500: "Something went wrong",
-    502: "The provider failed", 503: "Not available just now",
-}  # fmt: skip
+    400: "The request is malformed",
+    401: "Authentication is needed",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    408: "Too slow",
+    409: "Conflict",
+    412: "Changed meanwhile",
+    413: "Too large",
+    414: "Too long",
+    415: "Unsupported media type",
+    422: "The values make no sense",
+    429: "Too many requests",
+    500: "Something went wrong",
+    502: "The provider failed",
+    503: "Not available just now",
+}
 
 
 def problem(error: ModeldeskError) -> dict[str, object]:
@@ -69,7 +92,7 @@ def on_database_error(error: SQLAlchemyError) -> Response:
     return answer(translated)
 
 
-def on_http_error(error: HTTPException) -> Response:
+def on_http_error(error: HTTPException) -> ResponseReturnValue:
     if isinstance(error, SecurityError):
         # Addresses cannot be built for a host that is not ours, so there is no page to show; and a stranger needs none.
         return Response(
@@ -77,7 +100,7 @@ def on_http_error(error: HTTPException) -> Response:
         )
     status = error.code or 500
     if error.response is not None or status < 400:
-        return error.get_response()  # type: ignore[return-value] # a redirect, ready made
+        return error.get_response()
     kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "WWW-Authenticate")}
     return _answer(problem_of(status, CODES.get(status, "error"), error.description or TITLES.get(status, "Error")), kept)
 

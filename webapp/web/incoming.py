@@ -7,8 +7,8 @@ import re
 
 # The first seconds are for everybody; from then on what came must have come at this pace.
 PATIENCE_S, BYTES_PER_S = 10.0, 8_192
-MOST_HEAD = 65_536
-MOST_BODY = 11_000_000  # The largest file that may be imported, and the form around it. More is handed on unread, to be refused.
+MAX_HEAD = 65_536
+MAX_BODY = 11_000_000  # The largest file that may be imported, and the form around it. More is handed on unread, to be refused.
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n")
 _IN_PIECES = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked")
 _WAITS = re.compile(rb"\r\nexpect:[ \t]*100-continue")
@@ -36,7 +36,7 @@ class Incoming:
         return now > self.since + PATIENCE_S + len(self.data) / BYTES_PER_S
 
     def head_is_too_large(self) -> bool:
-        return self._body is None and len(self.data) > MOST_HEAD
+        return self._body is None and len(self.data) > MAX_HEAD
 
     def is_whole(self) -> bool:
         """Whether nothing more has to come before somebody may work on it. Call it after each `add`."""
@@ -54,11 +54,11 @@ class Incoming:
         if _IN_PIECES.search(head) is None:
             said = _LENGTH.search(head)
             length = int(said[1]) if said else 0
-            self._end = self._body + (length if length <= MOST_BODY else 0)
+            self._end = self._body + (length if length <= MAX_BODY else 0)
         return True
 
     def _pieces_are_there(self) -> bool:
-        while len(self.data) < MOST_BODY:
+        while len(self.data) < MAX_BODY:
             line = _PIECE.match(self.data, self._piece)
             if line is None:  # Not all of it came yet, or it is none.
                 return self.data.find(b"\n", self._piece) >= 0 or len(self.data) > self._piece + _LONGEST_PIECE_LINE

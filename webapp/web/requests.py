@@ -42,7 +42,7 @@ class InPieces:
 class DeskRequest(flask.Request):
     """A request with the limit of its page: public catalogues are larger than anything else that is sent."""
 
-    def __init__(self, environ: "WSGIEnvironment", *options: Any, **more: Any) -> None:  # noqa: ANN401 # werkzeug's own
+    def __init__(self, environ: "WSGIEnvironment", *options: Any, **more: Any) -> None:
         if "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input"] = InPieces(environ["wsgi.input"])
         super().__init__(environ, *options, **more)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
 
 from webapp.services import sign_ins
 from webapp.web import current
@@ -24,14 +25,14 @@ def insist() -> None:
         raise ConfirmFirst
 
 
-def on_confirm_first(_: ConfirmFirst) -> Response:
+def on_confirm_first(_: ConfirmFirst) -> ResponseReturnValue:
     """To the page that asks, and back to where the form stood. What was typed is in the browser's history."""
     target = url_for("signing.confirm", next=_way_back())
     if request.headers.get("HX-Request"):
         return Response(status=401, headers={"HX-Redirect": target})
     if request.method != "GET":
         flash("Nothing was changed yet. Confirm who you are, then send it again.", "warning")
-    return redirect(target)  # type: ignore[return-value] # werkzeug's response is Flask's
+    return redirect(target)
 
 
 def _way_back() -> str:
@@ -50,14 +51,14 @@ def must_set_up() -> bool:
     return found is not None and found.role in roles and not found.has_factor
 
 
-def send_to_set_up() -> Response | None:
+def send_to_set_up() -> ResponseReturnValue | None:
     endpoint = request.endpoint or ""
     if request.path.startswith("/api/") or endpoint.endswith("static") or request.blueprint in OPEN or not must_set_up():
         return None
     target = url_for("second_factor.index")
     if request.headers.get("HX-Request"):
         return Response(status=401, headers={"HX-Redirect": target})
-    return redirect(target)  # type: ignore[return-value] # likewise
+    return redirect(target)
 
 
 def init_app(app: Flask) -> None:

@@ -16,12 +16,12 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from webapp.web.incoming import BYTES_PER_S, MOST_BODY, PATIENCE_S, Incoming
+from webapp.web.incoming import BYTES_PER_S, MAX_BODY, PATIENCE_S, Incoming
 
 AT_ONCE = 262_144  # Bytes that are taken from a socket in one turn of the loop.
-MOST_INCOMING = 500  # Unfinished requests of one worker; whoever began first gives way.
-MOST_HELD = 24_000_000  # Bytes of all of them; the largest gives way.
-MOST_UNSENT = 32_000_000  # Bytes of one answer; no page or export comes near it.
+MAX_INCOMING = 500  # Unfinished requests of one worker; whoever began first gives way.
+MAX_HELD = 24_000_000  # Bytes of all of them; the largest gives way.
+MAX_UNSENT = 32_000_000  # Bytes of one answer; no page or export comes near it.
 FAREWELL_S = 2.0
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 REASONS = {408: "Request Timeout", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
@@ -49,8 +49,8 @@ class Line(socket.socket):
         except BlockingIOError:
             raise ConnectionResetError(errno.ECONNRESET, "the client did not send all that it announced") from None
 
-    def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 # any buffer
-        if len(self.unsent) + len(data) > MOST_UNSENT:
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        if len(self.unsent) + len(data) > MAX_UNSENT:
             raise ConnectionResetError(errno.ECONNRESET, "the client does not take its answer")
         self.unsent += data
         self.flush()
@@ -88,7 +88,7 @@ class Sending:
 class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
     """gunicorn's threaded worker, but its loop receives and sends. A connection is incoming, with a thread, sending, kept, or leaving."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 # gunicorn's own
+    def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.incoming: dict[TConn, Incoming] = {}  # The oldest first.
         self.sending: dict[TConn, Sending] = {}
@@ -136,7 +136,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
         """Whether more requests may come. What of a body nobody has read is here, or gunicorn would wait for it in this thread."""
         if self.cfg.is_ssl:
             return bool(super()._keepalive_after(conn, keepalive))
-        return keepalive and bool(conn.parser.finish_body(max_bytes=MOST_BODY))
+        return keepalive and bool(conn.parser.finish_body(max_bytes=MAX_BODY))
 
     def murder_pending(self) -> None:
         """Ends what took too long. gunicorn calls it every second."""
@@ -163,7 +163,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
             self.advance(conn)
         if conn in self.incoming:
             self.on_arrival(conn)
-        if len(self.incoming) > MOST_INCOMING:
+        if len(self.incoming) > MAX_INCOMING:
             self.refuse(next(iter(self.incoming)), 408)
 
     def on_arrival(self, conn: TConn, _: object = None) -> None:
@@ -185,7 +185,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
         elif incoming.waits:
             incoming.waits = False
             self.say(conn, CONTINUE)
-        if self.held > MOST_HELD:
+        if self.held > MAX_HELD:
             self.refuse(max(self.incoming, key=lambda one: len(self.incoming[one].data)), 503)
 
     def hand_over(self, conn: TConn) -> None:

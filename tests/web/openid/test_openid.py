@@ -166,13 +166,24 @@ def test_a_code_that_was_used_there_already_opens_nothing(app, provider):
 # Every lie of a token
 
 LIES = {
-    "nonce": {"nonce": "another"}, "no nonce": {"nonce": None}, "audience": {"aud": "another-desk"}, "no audience": {"aud": None},
+    "nonce": {"nonce": "another"},
+    "no nonce": {"nonce": None},
+    "audience": {"aud": "another-desk"},
+    "no audience": {"aud": None},
     "audience of our party": {"aud": "another-desk", "azp": "desk"},
-    "audiences": {"aud": ["desk", "another"], "azp": "another"}, "party": {"azp": "another"}, "issuer": {"iss": "https://evil.example"},
-    "no issuer": {"iss": None}, "expired": {"exp": 1_700_000_000}, "no end": {"exp": None}, "end as text": {"exp": "never"},
-    "from tomorrow": {"iat": 4_000_000_000}, "nobody": {"sub": None}, "nobody's name": {"sub": ""}, "a number": {"sub": 7},
+    "audiences": {"aud": ["desk", "another"], "azp": "another"},
+    "party": {"azp": "another"},
+    "issuer": {"iss": "https://evil.example"},
+    "no issuer": {"iss": None},
+    "expired": {"exp": 1_700_000_000},
+    "no end": {"exp": None},
+    "end as text": {"exp": "never"},
+    "from tomorrow": {"iat": 4_000_000_000},
+    "nobody": {"sub": None},
+    "nobody's name": {"sub": ""},
+    "a number": {"sub": 7},
     "other access token": {"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("lie", LIES)

@@ -16,7 +16,7 @@ from webapp.domain import checks
 from webapp.domain.catalog import MODEL_TYPES, ModelInfo
 from webapp.domain.checks import Check, checked
 from webapp.domain.documents import cost_document
-from webapp.domain.entries import MOST_TOKENS, PRICE_CHECKS
+from webapp.domain.entries import MAX_TOKENS, PRICE_CHECKS
 from webapp.domain.errors import Invalid, Malformed, ModeldeskError
 from webapp.domain.moments import ALWAYS, shown_moment
 from webapp.domain.money import EXACT, ZERO, plain
@@ -24,7 +24,7 @@ from webapp.domain.pricing import SERVICE_TIERS, STANDARD, Cost, Price, cost_of
 from webapp.domain.usage import SPELLINGS, Usage
 from webapp.web.errors import problem
 
-MOST_ITEMS = 1_000
+MAX_ITEMS = 1_000
 COST_QUERY = (
     MODEL,
     *(Parameter(spelling, whole, INTEGER, f"Units of the meter {meter}.") for spelling, meter in SPELLINGS.items()),
@@ -64,7 +64,7 @@ COMPARE_CHECKS: Mapping[str, Check] = {
     "models": checks.optional(checks.listed(ref, 200)),
     "type": checks.optional(checks.choice(MODEL_TYPES)),
     "capabilities": checks.optional(checks.listed(checks.line(40, 1), 40)),
-    "min_context": checks.optional(checks.whole(0, MOST_TOKENS)),
+    "min_context": checks.optional(checks.whole(0, MAX_TOKENS)),
     **{name: COST_CHECKS[name] for name in ("usage", "at", "service_tier")},
 }
 
@@ -121,8 +121,8 @@ def _items(body: Mapping[str, Any]) -> list[Any]:
 
 
 def _listed_items(value: object, field: str) -> list[Any]:
-    if not isinstance(value, list) or len(value) > MOST_ITEMS:
-        raise Invalid.field(field, f"must be a list of at most {MOST_ITEMS:,}")
+    if not isinstance(value, list) or len(value) > MAX_ITEMS:
+        raise Invalid.field(field, f"must be a list of at most {MAX_ITEMS:,}")
     return value
 
 

@@ -48,8 +48,8 @@ def _received() -> Upload:
     if form is None or request.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
         raise UnsupportedMediaType(f"Send the file in UTF-8, with its kind as Content-Type: {', '.join(TYPES.values())}.")
     body = request.get_data(cache=False)
-    if len(body) > catalog_text.MOST_BYTES:
-        raise RequestEntityTooLarge(f"A file may have {catalog_text.MOST_BYTES:,} bytes.")
+    if len(body) > catalog_text.MAX_BYTES:
+        raise RequestEntityTooLarge(f"A file may have {catalog_text.MAX_BYTES:,} bytes.")
     if form == JSON:
         parse_object(body)  # The reader of files takes YAML, which is more than what was announced.
     return Upload("over HTTP", form, exchange.text_of(body))

@@ -26,7 +26,7 @@ from webapp.web.headers import API_ALWAYS
 MODELS, COST = "/api/v1/models/", "/api/v1/cost"
 ONE_MODEL = f"{MODELS}<path:ref>"
 LENGTH = re.compile(r"[0-9]{1,7}", re.ASCII)
-MOST_HOSTS = 1_000
+MAX_HOSTS = 1_000
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
@@ -66,7 +66,7 @@ class HotPath:
             return True
         if not host_is_trusted(host, self._trusted):
             return False
-        if len(self._hosts) < MOST_HOSTS:
+        if len(self._hosts) < MAX_HOSTS:
             self._hosts.add(host)
         return True
 

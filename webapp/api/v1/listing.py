@@ -60,9 +60,7 @@ MODELS_QUERY = (
 
 
 def _mentions(model: ModelInfo, wanted: str) -> bool:
-    return (
-        wanted in model.ref.casefold() or wanted in _name(model) or any(wanted in alias.casefold() for alias in model.aliases)
-    )  # fmt: skip
+    return wanted in model.ref.casefold() or wanted in _name(model) or any(wanted in alias.casefold() for alias in model.aliases)
 
 
 class Page(NamedTuple):

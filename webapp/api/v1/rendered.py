@@ -21,7 +21,7 @@ from webapp.domain.snapshot import Snapshot, for_project
 from webapp.services.registry import ModelRegistry
 from webapp.web import current
 
-MOST_BODIES = 20_000  # About 20 MB; a larger registry is written out again from time to time.
+MAX_BODIES = 20_000  # About 20 MB; a larger registry is written out again from time to time.
 Key = Callable[[ModelInfo], tuple[int | str, ...]]
 
 
@@ -65,7 +65,7 @@ class Rendered:
         """The body of a model."""
         body = self._models.get(model.ref)
         if body is None:
-            if len(self._models) >= MOST_BODIES:
+            if len(self._models) >= MAX_BODIES:
                 self._models.clear()
             body = self._models[model.ref] = encode(self.model_document(model))
         return body
@@ -113,7 +113,7 @@ class Rendered:
         above = "null" if rate.above is None else rate.above
         text = f'"billed_as":"{rate.meter}","amount":"{plain(rate.amount)}","per":{rate.per},"above":{above},"cost":"'
         fragment = Fragment(rate, text)
-        if len(self._fragments) < MOST_BODIES:
+        if len(self._fragments) < MAX_BODIES:
             self._fragments[id(rate)] = fragment
         return fragment
 

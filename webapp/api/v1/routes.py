@@ -11,12 +11,7 @@ from webapp.api.v1.reading import EXPLAIN_QUERY, SUPPORTED_QUERY
 from webapp.api.v1.usage import SUMMARY_QUERY
 from webapp.domain.permissions import Permission
 
-READ, WRITE, KEYS, RUN = (
-    Permission.REGISTRY_READ,
-    Permission.REGISTRY_WRITE,
-    Permission.CREDENTIALS_WRITE,
-    Permission.RUNS_WRITE,
-)
+READ, WRITE, KEYS, RUN = (Permission.REGISTRY_READ, Permission.REGISTRY_WRITE, Permission.CREDENTIALS_WRITE, Permission.RUNS_WRITE)
 NAMES = (404, 409)  # A ref that leads nowhere, or to several models.
 CHANGE = (404, 409, 412, 422, 503)
 MODELS, ONE_MODEL = "/admin/models", "/admin/models/<number>"

@@ -23,7 +23,7 @@ RUN_CHECKS: Mapping[str, Check] = {
     "template": checks.optional(checks.line(100, 1)),
     "cache": checks.truth,
 }
-LONGEST_ID = 60
+MAX_ID = 60
 
 
 def start_run() -> Response:
@@ -36,7 +36,7 @@ def start_run() -> Response:
 
 
 def get_run(run_id: str) -> Response:
-    if len(run_id) > LONGEST_ID or not run_id.isascii() or not run_id.isprintable():
+    if len(run_id) > MAX_ID or not run_id.isascii() or not run_id.isprintable():
         raise NotFound(runs.NO_RUN)
     try:
         document = runs.document(runs.find_of_project(db.session(), run_id, g.token.project))
