@@ -12,8 +12,8 @@ from gunicorn.workers.base import Worker
 from webapp.config import ConfigError, Reader, of_the_server
 from webapp.extensions import engine
 from webapp.observability import logs
+from webapp.runtime import container as current
 from webapp.security import keyfiles, redaction
-from webapp.web import current
 
 
 def number(name: str) -> int:

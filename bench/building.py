@@ -9,10 +9,10 @@ from bench.world import REF, Desk, on_postgresql
 from webapp.domain.catalog import Catalog
 from webapp.domain.usage import Usage
 from webapp.extensions import db
-from webapp.services.refresher import ProcessReport, Refresher
-from webapp.services.registry import ModelRegistry
-from webapp.services.registry_source import DatabaseSource, Mark
-from webapp.web import current
+from webapp.registry.loader import DatabaseSource, Mark
+from webapp.registry.refresher import ProcessReport, Refresher
+from webapp.registry.registry import ModelRegistry
+from webapp.runtime import container as current
 
 GOAL = 0.150
 BUILDS = 3

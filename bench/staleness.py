@@ -6,8 +6,8 @@ import time
 from bench.harness import Row
 from bench.servers import ask, gunicorn, wait_for
 from bench.world import REF, Desk, environment_of
-from webapp.services import state
-from webapp.web.transaction import writing
+from webapp.registry import revision as state
+from webapp.runtime.transaction import writing
 
 P99, MOST = 0.6, 1.0
 POLL = 0.25

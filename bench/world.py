@@ -25,12 +25,12 @@ from webapp.domain.pricing import Rate
 from webapp.extensions import db
 from webapp.extensions.engine import WRITING, create_file
 from webapp.models import Model, ModelAlias, Price, PriceRate, Provider
+from webapp.registry.loader import Mark
+from webapp.registry.price_loader import window_key
+from webapp.registry.registry import ModelRegistry
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import accounts, api_tokens, setup
-from webapp.services.price_loader import window_key
-from webapp.services.registry import ModelRegistry
-from webapp.services.registry_source import Mark
-from webapp.web import current
-from webapp.web.transaction import writing
 
 ENCRYPTION_KEY = Fernet.generate_key().decode()
 SECRET_KEY = "only-for-benchmarks-Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea"

@@ -22,8 +22,8 @@ from world import PASSWORD, api_for, postgresql_server, prepared, run_sql, runni
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.extensions.engine import create_file
+from webapp.runtime import container as current
 from webapp.security import passwords
-from webapp.web import current
 
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("tests")

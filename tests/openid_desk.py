@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 from webapp.domain.openid import OpenId
 from webapp.extensions import db
 from webapp.models import AuditEvent, UserSession
-from webapp.web.transaction import writing
+from webapp.runtime.transaction import writing
 
 SECRET = "a-client-secret-of-the-tests/+"
 ANN, EVE = "ann@example.com", "eve@example.com"

@@ -13,12 +13,17 @@ SOURCES = list((ROOT / "webapp").rglob("*.py"))
 
 def test_only_the_transaction_commits():
     found = [path.relative_to(ROOT).as_posix() for path in SOURCES if re.search(r"\.commit\(\)", path.read_text())]
-    assert found == ["webapp/web/transaction.py"]
+    assert found == ["webapp/runtime/transaction.py"]
 
 
-def test_only_web_reads_the_current_app():
+def test_only_the_runtime_and_the_web_read_the_current_app():
     found = {path.relative_to(ROOT).parts[1] for path in SOURCES if re.search(r"\bcurrent_app\b", path.read_text())}
-    assert found == {"web"}
+    assert found == {"runtime", "web"}
+
+
+def test_only_the_container_of_the_runtime_imports_flask():
+    runtime = (ROOT / "webapp/runtime").glob("*.py")
+    assert [path.name for path in runtime if re.search(r"^(from|import) flask\b", path.read_text(), re.MULTILINE)] == ["container.py"]
 
 
 @pytest.mark.parametrize(

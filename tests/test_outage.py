@@ -16,9 +16,10 @@ from webapp.config import Settings
 from webapp.domain.errors import DatabaseUnreachable
 from webapp.extensions import db
 from webapp.models import UserSession
-from webapp.services import database_state, models
-from webapp.web import current
-from webapp.web.transaction import writing
+from webapp.registry import database_health as database_state
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
+from webapp.services import models
 
 BACK_WITHIN = 2.0
 

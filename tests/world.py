@@ -24,10 +24,11 @@ from webapp.app import create_app
 from webapp.config import ROOT, Settings
 from webapp.extensions import db
 from webapp.extensions.trail import CHANGED
+from webapp.runtime import container as current
+from webapp.runtime import evaluation_runner as benching
+from webapp.runtime.transaction import writing
 from webapp.security import passwords
 from webapp.services import accounts, api_tokens, seed, setup, templates
-from webapp.web import benching, current
-from webapp.web.transaction import writing
 
 SECRET_KEY = "for-tests-only-Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea"
 ENCRYPTION_KEY = Fernet.generate_key().decode()

@@ -11,18 +11,19 @@ from webapp.domain.server_keys import WORDS
 from webapp.extensions import csrf, db, login, migrate
 from webapp.extensions.engine import engine_options, guard
 from webapp.observability import logs
+from webapp.registry.database_health import DatabaseWatch
+from webapp.registry.last_good import LastGoodFile
+from webapp.registry.loader import DatabaseSource
+from webapp.registry.refresher import ProcessReport, Refresher
+from webapp.registry.registry import ModelRegistry
+from webapp.runtime import container as current
+from webapp.runtime.call_limiter import Turns
+from webapp.runtime.container import Desk
 from webapp.security import redaction
 from webapp.security.urlguard import OutboundPolicy
 from webapp.security.vault import Vault
-from webapp.services.database_state import DatabaseWatch
-from webapp.services.last_good import LastGoodFile
-from webapp.services.refresher import ProcessReport, Refresher
-from webapp.services.registry import ModelRegistry
-from webapp.services.registry_source import DatabaseSource
-from webapp.web import current, errors, headers, requests, stepup, templating
+from webapp.web import errors, headers, requests, stepup, templating
 from webapp.web.access_log import AccessLog
-from webapp.web.current import Desk
-from webapp.web.turns import Turns
 
 
 def create_app(settings: Settings) -> Flask:

@@ -9,8 +9,8 @@ from sqlalchemy import event, select
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model
+from webapp.runtime.transaction import writing
 from webapp.services import models
-from webapp.web.transaction import writing
 
 NEW = {"provider": "openai", "model_id": "rocket-1", "display_name": "Rocket", "type": "text", "active": "y"}
 

@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model
+from webapp.runtime.transaction import writing
 from webapp.services import models, projects
-from webapp.web.transaction import writing
 
 
 def edited(name, **values) -> int:

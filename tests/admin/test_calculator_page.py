@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from webapp.web import current
+from webapp.runtime import container as current
 
 PAGE = "/admin/calculator/"
 FRAGMENT = {"HX-Request": "true", "HX-Target": "div#calculator-answer"}

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from factories import model_values
 
+from webapp.runtime.transaction import writing
 from webapp.services import models
-from webapp.web.transaction import writing
 
 VISION = "calls=100&input=1000&output=100&capability=vision&provider=openai&provider=anthropic"
 

@@ -12,11 +12,11 @@ from sqlalchemy import func, select, text
 from webapp.domain.errors import Malformed
 from webapp.extensions import db
 from webapp.models import AuditEvent, ImportDraft, Model, Price
+from webapp.runtime import container as current
+from webapp.runtime.transaction import rehearsing, writing
 from webapp.services import exchange, import_drafts, models
 from webapp.services.catalog_files import Importing
 from webapp.services.exchange import Upload
-from webapp.web import current
-from webapp.web.transaction import rehearsing, writing
 
 HEAD = {"format": "modeldesk-registry", "version": 1}
 NEW = HEAD | {"models": [model_values(model_id="new-one", display_name="<b>New</b>")]}

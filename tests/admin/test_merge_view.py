@@ -11,8 +11,8 @@ from world import PASSWORD
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Project, Provider, User
+from webapp.runtime.transaction import writing
 from webapp.services import accounts, projects
-from webapp.web.transaction import writing
 
 
 def model() -> Model:

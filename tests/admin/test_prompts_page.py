@@ -12,9 +12,9 @@ from world import PASSWORD, api_for, running
 
 from webapp.domain.incidents import incident_from
 from webapp.extensions import db
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import api_tokens, credentials, incidents, models, projects, providers, templates
-from webapp.web import current
-from webapp.web.transaction import writing
 
 FORM = {
     "name": "summary",

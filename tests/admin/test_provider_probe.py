@@ -15,10 +15,10 @@ from world import PASSWORD, api_for, running
 from webapp.domain.access import PERSONAL, PROJECT
 from webapp.extensions import db
 from webapp.models import Model, ProviderCheck
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import credentials, models, projects, providers
 from webapp.services.credentials import EVERYBODY, Holder
-from webapp.web import current
-from webapp.web.transaction import writing
 
 CANARY = "sk-CANARY-77f3a1c2d4e5b6a7"
 

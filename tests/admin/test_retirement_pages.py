@@ -7,8 +7,8 @@ from sqlalchemy import select
 
 from webapp.extensions import db
 from webapp.models import Model
+from webapp.runtime.transaction import writing
 from webapp.services import models
-from webapp.web.transaction import writing
 
 SOON = (datetime.now(UTC) + timedelta(days=30)).date()
 

@@ -3,9 +3,9 @@
 import pytest
 
 from webapp.domain.incidents import incident_from
+from webapp.runtime.run_pipeline import Wanted, run_incident
 from webapp.services import runs
 from webapp.services.access import OPERATOR
-from webapp.web.running import Wanted, run_incident
 
 LIST = "/admin/run/"
 

@@ -13,9 +13,9 @@ from webapp.config import load
 from webapp.domain.server_keys import server_keys
 from webapp.extensions import db
 from webapp.models import Provider
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import credentials, seed
-from webapp.web import current
-from webapp.web.transaction import writing
 
 CANARY = "CANARY-of-the-environment-77f3a1c2d4e5b6a7"
 # Of the machine, of other programs, of other vendors, and our own settings.

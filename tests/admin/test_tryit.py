@@ -9,9 +9,9 @@ import pytest
 from upstream import KEY, Upstream, completion, error, reply
 
 from webapp.domain.samples import BY_SLUG, SAMPLES
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import credentials, providers, runs
-from webapp.web import current
-from webapp.web.transaction import writing
 
 RUN, PREVIEW, PAGE = "/admin/try-it/run", "/admin/try-it/preview", "/admin/try-it/"
 FRAGMENT = {"HX-Request": "true", "HX-Target": "div#run-result"}

@@ -5,8 +5,8 @@ import html
 import pytest
 from factories import Api
 
+from webapp.runtime.transaction import writing
 from webapp.services import api_tokens
-from webapp.web.transaction import writing
 
 
 @pytest.fixture

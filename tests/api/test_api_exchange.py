@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from webapp.extensions import db
 from webapp.models import AuditEvent
-from webapp.web import current
+from webapp.runtime import container as current
 
 HERE = "/admin/import"
 

@@ -11,7 +11,7 @@ from world import api_for
 from webapp.api.v1.routes import ROUTES
 from webapp.domain.entries import MODEL_CHECKS, PROVIDER_CHECKS
 from webapp.models import AuditEvent
-from webapp.web.transaction import writing
+from webapp.runtime.transaction import writing
 
 WRITES = {
     "create_model": {"json": model_values()},

@@ -10,9 +10,9 @@ from webapp.domain.entries import price_entry
 from webapp.domain.errors import Conflict, InUse, Invalid
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Project
+from webapp.runtime.transaction import writing
 from webapp.services import api_tokens, models, overrides, projects
 from webapp.services.overrides import Rule
-from webapp.web.transaction import writing
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 CHEAP = price_entry(

@@ -8,8 +8,8 @@ from world import api_for
 
 from webapp.domain.documents import model_document
 from webapp.extensions import db
+from webapp.runtime.transaction import writing
 from webapp.services import models
-from webapp.web.transaction import writing
 
 GETS = [
     "/models?limit=3",

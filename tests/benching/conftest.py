@@ -8,9 +8,9 @@ from factories import price_values, provider_values
 from upstream import Upstream, after, completion, error, reply
 from world import running
 
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import credentials, models, prices, providers
-from webapp.web import current
-from webapp.web.transaction import writing
 
 INJECTED = "<script>alert(1)</script> ![x](http://127.0.0.1:9/?q) \x1b[31mred\u202eltr"
 SLOW_S = 0.5

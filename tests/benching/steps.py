@@ -13,8 +13,8 @@ from world import by_hand
 from webapp.domain.bench import LOCAL
 from webapp.extensions import db
 from webapp.models import Bench, Run
+from webapp.runtime.evaluation_runner import runner
 from webapp.services import benches
-from webapp.web.benching import runner
 
 
 def form(*names, **more):

@@ -14,9 +14,9 @@ from world import PASSWORD, by_hand
 
 from webapp.extensions import db
 from webapp.models import Run
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import benches, prices
-from webapp.web import current
-from webapp.web.transaction import writing
 
 
 def test_the_spend_cap_stops_the_bench_and_says_what_was_not_asked(desk):

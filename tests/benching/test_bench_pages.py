@@ -18,10 +18,10 @@ from world import PASSWORD, by_hand
 from webapp.domain.bench import LOCAL
 from webapp.extensions import db
 from webapp.models import Bench, BenchCell, Rating, Run
+from webapp.runtime import container as current
+from webapp.runtime.evaluation_runner import runner
+from webapp.runtime.transaction import writing
 from webapp.services import benches
-from webapp.web import current
-from webapp.web.benching import runner
-from webapp.web.transaction import writing
 
 
 def test_every_incident_goes_to_every_model_and_a_failing_one_fails_alone(either_desk):

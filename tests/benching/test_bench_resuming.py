@@ -18,11 +18,12 @@ from world import PASSWORD, by_hand, running
 from webapp.domain import bench as rules
 from webapp.extensions import db
 from webapp.models import AuditEvent, Bench, Provider, Run
+from webapp.runtime import container as current
+from webapp.runtime import evaluation_runner as benching
+from webapp.runtime.evaluation_runner import runner
+from webapp.runtime.transaction import writing
 from webapp.services import accounts, benches, credentials
 from webapp.services.credentials import Holder
-from webapp.web import benching, current
-from webapp.web.benching import runner
-from webapp.web.transaction import writing
 
 
 def test_a_cancelled_bench_asks_nothing_more_also_from_another_process(desk, settings, upstreams):

@@ -16,9 +16,9 @@ from webapp.config import Settings
 from webapp.domain.errors import Conflict, Unavailable
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Price
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import accounts, audit, backups, models
-from webapp.web import current
-from webapp.web.transaction import writing
 
 
 @pytest.fixture

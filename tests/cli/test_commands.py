@@ -15,10 +15,10 @@ from webapp.config import ROOT, load
 from webapp.domain.server_keys import server_keys
 from webapp.extensions import db
 from webapp.models import ApiToken, AuditEvent, Credential, User
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.security.tokens import public_id_of
 from webapp.services import accounts
-from webapp.web import current
-from webapp.web.transaction import writing
 
 
 @pytest.fixture

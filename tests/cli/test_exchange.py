@@ -18,9 +18,9 @@ from webapp.config import ROOT
 from webapp.domain.errors import Malformed
 from webapp.extensions import db
 from webapp.models import Provider
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import catalog_files, catalog_text, credentials, models, prices, providers
-from webapp.web import current
-from webapp.web.transaction import writing
 
 CANARY = "sk-CANARY-0123456789"
 

@@ -10,10 +10,10 @@ from webapp.config import Settings
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Provider
 from webapp.models.base import Ciphertext
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.security.vault import Vault
 from webapp.services import credentials, rotation
-from webapp.web import current
-from webapp.web.transaction import writing
 
 NEW = Fernet.generate_key().decode()
 SLUGS = ("openai", "claude", "gemini", "mistral", "grok")

@@ -12,9 +12,9 @@ from world import PASSWORD, api_for, by_hand, running
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, Provider
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import models, providers
-from webapp.web import current
-from webapp.web.transaction import writing
 
 GOOD = "https://api.acme.example/v1"
 FORM = {"slug": "acme", "display_name": "Acme", "driver": "custom", "active": "y"}

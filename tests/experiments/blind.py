@@ -4,7 +4,7 @@ import os
 
 from webapp.app import create_app
 from webapp.config import load
-from webapp.web.current import KEY
+from webapp.runtime.container import KEY
 
 app = create_app(load(os.environ))
 app.extensions[KEY].registry.poll = 3_600.0

@@ -6,7 +6,7 @@ from typing import Any
 from experiments.hurried import app as _desk
 
 from webapp.domain.errors import DatabaseUnreachable
-from webapp.web.current import KEY
+from webapp.runtime.container import KEY
 
 
 def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from webapp.app import create_app
 from webapp.config import load
-from webapp.web.current import KEY
+from webapp.runtime.container import KEY
 
 BEGAN, FASTER = time.time(), 86_400 / float(os.environ["HURRY"])
 

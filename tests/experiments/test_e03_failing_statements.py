@@ -12,9 +12,9 @@ from sqlalchemy.exc import OperationalError
 from webapp.domain.errors import ModeldeskError
 from webapp.extensions import db
 from webapp.models import Base, Provider
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import accounts, api_tokens, credentials, models, prices, providers
-from webapp.web import current
-from webapp.web.transaction import writing
 
 IGNORED = ("registry_processes",)
 

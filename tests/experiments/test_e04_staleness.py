@@ -13,8 +13,9 @@ from serving import serving
 from sqlalchemy.orm import Session
 from world import api_for, running
 
-from webapp.services import api_tokens, models, prices, state
-from webapp.web.transaction import writing
+from webapp.registry import revision as state
+from webapp.runtime.transaction import writing
+from webapp.services import api_tokens, models, prices
 
 P99_S, MAX_S = 0.6, 1.0
 PATH = "/models/openai/gpt-4o-mini"

@@ -13,9 +13,9 @@ from world import PASSWORD, api_for, postgresql_server, prepared, run_sql, runni
 
 from webapp.domain.errors import Unavailable
 from webapp.extensions.schema import KNOWN
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import models
-from webapp.web import current
-from webapp.web.transaction import writing
 
 WITHIN_S = 3.0
 OVERRIDE = 1 << 1  # CAP_DAC_OVERRIDE: what lets root write where nobody may.

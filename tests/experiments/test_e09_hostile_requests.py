@@ -27,9 +27,9 @@ from webapp.app import create_app
 from webapp.domain.permissions import SCOPES
 from webapp.extensions import db
 from webapp.models import ApiToken, Credential, Provider, User
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import api_tokens, credentials
-from webapp.web import current
-from webapp.web.transaction import writing
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

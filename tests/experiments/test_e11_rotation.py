@@ -22,10 +22,10 @@ from webapp.domain.errors import KeysLocked
 from webapp.extensions import db
 from webapp.models import Credential, Provider
 from webapp.models.base import utc_now
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.security.vault import Vault
 from webapp.services import credentials, models, providers, rotation
-from webapp.web import current
-from webapp.web.transaction import writing
 
 CANARY = "sk-CANARY-of-acme-0123456789"
 NEW = Fernet.generate_key().decode()

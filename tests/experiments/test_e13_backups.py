@@ -16,9 +16,9 @@ from world import names_in, running, settings_for
 
 from webapp.domain.errors import KeysLocked
 from webapp.models import Provider
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import backups, credentials, providers
-from webapp.web import current
-from webapp.web.transaction import writing
 
 SECRET = "sk-CANARY-0123456789"
 OTHER_KEY = Fernet.generate_key().decode()

@@ -8,11 +8,11 @@ from world import api_for, no_trail, unguard
 from webapp.api.v1.routes import ROUTES
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Provider
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import audit, credentials, models, prices, providers
 from webapp.services.catalog_entries import FORMAT, VERSION
 from webapp.services.denials import ACTION as DENIED
-from webapp.web import current
-from webapp.web.transaction import writing
 
 # Changes that write no line: usage is a record of its own, and what only computes changes nothing.
 UNTRAILED = {"/usage", "/cost", "/cost/batch", "/quote", "/compare"}

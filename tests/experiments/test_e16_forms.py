@@ -25,6 +25,9 @@ from webapp.domain.errors import DatabaseUnreachable
 from webapp.domain.incidents import incident_from
 from webapp.extensions import db
 from webapp.models import AuditEvent, Base, Credential, Identity, ImportDraft, Model, ProjectOverride, Proposal, Provider, User, UserSession
+from webapp.runtime import container as current
+from webapp.runtime.evaluation_runner import runner
+from webapp.runtime.transaction import writing
 from webapp.services import (
     accounts,
     api_tokens,
@@ -41,9 +44,6 @@ from webapp.services import (
     second_factor,
     templates,
 )
-from webapp.web import current
-from webapp.web.benching import runner
-from webapp.web.transaction import writing
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 # Who is there and how often it was tried, noted whatever becomes of a request.

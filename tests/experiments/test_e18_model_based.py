@@ -20,10 +20,10 @@ from world import PASSWORD, api_for, running, settings_for
 from webapp.domain.moments import shown_moment
 from webapp.extensions import db
 from webapp.models import ApiToken
+from webapp.runtime import container as current
+from webapp.runtime.container import KEY
 from webapp.security.tokens import public_id_of
 from webapp.services import api_tokens, models, providers
-from webapp.web import current
-from webapp.web.current import KEY
 
 PROVIDERS, IDS, TYPES = ("acme", "beta"), ("m1", "m2", "m3"), ("text", "image")
 ALIASES = ("fast", "cheap", "m2")  # One of them is a model's own id elsewhere.

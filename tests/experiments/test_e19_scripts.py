@@ -22,12 +22,12 @@ from webapp.app import create_app
 from webapp.domain.incidents import incident_from
 from webapp.extensions import db
 from webapp.models import AuditEvent, Bench, Model, PromptTemplate, Provider, Run
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services import api_tokens, benches, credentials, incidents, models, prices, projects, providers, templates
 from webapp.services.benches import Setup
 from webapp.services.catalog_entries import FORMAT, VERSION
-from webapp.web import current
-from webapp.web.transaction import writing
 
 pytestmark = pytest.mark.browser
 LISTS = (

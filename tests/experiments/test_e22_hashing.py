@@ -13,9 +13,9 @@ from factories import csrf_token
 from world import PASSWORD
 
 from webapp.domain.errors import TooManyAtOnce
+from webapp.runtime.transaction import writing
 from webapp.security import passwords
 from webapp.services import accounts
-from webapp.web.transaction import writing
 
 MEBIBYTE = "x" * 1_048_576
 TWELVE = 12

@@ -11,9 +11,9 @@ from webapp.config import ROOT
 from webapp.extensions import db, schema
 from webapp.extensions.engine import ONE_MOMENT
 from webapp.models import Provider
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import providers
-from webapp.web import current
-from webapp.web.transaction import writing
 
 WAIT = 3.0  # seconds; a writer that waits for a reader gives up after five
 

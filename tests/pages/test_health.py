@@ -12,7 +12,7 @@ from sqlalchemy import update
 from world import api_for, by_hand, running, settings_for
 
 from webapp.models import RegistryProcess
-from webapp.web import current
+from webapp.runtime import container as current
 
 
 def test_the_process_is_alive(client):

@@ -10,8 +10,8 @@ from world import by_hand
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, User
+from webapp.runtime.transaction import writing
 from webapp.services import accounts
-from webapp.web.transaction import writing
 
 PASSWORD = "a password for a set-up test"
 FORM = {"email": "first@example.com", "password": PASSWORD, "password_again": PASSWORD}

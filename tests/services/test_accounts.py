@@ -13,9 +13,9 @@ from world import PASSWORD, by_hand
 from webapp.domain.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.models import OneTimeLink, User, UserSession
+from webapp.runtime.transaction import writing
 from webapp.security import passwords, tokens
 from webapp.services import accounts
-from webapp.web.transaction import writing
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NEW = "a new password that is long"

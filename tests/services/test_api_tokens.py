@@ -8,10 +8,10 @@ from sqlalchemy import select, text
 from webapp.domain.errors import Invalid, NotFound
 from webapp.extensions import db
 from webapp.models import ApiToken, AuditEvent
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.security.tokens import digest_of, public_id_of
 from webapp.services import api_tokens
-from webapp.web import current
-from webapp.web.transaction import writing
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -10,9 +10,9 @@ from world import unguard
 from webapp.domain.errors import Conflict
 from webapp.extensions import db
 from webapp.models import AuditEvent, AuditState, Model, RegistryState
+from webapp.runtime.transaction import writing
 from webapp.services import audit, models
 from webapp.services.audit import GENESIS, Target, digest
-from webapp.web.transaction import writing
 
 
 def record(name="x", actor="ann", change=(None, {"a": 1})) -> None:

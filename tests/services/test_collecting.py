@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from webapp.services.collecting import WithoutCollecting
+from webapp.registry.gc_pause import WithoutCollecting
 
 
 @pytest.fixture

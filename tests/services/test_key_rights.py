@@ -6,9 +6,9 @@ from factories import provider_values
 from webapp.domain.errors import Forbidden, Invalid
 from webapp.extensions import db
 from webapp.models import Provider
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import credentials, providers
-from webapp.web import current
-from webapp.web.transaction import writing
 
 INVITE = {"path": "/organization/invites", "request_template": {"role": "owner", "note": "{{user}}"}, "response_paths": {"text": "value"}}
 BOB = "bob@example.com"

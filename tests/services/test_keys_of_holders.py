@@ -12,11 +12,11 @@ from webapp.domain.errors import Conflict, Invalid, KeysLocked
 from webapp.domain.server_keys import ServerKeys
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import access, credentials, projects, providers
 from webapp.services.access import Caller, LimitReached
 from webapp.services.credentials import EVERYBODY, Holder
-from webapp.web import current
-from webapp.web.transaction import writing
 
 SHARED_KEY, ANNS_KEY, BILLINGS_KEY = "sk-shared-0123456789", "sk-of-ann-0123456789", "sk-of-billing-0123456789"
 ANN, BILLING = Holder(PERSONAL, "ann@example.com"), Holder(PROJECT, "billing")

@@ -9,7 +9,7 @@ import pytest
 from factories import NOW, a_model, a_provider
 
 from webapp.domain.catalog import Catalog, TokenInfo
-from webapp.services.last_good import LastGoodFile
+from webapp.registry.last_good import LastGoodFile
 
 CATALOG = Catalog(
     (a_provider(),), (a_model(),), (TokenInfo("abcdefghij", "ci", b"\x01" * 32, frozenset({"runs:write"})),), (), "one", 3, "check"

@@ -9,9 +9,9 @@ from sqlalchemy import func, select
 from webapp.domain.errors import Conflict, InUse, Invalid, NotFound, Stale
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, RegistryState
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import models, prices, providers
-from webapp.web import current
-from webapp.web.transaction import writing
 
 
 def made(**more) -> Model:

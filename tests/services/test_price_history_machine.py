@@ -17,11 +17,11 @@ from webapp.domain.pricing import cost_of, price_at, timeline
 from webapp.domain.usage import Usage
 from webapp.extensions import db
 from webapp.models import Model
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import models, prices, proposal_apply, proposals
 from webapp.services.proposal_apply import Approval
 from webapp.services.proposals import Comparison, Wanted
-from webapp.web import current
-from webapp.web.transaction import writing
 
 FULL = os.environ.get("EXPERIMENTS") == "full"
 AMOUNTS = st.sampled_from(["0", "0.25", "1", "2.5", "1000"])

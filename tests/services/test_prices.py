@@ -11,9 +11,9 @@ from webapp.domain.errors import Conflict, Invalid, NotFound
 from webapp.domain.money import plain
 from webapp.extensions import db
 from webapp.models import Model, Price
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import models, prices
-from webapp.web import current
-from webapp.web.transaction import writing
 
 
 @pytest.fixture

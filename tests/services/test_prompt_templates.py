@@ -12,12 +12,12 @@ from webapp.domain.samples import SAMPLES
 from webapp.drivers.base import ChatRequest, Endpoint
 from webapp.extensions import db
 from webapp.models import CachedResponse, PromptTemplate
+from webapp.runtime import container as current
+from webapp.runtime.run_pipeline import Wanted, planned_run, run_incident
+from webapp.runtime.transaction import writing
 from webapp.services import answers, models, templates
 from webapp.services.access import OPERATOR
 from webapp.services.answers import Answer
-from webapp.web import current
-from webapp.web.running import Wanted, planned_run, run_incident
-from webapp.web.transaction import writing
 
 ENTRY = {"name": "summary", "title": "Summary", "category": "summary", "system": "Be brief.", "user": "{{incident}}"}
 

@@ -11,11 +11,11 @@ from webapp.domain.drift import Limits
 from webapp.domain.errors import Conflict, Forbidden, Invalid
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Proposal, ProposalRow, Provider
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import audit, models, prices, proposal_apply, proposals
 from webapp.services.proposal_apply import Approval
 from webapp.services.proposals import Comparison, Wanted
-from webapp.web import current
-from webapp.web.transaction import writing
 
 NEW = {"provider": "newcomer", "model_id": "fresh", "display_name": "Fresh", "type": "text", "capabilities": [], "aliases": []}
 RATE = {"meter": "input", "per": 1_000_000, "above": None, "service_tier": "standard", "window": None}

@@ -10,11 +10,11 @@ from world import by_hand
 from webapp.domain.errors import Conflict, InUse, Invalid, KeysLocked, NotFound, Stale
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Provider
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.security.urlguard import OutboundPolicy
 from webapp.security.vault import Vault
 from webapp.services import credentials, models, providers
-from webapp.web import current
-from webapp.web.transaction import writing
 
 KEY = "sk-a-key-that-nobody-may-see-0123456789"
 

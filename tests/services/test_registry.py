@@ -10,10 +10,10 @@ from webapp.domain.catalog import Catalog, TokenInfo
 from webapp.domain.errors import AmbiguousModel, DatabaseUnreachable, Invalid, UnknownModel
 from webapp.domain.fallback import constants
 from webapp.domain.snapshot import CONSTANTS, DATABASE, LAST_GOOD
-from webapp.services.last_good import Copy
-from webapp.services.refresher import Refresher
-from webapp.services.registry import SETTLED, ModelRegistry
-from webapp.services.registry_source import Mark
+from webapp.registry.last_good import Copy
+from webapp.registry.loader import Mark
+from webapp.registry.refresher import Refresher
+from webapp.registry.registry import SETTLED, ModelRegistry
 
 TOKEN = TokenInfo("abcdefghij", "ci", b"0" * 32, frozenset({"registry:read"}))
 ROCKET = a_model("rocket")
@@ -306,7 +306,7 @@ class SilentReport:
 
 
 def test_the_refreshing_thread_outlives_any_error(store, clock, monkeypatch):
-    monkeypatch.setattr("webapp.services.refresher.HEARTBEAT", 0.01)
+    monkeypatch.setattr("webapp.registry.refresher.HEARTBEAT", 0.01)
     registry = ModelRegistry(store, Copies(), poll=0.01, clock=clock)
     refresher = Refresher(registry, SilentReport())
     refresher.ensure_running()

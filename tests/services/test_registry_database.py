@@ -11,9 +11,9 @@ from sqlalchemy.exc import StatementError
 
 from webapp.extensions import db
 from webapp.models import Run
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import models, prices
-from webapp.web import current
-from webapp.web.transaction import writing
 
 
 def test_a_change_is_seen_at_once_by_the_process_that_made_it(either_app):

@@ -8,9 +8,9 @@ from webapp.domain.errors import Conflict, InUse
 from webapp.domain.moments import shown_moment
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Project, Provider
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import audit, models, prices, projects, providers, restoring
-from webapp.web import current
-from webapp.web.transaction import writing
 
 
 def done(change, *args, **more) -> int:

@@ -9,9 +9,9 @@ from sqlalchemy import select
 from webapp.domain.errors import Conflict, Invalid
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import models, retirement, templates
-from webapp.web import current
-from webapp.web.transaction import writing
 
 YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
 

@@ -9,11 +9,11 @@ from webapp.domain.fallback import catalog, constants
 from webapp.domain.server_keys import server_keys
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Model, Price, Provider, RegistryState
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.security.vault import Vault
 from webapp.services import audit, credentials, models, providers, seed
 from webapp.services.audit import Target
-from webapp.web import current
-from webapp.web.transaction import writing
 
 KEYS = {"OPENAI_API_KEY": "sk-openai-0123456789", "MISTRAL_API_KEY": " ", "GEMINI_API_KEY": "AIza-gemini-0123456789"}
 

@@ -7,9 +7,9 @@ import pytest
 from factories import Visitor, model_values
 from world import PASSWORD, running, settings_for
 
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import models
-from webapp.web import current
-from webapp.web.transaction import writing
 
 PAGES = ["/login", "/setup", "/nothing-here", "/admin/"]
 

@@ -10,10 +10,10 @@ from world import api_for, no_trail
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, User
+from webapp.runtime.transaction import writing
 from webapp.services import audit, denials
 from webapp.services.denials import ACTION, Denied
 from webapp.web import denials as door
-from webapp.web.transaction import writing
 
 PER_MINUTE, PER_HOUR = (most for _, most in denials.MOST)
 

@@ -24,11 +24,11 @@ from webapp.domain.bench import LOCAL
 from webapp.domain.incidents import incident_from
 from webapp.extensions import db
 from webapp.models import Base, ImportDraft, Model, Proposal, UserSession
+from webapp.runtime.evaluation_runner import runner
+from webapp.runtime.run_pipeline import Wanted, run_incident
+from webapp.runtime.transaction import writing
 from webapp.services import accounts, api_tokens, benches, projects
 from webapp.services.access import OPERATOR
-from webapp.web.benching import runner
-from webapp.web.running import Wanted, run_incident
-from webapp.web.transaction import writing
 
 OWN = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
 

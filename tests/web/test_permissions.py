@@ -15,9 +15,9 @@ from webapp.api.v1.routes import ROUTES
 from webapp.domain.permissions import ROLES, SCOPES, scopes_may
 from webapp.extensions import db
 from webapp.models import AuditEvent
+from webapp.runtime.transaction import writing
 from webapp.services import projects, providers
 from webapp.services.denials import ACTION as DENIED
-from webapp.web.transaction import writing
 
 # Methods and endpoints, by the least role that gets through. G is for GET, P for POST, B for both.
 VIEWER = """

@@ -14,11 +14,11 @@ from world import PASSWORD, api_for, by_hand, running
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, RecoveryCode, User, UserSession
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.security import passwords
 from webapp.services import accounts, second_factor
 from webapp.services.second_factor import STEP_S
-from webapp.web import current
-from webapp.web.transaction import writing
 
 ANN = "ann@example.com"
 

@@ -14,9 +14,9 @@ from world import PASSWORD, running
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, UserSession
+from webapp.runtime.transaction import writing
 from webapp.services import accounts
 from webapp.web.auth import is_safe_path
-from webapp.web.transaction import writing
 
 ANN = "ann@example.com"
 

@@ -16,11 +16,11 @@ from world import PASSWORD, by_hand
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, LoginAttempt
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import accounts, audit, throttle
 from webapp.services.sign_ins import USED_UP
 from webapp.services.throttle import PER_ACCOUNT, PER_NETWORK, WINDOW, Guess
-from webapp.web import current
-from webapp.web.transaction import writing
 
 ANN, DEVICE = "ann@example.com", "modeldesk_device"
 numbers = itertools.count(1)

@@ -10,11 +10,11 @@ from upstream import Upstream, after, reply
 from world import running
 
 from webapp.domain.errors import TooManyAtOnce
+from webapp.runtime import container as current
+from webapp.runtime.call_limiter import Turns
+from webapp.runtime.transaction import writing
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services import credentials, models, providers
-from webapp.web import current
-from webapp.web.transaction import writing
-from webapp.web.turns import Turns
 
 
 def test_half_of_the_threads_may_wait_and_one_caller_never_takes_all_of_them():

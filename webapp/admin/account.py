@@ -12,11 +12,11 @@ from webapp.domain.errors import Invalid, ModeldeskError
 from webapp.domain.permissions import Permission
 from webapp.extensions import db
 from webapp.models import User
+from webapp.runtime.transaction import writing
 from webapp.security import passwords
 from webapp.services import accounts, throttle
 from webapp.services.throttle import Guess
 from webapp.web.auth import member, session_secret
-from webapp.web.transaction import writing
 
 
 class Account(GuardedView):

@@ -23,8 +23,8 @@ from webapp.admin.model_form import required
 from webapp.domain.permissions import ROLES, Permission
 from webapp.extensions import db
 from webapp.models import User
+from webapp.runtime import container as current
 from webapp.services import accounts, identities, second_factor
-from webapp.web import current
 
 ROLE_WORDS = {
     "viewer": "Viewer: may look",

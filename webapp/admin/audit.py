@@ -19,8 +19,8 @@ from webapp.domain.permissions import Permission
 from webapp.domain.told import text_of
 from webapp.extensions import db
 from webapp.models import AuditEvent
+from webapp.runtime import container as current
 from webapp.services import restoring
-from webapp.web import current
 from webapp.web.auth import staff_may
 
 KINDS = (

@@ -16,9 +16,9 @@ from wtforms import Form
 
 from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError, NotFound, Stale
 from webapp.domain.permissions import Permission
+from webapp.runtime.transaction import in_words, writing
 from webapp.web import stepup
 from webapp.web.auth import actor, is_safe_path, staff_may, to_login, visitor
-from webapp.web.transaction import in_words, writing
 
 MAX_ID_DIGITS = 15
 FORMS = ("create_view", "edit_view")

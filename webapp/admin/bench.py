@@ -22,11 +22,11 @@ from webapp.domain.money import parse_amount
 from webapp.domain.permissions import Permission
 from webapp.extensions import db
 from webapp.models import Bench, BenchCell
+from webapp.runtime import container as current
+from webapp.runtime.evaluation_runner import runner
+from webapp.runtime.transaction import writing
 from webapp.services import bench_results, benches, incidents
-from webapp.web import current
 from webapp.web.auth import actor, member, staff_may
-from webapp.web.benching import runner
-from webapp.web.transaction import writing
 
 ESTIMATE_TARGET = "div#bench-estimate"
 ON_A_PAGE = 30

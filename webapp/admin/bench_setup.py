@@ -21,10 +21,11 @@ from webapp.domain.money import EXACT, ZERO, add_to, in_order
 from webapp.domain.prompts import TEMPLATE
 from webapp.domain.samples import BY_SLUG, SAMPLES
 from webapp.extensions import db
+from webapp.runtime import container as current
+from webapp.runtime.run_pipeline import Wanted, planned_run
 from webapp.services import benches, incidents, templates
 from webapp.services.planning import Plan
-from webapp.web import current
-from webapp.web.running import Wanted, planned_run
+from webapp.web.auth import caller
 
 MAX_UPLOADED = 900_000
 
@@ -58,7 +59,7 @@ def chosen(*, models_needed: bool = True) -> Chosen:
         rules.checked(len(picked), models, repeats if isinstance(repeats, int) else 0)
     name = " ".join(form.get("name", "").split())[:200] or _name(picked, models)
     plans = {
-        (number, model): planned_run(incident, Wanted(None if model == LOCAL else model, template, local=model == LOCAL))
+        (number, model): planned_run(incident, Wanted(None if model == LOCAL else model, template, local=model == LOCAL, caller=caller()))
         for number, incident in enumerate(picked)
         for model in models
         if models_needed

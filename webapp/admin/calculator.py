@@ -19,7 +19,7 @@ from webapp.domain.permissions import Permission
 from webapp.domain.pricing import SERVICE_TIERS, CostLine
 from webapp.domain.snapshot import Snapshot
 from webapp.domain.usage import METERS
-from webapp.web import current
+from webapp.runtime import container as current
 
 SMALLER: Mapping[str, str] = {
     "input": "Input is smaller than its parts: cached, audio and image tokens count as input tokens too.",

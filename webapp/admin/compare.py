@@ -19,7 +19,7 @@ from webapp.domain.moments import shown_moment
 from webapp.domain.money import ZERO, plain
 from webapp.domain.permissions import Permission
 from webapp.domain.workload import DAYS, Asked, Row, Span
-from webapp.web import current
+from webapp.runtime import container as current
 
 MAX_SHOWN = 25
 TARGET = "div#compare-answer"

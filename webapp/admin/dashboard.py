@@ -20,8 +20,8 @@ from webapp.domain.permissions import Permission
 from webapp.domain.snapshot import DATABASE, Snapshot
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Model, Provider, User
+from webapp.runtime import container as current
 from webapp.services import retirement
-from webapp.web import current
 from webapp.web.auth import staff_may
 
 SOON = timedelta(days=90)

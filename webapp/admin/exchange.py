@@ -14,13 +14,13 @@ from webapp.domain.errors import FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.domain.permissions import Permission
 from webapp.extensions import db
 from webapp.models import AuditEvent
+from webapp.runtime import container as current
+from webapp.runtime.transaction import rehearsing, writing
 from webapp.services import catalog_text, exchange, import_drafts
 from webapp.services.catalog_files import Importing
 from webapp.services.exchange import CSV, FORMS, JSON, YAML, Upload
 from webapp.services.import_drafts import Outdated
-from webapp.web import current
 from webapp.web.auth import actor, staff_may
-from webapp.web.transaction import rehearsing, writing
 
 ON_A_PAGE = 100
 MAX_ERRORS = 200

@@ -17,7 +17,7 @@ from webapp.domain.permissions import Permission
 from webapp.domain.pricing import Cost, cost_of, tier_used
 from webapp.domain.refs import MAX_REF
 from webapp.domain.usage import Usage
-from webapp.web import current
+from webapp.runtime import container as current
 
 REASONS = {
     "inactive": "The model is inactive, so applications are told that it is not supported. Costs of it are still computed.",

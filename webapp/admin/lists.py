@@ -23,8 +23,8 @@ from webapp.admin.fields import StaffForm, asked_page, safe_cell
 from webapp.admin.filters import Filter, words_of
 from webapp.domain.errors import Forbidden, ModeldeskError, NotFound
 from webapp.extensions import db
+from webapp.runtime.transaction import writing
 from webapp.web.auth import staff_may
-from webapp.web.transaction import writing
 
 MAX_SEARCH = 200
 MAX_ROWS_AT_ONCE = 1_000

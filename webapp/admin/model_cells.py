@@ -9,7 +9,7 @@ from webapp.admin.formatters import capability_icons, exported_rate, icon, input
 from webapp.domain.catalog import ModelInfo
 from webapp.domain.snapshot import Snapshot
 from webapp.models import Model
-from webapp.web import current
+from webapp.runtime import container as current
 
 Cell = Callable[[object, object, Model, str], object]
 

@@ -12,7 +12,7 @@ from webapp.admin.price_sql import is_pinned, is_scheduled, is_stale, rate_now, 
 from webapp.domain.catalog import MODEL_TYPES
 from webapp.domain.pricing import PRICE_STATES
 from webapp.models import Model, Provider
-from webapp.web import current
+from webapp.runtime import container as current
 
 SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
 PROVIDER_NAME = select(Provider.display_name).where(Provider.id == Model.provider_id).scalar_subquery()

@@ -30,8 +30,8 @@ from webapp.domain.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS, pri
 from webapp.domain.pricing import Price as PriceValue
 from webapp.extensions import db
 from webapp.models import Model, Price, Provider
+from webapp.runtime.transaction import writing
 from webapp.services import prices, retirement
-from webapp.web.transaction import writing
 
 SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
 TIMES = (("current", "Current"), ("scheduled", "Scheduled"), ("past", "Past"), ("corrected", "Corrected"))

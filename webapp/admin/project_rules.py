@@ -20,11 +20,11 @@ from webapp.domain.permissions import Permission
 from webapp.domain.pricing import Price, Rate, price_at, timeline
 from webapp.extensions import db
 from webapp.models import Project, ProjectOverride
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import overrides, prices
 from webapp.services.overrides import Rule
-from webapp.web import current
 from webapp.web.auth import staff_may
-from webapp.web.transaction import writing
 
 KINDS = {DEFAULT: "Default", ALLOW: "Allowed model", PRICE: "Own price"}
 FIELDS = ("kind", "model", "starts", "ends", "input", "cache_read", "output", "image", "currency", "note")

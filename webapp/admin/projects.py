@@ -26,11 +26,11 @@ from webapp.domain.errors import ModeldeskError, NotFound
 from webapp.domain.permissions import Permission
 from webapp.extensions import db
 from webapp.models import ApiToken, Credential, Project, ProjectOverride, Provider
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import access, credentials, projects
 from webapp.services.credentials import Holder
-from webapp.web import current
 from webapp.web.auth import member
-from webapp.web.transaction import writing
 
 
 class ProjectForm(VersionedForm):

@@ -17,10 +17,10 @@ from webapp.domain.permissions import Permission
 from webapp.domain.templates import CATEGORIES, VALUES, differences
 from webapp.extensions import db
 from webapp.models import PromptTemplate
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import answers, templates
-from webapp.web import current
 from webapp.web.auth import actor, staff_may
-from webapp.web.transaction import writing
 
 FIELDS = ("name", "title", "category", "system", "user", "preferred_model", "temperature", "max_tokens", "cache_minutes", "note")
 EDITED = tuple(name for name in FIELDS if name not in ("name", "note"))

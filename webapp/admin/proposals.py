@@ -17,11 +17,11 @@ from webapp.domain.errors import Conflict, FieldError, Forbidden, Invalid, Model
 from webapp.domain.permissions import Permission
 from webapp.extensions import db
 from webapp.models import Proposal, ProposalRow
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import proposal_apply, proposals
 from webapp.services.proposals import OPEN, Comparison, Wanted
-from webapp.web import current
 from webapp.web.auth import actor, staff_may
-from webapp.web.transaction import writing
 
 ON_A_PAGE = 50
 ROWS = "div#proposal-chosen"

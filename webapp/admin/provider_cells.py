@@ -14,8 +14,8 @@ from webapp.admin.formatters import NOTHING, icon, tag, when
 from webapp.domain.money import plain
 from webapp.drivers import DRIVERS, available, needs_key
 from webapp.models import Credential, Provider
+from webapp.runtime import container as current
 from webapp.services import places
-from webapp.web import current
 
 Cell = Callable[[object, object, Provider, str], object]
 

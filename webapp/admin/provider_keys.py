@@ -16,11 +16,10 @@ from webapp.domain.errors import Conflict, Invalid, NotFound
 from webapp.domain.permissions import Permission
 from webapp.extensions import db
 from webapp.models import ApiToken, Credential, Model, Provider
+from webapp.runtime import container as current
 from webapp.services import access, credentials, places, projects
 from webapp.services.credentials import Holder
-from webapp.web import current
-from webapp.web.auth import staff_may
-from webapp.web.running import means
+from webapp.web.auth import caller, staff_may
 
 KEY_VIEWS = ("store_key", "limit_key", "remove_one_key")
 SCOPE_WORDS = {SHARED: "Shared", PROJECT: "Project", PERSONAL: "Personal"}
@@ -106,7 +105,7 @@ def _of(session: Session, provider: Provider, credential_id: str) -> Credential:
 def keys_card(provider: Provider) -> dict[str, Any]:
     """Everything that the card about keys shows: which one answers for whoever looks, and all that there are."""
     session = db.session()
-    found = access.access(session, provider, means().caller, current.settings().environment)
+    found = access.access(session, provider, caller(), current.settings().environment)
     stored = [_shown(session, key, found) for key in credentials.every(session, provider)]
     unreadable = current.vault().locked or any(key["in_use"] and key["lost"] for key in stored)
     usable = found.available and not (found.key is not None and unreadable)

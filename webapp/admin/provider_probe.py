@@ -14,12 +14,12 @@ from webapp.domain.discovery import GONE, KNOWN, NEW
 from webapp.domain.errors import ModeldeskError
 from webapp.extensions import db
 from webapp.models import Provider, ProviderCheck
+from webapp.runtime import container as current
+from webapp.runtime.run_pipeline import means
+from webapp.runtime.transaction import writing
 from webapp.services import probing
 from webapp.services.probing import Chosen
-from webapp.web import current
-from webapp.web.auth import staff_may
-from webapp.web.running import means
-from webapp.web.transaction import writing
+from webapp.web.auth import caller, staff_may
 
 STATES: Mapping[str, tuple[str, str]] = {NEW: ("New", "blue"), GONE: ("No longer listed", "yellow"), KNOWN: ("Known", "neutral")}
 
@@ -31,7 +31,7 @@ class ProbePart(RowsView):
     def check(self, id: str) -> ResponseReturnValue:
         self.insist(staff_may(self.edits))
         provider = self.row(id)
-        probe = probing.prepare(db.session(), means(), provider)
+        probe = probing.prepare(db.session(), means(caller()), provider)
         name = provider.display_name
         db.session.rollback()  # The provider may take a while; the database is let go.
         with current.desk().turns.turn(self.actor()):
@@ -88,7 +88,7 @@ class ProbePart(RowsView):
         return redirect(url_for("model.index_view", flt0_provider_equals=provider.slug))
 
     def _upstream(self, provider: Provider, *, anew: bool) -> Any:
-        probe = probing.prepare(db.session(), means(), provider)
+        probe = probing.prepare(db.session(), means(caller()), provider)
         db.session.rollback()
         with current.desk().turns.turn(self.actor()):
             return probing.listed(probe, current.desk().outbound, anew=anew)

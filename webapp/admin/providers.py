@@ -24,8 +24,8 @@ from webapp.domain.errors import Conflict, Forbidden, InUse, Invalid
 from webapp.drivers import DRIVERS
 from webapp.extensions import db
 from webapp.models import Credential, Model, Provider
+from webapp.runtime import container as current
 from webapp.services import credentials, probing, providers
-from webapp.web import current
 
 MAX_NAMED = 12
 

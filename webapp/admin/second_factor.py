@@ -13,11 +13,12 @@ from webapp.domain.errors import Invalid, ModeldeskError
 from webapp.domain.permissions import Permission
 from webapp.extensions import db
 from webapp.models import User
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import second_factor, throttle
 from webapp.services.throttle import Guess
-from webapp.web import current, stepup
+from webapp.web import stepup
 from webapp.web.auth import member
-from webapp.web.transaction import writing
 
 
 class SecondFactor(GuardedView):

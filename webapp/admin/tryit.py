@@ -18,11 +18,11 @@ from webapp.domain.permissions import Permission
 from webapp.domain.pricing import Cost
 from webapp.domain.samples import BY_SLUG, SAMPLES
 from webapp.extensions import db
+from webapp.runtime import container as current
+from webapp.runtime.run_pipeline import Wanted, planned_run, run_incident
 from webapp.services import runs
 from webapp.services.planning import Plan
-from webapp.web import current
-from webapp.web.auth import actor, member, staff_may
-from webapp.web.running import Wanted, planned_run, run_incident
+from webapp.web.auth import actor, caller, member, staff_may
 
 RESULT_TARGET, PREVIEW_TARGET, SAMPLE_TARGET = "div#run-result", "div#run-preview", "div#tryit-incident"
 CHOOSE, LOCAL = "", "@local"
@@ -109,7 +109,7 @@ def _given() -> dict[str, str]:
 def _wanted(given: Mapping[str, str]) -> Wanted:
     model = given["model"]
     chosen = None if model in (CHOOSE, LOCAL) else model
-    return Wanted(chosen, given.get("template") or None, local=model == LOCAL, anew=bool(given.get("anew")))
+    return Wanted(chosen, given.get("template") or None, local=model == LOCAL, anew=bool(given.get("anew")), caller=caller())
 
 
 def _latest() -> dict[str, Any]:

@@ -19,8 +19,8 @@ from webapp.domain.pricing import Price
 from webapp.domain.refs import resolve
 from webapp.domain.replay import Outcome, replayed
 from webapp.extensions import db
+from webapp.runtime import container as current
 from webapp.services import replaying
-from webapp.web import current
 
 SPANS = (7, 30, 90, 365)
 METERS = (("input", 1_000_000), ("cache_read", 1_000_000), ("output", 1_000_000), ("image", 1))

@@ -5,7 +5,7 @@ from flask import Flask
 from webapp.api import v1
 from webapp.api.v1.hot import HotPath
 from webapp.extensions import csrf
-from webapp.web import current
+from webapp.runtime import container as current
 
 
 def init_app(app: Flask) -> None:

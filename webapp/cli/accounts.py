@@ -12,9 +12,9 @@ from webapp.domain import checks
 from webapp.domain.permissions import ROLES, SCOPES
 from webapp.extensions import db
 from webapp.models import User
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import accounts, api_tokens, identities, second_factor
-from webapp.web import current
-from webapp.web.transaction import writing
 
 
 def operator() -> str:

@@ -11,9 +11,9 @@ from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
 from webapp.config import ROOT, Settings
 from webapp.extensions import db
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import backups, moving, setup
-from webapp.web import current
-from webapp.web.transaction import writing
 
 MIGRATIONS = str(ROOT / "migrations")
 RESTORED = (

@@ -13,10 +13,10 @@ from webapp.cli.registry import fresh
 from webapp.domain.drift import GUARDS, Limits
 from webapp.domain.errors import Conflict
 from webapp.models import ProposalRow
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import proposals
 from webapp.services.proposals import Comparison
-from webapp.web import current
-from webapp.web.transaction import writing
 
 MAX_SHOWN = 40
 

@@ -9,9 +9,10 @@ from webapp.cli.output import Failure, command
 from webapp.domain.errors import DatabaseUnreachable
 from webapp.drivers.base import DriverError
 from webapp.extensions import db
+from webapp.registry import database_health as database_state
+from webapp.runtime import container as current
 from webapp.security import keyfiles
-from webapp.services import accounts, audit, database_state, rotation
-from webapp.web import current
+from webapp.services import accounts, audit, rotation
 
 Finding = tuple[bool, str]
 

@@ -9,12 +9,12 @@ from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
 from webapp.domain.errors import Invalid
 from webapp.extensions import db
+from webapp.runtime import container as current
+from webapp.runtime.transaction import rehearsing, writing
 from webapp.services import exchange
 from webapp.services.catalog_entries import ADDED, CHANGED, SAME, Report
 from webapp.services.catalog_files import Importing
 from webapp.services.exchange import FORMS, YAML, Upload
-from webapp.web import current
-from webapp.web.transaction import rehearsing, writing
 
 
 @click.command("export")

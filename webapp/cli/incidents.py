@@ -12,9 +12,9 @@ from webapp.domain import pasted, readable
 from webapp.domain.errors import Invalid
 from webapp.domain.pasted import MAX_PASTED
 from webapp.models import Run
+from webapp.runtime.run_pipeline import Wanted, run_incident
 from webapp.services import runs
 from webapp.services.access import OPERATOR
-from webapp.web.running import Wanted, run_incident
 
 
 @click.group()

@@ -8,10 +8,10 @@ from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command, table
 from webapp.domain.errors import KeysLocked
 from webapp.extensions import db
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.security.vault import Vault
 from webapp.services import rotation
-from webapp.web import current
-from webapp.web.transaction import writing
 
 MAX_NAMED = 20
 

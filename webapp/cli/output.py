@@ -11,8 +11,8 @@ from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.domain.errors import Invalid, ModeldeskError
-from webapp.web import current
-from webapp.web.transaction import in_words
+from webapp.runtime import container as current
+from webapp.runtime.transaction import in_words
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -14,10 +14,11 @@ from webapp.cli.output import Failure, failure
 from webapp.config import ROOT
 from webapp.domain.errors import DatabaseUnreachable
 from webapp.extensions.engine import create_file
+from webapp.registry import database_health as database_state
+from webapp.runtime import container as current
+from webapp.runtime.transaction import in_words, writing
 from webapp.security import keyfiles
-from webapp.services import accounts, database_state, seed, setup, templates
-from webapp.web import current
-from webapp.web.transaction import in_words, writing
+from webapp.services import accounts, seed, setup, templates
 
 
 @click.command()

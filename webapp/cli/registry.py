@@ -16,11 +16,11 @@ from webapp.domain.moments import parse_moment, shown_moment
 from webapp.domain.money import plain
 from webapp.domain.pricing import Cost, Price
 from webapp.domain.usage import Usage
+from webapp.registry.registry import ModelRegistry
+from webapp.runtime import container as current
+from webapp.runtime.transaction import rehearsing, writing
 from webapp.services import seed as seeding
-from webapp.services.registry import ModelRegistry
 from webapp.services.seed import Seeding
-from webapp.web import current
-from webapp.web.transaction import rehearsing, writing
 
 
 @click.group()

@@ -11,12 +11,13 @@ from webapp.domain.errors import Conflict, DatabaseUnreachable, Invalid, NotFoun
 from webapp.extensions import db
 from webapp.models import User
 from webapp.pages.signing import in_minutes, retry_after
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.security import passwords
 from webapp.services import accounts, sign_ins, throttle
-from webapp.web import current, devices
+from webapp.web import devices
 from webapp.web.auth import session_secret, sign_out, visitor
 from webapp.web.leading import HOME, MAX_FIELD, enter, next_page, wait_for_code
-from webapp.web.transaction import writing
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("account", __name__)

@@ -7,8 +7,8 @@ from webapp.domain.errors import Forbidden
 from webapp.domain.moments import shown_moment
 from webapp.domain.permissions import Permission, scopes_may
 from webapp.domain.snapshot import DATABASE
-from webapp.services import database_state
-from webapp.web import current
+from webapp.registry import database_health as database_state
+from webapp.runtime import container as current
 from webapp.web.auth import token_of_request
 
 blueprint = Blueprint("health", __name__)

@@ -15,15 +15,16 @@ from webapp.domain.openid import Challenge, OpenId, Person, TokenRefused, person
 from webapp.drivers.base import DriverError
 from webapp.observability.context import request_id
 from webapp.pages.signing import in_minutes, retry_after
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.security import tokens
 from webapp.services import identities, sign_ins, throttle
 from webapp.services.accounts import OPENID
 from webapp.services.identities import WayBack
 from webapp.services.throttle import Guess
-from webapp.web import current, devices
+from webapp.web import devices
 from webapp.web.auth import SessionTicket, StaffMember, is_safe_path, session_secret, to_login, visitor
 from webapp.web.leading import HOME, enter, next_page, wait_for_code
-from webapp.web.transaction import writing
 
 if TYPE_CHECKING:
     from webapp.drivers.identity import IdentityProvider

@@ -9,13 +9,14 @@ from flask_login import login_user
 from webapp.domain.errors import KeysLocked
 from webapp.extensions import db
 from webapp.models import User
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import accounts, identities, second_factor, sign_ins, throttle
 from webapp.services.sign_ins import Proof
 from webapp.services.throttle import Guess
-from webapp.web import current, devices
+from webapp.web import devices
 from webapp.web.auth import SessionTicket, StaffMember, session_secret, to_login, visitor
 from webapp.web.leading import MAX_FIELD, enter, next_page
-from webapp.web.transaction import writing
 
 blueprint = Blueprint("signing", __name__)
 WRONG_CODE = "That code is wrong or was used already. Wait for the next one, or use a recovery code."

@@ -10,8 +10,9 @@ from webapp.domain import checks
 from webapp.domain.errors import Invalid, NotFound
 from webapp.domain.permissions import SCOPES
 from webapp.models import MAX_ID, ApiToken
+from webapp.registry import revision as state
 from webapp.security import tokens
-from webapp.services import audit, state
+from webapp.services import audit
 from webapp.services.audit import Target
 
 MAX_LIFE_DAYS = 365

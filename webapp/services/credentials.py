@@ -17,8 +17,9 @@ from webapp.domain.errors import Conflict, Invalid, KeysLocked, NotFound
 from webapp.domain.moments import shown_moment
 from webapp.models import Credential, Project, Provider, User
 from webapp.observability.seldom import Once
+from webapp.registry import revision as state
 from webapp.security.vault import Place, Vault
-from webapp.services import audit, setup, state
+from webapp.services import audit, setup
 from webapp.services.audit import Target
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from webapp.domain.errors import Conflict, NotFound
 from webapp.domain.told import Told
 from webapp.models import ImportDraft
-from webapp.services import exchange, state
+from webapp.registry import revision as state
+from webapp.services import exchange
 from webapp.services.catalog_entries import SAME, Change, Report
 from webapp.services.catalog_files import Importing
 from webapp.services.exchange import Upload

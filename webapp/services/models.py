@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from webapp.domain.entries import model_entry
 from webapp.domain.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
 from webapp.models import MAX_ID, Model, ModelAlias, Price, Project, ProjectOverride, Provider
-from webapp.services import audit, providers, state
+from webapp.registry import revision as state
+from webapp.services import audit, providers
 from webapp.services.audit import Target
 
 # Entry names that differ from their columns; `provider`, `aliases` and `default` are handled on their own.

@@ -15,7 +15,8 @@ from webapp.domain.errors import Conflict, FieldError, Invalid, NotFound
 from webapp.domain.moments import shown_moment
 from webapp.domain.overrides import DEFAULT, KINDS, PRICE
 from webapp.models import MAX_ID, Model, Project, ProjectOverride, Provider
-from webapp.services import audit, projects, state
+from webapp.registry import revision as state
+from webapp.services import audit, projects
 from webapp.services.audit import Target
 
 CHECKS: Mapping[str, checks.Check] = {"note": checks.text(2_000)}

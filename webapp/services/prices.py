@@ -13,9 +13,10 @@ from webapp.domain.moments import shown_moment
 from webapp.domain.pricing import Price as PriceValue
 from webapp.domain.pricing import PriceSource, timeline
 from webapp.models import MAX_ID, Model, Price, PriceRate, PriceVerification
-from webapp.services import audit, models, state
+from webapp.registry import revision as state
+from webapp.registry.price_loader import rate_of, window_key
+from webapp.services import audit, models
 from webapp.services.audit import Target
-from webapp.services.price_loader import rate_of, window_key
 
 
 def add(session: Session, model_id: int, values: Mapping[str, object], *, actor: str, confirmed: Sequence[str] = ()) -> Price:

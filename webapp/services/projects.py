@@ -10,7 +10,8 @@ from webapp.domain import checks
 from webapp.domain.access import PROJECT
 from webapp.domain.errors import Conflict, FieldError, InUse, NotFound, Stale
 from webapp.models import MAX_ID, ApiToken, Credential, Project, ProjectOverride
-from webapp.services import audit, state
+from webapp.registry import revision as state
+from webapp.services import audit
 from webapp.services.audit import Target
 
 CHECKS: Mapping[str, checks.Check] = {

@@ -13,7 +13,8 @@ from webapp.domain.errors import Conflict, FieldError, Forbidden, Invalid, Model
 from webapp.domain.moments import shown_moment
 from webapp.domain.pricing import price_at, timeline
 from webapp.models import Model, Price, Proposal, ProposalRow, Provider
-from webapp.services import audit, models, prices, providers, state
+from webapp.registry import revision as state
+from webapp.services import audit, models, prices, providers
 from webapp.services.proposals import APPLIED, OPEN, UNDONE, entry_of, find, seal, target
 
 MAX_ERRORS = 20

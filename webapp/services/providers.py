@@ -14,8 +14,9 @@ from webapp.domain.money import plain
 from webapp.domain.permissions import Permission
 from webapp.drivers import DRIVERS, driver_names
 from webapp.models import MAX_ID, Model, Provider
+from webapp.registry import revision as state
 from webapp.security.urlguard import OutboundPolicy
-from webapp.services import accounts, audit, credentials, state
+from webapp.services import accounts, audit, credentials
 from webapp.services.audit import Target
 
 STRICT = OutboundPolicy()  # Public addresses over https, and nothing else.

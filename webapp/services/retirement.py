@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.errors import Conflict, Invalid
 from webapp.models import Model, PromptTemplate, Provider, Run, UsageRecord
-from webapp.services import audit, models, state
+from webapp.registry import revision as state
+from webapp.services import audit, models
 
 LATELY = timedelta(days=30)
 MAX_NAMED = 5

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 from webapp.domain.errors import KeysLocked
 from webapp.models import Base, Credential, User
 from webapp.models.base import Ciphertext
+from webapp.registry import revision as state
 from webapp.security.vault import Vault
-from webapp.services import audit, state
+from webapp.services import audit
 from webapp.services.audit import Target
 
 BATCH = 100

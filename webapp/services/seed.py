@@ -13,8 +13,9 @@ from webapp.domain.errors import KeysLocked
 from webapp.domain.fallback import catalog
 from webapp.domain.server_keys import SETTING, ServerKeys
 from webapp.models import AuditEvent, Model, ModelAlias, Provider
+from webapp.registry import revision as state
 from webapp.security.vault import Vault
-from webapp.services import audit, credentials, places, prices, state
+from webapp.services import audit, credentials, places, prices
 from webapp.services.audit import Target
 
 ACTION, ACTOR = "registry:catalog:seed", "seed"

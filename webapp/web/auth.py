@@ -18,10 +18,11 @@ from webapp.domain.errors import Forbidden, Unavailable
 from webapp.domain.permissions import Permission, role_may
 from webapp.extensions import db, login
 from webapp.models import User, UserSession
+from webapp.runtime import container as current
+from webapp.runtime.transaction import in_words, writing
 from webapp.security import tokens
 from webapp.services import accounts
-from webapp.web import current
-from webapp.web.transaction import in_words, writing
+from webapp.services.access import Caller
 
 log = logging.getLogger(__name__)
 SESSION_SECRET = "session"
@@ -94,6 +95,14 @@ def member() -> StaffMember:
     if found is None:
         raise Forbidden("Sign in first.")
     return found
+
+
+def caller() -> Caller:
+    """The sender of this request as far as provider keys go: a member of staff, or the project of a token."""
+    if token := g.get("token"):
+        return Caller(project=token.project)
+    member = visitor()
+    return Caller(member.email if member else None)
 
 
 def staff_may(permission: Permission) -> bool:

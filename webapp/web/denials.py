@@ -8,12 +8,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.domain.errors import Forbidden, ModeldeskError
 from webapp.extensions import db
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import denials
 from webapp.services.denials import Denied
-from webapp.web import current
 from webapp.web.auth import actor, visitor
 from webapp.web.requests import SAFE
-from webapp.web.transaction import writing
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from flask import current_app, request
 from itsdangerous import BadData, URLSafeTimedSerializer
 from werkzeug.wrappers import Response
 
-from webapp.web import current
+from webapp.runtime import container as current
 
 LIFE_S = 180 * 24 * 3600
 R = TypeVar("R", bound=Response)

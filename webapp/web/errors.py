@@ -11,8 +11,9 @@ from werkzeug.exceptions import HTTPException, SecurityError
 
 from webapp.domain.errors import DatabaseUnreachable, ModeldeskError, Unavailable
 from webapp.observability.context import request_id
-from webapp.web import current, denials
-from webapp.web.transaction import in_words
+from webapp.runtime import container as current
+from webapp.runtime.transaction import in_words
+from webapp.web import denials
 
 log = logging.getLogger(__name__)
 CODES = {

@@ -4,7 +4,7 @@ import secrets
 
 from flask import Flask, Response, g, request
 
-from webapp.web import current
+from webapp.runtime import container as current
 
 POLICY = "; ".join(
     (

@@ -9,7 +9,7 @@ from flask.sessions import NullSession, SecureCookieSession, SecureCookieSession
 
 from webapp.domain.errors import Forbidden
 from webapp.observability.context import new_request_id, request_id
-from webapp.web import current
+from webapp.runtime import container as current
 from webapp.web.access_log import ROUTE
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from pathlib import Path
 from flask import Flask, current_app, url_for
 
 from webapp.domain.money import plain
-from webapp.services.database_state import WORDS
-from webapp.web import current
+from webapp.registry.database_health import WORDS
+from webapp.runtime import container as current
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from world import running
 
 from webapp.domain.errors import Conflict
 from webapp.models import Identity, UserSession
+from webapp.runtime.transaction import writing
 from webapp.services import identities
 from webapp.services.identities import WayBack
-from webapp.web.transaction import writing
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of the mock, in the threads of its server.
 

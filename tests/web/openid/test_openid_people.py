@@ -14,9 +14,9 @@ from world import PASSWORD, by_hand, running
 
 from webapp.extensions import db
 from webapp.models import Identity, User, UserSession
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import accounts, identities, second_factor, throttle
-from webapp.web import current
-from webapp.web.transaction import writing
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of the mock, in the threads of its server.
 

@@ -12,13 +12,13 @@ from webapp.api.v1.parameters import BOOLEAN, Parameter, chosen, read, truth
 from webapp.api.v1.reading import utc_now
 from webapp.api.v1.rows import fresh
 from webapp.extensions import db
+from webapp.runtime import container as current
+from webapp.runtime.transaction import rehearsing, writing
 from webapp.services import catalog_text, exchange
 from webapp.services.catalog_entries import SAME, Report
 from webapp.services.catalog_files import Importing
 from webapp.services.exchange import CSV, FORMS, JSON, YAML, Upload
-from webapp.web import current
 from webapp.web.auth import actor
-from webapp.web.transaction import rehearsing, writing
 
 TYPES = {JSON: "application/json", YAML: "application/yaml", CSV: "text/csv"}
 EXPORT_QUERY = (chosen("format", FORMS, "json (if left out) or yaml for the whole catalogue, csv for models with their present prices."),)

@@ -18,9 +18,9 @@ from webapp.api.v1.rendered import Rendered, rendered_by
 from webapp.domain.errors import ModeldeskError
 from webapp.domain.permissions import Permission, scopes_may
 from webapp.observability.context import new_request_id, request_id
+from webapp.runtime.container import Desk
 from webapp.web.access_log import ROUTE
 from webapp.web.auth import token_in
-from webapp.web.current import Desk
 from webapp.web.headers import API_ALWAYS
 
 MODELS, COST = "/api/v1/models/", "/api/v1/cost"

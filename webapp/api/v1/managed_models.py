@@ -18,9 +18,9 @@ from webapp.domain.errors import NotFound
 from webapp.domain.pricing import Price
 from webapp.domain.snapshot import CONSTANTS
 from webapp.models import Model
+from webapp.runtime.transaction import writing
 from webapp.services import models, prices
 from webapp.web.auth import actor
-from webapp.web.transaction import writing
 
 HERE = "/api/v1/admin/models"
 ROWS = Rows("model", models.find)

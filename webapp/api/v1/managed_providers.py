@@ -19,10 +19,10 @@ from webapp.domain.errors import NotFound
 from webapp.domain.moments import shown_moment
 from webapp.domain.snapshot import CONSTANTS
 from webapp.models import Provider
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import credentials, providers
-from webapp.web import current
 from webapp.web.auth import actor
-from webapp.web.transaction import writing
 
 HERE = "/api/v1/admin/providers"
 ROWS = Rows("provider", providers.find)

@@ -18,8 +18,8 @@ from webapp.domain.moments import shown_moment
 from webapp.domain.money import plain
 from webapp.domain.pricing import Cost, Rate
 from webapp.domain.snapshot import Snapshot, for_project
-from webapp.services.registry import ModelRegistry
-from webapp.web import current
+from webapp.registry.registry import ModelRegistry
+from webapp.runtime import container as current
 
 MAX_BODIES = 20_000  # About 20 MB; a larger registry is written out again from time to time.
 Key = Callable[[ModelInfo], tuple[int | str, ...]]

@@ -13,9 +13,9 @@ from webapp.api.v1.rendered import Rendered, rendered_whole
 from webapp.domain.errors import DatabaseUnreachable, FieldError, Invalid, NotFound, Stale
 from webapp.domain.snapshot import LAST_GOOD
 from webapp.extensions import db
-from webapp.services import state
-from webapp.web import current
-from webapp.web.transaction import writing
+from webapp.registry import revision as state
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 
 T = TypeVar("T")
 ID = re.compile(r"[0-9]{1,18}", re.ASCII)

@@ -13,9 +13,9 @@ from webapp.domain.checks import Check, checked
 from webapp.domain.errors import NotFound
 from webapp.domain.incidents import incident_from
 from webapp.extensions import db
+from webapp.runtime.run_pipeline import Wanted, run_incident
 from webapp.services import runs
-from webapp.web.auth import actor
-from webapp.web.running import Wanted, run_incident
+from webapp.web.auth import actor, caller
 
 RUN_CHECKS: Mapping[str, Check] = {
     "incident": an_object,
@@ -29,7 +29,9 @@ MAX_ID = 60
 def start_run() -> Response:
     asked = checked(json_object(floats=True), RUN_CHECKS, ("incident",))
     incident = incident_from(asked["incident"])
-    run = run_incident(incident, Wanted(asked.get("model"), asked.get("template"), anew=not asked.get("cache", True)), actor=actor())
+    run = run_incident(
+        incident, Wanted(asked.get("model"), asked.get("template"), anew=not asked.get("cache", True), caller=caller()), actor=actor()
+    )
     headers, body = {"Location": f"/api/v1/runs/{run.public_id}"}, encode(runs.document(run))
     db.session.rollback()  # The recorded run was read again; on SQLite an open read keeps every writer waiting.
     return answer(rendered().snapshot, body, 201, headers)

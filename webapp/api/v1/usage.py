@@ -20,8 +20,8 @@ from webapp.domain.money import plain
 from webapp.domain.pricing import STANDARD, cost_of
 from webapp.domain.reported import GROUPS, NEWEST, Summary, checked_moment, checked_span
 from webapp.extensions import db
+from webapp.runtime.transaction import writing
 from webapp.services import usage
-from webapp.web.transaction import writing
 
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 MONTH = timedelta(days=30)

@@ -19,7 +19,7 @@ from webapp.domain.errors import DatabaseUnreachable
 from webapp.domain.pricing import Price, timeline
 from webapp.extensions.engine import ONE_MOMENT
 from webapp.models import ApiToken, Credential, Model, ModelAlias, Project, ProjectOverride, Provider, RegistryState
-from webapp.services.price_loader import prices_of, rows_of
+from webapp.registry.price_loader import prices_of, rows_of
 
 
 class Mark(NamedTuple):

@@ -8,23 +8,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-
-from flask import Flask
+from contextlib import AbstractContextManager
 
 from webapp.domain import bench as rules
 from webapp.domain.errors import ModeldeskError
 from webapp.domain.incidents import incident_from
 from webapp.extensions import db
+from webapp.runtime import container as current
+from webapp.runtime.run_pipeline import Wanted, asked, planned_run
+from webapp.runtime.transaction import writing
 from webapp.services import benches
 from webapp.services.access import Caller
 from webapp.services.benches import Work
-from webapp.web import current
-from webapp.web.running import Wanted, asked, planned_run
-from webapp.web.transaction import writing
 
 log = logging.getLogger(__name__)
 BEAT_S, PAUSE_S = 5.0, 0.2
 LANES_AT_ONCE = 24  # Of all benches together: each lane waits for a provider most of its time.
+AppContext = Callable[[], AbstractContextManager[object]]
 _turns = threading.BoundedSemaphore(LANES_AT_ONCE)
 
 
@@ -38,8 +38,8 @@ class Runner:
 
     def start(self, bench_id: int, generation: int, models: list[str]) -> None:
         """Begins, and returns at once."""
-        app, place = current.application(), (bench_id, generation)
-        supervisor = threading.Thread(target=self._supervise, args=(app, place, models), name=f"bench-{bench_id}", daemon=True)
+        app_context, place = current.application().app_context, (bench_id, generation)
+        supervisor = threading.Thread(target=self._supervise, args=(app_context, place, models), name=f"bench-{bench_id}", daemon=True)
         with self._lock:
             self._threads[place] = supervisor
         supervisor.start()
@@ -59,8 +59,8 @@ class Runner:
         for thread in threads:
             thread.join(seconds)
 
-    def _supervise(self, app: Flask, place: tuple[int, int], models: list[str]) -> None:
-        lanes = [self._thread_of(app, place, model) for model in models]
+    def _supervise(self, app_context: AppContext, place: tuple[int, int], models: list[str]) -> None:
+        lanes = [self._thread_of(app_context, place, model) for model in models]
         for lane in lanes:
             lane.start()
         beaten = time.monotonic()
@@ -69,18 +69,20 @@ class Runner:
                 lane.join(timeout=0.05)
             if time.monotonic() - beaten > BEAT_S:
                 beaten = time.monotonic()
-                self._guarded(app, lambda: _write(lambda session: benches.heartbeat(session, *place)))
+                self._guarded(app_context, lambda: _write(lambda session: benches.heartbeat(session, *place)))
         if not self._stopped.is_set():
-            self._guarded(app, lambda: _write(lambda session: benches.finish(session, *place)))
+            self._guarded(app_context, lambda: _write(lambda session: benches.finish(session, *place)))
         with self._lock:
             self._threads.pop(place, None)
 
-    def _thread_of(self, app: Flask, place: tuple[int, int], model: str) -> threading.Thread:
-        return threading.Thread(target=self._guarded, args=(app, lambda: self._lane(place, model)), name=f"lane-{model}", daemon=True)
+    def _thread_of(self, app_context: AppContext, place: tuple[int, int], model: str) -> threading.Thread:
+        return threading.Thread(
+            target=self._guarded, args=(app_context, lambda: self._lane(place, model)), name=f"lane-{model}", daemon=True
+        )
 
-    def _guarded(self, app: Flask, work: Callable[[], None]) -> None:
+    def _guarded(self, app_context: AppContext, work: Callable[[], None]) -> None:
         """Work of a thread, with an application and a session of its own. What nobody expected is logged and ends this thread only."""
-        with app.app_context():
+        with app_context():
             try:
                 work()
             except Exception as error:

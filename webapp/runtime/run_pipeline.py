@@ -1,37 +1,34 @@
 """Running an incident, for the page and the endpoint alike: plan, count, ask, record."""
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-
-from flask import g
 
 from webapp.domain.errors import Invalid
 from webapp.domain.incidents import Incident
 from webapp.domain.snapshot import for_project
 from webapp.extensions import db
 from webapp.models import Run
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
 from webapp.services import access, answers, asking, planning, runs
 from webapp.services.access import Caller, LimitReached
 from webapp.services.asking import Outcome
 from webapp.services.planning import Plan
-from webapp.web import current
-from webapp.web.auth import visitor
-from webapp.web.transaction import writing
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """How an incident is to be run. Without a `model` Modeldesk chooses one; `local` asks for the local rules; `anew` overlooks the cache.
 
-    `caller` is whose keys may be used: whoever sent the request, if nothing else is said.
+    `caller` says whose keys can be used.
     """
 
     model: str | None = None
     template: str | None = None
     local: bool = False
     anew: bool = False
-    caller: Caller | None = None
+    caller: Caller = field(kw_only=True)
 
 
 def run_incident(incident: Incident, wanted: Wanted, *, actor: str) -> Run:
@@ -60,25 +57,15 @@ def _waiting(for_a_provider: bool, actor: str) -> AbstractContextManager[None]:
 
 def planned_run(incident: Incident, wanted: Wanted) -> Plan:
     """What would run, and how; nothing is asked or stored."""
-    whose = wanted.caller or caller()
     if wanted.local:
-        return planning.plan_local(incident, whose)
-    return planning.plan(db.session(), means(whose), incident, model=wanted.model, template=wanted.template)
+        return planning.plan_local(incident, wanted.caller)
+    return planning.plan(db.session(), means(wanted.caller), incident, model=wanted.model, template=wanted.template)
 
 
-def means(whose: Caller | None = None) -> planning.Means:
-    """What planning may use, for whoever sent the request if nobody else is named."""
-    whose = whose or caller()
-    snapshot = for_project(current.registry().snapshot, whose.project, datetime.now(UTC))
-    return planning.Means(snapshot, current.vault(), current.settings().environment, whose)
-
-
-def caller() -> Caller:
-    """Who asks, as far as keys go: a member of staff, or the project of a token."""
-    if token := g.get("token"):
-        return Caller(project=token.project)
-    found = visitor()
-    return Caller(found.email if found else None)
+def means(caller: Caller) -> planning.Means:
+    """What planning can use on behalf of this caller."""
+    snapshot = for_project(current.registry().snapshot, caller.project, datetime.now(UTC))
+    return planning.Means(snapshot, current.vault(), current.settings().environment, caller)
 
 
 def asked(planned: Plan) -> Outcome:

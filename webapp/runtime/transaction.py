@@ -10,7 +10,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from webapp.domain.errors import Conflict, DatabaseUnreachable, Invalid, ModeldeskError, Stale, Unavailable
 from webapp.extensions import db, schema
 from webapp.extensions.engine import WRITING
-from webapp.web import current
+from webapp.runtime import container as current
 
 # PostgreSQL's words for it: serialization failure, deadlock, lock not available, statement cancelled after its time.
 BUSY = ("40001", "40P01", "55P03", "57014")

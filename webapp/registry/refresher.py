@@ -17,8 +17,8 @@ from webapp.domain.snapshot import DATABASE
 from webapp.extensions import schema
 from webapp.extensions.engine import WRITING
 from webapp.models import RegistryProcess
-from webapp.services.database_state import OK, DatabaseWatch
-from webapp.services.registry import ModelRegistry
+from webapp.registry.database_health import OK, DatabaseWatch
+from webapp.registry.registry import ModelRegistry
 
 HEARTBEAT, COPY_EVERY = 5.0, 2.0  # seconds
 FORGOTTEN_AFTER = timedelta(seconds=20)

@@ -1,0 +1,241 @@
+"""The model registry: one reference to an immutable snapshot, kept fresh off the calling thread (contract, section 3)."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Protocol
+
+from webapp.domain import snapshot as snapshots
+from webapp.domain.catalog import Catalog, ModelInfo
+from webapp.domain.errors import DatabaseUnreachable, Invalid, UnknownModel
+from webapp.domain.explanation import Explanation, explain
+from webapp.domain.fallback import constants
+from webapp.domain.pricing import STANDARD, Cost, cost_of, price_at
+from webapp.domain.refs import resolve, trace
+from webapp.domain.snapshot import CONSTANTS, DATABASE, LAST_GOOD, Snapshot
+from webapp.domain.usage import Usage
+from webapp.observability.seldom import Seldom
+from webapp.registry.gc_pause import without_collecting
+from webapp.registry.last_good import Copy
+from webapp.registry.loader import Mark
+
+log = logging.getLogger(__name__)
+# How long an older revision must stay before it counts as a restored backup rather than as one late answer.
+SETTLED = timedelta(seconds=1)
+
+
+class Source(Protocol):
+    """Where the registry's rows come from. Both methods raise `DatabaseUnreachable`."""
+
+    def look(self) -> Mark: ...
+
+    def load(self) -> Catalog: ...
+
+
+class CopyStore(Protocol):
+    """Where the last good copy is kept."""
+
+    def save(self, catalog: Catalog, as_of: datetime) -> None: ...
+
+    def load(self) -> Copy | None: ...
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def this_second() -> datetime:
+    """The same without its fraction. Made once a second, because making it takes as long as pricing three meters."""
+    return _second(int(time.time()))
+
+
+@lru_cache(maxsize=8)
+def _second(timestamp: int) -> datetime:
+    return datetime.fromtimestamp(timestamp, UTC)
+
+
+class ModelRegistry:
+    """Answers all questions about models and costs from memory; thread-safe; never touches the database on the calling thread.
+
+    Times are in seconds: a change of the revision is noticed within `poll`, and after `ttl` the rows are read again even without one.
+    """
+
+    def __init__(
+        self, source: Source, copies: CopyStore, *, ttl: float = 300.0, poll: float = 0.25, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._source, self._copies, self._clock = source, copies, clock
+        self._this_second = this_second if clock is utc_now else lambda: clock().replace(microsecond=0)
+        self._ttl, self.poll = ttl, poll
+        self._one_rebuild = threading.Lock()
+        self._unsaved: Copy | None = None
+        self.snapshot: Snapshot = snapshots.build(constants(), now=clock(), source=CONSTANTS)
+        self.loaded = False
+        self._confirmed = self.snapshot.as_of
+        self._older_since: datetime | None = None
+        self.outage, self._told = Seldom(), False
+
+    # What callers ask. Everything here reads `self.snapshot` once, so that each answer comes from one state of the registry.
+
+    def get_model(self, ref: str) -> ModelInfo | None:
+        """The model that this ref names, active or not, or None. Raises `AmbiguousModel` with the candidates."""
+        snapshot = self.snapshot
+        try:
+            return snapshot.by_name[ref]
+        except KeyError:
+            return _resolved(snapshot, ref)
+
+    def resolve(self, ref: str) -> ModelInfo:
+        """The model that this ref names. Raises `UnknownModel` with suggestions, or `AmbiguousModel`."""
+        snapshot = self.snapshot
+        return snapshot.by_name.get(ref) or resolve(snapshot.names, ref)
+
+    def get_models_by_type(self, model_type: str) -> tuple[ModelInfo, ...]:
+        """The active models of this type, in display order."""
+        return self.snapshot.by_type.get(model_type, ())
+
+    def get_models_by_provider(self, *slugs: str) -> dict[str, tuple[ModelInfo, ...]]:
+        """The active models of each of these providers, in display order, from one look-up."""
+        by_provider = self.snapshot.by_provider
+        return {slug: by_provider.get(slug, ()) for slug in slugs}
+
+    def get_default_model(self, model_type: str = "text") -> ModelInfo | None:
+        return self.snapshot.defaults.get(model_type)
+
+    def is_model_supported(self, ref: str) -> bool:
+        """Whether the ref names an active model of an active provider that has not retired. Ambiguous names are not supported."""
+        snapshot = self.snapshot
+        if ref in snapshot.supported:
+            return True
+        if ref in snapshot.by_name or ref in snapshot.names.bare:
+            return False
+        found, _ = trace(snapshot.names, ref)
+        return len(found) == 1 and found[0].supported
+
+    def calculate_cost(  # noqa: PLR0913 # the contract's signature: the three counts of seed 002, or a whole usage
+        self,
+        ref: str,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        image_count: int = 0,
+        *,
+        usage: Usage | None = None,
+        at: datetime | None = None,
+        service_tier: str = STANDARD,
+    ) -> Cost:
+        """What a usage costs on this model at a moment (now, if none is given), exactly.
+
+        Raises `UnknownModel`, `AmbiguousModel` or `Invalid`. An unknown price is an answer, with `total` None and `complete` false.
+        """
+        snapshot = self.snapshot
+        model = snapshot.by_name.get(ref) or resolve(snapshot.names, ref)
+        if usage is None:
+            usage = Usage(input=input_tokens, output=output_tokens, image=image_count)
+        moment = self._this_second() if at is None else _aware(at)
+        return cost_of(price_at(model.prices, moment), usage, at=moment, service_tier=service_tier, model=model.ref)
+
+    def explain(self, ref: str, at: datetime | None = None) -> Explanation:
+        """How the ref becomes a model and a price, step by step, or why it does not."""
+        return explain(self.snapshot.names, ref, self._this_second() if at is None else _aware(at))
+
+    # Keeping the snapshot fresh.
+
+    def refresh(self) -> Snapshot:
+        """Looks at the database once and takes over what changed. Never raises: an unreachable database changes only the label."""
+        with self._one_rebuild:
+            try:
+                self._take_over(self._source.look())
+            except DatabaseUnreachable as error:
+                self._go_on_without(error.detail)
+            except Exception as error:  # Rows that make no sense, changed by hand perhaps: what was good before goes on.
+                self._go_on_without(f"its rows cannot be read ({type(error).__name__})")
+            self._keep_in_time()
+            self.loaded = True
+            return self.snapshot
+
+    def _take_over(self, mark: Mark) -> None:
+        now, present = self._clock(), self.snapshot
+        known = Mark(present.catalog.instance, present.revision)
+        confirmed = present.source == DATABASE or (present.source == CONSTANTS and self.loaded)
+        if mark.instance == known.instance and mark.revision < known.revision and not self._is_settled(mark, now):
+            return
+        self._older_since = None
+        if self.loaded and mark == known and confirmed and (now - present.as_of).total_seconds() < self._ttl:
+            self._confirmed = now
+            return
+        with without_collecting:
+            self._rebuild(now)
+        if self._told:
+            log.info("the database answers again, at revision %d", self.snapshot.revision)
+            self._told = False
+
+    def _rebuild(self, now: datetime) -> None:
+        catalog = self._source.load()
+        self._confirmed = now
+        if catalog.models:
+            self.snapshot = snapshots.build(catalog, now=now, source=DATABASE)
+            self._unsaved = Copy(catalog, now)
+        else:
+            self.snapshot = snapshots.build(_constants_for(catalog), now=now, source=CONSTANTS)
+
+    def save_copy(self) -> None:
+        """Writes the last good copy if it is behind. For the thread that keeps the registry fresh: nobody else waits for the disk."""
+        with self._one_rebuild:
+            unsaved, self._unsaved = self._unsaved, None
+        if unsaved is not None:
+            with without_collecting:
+                self._copies.save(unsaved.catalog, unsaved.as_of)
+
+    def _is_settled(self, mark: Mark, now: datetime) -> bool:
+        """Whether an older revision is there to stay: a single late answer never takes the registry back, a restored backup does."""
+        if self._older_since is None:
+            self._older_since = now
+        settled = now - self._older_since >= SETTLED
+        if settled:
+            log.warning("the database went back from revision %d to %d: it was restored", self.snapshot.revision, mark.revision)
+        return settled
+
+    def _go_on_without(self, reason: str) -> None:
+        present = self.snapshot
+        self._older_since = None
+        if present.source == DATABASE:
+            self._tell("the database does not answer; serving the last good registry, revision %d: %s", present.revision, reason)
+            self.snapshot = snapshots.relabelled(present, LAST_GOOD, self._confirmed)
+        elif not self.loaded and (copy := self._copies.load()):
+            self._tell("the database does not answer; serving the copy of %s", copy.as_of.isoformat())
+            self.snapshot = snapshots.build(copy.catalog, now=self._clock(), source=LAST_GOOD, as_of=copy.as_of)
+        elif not self.loaded:
+            self._tell("the database does not answer and there is no copy; serving the built-in constants")
+
+    def _tell(self, message: str, *facts: object) -> None:
+        """Once a minute at most, also when the database comes and goes."""
+        if self.outage.due():
+            log.warning(message, *facts)
+            self._told = True
+
+    def _keep_in_time(self) -> None:
+        """A price that starts or a model that retires changes answers without any change of the rows."""
+        present, now = self.snapshot, self._clock()
+        if not present.valid_from <= now < present.valid_until:
+            self.snapshot = snapshots.build(present.catalog, now=now, source=present.source, as_of=present.as_of)
+
+
+def _aware(at: datetime) -> datetime:
+    if at.utcoffset() is None:
+        raise Invalid.field("at", "must be a moment with its offset, such as datetime(2026, 11, 21, tzinfo=UTC)")
+    return at
+
+
+def _resolved(snapshot: Snapshot, ref: str) -> ModelInfo | None:
+    try:
+        return resolve(snapshot.names, ref)
+    except UnknownModel:
+        return None
+
+
+def _constants_for(catalog: Catalog) -> Catalog:
+    """The constants under the revision and the tokens of a database that is still empty."""
+    built_in = constants()
+    return Catalog(built_in.providers, built_in.models, catalog.tokens, (), catalog.instance, catalog.revision, catalog.key_check)
