@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 from bench.harness import Pace, Row, shown, skipped, within
 from bench.world import REF, Desk, on_postgresql
-from webapp.domain.catalog import Catalog
-from webapp.domain.usage import Usage
+from webapp.domain.catalog.entities import Catalog
+from webapp.domain.pricing.usage import Usage
 from webapp.extensions import db
 from webapp.registry.loader import DatabaseSource, Mark
 from webapp.registry.refresher import ProcessReport, Refresher

@@ -11,8 +11,8 @@ import genai_prices
 from bench.harness import Pace, Row, at_most, local, medians, skipped, times_faster, within
 from bench.litellm_process import LiteLLM
 from bench.world import REF, Desk, registry_of
-from webapp.domain.money import EXACT
-from webapp.domain.usage import Usage
+from webapp.domain.pricing.usage import Usage
+from webapp.domain.shared.money import EXACT
 
 MOST = 10**12
 ITEMS = 1_000

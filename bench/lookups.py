@@ -6,7 +6,7 @@ from itertools import cycle
 from bench.harness import Pace, Row, at_most, local, medians, skipped, times_faster
 from bench.litellm_process import LiteLLM
 from bench.world import REF, registry_of
-from webapp.domain.usage import Usage
+from webapp.domain.pricing.usage import Usage
 
 SIZE, SMALL, HUGE = 3_000, 30, 100_000
 

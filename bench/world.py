@@ -19,9 +19,9 @@ from sqlalchemy import Connection, create_engine, insert, select, text
 
 from webapp.app import create_app
 from webapp.config import ROOT, Settings
-from webapp.domain.catalog import Catalog, ModelInfo
-from webapp.domain.fallback import constants
-from webapp.domain.pricing import Rate
+from webapp.domain.catalog.builtin import constants
+from webapp.domain.catalog.entities import Catalog, ModelInfo
+from webapp.domain.pricing.pricing import Rate
 from webapp.extensions import db
 from webapp.extensions.engine import WRITING, create_file
 from webapp.models import Model, ModelAlias, Price, PriceRate, Provider

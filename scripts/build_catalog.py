@@ -1,4 +1,4 @@
-"""Builds webapp/domain/data/catalog.json, the constants of the registry, out of genai-prices and the design documents.
+"""Builds webapp/domain/catalog/data/catalog.json, the constants of the registry, out of genai-prices and the design documents.
 
 Deterministic: the same package and the same date give the same bytes. What our price model cannot say is left out, with the reason in
 the price's note, and never approximated.
@@ -22,7 +22,7 @@ from webapp.catalogues import seed_tables
 from webapp.catalogues.genai import entry, source_models
 from webapp.catalogues.genai_rates import Rate, price
 
-TARGET = Path(__file__).parent.parent / "webapp" / "domain" / "data" / "catalog.json"
+TARGET = Path(__file__).parent.parent / "webapp" / "domain" / "catalog" / "data" / "catalog.json"
 GENERATED_ON = "2026-11-21"
 NOTICES = ["genai-prices, MIT, Copyright (c) Pydantic Services Inc. 2025 to present", "LiteLLM, MIT, Copyright (c) 2023 Berri AI"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from upstream import ANSWER, KEY, MODELS, completion
 
-from webapp.domain.usage import Usage
+from webapp.domain.pricing.usage import Usage
 
 Json = dict[str, Any]
 

@@ -8,9 +8,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from webapp.domain.catalog import Catalog, ModelInfo, ProviderInfo
-from webapp.domain.pricing import Price, Rate, timeline
-from webapp.domain.snapshot import DATABASE, Snapshot, build
+from webapp.domain.catalog.entities import Catalog, ModelInfo, ProviderInfo
+from webapp.domain.catalog.snapshot import DATABASE, Snapshot, build
+from webapp.domain.pricing.pricing import Price, Rate, timeline
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from identity import path_of
 from sqlalchemy import func, select, update
 
-from webapp.domain.openid import OpenId
+from webapp.domain.accounts.openid import OpenId
 from webapp.extensions import db
 from webapp.models import AuditEvent, UserSession
 from webapp.runtime.transaction import writing

@@ -53,7 +53,8 @@ def test_starting_the_application_imports_no(module):
 
 
 def test_the_domain_needs_nothing_but_python():
-    modules = [f"webapp.domain.{path.stem}" for path in (ROOT / "webapp/domain").glob("*.py") if path.stem != "__init__"]
+    paths = (path.relative_to(ROOT).with_suffix("") for path in (ROOT / "webapp/domain").rglob("*.py"))
+    modules = [".".join(path.parts).removesuffix(".__init__") for path in paths]
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); [__import__(name) for name in {modules!r}]"
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from webapp import catalogues
-from webapp.domain.catalog import MODEL_TYPES
-from webapp.domain.documents import catalog_from
-from webapp.domain.errors import Invalid
-from webapp.domain.fallback import constants
+from webapp.domain.catalog.builtin import constants
+from webapp.domain.catalog.entities import MODEL_TYPES
+from webapp.domain.catalog.serializers import catalog_from
+from webapp.domain.shared.errors import Invalid
 
 
 def rates(model):

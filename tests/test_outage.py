@@ -13,7 +13,7 @@ from sqlalchemy import update
 from world import PASSWORD, api_for, postgresql_server, prepared, running, settings_for
 
 from webapp.config import Settings
-from webapp.domain.errors import DatabaseUnreachable
+from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.extensions import db
 from webapp.models import UserSession
 from webapp.registry import database_health as database_state

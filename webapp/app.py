@@ -6,8 +6,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp import admin, api, cli, pages
 from webapp.config import ConfigError, Settings
-from webapp.domain.errors import Invalid
-from webapp.domain.server_keys import WORDS
+from webapp.domain.credentials.environment_keys import WORDS
+from webapp.domain.shared.errors import Invalid
 from webapp.extensions import csrf, db, login, migrate
 from webapp.extensions.engine import engine_options, guard
 from webapp.observability import logs

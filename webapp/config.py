@@ -10,11 +10,11 @@ from typing import TypeVar
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from webapp.domain.openid import OpenId
-from webapp.domain.permissions import ROLES
-from webapp.domain.server_keys import SETTING, ServerKeys, bindings, server_keys
-from webapp.domain.setting_texts import label, names, seconds, storage, switch, whole, word
-from webapp.domain.weak_secrets import is_weak
+from webapp.domain.accounts.openid import OpenId
+from webapp.domain.accounts.permissions import ROLES
+from webapp.domain.accounts.weak_secrets import is_weak
+from webapp.domain.credentials.environment_keys import SETTING, ServerKeys, bindings, server_keys
+from webapp.domain.shared.setting_parsers import label, names, seconds, storage, switch, whole, word
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent

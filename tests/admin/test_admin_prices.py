@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select, text
 from world import unguard
 
-from webapp.domain.moments import shown_moment
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Price
 

@@ -9,7 +9,7 @@ import pytest
 from factories import model_values
 from sqlalchemy import func, select, text
 
-from webapp.domain.errors import Malformed
+from webapp.domain.shared.errors import Malformed
 from webapp.extensions import db
 from webapp.models import AuditEvent, ImportDraft, Model, Price
 from webapp.runtime import container as current

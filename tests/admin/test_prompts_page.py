@@ -10,7 +10,7 @@ from sqlalchemy import text
 from upstream import Upstream, error
 from world import PASSWORD, api_for, running
 
-from webapp.domain.incidents import incident_from
+from webapp.domain.incidents.incidents import incident_from
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing

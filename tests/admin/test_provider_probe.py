@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from upstream import Upstream, error, reply
 from world import PASSWORD, api_for, running
 
-from webapp.domain.access import PERSONAL, PROJECT
+from webapp.domain.credentials.key_access import PERSONAL, PROJECT
 from webapp.extensions import db
 from webapp.models import Model, ProviderCheck
 from webapp.runtime import container as current

@@ -2,7 +2,7 @@
 
 import pytest
 
-from webapp.domain.incidents import incident_from
+from webapp.domain.incidents.incidents import incident_from
 from webapp.runtime.run_pipeline import Wanted, run_incident
 from webapp.services import runs
 from webapp.services.access import OPERATOR

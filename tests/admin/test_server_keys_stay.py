@@ -10,7 +10,7 @@ from upstream import Upstream, reply
 from world import PASSWORD, api_for, running
 
 from webapp.config import load
-from webapp.domain.server_keys import server_keys
+from webapp.domain.credentials.environment_keys import server_keys
 from webapp.extensions import db
 from webapp.models import Provider
 from webapp.runtime import container as current

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from upstream import KEY, Upstream, completion, error, reply
 
-from webapp.domain.samples import BY_SLUG, SAMPLES
+from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.services import credentials, providers, runs

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.api.v1 import body
-from webapp.domain.errors import Malformed
+from webapp.domain.shared.errors import Malformed
 
 MINI = b'{"model":"openai/gpt-4o-mini","usage":%b}'
 NOT_JSON = {

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from webapp.api.v1.body import parse_object
-from webapp.domain.errors import Malformed
+from webapp.domain.shared.errors import Malformed
 
 BOMBS = {
     "an endless string of escaped quotes": b'"' + b'\\"' * 300_000,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from webapp.domain.documents import cost_document
-from webapp.domain.usage import METERS, Usage
+from webapp.domain.catalog.serializers import cost_document
+from webapp.domain.pricing.usage import METERS, Usage
 
 DATA = Path(__file__).parent.parent / "data"
 AT = "2026-11-21T00:00:00Z"

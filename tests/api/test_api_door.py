@@ -4,7 +4,7 @@ import pytest
 from world import api_for
 
 from webapp.api.v1.routes import ROUTES
-from webapp.domain.permissions import SCOPES, scopes_may
+from webapp.domain.accounts.permissions import SCOPES, scopes_may
 
 ADDRESSES = {"<path:ref>": "openai/gpt-4o-mini", "<model_type>": "text", "<slug>": "openai", "<number>": "1", "<run_id>": "run_1"}
 OPEN = {"/openapi.json", "/docs"}

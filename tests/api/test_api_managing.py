@@ -9,7 +9,7 @@ from sqlalchemy import select
 from world import api_for
 
 from webapp.api.v1.routes import ROUTES
-from webapp.domain.entries import MODEL_CHECKS, PROVIDER_CHECKS
+from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PROVIDER_CHECKS
 from webapp.models import AuditEvent
 from webapp.runtime.transaction import writing
 

@@ -9,8 +9,8 @@ from factories import model_values, price_values, provider_values
 
 from webapp.api.v1 import openapi
 from webapp.api.v1.schemas import MODEL_FIELDS, PROVIDER_FIELDS
-from webapp.domain import errors
-from webapp.domain.entries import MODEL_CHECKS, PROVIDER_CHECKS
+from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PROVIDER_CHECKS
+from webapp.domain.shared import errors
 from webapp.web.errors import CODES
 
 with warnings.catch_warnings():
@@ -104,7 +104,7 @@ def every_error(kind=errors.ModeldeskError):
 
 
 def test_every_code_is_explained_under_the_anchor_that_problems_lead_to(client):
-    codes = {kind.code for kind in every_error() if kind.__module__ == "webapp.domain.errors"} | set(CODES.values())
+    codes = {kind.code for kind in every_error() if kind.__module__ == "webapp.domain.shared.errors"} | set(CODES.values())
     assert codes <= set(openapi.CODES)
     page = client.get("/api/v1/docs").text
     assert all(f'id="{code}"' in page for code in openapi.CODES)

@@ -6,8 +6,8 @@ import pytest
 from factories import Api, price_values
 from sqlalchemy import select
 
-from webapp.domain.entries import price_entry
-from webapp.domain.errors import Conflict, InUse, Invalid
+from webapp.domain.catalog.input_schemas import price_entry
+from webapp.domain.shared.errors import Conflict, InUse, Invalid
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Project
 from webapp.runtime.transaction import writing

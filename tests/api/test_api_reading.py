@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event
 from world import api_for
 
-from webapp.domain.documents import model_document
+from webapp.domain.catalog.serializers import model_document
 from webapp.extensions import db
 from webapp.runtime.transaction import writing
 from webapp.services import models

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from upstream import reply
 from world import by_hand
 
-from webapp.domain.bench import LOCAL
+from webapp.domain.incidents.evaluation import LOCAL
 from webapp.extensions import db
 from webapp.models import Bench, Run
 from webapp.runtime.evaluation_runner import runner

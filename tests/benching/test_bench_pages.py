@@ -15,7 +15,7 @@ from sqlalchemy import func, select, text
 from upstream import ANSWER
 from world import PASSWORD, by_hand
 
-from webapp.domain.bench import LOCAL
+from webapp.domain.incidents.evaluation import LOCAL
 from webapp.extensions import db
 from webapp.models import Bench, BenchCell, Rating, Run
 from webapp.runtime import container as current

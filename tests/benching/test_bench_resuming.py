@@ -15,7 +15,7 @@ from sqlalchemy import select, text, update
 from upstream import after, reply
 from world import PASSWORD, by_hand, running
 
-from webapp.domain import bench as rules
+from webapp.domain.incidents import evaluation as rules
 from webapp.extensions import db
 from webapp.models import AuditEvent, Bench, Provider, Run
 from webapp.runtime import container as current

@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 from world import api_for, names_in, run_sql, running, settings_for
 
 from webapp.config import Settings
-from webapp.domain.errors import Conflict, Unavailable
+from webapp.domain.shared.errors import Conflict, Unavailable
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Price
 from webapp.runtime import container as current

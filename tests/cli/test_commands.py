@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from world import PASSWORD, running, settings_for, unguard
 
 from webapp.config import ROOT, load
-from webapp.domain.server_keys import server_keys
+from webapp.domain.credentials.environment_keys import server_keys
 from webapp.extensions import db
 from webapp.models import ApiToken, AuditEvent, Credential, User
 from webapp.runtime import container as current

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.access import PERSONAL, PROJECT, SHARED, Facts, KeyFact, State, decide, next_period, period_of
+from webapp.domain.credentials.key_access import PERSONAL, PROJECT, SHARED, Facts, KeyFact, State, decide, next_period, period_of
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from webapp.domain.addresses import origin, parse
+from webapp.domain.shared.urls import origin, parse
 
 
 @pytest.mark.parametrize(

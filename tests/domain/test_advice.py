@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from webapp.domain.advice import local_advice
-from webapp.domain.host import DiskFact, HostFacts, ProcessFact, is_about_this_host
-from webapp.domain.incidents import Alert, Incident, incident_from, recommendation_dict
-from webapp.domain.samples import SAMPLES
+from webapp.domain.incidents.incidents import Alert, Incident, incident_from, recommendation_dict
+from webapp.domain.incidents.samples import SAMPLES
+from webapp.domain.triage.host_metrics import DiskFact, HostFacts, ProcessFact, is_about_this_host
+from webapp.domain.triage.rules import local_advice
 
 
 def advise(title, severity="warning", **more):

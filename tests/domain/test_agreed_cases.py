@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from factories import a_price
 
-from webapp.domain.documents import rate_from
-from webapp.domain.moments import ALWAYS
-from webapp.domain.pricing import Price, cost_of, price_at, timeline
-from webapp.domain.usage import Usage
+from webapp.domain.catalog.serializers import rate_from
+from webapp.domain.pricing.pricing import Price, cost_of, price_at, timeline
+from webapp.domain.pricing.usage import Usage
+from webapp.domain.shared.timestamps import ALWAYS
 
 DATA = Path(__file__).parents[1] / "data"
 

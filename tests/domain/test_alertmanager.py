@@ -2,11 +2,11 @@
 
 import pytest
 
-from webapp.domain.advice import local_advice
-from webapp.domain.alertmanager import incident_from_alertmanager, incident_from_either, is_alertmanager
-from webapp.domain.errors import Invalid
-from webapp.domain.incidents import incident_from
-from webapp.domain.samples import BY_SLUG
+from webapp.domain.incidents.alertmanager import incident_from_alertmanager, incident_from_either, is_alertmanager
+from webapp.domain.incidents.incidents import incident_from
+from webapp.domain.incidents.samples import BY_SLUG
+from webapp.domain.shared.errors import Invalid
+from webapp.domain.triage.rules import local_advice
 
 PAYLOAD = BY_SLUG["alertmanager"].data
 GRAFANA = {

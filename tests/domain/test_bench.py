@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.bench import (
+from webapp.domain.incidents.evaluation import (
     SKIP,
     START,
     WAIT,
@@ -22,8 +22,8 @@ from webapp.domain.bench import (
     order,
     percentile,
 )
-from webapp.domain.errors import Invalid
-from webapp.domain.money import ROUNDED
+from webapp.domain.shared.errors import Invalid
+from webapp.domain.shared.money import ROUNDED
 
 D = Decimal
 CENTS = st.integers(0, 500).map(lambda cents: D(cents) / 100)

@@ -8,9 +8,9 @@ from factories import NOW, a_model, a_price, a_rate, a_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.calculator import MAX_MODELS, answer, one_call, read
-from webapp.domain.pricing import SERVICE_TIERS
-from webapp.domain.usage import METERS
+from webapp.domain.costing.calculator import MAX_MODELS, answer, one_call, read
+from webapp.domain.pricing.pricing import SERVICE_TIERS
+from webapp.domain.pricing.usage import METERS
 
 
 def asked(snapshot, **query):

@@ -9,10 +9,11 @@ from factories import a_price, a_rate, model_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain import cells, model_sheet
-from webapp.domain.entries import MODEL_DEFAULTS
-from webapp.domain.errors import Invalid, Malformed
-from webapp.domain.pricing import Window
+from webapp.domain.catalog import model_csv as model_sheet
+from webapp.domain.catalog.input_schemas import MODEL_DEFAULTS
+from webapp.domain.pricing.pricing import Window
+from webapp.domain.shared import csv_text as cells
+from webapp.domain.shared.errors import Invalid, Malformed
 
 TEXTS = st.text(st.sampled_from("'=+-@\t\r\n,;\"aé＝ "), max_size=12)
 

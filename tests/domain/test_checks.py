@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain import checks
-from webapp.domain.errors import Invalid, Malformed
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import Invalid, Malformed
 
 ALL = {
     "text": checks.text(100),

@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime, time
 import pytest
 from factories import NOW, a_model, a_price, a_provider, a_rate, a_snapshot
 
-from webapp.domain.catalog import Catalog, TokenInfo
-from webapp.domain.documents import (
+from webapp.domain.catalog.builtin import constants
+from webapp.domain.catalog.entities import Catalog, TokenInfo
+from webapp.domain.catalog.serializers import (
     catalog_from,
     cost_document,
     model_document,
@@ -17,9 +18,8 @@ from webapp.domain.documents import (
     token_document,
     token_from,
 )
-from webapp.domain.fallback import constants
-from webapp.domain.pricing import PriceSource, Window, cost_of, timeline
-from webapp.domain.usage import Usage
+from webapp.domain.pricing.pricing import PriceSource, Window, cost_of, timeline
+from webapp.domain.pricing.usage import Usage
 
 EVERYTHING = a_model(
     "full",

@@ -6,8 +6,8 @@ from datetime import date
 import pytest
 from factories import NOW, a_model, a_price, a_rate
 
-from webapp.domain.drift import Compared, Limits, compare
-from webapp.domain.pricing import PriceSource
+from webapp.domain.catalog.catalog_diff import Compared, Limits, compare
+from webapp.domain.pricing.pricing import PriceSource
 
 CATALOG = PriceSource("catalog", "acme-list")
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.driver_config import PLACEHOLDERS, checked_config, filled, found_at
-from webapp.domain.errors import Invalid
+from webapp.domain.catalog.driver_config import PLACEHOLDERS, checked_config, filled, found_at
+from webapp.domain.shared.errors import Invalid
 
 TEMPLATE = {
     "model": "{{model}}",

@@ -7,8 +7,8 @@ from factories import model_values, price_values, provider_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.entries import api_key, model_entry, price_entry, provider_entry, rates
-from webapp.domain.errors import Invalid
+from webapp.domain.catalog.input_schemas import api_key, model_entry, price_entry, provider_entry, rates
+from webapp.domain.shared.errors import Invalid
 
 RATE = {"meter": "input", "amount": "3", "per": 1_000_000}
 

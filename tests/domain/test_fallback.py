@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from webapp.domain.catalog import MODEL_TYPES
-from webapp.domain.fallback import CATALOG_FILE, catalog
-from webapp.domain.money import is_finite_divisor, parse_amount, plain
-from webapp.domain.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS
-from webapp.domain.usage import METER_SET
+from webapp.domain.catalog.builtin import CATALOG_FILE, catalog
+from webapp.domain.catalog.entities import MODEL_TYPES
+from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS
+from webapp.domain.pricing.usage import METER_SET
+from webapp.domain.shared.money import is_finite_divisor, parse_amount, plain
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "data"

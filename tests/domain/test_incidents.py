@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from webapp.domain.errors import Invalid, Malformed
-from webapp.domain.incidents import Alert, Incident, Recommendation, incident_dict, incident_from, recommendation_dict
+from webapp.domain.incidents.incidents import Alert, Incident, Recommendation, incident_dict, incident_from, recommendation_dict
+from webapp.domain.shared.errors import Invalid, Malformed
 
 FULL = {
     "title": "Disk full",

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.merging import Clash, merge
+from webapp.domain.shared.three_way_merge import Clash, merge
 
 TEXTS = st.dictionaries(st.sampled_from("abcd"), st.sampled_from(["", "one", "two", "three"]), min_size=4, max_size=4)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.errors import Invalid
-from webapp.domain.moments import FIRST_DAY, LAST_DAY, parse_day, parse_moment, shown_moment, start_of_day
+from webapp.domain.shared.errors import Invalid
+from webapp.domain.shared.timestamps import FIRST_DAY, LAST_DAY, parse_day, parse_moment, shown_moment, start_of_day
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain import readable
-from webapp.domain.money import LONGEST, add_to, in_order, is_finite_divisor, parse_amount, plain, stored
+from webapp.domain.shared import money_text as readable
+from webapp.domain.shared.money import LONGEST, add_to, in_order, is_finite_divisor, parse_amount, plain, stored
 
 HOSTILE = [
     "1e1000000",

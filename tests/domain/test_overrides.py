@@ -4,10 +4,10 @@ from datetime import timedelta
 
 from factories import NOW, START, a_model, a_price, a_rate, a_snapshot
 
-from webapp.domain.catalog import Override
-from webapp.domain.overrides import laid_over, override_document, override_from
-from webapp.domain.pricing import timeline
-from webapp.domain.snapshot import for_project
+from webapp.domain.catalog.entities import Override
+from webapp.domain.catalog.project_overrides import laid_over, override_document, override_from
+from webapp.domain.catalog.snapshot import for_project
+from webapp.domain.pricing.pricing import timeline
 
 DAY = timedelta(days=1)
 CHEAP = a_price(a_rate(amount="0.5"))

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.errors import Invalid
-from webapp.domain.pasted import ALERTMANAGER, INCIDENT, TEXT, read, written
-from webapp.domain.samples import BY_SLUG, SAMPLES
+from webapp.domain.incidents.parsing import ALERTMANAGER, INCIDENT, TEXT, read, written
+from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
+from webapp.domain.shared.errors import Invalid
 
 
 def test_json_of_an_incident_is_read():

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from factories import NOW, a_price, a_rate
 
-from webapp.domain.moments import ALWAYS
-from webapp.domain.price_chart import chart
-from webapp.domain.pricing import timeline
+from webapp.domain.pricing.price_chart import chart
+from webapp.domain.pricing.pricing import timeline
+from webapp.domain.shared.timestamps import ALWAYS
 
 
 def steps(*amounts, meter="input", **more):

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from factories import a_model, a_price, a_rate
 
-from webapp.domain.price_guards import Known, about, key_of, questions
+from webapp.domain.costing.price_sanity import Known, about, key_of, questions
 
 
 def kinds(*given, **more):

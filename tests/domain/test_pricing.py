@@ -10,8 +10,8 @@ from factories import NOW, START, a_price, a_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.domain.pricing import SERVICE_TIERS, Window, cost_of, price_at, tier_used, timeline
-from webapp.domain.usage import MAX_QUANTITY, METERS, PARENTS, Usage
+from webapp.domain.pricing.pricing import SERVICE_TIERS, Window, cost_of, price_at, tier_used, timeline
+from webapp.domain.pricing.usage import MAX_QUANTITY, METERS, PARENTS, Usage
 
 MINUTES_A_WEEK = 7 * 1440
 

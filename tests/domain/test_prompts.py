@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from webapp.domain.incidents import PRIORITIES, TYPES, Alert, Incident
-from webapp.domain.prompts import ANSWER_SCHEMA, SYSTEM_PROMPT, SchemaMismatch, recommendations_from, user_text
+from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SYSTEM_PROMPT, SchemaMismatch, recommendations_from, user_text
+from webapp.domain.incidents.incidents import PRIORITIES, TYPES, Alert, Incident
 
 ITEM = {"type": "disk", "priority": "high", "title": "T", "description": "D", "actions": ["A", "B"]}
 LIST = json.dumps([ITEM])

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from webapp.domain.readable import amount, ratio, rounded
+from webapp.domain.shared.money_text import amount, ratio, rounded
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from factories import a_model, a_provider, a_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.errors import AmbiguousModel, UnknownModel
-from webapp.domain.refs import names_of, normal_forms, resolve, suggestions, trace
+from webapp.domain.catalog.resolution import names_of, normal_forms, resolve, suggestions, trace
+from webapp.domain.shared.errors import AmbiguousModel, UnknownModel
 
 GPT = a_model("gpt-4o", "openai", aliases=("gpt-4o-2024-08-06", "omni"))
 MINI = a_model("gpt-4o-mini", "openai")

@@ -2,11 +2,11 @@
 
 import pytest
 
-from webapp.domain.addresses import origin
-from webapp.domain.entries import provider_entry
-from webapp.domain.errors import Invalid
-from webapp.domain.fallback import catalog
-from webapp.domain.server_keys import SHIPPED, bindings, server_keys
+from webapp.domain.catalog.builtin import catalog
+from webapp.domain.catalog.input_schemas import provider_entry
+from webapp.domain.credentials.environment_keys import SHIPPED, bindings, server_keys
+from webapp.domain.shared.errors import Invalid
+from webapp.domain.shared.urls import origin
 from webapp.drivers import DRIVERS
 
 OURS = {"MODELDESK_SECRET_KEY": "one", "MODELDESK_ENCRYPTION_KEYS": "two", "DATABASE_URL": "three", "PGPASSWORD": "four"}

@@ -9,9 +9,9 @@ import pytest
 from factories import NOW, START, a_model, a_price, a_provider, a_snapshot
 
 from webapp.config import ROOT
-from webapp.domain.catalog import Catalog
-from webapp.domain.fallback import constants
-from webapp.domain.snapshot import CONSTANTS, DATABASE, END_OF_TIME, LAST_GOOD, build, relabelled
+from webapp.domain.catalog.builtin import constants
+from webapp.domain.catalog.entities import Catalog
+from webapp.domain.catalog.snapshot import CONSTANTS, DATABASE, END_OF_TIME, LAST_GOOD, build, relabelled
 
 TICK = timedelta(microseconds=1)
 
@@ -97,9 +97,9 @@ def test_the_tag_changes_with_the_revision_the_database_and_the_hour_of_a_new_pr
 
 
 def test_the_tag_is_the_same_in_every_process():
-    code = (
-        "from webapp.domain.fallback import constants, start_of_day; from webapp.domain.snapshot import build; from datetime import date\n"
-    )
+    code = "from datetime import date\n"
+    code += "from webapp.domain.catalog.builtin import constants, start_of_day\n"
+    code += "from webapp.domain.catalog.snapshot import build\n"
     code += "print(build(constants(), now=start_of_day(date(2026, 11, 21)), source='constants').tag)"
     runs = [
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={"PYTHONHASHSEED": seed}, capture_output=True, text=True)

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain import prompts
-from webapp.domain.errors import Invalid
-from webapp.domain.incidents import Incident
-from webapp.domain.samples import SAMPLES
-from webapp.domain.templates import BUILT_IN, VALUES, Template, checked_text, differences, rendered
+from webapp.domain.incidents import answer_schema as prompts
+from webapp.domain.incidents.incidents import Incident
+from webapp.domain.incidents.prompt_templates import BUILT_IN, VALUES, Template, checked_text, differences, rendered
+from webapp.domain.incidents.samples import SAMPLES
+from webapp.domain.shared.errors import Invalid
 
 TRICKS = ["{{title}}", "{{ incident }}", "{{7*7}}", "{% for x in y %}", "${x}", "%(x)s", "{0.__class__}", "{{title"]
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.errors import Invalid
-from webapp.domain.usage import MAX_QUANTITY, METERS, Usage
+from webapp.domain.pricing.usage import MAX_QUANTITY, METERS, Usage
+from webapp.domain.shared.errors import Invalid
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from base64 import b64encode
 
 import pytest
 
-from webapp.domain.weak_secrets import is_weak
+from webapp.domain.accounts.weak_secrets import is_weak
 
 # As they stand in documentation, compose files and examples of others; the long ones, because short ones are refused for their length.
 KNOWN = [

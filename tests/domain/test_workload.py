@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from factories import NOW, a_model, a_price, a_rate, a_snapshot
 
-from webapp.domain.workload import Asked, Needs, Workload, compared, read, spans
+from webapp.domain.costing.workload import Asked, Needs, Workload, compared, read, spans
 
 
 def model(name, *rates, **more):

@@ -15,8 +15,8 @@ from dataclasses import replace
 import pytest
 
 from webapp.config import ROOT
-from webapp.domain.prompts import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
-from webapp.domain.usage import Usage
+from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
+from webapp.domain.pricing.usage import Usage
 from webapp.drivers import driver_for
 from webapp.drivers.base import ChatRequest, DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy

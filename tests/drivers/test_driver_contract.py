@@ -11,7 +11,7 @@ import pytest
 from dialects import DIALECTS, Dialect
 from upstream import ANSWER, ASK, KEY, Upstream, after, drip, drip_body, endless, hang_up, reply
 
-from webapp.domain.prompts import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
+from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
 from webapp.drivers import driver_for
 from webapp.drivers.base import SENTENCES, DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from upstream import ASK, KEY, Upstream, after, completion, drip, drip_body, endless, error, hang_up, reply
 
-from webapp.domain.usage import Usage
+from webapp.domain.pricing.usage import Usage
 from webapp.drivers.base import SENTENCES, DriverError
 
 HASTY = replace(ASK, deadline_s=0.5)

@@ -12,7 +12,7 @@ import pytest
 from spellings import LOOPBACK, SPELLINGS
 from upstream import ASK, Upstream, reply
 
-from webapp.domain.errors import Invalid
+from webapp.domain.shared.errors import Invalid
 from webapp.drivers import DRIVERS, driver_for
 from webapp.drivers.base import DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from upstream import ASK, KEY, MODELS, completion, error, reply
 
-from webapp.domain.prompts import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
-from webapp.domain.usage import Usage
+from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
+from webapp.domain.pricing.usage import Usage
 from webapp.drivers.base import DriverError
 from webapp.drivers.compatible import usage_of
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments.hurried import app as _desk
 
-from webapp.domain.errors import DatabaseUnreachable
+from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.runtime.container import KEY
 
 

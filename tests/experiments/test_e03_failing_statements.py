@@ -9,7 +9,7 @@ from factories import model_values, price_values, provider_values
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import OperationalError
 
-from webapp.domain.errors import ModeldeskError
+from webapp.domain.shared.errors import ModeldeskError
 from webapp.extensions import db
 from webapp.models import Base, Provider
 from webapp.runtime import container as current

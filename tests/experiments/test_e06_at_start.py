@@ -11,7 +11,7 @@ from factories import Visitor, model_values
 from sqlalchemy import create_engine, text
 from world import PASSWORD, api_for, postgresql_server, prepared, run_sql, running, settings_for
 
-from webapp.domain.errors import Unavailable
+from webapp.domain.shared.errors import Unavailable
 from webapp.extensions.schema import KNOWN
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing

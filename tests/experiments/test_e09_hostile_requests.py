@@ -24,7 +24,7 @@ from world import ENCRYPTION_KEY, PASSWORD, SECRET_KEY
 from webapp.api.v1 import openapi
 from webapp.api.v1.routes import ROUTES
 from webapp.app import create_app
-from webapp.domain.permissions import SCOPES
+from webapp.domain.accounts.permissions import SCOPES
 from webapp.extensions import db
 from webapp.models import ApiToken, Credential, Provider, User
 from webapp.runtime import container as current

@@ -18,7 +18,7 @@ from upstream import Upstream, reply
 from world import ENCRYPTION_KEY, by_hand, running
 
 from webapp.config import ROOT
-from webapp.domain.errors import KeysLocked
+from webapp.domain.shared.errors import KeysLocked
 from webapp.extensions import db
 from webapp.models import Credential, Provider
 from webapp.models.base import utc_now

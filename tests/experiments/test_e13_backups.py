@@ -14,7 +14,7 @@ from factories import provider_values
 from sqlalchemy import select
 from world import names_in, running, settings_for
 
-from webapp.domain.errors import KeysLocked
+from webapp.domain.shared.errors import KeysLocked
 from webapp.models import Provider
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing

@@ -20,9 +20,9 @@ from sqlalchemy import select, text
 from werkzeug.test import TestResponse
 from world import PASSWORD, api_for, by_hand, no_trail
 
-from webapp.domain.bench import LOCAL
-from webapp.domain.errors import DatabaseUnreachable
-from webapp.domain.incidents import incident_from
+from webapp.domain.incidents.evaluation import LOCAL
+from webapp.domain.incidents.incidents import incident_from
+from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.extensions import db
 from webapp.models import AuditEvent, Base, Credential, Identity, ImportDraft, Model, ProjectOverride, Proposal, Provider, User, UserSession
 from webapp.runtime import container as current

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import select
 from world import PASSWORD, api_for, running, settings_for
 
-from webapp.domain.moments import shown_moment
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.models import ApiToken
 from webapp.runtime import container as current

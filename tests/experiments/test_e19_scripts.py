@@ -19,7 +19,7 @@ from upstream import MODELS, Upstream, completion, error, reply
 from world import PASSWORD
 
 from webapp.app import create_app
-from webapp.domain.incidents import incident_from
+from webapp.domain.incidents.incidents import incident_from
 from webapp.extensions import db
 from webapp.models import AuditEvent, Bench, Model, PromptTemplate, Provider, Run
 from webapp.runtime import container as current

@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from factories import csrf_token
 from world import PASSWORD
 
-from webapp.domain.errors import TooManyAtOnce
+from webapp.domain.shared.errors import TooManyAtOnce
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
 from webapp.services import accounts

@@ -16,8 +16,8 @@ from world import api_for
 
 from webapp.api.v1.routes import ROUTES
 from webapp.api.v1.schemas import SCHEMAS
-from webapp.domain import entries
-from webapp.domain.permissions import SCOPES
+from webapp.domain.accounts.permissions import SCOPES
+from webapp.domain.catalog import input_schemas as entries
 from webapp.extensions import db
 from webapp.models import ApiToken, Base, Model, Project, Provider, User
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.errors import Invalid
+from webapp.domain.shared.errors import Invalid
 from webapp.security import passwords, tokens
 
 TOKEN = tokens.new_token()

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from webapp.domain.errors import Invalid
+from webapp.domain.shared.errors import Invalid
 from webapp.security.urlguard import AddressRefused, OutboundPolicy, is_public
 
 # Address forms that Python 3.11 does not call private although they lead inside.

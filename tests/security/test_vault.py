@@ -7,7 +7,7 @@ from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.errors import KeysLocked
+from webapp.domain.shared.errors import KeysLocked
 from webapp.security.vault import Place, Vault
 
 ONE, TWO = Fernet.generate_key().decode(), Fernet.generate_key().decode()

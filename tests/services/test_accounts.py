@@ -10,7 +10,7 @@ from factories import csrf_token
 from sqlalchemy import select, update
 from world import PASSWORD, by_hand
 
-from webapp.domain.errors import Conflict, Invalid, NotFound
+from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.models import OneTimeLink, User, UserSession
 from webapp.runtime.transaction import writing

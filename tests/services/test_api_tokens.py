@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, text
 
-from webapp.domain.errors import Invalid, NotFound
+from webapp.domain.shared.errors import Invalid, NotFound
 from webapp.extensions import db
 from webapp.models import ApiToken, AuditEvent
 from webapp.runtime import container as current

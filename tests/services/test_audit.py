@@ -7,7 +7,7 @@ from factories import model_values
 from sqlalchemy import func, select, text
 from world import unguard
 
-from webapp.domain.errors import Conflict
+from webapp.domain.shared.errors import Conflict
 from webapp.extensions import db
 from webapp.models import AuditEvent, AuditState, Model, RegistryState
 from webapp.runtime.transaction import writing

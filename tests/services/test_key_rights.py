@@ -3,7 +3,7 @@
 import pytest
 from factories import provider_values
 
-from webapp.domain.errors import Forbidden, Invalid
+from webapp.domain.shared.errors import Forbidden, Invalid
 from webapp.extensions import db
 from webapp.models import Provider
 from webapp.runtime import container as current

@@ -7,9 +7,9 @@ import pytest
 from factories import provider_values
 from sqlalchemy import select, text
 
-from webapp.domain.access import PERSONAL, PROJECT, State
-from webapp.domain.errors import Conflict, Invalid, KeysLocked
-from webapp.domain.server_keys import ServerKeys
+from webapp.domain.credentials.environment_keys import ServerKeys
+from webapp.domain.credentials.key_access import PERSONAL, PROJECT, State
+from webapp.domain.shared.errors import Conflict, Invalid, KeysLocked
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential
 from webapp.runtime import container as current

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from factories import NOW, a_model, a_provider
 
-from webapp.domain.catalog import Catalog, TokenInfo
+from webapp.domain.catalog.entities import Catalog, TokenInfo
 from webapp.registry.last_good import LastGoodFile
 
 CATALOG = Catalog(

@@ -6,7 +6,7 @@ import pytest
 from factories import model_values, price_values, provider_values
 from sqlalchemy import func, select
 
-from webapp.domain.errors import Conflict, InUse, Invalid, NotFound, Stale
+from webapp.domain.shared.errors import Conflict, InUse, Invalid, NotFound, Stale
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, RegistryState
 from webapp.runtime import container as current

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
 from webapp.catalogues import Read
-from webapp.domain.drift import Limits
-from webapp.domain.errors import Conflict
-from webapp.domain.moments import shown_moment
-from webapp.domain.pricing import cost_of, price_at, timeline
-from webapp.domain.usage import Usage
+from webapp.domain.catalog.catalog_diff import Limits
+from webapp.domain.pricing.pricing import cost_of, price_at, timeline
+from webapp.domain.pricing.usage import Usage
+from webapp.domain.shared.errors import Conflict
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.models import Model
 from webapp.runtime import container as current

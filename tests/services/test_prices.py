@@ -7,8 +7,8 @@ from factories import model_values, price_values
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import DBAPIError
 
-from webapp.domain.errors import Conflict, Invalid, NotFound
-from webapp.domain.money import plain
+from webapp.domain.shared.errors import Conflict, Invalid, NotFound
+from webapp.domain.shared.money import plain
 from webapp.extensions import db
 from webapp.models import Model, Price
 from webapp.runtime import container as current

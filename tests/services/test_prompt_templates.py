@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, text
 
-from webapp.domain.errors import Conflict, InUse, Invalid, NotFound, Stale
-from webapp.domain.samples import SAMPLES
+from webapp.domain.incidents.samples import SAMPLES
+from webapp.domain.shared.errors import Conflict, InUse, Invalid, NotFound, Stale
 from webapp.drivers.base import ChatRequest, Endpoint
 from webapp.extensions import db
 from webapp.models import CachedResponse, PromptTemplate

@@ -7,8 +7,8 @@ from factories import model_values, price_values
 from sqlalchemy import select
 
 from webapp.catalogues import Read
-from webapp.domain.drift import Limits
-from webapp.domain.errors import Conflict, Forbidden, Invalid
+from webapp.domain.catalog.catalog_diff import Limits
+from webapp.domain.shared.errors import Conflict, Forbidden, Invalid
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Proposal, ProposalRow, Provider
 from webapp.runtime import container as current

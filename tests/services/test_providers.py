@@ -7,7 +7,7 @@ from factories import model_values, provider_values
 from sqlalchemy import select, text, update
 from world import by_hand
 
-from webapp.domain.errors import Conflict, InUse, Invalid, KeysLocked, NotFound, Stale
+from webapp.domain.shared.errors import Conflict, InUse, Invalid, KeysLocked, NotFound, Stale
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Provider
 from webapp.runtime import container as current

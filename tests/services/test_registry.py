@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 from factories import NOW, START, a_model, a_price, a_provider
 
-from webapp.domain.catalog import Catalog, TokenInfo
-from webapp.domain.errors import AmbiguousModel, DatabaseUnreachable, Invalid, UnknownModel
-from webapp.domain.fallback import constants
-from webapp.domain.snapshot import CONSTANTS, DATABASE, LAST_GOOD
+from webapp.domain.catalog.builtin import constants
+from webapp.domain.catalog.entities import Catalog, TokenInfo
+from webapp.domain.catalog.snapshot import CONSTANTS, DATABASE, LAST_GOOD
+from webapp.domain.shared.errors import AmbiguousModel, DatabaseUnreachable, Invalid, UnknownModel
 from webapp.registry.last_good import Copy
 from webapp.registry.loader import Mark
 from webapp.registry.refresher import Refresher

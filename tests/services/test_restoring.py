@@ -4,8 +4,8 @@ import pytest
 from factories import model_values, price_values, provider_values
 from sqlalchemy import select
 
-from webapp.domain.errors import Conflict, InUse
-from webapp.domain.moments import shown_moment
+from webapp.domain.shared.errors import Conflict, InUse
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Project, Provider
 from webapp.runtime import container as current

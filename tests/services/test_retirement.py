@@ -6,7 +6,7 @@ import pytest
 from factories import model_values
 from sqlalchemy import select
 
-from webapp.domain.errors import Conflict, Invalid
+from webapp.domain.shared.errors import Conflict, Invalid
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model
 from webapp.runtime import container as current

@@ -4,9 +4,9 @@ import pytest
 from factories import model_values
 from sqlalchemy import func, select
 
-from webapp.domain.errors import KeysLocked
-from webapp.domain.fallback import catalog, constants
-from webapp.domain.server_keys import server_keys
+from webapp.domain.catalog.builtin import catalog, constants
+from webapp.domain.credentials.environment_keys import server_keys
+from webapp.domain.shared.errors import KeysLocked
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Model, Price, Provider, RegistryState
 from webapp.runtime import container as current

@@ -20,8 +20,8 @@ from flask import Flask
 from sqlalchemy import select, text
 from world import PASSWORD
 
-from webapp.domain.bench import LOCAL
-from webapp.domain.incidents import incident_from
+from webapp.domain.incidents.evaluation import LOCAL
+from webapp.domain.incidents.incidents import incident_from
 from webapp.extensions import db
 from webapp.models import Base, ImportDraft, Model, Proposal, UserSession
 from webapp.runtime.evaluation_runner import runner

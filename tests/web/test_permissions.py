@@ -12,7 +12,7 @@ from werkzeug.routing import Rule
 from world import PASSWORD, api_for
 
 from webapp.api.v1.routes import ROUTES
-from webapp.domain.permissions import ROLES, SCOPES, scopes_may
+from webapp.domain.accounts.permissions import ROLES, SCOPES, scopes_may
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.runtime.transaction import writing

@@ -9,7 +9,7 @@ from serving import serving
 from upstream import Upstream, after, reply
 from world import running
 
-from webapp.domain.errors import TooManyAtOnce
+from webapp.domain.shared.errors import TooManyAtOnce
 from webapp.runtime import container as current
 from webapp.runtime.call_limiter import Turns
 from webapp.runtime.transaction import writing

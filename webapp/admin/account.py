@@ -8,8 +8,8 @@ from flask_admin import expose
 from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin.base import GuardedView, is_id
-from webapp.domain.errors import Invalid, ModeldeskError
-from webapp.domain.permissions import Permission
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.shared.errors import Invalid, ModeldeskError
 from webapp.extensions import db
 from webapp.models import User
 from webapp.runtime.transaction import writing

@@ -20,7 +20,7 @@ from webapp.admin.filters import ChoiceFilter, YesNoFilter
 from webapp.admin.formatters import NOTHING, tag, when
 from webapp.admin.lists import Done, RowsView, wanted
 from webapp.admin.model_form import required
-from webapp.domain.permissions import ROLES, Permission
+from webapp.domain.accounts.permissions import ROLES, Permission
 from webapp.extensions import db
 from webapp.models import User
 from webapp.runtime import container as current

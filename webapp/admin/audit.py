@@ -14,9 +14,9 @@ from webapp.admin.filters import ChoiceFilter, Filter, SinceFilter
 from webapp.admin.formatters import tag, when
 from webapp.admin.history import OF_RESOURCES, VERBS, address_of, differences, endings_of, sentence
 from webapp.admin.lists import Done, RowsView
-from webapp.domain.moments import shown_moment
-from webapp.domain.permissions import Permission
-from webapp.domain.told import text_of
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.field_changes import text_of
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.runtime import container as current

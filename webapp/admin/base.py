@@ -14,8 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from wtforms import Form
 
-from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError, NotFound, Stale
-from webapp.domain.permissions import Permission
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError, NotFound, Stale
 from webapp.runtime.transaction import in_words, writing
 from webapp.web import stepup
 from webapp.web.auth import actor, is_safe_path, staff_may, to_login, visitor

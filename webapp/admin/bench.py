@@ -16,10 +16,10 @@ from webapp.admin import bench_facts
 from webapp.admin.base import GuardedView, is_id
 from webapp.admin.bench_setup import Chosen, chosen, estimated, page_of
 from webapp.admin.fields import asked_page, whole
-from webapp.domain.bench import LOCAL, NOTHING_CHOSEN
-from webapp.domain.errors import Forbidden, Invalid, ModeldeskError
-from webapp.domain.money import parse_amount
-from webapp.domain.permissions import Permission
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.incidents.evaluation import LOCAL, NOTHING_CHOSEN
+from webapp.domain.shared.errors import Forbidden, Invalid, ModeldeskError
+from webapp.domain.shared.money import parse_amount
 from webapp.extensions import db
 from webapp.models import Bench, BenchCell
 from webapp.runtime import container as current

@@ -8,11 +8,11 @@ from typing import Any
 
 from webapp.admin import run_facts
 from webapp.admin.fields import safe_cell
-from webapp.domain import bench as rules
-from webapp.domain import readable
-from webapp.domain.bench import CURRENCY, LOCAL, Column
-from webapp.domain.moments import shown_moment
-from webapp.domain.money import ZERO, in_order, plain
+from webapp.domain.incidents import evaluation as rules
+from webapp.domain.incidents.evaluation import CURRENCY, LOCAL, Column
+from webapp.domain.shared import money_text as readable
+from webapp.domain.shared.money import ZERO, in_order, plain
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import Bench, BenchCell, Run
 from webapp.services import bench_results, benches
 

@@ -11,15 +11,15 @@ from flask import request
 from webapp.admin.bench_facts import label_of
 from webapp.admin.choosing import model_groups, remark_on, why_not_run
 from webapp.admin.fields import whole
-from webapp.domain import bench as rules
-from webapp.domain import readable
-from webapp.domain.bench import CURRENCY, LOCAL
-from webapp.domain.errors import Invalid
-from webapp.domain.estimates import about_tokens, estimate
-from webapp.domain.incidents import Incident
-from webapp.domain.money import EXACT, ZERO, add_to, in_order
-from webapp.domain.prompts import TEMPLATE
-from webapp.domain.samples import BY_SLUG, SAMPLES
+from webapp.domain.incidents import evaluation as rules
+from webapp.domain.incidents.answer_schema import TEMPLATE
+from webapp.domain.incidents.evaluation import CURRENCY, LOCAL
+from webapp.domain.incidents.incidents import Incident
+from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
+from webapp.domain.pricing.estimates import about_tokens, estimate
+from webapp.domain.shared import money_text as readable
+from webapp.domain.shared.errors import Invalid
+from webapp.domain.shared.money import EXACT, ZERO, add_to, in_order
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.run_pipeline import Wanted, planned_run

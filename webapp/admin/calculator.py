@@ -11,14 +11,15 @@ from flask_admin import expose
 
 from webapp.admin.base import GuardedView
 from webapp.admin.choosing import model_groups
-from webapp.domain import calculator, readable
-from webapp.domain.calculator import Answer, Question, Quote
-from webapp.domain.errors import AmbiguousModel, UnknownModel
-from webapp.domain.meters import METER_WORDS, conditions_of, label_of, missing_in_words, unit_of
-from webapp.domain.permissions import Permission
-from webapp.domain.pricing import SERVICE_TIERS, CostLine
-from webapp.domain.snapshot import Snapshot
-from webapp.domain.usage import METERS
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.snapshot import Snapshot
+from webapp.domain.costing import calculator
+from webapp.domain.costing.calculator import Answer, Question, Quote
+from webapp.domain.pricing.meters import METER_WORDS, conditions_of, label_of, missing_in_words, unit_of
+from webapp.domain.pricing.pricing import SERVICE_TIERS, CostLine
+from webapp.domain.pricing.usage import METERS
+from webapp.domain.shared import money_text as readable
+from webapp.domain.shared.errors import AmbiguousModel, UnknownModel
 from webapp.runtime import container as current
 
 SMALLER: Mapping[str, str] = {

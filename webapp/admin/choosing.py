@@ -3,9 +3,9 @@
 from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
-from webapp.domain.catalog import ModelInfo, ProviderInfo
-from webapp.domain.server_keys import ServerKeys
-from webapp.domain.snapshot import Snapshot
+from webapp.domain.catalog.entities import ModelInfo, ProviderInfo
+from webapp.domain.catalog.snapshot import Snapshot
+from webapp.domain.credentials.environment_keys import ServerKeys
 from webapp.drivers import DRIVERS, available, needs_key
 from webapp.services import places
 

@@ -12,13 +12,14 @@ from flask_admin import expose
 
 from webapp.admin.base import GuardedView
 from webapp.admin.fields import safe_cell
-from webapp.domain import readable, workload
-from webapp.domain.catalog import KNOWN_CAPABILITIES, MODEL_TYPES
-from webapp.domain.meters import missing_in_words
-from webapp.domain.moments import shown_moment
-from webapp.domain.money import ZERO, plain
-from webapp.domain.permissions import Permission
-from webapp.domain.workload import DAYS, Asked, Row, Span
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.entities import KNOWN_CAPABILITIES, MODEL_TYPES
+from webapp.domain.costing import workload
+from webapp.domain.costing.workload import DAYS, Asked, Row, Span
+from webapp.domain.pricing.meters import missing_in_words
+from webapp.domain.shared import money_text as readable
+from webapp.domain.shared.money import ZERO, plain
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.runtime import container as current
 
 MAX_SHOWN = 25

@@ -14,10 +14,10 @@ from webapp.admin.formatters import day, input_cell, output_cell, per_million, r
 from webapp.admin.history import latest
 from webapp.admin.model_cells import snapshot
 from webapp.admin.provider_cells import key_state
-from webapp.domain import readable
-from webapp.domain.catalog import ModelInfo
-from webapp.domain.permissions import Permission
-from webapp.domain.snapshot import DATABASE, Snapshot
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.snapshot import DATABASE, Snapshot
+from webapp.domain.shared import money_text as readable
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Model, Provider, User
 from webapp.runtime import container as current

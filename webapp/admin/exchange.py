@@ -10,8 +10,8 @@ from werkzeug.wrappers import Response as Redirect
 from webapp.admin import history
 from webapp.admin.base import GuardedView
 from webapp.admin.fields import asked_page
-from webapp.domain.errors import FieldError, Forbidden, Invalid, ModeldeskError
-from webapp.domain.permissions import Permission
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.shared.errors import FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.runtime import container as current

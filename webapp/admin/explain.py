@@ -9,14 +9,15 @@ from flask_admin import expose
 from webapp.admin.base import GuardedView
 from webapp.admin.formatters import price_in_words
 from webapp.admin.model_page import source_of
-from webapp.domain import calculator, readable
-from webapp.domain.calculator import Question
-from webapp.domain.explanation import Explanation, explain
-from webapp.domain.meters import conditions_of, label_of, missing_in_words, unit_of
-from webapp.domain.permissions import Permission
-from webapp.domain.pricing import Cost, cost_of, tier_used
-from webapp.domain.refs import MAX_REF
-from webapp.domain.usage import Usage
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.explanation import Explanation, explain
+from webapp.domain.catalog.resolution import MAX_REF
+from webapp.domain.costing import calculator
+from webapp.domain.costing.calculator import Question
+from webapp.domain.pricing.meters import conditions_of, label_of, missing_in_words, unit_of
+from webapp.domain.pricing.pricing import Cost, cost_of, tier_used
+from webapp.domain.pricing.usage import Usage
+from webapp.domain.shared import money_text as readable
 from webapp.runtime import container as current
 
 REASONS = {

@@ -9,7 +9,7 @@ from flask_wtf import FlaskForm
 from werkzeug.datastructures import MultiDict
 from wtforms import HiddenField
 
-from webapp.domain.errors import Stale
+from webapp.domain.shared.errors import Stale
 
 # Digits, in groups of three if separated at all: `1,5` must not become fifteen.
 WHOLE = re.compile(r"-?[0-9]{1,15}|[0-9]{1,3}(?:[, ][0-9]{3}){1,4}", re.ASCII)

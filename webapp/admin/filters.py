@@ -7,8 +7,8 @@ from typing import Any
 from flask_admin.model.filters import BaseFilter
 from sqlalchemy import ColumnElement, false
 
-from webapp.domain.errors import Invalid
-from webapp.domain.moments import parse_day, start_of_day
+from webapp.domain.shared.errors import Invalid
+from webapp.domain.shared.timestamps import parse_day, start_of_day
 
 Options = Sequence[tuple[str, str]]
 Condition = Callable[[Any], ColumnElement[bool]]

@@ -7,12 +7,12 @@ from functools import lru_cache
 
 from markupsafe import Markup, escape
 
-from webapp.domain import readable
-from webapp.domain.catalog import ModelInfo
-from webapp.domain.meters import conditions_of, label_of, unit_of
-from webapp.domain.moments import ALWAYS
-from webapp.domain.money import EXACT, plain
-from webapp.domain.pricing import STANDARD, Price, Rate
+from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.pricing.meters import conditions_of, label_of, unit_of
+from webapp.domain.pricing.pricing import STANDARD, Price, Rate
+from webapp.domain.shared import money_text as readable
+from webapp.domain.shared.money import EXACT, plain
+from webapp.domain.shared.timestamps import ALWAYS
 from webapp.web.templating import static_url
 
 TYPE_TONES: Mapping[str, str] = {

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from flask import url_for
 from sqlalchemy import select
 
-from webapp.domain.permissions import Permission
-from webapp.domain.told import text_of
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.field_changes import text_of
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.web.auth import staff_may

@@ -21,7 +21,7 @@ from wtforms import Form
 from webapp.admin.base import GuardedModelView, is_id, toast
 from webapp.admin.fields import StaffForm, asked_page, safe_cell
 from webapp.admin.filters import Filter, words_of
-from webapp.domain.errors import Forbidden, ModeldeskError, NotFound
+from webapp.domain.shared.errors import Forbidden, ModeldeskError, NotFound
 from webapp.extensions import db
 from webapp.runtime.transaction import writing
 from webapp.web.auth import staff_may

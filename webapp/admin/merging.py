@@ -14,8 +14,8 @@ from typing import Any
 from flask import request
 from sqlalchemy import select
 
-from webapp.domain.merging import Clash, merge
-from webapp.domain.permissions import Permission
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.shared.three_way_merge import Clash, merge
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.web.auth import staff_may

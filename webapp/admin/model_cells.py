@@ -6,8 +6,8 @@ from flask import g, url_for
 from markupsafe import Markup
 
 from webapp.admin.formatters import capability_icons, exported_rate, icon, input_cell, output_cell, tag, tokens, type_tag, words
-from webapp.domain.catalog import ModelInfo
-from webapp.domain.snapshot import Snapshot
+from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.snapshot import Snapshot
 from webapp.models import Model
 from webapp.runtime import container as current
 

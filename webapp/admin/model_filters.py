@@ -9,8 +9,8 @@ from webapp.admin.filters import ChoiceFilter, Options, SinceFilter, YesNoFilter
 from webapp.admin.formatters import words
 from webapp.admin.model_cells import snapshot
 from webapp.admin.price_sql import is_pinned, is_scheduled, is_stale, rate_now, state_now
-from webapp.domain.catalog import MODEL_TYPES
-from webapp.domain.pricing import PRICE_STATES
+from webapp.domain.catalog.entities import MODEL_TYPES
+from webapp.domain.pricing.pricing import PRICE_STATES
 from webapp.models import Model, Provider
 from webapp.runtime import container as current
 

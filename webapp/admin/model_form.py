@@ -10,7 +10,7 @@ from wtforms.validators import InputRequired
 
 from webapp.admin.fields import VERSION, VersionedForm, listed, whole
 from webapp.admin.formatters import words
-from webapp.domain.catalog import KNOWN_CAPABILITIES, MODEL_TYPES
+from webapp.domain.catalog.entities import KNOWN_CAPABILITIES, MODEL_TYPES
 from webapp.models import Model
 
 TEMPERATURE = (("", "As the driver knows it"), ("yes", "Allowed"), ("no", "Not allowed"))

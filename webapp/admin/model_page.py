@@ -10,15 +10,15 @@ from sqlalchemy.orm import Session
 
 from webapp.admin.formatters import copyable, day, rate_in_words, tag, type_tag, when, words
 from webapp.admin.run_facts import latency
-from webapp.domain import readable
-from webapp.domain.calculator import one_call
-from webapp.domain.meters import conditions_of, label_of
-from webapp.domain.moments import start_of_day
-from webapp.domain.money import in_order
-from webapp.domain.price_chart import HEIGHT, WIDTH, chart
-from webapp.domain.pricing import Price, price_at, timeline
-from webapp.domain.snapshot import Snapshot
-from webapp.domain.usage import METERS
+from webapp.domain.catalog.snapshot import Snapshot
+from webapp.domain.costing.calculator import one_call
+from webapp.domain.pricing.meters import conditions_of, label_of
+from webapp.domain.pricing.price_chart import HEIGHT, WIDTH, chart
+from webapp.domain.pricing.pricing import Price, price_at, timeline
+from webapp.domain.pricing.usage import METERS
+from webapp.domain.shared import money_text as readable
+from webapp.domain.shared.money import in_order
+from webapp.domain.shared.timestamps import start_of_day
 from webapp.models import Model, PriceVerification
 from webapp.models import Price as PriceRow
 from webapp.services import prices

@@ -21,9 +21,9 @@ from webapp.admin.model_cells import CELLS, EXPORTED, info_of, label_of, snapsho
 from webapp.admin.model_filters import FILTERS, PROVIDER_NAME, SLUG, SORT_BY
 from webapp.admin.model_page import facts_of, price_facts, record_in_words, switch_of
 from webapp.admin.project_rules import KINDS, list_beside
-from webapp.domain.errors import Invalid
-from webapp.domain.moments import parse_day
-from webapp.domain.snapshot import DATABASE
+from webapp.domain.catalog.snapshot import DATABASE
+from webapp.domain.shared.errors import Invalid
+from webapp.domain.shared.timestamps import parse_day
 from webapp.extensions import db
 from webapp.models import Model, ModelAlias, Provider
 from webapp.services import models, overrides, retirement, statistics

@@ -13,15 +13,15 @@ from werkzeug.datastructures import MultiDict
 
 from webapp.admin.fields import whole
 from webapp.admin.formatters import rate_in_words
-from webapp.domain import readable
-from webapp.domain.entries import PriceEntry, price_entry
-from webapp.domain.errors import Conflict, Invalid
-from webapp.domain.meters import conditions_of, label_of, unit_of
-from webapp.domain.moments import ALWAYS, parse_moment, shown_moment
-from webapp.domain.money import EXACT, parse_amount, plain
-from webapp.domain.price_guards import Question
-from webapp.domain.pricing import STANDARD, Cost, Price, Rate, cost_of, price_at
-from webapp.domain.usage import Usage
+from webapp.domain.catalog.input_schemas import PriceEntry, price_entry
+from webapp.domain.costing.price_sanity import Question
+from webapp.domain.pricing.meters import conditions_of, label_of, unit_of
+from webapp.domain.pricing.pricing import STANDARD, Cost, Price, Rate, cost_of, price_at
+from webapp.domain.pricing.usage import Usage
+from webapp.domain.shared import money_text as readable
+from webapp.domain.shared.errors import Conflict, Invalid
+from webapp.domain.shared.money import EXACT, parse_amount, plain
+from webapp.domain.shared.timestamps import ALWAYS, parse_moment, shown_moment
 
 USUAL = ("input", "output", "cache_read", "cache_write", "image", "request")
 UNITS = (("1000000", "per 1M tokens"), ("1000", "per 1K tokens"), ("1", "per token"))

@@ -19,15 +19,15 @@ from webapp.admin.model_cells import label_of, snapshot
 from webapp.admin.model_form import lookup_attributes
 from webapp.admin.model_page import SOURCES
 from webapp.admin.price_sql import is_in_force, not_corrected, this_moment
-from webapp.domain import price_guards
-from webapp.domain.catalog import ModelInfo
-from webapp.domain.entries import price_entry
-from webapp.domain.errors import Conflict, FieldError, Invalid, ModeldeskError, NotFound
-from webapp.domain.meters import METER_WORDS
-from webapp.domain.moments import shown_moment
-from webapp.domain.price_guards import Question
-from webapp.domain.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS, price_at, timeline
-from webapp.domain.pricing import Price as PriceValue
+from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.input_schemas import price_entry
+from webapp.domain.costing import price_sanity as price_guards
+from webapp.domain.costing.price_sanity import Question
+from webapp.domain.pricing.meters import METER_WORDS
+from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS, price_at, timeline
+from webapp.domain.pricing.pricing import Price as PriceValue
+from webapp.domain.shared.errors import Conflict, FieldError, Invalid, ModeldeskError, NotFound
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.models import Model, Price, Provider
 from webapp.runtime.transaction import writing

@@ -10,14 +10,14 @@ from flask_admin import expose
 from webapp.admin.base import is_id
 from webapp.admin.formatters import rate_in_words
 from webapp.admin.lists import RowsView
-from webapp.domain.documents import price_from
-from webapp.domain.entries import PriceEntry, price_entry
-from webapp.domain.errors import Conflict, FieldError, Invalid, ModeldeskError
-from webapp.domain.meters import conditions_of, label_of
-from webapp.domain.moments import DAY, parse_day, parse_moment, shown_moment, start_of_day
-from webapp.domain.overrides import ALLOW, DEFAULT, PRICE
-from webapp.domain.permissions import Permission
-from webapp.domain.pricing import Price, Rate, price_at, timeline
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.input_schemas import PriceEntry, price_entry
+from webapp.domain.catalog.project_overrides import ALLOW, DEFAULT, PRICE
+from webapp.domain.catalog.serializers import price_from
+from webapp.domain.pricing.meters import conditions_of, label_of
+from webapp.domain.pricing.pricing import Price, Rate, price_at, timeline
+from webapp.domain.shared.errors import Conflict, FieldError, Invalid, ModeldeskError
+from webapp.domain.shared.timestamps import DAY, parse_day, parse_moment, shown_moment, start_of_day
 from webapp.extensions import db
 from webapp.models import Project, ProjectOverride
 from webapp.runtime import container as current

@@ -21,9 +21,9 @@ from webapp.admin.formatters import tag, when
 from webapp.admin.model_form import required
 from webapp.admin.project_rules import RulesPart
 from webapp.admin.provider_keys import address_of, insist_on_address
-from webapp.domain.access import PERSONAL
-from webapp.domain.errors import ModeldeskError, NotFound
-from webapp.domain.permissions import Permission
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.credentials.key_access import PERSONAL
+from webapp.domain.shared.errors import ModeldeskError, NotFound
 from webapp.extensions import db
 from webapp.models import ApiToken, Credential, Project, ProjectOverride, Provider
 from webapp.runtime import container as current

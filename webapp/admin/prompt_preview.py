@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from webapp.admin.tryit import preview_of
-from webapp.domain import pasted
-from webapp.domain.errors import Invalid
-from webapp.domain.incidents import Incident, incident_from
-from webapp.domain.pasted import Pasted
-from webapp.domain.samples import BY_SLUG, SAMPLES
-from webapp.domain.templates import rendered
+from webapp.domain.incidents import parsing as pasted
+from webapp.domain.incidents.incidents import Incident, incident_from
+from webapp.domain.incidents.parsing import Pasted
+from webapp.domain.incidents.prompt_templates import rendered
+from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
+from webapp.domain.shared.errors import Invalid
 from webapp.extensions import db
 from webapp.models import PromptTemplate, SavedIncident
 from webapp.services import incidents, templates

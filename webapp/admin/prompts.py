@@ -10,11 +10,11 @@ from werkzeug.wrappers import Response as Redirect
 from webapp.admin.base import GuardedView
 from webapp.admin.fields import version_of, whole
 from webapp.admin.prompt_preview import preview
-from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError, Stale
-from webapp.domain.merging import merge
-from webapp.domain.money import plain
-from webapp.domain.permissions import Permission
-from webapp.domain.templates import CATEGORIES, VALUES, differences
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.incidents.prompt_templates import CATEGORIES, VALUES, differences
+from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError, Stale
+from webapp.domain.shared.money import plain
+from webapp.domain.shared.three_way_merge import merge
 from webapp.extensions import db
 from webapp.models import PromptTemplate
 from webapp.runtime import container as current

@@ -12,9 +12,9 @@ from webapp import catalogues
 from webapp.admin.base import GuardedView, is_id
 from webapp.admin.fields import asked_page
 from webapp.catalogues import SOURCES, Read
-from webapp.domain.drift import GUARDS, KINDS, Limits, Line
-from webapp.domain.errors import Conflict, FieldError, Forbidden, Invalid, ModeldeskError
-from webapp.domain.permissions import Permission
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.catalog_diff import GUARDS, KINDS, Limits, Line
+from webapp.domain.shared.errors import Conflict, FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.extensions import db
 from webapp.models import Proposal, ProposalRow
 from webapp.runtime import container as current

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, exists, select
 
 from webapp.admin.choosing import why_not_run
 from webapp.admin.formatters import NOTHING, icon, tag, when
-from webapp.domain.money import plain
+from webapp.domain.shared.money import plain
 from webapp.drivers import DRIVERS, available, needs_key
 from webapp.models import Credential, Provider
 from webapp.runtime import container as current

@@ -9,8 +9,8 @@ from wtforms import BooleanField, PasswordField, SelectField, StringField, TextA
 
 from webapp.admin.fields import VERSION, VersionedForm, listed, whole
 from webapp.admin.model_form import required
-from webapp.domain.driver_config import TOKEN_PARAMETERS
-from webapp.domain.money import plain
+from webapp.domain.catalog.driver_config import TOKEN_PARAMETERS
+from webapp.domain.shared.money import plain
 from webapp.drivers import DRIVERS, available
 from webapp.models import Provider
 

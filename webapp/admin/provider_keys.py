@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from webapp.admin.fields import whole
 from webapp.admin.formatters import when
 from webapp.admin.lists import Done, RowsView
-from webapp.domain.access import PERSONAL, PROJECT, SHARED, Access
-from webapp.domain.errors import Conflict, Invalid, NotFound
-from webapp.domain.permissions import Permission
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.credentials.key_access import PERSONAL, PROJECT, SHARED, Access
+from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.models import ApiToken, Credential, Model, Provider
 from webapp.runtime import container as current

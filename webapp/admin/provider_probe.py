@@ -9,9 +9,9 @@ from flask_admin import expose
 
 from webapp.admin.formatters import tag, when
 from webapp.admin.lists import RowsView
-from webapp.domain.catalog import MODEL_TYPES
-from webapp.domain.discovery import GONE, KNOWN, NEW
-from webapp.domain.errors import ModeldeskError
+from webapp.domain.catalog.discovery import GONE, KNOWN, NEW
+from webapp.domain.catalog.entities import MODEL_TYPES
+from webapp.domain.shared.errors import ModeldeskError
 from webapp.extensions import db
 from webapp.models import Provider, ProviderCheck
 from webapp.runtime import container as current

@@ -20,7 +20,7 @@ from webapp.admin.lists import Done, wanted
 from webapp.admin.provider_cells import CELLS, facts_of, has_key, key_state, switch
 from webapp.admin.provider_keys import KEY_VIEWS, KeysPart, keys_card, may_key
 from webapp.admin.provider_probe import ProbePart, check_in_words
-from webapp.domain.errors import Conflict, Forbidden, InUse, Invalid
+from webapp.domain.shared.errors import Conflict, Forbidden, InUse, Invalid
 from webapp.drivers import DRIVERS
 from webapp.extensions import db
 from webapp.models import Credential, Model, Provider

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from webapp.domain import readable
-from webapp.domain.meters import label_of, missing_in_words, unit_of
-from webapp.domain.usage import METERS, PARENTS
+from webapp.domain.pricing.meters import label_of, missing_in_words, unit_of
+from webapp.domain.pricing.usage import METERS, PARENTS
+from webapp.domain.shared import money_text as readable
 from webapp.drivers import DRIVERS
 from webapp.models import Run, RunRecommendation
 

@@ -9,8 +9,8 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin.base import GuardedView
-from webapp.domain.errors import Invalid, ModeldeskError
-from webapp.domain.permissions import Permission
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.shared.errors import Invalid, ModeldeskError
 from webapp.extensions import db
 from webapp.models import User
 from webapp.runtime import container as current

@@ -21,8 +21,8 @@ from webapp.admin.formatters import NOTHING, tag, when
 from webapp.admin.lists import Done
 from webapp.admin.model_form import pills, required
 from webapp.admin.price_sql import this_moment
-from webapp.domain.errors import Invalid
-from webapp.domain.permissions import SCOPES
+from webapp.domain.accounts.permissions import SCOPES
+from webapp.domain.shared.errors import Invalid
 from webapp.extensions import db
 from webapp.models import ApiToken
 from webapp.services import api_tokens, projects

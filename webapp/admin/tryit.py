@@ -10,13 +10,14 @@ from flask_admin import expose
 from webapp.admin import run_facts
 from webapp.admin.base import GuardedView
 from webapp.admin.choosing import ModelGroup, model_groups, remark_on, why_not_run
-from webapp.domain import pasted, readable
-from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError, NotFound, Unavailable
-from webapp.domain.estimates import about_tokens, estimate
-from webapp.domain.pasted import Pasted
-from webapp.domain.permissions import Permission
-from webapp.domain.pricing import Cost
-from webapp.domain.samples import BY_SLUG, SAMPLES
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.incidents import parsing as pasted
+from webapp.domain.incidents.parsing import Pasted
+from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
+from webapp.domain.pricing.estimates import about_tokens, estimate
+from webapp.domain.pricing.pricing import Cost
+from webapp.domain.shared import money_text as readable
+from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError, NotFound, Unavailable
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.run_pipeline import Wanted, planned_run, run_incident

@@ -9,15 +9,15 @@ from flask_admin import expose
 from webapp.admin.base import GuardedView
 from webapp.admin.choosing import model_groups
 from webapp.admin.formatters import price_in_words
-from webapp.domain import readable
-from webapp.domain.catalog import ModelInfo
-from webapp.domain.entries import price_entry
-from webapp.domain.errors import AmbiguousModel, Invalid, UnknownModel
-from webapp.domain.moments import shown_moment
-from webapp.domain.permissions import Permission
-from webapp.domain.pricing import Price
-from webapp.domain.refs import resolve
-from webapp.domain.replay import Outcome, replayed
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.input_schemas import price_entry
+from webapp.domain.catalog.resolution import resolve
+from webapp.domain.pricing.pricing import Price
+from webapp.domain.pricing.repricing import Outcome, replayed
+from webapp.domain.shared import money_text as readable
+from webapp.domain.shared.errors import AmbiguousModel, Invalid, UnknownModel
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.services import replaying

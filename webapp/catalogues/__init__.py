@@ -1,7 +1,8 @@
 """Public catalogues of models and prices, each read into one shape: what a sync compares with the registry. Nothing here is fetched.
 
-`read` gives providers and models as the documents that `domain.documents.catalog_from` takes. What a source says and our price model
-cannot is left out with the reason in the price's note; a record that cannot be read is named in `problems`. Nothing is guessed.
+`read` gives providers and models as the documents that `domain.catalog.serializers.catalog_from` takes. What a source says
+and our price model cannot is left out with the reason in the price's note; a record that cannot be read is named in `problems`.
+Nothing is guessed.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
-from webapp.domain.errors import Invalid
+from webapp.domain.shared.errors import Invalid
 
 Entries = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 MAX_BYTES = 20_000_000

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from webapp.domain.errors import FieldError, Malformed
+from webapp.domain.shared.errors import FieldError, Malformed
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEEPEST = 12

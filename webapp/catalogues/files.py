@@ -9,9 +9,9 @@ import yaml
 from webapp.catalogues import Entries, genai, parsed
 from webapp.catalogues.bounded_yaml import Loader, events
 from webapp.catalogues.genai_rules import type_of
-from webapp.domain.errors import Invalid
-from webapp.domain.money import EXACT, parse_amount, plain
-from webapp.domain.pricing import STANDARD
+from webapp.domain.pricing.pricing import STANDARD
+from webapp.domain.shared.errors import Invalid
+from webapp.domain.shared.money import EXACT, parse_amount, plain
 
 Entry = dict[str, Any]
 MILLION = 1_000_000

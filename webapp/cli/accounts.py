@@ -8,8 +8,8 @@ import click
 from sqlalchemy import select
 
 from webapp.cli.output import Failure, command, table
-from webapp.domain import checks
-from webapp.domain.permissions import ROLES, SCOPES
+from webapp.domain.accounts.permissions import ROLES, SCOPES
+from webapp.domain.shared import validators as checks
 from webapp.extensions import db
 from webapp.models import User
 from webapp.runtime import container as current

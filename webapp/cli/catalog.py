@@ -10,8 +10,8 @@ from webapp.catalogues import MAX_BYTES, SOURCES
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
 from webapp.cli.registry import fresh
-from webapp.domain.drift import GUARDS, Limits
-from webapp.domain.errors import Conflict
+from webapp.domain.catalog.catalog_diff import GUARDS, Limits
+from webapp.domain.shared.errors import Conflict
 from webapp.models import ProposalRow
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing

@@ -6,7 +6,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.cli.output import Failure, command
-from webapp.domain.errors import DatabaseUnreachable
+from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.drivers.base import DriverError
 from webapp.extensions import db
 from webapp.registry import database_health as database_state

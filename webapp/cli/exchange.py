@@ -7,7 +7,7 @@ import click
 
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
-from webapp.domain.errors import Invalid
+from webapp.domain.shared.errors import Invalid
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.transaction import rehearsing, writing

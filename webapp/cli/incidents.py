@@ -8,9 +8,10 @@ import click
 
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
-from webapp.domain import pasted, readable
-from webapp.domain.errors import Invalid
-from webapp.domain.pasted import MAX_PASTED
+from webapp.domain.incidents import parsing as pasted
+from webapp.domain.incidents.parsing import MAX_PASTED
+from webapp.domain.shared import money_text as readable
+from webapp.domain.shared.errors import Invalid
 from webapp.models import Run
 from webapp.runtime.run_pipeline import Wanted, run_incident
 from webapp.services import runs

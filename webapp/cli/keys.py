@@ -6,7 +6,7 @@ import click
 
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command, table
-from webapp.domain.errors import KeysLocked
+from webapp.domain.shared.errors import KeysLocked
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing

@@ -10,7 +10,7 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.domain.errors import Invalid, ModeldeskError
+from webapp.domain.shared.errors import Invalid, ModeldeskError
 from webapp.runtime import container as current
 from webapp.runtime.transaction import in_words
 

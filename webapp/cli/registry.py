@@ -8,14 +8,14 @@ import click
 
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
-from webapp.domain.catalog import ModelInfo
-from webapp.domain.documents import cost_document, model_document
-from webapp.domain.errors import Malformed
-from webapp.domain.explanation import explain as explained
-from webapp.domain.moments import parse_moment, shown_moment
-from webapp.domain.money import plain
-from webapp.domain.pricing import Cost, Price
-from webapp.domain.usage import Usage
+from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.explanation import explain as explained
+from webapp.domain.catalog.serializers import cost_document, model_document
+from webapp.domain.pricing.pricing import Cost, Price
+from webapp.domain.pricing.usage import Usage
+from webapp.domain.shared.errors import Malformed
+from webapp.domain.shared.money import plain
+from webapp.domain.shared.timestamps import parse_moment, shown_moment
 from webapp.registry.registry import ModelRegistry
 from webapp.runtime import container as current
 from webapp.runtime.transaction import rehearsing, writing

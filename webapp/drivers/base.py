@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from webapp.domain.errors import ModeldeskError
-from webapp.domain.incidents import Incident, Recommendation
-from webapp.domain.usage import Usage
+from webapp.domain.incidents.incidents import Incident, Recommendation
+from webapp.domain.pricing.usage import Usage
+from webapp.domain.shared.errors import ModeldeskError
 
 CHECK_DEADLINE_S = 15.0
 MAX_DEADLINE_S = 300.0

@@ -8,7 +8,7 @@ import anthropic.resources.messages  # Loaded lazily by the SDK otherwise: insid
 import anthropic.resources.models
 from anthropic.types import Message
 
-from webapp.domain.usage import Usage
+from webapp.domain.pricing.usage import Usage
 from webapp.drivers.base import MAX_DEADLINE_S, ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
 from webapp.drivers.http import client
 from webapp.drivers.vendor import VendorDriver, added, address_of, extra_headers, key_of, members, number, reply, texts, usage_from

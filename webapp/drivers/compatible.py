@@ -8,7 +8,7 @@ import openai.resources.chat.completions  # Loaded lazily by the SDK otherwise: 
 import openai.resources.models
 from openai.types.chat import ChatCompletion
 
-from webapp.domain.usage import Usage
+from webapp.domain.pricing.usage import Usage
 from webapp.drivers.base import ChatReply, ChatRequest, DriverError, Endpoint, Trace, UpstreamModel
 from webapp.drivers.http import client
 from webapp.drivers.vendor import VendorDriver, address_of, extra_headers, key_of, reply, usage_from

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from webapp.domain.driver_config import filled, found_at
+from webapp.domain.catalog.driver_config import filled, found_at
 from webapp.drivers.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace
 from webapp.drivers.compatible import JSON_OBJECT, CompatibleDriver
 from webapp.drivers.vendor import reply, usage_from

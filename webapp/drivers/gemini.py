@@ -6,7 +6,7 @@ from typing import Any
 from google import genai
 from google.genai import types
 
-from webapp.domain.usage import Usage
+from webapp.domain.pricing.usage import Usage
 from webapp.drivers.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
 from webapp.drivers.http import client, shut_client
 from webapp.drivers.vendor import VendorDriver, added, address_of, extra_headers, key_of, number, reply, texts, usage_from

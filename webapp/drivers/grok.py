@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from webapp.domain.usage import Usage
+from webapp.domain.pricing.usage import Usage
 from webapp.drivers.base import Driver, Endpoint
 from webapp.drivers.compatible import CompatibleDriver, parts_of
 from webapp.drivers.vendor import added, usage_from

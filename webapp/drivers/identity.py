@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from webapp.domain.errors import Invalid
-from webapp.domain.openid import Challenge, OpenId, TokenRefused
+from webapp.domain.accounts.openid import Challenge, OpenId, TokenRefused
+from webapp.domain.shared.errors import Invalid
 from webapp.drivers.base import DriverError
 from webapp.drivers.failures import Guard
 from webapp.drivers.http import GuardedTransport, quieten

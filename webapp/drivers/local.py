@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import psutil
 
-from webapp.domain.advice import local_advice
-from webapp.domain.host import DiskFact, HostFacts, ProcessFact, is_about_this_host
-from webapp.domain.incidents import Incident, Recommendation
+from webapp.domain.incidents.incidents import Incident, Recommendation
+from webapp.domain.triage.host_metrics import DiskFact, HostFacts, ProcessFact, is_about_this_host
+from webapp.domain.triage.rules import local_advice
 from webapp.drivers.base import ChatReply, ChatRequest, CheckResult, Driver, DriverError, Endpoint, UpstreamModel
 from webapp.security.urlguard import OutboundPolicy
 

@@ -11,7 +11,7 @@ from mistralai.client import Mistral
 from mistralai.client.errors import ResponseValidationError
 from mistralai.client.models import ChatCompletionResponse
 
-from webapp.domain.usage import Usage
+from webapp.domain.pricing.usage import Usage
 from webapp.drivers.base import MAX_DEADLINE_S, ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
 from webapp.drivers.compatible import usage_of as compatible_usage
 from webapp.drivers.http import client, shut_client

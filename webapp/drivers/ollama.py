@@ -5,7 +5,7 @@ from typing import Any
 
 from ollama import ChatResponse, Client
 
-from webapp.domain.usage import Usage
+from webapp.domain.pricing.usage import Usage
 from webapp.drivers.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
 from webapp.drivers.http import quieten
 from webapp.drivers.http_old import OldTransport

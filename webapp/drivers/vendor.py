@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from webapp.domain.errors import Invalid
-from webapp.domain.usage import Usage
+from webapp.domain.pricing.usage import Usage
+from webapp.domain.shared.errors import Invalid
 from webapp.drivers.base import (
     CHECK_DEADLINE_S,
     SENTENCES,

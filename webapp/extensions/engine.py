@@ -12,7 +12,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import ORMExecuteState, Session, scoped_session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from webapp.domain.errors import DatabaseUnreachable
+from webapp.domain.shared.errors import DatabaseUnreachable
 
 log = logging.getLogger(__name__)
 # Execution options with which a session says that it is going to write, and a reader that all it reads must be of one moment.

@@ -5,7 +5,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from webapp.config import ROOT
-from webapp.domain.errors import OtherVersion
+from webapp.domain.shared.errors import OtherVersion
 
 VERSION = text("SELECT version_num FROM alembic_version")
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from webapp.domain.permissions import ROLES
+from webapp.domain.accounts.permissions import ROLES
 from webapp.models.base import Base, Ciphertext
 from webapp.models.catalog import one_of
 

@@ -9,7 +9,7 @@ from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, MetaData, S
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
 
-from webapp.domain.money import LONGEST, stored
+from webapp.domain.shared.money import LONGEST, stored
 
 # SQLite numbers rows by itself only in columns of type INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")

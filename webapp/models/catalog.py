@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from webapp.domain.pricing import PRICE_STATES, SOURCE_KINDS
+from webapp.domain.pricing.pricing import PRICE_STATES, SOURCE_KINDS
 from webapp.models.base import Base, Ciphertext
 
 

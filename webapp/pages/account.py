@@ -7,7 +7,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.domain.errors import Conflict, DatabaseUnreachable, Invalid, NotFound, TooManyAtOnce
+from webapp.domain.shared.errors import Conflict, DatabaseUnreachable, Invalid, NotFound, TooManyAtOnce
 from webapp.extensions import db
 from webapp.models import User
 from webapp.pages.signing import in_minutes, retry_after

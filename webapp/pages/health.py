@@ -3,10 +3,10 @@
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from webapp.domain.errors import Forbidden
-from webapp.domain.moments import shown_moment
-from webapp.domain.permissions import Permission, scopes_may
-from webapp.domain.snapshot import DATABASE
+from webapp.domain.accounts.permissions import Permission, scopes_may
+from webapp.domain.catalog.snapshot import DATABASE
+from webapp.domain.shared.errors import Forbidden
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.registry import database_health as database_state
 from webapp.runtime import container as current
 from webapp.web.auth import token_of_request

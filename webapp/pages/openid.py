@@ -10,8 +10,8 @@ from flask import Blueprint, redirect, render_template, request, session, url_fo
 from flask.typing import ResponseReturnValue
 from flask_login import login_user
 
-from webapp.domain.errors import Conflict, Forbidden, Invalid, ModeldeskError
-from webapp.domain.openid import Challenge, OpenId, Person, TokenRefused, person_of, proved_since
+from webapp.domain.accounts.openid import Challenge, OpenId, Person, TokenRefused, person_of, proved_since
+from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError
 from webapp.drivers.base import DriverError
 from webapp.observability.context import request_id
 from webapp.pages.signing import in_minutes, retry_after

@@ -6,7 +6,7 @@ from flask import Blueprint, flash, redirect, render_template, request, session,
 from flask.typing import ResponseReturnValue
 from flask_login import login_user
 
-from webapp.domain.errors import KeysLocked
+from webapp.domain.shared.errors import KeysLocked
 from webapp.extensions import db
 from webapp.models import User
 from webapp.runtime import container as current

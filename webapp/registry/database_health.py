@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
-from webapp.domain.errors import DatabaseUnreachable
+from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.extensions import schema
 
 OK, UNREACHABLE, EMPTY, OLDER, NEWER, CORRUPT, READ_ONLY, BUSY = (

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from webapp.domain.catalog import Catalog
-from webapp.domain.documents import catalog_from, snapshot_document, token_document, token_from
-from webapp.domain.moments import shown_moment
-from webapp.domain.overrides import override_document, override_from
+from webapp.domain.catalog.entities import Catalog
+from webapp.domain.catalog.project_overrides import override_document, override_from
+from webapp.domain.catalog.serializers import catalog_from, snapshot_document, token_document, token_from
+from webapp.domain.shared.timestamps import shown_moment
 
 FORMAT = 1
 ABANDONED_AFTER_S = 60

@@ -13,10 +13,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine, String, cast, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.domain.catalog import NO_VALUES, Catalog, ModelInfo, Override, ProviderInfo, TokenInfo
-from webapp.domain.documents import price_from
-from webapp.domain.errors import DatabaseUnreachable
-from webapp.domain.pricing import Price, timeline
+from webapp.domain.catalog.entities import NO_VALUES, Catalog, ModelInfo, Override, ProviderInfo, TokenInfo
+from webapp.domain.catalog.serializers import price_from
+from webapp.domain.pricing.pricing import Price, timeline
+from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.extensions.engine import ONE_MOMENT
 from webapp.models import ApiToken, Credential, Model, ModelAlias, Project, ProjectOverride, Provider, RegistryState
 from webapp.registry.price_loader import prices_of, rows_of

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.domain.errors import Unavailable
-from webapp.domain.snapshot import DATABASE
+from webapp.domain.catalog.snapshot import DATABASE
+from webapp.domain.shared.errors import Unavailable
 from webapp.extensions import schema
 from webapp.extensions.engine import WRITING
 from webapp.models import RegistryProcess

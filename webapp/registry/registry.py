@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Protocol
 
-from webapp.domain import snapshot as snapshots
-from webapp.domain.catalog import Catalog, ModelInfo
-from webapp.domain.errors import DatabaseUnreachable, Invalid, UnknownModel
-from webapp.domain.explanation import Explanation, explain
-from webapp.domain.fallback import constants
-from webapp.domain.pricing import STANDARD, Cost, cost_of, price_at
-from webapp.domain.refs import resolve, trace
-from webapp.domain.snapshot import CONSTANTS, DATABASE, LAST_GOOD, Snapshot
-from webapp.domain.usage import Usage
+from webapp.domain.catalog import snapshot as snapshots
+from webapp.domain.catalog.builtin import constants
+from webapp.domain.catalog.entities import Catalog, ModelInfo
+from webapp.domain.catalog.explanation import Explanation, explain
+from webapp.domain.catalog.resolution import resolve, trace
+from webapp.domain.catalog.snapshot import CONSTANTS, DATABASE, LAST_GOOD, Snapshot
+from webapp.domain.pricing.pricing import STANDARD, Cost, cost_of, price_at
+from webapp.domain.pricing.usage import Usage
+from webapp.domain.shared.errors import DatabaseUnreachable, Invalid, UnknownModel
 from webapp.observability.seldom import Seldom
 from webapp.registry.gc_pause import without_collecting
 from webapp.registry.last_good import Copy

@@ -5,7 +5,7 @@ from weakref import ref
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.errors import DatabaseUnreachable
+from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.models import RegistryState
 
 CHANGED_IN = "registry_changed_in"

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from webapp.domain.errors import TooManyAtOnce
+from webapp.domain.shared.errors import TooManyAtOnce
 
 
 class Turns:

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from webapp.domain import bench as rules
-from webapp.domain.errors import ModeldeskError
-from webapp.domain.incidents import incident_from
+from webapp.domain.incidents import evaluation as rules
+from webapp.domain.incidents.incidents import incident_from
+from webapp.domain.shared.errors import ModeldeskError
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.run_pipeline import Wanted, asked, planned_run

@@ -4,9 +4,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from webapp.domain.errors import Invalid
-from webapp.domain.incidents import Incident
-from webapp.domain.snapshot import for_project
+from webapp.domain.catalog.snapshot import for_project
+from webapp.domain.incidents.incidents import Incident
+from webapp.domain.shared.errors import Invalid
 from webapp.extensions import db
 from webapp.models import Run
 from webapp.runtime import container as current

@@ -7,7 +7,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
-from webapp.domain.errors import Conflict, DatabaseUnreachable, Invalid, ModeldeskError, Stale, Unavailable
+from webapp.domain.shared.errors import Conflict, DatabaseUnreachable, Invalid, ModeldeskError, Stale, Unavailable
 from webapp.extensions import db, schema
 from webapp.extensions.engine import WRITING
 from webapp.runtime import container as current

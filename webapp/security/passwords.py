@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from webapp.domain.errors import Invalid, TooManyAtOnce
+from webapp.domain.shared.errors import Invalid, TooManyAtOnce
 
 # NIST SP 800-63B-4 for a password that may be the only factor.
 MIN_LENGTH, MAX_LENGTH = 15, 200

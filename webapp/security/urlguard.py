@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from webapp.domain.addresses import Address, BaseUrl, literal, parse, refused
-from webapp.domain.errors import Invalid
+from webapp.domain.shared.errors import Invalid
+from webapp.domain.shared.urls import Address, BaseUrl, literal, parse, refused
 
 Resolver = Callable[..., Sequence[tuple[Any, ...]]]  # As socket.getaddrinfo.
 

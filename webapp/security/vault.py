@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from webapp.domain.errors import KeysLocked
-from webapp.domain.weak_secrets import PUBLISHED, is_weak
+from webapp.domain.accounts.weak_secrets import PUBLISHED, is_weak
+from webapp.domain.shared.errors import KeysLocked
 
 NAME = "MODELDESK_ENCRYPTION_KEYS"
 CHECK_TEXT = "modeldesk key check"

@@ -1,4 +1,4 @@
-"""Access: gathers the facts for `domain.access`, and counts each call of a key before the provider is asked."""
+"""Access: gathers the facts for `domain.credentials.key_access`, and counts each call of a key before the provider is asked."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -7,9 +7,9 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from webapp.domain.access import PERSONAL, PROJECT, Access, Facts, KeyFact, decide, limit_reached, next_period, period_of
-from webapp.domain.errors import ModeldeskError
-from webapp.domain.server_keys import ServerKeys
+from webapp.domain.credentials.environment_keys import ServerKeys
+from webapp.domain.credentials.key_access import PERSONAL, PROJECT, Access, Facts, KeyFact, decide, limit_reached, next_period, period_of
+from webapp.domain.shared.errors import ModeldeskError
 from webapp.drivers import needs_key
 from webapp.models import Credential, CredentialCounter, Project, Provider
 from webapp.services import audit, credentials, places

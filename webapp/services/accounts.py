@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, undefer
 
-from webapp.domain import checks
-from webapp.domain.errors import Conflict, FieldError, Invalid, NotFound, Stale
-from webapp.domain.permissions import ROLES, Permission, role_may
+from webapp.domain.accounts.permissions import ROLES, Permission, role_may
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound, Stale
 from webapp.models import MAX_ID, OneTimeLink, User, UserSession
 from webapp.security import passwords, tokens
 from webapp.services import audit

@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from webapp.domain.addresses import origin
+from webapp.domain.shared.urls import origin
 from webapp.drivers.base import ChatRequest, Endpoint
 from webapp.models import CachedResponse
 from webapp.services import audit

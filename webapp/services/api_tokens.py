@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain import checks
-from webapp.domain.errors import Invalid, NotFound
-from webapp.domain.permissions import SCOPES
+from webapp.domain.accounts.permissions import SCOPES
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import Invalid, NotFound
 from webapp.models import MAX_ID, ApiToken
 from webapp.registry import revision as state
 from webapp.security import tokens

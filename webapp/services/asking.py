@@ -4,11 +4,11 @@ import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from webapp.domain import prompts
-from webapp.domain.errors import ModeldeskError
-from webapp.domain.incidents import Recommendation
-from webapp.domain.pricing import Cost, cost_of
-from webapp.domain.usage import Usage
+from webapp.domain.incidents import answer_schema as prompts
+from webapp.domain.incidents.incidents import Recommendation
+from webapp.domain.pricing.pricing import Cost, cost_of
+from webapp.domain.pricing.usage import Usage
+from webapp.domain.shared.errors import ModeldeskError
 from webapp.drivers import adviser, available, clients
 from webapp.drivers.base import ChatReply, ChatRequest, Endpoint
 from webapp.security.urlguard import OutboundPolicy

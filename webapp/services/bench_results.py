@@ -6,9 +6,9 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from webapp.domain import bench as rules
-from webapp.domain.bench import Result
-from webapp.domain.money import ZERO
+from webapp.domain.incidents import evaluation as rules
+from webapp.domain.incidents.evaluation import Result
+from webapp.domain.shared.money import ZERO
 from webapp.models import Bench, BenchCell, Rating, Run
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, selectinload
 
-from webapp.domain import bench as rules
-from webapp.domain.errors import Conflict, Invalid, NotFound
-from webapp.domain.incidents import Incident, incident_dict
-from webapp.domain.money import EXACT, ZERO
-from webapp.domain.permissions import Permission
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.incidents import evaluation as rules
+from webapp.domain.incidents.incidents import Incident, incident_dict
+from webapp.domain.shared.errors import Conflict, Invalid, NotFound
+from webapp.domain.shared.money import EXACT, ZERO
 from webapp.models import Bench, BenchCell, Rating, Run
 from webapp.services import accounts, audit, runs
 from webapp.services.asking import Outcome

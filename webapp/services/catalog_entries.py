@@ -4,10 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from webapp.domain.entries import MODEL_CHECKS, PROVIDER_CHECKS, SOURCE_CHECKS, PriceEntry, model_entry, price_entry, provider_entry
-from webapp.domain.errors import FieldError, Invalid, ModeldeskError
-from webapp.domain.pricing import SOURCE_KINDS
-from webapp.domain.told import Told
+from webapp.domain.catalog.field_changes import Told
+from webapp.domain.catalog.input_schemas import (
+    MODEL_CHECKS,
+    PROVIDER_CHECKS,
+    SOURCE_CHECKS,
+    PriceEntry,
+    model_entry,
+    price_entry,
+    provider_entry,
+)
+from webapp.domain.pricing.pricing import SOURCE_KINDS
+from webapp.domain.shared.errors import FieldError, Invalid, ModeldeskError
 
 FORMAT, VERSION = "modeldesk-registry", 1
 NEVER = ("api_key", "key", "keys", "credential", "credentials", "role", "roles", "users", "tokens", "password")

@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from webapp.domain import price_guards
-from webapp.domain.documents import price_document
-from webapp.domain.entries import MODEL_CHECKS, PriceEntry
-from webapp.domain.errors import FieldError, Invalid, ModeldeskError
-from webapp.domain.money import plain
-from webapp.domain.told import fields_told, price_told
+from webapp.domain.catalog.field_changes import fields_told, price_told
+from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry
+from webapp.domain.catalog.serializers import price_document
+from webapp.domain.costing import price_sanity as price_guards
+from webapp.domain.shared.errors import FieldError, Invalid, ModeldeskError
+from webapp.domain.shared.money import plain
 from webapp.models import Model, Price, Provider
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services import models, prices, providers

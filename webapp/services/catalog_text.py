@@ -12,7 +12,7 @@ import yaml
 from yaml.resolver import Resolver
 
 from webapp.catalogues.bounded_yaml import events, line_of, refusal
-from webapp.domain.errors import Malformed
+from webapp.domain.shared.errors import Malformed
 
 MAX_BYTES = 10_000_000
 Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
-from webapp.domain import checks
-from webapp.domain.access import PERSONAL, PROJECT, SHARED
-from webapp.domain.addresses import origin
-from webapp.domain.entries import api_key
-from webapp.domain.errors import Conflict, Invalid, KeysLocked, NotFound
-from webapp.domain.moments import shown_moment
+from webapp.domain.catalog.input_schemas import api_key
+from webapp.domain.credentials.key_access import PERSONAL, PROJECT, SHARED
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import Conflict, Invalid, KeysLocked, NotFound
+from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.urls import origin
 from webapp.models import Credential, Project, Provider, User
 from webapp.observability.seldom import Once
 from webapp.registry import revision as state

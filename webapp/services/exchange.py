@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from webapp.domain.errors import Malformed
+from webapp.domain.shared.errors import Malformed
 from webapp.services import audit, catalog_files, catalog_text, model_sheets
 from webapp.services.audit import Target
 from webapp.services.catalog_entries import ADDED, CHANGED, Report

@@ -6,8 +6,8 @@ from datetime import datetime
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from webapp.domain.errors import Conflict, Forbidden, Invalid, NotFound
-from webapp.domain.openid import MAX_SUBJECT, OpenId, Person, role_of
+from webapp.domain.accounts.openid import MAX_SUBJECT, OpenId, Person, role_of
+from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, NotFound
 from webapp.models import Identity, SpentReturn, User
 from webapp.security import tokens
 from webapp.services import accounts, audit

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from webapp.domain.errors import Conflict, NotFound
-from webapp.domain.told import Told
+from webapp.domain.catalog.field_changes import Told
+from webapp.domain.shared.errors import Conflict, NotFound
 from webapp.models import ImportDraft
 from webapp.registry import revision as state
 from webapp.services import exchange

@@ -3,9 +3,9 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.checks import line
-from webapp.domain.errors import Conflict, FieldError, NotFound
-from webapp.domain.incidents import Incident, incident_dict
+from webapp.domain.incidents.incidents import Incident, incident_dict
+from webapp.domain.shared.errors import Conflict, FieldError, NotFound
+from webapp.domain.shared.validators import line
 from webapp.models import MAX_ID, SavedIncident
 from webapp.services import audit
 from webapp.services.audit import Target

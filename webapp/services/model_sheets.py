@@ -7,14 +7,15 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from webapp.domain import cells, model_sheet
-from webapp.domain.cells import Row
-from webapp.domain.documents import rate_document
-from webapp.domain.entries import model_entry
-from webapp.domain.errors import FieldError, Invalid, shown
-from webapp.domain.model_sheet import COLUMNS, KEYS, StatedPrice
-from webapp.domain.moments import parse_moment, shown_moment
-from webapp.domain.pricing import Price, price_at, timeline
+from webapp.domain.catalog import model_csv as model_sheet
+from webapp.domain.catalog.input_schemas import model_entry
+from webapp.domain.catalog.model_csv import COLUMNS, KEYS, StatedPrice
+from webapp.domain.catalog.serializers import rate_document
+from webapp.domain.pricing.pricing import Price, price_at, timeline
+from webapp.domain.shared import csv_text as cells
+from webapp.domain.shared.csv_text import Row
+from webapp.domain.shared.errors import FieldError, Invalid, shown
+from webapp.domain.shared.timestamps import parse_moment, shown_moment
 from webapp.services import catalog_files, models, prices
 from webapp.services.catalog_entries import FORMAT, NEVER, VERSION, ImportRefused
 from webapp.services.catalog_text import Read, check_size

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from webapp.domain.entries import model_entry
-from webapp.domain.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
+from webapp.domain.catalog.input_schemas import model_entry
+from webapp.domain.shared.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
 from webapp.models import MAX_ID, Model, ModelAlias, Price, Project, ProjectOverride, Provider
 from webapp.registry import revision as state
 from webapp.services import audit, providers

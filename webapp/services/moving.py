@@ -13,8 +13,8 @@ from sqlalchemy import Boolean, Column, Connection, Engine, Integer, Table, crea
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.config import ROOT, sqlite_path
-from webapp.domain.errors import Conflict, Invalid, Unavailable
-from webapp.domain.money import EXACT, ZERO, plain
+from webapp.domain.shared.errors import Conflict, Invalid, Unavailable
+from webapp.domain.shared.money import EXACT, ZERO, plain
 from webapp.extensions.engine import ONE_MOMENT, WRITING, create_file, engine_options, guard
 from webapp.models import Base
 from webapp.models.base import ExactDecimal

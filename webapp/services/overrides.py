@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, joinedload
 
-from webapp.domain import checks
-from webapp.domain.documents import rate_document
-from webapp.domain.entries import PriceEntry
-from webapp.domain.errors import Conflict, FieldError, Invalid, NotFound
-from webapp.domain.moments import shown_moment
-from webapp.domain.overrides import DEFAULT, KINDS, PRICE
+from webapp.domain.catalog.input_schemas import PriceEntry
+from webapp.domain.catalog.project_overrides import DEFAULT, KINDS, PRICE
+from webapp.domain.catalog.serializers import rate_document
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import MAX_ID, Model, Project, ProjectOverride, Provider
 from webapp.registry import revision as state
 from webapp.services import audit, projects

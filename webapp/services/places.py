@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from webapp.domain.addresses import origin
-from webapp.domain.errors import Invalid
-from webapp.domain.server_keys import ServerKeys
+from webapp.domain.credentials.environment_keys import ServerKeys
+from webapp.domain.shared.errors import Invalid
+from webapp.domain.shared.urls import origin
 from webapp.drivers import DRIVERS, DriverInfo
 
 _PORT = re.compile(r":[0-9]+/?$")

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain import prompts
-from webapp.domain import templates as texts
-from webapp.domain.access import Access, KeyFact, State
-from webapp.domain.choice import ENVIRONMENT_KEY, Choice, choose
-from webapp.domain.choice import LOCAL as LOCAL_RULES
-from webapp.domain.incidents import Incident
-from webapp.domain.server_keys import ServerKeys
-from webapp.domain.snapshot import Snapshot
-from webapp.domain.templates import Template
+from webapp.domain.catalog.snapshot import Snapshot
+from webapp.domain.credentials.environment_keys import ServerKeys
+from webapp.domain.credentials.key_access import Access, KeyFact, State
+from webapp.domain.incidents import answer_schema as prompts
+from webapp.domain.incidents import prompt_templates as texts
+from webapp.domain.incidents.incidents import Incident
+from webapp.domain.incidents.model_selection import ENVIRONMENT_KEY, Choice, choose
+from webapp.domain.incidents.model_selection import LOCAL as LOCAL_RULES
+from webapp.domain.incidents.prompt_templates import Template
 from webapp.drivers import DRIVERS
 from webapp.drivers.base import ChatRequest, Endpoint
 from webapp.models import Provider

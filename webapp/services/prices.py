@@ -6,12 +6,12 @@ from dataclasses import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.documents import price_document
-from webapp.domain.entries import PriceEntry, price_entry
-from webapp.domain.errors import Conflict, FieldError, Invalid, NotFound
-from webapp.domain.moments import shown_moment
-from webapp.domain.pricing import Price as PriceValue
-from webapp.domain.pricing import PriceSource, timeline
+from webapp.domain.catalog.input_schemas import PriceEntry, price_entry
+from webapp.domain.catalog.serializers import price_document
+from webapp.domain.pricing.pricing import Price as PriceValue
+from webapp.domain.pricing.pricing import PriceSource, timeline
+from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import MAX_ID, Model, Price, PriceRate, PriceVerification
 from webapp.registry import revision as state
 from webapp.registry.price_loader import rate_of, window_key

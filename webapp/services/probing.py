@@ -9,10 +9,10 @@ from cachetools import TTLCache
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.access import Access
-from webapp.domain.catalog import MODEL_TYPES
-from webapp.domain.discovery import Found, Listed, Present, compared
-from webapp.domain.errors import Conflict, Invalid, ModeldeskError
+from webapp.domain.catalog.discovery import Found, Listed, Present, compared
+from webapp.domain.catalog.entities import MODEL_TYPES
+from webapp.domain.credentials.key_access import Access
+from webapp.domain.shared.errors import Conflict, Invalid, ModeldeskError
 from webapp.drivers import available, clients
 from webapp.drivers.base import CheckResult, Endpoint, UpstreamModel
 from webapp.models import Model, Provider, ProviderCheck

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from webapp.domain import checks
-from webapp.domain.access import PROJECT
-from webapp.domain.errors import Conflict, FieldError, InUse, NotFound, Stale
+from webapp.domain.credentials.key_access import PROJECT
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import Conflict, FieldError, InUse, NotFound, Stale
 from webapp.models import MAX_ID, ApiToken, Credential, Project, ProjectOverride
 from webapp.registry import revision as state
 from webapp.services import audit

@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.documents import price_document
-from webapp.domain.drift import ADDED, GONE
-from webapp.domain.errors import Conflict, FieldError, Forbidden, Invalid, ModeldeskError
-from webapp.domain.moments import shown_moment
-from webapp.domain.pricing import price_at, timeline
+from webapp.domain.catalog.catalog_diff import ADDED, GONE
+from webapp.domain.catalog.serializers import price_document
+from webapp.domain.pricing.pricing import price_at, timeline
+from webapp.domain.shared.errors import Conflict, FieldError, Forbidden, Invalid, ModeldeskError
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import Model, Price, Proposal, ProposalRow, Provider
 from webapp.registry import revision as state
 from webapp.services import audit, models, prices, providers

@@ -11,12 +11,12 @@ from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from webapp.catalogues import Read
-from webapp.domain.catalog import ModelInfo
-from webapp.domain.documents import catalog_from, model_document, price_document
-from webapp.domain.drift import ADDED, GUARDS, KINDS, Compared, Difference, Limits, compare
-from webapp.domain.entries import MODEL_CHECKS, PriceEntry, model_entry, price_entry
-from webapp.domain.errors import Conflict, Invalid, NotFound
-from webapp.domain.snapshot import Snapshot
+from webapp.domain.catalog.catalog_diff import ADDED, GUARDS, KINDS, Compared, Difference, Limits, compare
+from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry, model_entry, price_entry
+from webapp.domain.catalog.serializers import catalog_from, model_document, price_document
+from webapp.domain.catalog.snapshot import Snapshot
+from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.models import MAX_ID, Proposal, ProposalRow
 from webapp.services import audit
 from webapp.services.audit import Target

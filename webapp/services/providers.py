@@ -6,12 +6,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.addresses import origin
-from webapp.domain.driver_config import own_way
-from webapp.domain.entries import provider_entry
-from webapp.domain.errors import Conflict, FieldError, Forbidden, InUse, Invalid, NotFound, Stale
-from webapp.domain.money import plain
-from webapp.domain.permissions import Permission
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.driver_config import own_way
+from webapp.domain.catalog.input_schemas import provider_entry
+from webapp.domain.shared.errors import Conflict, FieldError, Forbidden, InUse, Invalid, NotFound, Stale
+from webapp.domain.shared.money import plain
+from webapp.domain.shared.urls import origin
 from webapp.drivers import DRIVERS, driver_names
 from webapp.models import MAX_ID, Model, Provider
 from webapp.registry import revision as state

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.replay import Call, tier_of, usage_from
+from webapp.domain.pricing.repricing import Call, tier_of, usage_from
 from webapp.models import Run, UsageRecord
 
 READ_AT_ONCE = 1_000

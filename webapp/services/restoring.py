@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.documents import price_document
-from webapp.domain.entries import MODEL_CHECKS, PROVIDER_CHECKS
-from webapp.domain.errors import Conflict, NotFound
-from webapp.domain.moments import shown_moment
-from webapp.domain.permissions import Permission
-from webapp.domain.pricing import Price as PriceValue
-from webapp.domain.pricing import price_at, timeline
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PROVIDER_CHECKS
+from webapp.domain.catalog.serializers import price_document
+from webapp.domain.pricing.pricing import Price as PriceValue
+from webapp.domain.pricing.pricing import price_at, timeline
+from webapp.domain.shared.errors import Conflict, NotFound
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import MAX_ID, AuditEvent, Model, Price, Project, Provider
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services import audit, models, prices, projects, providers

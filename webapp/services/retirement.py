@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from webapp.domain.errors import Conflict, Invalid
+from webapp.domain.shared.errors import Conflict, Invalid
 from webapp.models import Model, PromptTemplate, Provider, Run, UsageRecord
 from webapp.registry import revision as state
 from webapp.services import audit, models

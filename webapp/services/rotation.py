@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Column, select, update
 from sqlalchemy.orm import Session
 
-from webapp.domain.errors import KeysLocked
+from webapp.domain.shared.errors import KeysLocked
 from webapp.models import Base, Credential, User
 from webapp.models.base import Ciphertext
 from webapp.registry import revision as state

@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.documents import cost_document
-from webapp.domain.errors import NotFound
-from webapp.domain.incidents import incident_dict, recommendation_dict
-from webapp.domain.moments import shown_moment
+from webapp.domain.catalog.serializers import cost_document
+from webapp.domain.incidents.incidents import incident_dict, recommendation_dict
+from webapp.domain.shared.errors import NotFound
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import Run, RunRecommendation
 from webapp.services import audit
 from webapp.services.asking import Outcome

@@ -10,7 +10,7 @@ import pyotp
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from webapp.domain.errors import Invalid, KeysLocked
+from webapp.domain.shared.errors import Invalid, KeysLocked
 from webapp.models import RecoveryCode, User
 from webapp.security import tokens
 from webapp.security.vault import Place, Vault

@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.documents import price_from
-from webapp.domain.entries import PriceEntry, model_entry, provider_entry
-from webapp.domain.errors import KeysLocked
-from webapp.domain.fallback import catalog
-from webapp.domain.server_keys import SETTING, ServerKeys
+from webapp.domain.catalog.builtin import catalog
+from webapp.domain.catalog.input_schemas import PriceEntry, model_entry, provider_entry
+from webapp.domain.catalog.serializers import price_from
+from webapp.domain.credentials.environment_keys import SETTING, ServerKeys
+from webapp.domain.shared.errors import KeysLocked
 from webapp.models import AuditEvent, Model, ModelAlias, Provider
 from webapp.registry import revision as state
 from webapp.security.vault import Vault

@@ -9,8 +9,8 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.bench import percentile
-from webapp.domain.money import ROUNDED, add_to
+from webapp.domain.incidents.evaluation import percentile
+from webapp.domain.shared.money import ROUNDED, add_to
 from webapp.models import Run
 
 SPAN = timedelta(days=30)

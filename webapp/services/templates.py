@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from webapp.domain import checks
-from webapp.domain.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
-from webapp.domain.money import plain
-from webapp.domain.prompts import TEMPLATE
-from webapp.domain.templates import BUILT_IN, Template, checked_text
+from webapp.domain.incidents.answer_schema import TEMPLATE
+from webapp.domain.incidents.prompt_templates import BUILT_IN, Template, checked_text
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
+from webapp.domain.shared.money import plain
 from webapp.models import PromptTemplate, Run
 from webapp.services import audit
 from webapp.services.audit import Target

@@ -11,12 +11,12 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from webapp.domain.documents import cost_document
-from webapp.domain.errors import Conflict
-from webapp.domain.moments import shown_moment
-from webapp.domain.pricing import Cost
-from webapp.domain.reported import Reported, Summary, summed
-from webapp.domain.usage import Usage
+from webapp.domain.catalog.serializers import cost_document
+from webapp.domain.pricing.pricing import Cost
+from webapp.domain.pricing.usage import Usage
+from webapp.domain.shared.errors import Conflict
+from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.usage.usage_summary import Reported, Summary, summed
 from webapp.models import ApiToken, UsageRecord
 
 READ_AT_ONCE = 1_000

@@ -13,9 +13,9 @@ from flask_login import UserMixin, current_user
 from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.domain.catalog import TokenInfo
-from webapp.domain.errors import Forbidden, Unavailable
-from webapp.domain.permissions import Permission, role_may
+from webapp.domain.accounts.permissions import Permission, role_may
+from webapp.domain.catalog.entities import TokenInfo
+from webapp.domain.shared.errors import Forbidden, Unavailable
 from webapp.extensions import db, login
 from webapp.models import User, UserSession
 from webapp.runtime import container as current

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from flask import g, request
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.domain.errors import Forbidden, ModeldeskError
+from webapp.domain.shared.errors import Forbidden, ModeldeskError
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, SecurityError
 
-from webapp.domain.errors import DatabaseUnreachable, ModeldeskError, Unavailable
+from webapp.domain.shared.errors import DatabaseUnreachable, ModeldeskError, Unavailable
 from webapp.observability.context import request_id
 from webapp.runtime import container as current
 from webapp.runtime.transaction import in_words

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flask import Flask, current_app, url_for
 
-from webapp.domain.money import plain
+from webapp.domain.shared.money import plain
 from webapp.registry.database_health import WORDS
 from webapp.runtime import container as current
 

@@ -15,7 +15,7 @@ from identity import path_of, query_of
 from openid_desk import ANN, CALLBACK, EVE, SECRET, count, events, is_in, kept_out, leave, sign_in
 from world import running
 
-from webapp.domain.errors import Conflict
+from webapp.domain.shared.errors import Conflict
 from webapp.models import Identity, UserSession
 from webapp.runtime.transaction import writing
 from webapp.services import identities

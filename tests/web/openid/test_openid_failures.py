@@ -15,7 +15,7 @@ from world import PASSWORD
 
 from webapp.app import create_app
 from webapp.config import ConfigError
-from webapp.domain.openid import OpenId
+from webapp.domain.accounts.openid import OpenId
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of the mock, in the threads of its server.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from flask import Response, request
 
-from webapp.domain.snapshot import Snapshot
+from webapp.domain.catalog.snapshot import Snapshot
 
 JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 encode: Callable[[object], bytes] = msgspec.json.encode

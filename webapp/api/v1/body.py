@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from webapp.domain.errors import FieldError, Invalid, Malformed, shown
+from webapp.domain.shared.errors import FieldError, Invalid, Malformed, shown
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20

@@ -12,16 +12,16 @@ from webapp.api.v1.body import an_object, json_object
 from webapp.api.v1.parameters import AT, INTEGER, MODEL, Parameter, chosen, read, whole
 from webapp.api.v1.reading import model_of, utc_now
 from webapp.api.v1.rendered import Rendered, rendered
-from webapp.domain import checks
-from webapp.domain.catalog import MODEL_TYPES, ModelInfo
-from webapp.domain.checks import Check, checked
-from webapp.domain.documents import cost_document
-from webapp.domain.entries import MAX_TOKENS, PRICE_CHECKS
-from webapp.domain.errors import Invalid, Malformed, ModeldeskError
-from webapp.domain.moments import ALWAYS, shown_moment
-from webapp.domain.money import EXACT, ZERO, plain
-from webapp.domain.pricing import SERVICE_TIERS, STANDARD, Cost, Price, cost_of
-from webapp.domain.usage import SPELLINGS, Usage
+from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
+from webapp.domain.catalog.input_schemas import MAX_TOKENS, PRICE_CHECKS
+from webapp.domain.catalog.serializers import cost_document
+from webapp.domain.pricing.pricing import SERVICE_TIERS, STANDARD, Cost, Price, cost_of
+from webapp.domain.pricing.usage import SPELLINGS, Usage
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import Invalid, Malformed, ModeldeskError
+from webapp.domain.shared.money import EXACT, ZERO, plain
+from webapp.domain.shared.timestamps import ALWAYS, shown_moment
+from webapp.domain.shared.validators import Check, checked
 from webapp.web.errors import problem
 
 MAX_ITEMS = 1_000

@@ -8,8 +8,8 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from webapp.api.v1.parameters import Parameter, refuse_unknown
-from webapp.domain.errors import Forbidden
-from webapp.domain.permissions import SCOPES, Permission, scopes_may
+from webapp.domain.accounts.permissions import SCOPES, Permission, scopes_may
+from webapp.domain.shared.errors import Forbidden
 from webapp.web.auth import token_of_request
 
 View = Callable[..., Response]

@@ -15,8 +15,8 @@ from webapp.api.v1.body import MAX_BYTES, parse_object
 from webapp.api.v1.costs import asked_cost
 from webapp.api.v1.reading import utc_now
 from webapp.api.v1.rendered import Rendered, rendered_by
-from webapp.domain.errors import ModeldeskError
-from webapp.domain.permissions import Permission, scopes_may
+from webapp.domain.accounts.permissions import Permission, scopes_may
+from webapp.domain.shared.errors import ModeldeskError
 from webapp.observability.context import new_request_id, request_id
 from webapp.runtime.container import Desk
 from webapp.web.access_log import ROUTE

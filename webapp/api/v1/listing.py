@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from webapp.api.v1.parameters import BOOLEAN, CURSOR, LIMIT, SEARCH, TEXT, Parameter, chosen, truth, word
 from webapp.api.v1.rendered import Key, Rendered
-from webapp.domain.catalog import MODEL_TYPES, ModelInfo
-from webapp.domain.errors import FieldError, Malformed
-from webapp.domain.moments import shown_moment
-from webapp.domain.pricing import PRICE_STATES
+from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
+from webapp.domain.pricing.pricing import PRICE_STATES
+from webapp.domain.shared.errors import FieldError, Malformed
+from webapp.domain.shared.timestamps import shown_moment
 
 Row = TypeVar("Row")
 Position = tuple[int | str, ...]

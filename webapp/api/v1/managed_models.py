@@ -11,12 +11,12 @@ from webapp.api.v1.listing import MODELS_QUERY, Page, models_page, page_document
 from webapp.api.v1.parameters import read
 from webapp.api.v1.rendered import Rendered
 from webapp.api.v1.rows import Rows, changing, fresh, number_of, row_tag, stored, whole
-from webapp.domain.catalog import ModelInfo
-from webapp.domain.documents import Document, price_document
-from webapp.domain.entries import MODEL_DEFAULTS, MODEL_REQUIRED
-from webapp.domain.errors import NotFound
-from webapp.domain.pricing import Price
-from webapp.domain.snapshot import CONSTANTS
+from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.input_schemas import MODEL_DEFAULTS, MODEL_REQUIRED
+from webapp.domain.catalog.serializers import Document, price_document
+from webapp.domain.catalog.snapshot import CONSTANTS
+from webapp.domain.pricing.pricing import Price
+from webapp.domain.shared.errors import NotFound
 from webapp.models import Model
 from webapp.runtime.transaction import writing
 from webapp.services import models, prices

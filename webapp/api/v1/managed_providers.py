@@ -12,12 +12,12 @@ from webapp.api.v1.listing import page, page_document
 from webapp.api.v1.parameters import CURSOR, LIMIT, SEARCH, read
 from webapp.api.v1.rendered import Rendered
 from webapp.api.v1.rows import Rows, changing, fresh, number_of, row_tag, stored, whole
-from webapp.domain.checks import checked
-from webapp.domain.documents import Document, provider_document
-from webapp.domain.entries import PROVIDER_DEFAULTS, PROVIDER_REQUIRED, api_key
-from webapp.domain.errors import NotFound
-from webapp.domain.moments import shown_moment
-from webapp.domain.snapshot import CONSTANTS
+from webapp.domain.catalog.input_schemas import PROVIDER_DEFAULTS, PROVIDER_REQUIRED, api_key
+from webapp.domain.catalog.serializers import Document, provider_document
+from webapp.domain.catalog.snapshot import CONSTANTS
+from webapp.domain.shared.errors import NotFound
+from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.validators import checked
 from webapp.models import Provider
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing

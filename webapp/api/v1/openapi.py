@@ -9,7 +9,7 @@ from webapp.api.v1.door import Route
 from webapp.api.v1.parameters import Parameter
 from webapp.api.v1.schema_types import TEXT, to
 from webapp.api.v1.schemas import SCHEMAS
-from webapp.domain.permissions import SCOPES, Permission
+from webapp.domain.accounts.permissions import SCOPES, Permission
 from webapp.web.errors import TITLES
 
 Document = dict[str, Any]

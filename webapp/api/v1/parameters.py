@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from flask import request
 
-from webapp.domain.errors import FieldError, Invalid, Malformed, shown
-from webapp.domain.moments import parse_moment
+from webapp.domain.shared.errors import FieldError, Invalid, Malformed, shown
+from webapp.domain.shared.timestamps import parse_moment
 
 DIGITS = re.compile(r"-?[0-9]{1,16}", re.ASCII)
 WORDS: Mapping[str, bool] = {"true": True, "false": False}

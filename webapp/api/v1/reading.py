@@ -9,12 +9,12 @@ from webapp.api.v1.answers import conditional, encode
 from webapp.api.v1.listing import MODELS_QUERY, models_page, page_document
 from webapp.api.v1.parameters import AT, MODEL, read
 from webapp.api.v1.rendered import Rendered, rendered
-from webapp.domain.catalog import MODEL_TYPES, ModelInfo
-from webapp.domain.documents import price_document, provider_document
-from webapp.domain.errors import NotFound, shown
-from webapp.domain.explanation import Explanation, explain
-from webapp.domain.moments import shown_moment
-from webapp.domain.refs import resolve, trace
+from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
+from webapp.domain.catalog.explanation import Explanation, explain
+from webapp.domain.catalog.resolution import resolve, trace
+from webapp.domain.catalog.serializers import price_document, provider_document
+from webapp.domain.shared.errors import NotFound, shown
+from webapp.domain.shared.timestamps import shown_moment
 
 SUPPORTED_QUERY = (MODEL,)
 EXPLAIN_QUERY = (MODEL, AT)

@@ -12,12 +12,12 @@ from flask import g
 
 from webapp import __version__
 from webapp.api.v1.answers import encode
-from webapp.domain.catalog import ModelInfo
-from webapp.domain.documents import Document, model_document, snapshot_document
-from webapp.domain.moments import shown_moment
-from webapp.domain.money import plain
-from webapp.domain.pricing import Cost, Rate
-from webapp.domain.snapshot import Snapshot, for_project
+from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.serializers import Document, model_document, snapshot_document
+from webapp.domain.catalog.snapshot import Snapshot, for_project
+from webapp.domain.pricing.pricing import Cost, Rate
+from webapp.domain.shared.money import plain
+from webapp.domain.shared.timestamps import shown_moment
 from webapp.registry.registry import ModelRegistry
 from webapp.runtime import container as current
 

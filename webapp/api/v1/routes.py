@@ -9,7 +9,7 @@ from webapp.api.v1.listing import MODELS_QUERY
 from webapp.api.v1.managed_providers import PROVIDERS_QUERY
 from webapp.api.v1.reading import EXPLAIN_QUERY, SUPPORTED_QUERY
 from webapp.api.v1.usage import SUMMARY_QUERY
-from webapp.domain.permissions import Permission
+from webapp.domain.accounts.permissions import Permission
 
 READ, WRITE, KEYS, RUN = (Permission.REGISTRY_READ, Permission.REGISTRY_WRITE, Permission.CREDENTIALS_WRITE, Permission.RUNS_WRITE)
 NAMES = (404, 409)  # A ref that leads nowhere, or to several models.

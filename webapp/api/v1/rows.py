@@ -10,8 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from webapp.api.v1.rendered import Rendered, rendered_whole
-from webapp.domain.errors import DatabaseUnreachable, FieldError, Invalid, NotFound, Stale
-from webapp.domain.snapshot import LAST_GOOD
+from webapp.domain.catalog.snapshot import LAST_GOOD
+from webapp.domain.shared.errors import DatabaseUnreachable, FieldError, Invalid, NotFound, Stale
 from webapp.extensions import db
 from webapp.registry import revision as state
 from webapp.runtime import container as current

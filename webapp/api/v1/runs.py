@@ -8,10 +8,10 @@ from webapp import __version__
 from webapp.api.v1.answers import answer, conditional, encode
 from webapp.api.v1.body import an_object, json_object
 from webapp.api.v1.rendered import rendered
-from webapp.domain import checks
-from webapp.domain.checks import Check, checked
-from webapp.domain.errors import NotFound
-from webapp.domain.incidents import incident_from
+from webapp.domain.incidents.incidents import incident_from
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import NotFound
+from webapp.domain.shared.validators import Check, checked
 from webapp.extensions import db
 from webapp.runtime.run_pipeline import Wanted, run_incident
 from webapp.services import runs

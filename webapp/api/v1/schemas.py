@@ -20,12 +20,12 @@ from webapp.api.v1.schema_types import (
     to,
     words,
 )
-from webapp.domain.catalog import MODEL_TYPES
-from webapp.domain.entries import MODEL_REQUIRED, PRICE_REQUIRED, PROVIDER_REQUIRED
-from webapp.domain.incidents import PRIORITIES, SEVERITIES, STATUSES, TYPES
-from webapp.domain.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS
-from webapp.domain.reported import GROUPS
-from webapp.domain.usage import MAX_QUANTITY, METERS, SPELLINGS
+from webapp.domain.catalog.entities import MODEL_TYPES
+from webapp.domain.catalog.input_schemas import MODEL_REQUIRED, PRICE_REQUIRED, PROVIDER_REQUIRED
+from webapp.domain.incidents.incidents import PRIORITIES, SEVERITIES, STATUSES, TYPES
+from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS
+from webapp.domain.pricing.usage import MAX_QUANTITY, METERS, SPELLINGS
+from webapp.domain.usage.usage_summary import GROUPS
 
 MOMENT = of("string", format="date-time", examples=["2026-11-21T00:00:00Z"])
 DAY = of("string", format="date")

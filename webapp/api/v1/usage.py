@@ -13,12 +13,12 @@ from webapp.api.v1.costs import COST_CHECKS, COST_REQUIRED
 from webapp.api.v1.parameters import TEXT, Parameter, chosen, name_of_model, read, word
 from webapp.api.v1.reading import model_of, utc_now
 from webapp.api.v1.rendered import rendered
-from webapp.domain.checks import checked
-from webapp.domain.errors import FieldError, Malformed, Unavailable
-from webapp.domain.moments import parse_moment, shown_moment
-from webapp.domain.money import plain
-from webapp.domain.pricing import STANDARD, cost_of
-from webapp.domain.reported import GROUPS, NEWEST, Summary, checked_moment, checked_span
+from webapp.domain.pricing.pricing import STANDARD, cost_of
+from webapp.domain.shared.errors import FieldError, Malformed, Unavailable
+from webapp.domain.shared.money import plain
+from webapp.domain.shared.timestamps import parse_moment, shown_moment
+from webapp.domain.shared.validators import checked
+from webapp.domain.usage.usage_summary import GROUPS, NEWEST, Summary, checked_moment, checked_span
 from webapp.extensions import db
 from webapp.runtime.transaction import writing
 from webapp.services import usage

@@ -1,0 +1,1 @@
+"""Permissions of roles, settings of OpenID, and secrets that are too weak."""

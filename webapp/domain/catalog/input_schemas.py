@@ -1,0 +1,257 @@
+"""What may be entered for a provider, a model and a price: the fields, their checks and their defaults."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, time
+from decimal import Decimal
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from webapp.domain.catalog.driver_config import checked_config
+from webapp.domain.catalog.entities import MODEL_TYPES
+from webapp.domain.credentials.environment_keys import NAME, is_ours
+from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, STANDARD, Rate, Window
+from webapp.domain.pricing.usage import MAX_QUANTITY, METERS
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import FieldError, Invalid
+from webapp.domain.shared.money import AMOUNT_RULE, is_finite_divisor, parse_amount
+from webapp.domain.shared.validators import Check, checked
+
+MAX_TOKENS = 10**9
+_capability = checks.matching(re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII), "must be a lower-case word such as json_mode")
+_alias = checks.matching(
+    re.compile(r"[A-Za-z0-9*?][A-Za-z0-9._:@/+*?\-]{0,199}", re.ASCII),
+    "must be 1 to 200 letters, digits and . _ : @ / + - (* and ? make a pattern)",
+)
+
+MODEL_CHECKS: Mapping[str, Check] = {
+    "provider": checks.slug,
+    "model_id": checks.model_id,
+    "display_name": checks.line(200, 1),
+    "type": checks.choice(MODEL_TYPES),
+    "capabilities": checks.listed(_capability, 40),
+    "context_window": checks.optional(checks.whole(1, MAX_TOKENS)),
+    "max_output_tokens": checks.optional(checks.whole(1, MAX_TOKENS)),
+    "active": checks.truth,
+    "default": checks.truth,
+    "aliases": checks.listed(_alias, 50),
+    "sort_order": checks.whole(-1_000_000, 1_000_000),
+    "released_on": checks.optional(checks.day),
+    "deprecated_on": checks.optional(checks.day),
+    "retires_on": checks.optional(checks.day),
+    "successor": checks.optional(checks.line(300, 1)),
+    "description": checks.text(10_000),
+    "quirks": checks.flat_object(20),
+}
+MODEL_REQUIRED = ("provider", "model_id", "display_name", "type")
+MODEL_DEFAULTS: Mapping[str, Any] = {
+    "capabilities": [],
+    "context_window": None,
+    "max_output_tokens": None,
+    "active": True,
+    "default": False,
+    "aliases": [],
+    "sort_order": 0,
+    "released_on": None,
+    "deprecated_on": None,
+    "retires_on": None,
+    "successor": None,
+    "description": "",
+    "quirks": {},
+}
+
+PROVIDER_CHECKS: Mapping[str, Check] = {
+    "slug": checks.slug,
+    "display_name": checks.line(100, 1),
+    # Which names there are, the drivers' registry knows; the service asks it.
+    "driver": checks.matching(checks.SLUG, "must be the name of a driver: choose one"),
+    "base_url": checks.optional(checks.base_url),
+    "active": checks.truth,
+    "default_temperature": checks.optional(lambda value, field: amount(value, field)),
+    "default_max_tokens": checks.optional(checks.whole(1, MAX_TOKENS)),
+    "timeout_seconds": checks.optional(checks.whole(1, 300)),
+    "config": checked_config,
+    "required_environment": checks.listed(lambda value, field: _key_variable(value, field), 10),
+    "allow_shared_key": checks.truth,
+    "allow_personal_keys": checks.truth,
+    "sort_order": checks.whole(-1_000_000, 1_000_000),
+    "website": checks.optional(checks.address),
+    "documentation_url": checks.optional(checks.address),
+    "description": checks.text(10_000),
+}
+PROVIDER_REQUIRED = ("slug", "display_name", "driver")
+PROVIDER_DEFAULTS: Mapping[str, Any] = {
+    "base_url": None,
+    "active": True,
+    "default_temperature": None,
+    "default_max_tokens": None,
+    "timeout_seconds": None,
+    "config": {},
+    "required_environment": [],
+    "allow_shared_key": True,
+    "allow_personal_keys": False,
+    "sort_order": 0,
+    "website": None,
+    "documentation_url": None,
+    "description": "",
+}
+
+_currency = checks.matching(re.compile(r"[A-Z]{3}", re.ASCII), "must be a currency code such as USD")
+PRICE_CHECKS: Mapping[str, Check] = {
+    "state": checks.choice(PRICE_STATES),
+    "effective_from": checks.moment,
+    "currency": _currency,
+    "rates": lambda value, field: rates(value, field),
+    "source": lambda value, field: _inside(value, field, SOURCE_CHECKS),
+    "note": checks.text(2_000),
+    "corrects": checks.optional(checks.whole(1, 2**53)),
+}
+PRICE_REQUIRED = ("state", "effective_from", "currency", "rates")
+SOURCE_CHECKS: Mapping[str, Check] = {
+    "kind": checks.choice(("manual", "import")),
+    "name": checks.optional(checks.line(200, 1)),
+    "url": checks.optional(checks.address),
+    "verified_at": checks.optional(checks.moment),
+}
+
+api_key = checks.matching(
+    re.compile(r"[\x21-\x7e]{4,4096}"), "must be 4 to 4,096 visible characters without spaces or line breaks, as the vendor gave it"
+)
+
+
+class PriceEntry(NamedTuple):
+    """A checked price, ready to be stored."""
+
+    state: str
+    effective_from: datetime
+    currency: str
+    rates: tuple[Rate, ...]
+    source: Mapping[str, Any]
+    note: str
+    corrects: int | None
+
+
+def model_entry(values: Mapping[str, object], *, partial: bool) -> dict[str, Any]:
+    """The clean values of a model; a whole entry gets the defaults for what it leaves out. Raises `Invalid`."""
+    clean = checked(values, MODEL_CHECKS, () if partial else MODEL_REQUIRED)
+    entry = clean if partial else {**MODEL_DEFAULTS, **clean}
+    if entry.get("default") and not entry.get("active", True):
+        raise Invalid.field("default", "an inactive model cannot be the default; activate it first")
+    return entry
+
+
+def provider_entry(values: Mapping[str, object], *, partial: bool) -> dict[str, Any]:
+    """The clean values of a provider; a whole entry gets the defaults for what it leaves out. Raises `Invalid`."""
+    clean = checked(values, PROVIDER_CHECKS, () if partial else PROVIDER_REQUIRED)
+    return clean if partial else {**PROVIDER_DEFAULTS, **clean}
+
+
+def price_entry(values: Mapping[str, object]) -> PriceEntry:
+    """A clean price. Raises `Invalid` naming each wrong field, rates by their place: `rates[0].amount`."""
+    clean = checked(values, PRICE_CHECKS, PRICE_REQUIRED)
+    if clean["state"] == "priced" and not clean["rates"]:
+        raise Invalid.field("rates", "a price needs at least one rate; use the state free or unknown for a price without any")
+    if clean["state"] != "priced" and clean["rates"]:
+        raise Invalid.field("rates", f"a price that is {clean['state']} has no rates")
+    source = clean.get("source", {"kind": "manual"})
+    return PriceEntry(
+        clean["state"], clean["effective_from"], clean["currency"], clean["rates"], source, clean.get("note", ""), clean.get("corrects")
+    )
+
+
+def rates(value: object, field: str) -> tuple[Rate, ...]:
+    """Rates from a list of objects; each combination of meter, threshold, service tier and window once."""
+    if not isinstance(value, list) or len(value) > 200:
+        raise Invalid.field(field, "must be a list of at most 200 rates")
+    found: list[Rate] = []
+    errors: list[FieldError] = []
+    for number, item in enumerate(value):
+        try:
+            found.append(rate(item, f"{field}[{number}]"))
+        except Invalid as error:
+            errors.extend(error.errors)
+    keys = [(rate.meter, rate.above, rate.service_tier, rate.window) for rate in found]
+    errors += [FieldError(field, f"gives {key[0]} twice for the same conditions") for key in dict.fromkeys(keys) if keys.count(key) > 1]
+    errors += [
+        FieldError(field, f"gives {one} two windows that overlap: at some hours nobody could tell which rate holds") for one in _torn(found)
+    ]
+    if errors:
+        raise Invalid.of(errors)
+    return tuple(found)
+
+
+def _torn(found: Sequence[Rate]) -> list[str]:
+    """The meters for which two rates hold at the same hours under the same conditions."""
+    hours: dict[tuple[str, int | None, str], list[Window]] = {}
+    for one in found:
+        if one.window is not None:
+            hours.setdefault((one.meter, one.above, one.service_tier), []).append(one.window)
+    pairs = ((key[0], *pair) for key, windows in hours.items() for pair in combinations(dict.fromkeys(windows), 2))
+    return list(dict.fromkeys(meter for meter, one, other in pairs if one.overlaps(other)))
+
+
+def rate(value: object, field: str) -> Rate:
+    """One rate. `above`, `service_tier` and `window` may be left out."""
+    clean = _inside(value, field, RATE_CHECKS, ("meter", "amount", "per"))
+    return Rate(
+        clean["meter"], clean["amount"], clean["per"], clean.get("above"), clean.get("service_tier") or STANDARD, clean.get("window")
+    )
+
+
+def amount(value: object, field: str) -> Decimal:
+    parsed = parse_amount(value)
+    if parsed is None:
+        raise Invalid.field(field, AMOUNT_RULE)
+    return parsed
+
+
+_variable_name = checks.matching(NAME, "must be a name such as ACME_API_KEY")
+
+
+def _key_variable(value: object, field: str) -> str:
+    """The name of an environment variable that may hold a vendor's key."""
+    name: str = _variable_name(value, field)
+    if is_ours(name):
+        raise Invalid.field(field, f"names {name}, a setting of Modeldesk itself, which is never sent to anybody")
+    return name
+
+
+def _per(value: object, field: str) -> int:
+    per: int = checks.whole(1, MAX_TOKENS)(value, field)
+    if not is_finite_divisor(per):
+        raise Invalid.field(field, "must be 1, 1000, 1000000 or another number without factors but 2 and 5, so that costs stay exact")
+    return per
+
+
+def _window(value: object, field: str) -> Window:
+    clean = _inside(value, field, WINDOW_CHECKS, ("from", "to"))
+    if clean["from"] == clean["to"]:
+        raise Invalid.field(field, "begins and ends at the same time")
+    return Window(tuple(sorted(clean.get("days", ()))), clean["from"], clean["to"])
+
+
+def _clock(value: object, field: str) -> time:
+    if isinstance(value, str) and re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", value, re.ASCII):
+        return time.fromisoformat(value)
+    raise Invalid.field(field, "must be a time of day in UTC such as 16:30")
+
+
+def _inside(value: object, field: str, checks: Mapping[str, Check], required: Sequence[str] = ()) -> dict[str, Any]:
+    """The clean values of an object within another; what is wrong is named by its whole path."""
+    if not isinstance(value, dict):
+        raise Invalid.field(field, "must be an object")
+    try:
+        return checked(value, checks, required)
+    except Invalid as error:
+        raise type(error).of(FieldError(f"{field}.{found.field}", found.message) for found in error.errors) from None
+
+
+WINDOW_CHECKS: Mapping[str, Check] = {"days": checks.listed(checks.whole(0, 6), 7), "from": _clock, "to": _clock}
+RATE_CHECKS: Mapping[str, Check] = {
+    "meter": checks.choice(METERS),
+    "amount": amount,
+    "per": _per,
+    "above": checks.optional(checks.whole(0, MAX_QUANTITY)),
+    "service_tier": checks.choice(SERVICE_TIERS),
+    "window": checks.optional(_window),
+}

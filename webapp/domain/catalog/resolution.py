@@ -1,0 +1,157 @@
+"""Resolution, once: how a name becomes a model, or why it does not. Nothing is ever guessed; look-alikes become suggestions.
+
+Order: canonical ref, exact alias (bare, or behind its provider's slug), bare model id if exactly one model has it; then the same
+for the name in its normal form (trimmed, lower case, without Google's prefixes, the other spelling of a date); then the most
+specific pattern alias. A name that leads to several models at any step is ambiguous.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.shared.errors import AmbiguousModel, UnknownModel
+
+MAX_REF = 300
+PREFIXES = ("publishers/google/models/", "models/")
+COMPACT_DATE = re.compile(r"-(20[0-9]{2})([01][0-9])([0-3][0-9])(?![0-9])", re.ASCII)
+DASHED_DATE = re.compile(r"-(20[0-9]{2})-([01][0-9])-([0-3][0-9])(?![0-9])", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a resolution: what was looked up, and what came of it."""
+
+    name: str
+    looked_for: str
+    found: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """All names of all models. `aliases` holds those that lead to one model, `shared` those that several models claim."""
+
+    refs: Mapping[str, ModelInfo]
+    aliases: Mapping[str, ModelInfo]
+    shared: Mapping[str, tuple[ModelInfo, ...]]
+    bare: Mapping[str, tuple[ModelInfo, ...]]
+    folded: Mapping[str, tuple[ModelInfo, ...]]
+    patterns: tuple[tuple[str, ModelInfo], ...]
+
+    def exact(self) -> dict[str, ModelInfo]:
+        """Every name that leads to one model at once, by the order of the rules."""
+        alone = {name: models[0] for name, models in self.bare.items() if len(models) == 1 and name not in self.shared}
+        return {**alone, **self.aliases, **self.refs}
+
+
+def names_of(models: Iterable[ModelInfo], patterns: Iterable[tuple[str, str]] = ()) -> Names:
+    """Indexes the names of these models; `patterns` are pairs of a pattern and a canonical ref."""
+    refs: dict[str, ModelInfo] = {}
+    claims: dict[str, tuple[ModelInfo, ...]] = {}
+    bare: dict[str, tuple[ModelInfo, ...]] = {}
+    folded: dict[str, tuple[ModelInfo, ...]] = {}
+    for model in models:
+        refs[model.ref] = model
+        bare[model.model_id] = (*bare.get(model.model_id, ()), model)
+        for name in _alias_names(model):
+            _claim(claims, name, model)
+        for name in (model.ref, model.model_id, *_alias_names(model)):
+            _claim(folded, name.lower(), model)
+    aliases = {name: found[0] for name, found in claims.items() if len(found) == 1}
+    shared = {name: found for name, found in claims.items() if len(found) > 1}
+    ordered = sorted(((pattern, refs[ref]) for pattern, ref in patterns if ref in refs), key=_specificity, reverse=True)
+    return Names(refs, aliases, shared, bare, folded, tuple(ordered))
+
+
+def _alias_names(model: ModelInfo) -> Iterator[str]:
+    for alias in model.aliases:
+        yield alias
+        yield f"{model.provider}/{alias}"
+
+
+def _claim(names: dict[str, tuple[ModelInfo, ...]], name: str, model: ModelInfo) -> None:
+    known = names.get(name, ())
+    if model not in known:
+        names[name] = (*known, model)
+
+
+def _specificity(entry: tuple[str, ModelInfo]) -> tuple[int, str]:
+    return _literals(entry[0]), entry[0]
+
+
+def _literals(pattern: str) -> int:
+    """The more literal characters a pattern has, the more it says."""
+    return len(pattern) - pattern.count("*") - pattern.count("?")
+
+
+def normal_forms(ref: str) -> list[str]:
+    """The spellings that mean the same name: trimmed, lower case, without prefixes, with either spelling of a date."""
+    name = ref.strip().lower()
+    for prefix in PREFIXES:
+        name = name.removeprefix(prefix)
+    forms = [name, COMPACT_DATE.sub(r"-\1-\2-\3", name), DASHED_DATE.sub(r"-\1\2\3", name)]
+    return list(dict.fromkeys(forms))
+
+
+def trace(names: Names, ref: str) -> tuple[tuple[ModelInfo, ...], tuple[Step, ...]]:
+    """The models that answer to this ref (one, none or several) and the steps that led there."""
+    steps: list[Step] = []
+    if len(ref) > MAX_REF:
+        return (), ()
+    for step, looked_for, found in _look_ups(names, ref):
+        steps.append(Step(step, looked_for, tuple(model.ref for model in found)))
+        if found:
+            return found, tuple(steps)
+    return (), tuple(steps)
+
+
+def _look_ups(names: Names, ref: str) -> Iterator[tuple[str, str, tuple[ModelInfo, ...]]]:
+    yield "canonical ref", ref, _one(names.refs.get(ref))
+    yield "exact alias", ref, _one(names.aliases.get(ref)) or names.shared.get(ref, ())
+    yield "bare model id", ref, names.bare.get(ref, ())
+    for form in normal_forms(ref):
+        yield "normal form", form, names.folded.get(form, ())
+    fitting = [(pattern, model) for pattern, model in names.patterns if fnmatchcase(ref, pattern)]
+    if fitting:
+        best = fitting[0][0]
+        # Of patterns that say equally much, none is better: if they lead to several models, the name is ambiguous.
+        found = {model.ref: model for pattern, model in fitting if _literals(pattern) == _literals(best)}
+        yield f"pattern {best}", ref, tuple(found.values())
+
+
+def _one(model: ModelInfo | None) -> tuple[ModelInfo, ...]:
+    return () if model is None else (model,)
+
+
+def resolve(names: Names, ref: str) -> ModelInfo:
+    """The one model that answers to this ref. Raises `UnknownModel` with suggestions, or `AmbiguousModel` with the candidates."""
+    found, _ = trace(names, ref)
+    if not found:
+        raise UnknownModel(ref, suggestions(names, ref))
+    if len(found) > 1:
+        raise AmbiguousModel(ref, sorted(model.ref for model in found))
+    return found[0]
+
+
+def suggestions(names: Names, ref: str, limit: int = 5) -> list[str]:
+    """Canonical refs that look like this one, the most alike first: those that share most runs of three characters.
+
+    Linear in the number of models with a small constant, so that a wrong name stays cheap in a large registry.
+    """
+    wanted = _grams(ref[:MAX_REF].lower().rpartition("/")[2])
+    if not wanted:
+        return []
+    scored = [(_likeness(wanted, model.model_id.lower()), known) for known, model in names.refs.items()]
+    best = sorted((entry for entry in scored if entry[0] >= 0.4), key=lambda entry: (-entry[0], entry[1]))
+    return [known for _, known in best[:limit]]
+
+
+def _grams(text: str) -> list[str]:
+    return list({text[start : start + 3] for start in range(max(1, len(text) - 2))} - {""})[:64]
+
+
+def _likeness(wanted: Sequence[str], name: str) -> float:
+    """The share of common runs, of all runs of both; 1.0 is the same set."""
+    common = sum(gram in name for gram in wanted)
+    return common / (len(wanted) + max(1, len(name) - 2) - common)

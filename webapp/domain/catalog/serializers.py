@@ -1,0 +1,276 @@
+"""The shapes of the contract (section 4.1) as plain documents, and the way back for copies of the registry.
+
+Amounts are strings of exact decimals, moments RFC 3339 in UTC: what is written here reads back equal.
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+from webapp.domain.catalog.entities import NO_VALUES, Catalog, ModelInfo, ProviderInfo, TokenInfo
+from webapp.domain.pricing.pricing import STANDARD, Cost, Price, PriceSource, Rate, Window, timeline
+from webapp.domain.shared.money import plain
+from webapp.domain.shared.timestamps import ALWAYS, shown_moment
+
+Document = dict[str, Any]
+
+
+def window_document(window: Window | None) -> Document | None:
+    if window is None:
+        return None
+    return {"days": list(window.days), "from": f"{window.start:%H:%M}", "to": f"{window.end:%H:%M}"}
+
+
+def window_from(document: Mapping[str, Any] | None) -> Window | None:
+    if document is None:
+        return None
+    return Window(tuple(document.get("days") or ()), time.fromisoformat(document["from"]), time.fromisoformat(document["to"]))
+
+
+def rate_document(rate: Rate) -> Document:
+    return {
+        "meter": rate.meter,
+        "amount": plain(rate.amount),
+        "per": rate.per,
+        "above": rate.above,
+        "service_tier": rate.service_tier,
+        "window": window_document(rate.window),
+    }
+
+
+def rate_from(document: Mapping[str, Any]) -> Rate:
+    return Rate(
+        document["meter"],
+        Decimal(document["amount"]),
+        document["per"],
+        document.get("above"),
+        document.get("service_tier") or STANDARD,
+        window_from(document.get("window")),
+    )
+
+
+def price_document(price: Price | None) -> Document | None:
+    if price is None:
+        return None
+    return {
+        "id": price.id,
+        "state": price.state,
+        "effective_from": shown_moment(price.effective_from),
+        "effective_to": _moment(price.effective_to),
+        "currency": price.currency,
+        "rates": [rate_document(rate) for rate in price.rates],
+        "source": {
+            "kind": price.source.kind,
+            "name": price.source.name,
+            "url": price.source.url,
+            "verified_at": _moment(price.source.verified_at),
+        },
+        "corrects": price.corrects,
+        "note": price.note,
+    }
+
+
+def price_from(document: Mapping[str, Any]) -> Price:
+    source = document.get("source") or {}
+    return Price(
+        state=document["state"],
+        effective_from=datetime.fromisoformat(document["effective_from"]),
+        currency=document["currency"],
+        rates=tuple(rate_from(rate) for rate in document["rates"]),
+        source=PriceSource(source.get("kind", "seed"), source.get("name"), source.get("url"), _moment_from(source.get("verified_at"))),
+        id=document.get("id"),
+        corrects=document.get("corrects"),
+        note=document.get("note") or "",
+    )
+
+
+def model_document(model: ModelInfo) -> Document:
+    """A Model as the HTTP API answers it."""
+    return {
+        "id": model.id,
+        "ref": model.ref,
+        "provider": model.provider,
+        "model_id": model.model_id,
+        "display_name": model.display_name,
+        "type": model.type,
+        "capabilities": list(model.capabilities),
+        "context_window": model.context_window,
+        "max_output_tokens": model.max_output_tokens,
+        "active": model.active,
+        "default": model.default,
+        "supported": model.supported,
+        "aliases": list(model.aliases),
+        "sort_order": model.sort_order,
+        "released_on": _day(model.released_on),
+        "deprecated_on": _day(model.deprecated_on),
+        "retires_on": _day(model.retires_on),
+        "successor": model.successor,
+        "description": model.description,
+        "quirks": dict(model.quirks),
+        "price": price_document(model.price),
+        "updated_at": shown_moment(model.updated_at),
+        "version": model.version,
+    }
+
+
+def model_from(document: Mapping[str, Any], updated_at: datetime = ALWAYS) -> ModelInfo:
+    """A model from a copy of the registry, where `prices` holds its whole history."""
+    return ModelInfo(
+        ref=f"{document['provider']}/{document['model_id']}",
+        provider=document["provider"],
+        model_id=document["model_id"],
+        display_name=document["display_name"],
+        type=document["type"],
+        updated_at=_moment_from(document.get("updated_at")) or updated_at,
+        id=document.get("id"),
+        capabilities=tuple(document["capabilities"]),
+        context_window=document.get("context_window"),
+        max_output_tokens=document.get("max_output_tokens"),
+        active=document.get("active", True),
+        default=document.get("default", False),
+        aliases=tuple(document["aliases"]),
+        sort_order=document.get("sort_order", 0),
+        released_on=_day_from(document.get("released_on")),
+        deprecated_on=_day_from(document.get("deprecated_on")),
+        retires_on=_day_from(document.get("retires_on")),
+        successor=document.get("successor"),
+        description=document.get("description") or "",
+        version=document.get("version", 1),
+        prices=timeline(price_from(price) for price in document["prices"]),
+        quirks=document.get("quirks") or NO_VALUES,
+        switches_on=_day_from(document.get("switches_on")),
+    )
+
+
+def provider_document(provider: ProviderInfo) -> Document:
+    """A Provider as the HTTP API answers it: never a key."""
+    return {
+        "id": provider.id,
+        "slug": provider.slug,
+        "display_name": provider.display_name,
+        "driver": provider.driver,
+        "base_url": provider.base_url,
+        "active": provider.active,
+        "primary": provider.primary,
+        "models": provider.models,
+        "has_key": provider.has_key,
+        "required_environment": list(provider.required_environment),
+        "website": provider.website,
+        "documentation_url": provider.documentation_url,
+        "description": provider.description,
+        "sort_order": provider.sort_order,
+        "updated_at": _moment(provider.updated_at),
+        "version": provider.version,
+    }
+
+
+def provider_from(document: Mapping[str, Any]) -> ProviderInfo:
+    return ProviderInfo(
+        slug=document["slug"],
+        display_name=document["display_name"],
+        driver=document["driver"],
+        id=document.get("id"),
+        base_url=document.get("base_url"),
+        active=document.get("active", True),
+        primary=document.get("primary", False),
+        has_key=document.get("has_key", False),
+        website=document.get("website"),
+        documentation_url=document.get("documentation_url"),
+        description=document.get("description") or "",
+        required_environment=tuple(document.get("required_environment") or ()),
+        sort_order=document.get("sort_order", 0),
+        version=document.get("version", 1),
+        updated_at=_moment_from(document.get("updated_at")),
+    )
+
+
+def snapshot_document(catalog: Catalog, models: tuple[ModelInfo, ...], providers: tuple[ProviderInfo, ...]) -> Document:
+    """The whole registry, price histories included, for clients that compute locally. No tokens, no keys."""
+    return {
+        "instance": catalog.instance,
+        "revision": catalog.revision,
+        "providers": [provider_document(provider) for provider in providers],
+        "models": [_whole_model(model) for model in models],
+        "patterns": [list(pattern) for pattern in catalog.patterns],
+    }
+
+
+def _whole_model(model: ModelInfo) -> Document:
+    switch = {"switches_on": _day(model.switches_on)} if model.switches_on else {}
+    return model_document(model) | switch | {"prices": [price_document(price) for price in model.prices]}
+
+
+def catalog_from(document: Mapping[str, Any], tokens: tuple[TokenInfo, ...] = (), updated_at: datetime = ALWAYS) -> Catalog:
+    """The registry from a `snapshot_document` or from the packaged constants."""
+    return Catalog(
+        providers=tuple(provider_from(provider) for provider in document["providers"]),
+        models=tuple(model_from(model, updated_at) for model in document["models"]),
+        tokens=tokens,
+        patterns=tuple((pattern, ref) for pattern, ref in document.get("patterns", ())),
+        instance=document.get("instance", "constants"),
+        revision=document.get("revision", 0),
+    )
+
+
+def token_document(token: TokenInfo) -> Document:
+    """A token for the copy on this machine: its digest, from which the token cannot be found."""
+    return {
+        "public_id": token.public_id,
+        "name": token.name,
+        "digest": token.digest.hex(),
+        "scopes": sorted(token.scopes),
+        "expires_at": _moment(token.expires_at),
+        "id": token.id,
+        "project": token.project,
+    }
+
+
+def token_from(document: Mapping[str, Any]) -> TokenInfo:
+    expires_at = _moment_from(document["expires_at"])
+    digest = bytes.fromhex(document["digest"])
+    scopes = frozenset(document["scopes"])
+    return TokenInfo(document["public_id"], document["name"], digest, scopes, expires_at, document["id"], document.get("project"))
+
+
+def cost_document(cost: Cost) -> Document:
+    """A Cost as the HTTP API answers it."""
+    return {
+        "model": cost.model,
+        "at": _moment(cost.at),
+        "currency": cost.currency,
+        "total": None if cost.total is None else plain(cost.total),
+        "complete": cost.complete,
+        "price_id": cost.price_id,
+        "price_state": cost.price_state,
+        "service_tier": cost.service_tier,
+        "lines": [
+            {
+                "meter": line.meter,
+                "quantity": line.quantity,
+                "billed_as": line.rate.meter,
+                "amount": plain(line.rate.amount),
+                "per": line.rate.per,
+                "above": line.rate.above,
+                "cost": plain(line.cost),
+            }
+            for line in cost.lines
+        ],
+        "missing": list(cost.missing),
+    }
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else shown_moment(moment)
+
+
+def _moment_from(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _day(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
+
+
+def _day_from(text: str | None) -> date | None:
+    return None if text is None else date.fromisoformat(text)

@@ -1,0 +1,1 @@
+"""The price calculator, workloads, and sanity checks of prices."""

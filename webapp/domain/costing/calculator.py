@@ -1,0 +1,220 @@
+"""The price calculator without its page: a query string read as a question, and what each model would cost."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from urllib.parse import urlencode
+
+from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.resolution import MAX_REF, resolve
+from webapp.domain.catalog.snapshot import Snapshot
+from webapp.domain.pricing.meters import label_of
+from webapp.domain.pricing.pricing import SERVICE_TIERS, STANDARD, Cost, Price, cost_of
+from webapp.domain.pricing.usage import MAX_QUANTITY, METERS, Usage
+from webapp.domain.shared.errors import AmbiguousModel, Invalid, UnknownModel
+from webapp.domain.shared.money import EXACT, ZERO
+from webapp.domain.shared.timestamps import DAY, parse_day, parse_moment, shown_moment, start_of_day
+
+MAX_MODELS = 8
+MAX_CALLS = 10**9
+MAX_TYPED = 40
+# Digits, in groups of three if separated at all: `1,5` must not become fifteen.
+NUMBER = re.compile(r"[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,5}|[0-9]{1,3}(?: [0-9]{3}){1,5}", re.ASCII)
+NOTHING = Usage()
+# Of each meter that is billed by itself, about as much as one call takes.
+A_CALL: Mapping[str, int] = {"input": 1_000, "output": 500, "image": 1, "request": 1, "second": 60, "character": 1_000, "page": 1}
+TOKENS = frozenset({"input", "output"})
+
+Query = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What somebody wants to know. `typed` are the texts as they were given, `errors` what is wrong with them, by field."""
+
+    refs: tuple[str, ...] = ()
+    usage: Usage = NOTHING
+    service_tier: str = STANDARD
+    at: datetime | None = None
+    calls: int = 1
+    typed: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+    def query(self) -> str:
+        """The shortest query string that asks the same."""
+        pairs = [("model", ref) for ref in self.refs]
+        pairs += [(meter, str(quantity)) for meter, quantity in self.usage.as_dict().items()]
+        if self.service_tier != STANDARD:
+            pairs.append(("service_tier", self.service_tier))
+        if self.calls != 1:
+            pairs.append(("calls", str(self.calls)))
+        if self.at is not None:
+            pairs.append(("at", shown_moment(self.at)))
+        return urlencode(pairs, safe="/:")
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What one model would cost. `share` is its part of the dearest, in percent; `total` is None where nothing can be said."""
+
+    model: ModelInfo
+    price: Price | None
+    cost: Cost
+    total: Decimal | None
+    cheapest: bool = False
+    share: int | None = None
+
+    @property
+    def no_tier(self) -> bool:
+        return any(missing.startswith("service_tier:") for missing in self.cost.missing)
+
+    @property
+    def no_rate(self) -> tuple[str, ...]:
+        return tuple(missing for missing in self.cost.missing if not missing.startswith("service_tier:"))
+
+    def times(self, calls: int) -> Decimal | None:
+        return None if self.total is None else EXACT.multiply(self.total, calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The quotes, cheapest first and unknown last; refs that name no model, each with what to do about it."""
+
+    at: datetime
+    quotes: tuple[Quote, ...]
+    unresolved: tuple[UnknownModel | AmbiguousModel, ...]
+
+
+def one_call(price: Price | None) -> Usage:
+    """What an ordinary call of a model with this price uses: something of each meter that has a rate, or tokens where none has."""
+    billed = {rate.meter for rate in price.rates} if price else set()
+    return Usage(**{meter: quantity for meter, quantity in A_CALL.items() if meter in (billed & A_CALL.keys() or TOKENS)})
+
+
+def read(query: Query) -> Question:
+    """A question from a query string. Never raises: what makes no sense is told in `errors`, the rest stands."""
+    reader = Reader(query)
+    usage = reader.usage()
+    return Question(
+        refs=reader.refs(),
+        usage=usage,
+        service_tier=reader.service_tier(),
+        at=reader.moment(),
+        calls=reader.number("calls", 1, MAX_CALLS),
+        typed=reader.typed,
+        errors=reader.errors,
+    )
+
+
+class Reader:
+    """Reads typed numbers and moments out of a query string; what makes no sense is told in `errors`."""
+
+    def __init__(self, query: Query) -> None:
+        self._query = query
+        self.errors: dict[str, str] = {}
+        self.typed: dict[str, str] = {}
+
+    def text(self, name: str) -> str:
+        text = next(iter(self._query.get(name, ())), "").strip()
+        if text:
+            self.typed[name] = _printable(text[:MAX_TYPED])
+        return text
+
+    def refs(self) -> tuple[str, ...]:
+        given = [ref.strip()[: MAX_REF + 1] for ref in self._query.get("model", ())]
+        found = tuple(dict.fromkeys(ref for ref in given if ref))
+        if len(found) > MAX_MODELS:
+            self.errors["model"] = f"Choose up to {MAX_MODELS} models; the first {MAX_MODELS} are compared."
+        return found[:MAX_MODELS]
+
+    def number(self, name: str, default: int, most: int, label: str = "The number of calls") -> int:
+        text = self.text(name)
+        if not text:
+            return default
+        if len(text) <= MAX_TYPED and NUMBER.fullmatch(text):
+            value = int(text.replace(",", "").replace(" ", ""))
+            if value <= most:
+                return value
+        said = label_of(name) if name in METERS else label
+        self.errors[name] = f"{said} must be a whole number from 0 to {most:,}, such as 1200 or 1,200."
+        return default
+
+    def usage(self) -> Usage:
+        quantities = {meter: self.number(meter, 0, MAX_QUANTITY) for meter in METERS}
+        if self.errors:
+            return NOTHING
+        try:
+            return Usage(**quantities)
+        except Invalid as error:
+            for found in error.errors:
+                meter = found.field.removeprefix("usage.")
+                self.errors[meter] = f"{label_of(meter)} {found.message}."
+            return NOTHING
+
+    def service_tier(self) -> str:
+        tier = self.text("service_tier") or STANDARD
+        if tier in SERVICE_TIERS:
+            return tier
+        self.errors["service_tier"] = f"The service tier must be one of {', '.join(SERVICE_TIERS)}."
+        return STANDARD
+
+    def moment(self) -> datetime | None:
+        text = self.text("at")
+        if not text:
+            return None
+        try:
+            return start_of_day(parse_day(text, "at")) if DAY.fullmatch(text) else parse_moment(text.upper(), "at")
+        except Invalid:
+            self.errors["at"] = "The moment must be a day such as 2026-11-21, or a time such as 2026-11-21T18:00:00Z."
+            return None
+
+
+def answer(snapshot: Snapshot, question: Question, now: datetime) -> Answer:
+    """What each model would cost, in one state of the registry."""
+    at = question.at or now.astimezone(UTC).replace(microsecond=0)
+    models: dict[str, ModelInfo] = {}
+    unresolved: list[UnknownModel | AmbiguousModel] = []
+    for ref in question.refs:
+        try:
+            model = resolve(snapshot.names, ref)
+            models[model.ref] = model
+        except (UnknownModel, AmbiguousModel) as error:
+            unresolved.append(error)
+    return Answer(at, _compared([_quote(model, question, at) for model in models.values()]), tuple(unresolved))
+
+
+def _quote(model: ModelInfo, question: Question, at: datetime) -> Quote:
+    price = model.price_at(at)
+    cost = cost_of(price, question.usage, at=at, service_tier=question.service_tier, model=model.ref)
+    # Not one rate for what was used: the sum of nothing would be a zero that nobody should read.
+    unknown = cost.total is None or (not cost.lines and any(not missing.startswith("service_tier:") for missing in cost.missing))
+    return Quote(model, price, cost, None if unknown else cost.total)
+
+
+def _compared(quotes: list[Quote]) -> tuple[Quote, ...]:
+    ordered = sorted(quotes, key=_order)
+    known = [quote for quote in ordered if quote.total is not None]
+    one_currency = len({quote.cost.currency for quote in known}) == 1
+    if len(known) < 2 or not one_currency:
+        return tuple(ordered)
+    dearest = max(quote.total or ZERO for quote in known)
+    least = next((quote.total for quote in known if quote.cost.complete and quote.model.supported), None)
+    return tuple(_placed(quote, least, dearest) for quote in ordered)
+
+
+def _placed(quote: Quote, least: Decimal | None, dearest: Decimal) -> Quote:
+    if quote.total is None:
+        return quote
+    cheapest = quote.cost.complete and quote.model.supported and quote.total == least and least != dearest
+    return replace(quote, cheapest=cheapest, share=int(100 * quote.total / dearest) if dearest else 0)
+
+
+def _order(quote: Quote) -> tuple[int, str, Decimal, str]:
+    group = 2 if quote.total is None else 0 if quote.cost.complete else 1
+    return group, quote.cost.currency or "", quote.total or ZERO, quote.model.ref
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "�" for character in text)

@@ -1,0 +1,198 @@
+"""A workload over all models that meet its requirements: what a month costs, cheapest first, and where another one takes the lead."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from urllib.parse import urlencode
+
+from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
+from webapp.domain.catalog.snapshot import Snapshot
+from webapp.domain.costing.calculator import MAX_CALLS, Query, Reader
+from webapp.domain.pricing.pricing import STANDARD, Cost, cost_of
+from webapp.domain.pricing.usage import Usage
+from webapp.domain.shared.money import EXACT, ZERO
+from webapp.domain.shared.money_text import times
+
+DAYS = 30  # A month of a workload.
+MAX_TOKENS = 10_000_000
+SIZES = (100, 300, 1_000, 3_000, 10_000, 30_000, 64_000, 100_000, 128_000, 150_000, 200_000, 256_000, 300_000, 500_000, 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """`calls` a day of `input` tokens (of which `cached` percent are read from a cache) and `output` tokens (`reasoning` of them)."""
+
+    calls: int = 1_000
+    input: int = 2_000
+    output: int = 500
+    cached: int = 0
+    reasoning: int = 0
+    batch: bool = False
+
+    @property
+    def tier(self) -> str:
+        return "batch" if self.batch else STANDARD
+
+    def usage(self, size: int | None = None) -> Usage:
+        """One call, or the same with another number of input tokens."""
+        total = self.input if size is None else size
+        return Usage(input=total, cache_read=total * self.cached // 100, output=self.output, reasoning=min(self.reasoning, self.output))
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a model must be able to do to be compared."""
+
+    type: str = "text"
+    capabilities: tuple[str, ...] = ()
+    min_context: int = 0
+    providers: tuple[str, ...] = ()
+
+    def met_by(self, model: ModelInfo) -> bool:
+        return (
+            model.supported
+            and model.type == self.type
+            and set(self.capabilities) <= set(model.capabilities)
+            and (model.context_window or 0) >= self.min_context
+            and (not self.providers or model.provider in self.providers)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A workload with its requirements, as an address says it. `typed` are the texts as given, `errors` what is wrong with them."""
+
+    workload: Workload
+    needs: Needs
+    at: datetime | None = None
+    typed: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+    def query(self) -> str:
+        """The query string that asks the same."""
+        work, needs = self.workload, self.needs
+        numbers = {"calls": work.calls, "input": work.input, "output": work.output, "cached": work.cached, "reasoning": work.reasoning}
+        pairs = [(name, str(value)) for name, value in numbers.items()] + ([("batch", "1")] if work.batch else [])
+        pairs += [("type", needs.type), *(("capability", name) for name in needs.capabilities)]
+        pairs += [("min_context", str(needs.min_context))] if needs.min_context else []
+        pairs += [("provider", slug) for slug in needs.providers]
+        return urlencode(pairs + ([("at", self.typed["at"])] if self.at else []), safe=":")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model. `month` is None where the price is unknown; `ratio` says how many times the cheapest it costs."""
+
+    model: ModelInfo
+    call: Cost
+    month: Decimal | None
+    next_tier: int | None = None
+    ratio: Decimal | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.call.complete
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From this number of input tokens on, this model is the cheapest; `call` is what a call of that size costs."""
+
+    size: int
+    model: ModelInfo
+    call: Cost
+
+
+def read(query: Query) -> Asked:
+    """Never raises: what makes no sense is told in `errors`, and its usual value stands."""
+    reader, usual = Reader(query), Workload()
+    work = Workload(
+        calls=reader.number("calls", usual.calls, MAX_CALLS, "The number of calls a day"),
+        input=reader.number("input", usual.input, MAX_TOKENS),
+        output=reader.number("output", usual.output, MAX_TOKENS),
+        cached=reader.number("cached", 0, 100, "The cached share"),
+        reasoning=reader.number("reasoning", 0, MAX_TOKENS),
+        batch=reader.text("batch") == "1",
+    )
+    kind = reader.text("type") or "text"
+    listed = {name: tuple(dict.fromkeys(word for word in query.get(name, ()) if word))[:50] for name in ("capability", "provider")}
+    needs = Needs(
+        kind if kind in MODEL_TYPES else "text",
+        listed["capability"],
+        reader.number("min_context", 0, MAX_TOKENS, "The least context"),
+        listed["provider"],
+    )
+    if work.reasoning > work.output:
+        reader.errors["reasoning"] = "Reasoning tokens are a part of the output: they cannot be more."
+    return Asked(work, needs, reader.moment(), reader.typed, reader.errors)
+
+
+def compared(snapshot: Snapshot, asked: Asked, at: datetime) -> list[Row]:
+    """All models that meet the requirements: the cheapest first, then those of which only a part is known, then unknown prices."""
+    usage, work = asked.workload.usage(), asked.workload
+    rows = [_row(model, usage, work, at) for model in snapshot.models if asked.needs.met_by(model)]
+    rows.sort(key=_order)
+    least = next((row.month for row in rows if row.complete and row.month), None)
+    return [replace(row, ratio=times(row.month, least)) if least and row.month and row.month > least else row for row in rows]
+
+
+def _row(model: ModelInfo, usage: Usage, work: Workload, at: datetime) -> Row:
+    price = model.price_at(at)
+    cost = cost_of(price, usage, at=at, service_tier=work.tier, model=model.ref)
+    unknown = cost.total is None or (not cost.lines and cost.price_state == "priced")
+    month = None if unknown or cost.total is None else EXACT.multiply(cost.total, work.calls * DAYS)
+    above = (rate.above for rate in price.rates if rate.above is not None and rate.above >= usage.input) if price else ()
+    return Row(model, cost, month, next_tier=min(above, default=None))
+
+
+def _order(row: Row) -> tuple[int, str, Decimal, str]:
+    """Currencies stay together; unknown is never cheap."""
+    group = 2 if row.month is None else 0 if row.complete else 1
+    return group, row.call.currency or "", row.month or ZERO, row.model.ref
+
+
+def spans(rows: Sequence[Row], work: Workload, at: datetime) -> list[Span]:
+    """Which model is the cheapest at which size of the input, exact to the token where the lead changes between two sampled sizes.
+
+    Only complete prices of the first row's currency take part, and only models whose context holds the call.
+    """
+    models = [row.model for row in rows if row.complete and rows[0].call.currency == row.call.currency]
+    found: list[Span] = []
+    before: tuple[int, ModelInfo] | None = None
+    for size in SIZES:
+        leader = _cheapest(models, work, size, at)
+        if leader is None:
+            continue
+        if before is None:
+            found.append(_span(size, leader, work, at))
+        elif leader.ref != before[1].ref:
+            found.append(_span(_changes(before, (size, leader), work, at), leader, work, at))
+        before = (size, leader)
+    return found
+
+
+def _changes(before: tuple[int, ModelInfo], after: tuple[int, ModelInfo], work: Workload, at: datetime) -> int:
+    """The first size from which on the second is ahead of the first."""
+    (low, first), (high, second) = before, after
+    while high - low > 1:
+        middle = (low + high) // 2
+        leader = _cheapest((first, second), work, middle, at)
+        low, high = (low, middle) if leader is not None and leader.ref == second.ref else (middle, high)
+    return high
+
+
+def _cheapest(models: Iterable[ModelInfo], work: Workload, size: int, at: datetime) -> ModelInfo | None:
+    best: tuple[Decimal, str] | None = None
+    leader = None
+    for model in models:
+        if model.context_window is not None and size + work.output > model.context_window:
+            continue
+        total = cost_of(model.price_at(at), work.usage(size), at=at, service_tier=work.tier).total
+        if total is not None and (best is None or (total, model.ref) < best):
+            best, leader = (total, model.ref), model
+    return leader
+
+
+def _span(size: int, model: ModelInfo, work: Workload, at: datetime) -> Span:
+    return Span(size, model, cost_of(model.price_at(at), work.usage(size), at=at, service_tier=work.tier, model=model.ref))

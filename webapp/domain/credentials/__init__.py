@@ -1,0 +1,1 @@
+"""Which key a caller can use for a provider, and the keys of the environment."""

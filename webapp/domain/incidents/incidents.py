@@ -1,0 +1,241 @@
+"""What the try-it page and `POST /runs` work on: incidents with their alerts, and the recommendations that answer them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from webapp.domain.shared.errors import FieldError, Invalid, Malformed
+
+SEVERITIES = ("critical", "warning", "info")
+STATUSES = ("open", "acknowledged", "resolved", "closed")
+TYPES = ("memory", "disk", "cpu", "process", "network", "general")
+PRIORITIES = ("low", "medium", "high", "critical")
+
+MAX_TITLE = 300
+MAX_TEXT = 10_000
+MAX_ALERTS = 50
+MAX_LABELS = 100
+MAX_DEPTH = 8
+MAX_VALUES = 2_000  # Values in the metadata, keys included.
+MAX_CHARACTERS = 50_000  # All texts of the metadata together.
+MAX_NUMBER = 10**18
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_CONTROLS_AND_LINES = re.compile("[\x00-\x1f\x7f-\x9f]")
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+INCIDENT_FIELDS = ("title", "description", "severity", "status", "alerts", "metadata")
+ALERT_FIELDS = ("name", "description", "labels")
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert that belongs to an incident."""
+
+    name: str
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something went wrong somewhere. Made by `incident_from`, which checks it."""
+
+    title: str
+    description: str = ""
+    severity: str = "warning"
+    status: str = "open"
+    alerts: tuple[Alert, ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """One piece of advice. `details` is a JSON object that names the evidence."""
+
+    type: str
+    priority: str
+    title: str
+    description: str
+    details: Mapping[str, object] = field(default_factory=dict)
+    actions: tuple[str, ...] = ()
+
+
+def incident_from(data: Mapping[str, object]) -> Incident:
+    """An incident from JSON. Raises `Invalid` (`Malformed` for unknown fields and wrong shapes) that names all wrong fields."""
+    reader = _Reader()
+    given = reader.members(data, "incident", INCIDENT_FIELDS)
+    incident = Incident(
+        title=reader.text(given, "title", "incident", limit=MAX_TITLE, required=True),
+        description=reader.text(given, "description", "incident", limit=MAX_TEXT),
+        severity=reader.choice(given, "severity", SEVERITIES, "warning"),
+        status=reader.choice(given, "status", STATUSES, "open"),
+        alerts=reader.alerts(given.get("alerts", [])),
+        metadata=reader.metadata(given.get("metadata", {})),
+    )
+    reader.finish()
+    return incident
+
+
+def alert_dict(alert: Alert) -> dict[str, object]:
+    """The JSON shape; `labels` only where there are some."""
+    shape: dict[str, object] = {"name": alert.name, "description": alert.description}
+    return shape | {"labels": dict(alert.labels)} if alert.labels else shape
+
+
+def incident_dict(incident: Incident) -> dict[str, object]:
+    """The JSON shape of the contract; `incident_from` reads it back as the same incident."""
+    return {
+        "title": incident.title,
+        "description": incident.description,
+        "severity": incident.severity,
+        "status": incident.status,
+        "alerts": [alert_dict(alert) for alert in incident.alerts],
+        "metadata": dict(incident.metadata),
+    }
+
+
+def recommendation_dict(recommendation: Recommendation) -> dict[str, object]:
+    """The JSON shape of the contract."""
+    return asdict(recommendation) | {"actions": list(recommendation.actions)}
+
+
+def complaint(text: str, *, lines: bool) -> str | None:
+    """Why this text cannot be stored and shown, or None."""
+    if _SURROGATES.search(text):
+        return "holds half of a surrogate pair, which is no character"
+    if lines:
+        return "holds a control character" if _CONTROLS.search(text) else None
+    return "must be one line without control characters" if _CONTROLS_AND_LINES.search(text) else None
+
+
+def cleaned(text: str, *, lines: bool) -> str:
+    """The text with spaces in place of what `complaint` complains about."""
+    return _SURROGATES.sub(" ", (_CONTROLS if lines else _CONTROLS_AND_LINES).sub(" ", text))
+
+
+class _Reader:
+    """Collects every complaint, so that a person corrects all of them at once."""
+
+    def __init__(self) -> None:
+        self.errors: list[FieldError] = []
+        self.malformed = False
+        self.values = 0
+        self.characters = 0
+
+    def refuse(self, path: str, message: str, *, malformed: bool = False) -> None:
+        self.malformed = self.malformed or malformed
+        if len(self.errors) < MAX_ALERTS:
+            self.errors.append(FieldError(path, message))
+
+    def finish(self) -> None:
+        if self.errors:
+            kind = Malformed if self.malformed else Invalid
+            raise kind("; ".join(f"{error.field} {error.message}" for error in self.errors[:5]), self.errors)
+
+    def members(self, value: object, path: str, known: Sequence[str]) -> Mapping[str, object]:
+        if not isinstance(value, Mapping):
+            self.refuse(path, "must be an object", malformed=True)
+            return {}
+        for name in value:
+            if name not in known:
+                self.refuse(f"{path}.{_printable(name)}", f"is not known here; known are {', '.join(known)}", malformed=True)
+        return value
+
+    def text(self, given: Mapping[str, object], name: str, path: str, *, limit: int, required: bool = False) -> str:
+        value = given.get(name, None if required else "")
+        path = f"{path}.{name}"
+        if not isinstance(value, str):
+            self.refuse(path, "is required" if name not in given else "must be text")
+            return ""
+        if required and not value.strip():
+            self.refuse(path, "must not be empty")
+        return self.checked(value, path, limit, lines=not required)
+
+    def checked(self, value: str, path: str, limit: int, *, lines: bool = True) -> str:
+        if len(value) > limit:
+            self.refuse(path, f"is longer than {limit:,} characters")
+        elif wrong := complaint(value, lines=lines):
+            self.refuse(path, wrong)
+        return value
+
+    def choice(self, given: Mapping[str, object], name: str, choices: Sequence[str], default: str) -> str:
+        value = given.get(name, default)
+        if isinstance(value, str) and value in choices:
+            return value
+        self.refuse(f"incident.{name}", f"must be one of {', '.join(choices)}")
+        return default
+
+    def alerts(self, value: object) -> tuple[Alert, ...]:
+        if not isinstance(value, list | tuple):
+            self.refuse("incident.alerts", "must be a list", malformed=True)
+            return ()
+        if len(value) > MAX_ALERTS:
+            self.refuse("incident.alerts", f"holds more than {MAX_ALERTS} alerts")
+            return ()
+        return tuple(self.alert(alert, f"incident.alerts[{index}]") for index, alert in enumerate(value))
+
+    def alert(self, value: object, path: str) -> Alert:
+        given = self.members(value, path, ALERT_FIELDS)
+        return Alert(
+            name=self.text(given, "name", path, limit=MAX_TITLE, required=True),
+            description=self.text(given, "description", path, limit=MAX_TEXT),
+            labels=self.labels(given.get("labels", {}), f"{path}.labels"),
+        )
+
+    def labels(self, value: object, path: str) -> dict[str, str]:
+        if not isinstance(value, Mapping) or not all(isinstance(part, str) for pair in value.items() for part in pair):
+            self.refuse(path, "must be an object whose values are texts", malformed=True)
+            return {}
+        if len(value) > MAX_LABELS:
+            self.refuse(path, f"holds more than {MAX_LABELS} labels")
+            return {}
+        return {self.checked(name, path, MAX_TITLE): self.checked(text, path, MAX_TEXT) for name, text in value.items()}
+
+    def metadata(self, value: object) -> Mapping[str, object]:
+        if not isinstance(value, Mapping):
+            self.refuse("incident.metadata", "must be an object", malformed=True)
+            return {}
+        copied = self.json(value, "incident.metadata", MAX_DEPTH)
+        if self.values > MAX_VALUES or self.characters > MAX_CHARACTERS:
+            self.refuse("incident.metadata", f"is larger than {MAX_VALUES:,} values or {MAX_CHARACTERS:,} characters")
+        return copied if isinstance(copied, dict) else {}
+
+    def json(self, value: object, path: str, depth: int) -> object:
+        """A copy of one JSON value; what is refused becomes None."""
+        self.values += 1
+        if self.values > MAX_VALUES or self.characters > MAX_CHARACTERS:
+            return None  # `metadata` says so once.
+        if isinstance(value, Mapping | list | tuple):
+            return self.nested(value, path, depth - 1)
+        if isinstance(value, str):
+            self.characters += len(value)
+            return self.checked(value, path, MAX_TEXT)
+        if not (value is None or isinstance(value, bool) or _is_number(value)):
+            self.refuse(path, f"must be JSON: text, true, false, null or a number up to {MAX_NUMBER:,}")
+        return value
+
+    def nested(self, value: Mapping[str, object] | Sequence[object], path: str, depth: int) -> object:
+        if depth < 0:
+            self.refuse(path, f"is nested more than {MAX_DEPTH} levels deep")
+            return None
+        if not isinstance(value, Mapping):
+            return [self.json(item, f"{path}[{index}]", depth) for index, item in enumerate(value)]
+        copied: dict[str, object] = {}
+        for key, item in value.items():
+            inside = f"{path}.{_printable(key)}"
+            if not isinstance(key, str) or not key:
+                self.refuse(inside, "must have a name that is text", malformed=True)
+                continue
+            self.characters += len(key)
+            self.checked(key, inside, MAX_TITLE, lines=False)
+            copied[key] = self.json(item, inside, depth)
+        return copied
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) <= MAX_NUMBER  # False for NaN and infinities.
+
+
+def _printable(name: object) -> str:
+    return "".join(character if character.isprintable() else "�" for character in str(name)[:60])

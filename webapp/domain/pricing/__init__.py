@@ -1,0 +1,1 @@
+"""Usage, meters, rates, prices and the cost that follows from them."""

@@ -1,0 +1,63 @@
+"""The meters in words: what staff read instead of `cache_write_1h`, and what each is counted in."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from webapp.domain.pricing.pricing import Rate
+
+
+class MeterWords(NamedTuple):
+    """A meter's label, the unit of its quantities (one, several), and what belongs in it."""
+
+    label: str
+    unit: str
+    units: str
+    hint: str = ""
+
+
+METER_WORDS: Mapping[str, MeterWords] = {
+    "input": MeterWords("Input", "token", "tokens", "Every input token, cached ones included"),
+    "cache_read": MeterWords("Read from cache", "token", "tokens", "Part of input"),
+    "cache_write": MeterWords("Written to cache", "token", "tokens", "Part of input"),
+    "cache_write_1h": MeterWords("Written for 1 hour", "token", "tokens", "Part of written to cache"),
+    "input_audio": MeterWords("Audio input", "token", "tokens", "Part of input"),
+    "input_image": MeterWords("Image input", "token", "tokens", "Part of input"),
+    "output": MeterWords("Output", "token", "tokens", "Every output token, reasoning included"),
+    "reasoning": MeterWords("Reasoning", "token", "tokens", "Part of output"),
+    "output_audio": MeterWords("Audio output", "token", "tokens", "Part of output"),
+    "image": MeterWords("Images", "image", "images"),
+    "request": MeterWords("Requests", "request", "requests"),
+    "second": MeterWords("Seconds", "second", "seconds"),
+    "character": MeterWords("Characters", "character", "characters"),
+    "page": MeterWords("Pages", "page", "pages"),
+    "web_search": MeterWords("Web searches", "search", "searches"),
+}
+
+
+def label_of(meter: str) -> str:
+    words = METER_WORDS.get(meter)
+    return words.label if words else meter
+
+
+def unit_of(meter: str, per: int) -> str:
+    """What a rate is for: `1M tokens`, `1,000 requests`, `image`."""
+    words = METER_WORDS.get(meter) or MeterWords(meter, meter, meter)
+    if per == 1:
+        return words.unit
+    return f"{per // 1_000_000:,}M {words.units}" if per % 1_000_000 == 0 else f"{per:,} {words.units}"
+
+
+def conditions_of(rate: Rate) -> list[str]:
+    """Under which conditions this rate holds, where it is not the plain one."""
+    found = [] if rate.service_tier == "standard" else [f"{rate.service_tier} rate"]
+    if rate.above is not None:
+        found.append(f"above {rate.above:,} input tokens")
+    if rate.window is not None:
+        found.append(f"from {rate.window.start:%H:%M} to {rate.window.end:%H:%M} UTC")
+    return found
+
+
+def missing_in_words(missing: str) -> str:
+    """An entry of a cost's `missing` for people."""
+    tier = missing.removeprefix("service_tier:")
+    return f"the {tier} service tier (standard rates are used)" if tier != missing else label_of(missing).lower()

@@ -1,0 +1,70 @@
+"""Cells of CSV files: text that no spreadsheet runs as a formula, and that reads back as exactly what it was."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from webapp.domain.shared.errors import Malformed, shown
+
+MAX_CELL = 120_000
+# What a spreadsheet takes for a formula. An apostrophe goes in front, also where apostrophes stand there already: so it is clear on the
+# way back which one was ours.
+_RISKY = re.compile("'*[=+\\-@\t\r＝＋－＠]")
+
+
+class Row(NamedTuple):
+    """One row of a file: the line it begins on, and its cells by column."""
+
+    line: int
+    cells: Mapping[str, str]
+
+
+def escaped(text: str) -> str:
+    return f"'{text}" if _RISKY.match(text) else text
+
+
+def unescaped(text: str) -> str:
+    return text[1:] if text.startswith("'") and _RISKY.match(text) else text
+
+
+def written(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
+    """The text of a file; the same rows always give the same text."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows([escaped(row[column]) for column in columns] for row in rows)
+    return text.getvalue()
+
+
+def read(text: str) -> tuple[list[str], list[Row]]:
+    """The columns, and every row that is not empty. Commas or semicolons may separate cells, as the header does. Raises `Malformed`."""
+    clean = text.removeprefix("\ufeff")
+    header = clean.partition("\n")[0]
+    reader = csv.reader(io.StringIO(clean, newline=""), delimiter=";" if header.count(";") > header.count(",") else ",", strict=True)
+    columns: list[str] | None = None
+    rows: list[Row] = []
+    line = 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                if columns is None:
+                    columns = [cell.strip() for cell in cells]
+                else:
+                    rows.append(_row(columns, cells, line))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise Malformed(f"Line {line}: this is not CSV: {error}.") from None
+    if columns is None:
+        raise Malformed("Line 1: the file is empty. Its first line must name the columns.")
+    return columns, rows
+
+
+def _row(columns: Sequence[str], cells: Sequence[str], line: int) -> Row:
+    if len(cells) != len(columns):
+        count = f"{len(cells)} cell{'s' if len(cells) != 1 else ''} and {len(columns)} columns"
+        raise Malformed(f"Line {line}: {count}. Put a cell that holds the separator or a quote into double quotes.")
+    if long := [column for column, cell in zip(columns, cells, strict=True) if len(cell) > MAX_CELL]:
+        raise Malformed(f"Line {line}: the cell {shown(long[0], 40)} is too long.")
+    return Row(line, {column: unescaped(cell) for column, cell in zip(columns, cells, strict=True)})

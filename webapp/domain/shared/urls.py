@@ -1,0 +1,86 @@
+"""Base URLs of providers: one strict reading of them, and their origins. Where calls may go is decided in `security/urlguard.py`."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+from webapp.domain.shared.errors import FieldError, Invalid
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+PORTS = {"http": 80, "https": 443}
+# One spelling that every URL parser reads alike: no userinfo, query, fragment, backslash, percent-encoding or non-ASCII character.
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?)"
+    r"(?::(?P<port>[1-9][0-9]{0,4}))?(?P<path>(?:/[A-Za-z0-9._~:@!$&'()*+,;=-]*)*)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseUrl:
+    """A base URL that was read strictly; `host` is in lower case and without brackets."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, in one spelling: what a key is bound to."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" if self.port == PORTS[self.scheme] else f"{self.scheme}://{host}:{self.port}"
+
+
+def parse(url: str) -> BaseUrl:
+    """The parts of a base URL. Raises `Invalid` with a sentence for whatever two parsers could read differently."""
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise refused(Invalid, _complaint(url))
+    scheme, host = match["scheme"].lower(), match["host"].strip("[]").lower()
+    port = int(match["port"] or PORTS[scheme])
+    if port > 65535:
+        raise refused(Invalid, "The port of the address must be from 1 to 65535.")
+    if not (literal(host) or _is_name(host)):
+        raise refused(Invalid, "The host of the address is neither a name nor an IP address in its usual spelling.")
+    if {".", ".."} & set((match["path"] or "").split("/")):
+        raise refused(Invalid, "The path of the address must not go up or stay: no part of it may be . or ..")
+    return BaseUrl(scheme, host, port, match["path"])
+
+
+def origin(url: str) -> str:
+    """The origin of a base URL. Raises `Invalid` like `parse`."""
+    return parse(url).origin
+
+
+def refused(kind: type[Invalid], sentence: str) -> Invalid:
+    """An error of this kind about a base URL."""
+    return kind(sentence, [FieldError("base_url", sentence)])
+
+
+def literal(host: str) -> Address | None:
+    """The IP address that a host is, in its one canonical dotted or colon spelling."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_name(host: str) -> bool:
+    """Letters, digits and hyphens in labels. A last label that begins like a number (`127.1`, `0x7f000001`) would be read as an address."""
+    labels = host.split(".")
+    return all(re.fullmatch(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", label) for label in labels) and not labels[-1][0].isdigit()
+
+
+def _complaint(url: str) -> str:
+    """Which of the usual mistakes it is."""
+    if not re.match(r"https?://", url, re.IGNORECASE):
+        return "The address must begin with https:// (or http:// where that is allowed)."
+    if "@" in url.split("://", 1)[1].split("/", 1)[0]:
+        return "The address must not hold a user name or password; the key has its own field."
+    if "?" in url or "#" in url:
+        return "The address must end with its path: no question mark and no hash sign."
+    if not url.isascii():
+        return "The address must be plain ASCII; write an international name in its xn-- form."
+    return "The address holds characters that do not belong there: use https://host, a port if needed, and a path."

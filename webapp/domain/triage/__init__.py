@@ -1,0 +1,1 @@
+"""The built-in rules that analyze an incident without a model."""

@@ -1,0 +1,48 @@
+"""Facts about the machine that Modeldesk runs on, and whether an incident is about that machine."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from webapp.domain.incidents.incidents import Incident
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFact:
+    """One process. Never its command line, which may hold secrets."""
+
+    pid: int
+    name: str
+    cpu_percent: float
+    memory_percent: float
+    memory_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFact:
+    """How full one file system is."""
+
+    path: str
+    used_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """One look at the machine; `load` is the average of the last minute, None where the system has none."""
+
+    memory_percent: float
+    swap_percent: float
+    cpu_percent: float
+    load: float | None
+    cores: int
+    disks: tuple[DiskFact, ...] = ()
+    processes: tuple[ProcessFact, ...] = ()
+
+
+def is_about_this_host(incident: Incident, names: Collection[str] = ()) -> bool:
+    """Whether the metadata says so: `this_host: true`, or a `host` that is a loopback name or one of `names`."""
+    if incident.metadata.get("this_host") is True:
+        return True
+    host = incident.metadata.get("host")
+    return isinstance(host, str) and host.strip().lower() in LOOPBACK_NAMES | {name.lower() for name in names}
