@@ -30,7 +30,8 @@ from webapp.registry.price_loader import window_key
 from webapp.registry.registry import ModelRegistry
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import accounts, api_tokens, setup
+from webapp.services.accounts import accounts, api_tokens
+from webapp.services.credentials import key_check as setup
 
 ENCRYPTION_KEY = Fernet.generate_key().decode()
 SECRET_KEY = "only-for-benchmarks-Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea"

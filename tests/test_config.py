@@ -13,8 +13,8 @@ from domain.test_weak_secrets import KNOWN
 from webapp.config import ConfigError, Settings, load
 from webapp.security import keyfiles
 from webapp.security.vault import Vault
-from webapp.services.backups import before_restore
-from webapp.services.rotation import encrypted_columns
+from webapp.services.credentials.rotation import encrypted_columns
+from webapp.services.operations.backups import before_restore
 
 SECRET = "an-honest-one-Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea"
 GOOD = {"MODELDESK_SECRET_KEY": SECRET}

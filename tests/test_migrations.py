@@ -15,7 +15,7 @@ from webapp.config import ROOT
 from webapp.extensions import db
 from webapp.extensions.engine import WRITING, create_file
 from webapp.models import AuditState, Base
-from webapp.services.audit import GENESIS
+from webapp.services.audit.audit_log import GENESIS
 
 FOLDER = str(ROOT / "migrations")
 SCRIPTS = list(ScriptDirectory(FOLDER).walk_revisions())

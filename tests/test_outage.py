@@ -19,7 +19,7 @@ from webapp.models import UserSession
 from webapp.registry import database_health as database_state
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import models
+from webapp.services.catalog import models
 
 BACK_WITHIN = 2.0
 

@@ -28,7 +28,10 @@ from webapp.runtime import container as current
 from webapp.runtime import evaluation_runner as benching
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
-from webapp.services import accounts, api_tokens, seed, setup, templates
+from webapp.services.accounts import accounts, api_tokens
+from webapp.services.credentials import key_check as setup
+from webapp.services.operations import seed
+from webapp.services.runs import prompt_templates as templates
 
 SECRET_KEY = "for-tests-only-Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea"
 ENCRYPTION_KEY = Fernet.generate_key().decode()

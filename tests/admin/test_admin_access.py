@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Provider, RegistryState
-from webapp.services.denials import ACTION as DENIED
+from webapp.services.audit.denied_requests import ACTION as DENIED
 
 ADMINS_ONLY = ("/admin/user/", "/admin/token/")
 EDITORS_TOO = ("/admin/audit/", "/admin/my-keys/")

@@ -10,7 +10,7 @@ from sqlalchemy import event, select
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model
 from webapp.runtime.transaction import writing
-from webapp.services import models
+from webapp.services.catalog import models
 
 NEW = {"provider": "openai", "model_id": "rocket-1", "display_name": "Rocket", "type": "text", "active": "y"}
 

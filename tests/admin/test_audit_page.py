@@ -12,7 +12,8 @@ from sqlalchemy import select
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model
 from webapp.runtime.transaction import writing
-from webapp.services import models, projects
+from webapp.services.catalog import models
+from webapp.services.projects import projects
 
 
 def edited(name, **values) -> int:

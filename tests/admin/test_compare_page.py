@@ -8,7 +8,7 @@ from decimal import Decimal
 from factories import model_values
 
 from webapp.runtime.transaction import writing
-from webapp.services import models
+from webapp.services.catalog import models
 
 VISION = "calls=100&input=1000&output=100&capability=vision&provider=openai&provider=anthropic"
 

@@ -14,9 +14,11 @@ from webapp.extensions import db
 from webapp.models import AuditEvent, ImportDraft, Model, Price
 from webapp.runtime import container as current
 from webapp.runtime.transaction import rehearsing, writing
-from webapp.services import exchange, import_drafts, models
-from webapp.services.catalog_files import Importing
-from webapp.services.exchange import Upload
+from webapp.services.catalog import models
+from webapp.services.transfer import files as exchange
+from webapp.services.transfer import import_drafts
+from webapp.services.transfer.files import Upload
+from webapp.services.transfer.registry_import import Importing
 
 HEAD = {"format": "modeldesk-registry", "version": 1}
 NEW = HEAD | {"models": [model_values(model_id="new-one", display_name="<b>New</b>")]}

@@ -12,7 +12,8 @@ from world import PASSWORD
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Project, Provider, User
 from webapp.runtime.transaction import writing
-from webapp.services import accounts, projects
+from webapp.services.accounts import accounts
+from webapp.services.projects import projects
 
 
 def model() -> Model:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from webapp.extensions import db
 from webapp.models import ApiToken, Project, ProjectOverride
 from webapp.runtime.transaction import writing
-from webapp.services import projects
+from webapp.services.projects import projects
 
 OWN = {"kind": "price", "model": "openai/gpt-4o", "input": "1.25", "output": "5", "note": "Contract 17"}
 

@@ -14,7 +14,12 @@ from webapp.domain.incidents.incidents import incident_from
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import api_tokens, credentials, incidents, models, projects, providers, templates
+from webapp.services.accounts import api_tokens
+from webapp.services.catalog import models, providers
+from webapp.services.credentials import credentials
+from webapp.services.projects import projects
+from webapp.services.runs import prompt_templates as templates
+from webapp.services.runs import saved_incidents as incidents
 
 FORM = {
     "name": "summary",

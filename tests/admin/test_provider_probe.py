@@ -17,8 +17,10 @@ from webapp.extensions import db
 from webapp.models import Model, ProviderCheck
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import credentials, models, projects, providers
-from webapp.services.credentials import EVERYBODY, Holder
+from webapp.services.catalog import models, providers
+from webapp.services.credentials import credentials
+from webapp.services.credentials.credentials import EVERYBODY, Holder
+from webapp.services.projects import projects
 
 CANARY = "sk-CANARY-77f3a1c2d4e5b6a7"
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from webapp.extensions import db
 from webapp.models import Model
 from webapp.runtime.transaction import writing
-from webapp.services import models
+from webapp.services.catalog import models
 
 SOON = (datetime.now(UTC) + timedelta(days=30)).date()
 

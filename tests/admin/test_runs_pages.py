@@ -4,8 +4,8 @@ import pytest
 
 from webapp.domain.incidents.incidents import incident_from
 from webapp.runtime.run_pipeline import Wanted, run_incident
-from webapp.services import runs
-from webapp.services.access import OPERATOR
+from webapp.services.credentials.key_access import OPERATOR
+from webapp.services.runs import records as runs
 
 LIST = "/admin/run/"
 

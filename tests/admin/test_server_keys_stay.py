@@ -15,7 +15,8 @@ from webapp.extensions import db
 from webapp.models import Provider
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import credentials, seed
+from webapp.services.credentials import credentials
+from webapp.services.operations import seed
 
 CANARY = "CANARY-of-the-environment-77f3a1c2d4e5b6a7"
 # Of the machine, of other programs, of other vendors, and our own settings.

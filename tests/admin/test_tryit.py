@@ -11,7 +11,9 @@ from upstream import KEY, Upstream, completion, error, reply
 from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import credentials, providers, runs
+from webapp.services.catalog import providers
+from webapp.services.credentials import credentials
+from webapp.services.runs import records as runs
 
 RUN, PREVIEW, PAGE = "/admin/try-it/run", "/admin/try-it/preview", "/admin/try-it/"
 FRAGMENT = {"HX-Request": "true", "HX-Target": "div#run-result"}

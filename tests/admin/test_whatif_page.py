@@ -6,7 +6,7 @@ import pytest
 from factories import Api
 
 from webapp.runtime.transaction import writing
-from webapp.services import api_tokens
+from webapp.services.accounts import api_tokens
 
 
 @pytest.fixture

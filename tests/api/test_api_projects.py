@@ -11,8 +11,10 @@ from webapp.domain.shared.errors import Conflict, InUse, Invalid
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Project
 from webapp.runtime.transaction import writing
-from webapp.services import api_tokens, models, overrides, projects
-from webapp.services.overrides import Rule
+from webapp.services.accounts import api_tokens
+from webapp.services.catalog import models
+from webapp.services.projects import overrides, projects
+from webapp.services.projects.overrides import Rule
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 CHEAP = price_entry(

@@ -9,7 +9,7 @@ from world import api_for
 from webapp.domain.catalog.serializers import model_document
 from webapp.extensions import db
 from webapp.runtime.transaction import writing
-from webapp.services import models
+from webapp.services.catalog import models
 
 GETS = [
     "/models?limit=3",

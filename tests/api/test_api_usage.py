@@ -15,7 +15,7 @@ from webapp.extensions import db
 from webapp.models import UsageRecord
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import prices
+from webapp.services.pricing import prices
 
 CALL = {"model": "openai/gpt-4o-mini", "usage": {"input": 1000, "output": 500, "cache_read": 200}}
 

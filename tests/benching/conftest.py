@@ -10,7 +10,9 @@ from world import running
 
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import credentials, models, prices, providers
+from webapp.services.catalog import models, providers
+from webapp.services.credentials import credentials
+from webapp.services.pricing import prices
 
 INJECTED = "<script>alert(1)</script> ![x](http://127.0.0.1:9/?q) \x1b[31mred\u202eltr"
 SLOW_S = 0.5

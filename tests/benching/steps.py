@@ -14,7 +14,7 @@ from webapp.domain.incidents.evaluation import LOCAL
 from webapp.extensions import db
 from webapp.models import Bench, Run
 from webapp.runtime.evaluation_runner import runner
-from webapp.services import benches
+from webapp.services.runs import evaluations as benches
 
 
 def form(*names, **more):

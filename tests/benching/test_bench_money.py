@@ -16,7 +16,8 @@ from webapp.extensions import db
 from webapp.models import Run
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import benches, prices
+from webapp.services.pricing import prices
+from webapp.services.runs import evaluations as benches
 
 
 def test_the_spend_cap_stops_the_bench_and_says_what_was_not_asked(desk):

@@ -21,7 +21,7 @@ from webapp.models import Bench, BenchCell, Rating, Run
 from webapp.runtime import container as current
 from webapp.runtime.evaluation_runner import runner
 from webapp.runtime.transaction import writing
-from webapp.services import benches
+from webapp.services.runs import evaluations as benches
 
 
 def test_every_incident_goes_to_every_model_and_a_failing_one_fails_alone(either_desk):

@@ -22,8 +22,10 @@ from webapp.runtime import container as current
 from webapp.runtime import evaluation_runner as benching
 from webapp.runtime.evaluation_runner import runner
 from webapp.runtime.transaction import writing
-from webapp.services import accounts, benches, credentials
-from webapp.services.credentials import Holder
+from webapp.services.accounts import accounts
+from webapp.services.credentials import credentials
+from webapp.services.credentials.credentials import Holder
+from webapp.services.runs import evaluations as benches
 
 
 def test_a_cancelled_bench_asks_nothing_more_also_from_another_process(desk, settings, upstreams):

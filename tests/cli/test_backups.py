@@ -18,7 +18,10 @@ from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Price
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import accounts, audit, backups, models
+from webapp.services.accounts import accounts
+from webapp.services.audit import audit_log as audit
+from webapp.services.catalog import models
+from webapp.services.operations import backups
 
 
 @pytest.fixture

@@ -20,7 +20,11 @@ from webapp.extensions import db
 from webapp.models import Provider
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import catalog_files, catalog_text, credentials, models, prices, providers
+from webapp.services.catalog import models, providers
+from webapp.services.credentials import credentials
+from webapp.services.pricing import prices
+from webapp.services.transfer import registry_import as catalog_files
+from webapp.services.transfer import registry_yaml as catalog_text
 
 CANARY = "sk-CANARY-0123456789"
 

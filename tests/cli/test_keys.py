@@ -13,7 +13,7 @@ from webapp.models.base import Ciphertext
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.security.vault import Vault
-from webapp.services import credentials, rotation
+from webapp.services.credentials import credentials, rotation
 
 NEW = Fernet.generate_key().decode()
 SLUGS = ("openai", "claude", "gemini", "mistral", "grok")

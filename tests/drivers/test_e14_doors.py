@@ -14,7 +14,7 @@ from webapp.extensions import db
 from webapp.models import AuditEvent, Provider
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import models, providers
+from webapp.services.catalog import models, providers
 
 GOOD = "https://api.acme.example/v1"
 FORM = {"slug": "acme", "display_name": "Acme", "driver": "custom", "active": "y"}

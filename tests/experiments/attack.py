@@ -15,7 +15,8 @@ from urllib.parse import urlencode, urlsplit
 
 from serving import Serving
 
-from webapp.services import denials, sign_ins
+from webapp.services.accounts import sign_ins
+from webapp.services.audit import denied_requests as denials
 
 SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
 # Guesses are counted although they are refused, and processes say every second that they live. Where the trail ends goes by its lines.

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from webapp.app import create_app
 from webapp.config import load
-from webapp.services import throttle
+from webapp.services.accounts import login_throttle as throttle
 
 _counted: Counter[str] = Counter()
 

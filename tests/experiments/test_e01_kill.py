@@ -20,7 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 from world import PASSWORD
 
-from webapp.services import audit
+from webapp.services.audit import audit_log as audit
 
 MODELS = ("openai/gpt-4o", "openai/gpt-4o-mini")
 

@@ -14,7 +14,10 @@ from webapp.extensions import db
 from webapp.models import Base, Provider
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import accounts, api_tokens, credentials, models, prices, providers
+from webapp.services.accounts import accounts, api_tokens
+from webapp.services.catalog import models, providers
+from webapp.services.credentials import credentials
+from webapp.services.pricing import prices
 
 IGNORED = ("registry_processes",)
 

@@ -15,7 +15,9 @@ from world import api_for, running
 
 from webapp.registry import revision as state
 from webapp.runtime.transaction import writing
-from webapp.services import api_tokens, models, prices
+from webapp.services.accounts import api_tokens
+from webapp.services.catalog import models
+from webapp.services.pricing import prices
 
 P99_S, MAX_S = 0.6, 1.0
 PATH = "/models/openai/gpt-4o-mini"

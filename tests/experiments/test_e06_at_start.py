@@ -15,7 +15,7 @@ from webapp.domain.shared.errors import Unavailable
 from webapp.extensions.schema import KNOWN
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import models
+from webapp.services.catalog import models
 
 WITHIN_S = 3.0
 OVERRIDE = 1 << 1  # CAP_DAC_OVERRIDE: what lets root write where nobody may.

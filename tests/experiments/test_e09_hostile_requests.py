@@ -29,7 +29,8 @@ from webapp.extensions import db
 from webapp.models import ApiToken, Credential, Provider, User
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import api_tokens, credentials
+from webapp.services.accounts import api_tokens
+from webapp.services.credentials import credentials
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -25,7 +25,8 @@ from webapp.models.base import utc_now
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.security.vault import Vault
-from webapp.services import credentials, models, providers, rotation
+from webapp.services.catalog import models, providers
+from webapp.services.credentials import credentials, rotation
 
 CANARY = "sk-CANARY-of-acme-0123456789"
 NEW = Fernet.generate_key().decode()

@@ -18,7 +18,9 @@ from webapp.domain.shared.errors import KeysLocked
 from webapp.models import Provider
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import backups, credentials, providers
+from webapp.services.catalog import providers
+from webapp.services.credentials import credentials
+from webapp.services.operations import backups
 
 SECRET = "sk-CANARY-0123456789"
 OTHER_KEY = Fernet.generate_key().decode()

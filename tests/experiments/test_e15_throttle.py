@@ -14,7 +14,7 @@ import pytest
 from serving import serving
 from world import PASSWORD
 
-from webapp.services.throttle import PER_ACCOUNT, PER_NETWORK
+from webapp.services.accounts.login_throttle import PER_ACCOUNT, PER_NETWORK
 
 ANN = "ann@example.com"
 

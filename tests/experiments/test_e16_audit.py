@@ -10,9 +10,12 @@ from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Provider
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import audit, credentials, models, prices, providers
-from webapp.services.catalog_entries import FORMAT, VERSION
-from webapp.services.denials import ACTION as DENIED
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.denied_requests import ACTION as DENIED
+from webapp.services.catalog import models, providers
+from webapp.services.credentials import credentials
+from webapp.services.pricing import prices
+from webapp.services.transfer.import_rows import FORMAT, VERSION
 
 # Changes that write no line: usage is a record of its own, and what only computes changes nothing.
 UNTRAILED = {"/usage", "/cost", "/cost/batch", "/quote", "/compare"}

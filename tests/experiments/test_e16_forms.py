@@ -28,22 +28,17 @@ from webapp.models import AuditEvent, Base, Credential, Identity, ImportDraft, M
 from webapp.runtime import container as current
 from webapp.runtime.evaluation_runner import runner
 from webapp.runtime.transaction import writing
-from webapp.services import (
-    accounts,
-    api_tokens,
-    audit,
-    benches,
-    credentials,
-    incidents,
-    models,
-    prices,
-    probing,
-    projects,
-    providers,
-    retirement,
-    second_factor,
-    templates,
-)
+from webapp.services.accounts import accounts, api_tokens, second_factor
+from webapp.services.audit import audit_log as audit
+from webapp.services.catalog import models, providers
+from webapp.services.catalog import succession as retirement
+from webapp.services.credentials import credentials
+from webapp.services.pricing import prices
+from webapp.services.projects import projects
+from webapp.services.runs import connection_tests as probing
+from webapp.services.runs import evaluations as benches
+from webapp.services.runs import prompt_templates as templates
+from webapp.services.runs import saved_incidents as incidents
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 # Who is there and how often it was tried, noted whatever becomes of a request.

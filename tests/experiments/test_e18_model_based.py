@@ -23,7 +23,8 @@ from webapp.models import ApiToken
 from webapp.runtime import container as current
 from webapp.runtime.container import KEY
 from webapp.security.tokens import public_id_of
-from webapp.services import api_tokens, models, providers
+from webapp.services.accounts import api_tokens
+from webapp.services.catalog import models, providers
 
 PROVIDERS, IDS, TYPES = ("acme", "beta"), ("m1", "m2", "m3"), ("text", "image")
 ALIASES = ("fast", "cheap", "m2")  # One of them is a model's own id elsewhere.

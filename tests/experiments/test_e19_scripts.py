@@ -25,9 +25,16 @@ from webapp.models import AuditEvent, Bench, Model, PromptTemplate, Provider, Ru
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.security.urlguard import OutboundPolicy
-from webapp.services import api_tokens, benches, credentials, incidents, models, prices, projects, providers, templates
-from webapp.services.benches import Setup
-from webapp.services.catalog_entries import FORMAT, VERSION
+from webapp.services.accounts import api_tokens
+from webapp.services.catalog import models, providers
+from webapp.services.credentials import credentials
+from webapp.services.pricing import prices
+from webapp.services.projects import projects
+from webapp.services.runs import evaluations as benches
+from webapp.services.runs import prompt_templates as templates
+from webapp.services.runs import saved_incidents as incidents
+from webapp.services.runs.evaluations import Setup
+from webapp.services.transfer.import_rows import FORMAT, VERSION
 
 pytestmark = pytest.mark.browser
 LISTS = (

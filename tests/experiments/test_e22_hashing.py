@@ -15,7 +15,7 @@ from world import PASSWORD
 from webapp.domain.shared.errors import TooManyAtOnce
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
-from webapp.services import accounts
+from webapp.services.accounts import accounts
 
 MEBIBYTE = "x" * 1_048_576
 TWELVE = 12

@@ -12,7 +12,7 @@ from serving import Serving, serving
 from webapp.app import create_app
 from webapp.extensions import db
 from webapp.runtime.transaction import writing
-from webapp.services import accounts
+from webapp.services.accounts import accounts
 
 KINDS = ("known", "inactive", "invited", "unknown")  # Who was invited has no password yet.
 EACH_ACCOUNT = 8  # Guesses at one account, so that none is refused for their number.

@@ -13,7 +13,7 @@ from webapp.extensions.engine import ONE_MOMENT
 from webapp.models import Provider
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import providers
+from webapp.services.catalog import providers
 
 WAIT = 3.0  # seconds; a writer that waits for a reader gives up after five
 

@@ -9,8 +9,8 @@ from webapp.extensions import db
 from webapp.extensions.trail import TRAIL, UNTRAILED
 from webapp.models import AuditEvent, Base, Project, Provider, UserSession
 from webapp.runtime.transaction import writing
-from webapp.services import audit
-from webapp.services.audit import Target
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
 
 WAYS = {
     "a new row": lambda session: session.add(Project(slug="p", display_name="P")),

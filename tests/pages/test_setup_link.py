@@ -11,7 +11,7 @@ from world import by_hand
 from webapp.extensions import db
 from webapp.models import AuditEvent, User
 from webapp.runtime.transaction import writing
-from webapp.services import accounts
+from webapp.services.accounts import accounts
 
 PASSWORD = "a password for a set-up test"
 FORM = {"email": "first@example.com", "password": PASSWORD, "password_again": PASSWORD}

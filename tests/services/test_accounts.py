@@ -15,7 +15,7 @@ from webapp.extensions import db
 from webapp.models import OneTimeLink, User, UserSession
 from webapp.runtime.transaction import writing
 from webapp.security import passwords, tokens
-from webapp.services import accounts
+from webapp.services.accounts import accounts
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NEW = "a new password that is long"

@@ -11,7 +11,7 @@ from webapp.models import ApiToken, AuditEvent
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.security.tokens import digest_of, public_id_of
-from webapp.services import api_tokens
+from webapp.services.accounts import api_tokens
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -11,8 +11,9 @@ from webapp.domain.shared.errors import Conflict
 from webapp.extensions import db
 from webapp.models import AuditEvent, AuditState, Model, RegistryState
 from webapp.runtime.transaction import writing
-from webapp.services import audit, models
-from webapp.services.audit import GENESIS, Target, digest
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import GENESIS, Target, digest
+from webapp.services.catalog import models
 
 
 def record(name="x", actor="ann", change=(None, {"a": 1})) -> None:

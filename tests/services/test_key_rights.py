@@ -8,7 +8,8 @@ from webapp.extensions import db
 from webapp.models import Provider
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import credentials, providers
+from webapp.services.catalog import providers
+from webapp.services.credentials import credentials
 
 INVITE = {"path": "/organization/invites", "request_template": {"role": "owner", "note": "{{user}}"}, "response_paths": {"text": "value"}}
 BOB = "bob@example.com"

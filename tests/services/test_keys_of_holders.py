@@ -14,9 +14,12 @@ from webapp.extensions import db
 from webapp.models import AuditEvent, Credential
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import access, credentials, projects, providers
-from webapp.services.access import Caller, LimitReached
-from webapp.services.credentials import EVERYBODY, Holder
+from webapp.services.catalog import providers
+from webapp.services.credentials import credentials
+from webapp.services.credentials import key_access as access
+from webapp.services.credentials.credentials import EVERYBODY, Holder
+from webapp.services.credentials.key_access import Caller, LimitReached
+from webapp.services.projects import projects
 
 SHARED_KEY, ANNS_KEY, BILLINGS_KEY = "sk-shared-0123456789", "sk-of-ann-0123456789", "sk-of-billing-0123456789"
 ANN, BILLING = Holder(PERSONAL, "ann@example.com"), Holder(PROJECT, "billing")

@@ -11,7 +11,8 @@ from webapp.extensions import db
 from webapp.models import AuditEvent, Model, RegistryState
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import models, prices, providers
+from webapp.services.catalog import models, providers
+from webapp.services.pricing import prices
 
 
 def made(**more) -> Model:

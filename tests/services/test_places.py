@@ -12,7 +12,7 @@ from world import PASSWORD, api_for, running
 from webapp.domain.credentials.environment_keys import server_keys
 from webapp.extensions import db
 from webapp.models import Provider
-from webapp.services import places
+from webapp.services.credentials import endpoints as places
 
 OLLAMA = a_provider("ollama", driver="ollama")
 

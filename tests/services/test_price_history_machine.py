@@ -19,9 +19,12 @@ from webapp.extensions import db
 from webapp.models import Model
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import models, prices, proposal_apply, proposals
-from webapp.services.proposal_apply import Approval
-from webapp.services.proposals import Comparison, Wanted
+from webapp.services.catalog import models
+from webapp.services.catalog_sync import apply as proposal_apply
+from webapp.services.catalog_sync import proposals
+from webapp.services.catalog_sync.apply import Approval
+from webapp.services.catalog_sync.proposals import Comparison, Wanted
+from webapp.services.pricing import prices
 
 FULL = os.environ.get("EXPERIMENTS") == "full"
 AMOUNTS = st.sampled_from(["0", "0.25", "1", "2.5", "1000"])

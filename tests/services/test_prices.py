@@ -13,7 +13,8 @@ from webapp.extensions import db
 from webapp.models import Model, Price
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import models, prices
+from webapp.services.catalog import models
+from webapp.services.pricing import prices
 
 
 @pytest.fixture

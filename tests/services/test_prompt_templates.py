@@ -15,9 +15,11 @@ from webapp.models import CachedResponse, PromptTemplate
 from webapp.runtime import container as current
 from webapp.runtime.run_pipeline import Wanted, planned_run, run_incident
 from webapp.runtime.transaction import writing
-from webapp.services import answers, models, templates
-from webapp.services.access import OPERATOR
-from webapp.services.answers import Answer
+from webapp.services.catalog import models
+from webapp.services.credentials.key_access import OPERATOR
+from webapp.services.runs import prompt_templates as templates
+from webapp.services.runs import response_cache as answers
+from webapp.services.runs.response_cache import Answer
 
 ENTRY = {"name": "summary", "title": "Summary", "category": "summary", "system": "Be brief.", "user": "{{incident}}"}
 

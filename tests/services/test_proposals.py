@@ -13,9 +13,13 @@ from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Proposal, ProposalRow, Provider
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import audit, models, prices, proposal_apply, proposals
-from webapp.services.proposal_apply import Approval
-from webapp.services.proposals import Comparison, Wanted
+from webapp.services.audit import audit_log as audit
+from webapp.services.catalog import models
+from webapp.services.catalog_sync import apply as proposal_apply
+from webapp.services.catalog_sync import proposals
+from webapp.services.catalog_sync.apply import Approval
+from webapp.services.catalog_sync.proposals import Comparison, Wanted
+from webapp.services.pricing import prices
 
 NEW = {"provider": "newcomer", "model_id": "fresh", "display_name": "Fresh", "type": "text", "capabilities": [], "aliases": []}
 RATE = {"meter": "input", "per": 1_000_000, "above": None, "service_tier": "standard", "window": None}

@@ -14,7 +14,8 @@ from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.security.urlguard import OutboundPolicy
 from webapp.security.vault import Vault
-from webapp.services import credentials, models, providers
+from webapp.services.catalog import models, providers
+from webapp.services.credentials import credentials
 
 KEY = "sk-a-key-that-nobody-may-see-0123456789"
 

@@ -13,7 +13,8 @@ from webapp.extensions import db
 from webapp.models import Run
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import models, prices
+from webapp.services.catalog import models
+from webapp.services.pricing import prices
 
 
 def test_a_change_is_seen_at_once_by_the_process_that_made_it(either_app):

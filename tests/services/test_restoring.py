@@ -10,7 +10,11 @@ from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Project, Provider
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import audit, models, prices, projects, providers, restoring
+from webapp.services.audit import audit_log as audit
+from webapp.services.catalog import models, providers
+from webapp.services.pricing import prices
+from webapp.services.projects import projects
+from webapp.services.restore import restore as restoring
 
 
 def done(change, *args, **more) -> int:

@@ -11,7 +11,9 @@ from webapp.extensions import db
 from webapp.models import AuditEvent, Model
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import models, retirement, templates
+from webapp.services.catalog import models
+from webapp.services.catalog import succession as retirement
+from webapp.services.runs import prompt_templates as templates
 
 YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
 

@@ -12,8 +12,11 @@ from webapp.models import AuditEvent, Credential, Model, Price, Provider, Regist
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.security.vault import Vault
-from webapp.services import audit, credentials, models, providers, seed
-from webapp.services.audit import Target
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
+from webapp.services.catalog import models, providers
+from webapp.services.credentials import credentials
+from webapp.services.operations import seed
 
 KEYS = {"OPENAI_API_KEY": "sk-openai-0123456789", "MISTRAL_API_KEY": " ", "GEMINI_API_KEY": "AIza-gemini-0123456789"}
 

@@ -9,7 +9,7 @@ from world import PASSWORD, running, settings_for
 
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import models
+from webapp.services.catalog import models
 
 PAGES = ["/login", "/setup", "/nothing-here", "/admin/"]
 

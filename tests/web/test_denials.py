@@ -11,8 +11,9 @@ from world import api_for, no_trail
 from webapp.extensions import db
 from webapp.models import AuditEvent, User
 from webapp.runtime.transaction import writing
-from webapp.services import audit, denials
-from webapp.services.denials import ACTION, Denied
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit import denied_requests as denials
+from webapp.services.audit.denied_requests import ACTION, Denied
 from webapp.web import denials as door
 
 PER_MINUTE, PER_HOUR = (most for _, most in denials.MOST)

@@ -27,8 +27,10 @@ from webapp.models import Base, ImportDraft, Model, Proposal, UserSession
 from webapp.runtime.evaluation_runner import runner
 from webapp.runtime.run_pipeline import Wanted, run_incident
 from webapp.runtime.transaction import writing
-from webapp.services import accounts, api_tokens, benches, projects
-from webapp.services.access import OPERATOR
+from webapp.services.accounts import accounts, api_tokens
+from webapp.services.credentials.key_access import OPERATOR
+from webapp.services.projects import projects
+from webapp.services.runs import evaluations as benches
 
 OWN = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
 

@@ -16,8 +16,9 @@ from webapp.domain.accounts.permissions import ROLES, SCOPES, scopes_may
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.runtime.transaction import writing
-from webapp.services import projects, providers
-from webapp.services.denials import ACTION as DENIED
+from webapp.services.audit.denied_requests import ACTION as DENIED
+from webapp.services.catalog import providers
+from webapp.services.projects import projects
 
 # Methods and endpoints, by the least role that gets through. G is for GET, P for POST, B for both.
 VIEWER = """

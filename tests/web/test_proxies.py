@@ -4,7 +4,7 @@ import pytest
 from factories import csrf_token
 from world import running, settings_for
 
-from webapp.services import throttle
+from webapp.services.accounts import login_throttle as throttle
 from webapp.web import devices
 
 FEW = 3

@@ -17,8 +17,8 @@ from webapp.models import AuditEvent, RecoveryCode, User, UserSession
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
-from webapp.services import accounts, second_factor
-from webapp.services.second_factor import STEP_S
+from webapp.services.accounts import accounts, second_factor
+from webapp.services.accounts.second_factor import STEP_S
 
 ANN = "ann@example.com"
 

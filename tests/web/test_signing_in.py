@@ -15,7 +15,7 @@ from world import PASSWORD, running
 from webapp.extensions import db
 from webapp.models import AuditEvent, UserSession
 from webapp.runtime.transaction import writing
-from webapp.services import accounts
+from webapp.services.accounts import accounts
 from webapp.web.auth import is_safe_path
 
 ANN = "ann@example.com"

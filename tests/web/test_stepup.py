@@ -11,8 +11,8 @@ from world import PASSWORD
 from webapp.extensions import db
 from webapp.models import AuditEvent, Provider, UserSession
 from webapp.runtime.transaction import writing
-from webapp.services import audit
-from webapp.services.audit import Target
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
 
 # Views of Flask-Admin that every list has, and that answer only where something can be edited.
 LISTS = ("model", "price", "project", "run", "audit")

@@ -18,9 +18,11 @@ from webapp.extensions import db
 from webapp.models import AuditEvent, LoginAttempt
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import accounts, audit, throttle
-from webapp.services.sign_ins import USED_UP
-from webapp.services.throttle import PER_ACCOUNT, PER_NETWORK, WINDOW, Guess
+from webapp.services.accounts import accounts
+from webapp.services.accounts import login_throttle as throttle
+from webapp.services.accounts.login_throttle import PER_ACCOUNT, PER_NETWORK, WINDOW, Guess
+from webapp.services.accounts.sign_ins import USED_UP
+from webapp.services.audit import audit_log as audit
 
 ANN, DEVICE = "ann@example.com", "modeldesk_device"
 numbers = itertools.count(1)

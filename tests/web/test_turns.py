@@ -14,7 +14,8 @@ from webapp.runtime import container as current
 from webapp.runtime.call_limiter import Turns
 from webapp.runtime.transaction import writing
 from webapp.security.urlguard import OutboundPolicy
-from webapp.services import credentials, models, providers
+from webapp.services.catalog import models, providers
+from webapp.services.credentials import credentials
 
 
 def test_half_of_the_threads_may_wait_and_one_caller_never_takes_all_of_them():

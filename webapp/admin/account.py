@@ -14,8 +14,9 @@ from webapp.extensions import db
 from webapp.models import User
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
-from webapp.services import accounts, throttle
-from webapp.services.throttle import Guess
+from webapp.services.accounts import accounts
+from webapp.services.accounts import login_throttle as throttle
+from webapp.services.accounts.login_throttle import Guess
 from webapp.web.auth import member, session_secret
 
 

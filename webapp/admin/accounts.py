@@ -24,7 +24,7 @@ from webapp.domain.accounts.permissions import ROLES, Permission
 from webapp.extensions import db
 from webapp.models import User
 from webapp.runtime import container as current
-from webapp.services import accounts, identities, second_factor
+from webapp.services.accounts import accounts, identities, second_factor
 
 ROLE_WORDS = {
     "viewer": "Viewer: may look",

@@ -20,7 +20,7 @@ from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.runtime import container as current
-from webapp.services import restoring
+from webapp.services.restore import restore as restoring
 from webapp.web.auth import staff_may
 
 KINDS = (

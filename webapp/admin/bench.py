@@ -25,7 +25,9 @@ from webapp.models import Bench, BenchCell
 from webapp.runtime import container as current
 from webapp.runtime.evaluation_runner import runner
 from webapp.runtime.transaction import writing
-from webapp.services import bench_results, benches, incidents
+from webapp.services.runs import evaluation_results as bench_results
+from webapp.services.runs import evaluations as benches
+from webapp.services.runs import saved_incidents as incidents
 from webapp.web.auth import actor, member, staff_may
 
 ESTIMATE_TARGET = "div#bench-estimate"

@@ -14,7 +14,8 @@ from webapp.domain.shared import money_text as readable
 from webapp.domain.shared.money import ZERO, in_order, plain
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import Bench, BenchCell, Run
-from webapp.services import bench_results, benches
+from webapp.services.runs import evaluation_results as bench_results
+from webapp.services.runs import evaluations as benches
 
 STATUSES: Mapping[str, tuple[str, str]] = {
     "running": ("Running", "blue"),

@@ -23,8 +23,10 @@ from webapp.domain.shared.money import EXACT, ZERO, add_to, in_order
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.run_pipeline import Wanted, planned_run
-from webapp.services import benches, incidents, templates
-from webapp.services.planning import Plan
+from webapp.services.runs import evaluations as benches
+from webapp.services.runs import prompt_templates as templates
+from webapp.services.runs import saved_incidents as incidents
+from webapp.services.runs.planning import Plan
 from webapp.web.auth import caller
 
 MAX_UPLOADED = 900_000

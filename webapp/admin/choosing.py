@@ -7,7 +7,7 @@ from webapp.domain.catalog.entities import ModelInfo, ProviderInfo
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.credentials.environment_keys import ServerKeys
 from webapp.drivers import DRIVERS, available, needs_key
-from webapp.services import places
+from webapp.services.credentials import endpoints as places
 
 
 class ModelOption(NamedTuple):

@@ -21,7 +21,7 @@ from webapp.domain.shared import money_text as readable
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Model, Provider, User
 from webapp.runtime import container as current
-from webapp.services import retirement
+from webapp.services.catalog import succession as retirement
 from webapp.web.auth import staff_may
 
 SOON = timedelta(days=90)

@@ -16,10 +16,12 @@ from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.runtime import container as current
 from webapp.runtime.transaction import rehearsing, writing
-from webapp.services import catalog_text, exchange, import_drafts
-from webapp.services.catalog_files import Importing
-from webapp.services.exchange import CSV, FORMS, JSON, YAML, Upload
-from webapp.services.import_drafts import Outdated
+from webapp.services.transfer import files as exchange
+from webapp.services.transfer import import_drafts
+from webapp.services.transfer import registry_yaml as catalog_text
+from webapp.services.transfer.files import CSV, FORMS, JSON, YAML, Upload
+from webapp.services.transfer.import_drafts import Outdated
+from webapp.services.transfer.registry_import import Importing
 from webapp.web.auth import actor, staff_may
 
 ON_A_PAGE = 100

@@ -21,8 +21,8 @@ from webapp.domain.shared.money import in_order
 from webapp.domain.shared.timestamps import start_of_day
 from webapp.models import Model, PriceVerification
 from webapp.models import Price as PriceRow
-from webapp.services import prices
-from webapp.services.statistics import Record
+from webapp.services.catalog.run_statistics import Record
+from webapp.services.pricing import prices
 
 CALL_LABELS = {"input": "Input tokens", "cache_read": "of these, cached", "output": "Output tokens"}
 SOME_CALLS = frozenset({"cache_read", "web_search"})  # What many calls use none of.

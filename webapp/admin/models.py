@@ -26,7 +26,10 @@ from webapp.domain.shared.errors import Invalid
 from webapp.domain.shared.timestamps import parse_day
 from webapp.extensions import db
 from webapp.models import Model, ModelAlias, Provider
-from webapp.services import models, overrides, retirement, statistics
+from webapp.services.catalog import models
+from webapp.services.catalog import run_statistics as statistics
+from webapp.services.catalog import succession as retirement
+from webapp.services.projects import overrides
 from webapp.web.auth import staff_may
 
 MAX_FOUND, MAX_UNDONE = 20, 200

@@ -31,7 +31,8 @@ from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.models import Model, Price, Provider
 from webapp.runtime.transaction import writing
-from webapp.services import prices, retirement
+from webapp.services.catalog import succession as retirement
+from webapp.services.pricing import prices
 
 SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
 TIMES = (("current", "Current"), ("scheduled", "Scheduled"), ("past", "Past"), ("corrected", "Corrected"))

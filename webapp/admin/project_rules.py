@@ -22,8 +22,9 @@ from webapp.extensions import db
 from webapp.models import Project, ProjectOverride
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import overrides, prices
-from webapp.services.overrides import Rule
+from webapp.services.pricing import prices
+from webapp.services.projects import overrides
+from webapp.services.projects.overrides import Rule
 from webapp.web.auth import staff_may
 
 KINDS = {DEFAULT: "Default", ALLOW: "Allowed model", PRICE: "Own price"}

@@ -28,8 +28,10 @@ from webapp.extensions import db
 from webapp.models import ApiToken, Credential, Project, ProjectOverride, Provider
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import access, credentials, projects
-from webapp.services.credentials import Holder
+from webapp.services.credentials import credentials
+from webapp.services.credentials import key_access as access
+from webapp.services.credentials.credentials import Holder
+from webapp.services.projects import projects
 from webapp.web.auth import member
 
 

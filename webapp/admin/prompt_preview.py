@@ -12,7 +12,8 @@ from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
 from webapp.domain.shared.errors import Invalid
 from webapp.extensions import db
 from webapp.models import PromptTemplate, SavedIncident
-from webapp.services import incidents, templates
+from webapp.services.runs import prompt_templates as templates
+from webapp.services.runs import saved_incidents as incidents
 
 KEPT = "kept-"  # The prefix of a kept incident's number among the choices.
 

@@ -19,7 +19,8 @@ from webapp.extensions import db
 from webapp.models import PromptTemplate
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import answers, templates
+from webapp.services.runs import prompt_templates as templates
+from webapp.services.runs import response_cache as answers
 from webapp.web.auth import actor, staff_may
 
 FIELDS = ("name", "title", "category", "system", "user", "preferred_model", "temperature", "max_tokens", "cache_minutes", "note")

@@ -19,8 +19,9 @@ from webapp.extensions import db
 from webapp.models import Proposal, ProposalRow
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import proposal_apply, proposals
-from webapp.services.proposals import OPEN, Comparison, Wanted
+from webapp.services.catalog_sync import apply as proposal_apply
+from webapp.services.catalog_sync import proposals
+from webapp.services.catalog_sync.proposals import OPEN, Comparison, Wanted
 from webapp.web.auth import actor, staff_may
 
 ON_A_PAGE = 50

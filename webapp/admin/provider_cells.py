@@ -15,7 +15,7 @@ from webapp.domain.shared.money import plain
 from webapp.drivers import DRIVERS, available, needs_key
 from webapp.models import Credential, Provider
 from webapp.runtime import container as current
-from webapp.services import places
+from webapp.services.credentials import endpoints as places
 
 Cell = Callable[[object, object, Provider, str], object]
 

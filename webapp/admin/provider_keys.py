@@ -17,8 +17,11 @@ from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.models import ApiToken, Credential, Model, Provider
 from webapp.runtime import container as current
-from webapp.services import access, credentials, places, projects
-from webapp.services.credentials import Holder
+from webapp.services.credentials import credentials
+from webapp.services.credentials import endpoints as places
+from webapp.services.credentials import key_access as access
+from webapp.services.credentials.credentials import Holder
+from webapp.services.projects import projects
 from webapp.web.auth import caller, staff_may
 
 KEY_VIEWS = ("store_key", "limit_key", "remove_one_key")

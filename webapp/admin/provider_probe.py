@@ -17,8 +17,8 @@ from webapp.models import Provider, ProviderCheck
 from webapp.runtime import container as current
 from webapp.runtime.run_pipeline import means
 from webapp.runtime.transaction import writing
-from webapp.services import probing
-from webapp.services.probing import Chosen
+from webapp.services.runs import connection_tests as probing
+from webapp.services.runs.connection_tests import Chosen
 from webapp.web.auth import caller, staff_may
 
 STATES: Mapping[str, tuple[str, str]] = {NEW: ("New", "blue"), GONE: ("No longer listed", "yellow"), KNOWN: ("Known", "neutral")}

@@ -25,7 +25,9 @@ from webapp.drivers import DRIVERS
 from webapp.extensions import db
 from webapp.models import Credential, Model, Provider
 from webapp.runtime import container as current
-from webapp.services import credentials, probing, providers
+from webapp.services.catalog import providers
+from webapp.services.credentials import credentials
+from webapp.services.runs import connection_tests as probing
 
 MAX_NAMED = 12
 

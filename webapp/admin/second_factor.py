@@ -15,8 +15,9 @@ from webapp.extensions import db
 from webapp.models import User
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import second_factor, throttle
-from webapp.services.throttle import Guess
+from webapp.services.accounts import login_throttle as throttle
+from webapp.services.accounts import second_factor
+from webapp.services.accounts.login_throttle import Guess
 from webapp.web import stepup
 from webapp.web.auth import member
 

@@ -25,7 +25,8 @@ from webapp.domain.accounts.permissions import SCOPES
 from webapp.domain.shared.errors import Invalid
 from webapp.extensions import db
 from webapp.models import ApiToken
-from webapp.services import api_tokens, projects
+from webapp.services.accounts import api_tokens
+from webapp.services.projects import projects
 
 SCOPE_WORDS = {
     "registry:read": "read the registry",

@@ -21,8 +21,8 @@ from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskE
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.run_pipeline import Wanted, planned_run, run_incident
-from webapp.services import runs
-from webapp.services.planning import Plan
+from webapp.services.runs import records as runs
+from webapp.services.runs.planning import Plan
 from webapp.web.auth import actor, caller, member, staff_may
 
 RESULT_TARGET, PREVIEW_TARGET, SAMPLE_TARGET = "div#run-result", "div#run-preview", "div#tryit-incident"

@@ -20,7 +20,7 @@ from webapp.domain.shared.errors import AmbiguousModel, Invalid, UnknownModel
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.runtime import container as current
-from webapp.services import replaying
+from webapp.services.pricing import recorded_calls as replaying
 
 SPANS = (7, 30, 90, 365)
 METERS = (("input", 1_000_000), ("cache_read", 1_000_000), ("output", 1_000_000), ("image", 1))

@@ -14,7 +14,7 @@ from webapp.extensions import db
 from webapp.models import User
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import accounts, api_tokens, identities, second_factor
+from webapp.services.accounts import accounts, api_tokens, identities, second_factor
 
 
 def operator() -> str:

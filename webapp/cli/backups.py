@@ -13,7 +13,9 @@ from webapp.config import ROOT, Settings
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import backups, moving, setup
+from webapp.services.credentials import key_check as setup
+from webapp.services.operations import backups
+from webapp.services.operations import database_move as moving
 
 MIGRATIONS = str(ROOT / "migrations")
 RESTORED = (

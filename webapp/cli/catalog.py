@@ -15,8 +15,8 @@ from webapp.domain.shared.errors import Conflict
 from webapp.models import ProposalRow
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import proposals
-from webapp.services.proposals import Comparison
+from webapp.services.catalog_sync import proposals
+from webapp.services.catalog_sync.proposals import Comparison
 
 MAX_SHOWN = 40
 

@@ -12,7 +12,9 @@ from webapp.extensions import db
 from webapp.registry import database_health as database_state
 from webapp.runtime import container as current
 from webapp.security import keyfiles
-from webapp.services import accounts, audit, rotation
+from webapp.services.accounts import accounts
+from webapp.services.audit import audit_log as audit
+from webapp.services.credentials import rotation
 
 Finding = tuple[bool, str]
 

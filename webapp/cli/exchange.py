@@ -11,10 +11,10 @@ from webapp.domain.shared.errors import Invalid
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.transaction import rehearsing, writing
-from webapp.services import exchange
-from webapp.services.catalog_entries import ADDED, CHANGED, SAME, Report
-from webapp.services.catalog_files import Importing
-from webapp.services.exchange import FORMS, YAML, Upload
+from webapp.services.transfer import files as exchange
+from webapp.services.transfer.files import FORMS, YAML, Upload
+from webapp.services.transfer.import_rows import ADDED, CHANGED, SAME, Report
+from webapp.services.transfer.registry_import import Importing
 
 
 @click.command("export")

@@ -14,8 +14,8 @@ from webapp.domain.shared import money_text as readable
 from webapp.domain.shared.errors import Invalid
 from webapp.models import Run
 from webapp.runtime.run_pipeline import Wanted, run_incident
-from webapp.services import runs
-from webapp.services.access import OPERATOR
+from webapp.services.credentials.key_access import OPERATOR
+from webapp.services.runs import records as runs
 
 
 @click.group()

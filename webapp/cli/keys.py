@@ -11,7 +11,7 @@ from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.security.vault import Vault
-from webapp.services import rotation
+from webapp.services.credentials import rotation
 
 MAX_NAMED = 20
 

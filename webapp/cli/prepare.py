@@ -18,7 +18,10 @@ from webapp.registry import database_health as database_state
 from webapp.runtime import container as current
 from webapp.runtime.transaction import in_words, writing
 from webapp.security import keyfiles
-from webapp.services import accounts, seed, setup, templates
+from webapp.services.accounts import accounts
+from webapp.services.credentials import key_check as setup
+from webapp.services.operations import seed
+from webapp.services.runs import prompt_templates as templates
 
 
 @click.command()

@@ -19,8 +19,8 @@ from webapp.domain.shared.timestamps import parse_moment, shown_moment
 from webapp.registry.registry import ModelRegistry
 from webapp.runtime import container as current
 from webapp.runtime.transaction import rehearsing, writing
-from webapp.services import seed as seeding
-from webapp.services.seed import Seeding
+from webapp.services.operations import seed as seeding
+from webapp.services.operations.seed import Seeding
 
 
 @click.group()

@@ -14,7 +14,8 @@ from webapp.pages.signing import in_minutes, retry_after
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
-from webapp.services import accounts, sign_ins, throttle
+from webapp.services.accounts import accounts, sign_ins
+from webapp.services.accounts import login_throttle as throttle
 from webapp.web import devices
 from webapp.web.auth import session_secret, sign_out, visitor
 from webapp.web.leading import HOME, MAX_FIELD, enter, next_page, wait_for_code

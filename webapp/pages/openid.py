@@ -18,10 +18,11 @@ from webapp.pages.signing import in_minutes, retry_after
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.security import tokens
-from webapp.services import identities, sign_ins, throttle
-from webapp.services.accounts import OPENID
-from webapp.services.identities import WayBack
-from webapp.services.throttle import Guess
+from webapp.services.accounts import identities, sign_ins
+from webapp.services.accounts import login_throttle as throttle
+from webapp.services.accounts.accounts import OPENID
+from webapp.services.accounts.identities import WayBack
+from webapp.services.accounts.login_throttle import Guess
 from webapp.web import devices
 from webapp.web.auth import SessionTicket, StaffMember, is_safe_path, session_secret, to_login, visitor
 from webapp.web.leading import HOME, enter, next_page, wait_for_code

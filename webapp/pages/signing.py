@@ -11,9 +11,10 @@ from webapp.extensions import db
 from webapp.models import User
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import accounts, identities, second_factor, sign_ins, throttle
-from webapp.services.sign_ins import Proof
-from webapp.services.throttle import Guess
+from webapp.services.accounts import accounts, identities, second_factor, sign_ins
+from webapp.services.accounts import login_throttle as throttle
+from webapp.services.accounts.login_throttle import Guess
+from webapp.services.accounts.sign_ins import Proof
 from webapp.web import devices
 from webapp.web.auth import SessionTicket, StaffMember, session_secret, to_login, visitor
 from webapp.web.leading import MAX_FIELD, enter, next_page

@@ -17,9 +17,9 @@ from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.run_pipeline import Wanted, asked, planned_run
 from webapp.runtime.transaction import writing
-from webapp.services import benches
-from webapp.services.access import Caller
-from webapp.services.benches import Work
+from webapp.services.credentials.key_access import Caller
+from webapp.services.runs import evaluations as benches
+from webapp.services.runs.evaluations import Work
 
 log = logging.getLogger(__name__)
 BEAT_S, PAUSE_S = 5.0, 0.2

@@ -11,10 +11,14 @@ from webapp.extensions import db
 from webapp.models import Run
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import access, answers, asking, planning, runs
-from webapp.services.access import Caller, LimitReached
-from webapp.services.asking import Outcome
-from webapp.services.planning import Plan
+from webapp.services.credentials import key_access as access
+from webapp.services.credentials.key_access import Caller, LimitReached
+from webapp.services.runs import execution as asking
+from webapp.services.runs import planning
+from webapp.services.runs import records as runs
+from webapp.services.runs import response_cache as answers
+from webapp.services.runs.execution import Outcome
+from webapp.services.runs.planning import Plan
 
 
 @dataclass(frozen=True, slots=True)

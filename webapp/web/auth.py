@@ -21,8 +21,8 @@ from webapp.models import User, UserSession
 from webapp.runtime import container as current
 from webapp.runtime.transaction import in_words, writing
 from webapp.security import tokens
-from webapp.services import accounts
-from webapp.services.access import Caller
+from webapp.services.accounts import accounts
+from webapp.services.credentials.key_access import Caller
 
 log = logging.getLogger(__name__)
 SESSION_SECRET = "session"

@@ -10,8 +10,8 @@ from webapp.domain.shared.errors import Forbidden, ModeldeskError
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import denials
-from webapp.services.denials import Denied
+from webapp.services.audit import denied_requests as denials
+from webapp.services.audit.denied_requests import Denied
 from webapp.web.auth import actor, visitor
 from webapp.web.requests import SAFE
 

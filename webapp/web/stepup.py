@@ -7,7 +7,7 @@ from flask import Flask, Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.runtime import container as current
-from webapp.services import sign_ins
+from webapp.services.accounts import sign_ins
 from webapp.web.auth import is_safe_path, visitor
 
 # Where whoever still has to set up a second factor may be: there, at the door, and nowhere else.

@@ -18,8 +18,8 @@ from world import running
 from webapp.domain.shared.errors import Conflict
 from webapp.models import Identity, UserSession
 from webapp.runtime.transaction import writing
-from webapp.services import identities
-from webapp.services.identities import WayBack
+from webapp.services.accounts import identities
+from webapp.services.accounts.identities import WayBack
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of the mock, in the threads of its server.
 

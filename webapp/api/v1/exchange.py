@@ -14,10 +14,11 @@ from webapp.api.v1.rows import fresh
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.transaction import rehearsing, writing
-from webapp.services import catalog_text, exchange
-from webapp.services.catalog_entries import SAME, Report
-from webapp.services.catalog_files import Importing
-from webapp.services.exchange import CSV, FORMS, JSON, YAML, Upload
+from webapp.services.transfer import files as exchange
+from webapp.services.transfer import registry_yaml as catalog_text
+from webapp.services.transfer.files import CSV, FORMS, JSON, YAML, Upload
+from webapp.services.transfer.import_rows import SAME, Report
+from webapp.services.transfer.registry_import import Importing
 from webapp.web.auth import actor
 
 TYPES = {JSON: "application/json", YAML: "application/yaml", CSV: "text/csv"}

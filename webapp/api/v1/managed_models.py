@@ -19,7 +19,8 @@ from webapp.domain.pricing.pricing import Price
 from webapp.domain.shared.errors import NotFound
 from webapp.models import Model
 from webapp.runtime.transaction import writing
-from webapp.services import models, prices
+from webapp.services.catalog import models
+from webapp.services.pricing import prices
 from webapp.web.auth import actor
 
 HERE = "/api/v1/admin/models"

@@ -21,7 +21,8 @@ from webapp.domain.shared.validators import checked
 from webapp.models import Provider
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
-from webapp.services import credentials, providers
+from webapp.services.catalog import providers
+from webapp.services.credentials import credentials
 from webapp.web.auth import actor
 
 HERE = "/api/v1/admin/providers"

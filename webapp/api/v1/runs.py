@@ -14,7 +14,7 @@ from webapp.domain.shared.errors import NotFound
 from webapp.domain.shared.validators import Check, checked
 from webapp.extensions import db
 from webapp.runtime.run_pipeline import Wanted, run_incident
-from webapp.services import runs
+from webapp.services.runs import records as runs
 from webapp.web.auth import actor, caller
 
 RUN_CHECKS: Mapping[str, Check] = {

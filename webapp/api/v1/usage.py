@@ -21,7 +21,7 @@ from webapp.domain.shared.validators import checked
 from webapp.domain.usage.usage_summary import GROUPS, NEWEST, Summary, checked_moment, checked_span
 from webapp.extensions import db
 from webapp.runtime.transaction import writing
-from webapp.services import usage
+from webapp.services.usage import records as usage
 
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 MONTH = timedelta(days=30)

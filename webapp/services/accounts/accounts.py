@@ -1,0 +1,287 @@
+"""Staff: users, the links that let them in once, and their sessions."""
+
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session, undefer
+
+from webapp.domain.accounts.permissions import ROLES, Permission, role_may
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound, Stale
+from webapp.models import MAX_ID, OneTimeLink, User, UserSession
+from webapp.security import passwords, tokens
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
+
+LINK_LIFE = timedelta(minutes=30)
+FIRST_ADMIN = Target("user", None, "the first admin")
+OPENID = "openid"  # How a session began that the identity provider vouched for.
+RIGHTS_CHANGED = tuple(f"accounts:user:{verb}" for verb in ("set_role", "enable", "disable"))
+SESSION_IDLE, SESSION_LIFE = timedelta(minutes=30), timedelta(hours=12)
+
+
+def normalised(email: str) -> str:
+    """The one spelling of an address, for storing, finding and counting alike: no other spelling gets guesses of its own."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", email).strip().casefold()).strip()
+
+
+def count(session: Session) -> int:
+    return session.execute(select(func.count()).select_from(User)).scalar_one()
+
+
+def find(session: Session, email: str) -> User:
+    """The user with this address. Raises `NotFound`."""
+    query = select(User).where(User.email == normalised(email))
+    user = session.execute(query).scalar_one_or_none() if "\0" not in email else None
+    if user is None:
+        raise NotFound(f"There is no user {email}.")
+    return user
+
+
+def locked(session: Session, user_id: int, *, version: int | None = None) -> User:
+    """The row, locked for a change. Raises `NotFound`, or `Stale`."""
+    user = session.get(User, user_id, with_for_update=True, populate_existing=True) if user_id <= MAX_ID else None
+    if user is None:
+        raise NotFound("There is no such user.")
+    if version is not None and user.version != version:
+        raise Stale("Somebody else changed what this person may do meanwhile. Nothing was stored: look at the change, and repeat yours.")
+    return user
+
+
+def may(session: Session, email: str, permission: Permission) -> bool:
+    """Whether there is such a user who is let in and whose role allows this, as of now."""
+    found = session.execute(select(User.role, User.is_active).where(User.email == normalised(email))).one_or_none()
+    return found is not None and found.is_active and role_may(found.role, permission)
+
+
+def actor_may(session: Session, actor: str, permission: Permission) -> bool:
+    """Whether whoever is named in the trail may do this. Tokens and operators were asked at their doors; a role is looked up."""
+    is_staff = session.execute(select(User.id).where(User.email == actor)).first() is not None
+    return not is_staff or may(session, actor, permission)
+
+
+def create(session: Session, email: str, role: str, *, actor: str, password: str | None = None) -> User:
+    """Adds a user. Raises `Invalid`, or `Conflict` if the address is taken."""
+    address = normalised(checks.email(email, "email"))
+    if role not in ROLES:
+        raise Invalid.field("role", f"must be one of {', '.join(ROLES)}")
+    if session.execute(select(User.id).where(User.email == address)).scalar_one_or_none() is not None:
+        raise Conflict(f"There is already a user {address}.", [FieldError("email", "is taken")], code="duplicate")
+    user = User(email=address, role=role, password_hash=passwords.hash_password(password) if password is not None else None)
+    session.add(user)
+    session.flush()
+    audit.record(session, "accounts:user:create", actor=actor, target=_target(user), change=(None, _facts(user)))
+    return user
+
+
+def set_role(session: Session, user: User, role: str, *, actor: str) -> None:
+    """Gives a user another role. Raises `Conflict` for the last active admin."""
+    if role not in ROLES:
+        raise Invalid.field("role", f"must be one of {', '.join(ROLES)}")
+    _keep_an_admin(session, user, becomes_admin=role == "admin")
+    before = _facts(user)
+    user.role = role
+    _count_change(session, user)
+    audit.record(session, "accounts:user:set_role", actor=actor, target=_target(user), change=(before, _facts(user)))
+
+
+def set_active(session: Session, user: User, active: bool, *, actor: str) -> None:
+    """Lets a user in or keeps one out. Raises `Conflict` for the last active admin.
+
+    Sessions and links end at once, and again when somebody is let in: nothing that began while one was kept out becomes good by that.
+    """
+    _keep_an_admin(session, user, becomes_admin=active and user.role == "admin")
+    before = _facts(user)
+    user.is_active = active
+    _count_change(session, user)
+    if not (active and before["active"]):
+        end_sessions(session, user)
+        end_links(session, user)
+    action = "enable" if active else "disable"
+    audit.record(session, f"accounts:user:{action}", actor=actor, target=_target(user), change=(before, _facts(user)))
+
+
+def _count_change(session: Session, user: User) -> None:
+    """Counted in the database: two changes at once are two, whichever of them read the row first."""
+    session.execute(update(User).where(User.id == user.id).values(version=User.version + 1))
+
+
+def _keep_an_admin(session: Session, user: User, *, becomes_admin: bool) -> None:
+    if becomes_admin or user.role != "admin" or not user.is_active:
+        return
+    admins = session.execute(select(User.id).where(User.role == "admin", User.is_active).with_for_update()).scalars().all()
+    if len(admins) <= 1:
+        raise Conflict(f"{user.email} is the last active admin. Make somebody else admin first.", code="last_admin")
+
+
+def set_password(session: Session, user: User, password: str, *, actor: str) -> None:
+    """Gives a user a new password and ends every session."""
+    user.password_hash = passwords.hash_password(password)
+    end_sessions(session, user)
+    session.flush()
+    audit.record(session, "accounts:user:set_password", actor=actor, target=_target(user))
+
+
+def change_password(session: Session, user: User, password: str, *, keep: str) -> None:
+    """Somebody's new password of their own; links and every session but the one with the secret `keep` end. Raises `Invalid` at `new`."""
+    user.password_hash = passwords.hash_password(password, "new")
+    others = (UserSession.user_id == user.id, UserSession.digest != tokens.digest_of(keep))
+    session.execute(delete(UserSession).where(*others))
+    end_links(session, user)
+    session.flush()
+    audit.record(session, "accounts:user:set_password", actor=user.email, target=_target(user))
+
+
+def sessions_of(session: Session, user_id: int, *, now: datetime) -> Sequence[UserSession]:
+    """Somebody's sessions that are still good, the newest first."""
+    good = (
+        UserSession.user_id == user_id,
+        UserSession.expires_at > now,
+        UserSession.last_seen_at > now - SESSION_IDLE,
+        UserSession.code_tries_left.is_(None),
+    )
+    return session.execute(select(UserSession).where(*good).order_by(UserSession.id.desc())).scalars().all()
+
+
+def end_own_session(session: Session, user_id: int, session_id: int, *, actor: str) -> None:
+    """Ends one session of this user. That of somebody else is answered like one that never was: raises `NotFound`."""
+    row = session.get(UserSession, session_id) if 0 < session_id <= MAX_ID else None
+    if row is None or row.user_id != user_id:
+        raise NotFound("That sign-in has ended already.")
+    user = session.get_one(User, user_id)
+    session.delete(row)
+    audit.record(session, "accounts:session:end", actor=actor, target=_target(user))
+
+
+def end_sessions(session: Session, user: User) -> None:
+    session.execute(delete(UserSession).where(UserSession.user_id == user.id))
+
+
+def end_links(session: Session, user: User | None) -> None:
+    """Ends this user's links, or those for the first admin."""
+    session.execute(delete(OneTimeLink).where(OneTimeLink.user_id.is_(None) if user is None else OneTimeLink.user_id == user.id))
+
+
+def make_link(session: Session, user: User | None, *, actor: str, now: datetime) -> str:
+    """The secret of a link that works once within 30 minutes: for this user, or for the first admin. Earlier links end.
+
+    Raises `Invalid` for somebody who is switched off: letting in is asked for by itself.
+    """
+    if user is not None and not locked(session, user.id).is_active:
+        raise Invalid(f"{user.email} may not sign in. Let the user in first.")
+    end_links(session, user)
+    secret = tokens.new_secret()
+    session.add(OneTimeLink(digest=tokens.digest_of(secret), user_id=user.id if user else None, expires_at=now + LINK_LIFE))
+    audit.record(session, "accounts:user:make_link", actor=actor, target=_target(user) if user else FIRST_ADMIN)
+    return secret
+
+
+def open_link(session: Session, secret: str, *, now: datetime) -> OneTimeLink:
+    """The link with this secret. Raises `NotFound` if it never was, was used, is too old, or is of somebody who is switched off.
+
+    The user is locked first, as where somebody is switched off: neither waits for the other for ever, and none slips past the other.
+    """
+    this = OneTimeLink.digest == tokens.digest_of(secret)
+    owner = session.execute(select(User.is_active).join(OneTimeLink).where(this).with_for_update(of=User)).scalar_one_or_none()
+    link = session.execute(select(OneTimeLink).where(this).with_for_update().execution_options(populate_existing=True)).scalar_one_or_none()
+    if link is None or link.used_at is not None or link.expires_at <= now or owner is False:
+        raise NotFound("This link was used already or is older than 30 minutes. Ask for a new one.", code="link_expired")
+    return link
+
+
+def use_link(session: Session, secret: str, *, email: str, password: str, now: datetime) -> User:
+    """Sets the password of the link's user, or creates the first admin. The link is spent only if that succeeds."""
+    link = open_link(session, secret, now=now)
+    if link.user_id is None:
+        if count(session):
+            raise NotFound("The first admin exists already. Sign in, or ask an admin for a link.", code="link_expired")
+        user = create(session, email, "admin", actor="set-up link", password=password)
+    else:
+        user = session.get_one(User, link.user_id)
+        set_password(session, user, password, actor=user.email)
+    link.used_at = now
+    return user
+
+
+def has_password(session: Session, user_id: int) -> bool:
+    return session.execute(select(User.id).where(User.id == user_id, User.password_hash.is_not(None))).scalar_one_or_none() is not None
+
+
+def authenticate(session: Session, email: str, password: str) -> User | None:
+    """The active user with this address and password. An unknown address takes as long as a wrong password."""
+    query = select(User).where(User.email == normalised(email)).options(undefer(User.password_hash))
+    user = session.execute(query).scalar_one_or_none() if "\0" not in email else None  # PostgreSQL would not even look for it.
+    right = passwords.verify(user.password_hash if user else None, password)
+    return user if user is not None and right and user.is_active else None
+
+
+def still(session: Session, user_id: int, stored: str | None) -> User | None:
+    """The user, locked, if the hash that a password was checked against outside this transaction is theirs now, and they may sign in."""
+    same = (User.id == user_id, User.password_hash == stored, User.is_active)
+    query = select(User).where(*same).with_for_update().execution_options(populate_existing=True)
+    return session.execute(query).scalar_one_or_none()
+
+
+def renew_hash(session: Session, user_id: int, before: str, renewed: str) -> None:
+    """Stores the same password at today's cost, unless another one was set meanwhile.
+
+    Nothing changed, so the trail has no word of it. Hence through the connection: what goes through the session needs a line, and a sign-in
+    that has still to show its code has none.
+    """
+    same = (User.id == user_id, User.password_hash == before)
+    session.connection().execute(update(User).where(*same).values(password_hash=renewed, updated_at=User.updated_at))
+
+
+def by(method: str | None) -> dict[str, object] | None:
+    """What the trail says about how somebody proved who it is; nothing for a password."""
+    return {"method": "OpenID Connect" if method == OPENID else method} if method else None
+
+
+def begin_session(session: Session, user: User, *, now: datetime, method: str | None = None) -> str:
+    """Starts a session; the secret is for the cookie. Sessions that have ended are swept out on the way."""
+    secret = tokens.new_secret()
+    session.execute(delete(UserSession).where(UserSession.expires_at <= now))
+    session.add(
+        UserSession(
+            digest=tokens.digest_of(secret),
+            user_id=user.id,
+            expires_at=now + SESSION_LIFE,
+            last_seen_at=now,
+            confirmed_at=now,
+            method=method,
+        )
+    )
+    user.last_login_at = now
+    audit.record(session, "accounts:session:begin", actor=user.email, target=_target(user), change=(None, by(method)))
+    return secret
+
+
+def session_user(session: Session, secret: str, *, now: datetime) -> tuple[UserSession, User] | None:
+    """The session with this secret and its user, if both are still good; never one that waits for its code."""
+    query = select(UserSession, User).join(User).where(UserSession.digest == tokens.digest_of(secret))
+    found = session.execute(query).one_or_none()
+    if found is None:
+        return None
+    row, user = found
+    if row.code_tries_left is not None or row.expires_at <= now or row.last_seen_at <= now - SESSION_IDLE or not user.is_active:
+        return None
+    return row, user
+
+
+def end_session(session: Session, secret: str, *, now: datetime) -> None:
+    """Signing out. What had ended already, or still waited for its code, goes without a word."""
+    found = session_user(session, secret, now=now)
+    session.execute(delete(UserSession).where(UserSession.digest == tokens.digest_of(secret)))
+    if found is not None:
+        _, user = found
+        audit.record(session, "accounts:session:sign_out", actor=user.email, target=_target(user))
+
+
+def _target(user: User) -> Target:
+    return Target("user", user.id, user.email)
+
+
+def _facts(user: User) -> dict[str, object]:
+    return {"email": user.email, "role": user.role, "active": user.is_active}

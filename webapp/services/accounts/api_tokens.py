@@ -1,0 +1,76 @@
+"""Applications' tokens: made, listed, revoked. The token itself is known only to whoever it was shown to."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from webapp.domain.accounts.permissions import SCOPES
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import Invalid, NotFound
+from webapp.models import MAX_ID, ApiToken
+from webapp.registry import revision as state
+from webapp.security import tokens
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
+
+MAX_LIFE_DAYS = 365
+
+
+def create(  # noqa: PLR0913 # as elsewhere, and how long and for whom
+    session: Session, name: str, scopes: Sequence[str], *, actor: str, expires_at: datetime | None = None, project: str | None = None
+) -> tuple[ApiToken, str]:
+    """Adds a token and gives its text, which is not stored. It works in every process within a second. Raises `Invalid`."""
+    clean = checks.line(100, 1)(name, "name")
+    if not scopes or (unknown := [scope for scope in scopes if scope not in SCOPES]):
+        raise Invalid.field("scopes", f"must be some of {', '.join(SCOPES)}" + (f"; {unknown[0]} is none" if scopes else ""))
+    state.changing(session)
+    made = tokens.new_token()
+    token = ApiToken(
+        name=clean,
+        public_id=made.public_id,
+        digest=made.digest,
+        scopes=list(dict.fromkeys(scopes)),
+        expires_at=expires_at,
+        project=project,
+        created_by=actor,
+    )
+    session.add(token)
+    session.flush()
+    audit.record(session, "accounts:token:create", actor=actor, target=_target(token), change=(None, _facts(token)))
+    return token, made.text
+
+
+def revoke(session: Session, token_id: int, *, actor: str, now: datetime) -> ApiToken:
+    """Ends a token; every process refuses it within a second. Raises `NotFound`."""
+    state.changing(session)
+    token = session.get(ApiToken, token_id, with_for_update=True) if token_id <= MAX_ID else None
+    if token is None:
+        raise NotFound(f"There is no token {token_id}.")
+    if token.revoked_at is None:
+        token.revoked_at = now
+        audit.record(session, "accounts:token:revoke", actor=actor, target=_target(token), change=({"revoked": False}, {"revoked": True}))
+    return token
+
+
+def every(session: Session) -> Sequence[ApiToken]:
+    return session.execute(select(ApiToken).order_by(ApiToken.id)).scalars().all()
+
+
+def expiry(days: int | None, *, now: datetime) -> datetime | None:
+    """The end of a token's life in that many days (1 to 365). Raises `Invalid`."""
+    if days is None:
+        return None
+    if not 1 <= days <= MAX_LIFE_DAYS:
+        raise Invalid.field("expires_days", f"must be 1 to {MAX_LIFE_DAYS}")
+    return now + timedelta(days=days)
+
+
+def _target(token: ApiToken) -> Target:
+    return Target("token", token.id, token.name)
+
+
+def _facts(token: ApiToken) -> dict[str, object]:
+    ends = token.expires_at.isoformat() if token.expires_at else None
+    return {"name": token.name, "scopes": token.scopes, "project": token.project, "expires_at": ends}

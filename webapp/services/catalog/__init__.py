@@ -1,0 +1,1 @@
+"""Providers and models, the succession of models, and figures from their runs."""

@@ -1,0 +1,248 @@
+"""Models: creating, editing, switching, defaults and names. Each function changes the session and writes the audit row."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from webapp.domain.catalog.input_schemas import model_entry
+from webapp.domain.shared.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
+from webapp.models import MAX_ID, Model, ModelAlias, Price, Project, ProjectOverride, Provider
+from webapp.registry import revision as state
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
+from webapp.services.catalog import providers
+
+# Entry names that differ from their columns; `provider`, `aliases` and `default` are handled on their own.
+COLUMNS: Mapping[str, str] = {"active": "is_active"}
+BY_HAND = ("provider", "aliases", "default")
+
+
+def find(session: Session, model_id: int, *, version: int | None = None) -> Model:
+    """The row, locked for a change. Raises `NotFound`, or `Stale` if `version` is not the present one."""
+    model = session.get(Model, model_id, with_for_update=True, populate_existing=True) if model_id <= MAX_ID else None
+    if model is None:
+        raise NotFound("There is no such model.")
+    if version is not None and model.version != version:
+        raise Stale("Somebody else changed this model meanwhile. Look at the change, and save again.")
+    return model
+
+
+def create(session: Session, values: Mapping[str, object], *, actor: str) -> Model:
+    """Adds a model. Raises `Invalid`, or `Conflict` if its id or an alias is taken."""
+    entry = model_entry(values, partial=False)
+    state.changing(session)
+    model = Model(provider=_provider(session, entry["provider"]), **_as_columns(entry))
+    with session.no_autoflush:
+        _check_name(session, model.provider.id, model.model_id, None)
+        _set_aliases(session, model, entry["aliases"])
+    session.add(model)
+    session.flush()
+    audit.record(session, "registry:model:create", actor=actor, target=target(model), change=(None, facts(model)))
+    if entry["default"]:
+        _make_default(session, model, actor)
+    return model
+
+
+def update(session: Session, model_id: int, values: Mapping[str, object], *, actor: str, version: int | None = None) -> Model:
+    """Changes the named fields. Raises `InUse` when a default would be deactivated."""
+    entry = model_entry(values, partial=True)
+    state.changing(session)
+    model = find(session, model_id, version=version)
+    before = facts(model)
+    with session.no_autoflush:
+        _check_edit(session, model, entry)
+        if "provider" in entry:
+            model.provider = _provider(session, entry["provider"])
+        for name, value in _as_columns(entry).items():
+            setattr(model, name, value)
+        if "aliases" in entry:
+            _set_aliases(session, model, entry["aliases"])
+    _touch(model)
+    if entry.get("default") is False:
+        model.is_default = False
+    session.flush()
+    audit.record(session, "registry:model:update", actor=actor, target=target(model), change=(before, facts(model)))
+    if entry.get("default") and not model.is_default:
+        _make_default(session, model, actor)
+    return model
+
+
+def _check_edit(session: Session, model: Model, entry: Mapping[str, Any]) -> None:
+    provider = _provider(session, entry["provider"]) if "provider" in entry else model.provider
+    _check_name(session, provider.id, entry.get("model_id", model.model_id), model.id)
+    stays_default = model.is_default and entry.get("default", True)
+    if stays_default and not provider.is_active:
+        raise Conflict(f"{provider.display_name} is inactive, so none of its models can be the default.", code="inactive")
+    if stays_default and entry.get("active") is False:
+        raise _is_default(model)
+    if stays_default and entry.get("type", model.type) != model.type:
+        raise InUse(f"{model.display_name} is the default for {model.type}. Choose another default first.", [f"default for {model.type}"])
+
+
+def delete(session: Session, model_id: int, *, actor: str, version: int | None = None) -> None:
+    """Removes a model that nothing uses. Raises `InUse`: prices are history and are never removed, so deactivate instead."""
+    state.changing(session)
+    model = find(session, model_id, version=version)
+    if model.is_default:
+        raise _is_default(model)
+    if users := users_of(session, model):
+        raise InUse(f"{model.display_name} is used: {users[0]}. Deactivate it instead.", users)
+    before, what = facts(model), target(model)
+    session.delete(model)
+    session.flush()
+    audit.record(session, "registry:model:delete", actor=actor, target=what, change=(before, None))
+
+
+def users_of(session: Session, model: Model, *, with_prices: bool = True) -> list[str]:
+    """What depends on this model, in words; its own prices keep it from being deleted."""
+    prices = session.execute(select(func.count()).select_from(Price).where(Price.model_id == model.id)).scalar_one()
+    rules = session.execute(
+        select(Project.slug)
+        .join(ProjectOverride, ProjectOverride.project_id == Project.id)
+        .where(ProjectOverride.model_id == model.id)
+        .distinct()
+    ).scalars()
+    succeeded = session.execute(select(Model).where(Model.successor.in_([model.ref, model.model_id]), Model.id != model.id)).scalars()
+    users = [f"{prices:,} price{'' if prices == 1 else 's'} in its history"] if prices and with_prices else []
+    users += [f"rule of the project {slug}" for slug in sorted(rules)]
+    return users + [f"successor of {other.ref}" for other in succeeded]
+
+
+def set_active(session: Session, model_id: int, active: bool | None = None, *, actor: str, version: int | None = None) -> Model:
+    """Activates or deactivates, or switches over if `active` is None. Raises `InUse` for a default."""
+    state.changing(session)
+    return _set_active(session, find(session, model_id, version=version), active, actor)
+
+
+def set_active_many(session: Session, ids: Sequence[int], active: bool, *, actor: str) -> int:
+    """The same for many, all or none. The number of models that changed."""
+    state.changing(session)
+    found = [find(session, model_id) for model_id in ids]
+    changed = [model for model in found if model.is_active != active]
+    for model in changed:
+        _set_active(session, model, active, actor)
+    return len(changed)
+
+
+def _set_active(session: Session, model: Model, active: bool | None, actor: str) -> Model:
+    wanted = not model.is_active if active is None else active
+    if not wanted and model.is_default:
+        raise _is_default(model)
+    before = facts(model)
+    model.is_active = wanted
+    action = "activate" if wanted else "deactivate"
+    audit.record(session, f"registry:model:{action}", actor=actor, target=target(model), change=(before, facts(model)))
+    return model
+
+
+def set_default(session: Session, model_id: int, *, actor: str) -> Model:
+    """Makes it the default of its type, in place of the one before. Raises `Conflict` if it is inactive."""
+    state.changing(session)
+    return _make_default(session, find(session, model_id), actor)
+
+
+def _make_default(session: Session, model: Model, actor: str) -> Model:
+    if not model.is_active or not model.provider.is_active:
+        raise Conflict(f"{model.display_name} or its provider is inactive. Activate it before it becomes the default.", code="inactive")
+    query = select(Model).where(Model.type == model.type, Model.is_default, Model.id != model.id)
+    previous = session.execute(query).scalar_one_or_none()
+    if previous is not None:
+        previous.is_default = False
+        session.flush()  # Before the next one is set: the index allows one at a time.
+    model.is_default = True
+    change = ({"default": previous.ref if previous else None}, {"default": model.ref})
+    audit.record(session, "registry:model:set_default", actor=actor, target=target(model), change=change)
+    return model
+
+
+def _provider(session: Session, slug: str) -> Provider:
+    provider = providers.by_slug(session, slug)
+    if provider is None:
+        raise Invalid.field("provider", f"there is no provider with the slug {slug}")
+    return provider
+
+
+def _check_name(session: Session, provider_id: int, model_id: str, own_id: int | None) -> None:
+    query = select(Model.id).where(Model.provider_id == provider_id, Model.model_id == model_id)
+    if session.execute(query).scalar_one_or_none() not in (None, own_id):
+        raise Conflict("This provider already has a model of that id.", [FieldError("model_id", "is taken")], code="duplicate")
+    query = (
+        select(ModelAlias.id).join(Model).where(Model.provider_id == provider_id, ModelAlias.alias == model_id, Model.id != (own_id or -1))
+    )
+    if session.execute(query).first() is not None:
+        message = "is another name of another model of this provider"
+        raise Conflict(f"{model_id} {message}.", [FieldError("model_id", message)], code="duplicate")
+
+
+def _set_aliases(session: Session, model: Model, wanted: Sequence[str]) -> None:
+    present = {alias.alias: alias for alias in model.aliases}
+    new = [alias for alias in wanted if alias not in present]
+    if taken := _taken_aliases(session, new, model):
+        errors = [FieldError("aliases", f"{alias} is already a name of another model") for alias in taken]
+        raise Conflict(f"The alias {taken[0]} already leads to another model.", errors, code="duplicate")
+    for alias in new:
+        model.aliases.append(ModelAlias(alias=alias, is_pattern="*" in alias or "?" in alias))
+    for alias, row in present.items():
+        if alias not in wanted:
+            model.aliases.remove(row)
+
+
+def _taken_aliases(session: Session, aliases: Iterable[str], model: Model) -> list[str]:
+    names = list(aliases)
+    if not names:
+        return []
+    as_alias = session.execute(select(ModelAlias.alias).where(ModelAlias.alias.in_(names))).scalars()
+    own_id = model.id if model.id is not None else -1
+    full = Provider.slug + "/" + Model.model_id
+    as_id = session.execute(
+        select(Model.model_id, full).join(Provider).where(or_(Model.model_id.in_(names), full.in_(names)), Model.id != own_id)
+    )
+    found = {*as_alias, *(name for row in as_id for name in row)}
+    return [name for name in names if name in found]
+
+
+def _as_columns(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {COLUMNS.get(name, name): value for name, value in entry.items() if name not in BY_HAND}
+
+
+def _touch(model: Model) -> None:
+    """A change of aliases alone must move the row's version too."""
+    model.updated_at = audit.now()
+
+
+def _is_default(model: Model) -> InUse:
+    return InUse(f"{model.display_name} is the default for {model.type}. Choose another default first.", [f"default for {model.type}"])
+
+
+def target(model: Model) -> Target:
+    return Target("model", model.id, model.ref)
+
+
+def facts(model: Model) -> dict[str, Any]:
+    """The values of a model for the audit trail."""
+    return {
+        "provider": model.provider.slug,
+        "model_id": model.model_id,
+        "display_name": model.display_name,
+        "type": model.type,
+        "capabilities": list(model.capabilities),
+        "context_window": model.context_window,
+        "max_output_tokens": model.max_output_tokens,
+        "active": model.is_active,
+        "default": model.is_default,
+        "aliases": sorted(alias.alias for alias in model.aliases),
+        "sort_order": model.sort_order,
+        "released_on": _day(model.released_on),
+        "deprecated_on": _day(model.deprecated_on),
+        "retires_on": _day(model.retires_on),
+        "successor": model.successor,
+        "description": model.description,
+        "quirks": model.quirks,
+    }
+
+
+def _day(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()

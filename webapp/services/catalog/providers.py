@@ -1,0 +1,240 @@
+"""Providers: creating, editing, switching, and which one is primary. Each function changes the session and writes the audit row."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.driver_config import own_way
+from webapp.domain.catalog.input_schemas import provider_entry
+from webapp.domain.shared.errors import Conflict, FieldError, Forbidden, InUse, Invalid, NotFound, Stale
+from webapp.domain.shared.money import plain
+from webapp.domain.shared.urls import origin
+from webapp.drivers import DRIVERS, driver_names
+from webapp.models import MAX_ID, Model, Provider
+from webapp.registry import revision as state
+from webapp.security.urlguard import OutboundPolicy
+from webapp.services.accounts import accounts
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
+from webapp.services.credentials import credentials
+
+STRICT = OutboundPolicy()  # Public addresses over https, and nothing else.
+# Entry names that differ from their columns.
+COLUMNS: Mapping[str, str] = {"active": "is_active"}
+
+
+def find(session: Session, provider_id: int, *, version: int | None = None) -> Provider:
+    """The row, locked for a change. Raises `NotFound`, or `Stale` if `version` is not the present one."""
+    provider = session.get(Provider, provider_id, with_for_update=True, populate_existing=True) if provider_id <= MAX_ID else None
+    if provider is None:
+        raise NotFound("There is no such provider.")
+    if version is not None and provider.version != version:
+        raise Stale("Somebody else changed this provider meanwhile. Look at the change, and save again.")
+    return provider
+
+
+def by_slug(session: Session, slug: str) -> Provider | None:
+    return session.execute(select(Provider).where(Provider.slug == slug)).scalar_one_or_none()
+
+
+def create(session: Session, values: Mapping[str, object], *, actor: str, policy: OutboundPolicy = STRICT) -> Provider:
+    """Adds a provider. Raises `Invalid`, or `Conflict` if the slug is taken. `policy` says which addresses may be reached."""
+    entry = provider_entry(values, partial=False)
+    _check_driver(entry)
+    _check_address(entry, None, policy)
+    state.changing(session)
+    if by_slug(session, entry["slug"]):
+        raise _taken(entry["slug"])
+    provider = Provider(**_as_columns(entry))
+    if entry["required_environment"]:
+        _insist_on_key_rights(session, {}, own_way(provider.base_url, provider.config), actor)
+    session.add(provider)
+    session.flush()
+    audit.record(session, "registry:provider:create", actor=actor, target=target(provider), change=(None, facts(provider)))
+    return provider
+
+
+def update(  # noqa: PLR0913 # as elsewhere, and what may be reached
+    session: Session,
+    provider_id: int,
+    values: Mapping[str, object],
+    *,
+    actor: str,
+    version: int | None = None,
+    policy: OutboundPolicy = STRICT,
+) -> Provider:
+    """Changes the named fields. A change of where keys would be sent removes them: they were entered for the old address."""
+    entry = provider_entry(values, partial=True)
+    _check_driver(entry)
+    state.changing(session)
+    provider = find(session, provider_id, version=version)
+    before = facts(provider)
+    _check_edit(session, provider, entry)
+    _check_address(entry, provider, policy)
+    moved = leads_elsewhere(provider, entry)
+    way, named = own_way(provider.base_url, provider.config), set(provider.required_environment)
+    for name, value in _as_columns(entry).items():
+        setattr(provider, name, value)
+    if moved:
+        credentials.clear_all(session, provider, actor=actor, reason="the base URL now leads elsewhere")
+        if "config" not in entry:  # Headers that nobody repeated were meant for the old address, like the key.
+            provider.config = {name: value for name, value in provider.config.items() if name != "extra_headers"}
+    if credentials.every(session, provider) or provider.required_environment:
+        known = way if named >= set(provider.required_environment) else {}
+        _insist_on_key_rights(session, known, own_way(provider.base_url, provider.config), actor)
+    session.flush()
+    audit.record(session, "registry:provider:update", actor=actor, target=target(provider), change=(before, facts(provider)))
+    return provider
+
+
+def _insist_on_key_rights(session: Session, before: Mapping[str, Any], after: Mapping[str, Any], actor: str) -> None:
+    """A provider that has a key is given another way of being asked only by who may touch the key: it would be used for anything."""
+    if after and after != before and not accounts.actor_may(session, actor, Permission.CREDENTIALS_WRITE):
+        raise Forbidden(
+            "Only admins may say with which path or request template a provider is asked that has a key, or names a variable for one. "
+            "Nothing was changed."
+        )
+
+
+def _check_edit(session: Session, provider: Provider, entry: Mapping[str, Any]) -> None:
+    if "slug" in entry and entry["slug"] != provider.slug and by_slug(session, entry["slug"]):
+        raise _taken(entry["slug"])
+    if entry.get("active") is False:
+        _refuse_to_stop(session, provider)
+
+
+def delete(session: Session, provider_id: int, *, actor: str, version: int | None = None) -> None:
+    """Removes a provider that nothing uses. Raises `InUse` naming its models."""
+    state.changing(session)
+    provider = find(session, provider_id, version=version)
+    models = session.execute(select(Model.model_id).where(Model.provider_id == provider.id).order_by(Model.model_id)).scalars().all()
+    if models:
+        users = [f"{provider.slug}/{model_id}" for model_id in models]
+        raise InUse(f"{provider.display_name} still has {len(users)} model(s). Delete or move them first, or deactivate it.", users)
+    if provider.is_primary:
+        raise InUse(f"{provider.display_name} is the primary provider. Choose another one, or none, first.", ["primary"])
+    credentials.clear_all(session, provider, actor=actor, reason="the provider is deleted")
+    before, what = facts(provider), target(provider)
+    session.delete(provider)
+    session.flush()
+    audit.record(session, "registry:provider:delete", actor=actor, target=what, change=(before, None))
+
+
+def set_active(session: Session, provider_id: int, active: bool | None = None, *, actor: str, version: int | None = None) -> Provider:
+    """Activates or deactivates, or switches over if `active` is None."""
+    state.changing(session)
+    provider = find(session, provider_id, version=version)
+    wanted = not provider.is_active if active is None else active
+    if not wanted:
+        _refuse_to_stop(session, provider)
+    before = facts(provider)
+    provider.is_active = wanted
+    action = "activate" if wanted else "deactivate"
+    audit.record(session, f"registry:provider:{action}", actor=actor, target=target(provider), change=(before, facts(provider)))
+    return provider
+
+
+def set_primary(session: Session, provider_id: int, *, actor: str) -> Provider:
+    """Makes it the one primary provider. It must be active; a key is not needed, runs say when it is missing."""
+    state.changing(session)
+    provider = find(session, provider_id)
+    if not provider.is_active:
+        raise Conflict(f"{provider.display_name} is inactive. Activate it before it becomes primary.", code="inactive")
+    before = {"primary": _primary_slug(session)}
+    _unset_primary(session)
+    provider.is_primary = True
+    audit.record(
+        session, "registry:provider:set_primary", actor=actor, target=target(provider), change=(before, {"primary": provider.slug})
+    )
+    return provider
+
+
+def clear_primary(session: Session, *, actor: str) -> None:
+    """No primary provider: incidents are answered by the local rules only."""
+    state.changing(session)
+    before = {"primary": _primary_slug(session)}
+    _unset_primary(session)
+    what = Target("provider", None, before["primary"] or "none")
+    audit.record(session, "registry:provider:clear_primary", actor=actor, target=what, change=(before, {"primary": None}))
+
+
+def _primary_slug(session: Session) -> str | None:
+    return session.execute(select(Provider.slug).where(Provider.is_primary)).scalar_one_or_none()
+
+
+def _unset_primary(session: Session) -> None:
+    for provider in session.execute(select(Provider).where(Provider.is_primary)).scalars():
+        provider.is_primary = False
+    session.flush()  # Before the next one is set: the index allows one at a time.
+
+
+def _refuse_to_stop(session: Session, provider: Provider) -> None:
+    if provider.is_primary:
+        raise InUse(f"{provider.display_name} is the primary provider. Choose another one, or none, before deactivating it.", ["primary"])
+    defaults = session.execute(select(Model).where(Model.provider_id == provider.id, Model.is_default)).scalars().all()
+    if defaults and provider.is_active:
+        users = [f"default for {model.type}: {model.ref}" for model in defaults]
+        raise InUse(f"{provider.display_name} holds {users[0]}. Choose another default first.", users)
+
+
+def _check_driver(entry: Mapping[str, Any]) -> None:
+    if "driver" in entry and entry["driver"] not in driver_names():
+        raise Invalid.field("driver", f"must be one of {', '.join(driver_names())}")
+
+
+def _check_address(entry: Mapping[str, Any], provider: Provider | None, policy: OutboundPolicy) -> None:
+    """An address that drivers may not reach is refused when it is entered; one that is there already stays while nobody changes it."""
+    base_url, driver = entry.get("base_url"), entry.get("driver", provider and provider.driver)
+    shipped = DRIVERS[driver].base_url  # It is seeded too; every address is checked again when it is used.
+    if base_url is None or base_url == shipped or (provider is not None and base_url == provider.base_url):
+        return
+    policy.check_url(base_url)
+
+
+def leads_elsewhere(provider: Provider, entry: Mapping[str, Any]) -> bool:
+    """Whether keys would go to another address than they were entered for. Without a base URL, the driver's own one counts."""
+    base_url, driver = entry.get("base_url", provider.base_url), entry.get("driver", provider.driver)
+    return _destination(base_url, driver) != _destination(provider.base_url, provider.driver)
+
+
+def _destination(base_url: str | None, driver: str) -> str:
+    return origin(base_url) if base_url else f"the address of the driver {driver}"
+
+
+def _taken(slug: str) -> Conflict:
+    return Conflict(f"The slug {slug} is taken.", [FieldError("slug", "is taken by another provider")], code="duplicate")
+
+
+def _as_columns(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {COLUMNS.get(name, name): value for name, value in entry.items()}
+
+
+def target(provider: Provider) -> Target:
+    return Target("provider", provider.id, provider.slug)
+
+
+def facts(provider: Provider) -> dict[str, Any]:
+    """The values of a provider for the audit trail; never a key."""
+    temperature = provider.default_temperature
+    return {
+        "slug": provider.slug,
+        "display_name": provider.display_name,
+        "driver": provider.driver,
+        "base_url": provider.base_url,
+        "active": provider.is_active,
+        "primary": provider.is_primary,
+        "default_temperature": None if temperature is None else plain(temperature),
+        "default_max_tokens": provider.default_max_tokens,
+        "timeout_seconds": provider.timeout_seconds,
+        "config": provider.config,
+        "required_environment": provider.required_environment,
+        "allow_shared_key": provider.allow_shared_key,
+        "allow_personal_keys": provider.allow_personal_keys,
+        "sort_order": provider.sort_order,
+        "website": provider.website,
+        "documentation_url": provider.documentation_url,
+        "description": provider.description,
+    }

@@ -1,0 +1,76 @@
+"""What retiring a model means: who still uses it, and the day on which its successor takes its place."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from webapp.domain.shared.errors import Conflict, Invalid
+from webapp.models import Model, PromptTemplate, Provider, Run, UsageRecord
+from webapp.registry import revision as state
+from webapp.services.audit import audit_log as audit
+from webapp.services.catalog import models
+
+LATELY = timedelta(days=30)
+MAX_NAMED = 5
+
+
+def switch_over(session: Session, model_id: int, day: date | None, *, actor: str) -> Model:
+    """Schedules that the successor takes the place as default and the other names from that day (UTC) on; None takes it back.
+
+    Raises `Invalid` if there is no successor in the registry.
+    """
+    state.changing(session)
+    model = models.find(session, model_id)
+    if day is not None:
+        _check_successor(session, model)
+    if model.switches_on == day:
+        return model
+    before, model.switches_on = model.switches_on, day
+    session.flush()
+    change = ({"switches_on": _shown(before)}, {"switches_on": _shown(day), "successor": model.successor})
+    audit.record(session, "registry:model:switch_over", actor=actor, target=models.target(model), change=change)
+    return model
+
+
+def _check_successor(session: Session, model: Model) -> None:
+    if not model.successor:
+        raise Invalid.field("switches_on", "needs a successor: choose one on the page of the model first")
+    slug, _, name = model.successor.partition("/") if "/" in model.successor else (model.provider.slug, "", model.successor)
+    query = select(Model).join(Provider).where(Provider.slug == slug, Model.model_id == name)
+    heir = session.execute(query).scalar_one_or_none()
+    if heir is None:
+        raise Conflict(f"{model.successor} is not in the registry: add it first, or choose another successor.", code="no_successor")
+    if heir.id == model.id:
+        raise Invalid.field("switches_on", "needs another successor: a model cannot follow itself")
+
+
+def impact(session: Session, model: Model) -> list[str]:
+    """Who would notice if the model went away or its price changed, in words. Usage and runs are those of the last 30 days."""
+    return [*_chosen(session, model), *models.users_of(session, model, with_prices=False), *_used(session, model)]
+
+
+def _chosen(session: Session, model: Model) -> Iterator[str]:
+    if model.is_default:
+        yield f"default for {model.type.replace('_', ' ')}"
+    if count := len(model.aliases):
+        yield f"{count} other name{'s' if count != 1 else ''}"
+    query = select(PromptTemplate.title).where(PromptTemplate.is_current, PromptTemplate.preferred_model == model.ref)
+    for title in session.execute(query.order_by(PromptTemplate.title)).scalars():
+        yield f"preferred by the template {title}"
+
+
+def _used(session: Session, model: Model) -> Iterator[str]:
+    since = audit.now() - LATELY
+    for table, moment, word in ((UsageRecord, UsageRecord.at, "reported call"), (Run, Run.created_at, "run")):
+        query = select(table.project, func.count()).where(table.model_ref == model.ref, moment >= since).group_by(table.project)
+        found = dict(session.execute(query).all())
+        if total := sum(found.values()):
+            named = [project for project in sorted(found, key=found.__getitem__, reverse=True) if project][:MAX_NAMED]
+            by = f" by {', '.join(named)}" if named else ""
+            yield f"{total:,} {word}{'s' if total != 1 else ''} in 30 days{by}"
+
+
+def _shown(day: date | None) -> str | None:
+    return day.isoformat() if day else None

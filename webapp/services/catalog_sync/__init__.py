@@ -1,0 +1,1 @@
+"""Proposals that a public catalog makes, and their application."""

@@ -1,0 +1,186 @@
+"""Keys of providers: written, used, removed; never shown. The audit trail holds fingerprints only."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, undefer
+
+from webapp.domain.catalog.input_schemas import api_key
+from webapp.domain.credentials.key_access import PERSONAL, PROJECT, SHARED
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import Conflict, Invalid, KeysLocked, NotFound
+from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.urls import origin
+from webapp.models import Credential, Project, Provider, User
+from webapp.observability.seldom import Once
+from webapp.registry import revision as state
+from webapp.security.vault import Place, Vault
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
+from webapp.services.credentials import key_check as setup
+
+log = logging.getLogger(__name__)
+unreadable = Once()
+MAX_CALLS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose key it is: `shared` belongs to nobody, `personal` to a member of staff (by e-mail), `project` to a project (by slug)."""
+
+    scope: str = SHARED
+    owner: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.scope}:{self.owner}" if self.owner else self.scope
+
+
+EVERYBODY = Holder()
+
+
+def store(session: Session, provider: Provider, key: object, *, vault: Vault, actor: str, holder: Holder = EVERYBODY) -> Credential:  # noqa: PLR0913 # as elsewhere, and whose it is
+    """Stores a key of a provider, bound to the origin of its base URL and to its holder. Raises `Invalid`, `Conflict` or `KeysLocked`."""
+    clean: str = api_key(key, "api_key")
+    state.changing(session)
+    _check_holder(session, provider, holder)
+    setup.ensure_key_check(session, vault)
+    found = find(session, provider, holder)
+    before = _facts(found)
+    place = place_of(provider, holder)
+    credential = found or Credential(provider_id=provider.id, scope=holder.scope, owner=holder.owner)
+    credential.ciphertext = vault.encrypt(clean, place)
+    credential.key_id, credential.fingerprint = vault.key_id, vault.fingerprint(clean)
+    credential.last_four, credential.origin, credential.is_active = clean[-4:] if len(clean) >= 12 else "", place.origin, True
+    credential.created_at = datetime.now(UTC)
+    session.add(credential)
+    session.flush()
+    action = "registry:credential:replace" if found else "registry:credential:create"
+    audit.record(session, action, actor=actor, target=_target(provider), change=(before, _facts(credential)))
+    return credential
+
+
+def _check_holder(session: Session, provider: Provider, holder: Holder) -> None:
+    if holder.scope == PERSONAL:
+        if not provider.allow_personal_keys:
+            raise Conflict(f"{provider.display_name} allows no keys of one's own. An editor can allow them on the provider's page.")
+        if session.execute(select(User.id).where(User.email == holder.owner)).scalar_one_or_none() is None:
+            raise Invalid.field("owner", "is no member of staff")
+    if holder.scope == PROJECT and session.execute(select(Project.id).where(Project.slug == holder.owner)).scalar_one_or_none() is None:
+        raise Invalid.field("owner", "is no project: add it under Projects first")
+
+
+LIMIT_CHECKS: dict[str, checks.Check] = {
+    "monthly_limit": checks.optional(checks.whole(1, MAX_CALLS)),
+    "expires_at": checks.optional(checks.moment),
+    "active": checks.truth,
+}
+
+
+def limit(session: Session, credential: Credential, values: dict[str, object], *, actor: str) -> Credential:
+    """Sets how many calls a month a key may make, until when it works, and whether it is switched on. Raises `Invalid`."""
+    clean: dict[str, Any] = checks.checked(values, LIMIT_CHECKS)
+    state.changing(session)
+    before = _limits(credential)
+    for name, value in clean.items():
+        setattr(credential, "is_active" if name == "active" else name, value)
+    session.flush()
+    what = _target(credential.provider)
+    audit.record(session, "registry:credential:limit", actor=actor, target=what, change=(before, _limits(credential)))
+    return credential
+
+
+def remove(session: Session, provider: Provider, *, actor: str, holder: Holder = EVERYBODY) -> None:
+    """Removes a key. Raises `NotFound` if there is none."""
+    state.changing(session)
+    found = find(session, provider, holder)
+    if found is None:
+        raise NotFound(f"{provider.display_name} has no key.")
+    _remove(session, provider, found, actor, "removed by hand")
+
+
+def clear_all(session: Session, provider: Provider, *, actor: str, reason: str) -> int:
+    """Removes every key of a provider, and says why in the trail. The number of keys that were removed."""
+    found = every(session, provider)
+    for credential in found:
+        _remove(session, provider, credential, actor, reason)
+    return len(found)
+
+
+def _remove(session: Session, provider: Provider, credential: Credential, actor: str, reason: str) -> None:
+    before = _facts(credential)
+    session.delete(credential)
+    session.flush()
+    after = {"api_key": None, "reason": reason}
+    audit.record(session, "registry:credential:remove", actor=actor, target=_target(provider), change=(before, after))
+
+
+def every(session: Session, provider: Provider) -> Sequence[Credential]:
+    """All keys of a provider, the shared one first; never their ciphertexts."""
+    query = select(Credential).where(Credential.provider_id == provider.id)
+    return sorted(session.execute(query).scalars(), key=lambda one: (one.scope != SHARED, one.scope, one.owner))
+
+
+def of_owner(session: Session, email: str) -> Sequence[Credential]:
+    """The keys of one's own."""
+    query = select(Credential).where(Credential.scope == PERSONAL, Credential.owner == email)
+    return session.execute(query).scalars().all()
+
+
+def find(session: Session, provider: Provider, holder: Holder = EVERYBODY) -> Credential | None:
+    """A key's row, without its ciphertext."""
+    query = select(Credential).where(
+        Credential.provider_id == provider.id, Credential.scope == holder.scope, Credential.owner == holder.owner
+    )
+    return session.execute(query).scalar_one_or_none()
+
+
+def shared(session: Session, provider: Provider) -> Credential | None:
+    """The shared key's row, without its ciphertext."""
+    return find(session, provider)
+
+
+def reveal(session: Session, provider: Provider, *, vault: Vault, holder: Holder = EVERYBODY) -> str | None:
+    """A key in clear, for the driver that is about to use it; None if there is none. Raises `KeysLocked`."""
+    query = select(Credential).where(
+        Credential.provider_id == provider.id, Credential.scope == holder.scope, Credential.owner == holder.owner, Credential.is_active
+    )
+    found = session.execute(query.options(undefer(Credential.ciphertext)).execution_options(populate_existing=True)).scalar_one_or_none()
+    if found is None:
+        return None
+    try:
+        return vault.decrypt(found.ciphertext, place_of(provider, holder))
+    except KeysLocked as error:
+        # Moved from another row, tampered with, or of a lost key: somebody should look. A reader leaves no line in the trail.
+        if not vault.locked and unreadable.due((found.id, found.ciphertext)):
+            log.warning("key %d (%s of %s) cannot be used: %s", found.id, holder.scope, provider.slug, error.detail)
+        raise
+
+
+def place_of(provider: Provider, holder: Holder = EVERYBODY) -> Place:
+    """Where a key belongs: moved to another provider, address or holder, its ciphertext is worth nothing."""
+    field = "api_key" if holder == EVERYBODY else f"api_key:{holder}"
+    return Place(provider.id, origin(provider.base_url) if provider.base_url else "", field)
+
+
+def _target(provider: Provider) -> Target:
+    return Target("provider", provider.id, provider.slug)
+
+
+def _facts(credential: Credential | None) -> dict[str, str | None] | None:
+    if credential is None:
+        return None
+    facts: dict[str, str | None] = {"api_key": f"fingerprint {credential.fingerprint}", "origin": credential.origin}
+    return facts if credential.scope == SHARED else facts | {"scope": credential.scope, "owner": credential.owner}
+
+
+def _limits(credential: Credential) -> dict[str, Any]:
+    return {
+        "holder": str(Holder(credential.scope, credential.owner)),
+        "monthly_limit": credential.monthly_limit,
+        "expires_at": shown_moment(credential.expires_at) if credential.expires_at else None,
+        "active": credential.is_active,
+    }

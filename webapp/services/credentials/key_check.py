@@ -1,0 +1,55 @@
+"""Getting a database ready: its one row of state, and the check by which a wrong encryption key is recognised."""
+
+import secrets
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from webapp.models import OneTimeLink, RegistryState, UserSession
+from webapp.security.vault import Vault
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
+from webapp.services.credentials.rotation import encrypted_columns
+
+
+def ensure_state(session: Session) -> RegistryState:
+    """The row of state, made on the first start."""
+    state = session.get(RegistryState, 1)
+    if state is None:
+        state = RegistryState(id=1, instance=secrets.token_hex(16), revision=1)
+        session.add(state)
+        session.flush()
+    return state
+
+
+def ensure_key_check(session: Session, vault: Vault) -> None:
+    """Writes the check with the first good key; afterwards a key that cannot read it locks the vault."""
+    state = ensure_state(session)
+    if state.key_check is not None:
+        vault.verify(state.key_check)
+    elif not vault.locked and not _holds_ciphertext(session):
+        state.key_check = vault.make_check()
+
+
+def _holds_ciphertext(session: Session) -> bool:
+    queries = (select(column.table.c.id).where(column.is_not(None)).limit(1) for column in encrypted_columns())
+    return any(session.execute(query).scalar_one_or_none() is not None for query in queries)
+
+
+def mark_restored(session: Session, name: str, *, actor: str) -> None:
+    """After a restore: another instance, so that no process mistakes the restored revisions for those it knows; and a line in the trail.
+
+    Sign-ins and links end: the backup does not know which of them have ended since it was made.
+    """
+    state = ensure_state(session)
+    for table in (UserSession, OneTimeLink):
+        session.execute(delete(table))
+    before = state.revision
+    state.instance, state.revision = secrets.token_hex(16), state.revision + 1
+    audit.record(
+        session,
+        "operations:backup:restore",
+        actor=actor,
+        target=Target("database", None, name[:300]),
+        change=(None, {"file": name[:300], "revision": before}),
+    )

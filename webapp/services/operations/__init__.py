@@ -1,0 +1,1 @@
+"""The seed, backups, and moving to another database."""

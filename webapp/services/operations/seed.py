@@ -1,0 +1,155 @@
+"""Brings the catalogue of constants into the database: each provider and model once, never over what staff edited or removed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from webapp.domain.catalog.builtin import catalog
+from webapp.domain.catalog.input_schemas import PriceEntry, model_entry, provider_entry
+from webapp.domain.catalog.serializers import price_from
+from webapp.domain.credentials.environment_keys import SETTING, ServerKeys
+from webapp.domain.shared.errors import KeysLocked
+from webapp.models import AuditEvent, Model, ModelAlias, Provider
+from webapp.registry import revision as state
+from webapp.security.vault import Vault
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
+from webapp.services.credentials import credentials
+from webapp.services.credentials import endpoints as places
+from webapp.services.pricing import prices
+
+ACTION, ACTOR = "registry:catalog:seed", "seed"
+# Fields of a seeded model that are not entered but handled on their own.
+OTHERWISE = ("prices", "default")
+
+
+@dataclass(slots=True)
+class Seeding:
+    """What a seeding added, or would add."""
+
+    providers: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.providers or self.models or self.keys)
+
+
+def seed(session: Session) -> Seeding:
+    """Adds what is missing and was never seeded before. Moves the revision only if something was added."""
+    document, done = catalog(), Seeding()
+    seeded = _seeded_before(session)
+    providers = {provider.slug: provider for provider in session.execute(select(Provider)).scalars()}
+    new_providers = [entry for entry in document["providers"] if entry["slug"] not in providers and entry["slug"] not in seeded]
+    available = {*providers, *(entry["slug"] for entry in new_providers)}  # Not those that staff renamed or removed.
+    known = {(slug, model_id) for slug, model_id in session.execute(select(Provider.slug, Model.model_id).join(Model.provider))}
+    new_models = [
+        entry
+        for entry in document["models"]
+        if entry["provider"] in available
+        and (entry["provider"], entry["model_id"]) not in known
+        and f"{entry['provider']}/{entry['model_id']}" not in seeded
+    ]
+    if not new_providers and not new_models:
+        return done
+    state.changing(session)
+    for entry in new_providers:
+        provider = _provider(entry)
+        session.add(provider)
+        providers[provider.slug] = provider
+        done.providers.append(provider.slug)
+    session.flush()
+    _add_models(session, new_models, providers, done)
+    source = document["source"]
+    after = {"providers": done.providers, "models": done.models, "source": f"{source['name']} {source['version']}"}
+    audit.record(session, ACTION, actor=ACTOR, target=Target("catalog", None, "the built-in catalogue"), change=(None, after))
+    return done
+
+
+def _seeded_before(session: Session) -> set[str]:
+    """Everything that an earlier seeding added, so that what staff renamed or deleted since does not come back."""
+    names: set[str] = set()
+    for after in session.execute(select(AuditEvent.after).where(AuditEvent.action == ACTION)).scalars():
+        names.update(after["providers"], after["models"])
+    return names
+
+
+def _provider(entry: Mapping[str, Any]) -> Provider:
+    clean = provider_entry(dict(entry), partial=False)
+    clean["is_active"] = clean.pop("active")
+    return Provider(**clean)
+
+
+def _add_models(session: Session, entries: list[Mapping[str, Any]], providers: Mapping[str, Provider], done: Seeding) -> None:
+    names = _taken_names(session)
+    defaults = set(session.execute(select(Model.type).where(Model.is_default)).scalars())
+    for entry in entries:
+        model = _model(entry, providers[entry["provider"]])
+        for alias in entry["aliases"]:
+            if alias in names:
+                done.notes.append(f"alias {alias} already leads to another model")
+            else:
+                model.aliases.append(ModelAlias(alias=alias, is_pattern=False))
+                names.add(alias)
+        if entry["default"] and model.type not in defaults:
+            model.is_default = True
+            defaults.add(model.type)
+        session.add(model)
+        session.flush()
+        session.add_all(prices.row_of(_price_entry(price), model, ACTOR) for price in entry["prices"])
+        done.models.append(f"{entry['provider']}/{entry['model_id']}")
+
+
+def _taken_names(session: Session) -> set[str]:
+    return {*session.execute(select(ModelAlias.alias)).scalars(), *session.execute(select(Model.model_id)).scalars()}
+
+
+def _model(entry: Mapping[str, Any], provider: Provider) -> Model:
+    clean = model_entry({name: value for name, value in entry.items() if name not in OTHERWISE}, partial=False)
+    for name in ("provider", "aliases", "default"):
+        clean.pop(name)
+    clean["is_active"] = clean.pop("active")
+    return Model(provider=provider, **clean)
+
+
+def _price_entry(document: Mapping[str, Any]) -> PriceEntry:
+    price = price_from(document)
+    source = {"kind": "seed", "name": price.source.name, "url": price.source.url, "verified_at": price.source.verified_at}
+    return PriceEntry(price.state, price.effective_from, price.currency, price.rates, source, price.note, None)
+
+
+def update_keys(session: Session, environment: ServerKeys, *, vault: Vault, actor: str) -> Seeding:
+    """Copies the keys that the environment holds into credentials; empty ones are left out, equal ones left alone.
+
+    A key goes only to providers whose address it may be sent to. Where one is named and not copied for that, a note says so.
+    """
+    done = Seeding()
+    for provider in session.execute(select(Provider).order_by(Provider.slug)).scalars():
+        name = places.variable_of(provider, environment)
+        if name is None:
+            if barred := places.barred_variable_of(provider, environment):
+                done.notes.append(
+                    f"{provider.slug}: {barred} is not copied, because {SETTING} does not say that it may be sent to its address"
+                )
+            continue
+        key = environment.word(name)
+        if _is_stored(session, provider, key, vault):
+            done.notes.append(f"{provider.slug}: the key of {name} is stored already")
+            continue
+        credentials.store(session, provider, key, vault=vault, actor=actor)
+        done.keys.append(f"{provider.slug} from {name}")
+    return done
+
+
+def _is_stored(session: Session, provider: Provider, key: str, vault: Vault) -> bool:
+    found = credentials.shared(session, provider)
+    if found is None or found.fingerprint != vault.fingerprint(key):
+        return False
+    try:
+        return credentials.reveal(session, provider, vault=vault) == key
+    except KeysLocked:
+        return False  # It cannot be read any more, for example after a move: it is stored anew.

@@ -1,0 +1,1 @@
+"""Prices, and recorded calls at other prices."""

@@ -1,0 +1,154 @@
+"""Prices: only ever added. A wrong one is corrected by a new row that names it; the past never changes silently."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from webapp.domain.catalog.input_schemas import PriceEntry, price_entry
+from webapp.domain.catalog.serializers import price_document
+from webapp.domain.pricing.pricing import Price as PriceValue
+from webapp.domain.pricing.pricing import PriceSource, timeline
+from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound
+from webapp.domain.shared.timestamps import shown_moment
+from webapp.models import MAX_ID, Model, Price, PriceRate, PriceVerification
+from webapp.registry import revision as state
+from webapp.registry.price_loader import rate_of, window_key
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
+from webapp.services.catalog import models
+
+
+def add(session: Session, model_id: int, values: Mapping[str, object], *, actor: str, confirmed: Sequence[str] = ()) -> Price:
+    """Adds a dated price to a model. `confirmed` are the questions that somebody said yes to; the trail keeps them.
+
+    Raises `Invalid`, or `Conflict` if one already starts at that moment.
+    """
+    entry = price_entry(values)
+    state.changing(session)
+    model = models.find(session, model_id)
+    _check_moment(session, model, entry)
+    price = row_of(entry, model, actor)
+    session.add(price)
+    session.flush()
+    after = dict(price_document(value_of(price)) or {}) | ({"confirmed": list(confirmed)} if confirmed else {})
+    audit.record(session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=(None, after))
+    return price
+
+
+def import_price(session: Session, model: Model, entry: PriceEntry, *, actor: str) -> Price:
+    """Adds a price whose source is kept as it was told, for imports; the moment was checked by the caller."""
+    state.changing(session)
+    price = row_of(entry, model, actor)
+    session.add(price)
+    session.flush()
+    change = (None, price_document(value_of(price)))
+    audit.record(session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=change)
+    return price
+
+
+def verify(session: Session, price_id: int, *, actor: str, of_model: int | None = None) -> Price:
+    """Writes down that somebody compared a price, one of this model if one is named, with its source and found it right.
+
+    Raises `NotFound`, or `Conflict`.
+    """
+    state.changing(session)
+    price = session.get(Price, price_id) if price_id <= MAX_ID else None
+    if price is None or of_model not in (None, price.model_id):
+        raise NotFound("There is no such price.")
+    if session.execute(select(Price.id).where(Price.corrects_id == price.id)).first():
+        raise Conflict("That price was corrected: verify the correction.", code="corrected")
+    session.add(PriceVerification(price_id=price.id, verified_by=actor))
+    what = Target("model", price.model_id, price.model.ref)
+    change = (None, {"price": price.id, "effective_from": shown_moment(price.effective_from)})
+    audit.record(session, "registry:price:verify", actor=actor, target=what, change=change)
+    return price
+
+
+def verifications(session: Session, model: Model) -> Mapping[int, PriceVerification]:
+    """The latest verification of each price of a model, by the number of the price."""
+    query = select(PriceVerification).join(Price, Price.id == PriceVerification.price_id).where(Price.model_id == model.id)
+    return {row.price_id: row for row in session.execute(query.order_by(PriceVerification.id)).scalars()}
+
+
+def _check_moment(session: Session, model: Model, entry: PriceEntry) -> None:
+    if entry.corrects is not None:
+        _check_correction(session, model, entry)
+        return
+    query = select(Price.id).where(Price.model_id == model.id, Price.effective_from == entry.effective_from, Price.corrects_id.is_(None))
+    if session.execute(query).scalar_one_or_none() is not None:
+        message = "another price already starts at this moment; a correction must name it in `corrects`"
+        raise Conflict(f"{model.display_name}: {message}.", [FieldError("effective_from", message)], code="duplicate")
+
+
+def _check_correction(session: Session, model: Model, entry: PriceEntry) -> None:
+    corrected = session.get(Price, entry.corrects)
+    if corrected is None or corrected.model_id != model.id:
+        raise Invalid.field("corrects", "is not a price of this model")
+    if corrected.effective_from != entry.effective_from:
+        raise Invalid.field(
+            "effective_from", f"a correction starts where the price does that it corrects: {shown_moment(corrected.effective_from)}"
+        )
+    if session.execute(select(Price.id).where(Price.corrects_id == entry.corrects)).scalar_one_or_none() is not None:
+        raise Conflict("That price was already corrected; correct the correction.", [FieldError("corrects", "was already corrected")])
+
+
+def row_of(entry: PriceEntry, model: Model, actor: str) -> Price:
+    """The rows of a checked price."""
+    source = entry.source
+    price = Price(
+        model_id=model.id,
+        state=entry.state,
+        effective_from=entry.effective_from,
+        currency=entry.currency,
+        source_kind=source.get("kind", "manual"),
+        source_name=source.get("name") or actor,
+        source_url=source.get("url"),
+        verified_at=source.get("verified_at"),
+        verified_by=actor if source.get("verified_at") else None,
+        note=entry.note,
+        created_by=actor,
+        corrects_id=entry.corrects,
+    )
+    price.rates = [
+        PriceRate(
+            meter=rate.meter,
+            amount=rate.amount,
+            per=rate.per,
+            above=-1 if rate.above is None else rate.above,
+            service_tier=rate.service_tier,
+            window_key=window_key(rate.window),
+        )
+        for rate in entry.rates
+    ]
+    return price
+
+
+def value_of(price: Price) -> PriceValue:
+    """The row as a domain value, without its end."""
+    source = PriceSource(price.source_kind, price.source_name, price.source_url, price.verified_at)
+    rates = tuple(rate_of(rate.meter, rate.amount, rate.per, rate.above, (rate.service_tier, rate.window_key)) for rate in price.rates)
+    return PriceValue(
+        state=price.state,
+        effective_from=price.effective_from,
+        currency=price.currency,
+        rates=rates,
+        source=source,
+        id=price.id,
+        corrects=price.corrects_id,
+        note=price.note,
+    )
+
+
+def _verified(price: PriceValue, last: PriceVerification | None) -> PriceValue:
+    return replace(price, source=price.source._replace(verified_at=last.created_at)) if last else price
+
+
+def history(session: Session, model: Model) -> list[PriceValue]:
+    """All prices of a model, oldest first, each with its end and when it was verified last; corrected ones end where they start."""
+    rows = session.execute(select(Price).where(Price.model_id == model.id).order_by(Price.effective_from, Price.id)).scalars()
+    seen = verifications(session, model)
+    values = [_verified(value_of(row), seen.get(row.id)) for row in rows]
+    in_force = {price.id: price for price in timeline(values)}
+    return [in_force.get(price.id, price) for price in values]

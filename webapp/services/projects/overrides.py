@@ -1,0 +1,153 @@
+"""Rules of one project about one model: its default, what it may use, what it pays. Added and ended, never edited."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session, joinedload
+
+from webapp.domain.catalog.input_schemas import PriceEntry
+from webapp.domain.catalog.project_overrides import DEFAULT, KINDS, PRICE
+from webapp.domain.catalog.serializers import rate_document
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound
+from webapp.domain.shared.timestamps import shown_moment
+from webapp.models import MAX_ID, Model, Project, ProjectOverride, Provider
+from webapp.registry import revision as state
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
+from webapp.services.projects import projects
+
+CHECKS: Mapping[str, checks.Check] = {"note": checks.text(2_000)}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is asked for: `price` only where `kind` is price. `ends` None: until somebody ends it."""
+
+    kind: str
+    ref: str
+    starts: datetime
+    ends: datetime | None = None
+    price: PriceEntry | None = None
+    note: str = ""
+
+
+def of_project(session: Session, project: Project) -> list[ProjectOverride]:
+    """All rules, the newest first, ended ones too."""
+    query = select(ProjectOverride).where(ProjectOverride.project_id == project.id).options(joinedload(ProjectOverride.model))
+    return list(session.execute(query.order_by(ProjectOverride.id.desc())).scalars())
+
+
+def of_model(session: Session, model: Model, at: datetime) -> list[ProjectOverride]:
+    """The rules about a model that hold at that moment or later."""
+    query = select(ProjectOverride).where(
+        ProjectOverride.model_id == model.id, or_(ProjectOverride.ends_at.is_(None), ProjectOverride.ends_at > at)
+    )
+    return list(session.execute(query.options(joinedload(ProjectOverride.project)).order_by(ProjectOverride.id)).scalars())
+
+
+def add(session: Session, project_id: int, rule: Rule, *, actor: str) -> ProjectOverride:
+    """Adds a rule. Raises `Invalid`, or `Conflict` if one of the same kind holds at the same time."""
+    state.changing(session)
+    project = projects.find(session, project_id)
+    model = _model(session, rule)
+    _check(rule)
+    _check_free(session, project, model, rule)
+    row = ProjectOverride(
+        project_id=project.id,
+        model_id=model.id,
+        kind=rule.kind,
+        starts_at=rule.starts,
+        ends_at=rule.ends,
+        price=_price(rule) if rule.price else None,
+        note=checks.checked({"note": rule.note}, CHECKS)["note"],
+        created_by=actor,
+    )
+    session.add(row)
+    session.flush()
+    audit.record(session, "registry:project:add_rule", actor=actor, target=_target(project), change=(None, facts(row, model)))
+    return row
+
+
+def end(session: Session, override_id: int, at: datetime, *, actor: str) -> ProjectOverride:
+    """Ends a rule at that moment, or takes one back that has not begun. Raises `Conflict` if it has ended already."""
+    state.changing(session)
+    row = session.get(ProjectOverride, override_id, with_for_update=True) if override_id <= MAX_ID else None
+    if row is None:
+        raise NotFound("There is no such rule.")
+    if row.ends_at is not None and row.ends_at <= at:
+        raise Conflict("That rule has ended already.", code="ended")
+    before = row.ends_at
+    row.ends_at = max(at, row.starts_at)
+    change = ({"ends": _shown(before)}, {"rule": row.id, "model": row.model.ref, "ends": _shown(row.ends_at)})
+    audit.record(session, "registry:project:end_rule", actor=actor, target=_target(row.project), change=change)
+    return row
+
+
+def _model(session: Session, rule: Rule) -> Model:
+    if rule.kind not in KINDS:
+        raise Invalid.field("kind", f"must be one of {', '.join(KINDS)}")
+    model = session.execute(select(Model).join(Provider).where(Provider.slug + "/" + Model.model_id == rule.ref)).scalar_one_or_none()
+    if model is None:
+        raise Invalid.field("model", "must be chosen from the list, as provider/model")
+    return model
+
+
+def _check(rule: Rule) -> None:
+    if (rule.kind == PRICE) != (rule.price is not None):
+        raise Invalid.field("rates", "is needed for a price of its own, and for nothing else")
+    if rule.ends is not None and rule.ends <= rule.starts:
+        raise Invalid.field("ends", "must be later than the start")
+
+
+def _check_free(session: Session, project: Project, model: Model, rule: Rule) -> None:
+    """One default of a type, one price and one entry of the list for a model, at any moment."""
+    o = ProjectOverride
+    same = Model.type == model.type if rule.kind == DEFAULT else o.model_id == model.id
+    overlaps = or_(o.ends_at.is_(None), o.ends_at > rule.starts)
+    query = select(o).join(Model, Model.id == o.model_id).where(o.project_id == project.id, o.kind == rule.kind, same, overlaps)
+    if rule.ends is not None:
+        query = query.where(o.starts_at < rule.ends)
+    # One that was taken back before it began is no more than a trace.
+    found = session.execute(query.where(or_(o.ends_at.is_(None), o.ends_at > o.starts_at))).scalars().first()
+    if found is not None:
+        message = f"{found.model.ref} has a rule of this kind since {shown_moment(found.starts_at)}: end it first"
+        raise Conflict(f"{message}.", [FieldError("starts", message)], code="overlap")
+
+
+def _price(rule: Rule) -> dict[str, Any]:
+    """As `documents.price_from` reads it."""
+    entry = rule.price
+    if entry is None:
+        raise Invalid.field("rates", "is needed")
+    return {
+        "state": entry.state,
+        "effective_from": shown_moment(rule.starts),
+        "currency": entry.currency,
+        "rates": [rate_document(rate) for rate in entry.rates],
+        "source": {"kind": "manual"},
+        "note": rule.note,
+    }
+
+
+def _target(project: Project) -> Target:
+    return Target("project", project.id, project.slug)
+
+
+def facts(row: ProjectOverride, model: Model) -> dict[str, Any]:
+    return {
+        "rule": row.id,
+        "kind": row.kind,
+        "model": model.ref,
+        "starts": _shown(row.starts_at),
+        "ends": _shown(row.ends_at),
+        "price": row.price,
+        "note": row.note,
+    }
+
+
+def _shown(moment: datetime | None) -> str | None:
+    return shown_moment(moment) if moment else None

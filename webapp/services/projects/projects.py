@@ -1,0 +1,105 @@
+"""Projects: adding, editing and switching groups of applications that share keys and rules."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from webapp.domain.credentials.key_access import PROJECT
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import Conflict, FieldError, InUse, NotFound, Stale
+from webapp.models import MAX_ID, ApiToken, Credential, Project, ProjectOverride
+from webapp.registry import revision as state
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
+
+CHECKS: Mapping[str, checks.Check] = {
+    "slug": checks.slug,
+    "display_name": checks.line(100, 1),
+    "description": checks.text(10_000),
+    "active": checks.truth,
+}
+REQUIRED = ("slug", "display_name")
+
+
+def find(session: Session, project_id: int, *, version: int | None = None) -> Project:
+    """The row, locked for a change. Raises `NotFound`, or `Stale`."""
+    project = session.get(Project, project_id, with_for_update=True, populate_existing=True) if project_id <= MAX_ID else None
+    if project is None:
+        raise NotFound("There is no such project.")
+    if version is not None and project.version != version:
+        raise Stale("Somebody else changed this project meanwhile. Look at the change, and save again.")
+    return project
+
+
+def every(session: Session) -> list[Project]:
+    return list(session.execute(select(Project).order_by(Project.slug)).scalars())
+
+
+def create(session: Session, values: Mapping[str, object], *, actor: str) -> Project:
+    """Adds a project. Raises `Invalid`, or `Conflict` if the slug is taken."""
+    entry = checks.checked(values, CHECKS, REQUIRED)
+    state.changing(session)
+    _check_slug(session, entry["slug"])
+    project = Project(**_columns(entry))
+    session.add(project)
+    session.flush()
+    audit.record(session, "registry:project:create", actor=actor, target=_target(project), change=(None, facts(project)))
+    return project
+
+
+def update(session: Session, project_id: int, values: Mapping[str, object], *, actor: str, version: int | None = None) -> Project:
+    """Changes the named fields. The slug stays while tokens or keys name it."""
+    entry = checks.checked(values, CHECKS)
+    state.changing(session)
+    project = find(session, project_id, version=version)
+    before = facts(project)
+    if entry.get("slug", project.slug) != project.slug:
+        _check_slug(session, entry["slug"])
+        if users := users_of(session, project):
+            raise InUse(f"{project.display_name} is named by {', '.join(users)}: its slug must stay.", users)
+    for name, value in _columns(entry).items():
+        setattr(project, name, value)
+    session.flush()
+    audit.record(session, "registry:project:update", actor=actor, target=_target(project), change=(before, facts(project)))
+    return project
+
+
+def delete(session: Session, project_id: int, *, actor: str) -> None:
+    """Removes a project that nothing names. Raises `InUse`."""
+    state.changing(session)
+    project = find(session, project_id)
+    if users := users_of(session, project):
+        raise InUse(f"{project.display_name} is named by {', '.join(users)}. Deactivate it instead.", users)
+    before, what = facts(project), _target(project)
+    session.delete(project)
+    session.flush()
+    audit.record(session, "registry:project:delete", actor=actor, target=what, change=(before, None))
+
+
+def users_of(session: Session, project: Project) -> list[str]:
+    """What names a project, in words."""
+    tokens = session.execute(select(func.count()).select_from(ApiToken).where(ApiToken.project == project.slug)).scalar_one()
+    keys = select(func.count()).select_from(Credential).where(Credential.scope == PROJECT, Credential.owner == project.slug)
+    count = session.execute(keys).scalar_one()
+    rules = session.execute(select(func.count()).select_from(ProjectOverride).where(ProjectOverride.project_id == project.id)).scalar_one()
+    found = ((tokens, "token"), (count, "key"), (rules, "rule"))
+    return [f"{number} {word}{'' if number == 1 else 's'}" for number, word in found if number]
+
+
+def _check_slug(session: Session, slug: str) -> None:
+    if session.execute(select(Project.id).where(Project.slug == slug)).scalar_one_or_none() is not None:
+        raise Conflict(f"The slug {slug} is taken.", [FieldError("slug", "is taken by another project")], code="duplicate")
+
+
+def _columns(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {"is_active" if name == "active" else name: value for name, value in entry.items()}
+
+
+def _target(project: Project) -> Target:
+    return Target("project", project.id, project.slug)
+
+
+def facts(project: Project) -> dict[str, Any]:
+    return {"slug": project.slug, "display_name": project.display_name, "description": project.description, "active": project.is_active}

@@ -1,0 +1,1 @@
+"""Restores a row from the audit log. It uses every other area."""

@@ -1,0 +1,1 @@
+"""Runs, evaluations, prompt templates, saved incidents, cached responses and connection tests."""

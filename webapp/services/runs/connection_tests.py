@@ -1,0 +1,169 @@
+"""Looking at a provider from here: testing the connection, and listing its models for review."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cachetools import TTLCache
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from webapp.domain.catalog.discovery import Found, Listed, Present, compared
+from webapp.domain.catalog.entities import MODEL_TYPES
+from webapp.domain.credentials.key_access import Access
+from webapp.domain.shared.errors import Conflict, Invalid, ModeldeskError
+from webapp.drivers import available, clients
+from webapp.drivers.base import CheckResult, Endpoint, UpstreamModel
+from webapp.models import Model, Provider, ProviderCheck
+from webapp.security.urlguard import OutboundPolicy
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
+from webapp.services.catalog import models
+from webapp.services.credentials import key_access as access
+from webapp.services.runs.execution import cleared
+from webapp.services.runs.planning import Means, endpoint_of, revealed
+
+KEPT_S, MAX_LISTS = 300, 64
+KEPT_CHECKS = 20
+LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How a provider is to be looked at; holds the key, and no database."""
+
+    provider_id: int
+    slug: str
+    endpoint: Endpoint = field(repr=False)
+    access: Access
+    model: str | None  # Asked a short question where the provider cannot list its models.
+
+
+def prepare(session: Session, means: Means, provider: Provider) -> Probe:
+    """Raises `KeysLocked` for a stored key that cannot be read."""
+    found = access.access(session, provider, means.caller, means.environment)
+    key = revealed(session, means, provider, found)
+    query = select(Model.model_id).where(Model.provider_id == provider.id, Model.is_active, Model.type == "text")
+    model = session.execute(query.order_by(Model.is_default.desc(), Model.sort_order, Model.id).limit(1)).scalar_one_or_none()
+    return Probe(provider.id, provider.slug, endpoint_of(means, provider, found, key), found, model)
+
+
+def check(probe: Probe, policy: OutboundPolicy) -> CheckResult:
+    """Whether address and key work. Never raises."""
+    if not probe.access.available and available(probe.endpoint.driver)[0]:
+        return CheckResult(False, probe.access.reason, "no_key")
+    try:
+        result = clients.shared().use(probe.endpoint, policy, lambda driver: driver.check(probe.model))
+        key = probe.endpoint.api_key
+        return replace(result, detail=cleared(result.detail, key) or "", request_id=cleared(result.request_id, key))
+    except ModeldeskError as error:
+        return CheckResult(False, error.detail, error.code)
+
+
+def record(session: Session, probe: Probe, result: CheckResult, *, actor: str) -> ProviderCheck:
+    """Keeps what came of a check, and lets go of the oldest ones."""
+    row = ProviderCheck(
+        provider_id=probe.provider_id,
+        ok=result.ok,
+        kind=result.kind,
+        detail=result.detail,
+        how=result.how,
+        key_source=probe.access.source,
+        models=result.models,
+        latency_ms=result.latency_ms,
+        request_id=result.request_id,
+        actor=actor,
+    )
+    session.add(row)
+    session.flush()
+    for old in history(session, probe.provider_id)[KEPT_CHECKS:]:
+        session.delete(old)
+    after = {"ok": result.ok, "kind": result.kind, "how": result.how, "key": probe.access.source}
+    what = Target("provider", probe.provider_id, probe.slug)
+    audit.record(session, "registry:provider:check", actor=actor, target=what, change=(None, after))
+    return row
+
+
+def history(session: Session, provider_id: int) -> Sequence[ProviderCheck]:
+    """The checks of a provider, the newest first."""
+    query = select(ProviderCheck).where(ProviderCheck.provider_id == provider_id).order_by(ProviderCheck.id.desc())
+    return session.execute(query).scalars().all()
+
+
+def latest(session: Session, provider_ids: Sequence[int]) -> Mapping[int, ProviderCheck]:
+    """The newest check of each of these providers."""
+    query = select(ProviderCheck).where(ProviderCheck.provider_id.in_(provider_ids)).order_by(ProviderCheck.id)
+    return {row.provider_id: row for row in session.execute(query).scalars()}
+
+
+# Lists are kept for five minutes, so that paging through a review does not ask the provider again and again.
+_lists: TTLCache[tuple[str, str, str], tuple[Listed, ...]] = TTLCache(MAX_LISTS, KEPT_S)
+_lists_lock = threading.Lock()
+
+
+def listed(probe: Probe, policy: OutboundPolicy, *, anew: bool = False) -> tuple[Listed, ...]:
+    """What the provider lists. Raises `Conflict` without a key, `DriverError` if it cannot be asked."""
+    if not probe.access.available:
+        raise Conflict(probe.access.reason, code="no_key")
+    slot = (probe.slug, probe.endpoint.base_url or "", probe.access.source)
+    with _lists_lock:
+        kept = None if anew else _lists.get(slot)
+    if kept is not None:
+        return kept
+    upstream = clients.shared().use(probe.endpoint, policy, lambda driver: driver.list_models())
+    found = tuple(_without_key(one, probe.endpoint.api_key) for one in upstream)
+    with _lists_lock:
+        _lists[slot] = found
+    return found
+
+
+def _without_key(found: UpstreamModel, key: str | None) -> Listed:
+    """What is listed is about to be shown, and what is chosen of it to be stored: no provider puts the key into either."""
+    name, title, lifecycle = (cleared(text, key) for text in (found.model_id, found.display_name, found.lifecycle))
+    return Listed(name or "", title, found.context_window, found.max_output_tokens, lifecycle)
+
+
+def review(session: Session, provider: Provider, upstream: Sequence[Listed]) -> list[Found]:
+    """What is new, gone and known."""
+    rows = session.execute(select(Model.id, Model.model_id, Model.display_name, Model.is_active).where(Model.provider_id == provider.id))
+    return compared(upstream, (Present(*row) for row in rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A listed model that staff want in the registry."""
+
+    model_id: str
+    type: str
+    active: bool = False
+
+
+def add(session: Session, provider: Provider, upstream: Sequence[Listed], chosen: Sequence[Chosen], *, actor: str) -> list[Model]:
+    """Adds the chosen models, all or none; inactive unless they were ticked to be active. Those that are there already are left alone.
+
+    Raises `Invalid` for what the provider does not list, or a type that does not exist.
+    """
+    there = {model.model_id: model for model in upstream}
+    here = set(session.execute(select(Model.model_id).where(Model.provider_id == provider.id)).scalars())
+    added = []
+    for one in chosen:
+        if one.model_id not in there:
+            raise Invalid.field("model", f"{one.model_id[:80]} is not listed by {provider.display_name} any more: ask again")
+        if one.type not in MODEL_TYPES:
+            raise Invalid.field("type", f"must be one of {', '.join(MODEL_TYPES)}")
+        if one.model_id not in here:
+            added.append(models.create(session, _entry(provider, there[one.model_id], one), actor=actor))
+    return added
+
+
+def _entry(provider: Provider, listed: Listed, chosen: Chosen) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "provider": provider.slug,
+        "model_id": listed.model_id,
+        "display_name": (listed.display_name or listed.model_id)[:200],
+        "type": chosen.type,
+        "active": chosen.active,
+    }
+    known = {"context_window": listed.context_window, "max_output_tokens": listed.max_output_tokens}
+    return entry | {name: value for name, value in known.items() if value}

@@ -1,0 +1,285 @@
+"""Benches: making one, deciding cell by cell what is asked next, and recording what came of it (read by `bench_results`)."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session, selectinload
+
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.incidents import evaluation as rules
+from webapp.domain.incidents.incidents import Incident, incident_dict
+from webapp.domain.shared.errors import Conflict, Invalid, NotFound
+from webapp.domain.shared.money import EXACT, ZERO
+from webapp.models import Bench, BenchCell, Rating, Run
+from webapp.services.accounts import accounts
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
+from webapp.services.runs import records as runs
+from webapp.services.runs.execution import Outcome
+from webapp.services.runs.planning import Plan
+
+SILENT_AFTER = timedelta(seconds=30)
+ASKED = ("done", "failed")
+UNBEGUN = ("planned", "cancelled", "skipped")
+CAP_REACHED = "The spend cap was reached before this was asked."
+MAY_NOT = "{} may not run anything any more, so this was not asked. Whoever may can run what is missing."
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a bench is to do. `most` are the estimates of the most that a call may cost, by (incident, model)."""
+
+    name: str
+    incidents: Sequence[Incident]
+    models: Sequence[str]
+    repeats: int
+    template: str
+    spend_cap: Decimal | None
+    most: Mapping[tuple[int, str], Decimal | None]
+
+
+def create(session: Session, setup: Setup, *, actor: str) -> Bench:
+    """Stores a bench with all of its cells, ready to run. Raises `Invalid`."""
+    rules.checked(len(setup.incidents), setup.models, setup.repeats)
+    now = datetime.now(UTC)
+    found = Bench(
+        public_id=f"bench_{secrets.token_hex(10)}",
+        name=setup.name,
+        actor=actor,
+        status="running",
+        template=setup.template,
+        incidents=[incident_dict(incident) for incident in setup.incidents],
+        models=list(setup.models),
+        repeats=setup.repeats,
+        spend_cap=setup.spend_cap,
+        heartbeat_at=now,
+    )
+    order = rules.order(len(setup.incidents), setup.models, setup.repeats)
+    found.cells = [
+        BenchCell(
+            position=position, incident=incident, model=model, repeat=repeat, status="planned", most_cost=setup.most.get((incident, model))
+        )
+        for position, (incident, model, repeat) in enumerate(order)
+    ]
+    session.add(found)
+    session.flush()
+    after = {"models": list(setup.models), "incidents": len(setup.incidents), "repeats": setup.repeats}
+    audit.record(session, "runs:bench:create", actor=actor, target=_target(found), change=(None, after))
+    return found
+
+
+def find(session: Session, public_id: str) -> Bench:
+    """Raises `NotFound`."""
+    found = session.execute(select(Bench).where(Bench.public_id == public_id[:40])).scalar_one_or_none()
+    if found is None:
+        raise NotFound("There is no such bench.")
+    return found
+
+
+def _held(session: Session, public_id: str) -> Bench:
+    """The bench, which nobody else changes until this transaction ends. Raises `NotFound`."""
+    found = session.get(Bench, find(session, public_id).id, with_for_update=True, populate_existing=True)
+    if found is None:
+        raise NotFound("There is no such bench.")
+    return found
+
+
+def with_cells(session: Session, public_id: str) -> Bench:
+    """The bench with its cells, runs and their recommendations, in four questions however many there are."""
+    query = select(Bench).where(Bench.public_id == public_id[:40])
+    loaded = selectinload(Bench.cells).selectinload(BenchCell.run).selectinload(Run.recommendations)
+    found = session.execute(query.options(loaded).execution_options(populate_existing=True)).scalar_one_or_none()
+    if found is None:
+        raise NotFound("There is no such bench.")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One cell that is to be asked now, of the bench with this number and public id, in this generation of it."""
+
+    bench_id: int
+    bench: str
+    generation: int
+    cell_id: int
+    incident: dict[str, Any]
+    model: str
+    template: str
+    actor: str
+
+
+def begin(session: Session, bench_id: int, generation: int, model: str) -> Work | str:
+    """The next cell of this model, marked as running; or `WAIT` while the spend cap holds it back, `SKIP` when there is none any more.
+
+    Whoever it runs as is looked up each time: keys of somebody who was switched off meanwhile are used no more. A lane of an earlier
+    generation begins nothing: the bench was resumed without it.
+    """
+    found = session.get(Bench, bench_id, with_for_update=True, populate_existing=True)
+    if found is None or found.status != "running" or found.generation != generation:
+        return rules.SKIP
+    if not accounts.may(session, found.caller, Permission.RUNS_WRITE):
+        _skip_all(session, bench_id, MAY_NOT.format(found.caller))
+        return rules.SKIP
+    query = select(BenchCell).where(BenchCell.bench_id == bench_id, BenchCell.model == model, BenchCell.status == "planned")
+    cell = session.execute(query.order_by(BenchCell.position).limit(1)).scalar_one_or_none()
+    if cell is None:
+        return rules.SKIP
+    verdict = rules.decision(found.spend_cap, spent(session, found.public_id), _under_way(session, bench_id), cell.most_cost)
+    if verdict == rules.START:
+        cell.status = "running"
+        incident = found.incidents[cell.incident]
+        return Work(found.id, found.public_id, generation, cell.id, incident, model, found.template, found.caller)
+    if verdict == rules.SKIP:
+        cell.status, cell.why = "skipped", CAP_REACHED
+        return begin(session, bench_id, generation, model) if _has_more(session, bench_id, model) else rules.SKIP
+    return rules.WAIT
+
+
+def _skip_all(session: Session, bench_id: int, why: str) -> None:
+    planned = update(BenchCell).where(BenchCell.bench_id == bench_id, BenchCell.status == "planned")
+    session.execute(planned.values(status="skipped", why=why).execution_options(synchronize_session=False))
+
+
+def _has_more(session: Session, bench_id: int, model: str) -> bool:
+    session.flush()
+    query = select(func.count()).select_from(BenchCell)
+    mine = (BenchCell.bench_id == bench_id, BenchCell.model == model, BenchCell.status == "planned")
+    return bool(session.execute(query.where(*mine)).scalar_one())
+
+
+def spent(session: Session, bench: str) -> Decimal:
+    """What all runs of a bench have cost so far in the currency of the cap, as far as it is known; also those that no cell shows."""
+    query = select(Run.cost_total).where(Run.bench == bench, Run.currency == rules.CURRENCY, Run.cost_total.is_not(None))
+    total = ZERO
+    for cost in session.execute(query).scalars():
+        total = EXACT.add(total, cost or ZERO)
+    return total
+
+
+def _under_way(session: Session, bench_id: int) -> Sequence[Decimal | None]:
+    query = select(BenchCell.most_cost).where(BenchCell.bench_id == bench_id, BenchCell.status == "running")
+    return session.execute(query).scalars().all()
+
+
+def end(session: Session, work: Work, planned: Plan, outcome: Outcome) -> None:
+    """Records what came back for a cell: always as a run of the bench, because it is billed."""
+    cell, current = _held_cell(session, work)
+    run = runs.record(session, planned, outcome, actor=work.actor, bench=work.bench)
+    if cell is None:
+        return  # The bench was deleted meanwhile; the run stays.
+    # An answer of an earlier generation comes late: it serves where the cell was not begun anew, and replaces nothing.
+    if current or (run.status == "succeeded" and cell.status in UNBEGUN):
+        cell.run_id, cell.why = run.id, run.error_detail
+        cell.status = "done" if run.status == "succeeded" else "failed"
+
+
+def fail(session: Session, work: Work, why: str) -> None:
+    """A cell for which there is no run, and the reason."""
+    cell, current = _held_cell(session, work)
+    if cell is not None and current:
+        cell.status, cell.run_id, cell.why = "failed", None, why
+
+
+def _held_cell(session: Session, work: Work) -> tuple[BenchCell | None, bool]:
+    """The cell, and whether the work is of its bench's present generation; the bench is held first, as by all who change it."""
+    found = session.get(Bench, work.bench_id, with_for_update=True, populate_existing=True)
+    cell = session.get(BenchCell, work.cell_id, populate_existing=True)
+    return cell, found is not None and found.generation == work.generation
+
+
+def heartbeat(session: Session, bench_id: int, generation: int) -> None:
+    """Says that lanes are alive: also after a cancellation, while answers are under way."""
+    mine = update(Bench).where(Bench.id == bench_id, Bench.generation == generation)
+    audit.unrecorded(session, mine.values(heartbeat_at=datetime.now(UTC)))
+
+
+def finish(session: Session, bench_id: int, generation: int) -> None:
+    """Marks a bench as finished once nothing of it is left to do."""
+    running = update(Bench).where(Bench.id == bench_id, Bench.generation == generation, Bench.status == "running")
+    audit.unrecorded(session, running.values(status="finished", finished_at=datetime.now(UTC)))  # Unless it was cancelled meanwhile.
+
+
+def cancel(session: Session, public_id: str, *, actor: str) -> Bench:
+    """Stops a bench: what has not begun is not asked; what is under way is recorded when it comes back, because it is billed."""
+    found = _held(session, public_id)
+    if state(found) not in ("running", "interrupted"):
+        raise Conflict("This bench has ended already.", code="ended")
+    found.status, found.finished_at = "cancelled", datetime.now(UTC)
+    planned = update(BenchCell).where(BenchCell.bench_id == found.id, BenchCell.status == "planned").values(status="cancelled")
+    session.execute(planned.execution_options(synchronize_session=False))
+    audit.record(session, "runs:bench:cancel", actor=actor, target=_target(found), change=({"status": "running"}, {"status": "cancelled"}))
+    return found
+
+
+def resume(session: Session, public_id: str, *, actor: str) -> Bench:
+    """Goes on with what is missing: after its process ended, after a cancellation, or to ask what was skipped.
+
+    From then on whoever resumed it asks, with their own keys and in their own name. While answers are under way that a living process
+    waits for, nothing is resumed: it would be asked, and paid, twice.
+    """
+    found = _held(session, public_id)
+    if state(found) == "running":
+        raise Conflict("This bench is running.", code="running")
+    if not is_silent(found) and _under_way(session, found.id):
+        raise Conflict("Answers of this bench are still under way. Resume it when they are back.", code="under_way")
+    open_cells = update(BenchCell).where(BenchCell.bench_id == found.id, BenchCell.status.in_((*UNBEGUN, "running")))
+    session.execute(open_cells.values(status="planned", why=None).execution_options(synchronize_session=False))
+    before = {"status": state(found), "runs_as": found.caller}
+    found.status, found.finished_at, found.heartbeat_at = "running", None, datetime.now(UTC)
+    found.runs_as, found.generation = actor, found.generation + 1
+    after = {"status": "running", "runs_as": actor}
+    audit.record(session, "runs:bench:resume", actor=actor, target=_target(found), change=(before, after))
+    return found
+
+
+def state(found: Bench, now: datetime | None = None) -> str:
+    """Its status, or `interrupted` when the process that ran it has fallen silent."""
+    return "interrupted" if found.status == "running" and is_silent(found, now) else found.status
+
+
+def is_silent(found: Bench, now: datetime | None = None) -> bool:
+    """Whether no process has said lately that it waits for answers of this bench."""
+    return (now or datetime.now(UTC)) - found.heartbeat_at > SILENT_AFTER
+
+
+def waits(found: Bench) -> bool:
+    """Whether answers are under way that a living process waits for."""
+    return not is_silent(found) and any(cell.status == "running" for cell in found.cells)
+
+
+def rename(session: Session, public_id: str, name: str, *, actor: str) -> Bench:
+    """Raises `Invalid` for a name that is empty or too long."""
+    clean = " ".join(name.split())
+    if not 1 <= len(clean) <= 200 or not clean.isprintable():
+        raise Invalid.field("name", "must have 1 to 200 characters")
+    found = find(session, public_id)
+    before, found.name = found.name, clean
+    audit.record(session, "runs:bench:rename", actor=actor, target=_target(found), change=({"name": before}, {"name": clean}))
+    return found
+
+
+def rate(session: Session, public_id: str, run: str, score: int, *, actor: str) -> None:
+    """A rating of one answer, 1 to 5; a later one of the same person replaces it. Raises `Invalid` or `NotFound`."""
+    if not 1 <= score <= 5:
+        raise Invalid.field("score", "must be 1 to 5")
+    found = find(session, public_id)
+    query = select(Run).join(BenchCell, BenchCell.run_id == Run.id).where(BenchCell.bench_id == found.id, Run.public_id == run[:40])
+    row = session.execute(query).scalar_one_or_none()
+    if row is None:
+        raise NotFound("There is no such answer in this bench.")
+    rating = session.execute(select(Rating).where(Rating.run_id == row.id, Rating.owner == actor)).scalar_one_or_none()
+    before = {"score": rating.score} if rating else None
+    if rating is None:
+        session.add(Rating(run_id=row.id, owner=actor, score=score))
+    else:
+        rating.score = score
+    audit.record(session, "runs:run:rate", actor=actor, target=Target("run", row.id, row.public_id), change=(before, {"score": score}))
+
+
+def _target(found: Bench) -> Target:
+    return Target("bench", found.id, found.public_id)

@@ -1,0 +1,209 @@
+"""Prompt templates: every change is a new version, one version of each name is current, and runs say which one they used."""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from webapp.domain.incidents.answer_schema import TEMPLATE
+from webapp.domain.incidents.prompt_templates import BUILT_IN, Template, checked_text
+from webapp.domain.shared import validators as checks
+from webapp.domain.shared.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
+from webapp.domain.shared.money import plain
+from webapp.models import PromptTemplate, Run
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
+
+MAX_TEXT = 50_000
+MAX_CACHE = 60 * 24 * 30
+SEEDER = "seed"
+DECIMAL = checks.matching(re.compile(r"[0-9](\.[0-9]{1,4})?", re.ASCII), "must be a number such as 0.2")
+
+
+def _temperature(value: object, field: str) -> Any:
+    found = checks.optional(DECIMAL)(value, field)
+    return None if found is None else Decimal(found)
+
+
+CHECKS: Mapping[str, checks.Check] = {
+    "name": checks.slug,
+    "title": checks.line(200, 1),
+    "category": checks.line(60, 1),
+    "system": checks.text(MAX_TEXT, 1),
+    "user": checks.text(MAX_TEXT, 1),
+    "preferred_model": checks.optional(checks.line(300, 1)),
+    "temperature": _temperature,
+    "max_tokens": checks.optional(checks.whole(1, 1_000_000)),
+    "cache_minutes": checks.whole(0, MAX_CACHE),
+    "active": checks.truth,
+    "note": checks.text(2_000),
+}
+REQUIRED = ("name", "title", "category", "system", "user")
+SHAPE = ("title", "category", "system", "user", "preferred_model", "temperature", "max_tokens", "cache_minutes", "is_active")
+
+
+def value_of(row: PromptTemplate) -> Template:
+    return Template(
+        row.name,
+        row.version,
+        row.title,
+        row.category,
+        row.system,
+        row.user,
+        row.preferred_model,
+        row.temperature,
+        row.max_tokens,
+        row.cache_minutes,
+        row.is_active,
+    )
+
+
+def current(session: Session, name: str | None) -> Template:
+    """The version in use. The built-in one also serves a database without any. Raises `NotFound`, or `Conflict` for an inactive one."""
+    wanted = name or TEMPLATE
+    row = session.execute(select(PromptTemplate).where(PromptTemplate.name == wanted, PromptTemplate.is_current)).scalar_one_or_none()
+    if row is None and wanted == TEMPLATE:
+        return BUILT_IN
+    if row is None:
+        known = ", ".join(session.execute(select(PromptTemplate.name).where(PromptTemplate.is_current).limit(10)).scalars()) or TEMPLATE
+        raise NotFound(f"There is no template of that name; there is {known}.", code="unknown_template")
+    if not row.is_active:
+        raise Conflict(f"The template {row.title} is inactive. Activate it, or name another.", code="inactive")
+    return value_of(row)
+
+
+def find(session: Session, name: str, version: int | None = None) -> PromptTemplate:
+    """A version, the current one if none is named. Raises `NotFound`."""
+    which = PromptTemplate.is_current if version is None else PromptTemplate.version == version
+    row = session.execute(select(PromptTemplate).where(PromptTemplate.name == name, which)).scalar_one_or_none()
+    if row is None:
+        raise NotFound("There is no such template or version.")
+    return row
+
+
+def listed(session: Session) -> list[PromptTemplate]:
+    """Every template in its current version, by title."""
+    query = select(PromptTemplate).where(PromptTemplate.is_current).order_by(PromptTemplate.title, PromptTemplate.name)
+    return list(session.execute(query).scalars())
+
+
+def versions(session: Session, name: str) -> list[PromptTemplate]:
+    """All versions, the newest first."""
+    query = select(PromptTemplate).where(PromptTemplate.name == name).order_by(PromptTemplate.version.desc())
+    return list(session.execute(query).scalars())
+
+
+def create(session: Session, values: Mapping[str, object], *, actor: str) -> PromptTemplate:
+    """Adds a template as version 1. Raises `Invalid`, or `Conflict` if the name is taken."""
+    entry = _checked(values, REQUIRED)
+    if versions(session, entry["name"]):
+        raise Conflict(f"The name {entry['name']} is taken.", [FieldError("name", "is taken by another template")], code="duplicate")
+    return _add(session, entry, 1, actor, "create")
+
+
+def revise(session: Session, name: str, values: Mapping[str, object], *, actor: str, version: int | None = None) -> PromptTemplate:
+    """Adds a version that becomes the current one. Raises `Stale` if `version` is not the current one any more."""
+    before = find(session, name)
+    if version is not None and before.version != version:
+        raise Stale("Somebody else saved a newer version meanwhile. Look at the change, and save again.")
+    entry = _checked({"name": name, **values}, REQUIRED)
+    if all(getattr(before, column) == _column(entry, column) for column in SHAPE):
+        raise Invalid.field("system", "is as it was, and so is everything else: there is nothing to save")
+    return _add(session, entry, versions(session, name)[0].version + 1, actor, "revise")
+
+
+def restore(session: Session, name: str, version: int, *, actor: str) -> PromptTemplate:
+    """Makes an older version current again, as a new version: what runs say they used stays true."""
+    older = find(session, name, version)
+    entry = {column: getattr(older, column) for column in SHAPE} | {"name": name, "note": f"Version {version} again"}
+    return _add(session, entry, versions(session, name)[0].version + 1, actor, "restore")
+
+
+def set_active(session: Session, name: str, active: bool, *, actor: str) -> PromptTemplate:
+    """Switches a template on or off, as a new version."""
+    present = find(session, name)
+    if present.is_active == active:
+        return present
+    entry = {column: getattr(present, column) for column in SHAPE} | {"name": name, "is_active": active, "note": ""}
+    return _add(session, entry, versions(session, name)[0].version + 1, actor, "activate" if active else "deactivate")
+
+
+def delete(session: Session, name: str, *, actor: str) -> None:
+    """Removes a template with all its versions. Raises `InUse` if a run used it, and for the built-in one."""
+    rows = versions(session, name)
+    if not rows:
+        raise NotFound("There is no such template.")
+    used = usage(session, name).runs
+    if used or name == TEMPLATE:
+        why = f"{used:,} runs used it" if used else "it is the built-in one"
+        raise InUse(f"{rows[0].title} cannot be deleted: {why}. Deactivate it instead.", [why])
+    before, what = facts(rows[0]), Target("template", rows[0].id, name)
+    for row in rows:
+        session.delete(row)
+    session.flush()
+    audit.record(session, "prompts:template:delete", actor=actor, target=what, change=(before, None))
+
+
+class Use(NamedTuple):
+    """How often a template was used, and when last."""
+
+    runs: int
+    last: Any
+
+
+def usage(session: Session, name: str) -> Use:
+    """How many runs used a template, in any version."""
+    return Use(*session.execute(select(func.count(), func.max(Run.created_at)).where(Run.template == name)).one())
+
+
+def seed(session: Session) -> bool:
+    """Adds the built-in template if no template of its name is there. Whether it was added."""
+    if versions(session, BUILT_IN.name):
+        return False
+    entry = {name: getattr(BUILT_IN, name) for name in ("name", "title", "category", "system", "user", "cache_minutes")}
+    _add(session, entry | {"note": "Comes with Modeldesk"}, 1, SEEDER, "create")
+    return True
+
+
+def _checked(values: Mapping[str, object], required: tuple[str, ...]) -> dict[str, Any]:
+    entry = checks.checked(values, CHECKS, required)
+    errors: list[FieldError] = []
+    for field, needs in (("system", False), ("user", True)):
+        try:
+            checked_text(entry[field], field, needs_incident=needs)
+        except Invalid as error:
+            errors.extend(error.errors)
+    if errors:
+        raise Invalid.of(errors)
+    return entry
+
+
+def _column(entry: Mapping[str, Any], column: str) -> Any:
+    defaults = {"cache_minutes": 0, "is_active": True}
+    return entry.get("active" if column == "is_active" and "is_active" not in entry else column, defaults.get(column))
+
+
+def _add(session: Session, entry: Mapping[str, Any], version: int, actor: str, action: str) -> PromptTemplate:
+    present = session.execute(
+        select(PromptTemplate).where(PromptTemplate.name == entry["name"], PromptTemplate.is_current)
+    ).scalar_one_or_none()
+    before = facts(present) if present else None
+    if present is not None:
+        present.is_current = False
+        session.flush()  # Before the next one is current: the index allows one at a time.
+    values = {column: _column(entry, column) for column in SHAPE}
+    row = PromptTemplate(name=entry["name"], version=version, note=entry.get("note", ""), created_by=actor, is_current=True, **values)
+    session.add(row)
+    session.flush()
+    what = Target("template", row.id, row.name)
+    audit.record(session, f"prompts:template:{action}", actor=actor, target=what, change=(before, facts(row)))
+    return row
+
+
+def facts(row: PromptTemplate) -> dict[str, Any]:
+    """The values of a version for the trail."""
+    temperature = None if row.temperature is None else plain(row.temperature)
+    return {column: getattr(row, column) for column in SHAPE} | {"name": row.name, "version": row.version, "temperature": temperature}

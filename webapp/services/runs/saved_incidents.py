@@ -1,0 +1,49 @@
+"""Incidents that somebody keeps, to put them to models again."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from webapp.domain.incidents.incidents import Incident, incident_dict
+from webapp.domain.shared.errors import Conflict, FieldError, NotFound
+from webapp.domain.shared.validators import line
+from webapp.models import MAX_ID, SavedIncident
+from webapp.services.audit import audit_log as audit
+from webapp.services.audit.audit_log import Target
+
+NAME = line(200, 1)
+
+
+def every(session: Session) -> list[SavedIncident]:
+    return list(session.execute(select(SavedIncident).order_by(SavedIncident.name)).scalars())
+
+
+def save(session: Session, name: str, incident: Incident, *, actor: str) -> SavedIncident:
+    """Keeps an incident under a name. Raises `Invalid`, or `Conflict` if the name is taken."""
+    clean = NAME(name, "name")
+    if session.execute(select(SavedIncident.id).where(SavedIncident.name == clean)).scalar_one_or_none() is not None:
+        raise Conflict(f"There is an incident named {clean}.", [FieldError("name", "is taken by another incident")], code="duplicate")
+    row = SavedIncident(name=clean, incident=incident_dict(incident), created_by=actor)
+    session.add(row)
+    session.flush()
+    audit.record(session, "runs:incident:create", actor=actor, target=_target(row), change=(None, {"name": clean, "title": incident.title}))
+    return row
+
+
+def find(session: Session, number: int) -> SavedIncident:
+    row = session.get(SavedIncident, number) if number <= MAX_ID else None
+    if row is None:
+        raise NotFound("There is no such incident. It may have been deleted meanwhile.")
+    return row
+
+
+def delete(session: Session, number: int, *, actor: str) -> SavedIncident:
+    """Removes a kept incident; runs and benches that used it keep their own copies."""
+    row = find(session, number)
+    before = {"name": row.name, "incident": row.incident}
+    audit.record(session, "runs:incident:delete", actor=actor, target=_target(row), change=(before, None))
+    session.delete(row)
+    return row
+
+
+def _target(row: SavedIncident) -> Target:
+    return Target("incident", row.id, row.name)

@@ -1,0 +1,1 @@
+"""Import and export of the registry: files, drafts, rows, YAML and CSV."""
