@@ -4,7 +4,7 @@ from factories import Visitor
 from flask_admin.base import BaseView
 from world import PASSWORD
 
-from webapp.admin.lists import RowsView
+from webapp.admin.core.lists import RowsView
 
 
 def addresses(view: BaseView):

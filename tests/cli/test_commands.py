@@ -84,7 +84,7 @@ def test_every_command_explains_itself(run, arguments):
 
 
 def test_a_bug_ends_with_one_line_that_says_where(app, monkeypatch):
-    monkeypatch.setattr("webapp.services.accounts.accounts.accounts.find", None)
+    monkeypatch.setattr("webapp.services.accounts.accounts.find", None)
     ran = app.test_cli_runner().invoke(args=["users", "disable", "ann@example.com"])
     assert (ran.exit_code, ran.stderr.count("\n")) == (1, 1)
     assert re.fullmatch(r"modeldesk: an error that nobody expected: TypeError at accounts\.py:\d+\. Please report it\.\n", ran.stderr)

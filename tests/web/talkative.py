@@ -16,7 +16,7 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     if environ["PATH_INFO"] == "/raise":
         raise RuntimeError(CANARY)  # Beyond our handlers, so gunicorn writes about it, with the address.
     if environ["PATH_INFO"] == "/talk":
-        for name in ("webapp.services.runs.records.records.connection_tests", "a.library", "gunicorn.error"):
+        for name in ("webapp.services.runs.connection_tests", "a.library", "gunicorn.error"):
             log = logging.getLogger(name)
             log.error("answered to Authorization: Bearer %s", CANARY)
             log.error("asked https://provider.example/v1?key=%s", CANARY)

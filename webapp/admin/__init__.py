@@ -1,29 +1,28 @@
 """The admin for staff, on Flask-Admin: its engine, and our own face (templates/admin)."""
 
 from flask import Flask
-from flask_admin import Admin, BaseView
-from flask_admin.theme import Bootstrap4Theme
 
 from webapp.admin import dashboard
-from webapp.admin.account import Account
-from webapp.admin.accounts import Users
-from webapp.admin.audit import AuditLog
-from webapp.admin.bench import Benches
-from webapp.admin.calculator import Calculator
-from webapp.admin.compare import Compare
-from webapp.admin.exchange import Exchange
-from webapp.admin.explain import Explain
-from webapp.admin.models import Models
-from webapp.admin.prices import Prices
-from webapp.admin.projects import MyKeys, Projects
-from webapp.admin.prompts import Prompts
-from webapp.admin.proposals import Proposals
-from webapp.admin.providers import Providers
-from webapp.admin.runs import Runs
-from webapp.admin.second_factor import SecondFactor
-from webapp.admin.tokens import Tokens
-from webapp.admin.tryit import TryIt
-from webapp.admin.whatif import WhatIf
+from webapp.admin.accounts.account import Account
+from webapp.admin.accounts.api_tokens import Tokens
+from webapp.admin.accounts.second_factor import SecondFactor
+from webapp.admin.accounts.users import Users
+from webapp.admin.audit.audit import AuditLog
+from webapp.admin.catalog.explain import Explain
+from webapp.admin.catalog.models import Models
+from webapp.admin.catalog.providers import Providers
+from webapp.admin.catalog_sync.proposals import Proposals
+from webapp.admin.core.flask_admin_adapter import Admin, BaseView, Bootstrap4Theme
+from webapp.admin.pricing.calculator import Calculator
+from webapp.admin.pricing.compare import Compare
+from webapp.admin.pricing.prices import Prices
+from webapp.admin.pricing.whatif import WhatIf
+from webapp.admin.projects.projects import MyKeys, Projects
+from webapp.admin.runs.evaluations import Benches
+from webapp.admin.runs.prompt_templates import Prompts
+from webapp.admin.runs.runs import Runs
+from webapp.admin.runs.tryit import TryIt
+from webapp.admin.transfer.import_export import Exchange
 
 THEME = Bootstrap4Theme(base_template="admin/base.html", fluid=True)
 

@@ -9,11 +9,11 @@ from flask_admin import expose
 from markupsafe import Markup
 from sqlalchemy import func, select
 
-from webapp.admin.base import GuardedIndex
-from webapp.admin.formatters import day, input_cell, output_cell, per_million, rate_in_words, standard_rate, words
-from webapp.admin.history import latest
-from webapp.admin.model_cells import snapshot
-from webapp.admin.provider_cells import key_state
+from webapp.admin.audit.event_text import latest
+from webapp.admin.catalog.model_cells import snapshot
+from webapp.admin.catalog.provider_cells import key_state
+from webapp.admin.core.base import GuardedIndex
+from webapp.admin.core.formatters import day, input_cell, output_cell, per_million, rate_in_words, standard_rate, words
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.snapshot import DATABASE, Snapshot

@@ -167,7 +167,7 @@ def test_where_passwords_are_switched_off_only_admins_have_one_left(settings, pr
 
 
 def test_tries_are_counted_by_address(app, provider, monkeypatch):
-    monkeypatch.setattr("webapp.services.accounts.accounts.login_throttle.PER_ADDRESS", 2)
+    monkeypatch.setattr("webapp.services.accounts.login_throttle.PER_ADDRESS", 2)
     statuses = [sign_in(app.test_client(), provider).status_code for _ in range(3)]
     assert statuses == [302, 302, 429]
 

@@ -1,0 +1,1 @@
+"""Users, API tokens, your account and the second factor."""

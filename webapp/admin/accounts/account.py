@@ -1,0 +1,87 @@
+"""Your account: where you are signed in, and your password. Everybody has this page, and only for themselves."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Response, flash, redirect, request
+from flask_admin import expose
+from werkzeug.wrappers import Response as Redirect
+
+from webapp.admin.core.base import GuardedView, is_id
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.shared.errors import Invalid, ModeldeskError
+from webapp.extensions import db
+from webapp.models import User
+from webapp.runtime.transaction import writing
+from webapp.security import passwords
+from webapp.services.accounts import accounts
+from webapp.services.accounts import login_throttle as throttle
+from webapp.services.accounts.login_throttle import Guess
+from webapp.web.auth import member, session_secret
+
+
+class Account(GuardedView):
+    """Every role may read, so everybody who is signed in gets here."""
+
+    needs = Permission.REGISTRY_READ
+    purpose = "Where you are signed in, and your password."
+
+    def is_visible(self) -> bool:
+        """It stands in the menu of the person, not in that of the desk."""
+        return False
+
+    @expose("/", methods=("GET",))
+    def index(self) -> Response:
+        return self._page({})
+
+    @expose("/password", methods=("POST",))
+    def change_password(self) -> Any:
+        present, new, again = (request.form.get(name, "")[: passwords.MAX_LENGTH + 1] for name in ("present", "new", "again"))
+        try:
+            _check(present, new, again)
+            with writing(refresh=False) as writer:
+                accounts.change_password(writer, writer.get_one(User, member().id), new, keep=session_secret())
+        except Invalid as error:
+            return self._page({found.field: found.message for found in error.errors})
+        flash("Your password is changed. All other sign-ins of yours have ended.", "success")
+        return redirect(self.get_url(".index"))
+
+    @expose("/sessions/<number>/end", methods=("POST",))
+    def end_session(self, number: str) -> Redirect:
+        try:
+            with writing(refresh=False) as writer:
+                accounts.end_own_session(writer, member().id, int(number) if is_id(number) else 0, actor=member().email)
+        except ModeldeskError as error:
+            flash(error.detail, "error")
+        else:
+            flash("That sign-in has ended.", "success")
+        return redirect(self.get_url(".index"))
+
+    def _page(self, errors: dict[str, str]) -> Response:
+        now = datetime.now(UTC)
+        rows = accounts.sessions_of(db.session(), member().id, now=now)
+        mine = accounts.session_user(db.session(), session_secret(), now=now)
+        page = self.render(
+            "admin/account/index.html",
+            sessions=rows,
+            present=mine[0].id if mine else None,
+            errors=errors,
+            least=passwords.MIN_LENGTH,
+            idle=accounts.SESSION_IDLE,
+            life=accounts.SESSION_LIFE,
+        )
+        return Response(page, 422 if errors else 200)
+
+
+def _check(present: str, new: str, again: str) -> None:
+    """Raises `Invalid` at the field. Guesses are counted as where somebody is asked to confirm: a stolen session is no way to the password.
+
+    Checked before the transaction begins: no other writer waits for a tenth of a second.
+    """
+    with writing(refresh=False) as writer:
+        if throttle.admit(writer, Guess(session_secret(), request.remote_addr or "", kind="session"), datetime.now(UTC)) is not None:
+            raise Invalid.field("present", "was wrong too often; wait five minutes")
+    if accounts.authenticate(db.session(), member().email, present) is None:
+        raise Invalid.field("present", "is not your present password")
+    if new != again:
+        raise Invalid.field("again", "is not the same as the new password")

@@ -1,0 +1,128 @@
+"""Your second factor: turned on with the first code, recovery codes shown once. Everybody's own, and of nobody else."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Response, flash, make_response, redirect, request
+from flask_admin import expose
+from markupsafe import Markup
+from werkzeug.wrappers import Response as Redirect
+
+from webapp.admin.core.base import GuardedView
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.shared.errors import Invalid, ModeldeskError
+from webapp.extensions import db
+from webapp.models import User
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
+from webapp.services.accounts import login_throttle as throttle
+from webapp.services.accounts import second_factor
+from webapp.services.accounts.login_throttle import Guess
+from webapp.web import stepup
+from webapp.web.auth import member
+
+
+class SecondFactor(GuardedView):
+    """Every role may read, so everybody who is signed in gets here; also whoever has to, before anything else."""
+
+    needs = Permission.REGISTRY_READ
+    purpose = "A code from a device of yours beside the password, so that the password alone opens nothing."
+
+    def is_visible(self) -> bool:
+        return False
+
+    def needs_confirming(self, name: str) -> bool:
+        return True
+
+    @expose("/", methods=("GET",))
+    def index(self) -> Response:
+        return self._page()
+
+    @expose("/begin", methods=("POST",))
+    def begin(self) -> Redirect:
+        return self._change(lambda writer, user: second_factor.begin(writer, user, vault=current.vault()), None, ".scan")
+
+    @expose("/scan", methods=("GET",))
+    def scan(self) -> Any:
+        stepup.insist()  # The page shows a secret.
+        return self._scan_page() or redirect(self.get_url(".index"))
+
+    @expose("/turn-on", methods=("POST",))
+    def turn_on(self) -> Any:
+        now = datetime.now(UTC)
+        guess = Guess(str(member().id), request.remote_addr or "", kind="new code")
+        try:
+            with writing(refresh=False) as writer:
+                if throttle.admit(writer, guess, now) is not None:
+                    raise Invalid.field("code", "was wrong too often; wait five minutes")
+            with writing(refresh=False) as writer:
+                user = writer.get_one(User, member().id, with_for_update=True)
+                codes = second_factor.confirm(writer, user, request.form.get("code", ""), vault=current.vault(), now=now)
+        except Invalid as error:
+            return self._scan_page(error.errors[0].message) or redirect(self.get_url(".index"))
+        return self._codes_page(codes, "The second factor is on")
+
+    @expose("/codes", methods=("POST",))
+    def codes(self) -> Any:
+        try:
+            with writing(refresh=False) as writer:
+                codes = second_factor.renew_codes(writer, writer.get_one(User, member().id))
+        except ModeldeskError as error:
+            flash(error.detail, "error")
+            return redirect(self.get_url(".index"))
+        return self._codes_page(codes, "New recovery codes")
+
+    @expose("/remove", methods=("POST",))
+    def remove(self) -> Redirect:
+        if member().role in current.settings().second_factor_roles:
+            flash("Your role has to have a second factor. You can set up another device in its place.", "error")
+            return redirect(self.get_url(".index"))
+        return self._change(
+            lambda writer, user: second_factor.remove(writer, user, actor=user.email), "The second factor is off.", ".index"
+        )
+
+    def _change(self, run: Any, done: str | None, target: str) -> Redirect:
+        try:
+            with writing(refresh=False) as writer:
+                run(writer, writer.get_one(User, member().id, with_for_update=True))
+        except ModeldeskError as error:
+            flash(error.detail, "error")
+            return redirect(self.get_url(".index"))
+        if done:
+            flash(done, "success")
+        return redirect(self.get_url(target))
+
+    def _page(self) -> Response:
+        user = db.session.get_one(User, member().id)
+        return make_response(
+            self.render(
+                "admin/account/second_factor.html",
+                user=user,
+                left=second_factor.codes_left(db.session(), user.id),
+                made=second_factor.CODES,
+                forced=stepup.must_set_up(),
+                locked=current.vault().reason,
+                bound=member().role in current.settings().second_factor_roles,
+            )
+        )
+
+    def _scan_page(self, error: str | None = None) -> Response | None:
+        """The secret that waits for its first code, as a picture and in letters."""
+        user = db.session.get_one(User, member().id)
+        secret = second_factor.pending(db.session(), user, vault=current.vault())
+        if secret is None:
+            return None
+        spaced = " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
+        picture = qr_code(second_factor.address_of(secret, user))
+        page = self.render("admin/account/scan.html", picture=picture, secret=spaced, error=error)
+        return make_response(page, 422 if error else 200)
+
+    def _codes_page(self, codes: list[str], title: str) -> Response:
+        return make_response(self.render("admin/account/codes.html", codes=codes, title=title))
+
+
+def qr_code(text: str) -> Markup:
+    import segno
+
+    drawn = segno.make(text, error="m").svg_inline(omitsize=True, border=2, svgclass="qr-code", lineclass=None)
+    return Markup(drawn)  # noqa: S704 # drawn by segno from lines alone; no text of anybody is in it

@@ -1,0 +1,198 @@
+"""Users, for admins. Links are shown once, on the answer that made them."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from flask import Response, make_response, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_admin import expose
+from markupsafe import Markup
+from sqlalchemy import ColumnElement
+from sqlalchemy.orm import Session
+from wtforms import BooleanField, Form, SelectField
+
+from webapp.admin.core import edit_conflicts as merging
+from webapp.admin.core.fields import VERSION, StaffForm, VersionedForm, required, version_of
+from webapp.admin.core.filters import ChoiceFilter, YesNoFilter
+from webapp.admin.core.flask_admin_adapter import get_form_data, rules
+from webapp.admin.core.formatters import NOTHING, tag, when
+from webapp.admin.core.lists import Done, RowsView, wanted
+from webapp.domain.accounts.permissions import ROLES, Permission
+from webapp.extensions import db
+from webapp.models import User
+from webapp.runtime import container as current
+from webapp.services.accounts import accounts, identities, second_factor
+
+ROLE_WORDS = {
+    "viewer": "Viewer: may look",
+    "editor": "Editor: may change providers, models and prices",
+    "admin": "Admin: may also manage keys, users and tokens",
+}
+ROLE_TONES = {"admin": "purple", "editor": "blue", "viewer": "neutral"}
+
+
+class UserForm(StaffForm):
+    email = required("E-mail", "A link to choose a password is made for this address; send it yourself.", type="email", autocomplete="off")
+    role = SelectField("Role", choices=[(role, ROLE_WORDS.get(role, role)) for role in ROLES], validate_choice=False)
+
+
+class UserEditForm(VersionedForm):
+    role = SelectField("Role", choices=[(role, ROLE_WORDS.get(role, role)) for role in ROLES], validate_choice=False)
+    active = BooleanField("May sign in", description="Whoever may not is signed out at once.")
+
+
+class AccountsView(RowsView):
+    """What only those who manage accounts may see."""
+
+    needs = Permission.ACCOUNTS_MANAGE
+    edits = Permission.ACCOUNTS_MANAGE
+    can_delete = False
+
+    def needs_confirming(self, name: str) -> bool:
+        """All of it: who may come in, as what, and with which token."""
+        return True
+
+
+class Users(AccountsView):
+    """Staff: added with a link, never with a password that somebody else knows."""
+
+    table = User
+    name_one = "user"
+    purpose = "Who may sign in, and what each may do."
+    purpose_create = "You get a link that works once, within 30 minutes, to choose a password."
+    can_view_details = False
+    list_template, edit_template = "admin/accounts/users.html", "admin/accounts/user.html"
+    column_list = ("email", "role", "state", "second_factor", "last_login_at", "created_at")
+    column_labels: ClassVar[dict[str, str]] = {
+        "email": "E-mail",
+        "second_factor": "Second factor",
+        "last_login_at": "Last sign-in",
+        "created_at": "Added",
+    }
+    sort_by: ClassVar[Mapping[str, Any]] = {
+        "email": User.email,
+        "role": User.role,
+        "last_login_at": User.last_login_at,
+        "created_at": User.created_at,
+    }
+    default_order = (User.email,)
+    column_filters = (
+        ChoiceFilter("Role", lambda role: User.role == role, [(role, role) for role in ROLES]),
+        YesNoFilter("May sign in", lambda on: User.is_active.is_(on)),
+        YesNoFilter("Second factor", lambda on: User.totp_since.is_not(None) if on else User.totp_since.is_(None)),
+    )
+    column_formatters: ClassVar[dict[str, Any]] = {
+        "role": lambda _, __, user, ___: tag(user.role, ROLE_TONES.get(user.role, "neutral")),
+        "state": lambda _, __, user, ___: user_state(user),
+        "second_factor": lambda _, __, user, ___: tag("On", "green") if user.totp_since else NOTHING,
+        "last_login_at": lambda _, __, user, ___: when(user.last_login_at),
+        "created_at": lambda _, __, user, ___: when(user.created_at),
+    }
+    form = UserForm
+    form_create_rules = (rules.FieldSet((rules.Text("Who it is, and what this person may do."), "email", "role"), "User"),)
+    form_edit_rules = (rules.FieldSet((rules.Text("The last active admin stays one."), "role", "active", *VERSION), "Rights"),)
+
+    def get_edit_form(self) -> type[Form]:
+        return UserEditForm
+
+    def matching(self, word: str) -> ColumnElement[bool]:
+        return User.email.icontains(word, autoescape=True)
+
+    def search_placeholder(self) -> str:
+        return "e-mail"
+
+    def create_form(self, obj: object = None) -> Form:
+        return UserForm(get_form_data())
+
+    def edit_form(self, obj: Any = None) -> Any:
+        typed = typed_rights(obj)
+        return merging.remember(UserEditForm(get_form_data(), typed), typed)
+
+    def on_stale(self, form: Any, row: User) -> None:
+        merging.show(form, typed_rights(row), "user", row.id, actions=accounts.RIGHTS_CHANGED)
+
+    def values_of(self, form: Form) -> dict[str, Any]:
+        return dict(form.data)
+
+    def create_row(self, session: Session, values: Mapping[str, Any]) -> Any:
+        user = accounts.create(session, values["email"] or "", values["role"] or "", actor=self.actor())
+        return user, accounts.make_link(session, user, actor=self.actor(), now=datetime.now(UTC))
+
+    def update_row(self, session: Session, row: User, values: Mapping[str, Any]) -> User:
+        user = accounts.locked(session, row.id, version=version_of(request.form.get("row_version")))
+        if user.is_active and not values["active"]:
+            accounts.set_active(session, user, False, actor=self.actor())
+        if user.role != values["role"]:
+            accounts.set_role(session, user, values["role"] or "", actor=self.actor())
+        if not user.is_active and values["active"]:
+            accounts.set_active(session, user, True, actor=self.actor())
+        return user
+
+    def after_save(self, row: Any, *, created: bool) -> ResponseReturnValue:
+        return self._link_page(*row) if created else super().after_save(row, created=False)
+
+    @expose("/<id>/link", methods=("POST",))
+    def new_link(self, id: str) -> ResponseReturnValue:
+        """A link to choose a new password; earlier ones end."""
+        self.insist(self.can_edit)
+        made: list[Any] = []
+
+        def run(session: Session) -> Done:
+            user = self.row(id)
+            made.extend((user, accounts.make_link(session, user, actor=self.actor(), now=datetime.now(UTC))))
+            return Done("")
+
+        answer = self.change(run)
+        return self._link_page(*made) if made else answer
+
+    def _link_page(self, user: User, secret: str) -> Response:
+        link = f"{current.settings().base_url}/setup/{secret}"
+        return make_response(self.render("admin/accounts/link.html", user=user, link=link, return_url=self.get_url(".index_view")))
+
+    @expose("/<id>/second-factor/remove", methods=("POST",))
+    def remove_second_factor(self, id: str) -> ResponseReturnValue:
+        """For somebody who lost the device and the recovery codes."""
+
+        def run(session: Session) -> Done:
+            user = self.row(id)
+            second_factor.remove(session, user, actor=self.actor())
+            return Done(f"{user} signs in with the password alone now, and can set up another device.", refresh=True)
+
+        return self.change(run)
+
+    @expose("/<id>/unlink", methods=("POST",))
+    def unlink(self, id: str) -> ResponseReturnValue:
+        """For an address that belongs to another person at the identity provider now."""
+
+        def run(session: Session) -> Done:
+            user = self.row(id)
+            identities.unlink(session, user, actor=self.actor())
+            return Done(f"{user} is linked to nobody at the identity provider any more, and was signed out.", refresh=True)
+
+        return self.change(run)
+
+    def is_linked(self, user: User) -> bool:
+        return identities.is_linked(db.session(), user.id)
+
+    @expose("/<id>/active", methods=("POST",))
+    def set_active(self, id: str) -> ResponseReturnValue:
+        def run(session: Session) -> Done:
+            user = self.row(id)
+            to = bool(wanted(not user.is_active))
+            accounts.set_active(session, user, to, actor=self.actor())
+            undo = url_for(".set_active", id=user.id, to=0 if to else 1)
+            return Done(f"{user} may {'sign in again' if to else 'no longer sign in'}.", undo, refresh=True)
+
+        return self.change(run)
+
+
+def typed_rights(user: User) -> dict[str, Any]:
+    """A row as the form shows it."""
+    return {"role": user.role, "active": user.is_active, "row_version": str(user.version)}
+
+
+def user_state(user: User) -> Markup:
+    if not user.is_active:
+        return tag("May not sign in", "red")
+    return tag("Active", "green") if user.last_login_at else tag("Waits for the link", "yellow")

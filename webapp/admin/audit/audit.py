@@ -1,0 +1,147 @@
+"""The audit log: who did what, when, with the values before and after. Nothing here changes anything."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from flask import request
+from flask.typing import ResponseReturnValue
+from flask_admin import expose
+from markupsafe import Markup
+from sqlalchemy import ColumnElement, or_
+
+from webapp.admin.audit.event_text import OF_RESOURCES, VERBS, address_of, differences, endings_of, sentence
+from webapp.admin.core.filters import ChoiceFilter, Filter, SinceFilter
+from webapp.admin.core.formatters import tag, when
+from webapp.admin.core.lists import Done, RowsView
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.field_changes import text_of
+from webapp.domain.shared.timestamps import shown_moment
+from webapp.extensions import db
+from webapp.models import AuditEvent
+from webapp.runtime import container as current
+from webapp.services.restore import restore as restoring
+from webapp.web.auth import staff_may
+
+KINDS = (
+    "model",
+    "provider",
+    "proposal",
+    "project",
+    "template",
+    "bench",
+    "run",
+    "incident",
+    "user",
+    "request",
+    "token",
+    "catalog",
+    "cache",
+    "keys",
+    "database",
+)
+SEARCHED = (AuditEvent.target_name, AuditEvent.actor, AuditEvent.action, AuditEvent.request_id)
+
+
+class AuditLog(RowsView):
+    """Every change, newest first."""
+
+    needs = Permission.AUDIT_READ
+    table = AuditEvent
+    name_one = "event"
+    purpose = "Every change: who, what, when, and the values before and after. Keys appear as fingerprints only."
+    empty_title = "Nothing has happened yet"
+    empty_text = "Every change is written down here in the moment it is made."
+    can_create = can_edit = can_delete = False
+    simple_list_pager = True  # Counting would read the whole trail for every page.
+    details_template = "admin/audit/details.html"
+    column_list = ("what", "target_kind", "changed", "actor", "created_at")
+    column_labels: ClassVar[dict[str, str]] = {
+        "what": "What",
+        "target_kind": "Kind",
+        "changed": "Fields",
+        "actor": "Who",
+        "created_at": "When",
+    }
+    sort_by: ClassVar[Mapping[str, Any]] = {"created_at": AuditEvent.id, "actor": AuditEvent.actor, "target_kind": AuditEvent.target_kind}
+    default_order = (AuditEvent.id.desc(),)
+    column_filters = (
+        Filter("Actor", lambda text: AuditEvent.actor.icontains(text, autoescape=True)),
+        ChoiceFilter(
+            "Action",
+            lambda verb: AuditEvent.action.endswith(f":{verb}", autoescape=True),
+            [(verb, verb.replace("_", " ").capitalize()) for verb in sorted({*VERBS, *(verb for _, verb in OF_RESOURCES)})],
+        ),
+        ChoiceFilter("Kind", lambda kind: AuditEvent.target_kind == kind, [(kind, kind) for kind in KINDS]),
+        SinceFilter("When", lambda moment: AuditEvent.created_at >= moment),
+    )
+    column_formatters: ClassVar[dict[str, Any]] = {
+        "what": lambda _, __, event, ___: sentence(event),
+        "target_kind": lambda _, __, event, ___: tag(event.target_kind),
+        "changed": lambda _, __, event, ___: changed(event),
+        "created_at": lambda _, __, event, ___: when(event.created_at),
+    }
+
+    can_export = True
+    column_export_list = ("id", "created_at", "actor", "action", "target_kind", "target_name", "target_id", "before", "after", "request_id")
+    column_formatters_export: ClassVar[dict[str, Any]] = {
+        "created_at": lambda _, __, event, ___: shown_moment(event.created_at),
+        "before": lambda _, __, event, ___: as_json(event.before),
+        "after": lambda _, __, event, ___: as_json(event.after),
+    }
+
+    def matching(self, word: str) -> ColumnElement[bool]:
+        """As the trail has it, or in the words that the page shows."""
+        said = [AuditEvent.action.endswith(ending, autoescape=True) for ending in endings_of(word)]
+        return or_(*(column.icontains(word, autoescape=True) for column in SEARCHED), *said)
+
+    def search_placeholder(self) -> str:
+        return "target, who, what, request"
+
+    def row_name(self, row: AuditEvent) -> str:
+        return sentence(row)
+
+    def details_of(self, row: AuditEvent) -> dict[str, Any]:
+        return {"what": sentence(row), "differences": differences(row), "target_url": address_of(row), "restoring": restoring_of(row)}
+
+    def needs_confirming(self, name: str) -> bool:
+        return name == "restore"
+
+    @expose("/restore/", methods=("POST",))
+    def restore(self) -> ResponseReturnValue:
+        """Puts back what was there before an event."""
+        row = self.row(request.form.get("id"))
+        self.insist(staff_may(restoring.needed(row)))
+        return self.change(
+            lambda session: Done(restoring.restore(session, row.id, actor=self.actor(), policy=current.desk().outbound), refresh=True)
+        )
+
+
+def restoring_of(event: AuditEvent) -> dict[str, Any] | None:
+    """What the page offers: what comes back, or the reason why nothing does. None for whoever may not change it."""
+    if not staff_may(restoring.needed(event)):
+        return None
+    plan = restoring.plan(db.session(), event)
+    if isinstance(plan, str):
+        return {"reason": plan}
+    after = event.after or {}
+    lines = [
+        {
+            "field": name.replace("_", " "),
+            "now": text_of(plan.now.get(name)),
+            "back": text_of(value),
+            "meanwhile": name in after and plan.now.get(name) != after[name],
+        }
+        for name, value in plan.values.items()
+    ]
+    return {"lines": lines, "warning": plan.warning, "meanwhile": any(line["meanwhile"] for line in lines)}
+
+
+def as_json(values: Mapping[str, Any] | None) -> str:
+    return json.dumps(values, ensure_ascii=False, sort_keys=True) if values else ""
+
+
+def changed(event: AuditEvent) -> Markup | str:
+    """The names of the fields that changed; a new or deleted row has too many to name."""
+    names = [difference.field for difference in differences(event)] if event.before and event.after else []
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,1 @@
+"""Providers, models, connection tests and explain."""

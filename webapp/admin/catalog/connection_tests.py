@@ -1,0 +1,121 @@
+"""The part of the providers' pages that looks at the provider: testing the connection, and reviewing the models that it lists."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response, flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_admin import expose
+
+from webapp.admin.core.formatters import tag, when
+from webapp.admin.core.lists import RowsView
+from webapp.domain.catalog.discovery import GONE, KNOWN, NEW
+from webapp.domain.catalog.entities import MODEL_TYPES
+from webapp.domain.shared.errors import ModeldeskError
+from webapp.extensions import db
+from webapp.models import Provider, ProviderCheck
+from webapp.runtime import container as current
+from webapp.runtime.run_pipeline import means
+from webapp.runtime.transaction import writing
+from webapp.services.runs import connection_tests as probing
+from webapp.services.runs.connection_tests import Chosen
+from webapp.web.auth import caller, staff_may
+
+STATES: Mapping[str, tuple[str, str]] = {NEW: ("New", "blue"), GONE: ("No longer listed", "yellow"), KNOWN: ("Known", "neutral")}
+
+
+class ProbePart(RowsView):
+    """Endpoints that ask the provider. A test stores what came of it; a review changes nothing until models are chosen."""
+
+    @expose("/<id>/check", methods=("POST",))
+    def check(self, id: str) -> ResponseReturnValue:
+        self.insist(staff_may(self.edits))
+        provider = self.row(id)
+        probe = probing.prepare(db.session(), means(caller()), provider)
+        name = provider.display_name
+        db.session.rollback()  # The provider may take a while; the database is let go.
+        with current.desk().turns.turn(self.actor()):
+            result = probing.check(probe, current.desk().outbound)
+        with writing(refresh=False) as session:
+            row = probing.record(session, probe, result, actor=self.actor())
+            shown = check_in_words(row)
+        if request.headers.get("HX-Request"):
+            return Response(self.render("admin/providers/_check.html", check=shown, model=self.row(id), may_check=True))
+        flash(f"{name}: {result.detail}", "success" if result.ok else "error")
+        return redirect(self.get_url(".details_view", id=id))
+
+    @expose("/<id>/discover", methods=("GET",))
+    def discover(self, id: str) -> Any:
+        self.insist(staff_may(self.edits))
+        provider = self.row(id)
+        return_url = self.get_url(".details_view", id=provider.id)
+        try:
+            upstream = self._upstream(provider, anew=request.args.get("anew") == "1")
+        except ModeldeskError as error:
+            page = self.render("admin/providers/discover.html", model=provider, found=None, why=error.detail, return_url=return_url)
+            return Response(page, 409 if error.status < 500 else 502)
+        found = probing.review(db.session(), provider, upstream)
+        counts = {state: sum(one.state == state for one in found) for state in STATES}
+        return self.render(
+            "admin/providers/discover.html",
+            model=provider,
+            found=found,
+            counts=counts,
+            states=STATES,
+            types=MODEL_TYPES,
+            return_url=return_url,
+        )
+
+    @expose("/<id>/discover", methods=("POST",))
+    def add_discovered(self, id: str) -> ResponseReturnValue:
+        self.insist(staff_may(self.edits))
+        provider = self.row(id)
+        chosen = _chosen()
+        if not chosen:
+            flash("Nothing was added: tick the models that you want.", "error")
+            return redirect(self.get_url(".discover", id=id))
+        try:
+            upstream = self._upstream(provider, anew=False)
+            with writing() as session:
+                added = probing.add(session, self.row(id), upstream, chosen, actor=self.actor())
+                active = sum(model.is_active for model in added)
+        except ModeldeskError as error:
+            flash(error.detail, "error")
+            return redirect(self.get_url(".discover", id=id))
+        count = len(added)
+        words = f"{count} model{'s' if count != 1 else ''} of {provider.display_name} added, {active} of them active."
+        flash(f"{words} Their prices are unknown until somebody enters them.", "success")
+        return redirect(url_for("model.index_view", flt0_provider_equals=provider.slug))
+
+    def _upstream(self, provider: Provider, *, anew: bool) -> Any:
+        probe = probing.prepare(db.session(), means(caller()), provider)
+        db.session.rollback()
+        with current.desk().turns.turn(self.actor()):
+            return probing.listed(probe, current.desk().outbound, anew=anew)
+
+
+def _chosen() -> list[Chosen]:
+    """The ticked rows: their names, and the type and state chosen for each."""
+    names = dict.fromkeys(request.form.getlist("model"))
+    active = set(request.form.getlist("active"))
+    return [Chosen(name, request.form.get(f"type:{name}", "text"), name in active) for name in names]
+
+
+def check_in_words(row: ProviderCheck | None, provider: Provider | None = None) -> dict[str, Any] | None:
+    """A check as pages show it; it says nothing about a key that its provider was given later."""
+    if row is None:
+        return None
+    how = "a short question, which may be billed" if row.how == "asked" else "a list of its models, which costs nothing"
+    return {
+        "tag": tag("Works", "green") if row.ok else tag("Does not work", "red"),
+        "ok": row.ok,
+        "detail": row.detail,
+        "how": how,
+        "when": when(row.created_at),
+        "actor": row.actor,
+        "latency": f"{row.latency_ms:,} ms",
+        "key": row.key_source,
+        "request_id": row.request_id,
+        "sent": row.kind != "no_key",
+        "outdated": provider is not None and any(key.created_at > row.created_at for key in provider.credentials),
+    }

@@ -1,0 +1,87 @@
+"""Explaining an answer: how a name becomes a model, which price and rates hold, and what a call then costs, or why not."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Response, request
+from flask_admin import expose
+
+from webapp.admin.catalog.model_page import source_of
+from webapp.admin.core.base import GuardedView
+from webapp.admin.core.formatters import price_in_words
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.explanation import Explanation, explain
+from webapp.domain.catalog.resolution import MAX_REF
+from webapp.domain.costing import calculator
+from webapp.domain.costing.calculator import Question
+from webapp.domain.pricing.meters import conditions_of, label_of, missing_in_words, unit_of
+from webapp.domain.pricing.pricing import Cost, cost_of, tier_used
+from webapp.domain.pricing.usage import Usage
+from webapp.domain.shared import money_text as readable
+from webapp.runtime import container as current
+
+REASONS = {
+    "inactive": "The model is inactive, so applications are told that it is not supported. Costs of it are still computed.",
+    "provider_inactive": "Its provider is inactive, so applications are told that it is not supported. Costs of it are still computed.",
+    "retired": "The model has retired, so applications are told that it is not supported. Costs of it are still computed.",
+    "ambiguous": "Several models answer to this name, so none does. Write the provider before it.",
+    "unknown": "No model answers to this name. Nothing similar is ever used in its place, because that would be a wrong price.",
+}
+
+
+class Explain(GuardedView):
+    """Whoever may read may ask."""
+
+    needs = Permission.REGISTRY_READ
+    purpose = "Test a name: through which aliases and patterns it leads to a model, which price holds at a moment, and what a call costs."
+
+    @expose("/")
+    def index(self) -> Response:
+        ref = request.args.get("model", "").strip()[: MAX_REF + 1]
+        question = calculator.read({name: texts for name, texts in request.args.to_dict(flat=False).items() if name != "model"})
+        at = question.at or datetime.now(UTC).replace(microsecond=0)
+        found = explain(current.registry().snapshot.names, ref, at) if ref else None
+        usage = question.usage if question.usage.as_dict() else calculator.one_call(found.price if found else None)
+        page = self.render(
+            "admin/explain/index.html",
+            ref=ref,
+            at=at,
+            question=question,
+            typed=question.typed,
+            usage=usage,
+            found=found,
+            reason=REASONS.get(found.reason or "") if found else None,
+            answer=_answer(found, usage, question) if found else None,
+        )
+        return Response(page, 422 if question.errors else 200)
+
+
+def _answer(found: Explanation, usage: Usage, question: Question) -> dict[str, Any] | None:
+    if found.model is None:
+        return None
+    price = found.price
+    cost = cost_of(price, usage, at=found.at, service_tier=question.service_tier, model=found.model.ref)
+    return {
+        "model": found.model,
+        "price": price,
+        "words": price_in_words(price),
+        "source": source_of(price) if price else None,
+        "cost": cost,
+        "total": readable.amount(cost.total, cost.currency) if cost.total is not None else None,
+        "tier": tier_used(cost),
+        "lines": [_line(line, cost) for line in cost.lines],
+        "missing": [missing_in_words(name) for name in cost.missing],
+    }
+
+
+def _line(line: Any, cost: Cost) -> dict[str, Any]:
+    rate = f"{readable.amount(line.rate.amount, cost.currency)} per {unit_of(line.billed_as, line.rate.per)}"
+    billed_as = label_of(line.billed_as) if line.billed_as != line.meter else None
+    return {
+        "meter": label_of(line.meter),
+        "quantity": f"{line.quantity:,}",
+        "rate": rate,
+        "billed_as": billed_as,
+        "conditions": conditions_of(line.rate),
+        "cost": readable.amount(line.cost, cost.currency),
+    }

@@ -1,0 +1,99 @@
+"""The cells of the list of models. Prices come from the registry's snapshot, so that a page of them asks the database nothing."""
+
+from collections.abc import Callable, Mapping
+
+from flask import g, url_for
+from markupsafe import Markup
+
+from webapp.admin.core.formatters import capability_icons, exported_rate, icon, input_cell, output_cell, tag, tokens, type_tag, words
+from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.snapshot import Snapshot
+from webapp.models import Model
+from webapp.runtime import container as current
+
+Cell = Callable[[object, object, Model, str], object]
+
+
+def snapshot() -> Snapshot:
+    """The registry as it was when this request began, so that all cells of a page agree."""
+    if "snapshot" not in g:
+        g.snapshot = current.registry().snapshot
+    found: Snapshot = g.snapshot
+    return found
+
+
+def info_of(model: Model) -> ModelInfo | None:
+    return snapshot().by_name.get(model.ref)
+
+
+def label_of(model: ModelInfo) -> str:
+    return f"{model.display_name} · {model.ref}"
+
+
+def _address(model: Model, what: str) -> str:
+    if "models_url" not in g:
+        g.models_url = url_for("model.index_view")
+    return f"{g.models_url}{model.id}/{what}"
+
+
+def switch(model: Model) -> Markup:
+    """The switch of a row: a button of a real form, so that it works without scripts too."""
+    if not g.get("may_edit", True):
+        return tag("Active", "green") if model.is_active else tag("Inactive")
+    address = f"{_address(model, 'active')}?to={0 if model.is_active else 1}"
+    return Markup(
+        '<button type="submit" class="switch" role="switch" aria-checked="{0}" data-switch form="row_form" formaction="{1}" '
+        'hx-post="{1}" aria-label="{2} active"></button>'
+    ).format("true" if model.is_active else "false", address, model.display_name)
+
+
+def star(model: Model) -> Markup:
+    """Whether it is the default of its type, and the button that makes it so."""
+    kind = words(model.type)
+    if model.is_default:
+        on = Markup('<span class="star is-on" role="img" aria-label="Default for {0}" title="Default for {0}">{1}</span>')
+        return on.format(kind, icon("star-filled"))
+    if not g.get("may_edit", True):
+        return Markup("")
+    return Markup(
+        '<button type="submit" class="btn btn-action star" form="row_form" formaction="{0}" hx-post="{0}" hx-swap="none" '
+        'aria-label="Make {1} the default for {2}" title="Make it the default for {2}">{3}</button>'
+    ).format(f"{_address(model, 'default')}?to=1", model.display_name, kind, icon("star"))
+
+
+def _name(_: object, __: object, model: Model, ___: str) -> Markup:
+    return Markup('{}<span class="row-ref">{}</span>').format(model.display_name, model.ref)
+
+
+def _opens_drawer(model: Model, shown: Markup) -> Markup:
+    """A cell with a price: a link to all about it, which opens at the side where scripts run."""
+    return Markup('<a class="price-link" href="{0}" hx-get="{0}" hx-target="#drawer-body" data-drawer="Price of {1}">{2}</a>').format(
+        _address(model, "price"), model.display_name, shown
+    )
+
+
+def _exported(_: object, __: object, model: Model, name: str) -> object:
+    info = info_of(model)
+    price = info.price if info else None
+    if name == "price_state":
+        return price.state if price else "unknown"
+    if name == "currency":
+        return price.currency if price else ""
+    return exported_rate(price, name)
+
+
+CELLS: Mapping[str, Cell] = {
+    "display_name": _name,
+    "provider": lambda _, __, model, ___: model.provider.display_name,
+    "type": lambda _, __, model, ___: type_tag(model.type),
+    "context_window": lambda _, __, model, ___: tokens(model.context_window),
+    "input": lambda _, __, model, ___: _opens_drawer(model, input_cell(info_of(model))),
+    "output": lambda _, __, model, ___: _opens_drawer(model, output_cell(info_of(model))),
+    "capabilities": lambda _, __, model, ___: capability_icons(tuple(model.capabilities)),
+    "is_default": lambda _, __, model, ___: star(model),
+    "is_active": lambda _, __, model, ___: switch(model),
+}
+EXPORTED: Mapping[str, Cell] = {
+    "capabilities": lambda _, __, model, ___: " ".join(model.capabilities),
+    **dict.fromkeys(("price_state", "currency", "input", "output"), _exported),
+}

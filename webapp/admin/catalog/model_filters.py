@@ -1,0 +1,60 @@
+"""Filters and sort orders of the list of models."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, String, cast, select
+
+from webapp.admin.catalog.model_cells import snapshot
+from webapp.admin.core.filters import ChoiceFilter, Options, SinceFilter, YesNoFilter
+from webapp.admin.core.formatters import words
+from webapp.admin.core.price_sql import is_pinned, is_scheduled, is_stale, rate_now, state_now
+from webapp.domain.catalog.entities import MODEL_TYPES
+from webapp.domain.pricing.pricing import PRICE_STATES
+from webapp.models import Model, Provider
+from webapp.runtime import container as current
+
+SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
+PROVIDER_NAME = select(Provider.display_name).where(Provider.id == Model.provider_id).scalar_subquery()
+PRICE_IS = [("stale", "not verified lately"), ("scheduled", "about to change"), ("pinned", "entered by hand (pinned)")]
+
+
+def has_capability(name: str) -> ColumnElement[bool]:
+    """The list is stored as JSON text, in which every word stands between quotation marks."""
+    return cast(Model.capabilities, String).contains(f'"{name}"', autoescape=True)
+
+
+def price_is(what: str) -> ColumnElement[bool]:
+    found = {"stale": lambda: is_stale(current.settings().stale_price_days), "scheduled": is_scheduled, "pinned": is_pinned}
+    return found[what]()
+
+
+def provider_options() -> Options:
+    return [(provider.slug, provider.display_name) for provider in snapshot().providers.values()]
+
+
+def capability_options() -> Options:
+    known = dict.fromkeys(name for model in snapshot().models for name in model.capabilities)
+    return [(name, words(name)) for name in sorted(known)]
+
+
+SORT_BY: Mapping[str, Any] = {
+    "display_name": Model.display_name,
+    "provider": PROVIDER_NAME,
+    "type": Model.type,
+    "context_window": Model.context_window,
+    "input": rate_now("input"),
+    "output": rate_now("output"),
+    "is_default": Model.is_default,
+    "is_active": Model.is_active,
+}
+FILTERS = (
+    ChoiceFilter("Provider", lambda slug: slug == SLUG, provider_options),
+    ChoiceFilter("Type", lambda name: Model.type == name, [(name, words(name)) for name in MODEL_TYPES]),
+    YesNoFilter("Active", lambda on: Model.is_active.is_(on)),
+    YesNoFilter("Default", lambda on: Model.is_default.is_(on)),
+    ChoiceFilter("Price state", lambda state: state_now() == state, [(state, state) for state in PRICE_STATES]),
+    ChoiceFilter("Price is", price_is, PRICE_IS),
+    ChoiceFilter("Capability", has_capability, capability_options),
+    SinceFilter("Changed", lambda moment: Model.updated_at >= moment),
+)

@@ -1,0 +1,177 @@
+"""The cells of the list of providers, and what is known of a key without showing it."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from flask import g, url_for
+from markupsafe import Markup
+from sqlalchemy import ColumnElement, exists, select
+
+from webapp.admin.core.formatters import NOTHING, icon, tag, when
+from webapp.admin.runs.model_choices import why_not_run
+from webapp.domain.shared.money import plain
+from webapp.drivers import DRIVERS, available, needs_key
+from webapp.models import Credential, Provider
+from webapp.runtime import container as current
+from webapp.services.credentials import endpoints as places
+
+Cell = Callable[[object, object, Provider, str], object]
+
+
+NOT_NEEDED = "not needed"
+LOST = "It was encrypted with an encryption key that is not there any more. Enter it again."
+
+
+class KeyState(NamedTuple):
+    """What pages say about a key: a word, its tone, and the details behind it."""
+
+    text: str
+    tone: str
+    stored: bool = False
+    last_four: str = ""
+    since: datetime | None = None
+    fingerprint: str = ""
+    variable: str | None = None
+    locked: str | None = None
+    lost: str | None = None  # Why it cannot be read, if only it cannot.
+
+    @property
+    def usable(self) -> bool:
+        """Whether a provider in this state can be asked."""
+        return not self.lost and (self.stored or self.variable is not None or self.text == NOT_NEEDED)
+
+
+def has_key() -> ColumnElement[bool]:
+    return exists(select(Credential.id).where(Credential.provider_id == Provider.id, Credential.scope == "shared", Credential.owner == ""))
+
+
+def key_state(provider: Provider | None, found: Credential | None) -> KeyState:
+    """Where the key of a provider would come from."""
+    reason = current.vault().reason
+    variable = places.variable_of(provider, current.settings().environment) if provider else None
+    if found is not None:
+        lost = LOST if current.vault().has_lost(found.key_id) else None
+        mark = "unreadable key" if lost else f"key …{found.last_four}" if found.last_four else "key"
+        tone = "red" if reason or lost else "green"
+        return KeyState(mark, tone, True, found.last_four, found.created_at, found.fingerprint, variable, reason, lost)
+    if variable:
+        return KeyState("from environment", "blue", variable=variable, locked=reason)
+    if provider is not None and not needs_key(provider.driver, provider.required_environment):
+        return KeyState(NOT_NEEDED, "neutral", locked=reason)
+    return KeyState("no key", "yellow", locked=reason)
+
+
+def key_mark(state: KeyState) -> Markup:
+    sign = Markup("{} ").format(icon("lock" if state.locked or state.lost else "check")) if state.stored else ""
+    locked = "Stored, but locked: the encryption key is missing" if state.stored and state.locked else ""
+    title = state.lost or locked or state.variable or ""
+    return Markup('<span class="tag tag-{}"{}>{}{}</span>').format(
+        state.tone, Markup(' title="{}"').format(title) if title else "", sign, state.text
+    )
+
+
+def driver_cell(provider: Provider) -> Markup:
+    info = DRIVERS.get(provider.driver)
+    usable, _ = available(provider.driver)
+    label = info.label if info else provider.driver
+    if usable:
+        return Markup("{}").format(label)
+    return Markup("{} {}").format(label, tag("driver not installed", "yellow", why_not_run(provider.display_name, provider.driver) or ""))
+
+
+def switch(provider: Provider) -> Markup:
+    if not g.get("may_edit", True):
+        return tag("Active", "green") if provider.is_active else tag("Inactive")
+    address = url_for("provider.set_active", id=provider.id, to=0 if provider.is_active else 1)
+    return Markup(
+        '<button type="submit" class="switch" role="switch" aria-checked="{0}" data-switch form="row_form" formaction="{1}" '
+        'hx-post="{1}" aria-label="{2} active"></button>'
+    ).format("true" if provider.is_active else "false", address, provider.display_name)
+
+
+def primary_cell(provider: Provider) -> Markup:
+    """The mark of the primary provider, and the button that sets or takes it."""
+    if not g.get("may_edit", True):
+        return tag("Primary", "blue") if provider.is_primary else Markup("")
+    if not provider.is_primary and why_not_run(provider.display_name, provider.driver):
+        return NOTHING
+    address = url_for("provider.set_primary", id=provider.id, to=0 if provider.is_primary else 1)
+    question, label, shown = (
+        ("Have no primary provider? Incidents are then answered by the local rules.", "Clear", Markup("{} ").format(tag("Primary", "blue")))
+        if provider.is_primary
+        else (
+            f"Make {provider.display_name} the primary provider? It then answers incidents where nobody chose a model.",
+            "Make primary",
+            "",
+        )
+    )
+    return Markup(
+        '{0}<button type="submit" class="btn btn-sm btn-quiet" form="row_form" formaction="{1}" hx-post="{1}" hx-swap="none" '
+        'hx-confirm="{2}" aria-label="{3}: {4}">{3}</button>'
+    ).format(shown, address, question, label, provider.display_name)
+
+
+def _name(_: object, __: object, provider: Provider, ___: str) -> Markup:
+    return Markup('{}<span class="row-ref">{}</span>').format(provider.display_name, provider.slug)
+
+
+def _address(provider: Provider) -> Markup:
+    return Markup('<span class="cell-url" title="{0}">{0}</span>').format(provider.base_url) if provider.base_url else NOTHING
+
+
+def _models(_: object, __: object, provider: Provider, ___: str) -> Markup:
+    count = g.get("model_counts", {}).get(provider.id, 0)
+    address = url_for("model.index_view", flt0_provider_equals=provider.slug)
+    return Markup('<a href="{}" aria-label="{} models of {}">{:,}</a>').format(address, count, provider.display_name, count)
+
+
+def _check(provider: Provider) -> Markup:
+    """What the last test of the connection said, and when."""
+    found = g.get("checks", {}).get(provider.id)
+    if found is None:
+        return NOTHING
+    return Markup("{} {}").format(tag("Works", "green") if found.ok else tag("Fails", "red", found.detail), when(found.created_at))
+
+
+CELLS: Mapping[str, Cell] = {
+    "display_name": _name,
+    "driver": lambda _, __, provider, ___: driver_cell(provider),
+    "key": lambda _, __, provider, ___: key_mark(key_state(provider, g.get("keys", {}).get(provider.id))),
+    "check": lambda _, __, provider, ___: _check(provider),
+    "models": _models,
+    "base_url": lambda _, __, provider, ___: _address(provider),
+    "is_primary": lambda _, __, provider, ___: primary_cell(provider),
+    "is_active": lambda _, __, provider, ___: switch(provider),
+}
+
+
+def _placed(provider: Provider) -> str | None:
+    environment = current.settings().environment
+    address, variable = places.base_url_of(provider, environment), places.placing_variable_of(provider, environment)
+    return f"{address}, as {variable} of the server's environment says" if variable else address
+
+
+def facts_of(provider: Provider) -> list[tuple[str, Any]]:
+    """Terms and values for the page of a provider."""
+    temperature = provider.default_temperature
+    config = provider.config or {}
+    return [
+        ("Slug", provider.slug),
+        ("Driver", driver_cell(provider)),
+        ("Base URL", _placed(provider)),
+        ("State", tag("Active", "green") if provider.is_active else tag("Inactive")),
+        ("Temperature", None if temperature is None else plain(temperature)),
+        ("Longest answer", None if provider.default_max_tokens is None else f"{provider.default_max_tokens:,} tokens"),
+        ("Timeout", None if provider.timeout_seconds is None else f"{provider.timeout_seconds} seconds"),
+        ("Header of the key", config.get("auth_header")),
+        ("Path", config.get("path")),
+        ("Request template", json.dumps(config["request_template"], ensure_ascii=False) if config.get("request_template") else None),
+        ("Extra headers", ", ".join(config.get("extra_headers") or {})),
+        ("Environment variables", ", ".join(provider.required_environment)),
+        ("Website", provider.website),
+        ("Documentation", provider.documentation_url),
+        ("Changed", when(provider.updated_at)),
+        ("Description", provider.description),
+    ]

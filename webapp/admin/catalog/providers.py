@@ -1,0 +1,271 @@
+"""Providers: the list with key marks, the form with its write-only key, and a page for each."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from flask import flash, g, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_admin import expose
+from markupsafe import Markup
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from webapp.admin.audit.event_text import events_of
+from webapp.admin.catalog import provider_form
+from webapp.admin.catalog.connection_tests import ProbePart, check_in_words
+from webapp.admin.catalog.provider_cells import CELLS, facts_of, has_key, key_state, switch
+from webapp.admin.core import edit_conflicts as merging
+from webapp.admin.core.fields import version_of
+from webapp.admin.core.filters import ChoiceFilter, YesNoFilter
+from webapp.admin.core.flask_admin_adapter import get_form_data
+from webapp.admin.core.lists import Done, wanted
+from webapp.admin.credentials.provider_keys import KEY_VIEWS, KeysPart, keys_card, may_key
+from webapp.admin.runs.model_choices import why_not_run
+from webapp.domain.shared.errors import Conflict, Forbidden, InUse, Invalid
+from webapp.drivers import DRIVERS
+from webapp.extensions import db
+from webapp.models import Credential, Model, Provider
+from webapp.runtime import container as current
+from webapp.services.catalog import providers
+from webapp.services.credentials import credentials
+from webapp.services.runs import connection_tests as probing
+
+MAX_NAMED = 12
+
+
+class Providers(KeysPart, ProbePart):
+    """The accounts and endpoints that answer for the models."""
+
+    table = Provider
+    name_one = "provider"
+    purpose = "The accounts and endpoints that answer for your models."
+    purpose_create = "An account at a vendor, or an endpoint of your own."
+    purpose_edit = "Changes reach every worker within a second."
+    empty_title = "No providers yet"
+    empty_text = "A provider is an account at a vendor, or an endpoint of your own such as a local Ollama."
+    list_template, details_template = "admin/providers/list.html", "admin/providers/details.html"
+    column_list = ("display_name", "driver", "key", "check", "models", "base_url", "is_primary", "is_active")
+    column_labels: ClassVar[dict[str, str]] = {
+        "display_name": "Provider",
+        "base_url": "Base URL",
+        "is_primary": "Primary",
+        "is_active": "Active",
+        "check": "Connection",
+    }
+    column_descriptions: ClassVar[dict[str, str]] = {"is_primary": "Answers incidents where nobody chose a model; at most one"}
+    column_numeric = ("models",)
+    column_minor = ("base_url",)
+    column_formatters = CELLS
+    sort_by: ClassVar[Mapping[str, Any]] = {
+        "display_name": Provider.display_name,
+        "driver": Provider.driver,
+        "is_active": Provider.is_active,
+        "is_primary": Provider.is_primary,
+        "models": select(func.count(Model.id)).where(Model.provider_id == Provider.id).scalar_subquery(),
+        "base_url": Provider.base_url,
+    }
+    default_order = (Provider.sort_order, Provider.slug)
+    column_filters = (
+        ChoiceFilter("Driver", lambda name: Provider.driver == name, [(name, info.label) for name, info in DRIVERS.items()]),
+        YesNoFilter("Active", lambda on: Provider.is_active.is_(on)),
+        YesNoFilter("Stored key", lambda on: has_key() if on else ~has_key()),
+    )
+    form = provider_form.ProviderForm
+    form_rules = provider_form.RULES
+    form_widget_args = provider_form.WIDGETS
+
+    def matching(self, word: str) -> ColumnElement[bool]:
+        columns = (Provider.display_name, Provider.slug, Provider.base_url, Provider.description)
+        conditions = [column.icontains(word, autoescape=True) for column in columns]
+        return conditions[0] | conditions[1] | conditions[2] | conditions[3]
+
+    def search_placeholder(self) -> str:
+        return "name, slug, base URL"
+
+    def row_name(self, row: Provider) -> str:
+        return row.display_name
+
+    def get_list(self, *args: Any, **options: Any) -> Any:
+        """With what the cells show of other tables, from one question each."""
+        counted, rows = super().get_list(*args, **options)
+        ids = [row.id for row in rows]
+        g.model_counts = dict(
+            db.session.execute(select(Model.provider_id, func.count()).where(Model.provider_id.in_(ids)).group_by(Model.provider_id)).all()
+        )
+        shared = select(Credential).where(Credential.provider_id.in_(ids), Credential.scope == "shared", Credential.owner == "")
+        g.keys = {found.provider_id: found for found in db.session.execute(shared).scalars()}
+        g.checks = probing.latest(db.session(), ids)
+        g.may_edit = self.can_edit
+        return counted, rows
+
+    # Changing, through the services.
+
+    def needs_confirming(self, name: str) -> bool:
+        """The forms hold keys and the addresses that keys are sent to; deleting removes keys."""
+        return name in ("create_view", "edit_view", "delete_view", "remove_key", *KEY_VIEWS)
+
+    def create_form(self, obj: object = None) -> Any:
+        return self._ready(provider_form.ProviderForm(get_form_data()), None)
+
+    def edit_form(self, obj: Any = None) -> Any:
+        typed = provider_form.typed_values(obj)
+        return self._ready(merging.remember(provider_form.ProviderForm(get_form_data(), typed), typed), obj)
+
+    def on_stale(self, form: Any, row: Any) -> None:
+        merging.show(form, provider_form.typed_values(row), "provider", row.id)
+
+    def _ready(self, form: Any, row: Provider | None) -> Any:
+        form.driver.choices = provider_form.driver_choices()
+        state = key_state(row, credentials.shared(db.session(), row) if row else None)
+        form.key_part = lambda: Markup(render_template("admin/providers/_key.html", form=form, key=state, may=may_key()))
+        form.row = row
+        form.move_part = lambda: Markup(render_template("admin/providers/_move.html", warning=move_warning(row, form)))
+        if row is not None:
+            address = self.get_url(".moves", id=row.id)
+            form.base_url.render_kw = provider_form.ADDRESS | {
+                "hx-post": address,
+                "hx-trigger": "change",
+                "hx-target": "#move-warning",
+                "hx-swap": "outerHTML",
+                "hx-include": "closest form",
+            }
+        return form
+
+    @expose("/<id>/moves", methods=("POST",))
+    def moves(self, id: str) -> str:
+        """What saving the form as it is typed would do to the stored keys. Nothing is stored."""
+        self.insist(self.can_edit)
+        row = self.row(id)
+        form = provider_form.ProviderForm(get_form_data(), provider_form.typed_values(row))
+        return self.render("admin/providers/_move.html", warning=move_warning(row, form))
+
+    def validate_form(self, form: Any) -> bool:
+        if not super().validate_form(form):
+            return False
+        if not isinstance(form, provider_form.ProviderForm):
+            return True  # That of a bulk action.
+        if ((form.api_key.data or "").strip() or form.remove_key.data) and not may_key():
+            raise Forbidden("Only admins may enter or remove keys.")
+        for name in provider_form.AS_JSON:
+            if provider_form.object_of(form[name].data) is None:
+                form[name].errors = [*form[name].errors, "must be a JSON object"]
+        if form.api_key.data and form.remove_key.data:
+            form.api_key.errors = [*form.api_key.errors, "is given and removed at once; do one of them"]
+        warning = move_warning(form.row, form)
+        if warning and not form.move_confirmed.data:
+            form.base_url.errors = [
+                *form.base_url.errors,
+                f"leads elsewhere: saving removes {warning['what']}. Tick below that this is meant.",
+            ]
+        return not form.errors
+
+    def values_of(self, form: Any) -> dict[str, Any]:
+        row_id = request.args.get("id") if request.endpoint == f"{self.endpoint}.edit_view" else None
+        row = self.get_one(row_id) if row_id else None
+        key = (form.api_key.data or "").strip()
+        return {"entry": provider_form.entered_values(form, row.config if row else {}), "key": key, "remove": form.remove_key.data}
+
+    def create_row(self, session: Session, values: Mapping[str, Any]) -> Provider:
+        provider = providers.create(session, values["entry"], actor=self.actor(), policy=current.desk().outbound)
+        if values["key"]:
+            credentials.store(session, provider, values["key"], vault=current.vault(), actor=self.actor())
+        return provider
+
+    def update_row(self, session: Session, row: Provider, values: Mapping[str, Any]) -> Provider:
+        before = credentials.shared(session, row)
+        version = version_of(request.form.get("row_version"))
+        provider = providers.update(session, row.id, values["entry"], actor=self.actor(), version=version, policy=current.desk().outbound)
+        session.flush()
+        gone = before is not None and credentials.shared(session, provider) is None
+        if values["remove"] and not gone and before is not None:
+            credentials.remove(session, provider, actor=self.actor())
+        if values["key"]:
+            credentials.store(session, provider, values["key"], vault=current.vault(), actor=self.actor())
+        elif gone:
+            flash("The stored key was removed, because the base URL now leads elsewhere. Enter the key for the new address.", "warning")
+        return provider
+
+    def delete_row(self, session: Session, row: Provider) -> None:
+        try:
+            providers.delete(session, row.id, actor=self.actor())
+        except InUse as error:
+            named = ", ".join(error.users[:MAX_NAMED])
+            more = len(error.users) - MAX_NAMED
+            raise InUse(f"{error.detail} Used by: {named}{f' and {more} more' if more > 0 else ''}.", error.users) from None
+
+    @expose("/<id>/active", methods=("POST",))
+    def set_active(self, id: str) -> ResponseReturnValue:
+        def run(session: Session) -> Done:
+            provider = providers.set_active(session, self.row(id).id, wanted(), actor=self.actor())
+            on = provider.is_active
+            return Done(
+                f"{provider} is now {'active' if on else 'inactive; none of its models is supported'}.",
+                url_for(".set_active", id=provider.id, to=0 if on else 1),
+                lambda: switch(provider),
+            )
+
+        return self.change(run)
+
+    @expose("/<id>/primary", methods=("POST",))
+    def set_primary(self, id: str) -> ResponseReturnValue:
+        """Makes it the primary provider; with `to=0` there is none any more."""
+
+        def run(session: Session) -> Done:
+            before = session.execute(select(Provider).where(Provider.is_primary)).scalar_one_or_none()
+            provider = self.row(id)
+            if not wanted(True):
+                if not provider.is_primary:
+                    raise Invalid(f"{provider} is not the primary provider. Load the page again.")
+                providers.clear_primary(session, actor=self.actor())
+                undo = url_for(".set_primary", id=provider.id, to=1)
+                return Done("There is no primary provider: incidents are answered by the local rules.", undo, refresh=True)
+            if why := why_not_run(provider.display_name, provider.driver):
+                raise Conflict(f"{why} A primary provider has to answer incidents, so choose another one.")
+            providers.set_primary(session, provider.id, actor=self.actor())
+            back = url_for(".set_primary", id=before.id if before else provider.id, to=1 if before else 0)
+            return Done(f"{provider} is now the primary provider.", back, refresh=True)
+
+        return self.change(run)
+
+    @expose("/<id>/remove-key", methods=("POST",))
+    def remove_key(self, id: str) -> ResponseReturnValue:
+        self.insist(may_key())
+
+        def run(session: Session) -> Done:
+            provider = self.row(id)
+            credentials.remove(session, provider, actor=self.actor())
+            return Done(f"The key of {provider} was removed.", refresh=True)
+
+        return self.change(run)
+
+    def details_of(self, row: Provider) -> dict[str, Any]:
+        count = db.session.execute(select(func.count()).select_from(Model).where(Model.provider_id == row.id)).scalar_one()
+        return {
+            "facts": facts_of(row),
+            "barred": why_not_run(row.display_name, row.driver),
+            "keys": keys_card(row),
+            "check": check_in_words(probing.latest(db.session(), [row.id]).get(row.id), row),
+            "may_check": self.can_edit and row.driver != probing.LOCAL,
+            "model_count": count,
+            "events": events_of("provider", row.id),
+            "may_key": may_key(),
+            "may_edit": self.can_edit,
+        }
+
+
+def move_warning(row: Provider | None, form: Any) -> dict[str, Any] | None:
+    """What saving would remove because the address leads elsewhere, in words; None if nothing."""
+    stored = credentials.every(db.session(), row) if row is not None else []
+    if row is None or not stored:
+        return None
+    entry = {"base_url": (form.base_url.data or "").strip() or None, "driver": (form.driver.data or "").strip()}
+    try:
+        moved = providers.leads_elsewhere(row, entry)
+    except Invalid:
+        return None  # No address at all: the services say what is wrong with it.
+    if not moved:
+        return None
+    ending = stored[0].last_four
+    keys = f"{len(stored)} stored keys" if len(stored) > 1 else f"the stored key ending in …{ending}" if ending else "the stored key"
+    meant = stored[0].origin or "the driver's own address"
+    return {"what": keys, "why": f"It was entered for {meant}, and is sent nowhere else.", "ticked": bool(form.move_confirmed.data)}

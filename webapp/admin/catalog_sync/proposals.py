@@ -1,0 +1,206 @@
+"""Proposals: comparing a public catalogue with the registry, choosing rows, approving them, and taking them back."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Response, flash, redirect, request
+from flask_admin import expose
+from sqlalchemy import func, select
+from werkzeug.wrappers import Response as Redirect
+
+from webapp import catalogues
+from webapp.admin.core.base import GuardedView, is_id
+from webapp.admin.core.fields import asked_page
+from webapp.catalogues import SOURCES, Read
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.catalog_diff import GUARDS, KINDS, Limits, Line
+from webapp.domain.shared.errors import Conflict, FieldError, Forbidden, Invalid, ModeldeskError
+from webapp.extensions import db
+from webapp.models import Proposal, ProposalRow
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
+from webapp.services.catalog_sync import apply as proposal_apply
+from webapp.services.catalog_sync import proposals
+from webapp.services.catalog_sync.proposals import OPEN, Comparison, Wanted
+from webapp.web.auth import actor, staff_may
+
+ON_A_PAGE = 50
+ROWS = "div#proposal-chosen"
+STATUSES = {"open": ("Open", "blue"), "applied": ("Taken over", "green"), "undone": ("Undone", "neutral"), "closed": ("Closed", "neutral")}
+FILTERS = ("kind", "guard", "provider", "word", "chosen")
+
+
+class Proposals(GuardedView):
+    """Whoever may read may look; editors open, choose and approve."""
+
+    needs = Permission.REGISTRY_READ
+    purpose = "What public catalogues say about models and prices, compared with the registry. Nothing changes before somebody approves it."
+
+    @expose("/")
+    def index(self) -> str:
+        rows = proposals.listed(db.session())
+        return self.render("admin/proposals/list.html", rows=rows, statuses=STATUSES, may_edit=may_edit())
+
+    @expose("/new", methods=("GET", "POST"))
+    def create(self) -> Any:
+        insist()
+        errors: dict[str, str] = {}
+        if request.method == "POST":
+            try:
+                return redirect(self.get_url(".details", number=_opened()))
+            except Invalid as error:
+                errors = {found.field: found.message for found in error.errors} or {"": error.detail}
+            except Conflict as error:
+                flash(error.detail, "success" if error.code == "no_difference" else "error")
+                return redirect(self.get_url(".index"))
+        page = self.render(
+            "admin/proposals/new.html", sources=SOURCES, errors=errors, typed=request.form, most=catalogues.MAX_BYTES // 1_000_000
+        )
+        return Response(page, 422 if errors else 200)
+
+    @expose("/<number>/")
+    def details(self, number: str) -> str:
+        row, wanted = self._row(number), _wanted()
+        session, page = db.session(), asked_page(request.args)
+        condition = ProposalRow.proposal_id == row.id
+        matching = session.execute(select(func.count()).select_from(ProposalRow).where(condition, wanted.condition())).scalar_one()
+        query = select(ProposalRow).where(condition, wanted.condition()).order_by(ProposalRow.ref)
+        found = session.execute(query.offset(page * ON_A_PAGE).limit(ON_A_PAGE)).scalars().all()
+        sellers = select(ProposalRow.provider).where(condition).distinct().order_by(ProposalRow.provider)
+        return self.render(
+            "admin/proposals/details.html",
+            row=row,
+            rows=[_shown(one) for one in found],
+            matching=matching,
+            page=page,
+            asked=_asked(),
+            pages=-(-matching // ON_A_PAGE),
+            kinds=KINDS,
+            guards=GUARDS,
+            providers=session.execute(sellers).scalars().all(),
+            **self._summary(row),
+        )
+
+    @expose("/<number>/choose", methods=("POST",))
+    def choose(self, number: str) -> Any:
+        """The ticks of one page as they stand now, or with `all` those of every row that matches the filters."""
+        insist()
+        row = self._row(number)
+        try:
+            with writing(refresh=False) as session:
+                if request.form.get("all") in ("1", "0"):
+                    proposals.choose(session, row.id, _wanted().condition(), request.form["all"] == "1")
+                else:
+                    shown, chosen = _ids("shown"), _ids("chosen")
+                    proposals.choose(session, row.id, ProposalRow.id.in_(chosen), True)
+                    proposals.choose(session, row.id, ProposalRow.id.in_([one for one in shown if one not in chosen]), False)
+        except ModeldeskError as error:
+            if "HX-Request" in request.headers:
+                raise
+            flash(error.detail, "error")
+        if "HX-Request" in request.headers:
+            return self.render("admin/proposals/_chosen.html", row=row, **self._summary(row))
+        return redirect(self.get_url(".details", number=number, **_asked(), page=request.form.get("page", 0, type=int)))
+
+    @expose("/<number>/<any(approve,undo,close):what>", methods=("POST",))
+    def act(self, number: str, what: str) -> Redirect:
+        insist()
+        try:
+            with writing() as session:
+                said = ACTS[what](session, self._row(number).id)
+        except ModeldeskError as error:
+            flash(error.detail, "error")
+        else:
+            flash(said, "success")
+        return redirect(self.get_url(".details", number=number))
+
+    def _row(self, number: str) -> Proposal:
+        return proposals.find(db.session(), int(number) if is_id(number) else 0)
+
+    def _summary(self, row: Proposal) -> dict[str, Any]:
+        session = db.session()
+        query = (
+            select(ProposalRow.kind, func.count()).where(ProposalRow.proposal_id == row.id, ProposalRow.chosen).group_by(ProposalRow.kind)
+        )
+        by_kind: dict[str, int] = {kind: count for kind, count in session.execute(query)}  # noqa: C416 # mypy takes no Row for a pair
+        return {
+            "chosen": sum(by_kind.values()),
+            "by_kind": by_kind,
+            "seal": proposals.seal(session, row.id),
+            "may_edit": may_edit(),
+            "is_open": row.status == OPEN,
+            "needs_other": current.settings().four_eyes and row.opened_by == actor(),
+            "statuses": STATUSES,
+        }
+
+
+def may_edit() -> bool:
+    return staff_may(Permission.REGISTRY_WRITE)
+
+
+def insist() -> None:
+    if not may_edit():
+        raise Forbidden("Your role does not allow this. Ask an admin.")
+
+
+def _opened() -> int:
+    """Reads what was chosen, compares it, and keeps the proposal: its number."""
+    read = _read("source", "file")
+    second = _read("second", "second_file") if request.form.get("second") else None
+    registry = current.desk().registry
+    registry.refresh()
+    limits = Limits(percent=current.settings().sync_percent)
+    with writing(refresh=False) as session:
+        given = Comparison(registry.snapshot, read, second, limits, datetime.now(UTC))
+        return proposals.open_one(session, given, actor=actor()).id
+
+
+def _read(source: str, file: str) -> Read:
+    """Raises `Invalid` at the field of this form."""
+    upload = request.files.get(file)
+    data = upload.stream.read(catalogues.MAX_BYTES + 1) if upload and upload.filename else None
+    if upload:
+        upload.close()
+    try:
+        return catalogues.read(request.form.get(source, ""), data)
+    except Invalid as error:
+        fields = {"source": source, "file": file}
+        raise Invalid.of(FieldError(fields.get(found.field, found.field), found.message) for found in error.errors) from None
+
+
+def _asked() -> dict[str, str]:
+    return {name: text for name in FILTERS if (text := request.values.get(name, "").replace("\0", "").strip()[:200])}
+
+
+def _wanted() -> Wanted:
+    return Wanted(**_asked())
+
+
+def _ids(name: str) -> list[int]:
+    return [int(text) for text in request.form.getlist(name)[: 2 * ON_A_PAGE] if is_id(text)]
+
+
+def _shown(row: ProposalRow) -> dict[str, Any]:
+    return {"row": row, "lines": [Line(*line) for line in row.lines], "guards": [name for name in row.guards.split(",") if name]}
+
+
+def _approve(session: Any, number: int) -> str:
+    by = proposal_apply.Approval(actor(), datetime.now(UTC), current.settings().four_eyes, request.form.get("seal", ""))
+    proposal = proposal_apply.apply(session, number, by)
+    count = proposals.number_chosen(session, proposal.id)
+    return f"{count:,} row{'s were' if count != 1 else ' was'} taken over. Undo takes all of them back."
+
+
+def _undo(session: Any, number: int) -> str:
+    left = proposal_apply.undo(session, number, actor=actor())
+    if not left:
+        return "Taken back: prices by marked corrections, new models stay in the list as inactive."
+    return f"Taken back, but for {len(left):,} row{'s' if len(left) != 1 else ''}: {'; '.join(left[:5])}{' …' if len(left) > 5 else ''}"
+
+
+def _close(session: Any, number: int) -> str:
+    proposals.close(session, number, actor=actor())
+    return "Closed. Nothing was taken over."
+
+
+ACTS = {"approve": _approve, "undo": _undo, "close": _close}

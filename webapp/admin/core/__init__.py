@@ -1,0 +1,1 @@
+"""What all views share: the Flask-Admin adapter, guarded views, lists, fields, filters, formatters and edit conflicts."""

@@ -1,0 +1,275 @@
+"""What the lists and forms of rows share: safe parameters, own search and sorting in SQL, saving through services, answers to htmx."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, urlsplit
+
+from flask import Response, after_this_request, flash, redirect, request
+from flask.typing import ResponseReturnValue
+from flask_admin import expose
+from sqlalchemy import ColumnElement
+from sqlalchemy.orm import Session
+from werkzeug.datastructures import MultiDict
+from werkzeug.utils import secure_filename
+from wtforms import Form
+
+from webapp.admin.core.base import GuardedModelView, is_id, toast
+from webapp.admin.core.fields import StaffForm, asked_page, safe_cell
+from webapp.admin.core.filters import Filter, words_of
+from webapp.admin.core.flask_admin_adapter import FormOpts, ViewArgs
+from webapp.domain.shared.errors import Forbidden, ModeldeskError, NotFound
+from webapp.extensions import db
+from webapp.runtime.transaction import writing
+from webapp.web.auth import staff_may
+
+MAX_SEARCH = 200
+MAX_ROWS_AT_ONCE = 1_000
+MAX_EXPORTED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a change did: a sentence, the address that takes it back, and the markup that htmx puts in the place of the old."""
+
+    message: str
+    undo: str | None = None
+    fragment: Callable[[], str] | None = None
+    refresh: bool = False  # Other rows changed too: the list is fetched anew.
+
+
+class RowsView(GuardedModelView):
+    """A list of one table's rows. Subclasses name the columns, say how a word is searched for and what can be sorted."""
+
+    table: ClassVar[Any]
+    name_one: ClassVar[str] = "entry"
+    sort_by: ClassVar[Mapping[str, Any]] = {}
+    default_order: ClassVar[tuple[Any, ...]] = ()
+    column_filters: ClassVar[tuple[Filter, ...]] = ()
+    form: ClassVar[Any] = StaffForm
+    action_disallowed_list = ("delete",)  # One at a time, with its name in the question.
+    export_max_rows = MAX_EXPORTED
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(self.table, db, **options)
+
+    # The question: which rows, in which order.
+
+    def matching(self, word: str) -> ColumnElement[bool]:
+        """The rows in which this word occurs. A subclass that can be searched says how."""
+        raise NotImplementedError
+
+    def init_search(self) -> bool:
+        return type(self).matching is not RowsView.matching
+
+    def search_placeholder(self) -> str:
+        return ""
+
+    def is_valid_filter(self, filter: object) -> bool:
+        return isinstance(filter, Filter)
+
+    def get_sortable_columns(self) -> dict[str, Any]:
+        self._sortable_joins: dict[str, Any] = {}
+        return dict(self.sort_by)
+
+    def _get_filter_groups(self) -> Any:
+        groups = super()._get_filter_groups()
+        for conditions in (groups or {}).values():
+            for condition in conditions:
+                condition["options"] = self._filters[condition["index"]].choices()
+        return groups
+
+    def _get_list_extra_args(self) -> ViewArgs:
+        return self.question(request.args)
+
+    def question(self, given: MultiDict[str, str]) -> ViewArgs:
+        """What a list's address asks for. Whatever makes no sense is left out; nothing of it ends in an error."""
+        search = given.get("search", "").replace("\0", "").strip()[:MAX_SEARCH]
+        sort = given.get("sort", None, type=int)
+        return ViewArgs(
+            page=asked_page(given),
+            page_size=given.get("page_size", 0, type=int),
+            sort=sort if self._get_column_by_idx(sort) else None,
+            sort_desc=given.get("desc") == "1",
+            search=search or None,
+            filters=self._conditions(given),
+            extra_args={},
+        )
+
+    def _conditions(self, given: MultiDict[str, str]) -> list[tuple[int, str, str]]:
+        found = []
+        for argument in sorted(given):
+            _, _, key = argument.partition("_")
+            known = (self._filter_args or {}).get(key) if argument.startswith("flt") else None
+            if known and known[1].validate(given[argument]):
+                found.append((known[0], known[1].name, given[argument]))
+        return found
+
+    def _apply_search(self, query: Any, count_query: Any, joins: Any, count_joins: Any, search: str) -> Any:
+        condition = words_of(search, self.matching)
+        return query.filter(condition), count_query.filter(condition) if count_query is not None else None, joins, count_joins
+
+    def _apply_sorting(self, query: Any, joins: Any, sort_column: str | None, sort_desc: bool) -> Any:
+        chosen = self.sort_by.get(sort_column or "")
+        if chosen is not None:
+            query = query.order_by((chosen.desc() if sort_desc else chosen.asc()).nulls_last())
+        return query.order_by(*self.default_order, self.table.id), joins  # The last one so that pages never overlap.
+
+    def ids_matching(self, url: str) -> list[int]:
+        """The rows of a list's address, all pages of it, for "all that match"."""
+        asked = self.question(MultiDict(parse_qsl(urlsplit(url).query, max_num_fields=100)))
+        query, *_ = self._asked(asked)
+        return [row_id for (row_id,) in query.with_entities(self.table.id).order_by(self.table.id).limit(MAX_ROWS_AT_ONCE + 1)]
+
+    def _asked(self, asked: ViewArgs) -> Any:
+        query, count_query = db.session.query(self.table), None
+        found: Any = (query, count_query, {}, {})
+        if asked.search:
+            found = self._apply_search(query, count_query, {}, {}, asked.search)
+        return self._apply_filters(*found, asked.filters) if asked.filters else found
+
+    def chosen_ids(self, given: list[str]) -> list[int]:
+        """The rows that a bulk action is for. Raises `Invalid` when there are too many."""
+        everything = request.form.get("all_matching") == "1" and self.bulk_all_matching
+        ids = self.ids_matching(request.form.get("url", "")) if everything else [int(text) for text in given if is_id(text)]
+        if len(ids) > MAX_ROWS_AT_ONCE:
+            raise Forbidden(f"That would change more than {MAX_ROWS_AT_ONCE:,} rows at once. Narrow the search first.")
+        return list(dict.fromkeys(ids))
+
+    bulk_all_matching: ClassVar[bool] = False
+
+    # Cells. Flask-Admin's own look-up tries type after type for each of them.
+
+    def get_list_value(self, model: Any, name: str) -> Any:
+        formatter = self.column_formatters.get(name)
+        return formatter(self, None, model, name) if formatter else getattr(model, name)
+
+    def get_export_value(self, model: Any, name: str) -> object:
+        """A cell of an export: numbers stay numbers, and no text is a formula to a spreadsheet."""
+        formatter = self.column_formatters_export.get(name)
+        value = formatter(self, None, model, name) if formatter else getattr(model, name)
+        return safe_cell(value)
+
+    def _export_csv(self, return_url: str) -> Response:
+        """In one piece: what is streamed after the session has ended can break off in the middle, with a 200 in front."""
+        _, rows = self._export_data()
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow([str(label) for _, label in self._export_columns])
+        writer.writerows([self.get_export_value(row, name) for name, _ in self._export_columns] for row in rows)
+        filename = secure_filename(self.get_export_name("csv"))
+        return Response(text.getvalue(), headers={"Content-Disposition": f"attachment; filename={filename}"}, mimetype="text/csv")
+
+    # Pages.
+
+    def row(self, id: object) -> Any:
+        """The row with this number. Raises `NotFound`."""
+        found = self.get_one(str(id)) if id is not None else None
+        if found is None:
+            raise NotFound(f"There is no such {self.name_one}. It may have been deleted meanwhile.")
+        return found
+
+    @staticmethod
+    def insist(allowed: bool) -> None:
+        if not allowed:
+            raise Forbidden("Your role does not allow this. Ask an admin.")
+
+    @expose("/new/", methods=("GET", "POST"))
+    def create_view(self) -> Any:
+        self.insist(self.can_create)
+        form = self.create_form()
+        if request.method == "POST" and self.validate_form(form) and (row := self.create_model(form)) is not None:
+            return self.after_save(row, created=True)
+        return self._form_page(self.create_template, form, self._form_create_rules)
+
+    @expose("/edit/", methods=("GET", "POST"))
+    def edit_view(self) -> Any:
+        self.insist(self.can_edit)
+        row = self.row(request.args.get("id"))
+        form = self.edit_form(row)
+        if request.method == "POST" and self.validate_form(form) and self.update_model(form, row):
+            return self.after_save(row, created=False)
+        return self._form_page(self.edit_template, form, self._form_edit_rules, model=row)
+
+    def _form_page(self, template: str, form: Form, form_rules: Any, **more: Any) -> Any:
+        if request.method == "POST":
+            after_this_request(unprocessable)
+        form_opts = FormOpts(widget_args=self.form_widget_args, form_rules=form_rules)
+        return self.render(template, form=form, form_opts=form_opts, return_url=self.return_url(), **more)
+
+    def after_save(self, row: Any, *, created: bool) -> ResponseReturnValue:
+        """Says what was saved, and goes on as the button that was pressed says."""
+        flash(f"{row} was {'added' if created else 'saved'}.", "success")
+        if "_add_another" in request.form:
+            return redirect(self.get_url(".create_view", url=self.return_url()))
+        if "_continue_editing" in request.form:
+            return redirect(self.get_url(".edit_view", id=row.id, url=self.return_url()))
+        if created and self.can_view_details:  # Its page says what it still needs: a key, a price.
+            return redirect(self.get_url(".details_view", id=row.id, url=self.return_url()))
+        return redirect(self.return_url())
+
+    @expose("/details/")
+    def details_view(self) -> Any:
+        if not self.can_view_details:
+            raise NotFound("There is no such page.")
+        row = self.row(request.args.get("id"))
+        return self.render(self.details_template, model=row, return_url=self.return_url(), **self.details_of(row))
+
+    def details_of(self, row: Any) -> dict[str, Any]:
+        """What the details page shows."""
+        return {}
+
+    @expose("/delete/", methods=("POST",))
+    def delete_view(self) -> Any:
+        self.insist(self.can_delete)
+        row = self.row(request.form.get("id"))
+        name = str(row)
+        if self.delete_model(row):
+            flash(f"{name} was deleted.", "success")
+        return redirect(self.return_url())
+
+    # Changes by a button of a row: a fragment and a toast for htmx, a redirect and a message without it.
+
+    def change(self, run: Callable[[Session], Done]) -> ResponseReturnValue:
+        self.insist(staff_may(self.edits))
+        try:
+            with writing() as session:
+                done = run(session)
+        except ModeldeskError as error:
+            if "HX-Request" in request.headers:
+                raise
+            flash(error.detail, "error")
+            return redirect(self.return_url())
+        if "HX-Request" in request.headers:
+            return toast(Response(done.fragment() if done.fragment else ""), done.message, undo=done.undo, refresh=done.refresh)
+        tell(done)
+        return redirect(self.return_url())
+
+    def bulk(self, given: list[str], run: Callable[[Session, list[int]], Done]) -> None:
+        """A bulk action on the chosen rows: all or none."""
+        try:
+            ids = self.chosen_ids(given)
+            with writing() as session:
+                done = run(session, ids)
+        except ModeldeskError as error:
+            flash(error.detail, "error")
+            return
+        tell(done)
+
+
+def tell(done: Done) -> None:
+    """Says on the next page what was done, with a button that takes it back."""
+    message: Any = {"msg": done.message, "undo": {"url": done.undo, "label": "Undo"}} if done.undo else done.message
+    flash(message, "success")
+
+
+def wanted(default: bool | None = None) -> bool | None:
+    """The state that a switch asks for: `to=1`, `to=0`, or whatever it is not now."""
+    return {"1": True, "0": False}.get(request.values.get("to", ""), default)
+
+
+def unprocessable(response: Response) -> Response:
+    response.status_code = 422 if response.status_code == 200 else response.status_code
+    return response

@@ -1,0 +1,1 @@
+"""Prices, the calculator, comparison and what-if."""

@@ -1,0 +1,167 @@
+"""The price calculator: all of its state is in the address, so that what somebody shares is what others see."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from flask import Response, request
+from flask_admin import expose
+
+from webapp.admin.core.base import GuardedView
+from webapp.admin.runs.model_choices import model_groups
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.snapshot import Snapshot
+from webapp.domain.costing import calculator
+from webapp.domain.costing.calculator import Answer, Question, Quote
+from webapp.domain.pricing.meters import METER_WORDS, conditions_of, label_of, missing_in_words, unit_of
+from webapp.domain.pricing.pricing import SERVICE_TIERS, CostLine
+from webapp.domain.pricing.usage import METERS
+from webapp.domain.shared import money_text as readable
+from webapp.domain.shared.errors import AmbiguousModel, UnknownModel
+from webapp.runtime import container as current
+
+SMALLER: Mapping[str, str] = {
+    "input": "Input is smaller than its parts: cached, audio and image tokens count as input tokens too.",
+    "cache_write": "Written to cache is smaller than its part that is kept for 1 hour.",
+    "output": "Output is smaller than its parts: reasoning and audio tokens count as output tokens too.",
+}
+PAGE_TARGET, PANEL_TARGET = "div#calculator-answer", "div#calculator-panel-answer"
+USUAL = ("input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning", "image", "request")
+MORE = tuple(meter for meter in METERS if meter not in USUAL)
+UNSUPPORTED = {"inactive": "Inactive", "provider_inactive": "Provider inactive", "retired": "Retired"}
+SOURCES = {"manual": "entered by hand", "seed": "built-in catalogue", "catalog": "catalogue", "import": "imported"}
+
+
+class Calculator(GuardedView):
+    """What a usage costs on several models, as somebody types."""
+
+    needs = Permission.REGISTRY_READ
+    purpose = "What one call costs on each model: exact, itemised, at any moment. The address holds everything; share it."
+
+    @expose("/")
+    def index(self) -> Response:
+        snapshot = current.registry().snapshot
+        question = calculator.read(request.args.to_dict(flat=False))
+        if not request.args:
+            question = _example(snapshot)
+        answer = calculator.answer(snapshot, question, datetime.now(UTC))
+        errors = {**_in_form_words(question.errors), **({"model": answer.unresolved[0].detail} if answer.unresolved else {})}
+        shown = {**_shown(question, answer, errors), "revision": snapshot.revision}
+        target = request.headers.get("HX-Target", "")
+        if target in (PAGE_TARGET, PANEL_TARGET):
+            body = self.render("admin/calculator/_answer.html", panel=target == PANEL_TARGET, **shown)
+        else:
+            body = self.render("admin/calculator/index.html", panel=False, **shown, **self._form(snapshot, question, answer))
+        headers = {"HX-Replace-Url": shown["link"]} if target == PAGE_TARGET and not errors else {}
+        return Response(body, 422 if errors else 200, headers)
+
+    def _form(self, snapshot: Snapshot, question: Question, answer: Answer) -> dict[str, Any]:
+        chosen = {quote.model.ref for quote in answer.quotes}
+        return {
+            "groups": model_groups(snapshot, snapshot.models, chosen),
+            "typed": question.typed or {meter: f"{quantity:,}" for meter, quantity in question.usage.as_dict().items()},
+            "usual": USUAL,
+            "more": MORE,
+            "service_tiers": SERVICE_TIERS,
+            "most": calculator.MAX_MODELS,
+            "unknown_refs": [error.ref for error in answer.unresolved],
+        }
+
+
+def _in_form_words(errors: Mapping[str, str]) -> dict[str, str]:
+    """A total that is smaller than its parts, said with the names that the form gives them."""
+    return {name: SMALLER[name] if name in SMALLER and "is smaller than" in said else said for name, said in errors.items()}
+
+
+def _example(snapshot: Snapshot) -> Question:
+    """Something to look at before anything was typed."""
+    default = snapshot.defaults.get("text")
+    price = default.price_at(datetime.now(UTC)) if default else None
+    return Question(refs=(default.ref,) if default else (), usage=calculator.one_call(price))
+
+
+def _shown(question: Question, answer: Answer, errors: Mapping[str, str]) -> dict[str, Any]:
+    """What the answer's fragment is made of."""
+    wrong = {name for name in errors if name != "model"}
+    least = next((quote.total for quote in answer.quotes if quote.cheapest), None)
+    return {
+        "cards": [] if wrong or not question.usage.as_dict() else [_card(quote, question, least) for quote in answer.quotes],
+        "question": question,
+        "meters": METER_WORDS,
+        "at": answer.at,
+        "errors": errors,
+        "unresolved": [_way_out(error, question) for error in answer.unresolved],
+        "nothing_used": not question.usage.as_dict(),
+        "link": f"{request.path}?{question.query()}",
+        "share": f"{request.url_root.rstrip('/')}{request.path}?{question.query()}",
+    }
+
+
+def _way_out(error: UnknownModel | AmbiguousModel, question: Question) -> dict[str, Any]:
+    """What is wrong with a ref, and the same question with each model that may be meant in its place."""
+    meant = error.suggestions if isinstance(error, UnknownModel) else error.candidates
+    queries = [(ref, replace(question, refs=tuple(ref if given == error.ref else given for given in question.refs))) for ref in meant[:3]]
+    return {"detail": error.detail, "links": [(ref, f"{request.path}?{instead.query()}") for ref, instead in queries]}
+
+
+def _card(quote: Quote, question: Question, least: Decimal | None) -> dict[str, Any]:
+    currency = quote.cost.currency
+    return {
+        "quote": quote,
+        "model": quote.model,
+        "tags": list(_tags(quote)),
+        "prefix": "at least " if quote.no_rate and not quote.no_tier and quote.total is not None else "",
+        "total": _money(quote.times(question.calls), currency),
+        "sums": [(words, _money(quote.times(calls), currency)) for words, calls in _multiples(question.calls)],
+        "ratio": readable.ratio(quote.total, least) if least and quote.total and quote.total > least else None,
+        "lines": [_line(line, currency) for line in quote.cost.lines],
+        "missing": [missing_in_words(missing) for missing in quote.cost.missing],
+        "no_rate": [label_of(missing).lower() for missing in quote.no_rate],
+        "later": replace(question, at=quote.price.effective_to).query() if quote.price and quote.price.effective_to else None,
+        "source": _source(quote),
+    }
+
+
+def _multiples(calls: int) -> list[tuple[str, int]]:
+    rows = [("Per call", 1), ("Per 1,000 calls", 1_000)]
+    return rows if calls in (1, 1_000) else [*rows, (f"{calls:,} calls", calls)]
+
+
+def _money(amount: Decimal | None, currency: str | None) -> dict[str, str | None] | None:
+    if amount is None:
+        return None
+    return {"exact": readable.amount(amount, currency), "rounded": readable.rounded(amount, currency)}
+
+
+def _tags(quote: Quote) -> list[tuple[str, str]]:
+    found = [("Cheapest", "green")] if quote.cheapest else []
+    if quote.cost.price_state == "free":
+        found.append(("Free", "green"))
+    elif quote.cost.price_state == "unknown":
+        found.append(("Price unknown", "yellow"))
+    elif not quote.cost.complete:
+        found.append(("Incomplete", "yellow"))
+    if not quote.model.supported:
+        found.append((UNSUPPORTED.get(quote.model.unsupported_because or "", "Not supported"), "red"))
+    return found
+
+
+def _line(line: CostLine, currency: str | None) -> dict[str, Any]:
+    return {
+        "label": label_of(line.meter),
+        "quantity": line.quantity,
+        "billed_as": label_of(line.billed_as) if line.billed_as != line.meter else None,
+        "rate": f"{readable.amount(line.rate.amount, currency)} / {unit_of(line.billed_as, line.rate.per)}",
+        "conditions": conditions_of(line.rate),
+        "cost": readable.amount(line.cost, currency),
+    }
+
+
+def _source(quote: Quote) -> str:
+    if quote.price is None:
+        return ""
+    source = quote.price.source
+    said = SOURCES.get(source.kind, source.kind)
+    return f"{said}, {source.name}" if source.name else said

@@ -1,0 +1,129 @@
+"""Comparing models for a workload: what a month costs on each that meets the requirements. All of its state is in the address."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from flask import Response, request
+from flask_admin import expose
+
+from webapp.admin.core.base import GuardedView
+from webapp.admin.core.fields import safe_cell
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.entities import KNOWN_CAPABILITIES, MODEL_TYPES
+from webapp.domain.costing import workload
+from webapp.domain.costing.workload import DAYS, Asked, Row, Span
+from webapp.domain.pricing.meters import missing_in_words
+from webapp.domain.shared import money_text as readable
+from webapp.domain.shared.money import ZERO, plain
+from webapp.domain.shared.timestamps import shown_moment
+from webapp.runtime import container as current
+
+MAX_SHOWN = 25
+TARGET = "div#compare-answer"
+COLUMNS = (
+    "ref",
+    "provider",
+    "currency",
+    "per_call",
+    "calls_a_day",
+    "per_month_of_30_days",
+    "complete",
+    "price_state",
+    "missing",
+    "prices_as_of",
+)
+
+
+class Compare(GuardedView):
+    """Whoever may read may compare."""
+
+    needs = Permission.REGISTRY_READ
+    purpose = (
+        "What your workload costs a month on every model that can do it: exact, cheapest first, unknown prices last. Share the address."
+    )
+
+    @expose("/")
+    def index(self) -> Response:
+        asked, rows, at = _found()
+        shown_rows = rows[:MAX_SHOWN]
+        most = max((row.month for row in shown_rows if row.month is not None), default=ZERO)
+        link, query = self.get_url(".index"), asked.query()
+        shown = {
+            "asked": asked,
+            "work": asked.workload,
+            "errors": asked.errors,
+            "rows": [_shown(row, most) for row in shown_rows],
+            "at": at,
+            "more": max(0, len(rows) - MAX_SHOWN),
+            "spans": list(_spans(workload.spans(rows, asked.workload, at))) if rows else [],
+            "link": f"{link}?{query}",
+            "share": f"{request.url_root.rstrip('/')}{link}?{query}",
+            "csv": f"{self.get_url('.export')}?{query}",
+            "days": DAYS,
+            "unknown": sum(row.month is None for row in rows),
+        }
+        status = 422 if asked.errors else 200
+        if request.headers.get("HX-Target", "") == TARGET:
+            headers = {} if asked.errors else {"HX-Replace-Url": f"{link}?{query}"}
+            return Response(self.render("admin/compare/_answer.html", **shown), status, headers)
+        snapshot = current.registry().snapshot
+        found = {name for model in snapshot.models for name in model.capabilities}
+        form = {
+            "types": [kind for kind in MODEL_TYPES if kind in snapshot.by_type],
+            "providers": list(snapshot.providers.values()),
+            "capabilities": [name for name in KNOWN_CAPABILITIES if name in found],
+        }
+        return Response(self.render("admin/compare/index.html", **shown, **form), status)
+
+    @expose("/export.csv")
+    def export(self) -> Response:
+        """Every model, also those that the page leaves out; no text is a formula to a spreadsheet."""
+        asked, rows, at = _found()
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(COLUMNS)
+        writer.writerows([safe_cell(value) for value in _line(row, asked, at)] for row in rows)
+        return Response(text.getvalue(), headers={"Content-Disposition": "attachment; filename=comparison.csv"}, mimetype="text/csv")
+
+
+def _found() -> tuple[Asked, list[Row], datetime]:
+    asked = workload.read(request.args.to_dict(flat=False))
+    at = asked.at or datetime.now(UTC).replace(microsecond=0)
+    return asked, [] if asked.errors else workload.compared(current.registry().snapshot, asked, at), at
+
+
+def _line(row: Row, asked: Asked, at: datetime) -> list[object]:
+    cost = row.call
+    call = None if row.month is None or cost.total is None else plain(cost.total)
+    month = None if row.month is None else plain(row.month)
+    missing = " ".join(cost.missing)
+    known = [row.model.ref, row.model.provider, cost.currency, call, asked.workload.calls, month]
+    return [*known, "yes" if cost.complete else "no", cost.price_state, missing, shown_moment(at)]
+
+
+def _shown(row: Row, most: Decimal) -> dict[str, Any]:
+    cost = row.call
+    month = readable.amount(row.month, cost.currency) if row.month is not None else None
+    return {
+        "model": row.model,
+        "share": int(100 * row.month / most) if row.month and most else 0,
+        "complete": row.complete,
+        "month": month,
+        "month_about": readable.rounded(row.month, cost.currency) if row.month is not None else None,
+        "call": readable.amount(cost.total, cost.currency) if row.month is not None and cost.total is not None else None,
+        "ratio": f"{readable.ratio(row.ratio, readable.ONE)}×" if row.ratio else None,
+        "next_tier": row.next_tier,
+        "missing": [missing_in_words(name) for name in cost.missing],
+        "state": cost.price_state,
+    }
+
+
+def _spans(spans: Sequence[Span]) -> Iterator[dict[str, Any]]:
+    for number, span in enumerate(spans):
+        total = span.call.total
+        call = readable.rounded(total, span.call.currency) or readable.amount(total, span.call.currency) if total is not None else None
+        yield {"from": 0 if number == 0 else span.size, "model": span.model, "size": span.size, "call": call}

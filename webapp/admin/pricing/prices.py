@@ -1,0 +1,277 @@
+"""Prices: a list of everything that was ever charged, and a form that adds to it. Nothing here changes or removes a price."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from flask import after_this_request, flash, g, redirect, request, url_for
+from flask_admin import expose
+from markupsafe import Markup
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session, joinedload, selectinload
+
+from webapp.admin.catalog.model_cells import label_of, snapshot
+from webapp.admin.catalog.model_page import SOURCES
+from webapp.admin.core.base import is_id
+from webapp.admin.core.fields import lookup_attributes
+from webapp.admin.core.filters import ChoiceFilter, Filter
+from webapp.admin.core.formatters import price_in_words, state_tag, tag, when
+from webapp.admin.core.lists import Done, RowsView, unprocessable
+from webapp.admin.core.price_sql import is_in_force, not_corrected, this_moment
+from webapp.admin.pricing import price_form
+from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.input_schemas import price_entry
+from webapp.domain.costing import price_sanity as price_guards
+from webapp.domain.costing.price_sanity import Question
+from webapp.domain.pricing.meters import METER_WORDS
+from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS, price_at, timeline
+from webapp.domain.pricing.pricing import Price as PriceValue
+from webapp.domain.shared.errors import Conflict, FieldError, Invalid, ModeldeskError, NotFound
+from webapp.domain.shared.timestamps import shown_moment
+from webapp.extensions import db
+from webapp.models import Model, Price, Provider
+from webapp.runtime.transaction import writing
+from webapp.services.catalog import succession as retirement
+from webapp.services.pricing import prices
+
+SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
+TIMES = (("current", "Current"), ("scheduled", "Scheduled"), ("past", "Past"), ("corrected", "Corrected"))
+
+
+def of_model(word: str) -> ColumnElement[bool]:
+    named = Model.display_name.icontains(word, autoescape=True) | (SLUG + "/" + Model.model_id).icontains(word, autoescape=True)
+    return Price.model_id.in_(select(Model.id).where(named))
+
+
+def in_time(place: str) -> ColumnElement[bool]:
+    started = Price.effective_from <= this_moment()
+    conditions = {
+        "current": is_in_force(),
+        "scheduled": ~started & not_corrected(),
+        "corrected": ~not_corrected(),
+        "past": started & not_corrected() & ~is_in_force(),
+    }
+    return conditions[place]
+
+
+class Prices(RowsView):
+    """Append-only: a wrong price is corrected by a new one that says so."""
+
+    table = Price
+    name_one = "price"
+    purpose = "Every price there is, was, or will be. Prices are added, never changed: costs of the past stay what they were."
+    empty_title = "No prices yet"
+    empty_text = "Without a price the costs of a model are reported as incomplete, never as zero."
+    can_edit = can_delete = can_view_details = False
+    column_display_actions = False
+    list_template, create_template = "admin/model/list.html", "admin/prices/new.html"
+    column_list = ("model", "state", "place", "rates", "effective_from", "source_kind", "created_by")
+    column_minor = ("created_by",)
+    column_labels: ClassVar[dict[str, str]] = {
+        "place": "In time",
+        "effective_from": "From",
+        "source_kind": "Source",
+        "created_by": "Added by",
+    }
+    sort_by: ClassVar[Mapping[str, Any]] = {
+        "model": select(Model.display_name).where(Model.id == Price.model_id).scalar_subquery(),
+        "state": Price.state,
+        "effective_from": Price.effective_from,
+        "source_kind": Price.source_kind,
+        "created_by": Price.created_by,
+    }
+    default_order = (Price.effective_from.desc(), Price.id.desc())
+    column_filters = (
+        Filter("Model", of_model),
+        ChoiceFilter("State", lambda state: Price.state == state, [(state, state) for state in PRICE_STATES]),
+        ChoiceFilter("Source", lambda kind: Price.source_kind == kind, [(kind, SOURCES[kind]) for kind in SOURCE_KINDS]),
+        ChoiceFilter("In time", in_time, TIMES),
+    )
+    column_formatters: ClassVar[dict[str, Any]] = {
+        "model": lambda _, __, price, ___: model_cell(price),
+        "state": lambda _, __, price, ___: state_tag(price.state),
+        "place": lambda _, __, price, ___: place_cell(price),
+        "rates": lambda _, __, price, ___: price_in_words(prices.value_of(price)) if price.state == "priced" else "",
+        "effective_from": lambda _, __, price, ___: when(price.effective_from),
+        "source_kind": lambda _, __, price, ___: SOURCES.get(price.source_kind, price.source_kind),
+        "created_by": lambda _, __, price, ___: price.created_by,
+    }
+
+    def get_query(self) -> Any:
+        return super().get_query().options(joinedload(Price.model).joinedload(Model.provider), selectinload(Price.rates))
+
+    def matching(self, word: str) -> ColumnElement[bool]:
+        return of_model(word) | Price.created_by.icontains(word, autoescape=True) | Price.note.icontains(word, autoescape=True)
+
+    def search_placeholder(self) -> str:
+        return "model, who added it, note"
+
+    def row_name(self, row: Price) -> str:
+        return f"price {row.id}"
+
+    def get_list(self, *args: Any, **options: Any) -> Any:
+        counted, rows = super().get_list(*args, **options)
+        corrected = select(Price.corrects_id).where(Price.corrects_id.in_([row.id for row in rows]))
+        g.corrected = set(db.session.execute(corrected).scalars())
+        return counted, rows
+
+    # Adding one.
+
+    @expose("/new/", methods=("GET", "POST"))
+    def create_view(self) -> Any:
+        self.insist(self.can_create)
+        model = _model_asked(request.values.get("model"))
+        if request.method == "GET":
+            return self._page(_opened(model), model)
+        typed = price_form.read(request.form)
+        if "_more" in request.form:
+            return self._page(typed, model)
+        now = datetime.now(UTC)
+        entry, places = price_form.entry_of(typed, now)
+        try:
+            if model is None:
+                raise Invalid.field("model", "must be chosen from the list, as provider/model")
+            with writing() as session:
+                asked = _insist_on_answers(typed, entry, model, now)
+                price = prices.add(session, model.id, entry, actor=self.actor(), confirmed=[question.text for question in asked])
+                added, name = _as_it_holds(model, price), model.display_name
+        except (Invalid, Conflict) as error:
+            after_this_request(unprocessable)
+            errors = {"model": error.errors[0].message} if model is None else price_form.complaints(error, places)
+            return self._page(price_form.Typed(typed.values, typed.rows, errors), model)
+        except ModeldeskError as error:
+            flash(error.detail, "error")
+            return self._page(typed, model)
+        span = price_form.span_in_words(added, now)
+        said = f"Corrected: {span[:1].lower()}{span[1:]}" if added.corrects else span
+        flash(f"{said}, the price of {name} is {price_in_words(added)}.", "success")
+        return redirect(url_for("model.details_view", id=model.id))
+
+    def _page(self, typed: price_form.Typed, model: Model | None) -> str:
+        ref = model.ref if model else typed.values.get("model")
+        info = snapshot().by_name.get(ref or "")
+        now = datetime.now(UTC)
+        past = _timeline(model) if model else ()
+        start = price_form.start_of(typed, now)
+        echo = price_form.echo(typed, past, now, lambda price: _questions(model, price, past))
+        lookup = lookup_attributes(f"{url_for('model.ajax_lookup')}?name=model", ref, label_of(info) if info else None)
+        return self.render(
+            self.create_template,
+            typed=typed,
+            used_by=retirement.impact(db.session(), model) if model else [],
+            model=model,
+            lookup=lookup,
+            present=price_in_words(info.price) if info else None,
+            echo=echo if request.method == "POST" or typed.has_rates else None,
+            return_url=_back_to(model),
+            change=price_form.past_change(past, start, now) if start and "confirm_past" in typed.errors else None,
+            confirm_key=_confirm_key(typed, model, past, now) if "confirm_price" in typed.errors else None,
+            meters=METER_WORDS,
+            usual=price_form.USUAL,
+            units=price_form.UNITS,
+            per=price_form.PER,
+            service_tiers=SERVICE_TIERS,
+        )
+
+    @expose("/<id>/verify", methods=("POST",))
+    def verify(self, id: str) -> Any:
+        """Somebody compared it with its source and found it right."""
+        return self.change(lambda session: Done(f"The price of {_verified(session, id, self.actor())} is verified.", refresh=True))
+
+    @expose("/echo", methods=("POST",))
+    def echo(self) -> str:
+        """What the typed price means, as somebody types."""
+        self.insist(self.can_create)
+        info = _info_asked(request.form.get("model"))
+        past = info.prices if info else ()
+        found = price_form.echo(price_form.read(request.form), past, datetime.now(UTC), lambda price: _questions(info, price, past))
+        return self.render("admin/prices/_echo.html", echo=found)
+
+
+def _verified(session: Session, id: str, actor: str) -> str:
+    return str(prices.verify(session, int(id) if is_id(id) else 0, actor=actor).model)
+
+
+def _confirm_key(typed: price_form.Typed, model: Model | None, past: Sequence[PriceValue], now: datetime) -> str:
+    price = price_form.as_price(price_entry(price_form.entry_of(typed, now)[0]))
+    return price_guards.key_of(price, _questions(model, price, past))
+
+
+def _model_asked(given: str | None) -> Model | None:
+    """The model by its number, or by its ref."""
+    text = (given or "").strip()
+    if is_id(text):
+        model = db.session.get(Model, int(text))
+        if model is None:
+            raise NotFound("There is no such model. It may have been deleted meanwhile.")
+        return model
+    info = snapshot().by_name.get(text)
+    return db.session.get(Model, info.id) if info and info.id is not None else None
+
+
+def _info_asked(given: str | None) -> ModelInfo | None:
+    text = (given or "").strip()
+    if is_id(text):
+        return next((model for model in snapshot().models if model.id == int(text)), None)
+    return snapshot().by_name.get(text)
+
+
+def _opened(model: Model | None) -> price_form.Typed:
+    """The form for a new price, or for the correction of one."""
+    asked = request.args.get("corrects", "")
+    wrong = db.session.get(Price, int(asked)) if model and is_id(asked) else None
+    if model is None or wrong is None or wrong.model_id != model.id:
+        # A new price replaces every rate, so the form begins with those of the price that it follows.
+        return price_form.prefilled(price_at(_timeline(model), datetime.now(UTC)) if model else None)
+    starts = shown_moment(wrong.effective_from)
+    return price_form.prefilled(prices.value_of(wrong), corrects=str(wrong.id), starts=starts)
+
+
+def _timeline(model: Model) -> tuple[PriceValue, ...]:
+    return timeline(prices.history(db.session(), model))
+
+
+def _as_it_holds(model: Model, price: Price) -> PriceValue:
+    """The price with its end."""
+    return next(value for value in _timeline(model) if value.id == price.id)
+
+
+def _insist_on_answers(typed: price_form.Typed, entry: Mapping[str, Any], model: Model, now: datetime) -> list[Question]:
+    """The questions that were answered. Raises `Invalid` while one is open: each yes is for this very span and these very rates.
+
+    A correction changes the past by itself, so it is not asked about that.
+    """
+    price, past = price_form.as_price(price_entry(entry)), _timeline(model)
+    change = None if price.corrects else price_form.past_change(past, price.effective_from, now)
+    asked = _questions(model, price, past)
+    open_ones = []
+    if change and typed.values.get("confirm_past") != change.key:
+        open_ones.append(FieldError("confirm_past", change.warning))
+    if asked and typed.values.get("confirm_price") != price_guards.key_of(price, asked):
+        open_ones.append(FieldError("confirm_price", " ".join(question.text for question in asked)))
+    if open_ones:
+        raise Invalid.of(open_ones)
+    return asked
+
+
+def _questions(model: Model | ModelInfo | None, price: PriceValue, past: Sequence[PriceValue]) -> list[Question]:
+    info = snapshot().by_name.get(model.ref) if model else None
+    return price_guards.about(price, info, snapshot().models, past) if info else []
+
+
+def _back_to(model: Model | None) -> str:
+    return url_for("model.details_view", id=model.id) if model else url_for("price.index_view")
+
+
+def model_cell(price: Price) -> Markup:
+    address = url_for("model.details_view", id=price.model_id)
+    return Markup('<a href="{}">{}</a><span class="row-ref">{}</span>').format(address, price.model.display_name, price.model.ref)
+
+
+def place_cell(price: Price) -> Markup:
+    if price.id in g.get("corrected", ()):
+        return tag("Corrected", "red")
+    if price.effective_from > datetime.now(UTC):
+        return tag("Scheduled", "blue")
+    info = snapshot().by_name.get(price.model.ref)
+    return tag("Current", "green") if info and info.price and info.price.id == price.id else tag("Past")

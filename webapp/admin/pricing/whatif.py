@@ -1,0 +1,113 @@
+"""What-if: the recorded usage of a model at another price or on another model, before anything is saved. The address holds everything."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flask import Response, request
+from flask_admin import expose
+
+from webapp.admin.core.base import GuardedView
+from webapp.admin.core.formatters import price_in_words
+from webapp.admin.runs.model_choices import model_groups
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.input_schemas import price_entry
+from webapp.domain.catalog.resolution import resolve
+from webapp.domain.pricing.pricing import Price
+from webapp.domain.pricing.repricing import Outcome, replayed
+from webapp.domain.shared import money_text as readable
+from webapp.domain.shared.errors import AmbiguousModel, Invalid, UnknownModel
+from webapp.domain.shared.timestamps import shown_moment
+from webapp.extensions import db
+from webapp.runtime import container as current
+from webapp.services.pricing import recorded_calls as replaying
+
+SPANS = (7, 30, 90, 365)
+METERS = (("input", 1_000_000), ("cache_read", 1_000_000), ("output", 1_000_000), ("image", 1))
+
+
+class WhatIf(GuardedView):
+    """Whoever may read usage may ask."""
+
+    needs = Permission.USAGE_READ
+    purpose = "What the usage recorded so far would have cost at another price or on another model. Nothing is saved."
+
+    @expose("/")
+    def index(self) -> Response:
+        typed = {name: request.args.get(name, "").strip()[:300] for name in ("model", "on", *(meter for meter, _ in METERS))}
+        days = next((span for span in SPANS if str(span) == request.args.get("days")), 30)
+        errors: dict[str, str] = {}
+        found = None
+        try:
+            found = _answer(typed, days) if typed["model"] else None
+        except (UnknownModel, AmbiguousModel) as error:
+            errors = {"model" if error.ref == typed["model"] else "on": error.detail}
+        except Invalid as error:
+            errors = {one.field.partition("[")[0]: one.message for one in error.errors} or {"": error.detail}
+        snapshot = current.registry().snapshot
+        page = self.render(
+            "admin/whatif/index.html",
+            typed=typed,
+            days=days,
+            spans=SPANS,
+            errors=errors,
+            found=found,
+            models=model_groups(snapshot, snapshot.models, {typed["model"]}),
+            others=model_groups(snapshot, snapshot.models, {typed["on"]}),
+        )
+        return Response(page, 422 if errors else 200)
+
+
+def _answer(typed: dict[str, str], days: int) -> dict[str, Any]:
+    """Raises `UnknownModel`, `AmbiguousModel`, or `Invalid` at the field that was typed."""
+    names, now = current.registry().snapshot.names, datetime.now(UTC)
+    model = resolve(names, typed["model"])
+    price, label = _instead(typed, model, now)
+    result = replayed(replaying.calls_of(db.session(), model.ref, now - timedelta(days=days), now), price)
+    groups = sorted(result.groups.items(), key=lambda item: -item[1].then)
+    return {
+        "model": model,
+        "label": label,
+        "price": price_in_words(price),
+        "days": days,
+        "since": now - timedelta(days=days),
+        "until": now,
+        "everything": _shown("In all", result.everything, result.currency),
+        "groups": [_shown(name or "no project", outcome, result.currency) for name, outcome in groups],
+    }
+
+
+def _instead(typed: dict[str, str], model: ModelInfo, now: datetime) -> tuple[Price, str]:
+    rates = [{"meter": meter, "amount": typed[meter], "per": per} for meter, per in METERS if typed[meter]]
+    if rates:
+        try:
+            entry = price_entry(
+                {"state": "priced", "currency": "USD", "effective_from": shown_moment(now.replace(microsecond=0)), "rates": rates}
+            )
+        except Invalid:
+            raise Invalid.field("rates", "must be plain decimals such as 0.15") from None
+        return Price(entry.state, entry.effective_from, entry.currency, entry.rates), "At the price that you typed"
+    other = resolve(current.registry().snapshot.names, typed["on"]) if typed["on"] else model
+    price = other.price_at(now)
+    if price is None or price.state == "unknown":
+        raise Invalid.field("on", f"{other.display_name} has no known price now: choose another one, or type a price")
+    return price, f"On {other.display_name}" if other is not model else "At the price of today"
+
+
+def _shown(name: str, outcome: Outcome, currency: str) -> dict[str, Any]:
+    change = None
+    if outcome.then:
+        percent = (readable.times(outcome.instead, outcome.then) - 1) * 100
+        change = f"{'+' if percent > 0 else '−' if percent < 0 else '±'}{abs(percent):,.1f} %"
+    return {
+        "name": name,
+        "calls": outcome.calls,
+        "compared": outcome.compared,
+        "unknown_then": outcome.unknown_then,
+        "unknown_instead": outcome.unknown_instead,
+        "then": readable.amount(outcome.then, currency),
+        "instead": readable.amount(outcome.instead, currency),
+        "less": outcome.difference < 0,
+        "change": change,
+        "difference": f"{'−' if outcome.difference < 0 else '+'}{readable.amount(abs(outcome.difference), currency)}",
+    }

@@ -1,0 +1,1 @@
+"""Projects, their overrides and keys."""

@@ -1,0 +1,1 @@
+"""Try it, runs, evaluations and prompt templates."""

@@ -1,0 +1,191 @@
+"""Setting a bench up: what was chosen in the form, and about what it would cost."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from flask import request
+
+from webapp.admin.core.fields import whole
+from webapp.admin.runs.evaluation_presenter import label_of
+from webapp.admin.runs.model_choices import model_groups, remark_on, why_not_run
+from webapp.domain.incidents import evaluation as rules
+from webapp.domain.incidents.answer_schema import TEMPLATE
+from webapp.domain.incidents.evaluation import CURRENCY, LOCAL
+from webapp.domain.incidents.incidents import Incident
+from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
+from webapp.domain.pricing.estimates import about_tokens, estimate
+from webapp.domain.shared import money_text as readable
+from webapp.domain.shared.errors import Invalid
+from webapp.domain.shared.money import EXACT, ZERO, add_to, in_order
+from webapp.extensions import db
+from webapp.runtime import container as current
+from webapp.runtime.run_pipeline import Wanted, planned_run
+from webapp.services.runs import evaluations as benches
+from webapp.services.runs import prompt_templates as templates
+from webapp.services.runs import saved_incidents as incidents
+from webapp.services.runs.planning import Plan
+from webapp.web.auth import caller
+
+MAX_UPLOADED = 900_000
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What the form asks for. `given` are the incidents that were pasted or uploaded, which are among `incidents`."""
+
+    name: str
+    incidents: tuple[Incident, ...]
+    given: tuple[Incident, ...]
+    models: tuple[str, ...]
+    repeats: int
+    template: str
+    plans: Mapping[tuple[int, str], Plan] = field(default_factory=dict, repr=False)
+
+    def to_run(self, cap: Decimal | None) -> benches.Setup:
+        most = {place: _most(planned) for place, planned in self.plans.items()}
+        return benches.Setup(self.name, self.incidents, self.models, self.repeats, self.template, cap, most)
+
+
+def chosen(*, models_needed: bool = True) -> Chosen:
+    """What was chosen, with a plan for every incident and model. Raises `Invalid`, or what planning raises for a model."""
+    form = request.form
+    given = tuple(_given())
+    picked = [*_picked(), *given]
+    models = tuple(dict.fromkeys(form.getlist("models")))
+    repeats = whole(form.get("repeats") or "1")
+    template = form.get("template", "")[:60] or TEMPLATE
+    if models_needed:
+        rules.checked(len(picked), models, repeats if isinstance(repeats, int) else 0)
+    name = " ".join(form.get("name", "").split())[:200] or _name(picked, models)
+    plans = {
+        (number, model): planned_run(incident, Wanted(None if model == LOCAL else model, template, local=model == LOCAL, caller=caller()))
+        for number, incident in enumerate(picked)
+        for model in models
+        if models_needed
+    }
+    return Chosen(name, tuple(picked), given, models, repeats if isinstance(repeats, int) else 1, template, plans)
+
+
+def _picked() -> list[Incident]:
+    found = [BY_SLUG[slug].incident() for slug in request.form.getlist("samples") if slug in BY_SLUG]
+    numbers = set(request.form.getlist("saved"))
+    kept = [row for row in incidents.every(db.session()) if str(row.id) in numbers]
+    return found + [incident for row in kept for incident in rules.incidents_in(json.dumps(row.incident))]
+
+
+def _given() -> list[Incident]:
+    """Pasted text and uploaded files. Raises `Invalid` that names the file."""
+    found: list[Incident] = []
+    if request.form.get("incident", "").strip():
+        found += rules.incidents_in(request.form["incident"])
+    for file in request.files.getlist("files"):
+        if not file.filename:
+            continue
+        data = file.stream.read(MAX_UPLOADED + 1)
+        if len(data) > MAX_UPLOADED:
+            raise Invalid.field("files", f"{file.filename[:80]} is larger than {MAX_UPLOADED:,} bytes")
+        try:
+            found += rules.incidents_in(data.decode("utf-8-sig"))
+        except UnicodeDecodeError:
+            raise Invalid.field("files", f"{file.filename[:80]} is not UTF-8 text") from None
+        except Invalid as error:
+            raise Invalid.field("files", f"{file.filename[:80]}: {error.detail}") from None
+    return found
+
+
+def _name(picked: Sequence[Incident], models: Sequence[str]) -> str:
+    first = picked[0].title if len(picked) == 1 else f"{len(picked)} incidents"
+    return f"{first} on {len(models)} model{'s' if len(models) != 1 else ''}"[:200]
+
+
+def _most(planned: Plan) -> Decimal | None:
+    """The most that one call of this plan may cost in the currency of the cap; None where no price is known, or one in another."""
+    if planned.request is None:
+        return ZERO
+    price = planned.choice.model.price if planned.choice.model else None
+    about = estimate(price, about_tokens(planned.request.system, planned.request.user), planned.request.max_output_tokens)
+    countable = about.most.complete and (about.most.currency == CURRENCY or not about.most.total)
+    return about.most.total if countable else None
+
+
+def estimated(setup: Chosen) -> dict[str, Any]:
+    """The estimate by model and in all: low is the questions alone, high is with the longest answers."""
+    rows = [_row(setup, model) for model in setup.models]
+    known = [row for row in rows if row["high"] is not None]
+    low: dict[str, Decimal] = {}
+    high: dict[str, Decimal] = {}
+    for row in known:
+        add_to(low, row["currency"], row["low"])
+        add_to(high, row["currency"], row["high"])
+    sums = [(_about(low[currency], currency), _about(most, currency)) for currency, most in in_order(high or {CURRENCY: ZERO}) if known]
+    shown = [row | {"low": _about(row["low"], row["currency"]), "high": _about(row["high"], row["currency"])} for row in rows]
+    return {
+        "rows": shown,
+        "calls": sum(row["calls"] for row in rows),
+        "sums": sums,
+        "unknown": len(rows) - len(known),
+        "problems": [row for row in rows if row["problem"]],
+        "foreign": [row["label"] for row in known if row["high"] and row["currency"] != CURRENCY],
+    }
+
+
+def _row(setup: Chosen, model: str) -> dict[str, Any]:
+    plans = [setup.plans[number, model] for number in range(len(setup.incidents))]
+    tokens, longest, low, high = 0, 0, ZERO, ZERO
+    known, currency = True, CURRENCY
+    for planned in plans:
+        if planned.request is None:
+            continue
+        price = planned.choice.model.price if planned.choice.model else None
+        about = estimate(price, about_tokens(planned.request.system, planned.request.user), planned.request.max_output_tokens)
+        tokens, longest = tokens + about.input, longest + about.longest
+        known, currency = known and about.most.complete, about.most.currency or currency
+        low, high = EXACT.add(low, about.question.total or ZERO), EXACT.add(high, about.most.total or ZERO)
+    times = setup.repeats
+    return {
+        "model": model,
+        "label": label_of(model),
+        "calls": len(plans) * times,
+        "currency": currency,
+        "input": tokens * times,
+        "output": longest * times,
+        "low": EXACT.multiply(low, Decimal(times)) if known else None,
+        "high": EXACT.multiply(high, Decimal(times)) if known else None,
+        "problem": plans[0].refused or _barred(plans[0]),
+    }
+
+
+def _barred(planned: Plan) -> str | None:
+    provider = current.registry().snapshot.providers.get(planned.choice.provider or "")
+    return why_not_run(provider.display_name, provider.driver) if provider else None
+
+
+def _about(amount: Decimal | None, currency: str) -> str | None:
+    if amount is None:
+        return None
+    return readable.near(amount, currency) if amount else readable.amount(ZERO, currency)
+
+
+def page_of(form: Any, errors: Mapping[str, str]) -> dict[str, Any]:
+    """What the page of the form shows; nothing that was chosen is lost."""
+    many = form.getlist if hasattr(form, "getlist") else lambda name: list(form.get(name, ()))
+    snapshot, environment = current.registry().snapshot, current.settings().environment
+    remarks = {slug: remark for slug, provider in snapshot.providers.items() if (remark := remark_on(provider, environment))}
+    barred = {slug for slug, provider in snapshot.providers.items() if why_not_run(provider.display_name, provider.driver)}
+    models = (model for model in snapshot.by_type.get("text", ()) if model.supported)
+    picked = set(many("models"))
+    given = {name: form.get(name, "") for name in ("incident", "name", "repeats", "spend_cap", "template")}
+    return {
+        "samples": SAMPLES,
+        "saved": incidents.every(db.session()),
+        "groups": model_groups(snapshot, models, picked, remarks, barred),
+        "picked": {"samples": set(many("samples")), "saved": set(many("saved")), "models": picked},
+        "errors": errors,
+        "given": given | {"repeats": given["repeats"] or "1", "spend_cap": given["spend_cap"] if errors or given["spend_cap"] else "1.00"},
+        "templates": [row for row in templates.listed(db.session()) if row.is_active],
+        "local": LOCAL,
+        "most": rules,
+    }

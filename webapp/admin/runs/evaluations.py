@@ -1,0 +1,244 @@
+"""Benches: choosing incidents and models, watching the answers arrive, comparing them, and the history of all benches."""
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from flask import Response, flash, redirect, request
+from flask.typing import ResponseReturnValue
+from flask_admin import expose
+from sqlalchemy import ColumnElement, or_, select
+from werkzeug.utils import secure_filename
+from werkzeug.wrappers import Response as Redirect
+
+from webapp.admin.core.base import GuardedView, is_id
+from webapp.admin.core.fields import asked_page, whole
+from webapp.admin.runs import evaluation_presenter as bench_facts
+from webapp.admin.runs.evaluation_setup import Chosen, chosen, estimated, page_of
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.incidents.evaluation import LOCAL, NOTHING_CHOSEN
+from webapp.domain.shared.errors import Forbidden, Invalid, ModeldeskError
+from webapp.domain.shared.money import parse_amount
+from webapp.extensions import db
+from webapp.models import Bench, BenchCell
+from webapp.runtime import container as current
+from webapp.runtime.evaluation_runner import runner
+from webapp.runtime.transaction import writing
+from webapp.services.runs import evaluation_results as bench_results
+from webapp.services.runs import evaluations as benches
+from webapp.services.runs import saved_incidents as incidents
+from webapp.web.auth import actor, member, staff_may
+
+ESTIMATE_TARGET = "div#bench-estimate"
+ON_A_PAGE = 30
+HIGHEST_CAP = Decimal(10_000)
+
+
+class History(NamedTuple):
+    """One page of benches, and whether there are more."""
+
+    rows: Sequence[Bench]
+    more: bool
+
+
+class Benches(GuardedView):
+    """Whoever may read may look; running costs money and takes the permission to."""
+
+    needs = Permission.REGISTRY_READ
+    purpose = "Put the same incidents to several models, and choose by what comes back: quality, latency and exact cost."
+
+    @expose("/")
+    def index(self) -> str:
+        """The history."""
+        asked = {name: request.args.get(name, "").replace("\0", "").strip()[:200] for name in ("search", "by", "model", "status")}
+        page = asked_page(request.args)
+        found = _history(asked, page)
+        shown = [{"bench": row, "state": bench_facts.STATUSES[benches.state(row)]} for row in found.rows]
+        return self.render(
+            "admin/bench/list.html",
+            rows=shown,
+            asked=asked,
+            more=found.more,
+            page=page,
+            statuses=bench_facts.STATUSES,
+            label_of=bench_facts.label_of,
+            may_run=may_run(),
+        )
+
+    @expose("/new", methods=("GET", "POST"))
+    def create(self) -> Any:
+        insist()
+        if request.method == "GET":
+            return self.render("admin/bench/new.html", **page_of(_again(), {}))
+        errors: dict[str, str] = {}
+        try:
+            setup = chosen()
+            cap = _cap(request.form.get("spend_cap", ""))
+            with writing(refresh=False) as session:
+                made = benches.create(session, setup.to_run(cap), actor=actor())
+                place, public_id, models = (made.id, made.generation), made.public_id, list(made.models)
+        except ModeldeskError as error:
+            errors = _errors(error)
+            return Response(self.render("admin/bench/new.html", **page_of(request.form, errors)), 422)
+        runner().start(*place, models)
+        return redirect(self.get_url(".details", public_id=public_id))
+
+    @expose("/estimate", methods=("POST",))
+    def estimate(self) -> str:
+        """About how many tokens and how much money the bench would take. Nothing is asked, nothing is stored."""
+        insist()
+        try:
+            setup: Chosen | None = chosen()
+            problem = None
+        except ModeldeskError as error:
+            setup, problem = None, None if error.code == NOTHING_CHOSEN else error.detail
+        return self.render("admin/bench/_estimate.html", estimate=estimated(setup) if setup else None, problem=problem)
+
+    @expose("/incidents", methods=("POST",))
+    def save_incidents(self) -> Redirect:
+        """Keeps what was pasted or uploaded, for the next bench."""
+        insist()
+        try:
+            found = chosen(models_needed=False).given
+            if not found:
+                raise Invalid.field("incident", "is empty: paste or upload what is to be kept")
+            with writing(refresh=False) as session:
+                for incident in found:
+                    incidents.save(session, incident.title[:200], incident, actor=actor())
+        except ModeldeskError as error:
+            flash(error.detail, "error")
+        else:
+            flash(f"{len(found)} incident{'s were' if len(found) != 1 else ' was'} kept.", "success")
+        return redirect(self.get_url(".create"))
+
+    @expose("/incidents/<number>/delete", methods=("POST",))
+    def delete_incident(self, number: str) -> Redirect:
+        insist()
+        try:
+            with writing(refresh=False) as session:
+                name = incidents.delete(session, int(number) if is_id(number) else 0, actor=actor()).name
+            flash(f"{name} was deleted. Benches that used it keep their copy.", "success")
+        except ModeldeskError as error:
+            flash(error.detail, "error")
+        return redirect(self.get_url(".create"))
+
+    @expose("/<public_id>/")
+    def details(self, public_id: str) -> str:
+        found = benches.with_cells(db.session(), public_id)
+        return self.render("admin/bench/details.html", **self._shown(found))
+
+    @expose("/<public_id>/live")
+    def live(self, public_id: str) -> str:
+        """What has arrived so far, for the page that is open."""
+        return self.render("admin/bench/_live.html", **self._shown(benches.with_cells(db.session(), public_id)))
+
+    def _shown(self, found: Bench) -> dict[str, Any]:
+        rated = bench_results.ratings(db.session(), found)
+        models = current.registry().snapshot.by_name
+        known = {ref: models[ref] for ref in found.models if ref in models}
+        return bench_facts.facts(found, rated, bench_results.late(db.session(), found), member().email) | {
+            "may_run": may_run(),
+            "may_default": staff_may(Permission.REGISTRY_WRITE),
+            "defaults": {ref: model.id for ref, model in known.items() if not model.default and model.active},
+            "is_default": {ref for ref, model in known.items() if model.default},
+        }
+
+    @expose("/<public_id>/<any(cancel,resume,rename):what>", methods=("POST",))
+    def change(self, public_id: str, what: str) -> Redirect:
+        insist()
+        try:
+            with writing(refresh=False) as session:
+                if what == "cancel":
+                    benches.cancel(session, public_id, actor=actor())
+                    message = "The bench was cancelled. What was under way is recorded when it comes back."
+                elif what == "resume":
+                    found = benches.resume(session, public_id, actor=actor())
+                    place, models, message = (found.id, found.generation), list(found.models), "The bench goes on with what is missing."
+                else:
+                    benches.rename(session, public_id, request.form.get("name", ""), actor=actor())
+                    message = "The bench was renamed."
+        except ModeldeskError as error:
+            flash(error.detail, "error")
+        else:
+            flash(message, "success")
+            if what == "resume":
+                runner().start(*place, models)
+        return redirect(self.get_url(".details", public_id=public_id))
+
+    @expose("/<public_id>/rate", methods=("POST",))
+    def rate(self, public_id: str) -> ResponseReturnValue:
+        insist()
+        score = whole(request.form.get("score"))
+        with writing(refresh=False) as session:
+            benches.rate(session, public_id, request.form.get("run", ""), score if isinstance(score, int) else 0, actor=actor())
+        if request.headers.get("HX-Request"):
+            return Response(f"Rated {score} of 5.")
+        return redirect(self.get_url(".details", public_id=public_id))
+
+    @expose("/<public_id>/export.<any(json,csv):kind>")
+    def export(self, public_id: str, kind: str) -> Response:
+        found = benches.with_cells(db.session(), public_id)
+        rated, late = bench_results.ratings(db.session(), found), bench_results.late(db.session(), found)
+        name = secure_filename(f"{found.name}.{kind}") or f"bench.{kind}"
+        headers = {"Content-Disposition": f"attachment; filename={name}"}
+        if kind == "csv":
+            return Response(bench_facts.as_csv(found, rated, late), headers=headers, mimetype="text/csv")
+        body = json.dumps(bench_facts.document(found, rated, late), indent=2, ensure_ascii=False)
+        return Response(body, headers=headers, mimetype="application/json")
+
+
+def may_run() -> bool:
+    return staff_may(Permission.RUNS_WRITE)
+
+
+def insist() -> None:
+    if not may_run():
+        raise Forbidden(f"Your role, {member().role}, may look but not run. Ask an admin.")
+
+
+def _history(asked: dict[str, str], page: int) -> History:
+    query = select(Bench).order_by(Bench.created_at.desc(), Bench.id.desc())
+    if asked["search"]:
+        query = query.where(Bench.name.icontains(asked["search"], autoescape=True))
+    if asked["by"]:
+        query = query.where(Bench.actor.icontains(asked["by"], autoescape=True))
+    if asked["status"] in ("running", "finished", "cancelled"):
+        query = query.where(Bench.status == asked["status"])
+    if asked["model"]:
+        query = query.where(Bench.cells.any(_is_called(asked["model"])))
+    rows = list(db.session.execute(query.offset(page * ON_A_PAGE).limit(ON_A_PAGE + 1)).scalars())
+    return History(rows[:ON_A_PAGE], len(rows) > ON_A_PAGE)
+
+
+def _is_called(word: str) -> ColumnElement[bool]:
+    """The cells of models whose label, as pages show it, holds a word."""
+    named = BenchCell.model.icontains(word, autoescape=True)
+    return or_(named, BenchCell.model == LOCAL) if word.casefold() in bench_facts.label_of(LOCAL).casefold() else named
+
+
+def _again() -> dict[str, Any]:
+    """What an earlier bench was made of, if the address names one."""
+    public_id = request.args.get("bench", "").replace("\0", "")
+    if not public_id:
+        return {"models": request.args.getlist("model")[:8]}
+    found = benches.find(db.session(), public_id)
+    pasted = json.dumps(found.incidents, indent=2, ensure_ascii=False)
+    return {"models": list(found.models), "incident": pasted, "repeats": str(found.repeats), "name": f"{found.name} again"[:200]}
+
+
+def _cap(text: str) -> Decimal | None:
+    """The spend cap in US dollars; None if the field is empty."""
+    clean = text.strip().removeprefix("$").replace(",", "").strip()
+    if not clean:
+        return None
+    cap = parse_amount(clean)
+    if cap is None or cap > HIGHEST_CAP:
+        raise Invalid.field("spend_cap", f"must be an amount from 0 to {HIGHEST_CAP:,} US dollars, such as 0.50")
+    return cap
+
+
+def _errors(error: ModeldeskError) -> dict[str, str]:
+    if isinstance(error, Invalid) and error.errors:
+        return {found.field.partition("[")[0].partition(".")[0]: found.message for found in error.errors}
+    return {"": error.detail}

@@ -1,0 +1,38 @@
+"""The preview of a prompt template: the words that an incident makes of it, who would answer, and about what that costs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from webapp.admin.runs.tryit import preview_of
+from webapp.domain.incidents import parsing as pasted
+from webapp.domain.incidents.incidents import Incident, incident_from
+from webapp.domain.incidents.parsing import Pasted
+from webapp.domain.incidents.prompt_templates import rendered
+from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
+from webapp.domain.shared.errors import Invalid
+from webapp.extensions import db
+from webapp.models import PromptTemplate, SavedIncident
+from webapp.services.runs import prompt_templates as templates
+from webapp.services.runs import saved_incidents as incidents
+
+KEPT = "kept-"  # The prefix of a kept incident's number among the choices.
+
+
+def preview(row: PromptTemplate, given: Mapping[str, str]) -> dict[str, Any]:
+    """What the preview of one version shows; pasted text wins over the choice."""
+    kept, text = incidents.every(db.session()), given.get("incident", "").strip()
+    chosen = given.get("sample", "")
+    shown: dict[str, Any] = {"samples": SAMPLES, "kept": kept, "sample": chosen, "pasted_text": text, "words": None}
+    try:
+        read = pasted.read(text) if text else Pasted(pasted.INCIDENT, _chosen(chosen, kept))
+    except Invalid as error:
+        return shown | {"plan": None, "errors": {"incident": "; ".join(pasted.complaints(error))}}
+    words = rendered(templates.value_of(row), read.incident)
+    return shown | {"words": words} | preview_of({"kind": read.kind, "incident": read.incident, "model": "", "template": row.name})
+
+
+def _chosen(choice: str, kept: list[SavedIncident]) -> Incident:
+    row = next((row for row in kept if choice == f"{KEPT}{row.id}"), None)
+    if row is not None:
+        return incident_from(row.incident)
+    return (BY_SLUG.get(choice) or SAMPLES[0]).incident()

@@ -1,0 +1,226 @@
+"""Prompt templates: the list, one with all its versions and a preview, and the forms by which a version is added."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from flask import Response, flash, redirect, request
+from flask_admin import expose
+from werkzeug.wrappers import Response as Redirect
+
+from webapp.admin.core.base import GuardedView
+from webapp.admin.core.fields import version_of, whole
+from webapp.admin.runs.prompt_preview import preview
+from webapp.domain.accounts.permissions import Permission
+from webapp.domain.incidents.prompt_templates import CATEGORIES, VALUES, differences
+from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError, Stale
+from webapp.domain.shared.money import plain
+from webapp.domain.shared.three_way_merge import merge
+from webapp.extensions import db
+from webapp.models import PromptTemplate
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
+from webapp.services.runs import prompt_templates as templates
+from webapp.services.runs import response_cache as answers
+from webapp.web.auth import actor, staff_may
+
+FIELDS = ("name", "title", "category", "system", "user", "preferred_model", "temperature", "max_tokens", "cache_minutes", "note")
+EDITED = tuple(name for name in FIELDS if name not in ("name", "note"))
+TEXTS = ("system", "user")
+LABELS = {  # As the form calls them; of the others the name says it.
+    "system": "Instructions",
+    "user": "Question",
+    "max_tokens": "Longest answer",
+    "cache_minutes": "Keep answers for",
+    "is_active": "Active",
+}
+BLANK: Mapping[str, str] = dict.fromkeys(FIELDS, "") | {"category": "incident", "user": "{{incident}}", "cache_minutes": "0"}
+DONE = {"delete": "The template was deleted.", "activate": "The template is active.", "deactivate": "The template is inactive."}
+
+
+class Prompts(GuardedView):
+    """What models are told. Whoever may read may look; editors add versions."""
+
+    needs = Permission.REGISTRY_READ
+    purpose: ClassVar[str] = "What models are told about an incident. Every change is a new version, and each run says which one it used."
+
+    @expose("/")
+    def index(self) -> str:
+        word, category = request.args.get("search", "").strip()[:200], request.args.get("category", "")[:60]
+        rows = [row for row in templates.listed(db.session()) if _matches(row, word, category)]
+        shown = [{"row": row, "use": templates.usage(db.session(), row.name)} for row in rows]
+        kept = answers.count(db.session())
+        categories = sorted({row.category for row in templates.listed(db.session())})
+        return self.render(
+            "admin/prompts/list.html", rows=shown, search=word, category=category, categories=categories, kept=kept, may_edit=may_edit()
+        )
+
+    @expose("/<slug>/")
+    def details(self, slug: str) -> str:
+        return self._details(templates.find(db.session(), slug, request.args.get("version", type=int)), request.args)
+
+    @expose("/<slug>/preview", methods=("POST",))
+    def preview(self, slug: str) -> str:
+        """What a sample, a kept incident or pasted text makes of it. Nothing is asked, nothing is stored."""
+        row = templates.find(db.session(), slug, request.form.get("version", type=int))
+        if "HX-Request" in request.headers:
+            return self.render("admin/prompts/_preview.html", row=row, **preview(row, request.form))
+        return self._details(row, request.form)
+
+    def _details(self, row: PromptTemplate, given: Mapping[str, str]) -> str:
+        session = db.session()
+        others = templates.versions(session, row.name)
+        older = request.args.get("against", type=int) or next((one.version for one in others if one.version < row.version), None)
+        return self.render(
+            "admin/prompts/details.html",
+            row=row,
+            versions=others,
+            use=templates.usage(session, row.name),
+            may_edit=may_edit(),
+            against=older,
+            compared=_compared(templates.find(session, row.name, older), row) if older else [],
+            temperature=None if row.temperature is None else plain(row.temperature),
+            **preview(row, given),
+        )
+
+    @expose("/new", methods=("GET", "POST"))
+    def create(self) -> Any:
+        return self._edit(None, BLANK, lambda session, entry: templates.create(session, entry, actor=actor()))
+
+    @expose("/<slug>/edit", methods=("GET", "POST"))
+    def edit(self, slug: str) -> Any:
+        row = templates.find(db.session(), slug)
+
+        def revise(session: Any, entry: dict[str, Any]) -> PromptTemplate:
+            return templates.revise(session, slug, entry, actor=actor(), version=version_of(request.form.get("row_version")))
+
+        return self._edit(row, _typed(row), revise)
+
+    def _edit(self, row: PromptTemplate | None, typed: Mapping[str, str], save: Any) -> Any:
+        insist()
+        errors: dict[str, str] = {}
+        overtaken = None
+        if request.method == "POST":
+            typed = {name: request.form.get(name, "") for name in FIELDS}
+            try:
+                with writing(refresh=False) as session:
+                    name = save(session, _entry(typed, with_name=row is None)).name
+            except ModeldeskError as error:
+                errors = _at_fields(error)
+                if row is not None and isinstance(error, Stale):
+                    row, typed, overtaken = _overtaken(row.name, typed)
+            else:
+                flash("Saved as a new version." if row else "The template was added.", "success")
+                return redirect(self.get_url(".details", slug=name))
+        models = [model.ref for model in current.registry().snapshot.by_type.get("text", ()) if model.supported]
+        page = self.render(
+            "admin/prompts/edit.html",
+            row=row,
+            typed=typed,
+            errors=errors,
+            categories=CATEGORIES,
+            models=models,
+            placeholders=list(VALUES),
+            overtaken=overtaken,
+        )
+        return Response(page, 422 if errors else 200)
+
+    @expose("/<slug>/<any(activate,deactivate,delete):what>", methods=("POST",))
+    def change(self, slug: str, what: str) -> Redirect:
+        insist()
+        try:
+            with writing(refresh=False) as session:
+                if what == "delete":
+                    templates.delete(session, slug, actor=actor())
+                else:
+                    templates.set_active(session, slug, what == "activate", actor=actor())
+        except ModeldeskError as error:
+            flash(error.detail, "error")
+            return redirect(self.get_url(".details", slug=slug))
+        flash(DONE[what], "success")
+        return redirect(self.get_url(".index") if what == "delete" else self.get_url(".details", slug=slug))
+
+    @expose("/<slug>/restore", methods=("POST",))
+    def restore(self, slug: str) -> Redirect:
+        insist()
+        version = whole(request.form.get("version"))
+        with writing(refresh=False) as session:
+            row = templates.restore(session, slug, version if isinstance(version, int) else 0, actor=actor())
+            made = row.version
+        flash(f"Version {version} is current again, as version {made}.", "success")
+        return redirect(self.get_url(".details", slug=slug))
+
+    @expose("/cache/clear", methods=("POST",))
+    def clear_cache(self) -> Redirect:
+        insist()
+        with writing(refresh=False) as session:
+            removed = answers.clear(session, actor=actor())
+        flash(f"{removed:,} remembered answer{'s were' if removed != 1 else ' was'} removed.", "success")
+        return redirect(self.get_url(".index"))
+
+
+def may_edit() -> bool:
+    return staff_may(Permission.REGISTRY_WRITE)
+
+
+def insist() -> None:
+    if not may_edit():
+        raise Forbidden("Your role does not allow this. Ask an admin.")
+
+
+def _matches(row: PromptTemplate, word: str, category: str) -> bool:
+    text = f"{row.name} {row.title} {row.category} {row.preferred_model or ''}".casefold()
+    return all(part in text for part in word.casefold().split()) and category in ("", row.category)
+
+
+def _typed(row: PromptTemplate) -> dict[str, str]:
+    values = {name: getattr(row, name) for name in FIELDS if name != "note"}
+    values["temperature"] = None if row.temperature is None else plain(row.temperature)
+    return {name: "" if value is None else str(value) for name, value in values.items()} | {"note": ""}
+
+
+def _entry(typed: Mapping[str, str], *, with_name: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {name: typed[name].strip() for name in FIELDS if with_name or name != "name"}
+    return entry | {"max_tokens": whole(typed["max_tokens"]), "cache_minutes": whole(typed["cache_minutes"]) or 0}
+
+
+def _at_fields(error: ModeldeskError) -> dict[str, str]:
+    """Each message at its field; what belongs to none stands at the top."""
+    if isinstance(error, Invalid | Conflict) and error.errors:
+        return {found.field if found.field in FIELDS else "": found.message for found in error.errors}
+    return {"": error.detail}
+
+
+def _overtaken(name: str, typed: Mapping[str, str]) -> tuple[PromptTemplate, dict[str, str], dict[str, Any]]:
+    """The newest version, the form with what its sender had left alone taken from that, and what to say.
+
+    A form that names a version which never was is taken to be about the newest: nothing of it is changed.
+    """
+    newest, opened = templates.find(db.session(), name), whole(request.form.get("row_version"))
+    older = next((one for one in templates.versions(db.session(), name) if one.version == opened), newest)
+    theirs = _typed(newest)
+    taken = [field for field in merge(_typed(older), theirs, typed).taken if field in EDITED]
+    said = {
+        "by": newest.created_by,
+        "at": newest.created_at,
+        "since": older.version,
+        "compared": _compared(older, newest),
+        "taken": [_label(field) for field in taken],
+    }
+    return newest, dict(typed) | {field: theirs[field] for field in taken}, said
+
+
+def _label(field: str) -> str:
+    return LABELS.get(field, field.replace("_", " ").capitalize())
+
+
+def _compared(older: PromptTemplate, newer: PromptTemplate) -> list[dict[str, Any]]:
+    """The texts that differ, line by line, and the settings that do."""
+    found: list[dict[str, Any]] = []
+    for field in TEXTS:
+        if getattr(older, field) != getattr(newer, field):
+            found.append({"label": _label(field), "lines": list(differences(getattr(older, field), getattr(newer, field)))})
+    for field in ("title", "category", "preferred_model", "temperature", "max_tokens", "cache_minutes", "is_active"):
+        before, after = getattr(older, field), getattr(newer, field)
+        if before != after:
+            found.append({"label": _label(field), "before": before, "after": after})
+    return found

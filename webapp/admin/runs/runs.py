@@ -1,0 +1,136 @@
+"""The history of runs: a list to look through and a page for each; nothing here changes or deletes one."""
+
+from typing import Any, ClassVar
+
+from flask import redirect, request
+from flask_admin import expose
+from markupsafe import Markup, escape
+from sqlalchemy import select
+from werkzeug.wrappers import Response
+
+from webapp.admin.core.base import GuardedModelView
+from webapp.admin.core.fields import asked_page
+from webapp.admin.core.filters import ChoiceFilter, Filter
+from webapp.admin.core.flask_admin_adapter import ViewArgs
+from webapp.admin.runs import run_presenter as run_facts
+from webapp.drivers import DRIVERS
+from webapp.extensions import db
+from webapp.models import Run
+
+MAX_ID = 40
+MAX_SEARCH = 200
+STATUS_OPTIONS = [(status, words) for status, (words, _) in run_facts.STATUSES.items() if status != "running"]
+DRIVER_OPTIONS = [(name, info.label) for name, info in DRIVERS.items()]
+
+
+class Runs(GuardedModelView):
+    """All runs, newest first."""
+
+    purpose = "Everything that was asked of a model or of the local rules: what came back, what it used, and what it cost."
+    can_create = can_edit = can_delete = False
+    can_export = False
+    column_display_actions = False
+    column_list = ("title", "status", "model_ref", "tokens", "cost_total", "latency_ms", "actor", "created_at")
+    column_labels: ClassVar[dict[str, str]] = {
+        "title": "Incident",
+        "model_ref": "Asked",
+        "tokens": "Tokens",
+        "cost_total": "Cost",
+        "latency_ms": "Latency",
+        "actor": "By",
+        "created_at": "When",
+    }
+    column_numeric = ("tokens", "cost_total", "latency_ms")
+    column_sortable_list = ("status", "model_ref", "latency_ms", "actor", "created_at")
+    column_default_sort: ClassVar[list[tuple[str, bool]]] = [("created_at", True), ("id", True)]
+    column_searchable_list = ("model_ref", "public_id", "actor")
+    column_filters = (
+        ChoiceFilter("Status", lambda status: Run.status == status, STATUS_OPTIONS),
+        Filter("Model", lambda text: Run.model_ref.icontains(text, autoescape=True)),
+        ChoiceFilter("Driver", lambda driver: Run.driver == driver, DRIVER_OPTIONS),
+        Filter("By", lambda text: Run.actor.icontains(text, autoescape=True)),
+    )
+    list_template = "admin/runs/list.html"
+    details_template = "admin/runs/details.html"
+    empty_title = "Nothing has run yet"
+    empty_text = "Try an incident on the local rules or on a model, and what comes back is kept here."
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(Run, db, **options)
+        self.column_formatters = dict.fromkeys(("title", "status", "model_ref", "tokens", "cost_total", "latency_ms", "created_at"), _cell)
+
+    def init_search(self) -> bool:
+        """The incident's title lies in its document, where Flask-Admin does not look by itself."""
+        found = super().init_search()
+        self._search_fields.append((Run.incident["title"].as_string(), []))
+        return bool(found)
+
+    def search_placeholder(self) -> str:
+        return "title, model, id, who"
+
+    def _get_list_extra_args(self) -> ViewArgs:
+        """Numbers that no database takes and names that are not ours are left out, instead of ending in an error."""
+        args = super()._get_list_extra_args()
+        args.page = asked_page(request.args)
+        args.search = args.search.replace("\0", "")[:MAX_SEARCH] if args.search else args.search
+        args.extra_args = {}
+        return args
+
+    def get_pk_value(self, model: Run) -> str:
+        return model.public_id
+
+    def get_one(self, id: str) -> Run | None:
+        """By the public id: row numbers would tell how much runs here."""
+        name = str(id)
+        if not (name.isascii() and name.isprintable() and len(name) <= MAX_ID):
+            return None
+        return db.session.execute(select(Run).where(Run.public_id == name)).scalar_one_or_none()
+
+    @expose("/<public_id>")
+    def short(self, public_id: str) -> Response:
+        """The short address of a run."""
+        return redirect(self.get_url(".details_view", id=public_id))
+
+    def render(self, template: str, **kwargs: Any) -> str:
+        if template == self.details_template:
+            kwargs["shown"] = run_facts.facts(kwargs["model"])
+        return super().render(template, **kwargs)
+
+
+def _cell(view: Runs, context: object, run: Run, name: str) -> str:
+    """One cell of the list; everything that a person or a model wrote is escaped."""
+    return Markup(CELLS[name](run))  # noqa: S704 # each maker escapes what it is given
+
+
+def _status(run: Run) -> Markup:
+    words, tone = run_facts.STATUSES.get(run.status, (run.status, "neutral"))
+    return Markup('<span class="tag tag-{}">{}</span>').format(tone, words)
+
+
+def _cost(run: Run) -> Markup:
+    cost = run_facts.cost_in_words(run)
+    if cost["text"] == "Unknown":
+        return Markup('<span class="tag tag-yellow" title="{}">Unknown</span>').format(cost["why"])
+    return Markup('<span class="money">{}</span>').format(cost["text"]) if run.cost else escape("—")
+
+
+def _tokens(run: Run) -> Markup:
+    usage = run.usage or {}
+    total = usage.get("input", 0) + usage.get("output", 0)
+    return escape(f"{total:,}" if total else "—")
+
+
+def _when(run: Run) -> Markup:
+    moment = run.created_at
+    return Markup('<time datetime="{}" data-relative>{}</time>').format(f"{moment:%Y-%m-%dT%H:%M:%SZ}", f"{moment:%-d %b %Y, %H:%M} UTC")
+
+
+CELLS = {
+    "title": lambda run: escape(run_facts.title_of(run)),
+    "status": _status,
+    "model_ref": lambda run: escape(run_facts.asked(run)),
+    "tokens": _tokens,
+    "cost_total": _cost,
+    "latency_ms": lambda run: escape(run_facts.latency(run.latency_ms)),
+    "created_at": _when,
+}
