@@ -8,7 +8,7 @@ from jinja2 import BaseLoader, Environment
 from webapp.app import create_app
 from webapp.config import load
 
-PAGE, FIELD = "admin/models/details.html", "{% block heading %}{{ model.display_name }}{% endblock %}"
+PAGE, FIELD = "admin/catalog/models/details.html", "{% block heading %}{{ model.display_name }}{% endblock %}"
 
 
 class Careless(BaseLoader):

@@ -24,7 +24,7 @@ from webapp.admin.runs.runs import Runs
 from webapp.admin.runs.tryit import TryIt
 from webapp.admin.transfer.import_export import Exchange
 
-THEME = Bootstrap4Theme(base_template="admin/base.html", fluid=True)
+THEME = Bootstrap4Theme(base_template="admin/core/base.html", fluid=True)
 
 
 def init_app(app: Flask) -> None:

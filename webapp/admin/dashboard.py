@@ -41,7 +41,7 @@ class Dashboard(GuardedIndex):
         providers = _providers()
         now = datetime.now(UTC)
         return self.render(
-            "admin/index.html",
+            "admin/dashboard.html",
             getting_started=_steps(found, providers) if staff_may(Permission.ACCOUNTS_MANAGE) else None,
             stats=_stats(found, providers),
             attention=list(map(_as_allowed, _attention(found, providers, now))),

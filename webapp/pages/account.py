@@ -124,7 +124,7 @@ def _throttled(wait: timedelta) -> ResponseReturnValue:
 def _login_page(error: str | None = None) -> str:
     settings = current.settings()
     return render_template(
-        "login.html",
+        "pages/login.html",
         error=error,
         email=request.form.get("email", "")[:254],
         next_url=request.values.get("next", ""),
@@ -153,7 +153,7 @@ def setup(secret: str) -> ResponseReturnValue:
     try:
         link = accounts.open_link(db.session(), secret, now=datetime.now(UTC))
     except NotFound:
-        return render_template("setup.html", expired=True), 404
+        return render_template("pages/setup.html", expired=True), 404
     return _setup_page(secret, link.user_id)
 
 
@@ -179,10 +179,10 @@ def use_link(secret: str) -> ResponseReturnValue:
 
 @blueprint.get("/setup")
 def setup_without_link() -> ResponseReturnValue:
-    return render_template("setup.html", expired=True), 404
+    return render_template("pages/setup.html", expired=True), 404
 
 
 def _setup_page(secret: str, user_id: int | None, errors: dict[str, str] | None = None) -> str:
     known = db.session.get(User, user_id) if user_id else None
     typed = request.form.get("email", "")[:254]
-    return render_template("setup.html", token=secret, email=known.email if known else None, typed_email=typed, errors=errors or {})
+    return render_template("pages/setup.html", token=secret, email=known.email if known else None, typed_email=typed, errors=errors or {})

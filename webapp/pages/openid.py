@@ -185,7 +185,7 @@ def _kept_out(error: ModeldeskError) -> ResponseReturnValue:
 def _failed(reason: str, status: int, **more: str) -> tuple[str, int]:
     found: StaffMember | None = visitor()
     page = render_template(
-        "signing/openid_failed.html", reason=reason, name=_name(), signed_in=found is not None, request_id=request_id.get(), **more
+        "pages/openid_failed.html", reason=reason, name=_name(), signed_in=found is not None, request_id=request_id.get(), **more
     )
     return page, status
 

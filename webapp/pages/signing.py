@@ -58,7 +58,7 @@ def _waiting_secret() -> str:
 
 
 def _code_page(error: str | None = None) -> str:
-    return render_template("signing/code.html", error=error, next_url=request.values.get("next", ""))
+    return render_template("pages/code.html", error=error, next_url=request.values.get("next", ""))
 
 
 @blueprint.get("/confirm")
@@ -105,7 +105,7 @@ def _renewed_by_password(found: StaffMember, now: datetime) -> str | None:
 
 def _confirm_page(found: StaffMember, error: str | None = None) -> str:
     return render_template(
-        "signing/confirm.html",
+        "pages/confirm.html",
         error=error,
         next_url=request.values.get("next", ""),
         email=found.email,

@@ -62,7 +62,7 @@ class Account(GuardedView):
         rows = accounts.sessions_of(db.session(), member().id, now=now)
         mine = accounts.session_user(db.session(), session_secret(), now=now)
         page = self.render(
-            "admin/account/index.html",
+            "admin/accounts/account.html",
             sessions=rows,
             present=mine[0].id if mine else None,
             errors=errors,

@@ -96,7 +96,7 @@ class SecondFactor(GuardedView):
         user = db.session.get_one(User, member().id)
         return make_response(
             self.render(
-                "admin/account/second_factor.html",
+                "admin/accounts/second_factor.html",
                 user=user,
                 left=second_factor.codes_left(db.session(), user.id),
                 made=second_factor.CODES,
@@ -114,11 +114,11 @@ class SecondFactor(GuardedView):
             return None
         spaced = " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
         picture = qr_code(second_factor.address_of(secret, user))
-        page = self.render("admin/account/scan.html", picture=picture, secret=spaced, error=error)
+        page = self.render("admin/accounts/authenticator.html", picture=picture, secret=spaced, error=error)
         return make_response(page, 422 if error else 200)
 
     def _codes_page(self, codes: list[str], title: str) -> Response:
-        return make_response(self.render("admin/account/codes.html", codes=codes, title=title))
+        return make_response(self.render("admin/accounts/recovery_codes.html", codes=codes, title=title))
 
 
 def qr_code(text: str) -> Markup:

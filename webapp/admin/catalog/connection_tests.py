@@ -40,7 +40,7 @@ class ProbePart(RowsView):
             row = probing.record(session, probe, result, actor=self.actor())
             shown = check_in_words(row)
         if request.headers.get("HX-Request"):
-            return Response(self.render("admin/providers/_check.html", check=shown, model=self.row(id), may_check=True))
+            return Response(self.render("admin/catalog/providers/_check.html", check=shown, model=self.row(id), may_check=True))
         flash(f"{name}: {result.detail}", "success" if result.ok else "error")
         return redirect(self.get_url(".details_view", id=id))
 
@@ -52,12 +52,12 @@ class ProbePart(RowsView):
         try:
             upstream = self._upstream(provider, anew=request.args.get("anew") == "1")
         except ModeldeskError as error:
-            page = self.render("admin/providers/discover.html", model=provider, found=None, why=error.detail, return_url=return_url)
+            page = self.render("admin/catalog/providers/discover.html", model=provider, found=None, why=error.detail, return_url=return_url)
             return Response(page, 409 if error.status < 500 else 502)
         found = probing.review(db.session(), provider, upstream)
         counts = {state: sum(one.state == state for one in found) for state in STATES}
         return self.render(
-            "admin/providers/discover.html",
+            "admin/catalog/providers/discover.html",
             model=provider,
             found=found,
             counts=counts,

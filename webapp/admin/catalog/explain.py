@@ -43,7 +43,7 @@ class Explain(GuardedView):
         found = explain(current.registry().snapshot.names, ref, at) if ref else None
         usage = question.usage if question.usage.as_dict() else calculator.one_call(found.price if found else None)
         page = self.render(
-            "admin/explain/index.html",
+            "admin/catalog/explain.html",
             ref=ref,
             at=at,
             question=question,

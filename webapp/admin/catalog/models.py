@@ -45,7 +45,7 @@ class Models(RowsView):
     purpose_edit = "Changes reach every worker within a second."
     empty_title = "No models yet"
     empty_text = "A model belongs to a provider. Add a provider first, then the models that you use."
-    list_template, details_template = "admin/models/list.html", "admin/models/details.html"
+    list_template, details_template = "admin/catalog/models/list.html", "admin/catalog/models/details.html"
     can_export = True
     bulk_all_matching = True
     column_list = ("display_name", "provider", "type", "context_window", "input", "output", "capabilities", "is_default", "is_active")
@@ -279,4 +279,4 @@ class Models(RowsView):
             return redirect(url_for(".details_view", id=row.id, _anchor="price-title"))
         facts = price_facts(db.session(), row, datetime.now(UTC))
         back = url_for(".index_view", search=row.ref)
-        return Response(self.render("admin/models/_drawer.html", model=row, back_url=back, may_price=staff_may(self.edits), **facts))
+        return Response(self.render("admin/catalog/models/_drawer.html", model=row, back_url=back, may_price=staff_may(self.edits), **facts))

@@ -43,7 +43,7 @@ class Providers(KeysPart, ProbePart):
     purpose_edit = "Changes reach every worker within a second."
     empty_title = "No providers yet"
     empty_text = "A provider is an account at a vendor, or an endpoint of your own such as a local Ollama."
-    list_template, details_template = "admin/providers/list.html", "admin/providers/details.html"
+    list_template, details_template = "admin/catalog/providers/list.html", "admin/catalog/providers/details.html"
     column_list = ("display_name", "driver", "key", "check", "models", "base_url", "is_primary", "is_active")
     column_labels: ClassVar[dict[str, str]] = {
         "display_name": "Provider",
@@ -117,9 +117,9 @@ class Providers(KeysPart, ProbePart):
     def _ready(self, form: Any, row: Provider | None) -> Any:
         form.driver.choices = provider_form.driver_choices()
         state = key_state(row, credentials.shared(db.session(), row) if row else None)
-        form.key_part = lambda: Markup(render_template("admin/providers/_key.html", form=form, key=state, may=may_key()))
+        form.key_part = lambda: Markup(render_template("admin/credentials/_key.html", form=form, key=state, may=may_key()))
         form.row = row
-        form.move_part = lambda: Markup(render_template("admin/providers/_move.html", warning=move_warning(row, form)))
+        form.move_part = lambda: Markup(render_template("admin/catalog/providers/_move.html", warning=move_warning(row, form)))
         if row is not None:
             address = self.get_url(".moves", id=row.id)
             form.base_url.render_kw = provider_form.ADDRESS | {
@@ -137,7 +137,7 @@ class Providers(KeysPart, ProbePart):
         self.insist(self.can_edit)
         row = self.row(id)
         form = provider_form.ProviderForm(get_form_data(), provider_form.typed_values(row))
-        return self.render("admin/providers/_move.html", warning=move_warning(row, form))
+        return self.render("admin/catalog/providers/_move.html", warning=move_warning(row, form))
 
     def validate_form(self, form: Any) -> bool:
         if not super().validate_form(form):

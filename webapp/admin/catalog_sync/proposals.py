@@ -39,7 +39,7 @@ class Proposals(GuardedView):
     @expose("/")
     def index(self) -> str:
         rows = proposals.listed(db.session())
-        return self.render("admin/proposals/list.html", rows=rows, statuses=STATUSES, may_edit=may_edit())
+        return self.render("admin/catalog_sync/list.html", rows=rows, statuses=STATUSES, may_edit=may_edit())
 
     @expose("/new", methods=("GET", "POST"))
     def create(self) -> Any:
@@ -54,7 +54,7 @@ class Proposals(GuardedView):
                 flash(error.detail, "success" if error.code == "no_difference" else "error")
                 return redirect(self.get_url(".index"))
         page = self.render(
-            "admin/proposals/new.html", sources=SOURCES, errors=errors, typed=request.form, most=catalogues.MAX_BYTES // 1_000_000
+            "admin/catalog_sync/new.html", sources=SOURCES, errors=errors, typed=request.form, most=catalogues.MAX_BYTES // 1_000_000
         )
         return Response(page, 422 if errors else 200)
 
@@ -68,7 +68,7 @@ class Proposals(GuardedView):
         found = session.execute(query.offset(page * ON_A_PAGE).limit(ON_A_PAGE)).scalars().all()
         sellers = select(ProposalRow.provider).where(condition).distinct().order_by(ProposalRow.provider)
         return self.render(
-            "admin/proposals/details.html",
+            "admin/catalog_sync/details.html",
             row=row,
             rows=[_shown(one) for one in found],
             matching=matching,
@@ -99,7 +99,7 @@ class Proposals(GuardedView):
                 raise
             flash(error.detail, "error")
         if "HX-Request" in request.headers:
-            return self.render("admin/proposals/_chosen.html", row=row, **self._summary(row))
+            return self.render("admin/catalog_sync/_chosen.html", row=row, **self._summary(row))
         return redirect(self.get_url(".details", number=number, **_asked(), page=request.form.get("page", 0, type=int)))
 
     @expose("/<number>/<any(approve,undo,close):what>", methods=("POST",))

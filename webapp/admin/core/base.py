@@ -55,7 +55,7 @@ class Guarded(BaseView):
 
     def render(self, template: str, **kwargs: Any) -> str:
         fragment = request.headers.get("HX-Target", "") in FRAGMENT_TARGETS
-        self._template_args["admin_base_template"] = "admin/partial.html" if fragment else "admin/base.html"
+        self._template_args["admin_base_template"] = "admin/core/partial.html" if fragment else "admin/core/base.html"
         rendered: str = super().render(template, **kwargs)
         return rendered
 

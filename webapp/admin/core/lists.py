@@ -44,6 +44,8 @@ class RowsView(GuardedModelView):
     """A list of one table's rows. Subclasses name the columns, say how a word is searched for and what can be sorted."""
 
     table: ClassVar[Any]
+    list_template, details_template = "admin/core/list.html", "admin/core/details.html"
+    create_template, edit_template = "admin/core/create.html", "admin/core/edit.html"
     name_one: ClassVar[str] = "entry"
     sort_by: ClassVar[Mapping[str, Any]] = {}
     default_order: ClassVar[tuple[Any, ...]] = ()

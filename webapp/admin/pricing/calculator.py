@@ -51,9 +51,9 @@ class Calculator(GuardedView):
         shown = {**_shown(question, answer, errors), "revision": snapshot.revision}
         target = request.headers.get("HX-Target", "")
         if target in (PAGE_TARGET, PANEL_TARGET):
-            body = self.render("admin/calculator/_answer.html", panel=target == PANEL_TARGET, **shown)
+            body = self.render("admin/pricing/calculator/_answer.html", panel=target == PANEL_TARGET, **shown)
         else:
-            body = self.render("admin/calculator/index.html", panel=False, **shown, **self._form(snapshot, question, answer))
+            body = self.render("admin/pricing/calculator/index.html", panel=False, **shown, **self._form(snapshot, question, answer))
         headers = {"HX-Replace-Url": shown["link"]} if target == PAGE_TARGET and not errors else {}
         return Response(body, 422 if errors else 200, headers)
 

@@ -69,7 +69,7 @@ class Compare(GuardedView):
         status = 422 if asked.errors else 200
         if request.headers.get("HX-Target", "") == TARGET:
             headers = {} if asked.errors else {"HX-Replace-Url": f"{link}?{query}"}
-            return Response(self.render("admin/compare/_answer.html", **shown), status, headers)
+            return Response(self.render("admin/pricing/compare/_answer.html", **shown), status, headers)
         snapshot = current.registry().snapshot
         found = {name for model in snapshot.models for name in model.capabilities}
         form = {
@@ -77,7 +77,7 @@ class Compare(GuardedView):
             "providers": list(snapshot.providers.values()),
             "capabilities": [name for name in KNOWN_CAPABILITIES if name in found],
         }
-        return Response(self.render("admin/compare/index.html", **shown, **form), status)
+        return Response(self.render("admin/pricing/compare/index.html", **shown, **form), status)
 
     @expose("/export.csv")
     def export(self) -> Response:

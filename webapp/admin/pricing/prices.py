@@ -64,7 +64,7 @@ class Prices(RowsView):
     empty_text = "Without a price the costs of a model are reported as incomplete, never as zero."
     can_edit = can_delete = can_view_details = False
     column_display_actions = False
-    list_template, create_template = "admin/model/list.html", "admin/prices/new.html"
+    list_template, create_template = "admin/core/list.html", "admin/pricing/prices/new.html"
     column_list = ("model", "state", "place", "rates", "effective_from", "source_kind", "created_by")
     column_minor = ("created_by",)
     column_labels: ClassVar[dict[str, str]] = {
@@ -185,7 +185,7 @@ class Prices(RowsView):
         info = _info_asked(request.form.get("model"))
         past = info.prices if info else ()
         found = price_form.echo(price_form.read(request.form), past, datetime.now(UTC), lambda price: _questions(info, price, past))
-        return self.render("admin/prices/_echo.html", echo=found)
+        return self.render("admin/pricing/prices/_echo.html", echo=found)
 
 
 def _verified(session: Session, id: str, actor: str) -> str:

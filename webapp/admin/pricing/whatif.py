@@ -46,7 +46,7 @@ class WhatIf(GuardedView):
             errors = {one.field.partition("[")[0]: one.message for one in error.errors} or {"": error.detail}
         snapshot = current.registry().snapshot
         page = self.render(
-            "admin/whatif/index.html",
+            "admin/pricing/whatif.html",
             typed=typed,
             days=days,
             spans=SPANS,

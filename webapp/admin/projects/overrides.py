@@ -67,7 +67,7 @@ class RulesPart(RowsView):
         rows = [_shown(row) for row in overrides.of_project(db.session(), project)]
         models = [model for model in current.registry().snapshot.models if model.active]
         return self.render(
-            "admin/projects/rules.html",
+            "admin/projects/overrides.html",
             project=project,
             rows=rows,
             typed=typed,

@@ -142,7 +142,7 @@ class MyKeys(GuardedView):
         mine = {key.provider_id: key for key in credentials.of_owner(session, who)}
         used = {number: access.calls(session, key.id) for number, key in mine.items()}
         shown = [{"provider": row, "key": mine.get(row.id), "used": used.get(row.id, 0), "address": address_of(row)} for row in rows]
-        return self.render("admin/providers/mykeys.html", rows=shown, locked=current.vault().reason)
+        return self.render("admin/credentials/mykeys.html", rows=shown, locked=current.vault().reason)
 
     @expose("/store", methods=("POST",))
     def store(self) -> ResponseReturnValue:

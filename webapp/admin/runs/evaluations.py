@@ -56,7 +56,7 @@ class Benches(GuardedView):
         found = _history(asked, page)
         shown = [{"bench": row, "state": bench_facts.STATUSES[benches.state(row)]} for row in found.rows]
         return self.render(
-            "admin/bench/list.html",
+            "admin/runs/evaluations/list.html",
             rows=shown,
             asked=asked,
             more=found.more,
@@ -70,7 +70,7 @@ class Benches(GuardedView):
     def create(self) -> Any:
         insist()
         if request.method == "GET":
-            return self.render("admin/bench/new.html", **page_of(_again(), {}))
+            return self.render("admin/runs/evaluations/new.html", **page_of(_again(), {}))
         errors: dict[str, str] = {}
         try:
             setup = chosen()
@@ -80,7 +80,7 @@ class Benches(GuardedView):
                 place, public_id, models = (made.id, made.generation), made.public_id, list(made.models)
         except ModeldeskError as error:
             errors = _errors(error)
-            return Response(self.render("admin/bench/new.html", **page_of(request.form, errors)), 422)
+            return Response(self.render("admin/runs/evaluations/new.html", **page_of(request.form, errors)), 422)
         runner().start(*place, models)
         return redirect(self.get_url(".details", public_id=public_id))
 
@@ -93,7 +93,7 @@ class Benches(GuardedView):
             problem = None
         except ModeldeskError as error:
             setup, problem = None, None if error.code == NOTHING_CHOSEN else error.detail
-        return self.render("admin/bench/_estimate.html", estimate=estimated(setup) if setup else None, problem=problem)
+        return self.render("admin/runs/evaluations/_estimate.html", estimate=estimated(setup) if setup else None, problem=problem)
 
     @expose("/incidents", methods=("POST",))
     def save_incidents(self) -> Redirect:
@@ -126,12 +126,12 @@ class Benches(GuardedView):
     @expose("/<public_id>/")
     def details(self, public_id: str) -> str:
         found = benches.with_cells(db.session(), public_id)
-        return self.render("admin/bench/details.html", **self._shown(found))
+        return self.render("admin/runs/evaluations/details.html", **self._shown(found))
 
     @expose("/<public_id>/live")
     def live(self, public_id: str) -> str:
         """What has arrived so far, for the page that is open."""
-        return self.render("admin/bench/_live.html", **self._shown(benches.with_cells(db.session(), public_id)))
+        return self.render("admin/runs/evaluations/_live.html", **self._shown(benches.with_cells(db.session(), public_id)))
 
     def _shown(self, found: Bench) -> dict[str, Any]:
         rated = bench_results.ratings(db.session(), found)

@@ -51,7 +51,7 @@ class Prompts(GuardedView):
         kept = answers.count(db.session())
         categories = sorted({row.category for row in templates.listed(db.session())})
         return self.render(
-            "admin/prompts/list.html", rows=shown, search=word, category=category, categories=categories, kept=kept, may_edit=may_edit()
+            "admin/runs/prompt_templates/list.html", rows=shown, search=word, category=category, categories=categories, kept=kept, may_edit=may_edit()
         )
 
     @expose("/<slug>/")
@@ -63,7 +63,7 @@ class Prompts(GuardedView):
         """What a sample, a kept incident or pasted text makes of it. Nothing is asked, nothing is stored."""
         row = templates.find(db.session(), slug, request.form.get("version", type=int))
         if "HX-Request" in request.headers:
-            return self.render("admin/prompts/_preview.html", row=row, **preview(row, request.form))
+            return self.render("admin/runs/prompt_templates/_preview.html", row=row, **preview(row, request.form))
         return self._details(row, request.form)
 
     def _details(self, row: PromptTemplate, given: Mapping[str, str]) -> str:
@@ -71,7 +71,7 @@ class Prompts(GuardedView):
         others = templates.versions(session, row.name)
         older = request.args.get("against", type=int) or next((one.version for one in others if one.version < row.version), None)
         return self.render(
-            "admin/prompts/details.html",
+            "admin/runs/prompt_templates/details.html",
             row=row,
             versions=others,
             use=templates.usage(session, row.name),
@@ -113,7 +113,7 @@ class Prompts(GuardedView):
                 return redirect(self.get_url(".details", slug=name))
         models = [model.ref for model in current.registry().snapshot.by_type.get("text", ()) if model.supported]
         page = self.render(
-            "admin/prompts/edit.html",
+            "admin/runs/prompt_templates/edit.html",
             row=row,
             typed=typed,
             errors=errors,

@@ -45,8 +45,8 @@ class TryIt(GuardedView):
     def index(self) -> str:
         given = _prefilled()
         if request.headers.get("HX-Target") == SAMPLE_TARGET:
-            return self.render("admin/tryit/_incident.html", with_preview=True, **self._page(given))
-        return self.render("admin/tryit/index.html", **self._page(given), **_latest())
+            return self.render("admin/runs/tryit/_incident.html", with_preview=True, **self._page(given))
+        return self.render("admin/runs/tryit/index.html", **self._page(given), **_latest())
 
     @expose("/preview", methods=("POST",))
     def preview(self) -> Response:
@@ -54,8 +54,8 @@ class TryIt(GuardedView):
         given = _given()
         if request.headers.get("HX-Target") == PREVIEW_TARGET:
             shown = _preview(given)
-            return Response(self.render("admin/tryit/_preview.html", **shown), 422 if shown["errors"] else 200)
-        return Response(self.render("admin/tryit/index.html", **self._page(given), **_latest()))
+            return Response(self.render("admin/runs/tryit/_preview.html", **shown), 422 if shown["errors"] else 200)
+        return Response(self.render("admin/runs/tryit/index.html", **self._page(given), **_latest()))
 
     @expose("/run", methods=("POST",))
     def run(self) -> ResponseReturnValue:
@@ -71,10 +71,10 @@ class TryIt(GuardedView):
         except ModeldeskError as error:
             errors = _errors(error)
             if fragment:
-                return Response(self.render("admin/tryit/_refused.html", errors=errors), 422)
-            return Response(self.render("admin/tryit/index.html", **(self._page(given) | {"errors": errors}), **_latest()), 422)
+                return Response(self.render("admin/runs/tryit/_refused.html", errors=errors), 422)
+            return Response(self.render("admin/runs/tryit/index.html", **(self._page(given) | {"errors": errors}), **_latest()), 422)
         if fragment:
-            return Response(self.render("admin/tryit/_result.html", shown=run_facts.facts(run), **_latest()))
+            return Response(self.render("admin/runs/tryit/_result.html", shown=run_facts.facts(run), **_latest()))
         return redirect(self.get_url("run.details_view", id=run.public_id))
 
     def _page(self, given: Mapping[str, str]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Exchange(GuardedView):
         matching = [change for change in changes if kind in ("", change.kind) or (kind == LOOK and change.questions)]
         shown = matching[page * ON_A_PAGE : (page + 1) * ON_A_PAGE]
         return self.render(
-            "admin/exchange/draft.html",
+            "admin/transfer/draft.html",
             row=row,
             changes=shown,
             matching=len(matching),
@@ -132,7 +132,7 @@ class Exchange(GuardedView):
 
     def _index(self, errors: list[str]) -> str:
         return self.render(
-            "admin/exchange/index.html",
+            "admin/transfer/index.html",
             errors=errors[:MAX_ERRORS],
             more=max(len(errors) - MAX_ERRORS, 0),
             may_edit=may_edit(),
