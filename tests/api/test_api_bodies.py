@@ -7,7 +7,7 @@ from flask import request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.api.v1 import body
+from webapp.api.v1.core import json_body as body
 from webapp.domain.shared.errors import Malformed
 
 MINI = b'{"model":"openai/gpt-4o-mini","usage":%b}'

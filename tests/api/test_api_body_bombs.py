@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from webapp.api.v1.body import parse_object
+from webapp.api.v1.core.json_body import parse_object
 from webapp.domain.shared.errors import Malformed
 
 BOMBS = {

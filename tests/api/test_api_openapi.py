@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 from factories import model_values, price_values, provider_values
 
-from webapp.api.v1 import openapi
-from webapp.api.v1.schemas import MODEL_FIELDS, PROVIDER_FIELDS
+from webapp.api.v1.core import openapi
+from webapp.api.v1.core.schemas import MODEL_FIELDS, PROVIDER_FIELDS
 from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PROVIDER_CHECKS
 from webapp.domain.shared import errors
 from webapp.web.errors import CODES

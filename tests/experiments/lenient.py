@@ -4,7 +4,7 @@ import json
 
 from experiments.confined import app
 
-from webapp.api.v1 import body
+from webapp.api.v1.core import json_body as body
 
 
 def parse_object(text, *, floats=False):

@@ -21,7 +21,7 @@ from serving import serving
 from sqlalchemy import select
 from world import ENCRYPTION_KEY, PASSWORD, SECRET_KEY
 
-from webapp.api.v1 import openapi
+from webapp.api.v1.core import openapi
 from webapp.api.v1.routes import ROUTES
 from webapp.app import create_app
 from webapp.domain.accounts.permissions import SCOPES

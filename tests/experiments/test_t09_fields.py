@@ -14,8 +14,8 @@ from sqlalchemy import select
 from test_e16_audit import REQUESTS
 from world import api_for
 
+from webapp.api.v1.core.schemas import SCHEMAS
 from webapp.api.v1.routes import ROUTES
-from webapp.api.v1.schemas import SCHEMAS
 from webapp.domain.accounts.permissions import SCOPES
 from webapp.domain.catalog import input_schemas as entries
 from webapp.extensions import db

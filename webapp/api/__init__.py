@@ -3,7 +3,7 @@
 from flask import Flask
 
 from webapp.api import v1
-from webapp.api.v1.hot import HotPath
+from webapp.api.v1.fast_path import HotPath
 from webapp.extensions import csrf
 from webapp.runtime import container as current
 

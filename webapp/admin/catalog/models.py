@@ -279,4 +279,6 @@ class Models(RowsView):
             return redirect(url_for(".details_view", id=row.id, _anchor="price-title"))
         facts = price_facts(db.session(), row, datetime.now(UTC))
         back = url_for(".index_view", search=row.ref)
-        return Response(self.render("admin/catalog/models/_drawer.html", model=row, back_url=back, may_price=staff_may(self.edits), **facts))
+        return Response(
+            self.render("admin/catalog/models/_drawer.html", model=row, back_url=back, may_price=staff_may(self.edits), **facts)
+        )

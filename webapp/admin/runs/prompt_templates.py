@@ -51,7 +51,13 @@ class Prompts(GuardedView):
         kept = answers.count(db.session())
         categories = sorted({row.category for row in templates.listed(db.session())})
         return self.render(
-            "admin/runs/prompt_templates/list.html", rows=shown, search=word, category=category, categories=categories, kept=kept, may_edit=may_edit()
+            "admin/runs/prompt_templates/list.html",
+            rows=shown,
+            search=word,
+            category=category,
+            categories=categories,
+            kept=kept,
+            may_edit=may_edit(),
         )
 
     @expose("/<slug>/")

@@ -2,7 +2,7 @@
 
 from flask import Blueprint
 
-from webapp.api.v1.door import guarded
+from webapp.api.v1.core.authorization import guarded
 from webapp.api.v1.routes import ROUTES
 
 PREFIX = "/api/v1"

@@ -1,14 +1,20 @@
 """The table of routes: what is served is what is described, because both are made of this."""
 
-from webapp.api.v1 import costs, exchange, managed_models, managed_providers, reading, runs, usage
-from webapp.api.v1.costs import COST_QUERY
-from webapp.api.v1.description import described
-from webapp.api.v1.door import Route
-from webapp.api.v1.exchange import EXPORT_QUERY, IMPORT_QUERY
-from webapp.api.v1.listing import MODELS_QUERY
-from webapp.api.v1.managed_providers import PROVIDERS_QUERY
-from webapp.api.v1.reading import EXPLAIN_QUERY, SUPPORTED_QUERY
-from webapp.api.v1.usage import SUMMARY_QUERY
+from webapp.api.v1.catalog import models as managed_models
+from webapp.api.v1.catalog import providers as managed_providers
+from webapp.api.v1.catalog import registry_views as reading
+from webapp.api.v1.catalog.model_list import MODELS_QUERY
+from webapp.api.v1.catalog.providers import PROVIDERS_QUERY
+from webapp.api.v1.catalog.registry_views import EXPLAIN_QUERY, SUPPORTED_QUERY
+from webapp.api.v1.core.authorization import Route
+from webapp.api.v1.core.openapi_views import described
+from webapp.api.v1.pricing import costs
+from webapp.api.v1.pricing.costs import COST_QUERY
+from webapp.api.v1.runs import runs
+from webapp.api.v1.transfer import registry_files as exchange
+from webapp.api.v1.transfer.registry_files import EXPORT_QUERY, IMPORT_QUERY
+from webapp.api.v1.usage import records as usage
+from webapp.api.v1.usage.records import SUMMARY_QUERY
 from webapp.domain.accounts.permissions import Permission
 
 READ, WRITE, KEYS, RUN = (Permission.REGISTRY_READ, Permission.REGISTRY_WRITE, Permission.CREDENTIALS_WRITE, Permission.RUNS_WRITE)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from flask import g
 
 from webapp import __version__
-from webapp.api.v1.answers import encode
+from webapp.api.v1.core.responses import encode
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.serializers import Document, model_document, snapshot_document
 from webapp.domain.catalog.snapshot import Snapshot, for_project

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from werkzeug.sansio.utils import host_is_trusted
 
-from webapp.api.v1.body import MAX_BYTES, parse_object
-from webapp.api.v1.costs import asked_cost
-from webapp.api.v1.reading import utc_now
-from webapp.api.v1.rendered import Rendered, rendered_by
+from webapp.api.v1.catalog.registry_views import utc_now
+from webapp.api.v1.core.encoded_registry import Rendered, rendered_by
+from webapp.api.v1.core.json_body import MAX_BYTES, parse_object
+from webapp.api.v1.pricing.costs import asked_cost
 from webapp.domain.accounts.permissions import Permission, scopes_may
 from webapp.domain.shared.errors import ModeldeskError
 from webapp.observability.context import new_request_id, request_id

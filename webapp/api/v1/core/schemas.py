@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from webapp.api.v1.schema_types import (
+from webapp.api.v1.core.schema_types import (
     AMOUNT,
     COUNT,
     FLAG,

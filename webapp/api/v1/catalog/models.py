@@ -5,12 +5,12 @@ from typing import Any
 from flask import Response
 from sqlalchemy.orm import Session
 
-from webapp.api.v1.answers import answer, conditional, empty, encode
-from webapp.api.v1.body import json_object, no_fields
-from webapp.api.v1.listing import MODELS_QUERY, Page, models_page, page_document
-from webapp.api.v1.parameters import read
-from webapp.api.v1.rendered import Rendered
-from webapp.api.v1.rows import Rows, changing, fresh, number_of, row_tag, stored, whole
+from webapp.api.v1.catalog.model_list import MODELS_QUERY, Page, models_page, page_document
+from webapp.api.v1.core.encoded_registry import Rendered
+from webapp.api.v1.core.json_body import json_object, no_fields
+from webapp.api.v1.core.parameters import read
+from webapp.api.v1.core.responses import answer, conditional, empty, encode
+from webapp.api.v1.core.row_parameters import Rows, changing, fresh, number_of, row_tag, stored, whole
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.input_schemas import MODEL_DEFAULTS, MODEL_REQUIRED
 from webapp.domain.catalog.serializers import Document, price_document

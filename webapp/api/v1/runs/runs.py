@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from flask import Response, g
 
 from webapp import __version__
-from webapp.api.v1.answers import answer, conditional, encode
-from webapp.api.v1.body import an_object, json_object
-from webapp.api.v1.rendered import rendered
+from webapp.api.v1.core.encoded_registry import rendered
+from webapp.api.v1.core.json_body import an_object, json_object
+from webapp.api.v1.core.responses import answer, conditional, encode
 from webapp.domain.incidents.incidents import incident_from
 from webapp.domain.shared import validators as checks
 from webapp.domain.shared.errors import NotFound

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from flask import Response, render_template
 
-from webapp.api.v1 import openapi
-from webapp.api.v1.answers import conditional, encode
-from webapp.api.v1.door import Route
-from webapp.api.v1.rendered import rendered
+from webapp.api.v1.core import openapi
+from webapp.api.v1.core.authorization import Route
+from webapp.api.v1.core.encoded_registry import rendered
+from webapp.api.v1.core.responses import conditional, encode
 
 
 def described(routes: Sequence[Route]) -> tuple[Route, ...]:

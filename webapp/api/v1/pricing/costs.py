@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from flask import Response
 
-from webapp.api.v1.answers import answer, conditional, encode
-from webapp.api.v1.body import an_object, json_object
-from webapp.api.v1.parameters import AT, INTEGER, MODEL, Parameter, chosen, read, whole
-from webapp.api.v1.reading import model_of, utc_now
-from webapp.api.v1.rendered import Rendered, rendered
+from webapp.api.v1.catalog.registry_views import model_of, utc_now
+from webapp.api.v1.core.encoded_registry import Rendered, rendered
+from webapp.api.v1.core.json_body import an_object, json_object
+from webapp.api.v1.core.parameters import AT, INTEGER, MODEL, Parameter, chosen, read, whole
+from webapp.api.v1.core.responses import answer, conditional, encode
 from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.catalog.input_schemas import MAX_TOKENS, PRICE_CHECKS
 from webapp.domain.catalog.serializers import cost_document

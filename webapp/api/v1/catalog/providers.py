@@ -6,12 +6,12 @@ from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.api.v1.answers import answer, conditional, empty, encode
-from webapp.api.v1.body import json_object, no_fields
-from webapp.api.v1.listing import page, page_document
-from webapp.api.v1.parameters import CURSOR, LIMIT, SEARCH, read
-from webapp.api.v1.rendered import Rendered
-from webapp.api.v1.rows import Rows, changing, fresh, number_of, row_tag, stored, whole
+from webapp.api.v1.catalog.model_list import page, page_document
+from webapp.api.v1.core.encoded_registry import Rendered
+from webapp.api.v1.core.json_body import json_object, no_fields
+from webapp.api.v1.core.parameters import CURSOR, LIMIT, SEARCH, read
+from webapp.api.v1.core.responses import answer, conditional, empty, encode
+from webapp.api.v1.core.row_parameters import Rows, changing, fresh, number_of, row_tag, stored, whole
 from webapp.domain.catalog.input_schemas import PROVIDER_DEFAULTS, PROVIDER_REQUIRED, api_key
 from webapp.domain.catalog.serializers import Document, provider_document
 from webapp.domain.catalog.snapshot import CONSTANTS

@@ -7,7 +7,7 @@ from flask import Response, g, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
-from webapp.api.v1.parameters import Parameter, refuse_unknown
+from webapp.api.v1.core.parameters import Parameter, refuse_unknown
 from webapp.domain.accounts.permissions import SCOPES, Permission, scopes_may
 from webapp.domain.shared.errors import Forbidden
 from webapp.web.auth import token_of_request

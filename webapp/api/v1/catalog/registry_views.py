@@ -5,10 +5,10 @@ from typing import Any
 
 from flask import Response
 
-from webapp.api.v1.answers import conditional, encode
-from webapp.api.v1.listing import MODELS_QUERY, models_page, page_document
-from webapp.api.v1.parameters import AT, MODEL, read
-from webapp.api.v1.rendered import Rendered, rendered
+from webapp.api.v1.catalog.model_list import MODELS_QUERY, models_page, page_document
+from webapp.api.v1.core.encoded_registry import Rendered, rendered
+from webapp.api.v1.core.parameters import AT, MODEL, read
+from webapp.api.v1.core.responses import conditional, encode
 from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.catalog.explanation import Explanation, explain
 from webapp.domain.catalog.resolution import resolve, trace

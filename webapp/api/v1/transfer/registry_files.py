@@ -6,11 +6,11 @@ from typing import Any
 from flask import Response, request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from webapp.api.v1.answers import answer, conditional, encode
-from webapp.api.v1.body import parse_object
-from webapp.api.v1.parameters import BOOLEAN, Parameter, chosen, read, truth
-from webapp.api.v1.reading import utc_now
-from webapp.api.v1.rows import fresh
+from webapp.api.v1.catalog.registry_views import utc_now
+from webapp.api.v1.core.json_body import parse_object
+from webapp.api.v1.core.parameters import BOOLEAN, Parameter, chosen, read, truth
+from webapp.api.v1.core.responses import answer, conditional, encode
+from webapp.api.v1.core.row_parameters import fresh
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.transaction import rehearsing, writing

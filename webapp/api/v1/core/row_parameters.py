@@ -9,7 +9,7 @@ from flask import request
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from webapp.api.v1.rendered import Rendered, rendered_whole
+from webapp.api.v1.core.encoded_registry import Rendered, rendered_whole
 from webapp.domain.catalog.snapshot import LAST_GOOD
 from webapp.domain.shared.errors import DatabaseUnreachable, FieldError, Invalid, NotFound, Stale
 from webapp.extensions import db

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 from flask import Response, g, request
 
-from webapp.api.v1.answers import answer, conditional, encode
-from webapp.api.v1.body import json_object
-from webapp.api.v1.costs import COST_CHECKS, COST_REQUIRED
-from webapp.api.v1.parameters import TEXT, Parameter, chosen, name_of_model, read, word
-from webapp.api.v1.reading import model_of, utc_now
-from webapp.api.v1.rendered import rendered
+from webapp.api.v1.catalog.registry_views import model_of, utc_now
+from webapp.api.v1.core.encoded_registry import rendered
+from webapp.api.v1.core.json_body import json_object
+from webapp.api.v1.core.parameters import TEXT, Parameter, chosen, name_of_model, read, word
+from webapp.api.v1.core.responses import answer, conditional, encode
+from webapp.api.v1.pricing.costs import COST_CHECKS, COST_REQUIRED
 from webapp.domain.pricing.pricing import STANDARD, cost_of
 from webapp.domain.shared.errors import FieldError, Malformed, Unavailable
 from webapp.domain.shared.money import plain

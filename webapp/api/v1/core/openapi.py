@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from webapp import __version__
-from webapp.api.v1.door import Route
-from webapp.api.v1.parameters import Parameter
-from webapp.api.v1.schema_types import TEXT, to
-from webapp.api.v1.schemas import SCHEMAS
+from webapp.api.v1.core.authorization import Route
+from webapp.api.v1.core.parameters import Parameter
+from webapp.api.v1.core.schema_types import TEXT, to
+from webapp.api.v1.core.schemas import SCHEMAS
 from webapp.domain.accounts.permissions import SCOPES, Permission
 from webapp.web.errors import TITLES
 

@@ -8,8 +8,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from webapp.api.v1.parameters import BOOLEAN, CURSOR, LIMIT, SEARCH, TEXT, Parameter, chosen, truth, word
-from webapp.api.v1.rendered import Key, Rendered
+from webapp.api.v1.core.encoded_registry import Key, Rendered
+from webapp.api.v1.core.parameters import BOOLEAN, CURSOR, LIMIT, SEARCH, TEXT, Parameter, chosen, truth, word
 from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.pricing.pricing import PRICE_STATES
 from webapp.domain.shared.errors import FieldError, Malformed

@@ -1,0 +1,1 @@
+"""Models and providers: reading, listing and managing."""

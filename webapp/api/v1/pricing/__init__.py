@@ -1,0 +1,1 @@
+"""Costs, quotes and comparisons."""

@@ -1,0 +1,1 @@
+"""Reported usage and its sums."""
