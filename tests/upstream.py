@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from webapp.drivers.base import ChatRequest
+from webapp.drivers.core.base import ChatRequest
 
 KEY = "sk-CANARY-0123456789abcdef0123456789abcdef"
 ASK = ChatRequest(model="gpt-x", system="Be brief.", user="What is wrong?", deadline_s=5.0)

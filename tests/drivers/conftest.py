@@ -4,7 +4,7 @@ import pytest
 from upstream import ASK, KEY, Upstream
 
 import webapp.drivers
-from webapp.drivers.base import DriverError, Endpoint
+from webapp.drivers.core.base import DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 
 

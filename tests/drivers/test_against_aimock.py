@@ -18,7 +18,7 @@ from webapp.config import ROOT
 from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers import driver_for
-from webapp.drivers.base import ChatRequest, DriverError, Endpoint
+from webapp.drivers.core.base import ChatRequest, DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 
 pytestmark = pytest.mark.aimock

@@ -6,9 +6,9 @@ import threading
 import pytest
 from upstream import ASK, KEY, Upstream, after, reply
 
-from webapp.drivers import clients
-from webapp.drivers.base import Endpoint
-from webapp.drivers.clients import AT_ONCE, Clients
+from webapp.drivers.core import clients
+from webapp.drivers.core.base import Endpoint
+from webapp.drivers.core.clients import AT_ONCE, Clients
 from webapp.security.urlguard import OutboundPolicy
 
 

@@ -13,7 +13,7 @@ from upstream import ANSWER, ASK, KEY, Upstream, after, drip, drip_body, endless
 
 from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
 from webapp.drivers import driver_for
-from webapp.drivers.base import SENTENCES, DriverError, Endpoint
+from webapp.drivers.core.base import SENTENCES, DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 
 HASTY = replace(ASK, deadline_s=0.6)

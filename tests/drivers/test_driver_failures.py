@@ -10,7 +10,7 @@ import pytest
 from upstream import ASK, KEY, Upstream, after, completion, drip, drip_body, endless, error, hang_up, reply
 
 from webapp.domain.pricing.usage import Usage
-from webapp.drivers.base import SENTENCES, DriverError
+from webapp.drivers.core.base import SENTENCES, DriverError
 
 HASTY = replace(ASK, deadline_s=0.5)
 STATUSES = [

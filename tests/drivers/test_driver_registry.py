@@ -10,7 +10,7 @@ from webapp.domain.incidents.incidents import Incident
 from webapp.domain.incidents.samples import BY_SLUG
 from webapp.domain.triage.host_metrics import DiskFact, HostFacts, ProcessFact
 from webapp.drivers import DRIVERS, adviser, available, driver_for, driver_names
-from webapp.drivers.base import RETRYABLE, SENTENCES, ChatRequest, DriverError, Endpoint
+from webapp.drivers.core.base import RETRYABLE, SENTENCES, ChatRequest, DriverError, Endpoint
 from webapp.drivers.local import LocalDriver, host_facts
 from webapp.security.urlguard import OutboundPolicy
 

@@ -14,7 +14,7 @@ from upstream import ASK, Upstream, reply
 
 from webapp.domain.shared.errors import Invalid
 from webapp.drivers import DRIVERS, driver_for
-from webapp.drivers.base import DriverError, Endpoint
+from webapp.drivers.core.base import DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 
 PUBLIC = "93.184.216.34"

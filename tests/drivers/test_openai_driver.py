@@ -7,8 +7,8 @@ from upstream import ASK, KEY, MODELS, completion, error, reply
 
 from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
 from webapp.domain.pricing.usage import Usage
-from webapp.drivers.base import DriverError
-from webapp.drivers.compatible import usage_of
+from webapp.drivers.core.base import DriverError
+from webapp.drivers.core.openai_compatible import usage_of
 
 
 def test_a_question_is_answered_with_usage_and_ids(driver):

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from upstream import ASK, Upstream
 
-from webapp.drivers.base import DriverError
+from webapp.drivers.core.base import DriverError
 from webapp.security.urlguard import OutboundPolicy
 
 

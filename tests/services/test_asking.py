@@ -1,6 +1,6 @@
 """A provider that repeats the key it was sent: nothing of it is stored or shown."""
 
-from webapp.drivers.base import ChatReply
+from webapp.drivers.core.base import ChatReply
 from webapp.services.runs.execution import cleared, without_key
 
 KEY = "sk-CANARY-0123456789abcdef"

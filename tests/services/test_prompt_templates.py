@@ -9,7 +9,7 @@ from sqlalchemy import func, select, text
 
 from webapp.domain.incidents.samples import SAMPLES
 from webapp.domain.shared.errors import Conflict, InUse, Invalid, NotFound, Stale
-from webapp.drivers.base import ChatRequest, Endpoint
+from webapp.drivers.core.base import ChatRequest, Endpoint
 from webapp.extensions import db
 from webapp.models import CachedResponse, PromptTemplate
 from webapp.runtime import container as current

@@ -7,7 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.cli.output import Failure, command
 from webapp.domain.shared.errors import DatabaseUnreachable
-from webapp.drivers.base import DriverError
+from webapp.drivers.core.base import DriverError
 from webapp.extensions import db
 from webapp.registry import database_health as database_state
 from webapp.runtime import container as current

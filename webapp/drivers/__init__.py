@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from webapp.drivers.base import Adviser, Driver, DriverError, Endpoint
+from webapp.drivers.core.base import Adviser, Driver, DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 
 

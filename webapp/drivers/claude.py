@@ -9,9 +9,9 @@ import anthropic.resources.models
 from anthropic.types import Message
 
 from webapp.domain.pricing.usage import Usage
-from webapp.drivers.base import MAX_DEADLINE_S, ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
-from webapp.drivers.http import client
-from webapp.drivers.vendor import VendorDriver, added, address_of, extra_headers, key_of, members, number, reply, texts, usage_from
+from webapp.drivers.core.base import MAX_DEADLINE_S, ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
+from webapp.drivers.core.http import client
+from webapp.drivers.core.vendor import VendorDriver, added, address_of, extra_headers, key_of, members, number, reply, texts, usage_from
 from webapp.security.urlguard import OutboundPolicy
 
 KINDS: Mapping[str, str] = {"max_tokens": "truncated", "model_context_window_exceeded": "too_large", "refusal": "refused"}

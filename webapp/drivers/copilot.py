@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from webapp.drivers.base import Driver, DriverError, Endpoint, Trace, UpstreamModel
-from webapp.drivers.compatible import CompatibleDriver
-from webapp.drivers.vendor import members, number
+from webapp.drivers.core.base import Driver, DriverError, Endpoint, Trace, UpstreamModel
+from webapp.drivers.core.openai_compatible import CompatibleDriver
+from webapp.drivers.core.vendor import members, number
 from webapp.security.urlguard import OutboundPolicy
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from webapp.domain.catalog.driver_config import filled, found_at
-from webapp.drivers.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace
-from webapp.drivers.compatible import JSON_OBJECT, CompatibleDriver
-from webapp.drivers.vendor import reply, usage_from
+from webapp.drivers.core.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace
+from webapp.drivers.core.openai_compatible import JSON_OBJECT, CompatibleDriver
+from webapp.drivers.core.vendor import reply, usage_from
 from webapp.security.urlguard import OutboundPolicy
 
 CHAT_PATH = "/chat/completions"

@@ -7,9 +7,9 @@ from google import genai
 from google.genai import types
 
 from webapp.domain.pricing.usage import Usage
-from webapp.drivers.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
-from webapp.drivers.http import client, shut_client
-from webapp.drivers.vendor import VendorDriver, added, address_of, extra_headers, key_of, number, reply, texts, usage_from
+from webapp.drivers.core.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
+from webapp.drivers.core.http import client, shut_client
+from webapp.drivers.core.vendor import VendorDriver, added, address_of, extra_headers, key_of, number, reply, texts, usage_from
 from webapp.security.urlguard import OutboundPolicy
 
 VERSION = "v1beta"

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from webapp.domain.pricing.usage import Usage
-from webapp.drivers.base import Driver, Endpoint
-from webapp.drivers.compatible import CompatibleDriver, parts_of
-from webapp.drivers.vendor import added, usage_from
+from webapp.drivers.core.base import Driver, Endpoint
+from webapp.drivers.core.openai_compatible import CompatibleDriver, parts_of
+from webapp.drivers.core.vendor import added, usage_from
 from webapp.security.urlguard import OutboundPolicy
 
 

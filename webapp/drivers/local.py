@@ -10,7 +10,7 @@ import psutil
 from webapp.domain.incidents.incidents import Incident, Recommendation
 from webapp.domain.triage.host_metrics import DiskFact, HostFacts, ProcessFact, is_about_this_host
 from webapp.domain.triage.rules import local_advice
-from webapp.drivers.base import ChatReply, ChatRequest, CheckResult, Driver, DriverError, Endpoint, UpstreamModel
+from webapp.drivers.core.base import ChatReply, ChatRequest, CheckResult, Driver, DriverError, Endpoint, UpstreamModel
 from webapp.security.urlguard import OutboundPolicy
 
 SAMPLE_S = 0.1

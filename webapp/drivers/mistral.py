@@ -12,10 +12,10 @@ from mistralai.client.errors import ResponseValidationError
 from mistralai.client.models import ChatCompletionResponse
 
 from webapp.domain.pricing.usage import Usage
-from webapp.drivers.base import MAX_DEADLINE_S, ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
-from webapp.drivers.compatible import usage_of as compatible_usage
-from webapp.drivers.http import client, shut_client
-from webapp.drivers.vendor import VendorDriver, address_of, extra_headers, key_of, members, number, reply, texts
+from webapp.drivers.core.base import MAX_DEADLINE_S, ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
+from webapp.drivers.core.http import client, shut_client
+from webapp.drivers.core.openai_compatible import usage_of as compatible_usage
+from webapp.drivers.core.vendor import VendorDriver, address_of, extra_headers, key_of, members, number, reply, texts
 from webapp.security.urlguard import OutboundPolicy
 
 KINDS: Mapping[str, str] = {"length": "truncated", "model_length": "truncated", "error": "server_error"}

@@ -6,10 +6,10 @@ from typing import Any
 from ollama import ChatResponse, Client
 
 from webapp.domain.pricing.usage import Usage
-from webapp.drivers.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
-from webapp.drivers.http import quieten
-from webapp.drivers.http_old import OldTransport
-from webapp.drivers.vendor import VendorDriver, address_of, extra_headers, key_of, reply, usage_from
+from webapp.drivers.core.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
+from webapp.drivers.core.http import quieten
+from webapp.drivers.core.http_old import OldTransport
+from webapp.drivers.core.vendor import VendorDriver, address_of, extra_headers, key_of, reply, usage_from
 from webapp.security.urlguard import OutboundPolicy
 
 LARGEST_CONTEXT = 131_072  # Memory is set aside for all of it, so a model's own limit is not always wise.

@@ -1,7 +1,7 @@
 """OpenAI itself."""
 
-from webapp.drivers.base import Driver, Endpoint
-from webapp.drivers.compatible import CompatibleDriver
+from webapp.drivers.core.base import Driver, Endpoint
+from webapp.drivers.core.openai_compatible import CompatibleDriver
 from webapp.security.urlguard import OutboundPolicy
 
 

@@ -12,7 +12,7 @@ from flask_login import login_user
 
 from webapp.domain.accounts.openid import Challenge, OpenId, Person, TokenRefused, person_of, proved_since
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError
-from webapp.drivers.base import DriverError
+from webapp.drivers.core.base import DriverError
 from webapp.observability.context import request_id
 from webapp.pages.signing import in_minutes, retry_after
 from webapp.runtime import container as current
@@ -28,7 +28,7 @@ from webapp.web.auth import SessionTicket, StaffMember, is_safe_path, session_se
 from webapp.web.leading import HOME, enter, next_page, wait_for_code
 
 if TYPE_CHECKING:
-    from webapp.drivers.identity import IdentityProvider
+    from webapp.drivers.identity_provider.client import IdentityProvider
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("openid", __name__)

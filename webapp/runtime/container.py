@@ -18,7 +18,7 @@ from webapp.security.urlguard import OutboundPolicy
 from webapp.security.vault import Vault
 
 if TYPE_CHECKING:
-    from webapp.drivers.identity import IdentityProvider
+    from webapp.drivers.identity_provider.client import IdentityProvider
 
 KEY, IDENTITY = "modeldesk", "modeldesk-identity"
 # Where the identity provider sends people back to; it has to be registered there in exactly this form.
@@ -93,7 +93,7 @@ def identity_provider() -> "IdentityProvider | None":
     if chosen.openid is None:
         return None
     if IDENTITY not in current_app.extensions:
-        from webapp.drivers.identity import IdentityProvider
+        from webapp.drivers.identity_provider.client import IdentityProvider
 
         made = IdentityProvider(chosen.openid, desk().outbound, chosen.base_url + WAY_BACK)
         current_app.extensions.setdefault(IDENTITY, made)

@@ -83,7 +83,7 @@ def test_a_provider_that_is_down_is_said(app, provider):
 
 
 def test_a_provider_that_hangs_holds_nobody_longer_than_its_time(app, provider, monkeypatch):
-    monkeypatch.setattr("webapp.drivers.identity.DEADLINE_S", 0.5)
+    monkeypatch.setattr("webapp.drivers.identity_provider.client.DEADLINE_S", 0.5)
     provider.answers["/.well-known/openid-configuration"] = lambda: time.sleep(3) or broken()
     started = time.monotonic()
     assert app.test_client().get("/login/openid").status_code == 502

@@ -13,8 +13,9 @@ from webapp.domain.catalog.discovery import Found, Listed, Present, compared
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.credentials.key_access import Access
 from webapp.domain.shared.errors import Conflict, Invalid, ModeldeskError
-from webapp.drivers import available, clients
-from webapp.drivers.base import CheckResult, Endpoint, UpstreamModel
+from webapp.drivers import available
+from webapp.drivers.core import clients
+from webapp.drivers.core.base import CheckResult, Endpoint, UpstreamModel
 from webapp.models import Model, Provider, ProviderCheck
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.audit import audit_log as audit

@@ -9,8 +9,9 @@ from webapp.domain.incidents.incidents import Recommendation
 from webapp.domain.pricing.pricing import Cost, cost_of
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import ModeldeskError
-from webapp.drivers import adviser, available, clients
-from webapp.drivers.base import ChatReply, ChatRequest, Endpoint
+from webapp.drivers import adviser, available
+from webapp.drivers.core import clients
+from webapp.drivers.core.base import ChatReply, ChatRequest, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.runs.planning import Plan
 from webapp.services.runs.response_cache import Remembered

@@ -15,7 +15,7 @@ from webapp.domain.incidents.model_selection import ENVIRONMENT_KEY, Choice, cho
 from webapp.domain.incidents.model_selection import LOCAL as LOCAL_RULES
 from webapp.domain.incidents.prompt_templates import Template
 from webapp.drivers import DRIVERS
-from webapp.drivers.base import ChatRequest, Endpoint
+from webapp.drivers.core.base import ChatRequest, Endpoint
 from webapp.models import Provider
 from webapp.security.vault import Vault
 from webapp.services.credentials import credentials

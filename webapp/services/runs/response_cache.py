@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from webapp.domain.shared.urls import origin
-from webapp.drivers.base import ChatRequest, Endpoint
+from webapp.drivers.core.base import ChatRequest, Endpoint
 from webapp.models import CachedResponse
 from webapp.services.audit import audit_log as audit
 from webapp.services.audit.audit_log import Target

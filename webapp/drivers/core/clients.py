@@ -10,7 +10,7 @@ from typing import TypeVar
 from cachetools import LRUCache
 
 from webapp.drivers import driver_for
-from webapp.drivers.base import Driver, DriverError, Endpoint
+from webapp.drivers.core.base import Driver, DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 
 MOST = 64

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import httpcore2
 
-from webapp.drivers.base import Trace
+from webapp.drivers.core.base import Trace
 from webapp.security.urlguard import AddressRefused, OutboundPolicy
 
 CONNECT_S = 5.0

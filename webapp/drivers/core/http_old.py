@@ -1,11 +1,11 @@
-"""The same outbound door for the one SDK that still speaks through httpx: its requests pass through the transport of `drivers.http`."""
+"""The same HTTP client for the one SDK that still uses httpx: its requests pass through the transport of `core/http.py`."""
 
 from collections.abc import Iterator, Mapping
 
 import httpx
 import httpx2
 
-from webapp.drivers.http import GuardedTransport
+from webapp.drivers.core.http import GuardedTransport
 from webapp.security.urlguard import OutboundPolicy
 
 

@@ -1,4 +1,4 @@
-"""The only outbound door: our headers only, no redirects, no environment, no cookies, over vetted connections (`drivers.connections`)."""
+"""The only outbound HTTP client: our headers only, no redirects, no environment, no cookies, over vetted connections."""
 
 import logging
 import time
@@ -9,8 +9,8 @@ from typing import cast
 import httpcore2
 import httpx2
 
-from webapp.drivers.base import Trace
-from webapp.drivers.connections import Blocked, Call, Compressed, TooManyBytes, current_call, pool
+from webapp.drivers.core.base import Trace
+from webapp.drivers.core.connections import Blocked, Call, Compressed, TooManyBytes, current_call, pool
 from webapp.security.urlguard import OutboundPolicy
 
 ERROR_BODY = 16_000

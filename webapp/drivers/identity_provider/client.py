@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from webapp.domain.accounts.openid import Challenge, OpenId, TokenRefused
 from webapp.domain.shared.errors import Invalid
-from webapp.drivers.base import DriverError
-from webapp.drivers.failures import Guard
-from webapp.drivers.http import GuardedTransport, quieten
+from webapp.drivers.core.base import DriverError
+from webapp.drivers.core.failures import Guard
+from webapp.drivers.core.http import GuardedTransport, quieten
 from webapp.security.urlguard import OutboundPolicy
 
 if TYPE_CHECKING:

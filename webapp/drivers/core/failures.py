@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import httpcore2
 
-from webapp.drivers.base import MAX_DEADLINE_S, SENTENCES, DriverError, Trace
-from webapp.drivers.connections import CHAT_BYTES, Blocked, Call, Compressed, NoSuchHost, TooManyBytes, within
+from webapp.drivers.core.base import MAX_DEADLINE_S, SENTENCES, DriverError, Trace
+from webapp.drivers.core.connections import CHAT_BYTES, Blocked, Call, Compressed, NoSuchHost, TooManyBytes, within
 from webapp.security.redaction import redact
 
 ATTEMPTS = 2

@@ -9,9 +9,9 @@ import openai.resources.models
 from openai.types.chat import ChatCompletion
 
 from webapp.domain.pricing.usage import Usage
-from webapp.drivers.base import ChatReply, ChatRequest, DriverError, Endpoint, Trace, UpstreamModel
-from webapp.drivers.http import client
-from webapp.drivers.vendor import VendorDriver, address_of, extra_headers, key_of, reply, usage_from
+from webapp.drivers.core.base import ChatReply, ChatRequest, DriverError, Endpoint, Trace, UpstreamModel
+from webapp.drivers.core.http import client
+from webapp.drivers.core.vendor import VendorDriver, address_of, extra_headers, key_of, reply, usage_from
 from webapp.security.urlguard import OutboundPolicy
 
 TOKEN_PARAMETERS = ("max_completion_tokens", "max_tokens")

@@ -9,7 +9,7 @@ from typing import Any
 
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import Invalid
-from webapp.drivers.base import (
+from webapp.drivers.core.base import (
     CHECK_DEADLINE_S,
     SENTENCES,
     ChatReply,
@@ -20,8 +20,8 @@ from webapp.drivers.base import (
     Trace,
     UpstreamModel,
 )
-from webapp.drivers.connections import LIST_BYTES
-from webapp.drivers.failures import Guard
+from webapp.drivers.core.connections import LIST_BYTES
+from webapp.drivers.core.failures import Guard
 from webapp.security.urlguard import OutboundPolicy
 
 MAX_MODELS = 5_000

@@ -1,0 +1,1 @@
+"""What all drivers share: contracts, connections, the one outbound HTTP client, shared clients and failures."""
