@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # Run as a script, from a
 
 from genai_prices import data
 
-from webapp.catalogues import genai_rules as rules
-from webapp.catalogues import seed_tables
-from webapp.catalogues.genai import entry, source_models
-from webapp.catalogues.genai_rates import Rate, price
+from webapp.price_sources import genai_rules as rules
+from webapp.price_sources import seed_tables
+from webapp.price_sources.genai import entry, source_models
+from webapp.price_sources.genai_rates import Rate, price
 
 TARGET = Path(__file__).parent.parent / "webapp" / "domain" / "catalog" / "data" / "catalog.json"
 GENERATED_ON = "2026-11-21"

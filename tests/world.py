@@ -23,7 +23,7 @@ from thrift import QUICK_HASHER, CompiledTemplates, keep_compiled_routes
 from webapp.app import create_app
 from webapp.config import ROOT, Settings
 from webapp.extensions import db
-from webapp.extensions.trail import CHANGED
+from webapp.extensions.audit_guard import CHANGED
 from webapp.runtime import container as current
 from webapp.runtime import evaluation_runner as benching
 from webapp.runtime.transaction import writing

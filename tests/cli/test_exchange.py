@@ -13,11 +13,11 @@ from factories import bulk_catalogue, model_values, price_values, provider_value
 from sqlalchemy import select, text
 from world import running
 
-from webapp.catalogues import bounded_yaml
 from webapp.config import ROOT
 from webapp.domain.shared.errors import Malformed
 from webapp.extensions import db
 from webapp.models import Provider
+from webapp.price_sources import bounded_yaml
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models, providers

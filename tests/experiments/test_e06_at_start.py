@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 from world import PASSWORD, api_for, postgresql_server, prepared, run_sql, running, settings_for
 
 from webapp.domain.shared.errors import Unavailable
-from webapp.extensions.schema import KNOWN
+from webapp.extensions.migration_guard import KNOWN
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models
@@ -173,7 +173,7 @@ def test_e6_what_can_be_read_is_read_and_pages_and_refusals_say_why_nothing_is_w
 
 
 def test_e6_control_a_desk_that_does_not_ask_for_the_version_writes_into_a_newer_one(settings, monkeypatch):
-    monkeypatch.setattr("webapp.extensions.schema.insist", lambda _: None)
+    monkeypatch.setattr("webapp.extensions.migration_guard.insist", lambda _: None)
     with newer(settings.sqlite_path):
         before = content(settings.sqlite_path)
         with desk(settings):

@@ -8,7 +8,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import select, text, update
 
 from webapp.config import ROOT
-from webapp.extensions import db, schema
+from webapp.extensions import db
+from webapp.extensions import migration_guard as schema
 from webapp.extensions.engine import ONE_MOMENT
 from webapp.models import Provider
 from webapp.runtime import container as current

@@ -6,7 +6,7 @@ from sqlalchemy import delete, insert, select, update
 from world import api_for
 
 from webapp.extensions import db
-from webapp.extensions.trail import TRAIL, UNTRAILED
+from webapp.extensions.audit_guard import TRAIL, UNTRAILED
 from webapp.models import AuditEvent, Base, Project, Provider, UserSession
 from webapp.runtime.transaction import writing
 from webapp.services.audit import audit_log as audit

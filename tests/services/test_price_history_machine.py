@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
-from webapp.catalogues import Read
 from webapp.domain.catalog.catalog_diff import Limits
 from webapp.domain.pricing.pricing import cost_of, price_at, timeline
 from webapp.domain.pricing.usage import Usage
@@ -17,6 +16,7 @@ from webapp.domain.shared.errors import Conflict
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.models import Model
+from webapp.price_sources.sources import Read
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models

@@ -6,11 +6,11 @@ import pytest
 from factories import model_values, price_values
 from sqlalchemy import select
 
-from webapp.catalogues import Read
 from webapp.domain.catalog.catalog_diff import Limits
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Proposal, ProposalRow, Provider
+from webapp.price_sources.sources import Read
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.services.audit import audit_log as audit

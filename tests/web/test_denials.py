@@ -14,7 +14,7 @@ from webapp.runtime.transaction import writing
 from webapp.services.audit import audit_log as audit
 from webapp.services.audit import denied_requests as denials
 from webapp.services.audit.denied_requests import ACTION, Denied
-from webapp.web import denials as door
+from webapp.web import denied_requests as door
 
 PER_MINUTE, PER_HOUR = (most for _, most in denials.MOST)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.web.incoming import BYTES_PER_S, MAX_BODY, MAX_HEAD, PATIENCE_S, Incoming
+from webapp.web.request_buffer import BYTES_PER_S, MAX_BODY, MAX_HEAD, PATIENCE_S, Incoming
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: a\r\n"
 WHOLE = {

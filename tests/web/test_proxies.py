@@ -5,7 +5,7 @@ from factories import csrf_token
 from world import running, settings_for
 
 from webapp.services.accounts import login_throttle as throttle
-from webapp.web import devices
+from webapp.web import known_browsers as devices
 
 FEW = 3
 PROXY, CLIENT, OTHER = "10.0.0.1", "198.51.100.7", "198.51.100.8"

@@ -2,7 +2,11 @@
 
 from flask import Flask
 
-from webapp.cli import accounts, backups, catalog, doctor, exchange, incidents, keys, prepare, registry
+from webapp.cli import accounts, doctor, incidents, prepare, registry
+from webapp.cli import catalog_sync as catalog
+from webapp.cli import credentials as keys
+from webapp.cli import operations as backups
+from webapp.cli import transfer as exchange
 
 
 def init_app(app: Flask) -> None:

@@ -5,8 +5,8 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
 
+from webapp.extensions.audit_guard import insist_on_a_trail
 from webapp.extensions.engine import refuse_stray_writes
-from webapp.extensions.trail import insist_on_a_trail
 from webapp.models import Base
 
 db = SQLAlchemy(metadata=Base.metadata)

@@ -1,17 +1,17 @@
 """Tables: columns, constraints, relationships; no business rules. Importing this package makes Alembic see all of them."""
 
-from webapp.models.access import ApiToken, Identity, LoginAttempt, OneTimeLink, RecoveryCode, SpentReturn, User, UserSession
+from webapp.models.accounts import ApiToken, Identity, LoginAttempt, OneTimeLink, RecoveryCode, SpentReturn, User, UserSession
 from webapp.models.audit import AuditEvent, AuditState
 from webapp.models.base import MAX_ID, Base
-from webapp.models.bench import Bench, BenchCell, Rating, SavedIncident
 from webapp.models.catalog import Credential, Model, ModelAlias, Price, PriceRate, PriceVerification, Provider
-from webapp.models.checks import ProviderCheck
-from webapp.models.exchange import ImportDraft
+from webapp.models.catalog_sync import Proposal, ProposalRow
+from webapp.models.evaluations import Bench, BenchCell, Rating, SavedIncident
 from webapp.models.projects import CredentialCounter, Project, ProjectOverride
-from webapp.models.prompts import CachedResponse, PromptTemplate
-from webapp.models.proposals import Proposal, ProposalRow
+from webapp.models.prompt_templates import CachedResponse, PromptTemplate
+from webapp.models.provider_checks import ProviderCheck
+from webapp.models.registry_state import RegistryProcess, RegistryState
 from webapp.models.runs import Run, RunRecommendation
-from webapp.models.state import RegistryProcess, RegistryState
+from webapp.models.transfer import ImportDraft
 from webapp.models.usage import UsageRecord
 
 __all__ = [

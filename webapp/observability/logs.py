@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from webapp.observability.context import request_id
+from webapp.observability.request_id import request_id
 
 # These print addresses, headers or prompts at INFO or DEBUG (drivers.md, section 4).
 QUIET = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "anthropic", "google_genai", "mistralai.client", "ollama", "alembic")

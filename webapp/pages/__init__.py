@@ -2,7 +2,9 @@
 
 from flask import Flask
 
-from webapp.pages import account, health, openid, signing
+from webapp.pages import health, openid
+from webapp.pages import sign_in as account
+from webapp.pages import step_up as signing
 
 
 def init_app(app: Flask) -> None:

@@ -13,8 +13,8 @@ from flask_login import login_user
 from webapp.domain.accounts.openid import Challenge, OpenId, Person, TokenRefused, person_of, proved_since
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError
 from webapp.drivers.core.base import DriverError
-from webapp.observability.context import request_id
-from webapp.pages.signing import in_minutes, retry_after
+from webapp.observability.request_id import request_id
+from webapp.pages.step_up import in_minutes, retry_after
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.security import tokens
@@ -23,9 +23,9 @@ from webapp.services.accounts import login_throttle as throttle
 from webapp.services.accounts.accounts import OPENID
 from webapp.services.accounts.identities import WayBack
 from webapp.services.accounts.login_throttle import Guess
-from webapp.web import devices
+from webapp.web import known_browsers as devices
 from webapp.web.auth import SessionTicket, StaffMember, is_safe_path, session_secret, to_login, visitor
-from webapp.web.leading import HOME, enter, next_page, wait_for_code
+from webapp.web.login_flow import HOME, enter, next_page, wait_for_code
 
 if TYPE_CHECKING:
     from webapp.drivers.identity_provider.client import IdentityProvider

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from webapp.domain.shared.errors import DatabaseUnreachable
-from webapp.extensions import schema
+from webapp.extensions import migration_guard as schema
 
 OK, UNREACHABLE, EMPTY, OLDER, NEWER, CORRUPT, READ_ONLY, BUSY = (
     "ok",

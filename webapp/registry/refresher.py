@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.domain.catalog.snapshot import DATABASE
 from webapp.domain.shared.errors import Unavailable
-from webapp.extensions import schema
+from webapp.extensions import migration_guard as schema
 from webapp.extensions.engine import WRITING
 from webapp.models import RegistryProcess
 from webapp.registry.database_health import OK, DatabaseWatch

@@ -17,7 +17,7 @@ from webapp.domain.catalog.snapshot import CONSTANTS, DATABASE, LAST_GOOD, Snaps
 from webapp.domain.pricing.pricing import STANDARD, Cost, cost_of, price_at
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import DatabaseUnreachable, Invalid, UnknownModel
-from webapp.observability.seldom import Seldom
+from webapp.observability.log_limits import Seldom
 from webapp.registry.gc_pause import without_collecting
 from webapp.registry.last_good import Copy
 from webapp.registry.loader import Mark

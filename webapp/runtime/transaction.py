@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from webapp.domain.shared.errors import Conflict, DatabaseUnreachable, Invalid, ModeldeskError, Stale, Unavailable
-from webapp.extensions import db, schema
+from webapp.extensions import db
+from webapp.extensions import migration_guard as schema
 from webapp.extensions.engine import WRITING
 from webapp.runtime import container as current
 

@@ -10,10 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, SecurityError
 
 from webapp.domain.shared.errors import DatabaseUnreachable, ModeldeskError, Unavailable
-from webapp.observability.context import request_id
+from webapp.observability.request_id import request_id
 from webapp.runtime import container as current
 from webapp.runtime.transaction import in_words
-from webapp.web import denials
+from webapp.web import denied_requests as denials
 
 log = logging.getLogger(__name__)
 CODES = {

@@ -8,7 +8,7 @@ from flask import Flask, Request, Response, request
 from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface
 
 from webapp.domain.shared.errors import Forbidden
-from webapp.observability.context import new_request_id, request_id
+from webapp.observability.request_id import new_request_id, request_id
 from webapp.runtime import container as current
 from webapp.web.access_log import ROUTE
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from webapp.web.incoming import BYTES_PER_S, MAX_BODY, PATIENCE_S, Incoming
+from webapp.web.request_buffer import BYTES_PER_S, MAX_BODY, PATIENCE_S, Incoming
 
 AT_ONCE = 262_144  # Bytes that are taken from a socket in one turn of the loop.
 MAX_INCOMING = 500  # Unfinished requests of one worker; whoever began first gives way.

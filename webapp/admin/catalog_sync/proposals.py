@@ -8,15 +8,15 @@ from flask_admin import expose
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response as Redirect
 
-from webapp import catalogues
 from webapp.admin.core.base import GuardedView, is_id
 from webapp.admin.core.fields import asked_page
-from webapp.catalogues import SOURCES, Read
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.catalog_diff import GUARDS, KINDS, Limits, Line
 from webapp.domain.shared.errors import Conflict, FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.extensions import db
 from webapp.models import Proposal, ProposalRow
+from webapp.price_sources import sources
+from webapp.price_sources.sources import SOURCES, Read
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.services.catalog_sync import apply as proposal_apply
@@ -54,7 +54,7 @@ class Proposals(GuardedView):
                 flash(error.detail, "success" if error.code == "no_difference" else "error")
                 return redirect(self.get_url(".index"))
         page = self.render(
-            "admin/catalog_sync/new.html", sources=SOURCES, errors=errors, typed=request.form, most=catalogues.MAX_BYTES // 1_000_000
+            "admin/catalog_sync/new.html", sources=SOURCES, errors=errors, typed=request.form, most=sources.MAX_BYTES // 1_000_000
         )
         return Response(page, 422 if errors else 200)
 
@@ -158,11 +158,11 @@ def _opened() -> int:
 def _read(source: str, file: str) -> Read:
     """Raises `Invalid` at the field of this form."""
     upload = request.files.get(file)
-    data = upload.stream.read(catalogues.MAX_BYTES + 1) if upload and upload.filename else None
+    data = upload.stream.read(sources.MAX_BYTES + 1) if upload and upload.filename else None
     if upload:
         upload.close()
     try:
-        return catalogues.read(request.form.get(source, ""), data)
+        return sources.read(request.form.get(source, ""), data)
     except Invalid as error:
         fields = {"source": source, "file": file}
         raise Invalid.of(FieldError(fields.get(found.field, found.field), found.message) for found in error.errors) from None

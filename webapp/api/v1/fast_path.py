@@ -17,7 +17,7 @@ from webapp.api.v1.core.json_body import MAX_BYTES, parse_object
 from webapp.api.v1.pricing.costs import asked_cost
 from webapp.domain.accounts.permissions import Permission, scopes_may
 from webapp.domain.shared.errors import ModeldeskError
-from webapp.observability.context import new_request_id, request_id
+from webapp.observability.request_id import new_request_id, request_id
 from webapp.runtime.container import Desk
 from webapp.web.access_log import ROUTE
 from webapp.web.auth import token_in

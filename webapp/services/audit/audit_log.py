@@ -11,7 +11,7 @@ from sqlalchemy import Update, select, text, update
 from sqlalchemy.orm import Session
 
 from webapp.models import AuditEvent, AuditState
-from webapp.observability.context import request_id
+from webapp.observability.request_id import request_id
 
 GENESIS = "0" * 64
 # Any constant will do: it names the lock under which PostgreSQL's writers take their turn at the end of the chain.
@@ -82,7 +82,7 @@ def _end(session: Session) -> tuple[int, str] | None:
 def unrecorded(session: Session, change: Update) -> None:
     """Makes a change that nobody decided and that its own row tells, such as when a key was last used.
 
-    It goes past the session, which stores no other change without a line in the trail (`extensions/trail.py`).
+    It goes past the session, which stores no other change without a line in the trail (`extensions/audit_guard.py`).
     """
     session.flush()
     session.connection().execute(change)

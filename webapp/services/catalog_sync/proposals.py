@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
-from webapp.catalogues import Read
 from webapp.domain.catalog.catalog_diff import ADDED, GUARDS, KINDS, Compared, Difference, Limits, compare
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry, model_entry, price_entry
@@ -18,6 +17,7 @@ from webapp.domain.catalog.serializers import catalog_from, model_document, pric
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.models import MAX_ID, Proposal, ProposalRow
+from webapp.price_sources.sources import Read
 from webapp.services.audit import audit_log as audit
 from webapp.services.audit.audit_log import Target
 

@@ -16,7 +16,7 @@ from webapp.domain.shared.errors import Conflict, Invalid, KeysLocked, NotFound
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.domain.shared.urls import origin
 from webapp.models import Credential, Project, Provider, User
-from webapp.observability.seldom import Once
+from webapp.observability.log_limits import Once
 from webapp.registry import revision as state
 from webapp.security.vault import Place, Vault
 from webapp.services.audit import audit_log as audit

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import yaml
 from yaml.resolver import Resolver
 
-from webapp.catalogues.bounded_yaml import events, line_of, refusal
 from webapp.domain.shared.errors import Malformed
+from webapp.price_sources.bounded_yaml import events, line_of, refusal
 
 MAX_BYTES = 10_000_000
 Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

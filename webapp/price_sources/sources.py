@@ -6,17 +6,15 @@ Nothing is guessed.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from webapp.domain.shared.errors import Invalid
+from webapp.price_sources.exact_json import Entries
 
-Entries = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 MAX_BYTES = 20_000_000
 
 
@@ -81,36 +79,15 @@ def read(source: str, data: bytes | None = None) -> Read:
 def _bundled() -> Read:
     from genai_prices import data
 
-    from webapp.catalogues import genai
+    from webapp.price_sources import genai
 
     digest = hashlib.sha256(Path(data.__file__).read_bytes()).hexdigest()
     return Read(genai.NAME, f"version {version(genai.NAME)}", digest, *genai.document(genai.bundled()))
 
 
 def _reader(source: str) -> Callable[[bytes, list[str]], Entries]:
-    from webapp.catalogues import files
+    from webapp.price_sources import catalog_files as files
 
     return {"genai-prices-json": files.genai_json, "litellm": files.litellm, "models.dev": files.models_dev, "modeldesk": files.modeldesk}[
         source
     ]
-
-
-def parsed(data: bytes) -> Any:
-    """JSON with exact decimals. Raises `Invalid` with the place where it ends to be JSON."""
-    try:
-        return json.loads(data.decode("utf-8-sig"), parse_float=_exact, parse_constant=_refused)
-    except (ValueError, RecursionError) as error:
-        raise Invalid.field("file", f"is not JSON: {str(error)[:200]}") from None
-
-
-def _exact(text: str) -> Decimal:
-    """A number with a fraction or an exponent. One whose plain form has millions of digits is no price, and would take the memory."""
-    number = Decimal(text)
-    exponent = number.as_tuple().exponent
-    if not isinstance(exponent, int) or len(text) > 60 or abs(exponent) > 60:
-        raise ValueError(f"{text[:40]} is no amount")
-    return number
-
-
-def _refused(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number")

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from webapp.catalogues import Entries, genai, parsed
-from webapp.catalogues.bounded_yaml import Loader, events
-from webapp.catalogues.genai_rules import type_of
 from webapp.domain.pricing.pricing import STANDARD
 from webapp.domain.shared.errors import Invalid
 from webapp.domain.shared.money import EXACT, parse_amount, plain
+from webapp.price_sources import genai
+from webapp.price_sources.bounded_yaml import Loader, events
+from webapp.price_sources.exact_json import Entries, parsed
+from webapp.price_sources.genai_rules import type_of
 
 Entry = dict[str, Any]
 MILLION = 1_000_000

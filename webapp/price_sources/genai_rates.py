@@ -9,7 +9,7 @@ from typing import Any
 
 from genai_prices import types
 
-from webapp.catalogues import genai_rules as rules
+from webapp.price_sources import genai_rules as rules
 
 MILLION = 1_000_000
 # The source's price key -> our meter, per so many units, and how many of our units one of its units has.

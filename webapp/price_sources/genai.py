@@ -9,9 +9,9 @@ from typing import Any
 
 from genai_prices import data, types
 
-from webapp.catalogues import genai_rules as rules
-from webapp.catalogues.genai_rates import Rate, history
-from webapp.catalogues.seed_tables import DEFAULTS, VENDORS
+from webapp.price_sources import genai_rules as rules
+from webapp.price_sources.genai_rates import Rate, history
+from webapp.price_sources.seed_tables import DEFAULTS, VENDORS
 
 NAME = "genai-prices"
 # Sellers whose slug here is another one. Everybody else keeps the source's id.

@@ -10,15 +10,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.domain.shared.errors import Conflict, DatabaseUnreachable, Invalid, NotFound, TooManyAtOnce
 from webapp.extensions import db
 from webapp.models import User
-from webapp.pages.signing import in_minutes, retry_after
+from webapp.pages.step_up import in_minutes, retry_after
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
 from webapp.services.accounts import accounts, sign_ins
 from webapp.services.accounts import login_throttle as throttle
-from webapp.web import devices
+from webapp.web import known_browsers as devices
 from webapp.web.auth import session_secret, sign_out, visitor
-from webapp.web.leading import HOME, MAX_FIELD, enter, next_page, wait_for_code
+from webapp.web.login_flow import HOME, MAX_FIELD, enter, next_page, wait_for_code
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("account", __name__)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import click
 
-from webapp import catalogues
-from webapp.catalogues import MAX_BYTES, SOURCES
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
 from webapp.cli.registry import fresh
 from webapp.domain.catalog.catalog_diff import GUARDS, Limits
 from webapp.domain.shared.errors import Conflict
 from webapp.models import ProposalRow
+from webapp.price_sources import sources
+from webapp.price_sources.sources import MAX_BYTES, SOURCES
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing
 from webapp.services.catalog_sync import proposals
@@ -33,7 +33,7 @@ def catalog() -> None:
 @command
 def sync(source: str, file: Path | None, propose: bool) -> None:
     """Say how the catalogue SOURCE differs from the registry. Changes nothing, and fetches nothing from the network."""
-    given = Comparison(fresh().snapshot, catalogues.read(source, _bytes(file)), None, _limits(), datetime.now(UTC))
+    given = Comparison(fresh().snapshot, sources.read(source, _bytes(file)), None, _limits(), datetime.now(UTC))
     if not propose:
         rows, problems = proposals.rows_of(given)
         _tell(rows, [*given.read.problems, *problems])

@@ -15,9 +15,9 @@ from webapp.services.accounts import accounts, identities, second_factor, sign_i
 from webapp.services.accounts import login_throttle as throttle
 from webapp.services.accounts.login_throttle import Guess
 from webapp.services.accounts.sign_ins import Proof
-from webapp.web import devices
+from webapp.web import known_browsers as devices
 from webapp.web.auth import SessionTicket, StaffMember, session_secret, to_login, visitor
-from webapp.web.leading import MAX_FIELD, enter, next_page
+from webapp.web.login_flow import MAX_FIELD, enter, next_page
 
 blueprint = Blueprint("signing", __name__)
 WRONG_CODE = "That code is wrong or was used already. Wait for the next one, or use a recovery code."

@@ -1,0 +1,30 @@
+"""Reads JSON with exact decimals."""
+
+import json
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from webapp.domain.shared.errors import Invalid
+
+Entries = tuple[list[dict[str, Any]], list[dict[str, Any]]]  # Providers and models.
+
+
+def parsed(data: bytes) -> Any:
+    """JSON with exact decimals. Raises `Invalid` with the place where it ends to be JSON."""
+    try:
+        return json.loads(data.decode("utf-8-sig"), parse_float=_exact, parse_constant=_refused)
+    except (ValueError, RecursionError) as error:
+        raise Invalid.field("file", f"is not JSON: {str(error)[:200]}") from None
+
+
+def _exact(text: str) -> Decimal:
+    """A number with a fraction or an exponent. One whose plain form has millions of digits is no price, and would take the memory."""
+    number = Decimal(text)
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or len(text) > 60 or abs(exponent) > 60:
+        raise ValueError(f"{text[:40]} is no amount")
+    return number
+
+
+def _refused(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number")
