@@ -9,7 +9,8 @@ import socket
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
-from webapp.config import ConfigError, Reader, of_the_server
+from webapp.config.loading import of_the_server
+from webapp.config.reader import ConfigError, Reader
 from webapp.extensions import engine
 from webapp.observability import logs
 from webapp.runtime import container as current

@@ -4,7 +4,8 @@ import os
 import sys
 
 from webapp.app import create_app
-from webapp.config import ConfigError, load
+from webapp.config.loading import load
+from webapp.config.reader import ConfigError
 from webapp.security import keyfiles
 
 try:

@@ -18,7 +18,7 @@ from flask import Flask
 from sqlalchemy import Connection, create_engine, insert, select, text
 
 from webapp.app import create_app
-from webapp.config import ROOT, Settings
+from webapp.config.settings import ROOT, Settings
 from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.entities import Catalog, ModelInfo
 from webapp.domain.pricing.pricing import Rate

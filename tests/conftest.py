@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from thrift import QUICK_HASHER
 from world import PASSWORD, api_for, postgresql_server, prepared, run_sql, running, settings_for
 
-from webapp.config import Settings
+from webapp.config.settings import Settings
 from webapp.extensions import db
 from webapp.extensions.engine import create_file
 from webapp.runtime import container as current

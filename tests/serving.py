@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 from sqlalchemy import Engine, create_engine
 
-from webapp.config import ROOT, Settings
+from webapp.config.settings import ROOT, Settings
 from webapp.extensions.engine import engine_options, guard
 
 READY_WITHIN = 120.0  # Beside other work on a small machine.

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from webapp.config import ROOT
+from webapp.config.settings import ROOT
 
 SOURCES = list((ROOT / "webapp").rglob("*.py"))
 

@@ -10,7 +10,9 @@ import pytest
 from cryptography.fernet import Fernet
 from domain.test_weak_secrets import KNOWN
 
-from webapp.config import ConfigError, Settings, load
+from webapp.config.loading import load
+from webapp.config.reader import ConfigError
+from webapp.config.settings import Settings
 from webapp.security import keyfiles
 from webapp.security.vault import Vault
 from webapp.services.credentials.rotation import encrypted_columns

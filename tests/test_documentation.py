@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from webapp.config import ROOT
+from webapp.config.settings import ROOT
 
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, Table, inspect, select, text
 from world import run_sql, running, settings_for
 
-from webapp.config import ROOT
+from webapp.config.settings import ROOT
 from webapp.extensions import db
 from webapp.extensions.engine import WRITING, create_file
 from webapp.models import AuditState, Base

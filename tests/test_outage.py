@@ -12,7 +12,7 @@ from factories import Visitor, csrf_token, model_values
 from sqlalchemy import update
 from world import PASSWORD, api_for, postgresql_server, prepared, running, settings_for
 
-from webapp.config import Settings
+from webapp.config.settings import Settings
 from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.extensions import db
 from webapp.models import UserSession

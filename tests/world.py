@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from thrift import QUICK_HASHER, CompiledTemplates, keep_compiled_routes
 
 from webapp.app import create_app
-from webapp.config import ROOT, Settings
+from webapp.config.settings import ROOT, Settings
 from webapp.extensions import db
 from webapp.extensions.audit_guard import CHANGED
 from webapp.runtime import container as current

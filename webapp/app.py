@@ -5,7 +5,8 @@ from sqlalchemy import Engine, make_url
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp import admin, api, cli, pages
-from webapp.config import ConfigError, Settings
+from webapp.config.reader import ConfigError
+from webapp.config.settings import Settings
 from webapp.domain.credentials.environment_keys import WORDS
 from webapp.domain.shared.errors import Invalid
 from webapp.extensions import csrf, db, login, migrate

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from upstream import Upstream, reply
 from world import PASSWORD, api_for, running
 
-from webapp.config import load
+from webapp.config.loading import load
 from webapp.domain.credentials.environment_keys import server_keys
 from webapp.extensions import db
 from webapp.models import Provider

@@ -12,7 +12,7 @@ from factories import model_values
 from sqlalchemy import select, text
 from world import api_for, names_in, run_sql, running, settings_for
 
-from webapp.config import Settings
+from webapp.config.settings import Settings
 from webapp.domain.shared.errors import Conflict, Unavailable
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Price

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import select, text
 from world import PASSWORD, running, settings_for, unguard
 
-from webapp.config import ROOT, load
+from webapp.config.loading import load
+from webapp.config.settings import ROOT
 from webapp.domain.credentials.environment_keys import server_keys
 from webapp.extensions import db
 from webapp.models import ApiToken, AuditEvent, Credential, User

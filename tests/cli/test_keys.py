@@ -6,7 +6,7 @@ from factories import Visitor
 from sqlalchemy import Text, select, text
 from world import ENCRYPTION_KEY, PASSWORD, running
 
-from webapp.config import Settings
+from webapp.config.settings import Settings
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Provider
 from webapp.models.base import Ciphertext

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from factories import NOW, START, a_model, a_price, a_provider, a_snapshot
 
-from webapp.config import ROOT
+from webapp.config.settings import ROOT
 from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.entities import Catalog
 from webapp.domain.catalog.snapshot import CONSTANTS, DATABASE, END_OF_TIME, LAST_GOOD, build, relabelled

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import pytest
 
-from webapp.config import ROOT
+from webapp.config.settings import ROOT
 from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers import driver_for

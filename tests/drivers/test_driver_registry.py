@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from webapp.config import ROOT
+from webapp.config.settings import ROOT
 from webapp.domain.incidents.incidents import Incident
 from webapp.domain.incidents.samples import BY_SLUG
 from webapp.domain.triage.host_metrics import DiskFact, HostFacts, ProcessFact

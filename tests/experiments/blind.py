@@ -3,7 +3,7 @@
 import os
 
 from webapp.app import create_app
-from webapp.config import load
+from webapp.config.loading import load
 from webapp.runtime.container import KEY
 
 app = create_app(load(os.environ))

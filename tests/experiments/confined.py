@@ -22,6 +22,6 @@ def confine(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(confine)
 
 from webapp.app import create_app  # noqa: E402 # nothing of the product runs before the hook
-from webapp.config import load  # noqa: E402 # likewise
+from webapp.config.loading import load  # noqa: E402 # likewise
 
 app = create_app(load(os.environ))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from serving import Serving, serving
 
-from webapp.config import ROOT, Settings
+from webapp.config.settings import ROOT, Settings
 
 FULL = os.environ.get("EXPERIMENTS") == "full"
 REPORT = ROOT / "build" / "experiments.md"

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from webapp.app import create_app
-from webapp.config import load
+from webapp.config.loading import load
 
 _desk = create_app(load(os.environ))
 

@@ -5,7 +5,7 @@ from collections import Counter
 from datetime import timedelta
 
 from webapp.app import create_app
-from webapp.config import load
+from webapp.config.loading import load
 from webapp.services.accounts import login_throttle as throttle
 
 _counted: Counter[str] = Counter()

@@ -3,7 +3,7 @@
 import os
 
 from webapp.app import create_app
-from webapp.config import load
+from webapp.config.loading import load
 from webapp.security import passwords
 
 _verify = passwords.verify

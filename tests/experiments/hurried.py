@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime
 
 from webapp.app import create_app
-from webapp.config import load
+from webapp.config.loading import load
 from webapp.runtime.container import KEY
 
 BEGAN, FASTER = time.time(), 86_400 / float(os.environ["HURRY"])

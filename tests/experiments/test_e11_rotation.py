@@ -17,7 +17,7 @@ from sqlalchemy import delete, func, insert, select, text
 from upstream import Upstream, reply
 from world import ENCRYPTION_KEY, by_hand, running
 
-from webapp.config import ROOT
+from webapp.config.settings import ROOT
 from webapp.domain.shared.errors import KeysLocked
 from webapp.extensions import db
 from webapp.models import Credential, Provider

@@ -12,7 +12,7 @@ from contextlib import closing
 from factories import bulk_catalogue
 from serving import environment_of
 
-from webapp.config import ROOT
+from webapp.config.settings import ROOT
 
 IMPORT = [sys.executable, "-m", "flask", "--app", "wsgi", "registry", "import"]
 # The negative control: the same rows, each in a transaction of its own.
@@ -22,7 +22,7 @@ ROW_BY_ROW = [
     """
 import json, os, sys
 from webapp.app import create_app
-from webapp.config import load
+from webapp.config.loading import load
 from webapp.services import models, providers
 from webapp.web.transaction import writing
 found = json.load(open(sys.argv[1]))

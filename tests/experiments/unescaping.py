@@ -6,7 +6,7 @@ from collections.abc import Callable
 from jinja2 import BaseLoader, Environment
 
 from webapp.app import create_app
-from webapp.config import load
+from webapp.config.loading import load
 
 PAGE, FIELD = "admin/catalog/models/details.html", "{% block heading %}{{ model.display_name }}{% endblock %}"
 

@@ -7,7 +7,7 @@ import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import select, text, update
 
-from webapp.config import ROOT
+from webapp.config.settings import ROOT
 from webapp.extensions import db
 from webapp.extensions import migration_guard as schema
 from webapp.extensions.engine import ONE_MOMENT

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from webapp.app import create_app
-from webapp.config import load
+from webapp.config.loading import load
 
 CANARY = os.environ["CANARY"]
 _desk = create_app(load(os.environ))

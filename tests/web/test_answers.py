@@ -47,7 +47,7 @@ def test_static_files_may_be_kept(client):
         assert (answer.status_code, "max-age=31536000" in answer.headers["Cache-Control"]) == (200, True)
 
 
-@pytest.mark.parametrize("path", ["/static/../webapp/config.py", "/static/%2e%2e/wsgi.py", "/static//etc/passwd", "/static/.."])
+@pytest.mark.parametrize("path", ["/static/../webapp/app.py", "/static/%2e%2e/wsgi.py", "/static//etc/passwd", "/static/.."])
 def test_t34_nothing_but_static_files_is_served_as_such(client, path):
     assert client.get(path).status_code in (301, 308, 404)
 

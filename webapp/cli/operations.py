@@ -9,7 +9,7 @@ from sqlalchemy import inspect
 
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
-from webapp.config import ROOT, Settings
+from webapp.config.settings import ROOT, Settings
 from webapp.extensions import db
 from webapp.runtime import container as current
 from webapp.runtime.transaction import writing

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from webapp.cli.accounts import operator, setup_url
 from webapp.cli.output import Failure, failure
-from webapp.config import ROOT
+from webapp.config.settings import ROOT
 from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.extensions.engine import create_file
 from webapp.registry import database_health as database_state

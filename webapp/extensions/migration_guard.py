@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from webapp.config import ROOT
+from webapp.config.settings import ROOT
 from webapp.domain.shared.errors import OtherVersion
 
 VERSION = text("SELECT version_num FROM alembic_version")

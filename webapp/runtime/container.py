@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, current_app
 
-from webapp.config import Settings
+from webapp.config.settings import Settings
 from webapp.domain.catalog.snapshot import LAST_GOOD
 from webapp.registry import database_health as database_state
 from webapp.registry.database_health import DatabaseWatch

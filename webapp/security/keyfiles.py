@@ -10,17 +10,9 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from webapp.config import (
-    BEFORE_RESTORE,
-    DEFAULT_DATABASE,
-    ENCRYPTION_KEYS_FILE,
-    ROOT,
-    SECRET_KEY_FILE,
-    ConfigError,
-    Reader,
-    last_good_path,
-    sqlite_path,
-)
+from webapp.config.loading import ENCRYPTION_KEYS_FILE, SECRET_KEY_FILE
+from webapp.config.reader import ConfigError, Reader
+from webapp.config.settings import BEFORE_RESTORE, DEFAULT_DATABASE, ROOT, last_good_path, sqlite_path
 
 # All that the vault encrypts; a test compares it with the tables.
 ENCRYPTED = (("credentials", "ciphertext"), ("registry_state", "key_check"), ("users", "totp_pending"), ("users", "totp_secret"))

@@ -14,7 +14,7 @@ from upstream import Upstream
 from world import PASSWORD
 
 from webapp.app import create_app
-from webapp.config import ConfigError
+from webapp.config.reader import ConfigError
 from webapp.domain.accounts.openid import OpenId
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of the mock, in the threads of its server.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from webapp.config import BEFORE_RESTORE, Settings
+from webapp.config.settings import BEFORE_RESTORE, Settings
 from webapp.domain.shared.errors import Conflict, ModeldeskError, Unavailable
 
 SQLITE_HEADER = b"SQLite format 3\x00"

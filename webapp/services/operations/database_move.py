@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Boolean, Column, Connection, Engine, Integer, Table, create_engine, func, inspect, make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.config import ROOT, sqlite_path
+from webapp.config.settings import ROOT, sqlite_path
 from webapp.domain.shared.errors import Conflict, Invalid, Unavailable
 from webapp.domain.shared.money import EXACT, ZERO, plain
 from webapp.extensions.engine import ONE_MOMENT, WRITING, create_file, engine_options, guard

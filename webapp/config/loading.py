@@ -1,30 +1,20 @@
-"""Settings: read once from the environment, checked, then frozen. A bad value stops the start with one sentence."""
+"""Loads the settings from the environment. A bad value stops the start with one sentence that names the variable."""
 
-import hashlib
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
+from webapp.config import parsers
+from webapp.config.reader import ConfigError, Reader
+from webapp.config.settings import DEFAULT_DATABASE, LOOPBACK, ROOT, Settings, sqlite_path
 from webapp.domain.accounts.openid import OpenId
-from webapp.domain.accounts.permissions import ROLES
 from webapp.domain.accounts.weak_secrets import is_weak
-from webapp.domain.credentials.environment_keys import SETTING, ServerKeys, bindings, server_keys
+from webapp.domain.credentials.environment_keys import SETTING, bindings, server_keys
 from webapp.domain.shared.setting_parsers import label, names, seconds, storage, switch, whole, word
 
-T = TypeVar("T")
-ROOT = Path(__file__).resolve().parent.parent
 NOBODY: tuple[str, ...] = ()
 NO_BINDINGS: dict[str, frozenset[str]] = {}
-LOOPBACK: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
-DEFAULT_DATABASE = "sqlite:///instance/modeldesk.sqlite3"
 SECRET_KEY_FILE = "secret-key"
 ENCRYPTION_KEYS_FILE = "encryption-keys"
-BEFORE_RESTORE = ".before-restore-"  # What a restore replaced is kept beside the database, under its name with this behind it.
 MIN_SECRET = 32
 OPENID_NEEDED = ("MODELDESK_OIDC_ISSUER", "MODELDESK_OIDC_CLIENT_ID", "MODELDESK_OIDC_CLIENT_SECRET")
 OPENID_MORE = ("MODELDESK_OIDC_NAME", "MODELDESK_OIDC_CREATE", "MODELDESK_OIDC_ROLE_CLAIM", "MODELDESK_OIDC_ROLES")
@@ -33,71 +23,11 @@ OF_THE_SERVER = {"PORT": (8000, 65_535), "WEB_CONCURRENCY": (2, 1_000), "WEB_THR
 UNREADABLE = "a file that cannot be read"  # No key reads like this, so it locks the vault.
 
 
-class ConfigError(Exception):
-    """A setting is missing or makes no sense. The message names the variable and never its value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """All settings. Durations are in seconds."""
-
-    database_url: str = field(repr=False)
-    secret_key: str = field(repr=False)
-    encryption_keys: str | None = field(default=None, repr=False)
-    keys_kept_at: str = "MODELDESK_ENCRYPTION_KEYS"  # In words, without a path: staff read it on pages.
-    trusted_hosts: tuple[str, ...] = LOOPBACK
-    outbound_allow: frozenset[str] = frozenset()
-    cache_ttl: float = 300.0
-    revision_poll: float = 0.25
-    base_url: str = "http://127.0.0.1:8000"
-    four_eyes: bool = True
-    sync_percent: int = 50
-    stale_price_days: int = 90
-    second_factor_roles: frozenset[str] = frozenset()
-    openid: OpenId | None = None
-    password_sign_in: bool = True
-    proxies: int = 0
-    threads: int = 8
-    access_log: bool = False
-    counters: str = "database"  # Where attempts to sign in should be counted.
-    instance_path: Path = ROOT / "instance"
-    secret_files: tuple[Path, ...] = ()
-    environment: ServerKeys = field(default_factory=ServerKeys, repr=False)
-
-    @property
-    def unheeded(self) -> tuple[str, ...]:
-        """What is set and changes nothing, in sentences for each start and `doctor`."""
-        if self.counters == "database":
-            return ()
-        return ("MODELDESK_RATE_LIMIT_STORAGE names Redis, which is not asked: attempts to sign in are counted in the database.",)
-
-    @property
-    def sqlite_path(self) -> Path | None:
-        """Where the embedded database lies, or None on PostgreSQL."""
-        return sqlite_path(self.database_url)
-
-    @property
-    def last_good_path(self) -> Path:
-        """The copy that answers when the database does not; each database has its own."""
-        return last_good_path(self.instance_path, self.database_url)
-
-
-def sqlite_path(url: str) -> Path | None:
-    """The file of an SQLite URL, relative ones from the project's root; None for other databases."""
-    if not url.startswith("sqlite:///"):
-        return None
-    return ROOT / url.removeprefix("sqlite:///")
-
-
-def last_good_path(instance: Path, database_url: str) -> Path:
-    return instance / f"last-good-{hashlib.sha256(database_url.encode()).hexdigest()[:16]}.json"
-
-
 def load(environment: Mapping[str, str]) -> Settings:
     """Settings from environment variables, each also as `NAME_FILE`. Raises `ConfigError`."""
     read = Reader(environment)
     instance = Path(read.text("MODELDESK_INSTANCE_PATH") or ROOT / "instance").absolute()
-    database_url = read.checked("DATABASE_URL", DEFAULT_DATABASE, _database_url)
+    database_url = read.checked("DATABASE_URL", DEFAULT_DATABASE, parsers.database_url)
     embedded = sqlite_path(database_url) is not None
     openid = _openid(read)
     secret_key, encryption_keys = _secret_key(read, instance, embedded=embedded), _encryption_keys(read, instance, embedded=embedded)
@@ -112,12 +42,12 @@ def load(environment: Mapping[str, str]) -> Settings:
         outbound_allow=frozenset(read.checked("MODELDESK_OUTBOUND_ALLOW", NOBODY, names)),
         cache_ttl=read.checked("MODELDESK_CACHE_TTL", 300.0, seconds(1, 86_400)),
         revision_poll=read.checked("MODELDESK_REVISION_POLL", 0.25, seconds(0.05, 0.5)),
-        base_url=read.checked("MODELDESK_BASE_URL", _own_address(environment), _base_url),
+        base_url=read.checked("MODELDESK_BASE_URL", _own_address(environment), parsers.base_url),
         counters=read.checked("MODELDESK_RATE_LIMIT_STORAGE", "database", storage),
         four_eyes=read.checked("MODELDESK_FOUR_EYES", True, switch),
         sync_percent=read.checked("MODELDESK_SYNC_PERCENT", 50, whole(1, 1_000)),
         stale_price_days=read.checked("MODELDESK_STALE_PRICE_DAYS", 90, whole(1, 3_650)),
-        second_factor_roles=read.checked("MODELDESK_SECOND_FACTOR_ROLES", frozenset(), _roles),
+        second_factor_roles=read.checked("MODELDESK_SECOND_FACTOR_ROLES", frozenset(), parsers.roles),
         openid=openid,
         password_sign_in=_password_sign_in(read, openid),
         proxies=read.checked("MODELDESK_PROXIES", 0, whole(0, 5)),
@@ -129,57 +59,10 @@ def load(environment: Mapping[str, str]) -> Settings:
     )
 
 
-class Reader:
-    """Reads `NAME`, or the file that `NAME_FILE` names."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self.environment = environment
-
-    def text(self, name: str) -> str | None:
-        if path := self.environment.get(f"{name}_FILE"):
-            try:
-                return Path(path).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise ConfigError(f"{name}_FILE names a file that cannot be read.") from error
-        return self.environment.get(name, "").strip() or None
-
-    def checked(self, name: str, default: T, check: Callable[[str], T]) -> T:
-        text = self.text(name)
-        if text is None:
-            return default
-        try:
-            return check(text)
-        except ValueError as error:
-            raise ConfigError(f"{name} {error}.") from None
-
-
 def of_the_server(read: Reader, name: str) -> int:
     """How the server is to serve. Raises `ConfigError`."""
     default, most = OF_THE_SERVER[name]
     return read.checked(name, default, whole(1, most))
-
-
-def _database_url(text: str) -> str:
-    if text.startswith("sqlite:///") and len(text) > len("sqlite:///") and ":memory:" not in text:
-        return text
-    if text.startswith("postgresql+psycopg://") and _is_address(text):
-        return text
-    raise ValueError("must be sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        make_url(text)
-    except (ValueError, ArgumentError):  # Their texts would show the value.
-        return False
-    return True
-
-
-def _roles(text: str) -> frozenset[str]:
-    roles = frozenset(role.strip() for role in text.split(",") if role.strip())
-    if not roles <= set(ROLES):
-        raise ValueError(f"must be some of {', '.join(ROLES)}, separated by commas")
-    return roles
 
 
 def _openid(read: Reader) -> OpenId | None:
@@ -191,12 +74,12 @@ def _openid(read: Reader) -> OpenId | None:
     if missing:
         raise ConfigError(f"{present[0]} is set, but not {', '.join(missing)}: signing in through an identity provider needs all of them.")
     no_roles: dict[str, str] = {}
-    roles = read.checked("MODELDESK_OIDC_ROLES", no_roles, _claimed_roles)
+    roles = read.checked("MODELDESK_OIDC_ROLES", no_roles, parsers.claimed_roles)
     claim = read.checked("MODELDESK_OIDC_ROLE_CLAIM", "", word(100)) or None
     if bool(roles) != bool(claim):
         raise ConfigError("MODELDESK_OIDC_ROLE_CLAIM and MODELDESK_OIDC_ROLES go together: set both or neither.")
     return OpenId(
-        issuer=read.checked("MODELDESK_OIDC_ISSUER", "", _issuer),
+        issuer=read.checked("MODELDESK_OIDC_ISSUER", "", parsers.issuer),
         client_id=read.checked("MODELDESK_OIDC_CLIENT_ID", "", word(500)),
         client_secret=read.checked("MODELDESK_OIDC_CLIENT_SECRET", "", word(2_000)),
         name=read.checked("MODELDESK_OIDC_NAME", "single sign-on", label),
@@ -211,26 +94,6 @@ def _password_sign_in(read: Reader, openid: OpenId | None) -> bool:
     if not allowed and openid is None:
         raise ConfigError("MODELDESK_PASSWORD_SIGN_IN is off, but there is no other way in: set MODELDESK_OIDC_ISSUER and what it needs.")
     return allowed
-
-
-def _issuer(text: str) -> str:
-    """Exactly as the provider spells it: it is compared with every token."""
-    if not re.fullmatch(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9._~:@!$&'()*+,;=/-]*)?", text, re.ASCII) or len(text) > 500:
-        raise ValueError("must be the issuer's address as the provider spells it, such as https://id.example.com/realms/staff")
-    return text
-
-
-def _claimed_roles(text: str) -> dict[str, str]:
-    pairs = [entry.strip().rpartition("=") for entry in text.split(",") if entry.strip()]
-    if not all(value and role in ROLES for value, _, role in pairs):
-        raise ValueError(f"must be pairs such as desk-admins=admin, with the roles {', '.join(ROLES)}, separated by commas")
-    return {value.strip(): role for value, _, role in pairs}
-
-
-def _base_url(text: str) -> str:
-    if not re.fullmatch(r"https?://([a-z0-9.\-_]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(/[^\s?#]*)?", text, re.IGNORECASE | re.ASCII):
-        raise ValueError("must be an address such as https://modeldesk.example.com")
-    return text.rstrip("/")
 
 
 def _own_address(environment: Mapping[str, str]) -> str:

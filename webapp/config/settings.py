@@ -1,0 +1,69 @@
+"""The settings of one application, frozen, and the paths that follow from them."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from webapp.domain.accounts.openid import OpenId
+from webapp.domain.credentials.environment_keys import ServerKeys
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LOOPBACK: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+DEFAULT_DATABASE = "sqlite:///instance/modeldesk.sqlite3"
+BEFORE_RESTORE = ".before-restore-"  # What a restore replaced is kept beside the database, under its name with this behind it.
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. Durations are in seconds."""
+
+    database_url: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    encryption_keys: str | None = field(default=None, repr=False)
+    keys_kept_at: str = "MODELDESK_ENCRYPTION_KEYS"  # In words, without a path: staff read it on pages.
+    trusted_hosts: tuple[str, ...] = LOOPBACK
+    outbound_allow: frozenset[str] = frozenset()
+    cache_ttl: float = 300.0
+    revision_poll: float = 0.25
+    base_url: str = "http://127.0.0.1:8000"
+    four_eyes: bool = True
+    sync_percent: int = 50
+    stale_price_days: int = 90
+    second_factor_roles: frozenset[str] = frozenset()
+    openid: OpenId | None = None
+    password_sign_in: bool = True
+    proxies: int = 0
+    threads: int = 8
+    access_log: bool = False
+    counters: str = "database"  # Where attempts to sign in should be counted.
+    instance_path: Path = ROOT / "instance"
+    secret_files: tuple[Path, ...] = ()
+    environment: ServerKeys = field(default_factory=ServerKeys, repr=False)
+
+    @property
+    def unheeded(self) -> tuple[str, ...]:
+        """What is set and changes nothing, in sentences for each start and `doctor`."""
+        if self.counters == "database":
+            return ()
+        return ("MODELDESK_RATE_LIMIT_STORAGE names Redis, which is not asked: attempts to sign in are counted in the database.",)
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """Where the embedded database lies, or None on PostgreSQL."""
+        return sqlite_path(self.database_url)
+
+    @property
+    def last_good_path(self) -> Path:
+        """The copy that answers when the database does not; each database has its own."""
+        return last_good_path(self.instance_path, self.database_url)
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of an SQLite URL, relative ones from the project's root; None for other databases."""
+    if not url.startswith("sqlite:///"):
+        return None
+    return ROOT / url.removeprefix("sqlite:///")
+
+
+def last_good_path(instance: Path, database_url: str) -> Path:
+    return instance / f"last-good-{hashlib.sha256(database_url.encode()).hexdigest()[:16]}.json"
