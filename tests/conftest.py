@@ -12,12 +12,12 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from environment import PASSWORD, api_for, postgresql_server, prepared, run_sql, running, settings_for
 from factories import Api, Visitor
 from flask import Flask
 from flask.testing import FlaskClient
+from speedups import QUICK_HASHER
 from sqlalchemy.orm import Session
-from thrift import QUICK_HASHER
-from world import PASSWORD, api_for, postgresql_server, prepared, run_sql, running, settings_for
 
 from webapp.config.settings import Settings
 from webapp.extensions import db

@@ -8,8 +8,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from environment import run_sql, running, settings_for
 from sqlalchemy import MetaData, Table, inspect, select, text
-from world import run_sql, running, settings_for
 
 from webapp.config.settings import ROOT
 from webapp.extensions import db

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from environment import PASSWORD, api_for, postgresql_server, prepared, running, settings_for
 from factories import Visitor, csrf_token, model_values
 from sqlalchemy import update
-from world import PASSWORD, api_for, postgresql_server, prepared, running, settings_for
 
 from webapp.config.settings import Settings
 from webapp.domain.shared.errors import DatabaseUnreachable

@@ -5,8 +5,8 @@ import re
 import urllib.request
 
 import pytest
+from fake_provider import ANSWER, Upstream, after, completion, error, reply
 from playwright.sync_api import expect
-from upstream import ANSWER, Upstream, after, completion, error, reply
 
 pytestmark = pytest.mark.browser
 ADVICE = {"type": "cpu", "priority": "low", "title": "<b>Bold</b>", "description": "<img src=x onerror=alert(1)>", "actions": []}

@@ -1,7 +1,7 @@
 """The button of the identity provider in a real browser, whose content policy could stop the way out, and two workers on the way back."""
 
 import pytest
-from identity import Provider
+from fake_identity_provider import Provider
 from playwright.sync_api import Browser
 from serving import serving
 

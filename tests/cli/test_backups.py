@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from environment import api_for, names_in, run_sql, running, settings_for
 from factories import model_values
 from sqlalchemy import select, text
-from world import api_for, names_in, run_sql, running, settings_for
 
 from webapp.config.settings import Settings
 from webapp.domain.shared.errors import Conflict, Unavailable

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from environment import PASSWORD, running, settings_for, unguard
 from sqlalchemy import select, text
-from world import PASSWORD, running, settings_for, unguard
 
 from webapp.config.loading import load
 from webapp.config.settings import ROOT

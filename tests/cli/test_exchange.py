@@ -9,9 +9,9 @@ import sys
 
 import pytest
 import yaml
+from environment import running
 from factories import bulk_catalogue, model_values, price_values, provider_values
 from sqlalchemy import select, text
-from world import running
 
 from webapp.config.settings import ROOT
 from webapp.domain.shared.errors import Malformed
@@ -276,7 +276,8 @@ DEEP = {
 def test_t29_a_file_that_goes_down_without_end_is_refused_by_its_line_and_ends_no_process(text):
     """In a process of its own: what is tested against is a process that dies."""
     script = (
-        "import sys; from webapp.services.transfer import registry_yaml as catalog_text; from webapp.domain.shared.errors import Malformed\n"
+        "import sys; from webapp.domain.shared.errors import Malformed\n"
+        "from webapp.services.transfer import registry_yaml as catalog_text\n"
         "try: catalog_text.read(sys.stdin.read())\nexcept Malformed as error: print(error.detail)"
     )
     ran = subprocess.run([sys.executable, "-c", script], input=text, text=True, capture_output=True, cwd=ROOT)

@@ -2,9 +2,9 @@
 
 import pytest
 from cryptography.fernet import Fernet
+from environment import ENCRYPTION_KEY, PASSWORD, running
 from factories import Visitor
 from sqlalchemy import Text, select, text
-from world import ENCRYPTION_KEY, PASSWORD, running
 
 from webapp.config.settings import Settings
 from webapp.extensions import db

@@ -1,7 +1,7 @@
 """Providers on loopback, and drivers that may reach exactly those."""
 
 import pytest
-from upstream import ASK, KEY, Upstream
+from fake_provider import ASK, KEY, Upstream
 
 import webapp.drivers
 from webapp.drivers.core.base import DriverError, Endpoint

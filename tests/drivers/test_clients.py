@@ -4,7 +4,7 @@ import os
 import threading
 
 import pytest
-from upstream import ASK, KEY, Upstream, after, reply
+from fake_provider import ASK, KEY, Upstream, after, reply
 
 from webapp.drivers.core import clients
 from webapp.drivers.core.base import Endpoint

@@ -8,8 +8,8 @@ import traceback
 from dataclasses import replace
 
 import pytest
-from dialects import DIALECTS, Dialect
-from upstream import ANSWER, ASK, KEY, Upstream, after, drip, drip_body, endless, hang_up, reply
+from fake_provider import ANSWER, ASK, KEY, Upstream, after, drip, drip_body, endless, hang_up, reply
+from vendor_protocols import DIALECTS, Dialect
 
 from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
 from webapp.drivers import driver_for

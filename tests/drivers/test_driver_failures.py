@@ -7,7 +7,7 @@ import traceback
 from dataclasses import replace
 
 import pytest
-from upstream import ASK, KEY, Upstream, after, completion, drip, drip_body, endless, error, hang_up, reply
+from fake_provider import ASK, KEY, Upstream, after, completion, drip, drip_body, endless, error, hang_up, reply
 
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers.core.base import SENTENCES, DriverError

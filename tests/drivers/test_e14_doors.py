@@ -4,11 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
+from environment import PASSWORD, api_for, by_hand, running
 from factories import Visitor, provider_values
-from spellings import LOOPBACK, SPELLINGS
+from fake_provider import Upstream
 from sqlalchemy import select, text
-from upstream import Upstream
-from world import PASSWORD, api_for, by_hand, running
+from url_spellings import LOOPBACK, SPELLINGS
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, Provider

@@ -9,8 +9,8 @@ import socket
 
 import httpcore2
 import pytest
-from spellings import LOOPBACK, SPELLINGS
-from upstream import ASK, Upstream, reply
+from fake_provider import ASK, Upstream, reply
+from url_spellings import LOOPBACK, SPELLINGS
 
 from webapp.domain.shared.errors import Invalid
 from webapp.drivers import DRIVERS, driver_for

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from upstream import ASK, KEY, MODELS, completion, error, reply
+from fake_provider import ASK, KEY, MODELS, completion, error, reply
 
 from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
 from webapp.domain.pricing.usage import Usage

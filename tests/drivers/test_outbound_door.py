@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from upstream import ASK, Upstream
+from fake_provider import ASK, Upstream
 
 from webapp.drivers.core.base import DriverError
 from webapp.security.urlguard import OutboundPolicy

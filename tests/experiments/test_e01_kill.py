@@ -14,11 +14,11 @@ from http.cookiejar import CookieJar
 from typing import Any
 
 import psutil
+from environment import PASSWORD
 from factories import csrf_token
 from serving import Client, Serving, serving
 from sqlalchemy import text
 from sqlalchemy.orm import Session
-from world import PASSWORD
 
 from webapp.services.audit import audit_log as audit
 
@@ -229,7 +229,7 @@ def test_e1_nothing_acknowledged_is_lost_when_workers_are_killed(served, scale, 
 
 
 def test_e1_control_a_desk_that_acknowledges_before_it_stores_loses_reports(settings, tmp_path, scale, report):
-    with serving(settings, tmp_path, workers=4, application="experiments.early:app") as served:
+    with serving(settings, tmp_path, workers=4, application="experiments.mutants.acknowledges_early:app") as served:
         token = served.token("usage:write")
         done, stop = Acknowledged(), threading.Event()
         threads = [closing(served.client(token), report_usage, done, stop, name) for name in "ab"]

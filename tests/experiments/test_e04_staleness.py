@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
+from environment import api_for, running
 from factories import model_values, price_values
 from serving import serving
 from sqlalchemy.orm import Session
-from world import api_for, running
 
 from webapp.registry import revision as state
 from webapp.runtime.transaction import writing
@@ -128,6 +128,6 @@ def test_e4_no_worker_goes_back_and_all_of_them_arrive(either_settings, tmp_path
 
 
 def test_e4_control_servers_that_do_not_look_answer_with_old_state(settings, tmp_path, report):
-    ages, _, count = measured(settings, tmp_path, 10, "experiments.blind:app")
+    ages, _, count = measured(settings, tmp_path, 10, "experiments.mutants.never_refreshes:app")
     report(f"{count} answers of servers that never look: most {ages[-1] * 1e3:.0f} ms")
     assert ages[-1] > MAX_S

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from environment import postgresql_server, prepared, settings_for
 from factories import model_values
 from serving import serving
-from world import postgresql_server, prepared, settings_for
 
 READERS, A_SECOND = 4, 100
 PATHS = ("/models/openai/gpt-4o", "/models?type=text", "/defaults", "/models/gpt-4o-mini")
@@ -94,7 +94,7 @@ def lines_of(served) -> list[dict]:
 
 def check_a_day(settings, folder, away, scale, report) -> None:
     seconds = scale(3, 90)
-    with serving(settings, folder, workers=WORKERS, application="experiments.hurried:app", HURRY=str(seconds)) as served:
+    with serving(settings, folder, workers=WORKERS, application="experiments.fast_clock_app:app", HURRY=str(seconds)) as served:
         token = served.token("registry:read", "registry:write")
         before = len(lines_of(served))
         with away:
@@ -128,7 +128,7 @@ def test_e5_a_day_without_postgresql_is_answered_for(tmp_path, scale, report):
 
 
 def test_e5_control_a_desk_that_asks_the_database_each_time_fails(settings, tmp_path, report):
-    with serving(settings, tmp_path, workers=WORKERS, application="experiments.dependent:app", HURRY="2") as served:
+    with serving(settings, tmp_path, workers=WORKERS, application="experiments.mutants.asks_the_database:app", HURRY="2") as served:
         token = served.token("registry:read", "registry:write")
         with file_away(settings.sqlite_path):
             reads = read_for(served, token, 2)

@@ -7,9 +7,9 @@ import time
 from contextlib import closing, contextmanager
 
 import pytest
+from environment import PASSWORD, api_for, postgresql_server, prepared, run_sql, running, settings_for
 from factories import Visitor, model_values
 from sqlalchemy import create_engine, text
-from world import PASSWORD, api_for, postgresql_server, prepared, run_sql, running, settings_for
 
 from webapp.domain.shared.errors import Unavailable
 from webapp.extensions.migration_guard import KNOWN

@@ -4,10 +4,10 @@ import random
 import sqlite3
 from contextlib import closing
 
+from environment import PASSWORD, api_for
 from factories import Visitor, csrf_token, model_values
 from flask import Response
 from sqlalchemy import event, func, select
-from world import PASSWORD, api_for
 
 from webapp.extensions import db
 from webapp.models import Model, UserSession

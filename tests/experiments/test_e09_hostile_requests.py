@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 import hypothesis
 import pytest
 import requests
+from environment import ENCRYPTION_KEY, PASSWORD, SECRET_KEY
 from experiments import hostile
 from experiments.attack import Judge, Request, fields_of, form, resident
 from experiments.conftest import FULL
@@ -19,7 +20,6 @@ from factories import csrf_token
 from hypothesis import HealthCheck, Phase
 from serving import serving
 from sqlalchemy import select
-from world import ENCRYPTION_KEY, PASSWORD, SECRET_KEY
 
 from webapp.api.v1.core import openapi
 from webapp.api.v1.routes import ROUTES
@@ -261,7 +261,7 @@ def attack(judge: Judge, prepared, count: int, seed: int) -> None:
 
 def test_e9_hostile_requests_are_refused_in_words_and_change_nothing(settings, tmp_path, prepared, scale, report):
     seed, rounds = int.from_bytes(os.urandom(4)) if FULL else 9, scale(2, 10)
-    with attacked(settings, tmp_path, prepared, application="experiments.confined:app") as judge:
+    with attacked(settings, tmp_path, prepared, application="experiments.offline_app:app") as judge:
         for request in hostile.odd_requests():
             judge.send(request, {"Authorization": f"Bearer {prepared[0]}"})
         attack(judge, prepared, scale(300, 11_000) // rounds, seed)
@@ -283,7 +283,7 @@ def test_e9_hostile_requests_are_refused_in_words_and_change_nothing(settings, t
 
 
 def test_e9_control_a_desk_that_reads_json_as_python_does_fails(settings, tmp_path, prepared, report):
-    with attacked(settings, tmp_path, prepared, application="experiments.lenient:app") as judge:
+    with attacked(settings, tmp_path, prepared, application="experiments.mutants.lenient_json:app") as judge:
         for request in hostile.bodies(openapi.document(ROUTES)):
             if request.target in ("/api/v1/cost", "/api/v1/admin/models"):
                 judge.send(request, {"Authorization": f"Bearer {prepared[0]}"})

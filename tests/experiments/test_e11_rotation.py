@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import pytest
 from cryptography.fernet import Fernet
+from environment import ENCRYPTION_KEY, by_hand, running
 from factories import provider_values
+from fake_provider import Upstream, reply
 from serving import Serving, serving
 from sqlalchemy import delete, func, insert, select, text
-from upstream import Upstream, reply
-from world import ENCRYPTION_KEY, by_hand, running
 
 from webapp.config.settings import ROOT
 from webapp.domain.shared.errors import KeysLocked

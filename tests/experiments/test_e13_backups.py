@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+from environment import names_in, running, settings_for
 from factories import provider_values
 from sqlalchemy import select
-from world import names_in, running, settings_for
 
 from webapp.domain.shared.errors import KeysLocked
 from webapp.models import Provider

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from http.cookiejar import CookieJar
 
 import pytest
+from environment import PASSWORD
 from serving import serving
-from world import PASSWORD
 
 from webapp.services.accounts.login_throttle import PER_ACCOUNT, PER_NETWORK
 
@@ -85,6 +85,6 @@ def test_e15_no_more_than_ten_guesses_are_looked_at_by_all_workers_together(eith
 
 
 def test_e15_control_workers_that_count_for_themselves_look_at_more(settings, tmp_path, report):
-    statuses, _ = tried(settings, tmp_path, 80, workers=2, application="experiments.forgetful:app")
+    statuses, _ = tried(settings, tmp_path, 80, workers=2, application="experiments.mutants.counts_in_memory:app")
     report(f"{len(statuses)} guesses: {statuses.count(422)} looked at")
     assert statuses.count(422) > PER_ACCOUNT

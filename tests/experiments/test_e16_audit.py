@@ -1,9 +1,9 @@
 """E16: every change through the API leaves exactly one line in the trail, a denied one likewise; and without the trail nothing changes."""
 
 import pytest
+from environment import api_for, no_trail, unguard
 from factories import model_values, price_values, provider_values
 from sqlalchemy import func, select, text
-from world import api_for, no_trail, unguard
 
 from webapp.api.v1.routes import ROUTES
 from webapp.extensions import db

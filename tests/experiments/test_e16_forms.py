@@ -13,12 +13,12 @@ from typing import Any
 
 import pyotp
 import pytest
+from environment import PASSWORD, api_for, by_hand, no_trail
 from factories import Visitor, csrf_token, model_values, price_values, provider_values
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select, text
 from werkzeug.test import TestResponse
-from world import PASSWORD, api_for, by_hand, no_trail
 
 from webapp.domain.incidents.evaluation import LOCAL
 from webapp.domain.incidents.incidents import incident_from

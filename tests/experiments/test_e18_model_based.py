@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from experiments.little_desk import MILLION, LittleDesk, LittleModel, LittleProvider
+from environment import PASSWORD, api_for, running, settings_for
+from experiments.reference_model import MILLION, LittleDesk, LittleModel, LittleProvider
 from factories import NOW, Api, Visitor, model_values, provider_values
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as sizes
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import select
-from world import PASSWORD, api_for, running, settings_for
 
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db

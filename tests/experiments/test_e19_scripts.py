@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 import pytest
 from browser.conftest import CHROMIUM, SWITCHES
+from environment import PASSWORD
 from experiments.scripts import payloads
 from factories import csrf_token, model_values, price_values, provider_values
+from fake_provider import MODELS, Upstream, completion, error, reply
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 from serving import Serving, serving
 from sqlalchemy import select
-from upstream import MODELS, Upstream, completion, error, reply
-from world import PASSWORD
 
 from webapp.app import create_app
 from webapp.domain.incidents.incidents import incident_from
@@ -313,7 +313,7 @@ def test_e19_control_one_field_that_is_written_as_markup_is_noticed(settings, tm
     vendor.stop()
     careless = next(path for path in addresses(settings, 1) if "model/details" in path)
     for policy in ("on", "off"):
-        options = {"application": "experiments.unescaping:app", "MODELDESK_TEST_POLICY": policy}
+        options = {"application": "experiments.mutants.unescaped_field:app", "MODELDESK_TEST_POLICY": policy}
         with serving(settings, tmp_path, workers=1, **options) as served, chromium(f"http://127.0.0.1:{served.port}") as seen:
             seen.look(careless)
             seen.settle()

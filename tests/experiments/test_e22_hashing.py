@@ -9,8 +9,8 @@ from unittest.mock import patch
 
 import pytest
 from argon2 import PasswordHasher
+from environment import PASSWORD
 from factories import csrf_token
-from world import PASSWORD
 
 from webapp.domain.shared.errors import TooManyAtOnce
 from webapp.runtime.transaction import writing

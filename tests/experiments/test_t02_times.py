@@ -80,7 +80,7 @@ def test_t02_a_refused_sign_in_takes_as_long_for_every_kind_of_account(settings,
 
 def test_t02_control_a_desk_that_hashes_only_for_those_it_knows_tells(settings, tmp_path, report):
     fill(settings, 1)
-    with serving(settings, tmp_path, workers=1, application="experiments.hasty:app") as served:
+    with serving(settings, tmp_path, workers=1, application="experiments.mutants.skips_unknown_accounts:app") as served:
         medians = measured(served, 3)
     report(f"{said(medians)}; {spread(medians):.0%} between them")
     assert spread(medians) > 1

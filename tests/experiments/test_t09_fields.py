@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from environment import api_for
 from experiments.attack import Witness, fields_of
 from experiments.conftest import FULL
 from factories import START, price_values
 from sqlalchemy import select
 from test_e16_audit import REQUESTS
-from world import api_for
 
 from webapp.api.v1.core.schemas import SCHEMAS
 from webapp.api.v1.routes import ROUTES

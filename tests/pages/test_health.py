@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.fernet import Fernet
+from environment import api_for, by_hand, running, settings_for
 from serving import serving
 from sqlalchemy import update
-from world import api_for, by_hand, running, settings_for
 
 from webapp.models import RegistryProcess
 from webapp.runtime import container as current

@@ -4,9 +4,9 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from environment import by_hand
 from factories import csrf_token
 from sqlalchemy import delete, select
-from world import by_hand
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, User

@@ -3,8 +3,8 @@
 import socket
 
 import pytest
+from environment import settings_for
 from serving import serving
-from world import settings_for
 
 HEAD = (
     b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"

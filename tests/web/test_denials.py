@@ -4,9 +4,9 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from environment import api_for, no_trail
 from factories import csrf_token, model_values
 from sqlalchemy import select
-from world import api_for, no_trail
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, User
@@ -16,7 +16,7 @@ from webapp.services.audit import denied_requests as denials
 from webapp.services.audit.denied_requests import ACTION, Denied
 from webapp.web import denied_requests as door
 
-PER_MINUTE, PER_HOUR = (most for _, most in denials.MOST)
+PER_MINUTE, PER_HOUR = (most for _, most in denials.MAX_DENIALS)
 
 
 def lines() -> list[AuditEvent]:

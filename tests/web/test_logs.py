@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from environment import SECRET_KEY, api_for, running, settings_for
 from serving import serving
-from world import SECRET_KEY, api_for, running, settings_for
 
 from webapp.extensions.engine import journal_mode
 from webapp.observability import logs
@@ -53,7 +53,7 @@ def server_log(templates, tmp_path_factory) -> str:
     database = folder / "desk.sqlite3"
     database.write_bytes(templates[True].read_bytes())
     settings = settings_for(f"sqlite:///{database}", folder)
-    with serving(settings, folder, workers=1, application="web.talkative:app", CANARY=CANARY) as served:
+    with serving(settings, folder, workers=1, application="web.secret_logging_app:app", CANARY=CANARY) as served:
         assert (get(served.port, "/talk"), get(served.port, f"/raise?key={CANARY}&x=y")) == (404, 500)
         with urllib.request.urlopen(f"http://127.0.0.1:{served.port}/healthz"):
             return served.log.read_text()

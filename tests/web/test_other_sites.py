@@ -1,7 +1,8 @@
 """Forms that another site sends (T06): refused by what the browser says of their origin, whatever token they carry.
 
 And every address outside the API, as the map of addresses names it: nothing is stored without the token of whoever is signed in, and
-nothing by reading. The API takes no cookies (tests/api/test_api_door.py). The way back from an identity provider is a GET because the
+nothing by reading. The API takes no cookies (tests/api/core/test_api_authorization.py).
+The way back from an identity provider is a GET because the
 protocol says so; it is bound to the browser that was sent out, and good once (tests/web/openid/test_openid.py).
 """
 
@@ -15,10 +16,10 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import pytest
+from environment import PASSWORD
 from factories import Visitor, csrf_token, model_values
 from flask import Flask
 from sqlalchemy import select, text
-from world import PASSWORD
 
 from webapp.domain.incidents.evaluation import LOCAL
 from webapp.domain.incidents.incidents import incident_from

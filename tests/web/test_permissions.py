@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from environment import PASSWORD, api_for
 from factories import Visitor, csrf_token, provider_values
 from werkzeug.routing import Rule
-from world import PASSWORD, api_for
 
 from webapp.api.v1.routes import ROUTES
 from webapp.domain.accounts.permissions import ROLES, SCOPES, scopes_may

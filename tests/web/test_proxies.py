@@ -1,8 +1,8 @@
 """Proxies before the desk (T05): the client's address is believed from as many of them as the operator runs, and from nobody else."""
 
 import pytest
+from environment import running, settings_for
 from factories import csrf_token
-from world import running, settings_for
 
 from webapp.services.accounts import login_throttle as throttle
 from webapp.web import known_browsers as devices

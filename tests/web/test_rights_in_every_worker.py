@@ -6,10 +6,10 @@ import urllib.parse
 from contextlib import ExitStack
 
 import pytest
+from environment import PASSWORD, running
 from factories import Visitor
 from serving import serving
 from sqlalchemy import select
-from world import PASSWORD, running
 
 from webapp.extensions import db
 from webapp.models import User

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pyotp
 import pytest
 from argon2 import PasswordHasher
+from environment import PASSWORD, api_for, by_hand, running
 from factories import Visitor, csrf_token
 from sqlalchemy import select, update
-from world import PASSWORD, api_for, by_hand, running
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, RecoveryCode, User, UserSession

@@ -2,8 +2,8 @@
 
 import re
 
+from environment import PASSWORD, api_for
 from factories import Visitor
-from world import PASSWORD, api_for
 
 GIVEN = {
     "id": "1",

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
+from environment import PASSWORD, running
 from factories import Visitor, csrf_token
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
-from world import PASSWORD, running
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, UserSession

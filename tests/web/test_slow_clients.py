@@ -7,8 +7,8 @@ from collections import Counter
 from contextlib import closing
 
 import pytest
+from environment import settings_for
 from serving import Serving, serving
-from world import settings_for
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 POST = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"

@@ -4,9 +4,9 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from environment import PASSWORD
 from factories import csrf_token
 from sqlalchemy import func, select, update
-from world import PASSWORD
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, Provider, UserSession

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from environment import PASSWORD, by_hand
 from factories import Visitor, csrf_token
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, func, select
 from sqlalchemy.exc import OperationalError
-from world import PASSWORD, by_hand
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, LoginAttempt

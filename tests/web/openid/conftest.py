@@ -1,9 +1,9 @@
 """Each test here has an identity provider of its own, and a desk that trusts it."""
 
 import pytest
-from identity import Provider
-from openid_desk import ANN, EVE, settings_with
-from world import running
+from environment import running
+from fake_identity_provider import Provider
+from openid_app import ANN, EVE, settings_with
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 
+import fake_identity_provider as identity
 import flask
 import httpx2
-import identity
 import pytest
+from environment import running
 from factories import csrf_token
-from identity import path_of, query_of
-from openid_desk import ANN, CALLBACK, EVE, SECRET, count, events, is_in, kept_out, leave, sign_in
-from world import running
+from fake_identity_provider import path_of, query_of
+from openid_app import ANN, CALLBACK, EVE, SECRET, count, events, is_in, kept_out, leave, sign_in
 
 from webapp.domain.shared.errors import Conflict
 from webapp.models import Identity, UserSession

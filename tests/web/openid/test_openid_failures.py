@@ -7,11 +7,11 @@ from dataclasses import replace
 import flask
 import httpx2
 import pytest
+from environment import PASSWORD
 from factories import Visitor
-from identity import path_of, query_of
-from openid_desk import ANN, CALLBACK, SECRET, events, is_in, kept_out, leave, sign_in
-from upstream import Upstream
-from world import PASSWORD
+from fake_identity_provider import path_of, query_of
+from fake_provider import Upstream
+from openid_app import ANN, CALLBACK, SECRET, events, is_in, kept_out, leave, sign_in
 
 from webapp.app import create_app
 from webapp.config.reader import ConfigError

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import flask
 import pyotp
 import pytest
+from environment import PASSWORD, by_hand, running
 from factories import Visitor, csrf_token
-from identity import path_of, query_of
-from openid_desk import ANN, CALLBACK, EVE, age, count, events, is_in, kept_out, leave, settings_with, sign_in
+from fake_identity_provider import path_of, query_of
+from openid_app import ANN, CALLBACK, EVE, age, count, events, is_in, kept_out, leave, settings_with, sign_in
 from sqlalchemy import update
-from world import PASSWORD, by_hand, running
 
 from webapp.extensions import db
 from webapp.models import Identity, User, UserSession

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from webapp.domain.shared.errors import Invalid
 from webapp.domain.shared.urls import parse
 
-# Each vendor's own key and the vendor's own origins; drivers and the seeded catalogue agree with it (tests/domain/test_server_keys.py).
+# Each vendor's own key and the vendor's own origins; drivers and the seeded catalog agree with it
+# (tests/domain/credentials/test_environment_keys.py).
 SHIPPED: Mapping[str, frozenset[str]] = {
     "OPENAI_API_KEY": frozenset({"https://api.openai.com"}),
     "ANTHROPIC_API_KEY": frozenset({"https://api.anthropic.com"}),

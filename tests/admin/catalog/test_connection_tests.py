@@ -1,0 +1,226 @@
+"""Testing a connection and discovering models, against a provider on loopback; and no key in any page."""
+
+import base64
+import html
+import re
+from dataclasses import replace
+
+import pytest
+from environment import PASSWORD, api_for, running
+from factories import Visitor, provider_values
+from fake_provider import Upstream, error, reply
+from sqlalchemy import select, text
+from vendor_protocols import DIALECTS
+
+from webapp.domain.credentials.key_access import PERSONAL, PROJECT
+from webapp.extensions import db
+from webapp.models import Model, ProviderCheck
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
+from webapp.services.catalog import models, providers
+from webapp.services.credentials import credentials
+from webapp.services.credentials.credentials import EVERYBODY, Holder
+from webapp.services.projects import projects
+
+CANARY = "sk-CANARY-77f3a1c2d4e5b6a7"
+
+
+@pytest.fixture
+def upstream():
+    found = Upstream()
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def desk(settings, upstream):
+    """A desk whose operator allows the provider on loopback."""
+    yield from running(replace(settings, outbound_allow=frozenset({upstream.place})))
+
+
+@pytest.fixture
+def provider(desk, upstream):
+    with writing() as session:
+        values = provider_values(base_url=upstream.base_url, allow_personal_keys=True)
+        made = providers.create(session, values, actor="ann", policy=current.desk().outbound)
+        credentials.store(session, made, CANARY, vault=current.vault(), actor="ann")
+        models.create(session, {"provider": "acme", "model_id": "m-1", "display_name": "Ours", "type": "text"}, actor="ann")
+        models.create(
+            session, {"provider": "acme", "model_id": "gone", "display_name": "Gone", "type": "text", "active": False}, actor="ann"
+        )
+    return made.id
+
+
+@pytest.fixture
+def ann(desk):
+    return Visitor(desk, "ann@example.com", PASSWORD)
+
+
+def test_a_test_says_that_it_works_is_kept_and_costs_no_completion(ann, provider, upstream):
+    upstream.says(reply(200, DIALECTS["openai"].models))
+    answer = ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
+    assert (answer.status_code, "lists 2 models" in answer.text, "costs nothing" in answer.text) == (200, True, True)
+    assert [path for _, path, _, _ in upstream.requests] == ["/v1/models"]
+    row = db.session.execute(select(ProviderCheck)).scalar_one()
+    assert (row.ok, row.how, row.models, row.key_source, row.actor) == (True, "listed", 2, "shared", "ann@example.com")
+    assert "Works" in ann.get("/admin/provider/?search=acme").text
+
+
+def test_a_test_says_that_it_is_older_than_the_key(ann, provider, upstream):
+    upstream.says(error(401, "Incorrect"))
+    ann.post(f"/admin/provider/{provider}/check")
+    page = f"/admin/provider/details/?id={provider}"
+    assert "A key was entered since this test" not in ann.get(page).text
+    ann.post(f"/admin/provider/{provider}/keys", {"api_key": "sk-another-0123456789", "owner": "", "address": f"http://{upstream.place}"})
+    assert "A key was entered since this test" in ann.get(page).text
+
+
+def test_a_test_that_fails_says_what_to_do_and_shows_no_key(ann, provider, upstream):
+    upstream.says(error(401, f"Incorrect API key provided: {CANARY}"))
+    page = ann.post(f"/admin/provider/{provider}/check", page=f"/admin/provider/details/?id={provider}", follow_redirects=True).text
+    assert "does not accept the key" in page
+    assert CANARY not in page
+    assert CANARY not in db.session.execute(select(ProviderCheck.detail)).scalar_one()
+
+
+def test_t19_a_key_that_the_provider_repeats_beside_its_answer_is_not_kept(ann, provider, upstream):
+    """As the number of the request, which people hand on when they ask for help."""
+    upstream.says(reply(401, DIALECTS["openai"].models, headers={"x-request-id": f"req-{CANARY}"}))
+    answer = ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
+    row = db.session.execute(select(ProviderCheck)).scalar_one()
+    assert (row.ok, row.request_id, CANARY in answer.text) == (False, "req-***", False)
+
+
+def test_t19_a_key_that_the_provider_lists_as_a_model_is_not_shown_and_not_stored(ann, provider, upstream):
+    data = [{"id": f"m-{CANARY}", "object": "model", "created": 1, "owned_by": "x"}]
+    upstream.says(reply(200, {"object": "list", "data": data}))
+    page = ann.get(f"/admin/provider/{provider}/discover").text
+    assert ("m-***" in page, CANARY in page) == (True, False)
+    ann.post(f"/admin/provider/{provider}/discover", {"model": [f"m-{CANARY}", "m-***"], "type:m-***": "text"})
+    assert not [name for name in db.session.execute(select(Model.model_id)).scalars() if CANARY in name]
+
+
+def test_without_a_key_nothing_is_sent(ann, provider, upstream):
+    with writing() as session:
+        credentials.remove(session, session.get(type(providers.find(session, provider)), provider), actor="ann")
+    answer = ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
+    assert ("has no key" in answer.text, "Nothing was sent" in answer.text, upstream.accepted) == (True, True, 0)
+
+
+def test_discovered_models_are_new_known_or_gone_and_come_in_inactive_unless_ticked(ann, provider, upstream):
+    listed = {
+        "object": "list",
+        "data": [{"id": name, "object": "model", "created": 1, "owned_by": "x"} for name in ("m-1", "m-2", "embed-3")],
+    }
+    upstream.says(reply(200, listed))
+    page = html.unescape(ann.get(f"/admin/provider/{provider}/discover").text)
+    for words in ("New: 2", "Known: 1", "No longer listed: 1"):
+        assert words in page
+    assert re.search(r'name="type:embed-3".*?<option value="embedding" selected>', page, re.DOTALL)
+    form = {"model": ["m-2", "embed-3", "m-1"], "active": ["m-2"], "type:m-2": "text", "type:embed-3": "embedding"}
+    ann.post(f"/admin/provider/{provider}/discover", form)
+    query = select(Model.model_id, Model.display_name, Model.type, Model.is_active).where(Model.provider_id == provider)
+    assert set(map(tuple, db.session.execute(query))) == {
+        ("m-1", "Ours", "text", True),
+        ("gone", "Gone", "text", False),
+        ("m-2", "m-2", "text", True),
+        ("embed-3", "embed-3", "embedding", False),
+    }
+    assert len(upstream.requests) == 1  # The list is kept for a while; nobody is asked for each page.
+
+
+@pytest.mark.parametrize(
+    "form", [{"model": ["no-such"]}, {"model": ["m-2"], "type:m-2": "colour"}, {}], ids=["unlisted", "odd type", "nothing"]
+)
+def test_what_makes_no_sense_adds_nothing(ann, provider, upstream, form):
+    upstream.says(reply(200, DIALECTS["openai"].models))
+    before = db.session.execute(text("SELECT count(*) FROM models")).scalar_one()
+    ann.post(
+        f"/admin/provider/{provider}/discover",
+        {**form, "model": [*form.get("model", []), *(["m-2"] if form.get("model") == ["no-such"] else [])]},
+    )
+    assert db.session.execute(text("SELECT count(*) FROM models")).scalar_one() == before
+
+
+def test_a_provider_that_cannot_list_says_so(ann, provider, upstream):
+    upstream.says(error(500))
+    answer = ann.get(f"/admin/provider/{provider}/discover?anew=1")
+    assert (answer.status_code, "could not be asked" in answer.text) == (502, True)
+
+
+@pytest.mark.parametrize("path", ["/admin/my-keys/", "/admin/provider/{}/keys"])
+def test_t15_a_key_that_was_typed_for_one_address_is_not_stored_for_another(desk, ann, provider, path):
+    """An editor moves the provider while somebody types."""
+    seen = ann.get("/admin/my-keys/" if "my" in path else f"/admin/provider/details/?id={provider}").text
+    address = re.search(r'name="address" value="([^"]+)"', seen)[1]
+    assert f"<code>{address}</code>" in seen
+    with writing() as session:
+        providers.update(session, provider, {"base_url": "https://evil.example/v1"}, actor="bob")
+    form = {"provider": provider, "api_key": "sk-typed-0123456789", "owner": "", "address": address}
+    target = "/admin/my-keys/store" if "my" in path else path.format(provider)
+    shown = html.unescape(ann.post(target, form, page="/admin/my-keys/", follow_redirects=True).text)
+    assert "leads to https://evil.example now, not where the page said. Nothing was stored" in shown
+    assert db.session.execute(text("SELECT count(*) FROM credentials")).scalar_one() == 0
+    ann.post(target, form | {"address": "https://evil.example"}, page="/admin/my-keys/")
+    assert db.session.execute(text("SELECT count(*) FROM credentials")).scalar_one() == 1
+
+
+def test_a_viewer_asks_no_provider(desk, provider, upstream):
+    eve = Visitor(desk, "eve@example.com", PASSWORD)
+    for method, path in ((eve.post, "check"), (eve.get, "discover"), (eve.post, "discover")):
+        assert method(f"/admin/provider/{provider}/{path}").status_code == 403
+    assert "Test connection" not in eve.get(f"/admin/provider/details/?id={provider}").text
+    assert upstream.accepted == 0
+
+
+def test_ones_own_key_is_entered_used_and_removed_by_nobody_else(desk, ann, provider, upstream):
+    own = "sk-CANARY-of-ann-0123456789"
+    ann.post("/admin/my-keys/store", {"provider": provider, "api_key": own, "address": f"http://{upstream.place}"}, page="/admin/my-keys/")
+    upstream.says(reply(200, DIALECTS["openai"].models))
+    ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
+    Visitor(desk, "bob@example.com", PASSWORD).post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
+    assert [headers["authorization"] for _, _, headers, _ in upstream.requests] == [f"Bearer {own}", f"Bearer {CANARY}"]
+    page = ann.get("/admin/my-keys/").text
+    assert ("6789" in page, own in page) == (True, False)
+    ann.post("/admin/my-keys/remove", {"provider": provider}, page="/admin/my-keys/")
+    assert "No key of yours" in ann.get("/admin/my-keys/").text
+
+
+def test_t19_t20_t21_keys_of_all_holders_are_in_no_page_answer_log_export_or_trail(desk, ann, provider, upstream, logged):
+    upstream.says(error(401, f"no: {CANARY}"))
+    with writing() as session:
+        row = providers.find(session, provider)
+        projects.create(session, {"slug": "billing", "display_name": "Billing"}, actor="ann")
+        for holder in (EVERYBODY, Holder(PERSONAL, "ann@example.com"), Holder(PROJECT, "billing")):
+            credentials.store(session, row, CANARY, vault=current.vault(), actor="ann", holder=holder)
+        ciphertexts = session.execute(text("SELECT ciphertext FROM credentials")).scalars().all()
+    ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
+    api = api_for(desk, "registry:read", "registry:write", "runs:write", "usage:read")
+    api.post("/runs", {"incident": {"title": "Disk full"}, "model": "acme/m-1"})
+    secrets = (CANARY, base64.b64encode(CANARY.encode()).decode(), *ciphertexts)
+    people = [ann, Visitor(desk, "bob@example.com", PASSWORD), Visitor(desk, "eve@example.com", PASSWORD)]
+    seen = 0
+    for address in addresses(desk, provider):
+        answers = [api.get(address.removeprefix("/api/v1"))] if address.startswith("/api/v1") else [one.get(address) for one in people]
+        for answer in answers:
+            seen += 1
+            assert not any(secret in answer.get_data(as_text=True) for secret in secrets), address
+    assert seen > 80
+    trail = db.session.execute(text("SELECT before, after FROM audit_events")).all()
+    assert not any(secret in str(row) for row in trail for secret in secrets)
+    assert not any(secret in logged.text for secret in secrets)
+
+
+def addresses(desk, provider) -> list[str]:
+    """Every address that can be read, with a row in the place of each variable."""
+    found = []
+    for rule in desk.url_map.iter_rules():
+        if "GET" not in rule.methods or rule.endpoint in ("static", "admin.static") or rule.rule.startswith("/setup"):
+            continue
+        path = re.sub(
+            r"<(?:[a-z]+:)?(\w+)>",
+            lambda match: {"ref": "openai/gpt-4o", "slug": "openai", "export_type": "csv"}.get(match[1], str(provider)),
+            rule.rule,
+        )
+        found += [path, f"{path}?id={provider}", f"{path}?id=1"] if path.endswith("/") and path.startswith("/admin") else [path]
+    return found

@@ -1,0 +1,114 @@
+"""A provider names the variables of the environment that hold its key. Whoever may edit it shall not read the environment that way."""
+
+from dataclasses import replace
+
+import pytest
+from environment import PASSWORD, api_for, running
+from factories import Visitor
+from fake_provider import Upstream, reply
+from sqlalchemy import select
+from vendor_protocols import DIALECTS
+
+from webapp.config.loading import load
+from webapp.domain.credentials.environment_keys import server_keys
+from webapp.extensions import db
+from webapp.models import Provider
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
+from webapp.services.credentials import credentials
+from webapp.services.operations import seed
+
+CANARY = "CANARY-of-the-environment-77f3a1c2d4e5b6a7"
+# Of the machine, of other programs, of other vendors, and our own settings.
+NAMES = ("AWS_SECRET_ACCESS_KEY", "PATH", "OPENAI_API_KEY", "GITHUB_TOKEN", "ACME_API_KEY", "OPENAI_MODEL")
+OURS = ("MODELDESK_SECRET_KEY", "MODELDESK_ENCRYPTION_KEYS", "DATABASE_URL", "PGPASSWORD")
+FORM = {"display_name": "Mine", "slug": "mine", "driver": "custom", "active": "y", "allow_shared_key": "y"}
+
+
+@pytest.fixture
+def evil():
+    """A server of the attacker, which the operator allows for some other reason."""
+    found = Upstream().says(reply(200, DIALECTS["openai"].models))
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def desk(settings, evil):
+    kept = server_keys(dict.fromkeys((*NAMES, *OURS), CANARY), {})
+    yield from running(replace(settings, outbound_allow=frozenset({evil.place}), environment=kept))
+
+
+def sent(evil) -> str:
+    return str(evil.requests)
+
+
+def look_around(visitor, number):
+    """Everything that asks a provider."""
+    visitor.post(f"/admin/provider/{number}/check")
+    visitor.get(f"/admin/provider/{number}/discover?anew=1")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("driver", ["custom", "openai", "copilot", "claude"])
+def test_t15_t20_an_editor_cannot_have_a_variable_sent_to_a_server_of_his_own(desk, evil, name, driver):
+    bob = Visitor(desk, "bob@example.com", PASSWORD)
+    bob.post("/admin/provider/new/", FORM | {"driver": driver, "base_url": evil.base_url, "required_environment": name})
+    made = db.session.execute(select(Provider).where(Provider.slug == "mine")).scalar_one()
+    assert made.required_environment == [name]
+    look_around(bob, made.id)
+    api_for(desk, "registry:read", "registry:write", "runs:write").post("/runs", {"incident": {"title": "Disk full"}, "model": "mine/m-1"})
+    assert CANARY not in sent(evil)
+    page = bob.get(f"/admin/provider/details/?id={made.id}").text
+    assert f"{name} of the server&#39;s environment is not sent to its address" in page
+
+
+def test_t15_an_editor_cannot_move_a_provider_that_is_asked_with_a_variable(desk, evil):
+    openai = db.session.execute(select(Provider).where(Provider.slug == "openai")).scalar_one()
+    api = api_for(desk, "registry:read", "registry:write")
+    assert api.request("PATCH", f"/admin/providers/{openai.id}", json={"base_url": evil.base_url}).status_code == 200
+    look_around(Visitor(desk, "bob@example.com", PASSWORD), openai.id)
+    assert CANARY not in sent(evil)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_t20_a_setting_of_modeldesk_cannot_even_be_named(desk, name):
+    bob = Visitor(desk, "bob@example.com", PASSWORD)
+    answer = bob.post("/admin/provider/new/", FORM | {"base_url": "https://api.acme.example/v1", "required_environment": name})
+    assert "a setting of Modeldesk itself, which is never sent to anybody" in answer.text
+    api = api_for(desk, "registry:read", "registry:write")
+    values = {"slug": "mine", "display_name": "Mine", "driver": "custom", "required_environment": [name]}
+    assert api.post("/admin/providers", values).json["errors"][0]["field"] == "required_environment[0]"
+    assert db.session.execute(select(Provider).where(Provider.slug == "mine")).first() is None
+
+
+def test_t15_copying_keys_from_the_environment_copies_none_for_another_address(desk, evil):
+    values = {
+        "slug": "mine",
+        "display_name": "Mine",
+        "driver": "custom",
+        "base_url": evil.base_url,
+        "required_environment": ["OPENAI_API_KEY"],
+    }
+    api_for(desk, "registry:read", "registry:write").post("/admin/providers", values)
+    with writing() as session:
+        done = seed.update_keys(session, current.settings().environment, vault=current.vault(), actor="ann")
+    mine = db.session.execute(select(Provider).where(Provider.slug == "mine")).scalar_one()
+    assert credentials.every(db.session(), mine) == []
+    assert any("mine: OPENAI_API_KEY is not copied" in note for note in done.notes)
+
+
+def test_control_a_variable_that_the_operator_binds_to_the_address_is_sent_there(settings, evil):
+    words = {
+        "DATABASE_URL": settings.database_url,
+        "MODELDESK_SECRET_KEY": "Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea",
+        "ACME_API_KEY": CANARY,
+        "MODELDESK_KEY_VARIABLES": f"ACME_API_KEY=http://{evil.place}",
+    }
+    for desk in running(replace(settings, outbound_allow=frozenset({evil.place}), environment=load(words).environment)):
+        bob = Visitor(desk, "bob@example.com", PASSWORD)
+        bob.post("/admin/provider/new/", FORM | {"base_url": evil.base_url, "required_environment": "ACME_API_KEY"})
+        number = db.session.execute(select(Provider.id).where(Provider.slug == "mine")).scalar_one()
+        look_around(bob, number)
+        assert f"Bearer {CANARY}" in sent(evil)
+        assert CANARY not in bob.get(f"/admin/provider/details/?id={number}").text

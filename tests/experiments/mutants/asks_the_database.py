@@ -1,0 +1,23 @@
+"""The negative control of E5: a desk that asks the database at each request. Never served to anybody but that test."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from experiments.fast_clock_app import app as _desk
+
+from webapp.domain.shared.errors import DatabaseUnreachable
+from webapp.runtime.container import KEY
+
+
+def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    try:
+        if environ["PATH_INFO"].startswith("/api/"):
+            _desk.extensions[KEY].source.look()
+    except DatabaseUnreachable:
+        start_response("503 Service Unavailable", [("Content-Length", "0")])
+        return [b""]
+    return _desk(environ, start_response)
+
+
+app.callable = _desk  # type: ignore[attr-defined]
+app.app_context = _desk.app_context  # type: ignore[attr-defined] # what gunicorn.conf.py asks of the application

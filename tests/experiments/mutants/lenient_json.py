@@ -1,0 +1,15 @@
+"""The negative control of E9: a desk that reads JSON as Python does, deep, huge and broken. Never served to anybody but that test."""
+
+import json
+
+from experiments.offline_app import app
+
+from webapp.api.v1.core import json_body as body
+
+
+def parse_object(text, *, floats=False):
+    return json.loads(text)
+
+
+body.parse_object = parse_object
+__all__ = ["app"]

@@ -1,0 +1,54 @@
+"""A desk with four providers on loopback: one answers at once, one fails, one is slow, and one says what would run in a browser."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from environment import running
+from factories import price_values, provider_values
+from fake_provider import Upstream, after, completion, error, reply
+
+from webapp.runtime import container as current
+from webapp.runtime.transaction import writing
+from webapp.services.catalog import models, providers
+from webapp.services.credentials import credentials
+from webapp.services.pricing import prices
+
+INJECTED = "<script>alert(1)</script> ![x](http://127.0.0.1:9/?q) \x1b[31mred\u202eltr"
+SLOW_S = 0.5
+
+
+@pytest.fixture
+def upstreams():
+    found = {name: Upstream() for name in ("quick", "failing", "slow", "tricky")}
+    found["failing"].says(error(500))
+    found["slow"].says(after(SLOW_S, reply()))
+    advice = {"recommendations": [{"type": "cpu", "priority": "low", "title": INJECTED, "description": INJECTED, "actions": [INJECTED]}]}
+    found["tricky"].says(reply(200, completion(json.dumps(advice))))
+    yield found
+    for one in found.values():
+        one.stop()
+
+
+def desk_with(settings, upstreams):
+    allowed = frozenset(one.place for one in upstreams.values())
+    for app in running(replace(settings, outbound_allow=allowed)):
+        with writing() as session:
+            for name, one in upstreams.items():
+                values = provider_values(slug=name, display_name=name.title(), base_url=one.base_url)
+                made = providers.create(session, values, actor="ann", policy=current.desk().outbound)
+                credentials.store(session, made, "sk-CANARY-0123456789", vault=current.vault(), actor="ann")
+                model = models.create(session, {"provider": name, "model_id": "m", "display_name": name, "type": "text"}, actor="ann")
+                if name != "tricky":
+                    prices.add(session, model.id, price_values(), actor="ann")
+        yield app
+
+
+@pytest.fixture
+def desk(settings, upstreams):
+    yield from desk_with(settings, upstreams)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def either_desk(request, upstreams):
+    yield from desk_with(request.getfixturevalue("settings" if request.param == "sqlite" else "postgresql_settings"), upstreams)

@@ -1,0 +1,49 @@
+"""Where a provider is asked."""
+
+from dataclasses import replace
+
+import pytest
+from environment import PASSWORD, api_for, running
+from factories import Visitor, a_provider
+from fake_provider import Upstream, reply
+from sqlalchemy import select
+from vendor_protocols import DIALECTS
+
+from webapp.domain.credentials.environment_keys import server_keys
+from webapp.extensions import db
+from webapp.models import Provider
+from webapp.services.credentials import endpoints as places
+
+OLLAMA = a_provider("ollama", driver="ollama")
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ("", "http://localhost:11434"),
+        ("gpu-1", "http://gpu-1:11434"),
+        ("gpu-1:8080", "http://gpu-1:8080"),
+        ("[::1]", "http://[::1]:11434"),
+        ("https://ollama.acme.example", "https://ollama.acme.example"),
+    ],
+)
+def test_the_environment_says_where_ollama_is_if_the_database_does_not(given, address):
+    environment = server_keys({"OLLAMA_HOST": given}, {})
+    assert places.base_url_of(OLLAMA, environment) == address
+    assert places.placing_variable_of(OLLAMA, environment) == ("OLLAMA_HOST" if given else None)
+    placed = a_provider("ollama", driver="ollama", base_url="http://gpu-2:11434")
+    assert (places.base_url_of(placed, environment), places.placing_variable_of(placed, environment)) == ("http://gpu-2:11434", None)
+
+
+def test_a_run_on_the_address_of_the_environment_says_so(settings):
+    upstream = Upstream().says(reply(200, DIALECTS["ollama"].complete()))
+    kept = server_keys({"OLLAMA_HOST": upstream.place}, {})
+    for desk in running(replace(settings, outbound_allow=frozenset({upstream.place}), environment=kept)):
+        number = db.session.execute(select(Provider.id).where(Provider.slug == "ollama")).scalar_one()
+        api = api_for(desk, "registry:read", "registry:write", "runs:write")
+        assert api.request("PATCH", f"/admin/providers/{number}", json={"base_url": None}).status_code == 200
+        run = api.post("/runs", {"incident": {"title": "Disk full"}, "model": "ollama/llama3.2"}).json
+        assert (run["source"], [path for _, path, _, _ in upstream.requests]) == ("environment", ["/api/chat"])
+        page = Visitor(desk, "eve@example.com", PASSWORD).get(f"/admin/provider/details/?id={number}").text
+        assert f"http://{upstream.place}, as OLLAMA_HOST of the server&#39;s environment says" in page
+    upstream.stop()
