@@ -13,7 +13,7 @@ from webapp.config.loading import of_the_server
 from webapp.config.reader import ConfigError, Reader
 from webapp.extensions import engine
 from webapp.observability import logs
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.security import keyfiles, redaction
 
 
@@ -55,7 +55,7 @@ def on_starting(_: Arbiter) -> None:
 
 def when_ready(server: Arbiter) -> None:
     with server.app.callable.app_context():
-        settings = current.settings()
+        settings = container.settings()
         if settings.sqlite_path is not None:
             engine.tell_journal_mode()
         for warning in (*keyfiles.exposed(settings.secret_files), *settings.unheeded):
@@ -69,11 +69,11 @@ def pre_fork(_: Arbiter, __: Worker) -> None:
 
 def worker_exit(_: Arbiter, worker: Worker) -> None:
     with worker.app.callable.app_context():
-        current.desk().refresher.retire()
+        container.desk().refresher.retire()
 
 
 def post_worker_init(worker: Worker) -> None:
     with worker.app.callable.app_context():
-        current.registry()  # Loaded before the first request instead of by it.
-        if reason := current.vault().reason:
+        container.registry()  # Loaded before the first request instead of by it.
+        if reason := container.vault().reason:
             logging.getLogger("webapp.start").warning("keys are locked: %s; everything that needs no key goes on", reason)

@@ -12,7 +12,7 @@ from webapp.extensions import db
 from webapp.registry.loader import DatabaseSource, Mark
 from webapp.registry.refresher import ProcessReport, Refresher
 from webapp.registry.registry import ModelRegistry
-from webapp.runtime import container as current
+from webapp.runtime import container
 
 GOAL = 0.150
 BUILDS = 3
@@ -36,8 +36,8 @@ def _build_row(what: str, rounds: int, desk: Desk) -> Row:
     Beside it stands the time that only fetching the same rows takes, so that a busy machine can be told from a slow build.
     """
     with desk.app.app_context():
-        current.registry()
-        current.desk().refresher.stop()  # It would take turns with what is measured.
+        container.registry()
+        container.desk().refresher.stop()  # It would take turns with what is measured.
         registry = ModelRegistry(Watched(DatabaseSource(db.engine)), NoCopies())
         found = [(_wall(registry.refresh), _wall(_fetch)) for _ in range(rounds)]
     ours, fetching = (min(column) for column in zip(*found, strict=True))

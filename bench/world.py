@@ -28,10 +28,10 @@ from webapp.models import Model, ModelAlias, Price, PriceRate, Provider
 from webapp.registry.loader import Mark
 from webapp.registry.price_loader import window_key
 from webapp.registry.registry import ModelRegistry
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts, api_tokens
-from webapp.services.credentials import key_check as setup
+from webapp.services.credentials import key_check
 
 ENCRYPTION_KEY = Fernet.generate_key().decode()
 SECRET_KEY = "only-for-benchmarks-Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea"
@@ -137,14 +137,14 @@ def _desk(settings: Settings, size: int) -> Iterator[Desk]:
         with db.engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
             fill(connection, catalogue(size))
         with writing() as session:
-            setup.ensure_key_check(session, current.vault())
+            key_check.ensure_key_check(session, container.vault())
             accounts.create(session, EMAIL, "admin", actor="bench", password=PASSWORD)
             _, token = api_tokens.create(session, "bench", ("registry:read", "registry:write"), actor="bench")
     try:
         yield Desk(app, settings, token)  # Outside of the context, so that each request gets its own.
     finally:
         with app.app_context():
-            current.desk().refresher.stop()
+            container.desk().refresher.stop()
             db.engine.dispose()
 
 

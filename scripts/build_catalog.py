@@ -17,8 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # Run as a script, from a
 
 from genai_prices import data
 
-from webapp.price_sources import genai_rules as rules
-from webapp.price_sources import seed_tables
+from webapp.price_sources import genai_rules, seed_tables
 from webapp.price_sources.genai import entry, source_models
 from webapp.price_sources.genai_rates import Rate, price
 
@@ -33,7 +32,7 @@ def document_models() -> Iterator[Rate]:
             {"meter": meter, "amount": amount, "per": per, "above": None, "service_tier": "standard", "window": None}
             for meter, amount, per in amounts
         ]
-        prices = [price("priced" if rates else "free", rules.EPOCH, rates, ("design documents", None), note)]
+        prices = [price("priced" if rates else "free", genai_rules.EPOCH, rates, ("design documents", None), note)]
         yield entry(provider, model_id, prices, {"type": kind, "display_name": display})
 
 

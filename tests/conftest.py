@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from webapp.config.settings import Settings
 from webapp.extensions import db
 from webapp.extensions.engine import create_file
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.security import passwords
 
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None)
@@ -137,7 +137,7 @@ def session(app) -> Session:
 
 @pytest.fixture
 def registry(app):
-    return current.registry()
+    return container.registry()
 
 
 @pytest.fixture

@@ -24,14 +24,13 @@ from webapp.app import create_app
 from webapp.config.settings import ROOT, Settings
 from webapp.extensions import db
 from webapp.extensions.audit_guard import CHANGED
-from webapp.runtime import container as current
-from webapp.runtime import evaluation_runner as benching
+from webapp.runtime import container, evaluation_runner
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
 from webapp.services.accounts import accounts, api_tokens
-from webapp.services.credentials import key_check as setup
+from webapp.services.credentials import key_check
 from webapp.services.operations import seed
-from webapp.services.runs import prompt_templates as templates
+from webapp.services.runs import prompt_templates
 
 SECRET_KEY = "for-tests-only-Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea"
 ENCRYPTION_KEY = Fernet.generate_key().decode()
@@ -59,10 +58,10 @@ def prepared(settings: Settings, *, seeded: bool) -> None:
     with app.app_context():
         flask_migrate.upgrade(directory=str(ROOT / "migrations"))
         with writing(refresh=False) as session:
-            setup.ensure_key_check(session, current.desk().vault)
+            key_check.ensure_key_check(session, container.desk().vault)
             if seeded:
                 seed.seed(session)
-                templates.seed(session)
+                prompt_templates.seed(session)
             with patch.object(passwords, "HASHER", QUICK_HASHER):
                 for email, role in PEOPLE.items():
                     accounts.create(session, email, role, actor="tests", password=PASSWORD)
@@ -96,8 +95,8 @@ def running(settings: Settings) -> Iterator[Flask]:
             yield app
         finally:
             db.session.remove()  # First: an open reader keeps SQLite's writers waiting, and with them the thread that is to end.
-            benching.runner().stop()
-            current.desk().refresher.stop()
+            evaluation_runner.runner().stop()
+            container.desk().refresher.stop()
             db.engine.dispose()
 
 

@@ -16,8 +16,8 @@ from webapp.config.settings import Settings
 from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.extensions import db
 from webapp.models import UserSession
-from webapp.registry import database_health as database_state
-from webapp.runtime import container as current
+from webapp.registry import database_health
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models
 
@@ -40,7 +40,7 @@ def eventually(wanted, seconds=BACK_WITHIN) -> bool:
 
 
 def source() -> str:
-    return current.registry().snapshot.source
+    return container.registry().snapshot.source
 
 
 def add_a_model() -> None:
@@ -95,7 +95,7 @@ def test_staff_who_are_signed_in_get_a_page_that_says_what_to_do(app, settings):
 
 
 def test_an_empty_file_in_its_place_is_not_the_database_and_stays_empty(app, settings):
-    current.registry()
+    container.registry()
     with moved_away(settings.sqlite_path):
         settings.sqlite_path.touch()
         assert eventually(lambda: source() == "last-good")
@@ -106,7 +106,7 @@ def test_an_empty_file_in_its_place_is_not_the_database_and_stays_empty(app, set
 
 
 def test_a_file_that_is_no_database_in_its_place_is_no_reason_to_fail(app, settings):
-    current.registry()
+    container.registry()
     with moved_away(settings.sqlite_path):
         settings.sqlite_path.write_bytes(b"this is no database" * 1000)
         assert eventually(lambda: source() == "last-good")
@@ -116,31 +116,31 @@ def test_a_file_that_is_no_database_in_its_place_is_no_reason_to_fail(app, setti
 
 
 def test_another_database_in_its_place_is_served_and_the_first_one_again_with_its_keys(app, settings, templates):
-    current.registry()
-    assert not current.vault().locked
+    container.registry()
+    assert not container.vault().locked
     with moved_away(settings.sqlite_path):
         shutil.copy(templates[True], settings.sqlite_path)
         with closing(sqlite3.connect(settings.sqlite_path)) as other:
             other.execute("UPDATE registry_state SET instance = 'other', key_check = 'of another key'")
             other.execute("UPDATE models SET display_name = 'Other' WHERE model_id = 'gpt-4o'")
             other.commit()
-        assert eventually(lambda: current.registry().get_model("gpt-4o").display_name == "Other")
-        assert current.vault().locked
-    assert eventually(lambda: current.registry().get_model("gpt-4o").display_name != "Other")
-    assert not current.vault().locked
+        assert eventually(lambda: container.registry().get_model("gpt-4o").display_name == "Other")
+        assert container.vault().locked
+    assert eventually(lambda: container.registry().get_model("gpt-4o").display_name != "Other")
+    assert not container.vault().locked
 
 
 def test_an_older_backup_in_its_place_is_served_once_it_is_there_to_stay(app, settings, tmp_path):
     backup = shutil.copy(settings.sqlite_path, tmp_path / "backup.sqlite3")
     add_a_model()
-    assert current.registry().get_model("test-model")
+    assert container.registry().get_model("test-model")
     settings.sqlite_path.unlink()
     shutil.copy(backup, settings.sqlite_path)
-    assert eventually(lambda: current.registry().get_model("test-model") is None and source() == "database", 8)
+    assert eventually(lambda: container.registry().get_model("test-model") is None and source() == "database", 8)
 
 
 def test_a_file_that_vanishes_under_an_open_transaction_refuses_the_commit(app, settings):
-    current.registry()
+    container.registry()
     elsewhere = settings.sqlite_path.with_suffix(".moved")
 
     def change_while_it_vanishes():
@@ -153,7 +153,7 @@ def test_a_file_that_vanishes_under_an_open_transaction_refuses_the_commit(app, 
     assert not settings.sqlite_path.exists()
     elsewhere.rename(settings.sqlite_path)
     assert eventually(lambda: source() == "database")
-    assert current.registry().get_model("test-model") is None
+    assert container.registry().get_model("test-model") is None
 
 
 # An SQLite file that somebody else has locked
@@ -206,7 +206,7 @@ desk = contextmanager(running)
 def test_a_start_without_database_serves_the_copy_and_creates_nothing(settings):
     with desk(settings) as first:
         secret = api_for(first, "registry:read").token
-        revision = current.registry().snapshot.revision
+        revision = container.registry().snapshot.revision
     with moved_away(settings.sqlite_path), desk(settings) as second:
         reader = second.test_client()
         answer = reader.get("/api/v1/models/gpt-4o", headers={"Authorization": f"Bearer {secret}"})
@@ -224,7 +224,7 @@ def test_a_start_without_database_serves_the_copy_and_creates_nothing(settings):
 def test_a_start_without_database_and_copy_serves_the_constants(settings):
     with moved_away(settings.sqlite_path), desk(settings) as app:
         assert source() == "constants"
-        assert current.registry().is_model_supported("gpt-4o")
+        assert container.registry().is_model_supported("gpt-4o")
         assert app.test_client().get("/readyz").json["database"] == "unreachable"
     with desk(settings):
         assert source() == "database"
@@ -253,7 +253,7 @@ def test_t39_a_postgresql_that_is_stopped_and_started_again(tmp_path):
 
 def check_a_stop(app, server, settings) -> None:
     reader = api_for(app, "registry:read", "registry:write")
-    revision = current.registry().snapshot.revision
+    revision = container.registry().snapshot.revision
     db.session.remove()
     server.stop()
     try:
@@ -274,8 +274,8 @@ def check_a_stop(app, server, settings) -> None:
 
 def test_a_file_that_goes_away_while_it_is_looked_at_is_unreachable_and_not_read_only(app, settings, monkeypatch):
     away = settings.sqlite_path.with_suffix(".moved")
-    monkeypatch.setattr(database_state, "_by_tables", lambda _: settings.sqlite_path.rename(away) and None)
+    monkeypatch.setattr(database_health, "_by_tables", lambda _: settings.sqlite_path.rename(away) and None)
     try:
-        assert current.desk().watch.look() == "unreachable"
+        assert container.desk().watch.look() == "unreachable"
     finally:
         away.rename(settings.sqlite_path)

@@ -17,7 +17,7 @@ from webapp.registry.last_good import LastGoodFile
 from webapp.registry.loader import DatabaseSource
 from webapp.registry.refresher import ProcessReport, Refresher
 from webapp.registry.registry import ModelRegistry
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.call_limiter import Turns
 from webapp.runtime.container import Desk
 from webapp.security import redaction
@@ -39,7 +39,7 @@ def create_app(settings: Settings) -> Flask:
     app.before_request(requests.number)  # First: the check against forged forms, which comes next, refuses by itself.
     csrf.init_app(app)
     with app.app_context():
-        current.attach(app, desk(settings, db.engine))
+        container.attach(app, desk(settings, db.engine))
     if settings.proxies:  # Only the address of the client; the host is passed on as it is, and the scheme is that of MODELDESK_BASE_URL.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)  # type: ignore[method-assign] # Flask's own way
     for part in (requests, stepup, errors, headers, templating, pages, api, admin, cli):

@@ -16,10 +16,10 @@ from webapp.config.settings import Settings
 from webapp.domain.shared.errors import Conflict, Unavailable
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Price
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.catalog import models
 from webapp.services.operations import backups
 
@@ -65,7 +65,7 @@ def test_a_restored_backup_is_served_at_once_with_its_trail_whole(app, settings,
     while reader.get("/models/openai/made-afterwards").status_code != 404:
         assert time.monotonic() < deadline
     assert reader.get("/models/openai/gpt-4o").status_code == 200
-    assert audit.first_break(db.session()) is None
+    assert audit_log.first_break(db.session()) is None
     last = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
     assert (last.action, last.after["file"]) == ("operations:backup:restore", "desk.backup")
     (kept,) = tmp_path.glob("*.before-restore-*Z")
@@ -162,7 +162,7 @@ def test_postgresql_is_dumped_and_put_back(postgresql_app, postgresql_settings, 
     ran = invoke(postgresql_app, "restore", tmp_path / "desk.dump", "--replace")
     assert ran.exit_code == 0, ran.output
     assert db.session.execute(select(Model).where(Model.model_id == "made-afterwards")).all() == []
-    assert audit.first_break(db.session()) is None
+    assert audit_log.first_break(db.session()) is None
     (kept,) = postgresql_settings.instance_path.glob("postgresql.dump.before-restore-*")
     assert f"What was there before lies at {kept}" in ran.stdout
     assert invoke(postgresql_app, "restore", kept, "--replace").exit_code == 0
@@ -203,7 +203,7 @@ def test_everything_moves_to_postgresql_with_equal_counts_and_sums(app, settings
         before = {
             price.id: (price.effective_from, [rate.amount for rate in price.rates]) for price in db.session.execute(select(Price)).scalars()
         }
-        snapshot = current.registry().snapshot
+        snapshot = container.registry().snapshot
         db.session.rollback()
         for there in running(settings_for(url, tmp_path / "there")):
             after = {
@@ -211,8 +211,8 @@ def test_everything_moves_to_postgresql_with_equal_counts_and_sums(app, settings
                 for price in db.session.execute(select(Price)).scalars()
             }
             assert after == before
-            assert {model.ref for model in current.registry().snapshot.models} == {model.ref for model in snapshot.models}
-            assert audit.first_break(db.session()) is None
+            assert {model.ref for model in container.registry().snapshot.models} == {model.ref for model in snapshot.models}
+            assert audit_log.first_break(db.session()) is None
             add_a_model("after-the-move")  # The numbers go on where they were.
             again = invoke(there, "database", "move", url)
             assert (again.exit_code, "not empty" in again.stderr) == (1, True)

@@ -16,7 +16,7 @@ from webapp.config.settings import ROOT
 from webapp.domain.credentials.environment_keys import server_keys
 from webapp.extensions import db
 from webapp.models import ApiToken, AuditEvent, Credential, User
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security.tokens import public_id_of
 from webapp.services.accounts import accounts
@@ -154,10 +154,10 @@ def test_a_token_is_printed_alone_works_and_can_be_revoked(run, app):
     assert (row.scopes, row.project, token in run("tokens", "list").stdout) == (["registry:read", "runs:write"], "web", False)
     db.session.remove()
     client, bearer = app.test_client(), {"Authorization": f"Bearer {token}"}
-    current.registry().refresh()
+    container.registry().refresh()
     assert client.get("/api/v1/defaults", headers=bearer).status_code == 200
     assert run("tokens", "revoke", str(row.id)).stdout == "Revoked ci.\n"
-    current.registry().refresh()
+    container.registry().refresh()
     assert client.get("/api/v1/defaults", headers=bearer).status_code == 401
 
 

@@ -18,13 +18,12 @@ from webapp.domain.shared.errors import Malformed
 from webapp.extensions import db
 from webapp.models import Provider
 from webapp.price_sources import bounded_yaml
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models, providers
 from webapp.services.credentials import credentials
 from webapp.services.pricing import prices
-from webapp.services.transfer import registry_import as catalog_files
-from webapp.services.transfer import registry_yaml as catalog_text
+from webapp.services.transfer import registry_import, registry_yaml
 
 CANARY = "sk-CANARY-0123456789"
 
@@ -45,7 +44,7 @@ def desk(app):
     with writing() as session:
         values = provider_values(config={"extra_headers": {"X-Team": "header-value"}, "json_mode": "prompt"})
         made = providers.create(session, values, actor="ann")
-        credentials.store(session, made, CANARY, vault=current.vault(), actor="ann")
+        credentials.store(session, made, CANARY, vault=container.vault(), actor="ann")
         model = models.create(
             session, model_values(provider="acme", aliases=["rocket-*", "rocket"], quirks={"temperature": False}), actor="ann"
         )
@@ -73,7 +72,7 @@ def test_an_export_imported_elsewhere_is_exported_the_same_byte_for_byte(desk, e
         assert second.read_bytes() == first.read_bytes()
         again = invoke(other, "import", first)
         assert "0 added, 0 changed" in again.stdout
-        model = current.registry().refresh().by_name["acme/test-model"]
+        model = container.registry().refresh().by_name["acme/test-model"]
         assert [str(rate.amount) for rate in model.prices[0].rates] == ["2.000000000001", "1"]
         assert other.extensions is not desk.extensions
 
@@ -97,7 +96,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(desk, tmp_path):
     assert (ran.exit_code, "changed  model     acme/test-model: display_name" in ran.stdout) == (0, True), ran.output
     assert tables() == before
     assert invoke(desk, "import", file).exit_code == 0
-    assert current.registry().refresh().by_name["acme/test-model"].display_name == "Renamed"
+    assert container.registry().refresh().by_name["acme/test-model"].display_name == "Renamed"
     headers = db.session.execute(select(Provider.config).where(Provider.slug == "acme")).scalar_one()
     assert headers["extra_headers"] == {"X-Team": "header-value"}  # What a file never holds, it never takes away.
 
@@ -176,14 +175,14 @@ def test_a_price_that_exists_is_corrected_by_saying_so_and_never_replaced(app, t
     second = PRICE.removeprefix("  prices:\n").replace("  - state", "  - corrects_previous: true\n    state")
     file.write_text(HEAD + MODEL + PRICE + "      amount: '1'\n" + second + "      amount: '2'\n")
     assert invoke(app, "import", file).exit_code == 0
-    model = current.registry().refresh().by_name["openai/new"]
+    model = container.registry().refresh().by_name["openai/new"]
     assert [str(price.rates[0].amount) for price in model.prices] == ["2"]
 
 
 def test_a_large_catalogue_is_read_and_written(empty_app, tmp_path):
-    read = catalog_text.read(json.dumps(bulk_catalogue(300)))
+    read = registry_yaml.read(json.dumps(bulk_catalogue(300)))
     with writing(refresh=False) as session:
-        report = catalog_files.apply(session, read, catalog_files.Importing("ann", current.desk().outbound))
+        report = registry_import.apply(session, read, registry_import.Importing("ann", container.desk().outbound))
     assert report.count("added") == 601
 
 
@@ -293,7 +292,7 @@ def test_t29_control_the_reader_itself_dies_of_such_a_file():
 def test_t29_a_file_of_more_values_than_any_catalogue_is_refused(monkeypatch):
     monkeypatch.setattr(bounded_yaml, "MAX_NODES", 1_000)
     with pytest.raises(Malformed, match="holds more than 1,000 values"):
-        catalog_text.read(f"models: [{'1,' * 2_000}1]")
+        registry_yaml.read(f"models: [{'1,' * 2_000}1]")
 
 
 @pytest.mark.parametrize(
@@ -302,4 +301,4 @@ def test_t29_a_file_of_more_values_than_any_catalogue_is_refused(monkeypatch):
 )
 def test_what_is_no_catalogue_is_said(text, said):
     with pytest.raises(Malformed, match=said):
-        catalog_text.read(text)
+        registry_yaml.read(text)

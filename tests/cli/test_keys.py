@@ -10,7 +10,7 @@ from webapp.config.settings import Settings
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Provider
 from webapp.models.base import Ciphertext
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security.vault import Vault
 from webapp.services.credentials import credentials, rotation
@@ -50,7 +50,7 @@ def stored(request):
     """Settings of a desk with five keys under the old encryption key, and how the rows look apart from their ciphertexts."""
     settings = request.getfixturevalue("settings" if request.param == "sqlite" else "postgresql_settings")
     for _ in running(settings):
-        store_keys(current.vault())
+        store_keys(container.vault())
         rows = everything_else()
     return settings, rows
 
@@ -67,19 +67,19 @@ def test_t23_every_secret_is_readable_with_the_new_key_alone_and_nothing_else_ch
         assert everything_else() == rows
         assert run(app, "rotate").stdout.startswith("Re-encrypted 0")
     for _ in running(with_keys(settings, NEW)):
-        assert not current.vault().locked
-        assert secrets_of(current.vault()) == {f"sk-secret-of-{slug}" for slug in SLUGS}
+        assert not container.vault().locked
+        assert secrets_of(container.vault()) == {f"sk-secret-of-{slug}" for slug in SLUGS}
 
 
 def test_t23_a_rotation_that_was_stopped_goes_on_where_it_was(settings, monkeypatch):
     for _ in running(settings):
-        store_keys(current.vault())
+        store_keys(container.vault())
     monkeypatch.setattr(rotation, "BATCH", 2)
     for app in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):
         column = next(column for column in rotation.encrypted_columns() if column.name == "ciphertext")
         with writing() as session:
-            assert rotation.step(session, current.vault(), column).rotated == 2
-        assert len(secrets_of(current.vault())) == len(SLUGS)  # Half of it new, half old: all of it works.
+            assert rotation.step(session, container.vault(), column).rotated == 2
+        assert len(secrets_of(container.vault())) == len(SLUGS)  # Half of it new, half old: all of it works.
         assert run(app, "rotate").stdout.startswith("Re-encrypted 4")
         query = select(AuditEvent.after).where(AuditEvent.action == "operations:keys:rotate").order_by(AuditEvent.id)
         begun, done = db.session.execute(query).scalars()
@@ -88,9 +88,9 @@ def test_t23_a_rotation_that_was_stopped_goes_on_where_it_was(settings, monkeypa
 
 def test_a_key_that_is_replaced_meanwhile_is_not_put_back(settings):
     for _ in running(settings):
-        store_keys(current.vault())
+        store_keys(container.vault())
     for _ in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):
-        vault = current.vault()
+        vault = container.vault()
         column = next(column for column in rotation.encrypted_columns() if column.name == "ciphertext")
         with writing() as session:
             number, old = session.execute(select(Credential.id, column).limit(1)).one()
@@ -101,7 +101,7 @@ def test_a_key_that_is_replaced_meanwhile_is_not_put_back(settings):
 
 def test_a_row_that_no_key_reads_is_named_and_stops_nothing(settings):
     for _ in running(settings):
-        store_keys(current.vault())
+        store_keys(container.vault())
         with writing() as session:
             session.execute(text("UPDATE credentials SET ciphertext = 'gAAAA-broken' WHERE id = 2"))
     for app in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):
@@ -116,7 +116,7 @@ def test_a_row_that_no_key_reads_is_named_and_stops_nothing(settings):
 
 def test_a_locked_vault_rotates_nothing_and_says_what_to_do(settings):
     for _ in running(settings):
-        store_keys(current.vault())
+        store_keys(container.vault())
         rows = everything_else()
     for app in running(with_keys(settings, NEW)):
         for command in ("status", "rotate"):
@@ -134,16 +134,16 @@ def test_t23_a_new_encrypted_column_is_covered_by_its_type():
 def test_a_lost_key_is_given_up_in_words_and_the_desk_works_with_a_new_one(stored):
     settings, rows = stored
     for app in running(with_keys(settings, NEW)):
-        assert current.vault().locked
+        assert container.vault().locked
         asked = run(app, "accept")
         assert (asked.exit_code, "say --yes. Nothing was changed" in asked.stderr) == (1, True)
         assert "No key reads the shared key of OpenAI." in asked.stderr
         assert "No key reads the check by which a start knows the right key." in asked.stderr
-        current.registry().refresh()
-        assert current.vault().locked
+        container.registry().refresh()
+        assert container.vault().locked
         done = run(app, "accept", "--yes")
         assert (done.exit_code, "Enter the providers' keys again" in done.stdout) == (0, True)
-        assert not current.vault().locked
+        assert not container.vault().locked
         assert everything_else() == rows  # Nothing is deleted.
         status, doctor = run(app, "status"), app.test_cli_runner().invoke(args=["doctor"])
         assert "What no key reads has to be entered again" in status.stdout
@@ -151,10 +151,10 @@ def test_a_lost_key_is_given_up_in_words_and_the_desk_works_with_a_new_one(store
         see_what_is_lost(app)
         provider = db.session.execute(select(Provider).where(Provider.driver == "openai")).scalar_one().id
         with writing() as session:
-            credentials.store(session, session.get_one(Provider, provider), "sk-entered-again-0123", vault=current.vault(), actor="ann")
-        assert credentials.reveal(db.session(), db.session.get_one(Provider, provider), vault=current.vault()) == "sk-entered-again-0123"
+            credentials.store(session, session.get_one(Provider, provider), "sk-entered-again-0123", vault=container.vault(), actor="ann")
+        assert credentials.reveal(db.session(), db.session.get_one(Provider, provider), vault=container.vault()) == "sk-entered-again-0123"
     for _ in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):  # The old key turned up.
-        assert secrets_of(current.vault()) == {"sk-entered-again-0123"} | {f"sk-secret-of-{slug}" for slug in SLUGS if slug != "openai"}
+        assert secrets_of(container.vault()) == {"sk-entered-again-0123"} | {f"sk-secret-of-{slug}" for slug in SLUGS if slug != "openai"}
 
 
 def see_what_is_lost(app):
@@ -174,4 +174,4 @@ def test_a_key_that_is_not_lost_is_not_given_up_and_none_is_no_key(stored):
         assert "nothing is lost" in run(app, "accept", "--yes").stderr
     for app in running(with_keys(settings, "")):
         assert "There is no new key" in run(app, "accept", "--yes").stderr
-        assert current.vault().locked
+        assert container.vault().locked

@@ -12,7 +12,7 @@ from url_spellings import LOOPBACK, SPELLINGS
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, Provider
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models, providers
 
@@ -91,7 +91,7 @@ def moved_behind_our_back(number: int, url: str) -> None:
             {"url": url, "id": number},
         )
         session.execute(text("UPDATE registry_state SET revision = revision + 1"))
-    current.registry().refresh()
+    container.registry().refresh()
 
 
 def test_e14_t17_what_somebody_wrote_into_the_database_is_not_dialled(desk, listeners):

@@ -20,7 +20,7 @@ from serving import Client, Serving, serving
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 
 MODELS = ("openai/gpt-4o", "openai/gpt-4o-mini")
 
@@ -188,7 +188,7 @@ def lost_edits(served: Serving, done: Acknowledged) -> list[int]:
 def is_whole(served: Serving) -> bool:
     engine = served.engine()
     with Session(engine) as session:
-        whole = audit.first_break(session) is None
+        whole = audit_log.first_break(session) is None
         if engine.dialect.name == "sqlite":
             whole = whole and session.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"
     engine.dispose()

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from webapp.domain.shared.errors import ModeldeskError
 from webapp.extensions import db
 from webapp.models import Base, Provider
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts, api_tokens
 from webapp.services.catalog import models, providers
@@ -63,7 +63,7 @@ def failing_at(number: int):
 
 def add_everything(session) -> None:
     provider = providers.create(session, provider_values(slug="whole"), actor="ann")
-    credentials.store(session, provider, "sk-0123456789abcdef", vault=current.vault(), actor="ann")
+    credentials.store(session, provider, "sk-0123456789abcdef", vault=container.vault(), actor="ann")
     model = models.create(session, model_values(provider="whole", aliases=["whole-alias"]), actor="ann")
     prices.add(session, model.id, price_values(), actor="ann")
     models.set_default(session, model.id, actor="ann")
@@ -106,9 +106,9 @@ def committing_in_between():
 def prepared() -> None:
     with writing() as session:
         provider = providers.create(session, provider_values(slug="moving"), actor="ann")
-        credentials.store(session, provider, "sk-0123456789abcdef", vault=current.vault(), actor="ann")
+        credentials.store(session, provider, "sk-0123456789abcdef", vault=container.vault(), actor="ann")
     db.session.remove()
-    current.desk().refresher.stop()
+    container.desk().refresher.stop()
 
 
 def first_state_between(change) -> tuple[int, str | None]:

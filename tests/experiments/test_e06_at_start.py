@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, text
 
 from webapp.domain.shared.errors import Unavailable
 from webapp.extensions.migration_guard import KNOWN
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models
 
@@ -82,7 +82,7 @@ def test_e6_each_state_has_a_name_and_is_answered_for_and_stays_as_it_is(setting
     name, make = FOUND[found]
     with desk(settings) as first:
         token = api_for(first, "registry:read").token
-        current.registry()
+        container.registry()
     if not with_copy:
         settings.last_good_path.unlink()
     make(settings.sqlite_path)
@@ -91,7 +91,7 @@ def test_e6_each_state_has_a_name_and_is_answered_for_and_stays_as_it_is(setting
         report(f"{found}{', with a copy' if with_copy else ''}: {ready['database']}, {ready['source']}, after {took:.2f} s")
         assert (ready["database"], ready["source"]) == (name, "last-good" if with_copy else "constants")
         assert took <= WITHIN_S
-        assert current.registry().is_model_supported("gpt-4o")
+        assert container.registry().is_model_supported("gpt-4o")
         answer = app.test_client().get("/api/v1/models/gpt-4o", headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == (200 if with_copy else 401)  # Built-in constants know no token.
         with pytest.raises(Unavailable):

@@ -27,7 +27,7 @@ from webapp.app import create_app
 from webapp.domain.accounts.permissions import SCOPES
 from webapp.extensions import db
 from webapp.models import ApiToken, Credential, Provider, User
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import api_tokens
 from webapp.services.credentials import credentials
@@ -50,7 +50,7 @@ def prepared(settings):
     with app.app_context():
         with writing() as session:
             for provider in session.execute(select(Provider)).scalars():
-                credentials.store(session, provider, KEY.format(provider.id), vault=current.vault(), actor="ann")
+                credentials.store(session, provider, KEY.format(provider.id), vault=container.vault(), actor="ann")
             _, other = api_tokens.create(session, "somebody else", list(SCOPES), actor="ann")
             # Not the first row: that is the one which what is sent revokes.
             _, token = api_tokens.create(session, "attacker", list(SCOPES), actor="ann")

@@ -22,7 +22,7 @@ from webapp.domain.shared.errors import KeysLocked
 from webapp.extensions import db
 from webapp.models import Credential, Provider
 from webapp.models.base import utc_now
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security.vault import Vault
 from webapp.services.catalog import models, providers
@@ -35,7 +35,7 @@ PHASES = (f"{ENCRYPTION_KEY},{NEW}", f"{NEW},{ENCRYPTION_KEY}")
 
 def fill(count: int) -> None:
     """That many providers with a key each, bound to its place like any other."""
-    vault = current.vault()
+    vault = container.vault()
     with writing() as session:
         for number in range(count):
             provider = Provider(slug=f"p{number}", display_name=f"P{number}", driver="openai", base_url=f"https://p{number}.example/v1")
@@ -118,7 +118,7 @@ def test_e11_nothing_is_unreadable_at_any_moment_of_a_rotation(either_settings, 
         readers = [Reader(app, keys) for keys in (*PHASES, *PHASES)]
         for reader in readers:
             reader.start()
-        rotated = rotate(current.vault())
+        rotated = rotate(container.vault())
         for reader in readers:
             reader.stop.set()
         for reader in readers:
@@ -128,9 +128,9 @@ def test_e11_nothing_is_unreadable_at_any_moment_of_a_rotation(either_settings, 
     report(f"{rotated} ciphertexts rotated, {read} decrypted meanwhile in both phases, {failed} failed; other columns equal: {unchanged}")
     assert (rotated, failed, unchanged, read > 0) == (count + 1, 0, True, True)
     for _ in running(replace(either_settings, encryption_keys=NEW)):
-        assert not current.vault().locked
+        assert not container.vault().locked
         last = db.session.execute(select(Provider).where(Provider.slug == f"p{count - 1}")).scalar_one()
-        assert credentials.reveal(db.session(), last, vault=current.vault()) == f"sk-secret-{count - 1:08}"
+        assert credentials.reveal(db.session(), last, vault=container.vault()) == f"sk-secret-{count - 1:08}"
 
 
 class Asker(threading.Thread):
@@ -184,8 +184,8 @@ def test_e11_a_rotation_that_is_killed_is_resumed_by_one_command_while_people_as
     count = scale(1_500, 10_000)
     for _ in running(replace(either_settings, outbound_allow=frozenset({upstream.place}))):
         with writing() as session:  # First, so that what is asked with while all goes on is new early.
-            acme = providers.create(session, provider_values(base_url=upstream.base_url), actor="ann", policy=current.desk().outbound)
-            credentials.store(session, acme, CANARY, vault=current.vault(), actor="ann")
+            acme = providers.create(session, provider_values(base_url=upstream.base_url), actor="ann", policy=container.desk().outbound)
+            credentials.store(session, acme, CANARY, vault=container.vault(), actor="ann")
             models.create(session, {"provider": "acme", "model_id": "m-1", "display_name": "Ours", "type": "text"}, actor="ann")
             touched = [acme.id]  # A key counts the calls that are made with it.
         fill(count)
@@ -224,7 +224,7 @@ def misread(mixed: list[int], count: int) -> list[str]:
     found = db.session.execute(select(Provider).where(Provider.base_url.like("https://p%.example/v1"))).scalars().all()
     assert len(found) == count
     right = {one.slug: f"sk-mixed-{one.id}" if one.id in mixed else f"sk-secret-{int(one.slug[1:]):08}" for one in found}
-    return [one.slug for one in found if credentials.reveal(db.session(), one, vault=current.vault()) != right[one.slug]]
+    return [one.slug for one in found if credentials.reveal(db.session(), one, vault=container.vault()) != right[one.slug]]
 
 
 def store(served: Serving, token: str, number: int) -> None:
@@ -285,7 +285,7 @@ def test_e11_starts_with_a_wrong_key_change_nothing(settings, scale, report):
     report(f"{starts} starts with wrong keys: nothing in {before.count('CREATE TABLE')} tables changed")
     for _ in running(settings):
         for number, provider in enumerate(db.session.execute(select(Provider).where(Provider.slug.like("p_"))).scalars()):
-            assert credentials.reveal(db.session(), provider, vault=current.vault()) == f"sk-secret-{number:08}"
+            assert credentials.reveal(db.session(), provider, vault=container.vault()) == f"sk-secret-{number:08}"
 
 
 def test_e11_control_one_ruined_ciphertext_is_noticed(settings):

@@ -8,9 +8,9 @@ from sqlalchemy import func, select, text
 from webapp.api.v1.routes import ROUTES
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Provider
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.denied_requests import ACTION as DENIED
 from webapp.services.catalog import models, providers
 from webapp.services.credentials import credentials
@@ -56,7 +56,7 @@ def subjects(app) -> dict[str, int]:
     """A provider with a key, and one with a model and one that has a price; nothing else uses them."""
     with writing() as session:
         alone = providers.create(session, provider_values(slug="alone"), actor="ann")
-        credentials.store(session, alone, "sk-0123456789abcdef", vault=current.vault(), actor="ann")
+        credentials.store(session, alone, "sk-0123456789abcdef", vault=container.vault(), actor="ann")
         other = providers.create(session, provider_values(slug="audited"), actor="ann")
         model = models.create(session, model_values(provider="audited", model_id="m"), actor="ann")
         priced = models.create(session, model_values(provider="audited", model_id="priced"), actor="ann")
@@ -110,7 +110,7 @@ def test_e16_one_change_leaves_one_line_and_a_denied_one_too(app, subjects, meth
     assert answer.status_code in (200, 201, 204), answer.text
     assert events() == before + 1 + LINES.get((method, rule), 1)
     assert latest().action != DENIED
-    assert audit.first_break(db.session()) is None
+    assert audit_log.first_break(db.session()) is None
 
 
 def test_e16_one_changed_or_missing_line_is_found(app, subjects):
@@ -119,12 +119,12 @@ def test_e16_one_changed_or_missing_line_is_found(app, subjects):
     with db.engine.begin() as connection:
         unguard(connection)
         connection.exec_driver_sql(f"UPDATE audit_events SET actor = 'nobody' WHERE id = {middle}")
-    assert audit.first_break(db.session()).event == middle
+    assert audit_log.first_break(db.session()).event == middle
     db.session.rollback()
     with db.engine.begin() as connection:
         connection.exec_driver_sql(f"DELETE FROM audit_events WHERE id = {middle}")
     db.session.rollback()
-    assert audit.first_break(db.session()).event == middle + 1
+    assert audit_log.first_break(db.session()).event == middle + 1
 
 
 def test_e16_a_trail_without_its_newest_line_is_not_called_whole(app, subjects):
@@ -133,7 +133,7 @@ def test_e16_a_trail_without_its_newest_line_is_not_called_whole(app, subjects):
     with db.engine.begin() as connection:
         unguard(connection)
         connection.exec_driver_sql(f"DELETE FROM audit_events WHERE id = {newest}")
-    assert "the newest 1 of" in audit.first_break(db.session()).said
+    assert "the newest 1 of" in audit_log.first_break(db.session()).said
 
 
 def test_e16_nothing_of_the_application_changes_or_removes_a_line(app, subjects):

@@ -25,20 +25,16 @@ from webapp.domain.incidents.incidents import incident_from
 from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.extensions import db
 from webapp.models import AuditEvent, Base, Credential, Identity, ImportDraft, Model, ProjectOverride, Proposal, Provider, User, UserSession
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.evaluation_runner import runner
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts, api_tokens, second_factor
-from webapp.services.audit import audit_log as audit
-from webapp.services.catalog import models, providers
-from webapp.services.catalog import succession as retirement
+from webapp.services.audit import audit_log
+from webapp.services.catalog import models, providers, succession
 from webapp.services.credentials import credentials
 from webapp.services.pricing import prices
 from webapp.services.projects import projects
-from webapp.services.runs import connection_tests as probing
-from webapp.services.runs import evaluations as benches
-from webapp.services.runs import prompt_templates as templates
-from webapp.services.runs import saved_incidents as incidents
+from webapp.services.runs import connection_tests, evaluations, prompt_templates, saved_incidents
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 # Who is there and how often it was tried, noted whatever becomes of a request.
@@ -116,15 +112,15 @@ class Stage:
         """The second factor is on; these are the recovery codes."""
 
         def turn_on(session, user):
-            secret = second_factor.begin(session, user, vault=current.vault())
+            secret = second_factor.begin(session, user, vault=container.vault())
             now = datetime.now(UTC) - timedelta(seconds=second_factor.STEP_S)
-            return second_factor.confirm(session, user, pyotp.TOTP(secret).at(now), vault=current.vault(), now=datetime.now(UTC))
+            return second_factor.confirm(session, user, pyotp.TOTP(secret).at(now), vault=container.vault(), now=datetime.now(UTC))
 
         return self.with_user(turn_on, name)
 
     def key(self, slug: str = "openai") -> int:
         with writing() as session:
-            credentials.store(session, providers.by_slug(session, slug), "sk-0123456789abcdef", vault=current.vault(), actor="tests")
+            credentials.store(session, providers.by_slug(session, slug), "sk-0123456789abcdef", vault=container.vault(), actor="tests")
         return self.one(select(Credential.id))
 
     def project(self) -> int:
@@ -138,25 +134,25 @@ class Stage:
 
     def template(self) -> None:
         with writing() as session:
-            templates.create(
+            prompt_templates.create(
                 session, TEMPLATE | {"temperature": None, "max_tokens": None, "preferred_model": None, "cache_minutes": 0}, actor="tests"
             )
 
     def bench(self) -> str:
         address = self.made("/admin/bench/new", BENCH)
         public_id = address.rstrip("/").rsplit("/", 1)[1]
-        runner().wait(benches.find(db.session(), public_id).id, 20)
+        runner().wait(evaluations.find(db.session(), public_id).id, 20)
         db.session.rollback()
         return public_id
 
     def cell(self, public_id: str) -> str:
-        found = benches.with_cells(db.session(), public_id).cells[0].run.public_id
+        found = evaluations.with_cells(db.session(), public_id).cells[0].run.public_id
         db.session.rollback()
         return found
 
     def incident(self) -> int:
         with writing() as session:
-            return incidents.save(session, "Kept", incident_from({"title": "Disk full"}), actor="tests").id
+            return saved_incidents.save(session, "Kept", incident_from({"title": "Disk full"}), actor="tests").id
 
     def draft(self) -> str:
         self.made("/admin/exchange/compare", {"file": json.dumps(CATALOGUE).encode()})
@@ -183,7 +179,7 @@ class Stage:
         number, soon = self.model("gpt-4o-mini"), (datetime.now(UTC) + timedelta(days=30)).date()
         with writing() as session:
             models.update(session, number, {"retires_on": soon.isoformat(), "successor": "openai/gpt-4o"}, actor="tests")
-            retirement.switch_over(session, number, soon, actor="tests")
+            succession.switch_over(session, number, soon, actor="tests")
         return number
 
 
@@ -212,7 +208,7 @@ def using_a_link(stage: Stage) -> Sent:
 
 
 def turning_a_factor_on(stage: Stage) -> Sent:
-    secret = stage.with_user(lambda session, user: second_factor.begin(session, user, vault=current.vault()), "ann")
+    secret = stage.with_user(lambda session, user: second_factor.begin(session, user, vault=container.vault()), "ann")
     return "/admin/second-factor/turn-on", {"code": pyotp.TOTP(secret).now()}
 
 
@@ -432,8 +428,8 @@ NOTHING = {
 
 @pytest.fixture
 def stage(app, ann, monkeypatch) -> Stage:
-    listed = (probing.Listed("listed-1", "Listed", None, None, "active"),)
-    monkeypatch.setattr(probing, "listed", lambda *_, **__: listed)  # Nobody is asked for it.
+    listed = (connection_tests.Listed("listed-1", "Listed", None, None, "active"),)
+    monkeypatch.setattr(connection_tests, "listed", lambda *_, **__: listed)  # Nobody is asked for it.
     return Stage(app, ann)
 
 
@@ -491,9 +487,9 @@ def test_e16_a_form_changes_nothing_without_its_line_and_leaves_it_with_the_chan
     answer = stage.send(path, form)
     assert answer.status_code in (200, 302), (answer.status_code, answer.text[:2000])
     if endpoint == "bench.create":
-        runner().wait(benches.find(db.session(), answer.location.rstrip("/").rsplit("/", 1)[1]).id, 20)
+        runner().wait(evaluations.find(db.session(), answer.location.rstrip("/").rsplit("/", 1)[1]).id, 20)
     assert tuple(actions(since)) == expected
-    assert audit.first_break(db.session()) is None
+    assert audit_log.first_break(db.session()) is None
 
 
 def test_e16_reading_goes_on_while_the_trail_takes_no_line(app, ann):

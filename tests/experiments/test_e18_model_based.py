@@ -20,7 +20,7 @@ from sqlalchemy import select
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.models import ApiToken
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.container import KEY
 from webapp.security.tokens import public_id_of
 from webapp.services.accounts import api_tokens
@@ -73,7 +73,7 @@ class Desks(RuleBasedStateMachine):
         self.app = next(self.generator)
         registry = self.app.extensions[KEY].registry
         registry._clock, registry._this_second = lambda: self.now, lambda: self.now.replace(microsecond=0)
-        current.registry()
+        container.registry()
 
     def _connect(self) -> None:
         self.api = Api(self.app.test_client(), self.writer)
@@ -176,7 +176,7 @@ class Desks(RuleBasedStateMachine):
     @rule(hours=HOURS)
     def the_clock_jumps(self, hours):
         self.now += timedelta(hours=hours)
-        current.registry().refresh()
+        container.registry().refresh()
 
     @rule()
     def the_database_goes_or_comes_back(self):
@@ -185,7 +185,7 @@ class Desks(RuleBasedStateMachine):
         db.session.remove()
         source.rename(target)
         self.little.away = not self.little.away
-        current.registry().refresh()
+        container.registry().refresh()
 
     @precondition(lambda self: self.little.away)
     @rule()

@@ -22,7 +22,7 @@ from webapp.app import create_app
 from webapp.domain.incidents.incidents import incident_from
 from webapp.extensions import db
 from webapp.models import AuditEvent, Bench, Model, PromptTemplate, Provider, Run
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.accounts import api_tokens
@@ -30,9 +30,7 @@ from webapp.services.catalog import models, providers
 from webapp.services.credentials import credentials
 from webapp.services.pricing import prices
 from webapp.services.projects import projects
-from webapp.services.runs import evaluations as benches
-from webapp.services.runs import prompt_templates as templates
-from webapp.services.runs import saved_incidents as incidents
+from webapp.services.runs import evaluations, prompt_templates, saved_incidents
 from webapp.services.runs.evaluations import Setup
 from webapp.services.transfer.import_rows import FORMAT, VERSION
 
@@ -172,7 +170,7 @@ def fill(settings, texts: Sequence[str], vendor: Upstream) -> None:
                 actor="ann",
                 policy=policy,
             )
-            credentials.store(session, local, "sk-0123456789abcdef", vault=current.vault(), actor="ann")
+            credentials.store(session, local, "sk-0123456789abcdef", vault=container.vault(), actor="ann")
             models.create(
                 session, model_values(provider="vendor", model_id="m", display_name=texts[0], description=everything), actor="ann"
             )
@@ -183,7 +181,7 @@ def fill(settings, texts: Sequence[str], vendor: Upstream) -> None:
                 prices.add(session, model.id, price_values(note=text, source={"kind": "manual", "name": text}), actor=text)
                 projects.create(session, {"slug": f"j{number}", **whole}, actor=text)
                 api_tokens.create(session, text, ["registry:read"], actor=text)
-                incidents.save(session, text, incident_from({"title": text, "description": text}), actor=text)
+                saved_incidents.save(session, text, incident_from({"title": text, "description": text}), actor=text)
                 given = {
                     "name": f"t{number}",
                     "title": text,
@@ -192,11 +190,11 @@ def fill(settings, texts: Sequence[str], vendor: Upstream) -> None:
                     "user": text + " {{incident}}",
                     "note": text,
                 }
-                templates.create(session, given, actor=text)
+                prompt_templates.create(session, given, actor=text)
                 asked = Setup(
                     text, [incident_from({"title": text, "description": text})], ["@local"], 1, "incident-analysis", Decimal(1), {}
                 )
-                benches.create(session, asked, actor=text)
+                evaluations.create(session, asked, actor=text)
         db.session.remove()
         db.engine.dispose()
 

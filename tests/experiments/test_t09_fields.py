@@ -17,7 +17,7 @@ from test_e16_audit import REQUESTS
 from webapp.api.v1.core.schemas import SCHEMAS
 from webapp.api.v1.routes import ROUTES
 from webapp.domain.accounts.permissions import SCOPES
-from webapp.domain.catalog import input_schemas as entries
+from webapp.domain.catalog import input_schemas
 from webapp.extensions import db
 from webapp.models import ApiToken, Base, Model, Project, Provider, User
 
@@ -203,7 +203,7 @@ def test_t09_a_file_sets_no_keys_numbers_or_roles(app, witness):
 def test_t09_control_a_name_that_is_let_through_by_mistake_is_noticed(app, witness, monkeypatch):
     api, before = api_for(app, *SCOPES), witness.content()
     db.session.remove()
-    monkeypatch.setitem(entries.MODEL_CHECKS, "created_at", lambda _, __: START)
+    monkeypatch.setitem(input_schemas.MODEL_CHECKS, "created_at", lambda _, __: START)
     route = next(route for route in ROUTES if route.name == "edit_model")
     assert [name for _, name, refused in tried(api, route) if not refused] == ["created_at"]
     assert witness.content() != before

@@ -9,7 +9,7 @@ from webapp.extensions import db
 from webapp.extensions.audit_guard import TRAIL, UNTRAILED
 from webapp.models import AuditEvent, Base, Project, Provider, UserSession
 from webapp.runtime.transaction import writing
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 
 WAYS = {
@@ -36,7 +36,7 @@ def test_e16_a_change_without_a_line_is_not_stored_and_with_one_it_is(either_app
     assert state() == before
     with writing() as session:
         WAYS[way](session)
-        audit.record(session, "registry:provider:update", actor="ann", target=Target("provider", 1, "x"))
+        audit_log.record(session, "registry:provider:update", actor="ann", target=Target("provider", 1, "x"))
     assert state() != before
 
 
@@ -50,7 +50,7 @@ def test_a_refused_change_does_not_stand_in_the_way_of_the_next_one(app):
 def test_a_line_of_an_earlier_change_does_not_count_for_a_later_one(app):
     with writing() as session:
         WAYS["an update"](session)
-        audit.record(session, "registry:provider:update", actor="ann", target=Target("provider", 1, "x"))
+        audit_log.record(session, "registry:provider:update", actor="ann", target=Target("provider", 1, "x"))
     with pytest.raises(RuntimeError, match="providers"), writing() as session:
         session.execute(update(Provider).values(sort_order=78))
 
@@ -67,7 +67,7 @@ def test_every_name_in_the_list_is_a_table_and_the_trail_is_one():
 
 def test_e16_control_a_service_that_forgets_its_line_is_noticed_and_stores_nothing(app, monkeypatch):
     api = api_for(app, "registry:read", "registry:write")
-    monkeypatch.setattr(audit, "record", lambda *_, **__: None)
+    monkeypatch.setattr(audit_log, "record", lambda *_, **__: None)
     answer = api.post("/admin/models", model_values())
     assert (answer.status_code, answer.json["code"]) == (500, "internal")
     monkeypatch.undo()

@@ -8,11 +8,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import select, text, update
 
 from webapp.config.settings import ROOT
-from webapp.extensions import db
-from webapp.extensions import migration_guard as schema
+from webapp.extensions import db, migration_guard
 from webapp.extensions.engine import ONE_MOMENT
 from webapp.models import Provider
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import providers
 
@@ -34,7 +33,7 @@ def test_a_page_that_has_read_and_reads_on_never_waits_for_a_writer_that_waits_f
         writer.start()
         time.sleep(0.1)
         began = time.monotonic()
-        current.desk().report.current(1)  # the top bar's look, through a second connection
+        container.desk().report.current(1)  # the top bar's look, through a second connection
         assert time.monotonic() - began < WAIT
         writer.join(10)
     assert [seconds < WAIT for seconds in taken] == [True]
@@ -81,4 +80,4 @@ def change_and_roll_back_between(row: Provider) -> None:
 
 def test_the_versions_of_the_tables_are_those_of_the_migrations_in_their_order():
     script = ScriptDirectory(str(ROOT / "migrations"))
-    assert tuple(found.revision for found in script.walk_revisions())[::-1] == schema.KNOWN
+    assert tuple(found.revision for found in script.walk_revisions())[::-1] == migration_guard.KNOWN

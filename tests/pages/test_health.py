@@ -12,7 +12,7 @@ from serving import serving
 from sqlalchemy import update
 
 from webapp.models import RegistryProcess
-from webapp.runtime import container as current
+from webapp.runtime import container
 
 
 def test_the_process_is_alive(client):
@@ -20,7 +20,7 @@ def test_the_process_is_alive(client):
 
 
 def test_ready_says_where_answers_come_from(client):
-    snapshot = current.registry().snapshot
+    snapshot = container.registry().snapshot
     answer = client.get("/readyz").json
     assert (answer["database"], answer["source"], answer["revision"], answer["keys"]) == ("ok", "database", snapshot.revision, "unlocked")
     assert answer["as_of"].endswith("Z")
@@ -50,7 +50,7 @@ def test_numbers_read_like_prometheus(client):
 
 
 def test_each_process_that_serves_is_counted_and_one_that_is_behind_is_seen(app, ann):
-    client, revision = app.test_client(), current.registry().snapshot.revision
+    client, revision = app.test_client(), container.registry().snapshot.revision
     assert wait_for(lambda: workers(client) == (1, 1))
     with by_hand() as session:
         now = datetime.now(UTC)
@@ -108,7 +108,7 @@ def test_t24_a_desk_without_its_key_starts_locked_says_so_and_serves_the_rest(se
         reader = api_for(app, "registry:read", "registry:write")
         assert reader.client.get("/readyz").json["keys"] == "locked"
         assert reader.get("/models/openai/gpt-4o").status_code == 200
-        number = current.registry().snapshot.providers["openai"].id
+        number = container.registry().snapshot.providers["openai"].id
         refused = reader.request("PUT", f"/admin/providers/{number}/credential", json={"api_key": "sk-0123456789"})
         assert (refused.status_code, refused.json["code"]) == (503, "keys_locked")
         assert reader.request("PATCH", f"/admin/providers/{number}", json={"description": "still editable"}).status_code == 200
@@ -121,4 +121,4 @@ def test_locked_keys_are_shown_on_every_page(settings):
     for app in running(locked):
         from_login = app.test_client().get("/login")
         assert from_login.status_code == 200
-        assert current.vault().locked
+        assert container.vault().locked

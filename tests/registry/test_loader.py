@@ -11,17 +11,17 @@ from sqlalchemy.exc import StatementError
 
 from webapp.extensions import db
 from webapp.models import Run
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models
 from webapp.services.pricing import prices
 
 
 def test_a_change_is_seen_at_once_by_the_process_that_made_it(either_app):
-    before = current.registry().snapshot.revision
+    before = container.registry().snapshot.revision
     with writing() as session:
         models.create(session, model_values(), actor="ann")
-    snapshot = current.registry().snapshot
+    snapshot = container.registry().snapshot
     assert snapshot.revision > before
     assert snapshot.by_name["openai/test-model"].supported
 
@@ -31,7 +31,7 @@ def test_a_price_reads_back_exactly(either_app):
         model = models.create(session, model_values(), actor="ann")
         rate = {"meter": "input", "amount": "123456789.123456789012", "per": 1_000_000, "above": 999_999_999_999}
         prices.add(session, model.id, price_values(rates=[rate]), actor="ann")
-    price = current.registry().get_model("openai/test-model").price
+    price = container.registry().get_model("openai/test-model").price
     assert [(str(rate.amount), rate.above) for rate in price.rates] == [("123456789.123456789012", 999_999_999_999)]
 
 
@@ -53,7 +53,7 @@ def test_a_busy_thread_does_not_keep_the_registry_from_being_read(app):
     busy.start()
     try:
         began = time.monotonic()
-        catalog = current.desk().source.load()
+        catalog = container.desk().source.load()
         took = time.monotonic() - began
     finally:
         stop.set()

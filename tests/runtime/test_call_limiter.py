@@ -10,7 +10,7 @@ from fake_provider import Upstream, after, reply
 from serving import serving
 
 from webapp.domain.shared.errors import TooManyAtOnce
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.call_limiter import Turns
 from webapp.runtime.transaction import writing
 from webapp.security.urlguard import OutboundPolicy
@@ -57,7 +57,7 @@ def test_t18_a_provider_that_keeps_its_callers_waiting_keeps_nobody_else_waiting
         with writing() as session:
             policy = OutboundPolicy(frozenset({slow.place}))
             made = providers.create(session, provider_values(base_url=slow.base_url), actor="ann", policy=policy)
-            credentials.store(session, made, "sk-0123456789abcdef", vault=current.vault(), actor="ann")
+            credentials.store(session, made, "sk-0123456789abcdef", vault=container.vault(), actor="ann")
             models.create(session, {"provider": "acme", "model_id": "m", "display_name": "M", "type": "text"}, actor="ann")
     with serving(settings, tmp_path, workers=1, MODELDESK_OUTBOUND_ALLOW=slow.place) as desk:
         token = desk.token("registry:read", "runs:write")

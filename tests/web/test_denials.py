@@ -11,12 +11,11 @@ from sqlalchemy import select
 from webapp.extensions import db
 from webapp.models import AuditEvent, User
 from webapp.runtime.transaction import writing
-from webapp.services.audit import audit_log as audit
-from webapp.services.audit import denied_requests as denials
+from webapp.services.audit import audit_log, denied_requests
 from webapp.services.audit.denied_requests import ACTION, Denied
-from webapp.web import denied_requests as door
+from webapp.web import denied_requests as denial_recorder
 
-PER_MINUTE, PER_HOUR = (most for _, most in denials.MAX_DENIALS)
+PER_MINUTE, PER_HOUR = (most for _, most in denied_requests.MAX_DENIALS)
 
 
 def lines() -> list[AuditEvent]:
@@ -83,7 +82,7 @@ def test_a_refusal_that_cannot_be_written_down_is_still_the_answer(app, eve, rea
 def test_one_caller_cannot_fill_the_trail_and_the_last_line_says_that_more_is_left_out(app, reader, eve, monkeypatch):
     for _ in range(PER_MINUTE):
         assert reader.post("/admin/models").status_code == 403
-    monkeypatch.setattr(door, "writing", None)  # Who is over the bound does not even keep writers waiting.
+    monkeypatch.setattr(denial_recorder, "writing", None)  # Who is over the bound does not even keep writers waiting.
     for _ in range(3):
         assert reader.post("/admin/models").status_code == 403
     monkeypatch.undo()
@@ -93,7 +92,7 @@ def test_one_caller_cannot_fill_the_trail_and_the_last_line_says_that_more_is_le
     ]
     eve.post("/admin/model/1/default")
     assert lines()[-1].actor == eve.email  # Others have bounds of their own.
-    assert audit.first_break(db.session()) is None
+    assert audit_log.first_break(db.session()) is None
 
 
 def test_there_is_room_again_after_a_minute_until_the_hour_is_full(app):
@@ -101,15 +100,15 @@ def test_there_is_room_again_after_a_minute_until_the_hour_is_full(app):
     began = datetime.now(UTC)
 
     def in_minutes(minutes: float) -> int:
-        return denials.room(db.session(), caller.actor, began + timedelta(minutes=minutes))
+        return denied_requests.room(db.session(), caller.actor, began + timedelta(minutes=minutes))
 
     with writing(refresh=False) as session:
         for _ in range(PER_MINUTE + 5):
-            denials.note(session, caller, datetime.now(UTC))
+            denied_requests.note(session, caller, datetime.now(UTC))
     assert (len(lines()), in_minutes(0), in_minutes(2)) == (PER_MINUTE, 0, PER_MINUTE)
     with writing(refresh=False) as session:
         for _ in range(PER_HOUR):  # As if a minute had passed each time.
-            denials.note(session, caller, datetime.now(UTC) + timedelta(minutes=2))
+            denied_requests.note(session, caller, datetime.now(UTC) + timedelta(minutes=2))
     assert (len(lines()), in_minutes(3), in_minutes(62)) == (PER_HOUR, 0, PER_MINUTE)
 
 
@@ -120,7 +119,7 @@ def test_many_at_once_are_counted_one_by_one(either_app):
         with either_app.app_context():
             for _ in range(4):
                 with writing(refresh=False) as session:
-                    denials.note(session, Denied("token:wrong", "POST /x"), datetime.now(UTC))
+                    denied_requests.note(session, Denied("token:wrong", "POST /x"), datetime.now(UTC))
             db.session.remove()
 
     threads = [threading.Thread(target=refused) for _ in range(6)]

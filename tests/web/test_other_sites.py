@@ -31,7 +31,7 @@ from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts, api_tokens
 from webapp.services.credentials.key_access import OPERATOR
 from webapp.services.projects import projects
-from webapp.services.runs import evaluations as benches
+from webapp.services.runs import evaluations
 
 OWN = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
 
@@ -147,7 +147,7 @@ def things(app, ann) -> Things:
     run = run_incident(incident_from({"title": "Disk full"}), Wanted(local=True, caller=OPERATOR), actor=ann.email).public_id
     form = {"samples": ["disk-full"], "models": [LOCAL], "repeats": "1", "spend_cap": "", "incident": ""}
     bench = ann.post("/admin/bench/new", form).location.rstrip("/").rsplit("/", 1)[1]
-    runner().wait(benches.find(db.session(), bench).id, 20)
+    runner().wait(evaluations.find(db.session(), bench).id, 20)
     catalogue = {"format": "modeldesk-registry", "version": 1, "models": [model_values(model_id="new-one")]}
     price = {"gpt-4o": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 5e-06, "output_cost_per_token": 1e-05}}
     upload(ann, "/admin/exchange/compare", catalogue)

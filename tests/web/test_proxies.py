@@ -4,8 +4,8 @@ import pytest
 from environment import running, settings_for
 from factories import csrf_token
 
-from webapp.services.accounts import login_throttle as throttle
-from webapp.web import known_browsers as devices
+from webapp.services.accounts import login_throttle
+from webapp.web import known_browsers
 
 FEW = 3
 PROXY, CLIENT, OTHER = "10.0.0.1", "198.51.100.7", "198.51.100.8"
@@ -39,7 +39,7 @@ def guesses(app, count, **headers):
 @pytest.fixture
 def few(monkeypatch):
     """So few guesses an address: a hundred would take a hundred times what a password costs."""
-    monkeypatch.setattr(throttle, "PER_ADDRESS", FEW)
+    monkeypatch.setattr(login_throttle, "PER_ADDRESS", FEW)
 
 
 def test_behind_a_proxy_of_ours_guesses_are_counted_by_client(desk, few):
@@ -78,7 +78,7 @@ def test_neither_host_nor_scheme_is_believed_from_a_header(desk):
 def test_no_sibling_domain_can_set_the_cookie_of_a_known_browser_over_tls(desk, base, name):
     app = desk(base_url=base)
     with app.test_request_context():
-        assert devices.cookie() == name
-        cookie = devices.remember(app.make_response("in"), "ann@example.com").headers["Set-Cookie"]
+        assert known_browsers.cookie() == name
+        cookie = known_browsers.remember(app.make_response("in"), "ann@example.com").headers["Set-Cookie"]
     assert (cookie.startswith(f"{name}="), "Path=/" in cookie, "Domain" in cookie) == (True, True, False)
     assert ("Secure" in cookie) == base.startswith("https")

@@ -7,7 +7,7 @@ import pytest
 from environment import PASSWORD, running, settings_for
 from factories import Visitor, model_values
 
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models
 
@@ -113,10 +113,10 @@ def test_whoever_changes_something_through_one_worker_sees_it_at_once_through_an
     for one in running(slow):
         ann = Visitor(one, "ann@example.com", PASSWORD)
         for other in running(slow):
-            registry = current.registry()
-            current.desk().refresher.stop()  # As if its next look were far away.
+            registry = container.registry()
+            container.desk().refresher.stop()  # As if its next look were far away.
             with one.app_context():
-                number = current.registry().get_model("openai/gpt-4o").id
+                number = container.registry().get_model("openai/gpt-4o").id
                 with writing() as session:
                     models.update(session, number, {"display_name": "Renamed just now"}, actor="ann")
             ann.post("/logout")
@@ -135,12 +135,12 @@ def test_a_made_up_revision_harms_nothing(client, cookie):
 
 def test_the_other_workers_follow_within_a_second(settings):
     for one in running(settings):
-        registry = current.registry()
+        registry = container.registry()
         for _ in running(settings):
             with writing() as session:
                 models.create(session, model_values(), actor="ann")
             for _ in range(100):
                 if registry.get_model("test-model"):
                     break
-                current.desk().refresher._stopped.wait(0.01)
+                container.desk().refresher._stopped.wait(0.01)
             assert registry.get_model("test-model"), one

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, RecoveryCode, User, UserSession
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
 from webapp.services.accounts import accounts, second_factor
@@ -36,8 +36,8 @@ def factor(app) -> tuple[str, list[str]]:
 def turned_on() -> tuple[str, list[str]]:
     with writing() as session:
         user = accounts.find(session, ANN)
-        secret = second_factor.begin(session, user, vault=current.vault())
-        return secret, second_factor.confirm(session, user, code_at(secret, -1), vault=current.vault(), now=datetime.now(UTC))
+        secret = second_factor.begin(session, user, vault=container.vault())
+        return secret, second_factor.confirm(session, user, code_at(secret, -1), vault=container.vault(), now=datetime.now(UTC))
 
 
 def password_given(app):
@@ -205,7 +205,7 @@ def test_t13_four_requests_at_once_use_a_code_once(either_app):
                 together.wait()
                 with by_hand() as session:
                     user = accounts.find(session, ANN)
-                    found.append(second_factor.check(session, user, code, vault=current.vault(), now=datetime.now(UTC)))
+                    found.append(second_factor.check(session, user, code, vault=container.vault(), now=datetime.now(UTC)))
 
         threads = [threading.Thread(target=use) for _ in range(4)]
         for thread in threads:

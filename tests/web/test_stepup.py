@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from webapp.extensions import db
 from webapp.models import AuditEvent, Provider, UserSession
 from webapp.runtime.transaction import writing
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 
 # Views of Flask-Admin that every list has, and that answer only where something can be edited.
@@ -210,7 +210,7 @@ def test_putting_back_from_the_trail_asks(app, ann):
     with writing() as session:
         number = session.execute(select(Provider.id).limit(1)).scalar_one()
         change = ({"description": "a"}, {"description": "b"})
-        event = audit.record(session, "registry:provider:update", actor="ann", target=Target("provider", number, "x"), change=change).id
+        event = audit_log.record(session, "registry:provider:update", actor="ann", target=Target("provider", number, "x"), change=change).id
     age(11)
     before = events()
     assert ann.post("/admin/audit/restore/", {"id": event}).headers["Location"].startswith("/confirm")

@@ -16,13 +16,12 @@ from sqlalchemy.exc import OperationalError
 
 from webapp.extensions import db
 from webapp.models import AuditEvent, LoginAttempt
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.accounts import accounts
-from webapp.services.accounts import login_throttle as throttle
+from webapp.services.accounts import accounts, login_throttle
 from webapp.services.accounts.login_throttle import PER_ACCOUNT, PER_NETWORK, WINDOW, Guess
 from webapp.services.accounts.sign_ins import USED_UP
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 
 ANN, DEVICE = "ann@example.com", "modeldesk_device"
 numbers = itertools.count(1)
@@ -51,7 +50,7 @@ def sign_out(client) -> None:
 
 def admitted(guess, now):
     with writing(refresh=False) as session:
-        return throttle.admit(session, guess, now)
+        return login_throttle.admit(session, guess, now)
 
 
 def test_t01_the_eleventh_guess_in_five_minutes_is_refused_before_a_password_is_looked_at(app, monkeypatch):
@@ -172,14 +171,14 @@ def test_t01_without_the_count_nobody_is_let_through(app, monkeypatch):
     def away(*_):
         raise OperationalError("SELECT", {}, Exception("gone"))
 
-    monkeypatch.setattr(throttle, "admit", away)
+    monkeypatch.setattr(login_throttle, "admit", away)
     answer = sign_in(app.test_client(), password=PASSWORD)
     assert answer.status_code == 503
 
 
 def test_t01_one_address_cannot_try_every_account(app):
     now = datetime.now(UTC)
-    waits = [admitted(Guess(f"user-{next(numbers)}", "192.0.2.9"), now) for _ in range(throttle.PER_ADDRESS + 1)]
+    waits = [admitted(Guess(f"user-{next(numbers)}", "192.0.2.9"), now) for _ in range(login_throttle.PER_ADDRESS + 1)]
     assert (waits[-2], waits[-1]) == (None, WINDOW)
     assert admitted(Guess("somebody", "192.0.2.10"), now) is None
 
@@ -207,7 +206,7 @@ def test_t01_every_spelling_of_a_name_is_counted_as_one(changes):
 def fill_up(now) -> None:
     """Strangers have used up what all of them share."""
     with by_hand() as session:
-        session.add_all(LoginAttempt(key=throttle._key("all"), at=now) for _ in range(throttle.IN_ALL))
+        session.add_all(LoginAttempt(key=login_throttle._key("all"), at=now) for _ in range(login_throttle.IN_ALL))
 
 
 def test_t01_strangers_who_use_up_what_all_share_keep_nobody_out_who_is_known(either_app):
@@ -232,13 +231,13 @@ def test_t01_a_form_that_is_too_long_to_be_anybodys_uses_nothing_up(app):
 
 def test_t01_all_addresses_of_an_ipv6_network_are_one_stranger(app):
     now = datetime.now(UTC)
-    for number in range(throttle.PER_ADDRESS):
+    for number in range(login_throttle.PER_ADDRESS):
         assert admitted(Guess(f"a{number}", f"2001:db8:1:2::{number:x}"), now) is None
     assert admitted(Guess("b", "2001:db8:1:2:ffff::1"), now)
     assert admitted(Guess("b", "2001:db8:1:3::1"), now) is None
     ours = [admitted(Guess(ANN, f"2001:db8:9:9::{number:x}"), now) for number in range(PER_ACCOUNT)]
     assert ours.count(None) == PER_NETWORK
-    assert {throttle._network(f"{mapped}192.0.2.7") for mapped in ("", "::ffff:")} == {"192.0.2.7"}
+    assert {login_throttle._network(f"{mapped}192.0.2.7") for mapped in ("", "::ffff:")} == {"192.0.2.7"}
 
 
 @pytest.mark.parametrize("text", ["ſam@example.com", "STRASSE@example.com", "ﬁ@example.com", " a b@x "])
@@ -268,7 +267,7 @@ def test_e16_guesses_that_go_on_as_old_ones_are_forgotten_leave_no_second_line_f
     for second in range(0, 2 * int(WINDOW.total_seconds()), 10):
         now = began + timedelta(seconds=second)
         with writing(refresh=False) as session:
-            if throttle.admit(session, guess, now) is None and throttle.is_to_be_told(session, guess, now):
+            if login_throttle.admit(session, guess, now) is None and login_throttle.is_to_be_told(session, guess, now):
                 told.append(second)
     assert len(told) == 2
     assert told[1] - told[0] >= WINDOW.total_seconds()
@@ -276,13 +275,13 @@ def test_e16_guesses_that_go_on_as_old_ones_are_forgotten_leave_no_second_line_f
 
 def test_e16_strangers_cannot_fill_the_trail_with_guesses_at_many_names(app):
     now, told = datetime.now(UTC), 0
-    for name in range(throttle.TOLD_IN_ALL + 5):
+    for name in range(login_throttle.TOLD_IN_ALL + 5):
         for number in range(PER_NETWORK):
             guess = Guess(f"name-{name}", f"192.0.{name}.{7}")
             with writing(refresh=False) as session:
-                assert throttle.admit(session, guess, now) is None, (name, number)
-                told += throttle.is_to_be_told(session, guess, now)
-    assert told == throttle.TOLD_IN_ALL
+                assert login_throttle.admit(session, guess, now) is None, (name, number)
+                told += login_throttle.is_to_be_told(session, guess, now)
+    assert told == login_throttle.TOLD_IN_ALL
 
 
 def test_e16_without_the_line_the_last_guess_is_not_looked_at(app, monkeypatch):
@@ -293,15 +292,15 @@ def test_e16_without_the_line_the_last_guess_is_not_looked_at(app, monkeypatch):
     def refuse(*_, **__):
         raise OperationalError("INSERT", {}, Exception("no space left"))
 
-    monkeypatch.setattr(audit, "record", refuse)
+    monkeypatch.setattr(audit_log, "record", refuse)
     assert sign_in(stranger, password=PASSWORD).status_code == 503
 
 
-@pytest.mark.parametrize("room", [throttle.TOLD_IN_ALL, 2], ids=["while there is room", "when there is none left"])
+@pytest.mark.parametrize("room", [login_throttle.TOLD_IN_ALL, 2], ids=["while there is room", "when there is none left"])
 def test_t02_the_last_guess_does_the_same_work_whoever_has_the_name_and_whoever_was_guessed_at_before(app, monkeypatch, room):
     """Also after others were: a line that all unknown names share would be written for the first of them only, and tell them apart."""
-    current.desk().refresher.stop()
-    monkeypatch.setattr(throttle, "TOLD_IN_ALL", room)
+    container.desk().refresher.stop()
+    monkeypatch.setattr(login_throttle, "TOLD_IN_ALL", room)
     typed, done = "my-password-in-the-wrong-field", {}
     for network, email in enumerate(("nobody@example.com", "eve@example.com", typed, ANN)):
         stranger, done[email] = app.test_client(), []

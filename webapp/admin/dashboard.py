@@ -17,11 +17,11 @@ from webapp.admin.core.formatters import day, input_cell, output_cell, per_milli
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.snapshot import DATABASE, Snapshot
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Model, Provider, User
-from webapp.runtime import container as current
-from webapp.services.catalog import succession as retirement
+from webapp.runtime import container
+from webapp.services.catalog import succession
 from webapp.web.auth import staff_may
 
 SOON = timedelta(days=90)
@@ -182,7 +182,7 @@ def _following(model: ModelInfo) -> str:
 def _users(model: ModelInfo) -> str:
     """Who still uses it."""
     row = db.session.get(Model, model.id) if model.id else None
-    found = retirement.impact(db.session(), row) if row else []
+    found = succession.impact(db.session(), row) if row else []
     return f"Used: {'; '.join(found)}." if found else "Nobody used it in 30 days."
 
 
@@ -199,7 +199,7 @@ def _about_the_desk(found: Snapshot) -> Iterator[dict[str, Any]]:
             "tone": "red",
             "icon": "database",
         }
-    if reason := current.vault().reason:
+    if reason := container.vault().reason:
         yield {"text": "Keys are locked", "detail": f"{reason}.", "tone": "red", "icon": "lock"}
     if "text" not in found.defaults:
         yield {
@@ -243,7 +243,7 @@ def _price(model: ModelInfo | None) -> Markup | str:
     if price is None or price.state != "priced":
         return input_cell(model)
     tokens = [(word, standard_rate(price, meter)) for word, meter in (("in", "input"), ("out", "output"))]
-    shown = [f"{readable.amount(per_million(rate), price.currency)} {word}" for word, rate in tokens if rate]
+    shown = [f"{money_text.amount(per_million(rate), price.currency)} {word}" for word, rate in tokens if rate]
     if shown:
         return f"{' · '.join(shown)} per 1M tokens"
     made = next((rate for meter in MADE if (rate := standard_rate(price, meter))), None)

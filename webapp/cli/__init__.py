@@ -2,11 +2,7 @@
 
 from flask import Flask
 
-from webapp.cli import accounts, doctor, incidents, prepare, registry
-from webapp.cli import catalog_sync as catalog
-from webapp.cli import credentials as keys
-from webapp.cli import operations as backups
-from webapp.cli import transfer as exchange
+from webapp.cli import accounts, catalog_sync, credentials, doctor, incidents, operations, prepare, registry, transfer
 
 
 def init_app(app: Flask) -> None:
@@ -14,12 +10,12 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(accounts.users)
     app.cli.add_command(accounts.tokens)
     app.cli.add_command(registry.registry)
-    registry.registry.add_command(exchange.export)
-    registry.registry.add_command(exchange.import_file)
-    app.cli.add_command(catalog.catalog)
+    registry.registry.add_command(transfer.export)
+    registry.registry.add_command(transfer.import_file)
+    app.cli.add_command(catalog_sync.catalog)
     app.cli.add_command(doctor.doctor)
-    app.cli.add_command(keys.keys)
+    app.cli.add_command(credentials.keys)
     app.cli.add_command(incidents.incidents)
-    app.cli.add_command(backups.backup)
-    app.cli.add_command(backups.restore)
-    app.cli.add_command(backups.database)
+    app.cli.add_command(operations.backup)
+    app.cli.add_command(operations.restore)
+    app.cli.add_command(operations.database)

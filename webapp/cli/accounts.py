@@ -9,10 +9,10 @@ from sqlalchemy import select
 
 from webapp.cli.output import Failure, command, table
 from webapp.domain.accounts.permissions import ROLES, SCOPES
-from webapp.domain.shared import validators as checks
+from webapp.domain.shared import validators
 from webapp.extensions import db
 from webapp.models import User
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts, api_tokens, identities, second_factor
 
@@ -23,7 +23,7 @@ def operator() -> str:
 
 
 def setup_url(secret: str) -> str:
-    return f"{current.settings().base_url}/setup/{secret}"
+    return f"{container.settings().base_url}/setup/{secret}"
 
 
 @click.group()
@@ -120,7 +120,7 @@ def remove_second_factor(email: str) -> None:
 @command
 def link_identity(email: str, subject: str) -> None:
     """Say who a user is at the identity provider, by the subject (`sub`), where that vouches for no e-mail address."""
-    openid = current.settings().openid
+    openid = container.settings().openid
     if openid is None:
         raise Failure("MODELDESK_OIDC_ISSUER is not set, so there is nobody to link with")
     with writing(refresh=False) as session:
@@ -153,7 +153,7 @@ def create_token(name: str, scopes: tuple[str, ...], expires_days: int | None, p
     """Make a token. It is printed once, alone on standard output, and cannot be shown again."""
     with writing(refresh=False) as session:
         expires_at = api_tokens.expiry(expires_days, now=datetime.now(UTC))
-        of = checks.optional(checks.slug)(project, "project")
+        of = validators.optional(validators.slug)(project, "project")
         _, text = api_tokens.create(session, name, scopes, actor=operator(), expires_at=expires_at, project=of)
     click.echo(text)
 

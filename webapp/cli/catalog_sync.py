@@ -13,7 +13,7 @@ from webapp.domain.shared.errors import Conflict
 from webapp.models import ProposalRow
 from webapp.price_sources import sources
 from webapp.price_sources.sources import MAX_BYTES, SOURCES
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog_sync import proposals
 from webapp.services.catalog_sync.proposals import Comparison
@@ -46,11 +46,11 @@ def sync(source: str, file: Path | None, propose: bool) -> None:
         click.echo(error.detail)
         return
     told = f"{counts['added']:,} new, {counts['changed']:,} changed, {counts['gone']:,} gone"
-    click.echo(f"Opened the proposal {number}: {told}. Look at it under {current.settings().base_url}/admin/proposals/{number}/")
+    click.echo(f"Opened the proposal {number}: {told}. Look at it under {container.settings().base_url}/admin/proposals/{number}/")
 
 
 def _limits() -> Limits:
-    return Limits(percent=current.settings().sync_percent)
+    return Limits(percent=container.settings().sync_percent)
 
 
 def _bytes(file: Path | None) -> bytes | None:

@@ -8,7 +8,7 @@ from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command, table
 from webapp.domain.shared.errors import KeysLocked
 from webapp.extensions import db
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security.vault import Vault
 from webapp.services.credentials import rotation
@@ -22,7 +22,7 @@ def keys() -> None:
 
 
 def _open_vault() -> Vault:
-    vault = current.vault()
+    vault = container.vault()
     if vault.locked:
         raise KeysLocked(f"Keys are locked: {vault.reason}. Run `doctor`: it says what to do.")
     return vault
@@ -88,10 +88,10 @@ def accept(yes: bool) -> None:
 
     Nothing is deleted. Providers' keys are entered again; should the old key turn up, put it behind the new one and all can be read.
     """
-    if not current.vault().locked:
+    if not container.vault().locked:
         raise Failure("The present key reads what this database holds, so nothing is lost. To change it, use `keys rotate`.")
     vault = Vault(
-        current.settings().encryption_keys, current.settings().keys_kept_at
+        container.settings().encryption_keys, container.settings().keys_kept_at
     )  # One that has not yet been compared with the database.
     if vault.locked:
         raise KeysLocked(f"There is no new key to work with: {vault.reason}.")

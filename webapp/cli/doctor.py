@@ -9,11 +9,11 @@ from webapp.cli.output import Failure, command
 from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.drivers.core.base import DriverError
 from webapp.extensions import db
-from webapp.registry import database_health as database_state
-from webapp.runtime import container as current
+from webapp.registry import database_health
+from webapp.runtime import container
 from webapp.security import keyfiles
 from webapp.services.accounts import accounts
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.credentials import rotation
 
 Finding = tuple[bool, str]
@@ -31,12 +31,12 @@ def doctor() -> None:
 
 
 def _database() -> Iterator[Finding]:
-    state = current.desk().watch.look()
-    if state in database_state.WORDS:
-        yield False, f"The database is {state}. {database_state.WORDS[state]}"
+    state = container.desk().watch.look()
+    if state in database_health.WORDS:
+        yield False, f"The database is {state}. {database_health.WORDS[state]}"
         return
     try:
-        mark = current.desk().source.look()
+        mark = container.desk().source.look()
     except DatabaseUnreachable as error:
         yield False, f"The database does not answer: {error.detail} Run `prepare`."
         return
@@ -45,14 +45,14 @@ def _database() -> Iterator[Finding]:
 
 
 def _settings() -> Iterator[Finding]:
-    for warning in keyfiles.exposed(current.settings().secret_files):
+    for warning in keyfiles.exposed(container.settings().secret_files):
         yield False, warning
-    for notice in current.settings().unheeded:
+    for notice in container.settings().unheeded:
         yield True, notice
 
 
 def _keys() -> Iterator[Finding]:
-    desk = current.desk()
+    desk = container.desk()
     try:
         check = desk.source.load().key_check
     except DatabaseUnreachable:
@@ -84,7 +84,7 @@ def _users() -> Iterator[Finding]:
 
 def _trail() -> Iterator[Finding]:
     try:
-        broken = audit.first_break(db.session())
+        broken = audit_log.first_break(db.session())
     except SQLAlchemyError:
         return
     if broken is None:
@@ -94,7 +94,7 @@ def _trail() -> Iterator[Finding]:
 
 
 def _identity() -> Iterator[Finding]:
-    provider = current.identity_provider()
+    provider = container.identity_provider()
     if provider is None:
         return
     try:
@@ -102,4 +102,4 @@ def _identity() -> Iterator[Finding]:
     except DriverError as error:
         yield False, f"Nobody can sign in through MODELDESK_OIDC_ISSUER: {error.detail}"
         return
-    yield True, f"The identity provider answers; it must know {current.settings().base_url}{current.WAY_BACK} as the way back."
+    yield True, f"The identity provider answers; it must know {container.settings().base_url}{container.WAY_BACK} as the way back."

@@ -8,14 +8,14 @@ import click
 
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
-from webapp.domain.incidents import parsing as pasted
+from webapp.domain.incidents import parsing
 from webapp.domain.incidents.parsing import MAX_PASTED
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import Invalid
 from webapp.models import Run
 from webapp.runtime.run_pipeline import Wanted, run_incident
 from webapp.services.credentials.key_access import OPERATOR
-from webapp.services.runs import records as runs
+from webapp.services.runs import records
 
 
 @click.group()
@@ -33,11 +33,11 @@ def incidents() -> None:
 def analyze(file: str, model: str | None, template: str | None, no_cache: bool, as_json: bool) -> None:
     """Run an incident (JSON, an Alertmanager payload, or text whose first line is the title) and print what came back."""
     try:
-        incident = pasted.read(_text(file)).incident
+        incident = parsing.read(_text(file)).incident
     except Invalid as error:
         raise Failure(error.detail) from error
     run = run_incident(incident, Wanted(model, template, anew=no_cache, caller=OPERATOR), actor=operator())
-    click.echo(json.dumps(runs.document(run), indent=2, ensure_ascii=False) if as_json else _in_words(run))
+    click.echo(json.dumps(records.document(run), indent=2, ensure_ascii=False) if as_json else _in_words(run))
     if run.status == "failed":
         raise Failure(f"The model did not answer: {run.error_detail}")
     if run.status == "fell_back":
@@ -61,6 +61,6 @@ def _in_words(run: Run) -> str:
     used = run.usage or {}
     tokens = f", {used.get('input', 0):,} tokens in and {used.get('output', 0):,} out" if used else ""
     free = "no cost" if run.cached or run.driver == "local" else "cost unknown"
-    cost = free if run.cost_total is None else readable.amount(run.cost_total, run.currency)
+    cost = free if run.cost_total is None else money_text.amount(run.cost_total, run.currency)
     cached = f", answered from the cache of {run.cached_from}" if run.cached else ""
     return "\n".join([*lines, "", f"{asked}{tokens}, {cost}, {run.latency_ms:,} ms{cached}. Run {run.public_id}."])

@@ -11,11 +11,10 @@ from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
 from webapp.config.settings import ROOT, Settings
 from webapp.extensions import db
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.credentials import key_check as setup
-from webapp.services.operations import backups
-from webapp.services.operations import database_move as moving
+from webapp.services.credentials import key_check
+from webapp.services.operations import backups, database_move
 
 MIGRATIONS = str(ROOT / "migrations")
 RESTORED = (
@@ -31,7 +30,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @command
 def backup(file: Path, replace: bool) -> None:
     """Write a backup of the database to FILE, while the desk serves. It holds no encryption key: keep that elsewhere."""
-    contents = backups.back_up(current.settings(), file, replace=replace)
+    contents = backups.back_up(container.settings(), file, replace=replace)
     click.echo(f"Backed up {_in_words(contents)} to {file}.")
     click.echo("The keys in it are encrypted. Keep MODELDESK_ENCRYPTION_KEYS somewhere else, or they cannot be read again.", err=True)
 
@@ -42,7 +41,7 @@ def backup(file: Path, replace: bool) -> None:
 @command
 def restore(file: Path, replace: bool) -> None:
     """Put the backup in FILE in the place of the database; running workers go on with it within a second or two."""
-    settings = current.settings()
+    settings = container.settings()
     kind = backups.kind_of(file)
     if (kind == "sqlite") != (settings.sqlite_path is not None):
         raise backups.BackupRefused(f"{file.name} is a backup of {kind}, but DATABASE_URL names another engine. Set DATABASE_URL to match.")
@@ -52,11 +51,13 @@ def restore(file: Path, replace: bool) -> None:
         click.echo(f"What was there before lies at {kept}.")
     flask_migrate.upgrade(directory=MIGRATIONS)
     with writing(refresh=False) as session:
-        setup.mark_restored(session, file.name, actor=operator())
+        key_check.mark_restored(session, file.name, actor=operator())
     click.echo(f"Restored {file}.")
     click.echo(RESTORED, err=True)
-    if current.vault().locked:
-        raise Failure(f"The database is restored, but its keys are locked: {current.vault().reason}. Set the encryption key of that time.")
+    if container.vault().locked:
+        raise Failure(
+            f"The database is restored, but its keys are locked: {container.vault().reason}. Set the encryption key of that time."
+        )
 
 
 def _put_back(settings: Settings, file: Path, replace: bool) -> Path | None:
@@ -97,7 +98,7 @@ def move(target_url: str) -> None:
 
     Stop the desk first, so that nothing changes meanwhile. The old database is not touched.
     """
-    proofs = moving.move(db.engine, target_url)
+    proofs = database_move.move(db.engine, target_url)
     for proof in proofs:
         click.echo(f"ok    {proof.table}: {proof.rows:,} rows{''.join(f', sum of {name} {value}' for name, value in proof.sums.items())}")
     click.echo(

@@ -11,7 +11,7 @@ from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.domain.shared.errors import Invalid, ModeldeskError
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import in_words
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -53,7 +53,7 @@ def command(function: Command) -> Command:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            current.desk().report.silence()
+            container.desk().report.silence()
             return function(*args, **kwargs)
         except Exception as error:
             raise failure(error) from error

@@ -14,21 +14,21 @@ from webapp.cli.output import Failure, failure
 from webapp.config.settings import ROOT
 from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.extensions.engine import create_file
-from webapp.registry import database_health as database_state
-from webapp.runtime import container as current
+from webapp.registry import database_health
+from webapp.runtime import container
 from webapp.runtime.transaction import in_words, writing
 from webapp.security import keyfiles
 from webapp.services.accounts import accounts
-from webapp.services.credentials import key_check as setup
+from webapp.services.credentials import key_check
 from webapp.services.operations import seed
-from webapp.services.runs import prompt_templates as templates
+from webapp.services.runs import prompt_templates
 
 
 @click.command()
 @with_appcontext
 def prepare() -> None:
     """Create the embedded database if there was none, migrate, seed, and print the set-up link while there is no user."""
-    current.desk().report.silence()
+    container.desk().report.silence()
     _warn()
     if not _has_database():
         return
@@ -51,14 +51,14 @@ def prepare() -> None:
 
 
 def _warn() -> None:
-    settings = current.settings()
+    settings = container.settings()
     for warning in (*keyfiles.exposed(settings.secret_files), *settings.unheeded):
         click.echo(f"modeldesk: {warning}", err=True)
 
 
 def _refuse_newer() -> None:
     """Before Alembic says it in words of its own."""
-    if current.desk().watch.look() == database_state.NEWER:
+    if container.desk().watch.look() == database_health.NEWER:
         raise Failure("This database was made by a newer version of Modeldesk. Start that version, or restore a backup.")
 
 
@@ -69,7 +69,7 @@ def _go_on(error: Exception) -> None:
 
 def _has_database() -> bool:
     """False when the embedded database was there before and is gone now: nothing may take its place by itself."""
-    settings = current.settings()
+    settings = container.settings()
     path = settings.sqlite_path
     if path is None or path.exists():
         return True
@@ -91,13 +91,13 @@ def _has_database() -> bool:
 
 def _fill() -> None:
     with writing(refresh=False) as session:
-        setup.ensure_key_check(session, current.desk().vault)
+        key_check.ensure_key_check(session, container.desk().vault)
         done = seed.seed(session)
-        templates.seed(session)
+        prompt_templates.seed(session)
         secret = None if accounts.count(session) else accounts.make_link(session, None, actor=operator(), now=datetime.now(UTC))
     if done:
         click.echo(f"Seeded {len(done.providers)} providers and {len(done.models)} models.", err=True)
-    if reason := current.desk().vault.reason:
+    if reason := container.desk().vault.reason:
         click.echo(f"modeldesk: keys are locked: {reason}. Everything that needs no key works.", err=True)
     if secret:
         click.echo(f"\nFirst start. Create the first admin within 30 minutes, with this link that works once:\n\n    {setup_url(secret)}\n")

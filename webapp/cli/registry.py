@@ -17,7 +17,7 @@ from webapp.domain.shared.errors import Malformed
 from webapp.domain.shared.money import plain
 from webapp.domain.shared.timestamps import parse_moment, shown_moment
 from webapp.registry.registry import ModelRegistry
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import rehearsing, writing
 from webapp.services.operations import seed as seeding
 from webapp.services.operations.seed import Seeding
@@ -30,7 +30,7 @@ def registry() -> None:
 
 def fresh() -> ModelRegistry:
     """The registry, read once: a command needs no thread that keeps it fresh."""
-    found = current.desk().registry
+    found = container.desk().registry
     found.refresh()
     return found
 
@@ -45,7 +45,7 @@ def seed(update_keys: bool, dry_run: bool) -> None:
     with rehearsing() if dry_run else writing(refresh=False) as session:
         done = seeding.seed(session)
         if update_keys:
-            keys = seeding.update_keys(session, current.settings().environment, vault=current.desk().vault, actor=operator())
+            keys = seeding.update_keys(session, container.settings().environment, vault=container.desk().vault, actor=operator())
             done.keys, done.notes = keys.keys, done.notes + keys.notes
     _report(done, "Would add" if dry_run else "Added")
 

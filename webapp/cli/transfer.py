@@ -9,9 +9,9 @@ from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
 from webapp.domain.shared.errors import Invalid
 from webapp.extensions import db
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import rehearsing, writing
-from webapp.services.transfer import files as exchange
+from webapp.services.transfer import files
 from webapp.services.transfer.files import FORMS, YAML, Upload
 from webapp.services.transfer.import_rows import ADDED, CHANGED, SAME, Report
 from webapp.services.transfer.registry_import import Importing
@@ -26,8 +26,8 @@ def export(file: Path | None, form: str | None) -> None:
 
     YAML and JSON hold all of it: providers, models, aliases and every price. CSV holds one row a model, with the price that holds now.
     """
-    chosen = form or exchange.form_of(file.name if file else "") or YAML
-    text = exchange.export(db.session(), chosen, datetime.now(UTC))
+    chosen = form or files.form_of(file.name if file else "") or YAML
+    text = files.export(db.session(), chosen, datetime.now(UTC))
     if file is None:
         click.echo(text, nl=False)
         return
@@ -48,10 +48,10 @@ def import_file(file: Path, dry_run: bool) -> None:
     A file that ends in .csv is read as models; a price that differs there becomes a new one from now on, or from `price_from`.
     """
     try:
-        text = exchange.text_of(file.read_bytes())
-        upload = exchange.looked_through(Upload(file.name, exchange.form_of(file.name) or YAML, text))
+        text = files.text_of(file.read_bytes())
+        upload = files.looked_through(Upload(file.name, files.form_of(file.name) or YAML, text))
         with rehearsing() if dry_run else writing(refresh=False) as session:
-            report = exchange.bring(session, upload, Importing(operator(), current.desk().outbound), datetime.now(UTC))
+            report = files.bring(session, upload, Importing(operator(), container.desk().outbound), datetime.now(UTC))
     except OSError as error:
         raise Failure(f"{file} cannot be read: {error.strerror}.") from error
     except Invalid as error:

@@ -14,7 +14,7 @@ from mistralai.client.models import ChatCompletionResponse
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers.core.base import MAX_DEADLINE_S, ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
 from webapp.drivers.core.http import client, shut_client
-from webapp.drivers.core.openai_compatible import usage_of as compatible_usage
+from webapp.drivers.core.openai_compatible import usage_of
 from webapp.drivers.core.vendor import VendorDriver, address_of, extra_headers, key_of, members, number, reply, texts
 from webapp.security.urlguard import OutboundPolicy
 
@@ -107,7 +107,7 @@ def _text(content: object) -> str:
 
 
 def _usage(reported: Mapping[str, Any]) -> Usage | None:
-    return compatible_usage(reported) if reported else None
+    return usage_of(reported) if reported else None
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:

@@ -2,13 +2,11 @@
 
 from flask import Flask
 
-from webapp.pages import health, openid
-from webapp.pages import sign_in as account
-from webapp.pages import step_up as signing
+from webapp.pages import health, openid, sign_in, step_up
 
 
 def init_app(app: Flask) -> None:
-    app.register_blueprint(account.blueprint)
-    app.register_blueprint(signing.blueprint)
+    app.register_blueprint(sign_in.blueprint)
+    app.register_blueprint(step_up.blueprint)
     app.register_blueprint(openid.blueprint)
     app.register_blueprint(health.blueprint)

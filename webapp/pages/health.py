@@ -7,8 +7,8 @@ from webapp.domain.accounts.permissions import Permission, scopes_may
 from webapp.domain.catalog.snapshot import DATABASE
 from webapp.domain.shared.errors import Forbidden
 from webapp.domain.shared.timestamps import shown_moment
-from webapp.registry import database_health as database_state
-from webapp.runtime import container as current
+from webapp.registry import database_health
+from webapp.runtime import container
 from webapp.web.auth import token_of_request
 
 blueprint = Blueprint("health", __name__)
@@ -23,15 +23,15 @@ def alive() -> ResponseReturnValue:
 @blueprint.get("/readyz")
 def ready() -> ResponseReturnValue:
     """Ready also when the database is away: answers go on from the snapshot."""
-    snapshot = current.registry().snapshot
-    database = current.database()
-    says = {"detail": database_state.WORDS[database]} if database in database_state.WORDS else {}
+    snapshot = container.registry().snapshot
+    database = container.database()
+    says = {"detail": database_health.WORDS[database]} if database in database_health.WORDS else {}
     return says | {
         "database": database,
         "revision": snapshot.revision,
         "source": snapshot.source,
         "as_of": shown_moment(snapshot.as_of),
-        "keys": "locked" if current.vault().locked else "unlocked",
+        "keys": "locked" if container.vault().locked else "unlocked",
     }
 
 
@@ -41,8 +41,8 @@ def metrics() -> ResponseReturnValue:
     token = token_of_request()
     if not _from_this_machine() and not (token and scopes_may(token.scopes, Permission.REGISTRY_READ)):
         raise Forbidden("Metrics are served to this machine, or with a token that may read the registry.")
-    snapshot = current.registry().snapshot
-    workers_current, workers_total = current.desk().report.current(snapshot.revision)
+    snapshot = container.registry().snapshot
+    workers_current, workers_total = container.desk().report.current(snapshot.revision)
     numbers = {
         "modeldesk_registry_revision": (snapshot.revision, "Revision of the registry that this process serves."),
         "modeldesk_registry_models": (len(snapshot.models), "Models in the registry, inactive ones included."),
@@ -51,7 +51,7 @@ def metrics() -> ResponseReturnValue:
         "modeldesk_registry_as_of_seconds": (int(snapshot.as_of.timestamp()), "When the registry was read, in seconds since 1970."),
         "modeldesk_workers": (workers_total, "Processes heard of lately."),
         "modeldesk_workers_current": (workers_current, "Processes that serve this revision or a newer one."),
-        "modeldesk_keys_locked": (int(current.vault().locked), "1 while no key can be decrypted."),
+        "modeldesk_keys_locked": (int(container.vault().locked), "1 while no key can be decrypted."),
     }
     lines = [f"# HELP {name} {help_text}\n# TYPE {name} gauge\n{name} {value}\n" for name, (value, help_text) in numbers.items()]
     return Response("".join(lines), mimetype="text/plain; version=0.0.4")

@@ -15,15 +15,14 @@ from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskE
 from webapp.drivers.core.base import DriverError
 from webapp.observability.request_id import request_id
 from webapp.pages.step_up import in_minutes, retry_after
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security import tokens
-from webapp.services.accounts import identities, sign_ins
-from webapp.services.accounts import login_throttle as throttle
+from webapp.services.accounts import identities, login_throttle, sign_ins
 from webapp.services.accounts.accounts import OPENID
 from webapp.services.accounts.identities import WayBack
 from webapp.services.accounts.login_throttle import Guess
-from webapp.web import known_browsers as devices
+from webapp.web import known_browsers
 from webapp.web.auth import SessionTicket, StaffMember, is_safe_path, session_secret, to_login, visitor
 from webapp.web.login_flow import HOME, enter, next_page, wait_for_code
 
@@ -52,7 +51,7 @@ def confirm() -> ResponseReturnValue:
 
 
 def _leave(*, confirming: bool) -> ResponseReturnValue:
-    provider = current.identity_provider()
+    provider = container.identity_provider()
     if provider is None:
         return redirect(url_for("account.login"))
     secret = tokens.new_secret()
@@ -70,9 +69,9 @@ def _challenge(secret: str) -> Challenge:
     return Challenge(state, nonce, verifier)
 
 
-@blueprint.get(current.WAY_BACK)
+@blueprint.get(container.WAY_BACK)
 def callback() -> ResponseReturnValue:
-    settings, provider, kept = current.settings().openid, current.identity_provider(), session.pop(COOKIE_ENTRY, None)
+    settings, provider, kept = container.settings().openid, container.identity_provider(), session.pop(COOKIE_ENTRY, None)
     if settings is None or provider is None:
         return redirect(url_for("account.login"))
     if not isinstance(kept, dict) or not _is_ours(str(kept["secret"]), settings):
@@ -110,7 +109,7 @@ def _is_ours(secret: str, settings: OpenId) -> bool:
 def _spend(way: WayBack, now: datetime) -> timedelta | None:
     """Counted like guesses of passwords, by address and in all, because each makes us ask the provider."""
     with writing(refresh=False) as writer:
-        wait = throttle.admit(writer, Guess(way.secret, request.remote_addr or "", kind=OPENID), now)
+        wait = login_throttle.admit(writer, Guess(way.secret, request.remote_addr or "", kind=OPENID), now)
         if wait is None:
             identities.spend(writer, way, now=now)
         return wait
@@ -127,7 +126,7 @@ def _entered(person: Person, settings: OpenId, target: str) -> ResponseReturnVal
         wait_for_code(ticket.secret)
         return redirect(url_for("signing.code", next=target))
     enter(ticket.secret)
-    return devices.remember(redirect(target), account)
+    return known_browsers.remember(redirect(target), account)
 
 
 def _confirmed(person: Person, settings: OpenId, begun: datetime, target: str) -> ResponseReturnValue:
@@ -191,5 +190,5 @@ def _failed(reason: str, status: int, **more: str) -> tuple[str, int]:
 
 
 def _name() -> str:
-    settings = current.settings().openid
+    settings = container.settings().openid
     return settings.name if settings else ""

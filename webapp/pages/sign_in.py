@@ -11,12 +11,11 @@ from webapp.domain.shared.errors import Conflict, DatabaseUnreachable, Invalid, 
 from webapp.extensions import db
 from webapp.models import User
 from webapp.pages.step_up import in_minutes, retry_after
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
-from webapp.services.accounts import accounts, sign_ins
-from webapp.services.accounts import login_throttle as throttle
-from webapp.web import known_browsers as devices
+from webapp.services.accounts import accounts, login_throttle, sign_ins
+from webapp.web import known_browsers
 from webapp.web.auth import session_secret, sign_out, visitor
 from webapp.web.login_flow import HOME, MAX_FIELD, enter, next_page, wait_for_code
 
@@ -57,10 +56,10 @@ def sign_in() -> ResponseReturnValue:
     if ticket.needs_code:
         return _ask_for_code(ticket.secret, target)
     enter(ticket.secret)
-    return devices.remember(redirect(target), accounts.normalised(email))
+    return known_browsers.remember(redirect(target), accounts.normalised(email))
 
 
-def _let_in(guess: throttle.Guess, email: str, password: str, now: datetime) -> sign_ins.Ticket | None:
+def _let_in(guess: login_throttle.Guess, email: str, password: str, now: datetime) -> sign_ins.Ticket | None:
     """The way in for whoever has the right password. Checking it takes a tenth of a second on purpose: no other writer has to wait for it.
 
     A right one is checked once more if another hash was stored meanwhile: a sign-in at the same moment may have renewed it.
@@ -74,7 +73,7 @@ def _let_in(guess: throttle.Guess, email: str, password: str, now: datetime) -> 
     return None
 
 
-def _entered(checked: User, password: str, guess: throttle.Guess, now: datetime) -> sign_ins.Ticket | None:
+def _entered(checked: User, password: str, guess: login_throttle.Guess, now: datetime) -> sign_ins.Ticket | None:
     """The same inside a transaction; None where another hash was stored, or the person switched off, while the password was checked."""
     user_id, stored = checked.id, checked.password_hash
     renewed = passwords.renewed(stored, password)
@@ -85,7 +84,7 @@ def _entered(checked: User, password: str, guess: throttle.Guess, now: datetime)
         if stored is not None and renewed is not None:
             accounts.renew_hash(writer, user_id, stored, renewed)
         ticket = sign_ins.enter(writer, user, now=now, instead_of=session_secret())
-        throttle.forget(writer, guess)
+        login_throttle.forget(writer, guess)
         return ticket
 
 
@@ -96,20 +95,20 @@ def _ask_for_code(secret: str, target: str) -> ResponseReturnValue:
 
 def _may_use_password(user: User) -> bool:
     """With passwords switched off they are the admins' way in for the day the identity provider is away."""
-    return current.settings().password_sign_in or user.role == "admin"
+    return container.settings().password_sign_in or user.role == "admin"
 
 
-def _guess(email: str) -> throttle.Guess:
+def _guess(email: str) -> login_throttle.Guess:
     """One function folds the name for the count and for the look-up, so that no spelling of it is counted apart."""
     account = accounts.normalised(email)
-    return throttle.Guess(account, request.remote_addr or "", devices.known(account))
+    return login_throttle.Guess(account, request.remote_addr or "", known_browsers.known(account))
 
 
-def _counted(guess: throttle.Guess, email: str, now: datetime) -> timedelta | None:
+def _counted(guess: login_throttle.Guess, email: str, now: datetime) -> timedelta | None:
     """How long to wait; None for whoever may try. The last guess for a while has a line in the trail, in the same transaction."""
     with writing(refresh=False) as writer:
-        wait = throttle.admit(writer, guess, now)
-        if wait is None and throttle.is_to_be_told(writer, guess, now):
+        wait = login_throttle.admit(writer, guess, now)
+        if wait is None and login_throttle.is_to_be_told(writer, guess, now):
             sign_ins.note_last_guess(writer, email)
         return wait
 
@@ -122,7 +121,7 @@ def _throttled(wait: timedelta) -> ResponseReturnValue:
 
 
 def _login_page(error: str | None = None) -> str:
-    settings = current.settings()
+    settings = container.settings()
     return render_template(
         "pages/login.html",
         error=error,
@@ -174,7 +173,7 @@ def use_link(secret: str) -> ResponseReturnValue:
     if ticket.needs_code:  # Whoever reads the link has not yet shown the device.
         return _ask_for_code(ticket.secret, HOME)
     enter(ticket.secret)
-    return devices.remember(redirect(HOME), account)
+    return known_browsers.remember(redirect(HOME), account)
 
 
 @blueprint.get("/setup")

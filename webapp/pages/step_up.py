@@ -9,13 +9,12 @@ from flask_login import login_user
 from webapp.domain.shared.errors import KeysLocked
 from webapp.extensions import db
 from webapp.models import User
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.accounts import accounts, identities, second_factor, sign_ins
-from webapp.services.accounts import login_throttle as throttle
+from webapp.services.accounts import accounts, identities, login_throttle, second_factor, sign_ins
 from webapp.services.accounts.login_throttle import Guess
 from webapp.services.accounts.sign_ins import Proof
-from webapp.web import known_browsers as devices
+from webapp.web import known_browsers
 from webapp.web.auth import SessionTicket, StaffMember, session_secret, to_login, visitor
 from webapp.web.login_flow import MAX_FIELD, enter, next_page
 
@@ -37,13 +36,13 @@ def use_code() -> ResponseReturnValue:
     proof, now = Proof(request.form.get("code", ""), request.remote_addr or ""), datetime.now(UTC)
     try:
         with writing(refresh=False) as writer:
-            answer = sign_ins.complete(writer, _waiting_secret(), proof, vault=current.vault(), now=now)
+            answer = sign_ins.complete(writer, _waiting_secret(), proof, vault=container.vault(), now=now)
     except KeysLocked as error:  # Nothing was looked at, so nothing was guessed.
         return _code_page(error.detail), error.status
     if answer.secret is not None:
         target = next_page()
         enter(answer.secret)
-        return devices.remember(redirect(target), accounts.normalised(answer.email))
+        return known_browsers.remember(redirect(target), accounts.normalised(answer.email))
     if answer.over:
         session.clear()
         flash("The password was given too long ago, or too many codes were wrong. Begin anew.", "error")
@@ -75,7 +74,7 @@ def use_proof() -> ResponseReturnValue:
         return to_login()
     guess = Guess(session_secret(), request.remote_addr or "", kind="session")
     with writing(refresh=False) as writer:
-        wait = throttle.admit(writer, guess, now)
+        wait = login_throttle.admit(writer, guess, now)
     if wait is not None:
         return _confirm_page(found, f"Too many attempts. Try again in {in_minutes(wait)}."), 429, retry_after(wait)
     try:
@@ -91,7 +90,7 @@ def use_proof() -> ResponseReturnValue:
 def _renewed_by_code(found: StaffMember, now: datetime) -> str | None:
     with writing(refresh=False) as writer:
         user = writer.get_one(User, found.id)
-        kind = second_factor.check(writer, user, request.form.get("code", ""), vault=current.vault(), now=now)
+        kind = second_factor.check(writer, user, request.form.get("code", ""), vault=container.vault(), now=now)
         return sign_ins.renew(writer, session_secret(), now=now) if kind is not None else None
 
 
@@ -118,7 +117,7 @@ def _confirm_page(found: StaffMember, error: str | None = None) -> str:
 
 def _openid_for(found: StaffMember) -> str | None:
     """The name of the identity provider, for whoever is linked there and has no second factor here."""
-    settings = current.settings().openid
+    settings = container.settings().openid
     linked = settings is not None and not found.has_factor and identities.identity_of(db.session(), found.id, settings.issuer) is not None
     return settings.name if settings is not None and linked else None
 

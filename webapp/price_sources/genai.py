@@ -9,7 +9,7 @@ from typing import Any
 
 from genai_prices import data, types
 
-from webapp.price_sources import genai_rules as rules
+from webapp.price_sources import genai_rules
 from webapp.price_sources.genai_rates import Rate, history
 from webapp.price_sources.seed_tables import DEFAULTS, VENDORS
 
@@ -34,29 +34,29 @@ def family(name: str) -> str:
 
 def names_of(model: types.ModelInfo) -> dict[str, list[str]]:
     """Model id -> aliases: the record itself, and the models of their own that the source files under it."""
-    main = rules.RENAMED.get(model.id, model.id)
+    main = genai_rules.RENAMED.get(model.id, model.id)
     spellings = dict.fromkeys(exact_names(model.match))
-    found: dict[str, list[str]] = {main: [], **{name: [] for name in spellings if name in rules.OWN_MODELS}}
+    found: dict[str, list[str]] = {main: [], **{name: [] for name in spellings if name in genai_rules.OWN_MODELS}}
     heads = {family(name): name for name in reversed(found)}
     for name in spellings:
         head = heads.get(family(name), main)
         if name not in found and is_alias(name, head):
             found[head].append(name)
-    return {name: sorted({*aliases, *rules.REVIEWED_NAMES.get(name, ())}) for name, aliases in found.items()}
+    return {name: sorted({*aliases, *genai_rules.REVIEWED_NAMES.get(name, ())}) for name, aliases in found.items()}
 
 
 def is_alias(name: str, head: str) -> bool:
     """A moving name is a dated pointer, so it is never another name of a model that stays."""
     moving = name.endswith("-latest") and not head.endswith("-latest")
-    return not moving and name not in rules.NO_ALIASES and not set("/:") & set(name)
+    return not moving and name not in genai_rules.NO_ALIASES and not set("/:") & set(name)
 
 
 WORDS = {"gpt": "GPT", "chatgpt": "ChatGPT", "tts": "TTS", "hd": "HD", "api": "API", "er": "ER", "o1": "o1", "o3": "o3", "o4": "o4"}
 
 
 def display_name(model_id: str, given: str | None) -> str:
-    if model_id in rules.DISPLAY_NAMES:
-        return rules.DISPLAY_NAMES[model_id]
+    if model_id in genai_rules.DISPLAY_NAMES:
+        return genai_rules.DISPLAY_NAMES[model_id]
     if given and given[0].isupper() and not given.startswith(("GPT-", "ChatGPT-")):
         return given
     stem, day = re.fullmatch(r"(.+?)(?:-(\d{4}-\d{2}-\d{2}))?", model_id).groups()  # type: ignore[union-attr]  # it matches anything
@@ -81,15 +81,15 @@ def deprecated_on(model: types.ModelInfo) -> str | None:
 def entry(provider: str, model_id: str, prices: list[Rate], known: Mapping[str, Any]) -> Rate:
     """A model of the catalogue, every field in its place."""
     ref = f"{provider}/{model_id}"
-    kind = known.get("type") or rules.type_of(model_id)
+    kind = known.get("type") or genai_rules.type_of(model_id)
     return {
         "provider": provider,
         "model_id": model_id,
         "display_name": known["display_name"],
         "type": kind,
-        "capabilities": rules.capabilities_of(ref, kind),
-        "context_window": known.get("context_window") or rules.CONTEXT.get(model_id),
-        "max_output_tokens": rules.MAX_OUTPUT.get(model_id),
+        "capabilities": genai_rules.capabilities_of(ref, kind),
+        "context_window": known.get("context_window") or genai_rules.CONTEXT.get(model_id),
+        "max_output_tokens": genai_rules.MAX_OUTPUT.get(model_id),
         "aliases": known.get("aliases", []),
         "default": ref in DEFAULTS,
         "sort_order": 0,
@@ -107,13 +107,13 @@ def source_models(vendor: types.Provider) -> Iterator[Rate]:
     for model in vendor.models:
         if vendor.id not in VENDORS:
             yield source_model(vendor, model, model.id, [])
-        elif not rules.skipped_because(vendor.id, model.id, model.price_comments or ""):
+        elif not genai_rules.skipped_because(vendor.id, model.id, model.price_comments or ""):
             for name, aliases in names_of(model).items():
                 yield source_model(vendor, model, name, aliases)
 
 
 def source_model(vendor: types.Provider, model: types.ModelInfo, name: str, aliases: list[str]) -> Rate:
-    main = name == rules.RENAMED.get(model.id, model.id)
+    main = name == genai_rules.RENAMED.get(model.id, model.id)
     known = {
         "aliases": aliases,
         "display_name": display_name(name, model.name if main else None),

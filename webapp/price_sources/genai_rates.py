@@ -9,7 +9,7 @@ from typing import Any
 
 from genai_prices import types
 
-from webapp.price_sources import genai_rules as rules
+from webapp.price_sources import genai_rules
 
 MILLION = 1_000_000
 # The source's price key -> our meter, per so many units, and how many of our units one of its units has.
@@ -62,7 +62,7 @@ def priced(prices: types.ModelPrice) -> Values:
 
 def starts(constraint: object) -> date:
     if constraint is None:
-        return rules.EPOCH
+        return genai_rules.EPOCH
     if isinstance(constraint, types.StartDateConstraint):
         return constraint.start_date
     raise TypeError(f"a constraint that this script does not know: {constraint!r}")
@@ -92,7 +92,7 @@ def moments(model: types.ModelInfo, name: str) -> list[date]:
     found = {start for start, _ in dated(model)}
     found.update(starts(variant.constraint) for variant in model.price_variants or ())
     if windowed(model):
-        found.add(rules.WEEKDAYS_FROM.get(name, rules.EPOCH))
+        found.add(genai_rules.WEEKDAYS_FROM.get(name, genai_rules.EPOCH))
     return sorted(found)
 
 
@@ -175,21 +175,21 @@ def add_windows(row: Row, model: types.ModelInfo, name: str, day: date) -> None:
     """Hours carry no date in the source; they belong to its last dated price, as its comments say."""
     if day < dated(model)[-1][0]:
         return
-    weekdays = rules.WEEKDAYS_FROM.get(name, date.max) <= day
+    weekdays = genai_rules.WEEKDAYS_FROM.get(name, date.max) <= day
     for hours, values in windowed(model):
         add(row, values, "standard", {"days": [0, 1, 2, 3, 4], **hours} if weekdays else hours)
     if weekdays and windowed(model):
-        row.reasons[rules.WEEKDAYS_NOTE] = None
+        row.reasons[genai_rules.WEEKDAYS_NOTE] = None
 
 
 def row_of(model: types.ModelInfo, name: str, day: date) -> Row:
     row = Row()
     base = next(values for start, values in reversed(dated(model)) if start <= day)
-    gaps = rules.PEAK_UNKNOWN.get((name, day), ())
+    gaps = genai_rules.PEAK_UNKNOWN.get((name, day), ())
     for begin, end in gaps:
         add(row, base, "standard", {"from": begin, "to": end})
     if gaps:
-        row.reasons[rules.PEAK_UNKNOWN_NOTE] = None
+        row.reasons[genai_rules.PEAK_UNKNOWN_NOTE] = None
     else:
         add(row, base, "standard")
         add_windows(row, model, name, day)
@@ -224,7 +224,7 @@ def history(model: types.ModelInfo, name: str, url: str | None) -> list[Rate]:
     for day in moments(model, name):
         row = row_of(model, name, day)
         if row.key() != last:
-            state = "priced" if row.rates else "free" if name in rules.FREE else "unknown"
+            state = "priced" if row.rates else "free" if name in genai_rules.FREE else "unknown"
             found.append(price(state, day, row.rates, ("genai-prices", url), " ".join(row.reasons)))
         last = row.key()
     return found

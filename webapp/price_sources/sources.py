@@ -86,8 +86,11 @@ def _bundled() -> Read:
 
 
 def _reader(source: str) -> Callable[[bytes, list[str]], Entries]:
-    from webapp.price_sources import catalog_files as files
+    from webapp.price_sources import catalog_files
 
-    return {"genai-prices-json": files.genai_json, "litellm": files.litellm, "models.dev": files.models_dev, "modeldesk": files.modeldesk}[
-        source
-    ]
+    return {
+        "genai-prices-json": catalog_files.genai_json,
+        "litellm": catalog_files.litellm,
+        "models.dev": catalog_files.models_dev,
+        "modeldesk": catalog_files.modeldesk,
+    }[source]

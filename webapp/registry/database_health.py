@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from webapp.domain.shared.errors import DatabaseUnreachable
-from webapp.extensions import migration_guard as schema
+from webapp.extensions import migration_guard
 
 OK, UNREACHABLE, EMPTY, OLDER, NEWER, CORRUPT, READ_ONLY, BUSY = (
     "ok",
@@ -61,9 +61,9 @@ class DatabaseWatch:
 
 def _by_tables(connection: Connection) -> str | None:
     """The state by which tables there are; None if they are ours."""
-    version = connection.execute(schema.VERSION).scalar_one_or_none() if inspect(connection).has_table("alembic_version") else None
+    version = connection.execute(migration_guard.VERSION).scalar_one_or_none() if inspect(connection).has_table("alembic_version") else None
     if version is None:
         return EMPTY
-    if version != schema.KNOWN[-1]:
-        return NEWER if schema.is_newer(version) else OLDER
+    if version != migration_guard.KNOWN[-1]:
+        return NEWER if migration_guard.is_newer(version) else OLDER
     return None if connection.execute(text("SELECT count(*) FROM registry_state")).scalar_one() else EMPTY

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.domain.catalog.snapshot import DATABASE
 from webapp.domain.shared.errors import Unavailable
-from webapp.extensions import migration_guard as schema
+from webapp.extensions import migration_guard
 from webapp.extensions.engine import WRITING
 from webapp.models import RegistryProcess
 from webapp.registry.database_health import OK, DatabaseWatch
@@ -132,7 +132,7 @@ class ProcessReport:
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         with self._engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
-            schema.insist(connection)
+            migration_guard.insist(connection)
             yield connection
 
     def current(self, revision: int) -> tuple[int, int]:

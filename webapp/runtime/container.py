@@ -7,7 +7,7 @@ from flask import Flask, current_app
 
 from webapp.config.settings import Settings
 from webapp.domain.catalog.snapshot import LAST_GOOD
-from webapp.registry import database_health as database_state
+from webapp.registry import database_health
 from webapp.registry.database_health import DatabaseWatch
 from webapp.registry.last_good import LastGoodFile
 from webapp.registry.loader import DatabaseSource
@@ -79,8 +79,8 @@ def vault() -> Vault:
 def database() -> str:
     """The state of the database, by name, as it was found last; nobody waits for it."""
     found = desk().watch.state
-    away = found == database_state.OK and registry().snapshot.source == LAST_GOOD  # Noticed just now, and not looked into yet.
-    return database_state.UNREACHABLE if away else found
+    away = found == database_health.OK and registry().snapshot.source == LAST_GOOD  # Noticed just now, and not looked into yet.
+    return database_health.UNREACHABLE if away else found
 
 
 def settings() -> Settings:

@@ -10,15 +10,15 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from webapp.domain.incidents import evaluation as rules
+from webapp.domain.incidents import evaluation
 from webapp.domain.incidents.incidents import incident_from
 from webapp.domain.shared.errors import ModeldeskError
 from webapp.extensions import db
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.run_pipeline import Wanted, asked, planned_run
 from webapp.runtime.transaction import writing
 from webapp.services.credentials.key_access import Caller
-from webapp.services.runs import evaluations as benches
+from webapp.services.runs import evaluations
 from webapp.services.runs.evaluations import Work
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Runner:
 
     def start(self, bench_id: int, generation: int, models: list[str]) -> None:
         """Begins, and returns at once."""
-        app_context, place = current.application().app_context, (bench_id, generation)
+        app_context, place = container.application().app_context, (bench_id, generation)
         supervisor = threading.Thread(target=self._supervise, args=(app_context, place, models), name=f"bench-{bench_id}", daemon=True)
         with self._lock:
             self._threads[place] = supervisor
@@ -69,9 +69,9 @@ class Runner:
                 lane.join(timeout=0.05)
             if time.monotonic() - beaten > BEAT_S:
                 beaten = time.monotonic()
-                self._guarded(app_context, lambda: _write(lambda session: benches.heartbeat(session, *place)))
+                self._guarded(app_context, lambda: _write(lambda session: evaluations.heartbeat(session, *place)))
         if not self._stopped.is_set():
-            self._guarded(app_context, lambda: _write(lambda session: benches.finish(session, *place)))
+            self._guarded(app_context, lambda: _write(lambda session: evaluations.finish(session, *place)))
         with self._lock:
             self._threads.pop(place, None)
 
@@ -94,8 +94,8 @@ class Runner:
         with _turns:
             while not self._stopped.is_set():
                 with writing(refresh=False) as session:
-                    work = benches.begin(session, *place, model)
-                if work == rules.WAIT:
+                    work = evaluations.begin(session, *place, model)
+                if work == evaluation.WAIT:
                     self._stopped.wait(PAUSE_S)
                 elif isinstance(work, Work):
                     _ask(work)
@@ -110,19 +110,19 @@ def _write(change: Callable[..., None]) -> None:
 
 def _ask(work: Work) -> None:
     """One cell: planned, asked and recorded. Never from the cache: a bench measures."""
-    local = work.model == rules.LOCAL
+    local = work.model == evaluation.LOCAL
     wanted = Wanted(None if local else work.model, work.template, local=local, anew=True, caller=Caller(work.actor))
     try:
         planned = planned_run(incident_from(work.incident), wanted)
         outcome = asked(planned)
     except ModeldeskError as error:
         detail = error.detail
-        _write(lambda session: benches.fail(session, work, detail))
+        _write(lambda session: evaluations.fail(session, work, detail))
         return
-    _write(lambda session: benches.end(session, work, planned, outcome))
+    _write(lambda session: evaluations.end(session, work, planned, outcome))
 
 
 def runner() -> Runner:
     """The one of this process and application, made when a bench is first run."""
-    found: Runner = current.application().extensions.setdefault("modeldesk_benches", Runner())
+    found: Runner = container.application().extensions.setdefault("modeldesk_benches", Runner())
     return found

@@ -9,14 +9,11 @@ from webapp.domain.incidents.incidents import Incident
 from webapp.domain.shared.errors import Invalid
 from webapp.extensions import db
 from webapp.models import Run
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.credentials import key_access as access
+from webapp.services.credentials import key_access
 from webapp.services.credentials.key_access import Caller, LimitReached
-from webapp.services.runs import execution as asking
-from webapp.services.runs import planning
-from webapp.services.runs import records as runs
-from webapp.services.runs import response_cache as answers
+from webapp.services.runs import execution, planning, records, response_cache
 from webapp.services.runs.execution import Outcome
 from webapp.services.runs.planning import Plan
 
@@ -46,17 +43,17 @@ def run_incident(incident: Incident, wanted: Wanted, *, actor: str) -> Run:
         with _waiting(planned.endpoint is not None, actor):
             outcome = asked(planned)
     with writing(refresh=False) as session:
-        run = runs.record(session, planned, outcome, actor=actor)
+        run = records.record(session, planned, outcome, actor=actor)
         if key is not None and outcome.cached_from is not None:
-            answers.count_hit(session, key)
+            response_cache.count_hit(session, key)
         elif key is not None and outcome.status == "succeeded" and outcome.text is not None:
-            answers.remember(session, _answer(key, planned, outcome, run))
+            response_cache.remember(session, _answer(key, planned, outcome, run))
         return run
 
 
 def _waiting(for_a_provider: bool, actor: str) -> AbstractContextManager[None]:
     """A turn for a request that is going to wait for a provider. Raises `TooManyAtOnce`."""
-    return current.desk().turns.turn(actor) if for_a_provider else nullcontext()
+    return container.desk().turns.turn(actor) if for_a_provider else nullcontext()
 
 
 def planned_run(incident: Incident, wanted: Wanted) -> Plan:
@@ -68,8 +65,8 @@ def planned_run(incident: Incident, wanted: Wanted) -> Plan:
 
 def means(caller: Caller) -> planning.Means:
     """What planning can use on behalf of this caller."""
-    snapshot = for_project(current.registry().snapshot, caller.project, datetime.now(UTC))
-    return planning.Means(snapshot, current.vault(), current.settings().environment, caller)
+    snapshot = for_project(container.registry().snapshot, caller.project, datetime.now(UTC))
+    return planning.Means(snapshot, container.vault(), container.settings().environment, caller)
 
 
 def asked(planned: Plan) -> Outcome:
@@ -77,26 +74,28 @@ def asked(planned: Plan) -> Outcome:
     try:
         if planned.key is not None and planned.refused is None:
             with writing(refresh=False) as session:
-                access.reserve(session, planned.key)
+                key_access.reserve(session, planned.key)
     except LimitReached as error:
-        return asking.refused(planned, error)
+        return execution.refused(planned, error)
     db.session.rollback()
-    return asking.execute(planned, current.desk().outbound)
+    return execution.execute(planned, container.desk().outbound)
 
 
 def _cache_key(planned: Plan) -> str | None:
     """What an answer would be remembered under; None where the template wants none to be."""
     if planned.endpoint is None or planned.request is None or planned.refused or not planned.template.cache_minutes:
         return None
-    return answers.key_of(planned.endpoint, planned.request, f"{planned.template.name} {planned.template.version}", planned.caller.circle)
+    return response_cache.key_of(
+        planned.endpoint, planned.request, f"{planned.template.name} {planned.template.version}", planned.caller.circle
+    )
 
 
 def _remembered(planned: Plan, key: str | None) -> Outcome | None:
-    found = answers.find(db.session(), key) if key is not None else None
-    return asking.again(planned, found) if found else None
+    found = response_cache.find(db.session(), key) if key is not None else None
+    return execution.again(planned, found) if found else None
 
 
-def _answer(key: str, planned: Plan, outcome: Outcome, run: Run) -> answers.Answer:
+def _answer(key: str, planned: Plan, outcome: Outcome, run: Run) -> response_cache.Answer:
     usage = outcome.usage.as_dict() if outcome.usage else None
     minutes = planned.template.cache_minutes
-    return answers.Answer(key, planned.template.name, run.model_ref, outcome.text or "", usage, run.public_id, minutes)
+    return response_cache.Answer(key, planned.template.name, run.model_ref, outcome.text or "", usage, run.public_id, minutes)

@@ -8,10 +8,9 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from webapp.domain.shared.errors import Conflict, DatabaseUnreachable, Invalid, ModeldeskError, Stale, Unavailable
-from webapp.extensions import db
-from webapp.extensions import migration_guard as schema
+from webapp.extensions import db, migration_guard
 from webapp.extensions.engine import WRITING
-from webapp.runtime import container as current
+from webapp.runtime import container
 
 # PostgreSQL's words for it: serialization failure, deadlock, lock not available, statement cancelled after its time.
 BUSY = ("40001", "40P01", "55P03", "57014")
@@ -27,7 +26,7 @@ def writing(*, refresh: bool = True) -> Iterator[Session]:
     session: Session = db.session()
     session.rollback()
     try:
-        schema.insist(session.connection(execution_options={WRITING: True}))
+        migration_guard.insist(session.connection(execution_options={WRITING: True}))
         yield session
         session.commit()
     except SQLAlchemyError as error:
@@ -37,7 +36,7 @@ def writing(*, refresh: bool = True) -> Iterator[Session]:
         session.rollback()
         raise
     if refresh:
-        current.registry().refresh()
+        container.registry().refresh()
 
 
 class _Back(Exception):

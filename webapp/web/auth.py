@@ -18,7 +18,7 @@ from webapp.domain.catalog.entities import TokenInfo
 from webapp.domain.shared.errors import Forbidden, Unavailable
 from webapp.extensions import db, login
 from webapp.models import User, UserSession
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import in_words, writing
 from webapp.security import tokens
 from webapp.services.accounts import accounts
@@ -66,7 +66,7 @@ def _seen(session_id: int, now: datetime) -> None:
         with writing(refresh=False) as writer:
             writer.execute(update(UserSession).where(UserSession.id == session_id).values(last_seen_at=now))
     except Unavailable as error:
-        if current.desk().registry.outage.due():
+        if container.desk().registry.outage.due():
             log.warning("a session could not be marked as seen: %s", error.code)  # Reading goes on while others write.
 
 
@@ -159,7 +159,7 @@ BEARER = re.compile(r"Bearer ([!-~]+)", re.ASCII)
 
 def token_of_request() -> TokenInfo | None:
     """The token in `Authorization: Bearer`, and nowhere else; None unless it is known, whole and not expired."""
-    return token_in(request.headers.get("Authorization", ""), current.registry().snapshot.tokens)
+    return token_in(request.headers.get("Authorization", ""), container.registry().snapshot.tokens)
 
 
 def token_in(header: str, known: Mapping[str, TokenInfo]) -> TokenInfo | None:

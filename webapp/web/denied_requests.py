@@ -8,9 +8,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.domain.shared.errors import Forbidden, ModeldeskError
 from webapp.extensions import db
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.audit import denied_requests as denials
+from webapp.services.audit import denied_requests
 from webapp.services.audit.denied_requests import Denied
 from webapp.web.auth import actor, visitor
 from webapp.web.requests import SAFE
@@ -26,14 +26,14 @@ def note(error: ModeldeskError) -> None:
         if "token" in g or visitor() is not None:
             _write(Denied(actor(), f"{request.method} {request.url_rule}"))
     except (ModeldeskError, SQLAlchemyError) as failed:
-        if current.desk().registry.outage.due():
+        if container.desk().registry.outage.due():
             log.warning("a refusal could not be written into the audit log: %s", type(failed).__name__)
 
 
 def _write(denied: Denied) -> None:
     now, session = datetime.now(UTC), db.session()
     session.rollback()
-    if denials.room(session, denied.actor, now) <= 0:
+    if denied_requests.room(session, denied.actor, now) <= 0:
         return  # Whoever is refused all the time keeps no writer waiting.
     with writing(refresh=False) as writer:
-        denials.note(writer, denied, now)
+        denied_requests.note(writer, denied, now)

@@ -11,9 +11,9 @@ from werkzeug.exceptions import HTTPException, SecurityError
 
 from webapp.domain.shared.errors import DatabaseUnreachable, ModeldeskError, Unavailable
 from webapp.observability.request_id import request_id
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import in_words
-from webapp.web import denied_requests as denials
+from webapp.web import denied_requests
 
 log = logging.getLogger(__name__)
 CODES = {
@@ -78,17 +78,17 @@ def _answer(document: dict[str, object], headers: dict[str, str]) -> Response:
 
 def api_headers() -> dict[str, str]:
     """What every answer of the API says about the registry that it came from."""
-    return current.registry().snapshot.headers
+    return container.registry().snapshot.headers
 
 
 def on_domain_error(error: ModeldeskError) -> Response:
-    denials.note(error)
+    denied_requests.note(error)
     return answer(error)
 
 
 def on_database_error(error: SQLAlchemyError) -> Response:
     translated = in_words(error)
-    if not isinstance(translated, DatabaseUnreachable) or current.desk().registry.outage.due():
+    if not isinstance(translated, DatabaseUnreachable) or container.desk().registry.outage.due():
         log.warning("%s: %s", translated.code, type(error).__name__, exc_info=error)
     return answer(translated)
 

@@ -4,7 +4,7 @@ import secrets
 
 from flask import Flask, Response, g, request
 
-from webapp.runtime import container as current
+from webapp.runtime import container
 
 POLICY = "; ".join(
     (
@@ -49,7 +49,7 @@ def protect(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = POLICY.format(nonce=csp_nonce())
     for name, value in ALWAYS.items():
         response.headers[name] = value
-    if current.over_tls():
+    if container.over_tls():
         response.headers["Strict-Transport-Security"] = "max-age=31536000"
     if request.endpoint != "static":
         response.headers["Cache-Control"] = "no-store"

@@ -8,7 +8,7 @@ from flask import current_app, request
 from itsdangerous import BadData, URLSafeTimedSerializer
 from werkzeug.wrappers import Response
 
-from webapp.runtime import container as current
+from webapp.runtime import container
 
 LIFE_S = 180 * 24 * 3600
 R = TypeVar("R", bound=Response)
@@ -16,7 +16,7 @@ R = TypeVar("R", bound=Response)
 
 def cookie() -> str:
     """The name of the cookie; over TLS no sibling domain can set one of this name."""
-    return "__Host-modeldesk-device" if current.over_tls() else "modeldesk_device"
+    return "__Host-modeldesk-device" if container.over_tls() else "modeldesk_device"
 
 
 def known(account: str) -> str | None:
@@ -32,7 +32,7 @@ def known(account: str) -> str | None:
 def remember(response: R, account: str) -> R:
     """To be called only once this person is in: by a password, a link or the identity provider, and past the second factor."""
     text = _serializer().dumps([_digest(account), known(account) or secrets.token_hex(8)])
-    response.set_cookie(cookie(), text, max_age=LIFE_S, httponly=True, samesite="Lax", secure=current.over_tls())
+    response.set_cookie(cookie(), text, max_age=LIFE_S, httponly=True, samesite="Lax", secure=container.over_tls())
     return response
 
 

@@ -9,7 +9,7 @@ from flask.sessions import NullSession, SecureCookieSession, SecureCookieSession
 
 from webapp.domain.shared.errors import Forbidden
 from webapp.observability.request_id import new_request_id, request_id
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.web.access_log import ROUTE
 
 if TYPE_CHECKING:
@@ -76,14 +76,14 @@ def begin() -> None:
     if request.method not in SAFE:
         refuse_other_sites()
     seen = request.cookies.get(REVISION_COOKIE, "")
-    if seen.isascii() and seen.isdigit() and len(seen) < 16 and int(seen) > current.registry().snapshot.revision:
-        current.desk().registry.refresh()
+    if seen.isascii() and seen.isdigit() and len(seen) < 16 and int(seen) > container.registry().snapshot.revision:
+        container.desk().registry.refresh()
 
 
 def refuse_other_sites() -> None:
     """What a browser says of where a form comes from. Programs say nothing and need the token all the same. Raises `Forbidden`."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    ours = [urlsplit(address).netloc for address in (request.host_url, current.settings().base_url)]
+    ours = [urlsplit(address).netloc for address in (request.host_url, container.settings().base_url)]
     if site not in OF_THIS_SITE or (origin is not None and urlsplit(origin).netloc not in ours):
         raise Forbidden("This form was sent by another site. Open the page here and send it again.", code="other_site")
 
@@ -91,8 +91,8 @@ def refuse_other_sites() -> None:
 def end(response: Response) -> Response:
     response.headers["X-Request-Id"] = request_id.get()
     if request.method != "GET" and not request.path.startswith(API):
-        revision = str(current.registry().snapshot.revision)
-        response.set_cookie(REVISION_COOKIE, revision, max_age=60, httponly=True, samesite="Lax", secure=current.over_tls())
+        revision = str(container.registry().snapshot.revision)
+        response.set_cookie(REVISION_COOKIE, revision, max_age=60, httponly=True, samesite="Lax", secure=container.over_tls())
     return response
 
 

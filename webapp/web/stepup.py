@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.services.accounts import sign_ins
 from webapp.web.auth import is_safe_path, visitor
 
@@ -46,7 +46,7 @@ def _way_back() -> str:
 
 def must_set_up() -> bool:
     """Whether this visitor's role asks for a second factor that is not there yet."""
-    roles = current.settings().second_factor_roles
+    roles = container.settings().second_factor_roles
     found = visitor() if roles else None
     return found is not None and found.role in roles and not found.has_factor
 

@@ -11,7 +11,7 @@ from flask import Flask, current_app, url_for
 
 from webapp.domain.shared.money import plain
 from webapp.registry.database_health import WORDS
-from webapp.runtime import container as current
+from webapp.runtime import container
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class RegistryStatus:
 
 
 def registry_status() -> RegistryStatus:
-    snapshot = current.registry().snapshot
-    workers_current, workers_total = current.desk().report.current(snapshot.revision)
-    database = current.database()
-    keys = "locked" if current.vault().locked else "unlocked"
+    snapshot = container.registry().snapshot
+    workers_current, workers_total = container.desk().report.current(snapshot.revision)
+    database = container.database()
+    keys = "locked" if container.vault().locked else "unlocked"
     return RegistryStatus(
         snapshot.revision, snapshot.source, snapshot.as_of, keys, workers_current, workers_total, database, WORDS.get(database, "")
     )

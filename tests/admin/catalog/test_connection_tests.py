@@ -15,7 +15,7 @@ from vendor_protocols import DIALECTS
 from webapp.domain.credentials.key_access import PERSONAL, PROJECT
 from webapp.extensions import db
 from webapp.models import Model, ProviderCheck
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models, providers
 from webapp.services.credentials import credentials
@@ -42,8 +42,8 @@ def desk(settings, upstream):
 def provider(desk, upstream):
     with writing() as session:
         values = provider_values(base_url=upstream.base_url, allow_personal_keys=True)
-        made = providers.create(session, values, actor="ann", policy=current.desk().outbound)
-        credentials.store(session, made, CANARY, vault=current.vault(), actor="ann")
+        made = providers.create(session, values, actor="ann", policy=container.desk().outbound)
+        credentials.store(session, made, CANARY, vault=container.vault(), actor="ann")
         models.create(session, {"provider": "acme", "model_id": "m-1", "display_name": "Ours", "type": "text"}, actor="ann")
         models.create(
             session, {"provider": "acme", "model_id": "gone", "display_name": "Gone", "type": "text", "active": False}, actor="ann"
@@ -192,7 +192,7 @@ def test_t19_t20_t21_keys_of_all_holders_are_in_no_page_answer_log_export_or_tra
         row = providers.find(session, provider)
         projects.create(session, {"slug": "billing", "display_name": "Billing"}, actor="ann")
         for holder in (EVERYBODY, Holder(PERSONAL, "ann@example.com"), Holder(PROJECT, "billing")):
-            credentials.store(session, row, CANARY, vault=current.vault(), actor="ann", holder=holder)
+            credentials.store(session, row, CANARY, vault=container.vault(), actor="ann", holder=holder)
         ciphertexts = session.execute(text("SELECT ciphertext FROM credentials")).scalars().all()
     ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
     api = api_for(desk, "registry:read", "registry:write", "runs:write", "usage:read")

@@ -13,7 +13,7 @@ from webapp.config.loading import load
 from webapp.domain.credentials.environment_keys import server_keys
 from webapp.extensions import db
 from webapp.models import Provider
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.credentials import credentials
 from webapp.services.operations import seed
@@ -92,7 +92,7 @@ def test_t15_copying_keys_from_the_environment_copies_none_for_another_address(d
     }
     api_for(desk, "registry:read", "registry:write").post("/admin/providers", values)
     with writing() as session:
-        done = seed.update_keys(session, current.settings().environment, vault=current.vault(), actor="ann")
+        done = seed.update_keys(session, container.settings().environment, vault=container.vault(), actor="ann")
     mine = db.session.execute(select(Provider).where(Provider.slug == "mine")).scalar_one()
     assert credentials.every(db.session(), mine) == []
     assert any("mine: OPENAI_API_KEY is not copied" in note for note in done.notes)

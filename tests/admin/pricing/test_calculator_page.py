@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from webapp.runtime import container as current
+from webapp.runtime import container
 
 PAGE = "/admin/calculator/"
 FRAGMENT = {"HX-Request": "true", "HX-Target": "div#calculator-answer"}
@@ -156,7 +156,7 @@ def test_a_total_smaller_than_its_parts_is_said_once_in_the_words_of_the_form(an
 
 
 def test_the_page_of_a_model_asks_for_what_its_price_is_made_of(ann):
-    image = next(model for model in current.registry().snapshot.models if {rate.meter for rate in model.prices[-1].rates} == {"image"})
+    image = next(model for model in container.registry().snapshot.models if {rate.meter for rate in model.prices[-1].rates} == {"image"})
     page = ann.get(f"/admin/model/details/?id={image.id}").text
     assert ('id="calc-panel-image" name="image" value="1"' in page, 'id="calc-panel-input"' in page) == (True, False)
     assert '<input type="hidden" name="image" value="1">' in page

@@ -12,14 +12,13 @@ from sqlalchemy import text
 
 from webapp.domain.incidents.incidents import incident_from
 from webapp.extensions import db
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import api_tokens
 from webapp.services.catalog import models, providers
 from webapp.services.credentials import credentials
 from webapp.services.projects import projects
-from webapp.services.runs import prompt_templates as templates
-from webapp.services.runs import saved_incidents as incidents
+from webapp.services.runs import prompt_templates, saved_incidents
 
 FORM = {
     "name": "summary",
@@ -48,10 +47,10 @@ def desk(settings, upstream):
     """A desk with a model on loopback, and a template whose answers are kept for an hour."""
     for app in running(replace(settings, outbound_allow=frozenset({upstream.place}))):
         with writing() as session:
-            made = providers.create(session, provider_values(base_url=upstream.base_url), actor="ann", policy=current.desk().outbound)
-            credentials.store(session, made, "sk-CANARY-0123456789", vault=current.vault(), actor="ann")
+            made = providers.create(session, provider_values(base_url=upstream.base_url), actor="ann", policy=container.desk().outbound)
+            credentials.store(session, made, "sk-CANARY-0123456789", vault=container.vault(), actor="ann")
             models.create(session, {"provider": "acme", "model_id": "m-1", "display_name": "M", "type": "text"}, actor="ann")
-            templates.create(
+            prompt_templates.create(
                 session, FORM | {"temperature": None, "max_tokens": None, "preferred_model": "acme/m-1", "cache_minutes": 60}, actor="ann"
             )
         yield app
@@ -65,7 +64,7 @@ def test_a_template_is_added_edited_compared_and_put_back(ann):
     assert "<ins>+ Be kind.</ins>" in page
     assert "Kinder" in page
     ann.post("/admin/prompts/summary/restore", {"version": "1"})
-    assert templates.current(db.session(), "summary").system == "Be brief."
+    assert prompt_templates.current(db.session(), "summary").system == "Be brief."
     assert "Version 3" in ann.get("/admin/prompts/summary/").text
 
 
@@ -93,7 +92,7 @@ def test_who_was_overtaken_sees_what_changed_and_saves_again(ann, bob):
     assert ("Be exact." in page, "because you had left it alone: Title." in page, 'value="Sums"' in page) == (True, True, True)
     assert 'name="row_version" value="2"' in page
     assert ann.post("/admin/prompts/summary/edit", mine | {"row_version": "2"}).status_code == 302
-    assert [row.system for row in templates.versions(db.session(), "summary")] == [
+    assert [row.system for row in prompt_templates.versions(db.session(), "summary")] == [
         "Be brief.\nBe exact.",
         "Be brief.\nBe kind.",
         FORM["system"],
@@ -103,7 +102,7 @@ def test_who_was_overtaken_sees_what_changed_and_saves_again(ann, bob):
 @pytest.mark.parametrize("version", ["0", "-1", "99999999999999", "x"])
 def test_a_version_that_never_was_changes_nothing(ann, version):
     answer = ann.post("/admin/prompts/incident-analysis/edit", FORM | {"system": "x", "row_version": version})
-    assert (answer.status_code, len(templates.versions(db.session(), "incident-analysis"))) == (422, 1)
+    assert (answer.status_code, len(prompt_templates.versions(db.session(), "incident-analysis"))) == (422, 1)
 
 
 def previewed(visitor, **given):
@@ -119,14 +118,14 @@ def test_a_preview_shows_the_words_that_would_be_sent(bob):
 
 def test_a_preview_takes_kept_incidents_and_text_of_ones_own_and_stores_nothing(ann, eve):
     with writing() as session:
-        kept = incidents.save(session, "The night of the disks", incident_from(DISK), actor="ann").id
+        kept = saved_incidents.save(session, "The night of the disks", incident_from(DISK), actor="ann").id
     assert "Disk usage at 97 %" in previewed(eve, sample=f"kept-{kept}").partition("Question</h3>")[2]
     own = previewed(eve, sample=f"kept-{kept}", incident="Queue <b>stands</b> still\nSince noon.")
     assert "plain text: the first line is the title" in own
     assert "Queue <b>stands</b> still" in own.partition("Question</h3>")[2]
     assert "Queue &lt;b&gt;stands" in eve.post("/admin/prompts/incident-analysis/preview", {"incident": "Queue <b>stands</b> still"}).text
     assert "begins like JSON but is not" in previewed(eve, incident='{"title": ')
-    assert len(incidents.every(db.session())) == 1
+    assert len(saved_incidents.every(db.session())) == 1
 
 
 def test_the_preview_of_an_older_version_has_its_words(ann):

@@ -5,7 +5,7 @@ import pytest
 from webapp.domain.incidents.incidents import incident_from
 from webapp.runtime.run_pipeline import Wanted, run_incident
 from webapp.services.credentials.key_access import OPERATOR
-from webapp.services.runs import records as runs
+from webapp.services.runs import records
 
 LIST = "/admin/run/"
 
@@ -83,7 +83,7 @@ def test_no_address_breaks_the_list(eve, made, query):
 def test_there_is_no_way_to_change_or_delete_a_run(ann, made, session, path):
     ann.get(f"{LIST}{path}")
     ann.post(f"{LIST}{path}", {"id": made[0], "rowid": made[0], "action": "delete"})
-    assert len(runs.latest(session)) == 3
+    assert len(records.latest(session)) == 3
 
 
 def test_a_stranger_is_sent_to_log_in(client, made):

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from webapp.extensions import db
 from webapp.models import AuditEvent
-from webapp.runtime import container as current
+from webapp.runtime import container
 
 HERE = "/admin/import"
 
@@ -40,7 +40,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(api):
     trail = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(2)).scalars().all()
     assert [event.action for event in trail] == ["catalog:file:import", "registry:model:create"]
     assert {event.actor for event in trail} == {"token:a test"}
-    assert "openai/new-one" in current.registry().snapshot.by_name
+    assert "openai/new-one" in container.registry().snapshot.by_name
 
 
 def test_every_wrong_line_is_named_and_nothing_is_imported(api):

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from webapp.extensions import db
 from webapp.models import UsageRecord
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.pricing import prices
 
@@ -37,9 +37,9 @@ def count() -> int:
 def test_a_report_is_priced_and_answered_whole(reporter):
     made = report(reporter, "one")
     assert made.status_code == 201
-    model = current.registry().get_model(CALL["model"])
+    model = container.registry().get_model(CALL["model"])
     assert (made.json["model"], made.json["usage"], made.json["cost"]["price_id"]) == (model.ref, CALL["usage"], model.price.id)
-    assert Decimal(made.json["cost"]["total"]) == current.registry().calculate_cost(model.ref, 1000, 500).total - Decimal("0.000015")
+    assert Decimal(made.json["cost"]["total"]) == container.registry().calculate_cost(model.ref, 1000, 500).total - Decimal("0.000015")
 
 
 def test_t38_the_same_report_sent_again_is_counted_once_and_answered_alike(reporter):
@@ -97,7 +97,7 @@ def test_a_call_is_priced_at_its_own_moment_and_stays_so(reporter):
     yesterday = (datetime.now(UTC) - timedelta(days=1)).replace(microsecond=0)
     before = report(reporter, "one", at=yesterday.isoformat()).json
     with writing() as session:
-        model = current.registry().get_model(CALL["model"])
+        model = container.registry().get_model(CALL["model"])
         prices.add(session, model.id, price_values(effective_from=(yesterday + timedelta(hours=1)).isoformat()), actor="ann")
     assert report(reporter, "one", at=yesterday.isoformat()).json == before
     assert report(reporter, "two", at=yesterday.isoformat()).json["cost"] == before["cost"]
@@ -106,7 +106,7 @@ def test_a_call_is_priced_at_its_own_moment_and_stays_so(reporter):
 
 def test_what_is_unknown_is_recorded_and_never_counted_as_zero(reporter):
     with writing() as session:
-        model = current.registry().get_model(CALL["model"])
+        model = container.registry().get_model(CALL["model"])
         unknown = price_values(state="unknown", rates=[], effective_from=(datetime.now(UTC) - timedelta(hours=1)).isoformat())
         prices.add(session, model.id, unknown, actor="ann")
     assert report(reporter, "one").json["cost"]["total"] is None
@@ -177,7 +177,7 @@ def test_the_longest_exact_cost_is_stored_and_comes_back_to_the_last_digit(repor
     largest, finest = {"amount": "999999999.999999999999", "per": 1}, {"amount": "999999999.999999999999", "per": 2**29}
     rates = [{"meter": "input"} | largest, {"meter": "output"} | finest]
     with writing() as session:
-        mini = current.registry().get_model(CALL["model"])
+        mini = container.registry().get_model(CALL["model"])
         start = (datetime.now(UTC) - timedelta(minutes=1)).replace(microsecond=0)
         prices.add(session, mini.id, price_values(effective_from=start.isoformat(), rates=rates), actor="ann")
     made = report(reporter, "longest", usage={"input": 10**12, "output": 10**12 - 1})

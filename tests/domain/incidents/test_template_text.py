@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.incidents import answer_schema as prompts
+from webapp.domain.incidents import answer_schema
 from webapp.domain.incidents.incidents import Incident
 from webapp.domain.incidents.prompt_templates import BUILT_IN, VALUES, Template, checked_text, differences, rendered
 from webapp.domain.incidents.samples import SAMPLES
@@ -16,7 +16,7 @@ TRICKS = ["{{title}}", "{{ incident }}", "{{7*7}}", "{% for x in y %}", "${x}", 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.slug)
 def test_the_built_in_template_says_what_was_always_said(sample):
     incident = sample.incident()
-    assert rendered(BUILT_IN, incident) == (prompts.SYSTEM_PROMPT, prompts.user_text(incident))
+    assert rendered(BUILT_IN, incident) == (answer_schema.SYSTEM_PROMPT, answer_schema.user_text(incident))
 
 
 @given(st.text(max_size=60), st.sampled_from(TRICKS))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 from webapp.domain.shared.money import LONGEST, add_to, in_order, is_finite_divisor, parse_amount, plain, stored
 
 HOSTILE = [
@@ -110,4 +110,4 @@ def test_sums_are_by_currency_with_dollars_first_and_without_what_comes_to_nothi
         add_to(sums, currency, Decimal(amount))
     assert in_order(sums) == [("USD", Decimal("0.3")), ("EUR", Decimal(1))]
     assert (in_order({"EUR": Decimal(0)}), in_order({})) == ([("EUR", Decimal(0))], [])
-    assert (readable.amounts(sums), readable.amounts({})) == (["$0.30", "€1"], ["$0"])
+    assert (money_text.amounts(sums), money_text.amounts({})) == (["$0.30", "€1"], ["$0"])

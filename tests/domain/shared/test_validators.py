@@ -7,24 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.shared import validators as checks
+from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Invalid, Malformed
 
 ALL = {
-    "text": checks.text(100),
-    "line": checks.line(50, 1),
-    "slug": checks.slug,
-    "model_id": checks.model_id,
-    "address": checks.address,
-    "email": checks.email,
-    "whole": checks.whole(0, 9),
-    "truth": checks.truth,
-    "choice": checks.choice(("a", "b")),
-    "day": checks.day,
-    "moment": checks.moment,
-    "optional": checks.optional(checks.slug),
-    "listed": checks.listed(checks.slug, 3),
-    "flat": checks.flat_object(5),
+    "text": validators.text(100),
+    "line": validators.line(50, 1),
+    "slug": validators.slug,
+    "model_id": validators.model_id,
+    "address": validators.address,
+    "email": validators.email,
+    "whole": validators.whole(0, 9),
+    "truth": validators.truth,
+    "choice": validators.choice(("a", "b")),
+    "day": validators.day,
+    "moment": validators.moment,
+    "optional": validators.optional(validators.slug),
+    "listed": validators.listed(validators.slug, 3),
+    "flat": validators.flat_object(5),
 }
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
@@ -44,7 +44,7 @@ def test_t32_whatever_comes_in_is_clean_or_refused_as_invalid(value):
 @given(st.text(st.characters(codec=None), max_size=60))
 def test_a_line_can_be_stored_and_shown_everywhere(value):
     try:
-        clean = checks.line(50)(value, "name")
+        clean = validators.line(50)(value, "name")
     except Invalid:
         return
     assert clean.encode().decode() == clean
@@ -54,11 +54,11 @@ def test_a_line_can_be_stored_and_shown_everywhere(value):
 @pytest.mark.parametrize("value", ["a\x00b", "a\x1b[31m", "a\ud800", "a\ue000", "\x7f", "\n" * 20 + "a\x00b"])
 def test_characters_that_cannot_be_shown_are_refused(value):
     with pytest.raises(Invalid, match="cannot be shown"):
-        checks.text(10)(value, "note")
+        validators.text(10)(value, "note")
 
 
 def test_composed_and_decomposed_letters_are_the_same_text():
-    assert checks.text(10)("Cafe\u0301 ", "note") == "Café"
+    assert validators.text(10)("Cafe\u0301 ", "note") == "Café"
 
 
 @pytest.mark.parametrize(
@@ -66,24 +66,24 @@ def test_composed_and_decomposed_letters_are_the_same_text():
 )
 def test_what_is_no_address_of_a_person_is_refused(value):
     with pytest.raises(Invalid):
-        checks.email(value, "email")
+        validators.email(value, "email")
 
 
 @pytest.mark.parametrize("value", ["ann@example.com", "a.b+c@x.co", "müller@example.com", " ann@example.com "])
 def test_addresses_of_people_are_taken(value):
-    assert checks.email(value, "email") == value.strip()
+    assert validators.email(value, "email") == value.strip()
 
 
 @pytest.mark.parametrize("value", ["gрt-4o", "gpt 4o", "-gpt", "gpt\u200b", "a" * 201, "gpt*"])
 def test_t32_a_model_id_holds_no_look_alike_and_no_space(value):
     with pytest.raises(Invalid):
-        checks.model_id(value, "model_id")
+        validators.model_id(value, "model_id")
 
 
 @pytest.mark.parametrize("value", [True, 1.0, "1", 10, -1, None])
 def test_a_whole_number_is_neither_a_bool_nor_a_float_nor_out_of_range(value):
     with pytest.raises(Invalid):
-        checks.whole(0, 9)(value, "n")
+        validators.whole(0, 9)(value, "n")
 
 
 def test_huge_values_are_refused_quickly():
@@ -97,10 +97,12 @@ def test_huge_values_are_refused_quickly():
 
 def test_every_wrong_and_every_missing_field_is_named_at_once():
     with pytest.raises(Invalid) as refused:
-        checks.checked({"slug": "A B", "n": "1"}, {"slug": checks.slug, "n": checks.whole(0, 9), "name": checks.slug}, ("name",))
+        validators.checked(
+            {"slug": "A B", "n": "1"}, {"slug": validators.slug, "n": validators.whole(0, 9), "name": validators.slug}, ("name",)
+        )
     assert [error.field for error in refused.value.errors] == ["name", "slug", "n"]
 
 
 def test_a_field_that_does_not_exist_makes_the_request_malformed():
     with pytest.raises(Malformed):
-        checks.checked({"admin": True}, {"slug": checks.slug})
+        validators.checked({"admin": True}, {"slug": validators.slug})

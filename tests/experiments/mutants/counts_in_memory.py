@@ -6,15 +6,15 @@ from datetime import timedelta
 
 from webapp.app import create_app
 from webapp.config.loading import load
-from webapp.services.accounts import login_throttle as throttle
+from webapp.services.accounts import login_throttle
 
 _counted: Counter[str] = Counter()
 
 
 def admit(session, guess, now):
     _counted[guess.account] += 1
-    return timedelta(minutes=5) if _counted[guess.account] > throttle.PER_ACCOUNT else None
+    return timedelta(minutes=5) if _counted[guess.account] > login_throttle.PER_ACCOUNT else None
 
 
-throttle.admit = admit
+login_throttle.admit = admit
 app = create_app(load(os.environ))

@@ -4,12 +4,12 @@ import json
 
 from experiments.offline_app import app
 
-from webapp.api.v1.core import json_body as body
+from webapp.api.v1.core import json_body
 
 
 def parse_object(text, *, floats=False):
     return json.loads(text)
 
 
-body.parse_object = parse_object
+json_body.parse_object = parse_object
 __all__ = ["app"]

@@ -8,7 +8,7 @@ from environment import running
 from factories import price_values, provider_values
 from fake_provider import Upstream, after, completion, error, reply
 
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models, providers
 from webapp.services.credentials import credentials
@@ -36,8 +36,8 @@ def desk_with(settings, upstreams):
         with writing() as session:
             for name, one in upstreams.items():
                 values = provider_values(slug=name, display_name=name.title(), base_url=one.base_url)
-                made = providers.create(session, values, actor="ann", policy=current.desk().outbound)
-                credentials.store(session, made, "sk-CANARY-0123456789", vault=current.vault(), actor="ann")
+                made = providers.create(session, values, actor="ann", policy=container.desk().outbound)
+                credentials.store(session, made, "sk-CANARY-0123456789", vault=container.vault(), actor="ann")
                 model = models.create(session, {"provider": name, "model_id": "m", "display_name": name, "type": "text"}, actor="ann")
                 if name != "tricky":
                     prices.add(session, model.id, price_values(), actor="ann")

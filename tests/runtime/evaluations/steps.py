@@ -14,7 +14,7 @@ from webapp.domain.incidents.evaluation import LOCAL
 from webapp.extensions import db
 from webapp.models import Bench, Run
 from webapp.runtime.evaluation_runner import runner
-from webapp.services.runs import evaluations as benches
+from webapp.services.runs import evaluations
 
 
 def form(*names, **more):
@@ -27,16 +27,16 @@ def started(visitor, *names, wait=20.0, **more) -> Bench:
     assert answer.status_code == 302, html.unescape(answer.text)
     public_id = answer.location.rstrip("/").rsplit("/", 1)[1]
     if wait:
-        runner().wait(benches.find(db.session(), public_id).id, wait)
+        runner().wait(evaluations.find(db.session(), public_id).id, wait)
     db.session.rollback()
-    return benches.with_cells(db.session(), public_id)
+    return evaluations.with_cells(db.session(), public_id)
 
 
 def after_resuming(visitor, found) -> Bench:
     visitor.post(f"/admin/bench/{found.public_id}/resume")
     runner().wait(found.id, 20)
     db.session.rollback()
-    return benches.with_cells(db.session(), found.public_id)
+    return evaluations.with_cells(db.session(), found.public_id)
 
 
 def when(event, answer):
@@ -62,7 +62,7 @@ def statuses(found) -> dict[str, list[str]]:
 
 def loaded(found) -> Bench:
     db.session.rollback()
-    return benches.with_cells(db.session(), found.public_id)
+    return evaluations.with_cells(db.session(), found.public_id)
 
 
 def paid(found) -> Decimal:

@@ -14,10 +14,10 @@ from sqlalchemy import update
 
 from webapp.extensions import db
 from webapp.models import Run
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.pricing import prices
-from webapp.services.runs import evaluations as benches
+from webapp.services.runs import evaluations
 
 
 def test_the_spend_cap_stops_the_bench_and_says_what_was_not_asked(desk):
@@ -25,7 +25,7 @@ def test_the_spend_cap_stops_the_bench_and_says_what_was_not_asked(desk):
     estimate = ann.post("/admin/bench/estimate", form("quick"), headers={"HX-Request": "true"}).text
     assert "In all" in estimate
     found = started(ann, "quick", repeats="5", spend_cap="0.033")
-    spent = benches.spent(db.session(), found.public_id)
+    spent = evaluations.spent(db.session(), found.public_id)
     counts = statuses(found)["quick/m"]
     assert (set(counts), spent <= Decimal("0.033"), counts.count("done") >= 1) == ({"done", "skipped"}, True, True)
     assert "The spend cap was reached before this was asked." in html.unescape(ann.get(f"/admin/bench/{found.public_id}/").text)
@@ -39,7 +39,7 @@ def test_a_spend_cap_is_read_as_people_write_money(desk, typed, cap):
 
 def priced_in_euros(name: str) -> None:
     with writing() as session:
-        prices.add(session, current.registry().get_model(f"{name}/m").id, price_values(currency="EUR"), actor="ann")
+        prices.add(session, container.registry().get_model(f"{name}/m").id, price_values(currency="EUR"), actor="ann")
 
 
 def test_money_of_different_currencies_is_never_added_up(desk):
@@ -70,7 +70,7 @@ def test_what_costs_another_currency_is_unknown_to_the_cap(desk):
     found = started(Visitor(desk, "ann@example.com", PASSWORD), "tricky", "quick", spend_cap="0.000001")
     assert statuses(found) == {"tricky/m": ["done"] * 2, "quick/m": ["skipped"] * 2}
     assert [cell.most_cost is None for cell in found.cells] == [True, False] * 2
-    assert (benches.spent(db.session(), found.public_id), paid(found) > 0) == (0, True)
+    assert (evaluations.spent(db.session(), found.public_id), paid(found) > 0) == (0, True)
 
 
 def test_the_page_of_a_model_adds_up_by_currency(desk):
@@ -79,6 +79,6 @@ def test_the_page_of_a_model_adds_up_by_currency(desk):
     with by_hand() as session:
         session.execute(update(Run).where(Run.id == found.cells[0].run_id).values(currency="EUR", cost_total=Decimal("0.25")))
     own = found.cells[1].run.cost_total
-    page = html.unescape(ann.get(f"/admin/model/details/?id={current.registry().get_model('quick/m').id}").text)
+    page = html.unescape(ann.get(f"/admin/model/details/?id={container.registry().get_model('quick/m').id}").text)
     assert f"<dd>${own} and €0.25</dd>" in page
     assert re.search(r"<dd>≈ \$[0-9.]+ in 1 run and ≈ €0.25 in 1 run</dd>", page)

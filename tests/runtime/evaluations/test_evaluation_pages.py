@@ -18,10 +18,10 @@ from sqlalchemy import func, select, text
 from webapp.domain.incidents.evaluation import LOCAL
 from webapp.extensions import db
 from webapp.models import Bench, BenchCell, Rating, Run
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.evaluation_runner import runner
 from webapp.runtime.transaction import writing
-from webapp.services.runs import evaluations as benches
+from webapp.services.runs import evaluations
 
 
 def test_every_incident_goes_to_every_model_and_a_failing_one_fails_alone(either_desk):
@@ -42,7 +42,7 @@ def test_a_slow_model_delays_no_other(desk, upstreams):
     while "done" not in statuses(found)["slow/m"]:
         assert time.monotonic() - began < 15
         db.session.rollback()
-        found = benches.with_cells(db.session(), found.public_id)
+        found = evaluations.with_cells(db.session(), found.public_id)
         if statuses(found)["quick/m"] == ["done"] * 4:
             break
         time.sleep(0.02)
@@ -183,7 +183,7 @@ def test_runs_of_a_bench_count_like_others_and_are_never_from_the_cache(desk):
     found = db.session.execute(select(Run)).scalars().all()
     assert (len(found), any(run.cached for run in found)) == (4, False)
     assert db.session.execute(select(func.count()).select_from(BenchCell)).scalar_one() == 4
-    model = current.registry().get_model("quick/m")
+    model = container.registry().get_model("quick/m")
     page = html.unescape(ann.get(f"/admin/model/details/?id={model.id}").text)
     assert "4 runs" in page
     assert ANSWER

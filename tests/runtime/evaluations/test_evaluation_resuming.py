@@ -15,17 +15,16 @@ from fake_provider import after, reply
 from runtime.evaluations.steps import after_resuming, gone_silent, held_up, loaded, paid, started, statuses, until, when
 from sqlalchemy import select, text, update
 
-from webapp.domain.incidents import evaluation as rules
+from webapp.domain.incidents import evaluation
 from webapp.extensions import db
 from webapp.models import AuditEvent, Bench, Provider, Run
-from webapp.runtime import container as current
-from webapp.runtime import evaluation_runner as benching
+from webapp.runtime import container, evaluation_runner
 from webapp.runtime.evaluation_runner import runner
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts
 from webapp.services.credentials import credentials
 from webapp.services.credentials.credentials import Holder
-from webapp.services.runs import evaluations as benches
+from webapp.services.runs import evaluations
 
 
 def test_a_cancelled_bench_asks_nothing_more_also_from_another_process(desk, settings, upstreams):
@@ -38,10 +37,10 @@ def test_a_cancelled_bench_asks_nothing_more_also_from_another_process(desk, set
     db.session.remove()
     for _ in running(settings):  # Another process with the same database.
         with writing(refresh=False) as session:
-            benches.cancel(session, public_id, actor="bob@example.com")
+            evaluations.cancel(session, public_id, actor="bob@example.com")
     with desk.app_context():
         runner().wait(number, 20)
-        after_all = benches.with_cells(db.session(), public_id)
+        after_all = evaluations.with_cells(db.session(), public_id)
         assert after_all.status == "cancelled"
         assert set(statuses(after_all)["slow/m"]) == {"done", "cancelled"}
         assert len(upstreams["slow"].requests) <= 2
@@ -60,7 +59,7 @@ def test_what_a_dead_process_left_is_interrupted_and_can_be_resumed(desk):
     ann.post(f"/admin/bench/{found.public_id}/resume")
     runner().wait(found.id, 20)
     db.session.rollback()
-    assert statuses(benches.with_cells(db.session(), found.public_id)) == {"quick/m": ["done", "done"]}
+    assert statuses(evaluations.with_cells(db.session(), found.public_id)) == {"quick/m": ["done", "done"]}
 
 
 def test_whoever_resumes_a_bench_asks_with_keys_of_their_own_and_is_named(desk):
@@ -70,7 +69,7 @@ def test_whoever_resumes_a_bench_asks_with_keys_of_their_own_and_is_named(desk):
         quick.allow_personal_keys = True
         for owner in ("ann@example.com", "bob@example.com"):
             holder = Holder("personal", owner)
-            credentials.store(session, quick, f"sk-{owner}-0123456789", vault=current.vault(), actor=owner, holder=holder)
+            credentials.store(session, quick, f"sk-{owner}-0123456789", vault=container.vault(), actor=owner, holder=holder)
     found = started(ann, "quick")
     assert ["ann@example.com" in cell.run.key_source for cell in found.cells] == [True, True]
     assert "Resumed by" not in ann.get(f"/admin/bench/{found.public_id}/").text
@@ -106,7 +105,7 @@ def test_nothing_more_is_asked_for_somebody_who_may_not_run_any_more_and_another
     held.set()
     runner().wait(found.id, 20)
     db.session.rollback()
-    found = benches.with_cells(db.session(), found.public_id)
+    found = evaluations.with_cells(db.session(), found.public_id)
     assert statuses(found)["slow/m"] == ["done"] + ["skipped"] * 5  # What was under way came back.
     assert len(upstreams["slow"].requests) == 1
     assert "bob@example.com may not run anything any more" in html.unescape(ann.get(f"/admin/bench/{found.public_id}/").text)
@@ -129,16 +128,16 @@ def test_a_cancelled_bench_goes_on_only_when_its_answers_are_back(either_desk, u
     runner().wait(found.id, 20)
     assert "Run what is missing" in ann.get(page).text
     assert statuses(after_resuming(ann, found))["slow/m"] == ["done", "done"]
-    assert (len(upstreams["slow"].requests), benches.spent(db.session(), found.public_id)) == (2, paid(found))
+    assert (len(upstreams["slow"].requests), evaluations.spent(db.session(), found.public_id)) == (2, paid(found))
 
 
 def test_a_process_says_that_it_waits_also_after_a_cancellation(desk, upstreams, monkeypatch):
-    monkeypatch.setattr(benching, "BEAT_S", 0.1)
+    monkeypatch.setattr(evaluation_runner, "BEAT_S", 0.1)
     ann = Visitor(desk, "ann@example.com", PASSWORD)
     held, found = held_up(ann, upstreams["slow"])
     ann.post(f"/admin/bench/{found.public_id}/cancel")
     gone_silent()
-    until(lambda: not benches.is_silent(loaded(found)))
+    until(lambda: not evaluations.is_silent(loaded(found)))
     held.set()
 
 
@@ -155,7 +154,7 @@ def test_a_late_answer_is_counted_and_replaces_no_newer_one(either_desk, upstrea
     assert ([cell.run.public_id for cell in found.cells], found.status, found.generation) == (newer, "finished", 1)
     late = db.session.execute(select(Run).where(Run.public_id.not_in(newer))).scalar_one()
     assert (late.bench, late.status, len(upstreams["slow"].requests)) == (found.public_id, "succeeded", 3)
-    assert benches.spent(db.session(), found.public_id) == paid(found) == 3 * late.cost_total
+    assert evaluations.spent(db.session(), found.public_id) == paid(found) == 3 * late.cost_total
     body = ann.get(f"/admin/bench/{found.public_id}/export.json").json
     assert (Decimal(body["models"][0]["cost"]), Decimal(body["costs"][0]["cost"])) == (paid(found), paid(found))
     assert [(row["run"], row["incident"], row["model"], row["status"]) for row in body["late"]] == [(late.public_id, 1, "slow/m", "late")]
@@ -170,8 +169,8 @@ def test_a_late_answer_serves_where_nobody_has_asked_again(desk, upstreams):
     held, found = held_up(ann, upstreams["slow"])
     gone_silent()
     with writing() as session:  # Resumed and cancelled before a lane of the new generation began.
-        benches.resume(session, found.public_id, actor=ann.email)
-        benches.cancel(session, found.public_id, actor=ann.email)
+        evaluations.resume(session, found.public_id, actor=ann.email)
+        evaluations.cancel(session, found.public_id, actor=ann.email)
     held.set()
     runner().wait(found.id, 20)
     assert (statuses(loaded(found))["slow/m"], len(upstreams["slow"].requests)) == (["done", "cancelled"], 1)
@@ -184,8 +183,8 @@ def test_lanes_of_an_earlier_generation_begin_nothing_and_finish_nothing(desk):
         session.execute(text("UPDATE bench_cells SET status = 'planned', run_id = NULL"))
         session.execute(update(Bench).values(status="running", generation=4))
     with writing(refresh=False) as session:
-        assert benches.begin(session, found.id, 3, "quick/m") == rules.SKIP
-        benches.finish(session, found.id, 3)
+        assert evaluations.begin(session, found.id, 3, "quick/m") == evaluation.SKIP
+        evaluations.finish(session, found.id, 3)
     assert (loaded(found).status, statuses(loaded(found))["quick/m"]) == ("running", ["planned", "planned"])
     with writing(refresh=False) as session:
-        assert isinstance(benches.begin(session, found.id, 4, "quick/m"), benches.Work)
+        assert isinstance(evaluations.begin(session, found.id, 4, "quick/m"), evaluations.Work)

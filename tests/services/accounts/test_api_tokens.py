@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 from webapp.domain.shared.errors import Invalid, NotFound
 from webapp.extensions import db
 from webapp.models import ApiToken, AuditEvent
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security.tokens import digest_of, public_id_of
 from webapp.services.accounts import api_tokens
@@ -24,7 +24,7 @@ def made(name="ci", scopes=("registry:read",), **more) -> tuple[int, str]:
 
 def test_a_new_token_is_known_at_once_and_its_text_is_nowhere(either_app):
     _, secret = made()
-    assert current.registry().snapshot.tokens[public_id_of(secret)].digest == digest_of(secret)
+    assert container.registry().snapshot.tokens[public_id_of(secret)].digest == digest_of(secret)
     rows = [dict(row) for table in ("api_tokens", "audit_events") for row in db.session.execute(text(f"SELECT * FROM {table}")).mappings()]
     assert secret[15:] not in str(rows)
 
@@ -34,7 +34,7 @@ def test_a_revoked_token_is_unknown_at_once_and_revoking_twice_is_one_event(app)
     for _ in range(2):
         with writing() as session:
             api_tokens.revoke(session, number, actor="ann", now=NOW)
-    assert public_id_of(secret) not in current.registry().snapshot.tokens
+    assert public_id_of(secret) not in container.registry().snapshot.tokens
     actions = db.session.execute(select(AuditEvent.action).where(AuditEvent.target_kind == "token")).scalars().all()
     assert actions == ["accounts:token:create", "accounts:token:revoke"]
 

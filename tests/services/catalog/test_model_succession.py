@@ -9,11 +9,10 @@ from sqlalchemy import select
 from webapp.domain.shared.errors import Conflict, Invalid
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.catalog import models
-from webapp.services.catalog import succession as retirement
-from webapp.services.runs import prompt_templates as templates
+from webapp.services.catalog import models, succession
+from webapp.services.runs import prompt_templates
 
 YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
 
@@ -29,11 +28,11 @@ def old(either_app):
 
 def switched(number, day):
     with writing() as session:
-        retirement.switch_over(session, number, day, actor="ann")
+        succession.switch_over(session, number, day, actor="ann")
 
 
 def answers():
-    registry = current.registry()
+    registry = container.registry()
     return registry.get_default_model("text").model_id, registry.get_model("nick").model_id
 
 
@@ -41,7 +40,7 @@ def test_on_its_day_the_successor_is_the_default_and_answers_to_the_other_names(
     assert answers() == ("test-model", "test-model")
     switched(old, date(2099, 1, 1))
     assert answers() == ("test-model", "test-model")
-    assert current.registry().snapshot.valid_until <= datetime(2099, 1, 1, tzinfo=UTC)
+    assert container.registry().snapshot.valid_until <= datetime(2099, 1, 1, tzinfo=UTC)
     switched(old, YESTERDAY)
     assert answers() == ("gpt-4o", "gpt-4o")
     switched(old, None)
@@ -85,10 +84,10 @@ def test_the_impact_names_everybody_who_would_notice(app):
             "user": "{{incident}}",
             "cache_minutes": 0,
         }
-        templates.create(session, entry | {"preferred_model": made.ref, "temperature": None, "max_tokens": None}, actor="ann")
+        prompt_templates.create(session, entry | {"preferred_model": made.ref, "temperature": None, "max_tokens": None}, actor="ann")
         number = made.id
     db.session.rollback()
-    assert retirement.impact(db.session(), db.session.get(Model, number)) == [
+    assert succession.impact(db.session(), db.session.get(Model, number)) == [
         "default for text",
         "1 other name",
         "preferred by the template Summary",

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from webapp.domain.shared.errors import Conflict, InUse, Invalid, NotFound, Stale
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, RegistryState
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models, providers
 from webapp.services.pricing import prices
@@ -21,12 +21,12 @@ def made(**more) -> Model:
 
 
 def default_of(kind="text") -> str:
-    return current.registry().get_default_model(kind).ref
+    return container.registry().get_default_model(kind).ref
 
 
 def test_a_new_model_is_there_with_its_aliases_and_a_trace(either_app):
     made(aliases=["test-alias", "test-*"], context_window=1000)
-    registry = current.registry()
+    registry = container.registry()
     assert registry.get_model("openai/test-alias") is registry.get_model("test-model") is registry.get_model("test-model-7")
     event = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
     assert (event.actor, event.action, event.target_name) == ("ann", "registry:model:create", "openai/test-model")
@@ -44,15 +44,15 @@ def test_a_new_model_is_there_with_its_aliases_and_a_trace(either_app):
     ],
 )
 def test_a_name_that_is_taken_is_refused_and_changes_nothing(app, more):
-    revision = current.registry().snapshot.revision
+    revision = container.registry().snapshot.revision
     with pytest.raises(Conflict, match=r"already|another"):
         made(**more)
-    assert current.registry().refresh().revision == revision
+    assert container.registry().refresh().revision == revision
 
 
 def test_another_provider_may_sell_a_model_of_the_same_id(app):
     made(provider="mistral", model_id="gpt-4o")
-    assert {model.ref for model in current.registry().snapshot.names.bare["gpt-4o"]} == {"openai/gpt-4o", "mistral/gpt-4o"}
+    assert {model.ref for model in container.registry().snapshot.names.bare["gpt-4o"]} == {"openai/gpt-4o", "mistral/gpt-4o"}
 
 
 @pytest.mark.parametrize("values", [{"provider": "nobody"}, {"type": "poem"}, {"model_id": "a b"}])
@@ -67,14 +67,14 @@ def test_an_edit_of_an_older_version_is_refused(app):
         models.update(session, model.id, {"description": "first"}, actor="ann", version=1)
     with pytest.raises(Stale), writing() as session:
         models.update(session, model.id, {"description": "second"}, actor="bob", version=1)
-    assert current.registry().get_model("test-model").description == "first"
+    assert container.registry().get_model("test-model").description == "first"
 
 
 def test_a_change_of_the_aliases_alone_moves_the_version_too(app):
     model = made(aliases=["one", "two"])
     with writing() as session:
         models.update(session, model.id, {"aliases": ["two", "three"]}, actor="ann")
-    found = current.registry().get_model("three")
+    found = container.registry().get_model("three")
     assert (found.aliases, found.version) == (("three", "two"), 2)
 
 
@@ -105,7 +105,7 @@ def test_a_model_that_nothing_uses_is_deleted_with_its_aliases(either_app):
     model = made(aliases=["gone-soon"])
     with writing() as session:
         models.delete(session, model.id, actor="ann")
-    assert current.registry().get_model("gone-soon") is None
+    assert container.registry().get_model("gone-soon") is None
     made(model_id="again", aliases=["gone-soon"])
 
 
@@ -118,7 +118,7 @@ def test_a_new_default_takes_the_place_of_the_one_before(either_app):
     assert db.session.execute(select(func.count()).select_from(Model).where(Model.is_default, Model.type == "text")).scalar_one() == 1
     with writing() as session:
         models.update(session, model.id, {"default": False}, actor="ann")
-    assert current.registry().get_default_model("text") is None
+    assert container.registry().get_default_model("text") is None
 
 
 @pytest.mark.parametrize("change", [{"active": False}, {"type": "image"}])
@@ -135,7 +135,7 @@ def test_a_default_can_be_deactivated_when_it_gives_the_place_up_in_the_same_edi
     model = made(default=True)
     with writing() as session:
         models.update(session, model.id, {"active": False, "default": False}, actor="ann")
-    assert current.registry().get_model("test-model").active is False
+    assert container.registry().get_model("test-model").active is False
 
 
 def test_an_inactive_model_or_one_of_an_inactive_provider_does_not_become_the_default(app):
@@ -154,7 +154,7 @@ def test_many_are_switched_together_or_not_at_all(app):
     one, two, default = made(), made(model_id="two"), made(model_id="three", default=True)
     with pytest.raises(InUse), writing() as session:
         models.set_active_many(session, [one.id, two.id, default.id], False, actor="ann")
-    assert current.registry().is_model_supported("test-model")
+    assert container.registry().is_model_supported("test-model")
     with writing() as session:
         assert models.set_active_many(session, [one.id, two.id], False, actor="ann") == 2
 

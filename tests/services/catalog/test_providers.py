@@ -10,7 +10,7 @@ from sqlalchemy import select, text, update
 from webapp.domain.shared.errors import Conflict, InUse, Invalid, KeysLocked, NotFound, Stale
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Provider
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security.urlguard import OutboundPolicy
 from webapp.security.vault import Vault
@@ -27,7 +27,7 @@ def made(**more) -> Provider:
 
 def store(provider, key=KEY) -> None:
     with writing() as session:
-        credentials.store(session, session.get_one(Provider, provider.id), key, vault=current.vault(), actor="ann")
+        credentials.store(session, session.get_one(Provider, provider.id), key, vault=container.vault(), actor="ann")
 
 
 def change(provider, **values) -> None:
@@ -36,7 +36,7 @@ def change(provider, **values) -> None:
 
 
 def key_of(provider) -> str | None:
-    return credentials.reveal(db.session(), db.session.get_one(Provider, provider.id), vault=current.vault())
+    return credentials.reveal(db.session(), db.session.get_one(Provider, provider.id), vault=container.vault())
 
 
 def trail() -> list[AuditEvent]:
@@ -100,14 +100,14 @@ def test_there_is_one_primary_and_it_is_neither_stopped_nor_deleted(either_app):
     for provider in (one, two, two):
         with writing() as session:
             providers.set_primary(session, provider.id, actor="ann")
-    assert current.registry().snapshot.primary.slug == "two"
+    assert container.registry().snapshot.primary.slug == "two"
     stops = (lambda s: providers.set_active(s, two.id, False, actor="a"), lambda s: providers.delete(s, two.id, actor="a"))
     for stop in (*stops, lambda s: providers.update(s, two.id, {"active": False}, actor="a")):
         with pytest.raises(InUse), writing() as session:
             stop(session)
     with writing() as session:
         providers.clear_primary(session, actor="ann")
-    assert current.registry().snapshot.primary is None
+    assert container.registry().snapshot.primary is None
 
 
 def test_an_inactive_provider_does_not_become_primary(app):
@@ -130,7 +130,7 @@ def test_a_stopped_providers_models_are_not_supported(app):
         models.create(session, model_values(provider="acme"), actor="ann")
     with writing() as session:
         providers.set_active(session, provider.id, actor="ann")
-    assert current.registry().get_model("test-model").unsupported_because == "provider_inactive"
+    assert container.registry().get_model("test-model").unsupported_because == "provider_inactive"
 
 
 # Keys
@@ -143,7 +143,7 @@ def test_a_key_reads_back_and_is_nowhere_in_clear(either_app):
     row = db.session.execute(text("SELECT * FROM credentials")).mappings().one()
     assert KEY not in str(dict(row))
     assert (row["last_four"], row["origin"]) == (KEY[-4:], "https://api.acme.example")
-    assert current.registry().snapshot.providers["acme"].has_key
+    assert container.registry().snapshot.providers["acme"].has_key
 
 
 def test_neither_the_key_nor_a_part_of_it_is_in_the_trail(app):

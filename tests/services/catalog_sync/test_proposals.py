@@ -11,12 +11,11 @@ from webapp.domain.shared.errors import Conflict, Forbidden, Invalid
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Proposal, ProposalRow, Provider
 from webapp.price_sources.sources import Read
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.catalog import models
-from webapp.services.catalog_sync import apply as proposal_apply
-from webapp.services.catalog_sync import proposals
+from webapp.services.catalog_sync import apply, proposals
 from webapp.services.catalog_sync.apply import Approval
 from webapp.services.catalog_sync.proposals import Comparison, Wanted
 from webapp.services.pricing import prices
@@ -53,11 +52,11 @@ KNOWN = {"provider": "openai", "model_id": "known"}
 
 
 def opened(*found, second=None, ticked=True) -> int:
-    current.registry().refresh()
+    container.registry().refresh()
     names = [{"slug": "newcomer", "display_name": "The newcomer"}]
     read = Read("acme-list", "version 1", "0" * 64, names, list(found))
     with writing(refresh=False) as session:
-        given = Comparison(current.registry().snapshot, read, second, Limits(), datetime.now(UTC))
+        given = Comparison(container.registry().snapshot, read, second, Limits(), datetime.now(UTC))
         number = proposals.open_one(session, given, actor="ann").id
         if ticked:
             proposals.choose(session, number, Wanted().condition(), True)
@@ -67,12 +66,12 @@ def opened(*found, second=None, ticked=True) -> int:
 def approved(number, actor="bob", *, four_eyes=True, seal=None):
     with writing() as session:
         seen = proposals.seal(session, number) if seal is None else seal
-        proposal_apply.apply(session, number, Approval(actor, datetime.now(UTC), four_eyes, seen))
+        apply.apply(session, number, Approval(actor, datetime.now(UTC), four_eyes, seen))
 
 
 def undone(number):
     with writing() as session:
-        return proposal_apply.undo(session, number, actor="bob")
+        return apply.undo(session, number, actor="bob")
 
 
 def row(table, **values):
@@ -88,7 +87,7 @@ def rates(model_id):
 
 
 def cost(ref, at=None):
-    return current.registry().calculate_cost(ref, input_tokens=1_000_000, at=at or datetime.now(UTC)).total
+    return container.registry().calculate_cost(ref, input_tokens=1_000_000, at=at or datetime.now(UTC)).total
 
 
 def test_a_new_model_arrives_inactive_with_its_price_and_if_need_be_its_provider(either_app):
@@ -122,7 +121,7 @@ def test_undoing_corrects_the_price_from_its_start_and_is_no_edit(either_app):
     assert row(Proposal, id=proposal).status == "undone"
     with pytest.raises(Conflict):
         undone(proposal)
-    assert audit.first_break(db.session()) is None
+    assert audit_log.first_break(db.session()) is None
 
 
 def test_whoever_opened_it_does_not_approve_it_unless_the_desk_is_of_one_person(app):

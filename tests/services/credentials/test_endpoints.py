@@ -12,7 +12,7 @@ from vendor_protocols import DIALECTS
 from webapp.domain.credentials.environment_keys import server_keys
 from webapp.extensions import db
 from webapp.models import Provider
-from webapp.services.credentials import endpoints as places
+from webapp.services.credentials import endpoints
 
 OLLAMA = a_provider("ollama", driver="ollama")
 
@@ -29,10 +29,10 @@ OLLAMA = a_provider("ollama", driver="ollama")
 )
 def test_the_environment_says_where_ollama_is_if_the_database_does_not(given, address):
     environment = server_keys({"OLLAMA_HOST": given}, {})
-    assert places.base_url_of(OLLAMA, environment) == address
-    assert places.placing_variable_of(OLLAMA, environment) == ("OLLAMA_HOST" if given else None)
+    assert endpoints.base_url_of(OLLAMA, environment) == address
+    assert endpoints.placing_variable_of(OLLAMA, environment) == ("OLLAMA_HOST" if given else None)
     placed = a_provider("ollama", driver="ollama", base_url="http://gpu-2:11434")
-    assert (places.base_url_of(placed, environment), places.placing_variable_of(placed, environment)) == ("http://gpu-2:11434", None)
+    assert (endpoints.base_url_of(placed, environment), endpoints.placing_variable_of(placed, environment)) == ("http://gpu-2:11434", None)
 
 
 def test_a_run_on_the_address_of_the_environment_says_so(settings):

@@ -6,7 +6,7 @@ from factories import provider_values
 from webapp.domain.shared.errors import Forbidden, Invalid
 from webapp.extensions import db
 from webapp.models import Provider
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import providers
 from webapp.services.credentials import credentials
@@ -19,7 +19,7 @@ def made() -> Provider:
     """A provider with a key."""
     with writing() as session:
         provider = providers.create(session, provider_values(driver="custom"), actor="ann")
-        credentials.store(session, provider, "sk-0123456789abcdef", vault=current.vault(), actor="ann")
+        credentials.store(session, provider, "sk-0123456789abcdef", vault=container.vault(), actor="ann")
     return provider
 
 

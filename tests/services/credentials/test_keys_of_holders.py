@@ -12,11 +12,10 @@ from webapp.domain.credentials.key_access import PERSONAL, PROJECT, State
 from webapp.domain.shared.errors import Conflict, Invalid, KeysLocked
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import providers
-from webapp.services.credentials import credentials
-from webapp.services.credentials import key_access as access
+from webapp.services.credentials import credentials, key_access
 from webapp.services.credentials.credentials import EVERYBODY, Holder
 from webapp.services.credentials.key_access import Caller, LimitReached
 from webapp.services.projects import projects
@@ -31,14 +30,14 @@ def provider(either_app):
         made = providers.create(session, provider_values(allow_personal_keys=True), actor="ann")
         projects.create(session, {"slug": "billing", "display_name": "Billing"}, actor="ann")
         for holder, key in ((EVERYBODY, SHARED_KEY), (ANN, ANNS_KEY), (BILLING, BILLINGS_KEY)):
-            credentials.store(session, made, key, vault=current.vault(), actor="ann", holder=holder)
+            credentials.store(session, made, key, vault=container.vault(), actor="ann", holder=holder)
     return made
 
 
 def used_by(provider, caller, environment=None) -> tuple[State, str | None]:
-    found = access.access(db.session(), provider, caller, environment or ServerKeys())
+    found = key_access.access(db.session(), provider, caller, environment or ServerKeys())
     holder = Holder(found.key.scope, found.key.owner) if found.key else None
-    return found.state, credentials.reveal(db.session(), provider, vault=current.vault(), holder=holder) if holder else None
+    return found.state, credentials.reveal(db.session(), provider, vault=container.vault(), holder=holder) if holder else None
 
 
 def test_each_caller_is_served_with_the_key_that_is_his(provider):
@@ -56,9 +55,9 @@ def test_a_key_of_ones_own_needs_a_provider_that_allows_it(either_app):
     with writing() as session:
         strict = providers.create(session, provider_values(), actor="ann")
         with pytest.raises(Conflict, match="allows no keys of one's own"):
-            credentials.store(session, strict, ANNS_KEY, vault=current.vault(), actor="ann", holder=ANN)
+            credentials.store(session, strict, ANNS_KEY, vault=container.vault(), actor="ann", holder=ANN)
         with pytest.raises(Invalid, match="no project"):
-            credentials.store(session, strict, ANNS_KEY, vault=current.vault(), actor="ann", holder=Holder(PROJECT, "nowhere"))
+            credentials.store(session, strict, ANNS_KEY, vault=container.vault(), actor="ann", holder=Holder(PROJECT, "nowhere"))
 
 
 def test_t22_a_ciphertext_that_was_moved_to_another_holder_is_worth_nothing_and_is_told_once(provider, logged):
@@ -67,10 +66,10 @@ def test_t22_a_ciphertext_that_was_moved_to_another_holder_is_worth_nothing_and_
         session.execute(text(swap.format("shared", "personal")))
     for _ in range(3):
         with pytest.raises(KeysLocked, match="another provider or address"):
-            credentials.reveal(db.session(), provider, vault=current.vault(), holder=ANN)
+            credentials.reveal(db.session(), provider, vault=container.vault(), holder=ANN)
     (told,) = [record.getMessage() for record in logged.records if "cannot be used" in record.getMessage()]
     assert ("(personal of acme)" in told, "another provider or address" in told) == (True, True)
-    assert credentials.reveal(db.session(), provider, vault=current.vault()) == SHARED_KEY
+    assert credentials.reveal(db.session(), provider, vault=container.vault()) == SHARED_KEY
 
 
 def test_exactly_as_many_calls_pass_as_the_limit_allows_however_many_ask_at_once(either_app, provider):
@@ -84,8 +83,8 @@ def test_exactly_as_many_calls_pass_as_the_limit_allows_however_many_ask_at_once
             for _ in range(4):
                 try:
                     with writing(refresh=False) as session:
-                        found = access.access(session, providers.find(session, number), Caller("bob@example.com"), ServerKeys())
-                        access.reserve(session, found.key)
+                        found = key_access.access(session, providers.find(session, number), Caller("bob@example.com"), ServerKeys())
+                        key_access.reserve(session, found.key)
                     passed.append(1)
                 except LimitReached as error:
                     refused.append(error)
@@ -106,11 +105,11 @@ def test_a_new_month_begins_at_zero(provider):
     with writing() as session:
         key = credentials.find(session, provider)
         credentials.limit(session, key, {"monthly_limit": 1}, actor="ann")
-        fact = access.access(session, provider, Caller(), ServerKeys()).key
-        access.reserve(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
+        fact = key_access.access(session, provider, Caller(), ServerKeys()).key
+        key_access.reserve(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
         with pytest.raises(LimitReached):
-            access.reserve(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
-        access.reserve(session, fact, datetime(2026, 12, 1, tzinfo=UTC))
+            key_access.reserve(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
+        key_access.reserve(session, fact, datetime(2026, 12, 1, tzinfo=UTC))
     assert credentials.find(db.session(), provider).last_used_at == datetime(2026, 12, 1, tzinfo=UTC)
 
 

@@ -9,10 +9,10 @@ from webapp.domain.credentials.environment_keys import server_keys
 from webapp.domain.shared.errors import KeysLocked
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Model, Price, Provider, RegistryState
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security.vault import Vault
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 from webapp.services.catalog import models, providers
 from webapp.services.credentials import credentials
@@ -28,7 +28,7 @@ def seeded() -> seed.Seeding:
 
 def with_keys(environment=KEYS, vault=None) -> seed.Seeding:
     with writing() as session:
-        return seed.update_keys(session, server_keys(environment, {}), vault=vault or current.vault(), actor="ann")
+        return seed.update_keys(session, server_keys(environment, {}), vault=vault or container.vault(), actor="ann")
 
 
 def counts() -> list[int]:
@@ -43,7 +43,7 @@ def revision() -> int:
 def test_the_catalogue_comes_into_an_empty_database_whole(empty_app):
     done = seeded()
     assert (len(done.providers), len(done.models), done.notes) == (len(catalog()["providers"]), len(catalog()["models"]), [])
-    found, expected = current.registry().snapshot, constants()
+    found, expected = container.registry().snapshot, constants()
     assert {model.ref: [price.rates for price in model.prices] for model in found.models} == {
         model.ref: [price.rates for price in model.prices] for model in expected.models
     }
@@ -58,7 +58,7 @@ def test_seeding_again_changes_nothing_not_even_the_revision(either_app):
 
 
 def test_what_staff_edited_renamed_or_deleted_stays_so(app):
-    registry = current.registry()
+    registry = container.registry()
     numbers = {ref: registry.get_model(ref).id for ref in ("openai/gpt-4o", "openai/gpt-4o-mini")}
     with writing() as session:
         models.update(session, numbers["openai/gpt-4o"], {"display_name": "Ours", "active": False, "default": False}, actor="ann")
@@ -75,7 +75,7 @@ def test_what_staff_edited_renamed_or_deleted_stays_so(app):
 def test_a_new_model_of_a_provider_that_staff_removed_is_left_out_every_time(empty_app):
     known = {"providers": [entry["slug"] for entry in catalog()["providers"]], "models": [model.ref for model in constants().models][1:]}
     with writing() as session:  # As an earlier release left it, which did not know the first model yet; then staff removed everything.
-        audit.record(session, seed.ACTION, actor=seed.ACTOR, target=Target("catalog", None, "constants"), change=(None, known))
+        audit_log.record(session, seed.ACTION, actor=seed.ACTOR, target=Target("catalog", None, "constants"), change=(None, known))
     before = (counts(), revision())
     assert (bool(seeded()), (counts(), revision())) == (False, before)
 
@@ -86,8 +86,8 @@ def test_an_alias_that_staff_gave_to_another_model_is_noted_and_left_alone(empty
         models.create(session, model_values(aliases=["gpt-4o-2024-08-06"]), actor="ann")
     done = seeded()
     assert done.notes == ["alias gpt-4o-2024-08-06 already leads to another model"]
-    assert current.registry().resolve("gpt-4o-2024-08-06").ref == "openai/test-model"
-    assert current.registry().snapshot.providers["openai"].display_name == "Ours"
+    assert container.registry().resolve("gpt-4o-2024-08-06").ref == "openai/test-model"
+    assert container.registry().snapshot.providers["openai"].display_name == "Ours"
 
 
 def test_a_default_that_staff_chose_is_kept(empty_app):
@@ -95,7 +95,7 @@ def test_a_default_that_staff_chose_is_kept(empty_app):
         providers.create(session, {"slug": "ours", "display_name": "Ours", "driver": "openai"}, actor="ann")
         models.create(session, model_values(provider="ours", default=True), actor="ann")
     seeded()
-    assert current.registry().get_default_model("text").ref == "ours/test-model"
+    assert container.registry().get_default_model("text").ref == "ours/test-model"
 
 
 def test_keys_of_the_environment_are_copied_once_and_blank_ones_not(app):
@@ -104,7 +104,7 @@ def test_keys_of_the_environment_are_copied_once_and_blank_ones_not(app):
     again = with_keys()
     assert (again.keys, len(again.notes), revision()) == ([], 2, before)
     openai = db.session.execute(select(Provider).where(Provider.slug == "openai")).scalar_one()
-    assert credentials.reveal(db.session(), openai, vault=current.vault()) == "sk-openai-0123456789"
+    assert credentials.reveal(db.session(), openai, vault=container.vault()) == "sk-openai-0123456789"
 
 
 def test_a_changed_key_of_the_environment_replaces_the_stored_one(app):

@@ -17,11 +17,10 @@ from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.models import Model
 from webapp.price_sources.sources import Read
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models
-from webapp.services.catalog_sync import apply as proposal_apply
-from webapp.services.catalog_sync import proposals
+from webapp.services.catalog_sync import apply, proposals
 from webapp.services.catalog_sync.apply import Approval
 from webapp.services.catalog_sync.proposals import Comparison, Wanted
 from webapp.services.pricing import prices
@@ -87,14 +86,14 @@ class Prices(RuleBasedStateMachine):
             "aliases": [],
             "prices": [entry(amount, NOW - timedelta(days=900)) | {"source": source}],
         }
-        current.registry().refresh()
-        given = Comparison(current.registry().snapshot, Read("acme-list", "1", "0" * 64, [], [offer]), None, Limits(), self.now)
+        container.registry().refresh()
+        given = Comparison(container.registry().snapshot, Read("acme-list", "1", "0" * 64, [], [offer]), None, Limits(), self.now)
         try:
             with writing() as session:
                 number = proposals.open_one(session, given, actor="ann").id
                 if not proposals.choose(session, number, Wanted(word=self.name).condition(), True):
                     return None  # Pinned, or nothing differs.
-                proposal_apply.apply(session, number, Approval("bob", self.now, True, proposals.seal(session, number)))
+                apply.apply(session, number, Approval("bob", self.now, True, proposals.seal(session, number)))
                 return number
         except Conflict:
             return None
@@ -103,7 +102,7 @@ class Prices(RuleBasedStateMachine):
     def a_catalogue_undone(self, proposal):
         if proposal is not None:
             with writing() as session:
-                proposal_apply.undo(session, proposal, actor="bob")
+                apply.undo(session, proposal, actor="bob")
 
     @rule(hours=st.integers(1, 300))
     def time_goes_on(self, hours):

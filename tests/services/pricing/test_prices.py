@@ -11,7 +11,7 @@ from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.domain.shared.money import plain
 from webapp.extensions import db
 from webapp.models import Model, Price
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models
 from webapp.services.pricing import prices
@@ -29,7 +29,7 @@ def add(model_id, **more) -> Price:
 
 
 def in_force(day: int) -> object:
-    return current.registry().get_model("test-model").price_at(datetime(2026, 11, day, tzinfo=UTC))
+    return container.registry().get_model("test-model").price_at(datetime(2026, 11, day, tzinfo=UTC))
 
 
 def test_prices_follow_each_other_whatever_the_order_of_entry(model):
@@ -91,7 +91,7 @@ def test_every_digit_and_condition_comes_back(either_app):
     with writing() as session:
         made = models.create(session, model_values(), actor="ann")
         prices.add(session, made.id, price_values(rates=rates, effective_from="2026-11-01T00:00:00.000001Z"), actor="ann")
-    found = current.registry().get_model("test-model").price
+    found = container.registry().get_model("test-model").price
     first = found.rates[0]
     assert [(plain(rate.amount), rate.per) for rate in found.rates][1:] == [("0.000000000001", 2**29), ("0", 1000)]
     assert (str(first.amount), first.above, first.service_tier, first.window.days) == ("123456789.123456789012", 10**12, "batch", (0, 6))

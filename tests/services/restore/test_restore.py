@@ -8,13 +8,13 @@ from webapp.domain.shared.errors import Conflict, InUse
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Project, Provider
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.catalog import models, providers
 from webapp.services.pricing import prices
 from webapp.services.projects import projects
-from webapp.services.restore import restore as restoring
+from webapp.services.restore import restore
 
 
 def done(change, *args, **more) -> int:
@@ -26,7 +26,7 @@ def done(change, *args, **more) -> int:
 
 def put_back(event_id: int) -> str:
     with writing() as session:
-        return restoring.restore(session, event_id, actor="bob", policy=current.desk().outbound)
+        return restore.restore(session, event_id, actor="bob", policy=container.desk().outbound)
 
 
 def why_not(event_id: int) -> str:
@@ -61,7 +61,7 @@ def test_putting_back_is_in_the_trail_and_the_chain_stays_whole(app):
     change, said = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(2)).scalars().all()[::-1]
     assert (change.action, change.actor, change.after) == ("registry:model:update", "bob", {"active": True})
     assert (said.action, said.actor, said.after, said.target_name) == ("audit:event:restore", "bob", {"event": event}, "openai/test-model")
-    assert audit.first_break(db.session()) is None
+    assert audit_log.first_break(db.session()) is None
 
 
 def test_a_deleted_model_comes_back_and_is_not_the_default_by_itself(app):
@@ -75,15 +75,15 @@ def test_a_deleted_model_comes_back_and_is_not_the_default_by_itself(app):
 
 
 def test_a_default_and_a_primary_provider_go_back_to_the_ones_before(app):
-    before = current.registry().get_default_model("text").ref
+    before = container.registry().get_default_model("text").ref
     with writing() as session:
         model_id = models.create(session, model_values(), actor="ann").id
     event = done(models.set_default, model_id)
-    current.registry().refresh()
-    assert current.registry().get_default_model("text").ref == "openai/test-model"
+    container.registry().refresh()
+    assert container.registry().get_default_model("text").ref == "openai/test-model"
     put_back(event)
-    current.registry().refresh()
-    assert current.registry().get_default_model("text").ref == before
+    container.registry().refresh()
+    assert container.registry().get_default_model("text").ref == before
     first = done(providers.set_primary, row(Provider, slug="openai").id)
     second = done(providers.set_primary, row(Provider, slug="mistral").id)
     put_back(second)
@@ -93,12 +93,12 @@ def test_a_default_and_a_primary_provider_go_back_to_the_ones_before(app):
 
 
 def test_a_base_url_that_is_put_back_takes_the_keys_of_the_present_one_with_it(app):
-    policy = current.desk().outbound
+    policy = container.desk().outbound
     with writing() as session:
         made = providers.create(session, provider_values(base_url="https://first.example/v1"), actor="ann", policy=policy)
         provider_id = made.id
     event = done(providers.update, provider_id, {"base_url": "https://second.example/v1"}, policy=policy)
-    found = restoring.plan(db.session(), restoring.event_of(db.session(), event))
+    found = restore.plan(db.session(), restore.event_of(db.session(), event))
     assert (
         found.warning
         == f"The keys of {row(Provider, id=provider_id).display_name} will be removed: they were entered for the present address."

@@ -12,13 +12,12 @@ from webapp.domain.shared.errors import Conflict, InUse, Invalid, NotFound, Stal
 from webapp.drivers.core.base import ChatRequest, Endpoint
 from webapp.extensions import db
 from webapp.models import CachedResponse, PromptTemplate
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.run_pipeline import Wanted, planned_run, run_incident
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models
 from webapp.services.credentials.key_access import OPERATOR
-from webapp.services.runs import prompt_templates as templates
-from webapp.services.runs import response_cache as answers
+from webapp.services.runs import prompt_templates, response_cache
 from webapp.services.runs.response_cache import Answer
 
 ENTRY = {"name": "summary", "title": "Summary", "category": "summary", "system": "Be brief.", "user": "{{incident}}"}
@@ -26,26 +25,28 @@ ENTRY = {"name": "summary", "title": "Summary", "category": "summary", "system":
 
 def create(**more) -> None:
     with writing() as session:
-        templates.create(session, ENTRY | more, actor="ann")
+        prompt_templates.create(session, ENTRY | more, actor="ann")
 
 
 def revise(name="summary", **more) -> int:
     with writing() as session:
-        return templates.revise(session, name, {key: value for key, value in (ENTRY | more).items() if key != "name"}, actor="bob").version
+        return prompt_templates.revise(
+            session, name, {key: value for key, value in (ENTRY | more).items() if key != "name"}, actor="bob"
+        ).version
 
 
 def test_every_change_is_a_version_and_one_of_them_is_current(either_app):
     create()
     assert [revise(system="Be briefer."), revise(system="Be briefest.", note="Shorter")] == [2, 3]
-    rows = templates.versions(db.session(), "summary")
+    rows = prompt_templates.versions(db.session(), "summary")
     assert [(row.version, row.system, row.is_current) for row in rows] == [
         (3, "Be briefest.", True),
         (2, "Be briefer.", False),
         (1, "Be brief.", False),
     ]
     with writing() as session:
-        assert templates.restore(session, "summary", 1, actor="ann").version == 4
-    assert templates.current(db.session(), "summary").system == "Be brief."
+        assert prompt_templates.restore(session, "summary", 1, actor="ann").version == 4
+    assert prompt_templates.current(db.session(), "summary").system == "Be brief."
 
 
 def test_what_changes_nothing_or_is_behind_is_refused(either_app):
@@ -54,29 +55,29 @@ def test_what_changes_nothing_or_is_behind_is_refused(either_app):
         revise()
     revise(system="x")
     with pytest.raises(Stale), writing() as session:
-        templates.revise(session, "summary", {key: value for key, value in ENTRY.items() if key != "name"}, actor="ann", version=1)
+        prompt_templates.revise(session, "summary", {key: value for key, value in ENTRY.items() if key != "name"}, actor="ann", version=1)
     with pytest.raises(Conflict, match="is taken"):
         create()
 
 
 def test_the_built_in_template_is_a_row_and_serves_also_without_one(either_app):
-    assert templates.current(db.session(), None).version == 1
+    assert prompt_templates.current(db.session(), None).version == 1
     with writing() as session:
         session.execute(text("DELETE FROM prompt_templates"))
-    assert templates.current(db.session(), None).system.startswith("You are an experienced")
+    assert prompt_templates.current(db.session(), None).system.startswith("You are an experienced")
     with pytest.raises(NotFound, match="no template of that name"):
-        templates.current(db.session(), "nothing")
+        prompt_templates.current(db.session(), "nothing")
 
 
 def test_an_inactive_template_is_refused_and_a_used_one_cannot_be_deleted(either_app):
     create()
     run_incident(SAMPLES[0].incident(), Wanted(template="summary", caller=OPERATOR), actor="ann")
     with writing() as session:
-        templates.set_active(session, "summary", False, actor="ann")
+        prompt_templates.set_active(session, "summary", False, actor="ann")
     with pytest.raises(Conflict, match="is inactive"):
         planned_run(SAMPLES[0].incident(), Wanted(template="summary", caller=OPERATOR))
     with pytest.raises(InUse, match="1 runs used it"), writing() as session:
-        templates.delete(session, "summary", actor="ann")
+        prompt_templates.delete(session, "summary", actor="ann")
 
 
 def test_the_templates_model_comes_after_a_named_one_and_before_all_others(either_app):
@@ -91,7 +92,7 @@ def test_the_templates_model_comes_after_a_named_one_and_before_all_others(eithe
 def test_a_templates_model_that_cannot_run_is_passed_over_and_the_run_says_so(either_app, preferred):
     create(preferred_model=preferred)
     with writing() as session:
-        models.set_active(session, current.registry().get_model("openai/gpt-4o").id, False, actor="ann")
+        models.set_active(session, container.registry().get_model("openai/gpt-4o").id, False, actor="ann")
     run = run_incident(SAMPLES[0].incident(), Wanted(template="summary", caller=OPERATOR), actor="ann")
     assert (run.decided_by, run.template, run.template_version) == ("local rules", "summary", 1)
     assert f"The template prefers {preferred}, which was passed over." in run.decided_note
@@ -99,7 +100,7 @@ def test_a_templates_model_that_cannot_run_is_passed_over_and_the_run_says_so(ei
 
 ENDPOINT = Endpoint("acme", "openai", "https://api.acme.example/v1", "sk-0123456789", credential="shared")
 REQUEST = ChatRequest("m", "S", "U", temperature=0.5, json_schema={"type": "object"}, context_window=10)
-KEY = answers.key_of(ENDPOINT, REQUEST, "summary 1", "staff")
+KEY = response_cache.key_of(ENDPOINT, REQUEST, "summary 1", "staff")
 DIFFERENT = [
     (ENDPOINT, REQUEST, "summary 1", "project one"),
     (replace(ENDPOINT, slug="other"), REQUEST, "summary 1", "staff"),
@@ -127,29 +128,31 @@ DIFFERENT = [
 
 @pytest.mark.parametrize("question", DIFFERENT, ids=str)
 def test_whatever_changes_the_answer_makes_another_question(question):
-    assert answers.key_of(*question) != KEY
+    assert response_cache.key_of(*question) != KEY
 
 
 def test_the_key_itself_is_in_no_digest_and_a_slower_deadline_asks_the_same():
     assert (
-        answers.key_of(replace(ENDPOINT, api_key="sk-another-key", timeout_s=5), replace(REQUEST, deadline_s=1), "summary 1", "staff")
+        response_cache.key_of(
+            replace(ENDPOINT, api_key="sk-another-key", timeout_s=5), replace(REQUEST, deadline_s=1), "summary 1", "staff"
+        )
         == KEY
     )
 
 
 def remember(session, key=KEY, minutes=10, now=None, said="text") -> None:
-    answers.remember(session, Answer(key, "summary", "acme/m", said, {"input": 1}, "run_1", minutes), now)
+    response_cache.remember(session, Answer(key, "summary", "acme/m", said, {"input": 1}, "run_1", minutes), now)
 
 
 def test_an_answer_is_found_until_it_expires_and_then_swept_out(either_app):
     then = datetime.now(UTC) - timedelta(minutes=30)
     with writing() as session:
         remember(session, now=then)
-        assert answers.find(session, KEY, then + timedelta(minutes=9)).text == "text"
-        assert answers.find(session, KEY) is None
+        assert response_cache.find(session, KEY, then + timedelta(minutes=9)).text == "text"
+        assert response_cache.find(session, KEY) is None
         remember(session, "f" * 64)
         assert session.execute(select(func.count()).select_from(CachedResponse)).scalar_one() == 1
-        assert answers.clear(session, actor="ann") == 1
+        assert response_cache.clear(session, actor="ann") == 1
 
 
 def test_the_same_answer_remembered_by_many_at_once_is_one_row(either_app):
@@ -176,7 +179,7 @@ def test_the_same_answer_remembered_by_many_at_once_is_one_row(either_app):
 
 def test_two_current_versions_of_a_name_are_refused_by_the_database(either_app):
     create()
-    row = templates.find(db.session(), "summary")
-    twin = {column: getattr(row, column) for column in templates.SHAPE}
+    row = prompt_templates.find(db.session(), "summary")
+    twin = {column: getattr(row, column) for column in prompt_templates.SHAPE}
     with pytest.raises(Conflict), writing() as session:
         session.add(PromptTemplate(name="summary", version=9, is_current=True, **twin))

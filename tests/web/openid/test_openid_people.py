@@ -14,10 +14,9 @@ from sqlalchemy import update
 
 from webapp.extensions import db
 from webapp.models import Identity, User, UserSession
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.accounts import accounts, identities, second_factor
-from webapp.services.accounts import login_throttle as throttle
+from webapp.services.accounts import accounts, identities, login_throttle, second_factor
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of the mock, in the threads of its server.
 
@@ -45,9 +44,9 @@ def test_t01_a_browser_that_the_provider_let_in_is_known_when_the_password_is_as
     sign_in(client, provider)
     client.post("/logout", data={"csrf_token": csrf_token(client.get("/admin/").text)})
     now = datetime.now(UTC)
-    for number in range(throttle.PER_ACCOUNT):
+    for number in range(login_throttle.PER_ACCOUNT):
         with writing(refresh=False) as session:
-            assert throttle.admit(session, throttle.Guess(ANN, f"192.0.2.{number}"), now) is None
+            assert login_throttle.admit(session, login_throttle.Guess(ANN, f"192.0.2.{number}"), now) is None
     for browser, status in ((app.test_client(), 429), (client, 302)):
         form = {"csrf_token": csrf_token(browser.get("/login").text), "email": ANN, "password": PASSWORD}
         assert browser.post("/login", data=form).status_code == status
@@ -136,7 +135,7 @@ def test_doctor_says_whether_the_provider_answers_and_what_it_must_know(app, pro
     run = app.test_cli_runner().invoke
     assert f"http://127.0.0.1:8000{CALLBACK}" in run(args=["doctor"]).output
     provider.answers["/.well-known/openid-configuration"] = lambda: flask.Response("", 500)
-    app.extensions.pop(current.IDENTITY)
+    app.extensions.pop(container.IDENTITY)
     assert "FAIL  Nobody can sign in through MODELDESK_OIDC_ISSUER" in run(args=["doctor"]).output
 
 
@@ -178,9 +177,9 @@ def test_tries_are_counted_by_address(app, provider, monkeypatch):
 def test_a_second_factor_is_asked_for_all_the_same(app, provider):
     with writing() as session:
         ann = accounts.find(session, ANN)
-        secret = second_factor.begin(session, ann, vault=current.vault())
+        secret = second_factor.begin(session, ann, vault=container.vault())
         before = pyotp.TOTP(secret).at(datetime.now(UTC) - timedelta(seconds=30))
-        second_factor.confirm(session, ann, before, vault=current.vault(), now=datetime.now(UTC))
+        second_factor.confirm(session, ann, before, vault=container.vault(), now=datetime.now(UTC))
     client = app.test_client()
     assert sign_in(client, provider, next="/admin/model/").headers["Location"] == "/login/code?next=/admin/model/"
     assert not is_in(client)

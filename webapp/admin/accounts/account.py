@@ -14,8 +14,7 @@ from webapp.extensions import db
 from webapp.models import User
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
-from webapp.services.accounts import accounts
-from webapp.services.accounts import login_throttle as throttle
+from webapp.services.accounts import accounts, login_throttle
 from webapp.services.accounts.login_throttle import Guess
 from webapp.web.auth import member, session_secret
 
@@ -79,7 +78,7 @@ def _check(present: str, new: str, again: str) -> None:
     Checked before the transaction begins: no other writer waits for a tenth of a second.
     """
     with writing(refresh=False) as writer:
-        if throttle.admit(writer, Guess(session_secret(), request.remote_addr or "", kind="session"), datetime.now(UTC)) is not None:
+        if login_throttle.admit(writer, Guess(session_secret(), request.remote_addr or "", kind="session"), datetime.now(UTC)) is not None:
             raise Invalid.field("present", "was wrong too often; wait five minutes")
     if accounts.authenticate(db.session(), member().email, present) is None:
         raise Invalid.field("present", "is not your present password")

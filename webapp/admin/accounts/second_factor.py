@@ -13,10 +13,9 @@ from webapp.domain.accounts.permissions import Permission
 from webapp.domain.shared.errors import Invalid, ModeldeskError
 from webapp.extensions import db
 from webapp.models import User
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.accounts import login_throttle as throttle
-from webapp.services.accounts import second_factor
+from webapp.services.accounts import login_throttle, second_factor
 from webapp.services.accounts.login_throttle import Guess
 from webapp.web import stepup
 from webapp.web.auth import member
@@ -40,7 +39,7 @@ class SecondFactor(GuardedView):
 
     @expose("/begin", methods=("POST",))
     def begin(self) -> Redirect:
-        return self._change(lambda writer, user: second_factor.begin(writer, user, vault=current.vault()), None, ".scan")
+        return self._change(lambda writer, user: second_factor.begin(writer, user, vault=container.vault()), None, ".scan")
 
     @expose("/scan", methods=("GET",))
     def scan(self) -> Any:
@@ -53,11 +52,11 @@ class SecondFactor(GuardedView):
         guess = Guess(str(member().id), request.remote_addr or "", kind="new code")
         try:
             with writing(refresh=False) as writer:
-                if throttle.admit(writer, guess, now) is not None:
+                if login_throttle.admit(writer, guess, now) is not None:
                     raise Invalid.field("code", "was wrong too often; wait five minutes")
             with writing(refresh=False) as writer:
                 user = writer.get_one(User, member().id, with_for_update=True)
-                codes = second_factor.confirm(writer, user, request.form.get("code", ""), vault=current.vault(), now=now)
+                codes = second_factor.confirm(writer, user, request.form.get("code", ""), vault=container.vault(), now=now)
         except Invalid as error:
             return self._scan_page(error.errors[0].message) or redirect(self.get_url(".index"))
         return self._codes_page(codes, "The second factor is on")
@@ -74,7 +73,7 @@ class SecondFactor(GuardedView):
 
     @expose("/remove", methods=("POST",))
     def remove(self) -> Redirect:
-        if member().role in current.settings().second_factor_roles:
+        if member().role in container.settings().second_factor_roles:
             flash("Your role has to have a second factor. You can set up another device in its place.", "error")
             return redirect(self.get_url(".index"))
         return self._change(
@@ -101,15 +100,15 @@ class SecondFactor(GuardedView):
                 left=second_factor.codes_left(db.session(), user.id),
                 made=second_factor.CODES,
                 forced=stepup.must_set_up(),
-                locked=current.vault().reason,
-                bound=member().role in current.settings().second_factor_roles,
+                locked=container.vault().reason,
+                bound=member().role in container.settings().second_factor_roles,
             )
         )
 
     def _scan_page(self, error: str | None = None) -> Response | None:
         """The secret that waits for its first code, as a picture and in letters."""
         user = db.session.get_one(User, member().id)
-        secret = second_factor.pending(db.session(), user, vault=current.vault())
+        secret = second_factor.pending(db.session(), user, vault=container.vault())
         if secret is None:
             return None
         spaced = " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 from wtforms import BooleanField, Form, SelectField
 
-from webapp.admin.core import edit_conflicts as merging
+from webapp.admin.core import edit_conflicts
 from webapp.admin.core.fields import VERSION, StaffForm, VersionedForm, required, version_of
 from webapp.admin.core.filters import ChoiceFilter, YesNoFilter
 from webapp.admin.core.flask_admin_adapter import get_form_data, rules
@@ -21,7 +21,7 @@ from webapp.admin.core.lists import Done, RowsView, wanted
 from webapp.domain.accounts.permissions import ROLES, Permission
 from webapp.extensions import db
 from webapp.models import User
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.services.accounts import accounts, identities, second_factor
 
 ROLE_WORDS = {
@@ -107,10 +107,10 @@ class Users(AccountsView):
 
     def edit_form(self, obj: Any = None) -> Any:
         typed = typed_rights(obj)
-        return merging.remember(UserEditForm(get_form_data(), typed), typed)
+        return edit_conflicts.remember(UserEditForm(get_form_data(), typed), typed)
 
     def on_stale(self, form: Any, row: User) -> None:
-        merging.show(form, typed_rights(row), "user", row.id, actions=accounts.RIGHTS_CHANGED)
+        edit_conflicts.show(form, typed_rights(row), "user", row.id, actions=accounts.RIGHTS_CHANGED)
 
     def values_of(self, form: Form) -> dict[str, Any]:
         return dict(form.data)
@@ -147,7 +147,7 @@ class Users(AccountsView):
         return self._link_page(*made) if made else answer
 
     def _link_page(self, user: User, secret: str) -> Response:
-        link = f"{current.settings().base_url}/setup/{secret}"
+        link = f"{container.settings().base_url}/setup/{secret}"
         return make_response(self.render("admin/accounts/link.html", user=user, link=link, return_url=self.get_url(".index_view")))
 
     @expose("/<id>/second-factor/remove", methods=("POST",))

@@ -19,7 +19,7 @@ from webapp.domain.catalog.field_changes import text_of
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.models import AuditEvent
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.services.restore import restore as restoring
 from webapp.web.auth import staff_may
 
@@ -113,7 +113,7 @@ class AuditLog(RowsView):
         row = self.row(request.form.get("id"))
         self.insist(staff_may(restoring.needed(row)))
         return self.change(
-            lambda session: Done(restoring.restore(session, row.id, actor=self.actor(), policy=current.desk().outbound), refresh=True)
+            lambda session: Done(restoring.restore(session, row.id, actor=self.actor(), policy=container.desk().outbound), refresh=True)
         )
 
 

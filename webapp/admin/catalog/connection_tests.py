@@ -14,10 +14,10 @@ from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.shared.errors import ModeldeskError
 from webapp.extensions import db
 from webapp.models import Provider, ProviderCheck
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.run_pipeline import means
 from webapp.runtime.transaction import writing
-from webapp.services.runs import connection_tests as probing
+from webapp.services.runs import connection_tests
 from webapp.services.runs.connection_tests import Chosen
 from webapp.web.auth import caller, staff_may
 
@@ -31,13 +31,13 @@ class ProbePart(RowsView):
     def check(self, id: str) -> ResponseReturnValue:
         self.insist(staff_may(self.edits))
         provider = self.row(id)
-        probe = probing.prepare(db.session(), means(caller()), provider)
+        probe = connection_tests.prepare(db.session(), means(caller()), provider)
         name = provider.display_name
         db.session.rollback()  # The provider may take a while; the database is let go.
-        with current.desk().turns.turn(self.actor()):
-            result = probing.check(probe, current.desk().outbound)
+        with container.desk().turns.turn(self.actor()):
+            result = connection_tests.check(probe, container.desk().outbound)
         with writing(refresh=False) as session:
-            row = probing.record(session, probe, result, actor=self.actor())
+            row = connection_tests.record(session, probe, result, actor=self.actor())
             shown = check_in_words(row)
         if request.headers.get("HX-Request"):
             return Response(self.render("admin/catalog/providers/_check.html", check=shown, model=self.row(id), may_check=True))
@@ -54,7 +54,7 @@ class ProbePart(RowsView):
         except ModeldeskError as error:
             page = self.render("admin/catalog/providers/discover.html", model=provider, found=None, why=error.detail, return_url=return_url)
             return Response(page, 409 if error.status < 500 else 502)
-        found = probing.review(db.session(), provider, upstream)
+        found = connection_tests.review(db.session(), provider, upstream)
         counts = {state: sum(one.state == state for one in found) for state in STATES}
         return self.render(
             "admin/catalog/providers/discover.html",
@@ -77,7 +77,7 @@ class ProbePart(RowsView):
         try:
             upstream = self._upstream(provider, anew=False)
             with writing() as session:
-                added = probing.add(session, self.row(id), upstream, chosen, actor=self.actor())
+                added = connection_tests.add(session, self.row(id), upstream, chosen, actor=self.actor())
                 active = sum(model.is_active for model in added)
         except ModeldeskError as error:
             flash(error.detail, "error")
@@ -88,10 +88,10 @@ class ProbePart(RowsView):
         return redirect(url_for("model.index_view", flt0_provider_equals=provider.slug))
 
     def _upstream(self, provider: Provider, *, anew: bool) -> Any:
-        probe = probing.prepare(db.session(), means(caller()), provider)
+        probe = connection_tests.prepare(db.session(), means(caller()), provider)
         db.session.rollback()
-        with current.desk().turns.turn(self.actor()):
-            return probing.listed(probe, current.desk().outbound, anew=anew)
+        with container.desk().turns.turn(self.actor()):
+            return connection_tests.listed(probe, container.desk().outbound, anew=anew)
 
 
 def _chosen() -> list[Chosen]:

@@ -17,8 +17,8 @@ from webapp.domain.costing.calculator import Question
 from webapp.domain.pricing.meters import conditions_of, label_of, missing_in_words, unit_of
 from webapp.domain.pricing.pricing import Cost, cost_of, tier_used
 from webapp.domain.pricing.usage import Usage
-from webapp.domain.shared import money_text as readable
-from webapp.runtime import container as current
+from webapp.domain.shared import money_text
+from webapp.runtime import container
 
 REASONS = {
     "inactive": "The model is inactive, so applications are told that it is not supported. Costs of it are still computed.",
@@ -40,7 +40,7 @@ class Explain(GuardedView):
         ref = request.args.get("model", "").strip()[: MAX_REF + 1]
         question = calculator.read({name: texts for name, texts in request.args.to_dict(flat=False).items() if name != "model"})
         at = question.at or datetime.now(UTC).replace(microsecond=0)
-        found = explain(current.registry().snapshot.names, ref, at) if ref else None
+        found = explain(container.registry().snapshot.names, ref, at) if ref else None
         usage = question.usage if question.usage.as_dict() else calculator.one_call(found.price if found else None)
         page = self.render(
             "admin/catalog/explain.html",
@@ -67,7 +67,7 @@ def _answer(found: Explanation, usage: Usage, question: Question) -> dict[str, A
         "words": price_in_words(price),
         "source": source_of(price) if price else None,
         "cost": cost,
-        "total": readable.amount(cost.total, cost.currency) if cost.total is not None else None,
+        "total": money_text.amount(cost.total, cost.currency) if cost.total is not None else None,
         "tier": tier_used(cost),
         "lines": [_line(line, cost) for line in cost.lines],
         "missing": [missing_in_words(name) for name in cost.missing],
@@ -75,7 +75,7 @@ def _answer(found: Explanation, usage: Usage, question: Question) -> dict[str, A
 
 
 def _line(line: Any, cost: Cost) -> dict[str, Any]:
-    rate = f"{readable.amount(line.rate.amount, cost.currency)} per {unit_of(line.billed_as, line.rate.per)}"
+    rate = f"{money_text.amount(line.rate.amount, cost.currency)} per {unit_of(line.billed_as, line.rate.per)}"
     billed_as = label_of(line.billed_as) if line.billed_as != line.meter else None
     return {
         "meter": label_of(line.meter),
@@ -83,5 +83,5 @@ def _line(line: Any, cost: Cost) -> dict[str, Any]:
         "rate": rate,
         "billed_as": billed_as,
         "conditions": conditions_of(line.rate),
-        "cost": readable.amount(line.cost, cost.currency),
+        "cost": money_text.amount(line.cost, cost.currency),
     }

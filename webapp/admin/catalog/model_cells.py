@@ -9,7 +9,7 @@ from webapp.admin.core.formatters import capability_icons, exported_rate, icon, 
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.models import Model
-from webapp.runtime import container as current
+from webapp.runtime import container
 
 Cell = Callable[[object, object, Model, str], object]
 
@@ -17,7 +17,7 @@ Cell = Callable[[object, object, Model, str], object]
 def snapshot() -> Snapshot:
     """The registry as it was when this request began, so that all cells of a page agree."""
     if "snapshot" not in g:
-        g.snapshot = current.registry().snapshot
+        g.snapshot = container.registry().snapshot
     found: Snapshot = g.snapshot
     return found
 

@@ -12,7 +12,7 @@ from webapp.admin.core.price_sql import is_pinned, is_scheduled, is_stale, rate_
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.pricing.pricing import PRICE_STATES
 from webapp.models import Model, Provider
-from webapp.runtime import container as current
+from webapp.runtime import container
 
 SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
 PROVIDER_NAME = select(Provider.display_name).where(Provider.id == Model.provider_id).scalar_subquery()
@@ -25,7 +25,7 @@ def has_capability(name: str) -> ColumnElement[bool]:
 
 
 def price_is(what: str) -> ColumnElement[bool]:
-    found = {"stale": lambda: is_stale(current.settings().stale_price_days), "scheduled": is_scheduled, "pinned": is_pinned}
+    found = {"stale": lambda: is_stale(container.settings().stale_price_days), "scheduled": is_scheduled, "pinned": is_pinned}
     return found[what]()
 
 

@@ -16,7 +16,7 @@ from webapp.domain.pricing.meters import conditions_of, label_of
 from webapp.domain.pricing.price_chart import HEIGHT, WIDTH, chart
 from webapp.domain.pricing.pricing import Price, price_at, timeline
 from webapp.domain.pricing.usage import METERS
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 from webapp.domain.shared.money import in_order
 from webapp.domain.shared.timestamps import start_of_day
 from webapp.models import Model, PriceVerification
@@ -67,7 +67,7 @@ def price_card(history: Sequence[Price], now: datetime) -> dict[str, Any]:
 
 
 def _rate(rate: Any, currency: str) -> dict[str, Any]:
-    as_entered = f"{readable.amount(rate.amount, currency)} per {rate.per:,}"
+    as_entered = f"{money_text.amount(rate.amount, currency)} per {rate.per:,}"
     return {
         "meter": label_of(rate.meter),
         "amount": rate_in_words(rate, currency),
@@ -113,7 +113,7 @@ def call_of(price: Price | None) -> list[tuple[str, str, str]]:
 def chart_of(history: Sequence[Price], now: datetime) -> dict[str, Any] | None:
     """The drawing of the price over time, if there is anything to see."""
     found = chart(timeline(history), now)
-    return {"chart": found, "top": readable.amount(found.top, found.currency), "width": WIDTH, "height": HEIGHT} if found else None
+    return {"chart": found, "top": money_text.amount(found.top, found.currency), "width": WIDTH, "height": HEIGHT} if found else None
 
 
 def history_of(history: Sequence[Price], now: datetime, verified: Mapping[int, PriceVerification]) -> list[dict[str, Any]]:
@@ -168,7 +168,7 @@ def record_in_words(record: Record) -> dict[str, Any] | None:
         "succeeded": f"{record.succeeded} of {record.runs} ({record.percent} %)",
         "p50": latency(record.p50) if record.p50 is not None else None,
         "p95": latency(record.p95) if record.p95 is not None else None,
-        "cost": " and ".join(readable.amounts(record.costs)) if record.priced else None,
+        "cost": " and ".join(money_text.amounts(record.costs)) if record.priced else None,
         "per_run": " and ".join(per_run) if per_run else None,
         "unpriced": record.unpriced,
     }
@@ -177,7 +177,7 @@ def record_in_words(record: Record) -> dict[str, Any] | None:
 def _mean(record: Record, currency: str, mean: Decimal) -> str:
     """The mean cost of a run, and of how many runs, where not all cost the same currency."""
     priced = record.priced[currency]
-    return readable.near(mean, currency) + (f" in {priced:,} run{'s' if priced != 1 else ''}" if len(record.priced) > 1 else "")
+    return money_text.near(mean, currency) + (f" in {priced:,} run{'s' if priced != 1 else ''}" if len(record.priced) > 1 else "")
 
 
 def _tokens(number: int | None) -> str | None:

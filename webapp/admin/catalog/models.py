@@ -15,7 +15,7 @@ from webapp.admin.catalog import model_form
 from webapp.admin.catalog.model_cells import CELLS, EXPORTED, info_of, label_of, snapshot, switch
 from webapp.admin.catalog.model_filters import FILTERS, PROVIDER_NAME, SLUG, SORT_BY
 from webapp.admin.catalog.model_page import facts_of, price_facts, record_in_words, switch_of
-from webapp.admin.core import edit_conflicts as merging
+from webapp.admin.core import edit_conflicts
 from webapp.admin.core.fields import lookup_attributes, version_of
 from webapp.admin.core.flask_admin_adapter import action, get_form_data
 from webapp.admin.core.formatters import day, words
@@ -26,9 +26,7 @@ from webapp.domain.shared.errors import Invalid
 from webapp.domain.shared.timestamps import parse_day
 from webapp.extensions import db
 from webapp.models import Model, ModelAlias, Provider
-from webapp.services.catalog import models
-from webapp.services.catalog import run_statistics as statistics
-from webapp.services.catalog import succession as retirement
+from webapp.services.catalog import models, run_statistics, succession
 from webapp.services.projects import overrides
 from webapp.web.auth import staff_may
 
@@ -136,10 +134,10 @@ class Models(RowsView):
 
     def edit_form(self, obj: Any = None) -> Any:
         typed = model_form.typed_values(obj)
-        return self._ready(merging.remember(model_form.ModelForm(get_form_data(), typed), typed))
+        return self._ready(edit_conflicts.remember(model_form.ModelForm(get_form_data(), typed), typed))
 
     def on_stale(self, form: Any, row: Any) -> None:
-        merging.show(form, model_form.typed_values(row), "model", row.id)
+        edit_conflicts.show(form, model_form.typed_values(row), "model", row.id)
 
     def _ready(self, form: Any) -> Any:
         rows = db.session.execute(select(Provider.slug, Provider.display_name).order_by(Provider.sort_order, Provider.slug))
@@ -180,7 +178,7 @@ class Models(RowsView):
 
         def run(session: Session) -> Done:
             given = request.form.get("day", "").strip()
-            model = retirement.switch_over(session, self.row(id).id, parse_day(given, "day") if given else None, actor=self.actor())
+            model = succession.switch_over(session, self.row(id).id, parse_day(given, "day") if given else None, actor=self.actor())
             if model.switches_on is None:
                 return Done(f"{model} no longer switches over.", refresh=True)
             return Done(f"From {day(model.switches_on)} on, {model.successor} takes the place of {model}.", refresh=True)
@@ -260,14 +258,14 @@ class Models(RowsView):
         return price_facts(db.session(), row, now) | {
             "info": info_of(row),
             "facts": facts_of(row),
-            "used_by": retirement.impact(db.session(), row),
+            "used_by": succession.impact(db.session(), row),
             "projects": [
                 {"row": rule, "rates": list_beside(rule), "kind": KINDS[rule.kind]} for rule in overrides.of_model(db.session(), row, now)
             ],
             "switch": switch_of(row, snapshot(), now),
             "events": events_of("model", row.id),
             "back_url": url_for(".details_view", id=row.id),
-            "record": record_in_words(statistics.of_model(db.session(), row.ref)),
+            "record": record_in_words(run_statistics.of_model(db.session(), row.ref)),
             "may_price": staff_may(self.edits),
         }
 

@@ -14,8 +14,8 @@ from webapp.admin.runs.model_choices import why_not_run
 from webapp.domain.shared.money import plain
 from webapp.drivers import DRIVERS, available, needs_key
 from webapp.models import Credential, Provider
-from webapp.runtime import container as current
-from webapp.services.credentials import endpoints as places
+from webapp.runtime import container
+from webapp.services.credentials import endpoints
 
 Cell = Callable[[object, object, Provider, str], object]
 
@@ -49,10 +49,10 @@ def has_key() -> ColumnElement[bool]:
 
 def key_state(provider: Provider | None, found: Credential | None) -> KeyState:
     """Where the key of a provider would come from."""
-    reason = current.vault().reason
-    variable = places.variable_of(provider, current.settings().environment) if provider else None
+    reason = container.vault().reason
+    variable = endpoints.variable_of(provider, container.settings().environment) if provider else None
     if found is not None:
-        lost = LOST if current.vault().has_lost(found.key_id) else None
+        lost = LOST if container.vault().has_lost(found.key_id) else None
         mark = "unreadable key" if lost else f"key …{found.last_four}" if found.last_four else "key"
         tone = "red" if reason or lost else "green"
         return KeyState(mark, tone, True, found.last_four, found.created_at, found.fingerprint, variable, reason, lost)
@@ -148,8 +148,8 @@ CELLS: Mapping[str, Cell] = {
 
 
 def _placed(provider: Provider) -> str | None:
-    environment = current.settings().environment
-    address, variable = places.base_url_of(provider, environment), places.placing_variable_of(provider, environment)
+    environment = container.settings().environment
+    address, variable = endpoints.base_url_of(provider, environment), endpoints.placing_variable_of(provider, environment)
     return f"{address}, as {variable} of the server's environment says" if variable else address
 
 

@@ -14,7 +14,7 @@ from webapp.admin.audit.event_text import events_of
 from webapp.admin.catalog import provider_form
 from webapp.admin.catalog.connection_tests import ProbePart, check_in_words
 from webapp.admin.catalog.provider_cells import CELLS, facts_of, has_key, key_state, switch
-from webapp.admin.core import edit_conflicts as merging
+from webapp.admin.core import edit_conflicts
 from webapp.admin.core.fields import version_of
 from webapp.admin.core.filters import ChoiceFilter, YesNoFilter
 from webapp.admin.core.flask_admin_adapter import get_form_data
@@ -25,10 +25,10 @@ from webapp.domain.shared.errors import Conflict, Forbidden, InUse, Invalid
 from webapp.drivers import DRIVERS
 from webapp.extensions import db
 from webapp.models import Credential, Model, Provider
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.services.catalog import providers
 from webapp.services.credentials import credentials
-from webapp.services.runs import connection_tests as probing
+from webapp.services.runs import connection_tests
 
 MAX_NAMED = 12
 
@@ -94,7 +94,7 @@ class Providers(KeysPart, ProbePart):
         )
         shared = select(Credential).where(Credential.provider_id.in_(ids), Credential.scope == "shared", Credential.owner == "")
         g.keys = {found.provider_id: found for found in db.session.execute(shared).scalars()}
-        g.checks = probing.latest(db.session(), ids)
+        g.checks = connection_tests.latest(db.session(), ids)
         g.may_edit = self.can_edit
         return counted, rows
 
@@ -109,10 +109,10 @@ class Providers(KeysPart, ProbePart):
 
     def edit_form(self, obj: Any = None) -> Any:
         typed = provider_form.typed_values(obj)
-        return self._ready(merging.remember(provider_form.ProviderForm(get_form_data(), typed), typed), obj)
+        return self._ready(edit_conflicts.remember(provider_form.ProviderForm(get_form_data(), typed), typed), obj)
 
     def on_stale(self, form: Any, row: Any) -> None:
-        merging.show(form, provider_form.typed_values(row), "provider", row.id)
+        edit_conflicts.show(form, provider_form.typed_values(row), "provider", row.id)
 
     def _ready(self, form: Any, row: Provider | None) -> Any:
         form.driver.choices = provider_form.driver_choices()
@@ -166,21 +166,21 @@ class Providers(KeysPart, ProbePart):
         return {"entry": provider_form.entered_values(form, row.config if row else {}), "key": key, "remove": form.remove_key.data}
 
     def create_row(self, session: Session, values: Mapping[str, Any]) -> Provider:
-        provider = providers.create(session, values["entry"], actor=self.actor(), policy=current.desk().outbound)
+        provider = providers.create(session, values["entry"], actor=self.actor(), policy=container.desk().outbound)
         if values["key"]:
-            credentials.store(session, provider, values["key"], vault=current.vault(), actor=self.actor())
+            credentials.store(session, provider, values["key"], vault=container.vault(), actor=self.actor())
         return provider
 
     def update_row(self, session: Session, row: Provider, values: Mapping[str, Any]) -> Provider:
         before = credentials.shared(session, row)
         version = version_of(request.form.get("row_version"))
-        provider = providers.update(session, row.id, values["entry"], actor=self.actor(), version=version, policy=current.desk().outbound)
+        provider = providers.update(session, row.id, values["entry"], actor=self.actor(), version=version, policy=container.desk().outbound)
         session.flush()
         gone = before is not None and credentials.shared(session, provider) is None
         if values["remove"] and not gone and before is not None:
             credentials.remove(session, provider, actor=self.actor())
         if values["key"]:
-            credentials.store(session, provider, values["key"], vault=current.vault(), actor=self.actor())
+            credentials.store(session, provider, values["key"], vault=container.vault(), actor=self.actor())
         elif gone:
             flash("The stored key was removed, because the base URL now leads elsewhere. Enter the key for the new address.", "warning")
         return provider
@@ -244,8 +244,8 @@ class Providers(KeysPart, ProbePart):
             "facts": facts_of(row),
             "barred": why_not_run(row.display_name, row.driver),
             "keys": keys_card(row),
-            "check": check_in_words(probing.latest(db.session(), [row.id]).get(row.id), row),
-            "may_check": self.can_edit and row.driver != probing.LOCAL,
+            "check": check_in_words(connection_tests.latest(db.session(), [row.id]).get(row.id), row),
+            "may_check": self.can_edit and row.driver != connection_tests.LOCAL,
             "model_count": count,
             "events": events_of("provider", row.id),
             "may_key": may_key(),

@@ -17,10 +17,9 @@ from webapp.extensions import db
 from webapp.models import Proposal, ProposalRow
 from webapp.price_sources import sources
 from webapp.price_sources.sources import SOURCES, Read
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.catalog_sync import apply as proposal_apply
-from webapp.services.catalog_sync import proposals
+from webapp.services.catalog_sync import apply, proposals
 from webapp.services.catalog_sync.proposals import OPEN, Comparison, Wanted
 from webapp.web.auth import actor, staff_may
 
@@ -129,7 +128,7 @@ class Proposals(GuardedView):
             "seal": proposals.seal(session, row.id),
             "may_edit": may_edit(),
             "is_open": row.status == OPEN,
-            "needs_other": current.settings().four_eyes and row.opened_by == actor(),
+            "needs_other": container.settings().four_eyes and row.opened_by == actor(),
             "statuses": STATUSES,
         }
 
@@ -147,9 +146,9 @@ def _opened() -> int:
     """Reads what was chosen, compares it, and keeps the proposal: its number."""
     read = _read("source", "file")
     second = _read("second", "second_file") if request.form.get("second") else None
-    registry = current.desk().registry
+    registry = container.desk().registry
     registry.refresh()
-    limits = Limits(percent=current.settings().sync_percent)
+    limits = Limits(percent=container.settings().sync_percent)
     with writing(refresh=False) as session:
         given = Comparison(registry.snapshot, read, second, limits, datetime.now(UTC))
         return proposals.open_one(session, given, actor=actor()).id
@@ -185,14 +184,14 @@ def _shown(row: ProposalRow) -> dict[str, Any]:
 
 
 def _approve(session: Any, number: int) -> str:
-    by = proposal_apply.Approval(actor(), datetime.now(UTC), current.settings().four_eyes, request.form.get("seal", ""))
-    proposal = proposal_apply.apply(session, number, by)
+    by = apply.Approval(actor(), datetime.now(UTC), container.settings().four_eyes, request.form.get("seal", ""))
+    proposal = apply.apply(session, number, by)
     count = proposals.number_chosen(session, proposal.id)
     return f"{count:,} row{'s were' if count != 1 else ' was'} taken over. Undo takes all of them back."
 
 
 def _undo(session: Any, number: int) -> str:
-    left = proposal_apply.undo(session, number, actor=actor())
+    left = apply.undo(session, number, actor=actor())
     if not left:
         return "Taken back: prices by marked corrections, new models stay in the list as inactive."
     return f"Taken back, but for {len(left):,} row{'s' if len(left) != 1 else ''}: {'; '.join(left[:5])}{' …' if len(left) > 5 else ''}"

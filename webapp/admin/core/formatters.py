@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.pricing.meters import conditions_of, label_of, unit_of
 from webapp.domain.pricing.pricing import STANDARD, Price, Rate
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 from webapp.domain.shared.money import EXACT, plain
 from webapp.domain.shared.timestamps import ALWAYS
 from webapp.web.templating import static_url
@@ -155,16 +155,18 @@ def _price_cell(model: ModelInfo | None, meters: tuple[str, ...]) -> Markup:
 
 def _amount(rate: Rate, currency: str) -> Markup:
     if rate.meter in ("input", "output"):
-        return Markup('<span class="money">{}</span>').format(readable.amount(per_million(rate), currency))
+        return Markup('<span class="money">{}</span>').format(money_text.amount(per_million(rate), currency))
     unit = unit_of(rate.meter, rate.per)
-    return Markup('<span class="money">{}</span> <span class="money-unit">/ {}</span>').format(readable.amount(rate.amount, currency), unit)
+    return Markup('<span class="money">{}</span> <span class="money-unit">/ {}</span>').format(
+        money_text.amount(rate.amount, currency), unit
+    )
 
 
 def rate_in_words(rate: Rate, currency: str) -> str:
     """`$3 per 1M tokens`, always with its unit."""
     if unit_of(rate.meter, 1) == "token":
-        return f"{readable.amount(per_million(rate), currency)} per 1M tokens"
-    return f"{readable.amount(rate.amount, currency)} per {unit_of(rate.meter, rate.per)}"
+        return f"{money_text.amount(per_million(rate), currency)} per 1M tokens"
+    return f"{money_text.amount(rate.amount, currency)} per {unit_of(rate.meter, rate.per)}"
 
 
 def price_in_words(price: Price | None) -> str:

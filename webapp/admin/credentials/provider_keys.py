@@ -16,10 +16,8 @@ from webapp.domain.credentials.key_access import PERSONAL, PROJECT, SHARED, Acce
 from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.models import ApiToken, Credential, Model, Provider
-from webapp.runtime import container as current
-from webapp.services.credentials import credentials
-from webapp.services.credentials import endpoints as places
-from webapp.services.credentials import key_access as access
+from webapp.runtime import container
+from webapp.services.credentials import credentials, endpoints, key_access
 from webapp.services.credentials.credentials import Holder
 from webapp.services.projects import projects
 from webapp.web.auth import caller, staff_may
@@ -42,7 +40,7 @@ class KeysPart(RowsView):
             owner = request.form.get("owner", "").strip()[:200]
             holder = Holder(PROJECT, owner) if owner else credentials.EVERYBODY
             key = request.form.get("api_key", "").strip()
-            credentials.store(session, provider, key, vault=current.vault(), actor=self.actor(), holder=holder)
+            credentials.store(session, provider, key, vault=container.vault(), actor=self.actor(), holder=holder)
             return Done(f"The {'key of the project ' + owner if owner else 'shared key'} for {provider} was stored.", refresh=True)
 
         return self.change(run)
@@ -80,7 +78,7 @@ class KeysPart(RowsView):
 
 def address_of(provider: Provider) -> str:
     """Where a key that is entered now would be sent, and nowhere else."""
-    return places.origin_of(provider, current.settings().environment) or ""
+    return endpoints.origin_of(provider, container.settings().environment) or ""
 
 
 def insist_on_address(provider: Provider) -> None:
@@ -108,9 +106,9 @@ def _of(session: Session, provider: Provider, credential_id: str) -> Credential:
 def keys_card(provider: Provider) -> dict[str, Any]:
     """Everything that the card about keys shows: which one answers for whoever looks, and all that there are."""
     session = db.session()
-    found = access.access(session, provider, caller(), current.settings().environment)
+    found = key_access.access(session, provider, caller(), container.settings().environment)
     stored = [_shown(session, key, found) for key in credentials.every(session, provider)]
-    unreadable = current.vault().locked or any(key["in_use"] and key["lost"] for key in stored)
+    unreadable = container.vault().locked or any(key["in_use"] and key["lost"] for key in stored)
     usable = found.available and not (found.key is not None and unreadable)
     return {
         "address": address_of(provider),
@@ -120,12 +118,12 @@ def keys_card(provider: Provider) -> dict[str, Any]:
         "projects": [one.slug for one in projects.every(session)],
         "used_by": _used_by(session, provider),
         "allow_personal": provider.allow_personal_keys,
-        "locked": current.vault().reason,
+        "locked": container.vault().reason,
     }
 
 
 def _shown(session: Session, key: Credential, found: Access) -> dict[str, Any]:
-    used = access.calls(session, key.id)
+    used = key_access.calls(session, key.id)
     return {
         "id": key.id,
         "scope": SCOPE_WORDS[key.scope],
@@ -139,7 +137,7 @@ def _shown(session: Session, key: Credential, found: Access) -> dict[str, Any]:
         "limit": key.monthly_limit,
         "used": used,
         "active": key.is_active,
-        "lost": current.vault().has_lost(key.key_id),
+        "lost": container.vault().has_lost(key.key_id),
         "in_use": found.available and found.key is not None and found.key.id == key.id,
     }
 

@@ -18,9 +18,9 @@ from webapp.domain.costing.calculator import Answer, Question, Quote
 from webapp.domain.pricing.meters import METER_WORDS, conditions_of, label_of, missing_in_words, unit_of
 from webapp.domain.pricing.pricing import SERVICE_TIERS, CostLine
 from webapp.domain.pricing.usage import METERS
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import AmbiguousModel, UnknownModel
-from webapp.runtime import container as current
+from webapp.runtime import container
 
 SMALLER: Mapping[str, str] = {
     "input": "Input is smaller than its parts: cached, audio and image tokens count as input tokens too.",
@@ -42,7 +42,7 @@ class Calculator(GuardedView):
 
     @expose("/")
     def index(self) -> Response:
-        snapshot = current.registry().snapshot
+        snapshot = container.registry().snapshot
         question = calculator.read(request.args.to_dict(flat=False))
         if not request.args:
             question = _example(snapshot)
@@ -115,7 +115,7 @@ def _card(quote: Quote, question: Question, least: Decimal | None) -> dict[str, 
         "prefix": "at least " if quote.no_rate and not quote.no_tier and quote.total is not None else "",
         "total": _money(quote.times(question.calls), currency),
         "sums": [(words, _money(quote.times(calls), currency)) for words, calls in _multiples(question.calls)],
-        "ratio": readable.ratio(quote.total, least) if least and quote.total and quote.total > least else None,
+        "ratio": money_text.ratio(quote.total, least) if least and quote.total and quote.total > least else None,
         "lines": [_line(line, currency) for line in quote.cost.lines],
         "missing": [missing_in_words(missing) for missing in quote.cost.missing],
         "no_rate": [label_of(missing).lower() for missing in quote.no_rate],
@@ -132,7 +132,7 @@ def _multiples(calls: int) -> list[tuple[str, int]]:
 def _money(amount: Decimal | None, currency: str | None) -> dict[str, str | None] | None:
     if amount is None:
         return None
-    return {"exact": readable.amount(amount, currency), "rounded": readable.rounded(amount, currency)}
+    return {"exact": money_text.amount(amount, currency), "rounded": money_text.rounded(amount, currency)}
 
 
 def _tags(quote: Quote) -> list[tuple[str, str]]:
@@ -153,9 +153,9 @@ def _line(line: CostLine, currency: str | None) -> dict[str, Any]:
         "label": label_of(line.meter),
         "quantity": line.quantity,
         "billed_as": label_of(line.billed_as) if line.billed_as != line.meter else None,
-        "rate": f"{readable.amount(line.rate.amount, currency)} / {unit_of(line.billed_as, line.rate.per)}",
+        "rate": f"{money_text.amount(line.rate.amount, currency)} / {unit_of(line.billed_as, line.rate.per)}",
         "conditions": conditions_of(line.rate),
-        "cost": readable.amount(line.cost, currency),
+        "cost": money_text.amount(line.cost, currency),
     }
 
 

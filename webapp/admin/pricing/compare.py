@@ -17,10 +17,10 @@ from webapp.domain.catalog.entities import KNOWN_CAPABILITIES, MODEL_TYPES
 from webapp.domain.costing import workload
 from webapp.domain.costing.workload import DAYS, Asked, Row, Span
 from webapp.domain.pricing.meters import missing_in_words
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 from webapp.domain.shared.money import ZERO, plain
 from webapp.domain.shared.timestamps import shown_moment
-from webapp.runtime import container as current
+from webapp.runtime import container
 
 MAX_SHOWN = 25
 TARGET = "div#compare-answer"
@@ -70,7 +70,7 @@ class Compare(GuardedView):
         if request.headers.get("HX-Target", "") == TARGET:
             headers = {} if asked.errors else {"HX-Replace-Url": f"{link}?{query}"}
             return Response(self.render("admin/pricing/compare/_answer.html", **shown), status, headers)
-        snapshot = current.registry().snapshot
+        snapshot = container.registry().snapshot
         found = {name for model in snapshot.models for name in model.capabilities}
         form = {
             "types": [kind for kind in MODEL_TYPES if kind in snapshot.by_type],
@@ -93,7 +93,7 @@ class Compare(GuardedView):
 def _found() -> tuple[Asked, list[Row], datetime]:
     asked = workload.read(request.args.to_dict(flat=False))
     at = asked.at or datetime.now(UTC).replace(microsecond=0)
-    return asked, [] if asked.errors else workload.compared(current.registry().snapshot, asked, at), at
+    return asked, [] if asked.errors else workload.compared(container.registry().snapshot, asked, at), at
 
 
 def _line(row: Row, asked: Asked, at: datetime) -> list[object]:
@@ -107,15 +107,15 @@ def _line(row: Row, asked: Asked, at: datetime) -> list[object]:
 
 def _shown(row: Row, most: Decimal) -> dict[str, Any]:
     cost = row.call
-    month = readable.amount(row.month, cost.currency) if row.month is not None else None
+    month = money_text.amount(row.month, cost.currency) if row.month is not None else None
     return {
         "model": row.model,
         "share": int(100 * row.month / most) if row.month and most else 0,
         "complete": row.complete,
         "month": month,
-        "month_about": readable.rounded(row.month, cost.currency) if row.month is not None else None,
-        "call": readable.amount(cost.total, cost.currency) if row.month is not None and cost.total is not None else None,
-        "ratio": f"{readable.ratio(row.ratio, readable.ONE)}×" if row.ratio else None,
+        "month_about": money_text.rounded(row.month, cost.currency) if row.month is not None else None,
+        "call": money_text.amount(cost.total, cost.currency) if row.month is not None and cost.total is not None else None,
+        "ratio": f"{money_text.ratio(row.ratio, money_text.ONE)}×" if row.ratio else None,
         "next_tier": row.next_tier,
         "missing": [missing_in_words(name) for name in cost.missing],
         "state": cost.price_state,
@@ -125,5 +125,5 @@ def _shown(row: Row, most: Decimal) -> dict[str, Any]:
 def _spans(spans: Sequence[Span]) -> Iterator[dict[str, Any]]:
     for number, span in enumerate(spans):
         total = span.call.total
-        call = readable.rounded(total, span.call.currency) or readable.amount(total, span.call.currency) if total is not None else None
+        call = money_text.rounded(total, span.call.currency) or money_text.amount(total, span.call.currency) if total is not None else None
         yield {"from": 0 if number == 0 else span.size, "model": span.model, "size": span.size, "call": call}

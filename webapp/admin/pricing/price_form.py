@@ -18,7 +18,7 @@ from webapp.domain.costing.price_sanity import Question
 from webapp.domain.pricing.meters import conditions_of, label_of, unit_of
 from webapp.domain.pricing.pricing import STANDARD, Cost, Price, Rate, cost_of, price_at
 from webapp.domain.pricing.usage import Usage
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import Conflict, Invalid
 from webapp.domain.shared.money import EXACT, parse_amount, plain
 from webapp.domain.shared.timestamps import ALWAYS, parse_moment, shown_moment
@@ -261,5 +261,5 @@ def _sample(cost: Cost, price: Price) -> str:
         return "Every call costs nothing." if price.state == "free" else "Costs are reported as unknown, never as zero."
     if not cost.lines or cost.total is None:
         return ""
-    total = readable.amount(cost.total, price.currency)
+    total = money_text.amount(cost.total, price.currency)
     return f"A call of 1,000 input and 500 output tokens costs {'' if cost.complete else 'at least '}{total}."

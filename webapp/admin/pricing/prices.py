@@ -21,7 +21,7 @@ from webapp.admin.core.price_sql import is_in_force, not_corrected, this_moment
 from webapp.admin.pricing import price_form
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.input_schemas import price_entry
-from webapp.domain.costing import price_sanity as price_guards
+from webapp.domain.costing import price_sanity
 from webapp.domain.costing.price_sanity import Question
 from webapp.domain.pricing.meters import METER_WORDS
 from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS, price_at, timeline
@@ -31,7 +31,7 @@ from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
 from webapp.models import Model, Price, Provider
 from webapp.runtime.transaction import writing
-from webapp.services.catalog import succession as retirement
+from webapp.services.catalog import succession
 from webapp.services.pricing import prices
 
 SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
@@ -158,7 +158,7 @@ class Prices(RowsView):
         return self.render(
             self.create_template,
             typed=typed,
-            used_by=retirement.impact(db.session(), model) if model else [],
+            used_by=succession.impact(db.session(), model) if model else [],
             model=model,
             lookup=lookup,
             present=price_in_words(info.price) if info else None,
@@ -194,7 +194,7 @@ def _verified(session: Session, id: str, actor: str) -> str:
 
 def _confirm_key(typed: price_form.Typed, model: Model | None, past: Sequence[PriceValue], now: datetime) -> str:
     price = price_form.as_price(price_entry(price_form.entry_of(typed, now)[0]))
-    return price_guards.key_of(price, _questions(model, price, past))
+    return price_sanity.key_of(price, _questions(model, price, past))
 
 
 def _model_asked(given: str | None) -> Model | None:
@@ -247,7 +247,7 @@ def _insist_on_answers(typed: price_form.Typed, entry: Mapping[str, Any], model:
     open_ones = []
     if change and typed.values.get("confirm_past") != change.key:
         open_ones.append(FieldError("confirm_past", change.warning))
-    if asked and typed.values.get("confirm_price") != price_guards.key_of(price, asked):
+    if asked and typed.values.get("confirm_price") != price_sanity.key_of(price, asked):
         open_ones.append(FieldError("confirm_price", " ".join(question.text for question in asked)))
     if open_ones:
         raise Invalid.of(open_ones)
@@ -256,7 +256,7 @@ def _insist_on_answers(typed: price_form.Typed, entry: Mapping[str, Any], model:
 
 def _questions(model: Model | ModelInfo | None, price: PriceValue, past: Sequence[PriceValue]) -> list[Question]:
     info = snapshot().by_name.get(model.ref) if model else None
-    return price_guards.about(price, info, snapshot().models, past) if info else []
+    return price_sanity.about(price, info, snapshot().models, past) if info else []
 
 
 def _back_to(model: Model | None) -> str:

@@ -15,12 +15,12 @@ from webapp.domain.catalog.input_schemas import price_entry
 from webapp.domain.catalog.resolution import resolve
 from webapp.domain.pricing.pricing import Price
 from webapp.domain.pricing.repricing import Outcome, replayed
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import AmbiguousModel, Invalid, UnknownModel
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.extensions import db
-from webapp.runtime import container as current
-from webapp.services.pricing import recorded_calls as replaying
+from webapp.runtime import container
+from webapp.services.pricing import recorded_calls
 
 SPANS = (7, 30, 90, 365)
 METERS = (("input", 1_000_000), ("cache_read", 1_000_000), ("output", 1_000_000), ("image", 1))
@@ -44,7 +44,7 @@ class WhatIf(GuardedView):
             errors = {"model" if error.ref == typed["model"] else "on": error.detail}
         except Invalid as error:
             errors = {one.field.partition("[")[0]: one.message for one in error.errors} or {"": error.detail}
-        snapshot = current.registry().snapshot
+        snapshot = container.registry().snapshot
         page = self.render(
             "admin/pricing/whatif.html",
             typed=typed,
@@ -60,10 +60,10 @@ class WhatIf(GuardedView):
 
 def _answer(typed: dict[str, str], days: int) -> dict[str, Any]:
     """Raises `UnknownModel`, `AmbiguousModel`, or `Invalid` at the field that was typed."""
-    names, now = current.registry().snapshot.names, datetime.now(UTC)
+    names, now = container.registry().snapshot.names, datetime.now(UTC)
     model = resolve(names, typed["model"])
     price, label = _instead(typed, model, now)
-    result = replayed(replaying.calls_of(db.session(), model.ref, now - timedelta(days=days), now), price)
+    result = replayed(recorded_calls.calls_of(db.session(), model.ref, now - timedelta(days=days), now), price)
     groups = sorted(result.groups.items(), key=lambda item: -item[1].then)
     return {
         "model": model,
@@ -87,7 +87,7 @@ def _instead(typed: dict[str, str], model: ModelInfo, now: datetime) -> tuple[Pr
         except Invalid:
             raise Invalid.field("rates", "must be plain decimals such as 0.15") from None
         return Price(entry.state, entry.effective_from, entry.currency, entry.rates), "At the price that you typed"
-    other = resolve(current.registry().snapshot.names, typed["on"]) if typed["on"] else model
+    other = resolve(container.registry().snapshot.names, typed["on"]) if typed["on"] else model
     price = other.price_at(now)
     if price is None or price.state == "unknown":
         raise Invalid.field("on", f"{other.display_name} has no known price now: choose another one, or type a price")
@@ -97,7 +97,7 @@ def _instead(typed: dict[str, str], model: ModelInfo, now: datetime) -> tuple[Pr
 def _shown(name: str, outcome: Outcome, currency: str) -> dict[str, Any]:
     change = None
     if outcome.then:
-        percent = (readable.times(outcome.instead, outcome.then) - 1) * 100
+        percent = (money_text.times(outcome.instead, outcome.then) - 1) * 100
         change = f"{'+' if percent > 0 else '−' if percent < 0 else '±'}{abs(percent):,.1f} %"
     return {
         "name": name,
@@ -105,9 +105,9 @@ def _shown(name: str, outcome: Outcome, currency: str) -> dict[str, Any]:
         "compared": outcome.compared,
         "unknown_then": outcome.unknown_then,
         "unknown_instead": outcome.unknown_instead,
-        "then": readable.amount(outcome.then, currency),
-        "instead": readable.amount(outcome.instead, currency),
+        "then": money_text.amount(outcome.then, currency),
+        "instead": money_text.amount(outcome.instead, currency),
         "less": outcome.difference < 0,
         "change": change,
-        "difference": f"{'−' if outcome.difference < 0 else '+'}{readable.amount(abs(outcome.difference), currency)}",
+        "difference": f"{'−' if outcome.difference < 0 else '+'}{money_text.amount(abs(outcome.difference), currency)}",
     }

@@ -20,7 +20,7 @@ from webapp.domain.shared.errors import Conflict, FieldError, Invalid, Modeldesk
 from webapp.domain.shared.timestamps import DAY, parse_day, parse_moment, shown_moment, start_of_day
 from webapp.extensions import db
 from webapp.models import Project, ProjectOverride
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.pricing import prices
 from webapp.services.projects import overrides
@@ -65,7 +65,7 @@ class RulesPart(RowsView):
 
     def _rules_page(self, project: Project, typed: dict[str, str], errors: dict[str, str]) -> str:
         rows = [_shown(row) for row in overrides.of_project(db.session(), project)]
-        models = [model for model in current.registry().snapshot.models if model.active]
+        models = [model for model in container.registry().snapshot.models if model.active]
         return self.render(
             "admin/projects/overrides.html",
             project=project,

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 from wtforms import BooleanField, TextAreaField
 
-from webapp.admin.core import edit_conflicts as merging
+from webapp.admin.core import edit_conflicts
 from webapp.admin.core.base import GuardedView, is_id
 from webapp.admin.core.fields import VERSION, VersionedForm, required, version_of
 from webapp.admin.core.filters import YesNoFilter
@@ -24,10 +24,9 @@ from webapp.domain.credentials.key_access import PERSONAL
 from webapp.domain.shared.errors import ModeldeskError, NotFound
 from webapp.extensions import db
 from webapp.models import ApiToken, Credential, Project, ProjectOverride, Provider
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.credentials import credentials
-from webapp.services.credentials import key_access as access
+from webapp.services.credentials import credentials, key_access
 from webapp.services.credentials.credentials import Holder
 from webapp.services.projects import projects
 from webapp.web.auth import member
@@ -86,10 +85,10 @@ class Projects(RulesPart):
 
     def edit_form(self, obj: Any = None) -> Any:
         typed = typed_values(obj)
-        return merging.remember(ProjectForm(get_form_data(), typed), typed)
+        return edit_conflicts.remember(ProjectForm(get_form_data(), typed), typed)
 
     def on_stale(self, form: Any, row: Project) -> None:
-        merging.show(form, typed_values(row), "project", row.id)
+        edit_conflicts.show(form, typed_values(row), "project", row.id)
 
     def values_of(self, form: Any) -> dict[str, Any]:
         typed = {name: (form[name].data or "").strip() for name in ("display_name", "slug", "description")}
@@ -140,9 +139,9 @@ class MyKeys(GuardedView):
         session, who = db.session(), member().email
         rows = session.execute(select(Provider).where(Provider.allow_personal_keys).order_by(Provider.sort_order, Provider.slug)).scalars()
         mine = {key.provider_id: key for key in credentials.of_owner(session, who)}
-        used = {number: access.calls(session, key.id) for number, key in mine.items()}
+        used = {number: key_access.calls(session, key.id) for number, key in mine.items()}
         shown = [{"provider": row, "key": mine.get(row.id), "used": used.get(row.id, 0), "address": address_of(row)} for row in rows]
-        return self.render("admin/credentials/mykeys.html", rows=shown, locked=current.vault().reason)
+        return self.render("admin/credentials/mykeys.html", rows=shown, locked=container.vault().reason)
 
     @expose("/store", methods=("POST",))
     def store(self) -> ResponseReturnValue:
@@ -157,7 +156,7 @@ class MyKeys(GuardedView):
     def _store(self, session: Session, provider: Provider, holder: Holder) -> None:
         insist_on_address(provider)
         key = request.form.get("api_key", "").strip()
-        credentials.store(session, provider, key, vault=current.vault(), actor=member().email, holder=holder)
+        credentials.store(session, provider, key, vault=container.vault(), actor=member().email, holder=holder)
 
     def _change(self, run: Any, done: str) -> ResponseReturnValue:
         number = request.form.get("provider", "")

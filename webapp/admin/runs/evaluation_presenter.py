@@ -7,15 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 from webapp.admin.core.fields import safe_cell
-from webapp.admin.runs import run_presenter as run_facts
-from webapp.domain.incidents import evaluation as rules
+from webapp.admin.runs import run_presenter
+from webapp.domain.incidents import evaluation
 from webapp.domain.incidents.evaluation import CURRENCY, LOCAL, Column
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 from webapp.domain.shared.money import ZERO, in_order, plain
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import Bench, BenchCell, Run
-from webapp.services.runs import evaluation_results as bench_results
-from webapp.services.runs import evaluations as benches
+from webapp.services.runs import evaluation_results, evaluations
 
 STATUSES: Mapping[str, tuple[str, str]] = {
     "running": ("Running", "blue"),
@@ -57,12 +56,12 @@ def label_of(model: str) -> str:
 
 def facts(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequence[Run], who: str) -> dict[str, Any]:
     """Everything that the page of a bench shows. `late` are the runs that no cell shows."""
-    state, waits = benches.state(found), benches.waits(found)
-    results = bench_results.results(found, {run: dict(scores) for run, scores in rated.items()})
-    uncounted = bench_results.late_results(found, late)
-    columns = rules.columns(found.models, results, uncounted)
-    asked = sum(cell.status in benches.ASKED for cell in found.cells)
-    return _money(found, rules.costs((*results, *uncounted))) | {
+    state, waits = evaluations.state(found), evaluations.waits(found)
+    results = evaluation_results.results(found, {run: dict(scores) for run, scores in rated.items()})
+    uncounted = evaluation_results.late_results(found, late)
+    columns = evaluation.columns(found.models, results, uncounted)
+    asked = sum(cell.status in evaluations.ASKED for cell in found.cells)
+    return _money(found, evaluation.costs((*results, *uncounted))) | {
         "bench": found,
         "state": state,
         "state_tag": STATUSES[state],
@@ -71,24 +70,24 @@ def facts(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequence[R
         "percent": round(100 * asked / max(1, len(found.cells))),
         "late": [run.public_id for run in late],
         "columns": [_column(column) for column in columns],
-        "bars": rules.bars(columns),
+        "bars": evaluation.bars(columns),
         "agreements": _agreements(found, results),
         "incidents": [_incident(found, number, rated, who) for number in range(len(found.incidents))],
         "label_of": label_of,
         "live": state == "running" or waits,
-        "can_resume": state != "running" and not waits and any(cell.status not in benches.ASKED for cell in found.cells),
+        "can_resume": state != "running" and not waits and any(cell.status not in evaluations.ASKED for cell in found.cells),
     }
 
 
 def _money(found: Bench, spent: Mapping[str, Decimal]) -> dict[str, Any]:
     """What was spent, beside the cap if there is one: that is in US dollars, and other currencies are not held against it."""
     if found.spend_cap is None:
-        return {"spent": " and ".join(readable.amounts(spent)), "cap": None, "beside": None}
+        return {"spent": " and ".join(money_text.amounts(spent)), "cap": None, "beside": None}
     beside = {currency: total for currency, total in spent.items() if currency != CURRENCY and total}
     return {
-        "spent": readable.amount(spent.get(CURRENCY, ZERO), CURRENCY),
-        "cap": readable.amount(found.spend_cap, CURRENCY),
-        "beside": " and ".join(readable.amounts(beside)) if beside else None,
+        "spent": money_text.amount(spent.get(CURRENCY, ZERO), CURRENCY),
+        "cap": money_text.amount(found.spend_cap, CURRENCY),
+        "beside": " and ".join(money_text.amounts(beside)) if beside else None,
     }
 
 
@@ -99,21 +98,21 @@ def _column(column: Column) -> dict[str, Any]:
         "label": label_of(column.model),
         "answered": column.answered,
         "failed": column.failed,
-        "p50": run_facts.latency(column.p50) if column.p50 is not None else None,
-        "p95": run_facts.latency(column.p95) if column.p95 is not None else None,
+        "p50": run_presenter.latency(column.p50) if column.p50 is not None else None,
+        "p95": run_presenter.latency(column.p95) if column.p95 is not None else None,
         "p50_ms": column.p50,
         "p95_ms": column.p95,
         "tokens": column.tokens,
-        "costs": readable.amounts(column.costs),
+        "costs": money_text.amounts(column.costs),
         "unknown": column.unknown,
         "exact": plain(sums[0][1]) if len(sums) == 1 else "",  # For sorting: several currencies have no order.
-        "per_thousand": readable.amount(per_thousand[1], per_thousand[0]) if per_thousand else None,
+        "per_thousand": money_text.amount(per_thousand[1], per_thousand[0]) if per_thousand else None,
         "rating": plain(column.rating) if column.rating is not None else None,
         "ratings": len(column.scores),
     }
 
 
-def _agreements(found: Bench, results: Sequence[rules.Result]) -> list[dict[str, Any]]:
+def _agreements(found: Bench, results: Sequence[evaluation.Result]) -> list[dict[str, Any]]:
     return [
         {
             "one": label_of(one.one),
@@ -122,7 +121,7 @@ def _agreements(found: Bench, results: Sequence[rules.Result]) -> list[dict[str,
             "types": one.same_type,
             "priorities": one.same_priority,
         }
-        for one in rules.agreements(found.models, results)
+        for one in evaluation.agreements(found.models, results)
         if one.compared
     ]
 
@@ -145,8 +144,8 @@ def _cell(cell: BenchCell, rated: Mapping[int, Mapping[str, int]], who: str) -> 
         "why": cell.why,
         "repeat": cell.repeat + 1,
         "run": run.public_id if run else None,
-        "latency": run_facts.latency(run.latency_ms) if run else None,
-        "cost": run_facts.cost_in_words(run)["text"] if run else None,
+        "latency": run_presenter.latency(run.latency_ms) if run else None,
+        "cost": run_presenter.cost_in_words(run)["text"] if run else None,
         "advice": [
             {
                 "type": one.type,
@@ -154,7 +153,7 @@ def _cell(cell: BenchCell, rated: Mapping[int, Mapping[str, int]], who: str) -> 
                 "title": one.title,
                 "description": one.description,
                 "actions": one.actions,
-                "tone": run_facts.PRIORITIES.get(one.priority, "neutral"),
+                "tone": run_presenter.PRIORITIES.get(one.priority, "neutral"),
             }
             for one in run.recommendations
         ]
@@ -167,12 +166,12 @@ def _cell(cell: BenchCell, rated: Mapping[int, Mapping[str, int]], who: str) -> 
 
 def document(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequence[Run]) -> dict[str, Any]:
     """A bench as JSON: amounts are strings of exact decimals. A cost without a currency beside it is in US dollars."""
-    results = bench_results.results(found, {run: dict(scores) for run, scores in rated.items()})
-    uncounted = bench_results.late_results(found, late)
+    results = evaluation_results.results(found, {run: dict(scores) for run, scores in rated.items()})
+    uncounted = evaluation_results.late_results(found, late)
     return {
         "id": found.public_id,
         "name": found.name,
-        "status": benches.state(found),
+        "status": evaluations.state(found),
         "created_at": shown_moment(found.created_at),
         "finished_at": shown_moment(found.finished_at) if found.finished_at else None,
         "by": found.actor,
@@ -181,7 +180,7 @@ def document(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequenc
         "repeats": found.repeats,
         "spend_cap": plain(found.spend_cap) if found.spend_cap is not None else None,
         "currency": CURRENCY,
-        "costs": _costs(rules.costs((*results, *uncounted))),
+        "costs": _costs(evaluation.costs((*results, *uncounted))),
         "incidents": found.incidents,
         "models": [
             {
@@ -197,11 +196,11 @@ def document(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequenc
                 **_per_thousand(one),
                 "rating": plain(one.rating) if one.rating is not None else None,
             }
-            for one in rules.columns(found.models, results, uncounted)
+            for one in evaluation.columns(found.models, results, uncounted)
         ],
         "agreement": [
             {"models": [one.one, one.other], "incidents": one.compared, "same_type": one.same_type, "same_priority": one.same_priority}
-            for one in rules.agreements(found.models, results)
+            for one in evaluation.agreements(found.models, results)
         ],
         "cells": [_row(cell, rated) for cell in found.cells],
         "late": _late(found, late, rated),
@@ -232,7 +231,7 @@ def _row(cell: BenchCell, rated: Mapping[int, Mapping[str, int]]) -> dict[str, A
 
 def _late(found: Bench, late: Sequence[Run], rated: Mapping[int, Mapping[str, int]]) -> list[dict[str, Any]]:
     """What came after its cell had been asked again, as rows like those of the cells: without them the costs would not add up."""
-    names = [one.model for one in bench_results.late_results(found, late)]
+    names = [one.model for one in evaluation_results.late_results(found, late)]
     return [
         {
             "incident": found.incidents.index(run.incident) + 1 if run.incident in found.incidents else None,

@@ -11,20 +11,19 @@ from flask import request
 from webapp.admin.core.fields import whole
 from webapp.admin.runs.evaluation_presenter import label_of
 from webapp.admin.runs.model_choices import model_groups, remark_on, why_not_run
-from webapp.domain.incidents import evaluation as rules
+from webapp.domain.incidents import evaluation
 from webapp.domain.incidents.answer_schema import TEMPLATE
 from webapp.domain.incidents.evaluation import CURRENCY, LOCAL
 from webapp.domain.incidents.incidents import Incident
 from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
 from webapp.domain.pricing.estimates import about_tokens, estimate
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import Invalid
 from webapp.domain.shared.money import EXACT, ZERO, add_to, in_order
 from webapp.extensions import db
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.run_pipeline import Wanted, planned_run
-from webapp.services.runs import evaluations as benches
-from webapp.services.runs import prompt_templates as templates
+from webapp.services.runs import evaluations, prompt_templates
 from webapp.services.runs import saved_incidents as incidents
 from webapp.services.runs.planning import Plan
 from webapp.web.auth import caller
@@ -44,9 +43,9 @@ class Chosen:
     template: str
     plans: Mapping[tuple[int, str], Plan] = field(default_factory=dict, repr=False)
 
-    def to_run(self, cap: Decimal | None) -> benches.Setup:
+    def to_run(self, cap: Decimal | None) -> evaluations.Setup:
         most = {place: _most(planned) for place, planned in self.plans.items()}
-        return benches.Setup(self.name, self.incidents, self.models, self.repeats, self.template, cap, most)
+        return evaluations.Setup(self.name, self.incidents, self.models, self.repeats, self.template, cap, most)
 
 
 def chosen(*, models_needed: bool = True) -> Chosen:
@@ -58,7 +57,7 @@ def chosen(*, models_needed: bool = True) -> Chosen:
     repeats = whole(form.get("repeats") or "1")
     template = form.get("template", "")[:60] or TEMPLATE
     if models_needed:
-        rules.checked(len(picked), models, repeats if isinstance(repeats, int) else 0)
+        evaluation.checked(len(picked), models, repeats if isinstance(repeats, int) else 0)
     name = " ".join(form.get("name", "").split())[:200] or _name(picked, models)
     plans = {
         (number, model): planned_run(incident, Wanted(None if model == LOCAL else model, template, local=model == LOCAL, caller=caller()))
@@ -73,14 +72,14 @@ def _picked() -> list[Incident]:
     found = [BY_SLUG[slug].incident() for slug in request.form.getlist("samples") if slug in BY_SLUG]
     numbers = set(request.form.getlist("saved"))
     kept = [row for row in incidents.every(db.session()) if str(row.id) in numbers]
-    return found + [incident for row in kept for incident in rules.incidents_in(json.dumps(row.incident))]
+    return found + [incident for row in kept for incident in evaluation.incidents_in(json.dumps(row.incident))]
 
 
 def _given() -> list[Incident]:
     """Pasted text and uploaded files. Raises `Invalid` that names the file."""
     found: list[Incident] = []
     if request.form.get("incident", "").strip():
-        found += rules.incidents_in(request.form["incident"])
+        found += evaluation.incidents_in(request.form["incident"])
     for file in request.files.getlist("files"):
         if not file.filename:
             continue
@@ -88,7 +87,7 @@ def _given() -> list[Incident]:
         if len(data) > MAX_UPLOADED:
             raise Invalid.field("files", f"{file.filename[:80]} is larger than {MAX_UPLOADED:,} bytes")
         try:
-            found += rules.incidents_in(data.decode("utf-8-sig"))
+            found += evaluation.incidents_in(data.decode("utf-8-sig"))
         except UnicodeDecodeError:
             raise Invalid.field("files", f"{file.filename[:80]} is not UTF-8 text") from None
         except Invalid as error:
@@ -159,20 +158,20 @@ def _row(setup: Chosen, model: str) -> dict[str, Any]:
 
 
 def _barred(planned: Plan) -> str | None:
-    provider = current.registry().snapshot.providers.get(planned.choice.provider or "")
+    provider = container.registry().snapshot.providers.get(planned.choice.provider or "")
     return why_not_run(provider.display_name, provider.driver) if provider else None
 
 
 def _about(amount: Decimal | None, currency: str) -> str | None:
     if amount is None:
         return None
-    return readable.near(amount, currency) if amount else readable.amount(ZERO, currency)
+    return money_text.near(amount, currency) if amount else money_text.amount(ZERO, currency)
 
 
 def page_of(form: Any, errors: Mapping[str, str]) -> dict[str, Any]:
     """What the page of the form shows; nothing that was chosen is lost."""
     many = form.getlist if hasattr(form, "getlist") else lambda name: list(form.get(name, ()))
-    snapshot, environment = current.registry().snapshot, current.settings().environment
+    snapshot, environment = container.registry().snapshot, container.settings().environment
     remarks = {slug: remark for slug, provider in snapshot.providers.items() if (remark := remark_on(provider, environment))}
     barred = {slug for slug, provider in snapshot.providers.items() if why_not_run(provider.display_name, provider.driver)}
     models = (model for model in snapshot.by_type.get("text", ()) if model.supported)
@@ -185,7 +184,7 @@ def page_of(form: Any, errors: Mapping[str, str]) -> dict[str, Any]:
         "picked": {"samples": set(many("samples")), "saved": set(many("saved")), "models": picked},
         "errors": errors,
         "given": given | {"repeats": given["repeats"] or "1", "spend_cap": given["spend_cap"] if errors or given["spend_cap"] else "1.00"},
-        "templates": [row for row in templates.listed(db.session()) if row.is_active],
+        "templates": [row for row in prompt_templates.listed(db.session()) if row.is_active],
         "local": LOCAL,
-        "most": rules,
+        "most": evaluation,
     }

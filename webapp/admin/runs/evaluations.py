@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin.core.base import GuardedView, is_id
 from webapp.admin.core.fields import asked_page, whole
-from webapp.admin.runs import evaluation_presenter as bench_facts
+from webapp.admin.runs import evaluation_presenter
 from webapp.admin.runs.evaluation_setup import Chosen, chosen, estimated, page_of
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.incidents.evaluation import LOCAL, NOTHING_CHOSEN
@@ -22,12 +22,10 @@ from webapp.domain.shared.errors import Forbidden, Invalid, ModeldeskError
 from webapp.domain.shared.money import parse_amount
 from webapp.extensions import db
 from webapp.models import Bench, BenchCell
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.evaluation_runner import runner
 from webapp.runtime.transaction import writing
-from webapp.services.runs import evaluation_results as bench_results
-from webapp.services.runs import evaluations as benches
-from webapp.services.runs import saved_incidents as incidents
+from webapp.services.runs import evaluation_results, evaluations, saved_incidents
 from webapp.web.auth import actor, member, staff_may
 
 ESTIMATE_TARGET = "div#bench-estimate"
@@ -54,15 +52,15 @@ class Benches(GuardedView):
         asked = {name: request.args.get(name, "").replace("\0", "").strip()[:200] for name in ("search", "by", "model", "status")}
         page = asked_page(request.args)
         found = _history(asked, page)
-        shown = [{"bench": row, "state": bench_facts.STATUSES[benches.state(row)]} for row in found.rows]
+        shown = [{"bench": row, "state": evaluation_presenter.STATUSES[evaluations.state(row)]} for row in found.rows]
         return self.render(
             "admin/runs/evaluations/list.html",
             rows=shown,
             asked=asked,
             more=found.more,
             page=page,
-            statuses=bench_facts.STATUSES,
-            label_of=bench_facts.label_of,
+            statuses=evaluation_presenter.STATUSES,
+            label_of=evaluation_presenter.label_of,
             may_run=may_run(),
         )
 
@@ -76,7 +74,7 @@ class Benches(GuardedView):
             setup = chosen()
             cap = _cap(request.form.get("spend_cap", ""))
             with writing(refresh=False) as session:
-                made = benches.create(session, setup.to_run(cap), actor=actor())
+                made = evaluations.create(session, setup.to_run(cap), actor=actor())
                 place, public_id, models = (made.id, made.generation), made.public_id, list(made.models)
         except ModeldeskError as error:
             errors = _errors(error)
@@ -105,7 +103,7 @@ class Benches(GuardedView):
                 raise Invalid.field("incident", "is empty: paste or upload what is to be kept")
             with writing(refresh=False) as session:
                 for incident in found:
-                    incidents.save(session, incident.title[:200], incident, actor=actor())
+                    saved_incidents.save(session, incident.title[:200], incident, actor=actor())
         except ModeldeskError as error:
             flash(error.detail, "error")
         else:
@@ -117,7 +115,7 @@ class Benches(GuardedView):
         insist()
         try:
             with writing(refresh=False) as session:
-                name = incidents.delete(session, int(number) if is_id(number) else 0, actor=actor()).name
+                name = saved_incidents.delete(session, int(number) if is_id(number) else 0, actor=actor()).name
             flash(f"{name} was deleted. Benches that used it keep their copy.", "success")
         except ModeldeskError as error:
             flash(error.detail, "error")
@@ -125,19 +123,19 @@ class Benches(GuardedView):
 
     @expose("/<public_id>/")
     def details(self, public_id: str) -> str:
-        found = benches.with_cells(db.session(), public_id)
+        found = evaluations.with_cells(db.session(), public_id)
         return self.render("admin/runs/evaluations/details.html", **self._shown(found))
 
     @expose("/<public_id>/live")
     def live(self, public_id: str) -> str:
         """What has arrived so far, for the page that is open."""
-        return self.render("admin/runs/evaluations/_live.html", **self._shown(benches.with_cells(db.session(), public_id)))
+        return self.render("admin/runs/evaluations/_live.html", **self._shown(evaluations.with_cells(db.session(), public_id)))
 
     def _shown(self, found: Bench) -> dict[str, Any]:
-        rated = bench_results.ratings(db.session(), found)
-        models = current.registry().snapshot.by_name
+        rated = evaluation_results.ratings(db.session(), found)
+        models = container.registry().snapshot.by_name
         known = {ref: models[ref] for ref in found.models if ref in models}
-        return bench_facts.facts(found, rated, bench_results.late(db.session(), found), member().email) | {
+        return evaluation_presenter.facts(found, rated, evaluation_results.late(db.session(), found), member().email) | {
             "may_run": may_run(),
             "may_default": staff_may(Permission.REGISTRY_WRITE),
             "defaults": {ref: model.id for ref, model in known.items() if not model.default and model.active},
@@ -150,13 +148,13 @@ class Benches(GuardedView):
         try:
             with writing(refresh=False) as session:
                 if what == "cancel":
-                    benches.cancel(session, public_id, actor=actor())
+                    evaluations.cancel(session, public_id, actor=actor())
                     message = "The bench was cancelled. What was under way is recorded when it comes back."
                 elif what == "resume":
-                    found = benches.resume(session, public_id, actor=actor())
+                    found = evaluations.resume(session, public_id, actor=actor())
                     place, models, message = (found.id, found.generation), list(found.models), "The bench goes on with what is missing."
                 else:
-                    benches.rename(session, public_id, request.form.get("name", ""), actor=actor())
+                    evaluations.rename(session, public_id, request.form.get("name", ""), actor=actor())
                     message = "The bench was renamed."
         except ModeldeskError as error:
             flash(error.detail, "error")
@@ -171,20 +169,20 @@ class Benches(GuardedView):
         insist()
         score = whole(request.form.get("score"))
         with writing(refresh=False) as session:
-            benches.rate(session, public_id, request.form.get("run", ""), score if isinstance(score, int) else 0, actor=actor())
+            evaluations.rate(session, public_id, request.form.get("run", ""), score if isinstance(score, int) else 0, actor=actor())
         if request.headers.get("HX-Request"):
             return Response(f"Rated {score} of 5.")
         return redirect(self.get_url(".details", public_id=public_id))
 
     @expose("/<public_id>/export.<any(json,csv):kind>")
     def export(self, public_id: str, kind: str) -> Response:
-        found = benches.with_cells(db.session(), public_id)
-        rated, late = bench_results.ratings(db.session(), found), bench_results.late(db.session(), found)
+        found = evaluations.with_cells(db.session(), public_id)
+        rated, late = evaluation_results.ratings(db.session(), found), evaluation_results.late(db.session(), found)
         name = secure_filename(f"{found.name}.{kind}") or f"bench.{kind}"
         headers = {"Content-Disposition": f"attachment; filename={name}"}
         if kind == "csv":
-            return Response(bench_facts.as_csv(found, rated, late), headers=headers, mimetype="text/csv")
-        body = json.dumps(bench_facts.document(found, rated, late), indent=2, ensure_ascii=False)
+            return Response(evaluation_presenter.as_csv(found, rated, late), headers=headers, mimetype="text/csv")
+        body = json.dumps(evaluation_presenter.document(found, rated, late), indent=2, ensure_ascii=False)
         return Response(body, headers=headers, mimetype="application/json")
 
 
@@ -214,7 +212,7 @@ def _history(asked: dict[str, str], page: int) -> History:
 def _is_called(word: str) -> ColumnElement[bool]:
     """The cells of models whose label, as pages show it, holds a word."""
     named = BenchCell.model.icontains(word, autoescape=True)
-    return or_(named, BenchCell.model == LOCAL) if word.casefold() in bench_facts.label_of(LOCAL).casefold() else named
+    return or_(named, BenchCell.model == LOCAL) if word.casefold() in evaluation_presenter.label_of(LOCAL).casefold() else named
 
 
 def _again() -> dict[str, Any]:
@@ -222,7 +220,7 @@ def _again() -> dict[str, Any]:
     public_id = request.args.get("bench", "").replace("\0", "")
     if not public_id:
         return {"models": request.args.getlist("model")[:8]}
-    found = benches.find(db.session(), public_id)
+    found = evaluations.find(db.session(), public_id)
     pasted = json.dumps(found.incidents, indent=2, ensure_ascii=False)
     return {"models": list(found.models), "incident": pasted, "repeats": str(found.repeats), "name": f"{found.name} again"[:200]}
 

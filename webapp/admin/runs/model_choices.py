@@ -7,7 +7,7 @@ from webapp.domain.catalog.entities import ModelInfo, ProviderInfo
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.credentials.environment_keys import ServerKeys
 from webapp.drivers import DRIVERS, available, needs_key
-from webapp.services.credentials import endpoints as places
+from webapp.services.credentials import endpoints
 
 
 class ModelOption(NamedTuple):
@@ -61,6 +61,6 @@ def remark_on(provider: ProviderInfo, environment: ServerKeys) -> str | None:
     """Why a run on this provider would fail before it is asked, as far as can be told without asking."""
     if why_not_run(provider.display_name, provider.driver):
         return "driver not installed"
-    in_environment = places.variable_of(provider, environment) is not None
+    in_environment = endpoints.variable_of(provider, environment) is not None
     missing = not provider.has_key and not in_environment and needs_key(provider.driver, provider.required_environment)
     return "no key" if missing else None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from webapp.admin.runs.tryit import preview_of
-from webapp.domain.incidents import parsing as pasted
+from webapp.domain.incidents import parsing
 from webapp.domain.incidents.incidents import Incident, incident_from
 from webapp.domain.incidents.parsing import Pasted
 from webapp.domain.incidents.prompt_templates import rendered
@@ -12,22 +12,21 @@ from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
 from webapp.domain.shared.errors import Invalid
 from webapp.extensions import db
 from webapp.models import PromptTemplate, SavedIncident
-from webapp.services.runs import prompt_templates as templates
-from webapp.services.runs import saved_incidents as incidents
+from webapp.services.runs import prompt_templates, saved_incidents
 
 KEPT = "kept-"  # The prefix of a kept incident's number among the choices.
 
 
 def preview(row: PromptTemplate, given: Mapping[str, str]) -> dict[str, Any]:
     """What the preview of one version shows; pasted text wins over the choice."""
-    kept, text = incidents.every(db.session()), given.get("incident", "").strip()
+    kept, text = saved_incidents.every(db.session()), given.get("incident", "").strip()
     chosen = given.get("sample", "")
     shown: dict[str, Any] = {"samples": SAMPLES, "kept": kept, "sample": chosen, "pasted_text": text, "words": None}
     try:
-        read = pasted.read(text) if text else Pasted(pasted.INCIDENT, _chosen(chosen, kept))
+        read = parsing.read(text) if text else Pasted(parsing.INCIDENT, _chosen(chosen, kept))
     except Invalid as error:
-        return shown | {"plan": None, "errors": {"incident": "; ".join(pasted.complaints(error))}}
-    words = rendered(templates.value_of(row), read.incident)
+        return shown | {"plan": None, "errors": {"incident": "; ".join(parsing.complaints(error))}}
+    words = rendered(prompt_templates.value_of(row), read.incident)
     return shown | {"words": words} | preview_of({"kind": read.kind, "incident": read.incident, "model": "", "template": row.name})
 
 

@@ -17,10 +17,9 @@ from webapp.domain.shared.money import plain
 from webapp.domain.shared.three_way_merge import merge
 from webapp.extensions import db
 from webapp.models import PromptTemplate
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.runs import prompt_templates as templates
-from webapp.services.runs import response_cache as answers
+from webapp.services.runs import prompt_templates, response_cache
 from webapp.web.auth import actor, staff_may
 
 FIELDS = ("name", "title", "category", "system", "user", "preferred_model", "temperature", "max_tokens", "cache_minutes", "note")
@@ -46,10 +45,10 @@ class Prompts(GuardedView):
     @expose("/")
     def index(self) -> str:
         word, category = request.args.get("search", "").strip()[:200], request.args.get("category", "")[:60]
-        rows = [row for row in templates.listed(db.session()) if _matches(row, word, category)]
-        shown = [{"row": row, "use": templates.usage(db.session(), row.name)} for row in rows]
-        kept = answers.count(db.session())
-        categories = sorted({row.category for row in templates.listed(db.session())})
+        rows = [row for row in prompt_templates.listed(db.session()) if _matches(row, word, category)]
+        shown = [{"row": row, "use": prompt_templates.usage(db.session(), row.name)} for row in rows]
+        kept = response_cache.count(db.session())
+        categories = sorted({row.category for row in prompt_templates.listed(db.session())})
         return self.render(
             "admin/runs/prompt_templates/list.html",
             rows=shown,
@@ -62,42 +61,42 @@ class Prompts(GuardedView):
 
     @expose("/<slug>/")
     def details(self, slug: str) -> str:
-        return self._details(templates.find(db.session(), slug, request.args.get("version", type=int)), request.args)
+        return self._details(prompt_templates.find(db.session(), slug, request.args.get("version", type=int)), request.args)
 
     @expose("/<slug>/preview", methods=("POST",))
     def preview(self, slug: str) -> str:
         """What a sample, a kept incident or pasted text makes of it. Nothing is asked, nothing is stored."""
-        row = templates.find(db.session(), slug, request.form.get("version", type=int))
+        row = prompt_templates.find(db.session(), slug, request.form.get("version", type=int))
         if "HX-Request" in request.headers:
             return self.render("admin/runs/prompt_templates/_preview.html", row=row, **preview(row, request.form))
         return self._details(row, request.form)
 
     def _details(self, row: PromptTemplate, given: Mapping[str, str]) -> str:
         session = db.session()
-        others = templates.versions(session, row.name)
+        others = prompt_templates.versions(session, row.name)
         older = request.args.get("against", type=int) or next((one.version for one in others if one.version < row.version), None)
         return self.render(
             "admin/runs/prompt_templates/details.html",
             row=row,
             versions=others,
-            use=templates.usage(session, row.name),
+            use=prompt_templates.usage(session, row.name),
             may_edit=may_edit(),
             against=older,
-            compared=_compared(templates.find(session, row.name, older), row) if older else [],
+            compared=_compared(prompt_templates.find(session, row.name, older), row) if older else [],
             temperature=None if row.temperature is None else plain(row.temperature),
             **preview(row, given),
         )
 
     @expose("/new", methods=("GET", "POST"))
     def create(self) -> Any:
-        return self._edit(None, BLANK, lambda session, entry: templates.create(session, entry, actor=actor()))
+        return self._edit(None, BLANK, lambda session, entry: prompt_templates.create(session, entry, actor=actor()))
 
     @expose("/<slug>/edit", methods=("GET", "POST"))
     def edit(self, slug: str) -> Any:
-        row = templates.find(db.session(), slug)
+        row = prompt_templates.find(db.session(), slug)
 
         def revise(session: Any, entry: dict[str, Any]) -> PromptTemplate:
-            return templates.revise(session, slug, entry, actor=actor(), version=version_of(request.form.get("row_version")))
+            return prompt_templates.revise(session, slug, entry, actor=actor(), version=version_of(request.form.get("row_version")))
 
         return self._edit(row, _typed(row), revise)
 
@@ -117,7 +116,7 @@ class Prompts(GuardedView):
             else:
                 flash("Saved as a new version." if row else "The template was added.", "success")
                 return redirect(self.get_url(".details", slug=name))
-        models = [model.ref for model in current.registry().snapshot.by_type.get("text", ()) if model.supported]
+        models = [model.ref for model in container.registry().snapshot.by_type.get("text", ()) if model.supported]
         page = self.render(
             "admin/runs/prompt_templates/edit.html",
             row=row,
@@ -136,9 +135,9 @@ class Prompts(GuardedView):
         try:
             with writing(refresh=False) as session:
                 if what == "delete":
-                    templates.delete(session, slug, actor=actor())
+                    prompt_templates.delete(session, slug, actor=actor())
                 else:
-                    templates.set_active(session, slug, what == "activate", actor=actor())
+                    prompt_templates.set_active(session, slug, what == "activate", actor=actor())
         except ModeldeskError as error:
             flash(error.detail, "error")
             return redirect(self.get_url(".details", slug=slug))
@@ -150,7 +149,7 @@ class Prompts(GuardedView):
         insist()
         version = whole(request.form.get("version"))
         with writing(refresh=False) as session:
-            row = templates.restore(session, slug, version if isinstance(version, int) else 0, actor=actor())
+            row = prompt_templates.restore(session, slug, version if isinstance(version, int) else 0, actor=actor())
             made = row.version
         flash(f"Version {version} is current again, as version {made}.", "success")
         return redirect(self.get_url(".details", slug=slug))
@@ -159,7 +158,7 @@ class Prompts(GuardedView):
     def clear_cache(self) -> Redirect:
         insist()
         with writing(refresh=False) as session:
-            removed = answers.clear(session, actor=actor())
+            removed = response_cache.clear(session, actor=actor())
         flash(f"{removed:,} remembered answer{'s were' if removed != 1 else ' was'} removed.", "success")
         return redirect(self.get_url(".index"))
 
@@ -201,8 +200,8 @@ def _overtaken(name: str, typed: Mapping[str, str]) -> tuple[PromptTemplate, dic
 
     A form that names a version which never was is taken to be about the newest: nothing of it is changed.
     """
-    newest, opened = templates.find(db.session(), name), whole(request.form.get("row_version"))
-    older = next((one for one in templates.versions(db.session(), name) if one.version == opened), newest)
+    newest, opened = prompt_templates.find(db.session(), name), whole(request.form.get("row_version"))
+    older = next((one for one in prompt_templates.versions(db.session(), name) if one.version == opened), newest)
     theirs = _typed(newest)
     taken = [field for field in merge(_typed(older), theirs, typed).taken if field in EDITED]
     said = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from webapp.domain.pricing.meters import label_of, missing_in_words, unit_of
 from webapp.domain.pricing.usage import METERS, PARENTS
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 from webapp.drivers import DRIVERS
 from webapp.models import Run, RunRecommendation
 
@@ -128,9 +128,9 @@ def cost_in_words(run: Run) -> dict[str, str | None]:
         return _words("Unknown", why if run.status == "succeeded" else "no usage was reported; the provider may bill all the same")
     if run.cost_total is None:
         return _words("Unknown", "no price was known for the model at that moment")
-    exact = readable.amount(run.cost_total, run.currency)
+    exact = money_text.amount(run.cost_total, run.currency)
     if run.cost.get("complete"):
-        return {"text": exact, "rounded": readable.rounded(run.cost_total, run.currency), "why": None}
+        return {"text": exact, "rounded": money_text.rounded(run.cost_total, run.currency), "why": None}
     return (
         {"text": f"at least {exact}", "rounded": None, "why": "a rate is missing"}
         if run.cost.get("lines")
@@ -172,9 +172,9 @@ def _line(line: Mapping[str, Any], currency: str | None) -> dict[str, Any]:
         "label": label_of(line["meter"]),
         "quantity": line["quantity"],
         "billed_as": label_of(billed_as) if billed_as != line["meter"] else None,
-        "rate": f"{readable.amount(Decimal(line['amount']), currency)} / {unit_of(billed_as, line['per'])}",
+        "rate": f"{money_text.amount(Decimal(line['amount']), currency)} / {unit_of(billed_as, line['per'])}",
         "conditions": [] if above is None else [f"above {above:,} input tokens"],
-        "cost": readable.amount(Decimal(line["cost"]), currency),
+        "cost": money_text.amount(Decimal(line["cost"]), currency),
     }
 
 

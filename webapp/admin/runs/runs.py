@@ -12,14 +12,14 @@ from webapp.admin.core.base import GuardedModelView
 from webapp.admin.core.fields import asked_page
 from webapp.admin.core.filters import ChoiceFilter, Filter
 from webapp.admin.core.flask_admin_adapter import ViewArgs
-from webapp.admin.runs import run_presenter as run_facts
+from webapp.admin.runs import run_presenter
 from webapp.drivers import DRIVERS
 from webapp.extensions import db
 from webapp.models import Run
 
 MAX_ID = 40
 MAX_SEARCH = 200
-STATUS_OPTIONS = [(status, words) for status, (words, _) in run_facts.STATUSES.items() if status != "running"]
+STATUS_OPTIONS = [(status, words) for status, (words, _) in run_presenter.STATUSES.items() if status != "running"]
 DRIVER_OPTIONS = [(name, info.label) for name, info in DRIVERS.items()]
 
 
@@ -93,7 +93,7 @@ class Runs(GuardedModelView):
 
     def render(self, template: str, **kwargs: Any) -> str:
         if template == self.details_template:
-            kwargs["shown"] = run_facts.facts(kwargs["model"])
+            kwargs["shown"] = run_presenter.facts(kwargs["model"])
         return super().render(template, **kwargs)
 
 
@@ -103,12 +103,12 @@ def _cell(view: Runs, context: object, run: Run, name: str) -> str:
 
 
 def _status(run: Run) -> Markup:
-    words, tone = run_facts.STATUSES.get(run.status, (run.status, "neutral"))
+    words, tone = run_presenter.STATUSES.get(run.status, (run.status, "neutral"))
     return Markup('<span class="tag tag-{}">{}</span>').format(tone, words)
 
 
 def _cost(run: Run) -> Markup:
-    cost = run_facts.cost_in_words(run)
+    cost = run_presenter.cost_in_words(run)
     if cost["text"] == "Unknown":
         return Markup('<span class="tag tag-yellow" title="{}">Unknown</span>').format(cost["why"])
     return Markup('<span class="money">{}</span>').format(cost["text"]) if run.cost else escape("—")
@@ -126,11 +126,11 @@ def _when(run: Run) -> Markup:
 
 
 CELLS = {
-    "title": lambda run: escape(run_facts.title_of(run)),
+    "title": lambda run: escape(run_presenter.title_of(run)),
     "status": _status,
-    "model_ref": lambda run: escape(run_facts.asked(run)),
+    "model_ref": lambda run: escape(run_presenter.asked(run)),
     "tokens": _tokens,
     "cost_total": _cost,
-    "latency_ms": lambda run: escape(run_facts.latency(run.latency_ms)),
+    "latency_ms": lambda run: escape(run_presenter.latency(run.latency_ms)),
     "created_at": _when,
 }

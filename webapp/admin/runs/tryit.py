@@ -8,20 +8,20 @@ from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
 from webapp.admin.core.base import GuardedView
-from webapp.admin.runs import run_presenter as run_facts
+from webapp.admin.runs import run_presenter
 from webapp.admin.runs.model_choices import ModelGroup, model_groups, remark_on, why_not_run
 from webapp.domain.accounts.permissions import Permission
-from webapp.domain.incidents import parsing as pasted
+from webapp.domain.incidents import parsing
 from webapp.domain.incidents.parsing import Pasted
 from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
 from webapp.domain.pricing.estimates import about_tokens, estimate
 from webapp.domain.pricing.pricing import Cost
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError, NotFound, Unavailable
 from webapp.extensions import db
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.run_pipeline import Wanted, planned_run, run_incident
-from webapp.services.runs import records as runs
+from webapp.services.runs import records
 from webapp.services.runs.planning import Plan
 from webapp.web.auth import actor, caller, member, staff_may
 
@@ -29,9 +29,9 @@ RESULT_TARGET, PREVIEW_TARGET, SAMPLE_TARGET = "div#run-result", "div#run-previe
 CHOOSE, LOCAL = "", "@local"
 LATEST = 8
 KINDS: Mapping[str, str] = {
-    pasted.INCIDENT: "an incident in Modeldesk's JSON",
-    pasted.ALERTMANAGER: "an Alertmanager webhook payload",
-    pasted.TEXT: "plain text: the first line is the title, the rest the description",
+    parsing.INCIDENT: "an incident in Modeldesk's JSON",
+    parsing.ALERTMANAGER: "an Alertmanager webhook payload",
+    parsing.TEXT: "plain text: the first line is the title, the rest the description",
 }
 
 
@@ -64,7 +64,7 @@ class TryIt(GuardedView):
         given = _given()
         fragment = request.headers.get("HX-Target") == RESULT_TARGET
         try:
-            incident = pasted.read(given["incident"]).incident
+            incident = parsing.read(given["incident"]).incident
             run = run_incident(incident, _wanted(given), actor=actor())
         except Unavailable:
             raise
@@ -74,7 +74,7 @@ class TryIt(GuardedView):
                 return Response(self.render("admin/runs/tryit/_refused.html", errors=errors), 422)
             return Response(self.render("admin/runs/tryit/index.html", **(self._page(given) | {"errors": errors}), **_latest()), 422)
         if fragment:
-            return Response(self.render("admin/runs/tryit/_result.html", shown=run_facts.facts(run), **_latest()))
+            return Response(self.render("admin/runs/tryit/_result.html", shown=run_presenter.facts(run), **_latest()))
         return redirect(self.get_url("run.details_view", id=run.public_id))
 
     def _page(self, given: Mapping[str, str]) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class TryIt(GuardedView):
             "groups": _groups(given["model"]),
             "may_run": staff_may(Permission.RUNS_WRITE),
             "role": member().role,
-            "most": pasted.MAX_PASTED,
+            "most": parsing.MAX_PASTED,
             **_preview(given),
         }
 
@@ -94,12 +94,16 @@ def _prefilled() -> dict[str, str]:
     model = request.args.get("model", CHOOSE)[:300]
     if public_id := request.args.get("run", ""):
         try:
-            run = runs.find(db.session(), public_id.replace("\0", "")[:60])
+            run = records.find(db.session(), public_id.replace("\0", "")[:60])
         except NotFound:
             return {"sample": "", "incident": "", "model": model}
-        return {"sample": "", "incident": run_facts.as_json(run.incident), "model": LOCAL if run.driver == "local" else run.model_ref or ""}
+        return {
+            "sample": "",
+            "incident": run_presenter.as_json(run.incident),
+            "model": LOCAL if run.driver == "local" else run.model_ref or "",
+        }
     sample = BY_SLUG.get(request.args.get("sample", SAMPLES[0].slug))
-    return {"sample": sample.slug if sample else "", "incident": run_facts.as_json(sample.data) if sample else "", "model": model}
+    return {"sample": sample.slug if sample else "", "incident": run_presenter.as_json(sample.data) if sample else "", "model": model}
 
 
 def _given() -> dict[str, str]:
@@ -114,12 +118,12 @@ def _wanted(given: Mapping[str, str]) -> Wanted:
 
 
 def _latest() -> dict[str, Any]:
-    return {"latest": [run_facts.brief(run) for run in runs.latest(db.session(), LATEST)]}
+    return {"latest": [run_presenter.brief(run) for run in records.latest(db.session(), LATEST)]}
 
 
 def _groups(chosen: str) -> list[ModelGroup]:
     """The text models, with what is missing said at their provider; those without a driver are shown and cannot be chosen."""
-    snapshot, environment = current.registry().snapshot, current.settings().environment
+    snapshot, environment = container.registry().snapshot, container.settings().environment
     remarks = {slug: remark for slug, provider in snapshot.providers.items() if (remark := remark_on(provider, environment))}
     models = (model for model in snapshot.by_type.get("text", ()) if model.supported)
     barred = {slug for slug, provider in snapshot.providers.items() if why_not_run(provider.display_name, provider.driver)}
@@ -129,7 +133,7 @@ def _groups(chosen: str) -> list[ModelGroup]:
 def _preview(given: Mapping[str, str]) -> dict[str, Any]:
     """What the preview shows: the incident as it was read, who would answer, and about what that costs."""
     try:
-        read = pasted.read(given["incident"])
+        read = parsing.read(given["incident"])
         planned = planned_run(read.incident, _wanted(given))
     except ModeldeskError as error:
         return {"errors": _errors(error), "plan": None}
@@ -142,7 +146,7 @@ def preview_of(given: Mapping[str, Any]) -> dict[str, Any]:
         planned = planned_run(given["incident"], _wanted(given))
     except ModeldeskError as error:
         return {"errors": _errors(error), "plan": None}
-    return {"errors": {}, "plan": _planned(Pasted(given.get("kind", pasted.INCIDENT), given["incident"]), planned)}
+    return {"errors": {}, "plan": _planned(Pasted(given.get("kind", parsing.INCIDENT), given["incident"]), planned)}
 
 
 def _planned(read: Pasted, planned: Plan) -> dict[str, Any]:
@@ -150,12 +154,12 @@ def _planned(read: Pasted, planned: Plan) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "kind": KINDS[read.kind],
         "incident": read.incident,
-        "decided": run_facts.DECISIONS.get(choice.decided_by, choice.decided_by),
+        "decided": run_presenter.DECISIONS.get(choice.decided_by, choice.decided_by),
         "chosen": choice.explicit,
         "local": choice.driver == "local",
         "model": choice.model.display_name if choice.model else choice.upstream_model,
-        "ref": choice.model.ref if choice.model else f"{run_facts.driver_label(choice.driver)}, {choice.upstream_model}",
-        "driver": run_facts.driver_label(choice.driver),
+        "ref": choice.model.ref if choice.model else f"{run_presenter.driver_label(choice.driver)}, {choice.upstream_model}",
+        "driver": run_presenter.driver_label(choice.driver),
         "barred": _why_not(choice.provider, choice.driver),
         "problem": planned.refused,
         "note": choice.note,
@@ -165,7 +169,7 @@ def _planned(read: Pasted, planned: Plan) -> dict[str, Any]:
 
 
 def _why_not(slug: str | None, driver: str) -> str | None:
-    provider = current.registry().snapshot.providers.get(slug or "")
+    provider = container.registry().snapshot.providers.get(slug or "")
     return why_not_run(provider.display_name if provider else driver, driver)
 
 
@@ -183,11 +187,11 @@ def _about(cost: Cost) -> str | None:
     """The cost of an estimate: rounded, because its tokens are."""
     if cost.total is None or (not cost.complete and not cost.lines):
         return None
-    return readable.near(cost.total, cost.currency)
+    return money_text.near(cost.total, cost.currency)
 
 
 def _errors(error: ModeldeskError) -> dict[str, str]:
     """What is wrong, at the field that it belongs to."""
     if isinstance(error, Invalid):
-        return {"incident": "; ".join(pasted.complaints(error)).removeprefix("incident ").removeprefix("; ")}
+        return {"incident": "; ".join(parsing.complaints(error)).removeprefix("incident ").removeprefix("; ")}
     return {"model" if isinstance(error, NotFound | Conflict) else "incident": error.detail}

@@ -7,18 +7,16 @@ from flask import Response, flash, redirect, request
 from flask_admin import expose
 from werkzeug.wrappers import Response as Redirect
 
-from webapp.admin.audit import event_text as history
+from webapp.admin.audit import event_text
 from webapp.admin.core.base import GuardedView
 from webapp.admin.core.fields import asked_page
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.shared.errors import FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.extensions import db
 from webapp.models import AuditEvent
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import rehearsing, writing
-from webapp.services.transfer import files as exchange
-from webapp.services.transfer import import_drafts
-from webapp.services.transfer import registry_yaml as catalog_text
+from webapp.services.transfer import files, import_drafts, registry_yaml
 from webapp.services.transfer.files import CSV, FORMS, JSON, YAML, Upload
 from webapp.services.transfer.import_drafts import Outdated
 from webapp.services.transfer.registry_import import Importing
@@ -51,7 +49,7 @@ class Exchange(GuardedView):
         now = datetime.now(UTC)
         name = f"modeldesk-{'models' if form == CSV else 'catalogue'}-{now:%Y-%m-%d}.{form}"
         headers = {"Content-Disposition": f"attachment; filename={name}"}
-        return Response(exchange.export(db.session(), form, now), headers=headers, content_type=f"{TYPES[form]}; charset=utf-8")
+        return Response(files.export(db.session(), form, now), headers=headers, content_type=f"{TYPES[form]}; charset=utf-8")
 
     @expose("/compare", methods=("POST",))
     def compare(self) -> Any:
@@ -59,7 +57,7 @@ class Exchange(GuardedView):
         insist()
         now = datetime.now(UTC)
         try:
-            upload = exchange.looked_through(_uploaded())
+            upload = files.looked_through(_uploaded())
             with rehearsing() as session:
                 found = import_drafts.rehearse(session, upload, importing(), now)
             with writing(refresh=False) as session:
@@ -136,9 +134,9 @@ class Exchange(GuardedView):
             errors=errors[:MAX_ERRORS],
             more=max(len(errors) - MAX_ERRORS, 0),
             may_edit=may_edit(),
-            most=catalog_text.MAX_BYTES // 1_000_000,
+            most=registry_yaml.MAX_BYTES // 1_000_000,
             waiting=import_drafts.waiting(db.session(), actor()),
-            events=history.latest(AuditEvent.action == "catalog:file:import"),
+            events=event_text.latest(AuditEvent.action == "catalog:file:import"),
         )
 
 
@@ -152,7 +150,7 @@ def insist() -> None:
 
 
 def importing() -> Importing:
-    return Importing(actor(), current.desk().outbound)
+    return Importing(actor(), container.desk().outbound)
 
 
 def _uploaded() -> Upload:
@@ -160,10 +158,10 @@ def _uploaded() -> Upload:
     sent = request.files.get("file")
     if sent is None or not sent.filename:
         raise Invalid.of([FieldError("file", "Choose a file first.")])
-    data = sent.stream.read(catalog_text.MAX_BYTES + 1)
+    data = sent.stream.read(registry_yaml.MAX_BYTES + 1)
     sent.close()
     name = "".join(character for character in sent.filename.replace("\\", "/").rpartition("/")[2] if character.isprintable())[-200:]
-    form = exchange.form_of(name)
+    form = files.form_of(name)
     if form is None:
         raise Invalid.of([FieldError("file", "The name of the file must end in .yaml, .json or .csv, so that it is clear how to read it.")])
-    return Upload(name, form, exchange.text_of(data))
+    return Upload(name, form, files.text_of(data))

@@ -1,8 +1,6 @@
 """The table of routes: what is served is what is described, because both are made of this."""
 
-from webapp.api.v1.catalog import models as managed_models
-from webapp.api.v1.catalog import providers as managed_providers
-from webapp.api.v1.catalog import registry_views as reading
+from webapp.api.v1.catalog import models, providers, registry_views
 from webapp.api.v1.catalog.model_list import MODELS_QUERY
 from webapp.api.v1.catalog.providers import PROVIDERS_QUERY
 from webapp.api.v1.catalog.registry_views import EXPLAIN_QUERY, SUPPORTED_QUERY
@@ -11,9 +9,9 @@ from webapp.api.v1.core.openapi_views import described
 from webapp.api.v1.pricing import costs
 from webapp.api.v1.pricing.costs import COST_QUERY
 from webapp.api.v1.runs import runs
-from webapp.api.v1.transfer import registry_files as exchange
+from webapp.api.v1.transfer import registry_files
 from webapp.api.v1.transfer.registry_files import EXPORT_QUERY, IMPORT_QUERY
-from webapp.api.v1.usage import records as usage
+from webapp.api.v1.usage import records
 from webapp.api.v1.usage.records import SUMMARY_QUERY
 from webapp.domain.accounts.permissions import Permission
 
@@ -24,15 +22,41 @@ MODELS, ONE_MODEL = "/admin/models", "/admin/models/<number>"
 PROVIDERS, ONE_PROVIDER = "/admin/providers", "/admin/providers/<number>"
 
 _reading = (
-    Route("GET", "/models", reading.list_models, READ, "Lists models, filtered, sorted and page by page", "ModelPage", query=MODELS_QUERY),
-    Route("GET", "/models/<path:ref>", reading.get_model, READ, "One model, by ref, alias or bare model id", "Model", refusals=NAMES),
-    Route("GET", "/supported", reading.get_supported, READ, "Whether a model may be used, and why not", "Supported", query=SUPPORTED_QUERY),
-    Route("GET", "/defaults", reading.list_defaults, READ, "The default model of each type", "Defaults"),
-    Route("GET", "/defaults/<model_type>", reading.get_default, READ, "The default model of one type", "Model", refusals=(404,)),
-    Route("GET", "/providers", reading.list_providers, READ, "Lists providers, without their keys", "ProviderList"),
-    Route("GET", "/providers/<slug>", reading.get_provider, READ, "One provider, by slug", "Provider", refusals=(404,)),
-    Route("GET", "/snapshot", reading.get_snapshot, READ, "The whole registry, for clients that compute locally", "Snapshot"),
-    Route("GET", "/explain", reading.get_explanation, READ, "How a name becomes a model and a price", "Explanation", query=EXPLAIN_QUERY),
+    Route(
+        "GET",
+        "/models",
+        registry_views.list_models,
+        READ,
+        "Lists models, filtered, sorted and page by page",
+        "ModelPage",
+        query=MODELS_QUERY,
+    ),
+    Route(
+        "GET", "/models/<path:ref>", registry_views.get_model, READ, "One model, by ref, alias or bare model id", "Model", refusals=NAMES
+    ),
+    Route(
+        "GET",
+        "/supported",
+        registry_views.get_supported,
+        READ,
+        "Whether a model may be used, and why not",
+        "Supported",
+        query=SUPPORTED_QUERY,
+    ),
+    Route("GET", "/defaults", registry_views.list_defaults, READ, "The default model of each type", "Defaults"),
+    Route("GET", "/defaults/<model_type>", registry_views.get_default, READ, "The default model of one type", "Model", refusals=(404,)),
+    Route("GET", "/providers", registry_views.list_providers, READ, "Lists providers, without their keys", "ProviderList"),
+    Route("GET", "/providers/<slug>", registry_views.get_provider, READ, "One provider, by slug", "Provider", refusals=(404,)),
+    Route("GET", "/snapshot", registry_views.get_snapshot, READ, "The whole registry, for clients that compute locally", "Snapshot"),
+    Route(
+        "GET",
+        "/explain",
+        registry_views.get_explanation,
+        READ,
+        "How a name becomes a model and a price",
+        "Explanation",
+        query=EXPLAIN_QUERY,
+    ),
 )
 _costs = (
     Route("GET", "/cost", costs.get_cost, READ, "What a call costs", "Cost", query=COST_QUERY, refusals=(*NAMES, 422)),
@@ -77,7 +101,7 @@ _usage = (
     Route(
         "POST",
         "/usage",
-        usage.report_usage,
+        records.report_usage,
         Permission.USAGE_WRITE,
         "Reports what a call used; counted once however often it is sent",
         "UsageRecord",
@@ -88,7 +112,7 @@ _usage = (
     Route(
         "GET",
         "/usage/summary",
-        usage.summarise_usage,
+        records.summarise_usage,
         Permission.USAGE_READ,
         "What was used and what it cost, by model, project, token or day",
         "UsageSummary",
@@ -97,53 +121,36 @@ _usage = (
     ),
 )
 _models = (
-    Route("GET", MODELS, managed_models.list_managed_models, WRITE, "Lists models for managing", "ModelPage", query=MODELS_QUERY),
-    Route("POST", MODELS, managed_models.create_model, WRITE, "Adds a model", "Model", 201, takes="NewModel", refusals=(409, 422, 503)),
-    Route("GET", ONE_MODEL, managed_models.get_managed_model, WRITE, "One model, by id", "Model", refusals=(404,)),
+    Route("GET", MODELS, models.list_managed_models, WRITE, "Lists models for managing", "ModelPage", query=MODELS_QUERY),
+    Route("POST", MODELS, models.create_model, WRITE, "Adds a model", "Model", 201, takes="NewModel", refusals=(409, 422, 503)),
+    Route("GET", ONE_MODEL, models.get_managed_model, WRITE, "One model, by id", "Model", refusals=(404,)),
     Route(
         "PUT",
         ONE_MODEL,
-        managed_models.replace_model,
+        models.replace_model,
         WRITE,
         "Replaces a model's entry; what is left out gets its default",
         "Model",
         takes="NewModel",
         refusals=CHANGE,
     ),
-    Route(
-        "PATCH",
-        ONE_MODEL,
-        managed_models.edit_model,
-        WRITE,
-        "Changes some fields of a model",
-        "Model",
-        takes="ModelChange",
-        refusals=CHANGE,
-    ),
-    Route("DELETE", ONE_MODEL, managed_models.delete_model, WRITE, "Deletes a model that nothing uses", "", 204, refusals=CHANGE),
-    Route(
-        "POST",
-        f"{ONE_MODEL}/toggle-active",
-        managed_models.toggle_model,
-        WRITE,
-        "Activates or deactivates a model",
-        "Model",
-        refusals=CHANGE,
-    ),
+    Route("PATCH", ONE_MODEL, models.edit_model, WRITE, "Changes some fields of a model", "Model", takes="ModelChange", refusals=CHANGE),
+    Route("DELETE", ONE_MODEL, models.delete_model, WRITE, "Deletes a model that nothing uses", "", 204, refusals=CHANGE),
+    Route("POST", f"{ONE_MODEL}/toggle-active", models.toggle_model, WRITE, "Activates or deactivates a model", "Model", refusals=CHANGE),
     Route(
         "POST",
         f"{ONE_MODEL}/set-default",
-        managed_models.set_default_model,
+        models.set_default_model,
         WRITE,
         "Makes a model the default of its type",
         "Model",
         refusals=CHANGE,
     ),
-    Route("GET", f"{ONE_MODEL}/prices", managed_models.list_prices, WRITE, "A model's prices, oldest first", "PriceList", refusals=(404,)),
+    Route("GET", f"{ONE_MODEL}/prices", models.list_prices, WRITE, "A model's prices, oldest first", "PriceList", refusals=(404,)),
     Route(
         "POST",
         f"{ONE_MODEL}/prices",
-        managed_models.add_price,
+        models.add_price,
         WRITE,
         "Adds a dated price",
         "Price",
@@ -154,7 +161,7 @@ _models = (
     Route(
         "POST",
         f"{ONE_MODEL}/prices/<price>/verify",
-        managed_models.verify_price,
+        models.verify_price,
         WRITE,
         "Writes down that somebody compared a price with its source and found it right",
         "Price",
@@ -165,7 +172,7 @@ _providers = (
     Route(
         "GET",
         PROVIDERS,
-        managed_providers.list_managed_providers,
+        providers.list_managed_providers,
         WRITE,
         "Lists providers for managing",
         "ManagedProviderPage",
@@ -174,7 +181,7 @@ _providers = (
     Route(
         "POST",
         PROVIDERS,
-        managed_providers.create_provider,
+        providers.create_provider,
         WRITE,
         "Adds a provider",
         "ManagedProvider",
@@ -185,18 +192,18 @@ _providers = (
     Route(
         "DELETE",
         f"{PROVIDERS}/primary",
-        managed_providers.clear_primary_provider,
+        providers.clear_primary_provider,
         WRITE,
         "No primary provider: local rules only",
         "",
         204,
         refusals=(503,),
     ),
-    Route("GET", ONE_PROVIDER, managed_providers.get_managed_provider, WRITE, "One provider, by id", "ManagedProvider", refusals=(404,)),
+    Route("GET", ONE_PROVIDER, providers.get_managed_provider, WRITE, "One provider, by id", "ManagedProvider", refusals=(404,)),
     Route(
         "PUT",
         ONE_PROVIDER,
-        managed_providers.replace_provider,
+        providers.replace_provider,
         WRITE,
         "Replaces a provider's entry; what is left out gets its default",
         "ManagedProvider",
@@ -206,20 +213,18 @@ _providers = (
     Route(
         "PATCH",
         ONE_PROVIDER,
-        managed_providers.edit_provider,
+        providers.edit_provider,
         WRITE,
         "Changes some fields of a provider",
         "ManagedProvider",
         takes="ProviderChange",
         refusals=CHANGE,
     ),
-    Route(
-        "DELETE", ONE_PROVIDER, managed_providers.delete_provider, WRITE, "Deletes a provider that nothing uses", "", 204, refusals=CHANGE
-    ),
+    Route("DELETE", ONE_PROVIDER, providers.delete_provider, WRITE, "Deletes a provider that nothing uses", "", 204, refusals=CHANGE),
     Route(
         "POST",
         f"{ONE_PROVIDER}/toggle-active",
-        managed_providers.toggle_provider,
+        providers.toggle_provider,
         WRITE,
         "Activates or deactivates a provider",
         "ManagedProvider",
@@ -228,7 +233,7 @@ _providers = (
     Route(
         "POST",
         f"{ONE_PROVIDER}/set-primary",
-        managed_providers.set_primary_provider,
+        providers.set_primary_provider,
         WRITE,
         "Makes a provider the primary one",
         "ManagedProvider",
@@ -237,7 +242,7 @@ _providers = (
     Route(
         "PUT",
         f"{ONE_PROVIDER}/credential",
-        managed_providers.store_credential,
+        providers.store_credential,
         KEYS,
         "Stores a provider's key, which is never shown again",
         "ManagedProvider",
@@ -245,24 +250,23 @@ _providers = (
         refusals=(404, 422, 503),
     ),
     Route(
-        "DELETE",
-        f"{ONE_PROVIDER}/credential",
-        managed_providers.remove_credential,
-        KEYS,
-        "Removes a provider's key",
-        "",
-        204,
-        refusals=(404, 503),
+        "DELETE", f"{ONE_PROVIDER}/credential", providers.remove_credential, KEYS, "Removes a provider's key", "", 204, refusals=(404, 503)
     ),
 )
 _files = (
     Route(
-        "GET", "/admin/export", exchange.export_catalogue, WRITE, "The catalogue as a file; never keys", "CatalogueFile", query=EXPORT_QUERY
+        "GET",
+        "/admin/export",
+        registry_files.export_catalogue,
+        WRITE,
+        "The catalogue as a file; never keys",
+        "CatalogueFile",
+        query=EXPORT_QUERY,
     ),
     Route(
         "POST",
         "/admin/import",
-        exchange.import_catalogue,
+        registry_files.import_catalogue,
         WRITE,
         "Brings the registry to what a file says, all or nothing, or says what would change",
         "Imported",

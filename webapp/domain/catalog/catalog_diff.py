@@ -12,7 +12,7 @@ from typing import NamedTuple
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.pricing.meters import conditions_of, label_of, unit_of
 from webapp.domain.pricing.pricing import Price, Rate
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 
 ADDED, CHANGED, GONE = KINDS = ("added", "changed", "gone")
 # Why a row should be looked at twice.
@@ -166,8 +166,8 @@ def _moved(old: Decimal, new: Decimal, limits: Limits) -> tuple[str | None, str 
     """By how many percent, and whether that is much."""
     if not old or not new:
         return None, "zero"
-    factor = readable.times(max(old, new), min(old, new))
-    percent = (readable.times(new, old) - 1) * 100
+    factor = money_text.times(max(old, new), min(old, new))
+    percent = (money_text.times(new, old) - 1) * 100
     said = f"{'+' if percent > 0 else '−'}{abs(percent):,.1f} %"
     if factor >= THOUSAND:
         return said, "thousand"
@@ -224,7 +224,7 @@ def _named(rate: Rate) -> str:
 def _amount(rate: Rate | None, price: Price | None) -> str | None:
     if rate is None:
         return None
-    return f"{readable.amount(rate.amount, price.currency if price else 'USD')} per {unit_of(rate.meter, rate.per)}"
+    return f"{money_text.amount(rate.amount, price.currency if price else 'USD')} per {unit_of(rate.meter, rate.per)}"
 
 
 def _shown(value: object) -> str | None:

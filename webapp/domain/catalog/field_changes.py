@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from webapp.domain.pricing.meters import conditions_of, label_of, unit_of
 from webapp.domain.pricing.pricing import Price, Rate
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 
 
 class Told(NamedTuple):
@@ -52,4 +52,4 @@ def _name(rate: Rate) -> str:
 
 
 def _amount(rate: Rate, currency: str) -> str:
-    return f"{readable.amount(rate.amount, currency)} per {unit_of(rate.meter, rate.per)}"
+    return f"{money_text.amount(rate.amount, currency)} per {unit_of(rate.meter, rate.per)}"

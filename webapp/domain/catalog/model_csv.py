@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from webapp.domain.catalog import input_schemas as entries
+from webapp.domain.catalog import input_schemas
 from webapp.domain.catalog.input_schemas import MODEL_CHECKS, MODEL_DEFAULTS
 from webapp.domain.catalog.serializers import rate_document
 from webapp.domain.pricing.pricing import PRICE_STATES, STANDARD, Price, Rate
@@ -193,7 +193,7 @@ def _rates(cells: Mapping[str, str]) -> tuple[list[Rate], list[FieldError]]:
             errors.append(FieldError(column, AMOUNT_RULE))
     if cells["more_rates"].strip():
         try:
-            rates += entries.rates(_parsed(cells["more_rates"], "more_rates"), "more_rates")
+            rates += input_schemas.rates(_parsed(cells["more_rates"], "more_rates"), "more_rates")
         except Invalid as error:
             errors.extend(error.errors)
     return rates, errors

@@ -13,7 +13,7 @@ from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.pricing.meters import conditions_of, label_of
 from webapp.domain.pricing.pricing import Price, Rate, price_at
-from webapp.domain.shared import money_text as readable
+from webapp.domain.shared import money_text
 from webapp.domain.shared.money import plain
 
 FAR = 100  # From this factor on a price is asked about.
@@ -130,14 +130,14 @@ def _place(rate: Rate) -> tuple[object, ...]:
 def _factor(one: Decimal, other: Decimal) -> Decimal:
     if not one or not other:
         return Decimal(1)
-    return readable.times(max(one, other), min(one, other))
+    return money_text.times(max(one, other), min(one, other))
 
 
 def _times(unit: Decimal, other: Decimal) -> str:
     """`150 times more than`, or nothing where the two are near each other or one of them is zero, which is asked about elsewhere."""
     if not unit or not other or _factor(unit, other) < FAR:
         return ""
-    return f"{readable.ratio(max(unit, other), min(unit, other))} times {'more' if unit > other else 'less'} than"
+    return f"{money_text.ratio(max(unit, other), min(unit, other))} times {'more' if unit > other else 'less'} than"
 
 
 def _name(rate: Rate) -> str:

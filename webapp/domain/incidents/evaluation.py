@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import combinations
 from typing import Any
 
-from webapp.domain.incidents import parsing as pasted
+from webapp.domain.incidents import parsing
 from webapp.domain.incidents.alertmanager import incident_from_either
 from webapp.domain.incidents.incidents import Incident
 from webapp.domain.shared.errors import FieldError, Invalid
@@ -32,7 +32,7 @@ def incidents_in(text: str) -> list[Incident]:
             if len(found) > MAX_INCIDENTS:
                 raise Invalid.field("incident", f"holds {len(found)} incidents; a bench takes at most {MAX_INCIDENTS}")
             return [incident_from_either(one) for one in found]
-    return [pasted.read(text).incident]
+    return [parsing.read(text).incident]
 
 
 def checked(incidents: int, models: Sequence[str], repeats: int) -> None:

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from webapp.domain.incidents import answer_schema as prompts
+from webapp.domain.incidents import answer_schema
 from webapp.domain.incidents.incidents import Incident
 from webapp.domain.shared.errors import Invalid
 
 PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_]+)\s*\}\}")
 LOOKS_LIKE_ONE = re.compile(r"\{\{[^{}\n]{0,80}\}\}")
 VALUES: Mapping[str, Callable[[Incident], str]] = {
-    "incident": prompts.user_text,
+    "incident": answer_schema.user_text,
     "title": lambda incident: incident.title,
     "severity": lambda incident: incident.severity,
     "status": lambda incident: incident.status,
     "description": lambda incident: incident.description,
-    "alerts": prompts.alerts_text,
-    "metadata": prompts.metadata_text,
+    "alerts": answer_schema.alerts_text,
+    "metadata": answer_schema.metadata_text,
 }
 CATEGORIES = ("incident", "summary", "chat", "other")  # Suggestions: a category is any word.
 
@@ -42,7 +42,7 @@ class Template:
     active: bool = True
 
 
-BUILT_IN = Template(prompts.TEMPLATE, 1, "Incident analysis", "incident", prompts.SYSTEM_PROMPT, "{{incident}}")
+BUILT_IN = Template(answer_schema.TEMPLATE, 1, "Incident analysis", "incident", answer_schema.SYSTEM_PROMPT, "{{incident}}")
 
 
 class Rendered(NamedTuple):

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from webapp.domain.shared import urls as addresses
+from webapp.domain.shared import urls
 from webapp.domain.shared.errors import FieldError, Invalid, Malformed
 from webapp.domain.shared.timestamps import parse_day, parse_moment
 
@@ -73,7 +73,7 @@ def base_url(value: object, field: str) -> str:
     """Where a provider is asked: an address that all programs read alike."""
     given: str = address(value, field)
     try:
-        addresses.parse(given)
+        urls.parse(given)
     except Invalid as error:
         raise Invalid.of([FieldError(field, error.detail)]) from None
     return given

@@ -8,11 +8,11 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, undefer
 
 from webapp.domain.accounts.permissions import ROLES, Permission, role_may
-from webapp.domain.shared import validators as checks
+from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound, Stale
 from webapp.models import MAX_ID, OneTimeLink, User, UserSession
 from webapp.security import passwords, tokens
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 
 LINK_LIFE = timedelta(minutes=30)
@@ -64,7 +64,7 @@ def actor_may(session: Session, actor: str, permission: Permission) -> bool:
 
 def create(session: Session, email: str, role: str, *, actor: str, password: str | None = None) -> User:
     """Adds a user. Raises `Invalid`, or `Conflict` if the address is taken."""
-    address = normalised(checks.email(email, "email"))
+    address = normalised(validators.email(email, "email"))
     if role not in ROLES:
         raise Invalid.field("role", f"must be one of {', '.join(ROLES)}")
     if session.execute(select(User.id).where(User.email == address)).scalar_one_or_none() is not None:
@@ -72,7 +72,7 @@ def create(session: Session, email: str, role: str, *, actor: str, password: str
     user = User(email=address, role=role, password_hash=passwords.hash_password(password) if password is not None else None)
     session.add(user)
     session.flush()
-    audit.record(session, "accounts:user:create", actor=actor, target=_target(user), change=(None, _facts(user)))
+    audit_log.record(session, "accounts:user:create", actor=actor, target=_target(user), change=(None, _facts(user)))
     return user
 
 
@@ -84,7 +84,7 @@ def set_role(session: Session, user: User, role: str, *, actor: str) -> None:
     before = _facts(user)
     user.role = role
     _count_change(session, user)
-    audit.record(session, "accounts:user:set_role", actor=actor, target=_target(user), change=(before, _facts(user)))
+    audit_log.record(session, "accounts:user:set_role", actor=actor, target=_target(user), change=(before, _facts(user)))
 
 
 def set_active(session: Session, user: User, active: bool, *, actor: str) -> None:
@@ -100,7 +100,7 @@ def set_active(session: Session, user: User, active: bool, *, actor: str) -> Non
         end_sessions(session, user)
         end_links(session, user)
     action = "enable" if active else "disable"
-    audit.record(session, f"accounts:user:{action}", actor=actor, target=_target(user), change=(before, _facts(user)))
+    audit_log.record(session, f"accounts:user:{action}", actor=actor, target=_target(user), change=(before, _facts(user)))
 
 
 def _count_change(session: Session, user: User) -> None:
@@ -121,7 +121,7 @@ def set_password(session: Session, user: User, password: str, *, actor: str) -> 
     user.password_hash = passwords.hash_password(password)
     end_sessions(session, user)
     session.flush()
-    audit.record(session, "accounts:user:set_password", actor=actor, target=_target(user))
+    audit_log.record(session, "accounts:user:set_password", actor=actor, target=_target(user))
 
 
 def change_password(session: Session, user: User, password: str, *, keep: str) -> None:
@@ -131,7 +131,7 @@ def change_password(session: Session, user: User, password: str, *, keep: str) -
     session.execute(delete(UserSession).where(*others))
     end_links(session, user)
     session.flush()
-    audit.record(session, "accounts:user:set_password", actor=user.email, target=_target(user))
+    audit_log.record(session, "accounts:user:set_password", actor=user.email, target=_target(user))
 
 
 def sessions_of(session: Session, user_id: int, *, now: datetime) -> Sequence[UserSession]:
@@ -152,7 +152,7 @@ def end_own_session(session: Session, user_id: int, session_id: int, *, actor: s
         raise NotFound("That sign-in has ended already.")
     user = session.get_one(User, user_id)
     session.delete(row)
-    audit.record(session, "accounts:session:end", actor=actor, target=_target(user))
+    audit_log.record(session, "accounts:session:end", actor=actor, target=_target(user))
 
 
 def end_sessions(session: Session, user: User) -> None:
@@ -174,7 +174,7 @@ def make_link(session: Session, user: User | None, *, actor: str, now: datetime)
     end_links(session, user)
     secret = tokens.new_secret()
     session.add(OneTimeLink(digest=tokens.digest_of(secret), user_id=user.id if user else None, expires_at=now + LINK_LIFE))
-    audit.record(session, "accounts:user:make_link", actor=actor, target=_target(user) if user else FIRST_ADMIN)
+    audit_log.record(session, "accounts:user:make_link", actor=actor, target=_target(user) if user else FIRST_ADMIN)
     return secret
 
 
@@ -254,7 +254,7 @@ def begin_session(session: Session, user: User, *, now: datetime, method: str | 
         )
     )
     user.last_login_at = now
-    audit.record(session, "accounts:session:begin", actor=user.email, target=_target(user), change=(None, by(method)))
+    audit_log.record(session, "accounts:session:begin", actor=user.email, target=_target(user), change=(None, by(method)))
     return secret
 
 
@@ -276,7 +276,7 @@ def end_session(session: Session, secret: str, *, now: datetime) -> None:
     session.execute(delete(UserSession).where(UserSession.digest == tokens.digest_of(secret)))
     if found is not None:
         _, user = found
-        audit.record(session, "accounts:session:sign_out", actor=user.email, target=_target(user))
+        audit_log.record(session, "accounts:session:sign_out", actor=user.email, target=_target(user))
 
 
 def _target(user: User) -> Target:

@@ -7,12 +7,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webapp.domain.accounts.permissions import SCOPES
-from webapp.domain.shared import validators as checks
+from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Invalid, NotFound
 from webapp.models import MAX_ID, ApiToken
-from webapp.registry import revision as state
+from webapp.registry import revision
 from webapp.security import tokens
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 
 MAX_LIFE_DAYS = 365
@@ -22,10 +22,10 @@ def create(  # noqa: PLR0913 # as elsewhere, and how long and for whom
     session: Session, name: str, scopes: Sequence[str], *, actor: str, expires_at: datetime | None = None, project: str | None = None
 ) -> tuple[ApiToken, str]:
     """Adds a token and gives its text, which is not stored. It works in every process within a second. Raises `Invalid`."""
-    clean = checks.line(100, 1)(name, "name")
+    clean = validators.line(100, 1)(name, "name")
     if not scopes or (unknown := [scope for scope in scopes if scope not in SCOPES]):
         raise Invalid.field("scopes", f"must be some of {', '.join(SCOPES)}" + (f"; {unknown[0]} is none" if scopes else ""))
-    state.changing(session)
+    revision.changing(session)
     made = tokens.new_token()
     token = ApiToken(
         name=clean,
@@ -38,19 +38,21 @@ def create(  # noqa: PLR0913 # as elsewhere, and how long and for whom
     )
     session.add(token)
     session.flush()
-    audit.record(session, "accounts:token:create", actor=actor, target=_target(token), change=(None, _facts(token)))
+    audit_log.record(session, "accounts:token:create", actor=actor, target=_target(token), change=(None, _facts(token)))
     return token, made.text
 
 
 def revoke(session: Session, token_id: int, *, actor: str, now: datetime) -> ApiToken:
     """Ends a token; every process refuses it within a second. Raises `NotFound`."""
-    state.changing(session)
+    revision.changing(session)
     token = session.get(ApiToken, token_id, with_for_update=True) if token_id <= MAX_ID else None
     if token is None:
         raise NotFound(f"There is no token {token_id}.")
     if token.revoked_at is None:
         token.revoked_at = now
-        audit.record(session, "accounts:token:revoke", actor=actor, target=_target(token), change=({"revoked": False}, {"revoked": True}))
+        audit_log.record(
+            session, "accounts:token:revoke", actor=actor, target=_target(token), change=({"revoked": False}, {"revoked": True})
+        )
     return token
 
 

@@ -11,7 +11,7 @@ from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, NotFound
 from webapp.models import Identity, SpentReturn, User
 from webapp.security import tokens
 from webapp.services.accounts import accounts
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 
 PROVIDER = "identity provider"  # Who acts where somebody is linked or created by what the provider says.
@@ -89,7 +89,7 @@ def link(session: Session, user: User, issuer: str, subject: str, *, actor: str)
     if session.execute(taken.limit(1)).scalar_one_or_none() is not None:
         raise Conflict("This user or this person is linked to somebody already. Unlink first.", code="duplicate")
     session.add(Identity(issuer=issuer, subject=subject, user_id=user.id))
-    audit.record(
+    audit_log.record(
         session,
         "accounts:identity:link",
         actor=actor,
@@ -107,4 +107,4 @@ def unlink(session: Session, user: User, *, actor: str) -> None:
     for row in rows:
         session.delete(row)
     accounts.end_sessions(session, user)
-    audit.record(session, "accounts:identity:unlink", actor=actor, target=Target("user", user.id, user.email), change=(before, None))
+    audit_log.record(session, "accounts:identity:unlink", actor=actor, target=Target("user", user.id, user.email), change=(before, None))

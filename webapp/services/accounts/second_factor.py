@@ -14,7 +14,7 @@ from webapp.domain.shared.errors import Invalid, KeysLocked
 from webapp.models import RecoveryCode, User
 from webapp.security import tokens
 from webapp.security.vault import Place, Vault
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 
 STEP_S = 30
@@ -35,7 +35,7 @@ def begin(session: Session, user: User, *, vault: Vault) -> str:
     secret = pyotp.random_base32()
     user.totp_pending = vault.encrypt(secret, _place(user, "totp_pending"))
     session.flush()
-    audit.record(session, "accounts:second_factor:begin", actor=user.email, target=_target(user))
+    audit_log.record(session, "accounts:second_factor:begin", actor=user.email, target=_target(user))
     return secret
 
 
@@ -58,7 +58,7 @@ def confirm(session: Session, user: User, code: str, *, vault: Vault, now: datet
         raise Invalid.field("code", "is not the one that the authenticator shows now; check the clock of the device")
     user.totp_secret, user.totp_pending = vault.encrypt(secret, _place(user, "totp_secret")), None
     user.totp_since, user.totp_step = now, step
-    audit.record(session, "accounts:second_factor:turn_on", actor=user.email, target=_target(user))
+    audit_log.record(session, "accounts:second_factor:turn_on", actor=user.email, target=_target(user))
     return _renew_codes(session, user)
 
 
@@ -66,7 +66,7 @@ def renew_codes(session: Session, user: User) -> list[str]:
     """New recovery codes; the earlier ones end."""
     if user.totp_since is None:
         raise Invalid("Turn the second factor on first.")
-    audit.record(session, "accounts:recovery_codes:renew", actor=user.email, target=_target(user))
+    audit_log.record(session, "accounts:recovery_codes:renew", actor=user.email, target=_target(user))
     return _renew_codes(session, user)
 
 
@@ -76,7 +76,7 @@ def remove(session: Session, user: User, *, actor: str) -> None:
         raise Invalid(f"{user.email} has no second factor.")
     user.totp_secret = user.totp_pending = user.totp_since = user.totp_step = None
     session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
-    audit.record(session, "accounts:second_factor:remove", actor=actor, target=_target(user))
+    audit_log.record(session, "accounts:second_factor:remove", actor=actor, target=_target(user))
 
 
 def check(session: Session, user: User, code: str, *, vault: Vault, now: datetime) -> str | None:
@@ -91,7 +91,7 @@ def check(session: Session, user: User, code: str, *, vault: Vault, now: datetim
         return None
     kind = _used_app_code(session, row, typed, vault=vault, now=now) or _used_recovery_code(session, row, typed, now)
     if kind is None:
-        audit.record(session, "accounts:second_factor:refuse", actor=row.email, target=_target(row))
+        audit_log.record(session, "accounts:second_factor:refuse", actor=row.email, target=_target(row))
     return kind
 
 
@@ -137,7 +137,7 @@ def _used_recovery_code(session: Session, user: User, typed: str, now: datetime)
     used = session.execute(update(RecoveryCode).where(*unused).values(used_at=now).returning(RecoveryCode.id)).scalars().all()
     if not used:
         return None
-    audit.record(session, "accounts:recovery_code:use", actor=user.email, target=_target(user))
+    audit_log.record(session, "accounts:recovery_code:use", actor=user.email, target=_target(user))
     return RECOVERY
 
 

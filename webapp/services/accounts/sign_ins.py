@@ -9,10 +9,9 @@ from sqlalchemy.orm import Session
 from webapp.models import User, UserSession
 from webapp.security import tokens
 from webapp.security.vault import Vault
-from webapp.services.accounts import accounts, second_factor
-from webapp.services.accounts import login_throttle as throttle
+from webapp.services.accounts import accounts, login_throttle, second_factor
 from webapp.services.accounts.login_throttle import Guess
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 
 CODE_WITHIN, CODE_TRIES = timedelta(minutes=5), 5
@@ -28,7 +27,7 @@ def note_last_guess(session: Session, email: str) -> None:
     """
     query = select(User.id, User.email).where(User.email == accounts.normalised(email))
     found = session.execute(query).one_or_none() if "\0" not in email else None
-    audit.record(session, USED_UP, actor="anonymous", target=Target("user", found.id, found.email) if found else NOBODY)
+    audit_log.record(session, USED_UP, actor="anonymous", target=Target("user", found.id, found.email) if found else NOBODY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +102,14 @@ def complete(session: Session, secret: str, proof: Proof, *, vault: Vault, now: 
         return Answer(over=True)
     row, user = found
     guess = Guess(str(user.id), proof.address, kind="code")
-    wait = throttle.admit(session, guess, now)
+    wait = login_throttle.admit(session, guess, now)
     if wait is not None:
         return Answer(wait=wait)
     if second_factor.check(session, user, proof.code, vault=vault, now=now) is None:
         row.code_tries_left = (row.code_tries_left or 0) - 1
         return Answer(over=row.code_tries_left <= 0)
     session.delete(row)
-    throttle.forget(session, guess)
+    login_throttle.forget(session, guess)
     return Answer(accounts.begin_session(session, user, now=now, method=row.method), user.email)
 
 
@@ -128,5 +127,5 @@ def renew(session: Session, secret: str, *, now: datetime, method: str | None = 
     new = tokens.new_secret()
     row.digest, row.confirmed_at, row.last_seen_at = tokens.digest_of(new), now, now
     target = Target("user", user.id, user.email)
-    audit.record(session, "accounts:session:confirm", actor=user.email, target=target, change=(None, accounts.by(method)))
+    audit_log.record(session, "accounts:session:confirm", actor=user.email, target=target, change=(None, accounts.by(method)))
     return new

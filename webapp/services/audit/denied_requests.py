@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webapp.models import AuditEvent
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 
 ACTION = "access:request:deny"
@@ -38,8 +38,8 @@ def room(session: Session, actor: str, now: datetime) -> int:
 
 def note(session: Session, denied: Denied, now: datetime) -> None:
     """Writes the line, if there is room; the last one says that what comes next is left out."""
-    audit.take_turn(session)  # Counted in turn, or two at once would both be the last.
+    audit_log.take_turn(session)  # Counted in turn, or two at once would both be the last.
     left = room(session, denied.actor, now)
     if left > 0:
         more = {"left_out": "further refusals of this caller, for up to an hour"} if left == 1 else None
-        audit.record(session, ACTION, actor=denied.actor, target=Target("request", None, denied.what), change=(None, more))
+        audit_log.record(session, ACTION, actor=denied.actor, target=Target("request", None, denied.what), change=(None, more))

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from webapp.domain.catalog.input_schemas import model_entry
 from webapp.domain.shared.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
 from webapp.models import MAX_ID, Model, ModelAlias, Price, Project, ProjectOverride, Provider
-from webapp.registry import revision as state
-from webapp.services.audit import audit_log as audit
+from webapp.registry import revision
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 from webapp.services.catalog import providers
 
@@ -33,14 +33,14 @@ def find(session: Session, model_id: int, *, version: int | None = None) -> Mode
 def create(session: Session, values: Mapping[str, object], *, actor: str) -> Model:
     """Adds a model. Raises `Invalid`, or `Conflict` if its id or an alias is taken."""
     entry = model_entry(values, partial=False)
-    state.changing(session)
+    revision.changing(session)
     model = Model(provider=_provider(session, entry["provider"]), **_as_columns(entry))
     with session.no_autoflush:
         _check_name(session, model.provider.id, model.model_id, None)
         _set_aliases(session, model, entry["aliases"])
     session.add(model)
     session.flush()
-    audit.record(session, "registry:model:create", actor=actor, target=target(model), change=(None, facts(model)))
+    audit_log.record(session, "registry:model:create", actor=actor, target=target(model), change=(None, facts(model)))
     if entry["default"]:
         _make_default(session, model, actor)
     return model
@@ -49,7 +49,7 @@ def create(session: Session, values: Mapping[str, object], *, actor: str) -> Mod
 def update(session: Session, model_id: int, values: Mapping[str, object], *, actor: str, version: int | None = None) -> Model:
     """Changes the named fields. Raises `InUse` when a default would be deactivated."""
     entry = model_entry(values, partial=True)
-    state.changing(session)
+    revision.changing(session)
     model = find(session, model_id, version=version)
     before = facts(model)
     with session.no_autoflush:
@@ -64,7 +64,7 @@ def update(session: Session, model_id: int, values: Mapping[str, object], *, act
     if entry.get("default") is False:
         model.is_default = False
     session.flush()
-    audit.record(session, "registry:model:update", actor=actor, target=target(model), change=(before, facts(model)))
+    audit_log.record(session, "registry:model:update", actor=actor, target=target(model), change=(before, facts(model)))
     if entry.get("default") and not model.is_default:
         _make_default(session, model, actor)
     return model
@@ -84,7 +84,7 @@ def _check_edit(session: Session, model: Model, entry: Mapping[str, Any]) -> Non
 
 def delete(session: Session, model_id: int, *, actor: str, version: int | None = None) -> None:
     """Removes a model that nothing uses. Raises `InUse`: prices are history and are never removed, so deactivate instead."""
-    state.changing(session)
+    revision.changing(session)
     model = find(session, model_id, version=version)
     if model.is_default:
         raise _is_default(model)
@@ -93,7 +93,7 @@ def delete(session: Session, model_id: int, *, actor: str, version: int | None =
     before, what = facts(model), target(model)
     session.delete(model)
     session.flush()
-    audit.record(session, "registry:model:delete", actor=actor, target=what, change=(before, None))
+    audit_log.record(session, "registry:model:delete", actor=actor, target=what, change=(before, None))
 
 
 def users_of(session: Session, model: Model, *, with_prices: bool = True) -> list[str]:
@@ -113,13 +113,13 @@ def users_of(session: Session, model: Model, *, with_prices: bool = True) -> lis
 
 def set_active(session: Session, model_id: int, active: bool | None = None, *, actor: str, version: int | None = None) -> Model:
     """Activates or deactivates, or switches over if `active` is None. Raises `InUse` for a default."""
-    state.changing(session)
+    revision.changing(session)
     return _set_active(session, find(session, model_id, version=version), active, actor)
 
 
 def set_active_many(session: Session, ids: Sequence[int], active: bool, *, actor: str) -> int:
     """The same for many, all or none. The number of models that changed."""
-    state.changing(session)
+    revision.changing(session)
     found = [find(session, model_id) for model_id in ids]
     changed = [model for model in found if model.is_active != active]
     for model in changed:
@@ -134,13 +134,13 @@ def _set_active(session: Session, model: Model, active: bool | None, actor: str)
     before = facts(model)
     model.is_active = wanted
     action = "activate" if wanted else "deactivate"
-    audit.record(session, f"registry:model:{action}", actor=actor, target=target(model), change=(before, facts(model)))
+    audit_log.record(session, f"registry:model:{action}", actor=actor, target=target(model), change=(before, facts(model)))
     return model
 
 
 def set_default(session: Session, model_id: int, *, actor: str) -> Model:
     """Makes it the default of its type, in place of the one before. Raises `Conflict` if it is inactive."""
-    state.changing(session)
+    revision.changing(session)
     return _make_default(session, find(session, model_id), actor)
 
 
@@ -154,7 +154,7 @@ def _make_default(session: Session, model: Model, actor: str) -> Model:
         session.flush()  # Before the next one is set: the index allows one at a time.
     model.is_default = True
     change = ({"default": previous.ref if previous else None}, {"default": model.ref})
-    audit.record(session, "registry:model:set_default", actor=actor, target=target(model), change=change)
+    audit_log.record(session, "registry:model:set_default", actor=actor, target=target(model), change=change)
     return model
 
 
@@ -210,7 +210,7 @@ def _as_columns(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _touch(model: Model) -> None:
     """A change of aliases alone must move the row's version too."""
-    model.updated_at = audit.now()
+    model.updated_at = audit_log.now()
 
 
 def _is_default(model: Model) -> InUse:

@@ -14,10 +14,10 @@ from webapp.domain.shared.money import plain
 from webapp.domain.shared.urls import origin
 from webapp.drivers import DRIVERS, driver_names
 from webapp.models import MAX_ID, Model, Provider
-from webapp.registry import revision as state
+from webapp.registry import revision
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.accounts import accounts
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 from webapp.services.credentials import credentials
 
@@ -45,7 +45,7 @@ def create(session: Session, values: Mapping[str, object], *, actor: str, policy
     entry = provider_entry(values, partial=False)
     _check_driver(entry)
     _check_address(entry, None, policy)
-    state.changing(session)
+    revision.changing(session)
     if by_slug(session, entry["slug"]):
         raise _taken(entry["slug"])
     provider = Provider(**_as_columns(entry))
@@ -53,7 +53,7 @@ def create(session: Session, values: Mapping[str, object], *, actor: str, policy
         _insist_on_key_rights(session, {}, own_way(provider.base_url, provider.config), actor)
     session.add(provider)
     session.flush()
-    audit.record(session, "registry:provider:create", actor=actor, target=target(provider), change=(None, facts(provider)))
+    audit_log.record(session, "registry:provider:create", actor=actor, target=target(provider), change=(None, facts(provider)))
     return provider
 
 
@@ -69,7 +69,7 @@ def update(  # noqa: PLR0913 # as elsewhere, and what may be reached
     """Changes the named fields. A change of where keys would be sent removes them: they were entered for the old address."""
     entry = provider_entry(values, partial=True)
     _check_driver(entry)
-    state.changing(session)
+    revision.changing(session)
     provider = find(session, provider_id, version=version)
     before = facts(provider)
     _check_edit(session, provider, entry)
@@ -86,7 +86,7 @@ def update(  # noqa: PLR0913 # as elsewhere, and what may be reached
         known = way if named >= set(provider.required_environment) else {}
         _insist_on_key_rights(session, known, own_way(provider.base_url, provider.config), actor)
     session.flush()
-    audit.record(session, "registry:provider:update", actor=actor, target=target(provider), change=(before, facts(provider)))
+    audit_log.record(session, "registry:provider:update", actor=actor, target=target(provider), change=(before, facts(provider)))
     return provider
 
 
@@ -108,7 +108,7 @@ def _check_edit(session: Session, provider: Provider, entry: Mapping[str, Any]) 
 
 def delete(session: Session, provider_id: int, *, actor: str, version: int | None = None) -> None:
     """Removes a provider that nothing uses. Raises `InUse` naming its models."""
-    state.changing(session)
+    revision.changing(session)
     provider = find(session, provider_id, version=version)
     models = session.execute(select(Model.model_id).where(Model.provider_id == provider.id).order_by(Model.model_id)).scalars().all()
     if models:
@@ -120,12 +120,12 @@ def delete(session: Session, provider_id: int, *, actor: str, version: int | Non
     before, what = facts(provider), target(provider)
     session.delete(provider)
     session.flush()
-    audit.record(session, "registry:provider:delete", actor=actor, target=what, change=(before, None))
+    audit_log.record(session, "registry:provider:delete", actor=actor, target=what, change=(before, None))
 
 
 def set_active(session: Session, provider_id: int, active: bool | None = None, *, actor: str, version: int | None = None) -> Provider:
     """Activates or deactivates, or switches over if `active` is None."""
-    state.changing(session)
+    revision.changing(session)
     provider = find(session, provider_id, version=version)
     wanted = not provider.is_active if active is None else active
     if not wanted:
@@ -133,20 +133,20 @@ def set_active(session: Session, provider_id: int, active: bool | None = None, *
     before = facts(provider)
     provider.is_active = wanted
     action = "activate" if wanted else "deactivate"
-    audit.record(session, f"registry:provider:{action}", actor=actor, target=target(provider), change=(before, facts(provider)))
+    audit_log.record(session, f"registry:provider:{action}", actor=actor, target=target(provider), change=(before, facts(provider)))
     return provider
 
 
 def set_primary(session: Session, provider_id: int, *, actor: str) -> Provider:
     """Makes it the one primary provider. It must be active; a key is not needed, runs say when it is missing."""
-    state.changing(session)
+    revision.changing(session)
     provider = find(session, provider_id)
     if not provider.is_active:
         raise Conflict(f"{provider.display_name} is inactive. Activate it before it becomes primary.", code="inactive")
     before = {"primary": _primary_slug(session)}
     _unset_primary(session)
     provider.is_primary = True
-    audit.record(
+    audit_log.record(
         session, "registry:provider:set_primary", actor=actor, target=target(provider), change=(before, {"primary": provider.slug})
     )
     return provider
@@ -154,11 +154,11 @@ def set_primary(session: Session, provider_id: int, *, actor: str) -> Provider:
 
 def clear_primary(session: Session, *, actor: str) -> None:
     """No primary provider: incidents are answered by the local rules only."""
-    state.changing(session)
+    revision.changing(session)
     before = {"primary": _primary_slug(session)}
     _unset_primary(session)
     what = Target("provider", None, before["primary"] or "none")
-    audit.record(session, "registry:provider:clear_primary", actor=actor, target=what, change=(before, {"primary": None}))
+    audit_log.record(session, "registry:provider:clear_primary", actor=actor, target=what, change=(before, {"primary": None}))
 
 
 def _primary_slug(session: Session) -> str | None:

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.shared.errors import Conflict, Invalid
 from webapp.models import Model, PromptTemplate, Provider, Run, UsageRecord
-from webapp.registry import revision as state
-from webapp.services.audit import audit_log as audit
+from webapp.registry import revision
+from webapp.services.audit import audit_log
 from webapp.services.catalog import models
 
 LATELY = timedelta(days=30)
@@ -21,7 +21,7 @@ def switch_over(session: Session, model_id: int, day: date | None, *, actor: str
 
     Raises `Invalid` if there is no successor in the registry.
     """
-    state.changing(session)
+    revision.changing(session)
     model = models.find(session, model_id)
     if day is not None:
         _check_successor(session, model)
@@ -30,7 +30,7 @@ def switch_over(session: Session, model_id: int, day: date | None, *, actor: str
     before, model.switches_on = model.switches_on, day
     session.flush()
     change = ({"switches_on": _shown(before)}, {"switches_on": _shown(day), "successor": model.successor})
-    audit.record(session, "registry:model:switch_over", actor=actor, target=models.target(model), change=change)
+    audit_log.record(session, "registry:model:switch_over", actor=actor, target=models.target(model), change=change)
     return model
 
 
@@ -62,7 +62,7 @@ def _chosen(session: Session, model: Model) -> Iterator[str]:
 
 
 def _used(session: Session, model: Model) -> Iterator[str]:
-    since = audit.now() - LATELY
+    since = audit_log.now() - LATELY
     for table, moment, word in ((UsageRecord, UsageRecord.at, "reported call"), (Run, Run.created_at, "run")):
         query = select(table.project, func.count()).where(table.model_ref == model.ref, moment >= since).group_by(table.project)
         found = dict(session.execute(query).all())

@@ -13,8 +13,8 @@ from webapp.domain.pricing.pricing import price_at, timeline
 from webapp.domain.shared.errors import Conflict, FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import Model, Price, Proposal, ProposalRow, Provider
-from webapp.registry import revision as state
-from webapp.services.audit import audit_log as audit
+from webapp.registry import revision
+from webapp.services.audit import audit_log
 from webapp.services.catalog import models, providers
 from webapp.services.catalog_sync.proposals import APPLIED, OPEN, UNDONE, entry_of, find, seal, target
 from webapp.services.pricing import prices
@@ -35,7 +35,7 @@ class Approval:
 
 def apply(session: Session, proposal_id: int, by: Approval) -> Proposal:
     """Takes the chosen rows over in this transaction. Raises `Conflict` that names the rows which changed since, and then takes none."""
-    state.changing(session)
+    revision.changing(session)
     proposal = find(session, proposal_id, lock=True)
     if proposal.status != OPEN:
         raise Conflict("This proposal is no longer open.", code="not_open")
@@ -57,7 +57,7 @@ def apply(session: Session, proposal_id: int, by: Approval) -> Proposal:
         raise Conflict(f"Nothing was taken over. {told}", errors, code="changed_since")
     proposal.status, proposal.applied_by, proposal.applied_at = APPLIED, by.actor, by.at
     change = ({"status": OPEN}, {"status": APPLIED, "rows": len(rows), "opened_by": proposal.opened_by})
-    audit.record(session, "catalog:proposal:apply", actor=by.actor, target=target(proposal), change=change)
+    audit_log.record(session, "catalog:proposal:apply", actor=by.actor, target=target(proposal), change=change)
     return proposal
 
 
@@ -124,15 +124,15 @@ def undo(session: Session, proposal_id: int, *, actor: str) -> list[str]:
 
     New models came inactive and have never answered anything; they stay so, because their prices are history and are never removed.
     """
-    state.changing(session)
+    revision.changing(session)
     proposal = find(session, proposal_id, lock=True)
     if proposal.status != APPLIED:
         raise Conflict("Only a proposal that was taken over can be undone.", code="not_applied")
     rows = _chosen(session, proposal_id)
     left = [f"{row.ref} {why}" for row in rows if (why := _take_back(session, row, actor))]
-    proposal.status, proposal.ended_by, proposal.ended_at = UNDONE, actor, audit.now()
+    proposal.status, proposal.ended_by, proposal.ended_at = UNDONE, actor, audit_log.now()
     change = ({"status": APPLIED}, {"status": UNDONE, "left": left[:100]})
-    audit.record(session, "catalog:proposal:undo", actor=actor, target=target(proposal), change=change)
+    audit_log.record(session, "catalog:proposal:undo", actor=actor, target=target(proposal), change=change)
     return left
 
 

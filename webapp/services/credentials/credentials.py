@@ -11,17 +11,17 @@ from sqlalchemy.orm import Session, undefer
 
 from webapp.domain.catalog.input_schemas import api_key
 from webapp.domain.credentials.key_access import PERSONAL, PROJECT, SHARED
-from webapp.domain.shared import validators as checks
+from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Conflict, Invalid, KeysLocked, NotFound
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.domain.shared.urls import origin
 from webapp.models import Credential, Project, Provider, User
 from webapp.observability.log_limits import Once
-from webapp.registry import revision as state
+from webapp.registry import revision
 from webapp.security.vault import Place, Vault
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
-from webapp.services.credentials import key_check as setup
+from webapp.services.credentials import key_check
 
 log = logging.getLogger(__name__)
 unreadable = Once()
@@ -45,9 +45,9 @@ EVERYBODY = Holder()
 def store(session: Session, provider: Provider, key: object, *, vault: Vault, actor: str, holder: Holder = EVERYBODY) -> Credential:  # noqa: PLR0913 # as elsewhere, and whose it is
     """Stores a key of a provider, bound to the origin of its base URL and to its holder. Raises `Invalid`, `Conflict` or `KeysLocked`."""
     clean: str = api_key(key, "api_key")
-    state.changing(session)
+    revision.changing(session)
     _check_holder(session, provider, holder)
-    setup.ensure_key_check(session, vault)
+    key_check.ensure_key_check(session, vault)
     found = find(session, provider, holder)
     before = _facts(found)
     place = place_of(provider, holder)
@@ -59,7 +59,7 @@ def store(session: Session, provider: Provider, key: object, *, vault: Vault, ac
     session.add(credential)
     session.flush()
     action = "registry:credential:replace" if found else "registry:credential:create"
-    audit.record(session, action, actor=actor, target=_target(provider), change=(before, _facts(credential)))
+    audit_log.record(session, action, actor=actor, target=_target(provider), change=(before, _facts(credential)))
     return credential
 
 
@@ -73,29 +73,29 @@ def _check_holder(session: Session, provider: Provider, holder: Holder) -> None:
         raise Invalid.field("owner", "is no project: add it under Projects first")
 
 
-LIMIT_CHECKS: dict[str, checks.Check] = {
-    "monthly_limit": checks.optional(checks.whole(1, MAX_CALLS)),
-    "expires_at": checks.optional(checks.moment),
-    "active": checks.truth,
+LIMIT_CHECKS: dict[str, validators.Check] = {
+    "monthly_limit": validators.optional(validators.whole(1, MAX_CALLS)),
+    "expires_at": validators.optional(validators.moment),
+    "active": validators.truth,
 }
 
 
 def limit(session: Session, credential: Credential, values: dict[str, object], *, actor: str) -> Credential:
     """Sets how many calls a month a key may make, until when it works, and whether it is switched on. Raises `Invalid`."""
-    clean: dict[str, Any] = checks.checked(values, LIMIT_CHECKS)
-    state.changing(session)
+    clean: dict[str, Any] = validators.checked(values, LIMIT_CHECKS)
+    revision.changing(session)
     before = _limits(credential)
     for name, value in clean.items():
         setattr(credential, "is_active" if name == "active" else name, value)
     session.flush()
     what = _target(credential.provider)
-    audit.record(session, "registry:credential:limit", actor=actor, target=what, change=(before, _limits(credential)))
+    audit_log.record(session, "registry:credential:limit", actor=actor, target=what, change=(before, _limits(credential)))
     return credential
 
 
 def remove(session: Session, provider: Provider, *, actor: str, holder: Holder = EVERYBODY) -> None:
     """Removes a key. Raises `NotFound` if there is none."""
-    state.changing(session)
+    revision.changing(session)
     found = find(session, provider, holder)
     if found is None:
         raise NotFound(f"{provider.display_name} has no key.")
@@ -115,7 +115,7 @@ def _remove(session: Session, provider: Provider, credential: Credential, actor:
     session.delete(credential)
     session.flush()
     after = {"api_key": None, "reason": reason}
-    audit.record(session, "registry:credential:remove", actor=actor, target=_target(provider), change=(before, after))
+    audit_log.record(session, "registry:credential:remove", actor=actor, target=_target(provider), change=(before, after))
 
 
 def every(session: Session, provider: Provider) -> Sequence[Credential]:

@@ -12,9 +12,8 @@ from webapp.domain.credentials.key_access import PERSONAL, PROJECT, Access, Fact
 from webapp.domain.shared.errors import ModeldeskError
 from webapp.drivers import needs_key
 from webapp.models import Credential, CredentialCounter, Project, Provider
-from webapp.services.audit import audit_log as audit
-from webapp.services.credentials import credentials
-from webapp.services.credentials import endpoints as places
+from webapp.services.audit import audit_log
+from webapp.services.credentials import credentials, endpoints
 from webapp.services.credentials.credentials import Holder
 
 
@@ -61,8 +60,8 @@ def _facts(session: Session, provider: Provider, caller: Caller, environment: Se
         personal=_key(session, provider, Holder(PERSONAL, caller.email), now) if caller.email else None,
         project=_of_project(session, provider, caller.project, now) if caller.project else None,
         shared=_key(session, provider, credentials.EVERYBODY, now),
-        variable=places.variable_of(provider, environment),
-        barred=places.barred_variable_of(provider, environment),
+        variable=endpoints.variable_of(provider, environment),
+        barred=endpoints.barred_variable_of(provider, environment),
     )
 
 
@@ -107,4 +106,4 @@ def reserve(session: Session, key: KeyFact | None, now: datetime | None = None) 
         seconds = round((next_period(moment) - moment).total_seconds())
         raise LimitReached(f"This key {limit_reached(limit or 0, moment)}", seconds)
     used = update(Credential).where(Credential.id == key.id).values(last_used_at=moment, updated_at=Credential.updated_at)
-    audit.unrecorded(session, used)
+    audit_log.unrecorded(session, used)

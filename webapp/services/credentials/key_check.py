@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from webapp.models import OneTimeLink, RegistryState, UserSession
 from webapp.security.vault import Vault
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 from webapp.services.credentials.rotation import encrypted_columns
 
@@ -46,7 +46,7 @@ def mark_restored(session: Session, name: str, *, actor: str) -> None:
         session.execute(delete(table))
     before = state.revision
     state.instance, state.revision = secrets.token_hex(16), state.revision + 1
-    audit.record(
+    audit_log.record(
         session,
         "operations:backup:restore",
         actor=actor,

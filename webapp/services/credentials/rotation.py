@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 from webapp.domain.shared.errors import KeysLocked
 from webapp.models import Base, Credential, User
 from webapp.models.base import Ciphertext
-from webapp.registry import revision as state
+from webapp.registry import revision
 from webapp.security.vault import Vault
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 
 BATCH = 100
@@ -123,19 +123,19 @@ def _swap(session: Session, vault: Vault, column: Column[str], change: tuple[int
 def begin(session: Session, vault: Vault, *, actor: str) -> None:
     """The trail's line before the first row: what is stopped in the middle has changed something too."""
     after = {"key": vault.key_id, "begun_at": datetime.now(UTC).isoformat()}
-    audit.record(session, "operations:keys:rotate", actor=actor, target=Target("keys", None, vault.key_id), change=(None, after))
+    audit_log.record(session, "operations:keys:rotate", actor=actor, target=Target("keys", None, vault.key_id), change=(None, after))
 
 
 def record(session: Session, vault: Vault, rotated: int, unreadable: int, *, actor: str) -> None:
     """The trail's line about a rotation. The registry's check was re-encrypted too, so every process reads it again."""
-    state.changing(session)
+    revision.changing(session)
     after = {"key": vault.key_id, "rotated": rotated, "unreadable": unreadable, "finished_at": datetime.now(UTC).isoformat()}
-    audit.record(session, "operations:keys:rotate", actor=actor, target=Target("keys", None, vault.key_id), change=(None, after))
+    audit_log.record(session, "operations:keys:rotate", actor=actor, target=Target("keys", None, vault.key_id), change=(None, after))
 
 
 def accept(session: Session, vault: Vault, unreadable: int, *, actor: str) -> None:
     """From now on this vault's keys are the right ones, whatever they cannot read. Every process reads the new check at once."""
-    row = state.changing(session)
+    row = revision.changing(session)
     row.key_check = vault.make_check()
     change = (None, {"key": vault.key_id, "unreadable": unreadable})
-    audit.record(session, "operations:keys:accept", actor=actor, target=Target("keys", None, vault.key_id), change=change)
+    audit_log.record(session, "operations:keys:accept", actor=actor, target=Target("keys", None, vault.key_id), change=change)

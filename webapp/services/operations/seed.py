@@ -13,12 +13,11 @@ from webapp.domain.catalog.serializers import price_from
 from webapp.domain.credentials.environment_keys import SETTING, ServerKeys
 from webapp.domain.shared.errors import KeysLocked
 from webapp.models import AuditEvent, Model, ModelAlias, Provider
-from webapp.registry import revision as state
+from webapp.registry import revision
 from webapp.security.vault import Vault
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
-from webapp.services.credentials import credentials
-from webapp.services.credentials import endpoints as places
+from webapp.services.credentials import credentials, endpoints
 from webapp.services.pricing import prices
 
 ACTION, ACTOR = "registry:catalog:seed", "seed"
@@ -56,7 +55,7 @@ def seed(session: Session) -> Seeding:
     ]
     if not new_providers and not new_models:
         return done
-    state.changing(session)
+    revision.changing(session)
     for entry in new_providers:
         provider = _provider(entry)
         session.add(provider)
@@ -66,7 +65,7 @@ def seed(session: Session) -> Seeding:
     _add_models(session, new_models, providers, done)
     source = document["source"]
     after = {"providers": done.providers, "models": done.models, "source": f"{source['name']} {source['version']}"}
-    audit.record(session, ACTION, actor=ACTOR, target=Target("catalog", None, "the built-in catalogue"), change=(None, after))
+    audit_log.record(session, ACTION, actor=ACTOR, target=Target("catalog", None, "the built-in catalogue"), change=(None, after))
     return done
 
 
@@ -129,9 +128,9 @@ def update_keys(session: Session, environment: ServerKeys, *, vault: Vault, acto
     """
     done = Seeding()
     for provider in session.execute(select(Provider).order_by(Provider.slug)).scalars():
-        name = places.variable_of(provider, environment)
+        name = endpoints.variable_of(provider, environment)
         if name is None:
-            if barred := places.barred_variable_of(provider, environment):
+            if barred := endpoints.barred_variable_of(provider, environment):
                 done.notes.append(
                     f"{provider.slug}: {barred} is not copied, because {SETTING} does not say that it may be sent to its address"
                 )

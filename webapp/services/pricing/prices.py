@@ -13,9 +13,9 @@ from webapp.domain.pricing.pricing import PriceSource, timeline
 from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import MAX_ID, Model, Price, PriceRate, PriceVerification
-from webapp.registry import revision as state
+from webapp.registry import revision
 from webapp.registry.price_loader import rate_of, window_key
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 from webapp.services.catalog import models
 
@@ -26,25 +26,25 @@ def add(session: Session, model_id: int, values: Mapping[str, object], *, actor:
     Raises `Invalid`, or `Conflict` if one already starts at that moment.
     """
     entry = price_entry(values)
-    state.changing(session)
+    revision.changing(session)
     model = models.find(session, model_id)
     _check_moment(session, model, entry)
     price = row_of(entry, model, actor)
     session.add(price)
     session.flush()
     after = dict(price_document(value_of(price)) or {}) | ({"confirmed": list(confirmed)} if confirmed else {})
-    audit.record(session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=(None, after))
+    audit_log.record(session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=(None, after))
     return price
 
 
 def import_price(session: Session, model: Model, entry: PriceEntry, *, actor: str) -> Price:
     """Adds a price whose source is kept as it was told, for imports; the moment was checked by the caller."""
-    state.changing(session)
+    revision.changing(session)
     price = row_of(entry, model, actor)
     session.add(price)
     session.flush()
     change = (None, price_document(value_of(price)))
-    audit.record(session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=change)
+    audit_log.record(session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=change)
     return price
 
 
@@ -53,7 +53,7 @@ def verify(session: Session, price_id: int, *, actor: str, of_model: int | None 
 
     Raises `NotFound`, or `Conflict`.
     """
-    state.changing(session)
+    revision.changing(session)
     price = session.get(Price, price_id) if price_id <= MAX_ID else None
     if price is None or of_model not in (None, price.model_id):
         raise NotFound("There is no such price.")
@@ -62,7 +62,7 @@ def verify(session: Session, price_id: int, *, actor: str, of_model: int | None 
     session.add(PriceVerification(price_id=price.id, verified_by=actor))
     what = Target("model", price.model_id, price.model.ref)
     change = (None, {"price": price.id, "effective_from": shown_moment(price.effective_from)})
-    audit.record(session, "registry:price:verify", actor=actor, target=what, change=change)
+    audit_log.record(session, "registry:price:verify", actor=actor, target=what, change=change)
     return price
 
 

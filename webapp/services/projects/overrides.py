@@ -11,16 +11,16 @@ from sqlalchemy.orm import Session, joinedload
 from webapp.domain.catalog.input_schemas import PriceEntry
 from webapp.domain.catalog.project_overrides import DEFAULT, KINDS, PRICE
 from webapp.domain.catalog.serializers import rate_document
-from webapp.domain.shared import validators as checks
+from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import MAX_ID, Model, Project, ProjectOverride, Provider
-from webapp.registry import revision as state
-from webapp.services.audit import audit_log as audit
+from webapp.registry import revision
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 from webapp.services.projects import projects
 
-CHECKS: Mapping[str, checks.Check] = {"note": checks.text(2_000)}
+CHECKS: Mapping[str, validators.Check] = {"note": validators.text(2_000)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def of_model(session: Session, model: Model, at: datetime) -> list[ProjectOverri
 
 def add(session: Session, project_id: int, rule: Rule, *, actor: str) -> ProjectOverride:
     """Adds a rule. Raises `Invalid`, or `Conflict` if one of the same kind holds at the same time."""
-    state.changing(session)
+    revision.changing(session)
     project = projects.find(session, project_id)
     model = _model(session, rule)
     _check(rule)
@@ -63,18 +63,18 @@ def add(session: Session, project_id: int, rule: Rule, *, actor: str) -> Project
         starts_at=rule.starts,
         ends_at=rule.ends,
         price=_price(rule) if rule.price else None,
-        note=checks.checked({"note": rule.note}, CHECKS)["note"],
+        note=validators.checked({"note": rule.note}, CHECKS)["note"],
         created_by=actor,
     )
     session.add(row)
     session.flush()
-    audit.record(session, "registry:project:add_rule", actor=actor, target=_target(project), change=(None, facts(row, model)))
+    audit_log.record(session, "registry:project:add_rule", actor=actor, target=_target(project), change=(None, facts(row, model)))
     return row
 
 
 def end(session: Session, override_id: int, at: datetime, *, actor: str) -> ProjectOverride:
     """Ends a rule at that moment, or takes one back that has not begun. Raises `Conflict` if it has ended already."""
-    state.changing(session)
+    revision.changing(session)
     row = session.get(ProjectOverride, override_id, with_for_update=True) if override_id <= MAX_ID else None
     if row is None:
         raise NotFound("There is no such rule.")
@@ -83,7 +83,7 @@ def end(session: Session, override_id: int, at: datetime, *, actor: str) -> Proj
     before = row.ends_at
     row.ends_at = max(at, row.starts_at)
     change = ({"ends": _shown(before)}, {"rule": row.id, "model": row.model.ref, "ends": _shown(row.ends_at)})
-    audit.record(session, "registry:project:end_rule", actor=actor, target=_target(row.project), change=change)
+    audit_log.record(session, "registry:project:end_rule", actor=actor, target=_target(row.project), change=change)
     return row
 
 

@@ -7,18 +7,18 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from webapp.domain.credentials.key_access import PROJECT
-from webapp.domain.shared import validators as checks
+from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Conflict, FieldError, InUse, NotFound, Stale
 from webapp.models import MAX_ID, ApiToken, Credential, Project, ProjectOverride
-from webapp.registry import revision as state
-from webapp.services.audit import audit_log as audit
+from webapp.registry import revision
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 
-CHECKS: Mapping[str, checks.Check] = {
-    "slug": checks.slug,
-    "display_name": checks.line(100, 1),
-    "description": checks.text(10_000),
-    "active": checks.truth,
+CHECKS: Mapping[str, validators.Check] = {
+    "slug": validators.slug,
+    "display_name": validators.line(100, 1),
+    "description": validators.text(10_000),
+    "active": validators.truth,
 }
 REQUIRED = ("slug", "display_name")
 
@@ -39,20 +39,20 @@ def every(session: Session) -> list[Project]:
 
 def create(session: Session, values: Mapping[str, object], *, actor: str) -> Project:
     """Adds a project. Raises `Invalid`, or `Conflict` if the slug is taken."""
-    entry = checks.checked(values, CHECKS, REQUIRED)
-    state.changing(session)
+    entry = validators.checked(values, CHECKS, REQUIRED)
+    revision.changing(session)
     _check_slug(session, entry["slug"])
     project = Project(**_columns(entry))
     session.add(project)
     session.flush()
-    audit.record(session, "registry:project:create", actor=actor, target=_target(project), change=(None, facts(project)))
+    audit_log.record(session, "registry:project:create", actor=actor, target=_target(project), change=(None, facts(project)))
     return project
 
 
 def update(session: Session, project_id: int, values: Mapping[str, object], *, actor: str, version: int | None = None) -> Project:
     """Changes the named fields. The slug stays while tokens or keys name it."""
-    entry = checks.checked(values, CHECKS)
-    state.changing(session)
+    entry = validators.checked(values, CHECKS)
+    revision.changing(session)
     project = find(session, project_id, version=version)
     before = facts(project)
     if entry.get("slug", project.slug) != project.slug:
@@ -62,20 +62,20 @@ def update(session: Session, project_id: int, values: Mapping[str, object], *, a
     for name, value in _columns(entry).items():
         setattr(project, name, value)
     session.flush()
-    audit.record(session, "registry:project:update", actor=actor, target=_target(project), change=(before, facts(project)))
+    audit_log.record(session, "registry:project:update", actor=actor, target=_target(project), change=(before, facts(project)))
     return project
 
 
 def delete(session: Session, project_id: int, *, actor: str) -> None:
     """Removes a project that nothing names. Raises `InUse`."""
-    state.changing(session)
+    revision.changing(session)
     project = find(session, project_id)
     if users := users_of(session, project):
         raise InUse(f"{project.display_name} is named by {', '.join(users)}. Deactivate it instead.", users)
     before, what = facts(project), _target(project)
     session.delete(project)
     session.flush()
-    audit.record(session, "registry:project:delete", actor=actor, target=what, change=(before, None))
+    audit_log.record(session, "registry:project:delete", actor=actor, target=what, change=(before, None))
 
 
 def users_of(session: Session, project: Project) -> list[str]:

@@ -16,7 +16,7 @@ from webapp.domain.shared.errors import Conflict, NotFound
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import MAX_ID, AuditEvent, Model, Price, Project, Provider
 from webapp.security.urlguard import OutboundPolicy
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 from webapp.services.catalog import models, providers
 from webapp.services.pricing import prices
@@ -64,7 +64,7 @@ def restore(session: Session, event_id: int, *, actor: str, policy: OutboundPoli
         raise Conflict(found, code="not_restorable")
     found.run(session, By(actor, policy))
     what = Target(event.target_kind, event.target_id, event.target_name)
-    audit.record(session, "audit:event:restore", actor=actor, target=what, change=(None, {"event": event.id}))
+    audit_log.record(session, "audit:event:restore", actor=actor, target=what, change=(None, {"event": event.id}))
     return f"{event.target_name} is as it was before event {event.id}."
 
 
@@ -204,8 +204,8 @@ def _price(session: Session, event: AuditEvent) -> Plan | str:
     before = price_at(timeline([price for price in prices.history(session, row) if (price.id or 0) < added.id]), added.effective_from)
     if before is None:
         return "There was no price before it. Add one on the page of the model, or mark it as unknown."
-    scheduled = added.effective_from > audit.now()
-    moment = added.effective_from if scheduled else audit.now()
+    scheduled = added.effective_from > audit_log.now()
+    moment = added.effective_from if scheduled else audit_log.now()
     present = price_at(timeline(prices.history(session, row)), moment)
     if present is not None and _told(present) == _told(before):
         return "The price is as it was before this event: there is nothing to put back."

@@ -6,7 +6,7 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from webapp.domain.incidents import evaluation as rules
+from webapp.domain.incidents import evaluation
 from webapp.domain.incidents.evaluation import Result
 from webapp.domain.shared.money import ZERO
 from webapp.models import Bench, BenchCell, Rating, Run
@@ -37,13 +37,13 @@ def late_results(found: Bench, uncounted: Sequence[Run]) -> list[Result]:
     """The same for the statistics. A run says the ref of its model, which somebody may have chosen by another name."""
     names = {cell.run.model_ref: cell.model for cell in found.cells if cell.run is not None}
     return [
-        Result(0, names.get(run.model_ref, run.model_ref or rules.LOCAL), run.status == "succeeded", run.latency_ms, *_cost(run))
+        Result(0, names.get(run.model_ref, run.model_ref or evaluation.LOCAL), run.status == "succeeded", run.latency_ms, *_cost(run))
         for run in uncounted
     ]
 
 
 def _cost(run: Run) -> tuple[Decimal | None, str]:
-    return ZERO if run.driver == "local" else run.cost_total, run.currency or rules.CURRENCY
+    return ZERO if run.driver == "local" else run.cost_total, run.currency or evaluation.CURRENCY
 
 
 def _result(cell: BenchCell, run: Run, scores: tuple[int, ...]) -> Result:

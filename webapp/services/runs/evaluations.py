@@ -11,15 +11,15 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, selectinload
 
 from webapp.domain.accounts.permissions import Permission
-from webapp.domain.incidents import evaluation as rules
+from webapp.domain.incidents import evaluation
 from webapp.domain.incidents.incidents import Incident, incident_dict
 from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.domain.shared.money import EXACT, ZERO
 from webapp.models import Bench, BenchCell, Rating, Run
 from webapp.services.accounts import accounts
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
-from webapp.services.runs import records as runs
+from webapp.services.runs import records
 from webapp.services.runs.execution import Outcome
 from webapp.services.runs.planning import Plan
 
@@ -45,7 +45,7 @@ class Setup:
 
 def create(session: Session, setup: Setup, *, actor: str) -> Bench:
     """Stores a bench with all of its cells, ready to run. Raises `Invalid`."""
-    rules.checked(len(setup.incidents), setup.models, setup.repeats)
+    evaluation.checked(len(setup.incidents), setup.models, setup.repeats)
     now = datetime.now(UTC)
     found = Bench(
         public_id=f"bench_{secrets.token_hex(10)}",
@@ -59,7 +59,7 @@ def create(session: Session, setup: Setup, *, actor: str) -> Bench:
         spend_cap=setup.spend_cap,
         heartbeat_at=now,
     )
-    order = rules.order(len(setup.incidents), setup.models, setup.repeats)
+    order = evaluation.order(len(setup.incidents), setup.models, setup.repeats)
     found.cells = [
         BenchCell(
             position=position, incident=incident, model=model, repeat=repeat, status="planned", most_cost=setup.most.get((incident, model))
@@ -69,7 +69,7 @@ def create(session: Session, setup: Setup, *, actor: str) -> Bench:
     session.add(found)
     session.flush()
     after = {"models": list(setup.models), "incidents": len(setup.incidents), "repeats": setup.repeats}
-    audit.record(session, "runs:bench:create", actor=actor, target=_target(found), change=(None, after))
+    audit_log.record(session, "runs:bench:create", actor=actor, target=_target(found), change=(None, after))
     return found
 
 
@@ -121,23 +121,23 @@ def begin(session: Session, bench_id: int, generation: int, model: str) -> Work 
     """
     found = session.get(Bench, bench_id, with_for_update=True, populate_existing=True)
     if found is None or found.status != "running" or found.generation != generation:
-        return rules.SKIP
+        return evaluation.SKIP
     if not accounts.may(session, found.caller, Permission.RUNS_WRITE):
         _skip_all(session, bench_id, MAY_NOT.format(found.caller))
-        return rules.SKIP
+        return evaluation.SKIP
     query = select(BenchCell).where(BenchCell.bench_id == bench_id, BenchCell.model == model, BenchCell.status == "planned")
     cell = session.execute(query.order_by(BenchCell.position).limit(1)).scalar_one_or_none()
     if cell is None:
-        return rules.SKIP
-    verdict = rules.decision(found.spend_cap, spent(session, found.public_id), _under_way(session, bench_id), cell.most_cost)
-    if verdict == rules.START:
+        return evaluation.SKIP
+    verdict = evaluation.decision(found.spend_cap, spent(session, found.public_id), _under_way(session, bench_id), cell.most_cost)
+    if verdict == evaluation.START:
         cell.status = "running"
         incident = found.incidents[cell.incident]
         return Work(found.id, found.public_id, generation, cell.id, incident, model, found.template, found.caller)
-    if verdict == rules.SKIP:
+    if verdict == evaluation.SKIP:
         cell.status, cell.why = "skipped", CAP_REACHED
-        return begin(session, bench_id, generation, model) if _has_more(session, bench_id, model) else rules.SKIP
-    return rules.WAIT
+        return begin(session, bench_id, generation, model) if _has_more(session, bench_id, model) else evaluation.SKIP
+    return evaluation.WAIT
 
 
 def _skip_all(session: Session, bench_id: int, why: str) -> None:
@@ -154,7 +154,7 @@ def _has_more(session: Session, bench_id: int, model: str) -> bool:
 
 def spent(session: Session, bench: str) -> Decimal:
     """What all runs of a bench have cost so far in the currency of the cap, as far as it is known; also those that no cell shows."""
-    query = select(Run.cost_total).where(Run.bench == bench, Run.currency == rules.CURRENCY, Run.cost_total.is_not(None))
+    query = select(Run.cost_total).where(Run.bench == bench, Run.currency == evaluation.CURRENCY, Run.cost_total.is_not(None))
     total = ZERO
     for cost in session.execute(query).scalars():
         total = EXACT.add(total, cost or ZERO)
@@ -169,7 +169,7 @@ def _under_way(session: Session, bench_id: int) -> Sequence[Decimal | None]:
 def end(session: Session, work: Work, planned: Plan, outcome: Outcome) -> None:
     """Records what came back for a cell: always as a run of the bench, because it is billed."""
     cell, current = _held_cell(session, work)
-    run = runs.record(session, planned, outcome, actor=work.actor, bench=work.bench)
+    run = records.record(session, planned, outcome, actor=work.actor, bench=work.bench)
     if cell is None:
         return  # The bench was deleted meanwhile; the run stays.
     # An answer of an earlier generation comes late: it serves where the cell was not begun anew, and replaces nothing.
@@ -195,13 +195,13 @@ def _held_cell(session: Session, work: Work) -> tuple[BenchCell | None, bool]:
 def heartbeat(session: Session, bench_id: int, generation: int) -> None:
     """Says that lanes are alive: also after a cancellation, while answers are under way."""
     mine = update(Bench).where(Bench.id == bench_id, Bench.generation == generation)
-    audit.unrecorded(session, mine.values(heartbeat_at=datetime.now(UTC)))
+    audit_log.unrecorded(session, mine.values(heartbeat_at=datetime.now(UTC)))
 
 
 def finish(session: Session, bench_id: int, generation: int) -> None:
     """Marks a bench as finished once nothing of it is left to do."""
     running = update(Bench).where(Bench.id == bench_id, Bench.generation == generation, Bench.status == "running")
-    audit.unrecorded(session, running.values(status="finished", finished_at=datetime.now(UTC)))  # Unless it was cancelled meanwhile.
+    audit_log.unrecorded(session, running.values(status="finished", finished_at=datetime.now(UTC)))  # Unless it was cancelled meanwhile.
 
 
 def cancel(session: Session, public_id: str, *, actor: str) -> Bench:
@@ -212,7 +212,9 @@ def cancel(session: Session, public_id: str, *, actor: str) -> Bench:
     found.status, found.finished_at = "cancelled", datetime.now(UTC)
     planned = update(BenchCell).where(BenchCell.bench_id == found.id, BenchCell.status == "planned").values(status="cancelled")
     session.execute(planned.execution_options(synchronize_session=False))
-    audit.record(session, "runs:bench:cancel", actor=actor, target=_target(found), change=({"status": "running"}, {"status": "cancelled"}))
+    audit_log.record(
+        session, "runs:bench:cancel", actor=actor, target=_target(found), change=({"status": "running"}, {"status": "cancelled"})
+    )
     return found
 
 
@@ -233,7 +235,7 @@ def resume(session: Session, public_id: str, *, actor: str) -> Bench:
     found.status, found.finished_at, found.heartbeat_at = "running", None, datetime.now(UTC)
     found.runs_as, found.generation = actor, found.generation + 1
     after = {"status": "running", "runs_as": actor}
-    audit.record(session, "runs:bench:resume", actor=actor, target=_target(found), change=(before, after))
+    audit_log.record(session, "runs:bench:resume", actor=actor, target=_target(found), change=(before, after))
     return found
 
 
@@ -259,7 +261,7 @@ def rename(session: Session, public_id: str, name: str, *, actor: str) -> Bench:
         raise Invalid.field("name", "must have 1 to 200 characters")
     found = find(session, public_id)
     before, found.name = found.name, clean
-    audit.record(session, "runs:bench:rename", actor=actor, target=_target(found), change=({"name": before}, {"name": clean}))
+    audit_log.record(session, "runs:bench:rename", actor=actor, target=_target(found), change=({"name": before}, {"name": clean}))
     return found
 
 
@@ -278,7 +280,7 @@ def rate(session: Session, public_id: str, run: str, score: int, *, actor: str) 
         session.add(Rating(run_id=row.id, owner=actor, score=score))
     else:
         rating.score = score
-    audit.record(session, "runs:run:rate", actor=actor, target=Target("run", row.id, row.public_id), change=(before, {"score": score}))
+    audit_log.record(session, "runs:run:rate", actor=actor, target=Target("run", row.id, row.public_id), change=(before, {"score": score}))
 
 
 def _target(found: Bench) -> Target:

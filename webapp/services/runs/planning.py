@@ -8,22 +8,20 @@ from sqlalchemy.orm import Session
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.credentials.environment_keys import ServerKeys
 from webapp.domain.credentials.key_access import Access, KeyFact, State
-from webapp.domain.incidents import answer_schema as prompts
-from webapp.domain.incidents import prompt_templates as texts
+from webapp.domain.incidents import answer_schema
 from webapp.domain.incidents.incidents import Incident
 from webapp.domain.incidents.model_selection import ENVIRONMENT_KEY, Choice, choose
 from webapp.domain.incidents.model_selection import LOCAL as LOCAL_RULES
-from webapp.domain.incidents.prompt_templates import Template
+from webapp.domain.incidents.prompt_templates import BUILT_IN, Template, rendered
 from webapp.drivers import DRIVERS
 from webapp.drivers.core.base import ChatRequest, Endpoint
 from webapp.models import Provider
 from webapp.security.vault import Vault
-from webapp.services.credentials import credentials
-from webapp.services.credentials import endpoints as places
+from webapp.services.credentials import credentials, endpoints
 from webapp.services.credentials import key_access as access
 from webapp.services.credentials.credentials import Holder
 from webapp.services.credentials.key_access import OPERATOR, Caller
-from webapp.services.runs import prompt_templates as templates
+from webapp.services.runs import prompt_templates
 
 DATABASE, ENVIRONMENT, LOCAL = "database", "environment", "local"
 DEFAULT_MAX_TOKENS, DEFAULT_TIMEOUT_S = 2_000, 60.0
@@ -38,7 +36,7 @@ class Plan:
     endpoint: Endpoint | None = field(repr=False)
     request: ChatRequest | None
     source: str
-    template: Template = texts.BUILT_IN
+    template: Template = BUILT_IN
     access: Access | None = None
     caller: Caller = OPERATOR
 
@@ -65,14 +63,14 @@ class Means:
 
 def plan(session: Session, means: Means, incident: Incident, *, model: str | None = None, template: str | None = None) -> Plan:
     """Decides what is to run. Raises `NotFound` for an unknown template, `UnknownModel`, `AmbiguousModel`, or `Conflict`."""
-    prompt = templates.current(session, template)
+    prompt = prompt_templates.current(session, template)
     choice = choose(means.snapshot, model, means.environment, prompt.preferred_model)
     if choice.driver == "local":
         return Plan(incident, choice, None, None, LOCAL, prompt, caller=means.caller)
     provider = _provider(session, choice)
     found = access.access(session, provider, means.caller, means.environment) if provider else _of_environment(means)
     endpoint = _endpoint(means, choice, (provider, found), revealed(session, means, provider, found))
-    placed = places.placing_variable_of(provider, means.environment) if provider else None
+    placed = endpoints.placing_variable_of(provider, means.environment) if provider else None
     source = ENVIRONMENT if found.variable or placed else DATABASE
     return Plan(incident, choice, endpoint, _request(means, incident, choice, (provider, prompt)), source, prompt, found, means.caller)
 
@@ -108,7 +106,7 @@ def endpoint_of(means: Means, provider: Provider, found: Access, key: str | None
     return Endpoint(
         provider.slug,
         provider.driver,
-        places.base_url_of(provider, means.environment),
+        endpoints.base_url_of(provider, means.environment),
         key,
         provider.config,
         _timeout(provider),
@@ -133,15 +131,15 @@ def _request(means: Means, incident: Incident, choice: Choice, of: tuple[Provide
     wanted = template.temperature if template.temperature is not None else provider.default_temperature if provider else None
     temperature = wanted if quirks.get("temperature", True) else None
     token_parameter = quirks.get("token_parameter")
-    words = texts.rendered(template, incident)
+    words = rendered(template, incident)
     return ChatRequest(
         model=choice.upstream_model or "",
         system=words.system,
         user=words.user,
         max_output_tokens=_max_tokens(means, choice, provider, template),
         temperature=None if temperature is None else float(temperature),
-        json_schema=prompts.ANSWER_SCHEMA,
-        schema_name=prompts.SCHEMA_NAME,
+        json_schema=answer_schema.ANSWER_SCHEMA,
+        schema_name=answer_schema.SCHEMA_NAME,
         token_parameter=str(token_parameter) if token_parameter else None,
         context_window=choice.model.context_window if choice.model else None,
         deadline_s=_timeout(provider),

@@ -10,36 +10,36 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.incidents.answer_schema import TEMPLATE
 from webapp.domain.incidents.prompt_templates import BUILT_IN, Template, checked_text
-from webapp.domain.shared import validators as checks
+from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
 from webapp.domain.shared.money import plain
 from webapp.models import PromptTemplate, Run
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 
 MAX_TEXT = 50_000
 MAX_CACHE = 60 * 24 * 30
 SEEDER = "seed"
-DECIMAL = checks.matching(re.compile(r"[0-9](\.[0-9]{1,4})?", re.ASCII), "must be a number such as 0.2")
+DECIMAL = validators.matching(re.compile(r"[0-9](\.[0-9]{1,4})?", re.ASCII), "must be a number such as 0.2")
 
 
 def _temperature(value: object, field: str) -> Any:
-    found = checks.optional(DECIMAL)(value, field)
+    found = validators.optional(DECIMAL)(value, field)
     return None if found is None else Decimal(found)
 
 
-CHECKS: Mapping[str, checks.Check] = {
-    "name": checks.slug,
-    "title": checks.line(200, 1),
-    "category": checks.line(60, 1),
-    "system": checks.text(MAX_TEXT, 1),
-    "user": checks.text(MAX_TEXT, 1),
-    "preferred_model": checks.optional(checks.line(300, 1)),
+CHECKS: Mapping[str, validators.Check] = {
+    "name": validators.slug,
+    "title": validators.line(200, 1),
+    "category": validators.line(60, 1),
+    "system": validators.text(MAX_TEXT, 1),
+    "user": validators.text(MAX_TEXT, 1),
+    "preferred_model": validators.optional(validators.line(300, 1)),
     "temperature": _temperature,
-    "max_tokens": checks.optional(checks.whole(1, 1_000_000)),
-    "cache_minutes": checks.whole(0, MAX_CACHE),
-    "active": checks.truth,
-    "note": checks.text(2_000),
+    "max_tokens": validators.optional(validators.whole(1, 1_000_000)),
+    "cache_minutes": validators.whole(0, MAX_CACHE),
+    "active": validators.truth,
+    "note": validators.text(2_000),
 }
 REQUIRED = ("name", "title", "category", "system", "user")
 SHAPE = ("title", "category", "system", "user", "preferred_model", "temperature", "max_tokens", "cache_minutes", "is_active")
@@ -144,7 +144,7 @@ def delete(session: Session, name: str, *, actor: str) -> None:
     for row in rows:
         session.delete(row)
     session.flush()
-    audit.record(session, "prompts:template:delete", actor=actor, target=what, change=(before, None))
+    audit_log.record(session, "prompts:template:delete", actor=actor, target=what, change=(before, None))
 
 
 class Use(NamedTuple):
@@ -169,7 +169,7 @@ def seed(session: Session) -> bool:
 
 
 def _checked(values: Mapping[str, object], required: tuple[str, ...]) -> dict[str, Any]:
-    entry = checks.checked(values, CHECKS, required)
+    entry = validators.checked(values, CHECKS, required)
     errors: list[FieldError] = []
     for field, needs in (("system", False), ("user", True)):
         try:
@@ -199,7 +199,7 @@ def _add(session: Session, entry: Mapping[str, Any], version: int, actor: str, a
     session.add(row)
     session.flush()
     what = Target("template", row.id, row.name)
-    audit.record(session, f"prompts:template:{action}", actor=actor, target=what, change=(before, facts(row)))
+    audit_log.record(session, f"prompts:template:{action}", actor=actor, target=what, change=(before, facts(row)))
     return row
 
 

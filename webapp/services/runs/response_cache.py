@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from webapp.domain.shared.urls import origin
 from webapp.drivers.core.base import ChatRequest, Endpoint
 from webapp.models import CachedResponse
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 
 SWEEP = 200
@@ -113,7 +113,7 @@ def clear(session: Session, *, actor: str) -> int:
     """Empties the cache. The number of answers that were removed."""
     removed = count(session)
     session.execute(delete(CachedResponse).execution_options(synchronize_session=False))
-    audit.record(
+    audit_log.record(
         session, "prompts:cache:clear", actor=actor, target=Target("cache", None, "answers"), change=({"answers": removed}, {"answers": 0})
     )
     return removed

@@ -7,7 +7,7 @@ from webapp.domain.incidents.incidents import Incident, incident_dict
 from webapp.domain.shared.errors import Conflict, FieldError, NotFound
 from webapp.domain.shared.validators import line
 from webapp.models import MAX_ID, SavedIncident
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 
 NAME = line(200, 1)
@@ -25,7 +25,9 @@ def save(session: Session, name: str, incident: Incident, *, actor: str) -> Save
     row = SavedIncident(name=clean, incident=incident_dict(incident), created_by=actor)
     session.add(row)
     session.flush()
-    audit.record(session, "runs:incident:create", actor=actor, target=_target(row), change=(None, {"name": clean, "title": incident.title}))
+    audit_log.record(
+        session, "runs:incident:create", actor=actor, target=_target(row), change=(None, {"name": clean, "title": incident.title})
+    )
     return row
 
 
@@ -40,7 +42,7 @@ def delete(session: Session, number: int, *, actor: str) -> SavedIncident:
     """Removes a kept incident; runs and benches that used it keep their own copies."""
     row = find(session, number)
     before = {"name": row.name, "incident": row.incident}
-    audit.record(session, "runs:incident:delete", actor=actor, target=_target(row), change=(before, None))
+    audit_log.record(session, "runs:incident:delete", actor=actor, target=_target(row), change=(before, None))
     session.delete(row)
     return row
 

@@ -7,11 +7,9 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from webapp.domain.shared.errors import Malformed
-from webapp.services.audit import audit_log as audit
+from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
-from webapp.services.transfer import model_csv as model_sheets
-from webapp.services.transfer import registry_import as catalog_files
-from webapp.services.transfer import registry_yaml as catalog_text
+from webapp.services.transfer import model_csv, registry_import, registry_yaml
 from webapp.services.transfer.import_rows import ADDED, CHANGED, Report
 from webapp.services.transfer.registry_import import Importing
 from webapp.services.transfer.registry_yaml import Read
@@ -36,8 +34,8 @@ def form_of(name: str) -> str | None:
 
 def text_of(data: bytes) -> str:
     """Raises `Malformed` for what is no text of ours."""
-    if len(data) > catalog_text.MAX_BYTES:
-        raise Malformed(f"The file is larger than {catalog_text.MAX_BYTES // 1_000_000} MB.")
+    if len(data) > registry_yaml.MAX_BYTES:
+        raise Malformed(f"The file is larger than {registry_yaml.MAX_BYTES // 1_000_000} MB.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -48,21 +46,21 @@ def text_of(data: bytes) -> str:
 def export(session: Session, form: str, at: datetime) -> str:
     """The file in this form, the same for the same catalogue; a CSV has the prices that hold at this moment."""
     if form == CSV:
-        return model_sheets.written(session, at)
-    return catalog_text.written(catalog_files.document(session), as_json=form == JSON)
+        return model_csv.written(session, at)
+    return registry_yaml.written(registry_import.document(session), as_json=form == JSON)
 
 
 def looked_through(upload: Upload) -> Upload:
     """Read, if that needs no database: before a transaction begins, because nobody else can write meanwhile. Raises `Malformed`."""
-    return upload if upload.form == CSV else upload._replace(read=catalog_text.read(upload.text))
+    return upload if upload.form == CSV else upload._replace(read=registry_yaml.read(upload.text))
 
 
 def bring(session: Session, upload: Upload, by: Importing, at: datetime) -> Report:
     """Brings the registry to what the file says, all or nothing. The caller's transaction decides whether it stays. Raises `Invalid`."""
     upload = looked_through(upload) if upload.read is None else upload
-    report = catalog_files.apply(session, upload.read or model_sheets.read(session, upload.text, at), by)
+    report = registry_import.apply(session, upload.read or model_csv.read(session, upload.text, at), by)
     counts = report.counts()
     if counts[ADDED] or counts[CHANGED]:
         after = {"form": upload.form, **counts}
-        audit.record(session, "catalog:file:import", actor=by.actor, target=Target("catalog", None, upload.name), change=(None, after))
+        audit_log.record(session, "catalog:file:import", actor=by.actor, target=Target("catalog", None, upload.name), change=(None, after))
     return report

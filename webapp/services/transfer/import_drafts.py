@@ -11,7 +11,7 @@ from webapp.domain.catalog.field_changes import Told
 from webapp.domain.shared.errors import Conflict, NotFound
 from webapp.models import ImportDraft
 from webapp.registry import revision as state
-from webapp.services.transfer import files as exchange
+from webapp.services.transfer import files
 from webapp.services.transfer.files import Upload
 from webapp.services.transfer.import_rows import SAME, Change, Report
 from webapp.services.transfer.registry_import import Importing
@@ -37,7 +37,7 @@ class Outdated(Conflict):
 def rehearse(session: Session, upload: Upload, by: Importing, at: datetime) -> Rehearsal:
     """To be taken back by the caller. Raises `Invalid`."""
     revision = state.lock(session).revision
-    return Rehearsal(upload, exchange.bring(session, upload, by, at), revision)
+    return Rehearsal(upload, files.bring(session, upload, by, at), revision)
 
 
 def hold(session: Session, found: Rehearsal, actor: str, at: datetime) -> ImportDraft:
@@ -99,7 +99,7 @@ def apply(session: Session, public_id: str, by: Importing, at: datetime) -> Repo
     draft = find(session, public_id, by.actor)
     if revision != draft.revision:
         raise Outdated("The catalogue changed since this file was compared with it, so nothing was applied.")
-    report = exchange.bring(session, upload_of(draft), by, at)
+    report = files.bring(session, upload_of(draft), by, at)
     session.delete(draft)
     return report
 

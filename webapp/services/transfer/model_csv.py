@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog import model_csv as model_sheet
+from webapp.domain.catalog import model_csv
 from webapp.domain.catalog.input_schemas import model_entry
 from webapp.domain.catalog.model_csv import COLUMNS, KEYS, StatedPrice
 from webapp.domain.catalog.serializers import rate_document
@@ -18,7 +18,7 @@ from webapp.domain.shared.errors import FieldError, Invalid, shown
 from webapp.domain.shared.timestamps import parse_moment, shown_moment
 from webapp.services.catalog import models
 from webapp.services.pricing import prices
-from webapp.services.transfer import registry_import as catalog_files
+from webapp.services.transfer import registry_import
 from webapp.services.transfer.import_rows import FORMAT, NEVER, VERSION, ImportRefused
 from webapp.services.transfer.registry_yaml import Read, check_size
 
@@ -74,9 +74,9 @@ def read(session: Session, text: str, at: datetime) -> Read:
 
 
 def _present(session: Session, at: datetime) -> Iterator[tuple[str, Present]]:
-    for row in catalog_files.model_rows(session):
+    for row in registry_import.model_rows(session):
         price = price_at(timeline(map(prices.value_of, row.prices)), at)
-        yield row.ref, Present(model_sheet.cells_of(models.facts(row), price), price)
+        yield row.ref, Present(model_csv.cells_of(models.facts(row), price), price)
 
 
 def _check_columns(columns: list[str]) -> None:
@@ -95,18 +95,18 @@ def _check_columns(columns: list[str]) -> None:
 
 def _entry(row: Row, present: Present | None, at: datetime) -> dict[str, Any]:
     """The model as the file leaves it, with a new price if the row states another one."""
-    base = present.cells if present else model_sheet.blank()
+    base = present.cells if present else model_csv.blank()
     full = {**base, **row.cells}
     errors: list[FieldError] = []
     entry: dict[str, Any] = {}
     stated: StatedPrice | None = None
     try:
-        entry = model_sheet.entry_of(full)
+        entry = model_csv.entry_of(full)
         model_entry(entry, partial=False)  # Here already, so that what is wrong on other lines is told with it.
     except Invalid as error:
         errors.extend(error.errors)
     try:
-        stated = model_sheet.price_of(full)
+        stated = model_csv.price_of(full)
         entry["prices"] = _new_prices(stated, present.price if present else None, full["price_from"].strip(), at)
     except Invalid as error:
         errors.extend(error.errors)

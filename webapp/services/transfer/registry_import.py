@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, selectinload
 from webapp.domain.catalog.field_changes import fields_told, price_told
 from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry
 from webapp.domain.catalog.serializers import price_document
-from webapp.domain.costing import price_sanity as price_guards
+from webapp.domain.costing import price_sanity
 from webapp.domain.shared.errors import FieldError, Invalid, ModeldeskError
 from webapp.domain.shared.money import plain
 from webapp.models import Model, Price, Provider
@@ -244,7 +244,7 @@ def _price_change(model: Model, chains: Mapping[Any, list[Price]], added: Price)
     corrected = chains[added.effective_from][:-1]
     row = corrected[-1] if corrected else chains[max(earlier)][-1] if earlier else None
     before, after = prices.value_of(row) if row else None, prices.value_of(added)
-    asked = tuple(question.text for question in price_guards.questions(after, before))
+    asked = tuple(question.text for question in price_sanity.questions(after, before))
     return Change("price", f"{model.ref} from {added.effective_from:%Y-%m-%d %H:%M}", ADDED, price_told(before, after), asked)
 
 

@@ -19,7 +19,7 @@ from webapp.domain.shared.errors import NotFound
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.domain.shared.validators import checked
 from webapp.models import Provider
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import providers
 from webapp.services.credentials import credentials
@@ -47,7 +47,7 @@ def get_managed_provider(number: str) -> Response:
 def create_provider() -> Response:
     values = json_object()
     with writing() as session:
-        number = providers.create(session, values, actor=actor(), policy=current.desk().outbound).id
+        number = providers.create(session, values, actor=actor(), policy=container.desk().outbound).id
     return _changed(number, 201, {"Location": f"{HERE}/{number}"})
 
 
@@ -61,7 +61,7 @@ def edit_provider(number: str) -> Response:
 
 def _update(number: str, values: dict[str, Any]) -> Response:
     with changing(ROWS, number) as (session, provider_id):
-        providers.update(session, provider_id, values, actor=actor(), policy=current.desk().outbound)
+        providers.update(session, provider_id, values, actor=actor(), policy=container.desk().outbound)
     return _changed(provider_id)
 
 
@@ -94,7 +94,7 @@ def clear_primary_provider() -> Response:
 def store_credential(number: str) -> Response:
     key = checked(json_object(), {"api_key": api_key}, ("api_key",))["api_key"]
     with changing(ROWS, number) as (session, provider_id):
-        credentials.store(session, providers.find(session, provider_id), key, vault=current.vault(), actor=actor())
+        credentials.store(session, providers.find(session, provider_id), key, vault=container.vault(), actor=actor())
     return _changed(provider_id)
 
 

@@ -19,7 +19,7 @@ from webapp.domain.pricing.pricing import Cost, Rate
 from webapp.domain.shared.money import plain
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.registry.registry import ModelRegistry
-from webapp.runtime import container as current
+from webapp.runtime import container
 
 MAX_BODIES = 20_000  # About 20 MB; a larger registry is written out again from time to time.
 Key = Callable[[ModelInfo], tuple[int | str, ...]]
@@ -141,12 +141,12 @@ _latest: weakref.WeakKeyDictionary[ModelRegistry, Rendered] = weakref.WeakKeyDic
 def rendered() -> Rendered:
     """For the snapshot that is served just now, as the project of the token sees it."""
     token = g.get("token")
-    return rendered_by(current.registry()).seen_by(token.project if token else None)
+    return rendered_by(container.registry()).seen_by(token.project if token else None)
 
 
 def rendered_whole() -> Rendered:
     """The same without any project's rules: for managing rows, which are everybody's."""
-    return rendered_by(current.registry())
+    return rendered_by(container.registry())
 
 
 def rendered_by(registry: ModelRegistry) -> Rendered:

@@ -13,8 +13,8 @@ from webapp.api.v1.core.encoded_registry import Rendered, rendered_whole
 from webapp.domain.catalog.snapshot import LAST_GOOD
 from webapp.domain.shared.errors import DatabaseUnreachable, FieldError, Invalid, NotFound, Stale
 from webapp.extensions import db
-from webapp.registry import revision as state
-from webapp.runtime import container as current
+from webapp.registry import revision
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ def number_of(text: str, kind: str) -> int:
 
 def fresh() -> Rendered:
     """The state of the database as it is now: whoever manages rows must not see a copy that another process has just changed."""
-    registry = current.registry()
+    registry = container.registry()
     if registry.snapshot.source != LAST_GOOD:
         registry.refresh()
     return rendered_whole()
@@ -40,7 +40,7 @@ def fresh() -> Rendered:
 
 def stored(read: Callable[[Session], T]) -> T | None:
     """What the database says beyond the snapshot, or None while it is away: reading goes on with what the snapshot has."""
-    if current.registry().snapshot.source == LAST_GOOD:
+    if container.registry().snapshot.source == LAST_GOOD:
         return None
     try:
         return read(db.session())
@@ -67,7 +67,7 @@ def changing(rows: Rows, number: str) -> Iterator[tuple[Session, int]]:
     """A transaction that changes the row of this id. Raises `Stale` unless its version is one that the request's If-Match names."""
     row_id = number_of(number, rows.kind)
     with writing() as session:
-        state.lock(session)  # Before the row, as every other writer does, so that no two wait for each other.
+        revision.lock(session)  # Before the row, as every other writer does, so that no two wait for each other.
         asked = request.headers.get("If-Match")
         if asked is not None and rows.find(session, row_id).version not in _versions(asked) and asked.strip() != "*":
             raise Stale(f"Somebody else changed this {rows.kind} since you read it. Load it again, look at the change, and repeat yours.")

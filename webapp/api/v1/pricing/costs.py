@@ -17,7 +17,7 @@ from webapp.domain.catalog.input_schemas import MAX_TOKENS, PRICE_CHECKS
 from webapp.domain.catalog.serializers import cost_document
 from webapp.domain.pricing.pricing import SERVICE_TIERS, STANDARD, Cost, Price, cost_of
 from webapp.domain.pricing.usage import SPELLINGS, Usage
-from webapp.domain.shared import validators as checks
+from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Invalid, Malformed, ModeldeskError
 from webapp.domain.shared.money import EXACT, ZERO, plain
 from webapp.domain.shared.timestamps import ALWAYS, shown_moment
@@ -51,8 +51,8 @@ def usage(value: object, field: str) -> Usage:
 COST_CHECKS: Mapping[str, Check] = {
     "model": ref,
     "usage": usage,
-    "at": checks.optional(checks.moment),
-    "service_tier": checks.optional(checks.choice(SERVICE_TIERS)),
+    "at": validators.optional(validators.moment),
+    "service_tier": validators.optional(validators.choice(SERVICE_TIERS)),
 }
 COST_REQUIRED = ("model", "usage")
 QUOTE_CHECKS: Mapping[str, Check] = {
@@ -61,10 +61,10 @@ QUOTE_CHECKS: Mapping[str, Check] = {
 }
 QUOTED_PRICE_CHECKS: Mapping[str, Check] = {name: PRICE_CHECKS[name] for name in ("currency", "rates")}
 COMPARE_CHECKS: Mapping[str, Check] = {
-    "models": checks.optional(checks.listed(ref, 200)),
-    "type": checks.optional(checks.choice(MODEL_TYPES)),
-    "capabilities": checks.optional(checks.listed(checks.line(40, 1), 40)),
-    "min_context": checks.optional(checks.whole(0, MAX_TOKENS)),
+    "models": validators.optional(validators.listed(ref, 200)),
+    "type": validators.optional(validators.choice(MODEL_TYPES)),
+    "capabilities": validators.optional(validators.listed(validators.line(40, 1), 40)),
+    "min_context": validators.optional(validators.whole(0, MAX_TOKENS)),
     **{name: COST_CHECKS[name] for name in ("usage", "at", "service_tier")},
 }
 

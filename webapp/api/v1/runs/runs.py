@@ -9,19 +9,19 @@ from webapp.api.v1.core.encoded_registry import rendered
 from webapp.api.v1.core.json_body import an_object, json_object
 from webapp.api.v1.core.responses import answer, conditional, encode
 from webapp.domain.incidents.incidents import incident_from
-from webapp.domain.shared import validators as checks
+from webapp.domain.shared import validators
 from webapp.domain.shared.errors import NotFound
 from webapp.domain.shared.validators import Check, checked
 from webapp.extensions import db
 from webapp.runtime.run_pipeline import Wanted, run_incident
-from webapp.services.runs import records as runs
+from webapp.services.runs import records
 from webapp.web.auth import actor, caller
 
 RUN_CHECKS: Mapping[str, Check] = {
     "incident": an_object,
-    "model": checks.optional(checks.line(300, 1)),
-    "template": checks.optional(checks.line(100, 1)),
-    "cache": checks.truth,
+    "model": validators.optional(validators.line(300, 1)),
+    "template": validators.optional(validators.line(100, 1)),
+    "cache": validators.truth,
 }
 MAX_ID = 60
 
@@ -32,16 +32,16 @@ def start_run() -> Response:
     run = run_incident(
         incident, Wanted(asked.get("model"), asked.get("template"), anew=not asked.get("cache", True), caller=caller()), actor=actor()
     )
-    headers, body = {"Location": f"/api/v1/runs/{run.public_id}"}, encode(runs.document(run))
+    headers, body = {"Location": f"/api/v1/runs/{run.public_id}"}, encode(records.document(run))
     db.session.rollback()  # The recorded run was read again; on SQLite an open read keeps every writer waiting.
     return answer(rendered().snapshot, body, 201, headers)
 
 
 def get_run(run_id: str) -> Response:
     if len(run_id) > MAX_ID or not run_id.isascii() or not run_id.isprintable():
-        raise NotFound(runs.NO_RUN)
+        raise NotFound(records.NO_RUN)
     try:
-        document = runs.document(runs.find_of_project(db.session(), run_id, g.token.project))
+        document = records.document(records.find_of_project(db.session(), run_id, g.token.project))
     finally:
         db.session.rollback()  # On SQLite an open read keeps every writer waiting.
     return conditional(rendered().snapshot, f"{__version__}.{document['id']}", encode(document))

@@ -12,10 +12,9 @@ from webapp.api.v1.core.parameters import BOOLEAN, Parameter, chosen, read, trut
 from webapp.api.v1.core.responses import answer, conditional, encode
 from webapp.api.v1.core.row_parameters import fresh
 from webapp.extensions import db
-from webapp.runtime import container as current
+from webapp.runtime import container
 from webapp.runtime.transaction import rehearsing, writing
-from webapp.services.transfer import files as exchange
-from webapp.services.transfer import registry_yaml as catalog_text
+from webapp.services.transfer import files, registry_yaml
 from webapp.services.transfer.files import CSV, FORMS, JSON, YAML, Upload
 from webapp.services.transfer.import_rows import SAME, Report
 from webapp.services.transfer.registry_import import Importing
@@ -29,7 +28,7 @@ IMPORT_QUERY = (Parameter("dry_run", truth, {**BOOLEAN, "default": False}, "true
 def export_catalogue() -> Response:
     form = read(EXPORT_QUERY).get("format", JSON)
     try:
-        body = exchange.export(db.session(), form, utc_now()).encode()
+        body = files.export(db.session(), form, utc_now()).encode()
     finally:
         db.session.rollback()  # On SQLite an open read keeps every writer waiting.
     return conditional(fresh().snapshot, hashlib.sha256(body).hexdigest()[:32], body, TYPES[form])
@@ -37,9 +36,9 @@ def export_catalogue() -> Response:
 
 def import_catalogue() -> Response:
     dry_run = read(IMPORT_QUERY).get("dry_run", False)
-    upload = exchange.looked_through(_received())
+    upload = files.looked_through(_received())
     with rehearsing() if dry_run else writing() as session:
-        report = exchange.bring(session, upload, Importing(actor(), current.desk().outbound), utc_now())
+        report = files.bring(session, upload, Importing(actor(), container.desk().outbound), utc_now())
     return answer(fresh().snapshot, encode(_document(report, dry_run=dry_run)))
 
 
@@ -49,11 +48,11 @@ def _received() -> Upload:
     if form is None or request.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
         raise UnsupportedMediaType(f"Send the file in UTF-8, with its kind as Content-Type: {', '.join(TYPES.values())}.")
     body = request.get_data(cache=False)
-    if len(body) > catalog_text.MAX_BYTES:
-        raise RequestEntityTooLarge(f"A file may have {catalog_text.MAX_BYTES:,} bytes.")
+    if len(body) > registry_yaml.MAX_BYTES:
+        raise RequestEntityTooLarge(f"A file may have {registry_yaml.MAX_BYTES:,} bytes.")
     if form == JSON:
         parse_object(body)  # The reader of files takes YAML, which is more than what was announced.
-    return Upload("over HTTP", form, exchange.text_of(body))
+    return Upload("over HTTP", form, files.text_of(body))
 
 
 def _document(report: Report, *, dry_run: bool) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from webapp.domain.shared.validators import checked
 from webapp.domain.usage.usage_summary import GROUPS, NEWEST, Summary, checked_moment, checked_span
 from webapp.extensions import db
 from webapp.runtime.transaction import writing
-from webapp.services.usage import records as usage
+from webapp.services.usage import records
 
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 MONTH = timedelta(days=30)
@@ -43,10 +43,10 @@ def report_usage() -> Response:
     at = checked_moment(asked.get("at"), now)
     model = model_of(state, asked["model"])
     cost = cost_of(model.price_at(at), asked["usage"], at=at, service_tier=asked.get("service_tier") or STANDARD, model=model.ref)
-    report = usage.Report(_token_id(), key, _said(asked), model.ref, asked["usage"], cost)
+    report = records.Report(_token_id(), key, _said(asked), model.ref, asked["usage"], cost)
     with writing(refresh=False) as session:
-        found, new = usage.record(session, report)
-        document = usage.document(found)
+        found, new = records.record(session, report)
+        document = records.document(found)
     return answer(state.snapshot, encode(document), 201 if new else 200)
 
 
@@ -79,7 +79,7 @@ def summarise_usage() -> Response:
     group_by = asked.get("group_by", GROUPS[0])
     ref = model_of(state, asked["model"]).ref if "model" in asked else None
     try:
-        groups, everything = usage.summary(db.session(), usage.Question(since, until, group_by, ref, asked.get("project")))
+        groups, everything = records.summary(db.session(), records.Question(since, until, group_by, ref, asked.get("project")))
     finally:
         db.session.rollback()  # On SQLite an open read keeps every writer waiting.
     body = {
