@@ -69,7 +69,7 @@ def pre_fork(_: Arbiter, __: Worker) -> None:
 
 def worker_exit(_: Arbiter, worker: Worker) -> None:
     with worker.app.callable.app_context():
-        container.desk().refresher.retire()
+        container.current().refresher.retire()
 
 
 def post_worker_init(worker: Worker) -> None:

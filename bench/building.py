@@ -37,7 +37,7 @@ def _build_row(what: str, rounds: int, desk: Desk) -> Row:
     """
     with desk.app.app_context():
         container.registry()
-        container.desk().refresher.stop()  # It would take turns with what is measured.
+        container.current().refresher.stop()  # It would take turns with what is measured.
         registry = ModelRegistry(Watched(DatabaseSource(db.engine)), NoCopies())
         found = [(_wall(registry.refresh), _wall(_fetch)) for _ in range(rounds)]
     ours, fetching = (min(column) for column in zip(*found, strict=True))

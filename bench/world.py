@@ -144,7 +144,7 @@ def _desk(settings: Settings, size: int) -> Iterator[Desk]:
         yield Desk(app, settings, token)  # Outside of the context, so that each request gets its own.
     finally:
         with app.app_context():
-            container.desk().refresher.stop()
+            container.current().refresher.stop()
             db.engine.dispose()
 
 

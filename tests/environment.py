@@ -58,7 +58,7 @@ def prepared(settings: Settings, *, seeded: bool) -> None:
     with app.app_context():
         flask_migrate.upgrade(directory=str(ROOT / "migrations"))
         with writing(refresh=False) as session:
-            key_check.ensure_key_check(session, container.desk().vault)
+            key_check.ensure_key_check(session, container.current().vault)
             if seeded:
                 seed.seed(session)
                 prompt_templates.seed(session)
@@ -96,7 +96,7 @@ def running(settings: Settings) -> Iterator[Flask]:
         finally:
             db.session.remove()  # First: an open reader keeps SQLite's writers waiting, and with them the thread that is to end.
             evaluation_runner.runner().stop()
-            container.desk().refresher.stop()
+            container.current().refresher.stop()
             db.engine.dispose()
 
 

@@ -276,6 +276,6 @@ def test_a_file_that_goes_away_while_it_is_looked_at_is_unreachable_and_not_read
     away = settings.sqlite_path.with_suffix(".moved")
     monkeypatch.setattr(database_health, "_by_tables", lambda _: settings.sqlite_path.rename(away) and None)
     try:
-        assert container.desk().watch.look() == "unreachable"
+        assert container.current().watch.look() == "unreachable"
     finally:
         away.rename(settings.sqlite_path)

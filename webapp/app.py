@@ -18,8 +18,8 @@ from webapp.registry.loader import DatabaseSource
 from webapp.registry.refresher import ProcessReport, Refresher
 from webapp.registry.registry import ModelRegistry
 from webapp.runtime import container
-from webapp.runtime.call_limiter import Turns
-from webapp.runtime.container import Desk
+from webapp.runtime.call_limiter import CallLimiter
+from webapp.runtime.container import Container
 from webapp.security import redaction
 from webapp.security.urlguard import OutboundPolicy
 from webapp.security.vault import Vault
@@ -39,7 +39,7 @@ def create_app(settings: Settings) -> Flask:
     app.before_request(requests.number)  # First: the check against forged forms, which comes next, refuses by itself.
     csrf.init_app(app)
     with app.app_context():
-        container.attach(app, desk(settings, db.engine))
+        container.attach(app, container_of(settings, db.engine))
     if settings.proxies:  # Only the address of the client; the host is passed on as it is, and the scheme is that of MODELDESK_BASE_URL.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)  # type: ignore[method-assign] # Flask's own way
     for part in (requests, stepup, errors, headers, templating, pages, api, admin, cli):
@@ -56,7 +56,7 @@ def secrets_of(settings: Settings) -> list[str | None]:
     return [settings.secret_key, openid, make_url(settings.database_url).password, *(settings.encryption_keys or "").split(","), *given]
 
 
-def desk(settings: Settings, engine: Engine) -> Desk:
+def container_of(settings: Settings, engine: Engine) -> Container:
     """The parts of the application that are not Flask's."""
     guard(engine, settings.sqlite_path)
     copies = LastGoodFile(settings.last_good_path)
@@ -67,8 +67,8 @@ def desk(settings: Settings, engine: Engine) -> Desk:
     check_issuer(settings, policy)
     watch = DatabaseWatch(engine, settings.sqlite_path)
     refresher = Refresher(registry, report, watch)
-    turns = Turns(settings.threads)
-    return Desk(
+    turns = CallLimiter(settings.threads)
+    return Container(
         settings, registry, refresher, Vault(settings.encryption_keys, settings.keys_kept_at), policy, copies, report, source, watch, turns
     )
 

@@ -182,7 +182,7 @@ def test_a_price_that_exists_is_corrected_by_saying_so_and_never_replaced(app, t
 def test_a_large_catalogue_is_read_and_written(empty_app, tmp_path):
     read = registry_yaml.read(json.dumps(bulk_catalogue(300)))
     with writing(refresh=False) as session:
-        report = registry_import.apply(session, read, registry_import.Importing("ann", container.desk().outbound))
+        report = registry_import.apply(session, read, registry_import.Importing("ann", container.current().outbound))
     assert report.count("added") == 601
 
 

@@ -108,7 +108,7 @@ def prepared() -> None:
         provider = providers.create(session, provider_values(slug="moving"), actor="ann")
         credentials.store(session, provider, "sk-0123456789abcdef", vault=container.vault(), actor="ann")
     db.session.remove()
-    container.desk().refresher.stop()
+    container.current().refresher.stop()
 
 
 def first_state_between(change) -> tuple[int, str | None]:

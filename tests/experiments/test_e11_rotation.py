@@ -184,7 +184,7 @@ def test_e11_a_rotation_that_is_killed_is_resumed_by_one_command_while_people_as
     count = scale(1_500, 10_000)
     for _ in running(replace(either_settings, outbound_allow=frozenset({upstream.place}))):
         with writing() as session:  # First, so that what is asked with while all goes on is new early.
-            acme = providers.create(session, provider_values(base_url=upstream.base_url), actor="ann", policy=container.desk().outbound)
+            acme = providers.create(session, provider_values(base_url=upstream.base_url), actor="ann", policy=container.current().outbound)
             credentials.store(session, acme, CANARY, vault=container.vault(), actor="ann")
             models.create(session, {"provider": "acme", "model_id": "m-1", "display_name": "Ours", "type": "text"}, actor="ann")
             touched = [acme.id]  # A key counts the calls that are made with it.

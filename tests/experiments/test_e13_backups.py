@@ -68,7 +68,7 @@ def copied_slowly(source, target):
 def revealed() -> str | None:
     with writing(refresh=False) as session:
         provider = session.execute(select(Provider).where(Provider.slug == "acme")).scalar_one()
-        return credentials.reveal(session, provider, vault=container.desk().vault)
+        return credentials.reveal(session, provider, vault=container.current().vault)
 
 
 def test_e13_backups_under_load_are_whole_and_hold_all_that_was_acknowledged(app, settings, tmp_path, scale, report):
@@ -105,7 +105,7 @@ def test_e13_a_backup_comes_to_an_end_however_much_is_written(app, settings, tmp
 def test_e13_a_backup_that_is_put_back_elsewhere_opens_with_the_key_and_says_so_without(app, settings, tmp_path):
     with writing() as session:
         provider = providers.create(session, provider_values(), actor="tests")
-        credentials.store(session, provider, SECRET, vault=container.desk().vault, actor="tests")
+        credentials.store(session, provider, SECRET, vault=container.current().vault, actor="tests")
     backups.back_up(settings, tmp_path / "desk.backup")
     assert SECRET.encode() not in (tmp_path / "desk.backup").read_bytes()
     elsewhere = tmp_path / "elsewhere" / "desk.sqlite3"

@@ -33,7 +33,7 @@ def test_a_page_that_has_read_and_reads_on_never_waits_for_a_writer_that_waits_f
         writer.start()
         time.sleep(0.1)
         began = time.monotonic()
-        container.desk().report.current(1)  # the top bar's look, through a second connection
+        container.current().report.current(1)  # the top bar's look, through a second connection
         assert time.monotonic() - began < WAIT
         writer.join(10)
     assert [seconds < WAIT for seconds in taken] == [True]

@@ -11,7 +11,7 @@ from serving import serving
 
 from webapp.domain.shared.errors import TooManyAtOnce
 from webapp.runtime import container
-from webapp.runtime.call_limiter import Turns
+from webapp.runtime.call_limiter import CallLimiter
 from webapp.runtime.transaction import writing
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.catalog import models, providers
@@ -19,7 +19,7 @@ from webapp.services.credentials import credentials
 
 
 def test_half_of_the_threads_may_wait_and_one_caller_never_takes_all_of_them():
-    turns = Turns(8)
+    turns = CallLimiter(8)
     held = [turns.turn("ann") for _ in range(3)]
     for one in held:
         one.__enter__()
@@ -33,12 +33,12 @@ def test_half_of_the_threads_may_wait_and_one_caller_never_takes_all_of_them():
 
 
 def test_a_desk_of_one_thread_can_still_ask():
-    with Turns(1).turn("ann"):
+    with CallLimiter(1).turn("ann"):
         pass
 
 
 def test_a_turn_is_given_back_whatever_happens():
-    turns = Turns(2)
+    turns = CallLimiter(2)
     for _ in range(5):
         with pytest.raises(ZeroDivisionError), turns.turn("ann"):
             raise ZeroDivisionError

@@ -114,7 +114,7 @@ def test_whoever_changes_something_through_one_worker_sees_it_at_once_through_an
         ann = Visitor(one, "ann@example.com", PASSWORD)
         for other in running(slow):
             registry = container.registry()
-            container.desk().refresher.stop()  # As if its next look were far away.
+            container.current().refresher.stop()  # As if its next look were far away.
             with one.app_context():
                 number = container.registry().get_model("openai/gpt-4o").id
                 with writing() as session:
@@ -142,5 +142,5 @@ def test_the_other_workers_follow_within_a_second(settings):
             for _ in range(100):
                 if registry.get_model("test-model"):
                     break
-                container.desk().refresher._stopped.wait(0.01)
+                container.current().refresher._stopped.wait(0.01)
             assert registry.get_model("test-model"), one

@@ -299,7 +299,7 @@ def test_e16_without_the_line_the_last_guess_is_not_looked_at(app, monkeypatch):
 @pytest.mark.parametrize("room", [login_throttle.TOLD_IN_ALL, 2], ids=["while there is room", "when there is none left"])
 def test_t02_the_last_guess_does_the_same_work_whoever_has_the_name_and_whoever_was_guessed_at_before(app, monkeypatch, room):
     """Also after others were: a line that all unknown names share would be written for the first of them only, and tell them apart."""
-    container.desk().refresher.stop()
+    container.current().refresher.stop()
     monkeypatch.setattr(login_throttle, "TOLD_IN_ALL", room)
     typed, done = "my-password-in-the-wrong-field", {}
     for network, email in enumerate(("nobody@example.com", "eve@example.com", typed, ANN)):

@@ -31,12 +31,12 @@ def doctor() -> None:
 
 
 def _database() -> Iterator[Finding]:
-    state = container.desk().watch.look()
+    state = container.current().watch.look()
     if state in database_health.WORDS:
         yield False, f"The database is {state}. {database_health.WORDS[state]}"
         return
     try:
-        mark = container.desk().source.look()
+        mark = container.current().source.look()
     except DatabaseUnreachable as error:
         yield False, f"The database does not answer: {error.detail} Run `prepare`."
         return
@@ -52,7 +52,7 @@ def _settings() -> Iterator[Finding]:
 
 
 def _keys() -> Iterator[Finding]:
-    desk = container.desk()
+    desk = container.current()
     try:
         check = desk.source.load().key_check
     except DatabaseUnreachable:

@@ -53,7 +53,7 @@ def command(function: Command) -> Command:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            container.desk().report.silence()
+            container.current().report.silence()
             return function(*args, **kwargs)
         except Exception as error:
             raise failure(error) from error

@@ -28,7 +28,7 @@ from webapp.services.runs import prompt_templates
 @with_appcontext
 def prepare() -> None:
     """Create the embedded database if there was none, migrate, seed, and print the set-up link while there is no user."""
-    container.desk().report.silence()
+    container.current().report.silence()
     _warn()
     if not _has_database():
         return
@@ -58,7 +58,7 @@ def _warn() -> None:
 
 def _refuse_newer() -> None:
     """Before Alembic says it in words of its own."""
-    if container.desk().watch.look() == database_health.NEWER:
+    if container.current().watch.look() == database_health.NEWER:
         raise Failure("This database was made by a newer version of Modeldesk. Start that version, or restore a backup.")
 
 
@@ -91,13 +91,13 @@ def _has_database() -> bool:
 
 def _fill() -> None:
     with writing(refresh=False) as session:
-        key_check.ensure_key_check(session, container.desk().vault)
+        key_check.ensure_key_check(session, container.current().vault)
         done = seed.seed(session)
         prompt_templates.seed(session)
         secret = None if accounts.count(session) else accounts.make_link(session, None, actor=operator(), now=datetime.now(UTC))
     if done:
         click.echo(f"Seeded {len(done.providers)} providers and {len(done.models)} models.", err=True)
-    if reason := container.desk().vault.reason:
+    if reason := container.current().vault.reason:
         click.echo(f"modeldesk: keys are locked: {reason}. Everything that needs no key works.", err=True)
     if secret:
         click.echo(f"\nFirst start. Create the first admin within 30 minutes, with this link that works once:\n\n    {setup_url(secret)}\n")

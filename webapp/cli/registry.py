@@ -30,7 +30,7 @@ def registry() -> None:
 
 def fresh() -> ModelRegistry:
     """The registry, read once: a command needs no thread that keeps it fresh."""
-    found = container.desk().registry
+    found = container.current().registry
     found.refresh()
     return found
 
@@ -45,7 +45,7 @@ def seed(update_keys: bool, dry_run: bool) -> None:
     with rehearsing() if dry_run else writing(refresh=False) as session:
         done = seeding.seed(session)
         if update_keys:
-            keys = seeding.update_keys(session, container.settings().environment, vault=container.desk().vault, actor=operator())
+            keys = seeding.update_keys(session, container.settings().environment, vault=container.current().vault, actor=operator())
             done.keys, done.notes = keys.keys, done.notes + keys.notes
     _report(done, "Would add" if dry_run else "Added")
 

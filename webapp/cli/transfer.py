@@ -51,7 +51,7 @@ def import_file(file: Path, dry_run: bool) -> None:
         text = files.text_of(file.read_bytes())
         upload = files.looked_through(Upload(file.name, files.form_of(file.name) or YAML, text))
         with rehearsing() if dry_run else writing(refresh=False) as session:
-            report = files.bring(session, upload, Importing(operator(), container.desk().outbound), datetime.now(UTC))
+            report = files.bring(session, upload, Importing(operator(), container.current().outbound), datetime.now(UTC))
     except OSError as error:
         raise Failure(f"{file} cannot be read: {error.strerror}.") from error
     except Invalid as error:

@@ -42,7 +42,7 @@ def metrics() -> ResponseReturnValue:
     if not _from_this_machine() and not (token and scopes_may(token.scopes, Permission.REGISTRY_READ)):
         raise Forbidden("Metrics are served to this machine, or with a token that may read the registry.")
     snapshot = container.registry().snapshot
-    workers_current, workers_total = container.desk().report.current(snapshot.revision)
+    workers_current, workers_total = container.current().report.current(snapshot.revision)
     numbers = {
         "modeldesk_registry_revision": (snapshot.revision, "Revision of the registry that this process serves."),
         "modeldesk_registry_models": (len(snapshot.models), "Models in the registry, inactive ones included."),

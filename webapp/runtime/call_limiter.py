@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from webapp.domain.shared.errors import TooManyAtOnce
 
 
-class Turns:
+class CallLimiter:
     """Half of this process's threads may wait for providers, and nobody may hold the last of these turns but one who holds no other."""
 
     def __init__(self, threads: int) -> None:

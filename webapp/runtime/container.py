@@ -13,7 +13,7 @@ from webapp.registry.last_good import LastGoodFile
 from webapp.registry.loader import DatabaseSource
 from webapp.registry.refresher import ProcessReport, Refresher
 from webapp.registry.registry import ModelRegistry
-from webapp.runtime.call_limiter import Turns
+from webapp.runtime.call_limiter import CallLimiter
 from webapp.security.urlguard import OutboundPolicy
 from webapp.security.vault import Vault
 
@@ -26,7 +26,7 @@ WAY_BACK = "/login/openid/callback"
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Container:
     """What one application consists of."""
 
     settings: Settings
@@ -38,15 +38,15 @@ class Desk:
     report: ProcessReport
     source: DatabaseSource
     watch: DatabaseWatch
-    turns: Turns
+    turns: CallLimiter
 
 
-def attach(app: Flask, desk: Desk) -> None:
-    app.extensions[KEY] = desk
+def attach(app: Flask, container: Container) -> None:
+    app.extensions[KEY] = container
 
 
-def desk() -> Desk:
-    found: Desk = current_app.extensions[KEY]
+def current() -> Container:
+    found: Container = current_app.extensions[KEY]
     return found
 
 
@@ -63,7 +63,7 @@ def over_tls() -> bool:
 
 def registry() -> ModelRegistry:
     """The application's registry, loaded and kept fresh from the first use on."""
-    current = desk()
+    current = current()
     current.refresher.ensure_running()
     return current.registry
 
@@ -72,19 +72,19 @@ def vault() -> Vault:
     """The vault, checked against the database that it is to serve: with a wrong key it is locked."""
     check = registry().snapshot.catalog.key_check
     if check is not None:
-        desk().vault.verify(check)
-    return desk().vault
+        current().vault.verify(check)
+    return current().vault
 
 
 def database() -> str:
     """The state of the database, by name, as it was found last; nobody waits for it."""
-    found = desk().watch.state
+    found = current().watch.state
     away = found == database_health.OK and registry().snapshot.source == LAST_GOOD  # Noticed just now, and not looked into yet.
     return database_health.UNREACHABLE if away else found
 
 
 def settings() -> Settings:
-    return desk().settings
+    return current().settings
 
 
 def identity_provider() -> "IdentityProvider | None":
@@ -95,7 +95,7 @@ def identity_provider() -> "IdentityProvider | None":
     if IDENTITY not in current_app.extensions:
         from webapp.drivers.identity_provider.client import IdentityProvider
 
-        made = IdentityProvider(chosen.openid, desk().outbound, chosen.base_url + WAY_BACK)
+        made = IdentityProvider(chosen.openid, current().outbound, chosen.base_url + WAY_BACK)
         current_app.extensions.setdefault(IDENTITY, made)
     found: IdentityProvider = current_app.extensions[IDENTITY]
     return found

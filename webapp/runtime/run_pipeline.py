@@ -53,7 +53,7 @@ def run_incident(incident: Incident, wanted: Wanted, *, actor: str) -> Run:
 
 def _waiting(for_a_provider: bool, actor: str) -> AbstractContextManager[None]:
     """A turn for a request that is going to wait for a provider. Raises `TooManyAtOnce`."""
-    return container.desk().turns.turn(actor) if for_a_provider else nullcontext()
+    return container.current().turns.turn(actor) if for_a_provider else nullcontext()
 
 
 def planned_run(incident: Incident, wanted: Wanted) -> Plan:
@@ -78,7 +78,7 @@ def asked(planned: Plan) -> Outcome:
     except LimitReached as error:
         return execution.refused(planned, error)
     db.session.rollback()
-    return execution.execute(planned, container.desk().outbound)
+    return execution.execute(planned, container.current().outbound)
 
 
 def _cache_key(planned: Plan) -> str | None:

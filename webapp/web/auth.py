@@ -66,7 +66,7 @@ def _seen(session_id: int, now: datetime) -> None:
         with writing(refresh=False) as writer:
             writer.execute(update(UserSession).where(UserSession.id == session_id).values(last_seen_at=now))
     except Unavailable as error:
-        if container.desk().registry.outage.due():
+        if container.current().registry.outage.due():
             log.warning("a session could not be marked as seen: %s", error.code)  # Reading goes on while others write.
 
 

@@ -26,7 +26,7 @@ def note(error: ModeldeskError) -> None:
         if "token" in g or visitor() is not None:
             _write(Denied(actor(), f"{request.method} {request.url_rule}"))
     except (ModeldeskError, SQLAlchemyError) as failed:
-        if container.desk().registry.outage.due():
+        if container.current().registry.outage.due():
             log.warning("a refusal could not be written into the audit log: %s", type(failed).__name__)
 
 

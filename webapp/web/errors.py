@@ -88,7 +88,7 @@ def on_domain_error(error: ModeldeskError) -> Response:
 
 def on_database_error(error: SQLAlchemyError) -> Response:
     translated = in_words(error)
-    if not isinstance(translated, DatabaseUnreachable) or container.desk().registry.outage.due():
+    if not isinstance(translated, DatabaseUnreachable) or container.current().registry.outage.due():
         log.warning("%s: %s", translated.code, type(error).__name__, exc_info=error)
     return answer(translated)
 

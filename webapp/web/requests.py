@@ -77,7 +77,7 @@ def begin() -> None:
         refuse_other_sites()
     seen = request.cookies.get(REVISION_COOKIE, "")
     if seen.isascii() and seen.isdigit() and len(seen) < 16 and int(seen) > container.registry().snapshot.revision:
-        container.desk().registry.refresh()
+        container.current().registry.refresh()
 
 
 def refuse_other_sites() -> None:

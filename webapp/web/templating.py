@@ -30,7 +30,7 @@ class RegistryStatus:
 
 def registry_status() -> RegistryStatus:
     snapshot = container.registry().snapshot
-    workers_current, workers_total = container.desk().report.current(snapshot.revision)
+    workers_current, workers_total = container.current().report.current(snapshot.revision)
     database = container.database()
     keys = "locked" if container.vault().locked else "unlocked"
     return RegistryStatus(

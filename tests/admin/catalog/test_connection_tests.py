@@ -42,7 +42,7 @@ def desk(settings, upstream):
 def provider(desk, upstream):
     with writing() as session:
         values = provider_values(base_url=upstream.base_url, allow_personal_keys=True)
-        made = providers.create(session, values, actor="ann", policy=container.desk().outbound)
+        made = providers.create(session, values, actor="ann", policy=container.current().outbound)
         credentials.store(session, made, CANARY, vault=container.vault(), actor="ann")
         models.create(session, {"provider": "acme", "model_id": "m-1", "display_name": "Ours", "type": "text"}, actor="ann")
         models.create(

@@ -47,7 +47,7 @@ def desk(settings, upstream):
     """A desk with a model on loopback, and a template whose answers are kept for an hour."""
     for app in running(replace(settings, outbound_allow=frozenset({upstream.place}))):
         with writing() as session:
-            made = providers.create(session, provider_values(base_url=upstream.base_url), actor="ann", policy=container.desk().outbound)
+            made = providers.create(session, provider_values(base_url=upstream.base_url), actor="ann", policy=container.current().outbound)
             credentials.store(session, made, "sk-CANARY-0123456789", vault=container.vault(), actor="ann")
             models.create(session, {"provider": "acme", "model_id": "m-1", "display_name": "M", "type": "text"}, actor="ann")
             prompt_templates.create(

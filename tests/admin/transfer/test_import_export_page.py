@@ -142,7 +142,7 @@ def test_a_file_goes_when_it_is_discarded_or_a_day_old(bob, ann):
 
 
 def test_a_held_file_is_applied_as_it_was_compared_on_both_engines(either_app):
-    by, now = Importing("bob", container.desk().outbound), datetime.now(UTC)
+    by, now = Importing("bob", container.current().outbound), datetime.now(UTC)
     upload = Upload("few.csv", "csv", "provider,model_id,input_per_1m\nopenai,gpt-4o,9.75\n")
     with rehearsing() as session:
         found = import_drafts.rehearse(session, upload, by, now)

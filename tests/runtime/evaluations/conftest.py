@@ -36,7 +36,7 @@ def desk_with(settings, upstreams):
         with writing() as session:
             for name, one in upstreams.items():
                 values = provider_values(slug=name, display_name=name.title(), base_url=one.base_url)
-                made = providers.create(session, values, actor="ann", policy=container.desk().outbound)
+                made = providers.create(session, values, actor="ann", policy=container.current().outbound)
                 credentials.store(session, made, "sk-CANARY-0123456789", vault=container.vault(), actor="ann")
                 model = models.create(session, {"provider": name, "model_id": "m", "display_name": name, "type": "text"}, actor="ann")
                 if name != "tricky":

@@ -26,7 +26,7 @@ def done(change, *args, **more) -> int:
 
 def put_back(event_id: int) -> str:
     with writing() as session:
-        return restore.restore(session, event_id, actor="bob", policy=container.desk().outbound)
+        return restore.restore(session, event_id, actor="bob", policy=container.current().outbound)
 
 
 def why_not(event_id: int) -> str:
@@ -93,7 +93,7 @@ def test_a_default_and_a_primary_provider_go_back_to_the_ones_before(app):
 
 
 def test_a_base_url_that_is_put_back_takes_the_keys_of_the_present_one_with_it(app):
-    policy = container.desk().outbound
+    policy = container.current().outbound
     with writing() as session:
         made = providers.create(session, provider_values(base_url="https://first.example/v1"), actor="ann", policy=policy)
         provider_id = made.id

@@ -113,7 +113,7 @@ class AuditLog(RowsView):
         row = self.row(request.form.get("id"))
         self.insist(staff_may(restoring.needed(row)))
         return self.change(
-            lambda session: Done(restoring.restore(session, row.id, actor=self.actor(), policy=container.desk().outbound), refresh=True)
+            lambda session: Done(restoring.restore(session, row.id, actor=self.actor(), policy=container.current().outbound), refresh=True)
         )
 
 

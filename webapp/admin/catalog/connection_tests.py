@@ -34,8 +34,8 @@ class ProbePart(RowsView):
         probe = connection_tests.prepare(db.session(), means(caller()), provider)
         name = provider.display_name
         db.session.rollback()  # The provider may take a while; the database is let go.
-        with container.desk().turns.turn(self.actor()):
-            result = connection_tests.check(probe, container.desk().outbound)
+        with container.current().turns.turn(self.actor()):
+            result = connection_tests.check(probe, container.current().outbound)
         with writing(refresh=False) as session:
             row = connection_tests.record(session, probe, result, actor=self.actor())
             shown = check_in_words(row)
@@ -90,8 +90,8 @@ class ProbePart(RowsView):
     def _upstream(self, provider: Provider, *, anew: bool) -> Any:
         probe = connection_tests.prepare(db.session(), means(caller()), provider)
         db.session.rollback()
-        with container.desk().turns.turn(self.actor()):
-            return connection_tests.listed(probe, container.desk().outbound, anew=anew)
+        with container.current().turns.turn(self.actor()):
+            return connection_tests.listed(probe, container.current().outbound, anew=anew)
 
 
 def _chosen() -> list[Chosen]:

@@ -166,7 +166,7 @@ class Providers(KeysPart, ProbePart):
         return {"entry": provider_form.entered_values(form, row.config if row else {}), "key": key, "remove": form.remove_key.data}
 
     def create_row(self, session: Session, values: Mapping[str, Any]) -> Provider:
-        provider = providers.create(session, values["entry"], actor=self.actor(), policy=container.desk().outbound)
+        provider = providers.create(session, values["entry"], actor=self.actor(), policy=container.current().outbound)
         if values["key"]:
             credentials.store(session, provider, values["key"], vault=container.vault(), actor=self.actor())
         return provider
@@ -174,7 +174,9 @@ class Providers(KeysPart, ProbePart):
     def update_row(self, session: Session, row: Provider, values: Mapping[str, Any]) -> Provider:
         before = credentials.shared(session, row)
         version = version_of(request.form.get("row_version"))
-        provider = providers.update(session, row.id, values["entry"], actor=self.actor(), version=version, policy=container.desk().outbound)
+        provider = providers.update(
+            session, row.id, values["entry"], actor=self.actor(), version=version, policy=container.current().outbound
+        )
         session.flush()
         gone = before is not None and credentials.shared(session, provider) is None
         if values["remove"] and not gone and before is not None:

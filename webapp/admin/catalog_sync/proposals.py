@@ -146,7 +146,7 @@ def _opened() -> int:
     """Reads what was chosen, compares it, and keeps the proposal: its number."""
     read = _read("source", "file")
     second = _read("second", "second_file") if request.form.get("second") else None
-    registry = container.desk().registry
+    registry = container.current().registry
     registry.refresh()
     limits = Limits(percent=container.settings().sync_percent)
     with writing(refresh=False) as session:

@@ -150,7 +150,7 @@ def insist() -> None:
 
 
 def importing() -> Importing:
-    return Importing(actor(), container.desk().outbound)
+    return Importing(actor(), container.current().outbound)
 
 
 def _uploaded() -> Upload:

@@ -18,7 +18,7 @@ from webapp.api.v1.pricing.costs import asked_cost
 from webapp.domain.accounts.permissions import Permission, scopes_may
 from webapp.domain.shared.errors import ModeldeskError
 from webapp.observability.request_id import new_request_id, request_id
-from webapp.runtime.container import Desk
+from webapp.runtime.container import Container
 from webapp.web.access_log import ROUTE
 from webapp.web.auth import token_in
 from webapp.web.headers import API_ALWAYS
@@ -42,8 +42,8 @@ class Answer(NamedTuple):
 class HotPath:
     """WSGI in front of the application."""
 
-    def __init__(self, application: Wsgi, desk: Desk, trusted_hosts: Sequence[str]) -> None:
-        self._application, self._desk, self._trusted = application, desk, list(trusted_hosts)
+    def __init__(self, application: Wsgi, container: Container, trusted_hosts: Sequence[str]) -> None:
+        self._application, self._container, self._trusted = application, container, list(trusted_hosts)
         self._hosts: set[str] = set()
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -72,8 +72,8 @@ class HotPath:
 
     def _admitted(self, environ: Environ) -> Rendered | None:
         """The present state for whoever may read it."""
-        self._desk.refresher.ensure_running()
-        state = rendered_by(self._desk.registry)
+        self._container.refresher.ensure_running()
+        state = rendered_by(self._container.registry)
         token = token_in(environ.get("HTTP_AUTHORIZATION", ""), state.snapshot.tokens)
         return state.seen_by(token.project) if token is not None and scopes_may(token.scopes, Permission.REGISTRY_READ) else None
 

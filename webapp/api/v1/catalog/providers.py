@@ -47,7 +47,7 @@ def get_managed_provider(number: str) -> Response:
 def create_provider() -> Response:
     values = json_object()
     with writing() as session:
-        number = providers.create(session, values, actor=actor(), policy=container.desk().outbound).id
+        number = providers.create(session, values, actor=actor(), policy=container.current().outbound).id
     return _changed(number, 201, {"Location": f"{HERE}/{number}"})
 
 
@@ -61,7 +61,7 @@ def edit_provider(number: str) -> Response:
 
 def _update(number: str, values: dict[str, Any]) -> Response:
     with changing(ROWS, number) as (session, provider_id):
-        providers.update(session, provider_id, values, actor=actor(), policy=container.desk().outbound)
+        providers.update(session, provider_id, values, actor=actor(), policy=container.current().outbound)
     return _changed(provider_id)
 
 

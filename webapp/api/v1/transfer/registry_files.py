@@ -38,7 +38,7 @@ def import_catalogue() -> Response:
     dry_run = read(IMPORT_QUERY).get("dry_run", False)
     upload = files.looked_through(_received())
     with rehearsing() if dry_run else writing() as session:
-        report = files.bring(session, upload, Importing(actor(), container.desk().outbound), utc_now())
+        report = files.bring(session, upload, Importing(actor(), container.current().outbound), utc_now())
     return answer(fresh().snapshot, encode(_document(report, dry_run=dry_run)))
 
 
