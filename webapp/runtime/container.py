@@ -63,9 +63,9 @@ def over_tls() -> bool:
 
 def registry() -> ModelRegistry:
     """The application's registry, loaded and kept fresh from the first use on."""
-    current = current()
-    current.refresher.ensure_running()
-    return current.registry
+    parts = current()
+    parts.refresher.ensure_running()
+    return parts.registry
 
 
 def vault() -> Vault:
