@@ -19,7 +19,7 @@ from genai_prices import data
 
 from webapp.price_sources import genai_rules, seed_tables
 from webapp.price_sources.genai import entry, source_models
-from webapp.price_sources.genai_rates import Rate, price
+from webapp.price_sources.genai_rates import Origin, Rate, price
 
 TARGET = Path(__file__).parent.parent / "webapp" / "domain" / "catalog" / "data" / "catalog.json"
 GENERATED_ON = "2026-11-21"
@@ -32,7 +32,7 @@ def document_models() -> Iterator[Rate]:
             {"meter": meter, "amount": amount, "per": per, "above": None, "service_tier": "standard", "window": None}
             for meter, amount, per in amounts
         ]
-        prices = [price("priced" if rates else "free", genai_rules.EPOCH, rates, ("design documents", None), note)]
+        prices = [price("priced" if rates else "free", genai_rules.EPOCH, rates, Origin("design documents"), note)]
         yield entry(provider, model_id, prices, {"type": kind, "display_name": display})
 
 

@@ -12,7 +12,7 @@ from webapp.drivers.core.http_old import OldTransport
 from webapp.drivers.core.vendor import VendorDriver, address_of, extra_headers, key_of, reply, usage_from
 from webapp.security.urlguard import OutboundPolicy
 
-LARGEST_CONTEXT = 131_072  # Memory is set aside for all of it, so a model's own limit is not always wise.
+MAX_CONTEXT = 131_072  # Memory is set aside for all of it, so a model's own limit is not always wise.
 
 
 class OllamaDriver(VendorDriver):
@@ -36,7 +36,7 @@ class OllamaDriver(VendorDriver):
         if request.temperature is not None:
             tuning["temperature"] = request.temperature
         if request.context_window:  # Its own default is small, and what is longer is cut off without a word.
-            tuning["num_ctx"] = min(request.context_window, LARGEST_CONTEXT)
+            tuning["num_ctx"] = min(request.context_window, MAX_CONTEXT)
         messages = [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}]
         options: dict[str, Any] = {"model": request.model, "messages": messages, "options": tuning}
         return options | ({"format": dict(request.json_schema)} if request.json_schema is not None else {})

@@ -9,7 +9,7 @@ from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, MetaData, S
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
 
-from webapp.domain.shared.money import LONGEST, stored
+from webapp.domain.shared.money import MAX_LENGTH, stored
 
 # SQLite numbers rows by itself only in columns of type INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -51,7 +51,7 @@ class ExactDecimal(TypeDecorator[Decimal]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(String(LONGEST) if dialect.name == "postgresql" else String(40))
+        return dialect.type_descriptor(String(MAX_LENGTH) if dialect.name == "postgresql" else String(40))
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
         return None if value is None else stored(value)

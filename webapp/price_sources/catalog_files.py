@@ -112,7 +112,11 @@ def _litellm_entry(name: str, row: Mapping[str, Any], problems: list[str]) -> En
         rate
         for field, (meter, per) in LITELLM_RATES.items()
         for ending, above, tier in LITELLM_ENDINGS
-        if (rate := _rate(row.get(field + ending), meter, (per, per), (above, tier), Told(f"{name}: {field}{ending}", problems)))
+        if (
+            rate := _rate(
+                row.get(field + ending), meter, Scale(per, per), Condition(above, tier), Told(f"{name}: {field}{ending}", problems)
+            )
+        )
     ]
     price = _price(rates, "litellm", _text(row.get("source")))
     kind = LITELLM_TYPES.get(str(row.get("mode"))) or type_of(model_id)
@@ -155,7 +159,11 @@ def _dev_entry(seller: str, model_id: str, row: Mapping[str, Any], problems: lis
         rate
         for above, costs in tiers
         for name, meter in DEV_RATES.items()
-        if (rate := _rate(costs.get(name), meter, (1, MILLION), (above, STANDARD), Told(f"{seller}/{model_id}: {name}", problems)))
+        if (
+            rate := _rate(
+                costs.get(name), meter, Scale(1, MILLION), Condition(above, STANDARD), Told(f"{seller}/{model_id}: {name}", problems)
+            )
+        )
     ]
     limit = _object(row.get("limit"))
     about = {
@@ -197,6 +205,20 @@ def _sellers(entries: Any, names: Mapping[str, str] | None = None) -> list[Entry
     return [{"slug": slug, "display_name": shown.get(slug, slug)} for slug in slugs]
 
 
+class Scale(NamedTuple):
+    """What the amount of a source is multiplied by, and the quantity that it is then for."""
+
+    factor: int
+    per: int
+
+
+class Condition(NamedTuple):
+    """When a rate applies: beyond a number of input tokens, and on a service tier."""
+
+    above: int | None
+    service_tier: str
+
+
 class Told(NamedTuple):
     """Where something stands in the file, and the list of what is wrong with it."""
 
@@ -204,20 +226,19 @@ class Told(NamedTuple):
     problems: list[str]
 
 
-def _rate(amount: object, meter: str, scale: tuple[int, int], when: tuple[int | None, str], told: Told) -> Entry | None:
-    """The amount times the first of `scale`, per the second, exactly; None if there is none, or if it is no amount, which is told."""
+def _rate(amount: object, meter: str, scale: Scale, condition: Condition, told: Told) -> Entry | None:
+    """The amount times `scale.factor`, per `scale.per`, exactly; None if there is none, or if it is no amount, which is reported."""
     if amount is None:
         return None
     if isinstance(amount, bool) or not isinstance(amount, int | Decimal) or not 0 <= amount < MAX_AMOUNT:
         told.problems.append(f"{told.where} is {str(amount)[:40]}, which is no amount")
         return None
-    factor, per = scale
-    exact = plain(EXACT.multiply(Decimal(amount), Decimal(factor)))
+    exact = plain(EXACT.multiply(Decimal(amount), Decimal(scale.factor)))
     if parse_amount(exact) is None:
         told.problems.append(f"{told.where} is {str(amount)[:40]}, which has more digits than a price can have")
         return None
-    above, tier = when
-    return {"meter": meter, "amount": exact, "per": per, "above": above, "service_tier": tier, "window": None}
+    above, tier = condition
+    return {"meter": meter, "amount": exact, "per": scale.per, "above": above, "service_tier": tier, "window": None}
 
 
 def _price(rates: list[Entry], name: str, url: str | None) -> Entry:

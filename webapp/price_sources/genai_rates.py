@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, Inexact, localcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 from genai_prices import types
 
@@ -205,8 +205,15 @@ def rate_order(rate: Rate) -> tuple[Any, ...]:
     return TIERS.index(rate["service_tier"]), ORDER.index(rate["meter"]), json.dumps(rate["window"]), above
 
 
-def price(state: str, day: date, rates: list[Rate], source: tuple[str, str | None], note: str) -> Rate:
-    origin = {"kind": "seed", "name": source[0], "url": source[1], "verified_at": None}
+class Origin(NamedTuple):
+    """Where a price comes from."""
+
+    name: str
+    url: str | None = None
+
+
+def price(state: str, day: date, rates: list[Rate], source: Origin, note: str) -> Rate:
+    origin = {"kind": "seed", "name": source.name, "url": source.url, "verified_at": None}
     return {
         "state": state,
         "effective_from": f"{day.isoformat()}T00:00:00Z",
@@ -225,6 +232,6 @@ def history(model: types.ModelInfo, name: str, url: str | None) -> list[Rate]:
         row = row_of(model, name, day)
         if row.key() != last:
             state = "priced" if row.rates else "free" if name in genai_rules.FREE else "unknown"
-            found.append(price(state, day, row.rates, ("genai-prices", url), " ".join(row.reasons)))
+            found.append(price(state, day, row.rates, Origin("genai-prices", url), " ".join(row.reasons)))
         last = row.key()
     return found

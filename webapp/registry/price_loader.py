@@ -7,7 +7,7 @@ from datetime import datetime, time
 from decimal import Decimal
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, String, func, select, type_coerce
 
@@ -85,16 +85,27 @@ def _rates(connection: Connection) -> dict[int, list[Rate]]:
     return rates
 
 
+class RateColumns(NamedTuple):
+    """A row of `price_rates`. `above` is -1 for none, `window_key` empty for none."""
+
+    meter: str
+    amount: Decimal
+    per: int
+    above: int
+    service_tier: str
+    window_key: str
+
+
 @lru_cache(maxsize=20_000)
 def _known_rate(meter: str, amount: str, per: int, above: int, service_tier: str, window_key: str) -> Rate:  # noqa: PLR0913 # the columns of a rate
     """Many prices have the same rate: it is made once, and kept once."""
-    return rate_of(meter, Decimal(amount), per, above, (service_tier, window_key))
+    return rate_of(RateColumns(meter, Decimal(amount), per, above, service_tier, window_key))
 
 
-def rate_of(meter: str, amount: Decimal, per: int, above: int, conditions: tuple[str, str]) -> Rate:
-    """A rate from its columns."""
-    service_tier, window_key = conditions
-    return Rate(meter, amount, per, None if above < 0 else above, service_tier, window_of(window_key) if window_key else None)
+def rate_of(columns: RateColumns) -> Rate:
+    """The rate that a row of `price_rates` holds."""
+    window = window_of(columns.window_key) if columns.window_key else None
+    return Rate(columns.meter, columns.amount, columns.per, None if columns.above < 0 else columns.above, columns.service_tier, window)
 
 
 def window_key(window: Window | None) -> str:

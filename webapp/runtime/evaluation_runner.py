@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 from webapp.domain.incidents import evaluation
 from webapp.domain.incidents.incidents import incident_from
@@ -28,20 +29,27 @@ AppContext = Callable[[], AbstractContextManager[object]]
 _turns = threading.BoundedSemaphore(LANES_AT_ONCE)
 
 
+class Generation(NamedTuple):
+    """One start of an evaluation; resuming begins the next one, while threads of an earlier one can still wait for a provider."""
+
+    evaluation_id: int
+    number: int
+
+
 class Runner:
     """The benches that this process runs just now."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._threads: dict[tuple[int, int], threading.Thread] = {}  # By bench and generation: an earlier one may still wait for an answer.
+        self._threads: dict[Generation, threading.Thread] = {}
         self._stopped = threading.Event()
 
     def start(self, bench_id: int, generation: int, models: list[str]) -> None:
         """Begins, and returns at once."""
-        app_context, place = container.application().app_context, (bench_id, generation)
-        supervisor = threading.Thread(target=self._supervise, args=(app_context, place, models), name=f"bench-{bench_id}", daemon=True)
+        app_context, current = container.application().app_context, Generation(bench_id, generation)
+        supervisor = threading.Thread(target=self._supervise, args=(app_context, current, models), name=f"bench-{bench_id}", daemon=True)
         with self._lock:
-            self._threads[place] = supervisor
+            self._threads[current] = supervisor
         supervisor.start()
 
     def stop(self) -> None:
@@ -55,12 +63,12 @@ class Runner:
     def wait(self, bench_id: int, seconds: float) -> None:
         """Until a bench has ended here, in all of its generations."""
         with self._lock:
-            threads = [thread for (number, _), thread in self._threads.items() if number == bench_id]
+            threads = [thread for current, thread in self._threads.items() if current.evaluation_id == bench_id]
         for thread in threads:
             thread.join(seconds)
 
-    def _supervise(self, app_context: AppContext, place: tuple[int, int], models: list[str]) -> None:
-        lanes = [self._thread_of(app_context, place, model) for model in models]
+    def _supervise(self, app_context: AppContext, generation: Generation, models: list[str]) -> None:
+        lanes = [self._thread_of(app_context, generation, model) for model in models]
         for lane in lanes:
             lane.start()
         beaten = time.monotonic()
@@ -69,15 +77,15 @@ class Runner:
                 lane.join(timeout=0.05)
             if time.monotonic() - beaten > BEAT_S:
                 beaten = time.monotonic()
-                self._guarded(app_context, lambda: _write(lambda session: evaluations.heartbeat(session, *place)))
+                self._guarded(app_context, lambda: _write(lambda session: evaluations.heartbeat(session, *generation)))
         if not self._stopped.is_set():
-            self._guarded(app_context, lambda: _write(lambda session: evaluations.finish(session, *place)))
+            self._guarded(app_context, lambda: _write(lambda session: evaluations.finish(session, *generation)))
         with self._lock:
-            self._threads.pop(place, None)
+            self._threads.pop(generation, None)
 
-    def _thread_of(self, app_context: AppContext, place: tuple[int, int], model: str) -> threading.Thread:
+    def _thread_of(self, app_context: AppContext, generation: Generation, model: str) -> threading.Thread:
         return threading.Thread(
-            target=self._guarded, args=(app_context, lambda: self._lane(place, model)), name=f"lane-{model}", daemon=True
+            target=self._guarded, args=(app_context, lambda: self._lane(generation, model)), name=f"lane-{model}", daemon=True
         )
 
     def _guarded(self, app_context: AppContext, work: Callable[[], None]) -> None:
@@ -90,11 +98,11 @@ class Runner:
             finally:
                 db.session.remove()
 
-    def _lane(self, place: tuple[int, int], model: str) -> None:
+    def _lane(self, generation: Generation, model: str) -> None:
         with _turns:
             while not self._stopped.is_set():
                 with writing(refresh=False) as session:
-                    work = evaluations.begin(session, *place, model)
+                    work = evaluations.begin(session, *generation, model)
                 if work == evaluation.WAIT:
                     self._stopped.wait(PAUSE_S)
                 elif isinstance(work, Work):

@@ -13,7 +13,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n")
 _IN_PIECES = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked")
 _WAITS = re.compile(rb"\r\nexpect:[ \t]*100-continue")
 _PIECE = re.compile(rb"([0-9a-f]{1,8})[ \t]*(;[^\r\n]*)?\r\n", re.IGNORECASE)
-_LONGEST_PIECE_LINE = 300
+_MAX_PIECE_LINE = 300
 
 
 class Incoming:
@@ -61,7 +61,7 @@ class Incoming:
         while len(self.data) < MAX_BODY:
             line = _PIECE.match(self.data, self._piece)
             if line is None:  # Not all of it came yet, or it is none.
-                return self.data.find(b"\n", self._piece) >= 0 or len(self.data) > self._piece + _LONGEST_PIECE_LINE
+                return self.data.find(b"\n", self._piece) >= 0 or len(self.data) > self._piece + _MAX_PIECE_LINE
             size = int(line[1], 16)
             if size == 0:
                 return self.data.find(b"\r\n\r\n", line.end() - 2) >= 0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.domain.shared import money_text
-from webapp.domain.shared.money import LONGEST, add_to, in_order, is_finite_divisor, parse_amount, plain, stored
+from webapp.domain.shared.money import MAX_LENGTH, add_to, in_order, is_finite_divisor, parse_amount, plain, stored
 
 HOSTILE = [
     "1e1000000",
@@ -101,7 +101,7 @@ def test_an_amount_that_does_not_fit_is_refused_before_it_is_written_out(text):
 def test_the_longest_amount_fits_and_a_zero_is_short_whatever_its_exponent():
     longest = "9" * 22 + "." + "1" * 41
     assert (stored(Decimal(longest)), stored(Decimal("0E-30000000")), stored(Decimal("1E+3"))) == (longest, "0", "1000")
-    assert len(stored(Decimal("1" * LONGEST))) == LONGEST
+    assert len(stored(Decimal("1" * MAX_LENGTH))) == MAX_LENGTH
 
 
 def test_sums_are_by_currency_with_dollars_first_and_without_what_comes_to_nothing():

@@ -12,7 +12,7 @@ from webapp.extensions import db
 from webapp.models import AuditEvent, AuditState, Model, RegistryState
 from webapp.runtime.transaction import writing
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import GENESIS, Target, digest
+from webapp.services.audit.audit_log import GENESIS, AuditChange, Target, digest
 from webapp.services.catalog import models
 
 
@@ -22,7 +22,7 @@ def record(name="x", actor="ann", change=(None, {"a": 1})) -> None:
 
 
 def test_every_event_names_the_one_before_and_its_own_content(either_app):
-    record("ü\n\"'\\", change=({"a": [1, None, {"b": "é"}], "c": True}, {"a": [], "c": True}))
+    record("ü\n\"'\\", change=AuditChange({"a": [1, None, {"b": "é"}], "c": True}, {"a": [], "c": True}))
     events = db.session.execute(select(AuditEvent).order_by(AuditEvent.id)).scalars().all()
     assert [event.previous_hash for event in events] == [GENESIS, *(event.hash for event in events[:-1])]
     assert [event.hash for event in events] == [digest(event) for event in events]

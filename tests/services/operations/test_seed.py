@@ -13,7 +13,7 @@ from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security.vault import Vault
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog import models, providers
 from webapp.services.credentials import credentials
 from webapp.services.operations import seed
@@ -75,7 +75,9 @@ def test_what_staff_edited_renamed_or_deleted_stays_so(app):
 def test_a_new_model_of_a_provider_that_staff_removed_is_left_out_every_time(empty_app):
     known = {"providers": [entry["slug"] for entry in catalog()["providers"]], "models": [model.ref for model in constants().models][1:]}
     with writing() as session:  # As an earlier release left it, which did not know the first model yet; then staff removed everything.
-        audit_log.record(session, seed.ACTION, actor=seed.ACTOR, target=Target("catalog", None, "constants"), change=(None, known))
+        audit_log.record(
+            session, seed.ACTION, actor=seed.ACTOR, target=Target("catalog", None, "constants"), change=AuditChange(None, known)
+        )
     before = (counts(), revision())
     assert (bool(seeded()), (counts(), revision())) == (False, before)
 

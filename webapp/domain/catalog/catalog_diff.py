@@ -102,13 +102,13 @@ def _changed(sides: Compared, limits: Limits) -> Iterator[Difference]:
     for ref, model in sides.registry.items():
         offered = sides.offered.get(ref)
         if offered is not None:
-            difference = _difference(ref, (model, offered), sides, limits)
+            difference = _difference(model, offered, sides, limits)
             if difference.lines:
                 yield difference
 
 
-def _difference(ref: str, pair: tuple[ModelInfo, ModelInfo], sides: Compared, limits: Limits) -> Difference:
-    model, offered = pair
+def _difference(model: ModelInfo, offered: ModelInfo, sides: Compared, limits: Limits) -> Difference:
+    ref = model.ref
     before, after = model.price_at(sides.at), offered.price_at(sides.at)
     lines = _price_lines(before, after, sides, ref, limits)
     pinned = bool(lines) and before is not None and before.source.kind == "manual"

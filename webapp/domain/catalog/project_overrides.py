@@ -7,7 +7,7 @@ not allowed is inactive for it; a price of its own has its name as source and no
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from webapp.domain.catalog.entities import Catalog, ModelInfo, Override
 from webapp.domain.catalog.serializers import price_document, price_from
@@ -29,20 +29,28 @@ def turning_points(overrides: Sequence[Override]) -> Iterator[datetime]:
             yield override.ends
 
 
+class ActiveRules(NamedTuple):
+    """The overrides of a project in force at a time: allowed refs (none: all), default refs, and the types that have such a default."""
+
+    allowed: set[str]
+    defaults: set[str]
+    types: set[str]
+
+
 def view(catalog: Catalog, project: str, now: datetime) -> Catalog:
     """The catalogue as this project sees it at `now`. Its own prices hold at the moments they were made for, past ones too."""
     mine = of_project(catalog.overrides, project)
     allowed = {override.ref for override in mine if override.kind == ALLOW and override.holds(now)}
     defaults = {override.ref for override in mine if override.kind == DEFAULT and override.holds(now)}
     types = {model.type for model in catalog.models if model.ref in defaults}
-    models = tuple(_seen(model, mine, (allowed, defaults, types)) for model in catalog.models)
+    rules = ActiveRules(allowed, defaults, types)
+    models = tuple(_seen(model, mine, rules) for model in catalog.models)
     return replace(catalog, models=models, overrides=())
 
 
-def _seen(model: ModelInfo, mine: Sequence[Override], rules: tuple[set[str], set[str], set[str]]) -> ModelInfo:
-    allowed, defaults, types = rules
-    active = model.active and (not allowed or model.ref in allowed)
-    default = model.ref in defaults if model.type in types else model.default
+def _seen(model: ModelInfo, mine: Sequence[Override], rules: ActiveRules) -> ModelInfo:
+    active = model.active and (not rules.allowed or model.ref in rules.allowed)
+    default = model.ref in rules.defaults if model.type in rules.types else model.default
     prices = [override for override in mine if override.kind == PRICE and override.ref == model.ref and override.price is not None]
     if not prices and (active, default) == (model.active, model.default):
         return model

@@ -60,7 +60,8 @@ def names_of(models: Iterable[ModelInfo], patterns: Iterable[tuple[str, str]] = 
             _claim(folded, name.lower(), model)
     aliases = {name: found[0] for name, found in claims.items() if len(found) == 1}
     shared = {name: found for name, found in claims.items() if len(found) > 1}
-    ordered = sorted(((pattern, refs[ref]) for pattern, ref in patterns if ref in refs), key=_specificity, reverse=True)
+    known = ((pattern, refs[ref]) for pattern, ref in patterns if ref in refs)
+    ordered = sorted(known, key=lambda entry: _specificity(entry[0]), reverse=True)
     return Names(refs, aliases, shared, bare, folded, tuple(ordered))
 
 
@@ -76,8 +77,8 @@ def _claim(names: dict[str, tuple[ModelInfo, ...]], name: str, model: ModelInfo)
         names[name] = (*known, model)
 
 
-def _specificity(entry: tuple[str, ModelInfo]) -> tuple[int, str]:
-    return _literals(entry[0]), entry[0]
+def _specificity(pattern: str) -> tuple[int, str]:
+    return _literals(pattern), pattern
 
 
 def _literals(pattern: str) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
@@ -159,20 +160,27 @@ def spans(rows: Sequence[Row], work: Workload, at: datetime) -> list[Span]:
     """
     models = [row.model for row in rows if row.complete and rows[0].call.currency == row.call.currency]
     found: list[Span] = []
-    before: tuple[int, ModelInfo] | None = None
+    before: Lead | None = None
     for size in SIZES:
         leader = _cheapest(models, work, size, at)
         if leader is None:
             continue
         if before is None:
             found.append(_span(size, leader, work, at))
-        elif leader.ref != before[1].ref:
-            found.append(_span(_changes(before, (size, leader), work, at), leader, work, at))
-        before = (size, leader)
+        elif leader.ref != before.model.ref:
+            found.append(_span(_changes(before, Lead(size, leader), work, at), leader, work, at))
+        before = Lead(size, leader)
     return found
 
 
-def _changes(before: tuple[int, ModelInfo], after: tuple[int, ModelInfo], work: Workload, at: datetime) -> int:
+class Lead(NamedTuple):
+    """The cheapest model at a size of the input."""
+
+    size: int
+    model: ModelInfo
+
+
+def _changes(before: Lead, after: Lead, work: Workload, at: datetime) -> int:
     """The first size from which on the second is ahead of the first."""
     (low, first), (high, second) = before, after
     while high - low > 1:

@@ -16,7 +16,7 @@ AMOUNT_RULE = "must be a plain decimal such as 0.15: up to 9 digits, and up to 1
 
 ZERO = Decimal(0)
 # Characters of the longest amount that is stored. The longest exact cost has 64 (see EXACT), a sum over all meters one more.
-LONGEST = 80
+MAX_LENGTH = 80
 
 
 def parse_amount(text: object) -> Decimal | None:
@@ -52,11 +52,11 @@ def stored(amount: Decimal) -> str:
 
     The size is looked at before the text is made: written out, `1E-30000000` would have thirty million characters.
     """
-    if not amount.is_finite() or (amount and abs(amount.adjusted()) > LONGEST):
-        raise ValueError(f"an amount that does not fit into {LONGEST} characters")
+    if not amount.is_finite() or (amount and abs(amount.adjusted()) > MAX_LENGTH):
+        raise ValueError(f"an amount that does not fit into {MAX_LENGTH} characters")
     text = plain(amount) if amount else "0"
-    if len(text) > LONGEST:
-        raise ValueError(f"an amount that does not fit into {LONGEST} characters")
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"an amount that does not fit into {MAX_LENGTH} characters")
     return text
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from webapp.domain.incidents.incidents import PRIORITIES, Incident, Recommendation
 from webapp.domain.triage.host_metrics import HostFacts, ProcessFact
@@ -67,6 +68,14 @@ _SPECIAL = (
 )
 
 
+class Verdict(NamedTuple):
+    """A number, how bad it is, and the threshold that decided."""
+
+    measure: Measure
+    priority: str
+    threshold: str
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What was found out about one kind of trouble."""
@@ -80,10 +89,10 @@ class Finding:
     def kind(self) -> str:
         return self.evidence.kind
 
-    def worst(self) -> tuple[Measure, str, str] | None:
+    def worst(self) -> Verdict | None:
         """The number that is worst for its scale, its priority and the threshold that decided."""
-        judged = [(reading, *SCALES[reading.gauge or self.kind].judge(reading.value)) for reading in self.readings]
-        return max(judged, key=lambda one: (PRIORITIES.index(one[1]), one[0].value), default=None)
+        judged = [Verdict(reading, *SCALES[reading.gauge or self.kind].judge(reading.value)) for reading in self.readings]
+        return max(judged, key=lambda verdict: (PRIORITIES.index(verdict.priority), verdict.measure.value), default=None)
 
 
 def local_advice(incident: Incident, host: HostFacts | None = None) -> tuple[Recommendation, ...]:
@@ -135,7 +144,7 @@ def _recommendation(finding: Finding) -> Recommendation:
     if finding.readings:
         details["numbers"] = [_number(reading) for reading in finding.readings[:20]]
     if worst:
-        details["threshold"] = worst[2]
+        details["threshold"] = worst.threshold
     if finding.host and kind in ("memory", "cpu"):
         details["processes"] = [asdict(process) for process in _largest(kind, finding.host.processes)]
     return Recommendation(
@@ -148,7 +157,7 @@ def _recommendation(finding: Finding) -> Recommendation:
     )
 
 
-def _priority(severity: str, worst: tuple[Measure, str, str] | None) -> tuple[str, str]:
+def _priority(severity: str, worst: Verdict | None) -> tuple[str, str]:
     """The numbers decide; a critical incident is at least high, and critical where no number contradicts it."""
     if worst is None:
         by_severity = {"critical": "critical", "warning": "medium"}.get(severity, "low")
@@ -162,10 +171,10 @@ def _priority(severity: str, worst: tuple[Measure, str, str] | None) -> tuple[st
     return "high", f"{reason}; the incident is critical, though the number alone would be {priority}"
 
 
-def _title(kind: str, priority: str, worst: tuple[Measure, str, str] | None) -> str:
+def _title(kind: str, priority: str, worst: Verdict | None) -> str:
     if worst is None:
         return f"{LABELS[kind]} trouble is reported, without a number"
-    reading = _reading(worst[0], kind)
+    reading = _reading(worst.measure, kind)
     verdict = {"low": "no cause for alarm", "medium": "watch it", "high": "act today", "critical": "act now"}[priority]
     return f"{reading[0].upper()}{reading[1:]}: {verdict}"
 

@@ -13,7 +13,7 @@ from webapp.drivers import driver_for
 from webapp.drivers.core.base import Driver, DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 
-MOST = 64
+MAX_CLIENTS = 64
 AT_ONCE = 4  # Calls of one provider: a slow one must not hold every thread.
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Clients:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._leases: _Leases = _Leases(MOST)
+        self._leases: _Leases = _Leases(MAX_CLIENTS)
         self._turns: dict[str, threading.BoundedSemaphore] = {}
 
     def use(self, endpoint: Endpoint, policy: OutboundPolicy, work: Callable[[Driver], T]) -> T:

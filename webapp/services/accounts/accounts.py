@@ -13,7 +13,7 @@ from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound,
 from webapp.models import MAX_ID, OneTimeLink, User, UserSession
 from webapp.security import passwords, tokens
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 
 LINK_LIFE = timedelta(minutes=30)
 FIRST_ADMIN = Target("user", None, "the first admin")
@@ -72,7 +72,7 @@ def create(session: Session, email: str, role: str, *, actor: str, password: str
     user = User(email=address, role=role, password_hash=passwords.hash_password(password) if password is not None else None)
     session.add(user)
     session.flush()
-    audit_log.record(session, "accounts:user:create", actor=actor, target=_target(user), change=(None, _facts(user)))
+    audit_log.record(session, "accounts:user:create", actor=actor, target=_target(user), change=AuditChange(None, _facts(user)))
     return user
 
 
@@ -84,7 +84,7 @@ def set_role(session: Session, user: User, role: str, *, actor: str) -> None:
     before = _facts(user)
     user.role = role
     _count_change(session, user)
-    audit_log.record(session, "accounts:user:set_role", actor=actor, target=_target(user), change=(before, _facts(user)))
+    audit_log.record(session, "accounts:user:set_role", actor=actor, target=_target(user), change=AuditChange(before, _facts(user)))
 
 
 def set_active(session: Session, user: User, active: bool, *, actor: str) -> None:
@@ -100,7 +100,7 @@ def set_active(session: Session, user: User, active: bool, *, actor: str) -> Non
         end_sessions(session, user)
         end_links(session, user)
     action = "enable" if active else "disable"
-    audit_log.record(session, f"accounts:user:{action}", actor=actor, target=_target(user), change=(before, _facts(user)))
+    audit_log.record(session, f"accounts:user:{action}", actor=actor, target=_target(user), change=AuditChange(before, _facts(user)))
 
 
 def _count_change(session: Session, user: User) -> None:
@@ -254,7 +254,7 @@ def begin_session(session: Session, user: User, *, now: datetime, method: str | 
         )
     )
     user.last_login_at = now
-    audit_log.record(session, "accounts:session:begin", actor=user.email, target=_target(user), change=(None, by(method)))
+    audit_log.record(session, "accounts:session:begin", actor=user.email, target=_target(user), change=AuditChange(None, by(method)))
     return secret
 
 

@@ -13,7 +13,7 @@ from webapp.models import MAX_ID, ApiToken
 from webapp.registry import revision
 from webapp.security import tokens
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 
 MAX_LIFE_DAYS = 365
 
@@ -38,7 +38,7 @@ def create(  # noqa: PLR0913 # as elsewhere, and how long and for whom
     )
     session.add(token)
     session.flush()
-    audit_log.record(session, "accounts:token:create", actor=actor, target=_target(token), change=(None, _facts(token)))
+    audit_log.record(session, "accounts:token:create", actor=actor, target=_target(token), change=AuditChange(None, _facts(token)))
     return token, made.text
 
 
@@ -51,7 +51,7 @@ def revoke(session: Session, token_id: int, *, actor: str, now: datetime) -> Api
     if token.revoked_at is None:
         token.revoked_at = now
         audit_log.record(
-            session, "accounts:token:revoke", actor=actor, target=_target(token), change=({"revoked": False}, {"revoked": True})
+            session, "accounts:token:revoke", actor=actor, target=_target(token), change=AuditChange({"revoked": False}, {"revoked": True})
         )
     return token
 

@@ -12,7 +12,7 @@ from webapp.models import Identity, SpentReturn, User
 from webapp.security import tokens
 from webapp.services.accounts import accounts
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 
 PROVIDER = "identity provider"  # Who acts where somebody is linked or created by what the provider says.
 DEFAULT_ROLE = "viewer"
@@ -94,7 +94,7 @@ def link(session: Session, user: User, issuer: str, subject: str, *, actor: str)
         "accounts:identity:link",
         actor=actor,
         target=Target("user", user.id, user.email),
-        change=(None, {"issuer": issuer, "subject": subject}),
+        change=AuditChange(None, {"issuer": issuer, "subject": subject}),
     )
 
 
@@ -107,4 +107,6 @@ def unlink(session: Session, user: User, *, actor: str) -> None:
     for row in rows:
         session.delete(row)
     accounts.end_sessions(session, user)
-    audit_log.record(session, "accounts:identity:unlink", actor=actor, target=Target("user", user.id, user.email), change=(before, None))
+    audit_log.record(
+        session, "accounts:identity:unlink", actor=actor, target=Target("user", user.id, user.email), change=AuditChange(before, None)
+    )

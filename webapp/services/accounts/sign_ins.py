@@ -12,7 +12,7 @@ from webapp.security.vault import Vault
 from webapp.services.accounts import accounts, login_throttle, second_factor
 from webapp.services.accounts.login_throttle import Guess
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 
 CODE_WITHIN, CODE_TRIES = timedelta(minutes=5), 5
 FRESH_FOR = timedelta(minutes=10)
@@ -127,5 +127,5 @@ def renew(session: Session, secret: str, *, now: datetime, method: str | None = 
     new = tokens.new_secret()
     row.digest, row.confirmed_at, row.last_seen_at = tokens.digest_of(new), now, now
     target = Target("user", user.id, user.email)
-    audit_log.record(session, "accounts:session:confirm", actor=user.email, target=target, change=(None, accounts.by(method)))
+    audit_log.record(session, "accounts:session:confirm", actor=user.email, target=target, change=AuditChange(None, accounts.by(method)))
     return new

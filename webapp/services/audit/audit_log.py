@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Update, select, text, update
 from sqlalchemy.orm import Session
@@ -30,11 +30,21 @@ class Target:
 Values = Mapping[str, Any] | None
 
 
+class AuditChange(NamedTuple):
+    """The values of a row before and after a change; None where the row did not exist."""
+
+    before: Values = None
+    after: Values = None
+
+
+NO_CHANGE = AuditChange()
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-def record(session: Session, action: str, *, actor: str, target: Target, change: tuple[Values, Values] = (None, None)) -> AuditEvent:
+def record(session: Session, action: str, *, actor: str, target: Target, change: AuditChange = NO_CHANGE) -> AuditEvent:
     """Adds an event: `action` is `scope:resource:action`, `change` the values before and after (only those that differ are kept)."""
     session.flush()  # The row's own number must be known, and a refused change must leave no trail.
     take_turn(session)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from webapp.models import AuditEvent
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 
 ACTION = "access:request:deny"
 # Of one caller in so long. An application that goes on with the wrong token must neither fill the database nor bury what others did.
@@ -42,4 +42,4 @@ def note(session: Session, denied: Denied, now: datetime) -> None:
     left = room(session, denied.actor, now)
     if left > 0:
         more = {"left_out": "further refusals of this caller, for up to an hour"} if left == 1 else None
-        audit_log.record(session, ACTION, actor=denied.actor, target=Target("request", None, denied.what), change=(None, more))
+        audit_log.record(session, ACTION, actor=denied.actor, target=Target("request", None, denied.what), change=AuditChange(None, more))

@@ -12,7 +12,7 @@ from webapp.domain.shared.errors import Conflict, FieldError, InUse, Invalid, No
 from webapp.models import MAX_ID, Model, ModelAlias, Price, Project, ProjectOverride, Provider
 from webapp.registry import revision
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog import providers
 
 # Entry names that differ from their columns; `provider`, `aliases` and `default` are handled on their own.
@@ -40,7 +40,7 @@ def create(session: Session, values: Mapping[str, object], *, actor: str) -> Mod
         _set_aliases(session, model, entry["aliases"])
     session.add(model)
     session.flush()
-    audit_log.record(session, "registry:model:create", actor=actor, target=target(model), change=(None, facts(model)))
+    audit_log.record(session, "registry:model:create", actor=actor, target=target(model), change=AuditChange(None, facts(model)))
     if entry["default"]:
         _make_default(session, model, actor)
     return model
@@ -64,7 +64,7 @@ def update(session: Session, model_id: int, values: Mapping[str, object], *, act
     if entry.get("default") is False:
         model.is_default = False
     session.flush()
-    audit_log.record(session, "registry:model:update", actor=actor, target=target(model), change=(before, facts(model)))
+    audit_log.record(session, "registry:model:update", actor=actor, target=target(model), change=AuditChange(before, facts(model)))
     if entry.get("default") and not model.is_default:
         _make_default(session, model, actor)
     return model
@@ -93,7 +93,7 @@ def delete(session: Session, model_id: int, *, actor: str, version: int | None =
     before, what = facts(model), target(model)
     session.delete(model)
     session.flush()
-    audit_log.record(session, "registry:model:delete", actor=actor, target=what, change=(before, None))
+    audit_log.record(session, "registry:model:delete", actor=actor, target=what, change=AuditChange(before, None))
 
 
 def users_of(session: Session, model: Model, *, with_prices: bool = True) -> list[str]:
@@ -134,7 +134,7 @@ def _set_active(session: Session, model: Model, active: bool | None, actor: str)
     before = facts(model)
     model.is_active = wanted
     action = "activate" if wanted else "deactivate"
-    audit_log.record(session, f"registry:model:{action}", actor=actor, target=target(model), change=(before, facts(model)))
+    audit_log.record(session, f"registry:model:{action}", actor=actor, target=target(model), change=AuditChange(before, facts(model)))
     return model
 
 
@@ -153,7 +153,7 @@ def _make_default(session: Session, model: Model, actor: str) -> Model:
         previous.is_default = False
         session.flush()  # Before the next one is set: the index allows one at a time.
     model.is_default = True
-    change = ({"default": previous.ref if previous else None}, {"default": model.ref})
+    change = AuditChange({"default": previous.ref if previous else None}, {"default": model.ref})
     audit_log.record(session, "registry:model:set_default", actor=actor, target=target(model), change=change)
     return model
 

@@ -18,7 +18,7 @@ from webapp.registry import revision
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.accounts import accounts
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.credentials import credentials
 
 STRICT = OutboundPolicy()  # Public addresses over https, and nothing else.
@@ -53,7 +53,7 @@ def create(session: Session, values: Mapping[str, object], *, actor: str, policy
         _insist_on_key_rights(session, {}, own_way(provider.base_url, provider.config), actor)
     session.add(provider)
     session.flush()
-    audit_log.record(session, "registry:provider:create", actor=actor, target=target(provider), change=(None, facts(provider)))
+    audit_log.record(session, "registry:provider:create", actor=actor, target=target(provider), change=AuditChange(None, facts(provider)))
     return provider
 
 
@@ -86,7 +86,7 @@ def update(  # noqa: PLR0913 # as elsewhere, and what may be reached
         known = way if named >= set(provider.required_environment) else {}
         _insist_on_key_rights(session, known, own_way(provider.base_url, provider.config), actor)
     session.flush()
-    audit_log.record(session, "registry:provider:update", actor=actor, target=target(provider), change=(before, facts(provider)))
+    audit_log.record(session, "registry:provider:update", actor=actor, target=target(provider), change=AuditChange(before, facts(provider)))
     return provider
 
 
@@ -120,7 +120,7 @@ def delete(session: Session, provider_id: int, *, actor: str, version: int | Non
     before, what = facts(provider), target(provider)
     session.delete(provider)
     session.flush()
-    audit_log.record(session, "registry:provider:delete", actor=actor, target=what, change=(before, None))
+    audit_log.record(session, "registry:provider:delete", actor=actor, target=what, change=AuditChange(before, None))
 
 
 def set_active(session: Session, provider_id: int, active: bool | None = None, *, actor: str, version: int | None = None) -> Provider:
@@ -133,7 +133,9 @@ def set_active(session: Session, provider_id: int, active: bool | None = None, *
     before = facts(provider)
     provider.is_active = wanted
     action = "activate" if wanted else "deactivate"
-    audit_log.record(session, f"registry:provider:{action}", actor=actor, target=target(provider), change=(before, facts(provider)))
+    audit_log.record(
+        session, f"registry:provider:{action}", actor=actor, target=target(provider), change=AuditChange(before, facts(provider))
+    )
     return provider
 
 
@@ -147,7 +149,11 @@ def set_primary(session: Session, provider_id: int, *, actor: str) -> Provider:
     _unset_primary(session)
     provider.is_primary = True
     audit_log.record(
-        session, "registry:provider:set_primary", actor=actor, target=target(provider), change=(before, {"primary": provider.slug})
+        session,
+        "registry:provider:set_primary",
+        actor=actor,
+        target=target(provider),
+        change=AuditChange(before, {"primary": provider.slug}),
     )
     return provider
 
@@ -158,7 +164,7 @@ def clear_primary(session: Session, *, actor: str) -> None:
     before = {"primary": _primary_slug(session)}
     _unset_primary(session)
     what = Target("provider", None, before["primary"] or "none")
-    audit_log.record(session, "registry:provider:clear_primary", actor=actor, target=what, change=(before, {"primary": None}))
+    audit_log.record(session, "registry:provider:clear_primary", actor=actor, target=what, change=AuditChange(before, {"primary": None}))
 
 
 def _primary_slug(session: Session) -> str | None:

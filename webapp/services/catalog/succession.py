@@ -10,6 +10,7 @@ from webapp.domain.shared.errors import Conflict, Invalid
 from webapp.models import Model, PromptTemplate, Provider, Run, UsageRecord
 from webapp.registry import revision
 from webapp.services.audit import audit_log
+from webapp.services.audit.audit_log import AuditChange
 from webapp.services.catalog import models
 
 LATELY = timedelta(days=30)
@@ -29,7 +30,7 @@ def switch_over(session: Session, model_id: int, day: date | None, *, actor: str
         return model
     before, model.switches_on = model.switches_on, day
     session.flush()
-    change = ({"switches_on": _shown(before)}, {"switches_on": _shown(day), "successor": model.successor})
+    change = AuditChange({"switches_on": _shown(before)}, {"switches_on": _shown(day), "successor": model.successor})
     audit_log.record(session, "registry:model:switch_over", actor=actor, target=models.target(model), change=change)
     return model
 

@@ -15,6 +15,7 @@ from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import Model, Price, Proposal, ProposalRow, Provider
 from webapp.registry import revision
 from webapp.services.audit import audit_log
+from webapp.services.audit.audit_log import AuditChange
 from webapp.services.catalog import models, providers
 from webapp.services.catalog_sync.proposals import APPLIED, OPEN, UNDONE, entry_of, find, seal, target
 from webapp.services.pricing import prices
@@ -56,7 +57,7 @@ def apply(session: Session, proposal_id: int, by: Approval) -> Proposal:
         told = " ".join(f"{error.field}: {error.message}" for error in errors[:MAX_ERRORS])
         raise Conflict(f"Nothing was taken over. {told}", errors, code="changed_since")
     proposal.status, proposal.applied_by, proposal.applied_at = APPLIED, by.actor, by.at
-    change = ({"status": OPEN}, {"status": APPLIED, "rows": len(rows), "opened_by": proposal.opened_by})
+    change = AuditChange({"status": OPEN}, {"status": APPLIED, "rows": len(rows), "opened_by": proposal.opened_by})
     audit_log.record(session, "catalog:proposal:apply", actor=by.actor, target=target(proposal), change=change)
     return proposal
 
@@ -131,7 +132,7 @@ def undo(session: Session, proposal_id: int, *, actor: str) -> list[str]:
     rows = _chosen(session, proposal_id)
     left = [f"{row.ref} {why}" for row in rows if (why := _take_back(session, row, actor))]
     proposal.status, proposal.ended_by, proposal.ended_at = UNDONE, actor, audit_log.now()
-    change = ({"status": APPLIED}, {"status": UNDONE, "left": left[:100]})
+    change = AuditChange({"status": APPLIED}, {"status": UNDONE, "left": left[:100]})
     audit_log.record(session, "catalog:proposal:undo", actor=actor, target=target(proposal), change=change)
     return left
 
@@ -148,7 +149,7 @@ def _take_back(session: Session, row: ProposalRow, actor: str) -> str | None:
         if not model.is_active:
             models.set_active(session, model.id, True, actor=actor)
         return None
-    reasons = [_fields_back(session, model, done, actor), _price_back(session, model, done, (row, actor))]
+    reasons = [_fields_back(session, model, done, actor), _price_back(session, model, done, row, actor=actor)]
     return "; ".join(reason for reason in reasons if reason) or None
 
 
@@ -162,9 +163,8 @@ def _fields_back(session: Session, model: Model, done: dict[str, Any], actor: st
     return None
 
 
-def _price_back(session: Session, model: Model, done: dict[str, Any], by: tuple[ProposalRow, str]) -> str | None:
+def _price_back(session: Session, model: Model, done: dict[str, Any], row: ProposalRow, *, actor: str) -> str | None:
     """A correction in the place of the price that was added, with the rates that held before it."""
-    row, actor = by
     added = session.get(Price, done.get("price") or 0)
     if added is None:
         return None

@@ -19,7 +19,7 @@ from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.models import MAX_ID, Proposal, ProposalRow
 from webapp.price_sources.sources import Read
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 
 OPEN, APPLIED, UNDONE, CLOSED = "open", "applied", "undone", "closed"
 MAX_PROBLEMS = 200
@@ -98,7 +98,7 @@ def open_one(session: Session, given: Comparison, *, actor: str) -> Proposal:
     session.add_all(rows)
     proposal.problems = [*given.read.problems, *problems][:MAX_PROBLEMS]
     proposal.counts = counted(rows)
-    audit_log.record(session, "catalog:proposal:create", actor=actor, target=target(proposal), change=(None, facts(proposal)))
+    audit_log.record(session, "catalog:proposal:create", actor=actor, target=target(proposal), change=AuditChange(None, facts(proposal)))
     return proposal
 
 
@@ -216,7 +216,9 @@ def close(session: Session, proposal_id: int, *, actor: str) -> Proposal:
     if proposal.status != OPEN:
         raise Conflict("This proposal is no longer open.", code="not_open")
     proposal.status, proposal.ended_by, proposal.ended_at = CLOSED, actor, audit_log.now()
-    audit_log.record(session, "catalog:proposal:close", actor=actor, target=target(proposal), change=({"status": OPEN}, {"status": CLOSED}))
+    audit_log.record(
+        session, "catalog:proposal:close", actor=actor, target=target(proposal), change=AuditChange({"status": OPEN}, {"status": CLOSED})
+    )
     return proposal
 
 

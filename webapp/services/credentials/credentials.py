@@ -20,7 +20,7 @@ from webapp.observability.log_limits import Once
 from webapp.registry import revision
 from webapp.security.vault import Place, Vault
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.credentials import key_check
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def store(session: Session, provider: Provider, key: object, *, vault: Vault, ac
     session.add(credential)
     session.flush()
     action = "registry:credential:replace" if found else "registry:credential:create"
-    audit_log.record(session, action, actor=actor, target=_target(provider), change=(before, _facts(credential)))
+    audit_log.record(session, action, actor=actor, target=_target(provider), change=AuditChange(before, _facts(credential)))
     return credential
 
 
@@ -89,7 +89,7 @@ def limit(session: Session, credential: Credential, values: dict[str, object], *
         setattr(credential, "is_active" if name == "active" else name, value)
     session.flush()
     what = _target(credential.provider)
-    audit_log.record(session, "registry:credential:limit", actor=actor, target=what, change=(before, _limits(credential)))
+    audit_log.record(session, "registry:credential:limit", actor=actor, target=what, change=AuditChange(before, _limits(credential)))
     return credential
 
 
@@ -115,7 +115,7 @@ def _remove(session: Session, provider: Provider, credential: Credential, actor:
     session.delete(credential)
     session.flush()
     after = {"api_key": None, "reason": reason}
-    audit_log.record(session, "registry:credential:remove", actor=actor, target=_target(provider), change=(before, after))
+    audit_log.record(session, "registry:credential:remove", actor=actor, target=_target(provider), change=AuditChange(before, after))
 
 
 def every(session: Session, provider: Provider) -> Sequence[Credential]:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from webapp.models import OneTimeLink, RegistryState, UserSession
 from webapp.security.vault import Vault
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.credentials.rotation import encrypted_columns
 
 
@@ -51,5 +51,5 @@ def mark_restored(session: Session, name: str, *, actor: str) -> None:
         "operations:backup:restore",
         actor=actor,
         target=Target("database", None, name[:300]),
-        change=(None, {"file": name[:300], "revision": before}),
+        change=AuditChange(None, {"file": name[:300], "revision": before}),
     )

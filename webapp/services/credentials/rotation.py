@@ -7,6 +7,7 @@ as the first one; then this re-encrypts what the old one encrypted. It can be st
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy import Column, select, update
 from sqlalchemy.orm import Session
@@ -17,7 +18,7 @@ from webapp.models.base import Ciphertext
 from webapp.registry import revision
 from webapp.security.vault import Vault
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 
 BATCH = 100
 CREDENTIALS, CHECK = "credentials.ciphertext", "registry_state.key_check"
@@ -104,38 +105,50 @@ def step(session: Session, vault: Vault, column: Column[str], after: int = 0) ->
         if renewed is None:
             unreadable.append(number)
         else:
-            rotated += _swap(session, vault, column, (number, ciphertext, renewed))
+            rotated += _swap(session, column, Reencryption(number, ciphertext, renewed, vault.key_id))
     return Step(rotated, tuple(unreadable), last if seen == BATCH else None)
 
 
-def _swap(session: Session, vault: Vault, column: Column[str], change: tuple[int, str, str]) -> int:
+class Reencryption(NamedTuple):
+    """A row whose ciphertext is replaced."""
+
+    row_id: int
+    old: str
+    new: str
+    key_id: str
+
+
+def _swap(session: Session, column: Column[str], change: Reencryption) -> int:
     """Compare and set. Nothing else of the row changes, not even when it was last changed."""
-    number, present, renewed = change
     table = column.table
-    values = {column.name: renewed, "updated_at": table.c.updated_at}
+    values: dict[str, Any] = {column.name: change.new, "updated_at": table.c.updated_at}
     if "key_id" in table.c:
-        values["key_id"] = vault.key_id
+        values["key_id"] = change.key_id
     # Through the connection: the session would give updated_at the present time.
-    done = session.connection().execute(update(table).where(table.c.id == number, column == present).values(values))
+    done = session.connection().execute(update(table).where(table.c.id == change.row_id, column == change.old).values(values))
     return done.rowcount
 
 
 def begin(session: Session, vault: Vault, *, actor: str) -> None:
     """The trail's line before the first row: what is stopped in the middle has changed something too."""
     after = {"key": vault.key_id, "begun_at": datetime.now(UTC).isoformat()}
-    audit_log.record(session, "operations:keys:rotate", actor=actor, target=Target("keys", None, vault.key_id), change=(None, after))
+    audit_log.record(
+        session, "operations:keys:rotate", actor=actor, target=Target("keys", None, vault.key_id), change=AuditChange(None, after)
+    )
 
 
 def record(session: Session, vault: Vault, rotated: int, unreadable: int, *, actor: str) -> None:
     """The trail's line about a rotation. The registry's check was re-encrypted too, so every process reads it again."""
     revision.changing(session)
     after = {"key": vault.key_id, "rotated": rotated, "unreadable": unreadable, "finished_at": datetime.now(UTC).isoformat()}
-    audit_log.record(session, "operations:keys:rotate", actor=actor, target=Target("keys", None, vault.key_id), change=(None, after))
+    audit_log.record(
+        session, "operations:keys:rotate", actor=actor, target=Target("keys", None, vault.key_id), change=AuditChange(None, after)
+    )
 
 
 def accept(session: Session, vault: Vault, unreadable: int, *, actor: str) -> None:
     """From now on this vault's keys are the right ones, whatever they cannot read. Every process reads the new check at once."""
     row = revision.changing(session)
     row.key_check = vault.make_check()
-    change = (None, {"key": vault.key_id, "unreadable": unreadable})
+    change = AuditChange(None, {"key": vault.key_id, "unreadable": unreadable})
     audit_log.record(session, "operations:keys:accept", actor=actor, target=Target("keys", None, vault.key_id), change=change)

@@ -16,7 +16,7 @@ from webapp.models import AuditEvent, Model, ModelAlias, Provider
 from webapp.registry import revision
 from webapp.security.vault import Vault
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.credentials import credentials, endpoints
 from webapp.services.pricing import prices
 
@@ -65,7 +65,9 @@ def seed(session: Session) -> Seeding:
     _add_models(session, new_models, providers, done)
     source = document["source"]
     after = {"providers": done.providers, "models": done.models, "source": f"{source['name']} {source['version']}"}
-    audit_log.record(session, ACTION, actor=ACTOR, target=Target("catalog", None, "the built-in catalogue"), change=(None, after))
+    audit_log.record(
+        session, ACTION, actor=ACTOR, target=Target("catalog", None, "the built-in catalogue"), change=AuditChange(None, after)
+    )
     return done
 
 

@@ -14,9 +14,9 @@ from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import MAX_ID, Model, Price, PriceRate, PriceVerification
 from webapp.registry import revision
-from webapp.registry.price_loader import rate_of, window_key
+from webapp.registry.price_loader import RateColumns, rate_of, window_key
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog import models
 
 
@@ -33,7 +33,9 @@ def add(session: Session, model_id: int, values: Mapping[str, object], *, actor:
     session.add(price)
     session.flush()
     after = dict(price_document(value_of(price)) or {}) | ({"confirmed": list(confirmed)} if confirmed else {})
-    audit_log.record(session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=(None, after))
+    audit_log.record(
+        session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=AuditChange(None, after)
+    )
     return price
 
 
@@ -43,7 +45,7 @@ def import_price(session: Session, model: Model, entry: PriceEntry, *, actor: st
     price = row_of(entry, model, actor)
     session.add(price)
     session.flush()
-    change = (None, price_document(value_of(price)))
+    change = AuditChange(None, price_document(value_of(price)))
     audit_log.record(session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=change)
     return price
 
@@ -61,7 +63,7 @@ def verify(session: Session, price_id: int, *, actor: str, of_model: int | None 
         raise Conflict("That price was corrected: verify the correction.", code="corrected")
     session.add(PriceVerification(price_id=price.id, verified_by=actor))
     what = Target("model", price.model_id, price.model.ref)
-    change = (None, {"price": price.id, "effective_from": shown_moment(price.effective_from)})
+    change = AuditChange(None, {"price": price.id, "effective_from": shown_moment(price.effective_from)})
     audit_log.record(session, "registry:price:verify", actor=actor, target=what, change=change)
     return price
 
@@ -128,7 +130,9 @@ def row_of(entry: PriceEntry, model: Model, actor: str) -> Price:
 def value_of(price: Price) -> PriceValue:
     """The row as a domain value, without its end."""
     source = PriceSource(price.source_kind, price.source_name, price.source_url, price.verified_at)
-    rates = tuple(rate_of(rate.meter, rate.amount, rate.per, rate.above, (rate.service_tier, rate.window_key)) for rate in price.rates)
+    rates = tuple(
+        rate_of(RateColumns(rate.meter, rate.amount, rate.per, rate.above, rate.service_tier, rate.window_key)) for rate in price.rates
+    )
     return PriceValue(
         state=price.state,
         effective_from=price.effective_from,

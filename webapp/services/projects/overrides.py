@@ -17,7 +17,7 @@ from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import MAX_ID, Model, Project, ProjectOverride, Provider
 from webapp.registry import revision
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.projects import projects
 
 CHECKS: Mapping[str, validators.Check] = {"note": validators.text(2_000)}
@@ -68,7 +68,9 @@ def add(session: Session, project_id: int, rule: Rule, *, actor: str) -> Project
     )
     session.add(row)
     session.flush()
-    audit_log.record(session, "registry:project:add_rule", actor=actor, target=_target(project), change=(None, facts(row, model)))
+    audit_log.record(
+        session, "registry:project:add_rule", actor=actor, target=_target(project), change=AuditChange(None, facts(row, model))
+    )
     return row
 
 
@@ -82,7 +84,7 @@ def end(session: Session, override_id: int, at: datetime, *, actor: str) -> Proj
         raise Conflict("That rule has ended already.", code="ended")
     before = row.ends_at
     row.ends_at = max(at, row.starts_at)
-    change = ({"ends": _shown(before)}, {"rule": row.id, "model": row.model.ref, "ends": _shown(row.ends_at)})
+    change = AuditChange({"ends": _shown(before)}, {"rule": row.id, "model": row.model.ref, "ends": _shown(row.ends_at)})
     audit_log.record(session, "registry:project:end_rule", actor=actor, target=_target(row.project), change=change)
     return row
 

@@ -12,7 +12,7 @@ from webapp.domain.shared.errors import Conflict, FieldError, InUse, NotFound, S
 from webapp.models import MAX_ID, ApiToken, Credential, Project, ProjectOverride
 from webapp.registry import revision
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 
 CHECKS: Mapping[str, validators.Check] = {
     "slug": validators.slug,
@@ -45,7 +45,7 @@ def create(session: Session, values: Mapping[str, object], *, actor: str) -> Pro
     project = Project(**_columns(entry))
     session.add(project)
     session.flush()
-    audit_log.record(session, "registry:project:create", actor=actor, target=_target(project), change=(None, facts(project)))
+    audit_log.record(session, "registry:project:create", actor=actor, target=_target(project), change=AuditChange(None, facts(project)))
     return project
 
 
@@ -62,7 +62,7 @@ def update(session: Session, project_id: int, values: Mapping[str, object], *, a
     for name, value in _columns(entry).items():
         setattr(project, name, value)
     session.flush()
-    audit_log.record(session, "registry:project:update", actor=actor, target=_target(project), change=(before, facts(project)))
+    audit_log.record(session, "registry:project:update", actor=actor, target=_target(project), change=AuditChange(before, facts(project)))
     return project
 
 
@@ -75,7 +75,7 @@ def delete(session: Session, project_id: int, *, actor: str) -> None:
     before, what = facts(project), _target(project)
     session.delete(project)
     session.flush()
-    audit_log.record(session, "registry:project:delete", actor=actor, target=what, change=(before, None))
+    audit_log.record(session, "registry:project:delete", actor=actor, target=what, change=AuditChange(before, None))
 
 
 def users_of(session: Session, project: Project) -> list[str]:

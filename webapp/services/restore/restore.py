@@ -17,7 +17,7 @@ from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import MAX_ID, AuditEvent, Model, Price, Project, Provider
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog import models, providers
 from webapp.services.pricing import prices
 from webapp.services.projects import projects
@@ -64,7 +64,7 @@ def restore(session: Session, event_id: int, *, actor: str, policy: OutboundPoli
         raise Conflict(found, code="not_restorable")
     found.run(session, By(actor, policy))
     what = Target(event.target_kind, event.target_id, event.target_name)
-    audit_log.record(session, "audit:event:restore", actor=actor, target=what, change=(None, {"event": event.id}))
+    audit_log.record(session, "audit:event:restore", actor=actor, target=what, change=AuditChange(None, {"event": event.id}))
     return f"{event.target_name} is as it was before event {event.id}."
 
 

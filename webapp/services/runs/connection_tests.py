@@ -19,7 +19,7 @@ from webapp.drivers.core.base import CheckResult, Endpoint, UpstreamModel
 from webapp.models import Model, Provider, ProviderCheck
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog import models
 from webapp.services.credentials import key_access as access
 from webapp.services.runs.execution import cleared
@@ -82,7 +82,7 @@ def record(session: Session, probe: Probe, result: CheckResult, *, actor: str) -
         session.delete(old)
     after = {"ok": result.ok, "kind": result.kind, "how": result.how, "key": probe.access.source}
     what = Target("provider", probe.provider_id, probe.slug)
-    audit_log.record(session, "registry:provider:check", actor=actor, target=what, change=(None, after))
+    audit_log.record(session, "registry:provider:check", actor=actor, target=what, change=AuditChange(None, after))
     return row
 
 

@@ -18,7 +18,7 @@ from webapp.domain.shared.money import EXACT, ZERO
 from webapp.models import Bench, BenchCell, Rating, Run
 from webapp.services.accounts import accounts
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.runs import records
 from webapp.services.runs.execution import Outcome
 from webapp.services.runs.planning import Plan
@@ -69,7 +69,7 @@ def create(session: Session, setup: Setup, *, actor: str) -> Bench:
     session.add(found)
     session.flush()
     after = {"models": list(setup.models), "incidents": len(setup.incidents), "repeats": setup.repeats}
-    audit_log.record(session, "runs:bench:create", actor=actor, target=_target(found), change=(None, after))
+    audit_log.record(session, "runs:bench:create", actor=actor, target=_target(found), change=AuditChange(None, after))
     return found
 
 
@@ -213,7 +213,7 @@ def cancel(session: Session, public_id: str, *, actor: str) -> Bench:
     planned = update(BenchCell).where(BenchCell.bench_id == found.id, BenchCell.status == "planned").values(status="cancelled")
     session.execute(planned.execution_options(synchronize_session=False))
     audit_log.record(
-        session, "runs:bench:cancel", actor=actor, target=_target(found), change=({"status": "running"}, {"status": "cancelled"})
+        session, "runs:bench:cancel", actor=actor, target=_target(found), change=AuditChange({"status": "running"}, {"status": "cancelled"})
     )
     return found
 
@@ -235,7 +235,7 @@ def resume(session: Session, public_id: str, *, actor: str) -> Bench:
     found.status, found.finished_at, found.heartbeat_at = "running", None, datetime.now(UTC)
     found.runs_as, found.generation = actor, found.generation + 1
     after = {"status": "running", "runs_as": actor}
-    audit_log.record(session, "runs:bench:resume", actor=actor, target=_target(found), change=(before, after))
+    audit_log.record(session, "runs:bench:resume", actor=actor, target=_target(found), change=AuditChange(before, after))
     return found
 
 
@@ -261,7 +261,9 @@ def rename(session: Session, public_id: str, name: str, *, actor: str) -> Bench:
         raise Invalid.field("name", "must have 1 to 200 characters")
     found = find(session, public_id)
     before, found.name = found.name, clean
-    audit_log.record(session, "runs:bench:rename", actor=actor, target=_target(found), change=({"name": before}, {"name": clean}))
+    audit_log.record(
+        session, "runs:bench:rename", actor=actor, target=_target(found), change=AuditChange({"name": before}, {"name": clean})
+    )
     return found
 
 
@@ -280,7 +282,9 @@ def rate(session: Session, public_id: str, run: str, score: int, *, actor: str) 
         session.add(Rating(run_id=row.id, owner=actor, score=score))
     else:
         rating.score = score
-    audit_log.record(session, "runs:run:rate", actor=actor, target=Target("run", row.id, row.public_id), change=(before, {"score": score}))
+    audit_log.record(
+        session, "runs:run:rate", actor=actor, target=Target("run", row.id, row.public_id), change=AuditChange(before, {"score": score})
+    )
 
 
 def _target(found: Bench) -> Target:

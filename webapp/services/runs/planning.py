@@ -69,10 +69,10 @@ def plan(session: Session, means: Means, incident: Incident, *, model: str | Non
         return Plan(incident, choice, None, None, LOCAL, prompt, caller=means.caller)
     provider = _provider(session, choice)
     found = access.access(session, provider, means.caller, means.environment) if provider else _of_environment(means)
-    endpoint = _endpoint(means, choice, (provider, found), revealed(session, means, provider, found))
+    endpoint = _endpoint(means, choice, provider, found, revealed(session, means, provider, found))
     placed = endpoints.placing_variable_of(provider, means.environment) if provider else None
     source = ENVIRONMENT if found.variable or placed else DATABASE
-    return Plan(incident, choice, endpoint, _request(means, incident, choice, (provider, prompt)), source, prompt, found, means.caller)
+    return Plan(incident, choice, endpoint, _request(means, incident, choice, provider, prompt), source, prompt, found, means.caller)
 
 
 def plan_local(incident: Incident, caller: Caller | None = None) -> Plan:
@@ -114,8 +114,7 @@ def endpoint_of(means: Means, provider: Provider, found: Access, key: str | None
     )
 
 
-def _endpoint(means: Means, choice: Choice, of: tuple[Provider | None, Access], key: str | None) -> Endpoint:
-    provider, found = of
+def _endpoint(means: Means, choice: Choice, provider: Provider | None, found: Access, key: str | None) -> Endpoint:
     if provider is not None:
         return endpoint_of(means, provider, found, key)
     return Endpoint(choice.driver, choice.driver, DRIVERS[choice.driver].base_url, key, {}, DEFAULT_TIMEOUT_S, found.source)
@@ -125,8 +124,7 @@ def _timeout(provider: Provider | None) -> float:
     return float(provider.timeout_seconds) if provider and provider.timeout_seconds else DEFAULT_TIMEOUT_S
 
 
-def _request(means: Means, incident: Incident, choice: Choice, of: tuple[Provider | None, Template]) -> ChatRequest:
-    provider, template = of
+def _request(means: Means, incident: Incident, choice: Choice, provider: Provider | None, template: Template) -> ChatRequest:
     quirks = choice.model.quirks if choice.model else {}
     wanted = template.temperature if template.temperature is not None else provider.default_temperature if provider else None
     temperature = wanted if quirks.get("temperature", True) else None

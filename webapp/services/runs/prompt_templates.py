@@ -15,7 +15,7 @@ from webapp.domain.shared.errors import Conflict, FieldError, InUse, Invalid, No
 from webapp.domain.shared.money import plain
 from webapp.models import PromptTemplate, Run
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 
 MAX_TEXT = 50_000
 MAX_CACHE = 60 * 24 * 30
@@ -144,7 +144,7 @@ def delete(session: Session, name: str, *, actor: str) -> None:
     for row in rows:
         session.delete(row)
     session.flush()
-    audit_log.record(session, "prompts:template:delete", actor=actor, target=what, change=(before, None))
+    audit_log.record(session, "prompts:template:delete", actor=actor, target=what, change=AuditChange(before, None))
 
 
 class Use(NamedTuple):
@@ -199,7 +199,7 @@ def _add(session: Session, entry: Mapping[str, Any], version: int, actor: str, a
     session.add(row)
     session.flush()
     what = Target("template", row.id, row.name)
-    audit_log.record(session, f"prompts:template:{action}", actor=actor, target=what, change=(before, facts(row)))
+    audit_log.record(session, f"prompts:template:{action}", actor=actor, target=what, change=AuditChange(before, facts(row)))
     return row
 
 

@@ -13,7 +13,7 @@ from webapp.domain.shared.errors import NotFound
 from webapp.domain.shared.timestamps import shown_moment
 from webapp.models import Run, RunRecommendation
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.runs.execution import Outcome
 from webapp.services.runs.planning import Plan
 
@@ -61,7 +61,7 @@ def record(session: Session, planned: Plan, outcome: Outcome, *, actor: str, ben
     session.add(run)
     session.flush()
     after = {"status": run.status, "model": run.model_ref, "driver": run.driver, "source": run.source}
-    audit_log.record(session, "runs:run:create", actor=actor, target=Target("run", run.id, run.public_id), change=(None, after))
+    audit_log.record(session, "runs:run:create", actor=actor, target=Target("run", run.id, run.public_id), change=AuditChange(None, after))
     return run
 
 

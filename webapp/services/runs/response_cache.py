@@ -13,7 +13,7 @@ from webapp.domain.shared.urls import origin
 from webapp.drivers.core.base import ChatRequest, Endpoint
 from webapp.models import CachedResponse
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 
 SWEEP = 200
 
@@ -114,6 +114,10 @@ def clear(session: Session, *, actor: str) -> int:
     removed = count(session)
     session.execute(delete(CachedResponse).execution_options(synchronize_session=False))
     audit_log.record(
-        session, "prompts:cache:clear", actor=actor, target=Target("cache", None, "answers"), change=({"answers": removed}, {"answers": 0})
+        session,
+        "prompts:cache:clear",
+        actor=actor,
+        target=Target("cache", None, "answers"),
+        change=AuditChange({"answers": removed}, {"answers": 0}),
     )
     return removed

@@ -8,7 +8,7 @@ from webapp.domain.shared.errors import Conflict, FieldError, NotFound
 from webapp.domain.shared.validators import line
 from webapp.models import MAX_ID, SavedIncident
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 
 NAME = line(200, 1)
 
@@ -26,7 +26,11 @@ def save(session: Session, name: str, incident: Incident, *, actor: str) -> Save
     session.add(row)
     session.flush()
     audit_log.record(
-        session, "runs:incident:create", actor=actor, target=_target(row), change=(None, {"name": clean, "title": incident.title})
+        session,
+        "runs:incident:create",
+        actor=actor,
+        target=_target(row),
+        change=AuditChange(None, {"name": clean, "title": incident.title}),
     )
     return row
 
@@ -42,7 +46,7 @@ def delete(session: Session, number: int, *, actor: str) -> SavedIncident:
     """Removes a kept incident; runs and benches that used it keep their own copies."""
     row = find(session, number)
     before = {"name": row.name, "incident": row.incident}
-    audit_log.record(session, "runs:incident:delete", actor=actor, target=_target(row), change=(before, None))
+    audit_log.record(session, "runs:incident:delete", actor=actor, target=_target(row), change=AuditChange(before, None))
     session.delete(row)
     return row
 

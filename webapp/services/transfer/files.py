@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.shared.errors import Malformed
 from webapp.services.audit import audit_log
-from webapp.services.audit.audit_log import Target
+from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.transfer import model_csv, registry_import, registry_yaml
 from webapp.services.transfer.import_rows import ADDED, CHANGED, Report
 from webapp.services.transfer.registry_import import Importing
@@ -62,5 +62,7 @@ def bring(session: Session, upload: Upload, by: Importing, at: datetime) -> Repo
     counts = report.counts()
     if counts[ADDED] or counts[CHANGED]:
         after = {"form": upload.form, **counts}
-        audit_log.record(session, "catalog:file:import", actor=by.actor, target=Target("catalog", None, upload.name), change=(None, after))
+        audit_log.record(
+            session, "catalog:file:import", actor=by.actor, target=Target("catalog", None, upload.name), change=AuditChange(None, after)
+        )
     return report

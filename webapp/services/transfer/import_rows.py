@@ -62,13 +62,13 @@ class Lines:
     """Collects what is wrong, by line."""
 
     def __init__(self, lines: Mapping[str, int], report: Report) -> None:
-        self._lines, self._report = lines, report
+        self._lines, self.report = lines, report
 
     def add(self, path: str, error: ModeldeskError) -> None:
         found = error.errors if isinstance(error, Invalid) and error.errors else [FieldError("", error.detail)]
         for one in found:
             where = self._line(f"{path}.{one.field}" if one.field else path)
-            self._report.errors.append(f"line {where}: {one.field + ' ' if one.field else ''}{one.message}")
+            self.report.errors.append(f"line {where}: {one.field + ' ' if one.field else ''}{one.message}")
 
     def _line(self, path: str) -> int:
         """The line of the path, or of the nearest entry around it."""

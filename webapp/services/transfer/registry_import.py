@@ -107,7 +107,7 @@ def apply(session: Session, read: Read, by: Importing) -> Report:
     check_top(read.document, lines)
     entries = entries_of(read.document, lines)
     if not report.errors:
-        _write(session, entries, by, (lines, report))
+        _write(session, entries, by, lines)
     if report.errors:
         report.errors.sort(key=_line_of)
         shown = report.errors[:MAX_ERRORS]
@@ -121,8 +121,8 @@ def _line_of(message: str) -> int:
     return int(message.removeprefix("line ").partition(":")[0])
 
 
-def _write(session: Session, entries: Entries, by: Importing, told: tuple[Lines, Report]) -> None:
-    lines, report = told
+def _write(session: Session, entries: Entries, by: Importing, lines: Lines) -> None:
+    report = lines.report
     primary = None
     for path, entry, is_primary in entries.providers:
         try:
@@ -134,7 +134,7 @@ def _write(session: Session, entries: Entries, by: Importing, told: tuple[Lines,
         for path, entry, dated in entries.models:
             try:
                 report.changes.append(_write_model(session, entry, by))
-                report.changes += _write_prices(session, entry, dated, (by, lines))
+                report.changes += _write_prices(session, entry, dated, by, lines)
             except ModeldeskError as error:
                 lines.add(path, error)
     if primary is not None and not report.errors:
@@ -202,10 +202,10 @@ def _write_model(session: Session, entry: dict[str, Any], by: Importing) -> Chan
 
 
 def _write_prices(
-    session: Session, entry: Mapping[str, Any], dated: list[tuple[str, PriceEntry, bool]], told: tuple[Importing, Lines]
+    session: Session, entry: Mapping[str, Any], dated: list[tuple[str, PriceEntry, bool]], by: Importing, lines: Lines
 ) -> list[Change]:
     """Adds what is not there yet. A price that is there already must be the same; to change it, the file corrects it."""
-    (by, lines), row = told, _found(session, entry)
+    row = _found(session, entry)
     if row is None:
         return []
     session.refresh(row, ["prices"])
