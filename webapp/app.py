@@ -7,7 +7,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from webapp import admin, api, cli, pages
 from webapp.config.reader import ConfigError
 from webapp.config.settings import Settings
-from webapp.domain.credentials.environment_keys import WORDS
+from webapp.domain.credentials.environment_keys import RUN_VARIABLES
 from webapp.domain.shared.errors import Invalid
 from webapp.extensions import csrf, db, login, migrate
 from webapp.extensions.engine import engine_options, guard
@@ -52,7 +52,7 @@ def create_app(settings: Settings) -> Flask:
 def secrets_of(settings: Settings) -> list[str | None]:
     """What must be in no log, however it is spelt."""
     openid = settings.openid.client_secret if settings.openid else None
-    given = [value for name, value in settings.environment.values.items() if name not in WORDS]
+    given = [value for name, value in settings.environment.values.items() if name not in RUN_VARIABLES]
     return [settings.secret_key, openid, make_url(settings.database_url).password, *(settings.encryption_keys or "").split(","), *given]
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 
 from webapp.config.loading import load
 from webapp.config.settings import ROOT
-from webapp.domain.credentials.environment_keys import server_keys
+from webapp.domain.credentials.environment_keys import read_environment_keys
 from webapp.extensions import db
 from webapp.models import ApiToken, AuditEvent, Credential, User
 from webapp.runtime import container
@@ -194,7 +194,7 @@ def test_a_rehearsal_of_the_seed_changes_nothing(empty_app):
 
 
 def test_keys_of_the_environment_are_stored_without_being_shown(settings):
-    kept = server_keys({"OPENAI_API_KEY": "sk-hunter2-0123456789"}, {})
+    kept = read_environment_keys({"OPENAI_API_KEY": "sk-hunter2-0123456789"}, {})
     given = settings_for(settings.database_url, settings.instance_path, environment=kept)
     for app in running(given):
         ran = app.test_cli_runner().invoke(args=["registry", "seed", "--update-keys"])

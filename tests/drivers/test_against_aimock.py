@@ -15,7 +15,7 @@ from dataclasses import replace
 import pytest
 
 from webapp.config.settings import ROOT
-from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
+from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, parse_recommendations
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers import driver_for
 from webapp.drivers.core.base import ChatRequest, DriverError, Endpoint
@@ -92,14 +92,14 @@ def journal(place) -> list[dict]:
 
 def test_an_answer_arrives_whole_with_its_usage(driver, place):
     answer = driver.chat(question("happy"))
-    assert recommendations_from(answer.text)[0].description == "Full 漢字"
+    assert parse_recommendations(answer.text)[0].description == "Full 漢字"
     if driver.endpoint.driver != "ollama":
         assert answer.usage == Usage(input=120, output=30)
     assert "sk-mock-0123456789" not in json.dumps(journal(place))  # It saw the key in its header, where it is masked, and nowhere else.
 
 
 def test_a_fenced_answer_is_read(driver):
-    assert recommendations_from(driver.chat(question("fenced")).text)[0].type == "disk"
+    assert parse_recommendations(driver.chat(question("fenced")).text)[0].type == "disk"
 
 
 def test_an_answer_that_is_too_long_is_cut_off(driver):

@@ -11,7 +11,7 @@ import pytest
 from fake_provider import ANSWER, ASK, KEY, Upstream, after, drip, drip_body, endless, hang_up, reply
 from vendor_protocols import DIALECTS, Dialect
 
-from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
+from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, parse_recommendations
 from webapp.drivers import driver_for
 from webapp.drivers.core.base import SENTENCES, DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
@@ -54,7 +54,7 @@ def test_a_question_is_asked_in_the_vendors_protocol_and_its_answer_read_by_our_
     answer = asked.chat(replace(ASK, json_schema=ANSWER_SCHEMA, schema_name=SCHEMA_NAME, max_output_tokens=77, context_window=4096))
     assert (answer.text, answer.usage, answer.model_reported, answer.request_id) == (ANSWER, dialect.usage, "m-resolved", "req-7")
     assert (answer.finish, answer.http_status, answer.attempts) == (dialect.finishes["whole"], 200, 1)
-    assert recommendations_from(answer.text)[0].title == "T 漢字 🚒"
+    assert parse_recommendations(answer.text)[0].title == "T 漢字 🚒"
     method, path, headers, body = upstream.requests[0]
     assert (method, path.partition("?")[0], headers[dialect.key_header[0]]) == ("POST", dialect.chat_path, dialect.key_header[1])
     assert (dialect.system(body), dialect.limit(body), dialect.schema(body)) == ("Be brief.", 77, ANSWER_SCHEMA)
@@ -227,7 +227,7 @@ def test_no_choices_and_no_text_are_empty(dialect, asked, upstream):
 )
 def test_json_is_found_in_fences_and_behind_prose(dialect, asked, upstream, words):
     upstream.says(reply(200, dialect.complete(words)))
-    assert recommendations_from(asked.chat(ASK).text)[0].type == "disk"
+    assert parse_recommendations(asked.chat(ASK).text)[0].type == "disk"
 
 
 UNREADABLE = {

@@ -7,14 +7,14 @@ import pytest
 
 from webapp.config.settings import ROOT
 from webapp.domain.incidents.incidents import Incident
-from webapp.domain.incidents.samples import BY_SLUG
-from webapp.domain.triage.host_metrics import DiskFact, HostFacts, ProcessFact
+from webapp.domain.incidents.samples import SAMPLES_BY_SLUG
+from webapp.domain.triage.host_metrics import DiskMetrics, HostMetrics, ProcessMetrics
 from webapp.drivers import DRIVERS, adviser, available, driver_for, driver_names
 from webapp.drivers.core.base import RETRYABLE, SENTENCES, ChatRequest, DriverError, Endpoint
 from webapp.drivers.local import LocalDriver, host_facts
 from webapp.security.urlguard import OutboundPolicy
 
-PLENTY = HostFacts(20.0, 0.0, 3.0, 0.1, 8, (DiskFact("/", 30.0),), (ProcessFact(1, "init", 0.1, 2.0, 30.5),))
+PLENTY = HostMetrics(20.0, 0.0, 3.0, 0.1, 8, (DiskMetrics("/", 30.0),), (ProcessMetrics(1, "init", 0.1, 2.0, 30.5),))
 
 
 def test_the_names_are_those_of_the_vocabulary():
@@ -86,9 +86,9 @@ def test_a_timeout_is_never_asked_again():
 def test_only_an_incident_about_this_host_looks_at_it():
     looks = []
     driver = LocalDriver(lambda: looks.append(1) or PLENTY)
-    driver.advise(BY_SLUG["disk-full"].incident())
+    driver.advise(SAMPLES_BY_SLUG["disk-full"].incident())
     assert looks == []
-    advice = driver.advise(BY_SLUG["this-host"].incident())
+    advice = driver.advise(SAMPLES_BY_SLUG["this-host"].incident())
     assert looks == [1]
     assert {"20 %", "30 %"} <= {number for one in advice for number in ("20 %", "30 %") if number in one.title}
 
@@ -99,7 +99,7 @@ def test_this_host_is_looked_at_without_command_lines():
     assert facts.cores >= 1
     assert facts.disks
     assert facts.processes
-    assert ProcessFact.__slots__ == ("pid", "name", "cpu_percent", "memory_percent", "memory_mb")
+    assert ProcessMetrics.__slots__ == ("pid", "name", "cpu_percent", "memory_percent", "memory_mb")
 
 
 def test_the_local_driver_works_without_key_or_address_and_does_not_chat():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from fake_provider import ASK, KEY, MODELS, completion, error, reply
 
-from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, recommendations_from
+from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, parse_recommendations
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers.core.base import DriverError
 from webapp.drivers.core.openai_compatible import usage_of
@@ -21,7 +21,7 @@ def test_a_question_is_answered_with_usage_and_ids(driver):
         200,
         1,
     )
-    assert recommendations_from(answer.text)[0].title == "T 漢字 🚒"
+    assert parse_recommendations(answer.text)[0].title == "T 漢字 🚒"
     assert 0 <= answer.latency_ms < 5_000
 
 

@@ -428,7 +428,7 @@ NOTHING = {
 
 @pytest.fixture
 def stage(app, ann, monkeypatch) -> Stage:
-    listed = (connection_tests.Listed("listed-1", "Listed", None, None, "active"),)
+    listed = (connection_tests.ListedModel("listed-1", "Listed", None, None, "active"),)
     monkeypatch.setattr(connection_tests, "listed", lambda *_, **__: listed)  # Nobody is asked for it.
     return Stage(app, ann)
 

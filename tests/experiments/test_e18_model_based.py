@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import select
 
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.timestamps import format_timestamp
 from webapp.extensions import db
 from webapp.models import ApiToken
 from webapp.runtime import container
@@ -130,7 +130,12 @@ class Desks(RuleBasedStateMachine):
     def a_price_is_added(self, pick, hours, amount):
         model, start = self._model(pick), self.now + timedelta(hours=hours)
         rates = [] if amount is None else [{"meter": "input", "amount": amount, "per": MILLION}]
-        price = {"state": "free" if amount is None else "priced", "currency": "USD", "effective_from": shown_moment(start), "rates": rates}
+        price = {
+            "state": "free" if amount is None else "priced",
+            "currency": "USD",
+            "effective_from": format_timestamp(start),
+            "rates": rates,
+        }
         self._ask("POST", f"/admin/models/{model.number}/prices", self.little.add_price(model, start, amount), price)
 
     @rule(slug=st.sampled_from(PROVIDERS))
@@ -212,7 +217,7 @@ class Desks(RuleBasedStateMachine):
         for name in NAMES[self.done % 3 :: 3]:
             answer = self.api.get(f"/models/{name}")
             same((answer.status_code, answer.json.get("ref")), self.little.named(name), f"the name {name}")
-        items = [{"model": ref, "usage": {"input": MILLION}, "at": shown_moment(self.now)} for ref in self.little.models]
+        items = [{"model": ref, "usage": {"input": MILLION}, "at": format_timestamp(self.now)} for ref in self.little.models]
         costs = self.api.post("/cost/batch", {"items": items}).json["data"]
         same({cost["model"]: cost["total"] for cost in costs}, self.little.costs(self.now), "the costs")
         for token, good in self.little.tokens.items():

@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from environment import PASSWORD
 from factories import csrf_token
 
-from webapp.domain.shared.errors import TooManyAtOnce
+from webapp.domain.shared.errors import TooManyConcurrentCalls
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
 from webapp.services.accounts import accounts
@@ -173,5 +173,5 @@ def test_e22_a_turn_is_given_back_after_a_wrong_password_and_after_a_password_th
     for wrong in ("wrong", "\ud800") * passwords.AT_ONCE:
         assert not passwords.verify(kept, wrong)
     assert passwords.verify(kept, "a long enough sentence")
-    with patch.object(passwords, "_turns", threading.Semaphore(0)), pytest.raises(TooManyAtOnce):
+    with patch.object(passwords, "_turns", threading.Semaphore(0)), pytest.raises(TooManyConcurrentCalls):
         passwords.verify(kept, "a long enough sentence")

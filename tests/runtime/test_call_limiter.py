@@ -9,7 +9,7 @@ from factories import provider_values
 from fake_provider import Upstream, after, reply
 from serving import serving
 
-from webapp.domain.shared.errors import TooManyAtOnce
+from webapp.domain.shared.errors import TooManyConcurrentCalls
 from webapp.runtime import container
 from webapp.runtime.call_limiter import CallLimiter
 from webapp.runtime.transaction import writing
@@ -23,9 +23,9 @@ def test_half_of_the_threads_may_wait_and_one_caller_never_takes_all_of_them():
     held = [turns.turn("ann") for _ in range(3)]
     for one in held:
         one.__enter__()
-    with pytest.raises(TooManyAtOnce, match="of yours"), turns.turn("ann"):
+    with pytest.raises(TooManyConcurrentCalls, match="of yours"), turns.turn("ann"):
         pass
-    with turns.turn("bob"), pytest.raises(TooManyAtOnce, match="4 calls wait"), turns.turn("eve"):
+    with turns.turn("bob"), pytest.raises(TooManyConcurrentCalls, match="4 calls wait"), turns.turn("eve"):
         pass
     held[0].__exit__(None, None, None)
     with turns.turn("ann"):

@@ -12,7 +12,7 @@ from factories import Visitor, csrf_token, provider_values
 from werkzeug.routing import Rule
 
 from webapp.api.v1.routes import ROUTES
-from webapp.domain.accounts.permissions import ROLES, SCOPES, scopes_may
+from webapp.domain.accounts.permissions import ROLES, SCOPES, scopes_allow
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.runtime.transaction import writing
@@ -248,7 +248,7 @@ def test_t11_a_token_gets_through_exactly_where_its_scope_allows(app, scope):
         path = re.sub(r"<[^>]+>", lambda match: filled[match[0]], route.rule)
         answer = api.request(route.method, path, data=b"{", content_type="application/json")
         through = answer.status_code not in (401, 403)
-        if through != (route.permission is None or scopes_may(frozenset({scope}), route.permission)):
+        if through != (route.permission is None or scopes_allow(frozenset({scope}), route.permission)):
             wrong.append((route.method, route.rule, answer.status_code))
     assert wrong == []
 

@@ -243,7 +243,7 @@ def _price(model: ModelInfo | None) -> Markup | str:
     if price is None or price.state != "priced":
         return input_cell(model)
     tokens = [(word, standard_rate(price, meter)) for word, meter in (("in", "input"), ("out", "output"))]
-    shown = [f"{money_text.amount(per_million(rate), price.currency)} {word}" for word, rate in tokens if rate]
+    shown = [f"{money_text.format_amount(per_million(rate), price.currency)} {word}" for word, rate in tokens if rate]
     if shown:
         return f"{' · '.join(shown)} per 1M tokens"
     made = next((rate for meter in MADE if (rate := standard_rate(price, meter))), None)

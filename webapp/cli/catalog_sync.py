@@ -8,7 +8,7 @@ import click
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
 from webapp.cli.registry import fresh
-from webapp.domain.catalog.catalog_diff import GUARDS, Limits
+from webapp.domain.catalog.catalog_diff import GUARDS, GuardLimits
 from webapp.domain.shared.errors import Conflict
 from webapp.models import ProposalRow
 from webapp.price_sources import sources
@@ -49,8 +49,8 @@ def sync(source: str, file: Path | None, propose: bool) -> None:
     click.echo(f"Opened the proposal {number}: {told}. Look at it under {container.settings().base_url}/admin/proposals/{number}/")
 
 
-def _limits() -> Limits:
-    return Limits(percent=container.settings().sync_percent)
+def _limits() -> GuardLimits:
+    return GuardLimits(percent=container.settings().sync_percent)
 
 
 def _bytes(file: Path | None) -> bytes | None:

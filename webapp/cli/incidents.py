@@ -9,7 +9,7 @@ import click
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
 from webapp.domain.incidents import parsing
-from webapp.domain.incidents.parsing import MAX_PASTED
+from webapp.domain.incidents.parsing import MAX_INPUT_LENGTH
 from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import Invalid
 from webapp.models import Run
@@ -33,7 +33,7 @@ def incidents() -> None:
 def analyze(file: str, model: str | None, template: str | None, no_cache: bool, as_json: bool) -> None:
     """Run an incident (JSON, an Alertmanager payload, or text whose first line is the title) and print what came back."""
     try:
-        incident = parsing.read(_text(file)).incident
+        incident = parsing.parse_incident(_text(file)).incident
     except Invalid as error:
         raise Failure(error.detail) from error
     run = run_incident(incident, Wanted(model, template, anew=no_cache, caller=OPERATOR), actor=operator())
@@ -46,7 +46,7 @@ def analyze(file: str, model: str | None, template: str | None, no_cache: bool, 
 
 def _text(file: str) -> str:
     try:
-        found = sys.stdin.read(MAX_PASTED + 1) if file == "-" else Path(file).read_text(encoding="utf-8")
+        found = sys.stdin.read(MAX_INPUT_LENGTH + 1) if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Failure(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.") from error
     return found
@@ -61,6 +61,6 @@ def _in_words(run: Run) -> str:
     used = run.usage or {}
     tokens = f", {used.get('input', 0):,} tokens in and {used.get('output', 0):,} out" if used else ""
     free = "no cost" if run.cached or run.driver == "local" else "cost unknown"
-    cost = free if run.cost_total is None else money_text.amount(run.cost_total, run.currency)
+    cost = free if run.cost_total is None else money_text.format_amount(run.cost_total, run.currency)
     cached = f", answered from the cache of {run.cached_from}" if run.cached else ""
     return "\n".join([*lines, "", f"{asked}{tokens}, {cost}, {run.latency_ms:,} ms{cached}. Run {run.public_id}."])

@@ -14,8 +14,8 @@ from webapp.domain.catalog.serializers import cost_document, model_document
 from webapp.domain.pricing.pricing import Cost, Price
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import Malformed
-from webapp.domain.shared.money import plain
-from webapp.domain.shared.timestamps import parse_moment, shown_moment
+from webapp.domain.shared.money import format_decimal
+from webapp.domain.shared.timestamps import format_timestamp, parse_timestamp
 from webapp.registry.registry import ModelRegistry
 from webapp.runtime import container
 from webapp.runtime.transaction import rehearsing, writing
@@ -80,16 +80,16 @@ def show(ref: str, as_json: bool) -> None:
 @command
 def explain(ref: str, at: str | None) -> None:
     """Say how the name REF becomes a model and a price, step by step, or why it does not."""
-    moment = parse_moment(at, "at") if at else datetime.now(UTC).replace(microsecond=0)
+    moment = parse_timestamp(at, "at") if at else datetime.now(UTC).replace(microsecond=0)
     found = explained(fresh().snapshot.names, ref, moment)
     for step in found.steps:
-        click.echo(f"{step.name:<16} {step.looked_for} -> {', '.join(step.found) or 'nothing'}")
+        click.echo(f"{step.name:<16} {step.query} -> {', '.join(step.refs) or 'nothing'}")
     if found.model is None:
         close = found.candidates or found.suggestions
         meant = f" {'Candidates' if found.candidates else 'Similar'}: {', '.join(close)}." if close else ""
         raise Failure(f"{ref} is {found.reason}.{meant}")
     click.echo(f"{'model':<16} {found.model.ref}{'' if found.supported else f' (not supported: {found.reason})'}")
-    since = f", price {found.price.id} since {shown_moment(found.price.effective_from)}" if found.price else ""
+    since = f", price {found.price.id} since {format_timestamp(found.price.effective_from)}" if found.price else ""
     click.echo(f"{'price':<16} {_price_line(found.price)}{since}")
 
 
@@ -114,7 +114,7 @@ def _price_line(price: Price | None) -> str:
     if price.state == "free":
         return "free"
     rates = [rate for rate in price.rates if rate.service_tier == "standard" and rate.above is None and rate.window is None]
-    shown = ", ".join(f"{rate.meter} {plain(rate.amount)} per {rate.per:,}" for rate in rates)
+    shown = ", ".join(f"{rate.meter} {format_decimal(rate.amount)} per {rate.per:,}" for rate in rates)
     return f"{shown} {price.currency}, since {price.effective_from:%Y-%m-%d}"
 
 
@@ -130,7 +130,7 @@ def _price_line(price: Price | None) -> str:
 def cost(ref: str, usage_json: str | None, moment: str | None, as_json: bool, **counts: int) -> None:
     """Say what a usage costs, exactly and itemised."""
     usage = _usage(usage_json, counts)
-    at = parse_moment(moment, "at") if moment is not None else datetime.now(UTC).replace(microsecond=0)
+    at = parse_timestamp(moment, "at") if moment is not None else datetime.now(UTC).replace(microsecond=0)
     found = fresh().calculate_cost(ref, usage=usage, at=at)
     click.echo(json.dumps(cost_document(found)) if as_json else _cost_lines(found))
 
@@ -153,11 +153,11 @@ def _no_constant(name: str) -> None:
 
 
 def _cost_lines(found: Cost) -> str:
-    total = "unknown: no price is known for this moment" if found.total is None else f"{plain(found.total)} {found.currency}"
-    lines = [f"{found.model} at {shown_moment(found.at) if found.at else 'now'}"]
+    total = "unknown: no price is known for this moment" if found.total is None else f"{format_decimal(found.total)} {found.currency}"
+    lines = [f"{found.model} at {format_timestamp(found.at) if found.at else 'now'}"]
     for line in found.lines:
-        rate = f"{plain(line.rate.amount)} per {line.rate.per:,}"
-        lines.append(f"  {line.meter:<16} {line.quantity:>16,}  x {rate:<24} = {plain(line.cost)}")
+        rate = f"{format_decimal(line.rate.amount)} per {line.rate.per:,}"
+        lines.append(f"  {line.meter:<16} {line.quantity:>16,}  x {rate:<24} = {format_decimal(line.cost)}")
     lines.append(f"  {'total':<16} {total}")
     if found.missing and found.total is not None:
         lines.append(f"  incomplete: no rate for {', '.join(found.missing)}")

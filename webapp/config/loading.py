@@ -8,8 +8,16 @@ from webapp.config.reader import ConfigError, Reader
 from webapp.config.settings import DEFAULT_DATABASE, LOOPBACK, ROOT, Settings, sqlite_path
 from webapp.domain.accounts.openid import OpenId
 from webapp.domain.accounts.weak_secrets import is_weak
-from webapp.domain.credentials.environment_keys import SETTING, bindings, server_keys
-from webapp.domain.shared.setting_parsers import label, names, seconds, storage, switch, whole, word
+from webapp.domain.credentials.environment_keys import BINDINGS_SETTING, parse_bindings, read_environment_keys
+from webapp.domain.shared.setting_parsers import (
+    integer_parser,
+    parse_hosts,
+    parse_label,
+    parse_storage,
+    parse_switch,
+    seconds_parser,
+    word_parser,
+)
 
 NOBODY: tuple[str, ...] = ()
 NO_BINDINGS: dict[str, frozenset[str]] = {}
@@ -38,31 +46,31 @@ def load(environment: Mapping[str, str]) -> Settings:
         secret_key=secret_key,
         encryption_keys=encryption_keys,
         keys_kept_at=_keys_kept_at(read, embedded=embedded),
-        trusted_hosts=read.checked("MODELDESK_TRUSTED_HOSTS", LOOPBACK, names),
-        outbound_allow=frozenset(read.checked("MODELDESK_OUTBOUND_ALLOW", NOBODY, names)),
-        cache_ttl=read.checked("MODELDESK_CACHE_TTL", 300.0, seconds(1, 86_400)),
-        revision_poll=read.checked("MODELDESK_REVISION_POLL", 0.25, seconds(0.05, 0.5)),
+        trusted_hosts=read.checked("MODELDESK_TRUSTED_HOSTS", LOOPBACK, parse_hosts),
+        outbound_allow=frozenset(read.checked("MODELDESK_OUTBOUND_ALLOW", NOBODY, parse_hosts)),
+        cache_ttl=read.checked("MODELDESK_CACHE_TTL", 300.0, seconds_parser(1, 86_400)),
+        revision_poll=read.checked("MODELDESK_REVISION_POLL", 0.25, seconds_parser(0.05, 0.5)),
         base_url=read.checked("MODELDESK_BASE_URL", _own_address(environment), parsers.base_url),
-        counters=read.checked("MODELDESK_RATE_LIMIT_STORAGE", "database", storage),
-        four_eyes=read.checked("MODELDESK_FOUR_EYES", True, switch),
-        sync_percent=read.checked("MODELDESK_SYNC_PERCENT", 50, whole(1, 1_000)),
-        stale_price_days=read.checked("MODELDESK_STALE_PRICE_DAYS", 90, whole(1, 3_650)),
+        counters=read.checked("MODELDESK_RATE_LIMIT_STORAGE", "database", parse_storage),
+        four_eyes=read.checked("MODELDESK_FOUR_EYES", True, parse_switch),
+        sync_percent=read.checked("MODELDESK_SYNC_PERCENT", 50, integer_parser(1, 1_000)),
+        stale_price_days=read.checked("MODELDESK_STALE_PRICE_DAYS", 90, integer_parser(1, 3_650)),
         second_factor_roles=read.checked("MODELDESK_SECOND_FACTOR_ROLES", frozenset(), parsers.roles),
         openid=openid,
         password_sign_in=_password_sign_in(read, openid),
-        proxies=read.checked("MODELDESK_PROXIES", 0, whole(0, 5)),
+        proxies=read.checked("MODELDESK_PROXIES", 0, integer_parser(0, 5)),
         threads=for_the_server["WEB_THREADS"],
-        access_log=read.checked("MODELDESK_ACCESS_LOG", False, switch),
+        access_log=read.checked("MODELDESK_ACCESS_LOG", False, parse_switch),
         instance_path=instance,
         secret_files=_secret_files(read, instance, embedded=embedded),
-        environment=server_keys(environment, read.checked(SETTING, NO_BINDINGS, bindings)),
+        environment=read_environment_keys(environment, read.checked(BINDINGS_SETTING, NO_BINDINGS, parse_bindings)),
     )
 
 
 def of_the_server(read: Reader, name: str) -> int:
     """How the server is to serve. Raises `ConfigError`."""
     default, most = OF_THE_SERVER[name]
-    return read.checked(name, default, whole(1, most))
+    return read.checked(name, default, integer_parser(1, most))
 
 
 def _openid(read: Reader) -> OpenId | None:
@@ -75,22 +83,22 @@ def _openid(read: Reader) -> OpenId | None:
         raise ConfigError(f"{present[0]} is set, but not {', '.join(missing)}: signing in through an identity provider needs all of them.")
     no_roles: dict[str, str] = {}
     roles = read.checked("MODELDESK_OIDC_ROLES", no_roles, parsers.claimed_roles)
-    claim = read.checked("MODELDESK_OIDC_ROLE_CLAIM", "", word(100)) or None
+    claim = read.checked("MODELDESK_OIDC_ROLE_CLAIM", "", word_parser(100)) or None
     if bool(roles) != bool(claim):
         raise ConfigError("MODELDESK_OIDC_ROLE_CLAIM and MODELDESK_OIDC_ROLES go together: set both or neither.")
     return OpenId(
         issuer=read.checked("MODELDESK_OIDC_ISSUER", "", parsers.issuer),
-        client_id=read.checked("MODELDESK_OIDC_CLIENT_ID", "", word(500)),
-        client_secret=read.checked("MODELDESK_OIDC_CLIENT_SECRET", "", word(2_000)),
-        name=read.checked("MODELDESK_OIDC_NAME", "single sign-on", label),
-        create=read.checked("MODELDESK_OIDC_CREATE", False, switch),
+        client_id=read.checked("MODELDESK_OIDC_CLIENT_ID", "", word_parser(500)),
+        client_secret=read.checked("MODELDESK_OIDC_CLIENT_SECRET", "", word_parser(2_000)),
+        name=read.checked("MODELDESK_OIDC_NAME", "single sign-on", parse_label),
+        create=read.checked("MODELDESK_OIDC_CREATE", False, parse_switch),
         role_claim=claim,
         roles=roles,
     )
 
 
 def _password_sign_in(read: Reader, openid: OpenId | None) -> bool:
-    allowed = read.checked("MODELDESK_PASSWORD_SIGN_IN", True, switch)
+    allowed = read.checked("MODELDESK_PASSWORD_SIGN_IN", True, parse_switch)
     if not allowed and openid is None:
         raise ConfigError("MODELDESK_PASSWORD_SIGN_IN is off, but there is no other way in: set MODELDESK_OIDC_ISSUER and what it needs.")
     return allowed

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from webapp.domain.accounts.openid import OpenId
-from webapp.domain.credentials.environment_keys import ServerKeys
+from webapp.domain.credentials.environment_keys import EnvironmentKeys
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOOPBACK: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
@@ -38,7 +38,7 @@ class Settings:
     counters: str = "database"  # Where attempts to sign in should be counted.
     instance_path: Path = ROOT / "instance"
     secret_files: tuple[Path, ...] = ()
-    environment: ServerKeys = field(default_factory=ServerKeys, repr=False)
+    environment: EnvironmentKeys = field(default_factory=EnvironmentKeys, repr=False)
 
     @property
     def unheeded(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from webapp.domain.catalog.driver_config import filled, found_at
+from webapp.domain.catalog.driver_config import fill_template, value_at
 from webapp.drivers.core.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace
 from webapp.drivers.core.openai_compatible import JSON_OBJECT, CompatibleDriver
 from webapp.drivers.core.vendor import reply, usage_from
@@ -32,7 +32,7 @@ class CustomDriver(CompatibleDriver):
             "temperature": request.temperature,
             "schema": dict(request.json_schema) if request.json_schema is not None else None,
         }
-        return {"body": filled(template, values)}
+        return {"body": fill_template(template, values)}
 
     def ask(self, options: dict[str, Any]) -> object:
         if "body" not in options:
@@ -46,7 +46,7 @@ class CustomDriver(CompatibleDriver):
             return super().read(answer, trace)
         if not isinstance(answer, Mapping) or not isinstance(paths, Mapping):
             raise DriverError("invalid_response", trace=trace)
-        told = {part: found_at(answer, str(path)) for part, path in paths.items()}
+        told = {part: value_at(answer, str(path)) for part, path in paths.items()}
         usage = usage_from(
             {"input": told.get("input"), "output": told.get("output")}, {part: told[part] for part in PARTS if told.get(part) is not None}
         )

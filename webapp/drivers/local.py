@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import psutil
 
 from webapp.domain.incidents.incidents import Incident, Recommendation
-from webapp.domain.triage.host_metrics import DiskFact, HostFacts, ProcessFact, is_about_this_host
-from webapp.domain.triage.rules import local_advice
+from webapp.domain.triage.host_metrics import DiskMetrics, HostMetrics, ProcessMetrics, is_about_this_host
+from webapp.domain.triage.rules import analyze_incident
 from webapp.drivers.core.base import ChatReply, ChatRequest, CheckResult, Driver, DriverError, Endpoint, UpstreamModel
 from webapp.security.urlguard import OutboundPolicy
 
@@ -21,13 +21,13 @@ MAX_PROCESSES = 10
 class LocalDriver:
     """Advice without a model. `advise` is what runs use; there is no model to chat with."""
 
-    def __init__(self, look: Callable[[], HostFacts] | None = None):
+    def __init__(self, look: Callable[[], HostMetrics] | None = None):
         self._look = look or host_facts
 
     def advise(self, incident: Incident) -> tuple[Recommendation, ...]:
         """What the rules say, with this machine's own numbers if the incident is about it."""
         here = is_about_this_host(incident, (socket.gethostname(), socket.gethostname().split(".")[0]))
-        return local_advice(incident, self._look() if here else None)
+        return analyze_incident(incident, self._look() if here else None)
 
     def chat(self, request: ChatRequest) -> ChatReply:
         raise DriverError("config", "The local rules read incidents and know no prompts: choose a model for this.")
@@ -47,7 +47,7 @@ def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
     return LocalDriver()
 
 
-def host_facts() -> HostFacts:
+def host_facts() -> HostMetrics:
     """One look at this machine, a tenth of a second long."""
     watched = list(psutil.process_iter())
     psutil.cpu_percent()
@@ -55,7 +55,7 @@ def host_facts() -> HostFacts:
         _cpu(process)
     time.sleep(SAMPLE_S)
     facts = sorted(_processes(watched), key=lambda fact: max(fact.memory_percent, fact.cpu_percent), reverse=True)
-    return HostFacts(
+    return HostMetrics(
         memory_percent=psutil.virtual_memory().percent,
         swap_percent=psutil.swap_memory().percent,
         cpu_percent=psutil.cpu_percent(),
@@ -73,18 +73,18 @@ def _cpu(process: psutil.Process) -> float:
         return 0.0
 
 
-def _processes(watched: list[psutil.Process]) -> Iterator[ProcessFact]:
+def _processes(watched: list[psutil.Process]) -> Iterator[ProcessMetrics]:
     for process in watched:
         try:
             memory = process.memory_info().rss
             share = process.memory_percent()
             # The name only: command lines hold passwords more often than one would think.
-            yield ProcessFact(process.pid, process.name()[:100], round(_cpu(process), 1), round(share, 1), round(memory / 2**20, 1))
+            yield ProcessMetrics(process.pid, process.name()[:100], round(_cpu(process), 1), round(share, 1), round(memory / 2**20, 1))
         except psutil.Error:
             continue
 
 
-def _disks() -> Iterator[DiskFact]:
+def _disks() -> Iterator[DiskMetrics]:
     paths = dict.fromkeys(["/", *(partition.mountpoint for partition in psutil.disk_partitions())])
     for path in list(paths)[:MAX_DISKS]:
         try:
@@ -92,4 +92,4 @@ def _disks() -> Iterator[DiskFact]:
         except OSError:
             continue
         if usage.total:
-            yield DiskFact(path, usage.percent)
+            yield DiskMetrics(path, usage.percent)

@@ -5,7 +5,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from webapp.config.settings import ROOT
-from webapp.domain.shared.errors import OtherVersion
+from webapp.domain.shared.errors import SchemaVersionMismatch
 
 VERSION = text("SELECT version_num FROM alembic_version")
 
@@ -27,4 +27,4 @@ def insist(connection: Connection) -> None:
     may migrate them at any moment, and what this one would write then nobody knows."""
     version = connection.execute(VERSION).scalar_one_or_none()
     if version != KNOWN[-1]:
-        raise OtherVersion(newer=version is not None and is_newer(version))
+        raise SchemaVersionMismatch(newer=version is not None and is_newer(version))

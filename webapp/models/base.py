@@ -9,7 +9,7 @@ from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, MetaData, S
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
 
-from webapp.domain.shared.money import MAX_LENGTH, stored
+from webapp.domain.shared.money import MAX_LENGTH, format_for_storage
 
 # SQLite numbers rows by itself only in columns of type INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -54,7 +54,7 @@ class ExactDecimal(TypeDecorator[Decimal]):
         return dialect.type_descriptor(String(MAX_LENGTH) if dialect.name == "postgresql" else String(40))
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
-        return None if value is None else stored(value)
+        return None if value is None else format_for_storage(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:
         return None if value is None else Decimal(value)

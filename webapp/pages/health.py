@@ -3,10 +3,10 @@
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from webapp.domain.accounts.permissions import Permission, scopes_may
+from webapp.domain.accounts.permissions import Permission, scopes_allow
 from webapp.domain.catalog.snapshot import DATABASE
 from webapp.domain.shared.errors import Forbidden
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.timestamps import format_timestamp
 from webapp.registry import database_health
 from webapp.runtime import container
 from webapp.web.auth import token_of_request
@@ -30,7 +30,7 @@ def ready() -> ResponseReturnValue:
         "database": database,
         "revision": snapshot.revision,
         "source": snapshot.source,
-        "as_of": shown_moment(snapshot.as_of),
+        "as_of": format_timestamp(snapshot.as_of),
         "keys": "locked" if container.vault().locked else "unlocked",
     }
 
@@ -39,7 +39,7 @@ def ready() -> ResponseReturnValue:
 def metrics() -> ResponseReturnValue:
     """Numbers for Prometheus, for this machine or whoever may read the registry."""
     token = token_of_request()
-    if not _from_this_machine() and not (token and scopes_may(token.scopes, Permission.REGISTRY_READ)):
+    if not _from_this_machine() and not (token and scopes_allow(token.scopes, Permission.REGISTRY_READ)):
         raise Forbidden("Metrics are served to this machine, or with a token that may read the registry.")
     snapshot = container.registry().snapshot
     workers_current, workers_total = container.current().report.current(snapshot.revision)

@@ -10,7 +10,7 @@ from flask import Blueprint, redirect, render_template, request, session, url_fo
 from flask.typing import ResponseReturnValue
 from flask_login import login_user
 
-from webapp.domain.accounts.openid import Challenge, OpenId, Person, TokenRefused, person_of, proved_since
+from webapp.domain.accounts.openid import Challenge, IdentityClaims, OpenId, TokenRefused, is_authenticated_since, parse_claims
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError
 from webapp.drivers.core.base import DriverError
 from webapp.observability.request_id import request_id
@@ -95,7 +95,7 @@ def callback() -> ResponseReturnValue:
 def _answered(settings: OpenId, provider: "IdentityProvider", kept: dict[str, object], begun: datetime) -> ResponseReturnValue:
     """The provider is asked outside of any transaction: nobody waits for it but whoever signs in."""
     claims = provider.claims(request.args.get("code", "")[:MAX_CODE], _challenge(str(kept["secret"])))
-    person, target = person_of(claims, settings.role_claim), str(kept["next"])
+    person, target = parse_claims(claims, settings.role_claim), str(kept["next"])
     target = target if is_safe_path(target) else HOME
     return _confirmed(person, settings, begun, target) if kept["confirming"] else _entered(person, settings, target)
 
@@ -115,7 +115,7 @@ def _spend(way: WayBack, now: datetime) -> timedelta | None:
         return wait
 
 
-def _entered(person: Person, settings: OpenId, target: str) -> ResponseReturnValue:
+def _entered(person: IdentityClaims, settings: OpenId, target: str) -> ResponseReturnValue:
     """As after the right password: a second factor of ours is asked for all the same."""
     now = datetime.now(UTC)
     with writing(refresh=False) as writer:
@@ -129,7 +129,7 @@ def _entered(person: Person, settings: OpenId, target: str) -> ResponseReturnVal
     return known_browsers.remember(redirect(target), account)
 
 
-def _confirmed(person: Person, settings: OpenId, begun: datetime, target: str) -> ResponseReturnValue:
+def _confirmed(person: IdentityClaims, settings: OpenId, begun: datetime, target: str) -> ResponseReturnValue:
     """Only the same person, and only if the provider asked just now; a session there from this morning proves nothing."""
     found, now = visitor(), datetime.now(UTC)
     if found is None:
@@ -139,7 +139,7 @@ def _confirmed(person: Person, settings: OpenId, begun: datetime, target: str) -
     with writing(refresh=False) as writer:
         if not identities.belongs_to(writer, person, settings.issuer, found.id):
             raise Forbidden("Somebody else signed in there.", code="somebody_else")
-        if not proved_since(person, begun, now):
+        if not is_authenticated_since(person, begun, now):
             raise Forbidden("The provider did not ask anew, or does not say when it did.", code="not_asked")
         new = sign_ins.renew(writer, session_secret(), now=now, method=OPENID)
     if new is None:

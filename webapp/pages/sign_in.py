@@ -7,7 +7,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.domain.shared.errors import Conflict, DatabaseUnreachable, Invalid, NotFound, TooManyAtOnce
+from webapp.domain.shared.errors import Conflict, DatabaseUnreachable, Invalid, NotFound, TooManyConcurrentCalls
 from webapp.extensions import db
 from webapp.models import User
 from webapp.pages.step_up import in_minutes, retry_after
@@ -47,7 +47,7 @@ def sign_in() -> ResponseReturnValue:
         return _throttled(wait)
     try:
         ticket = _let_in(guess, email, password, now)
-    except TooManyAtOnce as error:
+    except TooManyConcurrentCalls as error:
         return _login_page(error.detail), error.status, {"Retry-After": str(error.retry_after)}
     if ticket is None:
         log.warning("a sign-in from %s was refused", request.remote_addr)

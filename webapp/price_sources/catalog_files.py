@@ -8,7 +8,7 @@ import yaml
 
 from webapp.domain.pricing.pricing import STANDARD
 from webapp.domain.shared.errors import Invalid
-from webapp.domain.shared.money import EXACT, parse_amount, plain
+from webapp.domain.shared.money import EXACT, format_decimal, parse_amount
 from webapp.price_sources import genai
 from webapp.price_sources.bounded_yaml import Loader, events
 from webapp.price_sources.exact_json import Entries, parsed
@@ -233,7 +233,7 @@ def _rate(amount: object, meter: str, scale: Scale, condition: Condition, told: 
     if isinstance(amount, bool) or not isinstance(amount, int | Decimal) or not 0 <= amount < MAX_AMOUNT:
         told.problems.append(f"{told.where} is {str(amount)[:40]}, which is no amount")
         return None
-    exact = plain(EXACT.multiply(Decimal(amount), Decimal(scale.factor)))
+    exact = format_decimal(EXACT.multiply(Decimal(amount), Decimal(scale.factor)))
     if parse_amount(exact) is None:
         told.problems.append(f"{told.where} is {str(amount)[:40]}, which has more digits than a price can have")
         return None

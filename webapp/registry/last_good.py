@@ -17,7 +17,7 @@ import msgspec
 from webapp.domain.catalog.entities import Catalog
 from webapp.domain.catalog.project_overrides import override_document, override_from
 from webapp.domain.catalog.serializers import catalog_from, snapshot_document, token_document, token_from
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.timestamps import format_timestamp
 
 FORMAT = 1
 ABANDONED_AFTER_S = 60
@@ -43,7 +43,7 @@ class LastGoodFile:
     def save(self, catalog: Catalog, as_of: datetime) -> None:
         """Replaces the copy. A disk that refuses it is logged and harms nothing: the registry itself is in the database."""
         document = snapshot_document(catalog, catalog.models, catalog.providers)
-        document |= {"format": FORMAT, "as_of": shown_moment(as_of), "tokens": [token_document(token) for token in catalog.tokens]}
+        document |= {"format": FORMAT, "as_of": format_timestamp(as_of), "tokens": [token_document(token) for token in catalog.tokens]}
         document["overrides"] = [override_document(override) for override in catalog.overrides]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -109,7 +109,7 @@ class ModelRegistry:
         snapshot = self.snapshot
         if ref in snapshot.supported:
             return True
-        if ref in snapshot.by_name or ref in snapshot.names.bare:
+        if ref in snapshot.by_name or ref in snapshot.names.model_ids:
             return False
         found, _ = trace(snapshot.names, ref)
         return len(found) == 1 and found[0].supported
@@ -202,7 +202,7 @@ class ModelRegistry:
         self._older_since = None
         if present.source == DATABASE:
             self._tell("the database does not answer; serving the last good registry, revision %d: %s", present.revision, reason)
-            self.snapshot = snapshots.relabelled(present, LAST_GOOD, self._confirmed)
+            self.snapshot = snapshots.relabel(present, LAST_GOOD, self._confirmed)
         elif not self.loaded and (copy := self._copies.load()):
             self._tell("the database does not answer; serving the copy of %s", copy.as_of.isoformat())
             self.snapshot = snapshots.build(copy.catalog, now=self._clock(), source=LAST_GOOD, as_of=copy.as_of)

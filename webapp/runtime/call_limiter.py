@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from webapp.domain.shared.errors import TooManyAtOnce
+from webapp.domain.shared.errors import TooManyConcurrentCalls
 
 
 class CallLimiter:
@@ -22,9 +22,11 @@ class CallLimiter:
         """Raises `TooManyAtOnce` at once: to wait for a turn would take a thread as well."""
         with self._lock:
             if self._held[who] >= self.of_one:
-                raise TooManyAtOnce(f"{self.of_one} calls of yours wait for providers already. Send this one again in a few seconds.")
+                raise TooManyConcurrentCalls(
+                    f"{self.of_one} calls of yours wait for providers already. Send this one again in a few seconds."
+                )
             if self._held.total() >= self.most:
-                raise TooManyAtOnce(f"{self.most} calls wait for providers already. Send this one again in a few seconds.")
+                raise TooManyConcurrentCalls(f"{self.most} calls wait for providers already. Send this one again in a few seconds.")
             self._held[who] += 1
         try:
             yield

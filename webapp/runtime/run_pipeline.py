@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from webapp.domain.catalog.snapshot import for_project
+from webapp.domain.catalog.snapshot import project_snapshot
 from webapp.domain.incidents.incidents import Incident
 from webapp.domain.shared.errors import Invalid
 from webapp.extensions import db
@@ -65,7 +65,7 @@ def planned_run(incident: Incident, wanted: Wanted) -> Plan:
 
 def means(caller: Caller) -> planning.Means:
     """What planning can use on behalf of this caller."""
-    snapshot = for_project(container.registry().snapshot, caller.project, datetime.now(UTC))
+    snapshot = project_snapshot(container.registry().snapshot, caller.project, datetime.now(UTC))
     return planning.Means(snapshot, container.vault(), container.settings().environment, caller)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from webapp.domain.shared.errors import Invalid, TooManyAtOnce
+from webapp.domain.shared.errors import Invalid, TooManyConcurrentCalls
 
 # NIST SP 800-63B-4 for a password that may be the only factor.
 MIN_LENGTH, MAX_LENGTH = 15, 200
@@ -26,7 +26,7 @@ _turns = threading.BoundedSemaphore(AT_ONCE)
 def _turn() -> Iterator[None]:
     """One of the few turns of this process. Nobody queues for one: a queue would hold the threads that answer everybody else."""
     if not _turns.acquire(blocking=False):
-        raise TooManyAtOnce("Too many people are signing in at this moment. Wait a few seconds and send it again.")
+        raise TooManyConcurrentCalls("Too many people are signing in at this moment. Wait a few seconds and send it again.")
     try:
         yield
     finally:
@@ -63,7 +63,7 @@ def renewed(password_hash: str | None, password: str) -> str | None:
     try:
         with _turn():
             return HASHER.hash(password)
-    except TooManyAtOnce:
+    except TooManyConcurrentCalls:
         return None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from webapp.domain.shared.errors import Invalid
-from webapp.domain.shared.urls import Address, BaseUrl, literal, parse, refused
+from webapp.domain.shared.urls import BaseUrl, IpAddress, base_url_error, parse_base_url, parse_ip
 
 Resolver = Callable[..., Sequence[tuple[Any, ...]]]  # As socket.getaddrinfo.
 
@@ -51,7 +51,7 @@ class AddressRefused(Invalid):
     code = "address_refused"
 
 
-def is_public(address: str | Address) -> bool:
+def is_public(address: str | IpAddress) -> bool:
     """Whether an address belongs to the public internet. IPv4 inside IPv6 is judged as IPv4; tunnels are refused."""
     try:
         parsed = ipaddress.ip_address(address)
@@ -84,15 +84,15 @@ class OutboundPolicy:
 
     def check_url(self, url: str) -> BaseUrl:
         """Whether a base URL may be saved, as far as can be told without a name server. Raises `Invalid` with a sentence."""
-        base = parse(url)
+        base = parse_base_url(url)
         if self.allows(base.host, base.port):
             return base
         if base.scheme != "https":
-            raise refused(AddressRefused, f"The address must begin with https://. {HOW_TO_ALLOW}")
-        if address := literal(base.host):
+            raise base_url_error(AddressRefused, f"The address must begin with https://. {HOW_TO_ALLOW}")
+        if address := parse_ip(base.host):
             self._judge(address)
         elif "." not in base.host or any(base.host == name or base.host.endswith(f".{name}") for name in _LOCAL_NAMES):
-            raise refused(AddressRefused, f"The host of the address is a name of an internal network. {HOW_TO_ALLOW}")
+            raise base_url_error(AddressRefused, f"The host of the address is a name of an internal network. {HOW_TO_ALLOW}")
         return base
 
     def vet(self, host: str, port: int, resolver: Resolver | None = None) -> list[str]:
@@ -109,6 +109,6 @@ class OutboundPolicy:
                 self._judge(address)
         return addresses
 
-    def _judge(self, address: str | Address) -> None:
+    def _judge(self, address: str | IpAddress) -> None:
         if not is_public(address):
-            raise refused(AddressRefused, f"The address leads into a private, local or reserved network. {HOW_TO_ALLOW}")
+            raise base_url_error(AddressRefused, f"The address leads into a private, local or reserved network. {HOW_TO_ALLOW}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from webapp.domain.accounts.weak_secrets import PUBLISHED, is_weak
+from webapp.domain.accounts.weak_secrets import PUBLISHED_SECRETS, is_weak
 from webapp.domain.shared.errors import KeysLocked
 
 NAME = "MODELDESK_ENCRYPTION_KEYS"
@@ -63,7 +63,7 @@ class Vault:
 
     def _is_known(self, key: str) -> bool:
         raw = self._raw[0].decode("latin-1")
-        return key.lower() in PUBLISHED or len(set(raw)) < 8 or (raw.isascii() and raw.isprintable() and is_weak(raw))
+        return key.lower() in PUBLISHED_SECRETS or len(set(raw)) < 8 or (raw.isascii() and raw.isprintable() and is_weak(raw))
 
     def _lock(self, reason: str) -> None:
         self._fernets, self._raw, self.reason = [], [], reason

@@ -13,7 +13,7 @@ from flask_login import UserMixin, current_user
 from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.domain.accounts.permissions import Permission, role_may
+from webapp.domain.accounts.permissions import Permission, role_allows
 from webapp.domain.catalog.entities import TokenInfo
 from webapp.domain.shared.errors import Forbidden, Unavailable
 from webapp.extensions import db, login
@@ -39,7 +39,7 @@ class StaffMember(UserMixin):
         self.has_factor, self.confirmed_at = user.totp_since is not None, confirmed_at
 
     def may(self, permission: Permission) -> bool:
-        return role_may(self.role, permission)
+        return role_allows(self.role, permission)
 
 
 def load_user(secret: str) -> StaffMember | None:

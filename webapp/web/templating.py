@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flask import Flask, current_app, url_for
 
-from webapp.domain.shared.money import plain
+from webapp.domain.shared.money import format_decimal
 from webapp.registry.database_health import WORDS
 from webapp.runtime import container
 
@@ -52,7 +52,7 @@ def shown_money(amount: Decimal | None, currency: str | None = "USD") -> str:
     """An exact amount with its currency; unknown is never shown as nothing or zero."""
     if amount is None:
         return "unknown"
-    return f"${plain(amount)}" if currency in ("USD", None) else f"{plain(amount)} {currency}"
+    return f"${format_decimal(amount)}" if currency in ("USD", None) else f"{format_decimal(amount)} {currency}"
 
 
 def shown_count(number: int | None) -> str:

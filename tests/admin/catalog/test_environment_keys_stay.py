@@ -10,7 +10,7 @@ from sqlalchemy import select
 from vendor_protocols import DIALECTS
 
 from webapp.config.loading import load
-from webapp.domain.credentials.environment_keys import server_keys
+from webapp.domain.credentials.environment_keys import read_environment_keys
 from webapp.extensions import db
 from webapp.models import Provider
 from webapp.runtime import container
@@ -35,7 +35,7 @@ def evil():
 
 @pytest.fixture
 def desk(settings, evil):
-    kept = server_keys(dict.fromkeys((*NAMES, *OURS), CANARY), {})
+    kept = read_environment_keys(dict.fromkeys((*NAMES, *OURS), CANARY), {})
     yield from running(replace(settings, outbound_allow=frozenset({evil.place}), environment=kept))
 
 

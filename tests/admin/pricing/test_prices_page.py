@@ -7,7 +7,7 @@ import pytest
 from environment import unguard
 from sqlalchemy import func, select, text
 
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.timestamps import format_timestamp
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Price
 
@@ -80,7 +80,7 @@ def test_a_price_that_is_far_off_is_saved_only_after_a_yes_to_this_very_price(an
 def test_the_correction_of_a_wrong_unit_is_not_asked_about_for_being_far_from_it(ann):
     wrong = {"rate_input": "2500", "rate_output": "10000", "unit": "1000000"}
     add(ann, **wrong, confirm_price=key_in(add(ann, **wrong)))
-    starts = shown_moment(newest().effective_from)
+    starts = format_timestamp(newest().effective_from)
     assert add(ann, corrects=str(newest().id), starts=starts).status_code == 302
 
 
@@ -216,7 +216,7 @@ def test_a_price_is_verified_by_name_and_date_and_the_row_stays_as_it_was(bob, e
 def test_a_corrected_price_is_not_verified(bob):
     add(bob)
     wrong = newest()
-    add(bob, corrects=str(wrong.id), starts=shown_moment(wrong.effective_from))
+    add(bob, corrects=str(wrong.id), starts=format_timestamp(wrong.effective_from))
     bob.post(f"/admin/price/{wrong.id}/verify")
     assert "was corrected: verify the correction" in bob.get("/admin/price/").text
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from fake_provider import KEY, Upstream, completion, error, reply
 
-from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
+from webapp.domain.incidents.samples import SAMPLES, SAMPLES_BY_SLUG
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import providers
@@ -45,7 +45,7 @@ def openai(app, upstream):
 
 
 def text_of(sample: str) -> str:
-    return json.dumps(BY_SLUG[sample].data)
+    return json.dumps(SAMPLES_BY_SLUG[sample].data)
 
 
 def run(visitor, incident="Disk full\nIt is 97 % used.", model="openai/gpt-4o", headers=FRAGMENT):

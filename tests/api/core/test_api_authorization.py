@@ -4,7 +4,7 @@ import pytest
 from environment import api_for
 
 from webapp.api.v1.routes import ROUTES
-from webapp.domain.accounts.permissions import SCOPES, scopes_may
+from webapp.domain.accounts.permissions import SCOPES, scopes_allow
 
 ADDRESSES = {"<path:ref>": "openai/gpt-4o-mini", "<model_type>": "text", "<slug>": "openai", "<number>": "1", "<run_id>": "run_1"}
 OPEN = {"/openapi.json", "/docs"}
@@ -48,7 +48,7 @@ def test_a_stranger_is_asked_for_a_token_before_anything_is_judged(client, regis
 
 @pytest.mark.parametrize("route", GUARDED, ids=named)
 def test_t11_a_token_without_the_scope_is_refused(app, registry, route):
-    wrong = [scope for scope in SCOPES if not scopes_may(frozenset({scope}), route.permission)]
+    wrong = [scope for scope in SCOPES if not scopes_allow(frozenset({scope}), route.permission)]
     stranger = api_for(app, *wrong)
     before = registry.snapshot.revision
     answer = stranger.request(route.method, address(route), data=b"{", content_type="application/json")

@@ -6,7 +6,7 @@ import pytest
 from factories import Api, price_values
 from sqlalchemy import select
 
-from webapp.domain.catalog.input_schemas import price_entry
+from webapp.domain.catalog.input_schemas import validate_price
 from webapp.domain.shared.errors import Conflict, InUse, Invalid
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Project
@@ -17,7 +17,7 @@ from webapp.services.projects import overrides, projects
 from webapp.services.projects.overrides import Rule
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-CHEAP = price_entry(
+CHEAP = validate_price(
     price_values(rates=[{"meter": "input", "amount": "1", "per": 1_000_000}, {"meter": "output", "amount": "2", "per": 1_000_000}])
 )
 ASKED = {"model": "openai/gpt-4o", "usage": {"input": 1_000_000}}

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from webapp.domain.catalog.builtin import CATALOG_FILE, catalog
+from webapp.domain.catalog.builtin import CATALOG_FILE, catalog_document
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS
 from webapp.domain.pricing.usage import METER_SET
-from webapp.domain.shared.money import is_finite_divisor, parse_amount, plain
+from webapp.domain.shared.money import format_decimal, is_finite_divisor, parse_amount
 
 ROOT = Path(__file__).parents[3]
 CASES = ROOT / "tests" / "data"
-MODELS = catalog()["models"]
+MODELS = catalog_document()["models"]
 REFS = {f"{model['provider']}/{model['model_id']}": model for model in MODELS}
 PRICES = [(f"{ref} from {price['effective_from']}", price) for ref, model in REFS.items() for price in model["prices"]]
 RATES = [(name, rate) for name, price in PRICES for rate in price["rates"]]
@@ -79,11 +79,11 @@ def amounts(price, meter):
 
 
 def test_the_document_is_read_once():
-    assert catalog() is catalog()
+    assert catalog_document() is catalog_document()
 
 
 def test_the_source_is_named_with_its_version_digest_day_and_notices():
-    source = catalog()["source"]
+    source = catalog_document()["source"]
     assert (source["name"], source["version"]) == ("genai-prices", "0.2.3")
     assert re.fullmatch(r"[0-9a-f]{64}", source["sha256"])
     assert date.fromisoformat(source["generated_on"])
@@ -97,7 +97,7 @@ needs_genai_prices = pytest.mark.skipif(importlib.util.find_spec("genai_prices")
 def test_generating_it_again_gives_the_same_bytes(tmp_path):
     again = tmp_path / "catalog.json"
     script = ROOT / "scripts" / "build_catalog.py"
-    day = catalog()["source"]["generated_on"]
+    day = catalog_document()["source"]["generated_on"]
     subprocess.run([sys.executable, script, "--generated-on", day, "--output", again], check=True, capture_output=True)
     assert again.read_bytes() == CATALOG_FILE.read_bytes()
 
@@ -105,21 +105,21 @@ def test_generating_it_again_gives_the_same_bytes(tmp_path):
 @needs_genai_prices
 def test_the_digest_is_that_of_the_data_in_the_package():
     data = Path(importlib.util.find_spec("genai_prices").origin).with_name("data.py")
-    assert hashlib.sha256(data.read_bytes()).hexdigest() == catalog()["source"]["sha256"]
+    assert hashlib.sha256(data.read_bytes()).hexdigest() == catalog_document()["source"]["sha256"]
 
 
 # Names
 
 
 def test_slugs_refs_and_bare_names_are_unique():
-    slugs = [provider["slug"] for provider in catalog()["providers"]]
+    slugs = [provider["slug"] for provider in catalog_document()["providers"]]
     assert len(set(slugs)) == len(slugs)
     assert len(REFS) == len(MODELS)
     assert [name for name, count in Counter(model["model_id"].lower() for model in MODELS).items() if count > 1] == []
 
 
 def test_every_model_belongs_to_a_provider_that_is_there():
-    assert {model["provider"] for model in MODELS} <= {provider["slug"] for provider in catalog()["providers"]}
+    assert {model["provider"] for model in MODELS} <= {provider["slug"] for provider in catalog_document()["providers"]}
 
 
 def test_aliases_are_unique_and_never_the_name_of_a_model():
@@ -198,15 +198,15 @@ def test_models_are_numbered_in_display_order():
 
 
 def test_no_two_providers_read_the_same_variable():
-    names = [name for provider in catalog()["providers"] for name in provider["required_environment"]]
-    assert len(set(names)) == len(names) == len(catalog()["providers"]) - 1  # Ollama needs none.
+    names = [name for provider in catalog_document()["providers"] for name in provider["required_environment"]]
+    assert len(set(names)) == len(names) == len(catalog_document()["providers"]) - 1  # Ollama needs none.
 
 
 # Prices
 
 
 def test_every_amount_is_a_plain_normalised_decimal():
-    assert offending(RATES, lambda rate: (amount := parse_amount(rate["amount"])) is None or plain(amount) != rate["amount"]) == []
+    assert offending(RATES, lambda rate: (amount := parse_amount(rate["amount"])) is None or format_decimal(amount) != rate["amount"]) == []
 
 
 def test_every_per_divides_without_rounding():
@@ -272,7 +272,7 @@ def in_force(model, moment):
 
 
 def test_rates_equal_those_of_the_agreed_cases():
-    moment = f"{catalog()['source']['generated_on']}T00:00:00Z"
+    moment = f"{catalog_document()['source']['generated_on']}T00:00:00Z"
     pairs = list(agreed("cost-cases.jsonl"))
     assert len({case["model"] for case, _ in pairs}) >= 70
     differing = {

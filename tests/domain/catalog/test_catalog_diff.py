@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 from factories import NOW, a_model, a_price, a_rate
 
-from webapp.domain.catalog.catalog_diff import Compared, Limits, compare
+from webapp.domain.catalog.catalog_diff import CatalogComparison, GuardLimits, compare
 from webapp.domain.pricing.pricing import PriceSource
 
 CATALOG = PriceSource("catalog", "acme-list")
@@ -21,8 +21,8 @@ def compared(registry, offered, second=None, **limits):
         return {model.ref: model for model in models}
 
     names = {*by_ref(registry), *(f"{model.provider}/{alias}" for model in registry for alias in model.aliases)}
-    sides = Compared(by_ref(registry), names, by_ref(offered), "acme-list", NOW, by_ref(second) if second else None)
-    return compare(sides, Limits(**limits))
+    sides = CatalogComparison(by_ref(registry), names, by_ref(offered), "acme-list", NOW, by_ref(second) if second else None)
+    return compare(sides, GuardLimits(**limits))
 
 
 def one(registry_rate, offered_rate, **limits):
@@ -122,5 +122,5 @@ def test_a_second_source_stands_beside_what_it_disagrees_with():
     before, after = a_model(prices=priced(a_rate(amount="1"))), a_model(prices=priced(a_rate(amount="1.2")))
     second = a_model(prices=priced(a_rate(amount="1.3")))
     (difference,) = compared([before], [after], [second])
-    assert (difference.lines[0].other, difference.guards) == ("$1.30 per 1M tokens", ("disagree",))
+    assert (difference.lines[0].second_opinion, difference.guards) == ("$1.30 per 1M tokens", ("disagree",))
     assert compared([before], [after], [after])[0].guards == ()

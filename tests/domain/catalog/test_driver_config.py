@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.catalog.driver_config import PLACEHOLDERS, checked_config, filled, found_at
+from webapp.domain.catalog.driver_config import PLACEHOLDERS, fill_template, validate_config, value_at
 from webapp.domain.shared.errors import Invalid
 
 TEMPLATE = {
@@ -52,24 +52,24 @@ BAD = [
 
 @pytest.mark.parametrize("config", GOOD, ids=str)
 def test_what_a_driver_can_follow_is_taken(config):
-    assert checked_config(config, "config") == config
+    assert validate_config(config, "config") == config
 
 
 @pytest.mark.parametrize(("config", "field"), BAD, ids=[str(config)[:60] for config, _ in BAD])
 def test_what_it_cannot_is_refused_at_its_field(config, field):
     with pytest.raises(Invalid) as caught:
-        checked_config(config, "config")
+        validate_config(config, "config")
     assert field in {error.field for error in caught.value.errors}
 
 
 def test_placeholders_become_values_and_what_has_none_is_left_out():
     values = {"model": "m", "system": "S", "user": "U", "max_tokens": 77, "temperature": None, "schema": None}
-    assert filled(TEMPLATE, values) == {"model": "m", "ask": "S / U", "limit": 77, "list": [1]}
+    assert fill_template(TEMPLATE, values) == {"model": "m", "ask": "S / U", "limit": 77, "list": [1]}
 
 
 @given(st.text(), st.sampled_from(["{{user}}", "{{model}}", "{{7*7}}", "{% for x in y %}", "${x}", "%(x)s", "{0.__class__}"]))
 def test_what_is_put_in_is_never_looked_at_again(text, trick):
-    said = filled({"a": "[{{user}}]", "b": "{{user}}"}, {"user": f"{text}{trick}", "model": "EXPANDED"})
+    said = fill_template({"a": "[{{user}}]", "b": "{{user}}"}, {"user": f"{text}{trick}", "model": "EXPANDED"})
     assert said == {"a": f"[{text}{trick}]", "b": f"{text}{trick}"}
 
 
@@ -77,14 +77,14 @@ def test_what_is_put_in_is_never_looked_at_again(text, trick):
     st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
 )
 def test_looking_for_a_path_never_fails(document):
-    found = found_at(document, "choices.0.message.content")
+    found = value_at(document, "choices.0.message.content")
     assert found is None or isinstance(document, dict)
 
 
 def test_a_path_leads_through_objects_and_lists():
-    assert found_at({"a": [{"b": "found"}]}, "a.0.b") == "found"
-    assert found_at({"a": [{"b": "found"}]}, "a.9.b") is None
-    assert found_at(["x"], "a") is None
+    assert value_at({"a": [{"b": "found"}]}, "a.0.b") == "found"
+    assert value_at({"a": [{"b": "found"}]}, "a.9.b") is None
+    assert value_at(["x"], "a") is None
 
 
 def test_every_placeholder_has_a_meaning():

@@ -7,7 +7,7 @@ from factories import model_values, price_values, provider_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.catalog.input_schemas import api_key, model_entry, price_entry, provider_entry, rates
+from webapp.domain.catalog.input_schemas import api_key, validate_model, validate_price, validate_provider, validate_rates
 from webapp.domain.shared.errors import Invalid
 
 RATE = {"meter": "input", "amount": "3", "per": 1_000_000}
@@ -41,7 +41,7 @@ def fields(refused) -> list[str]:
 )
 def test_a_wrong_rate_is_named_by_its_place(change, field):
     with pytest.raises(Invalid) as refused:
-        price_entry(price_values(rates=[RATE | change]))
+        validate_price(price_values(rates=[RATE | change]))
     assert fields(refused)[0] == field
 
 
@@ -64,13 +64,13 @@ def test_a_wrong_rate_is_named_by_its_place(change, field):
 )
 def test_a_wrong_price_is_refused_by_name(change, field):
     with pytest.raises(Invalid) as refused:
-        price_entry(price_values(**change))
+        validate_price(price_values(**change))
     assert fields(refused)[0] == field
 
 
 def test_a_price_keeps_every_digit_and_condition():
     window = {"days": [4, 0], "from": "16:30", "to": "00:30"}
-    entry = price_entry(
+    entry = validate_price(
         price_values(rates=[RATE | {"amount": "0.000000000001", "above": 200_000, "service_tier": "batch", "window": window}])
     )
     rate = entry.rates[0]
@@ -80,12 +80,12 @@ def test_a_price_keeps_every_digit_and_condition():
 @pytest.mark.parametrize("name", ["provider", "model_id", "display_name", "type"])
 def test_a_model_needs(name):
     with pytest.raises(Invalid, match=f"{name} is required"):
-        model_entry({key: value for key, value in model_values().items() if key != name}, partial=False)
+        validate_model({key: value for key, value in model_values().items() if key != name}, partial=False)
 
 
 def test_an_inactive_model_cannot_be_entered_as_the_default():
     with pytest.raises(Invalid, match="inactive"):
-        model_entry(model_values(active=False, default=True), partial=False)
+        validate_model(model_values(active=False, default=True), partial=False)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_an_inactive_model_cannot_be_entered_as_the_default():
 )
 def test_a_wrong_model_is_refused_by_name(change):
     with pytest.raises(Invalid) as refused:
-        model_entry(model_values(**change), partial=False)
+        validate_model(model_values(**change), partial=False)
     assert fields(refused)[0].partition("[")[0] == next(iter(change))
 
 
@@ -124,7 +124,7 @@ def test_a_wrong_model_is_refused_by_name(change):
 )
 def test_a_wrong_provider_is_refused_by_name(change):
     with pytest.raises(Invalid) as refused:
-        provider_entry(provider_values(**change), partial=False)
+        validate_provider(provider_values(**change), partial=False)
     assert fields(refused)[0].partition("[")[0] == next(iter(change))
 
 
@@ -142,7 +142,7 @@ def test_a_key_with_spaces_or_control_characters_inside_is_refused(key):
 )
 def test_whatever_is_entered_for_a_price_is_refused_as_invalid(values):
     with pytest.raises(Invalid):
-        price_entry(values)
+        validate_price(values)
 
 
 EVENING, NIGHT, LATE = ({"from": "16:30", "to": "00:30"}, {"from": "00:30", "to": "08:00"}, {"from": "00:15", "to": "01:00"})
@@ -164,10 +164,10 @@ MONDAY, TUESDAY = ({"days": [day], "from": "22:00", "to": "02:00"} for day in (0
 def test_two_windows_of_a_meter_never_hold_at_the_same_hours(one, other, clash):
     rows = [{"meter": "input", "amount": str(amount), "per": 1, "window": window} for amount, window in enumerate((one, other), 1)]
     apart = [rows[0], rows[1] | {"above": 1000}]
-    assert len(rates(apart, "rates")) == 2
+    assert len(validate_rates(apart, "rates")) == 2
     if not clash:
-        assert len(rates(rows, "rates")) == 2
+        assert len(validate_rates(rows, "rates")) == 2
         return
     with pytest.raises(Invalid, match="rates") as refused:
-        rates(rows, "rates")
+        validate_rates(rows, "rates")
     assert "two windows that overlap" in refused.value.errors[0].message

@@ -20,21 +20,21 @@ TEXTS = st.text(st.sampled_from("'=+-@\t\r\n,;\"aé＝ "), max_size=12)
 
 @given(TEXTS)
 def test_t28_a_cell_never_begins_a_formula_and_reads_back_as_it_was(text):
-    out = csv_text.escaped(text)
+    out = csv_text.escape_formula(text)
     assert not out.startswith(("=", "+", "-", "@", "\t", "\r", "＝"))
-    assert csv_text.unescaped(out) == text
+    assert csv_text.unescape_formula(out) == text
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS), max_size=4))
 def test_a_file_reads_back_as_it_was_written(rows):
     wanted = [{"provider": f"{one}x", "model_id": other} for one, other in rows]
-    columns, found = csv_text.read(csv_text.written(("provider", "model_id"), wanted))
+    columns, found = csv_text.read_csv(csv_text.write_csv(("provider", "model_id"), wanted))
     assert columns == ["provider", "model_id"]
     assert [row.cells for row in found] == wanted
 
 
 def test_lines_are_those_of_the_editor_also_after_cells_with_line_breaks():
-    _, rows = csv_text.read('\ufeffa;b\n\n"one\ntwo";x\n1;2\n')
+    _, rows = csv_text.read_csv('\ufeffa;b\n\n"one\ntwo";x\n1;2\n')
     assert [(row.line, row.cells["a"]) for row in rows] == [(3, "one\ntwo"), (5, "1")]
 
 
@@ -43,7 +43,7 @@ def test_lines_are_those_of_the_editor_also_after_cells_with_line_breaks():
 )
 def test_what_is_no_table_is_said_with_its_line(text, line):
     with pytest.raises(Malformed, match=line):
-        csv_text.read(text)
+        csv_text.read_csv(text)
 
 
 ENTRY = {**MODEL_DEFAULTS, **model_values()}
@@ -61,8 +61,10 @@ PRICES = {
 @pytest.mark.parametrize("name", PRICES)
 def test_every_price_reads_back_as_one_that_charges_the_same(name):
     price = PRICES[name]
-    out = model_csv.blank() | {column: text for column, text in model_csv._price_cells(price).items() if column in model_csv.PRICE}
-    assert model_csv.price_of(out).equals(price)
+    out = model_csv.default_cells() | {
+        column: text for column, text in model_csv._price_cells(price).items() if column in model_csv.PRICE_COLUMNS
+    }
+    assert model_csv.parse_price(out).equals(price)
 
 
 WRONG = {
@@ -81,10 +83,10 @@ WRONG = {
 def test_a_price_that_makes_no_sense_is_refused_at_its_column(name):
     given, column = WRONG[name]
     with pytest.raises(Invalid) as refused:
-        model_csv.price_of(model_csv.blank() | given)
+        model_csv.parse_price(model_csv.default_cells() | given)
     assert {error.field.partition("[")[0] for error in refused.value.errors} == {column}
 
 
 def test_t28_spreadsheets_find_no_formula_in_an_export():
-    text = csv_text.written(("a",), [{"a": "=1+1"}, {"a": "-5"}])
+    text = csv_text.write_csv(("a",), [{"a": "=1+1"}, {"a": "-5"}])
     assert [row[0] for row in csv.reader(io.StringIO(text))] == ["a", "'=1+1", "'-5"]

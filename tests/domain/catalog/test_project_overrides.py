@@ -5,8 +5,8 @@ from datetime import timedelta
 from factories import NOW, START, a_model, a_price, a_rate, a_snapshot
 
 from webapp.domain.catalog.entities import Override
-from webapp.domain.catalog.project_overrides import laid_over, override_document, override_from
-from webapp.domain.catalog.snapshot import for_project
+from webapp.domain.catalog.project_overrides import overlay_price, override_document, override_from
+from webapp.domain.catalog.snapshot import project_snapshot
 from webapp.domain.pricing.pricing import timeline
 
 DAY = timedelta(days=1)
@@ -15,7 +15,7 @@ CHEAP = a_price(a_rate(amount="0.5"))
 
 def seen(*overrides, now=NOW, project="blue"):
     base = a_snapshot(a_model("a", default=True), a_model("b"), a_model("c"), overrides=overrides, now=now)
-    return base, for_project(base, project, now)
+    return base, project_snapshot(base, project, now)
 
 
 def rule(kind, ref, starts=START, ends=None, price=None):
@@ -54,7 +54,7 @@ def test_a_price_of_its_own_holds_from_its_start_to_its_end_and_past_costs_stay(
 
 def test_a_span_goes_over_changes_of_the_list_price_and_ends_in_the_one_that_holds_then():
     history = timeline([a_price(a_rate(amount=str(number)), effective_from=START + number * DAY, id=number) for number in range(4)])
-    found = laid_over(history, rule("price", "b", START + DAY / 2, START + 2.5 * DAY, CHEAP))
+    found = overlay_price(history, rule("price", "b", START + DAY / 2, START + 2.5 * DAY, CHEAP))
     assert [(price.id, price.effective_from - START) for price in found] == [(0, 0 * DAY), (None, DAY / 2), (2, 2.5 * DAY), (3, 3 * DAY)]
     assert [price.effective_to for price in found] == [price.effective_from for price in found[1:]] + [None]
 

@@ -7,7 +7,7 @@ from factories import a_model, a_provider, a_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.catalog.resolution import names_of, normal_forms, resolve, suggestions, trace
+from webapp.domain.catalog.resolution import index_names, normal_forms, resolve, suggest_refs, trace
 from webapp.domain.shared.errors import AmbiguousModel, UnknownModel
 
 GPT = a_model("gpt-4o", "openai", aliases=("gpt-4o-2024-08-06", "omni"))
@@ -17,7 +17,7 @@ GEMINI = a_model("gemini-2.5-pro", "google")
 TWIN, OTHER_TWIN = a_model("llama-3", "acme"), a_model("llama-3", "beta")
 SLASHED = a_model("openai/gpt-oss", "beta")
 MODELS = (GPT, MINI, CLAUDE, GEMINI, TWIN, OTHER_TWIN, SLASHED)
-NAMES = names_of(MODELS, [("ft:*", "openai/gpt-4o"), ("ft:gpt-4o-mini*", "openai/gpt-4o-mini"), ("gone-*", "no/such")])
+NAMES = index_names(MODELS, [("ft:*", "openai/gpt-4o"), ("ft:gpt-4o-mini*", "openai/gpt-4o-mini"), ("gone-*", "no/such")])
 
 
 @pytest.mark.parametrize(
@@ -80,22 +80,22 @@ def test_a_name_of_several_models_is_refused_with_the_candidates(ref):
 
 def test_an_alias_comes_before_a_bare_id_and_a_canonical_ref_before_both():
     holder, named = a_model("one", "acme", aliases=("two", "beta/three")), a_model("two", "beta")
-    names = names_of((holder, named, a_model("three", "beta")))
+    names = index_names((holder, named, a_model("three", "beta")))
     assert (resolve(names, "two"), resolve(names, "beta/three").ref) == (holder, "beta/three")
 
 
 def test_an_alias_that_reads_like_another_providers_name_is_ambiguous_in_whatever_order():
     direct, resold = a_model("gpt", "openai", aliases=("gpt-x",)), a_model("gpt-r", "router", aliases=("openai/gpt-x",))
     for models in ((direct, resold), (resold, direct)):
-        names = names_of(models)
-        assert "openai/gpt-x" not in names.exact()
+        names = index_names(models)
+        assert "openai/gpt-x" not in names.exact_matches()
         with pytest.raises(AmbiguousModel):
             resolve(names, "openai/gpt-x")
         assert resolve(names, "gpt-x") is direct
 
 
 def test_patterns_that_say_equally_much_are_ambiguous_unless_they_lead_to_one_model():
-    names = names_of((GPT, MINI), [("ab*", GPT.ref), ("*yz", MINI.ref), ("a*c", GPT.ref), ("?bc", GPT.ref)])
+    names = index_names((GPT, MINI), [("ab*", GPT.ref), ("*yz", MINI.ref), ("a*c", GPT.ref), ("?bc", GPT.ref)])
     with pytest.raises(AmbiguousModel):
         resolve(names, "ab-yz")
     assert resolve(names, "abc") is GPT
@@ -103,13 +103,13 @@ def test_patterns_that_say_equally_much_are_ambiguous_unless_they_lead_to_one_mo
 
 def test_the_steps_say_what_was_looked_up_and_found():
     _, steps = trace(NAMES, "gpt-4o-20240806")
-    assert [(step.name, step.found) for step in steps][:3] == [("canonical ref", ()), ("exact alias", ()), ("bare model id", ())]
-    assert steps[-1].looked_for == "gpt-4o-2024-08-06"
+    assert [(step.name, step.refs) for step in steps][:3] == [("canonical ref", ()), ("exact alias", ()), ("bare model id", ())]
+    assert steps[-1].query == "gpt-4o-2024-08-06"
 
 
 def test_a_wrong_name_gets_look_alikes_as_suggestions():
-    assert suggestions(NAMES, "gpt-4o-minni")[0] == "openai/gpt-4o-mini"
-    assert suggestions(NAMES, "zzz") == suggestions(NAMES, "") == []
+    assert suggest_refs(NAMES, "gpt-4o-minni")[0] == "openai/gpt-4o-mini"
+    assert suggest_refs(NAMES, "zzz") == suggest_refs(NAMES, "") == []
 
 
 @given(st.text(), st.sampled_from([model.ref for model in MODELS]))
@@ -130,13 +130,13 @@ def test_a_normal_form_is_its_own_normal_form(text):
 
 
 def test_a_wrong_name_is_cheap_in_a_large_registry():
-    names = names_of(
+    names = index_names(
         [a_model(f"model-{number}", "acme") for number in range(5000)], [(f"*{n}*{n}*{n}*", "acme/model-1") for n in range(200)]
     )
     started = time.thread_time()
     for ref in ("model-x" * 40, "1" * 300, "9" * 1_000_000):
         trace(names, ref)
-        suggestions(names, ref)
+        suggest_refs(names, ref)
     assert time.thread_time() - started < 2
 
 

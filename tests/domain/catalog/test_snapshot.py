@@ -11,7 +11,7 @@ from factories import NOW, START, a_model, a_price, a_provider, a_snapshot
 from webapp.config.settings import ROOT
 from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.entities import Catalog
-from webapp.domain.catalog.snapshot import CONSTANTS, DATABASE, END_OF_TIME, LAST_GOOD, build, relabelled
+from webapp.domain.catalog.snapshot import CONSTANTS, DATABASE, END_OF_TIME, LAST_GOOD, build, relabel
 
 TICK = timedelta(microseconds=1)
 
@@ -111,7 +111,7 @@ def test_the_tag_is_the_same_in_every_process():
 
 def test_another_label_changes_the_headers_and_nothing_else():
     snapshot = a_snapshot()
-    other = relabelled(snapshot, LAST_GOOD, NOW + TICK)
+    other = relabel(snapshot, LAST_GOOD, NOW + TICK)
     assert other.headers == {"Modeldesk-Revision": "1", "Modeldesk-Source": "last-good", "Modeldesk-As-Of": "2026-11-21T12:00:00.000001Z"}
     assert replace(other, source=DATABASE, as_of=snapshot.as_of, headers=snapshot.headers) == snapshot
 

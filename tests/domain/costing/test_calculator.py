@@ -8,13 +8,13 @@ from factories import NOW, a_model, a_price, a_rate, a_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.costing.calculator import MAX_MODELS, answer, one_call, read
+from webapp.domain.costing.calculator import MAX_MODELS, calculate, parse_query, typical_usage
 from webapp.domain.pricing.pricing import SERVICE_TIERS
 from webapp.domain.pricing.usage import METERS
 
 
 def asked(snapshot, **query):
-    return answer(snapshot, read({name: value if isinstance(value, list) else [value] for name, value in query.items()}), NOW)
+    return calculate(snapshot, parse_query({name: value if isinstance(value, list) else [value] for name, value in query.items()}), NOW)
 
 
 CHEAP = a_model("cheap", prices=[a_price(a_rate(amount="1"), a_rate("output", "2"))], id=1)
@@ -52,12 +52,12 @@ def test_amounts_of_different_currencies_are_not_compared():
 def test_many_calls_are_priced_one_by_one_and_exactly():
     tiered = a_model("tiered", prices=[a_price(a_rate(amount="1"), a_rate(amount="2", above=2000))], id=9)
     quote = asked(a_snapshot(tiered), model="acme/tiered", input="1500", calls="1000000000").quotes[0]
-    assert quote.times(10**9) == 1_500_000
+    assert quote.total_for(10**9) == 1_500_000
 
 
 @pytest.mark.parametrize("text", ["1,200", "1 200", "1200", " 1200 "])
 def test_thousands_may_be_grouped(text):
-    assert read({"input": [text]}).usage.input == 1200
+    assert parse_query({"input": [text]}).usage.input == 1200
 
 
 @pytest.mark.parametrize(
@@ -81,28 +81,28 @@ def test_thousands_may_be_grouped(text):
     ],
 )
 def test_what_is_no_whole_number_is_said_at_its_field(text):
-    question = read({"input": [text], "output": ["5"]})
+    question = parse_query({"input": [text], "output": ["5"]})
     assert set(question.errors) == {"input"}
     assert question.typed["output"] == "5"
 
 
 def test_parts_that_are_larger_than_their_whole_are_said_at_the_whole():
-    assert set(read({"input": ["10"], "cache_read": ["20"], "output": ["1"], "reasoning": ["2"]}).errors) == {"input", "output"}
+    assert set(parse_query({"input": ["10"], "cache_read": ["20"], "output": ["1"], "reasoning": ["2"]}).errors) == {"input", "output"}
 
 
 def test_no_more_than_eight_models_are_compared():
-    question = read({"model": [f"acme/m{number}" for number in range(20)]})
+    question = parse_query({"model": [f"acme/m{number}" for number in range(20)]})
     assert (len(question.refs), set(question.errors)) == (MAX_MODELS, {"model"})
 
 
 @pytest.mark.parametrize("text", ["2026-11-21", "2026-11-21T00:00:00Z", "2026-11-21t02:00:00+02:00"])
 def test_a_day_or_a_moment_names_the_prices(text):
-    assert read({"at": [text]}).at == datetime(2026, 11, 21, tzinfo=UTC)
+    assert parse_query({"at": [text]}).at == datetime(2026, 11, 21, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "9999-12-31T23:59:59-23:59", "2026-11-21T00:00:00", "\ud800"])
 def test_what_is_no_moment_is_said_at_its_field(text):
-    assert set(read({"at": [text]}).errors) == {"at"}
+    assert set(parse_query({"at": [text]}).errors) == {"at"}
 
 
 @given(
@@ -112,8 +112,10 @@ def test_what_is_no_moment_is_said_at_its_field(text):
     calls=st.integers(0, 10**9),
 )
 def test_an_address_that_was_made_of_a_question_asks_the_same(refs, usage, tier, calls):
-    first = read({"model": refs, "service_tier": [tier], "calls": [str(calls)], **{meter: [str(count)] for meter, count in usage.items()}})
-    again = read(parse_qs(first.query()))
+    first = parse_query(
+        {"model": refs, "service_tier": [tier], "calls": [str(calls)], **{meter: [str(count)] for meter, count in usage.items()}}
+    )
+    again = parse_query(parse_qs(first.query()))
     assert (again.refs, again.usage, again.service_tier, again.calls) == (first.refs, first.usage, first.service_tier, first.calls)
 
 
@@ -123,7 +125,7 @@ def test_an_address_that_was_made_of_a_question_asks_the_same(refs, usage, tier,
     )
 )
 def test_no_address_ends_in_an_error(query):
-    answer(a_snapshot(*ALL), read(query), NOW)
+    calculate(a_snapshot(*ALL), parse_query(query), NOW)
 
 
 @pytest.mark.parametrize(
@@ -142,4 +144,4 @@ def test_no_address_ends_in_an_error(query):
     ],
 )
 def test_an_ordinary_call_uses_what_is_billed_by_itself(price, used):
-    assert one_call(price).as_dict() == used
+    assert typical_usage(price).as_dict() == used

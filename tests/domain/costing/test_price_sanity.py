@@ -6,11 +6,11 @@ from decimal import Decimal
 import pytest
 from factories import a_model, a_price, a_rate
 
-from webapp.domain.costing.price_sanity import Known, about, key_of, questions
+from webapp.domain.costing.price_sanity import NamedPrice, confirmation_key, list_model_questions, list_questions
 
 
 def kinds(*given, **more):
-    return [question.kind for question in questions(*given, **more)]
+    return [question.kind for question in list_questions(*given, **more)]
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_a_price_a_hundred_times_away_from_the_one_before_is_asked_about(amount,
 
 def test_units_are_compared_and_not_the_numbers_that_were_typed():
     assert kinds(a_price(a_rate(amount="0.001", per=1_000)), a_price(a_rate(amount="1", per=1_000_000))) == []
-    (question,) = questions(a_price(a_rate(amount="1", per=1)), a_price(a_rate(amount="1")))
+    (question,) = list_questions(a_price(a_rate(amount="1", per=1)), a_price(a_rate(amount="1")))
     assert question.text == "Input is 1,000,000 times more than the price before. Is the unit right?"
 
 
@@ -40,9 +40,9 @@ def test_free_and_priced_are_a_step_that_is_asked_about_and_unknown_is_none():
 
 
 def test_of_the_siblings_only_the_nearest_counts():
-    siblings = [Known("Nano", a_price(a_rate(amount="0.05"))), Known("Pro", a_price(a_rate(amount="60")))]
+    siblings = [NamedPrice("Nano", a_price(a_rate(amount="0.05"))), NamedPrice("Pro", a_price(a_rate(amount="60")))]
     assert kinds(a_price(a_rate(amount="0.1")), None, siblings) == []
-    (question,) = questions(a_price(a_rate(amount="9000")), None, siblings)
+    (question,) = list_questions(a_price(a_rate(amount="9000")), None, siblings)
     assert "150 times more than Pro" in question.text
 
 
@@ -52,7 +52,7 @@ def test_another_currency_is_not_compared():
 
 def test_the_catalogue_that_ships_with_modeldesk_is_asked_too():
     model = a_model("gpt-4o", "openai")
-    asked = about(a_price(a_rate(amount="2500")), model, [model], ())
+    asked = list_model_questions(a_price(a_rate(amount="2500")), model, [model], ())
     assert [(one.kind, "the built-in catalogue says" in one.text) for one in asked] == [("far_from_catalogue", True)]
 
 
@@ -60,12 +60,12 @@ def test_a_correction_is_compared_with_what_was_before_the_wrong_price():
     good, wrong = a_price(a_rate(amount="1"), id=1), a_price(a_rate(amount="1000"), id=2)
     wrong = replace(wrong, effective_from=good.effective_from.replace(year=2026))
     fixed = replace(a_price(a_rate(amount="1")), effective_from=wrong.effective_from, corrects=2)
-    assert about(fixed, a_model(), [], (good, wrong)) == []
+    assert list_model_questions(fixed, a_model(), [], (good, wrong)) == []
 
 
 def test_a_yes_is_for_these_rates_only():
     price = a_price(a_rate(amount="100"))
-    asked = questions(price, a_price(a_rate(amount="1")))
+    asked = list_questions(price, a_price(a_rate(amount="1")))
     other = a_price(a_rate(amount="101"))
-    assert key_of(price, asked) == key_of(a_price(a_rate(amount=Decimal("100.0"))), asked)
-    assert key_of(price, asked) != key_of(other, asked)
+    assert confirmation_key(price, asked) == confirmation_key(a_price(a_rate(amount=Decimal("100.0"))), asked)
+    assert confirmation_key(price, asked) != confirmation_key(other, asked)

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from factories import NOW, a_model, a_price, a_rate, a_snapshot
 
-from webapp.domain.costing.workload import Asked, Needs, Workload, compared, read, spans
+from webapp.domain.costing.workload import Requirements, Workload, WorkloadRequest, compare_models, list_cheapest_ranges, parse_query
 
 
 def model(name, *rates, **more):
@@ -16,7 +16,7 @@ QUESTIONS = Workload(calls=10, input=1_000, output=0)
 
 
 def rows(*models, work=QUESTIONS, **needs):
-    return compared(a_snapshot(*models), Asked(work, Needs(**needs)), NOW)
+    return compare_models(a_snapshot(*models), WorkloadRequest(work, Requirements(**needs)), NOW)
 
 
 def test_the_cheapest_comes_first_and_an_unknown_price_last_and_without_an_amount():
@@ -80,25 +80,27 @@ def test_the_next_tier_of_a_model_is_told():
 def test_the_size_at_which_the_lead_changes_is_exact_to_the_token():
     steps = model("steps", a_rate(amount="1"), a_rate(amount="3", above=200_000))
     flat = model("flat", a_rate(amount="2"))
-    found = spans(rows(steps, flat), Workload(output=0), NOW)
+    found = list_cheapest_ranges(rows(steps, flat), Workload(output=0), NOW)
     assert [(span.size, span.model.model_id) for span in found] == [(100, "steps"), (200_001, "flat")]
 
 
 def test_a_dearer_question_can_be_the_cheaper_answer():
     talker = model("talker", a_rate(amount="1"), a_rate("output", "100"))
     reader = model("reader", a_rate(amount="3"), a_rate("output", "10"))
-    found = spans(rows(talker, reader), Workload(output=1_000), NOW)
+    found = list_cheapest_ranges(rows(talker, reader), Workload(output=1_000), NOW)
     assert [(span.size, span.model.model_id) for span in found] == [(100, "reader"), (45_001, "talker")]
 
 
 def test_a_call_that_no_context_holds_has_no_cheapest():
-    assert spans(rows(model("small", a_rate(), context_window=1_200)), Workload(output=500), NOW)[-1].size == 100
+    assert list_cheapest_ranges(rows(model("small", a_rate(), context_window=1_200)), Workload(output=500), NOW)[-1].size == 100
 
 
 def test_an_address_is_read_and_written_back_and_says_what_is_wrong():
-    asked = read({"calls": ["2,000"], "input": ["5000"], "cached": ["80"], "batch": ["1"], "type": ["text"], "capability": ["vision"]})
+    asked = parse_query(
+        {"calls": ["2,000"], "input": ["5000"], "cached": ["80"], "batch": ["1"], "type": ["text"], "capability": ["vision"]}
+    )
     assert asked.errors == {}
     assert asked.workload == Workload(calls=2_000, input=5_000, cached=80, batch=True)
     assert "capability=vision" in asked.query()
-    wrong = read({"calls": ["many"], "cached": ["101"], "reasoning": ["501"]})
+    wrong = parse_query({"calls": ["many"], "cached": ["101"], "reasoning": ["501"]})
     assert set(wrong.errors) == {"calls", "cached", "reasoning"}

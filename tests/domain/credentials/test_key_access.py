@@ -6,13 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.credentials.key_access import PERSONAL, PROJECT, SHARED, Facts, KeyFact, State, decide, next_period, period_of
+from webapp.domain.credentials.key_access import (
+    PERSONAL,
+    PROJECT,
+    SHARED,
+    AccessContext,
+    AccessState,
+    StoredKey,
+    evaluate_access,
+    next_period,
+    period_of,
+)
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
 
 def key(scope, **more):
-    return KeyFact(1, scope, "ann@example.com" if scope == PERSONAL else "billing" if scope == PROJECT else "", **more)
+    return StoredKey(1, scope, "ann@example.com" if scope == PERSONAL else "billing" if scope == PROJECT else "", **more)
 
 
 A_MOMENT = st.integers(1_577_836_800, 4_102_444_800).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
@@ -31,7 +41,7 @@ def keys(scope):
 
 
 FACTS = st.builds(
-    Facts,
+    AccessContext,
     provider=st.just("Acme"),
     active=st.booleans(),
     needs_key=st.booleans(),
@@ -46,22 +56,22 @@ FACTS = st.builds(
 REST = {"project": key(PROJECT), "shared": key(SHARED), "variable": "K"}
 ORDER = [
     (
-        Facts("Acme", allow_personal=True, personal=key(PERSONAL), project=key(PROJECT), shared=key(SHARED), variable="K"),
-        State.AVAILABLE_PERSONAL,
+        AccessContext("Acme", allow_personal=True, personal=key(PERSONAL), project=key(PROJECT), shared=key(SHARED), variable="K"),
+        AccessState.AVAILABLE_PERSONAL,
     ),
-    (Facts("Acme", personal=key(PERSONAL), project=key(PROJECT), shared=key(SHARED), variable="K"), State.AVAILABLE_PROJECT),
-    (Facts("Acme", personal=key(PERSONAL), shared=key(SHARED), variable="K"), State.AVAILABLE_SHARED),
-    (Facts("Acme", variable="K"), State.AVAILABLE_ENVIRONMENT),
-    (Facts("Acme", needs_key=False), State.AVAILABLE_WITHOUT_KEY),
-    (Facts("Acme"), State.NO_ACCESS),
-    (Facts("Acme", allow_shared=False, shared=key(SHARED), variable="K"), State.NO_ACCESS),
-    (Facts("Acme", active=False, shared=key(SHARED)), State.DISABLED),
+    (AccessContext("Acme", personal=key(PERSONAL), project=key(PROJECT), shared=key(SHARED), variable="K"), AccessState.AVAILABLE_PROJECT),
+    (AccessContext("Acme", personal=key(PERSONAL), shared=key(SHARED), variable="K"), AccessState.AVAILABLE_SHARED),
+    (AccessContext("Acme", variable="K"), AccessState.AVAILABLE_ENVIRONMENT),
+    (AccessContext("Acme", needs_key=False), AccessState.AVAILABLE_WITHOUT_KEY),
+    (AccessContext("Acme"), AccessState.NO_ACCESS),
+    (AccessContext("Acme", allow_shared=False, shared=key(SHARED), variable="K"), AccessState.NO_ACCESS),
+    (AccessContext("Acme", active=False, shared=key(SHARED)), AccessState.DISABLED),
 ]
 
 
 @pytest.mark.parametrize(("facts", "state"), ORDER, ids=[str(state) for _, state in ORDER])
 def test_the_most_specific_key_that_is_allowed_decides(facts, state):
-    assert decide(facts, NOW).state == state
+    assert evaluate_access(facts, NOW).state == state
 
 
 WRONG = [{"active": False}, {"expires_at": NOW}, {"monthly_limit": 5, "used": 5}]
@@ -69,19 +79,21 @@ WRONG = [{"active": False}, {"expires_at": NOW}, {"monthly_limit": 5, "used": 5}
 
 @pytest.mark.parametrize("wrong", WRONG, ids=["switched off", "expired", "used up"])
 def test_a_key_that_cannot_be_used_is_not_passed_over_for_the_shared_one(wrong):
-    found = decide(Facts("Acme", allow_personal=True, personal=key(PERSONAL, **wrong), shared=key(SHARED), variable="K"), NOW)
-    assert (found.state, found.reason.startswith("Your own key for Acme")) == (State.NO_ACCESS, True)
+    found = evaluate_access(
+        AccessContext("Acme", allow_personal=True, personal=key(PERSONAL, **wrong), shared=key(SHARED), variable="K"), NOW
+    )
+    assert (found.state, found.reason.startswith("Your own key for Acme")) == (AccessState.NO_ACCESS, True)
 
 
 def test_a_key_that_is_used_up_says_when_it_works_again():
-    found = decide(Facts("Acme", shared=key(SHARED, monthly_limit=1_000, used=1_000)), NOW)
+    found = evaluate_access(AccessContext("Acme", shared=key(SHARED, monthly_limit=1_000, used=1_000)), NOW)
     assert "1,000 calls this month" in found.reason
     assert "2026-12-01T00:00:00Z" in found.reason
 
 
 @given(FACTS)
 def test_what_is_decided_is_allowed_and_says_what_to_do(facts):
-    found = decide(facts, NOW)
+    found = evaluate_access(facts, NOW)
     if found.available:
         assert facts.active
         assert found.key is None or found.key in (facts.personal, facts.project, facts.shared)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from webapp.domain.incidents.alertmanager import incident_from_alertmanager, incident_from_either, is_alertmanager
+from webapp.domain.incidents.alertmanager import incident_from_alertmanager, incident_from_payload, is_alertmanager
 from webapp.domain.incidents.incidents import incident_from
-from webapp.domain.incidents.samples import BY_SLUG
+from webapp.domain.incidents.samples import SAMPLES_BY_SLUG
 from webapp.domain.shared.errors import Invalid
-from webapp.domain.triage.rules import local_advice
+from webapp.domain.triage.rules import analyze_incident
 
-PAYLOAD = BY_SLUG["alertmanager"].data
+PAYLOAD = SAMPLES_BY_SLUG["alertmanager"].data
 GRAFANA = {
     "receiver": "desk",
     "status": "firing",
@@ -33,20 +33,20 @@ GRAFANA = {
 
 
 def test_an_alertmanager_payload_becomes_an_incident():
-    incident = incident_from_either(PAYLOAD)
+    incident = incident_from_payload(PAYLOAD)
     assert incident.title == "NodeFilesystemAlmostOutOfSpace: Filesystem has less than 3% space left."
     assert (incident.severity, incident.status, len(incident.alerts)) == ("critical", "open", 2)
     assert incident.alerts[1].description == "Filesystem on /dev/sda2 at web-2 has only 1.87% available space left."
     assert incident.metadata["startsAt"] == "2026-11-20T22:14:07.511Z"
-    assert local_advice(incident)[0].type == "disk"
+    assert analyze_incident(incident)[0].type == "disk"
 
 
 def test_grafanas_numbers_are_kept_and_its_localhost_is_not_ours():
-    incident = incident_from_either(GRAFANA)
+    incident = incident_from_payload(GRAFANA)
     assert incident.metadata["values"] == {"B": 93.4, "C": 1}
     assert "host" not in incident.metadata
     assert incident.severity == "critical"
-    assert (local_advice(incident)[0].type, local_advice(incident)[0].priority) == ("memory", "critical")
+    assert (analyze_incident(incident)[0].type, analyze_incident(incident)[0].priority) == ("memory", "critical")
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_grafanas_numbers_are_kept_and_its_localhost_is_not_ours():
 )
 def test_the_severity_comes_from_the_labels(said, severity):
     payload = {"receiver": "x", "status": "firing", "alerts": [{"labels": {"alertname": "A", "severity": said}}]}
-    assert incident_from_either(payload).severity == severity
+    assert incident_from_payload(payload).severity == severity
 
 
 def test_a_resolved_group_is_a_resolved_incident():
-    assert incident_from_either(PAYLOAD | {"status": "resolved"}).status == "resolved"
+    assert incident_from_payload(PAYLOAD | {"status": "resolved"}).status == "resolved"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_resolved_group_is_a_resolved_incident():
     ],
 )
 def test_the_host_is_the_instance_without_its_port(instance, host):
-    incident = incident_from_either({"receiver": "x", "alerts": [{"labels": {"instance": instance}}]})
+    incident = incident_from_payload({"receiver": "x", "alerts": [{"labels": {"instance": instance}}]})
     assert incident.metadata.get("host") == host
 
 
@@ -94,7 +94,7 @@ def test_hostile_texts_are_cleaned_and_shortened():
 )
 def test_a_strange_payload_is_still_an_incident(payload):
     assert is_alertmanager(payload)
-    assert incident_from_either(payload).title
+    assert incident_from_payload(payload).title
 
 
 @pytest.mark.parametrize(
@@ -112,5 +112,5 @@ def test_an_incident_of_our_own_is_no_webhook(data):
 
 def test_our_own_form_stays_strict():
     with pytest.raises(Invalid):
-        incident_from_either({"title": "x", "surprise": 1})
-    assert incident_from_either({"title": "x"}) == incident_from({"title": "x"})
+        incident_from_payload({"title": "x", "surprise": 1})
+    assert incident_from_payload({"title": "x"}) == incident_from({"title": "x"})

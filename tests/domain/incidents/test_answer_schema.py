@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SYSTEM_PROMPT, SchemaMismatch, recommendations_from, user_text
+from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SYSTEM_PROMPT, SchemaMismatch, format_incident, parse_recommendations
 from webapp.domain.incidents.incidents import PRIORITIES, TYPES, Alert, Incident
 
 ITEM = {"type": "disk", "priority": "high", "title": "T", "description": "D", "actions": ["A", "B"]}
@@ -30,12 +30,12 @@ OBJECT = json.dumps({"recommendations": [ITEM]})
     ],
 )
 def test_recommendations_are_found_wherever_they_stand(answer):
-    (one,) = recommendations_from(answer)
+    (one,) = parse_recommendations(answer)
     assert (one.type, one.priority, one.title, one.description, one.actions) == ("disk", "high", "T", "D", ("A", "B"))
 
 
 def one_of(**change):
-    return recommendations_from(json.dumps([ITEM | change]))[0]
+    return parse_recommendations(json.dumps([ITEM | change]))[0]
 
 
 def test_what_is_unknown_gets_its_default():
@@ -73,15 +73,15 @@ def test_details_never_come_from_the_model():
 def test_an_answer_without_recommendations_is_a_clear_error(answer, why):
     started = time.thread_time()
     with pytest.raises(SchemaMismatch, match=why) as caught:
-        recommendations_from(answer)
+        parse_recommendations(answer)
     assert time.thread_time() - started < 2
     assert (caught.value.code, caught.value.kind) == ("schema_mismatch", "schema_mismatch")
 
 
 def test_an_answer_is_bounded_and_can_be_stored():
     item = ITEM | {"title": "t\x00\n" * 500, "description": "d\ud800" * 4_000, "actions": ["a" * 900] * 40}
-    advice = recommendations_from(json.dumps([item]))
-    assert len(recommendations_from(json.dumps([ITEM] * 500))) == 20
+    advice = parse_recommendations(json.dumps([item]))
+    assert len(parse_recommendations(json.dumps([ITEM] * 500))) == 20
     assert (len(advice[0].title) <= 200, len(advice[0].description), len(advice[0].actions), len(advice[0].actions[0])) == (
         True,
         4_000,
@@ -94,14 +94,14 @@ def test_an_answer_is_bounded_and_can_be_stored():
 
 def test_numbers_that_json_does_not_know_do_no_harm():
     odd = '{"description": "D", "type": NaN, "title": Infinity}'
-    assert len(recommendations_from(f"[{odd}, {LIST[1:-1]}]")) == 2
+    assert len(parse_recommendations(f"[{odd}, {LIST[1:-1]}]")) == 2
     with pytest.raises(SchemaMismatch):
-        recommendations_from(f'{{"description": {"9" * 5_000}x}}')
+        parse_recommendations(f'{{"description": {"9" * 5_000}x}}')
 
 
 def test_the_user_text_tells_the_whole_incident_and_ten_alerts():
     alerts = tuple(Alert(f"A{number}", f"alert {number}") for number in range(12))
-    text = user_text(Incident("Title here", "What happened", "critical", "open", alerts, {"b": 1, "a": "ž"}))
+    text = format_incident(Incident("Title here", "What happened", "critical", "open", alerts, {"b": 1, "a": "ž"}))
     assert text.splitlines()[:4] == ["Incident: Title here", "Severity: critical", "Status: open", "Description: What happened"]
     assert "- A9: alert 9" in text
     assert "A10" not in text
@@ -111,7 +111,7 @@ def test_the_user_text_tells_the_whole_incident_and_ten_alerts():
 
 @pytest.mark.parametrize("payload", ["{{7*7}}", "{% for x in y %}", "${7*7}", "%(x)s", "{0.__class__}", "{title}"])
 def test_no_template_is_made_from_data(payload):
-    text = user_text(Incident(payload, payload, alerts=(Alert(payload, payload),), metadata={payload: payload}))
+    text = format_incident(Incident(payload, payload, alerts=(Alert(payload, payload),), metadata={payload: payload}))
     assert text.count(payload) == 6
 
 

@@ -11,16 +11,16 @@ from webapp.domain.incidents.evaluation import (
     SKIP,
     START,
     WAIT,
-    Column,
-    Result,
-    agreements,
-    checked,
-    columns,
-    costs,
-    decision,
-    incidents_in,
-    order,
+    CellResult,
+    ModelResults,
+    cell_order,
+    compare_recommendations,
+    decide_start,
+    parse_incidents,
     percentile,
+    require_valid_selection,
+    summarize_by_model,
+    total_costs,
 )
 from webapp.domain.shared.errors import Invalid
 from webapp.domain.shared.money import ROUNDED
@@ -30,7 +30,7 @@ CENTS = st.integers(0, 500).map(lambda cents: D(cents) / 100)
 
 
 def test_every_cell_is_asked_once_and_every_model_gets_its_turn_early():
-    cells = list(order(3, ["a", "b"], 2))
+    cells = list(cell_order(3, ["a", "b"], 2))
     assert len(set(cells)) == len(cells) == 12
     assert {model for _, model, _ in cells[:2]} == {"a", "b"}
 
@@ -47,7 +47,7 @@ def test_every_cell_is_asked_once_and_every_model_gets_its_turn_early():
 )
 def test_too_much_and_too_little_are_refused_at_their_field(incidents, models, repeats, field):
     with pytest.raises(Invalid) as caught:
-        checked(incidents, models, repeats)
+        require_valid_selection(incidents, models, repeats)
     assert [error.field for error in caught.value.errors] == [field]
 
 
@@ -68,7 +68,7 @@ DECISIONS = [
     ("cap", "spent", "running", "most", "verdict"), DECISIONS, ids=[f"{row[0]}-{row[1]}-{row[-1]}" for row in DECISIONS]
 )
 def test_no_call_begins_that_could_pass_the_cap(cap, spent, running, most, verdict):
-    found = decision(D(cap) if cap else None, D(spent), [D(cost) for cost in running], D(most) if most else None)
+    found = decide_start(D(cap) if cap else None, D(spent), [D(cost) for cost in running], D(most) if most else None)
     assert found == verdict
 
 
@@ -76,7 +76,7 @@ def test_no_call_begins_that_could_pass_the_cap(cap, spent, running, most, verdi
 def test_a_bench_whose_calls_cost_at_most_their_estimate_never_passes_its_cap(cap, most):
     spent = D(0)
     for cost in most:
-        if decision(cap, spent, [], cost) == START:
+        if decide_start(cap, spent, [], cost) == START:
             spent += cost
     assert spent <= cap
 
@@ -91,11 +91,11 @@ def test_percentiles_are_values_that_occurred_in_order(values):
 
 def result(model, incident=0, **more):
     values = {"ok": True, "latency_ms": 100, "cost": D("0.001"), "tokens": 10, "type": "disk", "priority": "high"}
-    return Result(incident, model, **(values | more))
+    return CellResult(incident, model, **(values | more))
 
 
 def test_sums_are_exact_and_say_what_is_unknown():
-    found = columns(
+    found = summarize_by_model(
         ["a", "b"],
         [result("a"), result("a", latency_ms=300, cost=D("0.0000007")), result("b", ok=False, cost=None), result("b", cost=None)],
     )
@@ -107,24 +107,24 @@ def test_sums_are_exact_and_say_what_is_unknown():
 
 def test_currencies_are_never_added_up_and_a_projection_needs_just_one():
     both = [result("a", cost=D("0.5")), result("a", cost=D("0.25"), currency="EUR"), result("b", cost=D("0.25"), currency="EUR")]
-    a, b = columns(["a", "b"], both)
+    a, b = summarize_by_model(["a", "b"], both)
     assert (a.costs, a.per_thousand) == ({"USD": D("0.5"), "EUR": D("0.25")}, None)
     assert (b.costs, b.per_thousand) == ({"EUR": D("0.25")}, ("EUR", D(250)))
-    assert costs(both) == {"USD": D("0.5"), "EUR": D("0.5")}
+    assert total_costs(both) == {"USD": D("0.5"), "EUR": D("0.5")}
 
 
 def test_of_a_late_answer_only_the_cost_counts():
-    (a,) = columns(["a"], [result("a", cost=D(1))], [result("a", latency_ms=9, cost=D(2)), result("unheard of", cost=D(4))])
+    (a,) = summarize_by_model(["a"], [result("a", cost=D(1))], [result("a", latency_ms=9, cost=D(2)), result("unheard of", cost=D(4))])
     assert (a.answered, a.p50, a.tokens, a.costs, a.per_thousand) == (1, 100, 10, {"USD": D(3)}, ("USD", D(1000)))
 
 
 def test_the_longest_costs_are_projected_as_well():
-    (a,) = columns(["a"], [result("a", cost=D("9" * 22 + "." + "9" * 41))] * 3)
+    (a,) = summarize_by_model(["a"], [result("a", cost=D("9" * 22 + "." + "9" * 41))] * 3)
     assert a.per_thousand == ("USD", D("1" + "0" * 25).quantize(D("0.0001"), context=ROUNDED))
 
 
 def test_a_rating_is_the_mean_of_all_who_rated():
-    column = Column("a")
+    column = ModelResults("a")
     for scores in ((5, 4), (3,)):
         column.add(result("a", scores=scores))
     assert (column.rating, len(column.scores)) == (D("4.0"), 3)
@@ -141,7 +141,7 @@ def test_agreement_counts_what_each_model_says_most_often():
         result("b", 2),
         result("a", 2, ok=False),
     ]
-    (agreed,) = agreements(["a", "b"], found)
+    (agreed,) = compare_recommendations(["a", "b"], found)
     assert (agreed.compared, agreed.same_type, agreed.same_priority) == (2, 2, 1)
 
 
@@ -152,15 +152,17 @@ def test_agreement_counts_what_each_model_says_most_often():
     )
 )
 def test_nobody_agrees_more_often_than_was_compared(rows):
-    for one in agreements(list("abc"), [result(model, incident, type=kind, priority=level) for model, incident, kind, level in rows]):
+    for one in compare_recommendations(
+        list("abc"), [result(model, incident, type=kind, priority=level) for model, incident, kind, level in rows]
+    ):
         assert 0 <= one.same_type <= one.compared <= 4
         assert 0 <= one.same_priority <= one.compared
 
 
 def test_several_incidents_come_in_one_list_and_one_in_any_form():
     two = json.dumps([{"title": "A"}, {"title": "B"}])
-    assert [incident.title for incident in incidents_in(two)] == ["A", "B"]
-    assert [incident.title for incident in incidents_in("Disk full\non db-1")] == ["Disk full"]
-    assert incidents_in("[FIRING:1] HostOutOfMemory")[0].title == "[FIRING:1] HostOutOfMemory"
+    assert [incident.title for incident in parse_incidents(two)] == ["A", "B"]
+    assert [incident.title for incident in parse_incidents("Disk full\non db-1")] == ["Disk full"]
+    assert parse_incidents("[FIRING:1] HostOutOfMemory")[0].title == "[FIRING:1] HostOutOfMemory"
     with pytest.raises(Invalid, match="at most 20"):
-        incidents_in(json.dumps([{"title": "A"}] * 21))
+        parse_incidents(json.dumps([{"title": "A"}] * 21))

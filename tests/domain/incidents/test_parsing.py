@@ -7,33 +7,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.incidents.parsing import ALERTMANAGER, INCIDENT, TEXT, read, written
-from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
+from webapp.domain.incidents.parsing import ALERTMANAGER, INCIDENT, TEXT, dump_incident, parse_incident
+from webapp.domain.incidents.samples import SAMPLES, SAMPLES_BY_SLUG
 from webapp.domain.shared.errors import Invalid
 
 
 def test_json_of_an_incident_is_read():
-    found = read('{"title": "Disk full", "severity": "critical"}')
+    found = parse_incident('{"title": "Disk full", "severity": "critical"}')
     assert (found.kind, found.incident.title, found.incident.severity) == (INCIDENT, "Disk full", "critical")
 
 
 def test_an_alertmanager_payload_is_recognised():
-    found = read(json.dumps(BY_SLUG["alertmanager"].data))
+    found = parse_incident(json.dumps(SAMPLES_BY_SLUG["alertmanager"].data))
     assert (found.kind, found.incident.severity, len(found.incident.alerts)) == (ALERTMANAGER, "critical", 2)
 
 
 @pytest.mark.parametrize("text", ["Disk full\r\nIt is 97 % used.\r\nSince noon.", "  Disk full\nIt is 97 % used.\nSince noon.\n\n"])
 def test_plain_text_has_its_title_in_the_first_line(text):
-    found = read(text)
+    found = parse_incident(text)
     assert (found.kind, found.incident.title, found.incident.description) == (TEXT, "Disk full", "It is 97 % used.\nSince noon.")
 
 
 def test_a_title_may_begin_with_a_bracket():
-    assert read("[FIRING:1] HostOutOfMemory").incident.title == "[FIRING:1] HostOutOfMemory"
+    assert parse_incident("[FIRING:1] HostOutOfMemory").incident.title == "[FIRING:1] HostOutOfMemory"
 
 
 def test_a_first_line_that_is_too_long_is_kept_whole_in_the_description():
-    found = read("x" * 400).incident
+    found = parse_incident("x" * 400).incident
     assert (len(found.title), found.description) == (300, "x" * 400)
 
 
@@ -57,15 +57,15 @@ def test_a_first_line_that_is_too_long_is_kept_whole_in_the_description():
 )
 def test_what_cannot_be_read_is_refused_in_words(text, said):
     with pytest.raises(Invalid, match=said):
-        read(f"{text}1" if text.startswith("[[") else text)
+        parse_incident(f"{text}1" if text.startswith("[[") else text)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.slug)
 def test_what_is_written_reads_back_the_same(sample):
-    assert read(written(sample.incident())).incident == sample.incident()
+    assert parse_incident(dump_incident(sample.incident())).incident == sample.incident()
 
 
 @given(st.text(max_size=300))
 def test_any_text_is_read_or_refused(text):
     with suppress(Invalid):
-        assert read(text).incident.title
+        assert parse_incident(text).incident.title

@@ -11,7 +11,7 @@ from factories import a_price
 from webapp.domain.catalog.serializers import rate_from
 from webapp.domain.pricing.pricing import Price, cost_of, price_at, timeline
 from webapp.domain.pricing.usage import Usage
-from webapp.domain.shared.timestamps import ALWAYS
+from webapp.domain.shared.timestamps import EPOCH
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -26,7 +26,7 @@ COSTS, HISTORIES = cases("cost-cases.jsonl"), cases("price-history-cases.jsonl")
 def price_of(document: dict) -> Price:
     start = document.get("effective_from")
     rates = [rate_from(rate) for rate in document["rates"]]
-    return a_price(*rates, effective_from=datetime.fromisoformat(start) if start else ALWAYS, id=None)
+    return a_price(*rates, effective_from=datetime.fromisoformat(start) if start else EPOCH, id=None)
 
 
 def test_all_cases_are_here():

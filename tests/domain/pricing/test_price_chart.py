@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 from factories import NOW, a_price, a_rate
 
-from webapp.domain.pricing.price_chart import chart
+from webapp.domain.pricing.price_chart import build_chart
 from webapp.domain.pricing.pricing import timeline
-from webapp.domain.shared.timestamps import ALWAYS
+from webapp.domain.shared.timestamps import EPOCH
 
 
 def steps(*amounts, meter="input", **more):
-    starts = (ALWAYS, NOW - timedelta(days=60), NOW + timedelta(days=30))
+    starts = (EPOCH, NOW - timedelta(days=60), NOW + timedelta(days=30))
     made = [
         a_price(a_rate(meter, amount), effective_from=at, id=number, **more)
         for number, (amount, at) in enumerate(zip(amounts, starts, strict=False))
@@ -20,7 +20,7 @@ def steps(*amounts, meter="input", **more):
 
 
 def test_a_price_goes_right_until_it_changes_and_then_up_or_down():
-    found = chart(steps("1", "2", "4"), NOW)
+    found = build_chart(steps("1", "2", "4"), NOW)
     (line,) = found.lines
     assert len(line.pieces) == 1
     xs = [int(point.split(",")[0]) for point in line.pieces[0].split()]
@@ -34,21 +34,21 @@ def test_a_price_goes_right_until_it_changes_and_then_up_or_down():
 def test_where_there_is_no_rate_the_line_is_broken():
     history = list(steps("1", "2", "4"))
     history[1] = replace(history[1], state="unknown", rates=())
-    (line,) = chart(timeline(history), NOW).lines
+    (line,) = build_chart(timeline(history), NOW).lines
     assert len(line.pieces) == 2
 
 
 def test_there_is_nothing_to_see_with_one_price_several_currencies_or_only_zero():
-    assert chart(steps("1"), NOW) is None
+    assert build_chart(steps("1"), NOW) is None
     one, two = steps("1", "2")
-    assert chart(timeline([one, replace(two, currency="EUR")]), NOW) is None
-    assert chart(steps("0", "0"), NOW) is None
-    assert chart((), NOW) is None
+    assert build_chart(timeline([one, replace(two, currency="EUR")]), NOW) is None
+    assert build_chart(steps("0", "0"), NOW) is None
+    assert build_chart((), NOW) is None
 
 
 def test_what_has_another_unit_stands_in_no_chart_of_tokens():
-    both = [a_price(a_rate("input", "1"), a_rate("image", "5", 1), effective_from=at, id=1) for at in (ALWAYS, NOW)]
-    assert [line.meter for line in chart(timeline(both), NOW).lines] == ["input"]
+    both = [a_price(a_rate("input", "1"), a_rate("image", "5", 1), effective_from=at, id=1) for at in (EPOCH, NOW)]
+    assert [line.meter for line in build_chart(timeline(both), NOW).lines] == ["input"]
 
 
 def test_a_price_from_beyond_the_calendar_that_matters_is_drawn_at_the_edge_and_is_no_error():
@@ -56,5 +56,5 @@ def test_a_price_from_beyond_the_calendar_that_matters_is_drawn_at_the_edge_and_
     late = [
         a_price(a_rate("input", "1"), effective_from=at, id=number) for number, at in enumerate((NOW, datetime.max.replace(tzinfo=UTC)))
     ]
-    found = chart(timeline(late), NOW)
+    found = build_chart(timeline(late), NOW)
     assert max(mark.x for mark in found.marks) <= 1_000

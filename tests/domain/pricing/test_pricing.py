@@ -10,7 +10,7 @@ from factories import NOW, START, a_price, a_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.domain.pricing.pricing import SERVICE_TIERS, Window, cost_of, price_at, tier_used, timeline
+from webapp.domain.pricing.pricing import SERVICE_TIERS, Window, context_tier_of, cost_of, price_at, timeline
 from webapp.domain.pricing.usage import MAX_QUANTITY, METERS, PARENTS, Usage
 
 MINUTES_A_WEEK = 7 * 1440
@@ -180,7 +180,7 @@ def test_a_context_tier_begins_beyond_its_threshold_and_prices_every_unit(total,
     )
     cost = cost_of(price, Usage(input=total, cache_read=total // 2, output=10), at=NOW)
     assert {str(line.rate.amount) for line in cost.lines if line.meter != "output"} == {amount}
-    assert (tier_used(cost), cost.total) == (above, total * int(amount) + 10 * (7 if above else 5))
+    assert (context_tier_of(cost), cost.total) == (above, total * int(amount) + 10 * (7 if above else 5))
 
 
 def test_output_never_chooses_the_context_tier():

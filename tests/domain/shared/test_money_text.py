@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from webapp.domain.shared.money_text import amount, ratio, rounded
+from webapp.domain.shared.money_text import format_amount, format_ratio, format_rounded
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from webapp.domain.shared.money_text import amount, ratio, rounded
     ],
 )
 def test_amounts_are_exact_and_grouped(exact, currency, shown):
-    assert amount(Decimal(exact), currency) == shown
+    assert format_amount(Decimal(exact), currency) == shown
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ def test_amounts_are_exact_and_grouped(exact, currency, shown):
     [("0.0065", None), ("0.0000345", None), ("0.000034567", "≈ $0.0000346"), ("12.3456789", "≈ $12.35"), ("0.1250000001", "≈ $0.125")],
 )
 def test_long_amounts_get_a_rounding_that_says_so(exact, shown):
-    assert rounded(Decimal(exact)) == shown
+    assert format_rounded(Decimal(exact)) == shown
 
 
 def test_ratios_say_what_is_of_interest():
-    assert (ratio(Decimal("6.5"), Decimal("0.39")), ratio(Decimal(1000), Decimal(7))) == ("16.7", "143")
+    assert (format_ratio(Decimal("6.5"), Decimal("0.39")), format_ratio(Decimal(1000), Decimal(7))) == ("16.7", "143")

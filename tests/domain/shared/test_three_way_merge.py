@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.shared.three_way_merge import Clash, merge
+from webapp.domain.shared.three_way_merge import FieldConflict, merge
 
 TEXTS = st.dictionaries(st.sampled_from("abcd"), st.sampled_from(["", "one", "two", "three"]), min_size=4, max_size=4)
 
@@ -17,11 +17,11 @@ def test_what_both_changed_alike_is_no_question():
 
 
 def test_what_both_changed_otherwise_is_asked():
-    assert merge({"a": "1"}, {"a": "2"}, {"a": "3"}) == ((), (Clash("a", "1", "2", "3"),))
+    assert merge({"a": "1"}, {"a": "2"}, {"a": "3"}) == ((), (FieldConflict("a", "1", "2", "3"),))
 
 
 def test_without_what_was_there_before_every_difference_is_asked():
-    assert merge({}, {"a": "2", "b": "x"}, {"a": "3", "b": "x"}) == ((), (Clash("a", None, "2", "3"),))
+    assert merge({}, {"a": "2", "b": "x"}, {"a": "3", "b": "x"}) == ((), (FieldConflict("a", None, "2", "3"),))
 
 
 def test_line_ends_and_space_around_are_no_change():

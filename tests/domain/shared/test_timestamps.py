@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.domain.shared.errors import Invalid
-from webapp.domain.shared.timestamps import FIRST_DAY, LAST_DAY, parse_day, parse_moment, shown_moment, start_of_day
+from webapp.domain.shared.timestamps import FIRST_DAY, LAST_DAY, format_timestamp, parse_day, parse_timestamp, start_of_day
 
 
 @pytest.mark.parametrize(
@@ -19,12 +19,12 @@ from webapp.domain.shared.timestamps import FIRST_DAY, LAST_DAY, parse_day, pars
     ],
 )
 def test_moments_are_moved_to_utc(text, shown):
-    assert shown_moment(parse_moment(text, "at")) == shown
+    assert format_timestamp(parse_timestamp(text, "at")) == shown
 
 
 @pytest.mark.parametrize("text", ["1899-12-31", "2200-01-01", "0001-01-01", "9999-12-31"])
 def test_what_lies_outside_of_the_calendar_that_matters_is_refused_with_its_limits(text):
-    for parse, typed in ((parse_day, text), (parse_moment, f"{text}T12:00:00Z")):
+    for parse, typed in ((parse_day, text), (parse_timestamp, f"{text}T12:00:00Z")):
         with pytest.raises(Invalid, match="at") as refused:
             parse(typed, "at")
         assert refused.value.errors[0].message == "must lie between 1900-01-01 and 2199-12-31"
@@ -55,18 +55,18 @@ def test_what_lies_outside_of_the_calendar_that_matters_is_refused_with_its_limi
 )
 def test_what_is_no_moment_with_an_offset_is_refused_by_name(text):
     with pytest.raises(Invalid, match="at must be a moment"):
-        parse_moment(text, "at")
+        parse_timestamp(text, "at")
 
 
 @given(st.datetimes(*(start_of_day(day).replace(tzinfo=None) for day in (FIRST_DAY, LAST_DAY)), timezones=st.just(UTC)))
 def test_a_moment_reads_back_equal(moment):
-    assert parse_moment(shown_moment(moment), "at") == moment
+    assert parse_timestamp(format_timestamp(moment), "at") == moment
 
 
 @given(st.text() | st.from_regex(r"[0-9TZ:.+\-]{0,32}") | st.integers() | st.floats() | st.none())
 def test_whatever_comes_in_is_a_moment_in_utc_or_refused_as_invalid(value):
     try:
-        moment = parse_moment(value, "at")
+        moment = parse_timestamp(value, "at")
     except Invalid:
         return
     assert moment.tzinfo is UTC

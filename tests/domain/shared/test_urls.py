@@ -2,7 +2,7 @@
 
 import pytest
 
-from webapp.domain.shared.urls import origin, parse
+from webapp.domain.shared.urls import parse_base_url, parse_origin
 
 
 @pytest.mark.parametrize(
@@ -16,9 +16,9 @@ from webapp.domain.shared.urls import origin, parse
     ],
 )
 def test_an_origin_has_one_spelling(url, expected):
-    assert origin(url) == expected
+    assert parse_origin(url) == expected
 
 
 def test_the_parts_of_a_url():
-    base = parse("https://Gateway.example.com:8443/llm/v1")
+    base = parse_base_url("https://Gateway.example.com:8443/llm/v1")
     assert (base.scheme, base.host, base.port, base.path) == ("https", "gateway.example.com", 8443, "/llm/v1")

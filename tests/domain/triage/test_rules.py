@@ -7,12 +7,12 @@ import pytest
 
 from webapp.domain.incidents.incidents import Alert, Incident, incident_from, recommendation_dict
 from webapp.domain.incidents.samples import SAMPLES
-from webapp.domain.triage.host_metrics import DiskFact, HostFacts, ProcessFact, is_about_this_host
-from webapp.domain.triage.rules import local_advice
+from webapp.domain.triage.host_metrics import DiskMetrics, HostMetrics, ProcessMetrics, is_about_this_host
+from webapp.domain.triage.rules import analyze_incident
 
 
 def advise(title, severity="warning", **more):
-    return local_advice(Incident(title, more.pop("description", ""), severity, **more))
+    return analyze_incident(Incident(title, more.pop("description", ""), severity, **more))
 
 
 KINDS = [
@@ -182,20 +182,26 @@ def test_special_cases_get_their_own_steps(title, step):
     assert any(step in action for action in advise(title)[0].actions)
 
 
-PROCESSES = (ProcessFact(7, "java", 3.0, 60.0, 9_000.0), ProcessFact(8, "x", 1.0, 0.1, 3.0))
-BUSY = HostFacts(
-    93.0, 10.0, 5.0, 1.0, 8, (DiskFact("/", 40.0),), (ProcessFact(7, "java", 3.0, 60.0, 9_000.0), ProcessFact(8, "x", 1.0, 0.1, 3.0))
+PROCESSES = (ProcessMetrics(7, "java", 3.0, 60.0, 9_000.0), ProcessMetrics(8, "x", 1.0, 0.1, 3.0))
+BUSY = HostMetrics(
+    93.0,
+    10.0,
+    5.0,
+    1.0,
+    8,
+    (DiskMetrics("/", 40.0),),
+    (ProcessMetrics(7, "java", 3.0, 60.0, 9_000.0), ProcessMetrics(8, "x", 1.0, 0.1, 3.0)),
 )
 
 
 def test_this_hosts_own_numbers_decide_too():
-    advice = local_advice(Incident("Memory seems short"), BUSY)[0]
+    advice = analyze_incident(Incident("Memory seems short"), BUSY)[0]
     assert (advice.type, advice.priority) == ("memory", "critical")
     assert advice.details["processes"][0] == {"pid": 7, "name": "java", "cpu_percent": 3.0, "memory_percent": 60.0, "memory_mb": 9_000.0}
 
 
 def test_a_look_at_this_host_without_words_tells_only_what_is_busy():
-    assert [one.type for one in local_advice(Incident("How is it?"), BUSY)] == ["memory"]
+    assert [one.type for one in analyze_incident(Incident("How is it?"), BUSY)] == ["memory"]
 
 
 @pytest.mark.parametrize(
@@ -216,7 +222,7 @@ def test_an_incident_says_itself_that_it_is_about_this_host(metadata, names, her
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.slug)
 def test_every_sample_is_advised_on_in_json(sample):
-    advice = local_advice(sample.incident())
+    advice = analyze_incident(sample.incident())
     assert json.loads(json.dumps([recommendation_dict(one) for one in advice]))
     assert all(one.title and one.description and one.actions for one in advice)
 
@@ -243,5 +249,5 @@ def test_hostile_texts_are_read_in_time(text):
     alerts = [{"name": text[:300], "description": text[:10_000]}] * 50
     incident = incident_from({"title": "disk", "description": text[:10_000], "alerts": alerts})
     started = time.thread_time()
-    local_advice(incident)
+    analyze_incident(incident)
     assert time.thread_time() - started < 6.0  # seconds of CPU; what grew with the square took minutes

@@ -52,7 +52,7 @@ def test_a_name_that_is_taken_is_refused_and_changes_nothing(app, more):
 
 def test_another_provider_may_sell_a_model_of_the_same_id(app):
     made(provider="mistral", model_id="gpt-4o")
-    assert {model.ref for model in container.registry().snapshot.names.bare["gpt-4o"]} == {"openai/gpt-4o", "mistral/gpt-4o"}
+    assert {model.ref for model in container.registry().snapshot.names.model_ids["gpt-4o"]} == {"openai/gpt-4o", "mistral/gpt-4o"}
 
 
 @pytest.mark.parametrize("values", [{"provider": "nobody"}, {"type": "poem"}, {"model_id": "a b"}])

@@ -6,7 +6,7 @@ import pytest
 from factories import model_values, price_values
 from sqlalchemy import select
 
-from webapp.domain.catalog.catalog_diff import Limits
+from webapp.domain.catalog.catalog_diff import GuardLimits
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Proposal, ProposalRow, Provider
@@ -56,7 +56,7 @@ def opened(*found, second=None, ticked=True) -> int:
     names = [{"slug": "newcomer", "display_name": "The newcomer"}]
     read = Read("acme-list", "version 1", "0" * 64, names, list(found))
     with writing(refresh=False) as session:
-        given = Comparison(container.registry().snapshot, read, second, Limits(), datetime.now(UTC))
+        given = Comparison(container.registry().snapshot, read, second, GuardLimits(), datetime.now(UTC))
         number = proposals.open_one(session, given, actor="ann").id
         if ticked:
             proposals.choose(session, number, Wanted().condition(), True)

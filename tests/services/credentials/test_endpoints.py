@@ -9,7 +9,7 @@ from fake_provider import Upstream, reply
 from sqlalchemy import select
 from vendor_protocols import DIALECTS
 
-from webapp.domain.credentials.environment_keys import server_keys
+from webapp.domain.credentials.environment_keys import read_environment_keys
 from webapp.extensions import db
 from webapp.models import Provider
 from webapp.services.credentials import endpoints
@@ -28,7 +28,7 @@ OLLAMA = a_provider("ollama", driver="ollama")
     ],
 )
 def test_the_environment_says_where_ollama_is_if_the_database_does_not(given, address):
-    environment = server_keys({"OLLAMA_HOST": given}, {})
+    environment = read_environment_keys({"OLLAMA_HOST": given}, {})
     assert endpoints.base_url_of(OLLAMA, environment) == address
     assert endpoints.placing_variable_of(OLLAMA, environment) == ("OLLAMA_HOST" if given else None)
     placed = a_provider("ollama", driver="ollama", base_url="http://gpu-2:11434")
@@ -37,7 +37,7 @@ def test_the_environment_says_where_ollama_is_if_the_database_does_not(given, ad
 
 def test_a_run_on_the_address_of_the_environment_says_so(settings):
     upstream = Upstream().says(reply(200, DIALECTS["ollama"].complete()))
-    kept = server_keys({"OLLAMA_HOST": upstream.place}, {})
+    kept = read_environment_keys({"OLLAMA_HOST": upstream.place}, {})
     for desk in running(replace(settings, outbound_allow=frozenset({upstream.place}), environment=kept)):
         number = db.session.execute(select(Provider.id).where(Provider.slug == "ollama")).scalar_one()
         api = api_for(desk, "registry:read", "registry:write", "runs:write")

@@ -7,8 +7,8 @@ import pytest
 from factories import provider_values
 from sqlalchemy import select, text
 
-from webapp.domain.credentials.environment_keys import ServerKeys
-from webapp.domain.credentials.key_access import PERSONAL, PROJECT, State
+from webapp.domain.credentials.environment_keys import EnvironmentKeys
+from webapp.domain.credentials.key_access import PERSONAL, PROJECT, AccessState
 from webapp.domain.shared.errors import Conflict, Invalid, KeysLocked
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential
@@ -34,21 +34,21 @@ def provider(either_app):
     return made
 
 
-def used_by(provider, caller, environment=None) -> tuple[State, str | None]:
-    found = key_access.access(db.session(), provider, caller, environment or ServerKeys())
+def used_by(provider, caller, environment=None) -> tuple[AccessState, str | None]:
+    found = key_access.access(db.session(), provider, caller, environment or EnvironmentKeys())
     holder = Holder(found.key.scope, found.key.owner) if found.key else None
     return found.state, credentials.reveal(db.session(), provider, vault=container.vault(), holder=holder) if holder else None
 
 
 def test_each_caller_is_served_with_the_key_that_is_his(provider):
-    assert used_by(provider, Caller("ann@example.com")) == (State.AVAILABLE_PERSONAL, ANNS_KEY)
-    assert used_by(provider, Caller("bob@example.com")) == (State.AVAILABLE_SHARED, SHARED_KEY)
-    assert used_by(provider, Caller(project="billing")) == (State.AVAILABLE_PROJECT, BILLINGS_KEY)
-    assert used_by(provider, Caller(project="other")) == (State.AVAILABLE_SHARED, SHARED_KEY)
+    assert used_by(provider, Caller("ann@example.com")) == (AccessState.AVAILABLE_PERSONAL, ANNS_KEY)
+    assert used_by(provider, Caller("bob@example.com")) == (AccessState.AVAILABLE_SHARED, SHARED_KEY)
+    assert used_by(provider, Caller(project="billing")) == (AccessState.AVAILABLE_PROJECT, BILLINGS_KEY)
+    assert used_by(provider, Caller(project="other")) == (AccessState.AVAILABLE_SHARED, SHARED_KEY)
     with writing() as session:
         project = projects.every(session)[0]
         projects.update(session, project.id, {"active": False}, actor="ann")
-    assert used_by(provider, Caller(project="billing")) == (State.AVAILABLE_SHARED, SHARED_KEY)
+    assert used_by(provider, Caller(project="billing")) == (AccessState.AVAILABLE_SHARED, SHARED_KEY)
 
 
 def test_a_key_of_ones_own_needs_a_provider_that_allows_it(either_app):
@@ -83,7 +83,7 @@ def test_exactly_as_many_calls_pass_as_the_limit_allows_however_many_ask_at_once
             for _ in range(4):
                 try:
                     with writing(refresh=False) as session:
-                        found = key_access.access(session, providers.find(session, number), Caller("bob@example.com"), ServerKeys())
+                        found = key_access.access(session, providers.find(session, number), Caller("bob@example.com"), EnvironmentKeys())
                         key_access.reserve(session, found.key)
                     passed.append(1)
                 except LimitReached as error:
@@ -98,14 +98,14 @@ def test_exactly_as_many_calls_pass_as_the_limit_allows_however_many_ask_at_once
     assert (len(passed), len(refused)) == (10, 22)
     assert "limit of 10 calls" in refused[0].detail
     db.session.rollback()
-    assert used_by(provider, Caller("bob@example.com"))[0] == State.NO_ACCESS
+    assert used_by(provider, Caller("bob@example.com"))[0] == AccessState.NO_ACCESS
 
 
 def test_a_new_month_begins_at_zero(provider):
     with writing() as session:
         key = credentials.find(session, provider)
         credentials.limit(session, key, {"monthly_limit": 1}, actor="ann")
-        fact = key_access.access(session, provider, Caller(), ServerKeys()).key
+        fact = key_access.access(session, provider, Caller(), EnvironmentKeys()).key
         key_access.reserve(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
         with pytest.raises(LimitReached):
             key_access.reserve(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))

@@ -4,8 +4,8 @@ import pytest
 from factories import model_values
 from sqlalchemy import func, select
 
-from webapp.domain.catalog.builtin import catalog, constants
-from webapp.domain.credentials.environment_keys import server_keys
+from webapp.domain.catalog.builtin import catalog_document, constants
+from webapp.domain.credentials.environment_keys import read_environment_keys
 from webapp.domain.shared.errors import KeysLocked
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Model, Price, Provider, RegistryState
@@ -28,7 +28,7 @@ def seeded() -> seed.Seeding:
 
 def with_keys(environment=KEYS, vault=None) -> seed.Seeding:
     with writing() as session:
-        return seed.update_keys(session, server_keys(environment, {}), vault=vault or container.vault(), actor="ann")
+        return seed.update_keys(session, read_environment_keys(environment, {}), vault=vault or container.vault(), actor="ann")
 
 
 def counts() -> list[int]:
@@ -42,7 +42,11 @@ def revision() -> int:
 
 def test_the_catalogue_comes_into_an_empty_database_whole(empty_app):
     done = seeded()
-    assert (len(done.providers), len(done.models), done.notes) == (len(catalog()["providers"]), len(catalog()["models"]), [])
+    assert (len(done.providers), len(done.models), done.notes) == (
+        len(catalog_document()["providers"]),
+        len(catalog_document()["models"]),
+        [],
+    )
     found, expected = container.registry().snapshot, constants()
     assert {model.ref: [price.rates for price in model.prices] for model in found.models} == {
         model.ref: [price.rates for price in model.prices] for model in expected.models
@@ -73,7 +77,10 @@ def test_what_staff_edited_renamed_or_deleted_stays_so(app):
 
 
 def test_a_new_model_of_a_provider_that_staff_removed_is_left_out_every_time(empty_app):
-    known = {"providers": [entry["slug"] for entry in catalog()["providers"]], "models": [model.ref for model in constants().models][1:]}
+    known = {
+        "providers": [entry["slug"] for entry in catalog_document()["providers"]],
+        "models": [model.ref for model in constants().models][1:],
+    }
     with writing() as session:  # As an earlier release left it, which did not know the first model yet; then staff removed everything.
         audit_log.record(
             session, seed.ACTION, actor=seed.ACTOR, target=Target("catalog", None, "constants"), change=AuditChange(None, known)

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
-from webapp.domain.catalog.catalog_diff import Limits
+from webapp.domain.catalog.catalog_diff import GuardLimits
 from webapp.domain.pricing.pricing import cost_of, price_at, timeline
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import Conflict
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.timestamps import format_timestamp
 from webapp.extensions import db
 from webapp.models import Model
 from webapp.price_sources.sources import Read
@@ -33,7 +33,7 @@ names = count()
 
 def entry(amount, moment, **more):
     rates = [{"meter": "input", "amount": amount, "per": 1_000_000}]
-    return {"state": "priced", "currency": "USD", "effective_from": shown_moment(moment), "rates": rates} | more
+    return {"state": "priced", "currency": "USD", "effective_from": format_timestamp(moment), "rates": rates} | more
 
 
 class Prices(RuleBasedStateMachine):
@@ -87,7 +87,7 @@ class Prices(RuleBasedStateMachine):
             "prices": [entry(amount, NOW - timedelta(days=900)) | {"source": source}],
         }
         container.registry().refresh()
-        given = Comparison(container.registry().snapshot, Read("acme-list", "1", "0" * 64, [], [offer]), None, Limits(), self.now)
+        given = Comparison(container.registry().snapshot, Read("acme-list", "1", "0" * 64, [], [offer]), None, GuardLimits(), self.now)
         try:
             with writing() as session:
                 number = proposals.open_one(session, given, actor="ann").id

@@ -8,7 +8,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from webapp.domain.shared.errors import Conflict, Invalid, NotFound
-from webapp.domain.shared.money import plain
+from webapp.domain.shared.money import format_decimal
 from webapp.extensions import db
 from webapp.models import Model, Price
 from webapp.runtime import container
@@ -93,7 +93,7 @@ def test_every_digit_and_condition_comes_back(either_app):
         prices.add(session, made.id, price_values(rates=rates, effective_from="2026-11-01T00:00:00.000001Z"), actor="ann")
     found = container.registry().get_model("test-model").price
     first = found.rates[0]
-    assert [(plain(rate.amount), rate.per) for rate in found.rates][1:] == [("0.000000000001", 2**29), ("0", 1000)]
+    assert [(format_decimal(rate.amount), rate.per) for rate in found.rates][1:] == [("0.000000000001", 2**29), ("0", 1000)]
     assert (str(first.amount), first.above, first.service_tier, first.window.days) == ("123456789.123456789012", 10**12, "batch", (0, 6))
     assert found.effective_from.microsecond == 1
 

@@ -5,7 +5,7 @@ from factories import model_values, price_values, provider_values
 from sqlalchemy import select
 
 from webapp.domain.shared.errors import Conflict, InUse
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.timestamps import format_timestamp
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Project, Provider
 from webapp.runtime import container
@@ -129,7 +129,7 @@ def test_a_price_that_has_not_begun_is_corrected_where_it_begins(app):
     event = done(prices.add, model_id, wrong)
     put_back(event)
     first, second, third = prices.history(db.session(), row(Model, id=model_id))
-    assert (third.corrects, shown_moment(third.effective_from), third.rates) == (second.id, "2099-02-01T00:00:00Z", first.rates)
+    assert (third.corrects, format_timestamp(third.effective_from), third.rates) == (second.id, "2099-02-01T00:00:00Z", first.rates)
 
 
 def test_what_cannot_be_put_back_says_why(app):

@@ -15,8 +15,8 @@ from webapp.admin.core.filters import ChoiceFilter, Filter, SinceFilter
 from webapp.admin.core.formatters import tag, when
 from webapp.admin.core.lists import Done, RowsView
 from webapp.domain.accounts.permissions import Permission
-from webapp.domain.catalog.field_changes import text_of
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.catalog.field_changes import format_value
+from webapp.domain.shared.timestamps import format_timestamp
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.runtime import container
@@ -85,7 +85,7 @@ class AuditLog(RowsView):
     can_export = True
     column_export_list = ("id", "created_at", "actor", "action", "target_kind", "target_name", "target_id", "before", "after", "request_id")
     column_formatters_export: ClassVar[dict[str, Any]] = {
-        "created_at": lambda _, __, event, ___: shown_moment(event.created_at),
+        "created_at": lambda _, __, event, ___: format_timestamp(event.created_at),
         "before": lambda _, __, event, ___: as_json(event.before),
         "after": lambda _, __, event, ___: as_json(event.after),
     }
@@ -128,8 +128,8 @@ def restoring_of(event: AuditEvent) -> dict[str, Any] | None:
     lines = [
         {
             "field": name.replace("_", " "),
-            "now": text_of(plan.now.get(name)),
-            "back": text_of(value),
+            "now": format_value(plan.now.get(name)),
+            "back": format_value(value),
             "meanwhile": name in after and plan.now.get(name) != after[name],
         }
         for name, value in plan.values.items()

@@ -7,7 +7,7 @@ from flask import url_for
 from sqlalchemy import select
 
 from webapp.domain.accounts.permissions import Permission
-from webapp.domain.catalog.field_changes import text_of
+from webapp.domain.catalog.field_changes import format_value
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.web.auth import staff_may
@@ -107,7 +107,9 @@ def endings_of(words: str) -> list[str]:
 def differences(event: AuditEvent) -> list[Difference]:
     """Field by field; what did not change is not kept in the trail."""
     before, after = event.before or {}, event.after or {}
-    return [Difference(name.replace("_", " "), text_of(before.get(name)), text_of(after.get(name))) for name in {**before, **after}]
+    return [
+        Difference(name.replace("_", " "), format_value(before.get(name)), format_value(after.get(name))) for name in {**before, **after}
+    ]
 
 
 def address_of(event: AuditEvent) -> str | None:

@@ -13,9 +13,9 @@ from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.explanation import Explanation, explain
 from webapp.domain.catalog.resolution import MAX_REF
 from webapp.domain.costing import calculator
-from webapp.domain.costing.calculator import Question
-from webapp.domain.pricing.meters import conditions_of, label_of, missing_in_words, unit_of
-from webapp.domain.pricing.pricing import Cost, cost_of, tier_used
+from webapp.domain.costing.calculator import CalculatorRequest
+from webapp.domain.pricing.meters import describe_conditions, describe_missing, label_of, unit_of
+from webapp.domain.pricing.pricing import Cost, context_tier_of, cost_of
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared import money_text
 from webapp.runtime import container
@@ -38,10 +38,10 @@ class Explain(GuardedView):
     @expose("/")
     def index(self) -> Response:
         ref = request.args.get("model", "").strip()[: MAX_REF + 1]
-        question = calculator.read({name: texts for name, texts in request.args.to_dict(flat=False).items() if name != "model"})
+        question = calculator.parse_query({name: texts for name, texts in request.args.to_dict(flat=False).items() if name != "model"})
         at = question.at or datetime.now(UTC).replace(microsecond=0)
         found = explain(container.registry().snapshot.names, ref, at) if ref else None
-        usage = question.usage if question.usage.as_dict() else calculator.one_call(found.price if found else None)
+        usage = question.usage if question.usage.as_dict() else calculator.typical_usage(found.price if found else None)
         page = self.render(
             "admin/catalog/explain.html",
             ref=ref,
@@ -56,7 +56,7 @@ class Explain(GuardedView):
         return Response(page, 422 if question.errors else 200)
 
 
-def _answer(found: Explanation, usage: Usage, question: Question) -> dict[str, Any] | None:
+def _answer(found: Explanation, usage: Usage, question: CalculatorRequest) -> dict[str, Any] | None:
     if found.model is None:
         return None
     price = found.price
@@ -67,21 +67,21 @@ def _answer(found: Explanation, usage: Usage, question: Question) -> dict[str, A
         "words": price_in_words(price),
         "source": source_of(price) if price else None,
         "cost": cost,
-        "total": money_text.amount(cost.total, cost.currency) if cost.total is not None else None,
-        "tier": tier_used(cost),
+        "total": money_text.format_amount(cost.total, cost.currency) if cost.total is not None else None,
+        "tier": context_tier_of(cost),
         "lines": [_line(line, cost) for line in cost.lines],
-        "missing": [missing_in_words(name) for name in cost.missing],
+        "missing": [describe_missing(name) for name in cost.missing],
     }
 
 
 def _line(line: Any, cost: Cost) -> dict[str, Any]:
-    rate = f"{money_text.amount(line.rate.amount, cost.currency)} per {unit_of(line.billed_as, line.rate.per)}"
+    rate = f"{money_text.format_amount(line.rate.amount, cost.currency)} per {unit_of(line.billed_as, line.rate.per)}"
     billed_as = label_of(line.billed_as) if line.billed_as != line.meter else None
     return {
         "meter": label_of(line.meter),
         "quantity": f"{line.quantity:,}",
         "rate": rate,
         "billed_as": billed_as,
-        "conditions": conditions_of(line.rate),
-        "cost": money_text.amount(line.cost, cost.currency),
+        "conditions": describe_conditions(line.rate),
+        "cost": money_text.format_amount(line.cost, cost.currency),
     }

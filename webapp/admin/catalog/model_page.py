@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 from webapp.admin.core.formatters import copyable, day, rate_in_words, tag, type_tag, when, words
 from webapp.admin.runs.run_presenter import latency
 from webapp.domain.catalog.snapshot import Snapshot
-from webapp.domain.costing.calculator import one_call
-from webapp.domain.pricing.meters import conditions_of, label_of
-from webapp.domain.pricing.price_chart import HEIGHT, WIDTH, chart
+from webapp.domain.costing.calculator import typical_usage
+from webapp.domain.pricing.meters import describe_conditions, label_of
+from webapp.domain.pricing.price_chart import HEIGHT, WIDTH, build_chart
 from webapp.domain.pricing.pricing import Price, price_at, timeline
 from webapp.domain.pricing.usage import METERS
 from webapp.domain.shared import money_text
-from webapp.domain.shared.money import in_order
+from webapp.domain.shared.money import sort_sums
 from webapp.domain.shared.timestamps import start_of_day
 from webapp.models import Model, PriceVerification
 from webapp.models import Price as PriceRow
@@ -67,12 +67,12 @@ def price_card(history: Sequence[Price], now: datetime) -> dict[str, Any]:
 
 
 def _rate(rate: Any, currency: str) -> dict[str, Any]:
-    as_entered = f"{money_text.amount(rate.amount, currency)} per {rate.per:,}"
+    as_entered = f"{money_text.format_amount(rate.amount, currency)} per {rate.per:,}"
     return {
         "meter": label_of(rate.meter),
         "amount": rate_in_words(rate, currency),
         "entered": as_entered,
-        "conditions": conditions_of(rate),
+        "conditions": describe_conditions(rate),
     }
 
 
@@ -106,14 +106,14 @@ def price_facts(session: Session, row: Model, now: datetime) -> dict[str, Any]:
 def call_of(price: Price | None) -> list[tuple[str, str, str]]:
     """The fields of the small calculator: meter, label, and what an ordinary call uses of it."""
     rated = {rate.meter for rate in price.rates} if price else set()
-    used = dict.fromkeys(rated & SOME_CALLS, "") | {meter: f"{quantity:,}" for meter, quantity in one_call(price).as_dict().items()}
+    used = dict.fromkeys(rated & SOME_CALLS, "") | {meter: f"{quantity:,}" for meter, quantity in typical_usage(price).as_dict().items()}
     return [(meter, CALL_LABELS.get(meter, label_of(meter)), used[meter]) for meter in METERS if meter in used]
 
 
 def chart_of(history: Sequence[Price], now: datetime) -> dict[str, Any] | None:
     """The drawing of the price over time, if there is anything to see."""
-    found = chart(timeline(history), now)
-    return {"chart": found, "top": money_text.amount(found.top, found.currency), "width": WIDTH, "height": HEIGHT} if found else None
+    found = build_chart(timeline(history), now)
+    return {"chart": found, "top": money_text.format_amount(found.top, found.currency), "width": WIDTH, "height": HEIGHT} if found else None
 
 
 def history_of(history: Sequence[Price], now: datetime, verified: Mapping[int, PriceVerification]) -> list[dict[str, Any]]:
@@ -162,13 +162,13 @@ def record_in_words(record: Record) -> dict[str, Any] | None:
     """How the model has done lately; None if it was never asked."""
     if not record.runs:
         return None
-    per_run = [_mean(record, currency, mean) for currency, mean in in_order(record.per_run)]
+    per_run = [_mean(record, currency, mean) for currency, mean in sort_sums(record.per_run)]
     return {
         "runs": record.runs,
         "succeeded": f"{record.succeeded} of {record.runs} ({record.percent} %)",
         "p50": latency(record.p50) if record.p50 is not None else None,
         "p95": latency(record.p95) if record.p95 is not None else None,
-        "cost": " and ".join(money_text.amounts(record.costs)) if record.priced else None,
+        "cost": " and ".join(money_text.format_amounts(record.costs)) if record.priced else None,
         "per_run": " and ".join(per_run) if per_run else None,
         "unpriced": record.unpriced,
     }
@@ -177,7 +177,9 @@ def record_in_words(record: Record) -> dict[str, Any] | None:
 def _mean(record: Record, currency: str, mean: Decimal) -> str:
     """The mean cost of a run, and of how many runs, where not all cost the same currency."""
     priced = record.priced[currency]
-    return money_text.near(mean, currency) + (f" in {priced:,} run{'s' if priced != 1 else ''}" if len(record.priced) > 1 else "")
+    return money_text.format_approximate(mean, currency) + (
+        f" in {priced:,} run{'s' if priced != 1 else ''}" if len(record.priced) > 1 else ""
+    )
 
 
 def _tokens(number: int | None) -> str | None:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, exists, select
 
 from webapp.admin.core.formatters import NOTHING, icon, tag, when
 from webapp.admin.runs.model_choices import why_not_run
-from webapp.domain.shared.money import plain
+from webapp.domain.shared.money import format_decimal
 from webapp.drivers import DRIVERS, available, needs_key
 from webapp.models import Credential, Provider
 from webapp.runtime import container
@@ -162,7 +162,7 @@ def facts_of(provider: Provider) -> list[tuple[str, Any]]:
         ("Driver", driver_cell(provider)),
         ("Base URL", _placed(provider)),
         ("State", tag("Active", "green") if provider.is_active else tag("Inactive")),
-        ("Temperature", None if temperature is None else plain(temperature)),
+        ("Temperature", None if temperature is None else format_decimal(temperature)),
         ("Longest answer", None if provider.default_max_tokens is None else f"{provider.default_max_tokens:,} tokens"),
         ("Timeout", None if provider.timeout_seconds is None else f"{provider.timeout_seconds} seconds"),
         ("Header of the key", config.get("auth_header")),

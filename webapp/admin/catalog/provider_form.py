@@ -9,7 +9,7 @@ from wtforms import BooleanField, PasswordField, SelectField, StringField, TextA
 from webapp.admin.core.fields import VERSION, VersionedForm, listed, required, whole
 from webapp.admin.core.flask_admin_adapter import rules
 from webapp.domain.catalog.driver_config import TOKEN_PARAMETERS
-from webapp.domain.shared.money import plain
+from webapp.domain.shared.money import format_decimal
 from webapp.drivers import DRIVERS, available
 from webapp.models import Provider
 
@@ -173,7 +173,7 @@ def typed_values(provider: Provider) -> dict[str, Any]:
         "driver": provider.driver,
         "base_url": provider.base_url,
         "required_environment": ", ".join(provider.required_environment),
-        "default_temperature": "" if temperature is None else plain(temperature),
+        "default_temperature": "" if temperature is None else format_decimal(temperature),
         "default_max_tokens": _text(provider.default_max_tokens),
         "timeout_seconds": _text(provider.timeout_seconds),
         **{name: config.get(name) or "" for name in PLAIN},

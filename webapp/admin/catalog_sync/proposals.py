@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as Redirect
 from webapp.admin.core.base import GuardedView, is_id
 from webapp.admin.core.fields import asked_page
 from webapp.domain.accounts.permissions import Permission
-from webapp.domain.catalog.catalog_diff import GUARDS, KINDS, Limits, Line
+from webapp.domain.catalog.catalog_diff import GUARDS, KINDS, GuardLimits, ModelDiffLine
 from webapp.domain.shared.errors import Conflict, FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.extensions import db
 from webapp.models import Proposal, ProposalRow
@@ -148,7 +148,7 @@ def _opened() -> int:
     second = _read("second", "second_file") if request.form.get("second") else None
     registry = container.current().registry
     registry.refresh()
-    limits = Limits(percent=container.settings().sync_percent)
+    limits = GuardLimits(percent=container.settings().sync_percent)
     with writing(refresh=False) as session:
         given = Comparison(registry.snapshot, read, second, limits, datetime.now(UTC))
         return proposals.open_one(session, given, actor=actor()).id
@@ -180,7 +180,7 @@ def _ids(name: str) -> list[int]:
 
 
 def _shown(row: ProposalRow) -> dict[str, Any]:
-    return {"row": row, "lines": [Line(*line) for line in row.lines], "guards": [name for name in row.guards.split(",") if name]}
+    return {"row": row, "lines": [ModelDiffLine(*line) for line in row.lines], "guards": [name for name in row.guards.split(",") if name]}
 
 
 def _approve(session: Any, number: int) -> str:

@@ -15,7 +15,7 @@ from flask import request
 from sqlalchemy import select
 
 from webapp.domain.accounts.permissions import Permission
-from webapp.domain.shared.three_way_merge import Clash, merge
+from webapp.domain.shared.three_way_merge import FieldConflict, merge
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.web.auth import staff_may
@@ -30,7 +30,7 @@ class Shown:
     who: str | None
     at: datetime | None
     taken: list[str]
-    clashes: list[tuple[str, Clash]]  # With the field's label.
+    clashes: list[tuple[str, FieldConflict]]  # With the field's label.
 
 
 def remember(form: Any, typed: Mapping[str, Any]) -> Any:
@@ -50,12 +50,12 @@ def show(form: Any, typed: Mapping[str, Any], kind: str, row_id: int, actions: C
     """
     theirs = texts_of(typed)
     found = merge(_base_of(form), theirs, texts_of({name: form[name].data for name in theirs}))
-    for name in found.taken:
+    for name in found.accepted:
         form[name].data = typed[name]
     form[VERSION].data, form[BASE].data = typed[VERSION], json.dumps(theirs, ensure_ascii=False)
     who, at = _last_change(kind, row_id, actions)
     labels = {name: str(form[name].label.text) for name in theirs}
-    form.merging = Shown(who, at, [labels[name] for name in found.taken], [(labels[clash.field], clash) for clash in found.clashes])
+    form.merging = Shown(who, at, [labels[name] for name in found.accepted], [(labels[clash.field], clash) for clash in found.conflicts])
 
 
 def texts_of(values: Mapping[str, Any]) -> dict[str, str]:

@@ -8,11 +8,11 @@ from functools import lru_cache
 from markupsafe import Markup, escape
 
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.pricing.meters import conditions_of, label_of, unit_of
+from webapp.domain.pricing.meters import describe_conditions, label_of, unit_of
 from webapp.domain.pricing.pricing import STANDARD, Price, Rate
 from webapp.domain.shared import money_text
-from webapp.domain.shared.money import EXACT, plain
-from webapp.domain.shared.timestamps import ALWAYS
+from webapp.domain.shared.money import EXACT, format_decimal
+from webapp.domain.shared.timestamps import EPOCH
 from webapp.web.templating import static_url
 
 TYPE_TONES: Mapping[str, str] = {
@@ -104,7 +104,7 @@ def when(moment: datetime | None) -> Markup:
     """A moment: exact on the server, the browser says how long ago."""
     if moment is None:
         return NOTHING
-    if moment == ALWAYS:
+    if moment == EPOCH:
         return Markup("since always")
     text = Markup('<time datetime="{:%Y-%m-%dT%H:%M:%SZ}" data-relative>{}</time>')
     return text.format(moment, f"{moment.day} {moment:%b %Y, %H:%M} UTC")
@@ -155,18 +155,18 @@ def _price_cell(model: ModelInfo | None, meters: tuple[str, ...]) -> Markup:
 
 def _amount(rate: Rate, currency: str) -> Markup:
     if rate.meter in ("input", "output"):
-        return Markup('<span class="money">{}</span>').format(money_text.amount(per_million(rate), currency))
+        return Markup('<span class="money">{}</span>').format(money_text.format_amount(per_million(rate), currency))
     unit = unit_of(rate.meter, rate.per)
     return Markup('<span class="money">{}</span> <span class="money-unit">/ {}</span>').format(
-        money_text.amount(rate.amount, currency), unit
+        money_text.format_amount(rate.amount, currency), unit
     )
 
 
 def rate_in_words(rate: Rate, currency: str) -> str:
     """`$3 per 1M tokens`, always with its unit."""
     if unit_of(rate.meter, 1) == "token":
-        return f"{money_text.amount(per_million(rate), currency)} per 1M tokens"
-    return f"{money_text.amount(rate.amount, currency)} per {unit_of(rate.meter, rate.per)}"
+        return f"{money_text.format_amount(per_million(rate), currency)} per 1M tokens"
+    return f"{money_text.format_amount(rate.amount, currency)} per {unit_of(rate.meter, rate.per)}"
 
 
 def price_in_words(price: Price | None) -> str:
@@ -175,7 +175,9 @@ def price_in_words(price: Price | None) -> str:
         return "unknown"
     if price.state == "free":
         return "free"
-    shown = [f"{label_of(rate.meter).lower()} {rate_in_words(rate, price.currency)}" for rate in price.rates if not conditions_of(rate)]
+    shown = [
+        f"{label_of(rate.meter).lower()} {rate_in_words(rate, price.currency)}" for rate in price.rates if not describe_conditions(rate)
+    ]
     more = len(price.rates) - len(shown[:4])
     return ", ".join(shown[:4]) + (f" and {more} more rates" if more > 1 else " and 1 more rate" if more else "")
 
@@ -183,4 +185,4 @@ def price_in_words(price: Price | None) -> str:
 def exported_rate(price: Price | None, meter: str) -> str:
     """The plain rate per million units as exact digits, or nothing."""
     rate = standard_rate(price, meter)
-    return plain(per_million(rate)) if rate else ""
+    return format_decimal(per_million(rate)) if rate else ""

@@ -14,8 +14,8 @@ from webapp.admin.runs.model_choices import model_groups
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.costing import calculator
-from webapp.domain.costing.calculator import Answer, Question, Quote
-from webapp.domain.pricing.meters import METER_WORDS, conditions_of, label_of, missing_in_words, unit_of
+from webapp.domain.costing.calculator import CalculatorRequest, CalculatorResult, Quote
+from webapp.domain.pricing.meters import METER_LABELS, describe_conditions, describe_missing, label_of, unit_of
 from webapp.domain.pricing.pricing import SERVICE_TIERS, CostLine
 from webapp.domain.pricing.usage import METERS
 from webapp.domain.shared import money_text
@@ -43,10 +43,10 @@ class Calculator(GuardedView):
     @expose("/")
     def index(self) -> Response:
         snapshot = container.registry().snapshot
-        question = calculator.read(request.args.to_dict(flat=False))
+        question = calculator.parse_query(request.args.to_dict(flat=False))
         if not request.args:
             question = _example(snapshot)
-        answer = calculator.answer(snapshot, question, datetime.now(UTC))
+        answer = calculator.calculate(snapshot, question, datetime.now(UTC))
         errors = {**_in_form_words(question.errors), **({"model": answer.unresolved[0].detail} if answer.unresolved else {})}
         shown = {**_shown(question, answer, errors), "revision": snapshot.revision}
         target = request.headers.get("HX-Target", "")
@@ -57,7 +57,7 @@ class Calculator(GuardedView):
         headers = {"HX-Replace-Url": shown["link"]} if target == PAGE_TARGET and not errors else {}
         return Response(body, 422 if errors else 200, headers)
 
-    def _form(self, snapshot: Snapshot, question: Question, answer: Answer) -> dict[str, Any]:
+    def _form(self, snapshot: Snapshot, question: CalculatorRequest, answer: CalculatorResult) -> dict[str, Any]:
         chosen = {quote.model.ref for quote in answer.quotes}
         return {
             "groups": model_groups(snapshot, snapshot.models, chosen),
@@ -75,21 +75,21 @@ def _in_form_words(errors: Mapping[str, str]) -> dict[str, str]:
     return {name: SMALLER[name] if name in SMALLER and "is smaller than" in said else said for name, said in errors.items()}
 
 
-def _example(snapshot: Snapshot) -> Question:
+def _example(snapshot: Snapshot) -> CalculatorRequest:
     """Something to look at before anything was typed."""
     default = snapshot.defaults.get("text")
     price = default.price_at(datetime.now(UTC)) if default else None
-    return Question(refs=(default.ref,) if default else (), usage=calculator.one_call(price))
+    return CalculatorRequest(refs=(default.ref,) if default else (), usage=calculator.typical_usage(price))
 
 
-def _shown(question: Question, answer: Answer, errors: Mapping[str, str]) -> dict[str, Any]:
+def _shown(question: CalculatorRequest, answer: CalculatorResult, errors: Mapping[str, str]) -> dict[str, Any]:
     """What the answer's fragment is made of."""
     wrong = {name for name in errors if name != "model"}
     least = next((quote.total for quote in answer.quotes if quote.cheapest), None)
     return {
         "cards": [] if wrong or not question.usage.as_dict() else [_card(quote, question, least) for quote in answer.quotes],
         "question": question,
-        "meters": METER_WORDS,
+        "meters": METER_LABELS,
         "at": answer.at,
         "errors": errors,
         "unresolved": [_way_out(error, question) for error in answer.unresolved],
@@ -99,26 +99,26 @@ def _shown(question: Question, answer: Answer, errors: Mapping[str, str]) -> dic
     }
 
 
-def _way_out(error: UnknownModel | AmbiguousModel, question: Question) -> dict[str, Any]:
+def _way_out(error: UnknownModel | AmbiguousModel, question: CalculatorRequest) -> dict[str, Any]:
     """What is wrong with a ref, and the same question with each model that may be meant in its place."""
     meant = error.suggestions if isinstance(error, UnknownModel) else error.candidates
     queries = [(ref, replace(question, refs=tuple(ref if given == error.ref else given for given in question.refs))) for ref in meant[:3]]
     return {"detail": error.detail, "links": [(ref, f"{request.path}?{instead.query()}") for ref, instead in queries]}
 
 
-def _card(quote: Quote, question: Question, least: Decimal | None) -> dict[str, Any]:
+def _card(quote: Quote, question: CalculatorRequest, least: Decimal | None) -> dict[str, Any]:
     currency = quote.cost.currency
     return {
         "quote": quote,
         "model": quote.model,
         "tags": list(_tags(quote)),
-        "prefix": "at least " if quote.no_rate and not quote.no_tier and quote.total is not None else "",
-        "total": _money(quote.times(question.calls), currency),
-        "sums": [(words, _money(quote.times(calls), currency)) for words, calls in _multiples(question.calls)],
-        "ratio": money_text.ratio(quote.total, least) if least and quote.total and quote.total > least else None,
+        "prefix": "at least " if quote.missing_meters and not quote.is_tier_missing and quote.total is not None else "",
+        "total": _money(quote.total_for(question.calls), currency),
+        "sums": [(words, _money(quote.total_for(calls), currency)) for words, calls in _multiples(question.calls)],
+        "ratio": money_text.format_ratio(quote.total, least) if least and quote.total and quote.total > least else None,
         "lines": [_line(line, currency) for line in quote.cost.lines],
-        "missing": [missing_in_words(missing) for missing in quote.cost.missing],
-        "no_rate": [label_of(missing).lower() for missing in quote.no_rate],
+        "missing": [describe_missing(missing) for missing in quote.cost.missing],
+        "no_rate": [label_of(missing).lower() for missing in quote.missing_meters],
         "later": replace(question, at=quote.price.effective_to).query() if quote.price and quote.price.effective_to else None,
         "source": _source(quote),
     }
@@ -132,7 +132,7 @@ def _multiples(calls: int) -> list[tuple[str, int]]:
 def _money(amount: Decimal | None, currency: str | None) -> dict[str, str | None] | None:
     if amount is None:
         return None
-    return {"exact": money_text.amount(amount, currency), "rounded": money_text.rounded(amount, currency)}
+    return {"exact": money_text.format_amount(amount, currency), "rounded": money_text.format_rounded(amount, currency)}
 
 
 def _tags(quote: Quote) -> list[tuple[str, str]]:
@@ -153,9 +153,9 @@ def _line(line: CostLine, currency: str | None) -> dict[str, Any]:
         "label": label_of(line.meter),
         "quantity": line.quantity,
         "billed_as": label_of(line.billed_as) if line.billed_as != line.meter else None,
-        "rate": f"{money_text.amount(line.rate.amount, currency)} / {unit_of(line.billed_as, line.rate.per)}",
-        "conditions": conditions_of(line.rate),
-        "cost": money_text.amount(line.cost, currency),
+        "rate": f"{money_text.format_amount(line.rate.amount, currency)} / {unit_of(line.billed_as, line.rate.per)}",
+        "conditions": describe_conditions(line.rate),
+        "cost": money_text.format_amount(line.cost, currency),
     }
 
 

@@ -15,11 +15,11 @@ from webapp.admin.core.fields import safe_cell
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.entities import KNOWN_CAPABILITIES, MODEL_TYPES
 from webapp.domain.costing import workload
-from webapp.domain.costing.workload import DAYS, Asked, Row, Span
-from webapp.domain.pricing.meters import missing_in_words
+from webapp.domain.costing.workload import DAYS_PER_MONTH, CheapestRange, WorkloadCost, WorkloadRequest
+from webapp.domain.pricing.meters import describe_missing
 from webapp.domain.shared import money_text
-from webapp.domain.shared.money import ZERO, plain
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.money import ZERO, format_decimal
+from webapp.domain.shared.timestamps import format_timestamp
 from webapp.runtime import container
 
 MAX_SHOWN = 25
@@ -59,11 +59,11 @@ class Compare(GuardedView):
             "rows": [_shown(row, most) for row in shown_rows],
             "at": at,
             "more": max(0, len(rows) - MAX_SHOWN),
-            "spans": list(_spans(workload.spans(rows, asked.workload, at))) if rows else [],
+            "spans": list(_spans(workload.list_cheapest_ranges(rows, asked.workload, at))) if rows else [],
             "link": f"{link}?{query}",
             "share": f"{request.url_root.rstrip('/')}{link}?{query}",
             "csv": f"{self.get_url('.export')}?{query}",
-            "days": DAYS,
+            "days": DAYS_PER_MONTH,
             "unknown": sum(row.month is None for row in rows),
         }
         status = 422 if asked.errors else 200
@@ -90,40 +90,44 @@ class Compare(GuardedView):
         return Response(text.getvalue(), headers={"Content-Disposition": "attachment; filename=comparison.csv"}, mimetype="text/csv")
 
 
-def _found() -> tuple[Asked, list[Row], datetime]:
-    asked = workload.read(request.args.to_dict(flat=False))
+def _found() -> tuple[WorkloadRequest, list[WorkloadCost], datetime]:
+    asked = workload.parse_query(request.args.to_dict(flat=False))
     at = asked.at or datetime.now(UTC).replace(microsecond=0)
-    return asked, [] if asked.errors else workload.compared(container.registry().snapshot, asked, at), at
+    return asked, [] if asked.errors else workload.compare_models(container.registry().snapshot, asked, at), at
 
 
-def _line(row: Row, asked: Asked, at: datetime) -> list[object]:
+def _line(row: WorkloadCost, asked: WorkloadRequest, at: datetime) -> list[object]:
     cost = row.call
-    call = None if row.month is None or cost.total is None else plain(cost.total)
-    month = None if row.month is None else plain(row.month)
+    call = None if row.month is None or cost.total is None else format_decimal(cost.total)
+    month = None if row.month is None else format_decimal(row.month)
     missing = " ".join(cost.missing)
     known = [row.model.ref, row.model.provider, cost.currency, call, asked.workload.calls, month]
-    return [*known, "yes" if cost.complete else "no", cost.price_state, missing, shown_moment(at)]
+    return [*known, "yes" if cost.complete else "no", cost.price_state, missing, format_timestamp(at)]
 
 
-def _shown(row: Row, most: Decimal) -> dict[str, Any]:
+def _shown(row: WorkloadCost, most: Decimal) -> dict[str, Any]:
     cost = row.call
-    month = money_text.amount(row.month, cost.currency) if row.month is not None else None
+    month = money_text.format_amount(row.month, cost.currency) if row.month is not None else None
     return {
         "model": row.model,
         "share": int(100 * row.month / most) if row.month and most else 0,
         "complete": row.complete,
         "month": month,
-        "month_about": money_text.rounded(row.month, cost.currency) if row.month is not None else None,
-        "call": money_text.amount(cost.total, cost.currency) if row.month is not None and cost.total is not None else None,
-        "ratio": f"{money_text.ratio(row.ratio, money_text.ONE)}×" if row.ratio else None,
+        "month_about": money_text.format_rounded(row.month, cost.currency) if row.month is not None else None,
+        "call": money_text.format_amount(cost.total, cost.currency) if row.month is not None and cost.total is not None else None,
+        "ratio": f"{money_text.format_ratio(row.ratio, money_text.ONE)}×" if row.ratio else None,
         "next_tier": row.next_tier,
-        "missing": [missing_in_words(name) for name in cost.missing],
+        "missing": [describe_missing(name) for name in cost.missing],
         "state": cost.price_state,
     }
 
 
-def _spans(spans: Sequence[Span]) -> Iterator[dict[str, Any]]:
+def _spans(spans: Sequence[CheapestRange]) -> Iterator[dict[str, Any]]:
     for number, span in enumerate(spans):
         total = span.call.total
-        call = money_text.rounded(total, span.call.currency) or money_text.amount(total, span.call.currency) if total is not None else None
+        call = (
+            money_text.format_rounded(total, span.call.currency) or money_text.format_amount(total, span.call.currency)
+            if total is not None
+            else None
+        )
         yield {"from": 0 if number == 0 else span.size, "model": span.model, "size": span.size, "call": call}

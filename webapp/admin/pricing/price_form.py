@@ -13,15 +13,15 @@ from werkzeug.datastructures import MultiDict
 
 from webapp.admin.core.fields import whole
 from webapp.admin.core.formatters import rate_in_words
-from webapp.domain.catalog.input_schemas import PriceEntry, price_entry
-from webapp.domain.costing.price_sanity import Question
-from webapp.domain.pricing.meters import conditions_of, label_of, unit_of
+from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
+from webapp.domain.costing.price_sanity import SanityQuestion
+from webapp.domain.pricing.meters import describe_conditions, label_of, unit_of
 from webapp.domain.pricing.pricing import STANDARD, Cost, Price, Rate, cost_of, price_at
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import Conflict, Invalid
-from webapp.domain.shared.money import EXACT, parse_amount, plain
-from webapp.domain.shared.timestamps import ALWAYS, parse_moment, shown_moment
+from webapp.domain.shared.money import EXACT, format_decimal, parse_amount
+from webapp.domain.shared.timestamps import EPOCH, format_timestamp, parse_timestamp
 
 USUAL = ("input", "output", "cache_read", "cache_write", "image", "request")
 UNITS = (("1000000", "per 1M tokens"), ("1000", "per 1K tokens"), ("1", "per token"))
@@ -74,18 +74,18 @@ def prefilled(price: Price | None, **more: str) -> Typed:
 
 
 def _is_usual(rate: Rate) -> bool:
-    plain_one = not conditions_of(rate)
+    plain_one = not describe_conditions(rate)
     return plain_one and rate.meter in USUAL and (unit_of(rate.meter, 1) == "token" or rate.per == 1)
 
 
 def _amount_per_unit(rate: Rate) -> str:
-    return plain(EXACT.multiply(rate.unit, MILLION)) if unit_of(rate.meter, 1) == "token" else plain(rate.amount)
+    return format_decimal(EXACT.multiply(rate.unit, MILLION)) if unit_of(rate.meter, 1) == "token" else format_decimal(rate.amount)
 
 
 def _row(rate: Rate) -> dict[str, str]:
     above = "" if rate.above is None else f"{rate.above:,}"
     per = str(rate.per)
-    amount, per = (plain(rate.amount), per) if per in dict(PER) else (plain(rate.unit), "1")
+    amount, per = (format_decimal(rate.amount), per) if per in dict(PER) else (format_decimal(rate.unit), "1")
     cells = (rate.meter, amount, per, above, rate.service_tier)
     return dict(zip(ROW, cells, strict=True))
 
@@ -128,7 +128,7 @@ def _rate(meter: str, amount: str, per: str) -> dict[str, Any]:
     divisor = whole(per)
     exact = parse_amount(amount)
     if exact is not None and divisor in (1, 1_000) and unit_of(meter, 1) == "token":
-        moved = plain(EXACT.multiply(exact, MILLION // int(per)))
+        moved = format_decimal(EXACT.multiply(exact, MILLION // int(per)))
         if parse_amount(moved) is not None:
             return {"meter": meter, "amount": moved, "per": MILLION}
     return {"meter": meter, "amount": amount, "per": divisor}
@@ -140,14 +140,14 @@ def _moment(values: Mapping[str, str], now: datetime) -> str:
     if values.get("corrects"):
         return values.get("starts", "")
     if values.get("when", "now") == "now":
-        return shown_moment(now.replace(microsecond=0))
+        return format_timestamp(now.replace(microsecond=0))
     return f"{at}:00Z" if MINUTES.fullmatch(at) else at
 
 
 def start_of(typed: Typed, now: datetime) -> datetime | None:
     """The start that was typed, if it is one."""
     try:
-        return parse_moment(_moment(typed.values, now), "at")
+        return parse_timestamp(_moment(typed.values, now), "at")
     except Invalid:
         return None
 
@@ -182,11 +182,11 @@ class Echo:
     errors: Mapping[str, str] = field(default_factory=dict)
 
 
-def echo(typed: Typed, history: Sequence[Price], now: datetime, ask: Callable[[Price], Sequence[Question]] = lambda _: ()) -> Echo:
+def echo(typed: Typed, history: Sequence[Price], now: datetime, ask: Callable[[Price], Sequence[SanityQuestion]] = lambda _: ()) -> Echo:
     """`history` is the timeline of the model, `ask` what there is to ask about a price before it is saved."""
     entry, places = entry_of(typed, now)
     try:
-        checked = price_entry(entry)
+        checked = validate_price(entry)
     except Invalid as error:
         return Echo(errors=complaints(error, places))
     price, present = as_price(checked), price_at(history, now)
@@ -206,7 +206,7 @@ class PastChange:
 
     @property
     def key(self) -> str:
-        return f"{shown_moment(self.start)}/{shown_moment(self.end) if self.end else ''}"
+        return f"{format_timestamp(self.start)}/{format_timestamp(self.end) if self.end else ''}"
 
     @property
     def warning(self) -> str:
@@ -224,10 +224,10 @@ def past_change(history: Sequence[Price], start: datetime, now: datetime) -> Pas
 def span_in_words(price: Price, now: datetime) -> str:
     """When a price holds: `From 1 Jan 2025 to 12 Oct 2026`, `From now on`."""
     is_new = now - JUST_NOW <= price.effective_from <= now
-    start = "Since always" if price.effective_from == ALWAYS else f"From {'now' if is_new else date_in_words(price.effective_from)}"
+    start = "Since always" if price.effective_from == EPOCH else f"From {'now' if is_new else date_in_words(price.effective_from)}"
     if price.effective_to:
         return f"{start} to {date_in_words(price.effective_to)}"
-    return start if price.effective_from == ALWAYS else f"{start} on"
+    return start if price.effective_from == EPOCH else f"{start} on"
 
 
 def date_in_words(moment: datetime) -> str:
@@ -241,7 +241,9 @@ def _ending(price: Price, present: Price | None) -> str:
     if price.state != "priced" or present is None:
         return ""
     kept = {rate[:1] + rate[3:] for rate in price.rates}
-    names = [", ".join([label_of(rate.meter).lower(), *conditions_of(rate)]) for rate in present.rates if rate[:1] + rate[3:] not in kept]
+    names = [
+        ", ".join([label_of(rate.meter).lower(), *describe_conditions(rate)]) for rate in present.rates if rate[:1] + rate[3:] not in kept
+    ]
     if not names:
         return ""
     return f"{len(names)} rate{' of the current price ends' if len(names) == 1 else 's of the current price end'}: {'; '.join(names)}."
@@ -253,7 +255,7 @@ def as_price(entry: PriceEntry) -> Price:
 
 
 def _with_conditions(rate: Rate, currency: str) -> str:
-    return ", ".join([rate_in_words(rate, currency), *conditions_of(rate)])
+    return ", ".join([rate_in_words(rate, currency), *describe_conditions(rate)])
 
 
 def _sample(cost: Cost, price: Price) -> str:
@@ -261,5 +263,5 @@ def _sample(cost: Cost, price: Price) -> str:
         return "Every call costs nothing." if price.state == "free" else "Costs are reported as unknown, never as zero."
     if not cost.lines or cost.total is None:
         return ""
-    total = money_text.amount(cost.total, price.currency)
+    total = money_text.format_amount(cost.total, price.currency)
     return f"A call of 1,000 input and 500 output tokens costs {'' if cost.complete else 'at least '}{total}."

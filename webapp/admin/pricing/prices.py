@@ -20,14 +20,14 @@ from webapp.admin.core.lists import Done, RowsView, unprocessable
 from webapp.admin.core.price_sql import is_in_force, not_corrected, this_moment
 from webapp.admin.pricing import price_form
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.catalog.input_schemas import price_entry
+from webapp.domain.catalog.input_schemas import validate_price
 from webapp.domain.costing import price_sanity
-from webapp.domain.costing.price_sanity import Question
-from webapp.domain.pricing.meters import METER_WORDS
+from webapp.domain.costing.price_sanity import SanityQuestion
+from webapp.domain.pricing.meters import METER_LABELS
 from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS, price_at, timeline
 from webapp.domain.pricing.pricing import Price as PriceValue
 from webapp.domain.shared.errors import Conflict, FieldError, Invalid, ModeldeskError, NotFound
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.timestamps import format_timestamp
 from webapp.extensions import db
 from webapp.models import Model, Price, Provider
 from webapp.runtime.transaction import writing
@@ -166,7 +166,7 @@ class Prices(RowsView):
             return_url=_back_to(model),
             change=price_form.past_change(past, start, now) if start and "confirm_past" in typed.errors else None,
             confirm_key=_confirm_key(typed, model, past, now) if "confirm_price" in typed.errors else None,
-            meters=METER_WORDS,
+            meters=METER_LABELS,
             usual=price_form.USUAL,
             units=price_form.UNITS,
             per=price_form.PER,
@@ -193,8 +193,8 @@ def _verified(session: Session, id: str, actor: str) -> str:
 
 
 def _confirm_key(typed: price_form.Typed, model: Model | None, past: Sequence[PriceValue], now: datetime) -> str:
-    price = price_form.as_price(price_entry(price_form.entry_of(typed, now)[0]))
-    return price_sanity.key_of(price, _questions(model, price, past))
+    price = price_form.as_price(validate_price(price_form.entry_of(typed, now)[0]))
+    return price_sanity.confirmation_key(price, _questions(model, price, past))
 
 
 def _model_asked(given: str | None) -> Model | None:
@@ -223,7 +223,7 @@ def _opened(model: Model | None) -> price_form.Typed:
     if model is None or wrong is None or wrong.model_id != model.id:
         # A new price replaces every rate, so the form begins with those of the price that it follows.
         return price_form.prefilled(price_at(_timeline(model), datetime.now(UTC)) if model else None)
-    starts = shown_moment(wrong.effective_from)
+    starts = format_timestamp(wrong.effective_from)
     return price_form.prefilled(prices.value_of(wrong), corrects=str(wrong.id), starts=starts)
 
 
@@ -236,27 +236,27 @@ def _as_it_holds(model: Model, price: Price) -> PriceValue:
     return next(value for value in _timeline(model) if value.id == price.id)
 
 
-def _insist_on_answers(typed: price_form.Typed, entry: Mapping[str, Any], model: Model, now: datetime) -> list[Question]:
+def _insist_on_answers(typed: price_form.Typed, entry: Mapping[str, Any], model: Model, now: datetime) -> list[SanityQuestion]:
     """The questions that were answered. Raises `Invalid` while one is open: each yes is for this very span and these very rates.
 
     A correction changes the past by itself, so it is not asked about that.
     """
-    price, past = price_form.as_price(price_entry(entry)), _timeline(model)
+    price, past = price_form.as_price(validate_price(entry)), _timeline(model)
     change = None if price.corrects else price_form.past_change(past, price.effective_from, now)
     asked = _questions(model, price, past)
     open_ones = []
     if change and typed.values.get("confirm_past") != change.key:
         open_ones.append(FieldError("confirm_past", change.warning))
-    if asked and typed.values.get("confirm_price") != price_sanity.key_of(price, asked):
+    if asked and typed.values.get("confirm_price") != price_sanity.confirmation_key(price, asked):
         open_ones.append(FieldError("confirm_price", " ".join(question.text for question in asked)))
     if open_ones:
         raise Invalid.of(open_ones)
     return asked
 
 
-def _questions(model: Model | ModelInfo | None, price: PriceValue, past: Sequence[PriceValue]) -> list[Question]:
+def _questions(model: Model | ModelInfo | None, price: PriceValue, past: Sequence[PriceValue]) -> list[SanityQuestion]:
     info = snapshot().by_name.get(model.ref) if model else None
-    return price_sanity.about(price, info, snapshot().models, past) if info else []
+    return price_sanity.list_model_questions(price, info, snapshot().models, past) if info else []
 
 
 def _back_to(model: Model | None) -> str:

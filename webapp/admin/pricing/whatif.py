@@ -11,13 +11,13 @@ from webapp.admin.core.formatters import price_in_words
 from webapp.admin.runs.model_choices import model_groups
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.catalog.input_schemas import price_entry
+from webapp.domain.catalog.input_schemas import validate_price
 from webapp.domain.catalog.resolution import resolve
 from webapp.domain.pricing.pricing import Price
-from webapp.domain.pricing.repricing import Outcome, replayed
+from webapp.domain.pricing.repricing import RepricingTotals, reprice
 from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import AmbiguousModel, Invalid, UnknownModel
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.timestamps import format_timestamp
 from webapp.extensions import db
 from webapp.runtime import container
 from webapp.services.pricing import recorded_calls
@@ -63,8 +63,8 @@ def _answer(typed: dict[str, str], days: int) -> dict[str, Any]:
     names, now = container.registry().snapshot.names, datetime.now(UTC)
     model = resolve(names, typed["model"])
     price, label = _instead(typed, model, now)
-    result = replayed(recorded_calls.calls_of(db.session(), model.ref, now - timedelta(days=days), now), price)
-    groups = sorted(result.groups.items(), key=lambda item: -item[1].then)
+    result = reprice(recorded_calls.calls_of(db.session(), model.ref, now - timedelta(days=days), now), price)
+    groups = sorted(result.groups.items(), key=lambda item: -item[1].original)
     return {
         "model": model,
         "label": label,
@@ -72,7 +72,7 @@ def _answer(typed: dict[str, str], days: int) -> dict[str, Any]:
         "days": days,
         "since": now - timedelta(days=days),
         "until": now,
-        "everything": _shown("In all", result.everything, result.currency),
+        "everything": _shown("In all", result.overall, result.currency),
         "groups": [_shown(name or "no project", outcome, result.currency) for name, outcome in groups],
     }
 
@@ -81,8 +81,8 @@ def _instead(typed: dict[str, str], model: ModelInfo, now: datetime) -> tuple[Pr
     rates = [{"meter": meter, "amount": typed[meter], "per": per} for meter, per in METERS if typed[meter]]
     if rates:
         try:
-            entry = price_entry(
-                {"state": "priced", "currency": "USD", "effective_from": shown_moment(now.replace(microsecond=0)), "rates": rates}
+            entry = validate_price(
+                {"state": "priced", "currency": "USD", "effective_from": format_timestamp(now.replace(microsecond=0)), "rates": rates}
             )
         except Invalid:
             raise Invalid.field("rates", "must be plain decimals such as 0.15") from None
@@ -94,20 +94,20 @@ def _instead(typed: dict[str, str], model: ModelInfo, now: datetime) -> tuple[Pr
     return price, f"On {other.display_name}" if other is not model else "At the price of today"
 
 
-def _shown(name: str, outcome: Outcome, currency: str) -> dict[str, Any]:
+def _shown(name: str, outcome: RepricingTotals, currency: str) -> dict[str, Any]:
     change = None
-    if outcome.then:
-        percent = (money_text.times(outcome.instead, outcome.then) - 1) * 100
+    if outcome.original:
+        percent = (money_text.quotient(outcome.repriced, outcome.original) - 1) * 100
         change = f"{'+' if percent > 0 else '−' if percent < 0 else '±'}{abs(percent):,.1f} %"
     return {
         "name": name,
         "calls": outcome.calls,
         "compared": outcome.compared,
-        "unknown_then": outcome.unknown_then,
-        "unknown_instead": outcome.unknown_instead,
-        "then": money_text.amount(outcome.then, currency),
-        "instead": money_text.amount(outcome.instead, currency),
+        "unknown_then": outcome.unknown_original,
+        "unknown_instead": outcome.unknown_repriced,
+        "then": money_text.format_amount(outcome.original, currency),
+        "instead": money_text.format_amount(outcome.repriced, currency),
         "less": outcome.difference < 0,
         "change": change,
-        "difference": f"{'−' if outcome.difference < 0 else '+'}{money_text.amount(abs(outcome.difference), currency)}",
+        "difference": f"{'−' if outcome.difference < 0 else '+'}{money_text.format_amount(abs(outcome.difference), currency)}",
     }

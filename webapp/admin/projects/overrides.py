@@ -11,13 +11,13 @@ from webapp.admin.core.base import is_id
 from webapp.admin.core.formatters import rate_in_words
 from webapp.admin.core.lists import RowsView
 from webapp.domain.accounts.permissions import Permission
-from webapp.domain.catalog.input_schemas import PriceEntry, price_entry
+from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
 from webapp.domain.catalog.project_overrides import ALLOW, DEFAULT, PRICE
 from webapp.domain.catalog.serializers import price_from
-from webapp.domain.pricing.meters import conditions_of, label_of
+from webapp.domain.pricing.meters import describe_conditions, label_of
 from webapp.domain.pricing.pricing import Price, Rate, price_at, timeline
 from webapp.domain.shared.errors import Conflict, FieldError, Invalid, ModeldeskError
-from webapp.domain.shared.timestamps import DAY, parse_day, parse_moment, shown_moment, start_of_day
+from webapp.domain.shared.timestamps import DAY, format_timestamp, parse_day, parse_timestamp, start_of_day
 from webapp.extensions import db
 from webapp.models import Project, ProjectOverride
 from webapp.runtime import container
@@ -97,14 +97,14 @@ def _rule(typed: dict[str, str]) -> Rule:
 def _moment(text: str, field: str) -> datetime | None:
     if not text:
         return None
-    return start_of_day(parse_day(text, field)) if DAY.fullmatch(text) else parse_moment(text.upper(), field)
+    return start_of_day(parse_day(text, field)) if DAY.fullmatch(text) else parse_timestamp(text.upper(), field)
 
 
 def _price(typed: dict[str, str]) -> PriceEntry:
     rates = [{"meter": meter, "amount": typed[meter], "per": per} for meter, per in METERS if typed[meter]]
-    given = {"state": "priced", "currency": typed["currency"] or "USD", "effective_from": shown_moment(_now()), "rates": rates}
+    given = {"state": "priced", "currency": typed["currency"] or "USD", "effective_from": format_timestamp(_now()), "rates": rates}
     try:
-        return price_entry(given)
+        return validate_price(given)
     except Invalid as error:
         raise Invalid.of(FieldError("input" if "rates[" in one.field else one.field, one.message) for one in error.errors) from None
 
@@ -128,7 +128,7 @@ def list_beside(row: ProjectOverride) -> list[dict[str, str | None]]:
 
 def _beside(rate: Rate, own: Price, others: Sequence[Rate], listed: Price | None) -> dict[str, str | None]:
     other = next((one for one in others if (one.meter, one.above, one.service_tier) == (rate.meter, rate.above, rate.service_tier)), None)
-    label = ", ".join([label_of(rate.meter), *conditions_of(rate)])
+    label = ", ".join([label_of(rate.meter), *describe_conditions(rate)])
     return {
         "label": label,
         "own": rate_in_words(rate, own.currency),

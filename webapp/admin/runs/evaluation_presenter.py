@@ -9,10 +9,10 @@ from typing import Any
 from webapp.admin.core.fields import safe_cell
 from webapp.admin.runs import run_presenter
 from webapp.domain.incidents import evaluation
-from webapp.domain.incidents.evaluation import CURRENCY, LOCAL, Column
+from webapp.domain.incidents.evaluation import CAP_CURRENCY, LOCAL, ModelResults
 from webapp.domain.shared import money_text
-from webapp.domain.shared.money import ZERO, in_order, plain
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.money import ZERO, format_decimal, sort_sums
+from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import Bench, BenchCell, Run
 from webapp.services.runs import evaluation_results, evaluations
 
@@ -59,9 +59,9 @@ def facts(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequence[R
     state, waits = evaluations.state(found), evaluations.waits(found)
     results = evaluation_results.results(found, {run: dict(scores) for run, scores in rated.items()})
     uncounted = evaluation_results.late_results(found, late)
-    columns = evaluation.columns(found.models, results, uncounted)
+    columns = evaluation.summarize_by_model(found.models, results, uncounted)
     asked = sum(cell.status in evaluations.ASKED for cell in found.cells)
-    return _money(found, evaluation.costs((*results, *uncounted))) | {
+    return _money(found, evaluation.total_costs((*results, *uncounted))) | {
         "bench": found,
         "state": state,
         "state_tag": STATUSES[state],
@@ -70,7 +70,7 @@ def facts(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequence[R
         "percent": round(100 * asked / max(1, len(found.cells))),
         "late": [run.public_id for run in late],
         "columns": [_column(column) for column in columns],
-        "bars": evaluation.bars(columns),
+        "bars": evaluation.latency_bars(columns),
         "agreements": _agreements(found, results),
         "incidents": [_incident(found, number, rated, who) for number in range(len(found.incidents))],
         "label_of": label_of,
@@ -82,17 +82,17 @@ def facts(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequence[R
 def _money(found: Bench, spent: Mapping[str, Decimal]) -> dict[str, Any]:
     """What was spent, beside the cap if there is one: that is in US dollars, and other currencies are not held against it."""
     if found.spend_cap is None:
-        return {"spent": " and ".join(money_text.amounts(spent)), "cap": None, "beside": None}
-    beside = {currency: total for currency, total in spent.items() if currency != CURRENCY and total}
+        return {"spent": " and ".join(money_text.format_amounts(spent)), "cap": None, "beside": None}
+    beside = {currency: total for currency, total in spent.items() if currency != CAP_CURRENCY and total}
     return {
-        "spent": money_text.amount(spent.get(CURRENCY, ZERO), CURRENCY),
-        "cap": money_text.amount(found.spend_cap, CURRENCY),
-        "beside": " and ".join(money_text.amounts(beside)) if beside else None,
+        "spent": money_text.format_amount(spent.get(CAP_CURRENCY, ZERO), CAP_CURRENCY),
+        "cap": money_text.format_amount(found.spend_cap, CAP_CURRENCY),
+        "beside": " and ".join(money_text.format_amounts(beside)) if beside else None,
     }
 
 
-def _column(column: Column) -> dict[str, Any]:
-    per_thousand, sums = column.per_thousand, in_order(column.costs)
+def _column(column: ModelResults) -> dict[str, Any]:
+    per_thousand, sums = column.per_thousand, sort_sums(column.costs)
     return {
         "model": column.model,
         "label": label_of(column.model),
@@ -103,25 +103,25 @@ def _column(column: Column) -> dict[str, Any]:
         "p50_ms": column.p50,
         "p95_ms": column.p95,
         "tokens": column.tokens,
-        "costs": money_text.amounts(column.costs),
+        "costs": money_text.format_amounts(column.costs),
         "unknown": column.unknown,
-        "exact": plain(sums[0][1]) if len(sums) == 1 else "",  # For sorting: several currencies have no order.
-        "per_thousand": money_text.amount(per_thousand[1], per_thousand[0]) if per_thousand else None,
-        "rating": plain(column.rating) if column.rating is not None else None,
+        "exact": format_decimal(sums[0][1]) if len(sums) == 1 else "",  # For sorting: several currencies have no order.
+        "per_thousand": money_text.format_amount(per_thousand[1], per_thousand[0]) if per_thousand else None,
+        "rating": format_decimal(column.rating) if column.rating is not None else None,
         "ratings": len(column.scores),
     }
 
 
-def _agreements(found: Bench, results: Sequence[evaluation.Result]) -> list[dict[str, Any]]:
+def _agreements(found: Bench, results: Sequence[evaluation.CellResult]) -> list[dict[str, Any]]:
     return [
         {
-            "one": label_of(one.one),
-            "other": label_of(one.other),
+            "one": label_of(one.first_model),
+            "other": label_of(one.second_model),
             "compared": one.compared,
             "types": one.same_type,
             "priorities": one.same_priority,
         }
-        for one in evaluation.agreements(found.models, results)
+        for one in evaluation.compare_recommendations(found.models, results)
         if one.compared
     ]
 
@@ -172,15 +172,15 @@ def document(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequenc
         "id": found.public_id,
         "name": found.name,
         "status": evaluations.state(found),
-        "created_at": shown_moment(found.created_at),
-        "finished_at": shown_moment(found.finished_at) if found.finished_at else None,
+        "created_at": format_timestamp(found.created_at),
+        "finished_at": format_timestamp(found.finished_at) if found.finished_at else None,
         "by": found.actor,
         "resumed_by": found.runs_as,
         "template": found.template,
         "repeats": found.repeats,
-        "spend_cap": plain(found.spend_cap) if found.spend_cap is not None else None,
-        "currency": CURRENCY,
-        "costs": _costs(evaluation.costs((*results, *uncounted))),
+        "spend_cap": format_decimal(found.spend_cap) if found.spend_cap is not None else None,
+        "currency": CAP_CURRENCY,
+        "costs": _costs(evaluation.total_costs((*results, *uncounted))),
         "incidents": found.incidents,
         "models": [
             {
@@ -190,17 +190,22 @@ def document(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequenc
                 "latency_p50_ms": one.p50,
                 "latency_p95_ms": one.p95,
                 "tokens": one.tokens,
-                "cost": plain(one.costs.get(CURRENCY, ZERO)),
+                "cost": format_decimal(one.costs.get(CAP_CURRENCY, ZERO)),
                 "costs": _costs(one.costs),
                 "cost_unknown": one.unknown,
                 **_per_thousand(one),
-                "rating": plain(one.rating) if one.rating is not None else None,
+                "rating": format_decimal(one.rating) if one.rating is not None else None,
             }
-            for one in evaluation.columns(found.models, results, uncounted)
+            for one in evaluation.summarize_by_model(found.models, results, uncounted)
         ],
         "agreement": [
-            {"models": [one.one, one.other], "incidents": one.compared, "same_type": one.same_type, "same_priority": one.same_priority}
-            for one in evaluation.agreements(found.models, results)
+            {
+                "models": [one.first_model, one.second_model],
+                "incidents": one.compared,
+                "same_type": one.same_type,
+                "same_priority": one.same_priority,
+            }
+            for one in evaluation.compare_recommendations(found.models, results)
         ],
         "cells": [_row(cell, rated) for cell in found.cells],
         "late": _late(found, late, rated),
@@ -208,14 +213,17 @@ def document(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequenc
 
 
 def _costs(sums: Mapping[str, Decimal]) -> list[dict[str, str]]:
-    return [{"currency": currency, "cost": plain(total)} for currency, total in in_order(sums)]
+    return [{"currency": currency, "cost": format_decimal(total)} for currency, total in sort_sums(sums)]
 
 
-def _per_thousand(column: Column) -> dict[str, Any]:
+def _per_thousand(column: ModelResults) -> dict[str, Any]:
     """The field without a currency is for US dollars only."""
     found = column.per_thousand
-    in_dollars = found is not None and found[0] == CURRENCY
-    return {"cost_per_1000": plain(found[1]) if found and in_dollars else None, "costs_per_1000": _costs(dict([found])) if found else []}
+    in_dollars = found is not None and found[0] == CAP_CURRENCY
+    return {
+        "cost_per_1000": format_decimal(found[1]) if found and in_dollars else None,
+        "costs_per_1000": _costs(dict([found])) if found else [],
+    }
 
 
 def _row(cell: BenchCell, rated: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
@@ -253,7 +261,7 @@ def _answer(run: Run | None, rated: Mapping[int, Mapping[str, int]]) -> dict[str
         "latency_ms": run.latency_ms if run else None,
         "input": usage.get("input"),
         "output": usage.get("output"),
-        "cost": plain(run.cost_total) if run and run.cost_total is not None else None,
+        "cost": format_decimal(run.cost_total) if run and run.cost_total is not None else None,
         "currency": run.currency if run else None,
         "cost_complete": (run.cost or {}).get("complete") if run else None,
         "type": first.type if first else None,

@@ -12,14 +12,14 @@ from webapp.admin.core.fields import whole
 from webapp.admin.runs.evaluation_presenter import label_of
 from webapp.admin.runs.model_choices import model_groups, remark_on, why_not_run
 from webapp.domain.incidents import evaluation
-from webapp.domain.incidents.answer_schema import TEMPLATE
-from webapp.domain.incidents.evaluation import CURRENCY, LOCAL
+from webapp.domain.incidents.answer_schema import TEMPLATE_NAME
+from webapp.domain.incidents.evaluation import CAP_CURRENCY, LOCAL
 from webapp.domain.incidents.incidents import Incident
-from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
-from webapp.domain.pricing.estimates import about_tokens, estimate
+from webapp.domain.incidents.samples import SAMPLES, SAMPLES_BY_SLUG
+from webapp.domain.pricing.estimates import estimate, estimate_tokens
 from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import Invalid
-from webapp.domain.shared.money import EXACT, ZERO, add_to, in_order
+from webapp.domain.shared.money import EXACT, ZERO, add_to, sort_sums
 from webapp.extensions import db
 from webapp.runtime import container
 from webapp.runtime.run_pipeline import Wanted, planned_run
@@ -55,9 +55,9 @@ def chosen(*, models_needed: bool = True) -> Chosen:
     picked = [*_picked(), *given]
     models = tuple(dict.fromkeys(form.getlist("models")))
     repeats = whole(form.get("repeats") or "1")
-    template = form.get("template", "")[:60] or TEMPLATE
+    template = form.get("template", "")[:60] or TEMPLATE_NAME
     if models_needed:
-        evaluation.checked(len(picked), models, repeats if isinstance(repeats, int) else 0)
+        evaluation.require_valid_selection(len(picked), models, repeats if isinstance(repeats, int) else 0)
     name = " ".join(form.get("name", "").split())[:200] or _name(picked, models)
     plans = {
         (number, model): planned_run(incident, Wanted(None if model == LOCAL else model, template, local=model == LOCAL, caller=caller()))
@@ -69,17 +69,17 @@ def chosen(*, models_needed: bool = True) -> Chosen:
 
 
 def _picked() -> list[Incident]:
-    found = [BY_SLUG[slug].incident() for slug in request.form.getlist("samples") if slug in BY_SLUG]
+    found = [SAMPLES_BY_SLUG[slug].incident() for slug in request.form.getlist("samples") if slug in SAMPLES_BY_SLUG]
     numbers = set(request.form.getlist("saved"))
     kept = [row for row in incidents.every(db.session()) if str(row.id) in numbers]
-    return found + [incident for row in kept for incident in evaluation.incidents_in(json.dumps(row.incident))]
+    return found + [incident for row in kept for incident in evaluation.parse_incidents(json.dumps(row.incident))]
 
 
 def _given() -> list[Incident]:
     """Pasted text and uploaded files. Raises `Invalid` that names the file."""
     found: list[Incident] = []
     if request.form.get("incident", "").strip():
-        found += evaluation.incidents_in(request.form["incident"])
+        found += evaluation.parse_incidents(request.form["incident"])
     for file in request.files.getlist("files"):
         if not file.filename:
             continue
@@ -87,7 +87,7 @@ def _given() -> list[Incident]:
         if len(data) > MAX_UPLOADED:
             raise Invalid.field("files", f"{file.filename[:80]} is larger than {MAX_UPLOADED:,} bytes")
         try:
-            found += evaluation.incidents_in(data.decode("utf-8-sig"))
+            found += evaluation.parse_incidents(data.decode("utf-8-sig"))
         except UnicodeDecodeError:
             raise Invalid.field("files", f"{file.filename[:80]} is not UTF-8 text") from None
         except Invalid as error:
@@ -105,9 +105,9 @@ def _most(planned: Plan) -> Decimal | None:
     if planned.request is None:
         return ZERO
     price = planned.choice.model.price if planned.choice.model else None
-    about = estimate(price, about_tokens(planned.request.system, planned.request.user), planned.request.max_output_tokens)
-    countable = about.most.complete and (about.most.currency == CURRENCY or not about.most.total)
-    return about.most.total if countable else None
+    about = estimate(price, estimate_tokens(planned.request.system, planned.request.user), planned.request.max_output_tokens)
+    countable = about.max_cost.complete and (about.max_cost.currency == CAP_CURRENCY or not about.max_cost.total)
+    return about.max_cost.total if countable else None
 
 
 def estimated(setup: Chosen) -> dict[str, Any]:
@@ -119,7 +119,9 @@ def estimated(setup: Chosen) -> dict[str, Any]:
     for row in known:
         add_to(low, row["currency"], row["low"])
         add_to(high, row["currency"], row["high"])
-    sums = [(_about(low[currency], currency), _about(most, currency)) for currency, most in in_order(high or {CURRENCY: ZERO}) if known]
+    sums = [
+        (_about(low[currency], currency), _about(most, currency)) for currency, most in sort_sums(high or {CAP_CURRENCY: ZERO}) if known
+    ]
     shown = [row | {"low": _about(row["low"], row["currency"]), "high": _about(row["high"], row["currency"])} for row in rows]
     return {
         "rows": shown,
@@ -127,22 +129,22 @@ def estimated(setup: Chosen) -> dict[str, Any]:
         "sums": sums,
         "unknown": len(rows) - len(known),
         "problems": [row for row in rows if row["problem"]],
-        "foreign": [row["label"] for row in known if row["high"] and row["currency"] != CURRENCY],
+        "foreign": [row["label"] for row in known if row["high"] and row["currency"] != CAP_CURRENCY],
     }
 
 
 def _row(setup: Chosen, model: str) -> dict[str, Any]:
     plans = [setup.plans[number, model] for number in range(len(setup.incidents))]
     tokens, longest, low, high = 0, 0, ZERO, ZERO
-    known, currency = True, CURRENCY
+    known, currency = True, CAP_CURRENCY
     for planned in plans:
         if planned.request is None:
             continue
         price = planned.choice.model.price if planned.choice.model else None
-        about = estimate(price, about_tokens(planned.request.system, planned.request.user), planned.request.max_output_tokens)
-        tokens, longest = tokens + about.input, longest + about.longest
-        known, currency = known and about.most.complete, about.most.currency or currency
-        low, high = EXACT.add(low, about.question.total or ZERO), EXACT.add(high, about.most.total or ZERO)
+        about = estimate(price, estimate_tokens(planned.request.system, planned.request.user), planned.request.max_output_tokens)
+        tokens, longest = tokens + about.input, longest + about.max_output_tokens
+        known, currency = known and about.max_cost.complete, about.max_cost.currency or currency
+        low, high = EXACT.add(low, about.input_cost.total or ZERO), EXACT.add(high, about.max_cost.total or ZERO)
     times = setup.repeats
     return {
         "model": model,
@@ -165,7 +167,7 @@ def _barred(planned: Plan) -> str | None:
 def _about(amount: Decimal | None, currency: str) -> str | None:
     if amount is None:
         return None
-    return money_text.near(amount, currency) if amount else money_text.amount(ZERO, currency)
+    return money_text.format_approximate(amount, currency) if amount else money_text.format_amount(ZERO, currency)
 
 
 def page_of(form: Any, errors: Mapping[str, str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from webapp.admin.core.fields import asked_page, whole
 from webapp.admin.runs import evaluation_presenter
 from webapp.admin.runs.evaluation_setup import Chosen, chosen, estimated, page_of
 from webapp.domain.accounts.permissions import Permission
-from webapp.domain.incidents.evaluation import LOCAL, NOTHING_CHOSEN
+from webapp.domain.incidents.evaluation import LOCAL, NO_SELECTION
 from webapp.domain.shared.errors import Forbidden, Invalid, ModeldeskError
 from webapp.domain.shared.money import parse_amount
 from webapp.extensions import db
@@ -90,7 +90,7 @@ class Benches(GuardedView):
             setup: Chosen | None = chosen()
             problem = None
         except ModeldeskError as error:
-            setup, problem = None, None if error.code == NOTHING_CHOSEN else error.detail
+            setup, problem = None, None if error.code == NO_SELECTION else error.detail
         return self.render("admin/runs/evaluations/_estimate.html", estimate=estimated(setup) if setup else None, problem=problem)
 
     @expose("/incidents", methods=("POST",))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from webapp.domain.catalog.entities import ModelInfo, ProviderInfo
 from webapp.domain.catalog.snapshot import Snapshot
-from webapp.domain.credentials.environment_keys import ServerKeys
+from webapp.domain.credentials.environment_keys import EnvironmentKeys
 from webapp.drivers import DRIVERS, available, needs_key
 from webapp.services.credentials import endpoints
 
@@ -57,7 +57,7 @@ def _driver(name: str) -> str:
     return info.label if info else name
 
 
-def remark_on(provider: ProviderInfo, environment: ServerKeys) -> str | None:
+def remark_on(provider: ProviderInfo, environment: EnvironmentKeys) -> str | None:
     """Why a run on this provider would fail before it is asked, as far as can be told without asking."""
     if why_not_run(provider.display_name, provider.driver):
         return "driver not installed"

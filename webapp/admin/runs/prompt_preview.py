@@ -6,9 +6,9 @@ from typing import Any
 from webapp.admin.runs.tryit import preview_of
 from webapp.domain.incidents import parsing
 from webapp.domain.incidents.incidents import Incident, incident_from
-from webapp.domain.incidents.parsing import Pasted
-from webapp.domain.incidents.prompt_templates import rendered
-from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
+from webapp.domain.incidents.parsing import ParsedIncident
+from webapp.domain.incidents.prompt_templates import render_prompt
+from webapp.domain.incidents.samples import SAMPLES, SAMPLES_BY_SLUG
 from webapp.domain.shared.errors import Invalid
 from webapp.extensions import db
 from webapp.models import PromptTemplate, SavedIncident
@@ -23,10 +23,10 @@ def preview(row: PromptTemplate, given: Mapping[str, str]) -> dict[str, Any]:
     chosen = given.get("sample", "")
     shown: dict[str, Any] = {"samples": SAMPLES, "kept": kept, "sample": chosen, "pasted_text": text, "words": None}
     try:
-        read = parsing.read(text) if text else Pasted(parsing.INCIDENT, _chosen(chosen, kept))
+        read = parsing.parse_incident(text) if text else ParsedIncident(parsing.INCIDENT, _chosen(chosen, kept))
     except Invalid as error:
-        return shown | {"plan": None, "errors": {"incident": "; ".join(parsing.complaints(error))}}
-    words = rendered(prompt_templates.value_of(row), read.incident)
+        return shown | {"plan": None, "errors": {"incident": "; ".join(parsing.list_messages(error))}}
+    words = render_prompt(prompt_templates.value_of(row), read.incident)
     return shown | {"words": words} | preview_of({"kind": read.kind, "incident": read.incident, "model": "", "template": row.name})
 
 
@@ -34,4 +34,4 @@ def _chosen(choice: str, kept: list[SavedIncident]) -> Incident:
     row = next((row for row in kept if choice == f"{KEPT}{row.id}"), None)
     if row is not None:
         return incident_from(row.incident)
-    return (BY_SLUG.get(choice) or SAMPLES[0]).incident()
+    return (SAMPLES_BY_SLUG.get(choice) or SAMPLES[0]).incident()

@@ -11,9 +11,9 @@ from webapp.admin.core.base import GuardedView
 from webapp.admin.core.fields import version_of, whole
 from webapp.admin.runs.prompt_preview import preview
 from webapp.domain.accounts.permissions import Permission
-from webapp.domain.incidents.prompt_templates import CATEGORIES, VALUES, differences
+from webapp.domain.incidents.prompt_templates import CATEGORIES, PLACEHOLDER_VALUES, diff_lines
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError, Stale
-from webapp.domain.shared.money import plain
+from webapp.domain.shared.money import format_decimal
 from webapp.domain.shared.three_way_merge import merge
 from webapp.extensions import db
 from webapp.models import PromptTemplate
@@ -83,7 +83,7 @@ class Prompts(GuardedView):
             may_edit=may_edit(),
             against=older,
             compared=_compared(prompt_templates.find(session, row.name, older), row) if older else [],
-            temperature=None if row.temperature is None else plain(row.temperature),
+            temperature=None if row.temperature is None else format_decimal(row.temperature),
             **preview(row, given),
         )
 
@@ -124,7 +124,7 @@ class Prompts(GuardedView):
             errors=errors,
             categories=CATEGORIES,
             models=models,
-            placeholders=list(VALUES),
+            placeholders=list(PLACEHOLDER_VALUES),
             overtaken=overtaken,
         )
         return Response(page, 422 if errors else 200)
@@ -179,7 +179,7 @@ def _matches(row: PromptTemplate, word: str, category: str) -> bool:
 
 def _typed(row: PromptTemplate) -> dict[str, str]:
     values = {name: getattr(row, name) for name in FIELDS if name != "note"}
-    values["temperature"] = None if row.temperature is None else plain(row.temperature)
+    values["temperature"] = None if row.temperature is None else format_decimal(row.temperature)
     return {name: "" if value is None else str(value) for name, value in values.items()} | {"note": ""}
 
 
@@ -203,7 +203,7 @@ def _overtaken(name: str, typed: Mapping[str, str]) -> tuple[PromptTemplate, dic
     newest, opened = prompt_templates.find(db.session(), name), whole(request.form.get("row_version"))
     older = next((one for one in prompt_templates.versions(db.session(), name) if one.version == opened), newest)
     theirs = _typed(newest)
-    taken = [field for field in merge(_typed(older), theirs, typed).taken if field in EDITED]
+    taken = [field for field in merge(_typed(older), theirs, typed).accepted if field in EDITED]
     said = {
         "by": newest.created_by,
         "at": newest.created_at,
@@ -223,7 +223,7 @@ def _compared(older: PromptTemplate, newer: PromptTemplate) -> list[dict[str, An
     found: list[dict[str, Any]] = []
     for field in TEXTS:
         if getattr(older, field) != getattr(newer, field):
-            found.append({"label": _label(field), "lines": list(differences(getattr(older, field), getattr(newer, field)))})
+            found.append({"label": _label(field), "lines": list(diff_lines(getattr(older, field), getattr(newer, field)))})
     for field in ("title", "category", "preferred_model", "temperature", "max_tokens", "cache_minutes", "is_active"):
         before, after = getattr(older, field), getattr(newer, field)
         if before != after:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from webapp.domain.pricing.meters import label_of, missing_in_words, unit_of
+from webapp.domain.pricing.meters import describe_missing, label_of, unit_of
 from webapp.domain.pricing.usage import METERS, PARENTS
 from webapp.domain.shared import money_text
 from webapp.drivers import DRIVERS
@@ -62,7 +62,7 @@ def facts(run: Run) -> dict[str, Any]:
         "tokens": _tokens(run),
         "cost": cost_in_words(run),
         "lines": [_line(line, run.currency) for line in (run.cost or {}).get("lines", [])],
-        "missing": [missing_in_words(missing) for missing in (run.cost or {}).get("missing", [])],
+        "missing": [describe_missing(missing) for missing in (run.cost or {}).get("missing", [])],
         "latency": latency(run.latency_ms),
         "look_at_provider": run.provider_slug if run.error_code in PROVIDERS_FAULT else None,
         "incident": as_json(run.incident),
@@ -128,9 +128,9 @@ def cost_in_words(run: Run) -> dict[str, str | None]:
         return _words("Unknown", why if run.status == "succeeded" else "no usage was reported; the provider may bill all the same")
     if run.cost_total is None:
         return _words("Unknown", "no price was known for the model at that moment")
-    exact = money_text.amount(run.cost_total, run.currency)
+    exact = money_text.format_amount(run.cost_total, run.currency)
     if run.cost.get("complete"):
-        return {"text": exact, "rounded": money_text.rounded(run.cost_total, run.currency), "why": None}
+        return {"text": exact, "rounded": money_text.format_rounded(run.cost_total, run.currency), "why": None}
     return (
         {"text": f"at least {exact}", "rounded": None, "why": "a rate is missing"}
         if run.cost.get("lines")
@@ -172,9 +172,9 @@ def _line(line: Mapping[str, Any], currency: str | None) -> dict[str, Any]:
         "label": label_of(line["meter"]),
         "quantity": line["quantity"],
         "billed_as": label_of(billed_as) if billed_as != line["meter"] else None,
-        "rate": f"{money_text.amount(Decimal(line['amount']), currency)} / {unit_of(billed_as, line['per'])}",
+        "rate": f"{money_text.format_amount(Decimal(line['amount']), currency)} / {unit_of(billed_as, line['per'])}",
         "conditions": [] if above is None else [f"above {above:,} input tokens"],
-        "cost": money_text.amount(Decimal(line["cost"]), currency),
+        "cost": money_text.format_amount(Decimal(line["cost"]), currency),
     }
 
 

@@ -12,9 +12,9 @@ from webapp.admin.runs import run_presenter
 from webapp.admin.runs.model_choices import ModelGroup, model_groups, remark_on, why_not_run
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.incidents import parsing
-from webapp.domain.incidents.parsing import Pasted
-from webapp.domain.incidents.samples import BY_SLUG, SAMPLES
-from webapp.domain.pricing.estimates import about_tokens, estimate
+from webapp.domain.incidents.parsing import ParsedIncident
+from webapp.domain.incidents.samples import SAMPLES, SAMPLES_BY_SLUG
+from webapp.domain.pricing.estimates import estimate, estimate_tokens
 from webapp.domain.pricing.pricing import Cost
 from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError, NotFound, Unavailable
@@ -64,7 +64,7 @@ class TryIt(GuardedView):
         given = _given()
         fragment = request.headers.get("HX-Target") == RESULT_TARGET
         try:
-            incident = parsing.read(given["incident"]).incident
+            incident = parsing.parse_incident(given["incident"]).incident
             run = run_incident(incident, _wanted(given), actor=actor())
         except Unavailable:
             raise
@@ -84,7 +84,7 @@ class TryIt(GuardedView):
             "groups": _groups(given["model"]),
             "may_run": staff_may(Permission.RUNS_WRITE),
             "role": member().role,
-            "most": parsing.MAX_PASTED,
+            "most": parsing.MAX_INPUT_LENGTH,
             **_preview(given),
         }
 
@@ -102,7 +102,7 @@ def _prefilled() -> dict[str, str]:
             "incident": run_presenter.as_json(run.incident),
             "model": LOCAL if run.driver == "local" else run.model_ref or "",
         }
-    sample = BY_SLUG.get(request.args.get("sample", SAMPLES[0].slug))
+    sample = SAMPLES_BY_SLUG.get(request.args.get("sample", SAMPLES[0].slug))
     return {"sample": sample.slug if sample else "", "incident": run_presenter.as_json(sample.data) if sample else "", "model": model}
 
 
@@ -133,7 +133,7 @@ def _groups(chosen: str) -> list[ModelGroup]:
 def _preview(given: Mapping[str, str]) -> dict[str, Any]:
     """What the preview shows: the incident as it was read, who would answer, and about what that costs."""
     try:
-        read = parsing.read(given["incident"])
+        read = parsing.parse_incident(given["incident"])
         planned = planned_run(read.incident, _wanted(given))
     except ModeldeskError as error:
         return {"errors": _errors(error), "plan": None}
@@ -146,10 +146,10 @@ def preview_of(given: Mapping[str, Any]) -> dict[str, Any]:
         planned = planned_run(given["incident"], _wanted(given))
     except ModeldeskError as error:
         return {"errors": _errors(error), "plan": None}
-    return {"errors": {}, "plan": _planned(Pasted(given.get("kind", parsing.INCIDENT), given["incident"]), planned)}
+    return {"errors": {}, "plan": _planned(ParsedIncident(given.get("kind", parsing.INCIDENT), given["incident"]), planned)}
 
 
-def _planned(read: Pasted, planned: Plan) -> dict[str, Any]:
+def _planned(read: ParsedIncident, planned: Plan) -> dict[str, Any]:
     choice = planned.choice
     shown: dict[str, Any] = {
         "kind": KINDS[read.kind],
@@ -178,8 +178,8 @@ def _costs(planned: Plan) -> dict[str, Any]:
         return {}
     asked = planned.request
     price = planned.choice.model.price if planned.choice.model else None
-    about = estimate(price, about_tokens(asked.system, asked.user), asked.max_output_tokens)
-    costs = {"question_cost": _about(about.question), "most_cost": _about(about.most)}
+    about = estimate(price, estimate_tokens(asked.system, asked.user), asked.max_output_tokens)
+    costs = {"question_cost": _about(about.input_cost), "most_cost": _about(about.max_cost)}
     return {"about": about, "system": asked.system, "user": asked.user} | costs
 
 
@@ -187,11 +187,11 @@ def _about(cost: Cost) -> str | None:
     """The cost of an estimate: rounded, because its tokens are."""
     if cost.total is None or (not cost.complete and not cost.lines):
         return None
-    return money_text.near(cost.total, cost.currency)
+    return money_text.format_approximate(cost.total, cost.currency)
 
 
 def _errors(error: ModeldeskError) -> dict[str, str]:
     """What is wrong, at the field that it belongs to."""
     if isinstance(error, Invalid):
-        return {"incident": "; ".join(parsing.complaints(error)).removeprefix("incident ").removeprefix("; ")}
+        return {"incident": "; ".join(parsing.list_messages(error)).removeprefix("incident ").removeprefix("; ")}
     return {"model" if isinstance(error, NotFound | Conflict) else "incident": error.detail}

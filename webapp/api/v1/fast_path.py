@@ -15,7 +15,7 @@ from webapp.api.v1.catalog.registry_views import utc_now
 from webapp.api.v1.core.encoded_registry import Rendered, rendered_by
 from webapp.api.v1.core.json_body import MAX_BYTES, parse_object
 from webapp.api.v1.pricing.costs import asked_cost
-from webapp.domain.accounts.permissions import Permission, scopes_may
+from webapp.domain.accounts.permissions import Permission, scopes_allow
 from webapp.domain.shared.errors import ModeldeskError
 from webapp.observability.request_id import new_request_id, request_id
 from webapp.runtime.container import Container
@@ -75,7 +75,7 @@ class HotPath:
         self._container.refresher.ensure_running()
         state = rendered_by(self._container.registry)
         token = token_in(environ.get("HTTP_AUTHORIZATION", ""), state.snapshot.tokens)
-        return state.seen_by(token.project) if token is not None and scopes_may(token.scopes, Permission.REGISTRY_READ) else None
+        return state.seen_by(token.project) if token is not None and scopes_allow(token.scopes, Permission.REGISTRY_READ) else None
 
 
 def _answerer(environ: Environ) -> Callable[[Rendered, Environ], Answer | None] | None:

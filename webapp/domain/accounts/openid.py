@@ -8,7 +8,7 @@ from webapp.domain.accounts.permissions import ROLES
 from webapp.domain.shared.errors import Invalid, ModeldeskError
 
 MAX_SUBJECT = 255  # What the specification allows.
-CLOCKS_DIFFER_BY = timedelta(seconds=60)
+CLOCK_SKEW = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +40,26 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class IdentityClaims:
     """Somebody at the provider. `email` only if the provider vouches for it; `groups` are the values of the claim that gives roles."""
 
     subject: str
     email: str | None
     groups: tuple[str, ...]
-    proved_at: int | None  # When the password (or whatever it is) was last asked for there.
+    auth_time: int | None  # When the password (or whatever it is) was last asked for there.
 
 
-def person_of(claims: Mapping[str, object], role_claim: str | None = None) -> Person:
+def parse_claims(claims: Mapping[str, object], role_claim: str | None = None) -> IdentityClaims:
     """Raises `Invalid` if the token names nobody."""
     subject, proved_at = claims.get("sub"), claims.get("auth_time")
     if not isinstance(subject, str) or not subject.isprintable() or not 0 < len(subject) <= MAX_SUBJECT:
         raise Invalid("The identity provider does not say who it is about.")
     groups = claims.get(role_claim) if role_claim else None
-    return Person(
+    return IdentityClaims(
         subject=subject,
         email=_verified_email(claims),
         groups=tuple(str(group) for group in (groups if isinstance(groups, list) else [groups] if groups else [])),
-        proved_at=int(proved_at) if isinstance(proved_at, int | float) and not isinstance(proved_at, bool) else None,
+        auth_time=int(proved_at) if isinstance(proved_at, int | float) and not isinstance(proved_at, bool) else None,
     )
 
 
@@ -69,13 +69,13 @@ def _verified_email(claims: Mapping[str, object]) -> str | None:
     return email if claims.get("email_verified") is True and isinstance(email, str) and email.isascii() and len(email) <= 254 else None
 
 
-def role_of(groups: tuple[str, ...], roles: Mapping[str, str]) -> str | None:
+def highest_role(groups: tuple[str, ...], roles: Mapping[str, str]) -> str | None:
     """The strongest role that one of these groups gives."""
     given = {roles[group] for group in groups if group in roles}
     return next((role for role in reversed(list(ROLES)) if role in given), None)
 
 
-def proved_since(person: Person, begun: datetime, now: datetime) -> bool:
+def is_authenticated_since(person: IdentityClaims, begun: datetime, now: datetime) -> bool:
     """Whether the provider asked this person who it is after this moment, and says so. A provider that says nothing proves nothing."""
-    earliest, latest = (begun - CLOCKS_DIFFER_BY).timestamp(), (now + CLOCKS_DIFFER_BY).timestamp()
-    return person.proved_at is not None and earliest <= person.proved_at <= latest
+    earliest, latest = (begun - CLOCK_SKEW).timestamp(), (now + CLOCK_SKEW).timestamp()
+    return person.auth_time is not None and earliest <= person.auth_time <= latest

@@ -34,9 +34,9 @@ SCOPES: Mapping[str, frozenset[Permission]] = {
 }
 
 
-def role_may(role: str, permission: Permission) -> bool:
+def role_allows(role: str, permission: Permission) -> bool:
     return permission in ROLES.get(role, frozenset())
 
 
-def scopes_may(scopes: frozenset[str], permission: Permission) -> bool:
+def scopes_allow(scopes: frozenset[str], permission: Permission) -> bool:
     return any(permission in SCOPES.get(scope, frozenset()) for scope in scopes)

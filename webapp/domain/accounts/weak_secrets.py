@@ -2,9 +2,9 @@
 
 import re
 
-LEAST = 12  # Characters that must be left when everything that says "change me" is gone, and rows and repetitions with it.
+MIN_CHARACTERS = 12  # Characters that must be left when everything that says "change me" is gone, and rows and repetitions with it.
 # Random to look at, and known to everybody.
-PUBLISHED = frozenset(
+PUBLISHED_SECRETS = frozenset(
     value.lower()
     for value in (
         "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",  # Flask's documentation
@@ -16,7 +16,7 @@ PUBLISHED = frozenset(
         "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",  # the documentation of AWS
     )
 )
-_WORDS = """
+_PLACEHOLDER_WORDS = """
 above admin airflow and any api app application apps at base64 be before bit bits byte bytes can change changed changeit changeme
 changethis char characters chars complex cookie default deploy deployment dev development django do dummy encrypt encryption enter env
 environment example fake fastapi fill fixme flask foobar for from generate generated guess hard hash hello here hex in insecure insert
@@ -26,24 +26,24 @@ safe salt sample secret secrets secure server session set should sign signing si
 superset temp temporary test testing tests text that the this to todo token try unique unsafe update use user value very webserver
 welcome will with world you your
 """
-_WORD = re.compile("|".join(sorted(_WORDS.split(), key=len, reverse=True)))
+_PLACEHOLDER = re.compile("|".join(sorted(_PLACEHOLDER_WORDS.split(), key=len, reverse=True)))
 _REPEATED = re.compile(r"(.{1,16}?)\1+")
-_ROWS = ("abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiopasdfghjklzxcvbnm")
+_SEQUENCES = ("abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiopasdfghjklzxcvbnm")
 
 
 def is_weak(secret: str) -> bool:
     """Whether somebody who has read other people's settings would guess this."""
-    return secret.lower() in PUBLISHED or len(_left(secret.lower())) < LEAST
+    return secret.lower() in PUBLISHED_SECRETS or len(_strip_placeholders(secret.lower())) < MIN_CHARACTERS
 
 
-def _left(text: str) -> str:
+def _strip_placeholders(text: str) -> str:
     """What is nobody's placeholder, without order in it."""
-    words = _WORD.sub("", re.sub(r"[^a-z0-9]", "", text))
+    words = _PLACEHOLDER.sub("", re.sub(r"[^a-z0-9]", "", text))
     return _REPEATED.sub(
-        r"\1", "".join(character for place, character in enumerate(words) if not _goes_on(words[max(place - 1, 0) : place + 1]))
+        r"\1", "".join(character for place, character in enumerate(words) if not _is_sequential(words[max(place - 1, 0) : place + 1]))
     )
 
 
-def _goes_on(pair: str) -> bool:
+def _is_sequential(pair: str) -> bool:
     """Whether the second of two characters is what comes after or before the first one in a row."""
-    return len(pair) == 2 and any(pair in row or pair[::-1] in row for row in _ROWS)
+    return len(pair) == 2 and any(pair in row or pair[::-1] in row for row in _SEQUENCES)

@@ -15,7 +15,7 @@ CATALOG_FILE = Path(__file__).with_name("data") / "catalog.json"
 
 
 @cache
-def catalog() -> Mapping[str, Any]:
+def catalog_document() -> Mapping[str, Any]:
     """The parsed document: `source`, `providers`, `models` with their dated prices. Read once; amounts stay decimal strings.
 
     Every caller gets the same object, so it is for reading only.
@@ -27,4 +27,4 @@ def catalog() -> Mapping[str, Any]:
 @cache
 def constants() -> Catalog:
     """The same as a registry of its own: revision 0, no row numbers, changed on the day the constants were generated."""
-    return catalog_from(catalog(), updated_at=start_of_day(date.fromisoformat(catalog()["source"]["generated_on"])))
+    return catalog_from(catalog_document(), updated_at=start_of_day(date.fromisoformat(catalog_document()["source"]["generated_on"])))

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.pricing.meters import conditions_of, label_of, unit_of
+from webapp.domain.pricing.meters import describe_conditions, label_of, unit_of
 from webapp.domain.pricing.pricing import Price, Rate
 from webapp.domain.shared import money_text
 
@@ -26,23 +26,23 @@ GUARDS: Mapping[str, str] = {
     "disagree": "A second source says something else",
     "mass": "One of unusually many of its kind",
 }
-THOUSAND = 1_000
-MASS_LEAST = 5  # Below that nobody loses the overview.
-SAME_WITHIN = Decimal("0.000001")
-SECOND_OPINION_WITHIN = Decimal("0.01")
+UNIT_ERROR_FACTOR = 1_000
+MIN_MASS_CHANGES = 5  # Below that nobody loses the overview.
+RATE_TOLERANCE = Decimal("0.000001")
+SECOND_SOURCE_TOLERANCE = Decimal("0.01")
 # What is taken over besides the price. Names, capabilities and types are the staff's: a catalogue never renames anything.
-FIELDS = ("context_window", "max_output_tokens", "deprecated_on", "retires_on")
+COMPARED_FIELDS = ("context_window", "max_output_tokens", "deprecated_on", "retires_on")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class GuardLimits:
     """From when on something is marked: a rate that moves by more than `percent`, a share of models above `mass` percent."""
 
     percent: int = 50
     mass: int = 10
 
 
-class Line(NamedTuple):
+class ModelDiffLine(NamedTuple):
     """One field before and after, in words; `percent` is signed, `guard` why to look twice, `other` what a second source says."""
 
     field: str
@@ -50,16 +50,16 @@ class Line(NamedTuple):
     after: str | None
     percent: str | None = None
     guard: str | None = None
-    other: str | None = None
+    second_opinion: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ModelDiff:
     """One model that differs. `price` says whether the price does, and `fields` which other fields take which value."""
 
     kind: str
     ref: str
-    lines: tuple[Line, ...] = ()
+    lines: tuple[ModelDiffLine, ...] = ()
     price: bool = False
     fields: Mapping[str, object] = field(default_factory=dict)
     guards: tuple[str, ...] = ()
@@ -71,161 +71,175 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class CatalogComparison:
     """Both sides of a comparison. `known` are all names that lead to a model of the registry, `source` is what prices call this source."""
 
     registry: Mapping[str, ModelInfo]
-    known: Container[str]
+    known_names: Container[str]
     offered: Mapping[str, ModelInfo]
     source: str
     at: datetime
-    second: Mapping[str, ModelInfo] | None = None
+    second_source: Mapping[str, ModelInfo] | None = None
 
 
-def compare(sides: Compared, limits: Limits) -> list[Difference]:
+def compare(sides: CatalogComparison, limits: GuardLimits) -> list[ModelDiff]:
     """Every model that differs, by ref. Models that the source has never priced are nobody's loss when it does not name them."""
-    found = [*_added(sides), *_changed(sides, limits), *_gone(sides)]
-    return sorted(_in_masses(found, sides, limits), key=lambda difference: difference.ref)
+    found = [*_added_models(sides), *_changed_models(sides, limits), *_removed_models(sides)]
+    return sorted(_mark_mass_changes(found, sides, limits), key=lambda difference: difference.ref)
 
 
-def _added(sides: Compared) -> Iterator[Difference]:
+def _added_models(sides: CatalogComparison) -> Iterator[ModelDiff]:
     for ref, model in sides.offered.items():
-        if ref not in sides.registry and ref not in sides.known:
+        if ref not in sides.registry and ref not in sides.known_names:
             price = model.price_at(sides.at)
             rates = price.rates if price else ()
-            lines = [Line(_named(rate), None, _amount(rate, price), other=_second(sides, ref, rate)) for rate in rates if price]
-            guards = _of(lines, sides, ref, price)
-            yield Difference(ADDED, ref, tuple(lines or [Line("Price", None, price.state if price else "unknown")]), True, {}, guards)
+            lines = [
+                ModelDiffLine(_rate_label(rate), None, _format_rate(rate, price), second_opinion=_second_opinion(sides, ref, rate))
+                for rate in rates
+                if price
+            ]
+            guards = _guards_of(lines, sides, ref, price)
+            yield ModelDiff(
+                ADDED, ref, tuple(lines or [ModelDiffLine("Price", None, price.state if price else "unknown")]), True, {}, guards
+            )
 
 
-def _changed(sides: Compared, limits: Limits) -> Iterator[Difference]:
+def _changed_models(sides: CatalogComparison, limits: GuardLimits) -> Iterator[ModelDiff]:
     for ref, model in sides.registry.items():
         offered = sides.offered.get(ref)
         if offered is not None:
-            difference = _difference(model, offered, sides, limits)
+            difference = _diff_model(model, offered, sides, limits)
             if difference.lines:
                 yield difference
 
 
-def _difference(model: ModelInfo, offered: ModelInfo, sides: Compared, limits: Limits) -> Difference:
+def _diff_model(model: ModelInfo, offered: ModelInfo, sides: CatalogComparison, limits: GuardLimits) -> ModelDiff:
     ref = model.ref
     before, after = model.price_at(sides.at), offered.price_at(sides.at)
     lines = _price_lines(before, after, sides, ref, limits)
     pinned = bool(lines) and before is not None and before.source.kind == "manual"
-    fields = {name: getattr(offered, name) for name in FIELDS if getattr(offered, name) not in (None, getattr(model, name))}
-    said = [Line(name.replace("_", " ").capitalize(), _shown(getattr(model, name)), _shown(value)) for name, value in fields.items()]
-    guards = ("pinned",) if pinned else _of(lines, sides, ref, after)
-    return Difference(CHANGED, ref, (*lines, *said), bool(lines) and not pinned, fields, guards)
+    fields = {name: getattr(offered, name) for name in COMPARED_FIELDS if getattr(offered, name) not in (None, getattr(model, name))}
+    said = [
+        ModelDiffLine(name.replace("_", " ").capitalize(), _format_value(getattr(model, name)), _format_value(value))
+        for name, value in fields.items()
+    ]
+    guards = ("pinned",) if pinned else _guards_of(lines, sides, ref, after)
+    return ModelDiff(CHANGED, ref, (*lines, *said), bool(lines) and not pinned, fields, guards)
 
 
-def _gone(sides: Compared) -> Iterator[Difference]:
+def _removed_models(sides: CatalogComparison) -> Iterator[ModelDiff]:
     sellers = {model.provider for model in sides.offered.values()}
     for ref, model in sides.registry.items():
         price = model.price_at(sides.at)
         came_from_it = price is not None and price.source.name == sides.source and price.source.kind != "manual"
         if came_from_it and model.active and model.provider in sellers and ref not in sides.offered:
-            yield Difference(GONE, ref, (Line("Model", "in the source before", None),))
+            yield ModelDiff(GONE, ref, (ModelDiffLine("Model", "in the source before", None),))
 
 
 # Prices.
 
 
-def _price_lines(before: Price | None, after: Price | None, sides: Compared, ref: str, limits: Limits) -> list[Line]:
+def _price_lines(before: Price | None, after: Price | None, sides: CatalogComparison, ref: str, limits: GuardLimits) -> list[ModelDiffLine]:
     """A source that says nothing about a price takes none away from us, unless the price came from it."""
     was, will = (before.state if before else "unknown"), (after.state if after else "unknown")
     if will == "unknown":
         came_from_it = before is not None and before.source.name == sides.source
-        return [Line("Price", was, will, guard="lost")] if was != will and came_from_it else []
+        return [ModelDiffLine("Price", was, will, guard="lost")] if was != will and came_from_it else []
     if was != will:
         guard = "zero" if "unknown" not in (was, will) else None
-        rates = [Line(_named(rate), None, _amount(rate, after), other=_second(sides, ref, rate)) for rate in (after.rates if after else ())]
-        return [Line("Price", was, will, guard=guard), *rates]
-    old, new = _by_place(before), _by_place(after)
-    currency = [Line("Currency", before.currency, after.currency)] if before and after and before.currency != after.currency else []
+        rates = [
+            ModelDiffLine(_rate_label(rate), None, _format_rate(rate, after), second_opinion=_second_opinion(sides, ref, rate))
+            for rate in (after.rates if after else ())
+        ]
+        return [ModelDiffLine("Price", was, will, guard=guard), *rates]
+    old, new = _rates_by_key(before), _rates_by_key(after)
+    currency = (
+        [ModelDiffLine("Currency", before.currency, after.currency)] if before and after and before.currency != after.currency else []
+    )
     places = dict.fromkeys([*new, *old])
     pairs = ((old.get(place), new.get(place)) for place in places)
-    lines = (_rate_line(pair, (before, after), _second(sides, ref, pair[1]), limits) for pair in pairs)
+    lines = (_rate_line(pair, (before, after), _second_opinion(sides, ref, pair[1]), limits) for pair in pairs)
     return currency + [line for line in lines if line]
 
 
-Pair = tuple[Rate | None, Rate | None]
-Prices = tuple[Price | None, Price | None]
+RatePair = tuple[Rate | None, Rate | None]
+PricePair = tuple[Price | None, Price | None]
 
 
-def _rate_line(pair: Pair, prices: Prices, other: str | None, limits: Limits) -> Line | None:
+def _rate_line(pair: RatePair, prices: PricePair, other: str | None, limits: GuardLimits) -> ModelDiffLine | None:
     old, new = pair
-    if old and new and _equal(old.unit, new.unit):
+    if old and new and _is_same_rate(old.unit, new.unit):
         return None
-    percent, guard = _moved(old.unit, new.unit, limits) if old and new else (None, None)
+    percent, guard = _percent_change(old.unit, new.unit, limits) if old and new else (None, None)
     before, after = prices
     either = new or old
-    return either and Line(_named(either), _amount(old, before), _amount(new, after), percent, guard, other)
+    return either and ModelDiffLine(_rate_label(either), _format_rate(old, before), _format_rate(new, after), percent, guard, other)
 
 
-def _moved(old: Decimal, new: Decimal, limits: Limits) -> tuple[str | None, str | None]:
+def _percent_change(old: Decimal, new: Decimal, limits: GuardLimits) -> tuple[str | None, str | None]:
     """By how many percent, and whether that is much."""
     if not old or not new:
         return None, "zero"
-    factor = money_text.times(max(old, new), min(old, new))
-    percent = (money_text.times(new, old) - 1) * 100
+    factor = money_text.quotient(max(old, new), min(old, new))
+    percent = (money_text.quotient(new, old) - 1) * 100
     said = f"{'+' if percent > 0 else '−'}{abs(percent):,.1f} %"
-    if factor >= THOUSAND:
+    if factor >= UNIT_ERROR_FACTOR:
         return said, "thousand"
     if abs(percent) > limits.percent:
         return said, "rise" if percent > 0 else "fall"
     return said, None
 
 
-def _equal(old: Decimal, new: Decimal) -> bool:
-    return abs(old - new) <= SAME_WITHIN * max(old, new)
+def _is_same_rate(old: Decimal, new: Decimal) -> bool:
+    return abs(old - new) <= RATE_TOLERANCE * max(old, new)
 
 
-def _second(sides: Compared, ref: str, rate: Rate | None) -> str | None:
+def _second_opinion(sides: CatalogComparison, ref: str, rate: Rate | None) -> str | None:
     """What the second source says about this rate, if it says something else."""
-    model = sides.second.get(ref) if sides.second else None
+    model = sides.second_source.get(ref) if sides.second_source else None
     price = model.price_at(sides.at) if model else None
-    other = _by_place(price).get(_place(rate)) if price and rate else None
-    if rate is None or other is None or abs(other.unit - rate.unit) <= SECOND_OPINION_WITHIN * max(other.unit, rate.unit):
+    other = _rates_by_key(price).get(_rate_key(rate)) if price and rate else None
+    if rate is None or other is None or abs(other.unit - rate.unit) <= SECOND_SOURCE_TOLERANCE * max(other.unit, rate.unit):
         return None
-    return _amount(other, price)
+    return _format_rate(other, price)
 
 
-def _of(lines: Iterable[Line], sides: Compared, ref: str, price: Price | None) -> tuple[str, ...]:
+def _guards_of(lines: Iterable[ModelDiffLine], sides: CatalogComparison, ref: str, price: Price | None) -> tuple[str, ...]:
     found = {line.guard for line in lines if line.guard}
-    if any(line.other for line in lines):
+    if any(line.second_opinion for line in lines):
         found.add("disagree")
     return tuple(guard for guard in GUARDS if guard in found)
 
 
-def _in_masses(found: list[Difference], sides: Compared, limits: Limits) -> Iterator[Difference]:
+def _mark_mass_changes(found: list[ModelDiff], sides: CatalogComparison, limits: GuardLimits) -> Iterator[ModelDiff]:
     """Marks changed and gone models that are too many of the shared ones: a source that lost its half is broken, not cheaper."""
     shared = sum(ref in sides.registry for ref in sides.offered) + sum(one.kind == GONE for one in found)
     counts = {kind: sum(one.kind == kind for one in found) for kind in (CHANGED, GONE)}
-    crowds = {kind for kind, count in counts.items() if count >= MASS_LEAST and count * 100 > limits.mass * shared}
+    crowds = {kind for kind, count in counts.items() if count >= MIN_MASS_CHANGES and count * 100 > limits.mass * shared}
     for one in found:
         if one.kind in crowds:
-            yield Difference(one.kind, one.ref, one.lines, one.price, one.fields, (*one.guards, "mass"))
+            yield ModelDiff(one.kind, one.ref, one.lines, one.price, one.fields, (*one.guards, "mass"))
         else:
             yield one
 
 
-def _by_place(price: Price | None) -> dict[tuple[object, ...], Rate]:
-    return {_place(rate): rate for rate in price.rates} if price else {}
+def _rates_by_key(price: Price | None) -> dict[tuple[object, ...], Rate]:
+    return {_rate_key(rate): rate for rate in price.rates} if price else {}
 
 
-def _place(rate: Rate) -> tuple[object, ...]:
+def _rate_key(rate: Rate) -> tuple[object, ...]:
     return rate[:1] + rate[3:]
 
 
-def _named(rate: Rate) -> str:
-    return ", ".join([label_of(rate.meter), *conditions_of(rate)])
+def _rate_label(rate: Rate) -> str:
+    return ", ".join([label_of(rate.meter), *describe_conditions(rate)])
 
 
-def _amount(rate: Rate | None, price: Price | None) -> str | None:
+def _format_rate(rate: Rate | None, price: Price | None) -> str | None:
     if rate is None:
         return None
-    return f"{money_text.amount(rate.amount, price.currency if price else 'USD')} per {unit_of(rate.meter, rate.per)}"
+    return f"{money_text.format_amount(rate.amount, price.currency if price else 'USD')} per {unit_of(rate.meter, rate.per)}"
 
 
-def _shown(value: object) -> str | None:
+def _format_value(value: object) -> str | None:
     return None if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -18,7 +18,7 @@ _TYPES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedModel:
     """A model as its provider lists it."""
 
     model_id: str
@@ -29,7 +29,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class RegisteredModel:
     """A model of the registry, as far as the comparison needs it."""
 
     id: int
@@ -39,31 +39,33 @@ class Present:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DiscoveredModel:
     """One row of the review: `listed` for new and known ones, `present` for known and gone ones."""
 
     state: str
     model_id: str
     type: str
-    listed: Listed | None = None
-    present: Present | None = None
+    listed: ListedModel | None = None
+    registered: RegisteredModel | None = None
 
     @property
     def name(self) -> str:
         listed = self.listed.display_name if self.listed else None
-        return (self.present.display_name if self.present else None) or listed or self.model_id
+        return (self.registered.display_name if self.registered else None) or listed or self.model_id
 
 
-def type_of(model_id: str) -> str:
+def guess_type(model_id: str) -> str:
     """The type that a model of this name probably has."""
     return next((kind for kind, pattern in _TYPES if re.search(pattern, model_id, re.IGNORECASE)), "text")
 
 
-def compared(listed: Iterable[Listed], present: Iterable[Present]) -> list[Found]:
+def compare_models(listed: Iterable[ListedModel], present: Iterable[RegisteredModel]) -> list[DiscoveredModel]:
     """New ones first, then those that the provider no longer lists, then the known ones; each by name."""
-    here: Mapping[str, Present] = {model.model_id: model for model in present}
+    here: Mapping[str, RegisteredModel] = {model.model_id: model for model in present}
     there = {model.model_id: model for model in listed}
-    found = [Found(KNOWN if name in here else NEW, name, type_of(name), model, here.get(name)) for name, model in there.items()]
-    found += [Found(GONE, name, type_of(name), None, model) for name, model in here.items() if name not in there]
+    found = [
+        DiscoveredModel(KNOWN if name in here else NEW, name, guess_type(name), model, here.get(name)) for name, model in there.items()
+    ]
+    found += [DiscoveredModel(GONE, name, guess_type(name), None, model) for name, model in here.items() if name not in there]
     order = (NEW, GONE, KNOWN)
     return sorted(found, key=lambda one: (order.index(one.state), one.model_id.casefold()))

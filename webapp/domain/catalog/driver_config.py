@@ -8,9 +8,11 @@ from webapp.domain.shared.errors import FieldError, Invalid
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
 HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,2000}", re.ASCII)
-PREFIX = re.compile(r"[\x21-\x7e]{0,40}", re.ASCII)
-PATH = re.compile(r"(?!.*//)(?!.*/\.{1,2}(/|$))/[A-Za-z0-9._~:@/-]{0,200}", re.ASCII)  # Never up: the base URL says below what it is.
-ANSWER_PATH = re.compile(r"[A-Za-z0-9_-]{1,60}(\.[A-Za-z0-9_-]{1,60}){0,9}", re.ASCII)
+AUTH_SCHEME = re.compile(r"[\x21-\x7e]{0,40}", re.ASCII)
+REQUEST_PATH = re.compile(
+    r"(?!.*//)(?!.*/\.{1,2}(/|$))/[A-Za-z0-9._~:@/-]{0,200}", re.ASCII
+)  # Never up: the base URL says below what it is.
+RESPONSE_PATH = re.compile(r"[A-Za-z0-9_-]{1,60}(\.[A-Za-z0-9_-]{1,60}){0,9}", re.ASCII)
 PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_]*)\s*\}\}")
 # Those that frame the message or belong to the connection, and cookies.
 RESERVED_HEADERS = frozenset(
@@ -34,23 +36,23 @@ MAX_HEADERS = 20
 TOKEN_PARAMETERS = ("max_completion_tokens", "max_tokens")
 JSON_MODES = ("json_schema", "json_object", "prompt")
 PLACEHOLDERS = ("model", "system", "user", "max_tokens", "temperature", "schema")
-ANSWER_PARTS = ("text", "finish", "model", "input", "output", "cache_read", "cache_write", "reasoning")
-DEEPEST = 8
+RESPONSE_PARTS = ("text", "finish", "model", "input", "output", "cache_read", "cache_write", "reasoning")
+MAX_DEPTH = 8
 
 Values = Mapping[str, Any]
 
 
-def checked_config(value: object, field: str) -> dict[str, Any]:
+def validate_config(value: object, field: str) -> dict[str, Any]:
     """The config, if a driver can follow it. Raises `Invalid` that names every wrong entry."""
     if not isinstance(value, dict):
         raise Invalid.field(field, "must be an object")
-    errors = [FieldError(f"{field}.{str(name)[:60]}", message) for name, message in _complaints(value)]
+    errors = [FieldError(f"{field}.{str(name)[:60]}", message) for name, message in _config_errors(value)]
     if errors:
         raise Invalid.of(errors)
     return dict(value)
 
 
-def _complaints(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _config_errors(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in config.items():
         check = CHECKS.get(name)
         if check is None:
@@ -63,15 +65,15 @@ def _complaints(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "response_paths", "must say where the text lies, such as choices.0.message.content"
 
 
-def _matches(pattern: re.Pattern[str], message: str) -> Callable[[object], str | None]:
+def _pattern_check(pattern: re.Pattern[str], message: str) -> Callable[[object], str | None]:
     return lambda value: None if isinstance(value, str) and pattern.fullmatch(value) else message
 
 
-def _one_of(words: tuple[str, ...]) -> Callable[[object], str | None]:
+def _choice_check(words: tuple[str, ...]) -> Callable[[object], str | None]:
     return lambda value: None if value in words else f"must be one of {', '.join(words)}"
 
 
-def _auth_header(value: object) -> str | None:
+def _check_auth_header(value: object) -> str | None:
     if value == "":
         return None
     if not isinstance(value, str) or HEADER_NAME.fullmatch(value) is None:
@@ -79,7 +81,7 @@ def _auth_header(value: object) -> str | None:
     return f"must not be {value}: that header frames the message" if value.lower() in RESERVED_HEADERS else None
 
 
-def _headers(value: object) -> str | None:
+def _check_headers(value: object) -> str | None:
     if not isinstance(value, dict) or len(value) > MAX_HEADERS:
         return f"must be an object of at most {MAX_HEADERS} headers"
     for name, text in value.items():
@@ -92,14 +94,14 @@ def _headers(value: object) -> str | None:
     return None
 
 
-def _template(value: object) -> str | None:
+def _check_request_template(value: object) -> str | None:
     if not isinstance(value, dict) or not value:
         return "must be a JSON object"
-    unknown = sorted({name for text in _texts(value, DEEPEST) for name in PLACEHOLDER.findall(text)} - set(PLACEHOLDERS))
+    unknown = sorted({name for text in _texts(value, MAX_DEPTH) for name in PLACEHOLDER.findall(text)} - set(PLACEHOLDERS))
     if unknown:
         known = ", ".join(f"{{{{{name}}}}}" for name in PLACEHOLDERS)
         return f"holds {{{{{unknown[0][:40]}}}}}, which is not known; known are {known}"
-    used = {name for text in _texts(value, DEEPEST) for name in PLACEHOLDER.findall(text)}
+    used = {name for text in _texts(value, MAX_DEPTH) for name in PLACEHOLDER.findall(text)}
     return None if "user" in used else "must hold {{user}}: the question would not be asked"
 
 
@@ -112,30 +114,30 @@ def _texts(value: object, depth: int) -> Iterator[str]:
         yield from _texts(inner, depth - 1)
 
 
-def _answer_paths(value: object) -> str | None:
+def _check_response_paths(value: object) -> str | None:
     if not isinstance(value, dict):
         return "must be an object of paths"
     for name, path in value.items():
-        if name not in ANSWER_PARTS:
-            return f"holds {str(name)[:40]!r}; known are {', '.join(ANSWER_PARTS)}"
-        if not isinstance(path, str) or ANSWER_PATH.fullmatch(path) is None:
+        if name not in RESPONSE_PARTS:
+            return f"holds {str(name)[:40]!r}; known are {', '.join(RESPONSE_PARTS)}"
+        if not isinstance(path, str) or RESPONSE_PATH.fullmatch(path) is None:
             return f"holds a path for {name} that is not like choices.0.message.content"
     return None
 
 
 CHECKS: Mapping[str, Callable[[object], str | None]] = {
-    "auth_header": _auth_header,
-    "auth_prefix": _matches(PREFIX, "must be at most 40 printable characters without spaces, such as Token; empty for none"),
-    "extra_headers": _headers,
-    "token_parameter": _one_of(TOKEN_PARAMETERS),
-    "json_mode": _one_of(JSON_MODES),
-    "path": _matches(PATH, "must be a path such as /chat/completions, without . or .. or empty parts"),
-    "request_template": _template,
-    "response_paths": _answer_paths,
+    "auth_header": _check_auth_header,
+    "auth_prefix": _pattern_check(AUTH_SCHEME, "must be at most 40 printable characters without spaces, such as Token; empty for none"),
+    "extra_headers": _check_headers,
+    "token_parameter": _choice_check(TOKEN_PARAMETERS),
+    "json_mode": _choice_check(JSON_MODES),
+    "path": _pattern_check(REQUEST_PATH, "must be a path such as /chat/completions, without . or .. or empty parts"),
+    "request_template": _check_request_template,
+    "response_paths": _check_response_paths,
 }
 
 
-def own_way(base_url: str | None, config: Values) -> Values:
+def request_overrides(base_url: str | None, config: Values) -> Values:
     """What makes a provider be asked otherwise than for a chat: nothing for one that is asked as its driver always does.
 
     Whoever decides this decides what a key is used for, within the address that it may be sent to.
@@ -144,32 +146,32 @@ def own_way(base_url: str | None, config: Values) -> Values:
     return way | {"base_url": base_url, **{name: config.get(name) for name in ("auth_header", "auth_prefix")}} if way else {}
 
 
-def filled(template: object, values: Values) -> Any:
+def fill_template(template: object, values: Values) -> Any:
     """The template with its placeholders replaced, once and plainly: what is put in is never looked at again.
 
     A text that is nothing but a placeholder becomes the value itself, a number for {{max_tokens}}; what has no value is left out.
     """
     if isinstance(template, dict):
-        inner = {name: filled(part, values) for name, part in template.items()}
+        inner = {name: fill_template(part, values) for name, part in template.items()}
         return {name: part for name, part in inner.items() if part is not ABSENT}
     if isinstance(template, list):
-        return [part for part in (filled(one, values) for one in template) if part is not ABSENT]
+        return [part for part in (fill_template(one, values) for one in template) if part is not ABSENT]
     if not isinstance(template, str):
         return template
     if (whole := PLACEHOLDER.fullmatch(template)) is not None:
         value = values.get(whole[1])
         return ABSENT if value is None else value
-    return PLACEHOLDER.sub(lambda match: _as_text(values.get(match[1])), template)
+    return PLACEHOLDER.sub(lambda match: _format_placeholder(values.get(match[1])), template)
 
 
 ABSENT = object()
 
 
-def _as_text(value: object) -> str:
+def _format_placeholder(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def found_at(document: object, path: str) -> object:
+def value_at(document: object, path: str) -> object:
     """What lies at a dotted path of an answer, or None."""
     for step in path.split("."):
         if isinstance(document, Mapping):

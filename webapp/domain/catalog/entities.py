@@ -128,7 +128,7 @@ class Override:
     price: Price | None = None
     id: int | None = None
 
-    def holds(self, at: datetime) -> bool:
+    def is_effective(self, at: datetime) -> bool:
         return self.starts <= at and (self.ends is None or at < self.ends)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.catalog.resolution import Names, Step, suggestions, trace
+from webapp.domain.catalog.resolution import NameIndex, ResolutionStep, suggest_refs, trace
 from webapp.domain.pricing.pricing import Price
 
 
@@ -14,7 +14,7 @@ class Explanation:
 
     ref: str
     at: datetime
-    steps: tuple[Step, ...]
+    steps: tuple[ResolutionStep, ...]
     model: ModelInfo | None
     reason: str | None
     candidates: tuple[str, ...]
@@ -23,7 +23,7 @@ class Explanation:
     supported: bool
 
 
-def explain(names: Names, ref: str, at: datetime) -> Explanation:
+def explain(names: NameIndex, ref: str, at: datetime) -> Explanation:
     """Follows the ref through every step of the resolution to the price in force at that moment."""
     found, steps = trace(names, ref)
     if len(found) == 1:
@@ -31,4 +31,4 @@ def explain(names: Names, ref: str, at: datetime) -> Explanation:
         return Explanation(ref, at, steps, model, model.unsupported_because, (), (), model.price_at(at), model.supported)
     if found:
         return Explanation(ref, at, steps, None, "ambiguous", tuple(sorted(model.ref for model in found)), (), None, False)
-    return Explanation(ref, at, steps, None, "unknown", (), tuple(suggestions(names, ref)), None, False)
+    return Explanation(ref, at, steps, None, "unknown", (), tuple(suggest_refs(names, ref)), None, False)

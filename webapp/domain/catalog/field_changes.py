@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from webapp.domain.pricing.meters import conditions_of, label_of, unit_of
+from webapp.domain.pricing.meters import describe_conditions, label_of, unit_of
 from webapp.domain.pricing.pricing import Price, Rate
 from webapp.domain.shared import money_text
 
 
-class Told(NamedTuple):
+class FieldChange(NamedTuple):
     """One field before and after; None is nothing."""
 
     field: str
@@ -16,40 +16,42 @@ class Told(NamedTuple):
     after: str | None
 
 
-def text_of(value: object) -> str | None:
+def format_value(value: object) -> str | None:
     """A JSON value as people read it; None for nothing."""
     if value is None or value in ("", [], {}):
         return None
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {text_of(inner)}" for name, inner in value.items() if text_of(inner) is not None)
+        return ", ".join(
+            f"{name.replace('_', ' ')} {format_value(inner)}" for name, inner in value.items() if format_value(inner) is not None
+        )
     if isinstance(value, list):
         separator = "\n" if any(isinstance(item, dict) for item in value) else ", "
-        return separator.join(text_of(item) or "" for item in value)
+        return separator.join(format_value(item) or "" for item in value)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def fields_told(before: Mapping[str, Any], after: Mapping[str, Any], names: Iterable[str]) -> tuple[Told, ...]:
+def describe_fields(before: Mapping[str, Any], after: Mapping[str, Any], names: Iterable[str]) -> tuple[FieldChange, ...]:
     """These fields, in words."""
-    return tuple(Told(name, text_of(before.get(name)), text_of(after.get(name))) for name in names)
+    return tuple(FieldChange(name, format_value(before.get(name)), format_value(after.get(name))) for name in names)
 
 
-def price_told(before: Price | None, after: Price) -> tuple[Told, ...]:
+def describe_price(before: Price | None, after: Price) -> tuple[FieldChange, ...]:
     """How a price differs from the one that holds at its moment so far, rate by rate; if it does not, its state alone."""
-    old, new = _rates(before), _rates(after)
-    said = [Told(name, old.get(name), new.get(name)) for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name)]
+    old, new = _format_rates(before), _format_rates(after)
+    said = [FieldChange(name, old.get(name), new.get(name)) for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name)]
     was = before.state if before else None
-    return (Told("price", was, after.state), *said) if was != after.state or not said else tuple(said)
+    return (FieldChange("price", was, after.state), *said) if was != after.state or not said else tuple(said)
 
 
-def _rates(price: Price | None) -> dict[str, str]:
-    return {_name(rate): _amount(rate, price.currency) for rate in price.rates} if price else {}
+def _format_rates(price: Price | None) -> dict[str, str]:
+    return {_rate_label(rate): _format_rate(rate, price.currency) for rate in price.rates} if price else {}
 
 
-def _name(rate: Rate) -> str:
-    return ", ".join([label_of(rate.meter).lower(), *conditions_of(rate)])
+def _rate_label(rate: Rate) -> str:
+    return ", ".join([label_of(rate.meter).lower(), *describe_conditions(rate)])
 
 
-def _amount(rate: Rate, currency: str) -> str:
-    return f"{money_text.amount(rate.amount, currency)} per {unit_of(rate.meter, rate.per)}"
+def _format_rate(rate: Rate, currency: str) -> str:
+    return f"{money_text.format_amount(rate.amount, currency)} per {unit_of(rate.meter, rate.per)}"

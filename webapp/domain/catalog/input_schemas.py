@@ -7,19 +7,19 @@ from decimal import Decimal
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from webapp.domain.catalog.driver_config import checked_config
+from webapp.domain.catalog.driver_config import validate_config
 from webapp.domain.catalog.entities import MODEL_TYPES
-from webapp.domain.credentials.environment_keys import NAME, is_ours
+from webapp.domain.credentials.environment_keys import VARIABLE_NAME, is_reserved
 from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, STANDARD, Rate, Window
 from webapp.domain.pricing.usage import MAX_QUANTITY, METERS
 from webapp.domain.shared import validators as checks
 from webapp.domain.shared.errors import FieldError, Invalid
 from webapp.domain.shared.money import AMOUNT_RULE, is_finite_divisor, parse_amount
-from webapp.domain.shared.validators import Check, checked
+from webapp.domain.shared.validators import Check, validate
 
 MAX_TOKENS = 10**9
-_capability = checks.matching(re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII), "must be a lower-case word such as json_mode")
-_alias = checks.matching(
+_capability = checks.regex(re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII), "must be a lower-case word such as json_mode")
+_alias = checks.regex(
     re.compile(r"[A-Za-z0-9*?][A-Za-z0-9._:@/+*?\-]{0,199}", re.ASCII),
     "must be 1 to 200 letters, digits and . _ : @ / + - (* and ? make a pattern)",
 )
@@ -29,19 +29,19 @@ MODEL_CHECKS: Mapping[str, Check] = {
     "model_id": checks.model_id,
     "display_name": checks.line(200, 1),
     "type": checks.choice(MODEL_TYPES),
-    "capabilities": checks.listed(_capability, 40),
-    "context_window": checks.optional(checks.whole(1, MAX_TOKENS)),
-    "max_output_tokens": checks.optional(checks.whole(1, MAX_TOKENS)),
-    "active": checks.truth,
-    "default": checks.truth,
-    "aliases": checks.listed(_alias, 50),
-    "sort_order": checks.whole(-1_000_000, 1_000_000),
-    "released_on": checks.optional(checks.day),
-    "deprecated_on": checks.optional(checks.day),
-    "retires_on": checks.optional(checks.day),
+    "capabilities": checks.list_of(_capability, 40),
+    "context_window": checks.optional(checks.integer(1, MAX_TOKENS)),
+    "max_output_tokens": checks.optional(checks.integer(1, MAX_TOKENS)),
+    "active": checks.boolean,
+    "default": checks.boolean,
+    "aliases": checks.list_of(_alias, 50),
+    "sort_order": checks.integer(-1_000_000, 1_000_000),
+    "released_on": checks.optional(checks.date),
+    "deprecated_on": checks.optional(checks.date),
+    "retires_on": checks.optional(checks.date),
     "successor": checks.optional(checks.line(300, 1)),
     "description": checks.text(10_000),
-    "quirks": checks.flat_object(20),
+    "quirks": checks.small_object(20),
 }
 MODEL_REQUIRED = ("provider", "model_id", "display_name", "type")
 MODEL_DEFAULTS: Mapping[str, Any] = {
@@ -64,19 +64,19 @@ PROVIDER_CHECKS: Mapping[str, Check] = {
     "slug": checks.slug,
     "display_name": checks.line(100, 1),
     # Which names there are, the drivers' registry knows; the service asks it.
-    "driver": checks.matching(checks.SLUG, "must be the name of a driver: choose one"),
+    "driver": checks.regex(checks.SLUG, "must be the name of a driver: choose one"),
     "base_url": checks.optional(checks.base_url),
-    "active": checks.truth,
-    "default_temperature": checks.optional(lambda value, field: amount(value, field)),
-    "default_max_tokens": checks.optional(checks.whole(1, MAX_TOKENS)),
-    "timeout_seconds": checks.optional(checks.whole(1, 300)),
-    "config": checked_config,
-    "required_environment": checks.listed(lambda value, field: _key_variable(value, field), 10),
-    "allow_shared_key": checks.truth,
-    "allow_personal_keys": checks.truth,
-    "sort_order": checks.whole(-1_000_000, 1_000_000),
-    "website": checks.optional(checks.address),
-    "documentation_url": checks.optional(checks.address),
+    "active": checks.boolean,
+    "default_temperature": checks.optional(lambda value, field: validate_amount(value, field)),
+    "default_max_tokens": checks.optional(checks.integer(1, MAX_TOKENS)),
+    "timeout_seconds": checks.optional(checks.integer(1, 300)),
+    "config": validate_config,
+    "required_environment": checks.list_of(lambda value, field: _validate_key_variable(value, field), 10),
+    "allow_shared_key": checks.boolean,
+    "allow_personal_keys": checks.boolean,
+    "sort_order": checks.integer(-1_000_000, 1_000_000),
+    "website": checks.optional(checks.url),
+    "documentation_url": checks.optional(checks.url),
     "description": checks.text(10_000),
 }
 PROVIDER_REQUIRED = ("slug", "display_name", "driver")
@@ -96,25 +96,25 @@ PROVIDER_DEFAULTS: Mapping[str, Any] = {
     "description": "",
 }
 
-_currency = checks.matching(re.compile(r"[A-Z]{3}", re.ASCII), "must be a currency code such as USD")
+_currency = checks.regex(re.compile(r"[A-Z]{3}", re.ASCII), "must be a currency code such as USD")
 PRICE_CHECKS: Mapping[str, Check] = {
     "state": checks.choice(PRICE_STATES),
-    "effective_from": checks.moment,
+    "effective_from": checks.timestamp,
     "currency": _currency,
-    "rates": lambda value, field: rates(value, field),
-    "source": lambda value, field: _inside(value, field, SOURCE_CHECKS),
+    "rates": lambda value, field: validate_rates(value, field),
+    "source": lambda value, field: _validate_nested(value, field, SOURCE_CHECKS),
     "note": checks.text(2_000),
-    "corrects": checks.optional(checks.whole(1, 2**53)),
+    "corrects": checks.optional(checks.integer(1, 2**53)),
 }
 PRICE_REQUIRED = ("state", "effective_from", "currency", "rates")
 SOURCE_CHECKS: Mapping[str, Check] = {
     "kind": checks.choice(("manual", "import")),
     "name": checks.optional(checks.line(200, 1)),
-    "url": checks.optional(checks.address),
-    "verified_at": checks.optional(checks.moment),
+    "url": checks.optional(checks.url),
+    "verified_at": checks.optional(checks.timestamp),
 }
 
-api_key = checks.matching(
+api_key = checks.regex(
     re.compile(r"[\x21-\x7e]{4,4096}"), "must be 4 to 4,096 visible characters without spaces or line breaks, as the vendor gave it"
 )
 
@@ -131,24 +131,24 @@ class PriceEntry(NamedTuple):
     corrects: int | None
 
 
-def model_entry(values: Mapping[str, object], *, partial: bool) -> dict[str, Any]:
+def validate_model(values: Mapping[str, object], *, partial: bool) -> dict[str, Any]:
     """The clean values of a model; a whole entry gets the defaults for what it leaves out. Raises `Invalid`."""
-    clean = checked(values, MODEL_CHECKS, () if partial else MODEL_REQUIRED)
+    clean = validate(values, MODEL_CHECKS, () if partial else MODEL_REQUIRED)
     entry = clean if partial else {**MODEL_DEFAULTS, **clean}
     if entry.get("default") and not entry.get("active", True):
         raise Invalid.field("default", "an inactive model cannot be the default; activate it first")
     return entry
 
 
-def provider_entry(values: Mapping[str, object], *, partial: bool) -> dict[str, Any]:
+def validate_provider(values: Mapping[str, object], *, partial: bool) -> dict[str, Any]:
     """The clean values of a provider; a whole entry gets the defaults for what it leaves out. Raises `Invalid`."""
-    clean = checked(values, PROVIDER_CHECKS, () if partial else PROVIDER_REQUIRED)
+    clean = validate(values, PROVIDER_CHECKS, () if partial else PROVIDER_REQUIRED)
     return clean if partial else {**PROVIDER_DEFAULTS, **clean}
 
 
-def price_entry(values: Mapping[str, object]) -> PriceEntry:
+def validate_price(values: Mapping[str, object]) -> PriceEntry:
     """A clean price. Raises `Invalid` naming each wrong field, rates by their place: `rates[0].amount`."""
-    clean = checked(values, PRICE_CHECKS, PRICE_REQUIRED)
+    clean = validate(values, PRICE_CHECKS, PRICE_REQUIRED)
     if clean["state"] == "priced" and not clean["rates"]:
         raise Invalid.field("rates", "a price needs at least one rate; use the state free or unknown for a price without any")
     if clean["state"] != "priced" and clean["rates"]:
@@ -159,7 +159,7 @@ def price_entry(values: Mapping[str, object]) -> PriceEntry:
     )
 
 
-def rates(value: object, field: str) -> tuple[Rate, ...]:
+def validate_rates(value: object, field: str) -> tuple[Rate, ...]:
     """Rates from a list of objects; each combination of meter, threshold, service tier and window once."""
     if not isinstance(value, list) or len(value) > 200:
         raise Invalid.field(field, "must be a list of at most 200 rates")
@@ -167,20 +167,21 @@ def rates(value: object, field: str) -> tuple[Rate, ...]:
     errors: list[FieldError] = []
     for number, item in enumerate(value):
         try:
-            found.append(rate(item, f"{field}[{number}]"))
+            found.append(validate_rate(item, f"{field}[{number}]"))
         except Invalid as error:
             errors.extend(error.errors)
     keys = [(rate.meter, rate.above, rate.service_tier, rate.window) for rate in found]
     errors += [FieldError(field, f"gives {key[0]} twice for the same conditions") for key in dict.fromkeys(keys) if keys.count(key) > 1]
     errors += [
-        FieldError(field, f"gives {one} two windows that overlap: at some hours nobody could tell which rate holds") for one in _torn(found)
+        FieldError(field, f"gives {one} two windows that overlap: at some hours nobody could tell which rate holds")
+        for one in _overlapping_meters(found)
     ]
     if errors:
         raise Invalid.of(errors)
     return tuple(found)
 
 
-def _torn(found: Sequence[Rate]) -> list[str]:
+def _overlapping_meters(found: Sequence[Rate]) -> list[str]:
     """The meters for which two rates hold at the same hours under the same conditions."""
     hours: dict[tuple[str, int | None, str], list[Window]] = {}
     for one in found:
@@ -190,68 +191,72 @@ def _torn(found: Sequence[Rate]) -> list[str]:
     return list(dict.fromkeys(meter for meter, one, other in pairs if one.overlaps(other)))
 
 
-def rate(value: object, field: str) -> Rate:
+def validate_rate(value: object, field: str) -> Rate:
     """One rate. `above`, `service_tier` and `window` may be left out."""
-    clean = _inside(value, field, RATE_CHECKS, ("meter", "amount", "per"))
+    clean = _validate_nested(value, field, RATE_CHECKS, ("meter", "amount", "per"))
     return Rate(
         clean["meter"], clean["amount"], clean["per"], clean.get("above"), clean.get("service_tier") or STANDARD, clean.get("window")
     )
 
 
-def amount(value: object, field: str) -> Decimal:
+def validate_amount(value: object, field: str) -> Decimal:
     parsed = parse_amount(value)
     if parsed is None:
         raise Invalid.field(field, AMOUNT_RULE)
     return parsed
 
 
-_variable_name = checks.matching(NAME, "must be a name such as ACME_API_KEY")
+_variable_name = checks.regex(VARIABLE_NAME, "must be a name such as ACME_API_KEY")
 
 
-def _key_variable(value: object, field: str) -> str:
+def _validate_key_variable(value: object, field: str) -> str:
     """The name of an environment variable that may hold a vendor's key."""
     name: str = _variable_name(value, field)
-    if is_ours(name):
+    if is_reserved(name):
         raise Invalid.field(field, f"names {name}, a setting of Modeldesk itself, which is never sent to anybody")
     return name
 
 
-def _per(value: object, field: str) -> int:
-    per: int = checks.whole(1, MAX_TOKENS)(value, field)
+def _validate_per(value: object, field: str) -> int:
+    per: int = checks.integer(1, MAX_TOKENS)(value, field)
     if not is_finite_divisor(per):
         raise Invalid.field(field, "must be 1, 1000, 1000000 or another number without factors but 2 and 5, so that costs stay exact")
     return per
 
 
-def _window(value: object, field: str) -> Window:
-    clean = _inside(value, field, WINDOW_CHECKS, ("from", "to"))
+def _validate_window(value: object, field: str) -> Window:
+    clean = _validate_nested(value, field, WINDOW_CHECKS, ("from", "to"))
     if clean["from"] == clean["to"]:
         raise Invalid.field(field, "begins and ends at the same time")
     return Window(tuple(sorted(clean.get("days", ()))), clean["from"], clean["to"])
 
 
-def _clock(value: object, field: str) -> time:
+def _validate_time_of_day(value: object, field: str) -> time:
     if isinstance(value, str) and re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", value, re.ASCII):
         return time.fromisoformat(value)
     raise Invalid.field(field, "must be a time of day in UTC such as 16:30")
 
 
-def _inside(value: object, field: str, checks: Mapping[str, Check], required: Sequence[str] = ()) -> dict[str, Any]:
+def _validate_nested(value: object, field: str, checks: Mapping[str, Check], required: Sequence[str] = ()) -> dict[str, Any]:
     """The clean values of an object within another; what is wrong is named by its whole path."""
     if not isinstance(value, dict):
         raise Invalid.field(field, "must be an object")
     try:
-        return checked(value, checks, required)
+        return validate(value, checks, required)
     except Invalid as error:
         raise type(error).of(FieldError(f"{field}.{found.field}", found.message) for found in error.errors) from None
 
 
-WINDOW_CHECKS: Mapping[str, Check] = {"days": checks.listed(checks.whole(0, 6), 7), "from": _clock, "to": _clock}
+WINDOW_CHECKS: Mapping[str, Check] = {
+    "days": checks.list_of(checks.integer(0, 6), 7),
+    "from": _validate_time_of_day,
+    "to": _validate_time_of_day,
+}
 RATE_CHECKS: Mapping[str, Check] = {
     "meter": checks.choice(METERS),
-    "amount": amount,
-    "per": _per,
-    "above": checks.optional(checks.whole(0, MAX_QUANTITY)),
+    "amount": validate_amount,
+    "per": _validate_per,
+    "above": checks.optional(checks.integer(0, MAX_QUANTITY)),
     "service_tier": checks.choice(SERVICE_TIERS),
-    "window": checks.optional(_window),
+    "window": checks.optional(_validate_window),
 }

@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 
 from webapp.domain.catalog.entities import Catalog, ModelInfo, Override
 from webapp.domain.catalog.serializers import price_document, price_from
-from webapp.domain.pricing.pricing import Price, PriceSource, price_at, until
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.pricing.pricing import Price, PriceSource, price_at, with_end
+from webapp.domain.shared.timestamps import format_timestamp
 
 DEFAULT, ALLOW, PRICE = KINDS = ("default", "allow", "price")
 
 
-def of_project(overrides: Sequence[Override], project: str | None) -> tuple[Override, ...]:
+def overrides_of(overrides: Sequence[Override], project: str | None) -> tuple[Override, ...]:
     return tuple(override for override in overrides if override.project == project) if project else ()
 
 
-def turning_points(overrides: Sequence[Override]) -> Iterator[datetime]:
+def change_times(overrides: Sequence[Override]) -> Iterator[datetime]:
     """When answers change without any change of the rows."""
     for override in overrides:
         yield override.starts
@@ -37,18 +37,18 @@ class ActiveRules(NamedTuple):
     types: set[str]
 
 
-def view(catalog: Catalog, project: str, now: datetime) -> Catalog:
+def apply_overrides(catalog: Catalog, project: str, now: datetime) -> Catalog:
     """The catalogue as this project sees it at `now`. Its own prices hold at the moments they were made for, past ones too."""
-    mine = of_project(catalog.overrides, project)
-    allowed = {override.ref for override in mine if override.kind == ALLOW and override.holds(now)}
-    defaults = {override.ref for override in mine if override.kind == DEFAULT and override.holds(now)}
+    mine = overrides_of(catalog.overrides, project)
+    allowed = {override.ref for override in mine if override.kind == ALLOW and override.is_effective(now)}
+    defaults = {override.ref for override in mine if override.kind == DEFAULT and override.is_effective(now)}
     types = {model.type for model in catalog.models if model.ref in defaults}
     rules = ActiveRules(allowed, defaults, types)
-    models = tuple(_seen(model, mine, rules) for model in catalog.models)
+    models = tuple(_apply_to_model(model, mine, rules) for model in catalog.models)
     return replace(catalog, models=models, overrides=())
 
 
-def _seen(model: ModelInfo, mine: Sequence[Override], rules: ActiveRules) -> ModelInfo:
+def _apply_to_model(model: ModelInfo, mine: Sequence[Override], rules: ActiveRules) -> ModelInfo:
     active = model.active and (not rules.allowed or model.ref in rules.allowed)
     default = model.ref in rules.defaults if model.type in rules.types else model.default
     prices = [override for override in mine if override.kind == PRICE and override.ref == model.ref and override.price is not None]
@@ -56,18 +56,18 @@ def _seen(model: ModelInfo, mine: Sequence[Override], rules: ActiveRules) -> Mod
         return model
     history = model.prices
     for override in sorted(prices, key=lambda override: override.starts):
-        history = laid_over(history, override)
+        history = overlay_price(history, override)
     return replace(model, active=active, default=default and active, prices=history)
 
 
-def laid_over(history: Sequence[Price], override: Override) -> tuple[Price, ...]:
+def overlay_price(history: Sequence[Price], override: Override) -> tuple[Price, ...]:
     """The timeline with the project's price in its span; before and after it, what held without it."""
     if override.price is None:
         return tuple(history)
     source = PriceSource("manual", f"project {override.project}")
     own = replace(override.price, effective_from=override.starts, effective_to=override.ends, source=source, id=None, corrects=None)
     before = [
-        until(price, min(price.effective_to or override.starts, override.starts))
+        with_end(price, min(price.effective_to or override.starts, override.starts))
         for price in history
         if price.effective_from < override.starts
     ]
@@ -79,12 +79,12 @@ def laid_over(history: Sequence[Price], override: Override) -> tuple[Price, ...]
 
 def override_document(override: Override) -> dict[str, Any]:
     """For the copy on this machine, which goes on answering projects while the database is away."""
-    ends = shown_moment(override.ends) if override.ends else None
+    ends = format_timestamp(override.ends) if override.ends else None
     return {
         "project": override.project,
         "kind": override.kind,
         "ref": override.ref,
-        "starts": shown_moment(override.starts),
+        "starts": format_timestamp(override.starts),
         "ends": ends,
         "price": price_document(override.price),
         "id": override.id,

@@ -20,32 +20,32 @@ DASHED_DATE = re.compile(r"-(20[0-9]{2})-([01][0-9])-([0-3][0-9])(?![0-9])", re.
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ResolutionStep:
     """One step of a resolution: what was looked up, and what came of it."""
 
     name: str
-    looked_for: str
-    found: tuple[str, ...]
+    query: str
+    refs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class NameIndex:
     """All names of all models. `aliases` holds those that lead to one model, `shared` those that several models claim."""
 
     refs: Mapping[str, ModelInfo]
     aliases: Mapping[str, ModelInfo]
-    shared: Mapping[str, tuple[ModelInfo, ...]]
-    bare: Mapping[str, tuple[ModelInfo, ...]]
+    shared_aliases: Mapping[str, tuple[ModelInfo, ...]]
+    model_ids: Mapping[str, tuple[ModelInfo, ...]]
     folded: Mapping[str, tuple[ModelInfo, ...]]
     patterns: tuple[tuple[str, ModelInfo], ...]
 
-    def exact(self) -> dict[str, ModelInfo]:
+    def exact_matches(self) -> dict[str, ModelInfo]:
         """Every name that leads to one model at once, by the order of the rules."""
-        alone = {name: models[0] for name, models in self.bare.items() if len(models) == 1 and name not in self.shared}
+        alone = {name: models[0] for name, models in self.model_ids.items() if len(models) == 1 and name not in self.shared_aliases}
         return {**alone, **self.aliases, **self.refs}
 
 
-def names_of(models: Iterable[ModelInfo], patterns: Iterable[tuple[str, str]] = ()) -> Names:
+def index_names(models: Iterable[ModelInfo], patterns: Iterable[tuple[str, str]] = ()) -> NameIndex:
     """Indexes the names of these models; `patterns` are pairs of a pattern and a canonical ref."""
     refs: dict[str, ModelInfo] = {}
     claims: dict[str, tuple[ModelInfo, ...]] = {}
@@ -62,7 +62,7 @@ def names_of(models: Iterable[ModelInfo], patterns: Iterable[tuple[str, str]] = 
     shared = {name: found for name, found in claims.items() if len(found) > 1}
     known = ((pattern, refs[ref]) for pattern, ref in patterns if ref in refs)
     ordered = sorted(known, key=lambda entry: _specificity(entry[0]), reverse=True)
-    return Names(refs, aliases, shared, bare, folded, tuple(ordered))
+    return NameIndex(refs, aliases, shared, bare, folded, tuple(ordered))
 
 
 def _alias_names(model: ModelInfo) -> Iterator[str]:
@@ -78,10 +78,10 @@ def _claim(names: dict[str, tuple[ModelInfo, ...]], name: str, model: ModelInfo)
 
 
 def _specificity(pattern: str) -> tuple[int, str]:
-    return _literals(pattern), pattern
+    return _literal_count(pattern), pattern
 
 
-def _literals(pattern: str) -> int:
+def _literal_count(pattern: str) -> int:
     """The more literal characters a pattern has, the more it says."""
     return len(pattern) - pattern.count("*") - pattern.count("?")
 
@@ -95,64 +95,64 @@ def normal_forms(ref: str) -> list[str]:
     return list(dict.fromkeys(forms))
 
 
-def trace(names: Names, ref: str) -> tuple[tuple[ModelInfo, ...], tuple[Step, ...]]:
+def trace(names: NameIndex, ref: str) -> tuple[tuple[ModelInfo, ...], tuple[ResolutionStep, ...]]:
     """The models that answer to this ref (one, none or several) and the steps that led there."""
-    steps: list[Step] = []
+    steps: list[ResolutionStep] = []
     if len(ref) > MAX_REF:
         return (), ()
-    for step, looked_for, found in _look_ups(names, ref):
-        steps.append(Step(step, looked_for, tuple(model.ref for model in found)))
+    for step, looked_for, found in _lookups(names, ref):
+        steps.append(ResolutionStep(step, looked_for, tuple(model.ref for model in found)))
         if found:
             return found, tuple(steps)
     return (), tuple(steps)
 
 
-def _look_ups(names: Names, ref: str) -> Iterator[tuple[str, str, tuple[ModelInfo, ...]]]:
-    yield "canonical ref", ref, _one(names.refs.get(ref))
-    yield "exact alias", ref, _one(names.aliases.get(ref)) or names.shared.get(ref, ())
-    yield "bare model id", ref, names.bare.get(ref, ())
+def _lookups(names: NameIndex, ref: str) -> Iterator[tuple[str, str, tuple[ModelInfo, ...]]]:
+    yield "canonical ref", ref, _as_tuple(names.refs.get(ref))
+    yield "exact alias", ref, _as_tuple(names.aliases.get(ref)) or names.shared_aliases.get(ref, ())
+    yield "bare model id", ref, names.model_ids.get(ref, ())
     for form in normal_forms(ref):
         yield "normal form", form, names.folded.get(form, ())
     fitting = [(pattern, model) for pattern, model in names.patterns if fnmatchcase(ref, pattern)]
     if fitting:
         best = fitting[0][0]
         # Of patterns that say equally much, none is better: if they lead to several models, the name is ambiguous.
-        found = {model.ref: model for pattern, model in fitting if _literals(pattern) == _literals(best)}
+        found = {model.ref: model for pattern, model in fitting if _literal_count(pattern) == _literal_count(best)}
         yield f"pattern {best}", ref, tuple(found.values())
 
 
-def _one(model: ModelInfo | None) -> tuple[ModelInfo, ...]:
+def _as_tuple(model: ModelInfo | None) -> tuple[ModelInfo, ...]:
     return () if model is None else (model,)
 
 
-def resolve(names: Names, ref: str) -> ModelInfo:
+def resolve(names: NameIndex, ref: str) -> ModelInfo:
     """The one model that answers to this ref. Raises `UnknownModel` with suggestions, or `AmbiguousModel` with the candidates."""
     found, _ = trace(names, ref)
     if not found:
-        raise UnknownModel(ref, suggestions(names, ref))
+        raise UnknownModel(ref, suggest_refs(names, ref))
     if len(found) > 1:
         raise AmbiguousModel(ref, sorted(model.ref for model in found))
     return found[0]
 
 
-def suggestions(names: Names, ref: str, limit: int = 5) -> list[str]:
+def suggest_refs(names: NameIndex, ref: str, limit: int = 5) -> list[str]:
     """Canonical refs that look like this one, the most alike first: those that share most runs of three characters.
 
     Linear in the number of models with a small constant, so that a wrong name stays cheap in a large registry.
     """
-    wanted = _grams(ref[:MAX_REF].lower().rpartition("/")[2])
+    wanted = _trigrams(ref[:MAX_REF].lower().rpartition("/")[2])
     if not wanted:
         return []
-    scored = [(_likeness(wanted, model.model_id.lower()), known) for known, model in names.refs.items()]
+    scored = [(_similarity(wanted, model.model_id.lower()), known) for known, model in names.refs.items()]
     best = sorted((entry for entry in scored if entry[0] >= 0.4), key=lambda entry: (-entry[0], entry[1]))
     return [known for _, known in best[:limit]]
 
 
-def _grams(text: str) -> list[str]:
+def _trigrams(text: str) -> list[str]:
     return list({text[start : start + 3] for start in range(max(1, len(text) - 2))} - {""})[:64]
 
 
-def _likeness(wanted: Sequence[str], name: str) -> float:
+def _similarity(wanted: Sequence[str], name: str) -> float:
     """The share of common runs, of all runs of both; 1.0 is the same set."""
     common = sum(gram in name for gram in wanted)
     return common / (len(wanted) + max(1, len(name) - 2) - common)

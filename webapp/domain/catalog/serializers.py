@@ -10,8 +10,8 @@ from typing import Any
 
 from webapp.domain.catalog.entities import NO_VALUES, Catalog, ModelInfo, ProviderInfo, TokenInfo
 from webapp.domain.pricing.pricing import STANDARD, Cost, Price, PriceSource, Rate, Window, timeline
-from webapp.domain.shared.money import plain
-from webapp.domain.shared.timestamps import ALWAYS, shown_moment
+from webapp.domain.shared.money import format_decimal
+from webapp.domain.shared.timestamps import EPOCH, format_timestamp
 
 Document = dict[str, Any]
 
@@ -31,7 +31,7 @@ def window_from(document: Mapping[str, Any] | None) -> Window | None:
 def rate_document(rate: Rate) -> Document:
     return {
         "meter": rate.meter,
-        "amount": plain(rate.amount),
+        "amount": format_decimal(rate.amount),
         "per": rate.per,
         "above": rate.above,
         "service_tier": rate.service_tier,
@@ -56,15 +56,15 @@ def price_document(price: Price | None) -> Document | None:
     return {
         "id": price.id,
         "state": price.state,
-        "effective_from": shown_moment(price.effective_from),
-        "effective_to": _moment(price.effective_to),
+        "effective_from": format_timestamp(price.effective_from),
+        "effective_to": _timestamp(price.effective_to),
         "currency": price.currency,
         "rates": [rate_document(rate) for rate in price.rates],
         "source": {
             "kind": price.source.kind,
             "name": price.source.name,
             "url": price.source.url,
-            "verified_at": _moment(price.source.verified_at),
+            "verified_at": _timestamp(price.source.verified_at),
         },
         "corrects": price.corrects,
         "note": price.note,
@@ -78,7 +78,7 @@ def price_from(document: Mapping[str, Any]) -> Price:
         effective_from=datetime.fromisoformat(document["effective_from"]),
         currency=document["currency"],
         rates=tuple(rate_from(rate) for rate in document["rates"]),
-        source=PriceSource(source.get("kind", "seed"), source.get("name"), source.get("url"), _moment_from(source.get("verified_at"))),
+        source=PriceSource(source.get("kind", "seed"), source.get("name"), source.get("url"), _timestamp_from(source.get("verified_at"))),
         id=document.get("id"),
         corrects=document.get("corrects"),
         note=document.get("note") or "",
@@ -109,12 +109,12 @@ def model_document(model: ModelInfo) -> Document:
         "description": model.description,
         "quirks": dict(model.quirks),
         "price": price_document(model.price),
-        "updated_at": shown_moment(model.updated_at),
+        "updated_at": format_timestamp(model.updated_at),
         "version": model.version,
     }
 
 
-def model_from(document: Mapping[str, Any], updated_at: datetime = ALWAYS) -> ModelInfo:
+def model_from(document: Mapping[str, Any], updated_at: datetime = EPOCH) -> ModelInfo:
     """A model from a copy of the registry, where `prices` holds its whole history."""
     return ModelInfo(
         ref=f"{document['provider']}/{document['model_id']}",
@@ -122,7 +122,7 @@ def model_from(document: Mapping[str, Any], updated_at: datetime = ALWAYS) -> Mo
         model_id=document["model_id"],
         display_name=document["display_name"],
         type=document["type"],
-        updated_at=_moment_from(document.get("updated_at")) or updated_at,
+        updated_at=_timestamp_from(document.get("updated_at")) or updated_at,
         id=document.get("id"),
         capabilities=tuple(document["capabilities"]),
         context_window=document.get("context_window"),
@@ -160,7 +160,7 @@ def provider_document(provider: ProviderInfo) -> Document:
         "documentation_url": provider.documentation_url,
         "description": provider.description,
         "sort_order": provider.sort_order,
-        "updated_at": _moment(provider.updated_at),
+        "updated_at": _timestamp(provider.updated_at),
         "version": provider.version,
     }
 
@@ -181,7 +181,7 @@ def provider_from(document: Mapping[str, Any]) -> ProviderInfo:
         required_environment=tuple(document.get("required_environment") or ()),
         sort_order=document.get("sort_order", 0),
         version=document.get("version", 1),
-        updated_at=_moment_from(document.get("updated_at")),
+        updated_at=_timestamp_from(document.get("updated_at")),
     )
 
 
@@ -191,17 +191,17 @@ def snapshot_document(catalog: Catalog, models: tuple[ModelInfo, ...], providers
         "instance": catalog.instance,
         "revision": catalog.revision,
         "providers": [provider_document(provider) for provider in providers],
-        "models": [_whole_model(model) for model in models],
+        "models": [_model_with_prices(model) for model in models],
         "patterns": [list(pattern) for pattern in catalog.patterns],
     }
 
 
-def _whole_model(model: ModelInfo) -> Document:
+def _model_with_prices(model: ModelInfo) -> Document:
     switch = {"switches_on": _day(model.switches_on)} if model.switches_on else {}
     return model_document(model) | switch | {"prices": [price_document(price) for price in model.prices]}
 
 
-def catalog_from(document: Mapping[str, Any], tokens: tuple[TokenInfo, ...] = (), updated_at: datetime = ALWAYS) -> Catalog:
+def catalog_from(document: Mapping[str, Any], tokens: tuple[TokenInfo, ...] = (), updated_at: datetime = EPOCH) -> Catalog:
     """The registry from a `snapshot_document` or from the packaged constants."""
     return Catalog(
         providers=tuple(provider_from(provider) for provider in document["providers"]),
@@ -220,14 +220,14 @@ def token_document(token: TokenInfo) -> Document:
         "name": token.name,
         "digest": token.digest.hex(),
         "scopes": sorted(token.scopes),
-        "expires_at": _moment(token.expires_at),
+        "expires_at": _timestamp(token.expires_at),
         "id": token.id,
         "project": token.project,
     }
 
 
 def token_from(document: Mapping[str, Any]) -> TokenInfo:
-    expires_at = _moment_from(document["expires_at"])
+    expires_at = _timestamp_from(document["expires_at"])
     digest = bytes.fromhex(document["digest"])
     scopes = frozenset(document["scopes"])
     return TokenInfo(document["public_id"], document["name"], digest, scopes, expires_at, document["id"], document.get("project"))
@@ -237,9 +237,9 @@ def cost_document(cost: Cost) -> Document:
     """A Cost as the HTTP API answers it."""
     return {
         "model": cost.model,
-        "at": _moment(cost.at),
+        "at": _timestamp(cost.at),
         "currency": cost.currency,
-        "total": None if cost.total is None else plain(cost.total),
+        "total": None if cost.total is None else format_decimal(cost.total),
         "complete": cost.complete,
         "price_id": cost.price_id,
         "price_state": cost.price_state,
@@ -249,10 +249,10 @@ def cost_document(cost: Cost) -> Document:
                 "meter": line.meter,
                 "quantity": line.quantity,
                 "billed_as": line.rate.meter,
-                "amount": plain(line.rate.amount),
+                "amount": format_decimal(line.rate.amount),
                 "per": line.rate.per,
                 "above": line.rate.above,
-                "cost": plain(line.cost),
+                "cost": format_decimal(line.cost),
             }
             for line in cost.lines
         ],
@@ -260,11 +260,11 @@ def cost_document(cost: Cost) -> Document:
     }
 
 
-def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else shown_moment(moment)
+def _timestamp(moment: datetime | None) -> str | None:
+    return None if moment is None else format_timestamp(moment)
 
 
-def _moment_from(text: str | None) -> datetime | None:
+def _timestamp_from(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 

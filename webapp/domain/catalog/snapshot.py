@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from operator import attrgetter
 
 from webapp.domain.catalog.entities import Catalog, ModelInfo, ProviderInfo, TokenInfo
-from webapp.domain.catalog.project_overrides import of_project, turning_points, view
-from webapp.domain.catalog.resolution import Names, names_of
-from webapp.domain.catalog.succession import switched
-from webapp.domain.shared.timestamps import shown_moment, start_of_day
+from webapp.domain.catalog.project_overrides import apply_overrides, change_times, overrides_of
+from webapp.domain.catalog.resolution import NameIndex, index_names
+from webapp.domain.catalog.succession import apply_successions
+from webapp.domain.shared.timestamps import format_timestamp, start_of_day
 
 DATABASE, LAST_GOOD, CONSTANTS = "database", "last-good", "constants"
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
@@ -30,7 +30,7 @@ class Snapshot:
     valid_until: datetime
     models: tuple[ModelInfo, ...]
     providers: Mapping[str, ProviderInfo]
-    names: Names
+    names: NameIndex
     by_name: Mapping[str, ModelInfo]
     by_type: Mapping[str, tuple[ModelInfo, ...]]
     by_provider: Mapping[str, tuple[ModelInfo, ...]]
@@ -56,13 +56,15 @@ class Snapshot:
 def build(catalog: Catalog, *, now: datetime, source: str, as_of: datetime | None = None) -> Snapshot:
     """A snapshot of this catalogue as it is at `now`."""
     providers = {provider.slug: provider for provider in sorted(catalog.providers, key=_provider_order)}
-    models = switched(tuple(sorted((_at(model, providers, now) for model in catalog.models), key=_model_order)), now)
-    counts = _grouped(models, "provider")
-    providers = {slug: _counted(provider, len(counts.get(slug, ()))) for slug, provider in providers.items()}
+    models = apply_successions(
+        tuple(sorted((_with_current_state(model, providers, now) for model in catalog.models), key=_model_order)), now
+    )
+    counts = _group_by(models, "provider")
+    providers = {slug: _with_model_count(provider, len(counts.get(slug, ()))) for slug, provider in providers.items()}
     active = [model for model in models if model.active and model.provider in providers and providers[model.provider].active]
-    names = names_of(models, catalog.patterns)
-    by_name = names.exact()
-    valid_from, valid_until = _validity(catalog, now)
+    names = index_names(models, catalog.patterns)
+    by_name = names.exact_matches()
+    valid_from, valid_until = _validity_period(catalog, now)
     return Snapshot(
         catalog=catalog,
         source=source,
@@ -73,32 +75,32 @@ def build(catalog: Catalog, *, now: datetime, source: str, as_of: datetime | Non
         providers=providers,
         names=names,
         by_name=by_name,
-        by_type=_grouped(active, "type"),
-        by_provider=_grouped(active, "provider"),
+        by_type=_group_by(active, "type"),
+        by_provider=_group_by(active, "provider"),
         defaults={model.type: model for model in models if model.default and model.active},
         supported=frozenset(name for name, model in by_name.items() if model.supported),
         tokens={token.public_id: token for token in catalog.tokens},
-        headers=_headers(catalog.revision, source, as_of or now),
+        headers=_response_headers(catalog.revision, source, as_of or now),
     )
 
 
-def for_project(snapshot: Snapshot, project: str | None, now: datetime) -> Snapshot:
+def project_snapshot(snapshot: Snapshot, project: str | None, now: datetime) -> Snapshot:
     """The registry as this project sees it; the very same for one without rules of its own. Answers say whose it is."""
-    if project is None or not of_project(snapshot.catalog.overrides, project):
+    if project is None or not overrides_of(snapshot.catalog.overrides, project):
         return snapshot
-    seen = build(view(snapshot.catalog, project, now), now=now, source=snapshot.source, as_of=snapshot.as_of)
+    seen = build(apply_overrides(snapshot.catalog, project, now), now=now, source=snapshot.source, as_of=snapshot.as_of)
     return replace(seen, valid_from=snapshot.valid_from, headers=seen.headers | {"Modeldesk-Project": project})
 
 
-def relabelled(snapshot: Snapshot, source: str, as_of: datetime | None = None) -> Snapshot:
+def relabel(snapshot: Snapshot, source: str, as_of: datetime | None = None) -> Snapshot:
     """The same registry with another source."""
     moment = as_of or snapshot.as_of
-    return replace(snapshot, source=source, as_of=moment, headers=_headers(snapshot.revision, source, moment))
+    return replace(snapshot, source=source, as_of=moment, headers=_response_headers(snapshot.revision, source, moment))
 
 
-def _headers(revision: int, source: str, as_of: datetime) -> dict[str, str]:
+def _response_headers(revision: int, source: str, as_of: datetime) -> dict[str, str]:
     """What every answer says about where it came from, made once per snapshot instead of once per answer."""
-    return {"Modeldesk-Revision": str(revision), "Modeldesk-Source": source, "Modeldesk-As-Of": shown_moment(as_of)}
+    return {"Modeldesk-Revision": str(revision), "Modeldesk-Source": source, "Modeldesk-As-Of": format_timestamp(as_of)}
 
 
 def _provider_order(provider: ProviderInfo) -> tuple[int, str]:
@@ -109,25 +111,25 @@ def _model_order(model: ModelInfo) -> tuple[int, str, str]:
     return model.sort_order, model.display_name.casefold(), model.ref
 
 
-def _counted(provider: ProviderInfo, models: int) -> ProviderInfo:
+def _with_model_count(provider: ProviderInfo, models: int) -> ProviderInfo:
     return provider if provider.models == models else replace(provider, models=models)
 
 
-def _at(model: ModelInfo, providers: Mapping[str, ProviderInfo], now: datetime) -> ModelInfo:
+def _with_current_state(model: ModelInfo, providers: Mapping[str, ProviderInfo], now: datetime) -> ModelInfo:
     """The model with what depends on the moment filled in."""
-    reason = _unsupported_because(model, providers.get(model.provider), now)
+    reason = _unsupported_reason(model, providers.get(model.provider), now)
     price = model.price_at(now)
     if model.price is price and model.unsupported_because == reason and model.supported == (reason is None):
         return model
-    values = (*_lasting(model), reason is None, reason, price)
+    values = (*_time_independent_values(model), reason is None, reason, price)
     return ModelInfo(*values)
 
 
 # What does not depend on the moment. The other three are the last fields of a model, and `replace` takes three times as long.
-_lasting = attrgetter(*(field.name for field in fields(ModelInfo)[:-3]))
+_time_independent_values = attrgetter(*(field.name for field in fields(ModelInfo)[:-3]))
 
 
-def _unsupported_because(model: ModelInfo, provider: ProviderInfo | None, now: datetime) -> str | None:
+def _unsupported_reason(model: ModelInfo, provider: ProviderInfo | None, now: datetime) -> str | None:
     if not model.active:
         return "inactive"
     if provider is None or not provider.active:
@@ -136,16 +138,16 @@ def _unsupported_because(model: ModelInfo, provider: ProviderInfo | None, now: d
     return "retired" if retired is not None and retired <= now else None
 
 
-def _grouped(models: Iterable[ModelInfo], attribute: str) -> dict[str, tuple[ModelInfo, ...]]:
+def _group_by(models: Iterable[ModelInfo], attribute: str) -> dict[str, tuple[ModelInfo, ...]]:
     groups: dict[str, list[ModelInfo]] = {}
     for model in models:
         groups.setdefault(getattr(model, attribute), []).append(model)
     return {key: tuple(group) for key, group in groups.items()}
 
 
-def _validity(catalog: Catalog, now: datetime) -> tuple[datetime, datetime]:
+def _validity_period(catalog: Catalog, now: datetime) -> tuple[datetime, datetime]:
     since, until = datetime.min.replace(tzinfo=UTC).replace(year=1970), END_OF_TIME
-    for moment in (*_turning_points(catalog.models), *turning_points(catalog.overrides)):
+    for moment in (*_model_change_times(catalog.models), *change_times(catalog.overrides)):
         if since < moment <= now:
             since = moment
         elif now < moment < until:
@@ -153,7 +155,7 @@ def _validity(catalog: Catalog, now: datetime) -> tuple[datetime, datetime]:
     return since, until
 
 
-def _turning_points(models: Iterable[ModelInfo]) -> Iterator[datetime]:
+def _model_change_times(models: Iterable[ModelInfo]) -> Iterator[datetime]:
     for model in models:
         for price in model.prices:
             yield price.effective_from

@@ -12,7 +12,7 @@ from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.shared.timestamps import start_of_day
 
 
-def switched(models: Sequence[ModelInfo], now: datetime) -> tuple[ModelInfo, ...]:
+def apply_successions(models: Sequence[ModelInfo], now: datetime) -> tuple[ModelInfo, ...]:
     """The models as they are at `now`, in the same order. Nearly always the very same: few models switch."""
     due = [model for model in models if model.switches_on and start_of_day(model.switches_on) <= now]
     if not due:
@@ -21,7 +21,7 @@ def switched(models: Sequence[ModelInfo], now: datetime) -> tuple[ModelInfo, ...
     for model in due:
         heir = successor_of(model, found)
         if heir is not None:
-            _hand_over(found, found[model.ref], heir)
+            _transfer_names(found, found[model.ref], heir)
     return tuple(found[model.ref] for model in models)
 
 
@@ -36,13 +36,13 @@ def successor_of(model: ModelInfo, known: Mapping[str, ModelInfo]) -> ModelInfo 
     return heir if heir is not None and heir.supported and heir.ref not in seen else None
 
 
-def _hand_over(found: dict[str, ModelInfo], model: ModelInfo, heir: ModelInfo) -> None:
+def _transfer_names(found: dict[str, ModelInfo], model: ModelInfo, heir: ModelInfo) -> None:
     default = model.default and heir.type == model.type
-    aliases = tuple(dict.fromkeys((*heir.aliases, *model.aliases, *_with_seller(model, heir))))
+    aliases = tuple(dict.fromkeys((*heir.aliases, *model.aliases, *_qualified_aliases(model, heir))))
     found[heir.ref] = replace(found[heir.ref], aliases=aliases, default=heir.default or default)
     found[model.ref] = replace(model, aliases=(), default=model.default and not default)
 
 
-def _with_seller(model: ModelInfo, heir: ModelInfo) -> list[str]:
+def _qualified_aliases(model: ModelInfo, heir: ModelInfo) -> list[str]:
     """`openai/old-name` has to lead somewhere too when the successor is another seller's."""
     return [f"{model.provider}/{alias}" for alias in model.aliases] if heir.provider != model.provider else []

@@ -15,27 +15,27 @@ from webapp.domain.pricing.pricing import SERVICE_TIERS, STANDARD, Cost, Price, 
 from webapp.domain.pricing.usage import MAX_QUANTITY, METERS, Usage
 from webapp.domain.shared.errors import AmbiguousModel, Invalid, UnknownModel
 from webapp.domain.shared.money import EXACT, ZERO
-from webapp.domain.shared.timestamps import DAY, parse_day, parse_moment, shown_moment, start_of_day
+from webapp.domain.shared.timestamps import DAY, format_timestamp, parse_day, parse_timestamp, start_of_day
 
 MAX_MODELS = 8
 MAX_CALLS = 10**9
-MAX_TYPED = 40
+MAX_INPUT_LENGTH = 40
 # Digits, in groups of three if separated at all: `1,5` must not become fifteen.
 NUMBER = re.compile(r"[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,5}|[0-9]{1,3}(?: [0-9]{3}){1,5}", re.ASCII)
-NOTHING = Usage()
+NO_USAGE = Usage()
 # Of each meter that is billed by itself, about as much as one call takes.
-A_CALL: Mapping[str, int] = {"input": 1_000, "output": 500, "image": 1, "request": 1, "second": 60, "character": 1_000, "page": 1}
-TOKENS = frozenset({"input", "output"})
+TYPICAL_CALL: Mapping[str, int] = {"input": 1_000, "output": 500, "image": 1, "request": 1, "second": 60, "character": 1_000, "page": 1}
+DEFAULT_METERS = frozenset({"input", "output"})
 
 Query = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CalculatorRequest:
     """What somebody wants to know. `typed` are the texts as they were given, `errors` what is wrong with them, by field."""
 
     refs: tuple[str, ...] = ()
-    usage: Usage = NOTHING
+    usage: Usage = NO_USAGE
     service_tier: str = STANDARD
     at: datetime | None = None
     calls: int = 1
@@ -51,7 +51,7 @@ class Question:
         if self.calls != 1:
             pairs.append(("calls", str(self.calls)))
         if self.at is not None:
-            pairs.append(("at", shown_moment(self.at)))
+            pairs.append(("at", format_timestamp(self.at)))
         return urlencode(pairs, safe="/:")
 
 
@@ -67,19 +67,19 @@ class Quote:
     share: int | None = None
 
     @property
-    def no_tier(self) -> bool:
+    def is_tier_missing(self) -> bool:
         return any(missing.startswith("service_tier:") for missing in self.cost.missing)
 
     @property
-    def no_rate(self) -> tuple[str, ...]:
+    def missing_meters(self) -> tuple[str, ...]:
         return tuple(missing for missing in self.cost.missing if not missing.startswith("service_tier:"))
 
-    def times(self, calls: int) -> Decimal | None:
+    def total_for(self, calls: int) -> Decimal | None:
         return None if self.total is None else EXACT.multiply(self.total, calls)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CalculatorResult:
     """The quotes, cheapest first and unknown last; refs that name no model, each with what to do about it."""
 
     at: datetime
@@ -87,28 +87,30 @@ class Answer:
     unresolved: tuple[UnknownModel | AmbiguousModel, ...]
 
 
-def one_call(price: Price | None) -> Usage:
+def typical_usage(price: Price | None) -> Usage:
     """What an ordinary call of a model with this price uses: something of each meter that has a rate, or tokens where none has."""
     billed = {rate.meter for rate in price.rates} if price else set()
-    return Usage(**{meter: quantity for meter, quantity in A_CALL.items() if meter in (billed & A_CALL.keys() or TOKENS)})
+    return Usage(
+        **{meter: quantity for meter, quantity in TYPICAL_CALL.items() if meter in (billed & TYPICAL_CALL.keys() or DEFAULT_METERS)}
+    )
 
 
-def read(query: Query) -> Question:
+def parse_query(query: Query) -> CalculatorRequest:
     """A question from a query string. Never raises: what makes no sense is told in `errors`, the rest stands."""
-    reader = Reader(query)
+    reader = QueryReader(query)
     usage = reader.usage()
-    return Question(
+    return CalculatorRequest(
         refs=reader.refs(),
         usage=usage,
         service_tier=reader.service_tier(),
-        at=reader.moment(),
+        at=reader.timestamp(),
         calls=reader.number("calls", 1, MAX_CALLS),
         typed=reader.typed,
         errors=reader.errors,
     )
 
 
-class Reader:
+class QueryReader:
     """Reads typed numbers and moments out of a query string; what makes no sense is told in `errors`."""
 
     def __init__(self, query: Query) -> None:
@@ -119,7 +121,7 @@ class Reader:
     def text(self, name: str) -> str:
         text = next(iter(self._query.get(name, ())), "").strip()
         if text:
-            self.typed[name] = _printable(text[:MAX_TYPED])
+            self.typed[name] = _printable(text[:MAX_INPUT_LENGTH])
         return text
 
     def refs(self) -> tuple[str, ...]:
@@ -133,7 +135,7 @@ class Reader:
         text = self.text(name)
         if not text:
             return default
-        if len(text) <= MAX_TYPED and NUMBER.fullmatch(text):
+        if len(text) <= MAX_INPUT_LENGTH and NUMBER.fullmatch(text):
             value = int(text.replace(",", "").replace(" ", ""))
             if value <= most:
                 return value
@@ -144,14 +146,14 @@ class Reader:
     def usage(self) -> Usage:
         quantities = {meter: self.number(meter, 0, MAX_QUANTITY) for meter in METERS}
         if self.errors:
-            return NOTHING
+            return NO_USAGE
         try:
             return Usage(**quantities)
         except Invalid as error:
             for found in error.errors:
                 meter = found.field.removeprefix("usage.")
                 self.errors[meter] = f"{label_of(meter)} {found.message}."
-            return NOTHING
+            return NO_USAGE
 
     def service_tier(self) -> str:
         tier = self.text("service_tier") or STANDARD
@@ -160,18 +162,18 @@ class Reader:
         self.errors["service_tier"] = f"The service tier must be one of {', '.join(SERVICE_TIERS)}."
         return STANDARD
 
-    def moment(self) -> datetime | None:
+    def timestamp(self) -> datetime | None:
         text = self.text("at")
         if not text:
             return None
         try:
-            return start_of_day(parse_day(text, "at")) if DAY.fullmatch(text) else parse_moment(text.upper(), "at")
+            return start_of_day(parse_day(text, "at")) if DAY.fullmatch(text) else parse_timestamp(text.upper(), "at")
         except Invalid:
             self.errors["at"] = "The moment must be a day such as 2026-11-21, or a time such as 2026-11-21T18:00:00Z."
             return None
 
 
-def answer(snapshot: Snapshot, question: Question, now: datetime) -> Answer:
+def calculate(snapshot: Snapshot, question: CalculatorRequest, now: datetime) -> CalculatorResult:
     """What each model would cost, in one state of the registry."""
     at = question.at or now.astimezone(UTC).replace(microsecond=0)
     models: dict[str, ModelInfo] = {}
@@ -182,10 +184,10 @@ def answer(snapshot: Snapshot, question: Question, now: datetime) -> Answer:
             models[model.ref] = model
         except (UnknownModel, AmbiguousModel) as error:
             unresolved.append(error)
-    return Answer(at, _compared([_quote(model, question, at) for model in models.values()]), tuple(unresolved))
+    return CalculatorResult(at, _rank_quotes([_quote(model, question, at) for model in models.values()]), tuple(unresolved))
 
 
-def _quote(model: ModelInfo, question: Question, at: datetime) -> Quote:
+def _quote(model: ModelInfo, question: CalculatorRequest, at: datetime) -> Quote:
     price = model.price_at(at)
     cost = cost_of(price, question.usage, at=at, service_tier=question.service_tier, model=model.ref)
     # Not one rate for what was used: the sum of nothing would be a zero that nobody should read.
@@ -193,25 +195,25 @@ def _quote(model: ModelInfo, question: Question, at: datetime) -> Quote:
     return Quote(model, price, cost, None if unknown else cost.total)
 
 
-def _compared(quotes: list[Quote]) -> tuple[Quote, ...]:
-    ordered = sorted(quotes, key=_order)
+def _rank_quotes(quotes: list[Quote]) -> tuple[Quote, ...]:
+    ordered = sorted(quotes, key=_sort_key)
     known = [quote for quote in ordered if quote.total is not None]
     one_currency = len({quote.cost.currency for quote in known}) == 1
     if len(known) < 2 or not one_currency:
         return tuple(ordered)
     dearest = max(quote.total or ZERO for quote in known)
     least = next((quote.total for quote in known if quote.cost.complete and quote.model.supported), None)
-    return tuple(_placed(quote, least, dearest) for quote in ordered)
+    return tuple(_with_share(quote, least, dearest) for quote in ordered)
 
 
-def _placed(quote: Quote, least: Decimal | None, dearest: Decimal) -> Quote:
+def _with_share(quote: Quote, least: Decimal | None, dearest: Decimal) -> Quote:
     if quote.total is None:
         return quote
     cheapest = quote.cost.complete and quote.model.supported and quote.total == least and least != dearest
     return replace(quote, cheapest=cheapest, share=int(100 * quote.total / dearest) if dearest else 0)
 
 
-def _order(quote: Quote) -> tuple[int, str, Decimal, str]:
+def _sort_key(quote: Quote) -> tuple[int, str, Decimal, str]:
     group = 2 if quote.total is None else 0 if quote.cost.complete else 1
     return group, quote.cost.currency or "", quote.total or ZERO, quote.model.ref
 

@@ -9,15 +9,15 @@ from urllib.parse import urlencode
 
 from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.catalog.snapshot import Snapshot
-from webapp.domain.costing.calculator import MAX_CALLS, Query, Reader
+from webapp.domain.costing.calculator import MAX_CALLS, Query, QueryReader
 from webapp.domain.pricing.pricing import STANDARD, Cost, cost_of
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.money import EXACT, ZERO
-from webapp.domain.shared.money_text import times
+from webapp.domain.shared.money_text import quotient
 
-DAYS = 30  # A month of a workload.
+DAYS_PER_MONTH = 30  # A month of a workload.
 MAX_TOKENS = 10_000_000
-SIZES = (100, 300, 1_000, 3_000, 10_000, 30_000, 64_000, 100_000, 128_000, 150_000, 200_000, 256_000, 300_000, 500_000, 1_000_000)
+SAMPLED_SIZES = (100, 300, 1_000, 3_000, 10_000, 30_000, 64_000, 100_000, 128_000, 150_000, 200_000, 256_000, 300_000, 500_000, 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class Requirements:
     """What a model must be able to do to be compared."""
 
     type: str = "text"
@@ -50,7 +50,7 @@ class Needs:
     min_context: int = 0
     providers: tuple[str, ...] = ()
 
-    def met_by(self, model: ModelInfo) -> bool:
+    def accepts(self, model: ModelInfo) -> bool:
         return (
             model.supported
             and model.type == self.type
@@ -61,18 +61,18 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class WorkloadRequest:
     """A workload with its requirements, as an address says it. `typed` are the texts as given, `errors` what is wrong with them."""
 
     workload: Workload
-    needs: Needs
+    requirements: Requirements
     at: datetime | None = None
     typed: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
 
     def query(self) -> str:
         """The query string that asks the same."""
-        work, needs = self.workload, self.needs
+        work, needs = self.workload, self.requirements
         numbers = {"calls": work.calls, "input": work.input, "output": work.output, "cached": work.cached, "reasoning": work.reasoning}
         pairs = [(name, str(value)) for name, value in numbers.items()] + ([("batch", "1")] if work.batch else [])
         pairs += [("type", needs.type), *(("capability", name) for name in needs.capabilities)]
@@ -82,7 +82,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class WorkloadCost:
     """One model. `month` is None where the price is unknown; `ratio` says how many times the cheapest it costs."""
 
     model: ModelInfo
@@ -97,7 +97,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class CheapestRange:
     """From this number of input tokens on, this model is the cheapest; `call` is what a call of that size costs."""
 
     size: int
@@ -105,9 +105,9 @@ class Span:
     call: Cost
 
 
-def read(query: Query) -> Asked:
+def parse_query(query: Query) -> WorkloadRequest:
     """Never raises: what makes no sense is told in `errors`, and its usual value stands."""
-    reader, usual = Reader(query), Workload()
+    reader, usual = QueryReader(query), Workload()
     work = Workload(
         calls=reader.number("calls", usual.calls, MAX_CALLS, "The number of calls a day"),
         input=reader.number("input", usual.input, MAX_TOKENS),
@@ -118,7 +118,7 @@ def read(query: Query) -> Asked:
     )
     kind = reader.text("type") or "text"
     listed = {name: tuple(dict.fromkeys(word for word in query.get(name, ()) if word))[:50] for name in ("capability", "provider")}
-    needs = Needs(
+    needs = Requirements(
         kind if kind in MODEL_TYPES else "text",
         listed["capability"],
         reader.number("min_context", 0, MAX_TOKENS, "The least context"),
@@ -126,49 +126,49 @@ def read(query: Query) -> Asked:
     )
     if work.reasoning > work.output:
         reader.errors["reasoning"] = "Reasoning tokens are a part of the output: they cannot be more."
-    return Asked(work, needs, reader.moment(), reader.typed, reader.errors)
+    return WorkloadRequest(work, needs, reader.timestamp(), reader.typed, reader.errors)
 
 
-def compared(snapshot: Snapshot, asked: Asked, at: datetime) -> list[Row]:
+def compare_models(snapshot: Snapshot, asked: WorkloadRequest, at: datetime) -> list[WorkloadCost]:
     """All models that meet the requirements: the cheapest first, then those of which only a part is known, then unknown prices."""
     usage, work = asked.workload.usage(), asked.workload
-    rows = [_row(model, usage, work, at) for model in snapshot.models if asked.needs.met_by(model)]
-    rows.sort(key=_order)
+    rows = [_workload_cost(model, usage, work, at) for model in snapshot.models if asked.requirements.accepts(model)]
+    rows.sort(key=_sort_key)
     least = next((row.month for row in rows if row.complete and row.month), None)
-    return [replace(row, ratio=times(row.month, least)) if least and row.month and row.month > least else row for row in rows]
+    return [replace(row, ratio=quotient(row.month, least)) if least and row.month and row.month > least else row for row in rows]
 
 
-def _row(model: ModelInfo, usage: Usage, work: Workload, at: datetime) -> Row:
+def _workload_cost(model: ModelInfo, usage: Usage, work: Workload, at: datetime) -> WorkloadCost:
     price = model.price_at(at)
     cost = cost_of(price, usage, at=at, service_tier=work.tier, model=model.ref)
     unknown = cost.total is None or (not cost.lines and cost.price_state == "priced")
-    month = None if unknown or cost.total is None else EXACT.multiply(cost.total, work.calls * DAYS)
+    month = None if unknown or cost.total is None else EXACT.multiply(cost.total, work.calls * DAYS_PER_MONTH)
     above = (rate.above for rate in price.rates if rate.above is not None and rate.above >= usage.input) if price else ()
-    return Row(model, cost, month, next_tier=min(above, default=None))
+    return WorkloadCost(model, cost, month, next_tier=min(above, default=None))
 
 
-def _order(row: Row) -> tuple[int, str, Decimal, str]:
+def _sort_key(row: WorkloadCost) -> tuple[int, str, Decimal, str]:
     """Currencies stay together; unknown is never cheap."""
     group = 2 if row.month is None else 0 if row.complete else 1
     return group, row.call.currency or "", row.month or ZERO, row.model.ref
 
 
-def spans(rows: Sequence[Row], work: Workload, at: datetime) -> list[Span]:
+def list_cheapest_ranges(rows: Sequence[WorkloadCost], work: Workload, at: datetime) -> list[CheapestRange]:
     """Which model is the cheapest at which size of the input, exact to the token where the lead changes between two sampled sizes.
 
     Only complete prices of the first row's currency take part, and only models whose context holds the call.
     """
     models = [row.model for row in rows if row.complete and rows[0].call.currency == row.call.currency]
-    found: list[Span] = []
+    found: list[CheapestRange] = []
     before: Lead | None = None
-    for size in SIZES:
-        leader = _cheapest(models, work, size, at)
+    for size in SAMPLED_SIZES:
+        leader = _cheapest_model(models, work, size, at)
         if leader is None:
             continue
         if before is None:
-            found.append(_span(size, leader, work, at))
+            found.append(_cheapest_range(size, leader, work, at))
         elif leader.ref != before.model.ref:
-            found.append(_span(_changes(before, Lead(size, leader), work, at), leader, work, at))
+            found.append(_cheapest_range(_crossover_size(before, Lead(size, leader), work, at), leader, work, at))
         before = Lead(size, leader)
     return found
 
@@ -180,17 +180,17 @@ class Lead(NamedTuple):
     model: ModelInfo
 
 
-def _changes(before: Lead, after: Lead, work: Workload, at: datetime) -> int:
+def _crossover_size(before: Lead, after: Lead, work: Workload, at: datetime) -> int:
     """The first size from which on the second is ahead of the first."""
     (low, first), (high, second) = before, after
     while high - low > 1:
         middle = (low + high) // 2
-        leader = _cheapest((first, second), work, middle, at)
+        leader = _cheapest_model((first, second), work, middle, at)
         low, high = (low, middle) if leader is not None and leader.ref == second.ref else (middle, high)
     return high
 
 
-def _cheapest(models: Iterable[ModelInfo], work: Workload, size: int, at: datetime) -> ModelInfo | None:
+def _cheapest_model(models: Iterable[ModelInfo], work: Workload, size: int, at: datetime) -> ModelInfo | None:
     best: tuple[Decimal, str] | None = None
     leader = None
     for model in models:
@@ -202,5 +202,5 @@ def _cheapest(models: Iterable[ModelInfo], work: Workload, size: int, at: dateti
     return leader
 
 
-def _span(size: int, model: ModelInfo, work: Workload, at: datetime) -> Span:
-    return Span(size, model, cost_of(model.price_at(at), work.usage(size), at=at, service_tier=work.tier, model=model.ref))
+def _cheapest_range(size: int, model: ModelInfo, work: Workload, at: datetime) -> CheapestRange:
+    return CheapestRange(size, model, cost_of(model.price_at(at), work.usage(size), at=at, service_tier=work.tier, model=model.ref))

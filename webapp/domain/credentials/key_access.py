@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from webapp.domain.credentials.environment_keys import SETTING
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.credentials.environment_keys import BINDINGS_SETTING
+from webapp.domain.shared.timestamps import format_timestamp
 
 
-class State(StrEnum):
+class AccessState(StrEnum):
     """What a caller may do with a provider."""
 
     AVAILABLE_PERSONAL = "AVAILABLE_PERSONAL"
@@ -25,15 +25,15 @@ class State(StrEnum):
     DISABLED = "DISABLED"
 
 
-AVAILABLE = frozenset(state for state in State if state.startswith("AVAILABLE"))
+AVAILABLE = frozenset(state for state in AccessState if state.startswith("AVAILABLE"))
 PERSONAL, PROJECT, SHARED = "personal", "project", "shared"
 SCOPES = (PERSONAL, PROJECT, SHARED)
-_STATES = {PERSONAL: State.AVAILABLE_PERSONAL, PROJECT: State.AVAILABLE_PROJECT, SHARED: State.AVAILABLE_SHARED}
-_NAMES = {PERSONAL: "your own key", PROJECT: "the project's key", SHARED: "the shared key"}
+_STATES = {PERSONAL: AccessState.AVAILABLE_PERSONAL, PROJECT: AccessState.AVAILABLE_PROJECT, SHARED: AccessState.AVAILABLE_SHARED}
+_KEY_LABELS = {PERSONAL: "your own key", PROJECT: "the project's key", SHARED: "the shared key"}
 
 
 @dataclass(frozen=True, slots=True)
-class KeyFact:
+class StoredKey:
     """A stored key, as far as the decision needs it. `used` is the number of calls in the present month."""
 
     id: int
@@ -51,7 +51,7 @@ class KeyFact:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class AccessContext:
     """Everything that the decision depends on."""
 
     provider: str  # Its display name.
@@ -59,20 +59,20 @@ class Facts:
     needs_key: bool = True
     allow_shared: bool = True
     allow_personal: bool = False
-    personal: KeyFact | None = None
-    project: KeyFact | None = None
-    shared: KeyFact | None = None
+    personal: StoredKey | None = None
+    project: StoredKey | None = None
+    shared: StoredKey | None = None
     variable: str | None = None  # The environment variable that holds a key.
-    barred: str | None = None  # One that may not be sent to where this provider is.
+    unbound_variable: str | None = None  # One that may not be sent to where this provider is.
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
     """The decision, with a sentence that says why and what to do. `key` is the stored key to be used, if it is one."""
 
-    state: State
+    state: AccessState
     reason: str
-    key: KeyFact | None = None
+    key: StoredKey | None = None
     variable: str | None = None
 
     @property
@@ -87,32 +87,32 @@ class Access:
         return f"environment:{self.variable}" if self.variable else "none"
 
 
-def decide(facts: Facts, now: datetime) -> Access:
+def evaluate_access(facts: AccessContext, now: datetime) -> Access:
     """Whether a caller may use a provider, and with which key."""
     if not facts.active:
-        return Access(State.DISABLED, f"{facts.provider} is inactive. Activate it on its page.")
-    key = _first(facts)
+        return Access(AccessState.DISABLED, f"{facts.provider} is inactive. Activate it on its page.")
+    key = _most_specific_key(facts)
     if key is not None:
-        wrong = _wrong(key, now)
+        wrong = _key_problem(key, now)
         if wrong:
-            return Access(State.NO_ACCESS, f"{_NAMES[key.scope].capitalize()} for {facts.provider} {wrong}", key)
-        return Access(_STATES[key.scope], f"{facts.provider} is asked with {_NAMES[key.scope]}.", key)
+            return Access(AccessState.NO_ACCESS, f"{_KEY_LABELS[key.scope].capitalize()} for {facts.provider} {wrong}", key)
+        return Access(_STATES[key.scope], f"{facts.provider} is asked with {_KEY_LABELS[key.scope]}.", key)
     if facts.variable and facts.allow_shared:
         reason = f"{facts.provider} is asked with {facts.variable} of the server's environment."
-        return Access(State.AVAILABLE_ENVIRONMENT, reason, variable=facts.variable)
+        return Access(AccessState.AVAILABLE_ENVIRONMENT, reason, variable=facts.variable)
     if not facts.needs_key:
-        return Access(State.AVAILABLE_WITHOUT_KEY, f"{facts.provider} needs no key.")
+        return Access(AccessState.AVAILABLE_WITHOUT_KEY, f"{facts.provider} needs no key.")
     way = "Enter one on the provider's page, or choose another model."
-    return Access(State.NO_ACCESS, f"{facts.provider} has no key{_for_you(facts)}.{_not_sent(facts)} {way}")
+    return Access(AccessState.NO_ACCESS, f"{facts.provider} has no key{_caller_note(facts)}.{_unbound_variable_note(facts)} {way}")
 
 
-def _not_sent(facts: Facts) -> str:
-    if facts.barred is None or not facts.allow_shared:
+def _unbound_variable_note(facts: AccessContext) -> str:
+    if facts.unbound_variable is None or not facts.allow_shared:
         return ""
-    return f" {facts.barred} of the server's environment is not sent to its address, because {SETTING} does not say that it may be."
+    return f" {facts.unbound_variable} of the server's environment is not sent to its address, because {BINDINGS_SETTING} does not say that it may be."
 
 
-def _first(facts: Facts) -> KeyFact | None:
+def _most_specific_key(facts: AccessContext) -> StoredKey | None:
     """The most specific key that the provider's flags allow."""
     if facts.personal is not None and facts.allow_personal:
         return facts.personal
@@ -121,23 +121,23 @@ def _first(facts: Facts) -> KeyFact | None:
     return facts.shared if facts.allow_shared else None
 
 
-def _wrong(key: KeyFact, now: datetime) -> str | None:
+def _key_problem(key: StoredKey, now: datetime) -> str | None:
     if not key.active:
         return "is switched off. Switch it on, or remove it so that another one is used."
     if key.expires_at is not None and key.expires_at <= now:
         return f"expired on {key.expires_at:%Y-%m-%d}. Enter a new one, or remove it so that another one is used."
     if key.monthly_limit is not None and key.used >= key.monthly_limit:
-        return limit_reached(key.monthly_limit, now)
+        return describe_limit(key.monthly_limit, now)
     return None
 
 
-def limit_reached(limit: int, now: datetime) -> str:
+def describe_limit(limit: int, now: datetime) -> str:
     """The rest of the sentence about a key that was used up."""
-    again = shown_moment(next_period(now))
+    again = format_timestamp(next_period(now))
     return f"has reached its limit of {limit:,} calls this month. It works again from {again}, or when an admin raises the limit."
 
 
-def _for_you(facts: Facts) -> str:
+def _caller_note(facts: AccessContext) -> str:
     return " for you" if facts.shared is not None and not facts.allow_shared else ""
 
 

@@ -3,14 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from webapp.domain.incidents.incidents import MAX_ALERTS, MAX_LABELS, MAX_TEXT, MAX_TITLE, Incident, cleaned, incident_from
+from webapp.domain.incidents.incidents import MAX_ALERTS, MAX_LABELS, MAX_TEXT, MAX_TITLE, Incident, clean_text, incident_from
 
 _SEVERITY = dict.fromkeys(("critical", "page", "emergency", "fatal", "error", "high"), "critical") | dict.fromkeys(
     ("info", "information", "informational", "none", "low"), "info"
 )
 _HOST_LABELS = ("host", "hostname", "nodename", "node", "instance")
-_HERE = ("localhost", "127.0.0.1", "[::1]", "::1")
-_TEXTS = ("description", "message", "summary")
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "::1")
+_DESCRIPTION_ANNOTATIONS = ("description", "message", "summary")
 
 
 def is_alertmanager(data: Mapping[str, object]) -> bool:
@@ -21,7 +21,7 @@ def is_alertmanager(data: Mapping[str, object]) -> bool:
     return all(isinstance(alert, Mapping) and isinstance(alert.get("labels"), Mapping) for alert in alerts)
 
 
-def incident_from_either(data: Mapping[str, object]) -> Incident:
+def incident_from_payload(data: Mapping[str, object]) -> Incident:
     """An incident from its own JSON or from a webhook payload. Raises `Invalid`."""
     return incident_from_alertmanager(data) if is_alertmanager(data) else incident_from(data)
 
@@ -36,7 +36,7 @@ def incident_from_alertmanager(data: Mapping[str, object]) -> Incident:
     return incident_from(
         {
             "title": _title(labels, annotations),
-            "description": next((annotations[name] for name in _TEXTS if annotations.get(name)), ""),
+            "description": next((annotations[name] for name in _DESCRIPTION_ANNOTATIONS if annotations.get(name)), ""),
             "severity": _severity(labels, alerts),
             "status": "resolved" if status == "resolved" else "open",
             "alerts": [_alert(alert) for alert in alerts[:MAX_ALERTS]],
@@ -70,23 +70,23 @@ def _alert(alert: Mapping[str, object]) -> dict[str, object]:
 def _metadata(
     data: Mapping[str, object], labels: Mapping[str, str], annotations: Mapping[str, str], alerts: list[Mapping[str, object]]
 ) -> dict[str, object]:
-    metadata: dict[str, object] = {"source": "alertmanager", "labels": _some(labels), "annotations": _some(annotations)}
-    metadata |= _named(data, "receiver", "externalURL")
+    metadata: dict[str, object] = {"source": "alertmanager", "labels": _limit_labels(labels), "annotations": _limit_labels(annotations)}
+    metadata |= _select_texts(data, "receiver", "externalURL")
     if host := _host(labels):
         metadata["host"] = host
     if alerts:
-        metadata |= _named(alerts[0], "startsAt", "generatorURL") | {"alerts_total": len(alerts)}
+        metadata |= _select_texts(alerts[0], "startsAt", "generatorURL") | {"alerts_total": len(alerts)}
     if values := dict(_values(alerts)):
         metadata["values"] = values
     return metadata
 
 
-def _some(labels: Mapping[str, str]) -> dict[str, str]:
+def _limit_labels(labels: Mapping[str, str]) -> dict[str, str]:
     """Few and short enough for the limits of an incident's metadata."""
     return {name: text[:500] for name, text in list(labels.items())[:30]}
 
 
-def _named(data: Mapping[str, object], *names: str) -> dict[str, object]:
+def _select_texts(data: Mapping[str, object], *names: str) -> dict[str, object]:
     return {name: text for name in names if (text := _clean(data.get(name), MAX_TITLE, lines=False))}
 
 
@@ -94,7 +94,7 @@ def _host(labels: Mapping[str, str]) -> str | None:
     """The machine that the labels name. Their `localhost` is the machine of whoever sent the alert, not this one."""
     named = next((labels[name] for name in _HOST_LABELS if labels.get(name)), "")
     host = named.rsplit(":", 1)[0] if named.count(":") == 1 or named.startswith("[") else named
-    return host if host and host.lower() not in _HERE else None
+    return host if host and host.lower() not in _LOCAL_HOSTS else None
 
 
 def _values(alerts: list[Mapping[str, object]]) -> Iterator[tuple[str, float]]:
@@ -122,4 +122,4 @@ def _clean(value: object, limit: int, *, lines: bool = True) -> str:
     if value is None or isinstance(value, Mapping | list):
         return ""
     text = value if isinstance(value, str) else json.dumps(value)
-    return cleaned(text[: limit + 100], lines=lines).strip()[:limit]
+    return clean_text(text[: limit + 100], lines=lines).strip()[:limit]

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from webapp.domain.incidents.incidents import PRIORITIES, TYPES, Incident, Recommendation
 from webapp.domain.shared.errors import ModeldeskError
 
-TEMPLATE = "incident-analysis"
+TEMPLATE_NAME = "incident-analysis"
 SCHEMA_NAME = "recommendations"
 MAX_ALERTS = 10
-MAX_ANSWER = 200_000
+MAX_ANSWER_LENGTH = 200_000
 MAX_RECOMMENDATIONS = 20
 MAX_ACTIONS = 20
 _LIMITS = {"title": 200, "description": 4_000, "action": 500}
-_CANDIDATES = 50  # How many places of an answer may look like the beginning of JSON.
+_MAX_CANDIDATES = 50  # How many places of an answer may look like the beginning of JSON.
 
 SYSTEM_PROMPT = """\
 You are an experienced site reliability engineer who helps the person on call.
@@ -67,7 +67,7 @@ class SchemaMismatch(ModeldeskError):
         super().__init__(f"The model's answer holds no recommendations that could be read: {why}. Try again, or choose another model.")
 
 
-def user_text(incident: Incident) -> str:
+def format_incident(incident: Incident) -> str:
     """The incident as the model gets to read it. Its texts are put in literally: there is no template language to inject into."""
     lines = [
         f"Incident: {incident.title}",
@@ -76,13 +76,13 @@ def user_text(incident: Incident) -> str:
         f"Description: {incident.description or 'none given'}",
     ]
     if incident.alerts:
-        lines += ["Alerts:", alerts_text(incident)]
+        lines += ["Alerts:", format_alerts(incident)]
     if incident.metadata:
-        lines.append(f"Metadata: {metadata_text(incident)}")
+        lines.append(f"Metadata: {format_metadata(incident)}")
     return "\n".join(lines)
 
 
-def alerts_text(incident: Incident) -> str:
+def format_alerts(incident: Incident) -> str:
     """The alerts, a line each; the first ten of many."""
     lines = [f"- {alert.name}: {alert.description}" for alert in incident.alerts[:MAX_ALERTS]]
     if (more := len(incident.alerts) - MAX_ALERTS) > 0:
@@ -90,18 +90,18 @@ def alerts_text(incident: Incident) -> str:
     return "\n".join(lines)
 
 
-def metadata_text(incident: Incident) -> str:
+def format_metadata(incident: Incident) -> str:
     """The metadata as JSON, always in the same order."""
     return json.dumps(incident.metadata, ensure_ascii=False, sort_keys=True)
 
 
-def recommendations_from(text: str) -> tuple[Recommendation, ...]:
+def parse_recommendations(text: str) -> tuple[Recommendation, ...]:
     """The recommendations in a model's answer, wherever it put them. Raises `SchemaMismatch` if there are none."""
-    if len(text) > MAX_ANSWER:
-        raise SchemaMismatch(f"it is longer than {MAX_ANSWER:,} characters")
+    if len(text) > MAX_ANSWER_LENGTH:
+        raise SchemaMismatch(f"it is longer than {MAX_ANSWER_LENGTH:,} characters")
     answer = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL | re.IGNORECASE)
     seen = False
-    for value in _values(answer):
+    for value in _json_values(answer):
         seen = True
         recommendations = tuple(_recommendation(item) for item in _items(value) if _description(item))
         if recommendations:
@@ -109,11 +109,11 @@ def recommendations_from(text: str) -> tuple[Recommendation, ...]:
     raise SchemaMismatch("it is JSON, but of another shape or without a description" if seen else "it is not JSON")
 
 
-def _values(answer: str) -> Iterator[object]:
+def _json_values(answer: str) -> Iterator[object]:
     """The JSON objects and arrays of an answer, outermost first, past fences and prose."""
     decoder = json.JSONDecoder(parse_constant=lambda _: None)
     place = 0
-    for _ in range(_CANDIDATES):
+    for _ in range(_MAX_CANDIDATES):
         start = re.compile(r"[{\[]").search(answer, place)
         if start is None:
             return
@@ -134,29 +134,29 @@ def _items(value: object) -> list[object]:
 
 
 def _description(item: object) -> str:
-    return _text(item.get("description"), "description") if isinstance(item, dict) else ""
+    return _clean_text(item.get("description"), "description") if isinstance(item, dict) else ""
 
 
 def _recommendation(item: object) -> Recommendation:
     given = item if isinstance(item, dict) else {}
-    kind, priority = _word(given.get("type")), _word(given.get("priority"))
+    kind, priority = _lower_case_word(given.get("type")), _lower_case_word(given.get("priority"))
     actions = given.get("actions")
     actions = actions if isinstance(actions, list) else [actions]
-    steps = (_text(action, "action") for action in actions[:MAX_ACTIONS])
+    steps = (_clean_text(action, "action") for action in actions[:MAX_ACTIONS])
     return Recommendation(
         type=kind if kind in TYPES else "general",
         priority=priority if priority in PRIORITIES else "medium",
-        title=" ".join(_text(given.get("title"), "title").split()) or "Advice of the model",
+        title=" ".join(_clean_text(given.get("title"), "title").split()) or "Advice of the model",
         description=_description(given),
         actions=tuple(step for step in steps if step),
     )
 
 
-def _word(value: object) -> str:
+def _lower_case_word(value: object) -> str:
     return value.strip().lower() if isinstance(value, str) else ""
 
 
-def _text(value: object, kind: str) -> str:
+def _clean_text(value: object, kind: str) -> str:
     """Text that can be stored and shown: no control characters, no halves of surrogate pairs, not too long."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = repr(value)

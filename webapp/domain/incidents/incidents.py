@@ -63,7 +63,7 @@ class Recommendation:
 
 def incident_from(data: Mapping[str, object]) -> Incident:
     """An incident from JSON. Raises `Invalid` (`Malformed` for unknown fields and wrong shapes) that names all wrong fields."""
-    reader = _Reader()
+    reader = _IncidentReader()
     given = reader.members(data, "incident", INCIDENT_FIELDS)
     incident = Incident(
         title=reader.text(given, "title", "incident", limit=MAX_TITLE, required=True),
@@ -73,7 +73,7 @@ def incident_from(data: Mapping[str, object]) -> Incident:
         alerts=reader.alerts(given.get("alerts", [])),
         metadata=reader.metadata(given.get("metadata", {})),
     )
-    reader.finish()
+    reader.raise_errors()
     return incident
 
 
@@ -100,7 +100,7 @@ def recommendation_dict(recommendation: Recommendation) -> dict[str, object]:
     return asdict(recommendation) | {"actions": list(recommendation.actions)}
 
 
-def complaint(text: str, *, lines: bool) -> str | None:
+def text_problem(text: str, *, lines: bool) -> str | None:
     """Why this text cannot be stored and shown, or None."""
     if _SURROGATES.search(text):
         return "holds half of a surrogate pair, which is no character"
@@ -109,12 +109,12 @@ def complaint(text: str, *, lines: bool) -> str | None:
     return "must be one line without control characters" if _CONTROLS_AND_LINES.search(text) else None
 
 
-def cleaned(text: str, *, lines: bool) -> str:
+def clean_text(text: str, *, lines: bool) -> str:
     """The text with spaces in place of what `complaint` complains about."""
     return _SURROGATES.sub(" ", (_CONTROLS if lines else _CONTROLS_AND_LINES).sub(" ", text))
 
 
-class _Reader:
+class _IncidentReader:
     """Collects every complaint, so that a person corrects all of them at once."""
 
     def __init__(self) -> None:
@@ -123,55 +123,55 @@ class _Reader:
         self.values = 0
         self.characters = 0
 
-    def refuse(self, path: str, message: str, *, malformed: bool = False) -> None:
+    def add_error(self, path: str, message: str, *, malformed: bool = False) -> None:
         self.malformed = self.malformed or malformed
         if len(self.errors) < MAX_ALERTS:
             self.errors.append(FieldError(path, message))
 
-    def finish(self) -> None:
+    def raise_errors(self) -> None:
         if self.errors:
             kind = Malformed if self.malformed else Invalid
             raise kind("; ".join(f"{error.field} {error.message}" for error in self.errors[:5]), self.errors)
 
     def members(self, value: object, path: str, known: Sequence[str]) -> Mapping[str, object]:
         if not isinstance(value, Mapping):
-            self.refuse(path, "must be an object", malformed=True)
+            self.add_error(path, "must be an object", malformed=True)
             return {}
         for name in value:
             if name not in known:
-                self.refuse(f"{path}.{_printable(name)}", f"is not known here; known are {', '.join(known)}", malformed=True)
+                self.add_error(f"{path}.{_printable(name)}", f"is not known here; known are {', '.join(known)}", malformed=True)
         return value
 
     def text(self, given: Mapping[str, object], name: str, path: str, *, limit: int, required: bool = False) -> str:
         value = given.get(name, None if required else "")
         path = f"{path}.{name}"
         if not isinstance(value, str):
-            self.refuse(path, "is required" if name not in given else "must be text")
+            self.add_error(path, "is required" if name not in given else "must be text")
             return ""
         if required and not value.strip():
-            self.refuse(path, "must not be empty")
-        return self.checked(value, path, limit, lines=not required)
+            self.add_error(path, "must not be empty")
+        return self.check_text(value, path, limit, lines=not required)
 
-    def checked(self, value: str, path: str, limit: int, *, lines: bool = True) -> str:
+    def check_text(self, value: str, path: str, limit: int, *, lines: bool = True) -> str:
         if len(value) > limit:
-            self.refuse(path, f"is longer than {limit:,} characters")
-        elif wrong := complaint(value, lines=lines):
-            self.refuse(path, wrong)
+            self.add_error(path, f"is longer than {limit:,} characters")
+        elif wrong := text_problem(value, lines=lines):
+            self.add_error(path, wrong)
         return value
 
     def choice(self, given: Mapping[str, object], name: str, choices: Sequence[str], default: str) -> str:
         value = given.get(name, default)
         if isinstance(value, str) and value in choices:
             return value
-        self.refuse(f"incident.{name}", f"must be one of {', '.join(choices)}")
+        self.add_error(f"incident.{name}", f"must be one of {', '.join(choices)}")
         return default
 
     def alerts(self, value: object) -> tuple[Alert, ...]:
         if not isinstance(value, list | tuple):
-            self.refuse("incident.alerts", "must be a list", malformed=True)
+            self.add_error("incident.alerts", "must be a list", malformed=True)
             return ()
         if len(value) > MAX_ALERTS:
-            self.refuse("incident.alerts", f"holds more than {MAX_ALERTS} alerts")
+            self.add_error("incident.alerts", f"holds more than {MAX_ALERTS} alerts")
             return ()
         return tuple(self.alert(alert, f"incident.alerts[{index}]") for index, alert in enumerate(value))
 
@@ -185,51 +185,51 @@ class _Reader:
 
     def labels(self, value: object, path: str) -> dict[str, str]:
         if not isinstance(value, Mapping) or not all(isinstance(part, str) for pair in value.items() for part in pair):
-            self.refuse(path, "must be an object whose values are texts", malformed=True)
+            self.add_error(path, "must be an object whose values are texts", malformed=True)
             return {}
         if len(value) > MAX_LABELS:
-            self.refuse(path, f"holds more than {MAX_LABELS} labels")
+            self.add_error(path, f"holds more than {MAX_LABELS} labels")
             return {}
-        return {self.checked(name, path, MAX_TITLE): self.checked(text, path, MAX_TEXT) for name, text in value.items()}
+        return {self.check_text(name, path, MAX_TITLE): self.check_text(text, path, MAX_TEXT) for name, text in value.items()}
 
     def metadata(self, value: object) -> Mapping[str, object]:
         if not isinstance(value, Mapping):
-            self.refuse("incident.metadata", "must be an object", malformed=True)
+            self.add_error("incident.metadata", "must be an object", malformed=True)
             return {}
-        copied = self.json(value, "incident.metadata", MAX_DEPTH)
+        copied = self.copy_json(value, "incident.metadata", MAX_DEPTH)
         if self.values > MAX_VALUES or self.characters > MAX_CHARACTERS:
-            self.refuse("incident.metadata", f"is larger than {MAX_VALUES:,} values or {MAX_CHARACTERS:,} characters")
+            self.add_error("incident.metadata", f"is larger than {MAX_VALUES:,} values or {MAX_CHARACTERS:,} characters")
         return copied if isinstance(copied, dict) else {}
 
-    def json(self, value: object, path: str, depth: int) -> object:
+    def copy_json(self, value: object, path: str, depth: int) -> object:
         """A copy of one JSON value; what is refused becomes None."""
         self.values += 1
         if self.values > MAX_VALUES or self.characters > MAX_CHARACTERS:
             return None  # `metadata` says so once.
         if isinstance(value, Mapping | list | tuple):
-            return self.nested(value, path, depth - 1)
+            return self.copy_nested(value, path, depth - 1)
         if isinstance(value, str):
             self.characters += len(value)
-            return self.checked(value, path, MAX_TEXT)
+            return self.check_text(value, path, MAX_TEXT)
         if not (value is None or isinstance(value, bool) or _is_number(value)):
-            self.refuse(path, f"must be JSON: text, true, false, null or a number up to {MAX_NUMBER:,}")
+            self.add_error(path, f"must be JSON: text, true, false, null or a number up to {MAX_NUMBER:,}")
         return value
 
-    def nested(self, value: Mapping[str, object] | Sequence[object], path: str, depth: int) -> object:
+    def copy_nested(self, value: Mapping[str, object] | Sequence[object], path: str, depth: int) -> object:
         if depth < 0:
-            self.refuse(path, f"is nested more than {MAX_DEPTH} levels deep")
+            self.add_error(path, f"is nested more than {MAX_DEPTH} levels deep")
             return None
         if not isinstance(value, Mapping):
-            return [self.json(item, f"{path}[{index}]", depth) for index, item in enumerate(value)]
+            return [self.copy_json(item, f"{path}[{index}]", depth) for index, item in enumerate(value)]
         copied: dict[str, object] = {}
         for key, item in value.items():
             inside = f"{path}.{_printable(key)}"
             if not isinstance(key, str) or not key:
-                self.refuse(inside, "must have a name that is text", malformed=True)
+                self.add_error(inside, "must have a name that is text", malformed=True)
                 continue
             self.characters += len(key)
-            self.checked(key, inside, MAX_TITLE, lines=False)
-            copied[key] = self.json(item, inside, depth)
+            self.check_text(key, inside, MAX_TITLE, lines=False)
+            copied[key] = self.copy_json(item, inside, depth)
         return copied
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.resolution import resolve
 from webapp.domain.catalog.snapshot import Snapshot
-from webapp.domain.credentials.environment_keys import ServerKeys
+from webapp.domain.credentials.environment_keys import EnvironmentKeys
 from webapp.domain.shared.errors import AmbiguousModel, Conflict, UnknownModel
 
 ENVIRONMENT_DRIVER, ENVIRONMENT_ORIGIN = "openai", "https://api.openai.com"
@@ -36,47 +36,47 @@ class Choice:
 LOCAL = Choice("local rules", "local")
 
 
-def choose(snapshot: Snapshot, ref: str | None, environment: ServerKeys, preferred: str | None = None) -> Choice:
+def choose(snapshot: Snapshot, ref: str | None, environment: EnvironmentKeys, preferred: str | None = None) -> Choice:
     """The model to run. Raises `UnknownModel` or `AmbiguousModel` for the ref, `Conflict` if its model is not to be used.
 
     `preferred` is the template's model. One that is not to be used is passed over, and the choice says so: an incident is no time to stop.
     """
     if ref is not None:
         model = resolve(snapshot.names, ref)
-        if wrong := _unusable(model):
+        if wrong := _model_problem(model):
             raise Conflict(wrong, code="unsupported_model")
-        return _of(snapshot, model, "explicit ref", explicit=True)
+        return _choice_of(snapshot, model, "explicit ref", explicit=True)
     if preferred is None:
-        return _by_registry(snapshot, environment)
+        return _choose_default(snapshot, environment)
     try:
         model = resolve(snapshot.names, preferred)
-        wrong = _unusable(model)
+        wrong = _model_problem(model)
     except (UnknownModel, AmbiguousModel) as error:
         wrong = error.detail
     if not wrong:
-        return _of(snapshot, model, "template")
-    return replace(_by_registry(snapshot, environment), note=f"The template prefers {preferred}, which was passed over. {wrong}")
+        return _choice_of(snapshot, model, "template")
+    return replace(_choose_default(snapshot, environment), note=f"The template prefers {preferred}, which was passed over. {wrong}")
 
 
-def _unusable(model: ModelInfo) -> str | None:
+def _model_problem(model: ModelInfo) -> str | None:
     if not model.supported:
         return f"{model.ref} cannot run: it is {(model.unsupported_because or '').replace('_', ' ')}."
     return f"{model.ref} is of type {model.type}; incidents need a text model." if model.type != "text" else None
 
 
-def _by_registry(snapshot: Snapshot, environment: ServerKeys) -> Choice:
+def _choose_default(snapshot: Snapshot, environment: EnvironmentKeys) -> Choice:
     """Where nobody named a model: the primary provider's, the default, the environment's, or the local rules."""
     if snapshot.primary is not None and snapshot.primary.active:
         model_of_primary = _text_model_of(snapshot, snapshot.primary.slug)
         if model_of_primary is not None:
-            return _of(snapshot, model_of_primary, "primary provider")
+            return _choice_of(snapshot, model_of_primary, "primary provider")
         default = snapshot.defaults.get("text")
         if default is not None and default.supported:
-            return _of(snapshot, default, "default text model")
-    return _of_environment(snapshot, environment) or LOCAL
+            return _choice_of(snapshot, default, "default text model")
+    return _choice_of_environment(snapshot, environment) or LOCAL
 
 
-def _of(snapshot: Snapshot, model: ModelInfo, decided_by: str, *, explicit: bool = False) -> Choice:
+def _choice_of(snapshot: Snapshot, model: ModelInfo, decided_by: str, *, explicit: bool = False) -> Choice:
     driver = snapshot.providers[model.provider].driver
     return Choice(decided_by, driver, model, model.provider, model.model_id, explicit)
 
@@ -89,9 +89,9 @@ def _text_model_of(snapshot: Snapshot, slug: str) -> ModelInfo | None:
     return next((model for model in snapshot.by_provider.get(slug, ()) if model.type == "text" and model.supported), None)
 
 
-def _of_environment(snapshot: Snapshot, environment: ServerKeys) -> Choice | None:
-    if environment.usable((ENVIRONMENT_KEY,), ENVIRONMENT_ORIGIN) is None:
+def _choice_of_environment(snapshot: Snapshot, environment: EnvironmentKeys) -> Choice | None:
+    if environment.first_usable((ENVIRONMENT_KEY,), ENVIRONMENT_ORIGIN) is None:
         return None
-    name = environment.word(ENVIRONMENT_MODEL) or DEFAULT_ENVIRONMENT_MODEL
+    name = environment.value_of(ENVIRONMENT_MODEL) or DEFAULT_ENVIRONMENT_MODEL
     known = snapshot.names.refs.get(f"openai/{name}")
     return Choice("environment", ENVIRONMENT_DRIVER, known, None, name)

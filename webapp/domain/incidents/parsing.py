@@ -4,33 +4,33 @@ import json
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from webapp.domain.incidents.alertmanager import incident_from_either, is_alertmanager
+from webapp.domain.incidents.alertmanager import incident_from_payload, is_alertmanager
 from webapp.domain.incidents.incidents import MAX_TITLE, Incident, incident_dict, incident_from
 from webapp.domain.shared.errors import Invalid, Malformed, ModeldeskError
 
-MAX_PASTED = 100_000
+MAX_INPUT_LENGTH = 100_000
 MAX_DIGITS = 18
 FIELD = "incident"
 INCIDENT, ALERTMANAGER, TEXT = "incident", "alertmanager", "text"
 
 
 @dataclass(frozen=True, slots=True)
-class Pasted:
+class ParsedIncident:
     """An incident, and as what it was read."""
 
     kind: str
     incident: Incident
 
 
-def read(text: str) -> Pasted:
+def parse_incident(text: str) -> ParsedIncident:
     """The incident in a text. Raises `Invalid` whose message says what to change."""
     text = text.replace("\r\n", "\n").strip()
     if not text:
         raise Invalid.field(FIELD, "is empty: choose a sample, or paste an incident")
-    if len(text) > MAX_PASTED:
-        raise Invalid.field(FIELD, f"is longer than {MAX_PASTED:,} characters: leave out what does not matter")
+    if len(text) > MAX_INPUT_LENGTH:
+        raise Invalid.field(FIELD, f"is longer than {MAX_INPUT_LENGTH:,} characters: leave out what does not matter")
     if text[0] not in "{[":
-        return Pasted(TEXT, _from_lines(text))
+        return ParsedIncident(TEXT, _parse_plain_text(text))
     try:
         found = _DECODER.decode(text)
     except Invalid:
@@ -38,19 +38,19 @@ def read(text: str) -> Pasted:
     except (ValueError, RecursionError) as error:
         # “[FIRING:1] HostOutOfMemory” begins like JSON too.
         if text[0] == "[":
-            return Pasted(TEXT, _from_lines(text))
-        raise Malformed.field(FIELD, f"begins like JSON but is not: {_where(error)}") from None
+            return ParsedIncident(TEXT, _parse_plain_text(text))
+        raise Malformed.field(FIELD, f"begins like JSON but is not: {_describe_json_error(error)}") from None
     if not isinstance(found, dict):
         raise Malformed.field(FIELD, "is a list: paste one incident, or the whole payload of one Alertmanager webhook")
-    return Pasted(ALERTMANAGER if is_alertmanager(found) else INCIDENT, incident_from_either(found))
+    return ParsedIncident(ALERTMANAGER if is_alertmanager(found) else INCIDENT, incident_from_payload(found))
 
 
-def written(incident: Incident) -> str:
+def dump_incident(incident: Incident) -> str:
     """An incident as the text that reads back as the same one."""
     return json.dumps(incident_dict(incident), indent=2, ensure_ascii=False)
 
 
-def _from_lines(text: str) -> Incident:
+def _parse_plain_text(text: str) -> Incident:
     """The first line is the title, the rest the description. A first line that is too long is both."""
     first, _, rest = text.partition("\n")
     title = " ".join(first.split())
@@ -59,13 +59,13 @@ def _from_lines(text: str) -> Incident:
     return incident_from({"title": title, "description": rest.strip()})
 
 
-def _where(error: ValueError | RecursionError) -> str:
+def _describe_json_error(error: ValueError | RecursionError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} in line {error.lineno}, column {error.colno}. Plain text must not begin with a brace"
     return "it is nested too deep" if isinstance(error, RecursionError) else "it holds a number that is too long"
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
@@ -74,20 +74,20 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _integer(digits: str) -> int:
+def _bounded_integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise Malformed.field(FIELD, f"holds a number of more than {MAX_DIGITS} digits")
     return int(digits)
 
 
-def _constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise Malformed.field(FIELD, f"holds {name}, which is not a JSON value")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_int=_integer, parse_constant=_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_members, parse_int=_bounded_integer, parse_constant=_reject_constant)
 
 
-def complaints(error: ModeldeskError) -> list[str]:
+def list_messages(error: ModeldeskError) -> list[str]:
     """What is wrong with a pasted text, a sentence each."""
     errors = error.errors if isinstance(error, Invalid) else ()
     return [f"{found.field} {found.message}" for found in errors] or [error.detail]

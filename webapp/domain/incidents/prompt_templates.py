@@ -12,15 +12,15 @@ from webapp.domain.incidents.incidents import Incident
 from webapp.domain.shared.errors import Invalid
 
 PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_]+)\s*\}\}")
-LOOKS_LIKE_ONE = re.compile(r"\{\{[^{}\n]{0,80}\}\}")
-VALUES: Mapping[str, Callable[[Incident], str]] = {
-    "incident": answer_schema.user_text,
+PLACEHOLDER_CANDIDATE = re.compile(r"\{\{[^{}\n]{0,80}\}\}")
+PLACEHOLDER_VALUES: Mapping[str, Callable[[Incident], str]] = {
+    "incident": answer_schema.format_incident,
     "title": lambda incident: incident.title,
     "severity": lambda incident: incident.severity,
     "status": lambda incident: incident.status,
     "description": lambda incident: incident.description,
-    "alerts": answer_schema.alerts_text,
-    "metadata": answer_schema.metadata_text,
+    "alerts": answer_schema.format_alerts,
+    "metadata": answer_schema.format_metadata,
 }
 CATEGORIES = ("incident", "summary", "chat", "other")  # Suggestions: a category is any word.
 
@@ -42,46 +42,46 @@ class Template:
     active: bool = True
 
 
-BUILT_IN = Template(answer_schema.TEMPLATE, 1, "Incident analysis", "incident", answer_schema.SYSTEM_PROMPT, "{{incident}}")
+BUILT_IN = Template(answer_schema.TEMPLATE_NAME, 1, "Incident analysis", "incident", answer_schema.SYSTEM_PROMPT, "{{incident}}")
 
 
-class Rendered(NamedTuple):
+class RenderedPrompt(NamedTuple):
     """What would be sent."""
 
     system: str
     user: str
 
 
-def rendered(template: Template, incident: Incident) -> Rendered:
+def render_prompt(template: Template, incident: Incident) -> RenderedPrompt:
     """The texts with the incident put in. What is put in is never looked at again, whatever it holds."""
-    return Rendered(_filled(template.system, incident), _filled(template.user, incident))
+    return RenderedPrompt(_fill_placeholders(template.system, incident), _fill_placeholders(template.user, incident))
 
 
-def _filled(text: str, incident: Incident) -> str:
-    return PLACEHOLDER.sub(lambda match: VALUES[match[1]](incident) if match[1] in VALUES else match[0], text)
+def _fill_placeholders(text: str, incident: Incident) -> str:
+    return PLACEHOLDER.sub(lambda match: PLACEHOLDER_VALUES[match[1]](incident) if match[1] in PLACEHOLDER_VALUES else match[0], text)
 
 
-def checked_text(text: str, field: str, *, needs_incident: bool) -> str:
+def validate_template_text(text: str, field: str, *, needs_incident: bool) -> str:
     """The text, if every placeholder in it is known. Raises `Invalid` naming the field."""
-    known = ", ".join(f"{{{{{name}}}}}" for name in VALUES)
-    for found in LOOKS_LIKE_ONE.findall(text):
+    known = ", ".join(f"{{{{{name}}}}}" for name in PLACEHOLDER_VALUES)
+    for found in PLACEHOLDER_CANDIDATE.findall(text):
         match = PLACEHOLDER.fullmatch(found)
-        if match is None or match[1] not in VALUES:
+        if match is None or match[1] not in PLACEHOLDER_VALUES:
             raise Invalid.field(field, f"holds {found[:60]}, which is no placeholder; known are {known}")
     if needs_incident and not PLACEHOLDER.search(text):
         raise Invalid.field(field, f"says nothing about the incident: use at least one of {known}")
     return text
 
 
-class Line(NamedTuple):
+class TextDiffLine(NamedTuple):
     """One line of a comparison: `mark` is + for added, - for removed, and a space for what stayed."""
 
     mark: str
     text: str
 
 
-def differences(before: str, after: str) -> Iterator[Line]:
+def diff_lines(before: str, after: str) -> Iterator[TextDiffLine]:
     """The lines of both texts, in order, with what was added and removed."""
     for line in difflib.ndiff(before.splitlines(), after.splitlines()):
         if line[:1] in "+- ":
-            yield Line(line[0], line[2:])
+            yield TextDiffLine(line[0], line[2:])

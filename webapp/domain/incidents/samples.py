@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from webapp.domain.incidents.alertmanager import incident_from_either
+from webapp.domain.incidents.alertmanager import incident_from_payload
 from webapp.domain.incidents.incidents import Incident
 
 
@@ -17,7 +17,7 @@ class Sample:
     data: Mapping[str, object]
 
     def incident(self) -> Incident:
-        return incident_from_either(self.data)
+        return incident_from_payload(self.data)
 
 
 def _alert(name: str, description: str, **labels: str) -> dict[str, object]:
@@ -211,4 +211,4 @@ SAMPLES: tuple[Sample, ...] = (
     ),
 )
 
-BY_SLUG: Mapping[str, Sample] = {sample.slug: sample for sample in SAMPLES}
+SAMPLES_BY_SLUG: Mapping[str, Sample] = {sample.slug: sample for sample in SAMPLES}

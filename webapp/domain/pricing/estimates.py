@@ -13,12 +13,12 @@ class Estimate:
     """About how many tokens go in, how many may come out, and the cost of the question alone and with the longest answer."""
 
     input: int
-    longest: int
-    question: Cost
-    most: Cost
+    max_output_tokens: int
+    input_cost: Cost
+    max_cost: Cost
 
 
-def about_tokens(*texts: str) -> int:
+def estimate_tokens(*texts: str) -> int:
     """A token is about four characters of English; rounded up."""
     return -(-sum(len(text) for text in texts) // CHARACTERS_PER_TOKEN)
 

@@ -8,18 +8,18 @@ from decimal import Decimal
 from webapp.domain.pricing.meters import label_of, unit_of
 from webapp.domain.pricing.pricing import STANDARD, Price, Rate
 from webapp.domain.shared.money import EXACT
-from webapp.domain.shared.timestamps import ALWAYS, LAST_DAY, start_of_day
+from webapp.domain.shared.timestamps import EPOCH, LAST_DAY, start_of_day
 
 WIDTH, HEIGHT = 1000, 200
-LATEST = start_of_day(LAST_DAY)
+LATEST_TIME = start_of_day(LAST_DAY)
 MARGIN = timedelta(days=30)  # What is shown before the first and after the last change.
-METERS = ("input", "output", "image", "second", "character", "page", "request")
+CHARTED_METERS = ("input", "output", "image", "second", "character", "page", "request")
 MAX_LINES = 3
 MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChartLine:
     """One meter: `points` for a polyline, broken into pieces where there is no such rate."""
 
     meter: str
@@ -28,34 +28,34 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ChartMark:
     """A moment on the axis, at `x`."""
 
     x: int
-    moment: datetime
+    time: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
     """`top` is the amount at the upper edge, per million tokens or per unit; `now` is where today is."""
 
-    lines: tuple[Line, ...]
-    marks: tuple[Mark, ...]
+    lines: tuple[ChartLine, ...]
+    marks: tuple[ChartMark, ...]
     top: Decimal
     currency: str
     unit: str
     now: int
 
 
-def chart(history: Sequence[Price], now: datetime) -> Chart | None:
+def build_chart(history: Sequence[Price], now: datetime) -> Chart | None:
     """None where there is nothing to see: fewer than two moments, several currencies or no rate. `history` is a timeline."""
     priced = [price for price in history if price.state == "priced"]
-    dated = [price.effective_from for price in history if price.effective_from > ALWAYS]
+    dated = [price.effective_from for price in history if price.effective_from > EPOCH]
     if len(history) < 2 or not dated or len({price.currency for price in priced}) != 1:
         return None
-    begin, end = min([*dated, now]) - MARGIN, min(max([*dated, now]), LATEST) + MARGIN
-    found = {meter: _steps(history, meter) for meter in METERS}
-    meters = [meter for meter in METERS if any(amount is not None for _, amount in found[meter])][:MAX_LINES]
+    begin, end = min([*dated, now]) - MARGIN, min(max([*dated, now]), LATEST_TIME) + MARGIN
+    found = {meter: _steps(history, meter) for meter in CHARTED_METERS}
+    meters = [meter for meter in CHARTED_METERS if any(amount is not None for _, amount in found[meter])][:MAX_LINES]
     unit = unit_of(meters[0], 1) if meters else ""
     meters = [meter for meter in meters if unit_of(meter, 1) == unit]
     top = max((amount for meter in meters for _, amount in found[meter] if amount is not None), default=Decimal(0))
@@ -65,16 +65,16 @@ def chart(history: Sequence[Price], now: datetime) -> Chart | None:
     def x(moment: datetime) -> int:
         return round(WIDTH * ((min(max(moment, begin), end) - begin) / (end - begin)))
 
-    lines = tuple(Line(meter, label_of(meter), _pieces([(x(at), amount) for at, amount in found[meter]], top)) for meter in meters)
-    marks = tuple(Mark(x(moment), moment) for moment in dict.fromkeys(dated))
+    lines = tuple(ChartLine(meter, label_of(meter), _polylines([(x(at), amount) for at, amount in found[meter]], top)) for meter in meters)
+    marks = tuple(ChartMark(x(moment), moment) for moment in dict.fromkeys(dated))
     return Chart(lines, marks, top, priced[0].currency, "1M tokens" if unit == "token" else unit, x(now))
 
 
 def _steps(history: Sequence[Price], meter: str) -> list[tuple[datetime, Decimal | None]]:
-    return [(price.effective_from, _amount(_plain(price, meter))) for price in history]
+    return [(price.effective_from, _charted_amount(_base_rate(price, meter))) for price in history]
 
 
-def _plain(price: Price, meter: str) -> Rate | None:
+def _base_rate(price: Price, meter: str) -> Rate | None:
     """The rate without conditions."""
     fits = (
         rate for rate in price.rates if rate.meter == meter and rate.above is None and rate.service_tier == STANDARD and not rate.window
@@ -82,13 +82,13 @@ def _plain(price: Price, meter: str) -> Rate | None:
     return next(fits, None)
 
 
-def _amount(rate: Rate | None) -> Decimal | None:
+def _charted_amount(rate: Rate | None) -> Decimal | None:
     if rate is None:
         return None
     return EXACT.multiply(rate.unit, MILLION) if unit_of(rate.meter, 1) == "token" else rate.unit
 
 
-def _pieces(steps: Sequence[tuple[int, Decimal | None]], top: Decimal) -> tuple[str, ...]:
+def _polylines(steps: Sequence[tuple[int, Decimal | None]], top: Decimal) -> tuple[str, ...]:
     """Polylines that go right until the price changes, then up or down."""
     pieces: list[list[str]] = []
     ends = [x for x, _ in steps[1:]] + [WIDTH]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from webapp.domain.pricing.usage import METERS, PARENTS, Usage
 from webapp.domain.shared.money import EXACT, ZERO
 
-MINUTES_A_WEEK = 7 * 24 * 60
+MINUTES_PER_WEEK = 7 * 24 * 60
 STANDARD = "standard"
 SERVICE_TIERS = (STANDARD, "batch", "flex", "priority")
 PRICE_STATES = ("priced", "free", "unknown")
@@ -27,17 +27,17 @@ class Window(NamedTuple):
     start: time
     end: time
 
-    def holds(self, at: datetime) -> bool:
+    def contains(self, at: datetime) -> bool:
         moment = at.astimezone(UTC)
         clock, day = moment.time(), moment.weekday()
         if self.start < self.end:
-            return self.start <= clock < self.end and self._on(day)
-        return (clock >= self.start and self._on(day)) or (clock < self.end and self._on((day - 1) % 7))
+            return self.start <= clock < self.end and self._includes_day(day)
+        return (clock >= self.start and self._includes_day(day)) or (clock < self.end and self._includes_day((day - 1) % 7))
 
     def overlaps(self, other: "Window") -> bool:
         """Whether there is a minute of the week at which both hold."""
         return any(
-            (begin - other_begin) % MINUTES_A_WEEK < other_length or (other_begin - begin) % MINUTES_A_WEEK < length
+            (begin - other_begin) % MINUTES_PER_WEEK < other_length or (other_begin - begin) % MINUTES_PER_WEEK < length
             for begin, length in self._spans()
             for other_begin, other_length in other._spans()
         )
@@ -48,7 +48,7 @@ class Window(NamedTuple):
         for day in self.days or range(7):
             yield day * 24 * 60 + start, (end - start) % (24 * 60)
 
-    def _on(self, day: int) -> bool:
+    def _includes_day(self, day: int) -> bool:
         return not self.days or day in self.days
 
 
@@ -90,7 +90,7 @@ class PriceSource(NamedTuple):
     verified_at: datetime | None = None
 
 
-BY_HAND = PriceSource()
+MANUAL_SOURCE = PriceSource()
 
 MeterOffers = Mapping[str, tuple[Offer, ...]]
 Offers = Mapping[str, MeterOffers]
@@ -105,7 +105,7 @@ class Price:
     effective_from: datetime
     currency: str
     rates: tuple[Rate, ...]
-    source: PriceSource = BY_HAND
+    source: PriceSource = MANUAL_SOURCE
     id: int | None = None
     effective_to: datetime | None = None
     corrects: int | None = None
@@ -155,10 +155,10 @@ def offers_of(rates: Iterable[Rate]) -> Offers:
     for rate in rates:
         above = -1 if rate.above is None else rate.above
         offers.setdefault(rate.service_tier, {}).setdefault(rate.meter, []).append(Offer(above, rate.unit, rate))
-    return {tier: {meter: _ordered(found) for meter, found in meters.items()} for tier, meters in offers.items()}
+    return {tier: {meter: _sort_offers(found) for meter, found in meters.items()} for tier, meters in offers.items()}
 
 
-def _ordered(found: list[Offer]) -> tuple[Offer, ...]:
+def _sort_offers(found: list[Offer]) -> tuple[Offer, ...]:
     # A rate for certain hours comes before the one for all hours, so that the first that fits is the right one.
     return tuple(found) if len(found) == 1 else tuple(sorted(found, key=lambda offer: (offer.rate.window is None, -offer.above)))
 
@@ -168,7 +168,7 @@ def steady_of(offers: Offers) -> SteadyOffers:
 
     This is nearly every rate there is; the search in `_offer` is left for the others.
     """
-    standard = offers.get(STANDARD, _NOTHING)
+    standard = offers.get(STANDARD, _NO_OFFERS)
     return {tier: _steady(asked, standard) for tier, asked in offers.items()}
 
 
@@ -192,10 +192,10 @@ def timeline(prices: Iterable[Price]) -> tuple[Price, ...]:
     if len(kept) < 2:
         return tuple(kept)
     ends = [price.effective_from for price in kept[1:]] + [None]
-    return tuple(until(price, end) for price, end in zip(kept, ends, strict=True))
+    return tuple(with_end(price, end) for price, end in zip(kept, ends, strict=True))
 
 
-def until(price: Price, end: datetime | None) -> Price:
+def with_end(price: Price, end: datetime | None) -> Price:
     """The same price, ending at that moment."""
     if price.effective_to == end:
         return price
@@ -233,18 +233,18 @@ def cost_of(price: Price | None, usage: Usage, *, at: datetime | None, service_t
         return Cost(model, at, currency, None, False, price_id, "unknown", service_tier, (), used)
     if price.state == "free":
         return Cost(model, at, price.currency, ZERO, True, price.id, "free", service_tier, (), ())
-    total, lines, missing = _itemised(price, usage, at, service_tier)
+    total, lines, missing = _itemize(price, usage, at, service_tier)
     # Made by the tuple below it, like the lines: that takes a third of the time, and nothing here needs its arguments sorted.
     return _new(Cost, (model, at, price.currency, total, not missing, price.id, "priced", service_tier, tuple(lines), tuple(missing)))
 
 
-_NOTHING: MeterOffers = {}
+_NO_OFFERS: MeterOffers = {}
 _NO_STEADY: Mapping[str, Offer] = {}
 _new = tuple.__new__
 _add, _multiply = EXACT.add, EXACT.multiply
 
 
-def _itemised(price: Price, usage: Usage, at: datetime | None, service_tier: str) -> tuple[Decimal, list[CostLine], list[str]]:
+def _itemize(price: Price, usage: Usage, at: datetime | None, service_tier: str) -> tuple[Decimal, list[CostLine], list[str]]:
     lines: list[CostLine] = []
     missing: list[str] = []
     total = ZERO
@@ -265,25 +265,25 @@ def _itemised(price: Price, usage: Usage, at: datetime | None, service_tier: str
 
 def _offer(meter: str | None, offers: Offers, service_tier: str, total_input: int, at: datetime | None) -> Offer | None:
     """The rate for this meter, else of the meter it is a part of: of the asked service tier, else the standard one."""
-    standard = offers.get(STANDARD, _NOTHING)
+    standard = offers.get(STANDARD, _NO_OFFERS)
     asked = offers.get(service_tier, standard)
     while meter is not None:
         found = asked.get(meter)
-        if found is not None and (offer := _fitting(found, total_input, at)):
+        if found is not None and (offer := _first_match(found, total_input, at)):
             return offer
-        if asked is not standard and (found := standard.get(meter)) and (offer := _fitting(found, total_input, at)):
+        if asked is not standard and (found := standard.get(meter)) and (offer := _first_match(found, total_input, at)):
             return offer
         meter = PARENTS.get(meter)
     return None
 
 
-def _fitting(found: tuple[Offer, ...], total_input: int, at: datetime | None) -> Offer | None:
+def _first_match(found: tuple[Offer, ...], total_input: int, at: datetime | None) -> Offer | None:
     for offer in found:
-        if offer.above < total_input and (offer.rate.window is None or (at is not None and offer.rate.window.holds(at))):
+        if offer.above < total_input and (offer.rate.window is None or (at is not None and offer.rate.window.contains(at))):
             return offer
     return None
 
 
-def tier_used(cost: Cost) -> int | None:
+def context_tier_of(cost: Cost) -> int | None:
     """The highest context threshold that a line of this cost is beyond, or None for the base rates."""
     return max((line.rate.above for line in cost.lines if line.rate.above is not None), default=None)

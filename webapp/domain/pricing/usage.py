@@ -21,7 +21,7 @@ PARENTS: Mapping[str, str] = {
 }
 
 # The short names that the HTTP API takes as well.
-SPELLINGS: Mapping[str, str] = {"input_tokens": "input", "output_tokens": "output", "image_count": "image"}
+METER_ALIASES: Mapping[str, str] = {"input_tokens": "input", "output_tokens": "output", "image_count": "image"}
 
 
 class Quantities(TypedDict, total=False):
@@ -81,11 +81,11 @@ class Usage:
         for meter, inside in _layout(tuple(quantities)):
             quantity = quantities.get(meter, 0)
             if type(quantity) is not int or quantity > MAX_QUANTITY:
-                raise _refusal(quantities)
+                raise _invalid_usage(quantities)
             for part in inside:
                 quantity -= quantities[part]
             if quantity < 0:  # given so, or smaller than its parts
-                raise _refusal(quantities)
+                raise _invalid_usage(quantities)
             if quantity:
                 parts.append((meter, quantity))
         parts.reverse()
@@ -104,7 +104,7 @@ class Usage:
             return cls(**quantities)  # type: ignore[arg-type] # the types are what __init__ checks
         named: dict[str, object] = {}
         for spelling, quantity in quantities.items():
-            meter = SPELLINGS.get(spelling, spelling)
+            meter = METER_ALIASES.get(spelling, spelling)
             if meter not in METER_SET:
                 raise Invalid.field(f"usage.{spelling[:60]}", f"is not a meter; meters are {', '.join(METERS)}")
             if meter in named:
@@ -127,7 +127,7 @@ def _layout(given: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return tuple((meter, tuple(part for part in given if PARENTS.get(part) == meter)) for meter in reversed(METERS) if meter in used)
 
 
-def _refusal(given: Mapping[str, int]) -> Invalid:
+def _invalid_usage(given: Mapping[str, int]) -> Invalid:
     errors = [
         FieldError(f"usage.{meter}", f"must be a whole number from 0 to {MAX_QUANTITY:,}")
         for meter in METERS

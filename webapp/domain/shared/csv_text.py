@@ -6,45 +6,45 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from webapp.domain.shared.errors import Malformed, shown
+from webapp.domain.shared.errors import Malformed, quote_text
 
-MAX_CELL = 120_000
+MAX_CELL_LENGTH = 120_000
 # What a spreadsheet takes for a formula. An apostrophe goes in front, also where apostrophes stand there already: so it is clear on the
 # way back which one was ours.
-_RISKY = re.compile("'*[=+\\-@\t\r＝＋－＠]")
+_FORMULA_START = re.compile("'*[=+\\-@\t\r＝＋－＠]")
 
 
-class Row(NamedTuple):
+class CsvRow(NamedTuple):
     """One row of a file: the line it begins on, and its cells by column."""
 
     line: int
     cells: Mapping[str, str]
 
 
-def escaped(text: str) -> str:
-    return f"'{text}" if _RISKY.match(text) else text
+def escape_formula(text: str) -> str:
+    return f"'{text}" if _FORMULA_START.match(text) else text
 
 
-def unescaped(text: str) -> str:
-    return text[1:] if text.startswith("'") and _RISKY.match(text) else text
+def unescape_formula(text: str) -> str:
+    return text[1:] if text.startswith("'") and _FORMULA_START.match(text) else text
 
 
-def written(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
+def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
     """The text of a file; the same rows always give the same text."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(columns)
-    writer.writerows([escaped(row[column]) for column in columns] for row in rows)
+    writer.writerows([escape_formula(row[column]) for column in columns] for row in rows)
     return text.getvalue()
 
 
-def read(text: str) -> tuple[list[str], list[Row]]:
+def read_csv(text: str) -> tuple[list[str], list[CsvRow]]:
     """The columns, and every row that is not empty. Commas or semicolons may separate cells, as the header does. Raises `Malformed`."""
     clean = text.removeprefix("\ufeff")
     header = clean.partition("\n")[0]
     reader = csv.reader(io.StringIO(clean, newline=""), delimiter=";" if header.count(";") > header.count(",") else ",", strict=True)
     columns: list[str] | None = None
-    rows: list[Row] = []
+    rows: list[CsvRow] = []
     line = 1
     try:
         for cells in reader:
@@ -52,7 +52,7 @@ def read(text: str) -> tuple[list[str], list[Row]]:
                 if columns is None:
                     columns = [cell.strip() for cell in cells]
                 else:
-                    rows.append(_row(columns, cells, line))
+                    rows.append(_parse_row(columns, cells, line))
             line = reader.line_num + 1
     except csv.Error as error:
         raise Malformed(f"Line {line}: this is not CSV: {error}.") from None
@@ -61,10 +61,10 @@ def read(text: str) -> tuple[list[str], list[Row]]:
     return columns, rows
 
 
-def _row(columns: Sequence[str], cells: Sequence[str], line: int) -> Row:
+def _parse_row(columns: Sequence[str], cells: Sequence[str], line: int) -> CsvRow:
     if len(cells) != len(columns):
         count = f"{len(cells)} cell{'s' if len(cells) != 1 else ''} and {len(columns)} columns"
         raise Malformed(f"Line {line}: {count}. Put a cell that holds the separator or a quote into double quotes.")
-    if long := [column for column, cell in zip(columns, cells, strict=True) if len(cell) > MAX_CELL]:
-        raise Malformed(f"Line {line}: the cell {shown(long[0], 40)} is too long.")
-    return Row(line, {column: unescaped(cell) for column, cell in zip(columns, cells, strict=True)})
+    if long := [column for column, cell in zip(columns, cells, strict=True) if len(cell) > MAX_CELL_LENGTH]:
+        raise Malformed(f"Line {line}: the cell {quote_text(long[0], 40)} is too long.")
+    return CsvRow(line, {column: unescape_formula(cell) for column, cell in zip(columns, cells, strict=True)})

@@ -92,7 +92,7 @@ class UnknownModel(NotFound):
 
     def __init__(self, ref: str, suggestions: Sequence[str] = ()):
         hint = f" Did you mean {' or '.join(suggestions[:3])}?" if suggestions else ""
-        super().__init__(f"No model is named {shown(ref)}.{hint}")
+        super().__init__(f"No model is named {quote_text(ref)}.{hint}")
         self.ref = ref
         self.suggestions = tuple(suggestions)
 
@@ -120,7 +120,7 @@ class AmbiguousModel(Conflict):
     code = "ambiguous_model"
 
     def __init__(self, ref: str, candidates: Sequence[str]):
-        super().__init__(f"{shown(ref)} is ambiguous: it could be {', '.join(candidates)}. Use one of these refs.")
+        super().__init__(f"{quote_text(ref)} is ambiguous: it could be {', '.join(candidates)}. Use one of these refs.")
         self.ref = ref
         self.candidates = tuple(candidates)
 
@@ -172,7 +172,7 @@ class DatabaseUnreachable(Unavailable):
         super().__init__(detail)
 
 
-class OtherVersion(Unavailable):
+class SchemaVersionMismatch(Unavailable):
     """The database's tables are those of another version of Modeldesk: this one reads what it can, and writes nothing."""
 
     code = "database_other_version"
@@ -193,7 +193,7 @@ class KeysLocked(Unavailable):
     retry_after = 60
 
 
-class TooManyAtOnce(Unavailable):
+class TooManyConcurrentCalls(Unavailable):
     """What takes long is being done for others already; in a moment there is room again."""
 
     status = 429
@@ -201,7 +201,7 @@ class TooManyAtOnce(Unavailable):
     retry_after = 2
 
 
-def shown(text: str, limit: int = 80) -> str:
+def quote_text(text: str, limit: int = 80) -> str:
     """Somebody's text, safe to put into a sentence: printable, quoted and short."""
     clean = "".join(character if character.isprintable() else "�" for character in text[: limit + 1])
     return f"“{clean[:limit]}…”" if len(clean) > limit else f"“{clean}”"

@@ -31,13 +31,13 @@ def add_to(sums: dict[str, Decimal], currency: str, amount: Decimal) -> None:
     sums[currency] = EXACT.add(sums.get(currency, ZERO), amount)
 
 
-def in_order(sums: Mapping[str, Decimal]) -> list[tuple[str, Decimal]]:
+def sort_sums(sums: Mapping[str, Decimal]) -> list[tuple[str, Decimal]]:
     """The sums by currency, US dollars first; beside others nothing is said of a currency that comes to zero."""
     some = [(currency, total) for currency, total in sums.items() if total] or list(sums.items())[:1]
     return sorted(some, key=lambda one: (one[0] != "USD", one[0]))
 
 
-def plain(amount: Decimal) -> str:
+def format_decimal(amount: Decimal) -> str:
     """No exponent, and no zeros after the point beyond what is needed: `0.15`, `0`, `12500000`."""
     text = str(amount)
     if "E" in text:  # Formatting takes three times as long, and few amounts need it.
@@ -47,14 +47,14 @@ def plain(amount: Decimal) -> str:
     return text
 
 
-def stored(amount: Decimal) -> str:
+def format_for_storage(amount: Decimal) -> str:
     """As `plain`, for a table. Raises `ValueError` for what no calculation of ours gives: too long, infinite, or no number.
 
     The size is looked at before the text is made: written out, `1E-30000000` would have thirty million characters.
     """
     if not amount.is_finite() or (amount and abs(amount.adjusted()) > MAX_LENGTH):
         raise ValueError(f"an amount that does not fit into {MAX_LENGTH} characters")
-    text = plain(amount) if amount else "0"
+    text = format_decimal(amount) if amount else "0"
     if len(text) > MAX_LENGTH:
         raise ValueError(f"an amount that does not fit into {MAX_LENGTH} characters")
     return text

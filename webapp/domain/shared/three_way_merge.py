@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 
-class Clash(NamedTuple):
+class FieldConflict(NamedTuple):
     """A field that both have changed, each to something else. Texts as the form shows them; `before` is None where it is not known."""
 
     field: str
@@ -13,22 +13,22 @@ class Clash(NamedTuple):
     mine: str
 
 
-class Merge(NamedTuple):
+class MergeResult(NamedTuple):
     """What to do with each field: `taken` are those that only the others changed, `clashes` those that a person has to decide."""
 
-    taken: tuple[str, ...]
-    clashes: tuple[Clash, ...]
+    accepted: tuple[str, ...]
+    conflicts: tuple[FieldConflict, ...]
 
 
-def merge(before: Mapping[str, str], theirs: Mapping[str, str], mine: Mapping[str, str]) -> Merge:
+def merge(before: Mapping[str, str], theirs: Mapping[str, str], mine: Mapping[str, str]) -> MergeResult:
     """Compares the fields of `theirs`. Without a `before` nobody knows who changed a field, so whatever differs is a clash."""
-    differing = [name for name in theirs if same(theirs[name]) != same(mine.get(name, ""))]
-    taken = tuple(name for name in differing if name in before and same(before[name]) == same(mine.get(name, "")))
-    kept = {name for name in differing if name in before and same(before[name]) == same(theirs[name])}
+    differing = [name for name in theirs if normalize(theirs[name]) != normalize(mine.get(name, ""))]
+    taken = tuple(name for name in differing if name in before and normalize(before[name]) == normalize(mine.get(name, "")))
+    kept = {name for name in differing if name in before and normalize(before[name]) == normalize(theirs[name])}
     asked = (name for name in differing if name not in taken and name not in kept)
-    return Merge(taken, tuple(Clash(name, before.get(name), theirs[name], mine.get(name, "")) for name in asked))
+    return MergeResult(taken, tuple(FieldConflict(name, before.get(name), theirs[name], mine.get(name, "")) for name in asked))
 
 
-def same(text: str) -> str:
+def normalize(text: str) -> str:
     """One spelling of what a browser and a database write differently: line ends, and space around."""
     return "\n".join(line.strip() for line in text.strip().splitlines())

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from webapp.domain.shared.errors import FieldError, Invalid
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 # One spelling that every URL parser reads alike: no userinfo, query, fragment, backslash, percent-encoding or non-ASCII character.
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?)"
@@ -30,36 +30,36 @@ class BaseUrl:
     def origin(self) -> str:
         """Scheme, host and port, in one spelling: what a key is bound to."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}" if self.port == PORTS[self.scheme] else f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{host}" if self.port == DEFAULT_PORTS[self.scheme] else f"{self.scheme}://{host}:{self.port}"
 
 
-def parse(url: str) -> BaseUrl:
+def parse_base_url(url: str) -> BaseUrl:
     """The parts of a base URL. Raises `Invalid` with a sentence for whatever two parsers could read differently."""
     match = _URL.fullmatch(url)
     if match is None:
-        raise refused(Invalid, _complaint(url))
+        raise base_url_error(Invalid, _describe_error(url))
     scheme, host = match["scheme"].lower(), match["host"].strip("[]").lower()
-    port = int(match["port"] or PORTS[scheme])
+    port = int(match["port"] or DEFAULT_PORTS[scheme])
     if port > 65535:
-        raise refused(Invalid, "The port of the address must be from 1 to 65535.")
-    if not (literal(host) or _is_name(host)):
-        raise refused(Invalid, "The host of the address is neither a name nor an IP address in its usual spelling.")
+        raise base_url_error(Invalid, "The port of the address must be from 1 to 65535.")
+    if not (parse_ip(host) or _is_host_name(host)):
+        raise base_url_error(Invalid, "The host of the address is neither a name nor an IP address in its usual spelling.")
     if {".", ".."} & set((match["path"] or "").split("/")):
-        raise refused(Invalid, "The path of the address must not go up or stay: no part of it may be . or ..")
+        raise base_url_error(Invalid, "The path of the address must not go up or stay: no part of it may be . or ..")
     return BaseUrl(scheme, host, port, match["path"])
 
 
-def origin(url: str) -> str:
+def parse_origin(url: str) -> str:
     """The origin of a base URL. Raises `Invalid` like `parse`."""
-    return parse(url).origin
+    return parse_base_url(url).origin
 
 
-def refused(kind: type[Invalid], sentence: str) -> Invalid:
+def base_url_error(kind: type[Invalid], sentence: str) -> Invalid:
     """An error of this kind about a base URL."""
     return kind(sentence, [FieldError("base_url", sentence)])
 
 
-def literal(host: str) -> Address | None:
+def parse_ip(host: str) -> IpAddress | None:
     """The IP address that a host is, in its one canonical dotted or colon spelling."""
     try:
         return ipaddress.ip_address(host)
@@ -67,13 +67,13 @@ def literal(host: str) -> Address | None:
         return None
 
 
-def _is_name(host: str) -> bool:
+def _is_host_name(host: str) -> bool:
     """Letters, digits and hyphens in labels. A last label that begins like a number (`127.1`, `0x7f000001`) would be read as an address."""
     labels = host.split(".")
     return all(re.fullmatch(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", label) for label in labels) and not labels[-1][0].isdigit()
 
 
-def _complaint(url: str) -> str:
+def _describe_error(url: str) -> str:
     """Which of the usual mistakes it is."""
     if not re.match(r"https?://", url, re.IGNORECASE):
         return "The address must begin with https:// (or http:// where that is allowed)."

@@ -10,16 +10,16 @@ from typing import Any
 
 from webapp.domain.shared import urls
 from webapp.domain.shared.errors import FieldError, Invalid, Malformed
-from webapp.domain.shared.timestamps import parse_day, parse_moment
+from webapp.domain.shared.timestamps import parse_day, parse_timestamp
 
 Check = Callable[[object, str], Any]
 SLUG = re.compile(r"[a-z0-9]([a-z0-9\-]{0,58}[a-z0-9])?", re.ASCII)
 # Printable ASCII without spaces, as every vendor's model ids are; look-alike letters of other alphabets would make twins.
 MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+\-]{0,199}", re.ASCII)
-ADDRESS = re.compile(r"https?://[^\s\"'<>\\^`{|}]{1,480}", re.ASCII)
+HTTP_URL = re.compile(r"https?://[^\s\"'<>\\^`{|}]{1,480}", re.ASCII)
 EMAIL = re.compile(r"[^\s@,;<>\"\x00-\x1f\x7f\ud800-\udfff]{1,64}@[A-Za-z0-9]([A-Za-z0-9.\-]{0,180}[A-Za-z0-9])?", re.ASCII)
 FORBIDDEN_CATEGORIES = ("Cc", "Cs", "Co", "Cn")
-KEPT = "\n\r\t"
+ALLOWED_WHITESPACE = "\n\r\t"
 
 
 def text(most: int, least: int = 0) -> Check:
@@ -29,7 +29,10 @@ def text(most: int, least: int = 0) -> Check:
         if not isinstance(value, str):
             raise Invalid.field(field, "must be text")
         stripped = value.strip()
-        if any(unicodedata.category(character) in FORBIDDEN_CATEGORIES and character not in KEPT for character in stripped[: most + 1]):
+        if any(
+            unicodedata.category(character) in FORBIDDEN_CATEGORIES and character not in ALLOWED_WHITESPACE
+            for character in stripped[: most + 1]
+        ):
             raise Invalid.field(field, "holds characters that cannot be shown")
         clean = unicodedata.normalize("NFC", stripped)
         if not least <= len(clean) <= most:
@@ -45,14 +48,14 @@ def line(most: int, least: int = 0) -> Check:
 
     def check(value: object, field: str) -> str:
         clean: str = checked(value, field)
-        if any(character in KEPT for character in clean):
+        if any(character in ALLOWED_WHITESPACE for character in clean):
             raise Invalid.field(field, "must be on one line")
         return clean
 
     return check
 
 
-def matching(pattern: re.Pattern[str], message: str) -> Check:
+def regex(pattern: re.Pattern[str], message: str) -> Check:
     """Text of exactly this form."""
 
     def check(value: object, field: str) -> str:
@@ -63,23 +66,23 @@ def matching(pattern: re.Pattern[str], message: str) -> Check:
     return check
 
 
-slug = matching(SLUG, "must be 1 to 60 lower-case letters, digits and hyphens, such as acme-gateway")
-model_id = matching(MODEL_ID, "must be 1 to 200 letters, digits and . _ : @ / + - as the vendor spells it, such as gpt-4o-mini")
-address = matching(ADDRESS, "must be an address that begins with https:// or http://")
-email = matching(EMAIL, "must be an e-mail address")
+slug = regex(SLUG, "must be 1 to 60 lower-case letters, digits and hyphens, such as acme-gateway")
+model_id = regex(MODEL_ID, "must be 1 to 200 letters, digits and . _ : @ / + - as the vendor spells it, such as gpt-4o-mini")
+url = regex(HTTP_URL, "must be an address that begins with https:// or http://")
+email = regex(EMAIL, "must be an e-mail address")
 
 
 def base_url(value: object, field: str) -> str:
     """Where a provider is asked: an address that all programs read alike."""
-    given: str = address(value, field)
+    given: str = url(value, field)
     try:
-        urls.parse(given)
+        urls.parse_base_url(given)
     except Invalid as error:
         raise Invalid.of([FieldError(field, error.detail)]) from None
     return given
 
 
-def whole(least: int, most: int) -> Check:
+def integer(least: int, most: int) -> Check:
     """A whole number; not a bool, a float or a string."""
 
     def check(value: object, field: str) -> int:
@@ -90,7 +93,7 @@ def whole(least: int, most: int) -> Check:
     return check
 
 
-def truth(value: object, field: str) -> bool:
+def boolean(value: object, field: str) -> bool:
     if not isinstance(value, bool):
         raise Invalid.field(field, "must be true or false")
     return value
@@ -116,7 +119,7 @@ def optional(check: Check) -> Check:
     return checked
 
 
-def listed(check: Check, most: int) -> Check:
+def list_of(check: Check, most: int) -> Check:
     """A list without doubles, each item checked."""
 
     def checked(value: object, field: str) -> list[Any]:
@@ -127,33 +130,33 @@ def listed(check: Check, most: int) -> Check:
     return checked
 
 
-def flat_object(most: int) -> Check:
+def small_object(most: int) -> Check:
     """A small JSON object with text for names; values are JSON of at most three levels."""
 
     def check(value: object, field: str) -> dict[str, Any]:
-        if not isinstance(value, dict) or len(value) > most or not _is_small(value, 3):
+        if not isinstance(value, dict) or len(value) > most or not _is_small_json(value, 3):
             raise Invalid.field(field, f"must be an object of at most {most} entries and three levels")
         return value
 
     return check
 
 
-def _is_small(value: object, levels: int) -> bool:
+def _is_small_json(value: object, levels: int) -> bool:
     if isinstance(value, dict):
         names = all(isinstance(name, str) and 0 < len(name) <= 100 and name.isprintable() for name in value)
-        return levels > 0 and names and all(_is_small(item, levels - 1) for item in value.values())
+        return levels > 0 and names and all(_is_small_json(item, levels - 1) for item in value.values())
     if isinstance(value, list):
-        return levels > 0 and len(value) <= 100 and all(_is_small(item, levels - 1) for item in value)
+        return levels > 0 and len(value) <= 100 and all(_is_small_json(item, levels - 1) for item in value)
     if isinstance(value, str):
         return len(value) <= 2000 and not any(unicodedata.category(character) in FORBIDDEN_CATEGORIES for character in value)
     return value is None or type(value) in (bool, int)
 
 
-day: Check = parse_day
-moment: Check = parse_moment
+date: Check = parse_day
+timestamp: Check = parse_timestamp
 
 
-def checked(values: Mapping[str, object], checks: Mapping[str, Check], required: Sequence[str] = ()) -> dict[str, Any]:
+def validate(values: Mapping[str, object], checks: Mapping[str, Check], required: Sequence[str] = ()) -> dict[str, Any]:
     """The clean values. Raises one `Invalid` that names every wrong or missing field, or `Malformed` for unknown ones."""
     if unknown := [name for name in values if name not in checks]:
         raise Malformed.of(FieldError(name[:60], "is not a field that can be set here") for name in unknown)

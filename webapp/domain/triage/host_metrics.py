@@ -9,7 +9,7 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessFact:
+class ProcessMetrics:
     """One process. Never its command line, which may hold secrets."""
 
     pid: int
@@ -20,7 +20,7 @@ class ProcessFact:
 
 
 @dataclass(frozen=True, slots=True)
-class DiskFact:
+class DiskMetrics:
     """How full one file system is."""
 
     path: str
@@ -28,7 +28,7 @@ class DiskFact:
 
 
 @dataclass(frozen=True, slots=True)
-class HostFacts:
+class HostMetrics:
     """One look at the machine; `load` is the average of the last minute, None where the system has none."""
 
     memory_percent: float
@@ -36,8 +36,8 @@ class HostFacts:
     cpu_percent: float
     load: float | None
     cores: int
-    disks: tuple[DiskFact, ...] = ()
-    processes: tuple[ProcessFact, ...] = ()
+    disks: tuple[DiskMetrics, ...] = ()
+    processes: tuple[ProcessMetrics, ...] = ()
 
 
 def is_about_this_host(incident: Incident, names: Collection[str] = ()) -> bool:

@@ -36,24 +36,24 @@ class Evidence:
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def readable(text: str) -> str:
+def split_identifiers(text: str) -> str:
     """Names as words: `NodeDiskFull` and `node_disk_full`. Hyphens stay: the `db` of `db-primary` is a name, not a symptom."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)
     return spaced.replace("_", " ")
 
 
-def words_of(kind: str, text: str) -> tuple[str, ...]:
+def matching_words(kind: str, text: str) -> tuple[str, ...]:
     """The words of a kind in a text, in lower case, each once."""
-    found = [match.group().lower() for version in (text, readable(text)) for match in _PATTERNS[kind].finditer(version)]
+    found = [match.group().lower() for version in (text, split_identifiers(text)) for match in _PATTERNS[kind].finditer(version)]
     return tuple(dict.fromkeys(found))
 
 
-def positions(kind: str, text: str) -> list[int]:
+def match_positions(kind: str, text: str) -> list[int]:
     """Where the words of a kind stand."""
     return [match.start() for match in _PATTERNS[kind].finditer(text)]
 
 
-def texts(incident: Incident) -> Iterator[tuple[str, str]]:
+def incident_texts(incident: Incident) -> Iterator[tuple[str, str]]:
     """The texts that tell what is wrong, each with the path of its field."""
     yield "title", incident.title
     yield "description", incident.description
@@ -62,17 +62,17 @@ def texts(incident: Incident) -> Iterator[tuple[str, str]]:
         yield f"alerts[{index}].description", alert.description
 
 
-def weigh(incident: Incident) -> list[Evidence]:
+def score_keywords(incident: Incident) -> list[Evidence]:
     """The kinds that the words tell of, the best founded first."""
-    weighed = (_evidence(kind, incident) for kind in KINDS)
+    weighed = (_score_kind(kind, incident) for kind in KINDS)
     return sorted((evidence for evidence in weighed if evidence.score), key=lambda evidence: -evidence.score)
 
 
-def _evidence(kind: str, incident: Incident) -> Evidence:
+def _score_kind(kind: str, incident: Incident) -> Evidence:
     words: dict[str, tuple[str, ...]] = {}
     best: dict[str, int] = {}
-    for path, text in texts(incident):
-        if found := words_of(kind, _PATHS.sub(" ", text)):
+    for path, text in incident_texts(incident):
+        if found := matching_words(kind, _PATHS.sub(" ", text)):
             words[path] = found
             weight = _WEIGHTS[path.rsplit(".", 1)[-1]]
             # Said three times in fifty alerts is not three times as true: each word counts once, where it weighs most.

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from webapp.domain.incidents.incidents import Incident
-from webapp.domain.triage.keyword_score import positions, readable, texts
+from webapp.domain.triage.keyword_score import incident_texts, match_positions, split_identifiers
 
 MAX_CLAUSE = 400  # A clause that is longer is no sentence; what follows is not read.
 _NUMBER = r"(\d{1,12}(?:\.\d{1,6})?)"
@@ -45,7 +45,7 @@ _CORE_NAMES = frozenset({"cores", "cpus", "vcpus"})
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class Metric:
     """One number: `value` is percent used, except for certificate (days left), replication_lag (seconds) and restarts (times)."""
 
     gauge: str | None  # None: a level of whatever the incident is about.
@@ -54,72 +54,72 @@ class Measure:
     text: str
 
 
-def measures(incident: Incident) -> list[Measure]:
+def extract_metrics(incident: Incident) -> list[Metric]:
     """All that the texts and the metadata say, in that order."""
-    found = [measure for path, text in texts(incident) for measure in _from_text(path, text)]
-    found += _from_metadata(incident.metadata)
+    found = [measure for path, text in incident_texts(incident) for measure in _metrics_from_text(path, text)]
+    found += _metrics_from_metadata(incident.metadata)
     for index, alert in enumerate(incident.alerts):
-        found += _from_mapping(alert.labels, f"alerts[{index}].labels", ())
+        found += _metrics_from_mapping(alert.labels, f"alerts[{index}].labels", ())
     return found
 
 
-def _from_text(path: str, text: str) -> Iterator[Measure]:
+def _metrics_from_text(path: str, text: str) -> Iterator[Metric]:
     for whole in _CLAUSES.split(text):
         clause = whole[:MAX_CLAUSE]
         if any(character.isdigit() for character in clause):
-            yield from _levels(path, clause)
-            yield from _amounts(path, clause)
+            yield from _level_metrics(path, clause)
+            yield from _count_metrics(path, clause)
     for match in _EXPIRED.finditer(text):
-        yield Measure("certificate", 0, path, match.group().strip())
+        yield Metric("certificate", 0, path, match.group().strip())
     # A load and the cores it runs on may stand in neighbouring clauses.
     if (load := _LOAD.search(text)) and (cores := _CORES.search(text)) and float(cores[1]):
-        yield Measure("cpu", 100 * float(load[1]) / float(cores[1]), path, f"load {load[1]} on {cores[1]} cores")
+        yield Metric("cpu", 100 * float(load[1]) / float(cores[1]), path, f"load {load[1]} on {cores[1]} cores")
 
 
-def _levels(path: str, clause: str) -> Iterator[Measure]:
+def _level_metrics(path: str, clause: str) -> Iterator[Metric]:
     free = bool(_FREE.search(clause)) and not re.search(r"\b(?:used|full|usage|utili[sz]ation)\b", clause, re.IGNORECASE)
-    places = [(at, kind) for kind in ("disk", "memory", "cpu") for at in positions(kind, readable(clause))]
+    places = [(at, kind) for kind in ("disk", "memory", "cpu") for at in match_positions(kind, split_identifiers(clause))]
     lossy = re.search(r"\bloss\b", clause, re.IGNORECASE)
     for match in _PERCENT.finditer(clause):
-        gauge = "packet_loss" if lossy else _nearest(places, match.start())
+        gauge = "packet_loss" if lossy else _nearest_gauge(places, match.start())
         if _NOT_A_LEVEL.search(clause[: match.start()]) or not (gauge or free or _FULL.search(clause)):
             continue
         value = float(match[1])
-        yield Measure(gauge, 100 - value if free and gauge != "packet_loss" else value, path, clause.strip()[:120])
+        yield Metric(gauge, 100 - value if free and gauge != "packet_loss" else value, path, clause.strip()[:120])
     for match in _OF.finditer(clause):
-        used, total = float(match[1]) * _bytes(match[2] or match[5]), float(match[3]) * _bytes(match[5])
+        used, total = float(match[1]) * _byte_factor(match[2] or match[5]), float(match[3]) * _byte_factor(match[5])
         if total > 0 and used <= 100 * total:
-            gauge = "connections" if match[4].lower() == "connections" else _nearest(places, match.start())
+            gauge = "connections" if match[4].lower() == "connections" else _nearest_gauge(places, match.start())
             percent = 100 * used / total
-            yield Measure(gauge, 100 - percent if free else percent, path, match.group().strip())
+            yield Metric(gauge, 100 - percent if free else percent, path, match.group().strip())
 
 
-def _amounts(path: str, clause: str) -> Iterator[Measure]:
+def _count_metrics(path: str, clause: str) -> Iterator[Metric]:
     for match in _EXPIRES.finditer(clause):
-        yield Measure("certificate", float(match[1] or match[2]), path, match.group().strip())
+        yield Metric("certificate", float(match[1] or match[2]), path, match.group().strip())
     for match in _LAG.finditer(clause):
-        yield Measure("replication_lag", float(match[1]) * _SECONDS[match[2][0].lower()], path, match.group().strip())
+        yield Metric("replication_lag", float(match[1]) * _SECONDS[match[2][0].lower()], path, match.group().strip())
     for match in _RESTARTS.finditer(clause):
-        yield Measure("restarts", float(match[1] or match[2]), path, match.group().strip())
+        yield Metric("restarts", float(match[1] or match[2]), path, match.group().strip())
 
 
-def _nearest(places: Sequence[tuple[int, str]], number: int) -> str | None:
+def _nearest_gauge(places: Sequence[tuple[int, str]], number: int) -> str | None:
     """The gauge whose word stands nearest to a number, in its clause."""
     return min(places, key=lambda place: abs(place[0] - number))[1] if places else None
 
 
-def _bytes(unit: str | None) -> int:
+def _byte_factor(unit: str | None) -> int:
     return _UNITS.get(unit.lower() if len(unit) > 1 else f"{unit.lower()}b", 1) if unit else 1
 
 
-def _from_metadata(metadata: Mapping[str, object]) -> list[Measure]:
-    found = list(_from_mapping(metadata, "metadata", ()))
+def _metrics_from_metadata(metadata: Mapping[str, object]) -> list[Metric]:
+    found = list(_metrics_from_mapping(metadata, "metadata", ()))
     pairs = list(_numbers(metadata, "metadata"))
     loads = [(path, number) for path, words, number in pairs if words & _LOAD_NAMES]
     cores = [number for _, words, number in pairs if words & _CORE_NAMES or {"cpu", "count"} <= words]
     if loads and cores and cores[0]:
         path, load = loads[0]
-        found.append(Measure("cpu", 100 * load / cores[0], path, f"load {load:g} on {cores[0]:g} cores"))
+        found.append(Metric("cpu", 100 * load / cores[0], path, f"load {load:g} on {cores[0]:g} cores"))
     return found
 
 
@@ -129,30 +129,30 @@ def _numbers(mapping: Mapping[str, object], path: str) -> Iterator[tuple[str, fr
         if isinstance(value, Mapping):
             yield from _numbers(value, inside)
         first = value[0] if isinstance(value, list) and value else value
-        if (quantity := _quantity(first)) is not None:
-            yield inside, _words(name), quantity[0]
+        if (quantity := _parse_quantity(first)) is not None:
+            yield inside, _name_words(name), quantity[0]
 
 
-def _from_mapping(mapping: Mapping[str, object], path: str, parents: Iterable[str]) -> Iterator[Measure]:
+def _metrics_from_mapping(mapping: Mapping[str, object], path: str, parents: Iterable[str]) -> Iterator[Metric]:
     sizes: dict[frozenset[str], dict[str, tuple[float, str]]] = {}
     for name, value in mapping.items():
-        words, inside = _words(name), f"{path}.{name}"
+        words, inside = _name_words(name), f"{path}.{name}"
         if isinstance(value, Mapping):
-            yield from _from_mapping(value, inside, (*parents, *words))
+            yield from _metrics_from_mapping(value, inside, (*parents, *words))
         elif isinstance(value, str) and name in ("summary", "description", "message"):
-            yield from _from_text(inside, value)
-        elif (quantity := _quantity(value)) is not None:
+            yield from _metrics_from_text(inside, value)
+        elif (quantity := _parse_quantity(value)) is not None:
             number, unit = quantity
-            gauge = _gauge(words) or _gauge(frozenset(parents))
-            if (level := _single(gauge, words, number, unit)) is not None:
-                yield Measure(gauge, level, inside, str(value)[:120])
-            role, stem = _role(words)
-            sizes.setdefault(stem, {})[role] = (number * _bytes(unit or _unit_of(words)), inside)
+            gauge = _gauge_of(words) or _gauge_of(frozenset(parents))
+            if (level := _level_of(gauge, words, number, unit)) is not None:
+                yield Metric(gauge, level, inside, str(value)[:120])
+            role, stem = _size_role(words)
+            sizes.setdefault(stem, {})[role] = (number * _byte_factor(unit or _unit_of(words)), inside)
     for stem, roles in sizes.items():
-        yield from _ratio(_gauge(stem) or _gauge(frozenset(parents)), roles)
+        yield from _ratio_metric(_gauge_of(stem) or _gauge_of(frozenset(parents)), roles)
 
 
-def _single(gauge: str | None, words: frozenset[str], number: float, unit: str) -> float | None:
+def _level_of(gauge: str | None, words: frozenset[str], number: float, unit: str) -> float | None:
     """The level that one named number tells by itself, or None when its name leaves the unit open."""
     if gauge in ("replication_lag", "restarts"):
         return number
@@ -166,16 +166,16 @@ def _single(gauge: str | None, words: frozenset[str], number: float, unit: str) 
     return 100 - number if words & _FREE_NAMES and gauge != "packet_loss" else number
 
 
-def _ratio(gauge: str | None, roles: Mapping[str, tuple[float, str]]) -> Iterator[Measure]:
+def _ratio_metric(gauge: str | None, roles: Mapping[str, tuple[float, str]]) -> Iterator[Metric]:
     total = roles.get("total", (0.0, ""))[0]
     part = roles.get("used") or roles.get("free") or (roles.get("") if gauge == "connections" else None)
     if total <= 0 or part is None or part[0] > 100 * total:
         return
     share = 100 * part[0] / total
-    yield Measure(gauge, share if "used" in roles or "free" not in roles else 100 - share, part[1], f"{part[0]:g} of {total:g}")
+    yield Metric(gauge, share if "used" in roles or "free" not in roles else 100 - share, part[1], f"{part[0]:g} of {total:g}")
 
 
-def _role(words: frozenset[str]) -> tuple[str, frozenset[str]]:
+def _size_role(words: frozenset[str]) -> tuple[str, frozenset[str]]:
     """What a size is (used, free, total) and of what."""
     for role, names in (("total", _TOTAL_NAMES), ("used", _USED_NAMES), ("free", _FREE_NAMES)):
         if words & names:
@@ -187,15 +187,15 @@ def _unit_of(words: frozenset[str]) -> str:
     return next((unit for unit in _UNITS if unit in words), "")
 
 
-def _gauge(words: frozenset[str]) -> str | None:
+def _gauge_of(words: frozenset[str]) -> str | None:
     return next((gauge for gauge, names in _GAUGES if words & names), None)
 
 
-def _words(name: str) -> frozenset[str]:
-    return frozenset(re.split(r"[\s.\-]+", readable(name).lower()))
+def _name_words(name: str) -> frozenset[str]:
+    return frozenset(re.split(r"[\s.\-]+", split_identifiers(name).lower()))
 
 
-def _quantity(value: object) -> tuple[float, str] | None:
+def _parse_quantity(value: object) -> tuple[float, str] | None:
     """A number and its unit, from a JSON number or from text such as `97 %` or `31.2 GB`."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

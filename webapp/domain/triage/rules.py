@@ -5,43 +5,43 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from webapp.domain.incidents.incidents import PRIORITIES, Incident, Recommendation
-from webapp.domain.triage.host_metrics import HostFacts, ProcessFact
-from webapp.domain.triage.keyword_score import Evidence, weigh
-from webapp.domain.triage.metrics import Measure, measures
+from webapp.domain.triage.host_metrics import HostMetrics, ProcessMetrics
+from webapp.domain.triage.keyword_score import Evidence, score_keywords
+from webapp.domain.triage.metrics import Metric, extract_metrics
 from webapp.domain.triage.runbook import ACTIONS, LABELS
 
 TOP_PROCESSES = 5
-BUSY = 70  # Percent from which this host's own numbers are worth telling although the incident's words tell of nothing.
+BUSY_PERCENT = 70  # Percent from which this host's own numbers are worth telling although the incident's words tell of nothing.
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class PriorityScale:
     """When a number is how bad. `limits` are (limit, priority), worst first; below all of them it is `otherwise`."""
 
     unit: str
     limits: tuple[tuple[float, str], ...]
-    otherwise: str = "low"
-    falling: bool = False  # Less is worse: days until a certificate expires.
+    default: str = "low"
+    lower_is_worse: bool = False  # Less is worse: days until a certificate expires.
 
-    def judge(self, value: float) -> tuple[str, str]:
+    def classify(self, value: float) -> tuple[str, str]:
         """The priority, and the threshold that decided in words."""
         for limit, priority in self.limits:
-            if value <= limit if self.falling else value > limit:
-                return priority, f"{'at most' if self.falling else 'more than'} {limit:g}{self.unit} is {priority}"
-        return self.otherwise, f"anything {'more' if self.falling else 'less'} is {self.otherwise}"
+            if value <= limit if self.lower_is_worse else value > limit:
+                return priority, f"{'at most' if self.lower_is_worse else 'more than'} {limit:g}{self.unit} is {priority}"
+        return self.default, f"anything {'more' if self.lower_is_worse else 'less'} is {self.default}"
 
 
-SCALES: Mapping[str, Scale] = {
-    "memory": Scale(" %", ((90, "critical"), (80, "high"), (70, "medium"))),
-    "disk": Scale(" %", ((95, "critical"), (90, "high"), (80, "medium"))),
-    "cpu": Scale(" %", ((90, "critical"), (80, "high")), otherwise="medium"),
-    "connections": Scale(" %", ((95, "critical"), (85, "high"), (70, "medium"))),
-    "replication_lag": Scale(" s", ((600, "critical"), (60, "high"), (10, "medium"))),
-    "restarts": Scale(" restarts", ((20, "critical"), (5, "high"), (2, "medium"))),
-    "packet_loss": Scale(" %", ((10, "critical"), (2, "high"), (0.5, "medium"))),
-    "certificate": Scale(" days", ((3, "critical"), (14, "high"), (30, "medium")), falling=True),
+SCALES: Mapping[str, PriorityScale] = {
+    "memory": PriorityScale(" %", ((90, "critical"), (80, "high"), (70, "medium"))),
+    "disk": PriorityScale(" %", ((95, "critical"), (90, "high"), (80, "medium"))),
+    "cpu": PriorityScale(" %", ((90, "critical"), (80, "high")), default="medium"),
+    "connections": PriorityScale(" %", ((95, "critical"), (85, "high"), (70, "medium"))),
+    "replication_lag": PriorityScale(" s", ((600, "critical"), (60, "high"), (10, "medium"))),
+    "restarts": PriorityScale(" restarts", ((20, "critical"), (5, "high"), (2, "medium"))),
+    "packet_loss": PriorityScale(" %", ((10, "critical"), (2, "high"), (0.5, "medium"))),
+    "certificate": PriorityScale(" days", ((3, "critical"), (14, "high"), (30, "medium")), lower_is_worse=True),
 }
-GAUGES: Mapping[str, tuple[str, ...]] = {
+KIND_GAUGES: Mapping[str, tuple[str, ...]] = {
     "memory": ("memory",),
     "disk": ("disk",),
     "cpu": ("cpu",),
@@ -49,7 +49,7 @@ GAUGES: Mapping[str, tuple[str, ...]] = {
     "network": ("packet_loss", "certificate"),
     "database": ("connections", "replication_lag"),
 }
-_READINGS = {
+_METRIC_TEXTS = {
     "memory": "memory is {value:g} % used",
     "disk": "disk is {value:g} % used",
     "cpu": "CPU is at {value:g} %",
@@ -60,7 +60,7 @@ _READINGS = {
     "certificate": "certificate expires in {value:g} days",
 }
 # Words that call for other steps than their kind's.
-_SPECIAL = (
+_SPECIFIC_STEPS = (
     ("disk", "inodes", ("inode", "inodes")),
     ("disk", "quota", ("quota", "disk quota")),
     ("network", "certificate", ("certificate", "certificates", "tls", "ssl", "x509", "handshake")),
@@ -71,7 +71,7 @@ _SPECIAL = (
 class Verdict(NamedTuple):
     """A number, how bad it is, and the threshold that decided."""
 
-    measure: Measure
+    measure: Metric
     priority: str
     threshold: str
 
@@ -81,9 +81,9 @@ class Finding:
     """What was found out about one kind of trouble."""
 
     evidence: Evidence
-    readings: tuple[Measure, ...]
+    metrics: tuple[Metric, ...]
     incident: Incident
-    host: HostFacts | None
+    host: HostMetrics | None
 
     @property
     def kind(self) -> str:
@@ -91,62 +91,62 @@ class Finding:
 
     def worst(self) -> Verdict | None:
         """The number that is worst for its scale, its priority and the threshold that decided."""
-        judged = [Verdict(reading, *SCALES[reading.gauge or self.kind].judge(reading.value)) for reading in self.readings]
+        judged = [Verdict(reading, *SCALES[reading.gauge or self.kind].classify(reading.value)) for reading in self.metrics]
         return max(judged, key=lambda verdict: (PRIORITIES.index(verdict.priority), verdict.measure.value), default=None)
 
 
-def local_advice(incident: Incident, host: HostFacts | None = None) -> tuple[Recommendation, ...]:
+def analyze_incident(incident: Incident, host: HostMetrics | None = None) -> tuple[Recommendation, ...]:
     """What to do, the best founded kind of trouble first; triage if nothing is recognised. `host` only for incidents about this host."""
     found = _findings(incident, host)
-    return tuple(_recommendation(finding) for finding in found) or (_triage(incident),)
+    return tuple(_recommendation(finding) for finding in found) or (_triage_recommendation(incident),)
 
 
-def _findings(incident: Incident, host: HostFacts | None) -> list[Finding]:
-    numbers = measures(incident)
-    weighed = weigh(incident)
+def _findings(incident: Incident, host: HostMetrics | None) -> list[Finding]:
+    numbers = extract_metrics(incident)
+    weighed = score_keywords(incident)
     named = {evidence.kind for evidence in weighed}
-    everything = numbers + (_host_measures(host, named) if host else [])
+    everything = numbers + (_host_metrics(host, named) if host else [])
     # A number that is bad by itself is evidence too, whatever the words are.
-    weighed += [Evidence(kind) for kind in GAUGES if kind not in named and _is_alarming(kind, everything)]
+    weighed += [Evidence(kind) for kind in KIND_GAUGES if kind not in named and _is_alarming(kind, everything)]
     leading = next((evidence.kind for evidence in weighed if evidence.kind in ("memory", "disk", "cpu")), None)
-    found = [Finding(evidence, _of(evidence.kind, everything, leading), incident, host) for evidence in weighed]
-    return [finding for finding in found if finding.readings or not _in_passing(finding.evidence, weighed[0])]
+    found = [Finding(evidence, _metrics_of(evidence.kind, everything, leading), incident, host) for evidence in weighed]
+    return [finding for finding in found if finding.metrics or not _is_incidental(finding.evidence, weighed[0])]
 
 
-def _in_passing(evidence: Evidence, leading: Evidence) -> bool:
+def _is_incidental(evidence: Evidence, leading: Evidence) -> bool:
     """A word in a description ("disk and network are idle") does not make an incident that is clearly about another kind about it."""
     return evidence.score <= 2 and evidence.score * 2 < leading.score
 
 
-def _of(kind: str, numbers: Iterable[Measure], leading: str | None) -> tuple[Measure, ...]:
+def _metrics_of(kind: str, numbers: Iterable[Metric], leading: str | None) -> tuple[Metric, ...]:
     """The numbers about a kind; a level of something unnamed belongs to the leading kind."""
-    return tuple(one for one in numbers if one.gauge in GAUGES[kind] or (one.gauge is None and kind == leading))
+    return tuple(one for one in numbers if one.gauge in KIND_GAUGES[kind] or (one.gauge is None and kind == leading))
 
 
-def _is_alarming(kind: str, numbers: Iterable[Measure]) -> bool:
-    return any(one.gauge in GAUGES[kind] and SCALES[one.gauge].judge(one.value)[0] in ("high", "critical") for one in numbers)
+def _is_alarming(kind: str, numbers: Iterable[Metric]) -> bool:
+    return any(one.gauge in KIND_GAUGES[kind] and SCALES[one.gauge].classify(one.value)[0] in ("high", "critical") for one in numbers)
 
 
-def _host_measures(host: HostFacts, named: set[str]) -> list[Measure]:
+def _host_metrics(host: HostMetrics, named: set[str]) -> list[Metric]:
     """What this host says of itself: on the kinds that the incident names, or on what is busy if it names none of them."""
-    levels = [Measure("memory", host.memory_percent, "this host", "memory in use")]
-    levels += [Measure("disk", disk.used_percent, "this host", disk.path) for disk in host.disks]
+    levels = [Metric("memory", host.memory_percent, "this host", "memory in use")]
+    levels += [Metric("disk", disk.used_percent, "this host", disk.path) for disk in host.disks]
     cpu = 100 * host.load / host.cores if host.load is not None and host.cores else host.cpu_percent
-    levels.append(Measure("cpu", round(cpu, 1), "this host", f"load {host.load} on {host.cores} cores"))
+    levels.append(Metric("cpu", round(cpu, 1), "this host", f"load {host.load} on {host.cores} cores"))
     wanted = named & {"memory", "disk", "cpu"}
-    return [level for level in levels if (level.gauge in wanted if wanted else level.value > BUSY)]
+    return [level for level in levels if (level.gauge in wanted if wanted else level.value > BUSY_PERCENT)]
 
 
 def _recommendation(finding: Finding) -> Recommendation:
     kind, worst = finding.kind, finding.worst()
     priority, reason = _priority(finding.incident.severity, worst)
     details: dict[str, object] = {"words": dict(finding.evidence.words), "reason": reason}
-    if finding.readings:
-        details["numbers"] = [_number(reading) for reading in finding.readings[:20]]
+    if finding.metrics:
+        details["numbers"] = [_metric_document(reading) for reading in finding.metrics[:20]]
     if worst:
         details["threshold"] = worst.threshold
     if finding.host and kind in ("memory", "cpu"):
-        details["processes"] = [asdict(process) for process in _largest(kind, finding.host.processes)]
+        details["processes"] = [asdict(process) for process in _top_processes(kind, finding.host.processes)]
     return Recommendation(
         type=kind if kind != "database" else "general",
         priority=priority,
@@ -174,45 +174,45 @@ def _priority(severity: str, worst: Verdict | None) -> tuple[str, str]:
 def _title(kind: str, priority: str, worst: Verdict | None) -> str:
     if worst is None:
         return f"{LABELS[kind]} trouble is reported, without a number"
-    reading = _reading(worst.measure, kind)
+    reading = _format_metric(worst.measure, kind)
     verdict = {"low": "no cause for alarm", "medium": "watch it", "high": "act today", "critical": "act now"}[priority]
     return f"{reading[0].upper()}{reading[1:]}: {verdict}"
 
 
-def _reading(measure: Measure, kind: str) -> str:
+def _format_metric(measure: Metric, kind: str) -> str:
     if measure.gauge == "certificate" and measure.value <= 0:
         return "certificate has expired"
-    return _READINGS[measure.gauge or kind].format(value=round(measure.value, 1))
+    return _METRIC_TEXTS[measure.gauge or kind].format(value=round(measure.value, 1))
 
 
 def _description(finding: Finding, reason: str) -> str:
     words = [word for found in finding.evidence.words.values() for word in found]
     said = ", ".join(f"“{word}”" for word in dict.fromkeys(words))
     parts = [f"The incident speaks of {said}." if said else "The numbers of the incident tell of it, not its words."]
-    if readings := dict.fromkeys(_reading(reading, finding.kind) for reading in finding.readings[:5]):
+    if readings := dict.fromkeys(_format_metric(reading, finding.kind) for reading in finding.metrics[:5]):
         parts.append(f"What was read: {'; '.join(readings)}.")
     return " ".join([*parts, f"Priority: {reason}."])
 
 
 def _actions(evidence: Evidence) -> tuple[str, ...]:
     words = {word for found in evidence.words.values() for word in found}
-    special = [ACTIONS[steps] for kind, steps, signs in _SPECIAL if kind == evidence.kind and words & set(signs)]
+    special = [ACTIONS[steps] for kind, steps, signs in _SPECIFIC_STEPS if kind == evidence.kind and words & set(signs)]
     return tuple(step for steps in special or [ACTIONS[evidence.kind]] for step in steps)
 
 
-def _number(measure: Measure) -> dict[str, object]:
+def _metric_document(measure: Metric) -> dict[str, object]:
     unit = SCALES[measure.gauge].unit.strip() if measure.gauge else "%"
     return {"field": measure.field, "text": measure.text, "value": round(measure.value, 1), "unit": unit}
 
 
-def _largest(kind: str, processes: Sequence[ProcessFact]) -> list[ProcessFact]:
-    def share(process: ProcessFact) -> float:
+def _top_processes(kind: str, processes: Sequence[ProcessMetrics]) -> list[ProcessMetrics]:
+    def share(process: ProcessMetrics) -> float:
         return process.memory_percent if kind == "memory" else process.cpu_percent
 
     return sorted(processes, key=share, reverse=True)[:TOP_PROCESSES]
 
 
-def _triage(incident: Incident) -> Recommendation:
+def _triage_recommendation(incident: Incident) -> Recommendation:
     priority = {"critical": "high", "warning": "medium"}.get(incident.severity, "low")
     return Recommendation(
         type="general",

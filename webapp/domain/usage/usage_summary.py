@@ -8,15 +8,15 @@ from decimal import Decimal
 from webapp.domain.pricing.usage import METERS
 from webapp.domain.shared.errors import Invalid
 from webapp.domain.shared.money import EXACT, ZERO
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.timestamps import format_timestamp
 
-OLDEST, NEWEST = timedelta(days=7), timedelta(minutes=5)
+MAX_AGE, MAX_CLOCK_SKEW = timedelta(days=7), timedelta(minutes=5)
 MAX_SPAN = timedelta(days=366)
 GROUPS = ("model", "project", "token", "day")
 
 
 @dataclass(frozen=True, slots=True)
-class Reported:
+class ReportedCall:
     """One reported call, as far as sums need it. `total` is None where no price was known."""
 
     group: str
@@ -27,7 +27,7 @@ class Reported:
 
 
 @dataclass(slots=True)
-class Summary:
+class UsageSummary:
     """What a group of calls used and cost. Amounts of different currencies are never added up.
 
     `unpriced` counts the calls whose price was unknown, `incomplete` those of whose cost a part is missing.
@@ -43,7 +43,7 @@ class Summary:
     def complete(self) -> bool:
         return not (self.unpriced or self.incomplete)
 
-    def add(self, one: Reported) -> None:
+    def add(self, one: ReportedCall) -> None:
         self.records += 1
         for meter, quantity in one.usage.items():
             self.usage[meter] = self.usage.get(meter, 0) + quantity
@@ -54,32 +54,32 @@ class Summary:
         currency = one.currency or ""
         self.totals[currency] = EXACT.add(self.totals.get(currency, ZERO), one.total)
 
-    def in_order(self) -> dict[str, int]:
+    def ordered_usage(self) -> dict[str, int]:
         """The quantities in the order of the meters."""
         return {meter: self.usage[meter] for meter in METERS if meter in self.usage}
 
 
-def summed(records: Iterable[Reported]) -> tuple[dict[str, Summary], Summary]:
+def summarize_usage(records: Iterable[ReportedCall]) -> tuple[dict[str, UsageSummary], UsageSummary]:
     """The sums by group, and of all."""
-    groups: dict[str, Summary] = {}
-    everything = Summary()
+    groups: dict[str, UsageSummary] = {}
+    everything = UsageSummary()
     for one in records:
-        groups.setdefault(one.group, Summary()).add(one)
+        groups.setdefault(one.group, UsageSummary()).add(one)
         everything.add(one)
     return groups, everything
 
 
-def checked_moment(at: datetime | None, now: datetime) -> datetime:
+def validate_call_time(at: datetime | None, now: datetime) -> datetime:
     """When it happened; now, if nobody says. A price is chosen by it, so it must be near. Raises `Invalid`."""
     if at is None:
         return now.replace(microsecond=0)
-    if not now - OLDEST <= at <= now + NEWEST:
-        span = f"from {shown_moment((now - OLDEST).replace(microsecond=0))} to {shown_moment((now + NEWEST).replace(microsecond=0))}"
+    if not now - MAX_AGE <= at <= now + MAX_CLOCK_SKEW:
+        span = f"from {format_timestamp((now - MAX_AGE).replace(microsecond=0))} to {format_timestamp((now + MAX_CLOCK_SKEW).replace(microsecond=0))}"
         raise Invalid.field("at", f"must lie {span}: usage is reported when it happens")
     return at
 
 
-def checked_span(since: datetime, until: datetime) -> None:
+def require_valid_span(since: datetime, until: datetime) -> None:
     """Raises `Invalid` unless it is a span that can be summed."""
     if until <= since:
         raise Invalid.field("until", "must be after `since`")

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, undefer
 
-from webapp.domain.accounts.permissions import ROLES, Permission, role_may
+from webapp.domain.accounts.permissions import ROLES, Permission, role_allows
 from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound, Stale
 from webapp.models import MAX_ID, OneTimeLink, User, UserSession
@@ -53,7 +53,7 @@ def locked(session: Session, user_id: int, *, version: int | None = None) -> Use
 def may(session: Session, email: str, permission: Permission) -> bool:
     """Whether there is such a user who is let in and whose role allows this, as of now."""
     found = session.execute(select(User.role, User.is_active).where(User.email == normalised(email))).one_or_none()
-    return found is not None and found.is_active and role_may(found.role, permission)
+    return found is not None and found.is_active and role_allows(found.role, permission)
 
 
 def actor_may(session: Session, actor: str, permission: Permission) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from webapp.domain.accounts.openid import MAX_SUBJECT, OpenId, Person, role_of
+from webapp.domain.accounts.openid import MAX_SUBJECT, IdentityClaims, OpenId, highest_role
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, NotFound
 from webapp.models import Identity, SpentReturn, User
 from webapp.security import tokens
@@ -36,7 +36,7 @@ def spend(session: Session, way: WayBack, *, now: datetime) -> None:
     session.flush()
 
 
-def user_of(session: Session, person: Person, settings: OpenId) -> User:
+def user_of(session: Session, person: IdentityClaims, settings: OpenId) -> User:
     """The user who this person is, linked or created on the way if that is allowed. Raises `Forbidden`, the same for whoever may not.
 
     Whether an account exists, is switched off, or belongs to somebody else there, a stranger does not learn.
@@ -50,12 +50,12 @@ def user_of(session: Session, person: Person, settings: OpenId) -> User:
     return user
 
 
-def _first_time(session: Session, person: Person, settings: OpenId) -> User:
+def _first_time(session: Session, person: IdentityClaims, settings: OpenId) -> User:
     if person.email is None:
         raise Forbidden("The provider does not vouch for the e-mail address.", code="unverified")
     user = session.execute(select(User).where(User.email == accounts.normalised(person.email))).scalar_one_or_none()
     if user is None:
-        role = role_of(person.groups, settings.roles) if settings.role_claim else DEFAULT_ROLE
+        role = highest_role(person.groups, settings.roles) if settings.role_claim else DEFAULT_ROLE
         if not settings.create or role is None:
             raise Forbidden("There is no such user.", code="unknown")
         user = accounts.create(session, person.email, role, actor=PROVIDER)
@@ -75,7 +75,7 @@ def is_linked(session: Session, user_id: int) -> bool:
     return session.execute(select(Identity.id).where(Identity.user_id == user_id).limit(1)).scalar_one_or_none() is not None
 
 
-def belongs_to(session: Session, person: Person, issuer: str, user_id: int) -> bool:
+def belongs_to(session: Session, person: IdentityClaims, issuer: str, user_id: int) -> bool:
     """Whether this person is linked to exactly this user."""
     found = identity_of(session, user_id, issuer)
     return found is not None and found.subject == person.subject

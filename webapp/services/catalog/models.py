@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.input_schemas import model_entry
+from webapp.domain.catalog.input_schemas import validate_model
 from webapp.domain.shared.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
 from webapp.models import MAX_ID, Model, ModelAlias, Price, Project, ProjectOverride, Provider
 from webapp.registry import revision
@@ -32,7 +32,7 @@ def find(session: Session, model_id: int, *, version: int | None = None) -> Mode
 
 def create(session: Session, values: Mapping[str, object], *, actor: str) -> Model:
     """Adds a model. Raises `Invalid`, or `Conflict` if its id or an alias is taken."""
-    entry = model_entry(values, partial=False)
+    entry = validate_model(values, partial=False)
     revision.changing(session)
     model = Model(provider=_provider(session, entry["provider"]), **_as_columns(entry))
     with session.no_autoflush:
@@ -48,7 +48,7 @@ def create(session: Session, values: Mapping[str, object], *, actor: str) -> Mod
 
 def update(session: Session, model_id: int, values: Mapping[str, object], *, actor: str, version: int | None = None) -> Model:
     """Changes the named fields. Raises `InUse` when a default would be deactivated."""
-    entry = model_entry(values, partial=True)
+    entry = validate_model(values, partial=True)
     revision.changing(session)
     model = find(session, model_id, version=version)
     before = facts(model)

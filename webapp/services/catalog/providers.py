@@ -7,11 +7,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webapp.domain.accounts.permissions import Permission
-from webapp.domain.catalog.driver_config import own_way
-from webapp.domain.catalog.input_schemas import provider_entry
+from webapp.domain.catalog.driver_config import request_overrides
+from webapp.domain.catalog.input_schemas import validate_provider
 from webapp.domain.shared.errors import Conflict, FieldError, Forbidden, InUse, Invalid, NotFound, Stale
-from webapp.domain.shared.money import plain
-from webapp.domain.shared.urls import origin
+from webapp.domain.shared.money import format_decimal
+from webapp.domain.shared.urls import parse_origin
 from webapp.drivers import DRIVERS, driver_names
 from webapp.models import MAX_ID, Model, Provider
 from webapp.registry import revision
@@ -42,7 +42,7 @@ def by_slug(session: Session, slug: str) -> Provider | None:
 
 def create(session: Session, values: Mapping[str, object], *, actor: str, policy: OutboundPolicy = STRICT) -> Provider:
     """Adds a provider. Raises `Invalid`, or `Conflict` if the slug is taken. `policy` says which addresses may be reached."""
-    entry = provider_entry(values, partial=False)
+    entry = validate_provider(values, partial=False)
     _check_driver(entry)
     _check_address(entry, None, policy)
     revision.changing(session)
@@ -50,7 +50,7 @@ def create(session: Session, values: Mapping[str, object], *, actor: str, policy
         raise _taken(entry["slug"])
     provider = Provider(**_as_columns(entry))
     if entry["required_environment"]:
-        _insist_on_key_rights(session, {}, own_way(provider.base_url, provider.config), actor)
+        _insist_on_key_rights(session, {}, request_overrides(provider.base_url, provider.config), actor)
     session.add(provider)
     session.flush()
     audit_log.record(session, "registry:provider:create", actor=actor, target=target(provider), change=AuditChange(None, facts(provider)))
@@ -67,7 +67,7 @@ def update(  # noqa: PLR0913 # as elsewhere, and what may be reached
     policy: OutboundPolicy = STRICT,
 ) -> Provider:
     """Changes the named fields. A change of where keys would be sent removes them: they were entered for the old address."""
-    entry = provider_entry(values, partial=True)
+    entry = validate_provider(values, partial=True)
     _check_driver(entry)
     revision.changing(session)
     provider = find(session, provider_id, version=version)
@@ -75,7 +75,7 @@ def update(  # noqa: PLR0913 # as elsewhere, and what may be reached
     _check_edit(session, provider, entry)
     _check_address(entry, provider, policy)
     moved = leads_elsewhere(provider, entry)
-    way, named = own_way(provider.base_url, provider.config), set(provider.required_environment)
+    way, named = request_overrides(provider.base_url, provider.config), set(provider.required_environment)
     for name, value in _as_columns(entry).items():
         setattr(provider, name, value)
     if moved:
@@ -84,7 +84,7 @@ def update(  # noqa: PLR0913 # as elsewhere, and what may be reached
             provider.config = {name: value for name, value in provider.config.items() if name != "extra_headers"}
     if credentials.every(session, provider) or provider.required_environment:
         known = way if named >= set(provider.required_environment) else {}
-        _insist_on_key_rights(session, known, own_way(provider.base_url, provider.config), actor)
+        _insist_on_key_rights(session, known, request_overrides(provider.base_url, provider.config), actor)
     session.flush()
     audit_log.record(session, "registry:provider:update", actor=actor, target=target(provider), change=AuditChange(before, facts(provider)))
     return provider
@@ -207,7 +207,7 @@ def leads_elsewhere(provider: Provider, entry: Mapping[str, Any]) -> bool:
 
 
 def _destination(base_url: str | None, driver: str) -> str:
-    return origin(base_url) if base_url else f"the address of the driver {driver}"
+    return parse_origin(base_url) if base_url else f"the address of the driver {driver}"
 
 
 def _taken(slug: str) -> Conflict:
@@ -232,7 +232,7 @@ def facts(provider: Provider) -> dict[str, Any]:
         "base_url": provider.base_url,
         "active": provider.is_active,
         "primary": provider.is_primary,
-        "default_temperature": None if temperature is None else plain(temperature),
+        "default_temperature": None if temperature is None else format_decimal(temperature),
         "default_max_tokens": provider.default_max_tokens,
         "timeout_seconds": provider.timeout_seconds,
         "config": provider.config,

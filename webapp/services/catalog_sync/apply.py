@@ -11,7 +11,7 @@ from webapp.domain.catalog.catalog_diff import ADDED, GONE
 from webapp.domain.catalog.serializers import price_document
 from webapp.domain.pricing.pricing import price_at, timeline
 from webapp.domain.shared.errors import Conflict, FieldError, Forbidden, Invalid, ModeldeskError
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import Model, Price, Proposal, ProposalRow, Provider
 from webapp.registry import revision
 from webapp.services.audit import audit_log
@@ -101,7 +101,7 @@ def _change(session: Session, model: Model, row: ProposalRow, by: Approval) -> d
         models.update(session, model.id, entry["fields"], actor=by.actor)
         done |= {"fields": entry["fields_before"], "taken": entry["fields"]}
     if entry["price"]:
-        moment = shown_moment(by.at.replace(microsecond=0))
+        moment = format_timestamp(by.at.replace(microsecond=0))
         added = prices.import_price(
             session, model, entry_of(entry["price"] | {"effective_from": moment}, row.proposal.source), actor=by.actor
         )
@@ -173,7 +173,7 @@ def _price_back(session: Session, model: Model, done: dict[str, Any], row: Propo
     before = session.get(Price, done["price_before"] or 0)
     nothing: dict[str, Any] = {"state": "unknown", "currency": added.currency, "rates": []}
     document: dict[str, Any] = (price_document(prices.value_of(before)) if before else None) or nothing
-    again = {"effective_from": shown_moment(added.effective_from), "note": f"Undo of the proposal {row.proposal}."}
+    again = {"effective_from": format_timestamp(added.effective_from), "note": f"Undo of the proposal {row.proposal}."}
     entry = entry_of(document | again, row.proposal.source)
     kept = document.get("source") or entry.source
     prices.import_price(session, model, entry._replace(corrects=added.id, source=kept), actor=actor)

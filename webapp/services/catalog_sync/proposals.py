@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.catalog_diff import ADDED, GUARDS, KINDS, Compared, Difference, Limits, compare
+from webapp.domain.catalog.catalog_diff import ADDED, GUARDS, KINDS, CatalogComparison, GuardLimits, ModelDiff, compare
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry, model_entry, price_entry
+from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry, validate_model, validate_price
 from webapp.domain.catalog.serializers import catalog_from, model_document, price_document
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.shared.errors import Conflict, Invalid, NotFound
@@ -32,7 +32,7 @@ class Comparison:
     snapshot: Snapshot
     read: Read
     second: Read | None
-    limits: Limits
+    limits: GuardLimits
     at: datetime
 
 
@@ -105,13 +105,13 @@ def open_one(session: Session, given: Comparison, *, actor: str) -> Proposal:
 def rows_of(given: Comparison) -> tuple[list[ProposalRow], list[str]]:
     """The rows, not stored yet, and the records that no model can be made of, each with the reason."""
     offered = _by_ref(given.read)
-    sides = Compared(
+    sides = CatalogComparison(
         registry={model.ref: model for model in given.snapshot.models},
-        known=given.snapshot.by_name,
+        known_names=given.snapshot.by_name,
         offered=offered,
         source=given.read.name,
         at=given.at,
-        second=_by_ref(given.second) if given.second else None,
+        second_source=_by_ref(given.second) if given.second else None,
     )
     names = {row["slug"]: row.get("display_name") or row["slug"] for row in given.read.providers if row.get("slug")}
     rows, problems = [], []
@@ -131,7 +131,7 @@ def _by_ref(read: Read) -> Mapping[str, ModelInfo]:
     return {model.ref: model for model in catalog.models}
 
 
-def _row(difference: Difference, sides: Compared, names: Mapping[str, str]) -> ProposalRow:
+def _row(difference: ModelDiff, sides: CatalogComparison, names: Mapping[str, str]) -> ProposalRow:
     offered, present = sides.offered.get(difference.ref), sides.registry.get(difference.ref)
     provider = (offered or present).provider  # type: ignore[union-attr] # a difference is of one of them
     entry = _new(offered, sides, names) if difference.kind == ADDED and offered else _changes(difference, offered, present, sides)
@@ -147,12 +147,12 @@ def _row(difference: Difference, sides: Compared, names: Mapping[str, str]) -> P
     )
 
 
-def _new(offered: ModelInfo, sides: Compared, names: Mapping[str, str]) -> dict[str, Any]:
+def _new(offered: ModelInfo, sides: CatalogComparison, names: Mapping[str, str]) -> dict[str, Any]:
     """A model to add, inactive, without names that are taken. Raises `Invalid` if no model can be made of it."""
     known = {name: value for name, value in model_document(offered).items() if name in MODEL_CHECKS}
-    free = [alias for alias in offered.aliases if f"{offered.provider}/{alias}" not in sides.known and alias not in sides.known]
+    free = [alias for alias in offered.aliases if f"{offered.provider}/{alias}" not in sides.known_names and alias not in sides.known_names]
     model = known | {"active": False, "default": False, "aliases": free, "sort_order": 1_000}
-    model_entry(model, partial=False)
+    validate_model(model, partial=False)
     prices = [price_document(price) or {} for price in offered.prices]
     for document in prices:
         entry_of(document, "")
@@ -163,11 +163,11 @@ def entry_of(document: Mapping[str, Any], source: str) -> PriceEntry:
     """A price as the source says it, checked like any other; where it came from stays with it. Raises `Invalid`."""
     given = {name: document[name] for name in ("state", "effective_from", "currency", "rates")}
     url = (document.get("source") or {}).get("url")
-    entry = price_entry(given | {"note": (document.get("note") or "")[:1_900], "source": {"kind": "manual", "url": url}})
+    entry = validate_price(given | {"note": (document.get("note") or "")[:1_900], "source": {"kind": "manual", "url": url}})
     return entry._replace(source={"kind": "catalog", "name": source, "url": url, "verified_at": None})
 
 
-def _changes(difference: Difference, offered: ModelInfo | None, present: ModelInfo | None, sides: Compared) -> dict[str, Any]:
+def _changes(difference: ModelDiff, offered: ModelInfo | None, present: ModelInfo | None, sides: CatalogComparison) -> dict[str, Any]:
     """What is to change, and what it was when the proposal was opened: it is taken over only if that still holds."""
     before = present.price_at(sides.at) if present else None
     price = offered.price_at(sides.at) if offered and difference.price else None

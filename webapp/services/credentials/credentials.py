@@ -13,8 +13,8 @@ from webapp.domain.catalog.input_schemas import api_key
 from webapp.domain.credentials.key_access import PERSONAL, PROJECT, SHARED
 from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Conflict, Invalid, KeysLocked, NotFound
-from webapp.domain.shared.timestamps import shown_moment
-from webapp.domain.shared.urls import origin
+from webapp.domain.shared.timestamps import format_timestamp
+from webapp.domain.shared.urls import parse_origin
 from webapp.models import Credential, Project, Provider, User
 from webapp.observability.log_limits import Once
 from webapp.registry import revision
@@ -74,15 +74,15 @@ def _check_holder(session: Session, provider: Provider, holder: Holder) -> None:
 
 
 LIMIT_CHECKS: dict[str, validators.Check] = {
-    "monthly_limit": validators.optional(validators.whole(1, MAX_CALLS)),
-    "expires_at": validators.optional(validators.moment),
-    "active": validators.truth,
+    "monthly_limit": validators.optional(validators.integer(1, MAX_CALLS)),
+    "expires_at": validators.optional(validators.timestamp),
+    "active": validators.boolean,
 }
 
 
 def limit(session: Session, credential: Credential, values: dict[str, object], *, actor: str) -> Credential:
     """Sets how many calls a month a key may make, until when it works, and whether it is switched on. Raises `Invalid`."""
-    clean: dict[str, Any] = validators.checked(values, LIMIT_CHECKS)
+    clean: dict[str, Any] = validators.validate(values, LIMIT_CHECKS)
     revision.changing(session)
     before = _limits(credential)
     for name, value in clean.items():
@@ -163,7 +163,7 @@ def reveal(session: Session, provider: Provider, *, vault: Vault, holder: Holder
 def place_of(provider: Provider, holder: Holder = EVERYBODY) -> Place:
     """Where a key belongs: moved to another provider, address or holder, its ciphertext is worth nothing."""
     field = "api_key" if holder == EVERYBODY else f"api_key:{holder}"
-    return Place(provider.id, origin(provider.base_url) if provider.base_url else "", field)
+    return Place(provider.id, parse_origin(provider.base_url) if provider.base_url else "", field)
 
 
 def _target(provider: Provider) -> Target:
@@ -181,6 +181,6 @@ def _limits(credential: Credential) -> dict[str, Any]:
     return {
         "holder": str(Holder(credential.scope, credential.owner)),
         "monthly_limit": credential.monthly_limit,
-        "expires_at": shown_moment(credential.expires_at) if credential.expires_at else None,
+        "expires_at": format_timestamp(credential.expires_at) if credential.expires_at else None,
         "active": credential.is_active,
     }

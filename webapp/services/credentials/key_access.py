@@ -7,8 +7,18 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from webapp.domain.credentials.environment_keys import ServerKeys
-from webapp.domain.credentials.key_access import PERSONAL, PROJECT, Access, Facts, KeyFact, decide, limit_reached, next_period, period_of
+from webapp.domain.credentials.environment_keys import EnvironmentKeys
+from webapp.domain.credentials.key_access import (
+    PERSONAL,
+    PROJECT,
+    Access,
+    AccessContext,
+    StoredKey,
+    describe_limit,
+    evaluate_access,
+    next_period,
+    period_of,
+)
 from webapp.domain.shared.errors import ModeldeskError
 from webapp.drivers import needs_key
 from webapp.models import Credential, CredentialCounter, Project, Provider
@@ -44,14 +54,14 @@ class Caller:
 OPERATOR = Caller()  # Whoever sits at the server: has no key of his own and belongs to no project.
 
 
-def access(session: Session, provider: Provider, caller: Caller, environment: ServerKeys) -> Access:
+def access(session: Session, provider: Provider, caller: Caller, environment: EnvironmentKeys) -> Access:
     """Whether this caller may use this provider, and with which key."""
     now = datetime.now(UTC)
-    return decide(_facts(session, provider, caller, environment, now), now)
+    return evaluate_access(_facts(session, provider, caller, environment, now), now)
 
 
-def _facts(session: Session, provider: Provider, caller: Caller, environment: ServerKeys, now: datetime) -> Facts:
-    return Facts(
+def _facts(session: Session, provider: Provider, caller: Caller, environment: EnvironmentKeys, now: datetime) -> AccessContext:
+    return AccessContext(
         provider=provider.display_name,
         active=provider.is_active,
         needs_key=needs_key(provider.driver, provider.required_environment),
@@ -61,22 +71,22 @@ def _facts(session: Session, provider: Provider, caller: Caller, environment: Se
         project=_of_project(session, provider, caller.project, now) if caller.project else None,
         shared=_key(session, provider, credentials.EVERYBODY, now),
         variable=endpoints.variable_of(provider, environment),
-        barred=endpoints.barred_variable_of(provider, environment),
+        unbound_variable=endpoints.barred_variable_of(provider, environment),
     )
 
 
-def _of_project(session: Session, provider: Provider, slug: str, now: datetime) -> KeyFact | None:
+def _of_project(session: Session, provider: Provider, slug: str, now: datetime) -> StoredKey | None:
     """The project's key; none while the project is inactive."""
     active = session.execute(select(Project.is_active).where(Project.slug == slug)).scalar_one_or_none()
     return _key(session, provider, Holder(PROJECT, slug), now) if active else None
 
 
-def _key(session: Session, provider: Provider, holder: Holder, now: datetime) -> KeyFact | None:
+def _key(session: Session, provider: Provider, holder: Holder, now: datetime) -> StoredKey | None:
     found = credentials.find(session, provider, holder)
     if found is None:
         return None
     used = calls(session, found.id, now)
-    return KeyFact(found.id, found.scope, found.owner, found.is_active, found.expires_at, found.monthly_limit, used)
+    return StoredKey(found.id, found.scope, found.owner, found.is_active, found.expires_at, found.monthly_limit, used)
 
 
 def calls(session: Session, credential_id: int, now: datetime | None = None) -> int:
@@ -86,7 +96,7 @@ def calls(session: Session, credential_id: int, now: datetime | None = None) -> 
     return session.execute(select(c.calls).where(*mine)).scalar_one_or_none() or 0
 
 
-def reserve(session: Session, key: KeyFact | None, now: datetime | None = None) -> None:
+def reserve(session: Session, key: StoredKey | None, now: datetime | None = None) -> None:
     """Counts one call of a key, in the transaction of the caller, before the provider is asked. Raises `LimitReached` if none is left.
 
     One statement counts and checks, so that any number of workers together never make one call too many.
@@ -104,6 +114,6 @@ def reserve(session: Session, key: KeyFact | None, now: datetime | None = None) 
         count = count.where(c.calls < limit)
     if session.execute(count.execution_options(synchronize_session=False)).rowcount == 0:  # type: ignore[attr-defined] # an UPDATE counts its rows
         seconds = round((next_period(moment) - moment).total_seconds())
-        raise LimitReached(f"This key {limit_reached(limit or 0, moment)}", seconds)
+        raise LimitReached(f"This key {describe_limit(limit or 0, moment)}", seconds)
     used = update(Credential).where(Credential.id == key.id).values(last_used_at=moment, updated_at=Credential.updated_at)
     audit_log.unrecorded(session, used)

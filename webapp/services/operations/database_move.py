@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.config.settings import ROOT, sqlite_path
 from webapp.domain.shared.errors import Conflict, Invalid, Unavailable
-from webapp.domain.shared.money import EXACT, ZERO, plain
+from webapp.domain.shared.money import EXACT, ZERO, format_decimal
 from webapp.extensions.engine import ONE_MOMENT, WRITING, create_file, engine_options, guard
 from webapp.models import Base
 from webapp.models.base import ExactDecimal
@@ -138,4 +138,4 @@ def _sum(connection: Connection, column: Column[Any]) -> str:
     total = ZERO
     for value in connection.execute(select(column).where(column.is_not(None))).scalars():
         total = EXACT.add(total, Decimal(value))
-    return plain(total)
+    return format_decimal(total)

@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.builtin import catalog
-from webapp.domain.catalog.input_schemas import PriceEntry, model_entry, provider_entry
+from webapp.domain.catalog.builtin import catalog_document
+from webapp.domain.catalog.input_schemas import PriceEntry, validate_model, validate_provider
 from webapp.domain.catalog.serializers import price_from
-from webapp.domain.credentials.environment_keys import SETTING, ServerKeys
+from webapp.domain.credentials.environment_keys import BINDINGS_SETTING, EnvironmentKeys
 from webapp.domain.shared.errors import KeysLocked
 from webapp.models import AuditEvent, Model, ModelAlias, Provider
 from webapp.registry import revision
@@ -40,7 +40,7 @@ class Seeding:
 
 def seed(session: Session) -> Seeding:
     """Adds what is missing and was never seeded before. Moves the revision only if something was added."""
-    document, done = catalog(), Seeding()
+    document, done = catalog_document(), Seeding()
     seeded = _seeded_before(session)
     providers = {provider.slug: provider for provider in session.execute(select(Provider)).scalars()}
     new_providers = [entry for entry in document["providers"] if entry["slug"] not in providers and entry["slug"] not in seeded]
@@ -80,7 +80,7 @@ def _seeded_before(session: Session) -> set[str]:
 
 
 def _provider(entry: Mapping[str, Any]) -> Provider:
-    clean = provider_entry(dict(entry), partial=False)
+    clean = validate_provider(dict(entry), partial=False)
     clean["is_active"] = clean.pop("active")
     return Provider(**clean)
 
@@ -110,7 +110,7 @@ def _taken_names(session: Session) -> set[str]:
 
 
 def _model(entry: Mapping[str, Any], provider: Provider) -> Model:
-    clean = model_entry({name: value for name, value in entry.items() if name not in OTHERWISE}, partial=False)
+    clean = validate_model({name: value for name, value in entry.items() if name not in OTHERWISE}, partial=False)
     for name in ("provider", "aliases", "default"):
         clean.pop(name)
     clean["is_active"] = clean.pop("active")
@@ -123,7 +123,7 @@ def _price_entry(document: Mapping[str, Any]) -> PriceEntry:
     return PriceEntry(price.state, price.effective_from, price.currency, price.rates, source, price.note, None)
 
 
-def update_keys(session: Session, environment: ServerKeys, *, vault: Vault, actor: str) -> Seeding:
+def update_keys(session: Session, environment: EnvironmentKeys, *, vault: Vault, actor: str) -> Seeding:
     """Copies the keys that the environment holds into credentials; empty ones are left out, equal ones left alone.
 
     A key goes only to providers whose address it may be sent to. Where one is named and not copied for that, a note says so.
@@ -134,10 +134,10 @@ def update_keys(session: Session, environment: ServerKeys, *, vault: Vault, acto
         if name is None:
             if barred := endpoints.barred_variable_of(provider, environment):
                 done.notes.append(
-                    f"{provider.slug}: {barred} is not copied, because {SETTING} does not say that it may be sent to its address"
+                    f"{provider.slug}: {barred} is not copied, because {BINDINGS_SETTING} does not say that it may be sent to its address"
                 )
             continue
-        key = environment.word(name)
+        key = environment.value_of(name)
         if _is_stored(session, provider, key, vault):
             done.notes.append(f"{provider.slug}: the key of {name} is stored already")
             continue

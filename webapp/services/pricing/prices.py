@@ -6,12 +6,12 @@ from dataclasses import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.input_schemas import PriceEntry, price_entry
+from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
 from webapp.domain.catalog.serializers import price_document
 from webapp.domain.pricing.pricing import Price as PriceValue
 from webapp.domain.pricing.pricing import PriceSource, timeline
 from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import MAX_ID, Model, Price, PriceRate, PriceVerification
 from webapp.registry import revision
 from webapp.registry.price_loader import RateColumns, rate_of, window_key
@@ -25,7 +25,7 @@ def add(session: Session, model_id: int, values: Mapping[str, object], *, actor:
 
     Raises `Invalid`, or `Conflict` if one already starts at that moment.
     """
-    entry = price_entry(values)
+    entry = validate_price(values)
     revision.changing(session)
     model = models.find(session, model_id)
     _check_moment(session, model, entry)
@@ -63,7 +63,7 @@ def verify(session: Session, price_id: int, *, actor: str, of_model: int | None 
         raise Conflict("That price was corrected: verify the correction.", code="corrected")
     session.add(PriceVerification(price_id=price.id, verified_by=actor))
     what = Target("model", price.model_id, price.model.ref)
-    change = AuditChange(None, {"price": price.id, "effective_from": shown_moment(price.effective_from)})
+    change = AuditChange(None, {"price": price.id, "effective_from": format_timestamp(price.effective_from)})
     audit_log.record(session, "registry:price:verify", actor=actor, target=what, change=change)
     return price
 
@@ -90,7 +90,7 @@ def _check_correction(session: Session, model: Model, entry: PriceEntry) -> None
         raise Invalid.field("corrects", "is not a price of this model")
     if corrected.effective_from != entry.effective_from:
         raise Invalid.field(
-            "effective_from", f"a correction starts where the price does that it corrects: {shown_moment(corrected.effective_from)}"
+            "effective_from", f"a correction starts where the price does that it corrects: {format_timestamp(corrected.effective_from)}"
         )
     if session.execute(select(Price.id).where(Price.corrects_id == entry.corrects)).scalar_one_or_none() is not None:
         raise Conflict("That price was already corrected; correct the correction.", [FieldError("corrects", "was already corrected")])

@@ -13,7 +13,7 @@ from webapp.domain.catalog.project_overrides import DEFAULT, KINDS, PRICE
 from webapp.domain.catalog.serializers import rate_document
 from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import MAX_ID, Model, Project, ProjectOverride, Provider
 from webapp.registry import revision
 from webapp.services.audit import audit_log
@@ -63,7 +63,7 @@ def add(session: Session, project_id: int, rule: Rule, *, actor: str) -> Project
         starts_at=rule.starts,
         ends_at=rule.ends,
         price=_price(rule) if rule.price else None,
-        note=validators.checked({"note": rule.note}, CHECKS)["note"],
+        note=validators.validate({"note": rule.note}, CHECKS)["note"],
         created_by=actor,
     )
     session.add(row)
@@ -116,7 +116,7 @@ def _check_free(session: Session, project: Project, model: Model, rule: Rule) ->
     # One that was taken back before it began is no more than a trace.
     found = session.execute(query.where(or_(o.ends_at.is_(None), o.ends_at > o.starts_at))).scalars().first()
     if found is not None:
-        message = f"{found.model.ref} has a rule of this kind since {shown_moment(found.starts_at)}: end it first"
+        message = f"{found.model.ref} has a rule of this kind since {format_timestamp(found.starts_at)}: end it first"
         raise Conflict(f"{message}.", [FieldError("starts", message)], code="overlap")
 
 
@@ -127,7 +127,7 @@ def _price(rule: Rule) -> dict[str, Any]:
         raise Invalid.field("rates", "is needed")
     return {
         "state": entry.state,
-        "effective_from": shown_moment(rule.starts),
+        "effective_from": format_timestamp(rule.starts),
         "currency": entry.currency,
         "rates": [rate_document(rate) for rate in entry.rates],
         "source": {"kind": "manual"},
@@ -152,4 +152,4 @@ def facts(row: ProjectOverride, model: Model) -> dict[str, Any]:
 
 
 def _shown(moment: datetime | None) -> str | None:
-    return shown_moment(moment) if moment else None
+    return format_timestamp(moment) if moment else None

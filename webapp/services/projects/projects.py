@@ -18,7 +18,7 @@ CHECKS: Mapping[str, validators.Check] = {
     "slug": validators.slug,
     "display_name": validators.line(100, 1),
     "description": validators.text(10_000),
-    "active": validators.truth,
+    "active": validators.boolean,
 }
 REQUIRED = ("slug", "display_name")
 
@@ -39,7 +39,7 @@ def every(session: Session) -> list[Project]:
 
 def create(session: Session, values: Mapping[str, object], *, actor: str) -> Project:
     """Adds a project. Raises `Invalid`, or `Conflict` if the slug is taken."""
-    entry = validators.checked(values, CHECKS, REQUIRED)
+    entry = validators.validate(values, CHECKS, REQUIRED)
     revision.changing(session)
     _check_slug(session, entry["slug"])
     project = Project(**_columns(entry))
@@ -51,7 +51,7 @@ def create(session: Session, values: Mapping[str, object], *, actor: str) -> Pro
 
 def update(session: Session, project_id: int, values: Mapping[str, object], *, actor: str, version: int | None = None) -> Project:
     """Changes the named fields. The slug stays while tokens or keys name it."""
-    entry = validators.checked(values, CHECKS)
+    entry = validators.validate(values, CHECKS)
     revision.changing(session)
     project = find(session, project_id, version=version)
     before = facts(project)

@@ -13,7 +13,7 @@ from webapp.domain.catalog.serializers import price_document
 from webapp.domain.pricing.pricing import Price as PriceValue
 from webapp.domain.pricing.pricing import price_at, timeline
 from webapp.domain.shared.errors import Conflict, NotFound
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import MAX_ID, AuditEvent, Model, Price, Project, Provider
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.audit import audit_log
@@ -212,7 +212,7 @@ def _price(session: Session, event: AuditEvent) -> Plan | str:
     if scheduled and session.execute(select(Price.id).where(Price.corrects_id == added.id)).first():
         return "That price was already corrected: put the correction back instead."
     entry = _entry(before) | {
-        "effective_from": shown_moment(moment),
+        "effective_from": format_timestamp(moment),
         "corrects": added.id if scheduled else None,
         "note": f"As before event {event.id}.",
     }

@@ -9,7 +9,7 @@ from cachetools import TTLCache
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.discovery import Found, Listed, Present, compared
+from webapp.domain.catalog.discovery import DiscoveredModel, ListedModel, RegisteredModel, compare_models
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.credentials.key_access import Access
 from webapp.domain.shared.errors import Conflict, Invalid, ModeldeskError
@@ -99,11 +99,11 @@ def latest(session: Session, provider_ids: Sequence[int]) -> Mapping[int, Provid
 
 
 # Lists are kept for five minutes, so that paging through a review does not ask the provider again and again.
-_lists: TTLCache[tuple[str, str, str], tuple[Listed, ...]] = TTLCache(MAX_LISTS, KEPT_S)
+_lists: TTLCache[tuple[str, str, str], tuple[ListedModel, ...]] = TTLCache(MAX_LISTS, KEPT_S)
 _lists_lock = threading.Lock()
 
 
-def listed(probe: Probe, policy: OutboundPolicy, *, anew: bool = False) -> tuple[Listed, ...]:
+def listed(probe: Probe, policy: OutboundPolicy, *, anew: bool = False) -> tuple[ListedModel, ...]:
     """What the provider lists. Raises `Conflict` without a key, `DriverError` if it cannot be asked."""
     if not probe.access.available:
         raise Conflict(probe.access.reason, code="no_key")
@@ -119,16 +119,16 @@ def listed(probe: Probe, policy: OutboundPolicy, *, anew: bool = False) -> tuple
     return found
 
 
-def _without_key(found: UpstreamModel, key: str | None) -> Listed:
+def _without_key(found: UpstreamModel, key: str | None) -> ListedModel:
     """What is listed is about to be shown, and what is chosen of it to be stored: no provider puts the key into either."""
     name, title, lifecycle = (cleared(text, key) for text in (found.model_id, found.display_name, found.lifecycle))
-    return Listed(name or "", title, found.context_window, found.max_output_tokens, lifecycle)
+    return ListedModel(name or "", title, found.context_window, found.max_output_tokens, lifecycle)
 
 
-def review(session: Session, provider: Provider, upstream: Sequence[Listed]) -> list[Found]:
+def review(session: Session, provider: Provider, upstream: Sequence[ListedModel]) -> list[DiscoveredModel]:
     """What is new, gone and known."""
     rows = session.execute(select(Model.id, Model.model_id, Model.display_name, Model.is_active).where(Model.provider_id == provider.id))
-    return compared(upstream, (Present(*row) for row in rows))
+    return compare_models(upstream, (RegisteredModel(*row) for row in rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Chosen:
     active: bool = False
 
 
-def add(session: Session, provider: Provider, upstream: Sequence[Listed], chosen: Sequence[Chosen], *, actor: str) -> list[Model]:
+def add(session: Session, provider: Provider, upstream: Sequence[ListedModel], chosen: Sequence[Chosen], *, actor: str) -> list[Model]:
     """Adds the chosen models, all or none; inactive unless they were ticked to be active. Those that are there already are left alone.
 
     Raises `Invalid` for what the provider does not list, or a type that does not exist.
@@ -158,7 +158,7 @@ def add(session: Session, provider: Provider, upstream: Sequence[Listed], chosen
     return added
 
 
-def _entry(provider: Provider, listed: Listed, chosen: Chosen) -> dict[str, Any]:
+def _entry(provider: Provider, listed: ListedModel, chosen: Chosen) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "provider": provider.slug,
         "model_id": listed.model_id,

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from webapp.domain.incidents import evaluation
-from webapp.domain.incidents.evaluation import Result
+from webapp.domain.incidents.evaluation import CellResult
 from webapp.domain.shared.money import ZERO
 from webapp.models import Bench, BenchCell, Rating, Run
 
@@ -21,7 +21,7 @@ def ratings(session: Session, found: Bench) -> Mapping[int, dict[str, int]]:
     return rated
 
 
-def results(found: Bench, rated: Mapping[int, dict[str, int]]) -> list[Result]:
+def results(found: Bench, rated: Mapping[int, dict[str, int]]) -> list[CellResult]:
     """The cells that were asked, as the statistics take them."""
     return [_result(cell, cell.run, tuple(rated.get(cell.run.id, {}).values())) for cell in found.cells if cell.run is not None]
 
@@ -33,24 +33,24 @@ def late(session: Session, found: Bench) -> Sequence[Run]:
     return session.execute(query.order_by(Run.id)).scalars().all()
 
 
-def late_results(found: Bench, uncounted: Sequence[Run]) -> list[Result]:
+def late_results(found: Bench, uncounted: Sequence[Run]) -> list[CellResult]:
     """The same for the statistics. A run says the ref of its model, which somebody may have chosen by another name."""
     names = {cell.run.model_ref: cell.model for cell in found.cells if cell.run is not None}
     return [
-        Result(0, names.get(run.model_ref, run.model_ref or evaluation.LOCAL), run.status == "succeeded", run.latency_ms, *_cost(run))
+        CellResult(0, names.get(run.model_ref, run.model_ref or evaluation.LOCAL), run.status == "succeeded", run.latency_ms, *_cost(run))
         for run in uncounted
     ]
 
 
 def _cost(run: Run) -> tuple[Decimal | None, str]:
-    return ZERO if run.driver == "local" else run.cost_total, run.currency or evaluation.CURRENCY
+    return ZERO if run.driver == "local" else run.cost_total, run.currency or evaluation.CAP_CURRENCY
 
 
-def _result(cell: BenchCell, run: Run, scores: tuple[int, ...]) -> Result:
+def _result(cell: BenchCell, run: Run, scores: tuple[int, ...]) -> CellResult:
     first = run.recommendations[0] if run.status == "succeeded" and run.recommendations else None
     usage = run.usage or {}
     tokens = usage.get("input", 0) + usage.get("output", 0)
-    return Result(
+    return CellResult(
         cell.incident,
         cell.model,
         run.status == "succeeded",

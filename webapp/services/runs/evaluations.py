@@ -45,7 +45,7 @@ class Setup:
 
 def create(session: Session, setup: Setup, *, actor: str) -> Bench:
     """Stores a bench with all of its cells, ready to run. Raises `Invalid`."""
-    evaluation.checked(len(setup.incidents), setup.models, setup.repeats)
+    evaluation.require_valid_selection(len(setup.incidents), setup.models, setup.repeats)
     now = datetime.now(UTC)
     found = Bench(
         public_id=f"bench_{secrets.token_hex(10)}",
@@ -59,7 +59,7 @@ def create(session: Session, setup: Setup, *, actor: str) -> Bench:
         spend_cap=setup.spend_cap,
         heartbeat_at=now,
     )
-    order = evaluation.order(len(setup.incidents), setup.models, setup.repeats)
+    order = evaluation.cell_order(len(setup.incidents), setup.models, setup.repeats)
     found.cells = [
         BenchCell(
             position=position, incident=incident, model=model, repeat=repeat, status="planned", most_cost=setup.most.get((incident, model))
@@ -129,7 +129,7 @@ def begin(session: Session, bench_id: int, generation: int, model: str) -> Work 
     cell = session.execute(query.order_by(BenchCell.position).limit(1)).scalar_one_or_none()
     if cell is None:
         return evaluation.SKIP
-    verdict = evaluation.decision(found.spend_cap, spent(session, found.public_id), _under_way(session, bench_id), cell.most_cost)
+    verdict = evaluation.decide_start(found.spend_cap, spent(session, found.public_id), _under_way(session, bench_id), cell.most_cost)
     if verdict == evaluation.START:
         cell.status = "running"
         incident = found.incidents[cell.incident]
@@ -154,7 +154,7 @@ def _has_more(session: Session, bench_id: int, model: str) -> bool:
 
 def spent(session: Session, bench: str) -> Decimal:
     """What all runs of a bench have cost so far in the currency of the cap, as far as it is known; also those that no cell shows."""
-    query = select(Run.cost_total).where(Run.bench == bench, Run.currency == evaluation.CURRENCY, Run.cost_total.is_not(None))
+    query = select(Run.cost_total).where(Run.bench == bench, Run.currency == evaluation.CAP_CURRENCY, Run.cost_total.is_not(None))
     total = ZERO
     for cost in session.execute(query).scalars():
         total = EXACT.add(total, cost or ZERO)

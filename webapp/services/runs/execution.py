@@ -48,7 +48,7 @@ def execute(planned: Plan, policy: OutboundPolicy) -> Outcome:
         if planned.refused and available(planned.endpoint.driver)[0]:  # A key would not help a driver that is not there.
             raise NoAccess(planned.refused)
         reply = without_key(_asked(planned.endpoint, planned.request, policy), planned.endpoint.api_key)
-        advice = answer_schema.recommendations_from(reply.text)
+        advice = answer_schema.parse_recommendations(reply.text)
     except ModeldeskError as error:
         return _failed(planned, error, started_at, began, reply)
     cost = _cost(planned, reply.usage, started_at)
@@ -61,7 +61,7 @@ def execute(planned: Plan, policy: OutboundPolicy) -> Outcome:
 def again(planned: Plan, remembered: Remembered) -> Outcome:
     """The outcome of a question that was answered before: the same answer, and nothing is asked or paid."""
     began = time.monotonic()
-    advice = answer_schema.recommendations_from(remembered.text)
+    advice = answer_schema.parse_recommendations(remembered.text)
     now = datetime.now(UTC)
     return Outcome(
         "succeeded", advice, planned.choice.driver, now, _since(began), Usage(), text=remembered.text, cached_from=remembered.run

@@ -6,13 +6,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.snapshot import Snapshot
-from webapp.domain.credentials.environment_keys import ServerKeys
-from webapp.domain.credentials.key_access import Access, KeyFact, State
+from webapp.domain.credentials.environment_keys import EnvironmentKeys
+from webapp.domain.credentials.key_access import Access, AccessState, StoredKey
 from webapp.domain.incidents import answer_schema
 from webapp.domain.incidents.incidents import Incident
 from webapp.domain.incidents.model_selection import ENVIRONMENT_KEY, Choice, choose
 from webapp.domain.incidents.model_selection import LOCAL as LOCAL_RULES
-from webapp.domain.incidents.prompt_templates import BUILT_IN, Template, rendered
+from webapp.domain.incidents.prompt_templates import BUILT_IN, Template, render_prompt
 from webapp.drivers import DRIVERS
 from webapp.drivers.core.base import ChatRequest, Endpoint
 from webapp.models import Provider
@@ -46,7 +46,7 @@ class Plan:
         return None if self.access is None or self.access.available else self.access.reason
 
     @property
-    def key(self) -> KeyFact | None:
+    def key(self) -> StoredKey | None:
         """The stored key that a call would be counted on."""
         return self.access.key if self.access else None
 
@@ -57,7 +57,7 @@ class Means:
 
     snapshot: Snapshot
     vault: Vault
-    environment: ServerKeys = field(repr=False)
+    environment: EnvironmentKeys = field(repr=False)
     caller: Caller = OPERATOR
 
 
@@ -89,13 +89,15 @@ def _provider(session: Session, choice: Choice) -> Provider | None:
 
 def _of_environment(means: Means) -> Access:
     """Where the environment names the model, it has the key as well: that is how the model was chosen."""
-    return Access(State.AVAILABLE_ENVIRONMENT, f"It is asked with {ENVIRONMENT_KEY} of the server's environment.", variable=ENVIRONMENT_KEY)
+    return Access(
+        AccessState.AVAILABLE_ENVIRONMENT, f"It is asked with {ENVIRONMENT_KEY} of the server's environment.", variable=ENVIRONMENT_KEY
+    )
 
 
 def revealed(session: Session, means: Means, provider: Provider | None, found: Access) -> str | None:
     """The key in clear. Raises `KeysLocked` for a stored one that cannot be read."""
     if found.available and found.variable:
-        return means.environment.word(found.variable)
+        return means.environment.value_of(found.variable)
     if not found.available or found.key is None or provider is None:
         return None
     return credentials.reveal(session, provider, vault=means.vault, holder=Holder(found.key.scope, found.key.owner))
@@ -129,7 +131,7 @@ def _request(means: Means, incident: Incident, choice: Choice, provider: Provide
     wanted = template.temperature if template.temperature is not None else provider.default_temperature if provider else None
     temperature = wanted if quirks.get("temperature", True) else None
     token_parameter = quirks.get("token_parameter")
-    words = rendered(template, incident)
+    words = render_prompt(template, incident)
     return ChatRequest(
         model=choice.upstream_model or "",
         system=words.system,
@@ -146,7 +148,7 @@ def _request(means: Means, incident: Incident, choice: Choice, provider: Provide
 
 def _max_tokens(means: Means, choice: Choice, provider: Provider | None, template: Template) -> int:
     wanted = template.max_tokens or (provider.default_max_tokens if provider else None)
-    given = means.environment.word("OPENAI_MAX_TOKENS")
+    given = means.environment.value_of("OPENAI_MAX_TOKENS")
     if wanted is None and provider is None and given.isascii() and given.isdigit() and 0 < len(given) < 8:
         wanted = int(given)
     most = choice.model.max_output_tokens if choice.model else None

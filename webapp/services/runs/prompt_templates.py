@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from webapp.domain.incidents.answer_schema import TEMPLATE
-from webapp.domain.incidents.prompt_templates import BUILT_IN, Template, checked_text
+from webapp.domain.incidents.answer_schema import TEMPLATE_NAME
+from webapp.domain.incidents.prompt_templates import BUILT_IN, Template, validate_template_text
 from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
-from webapp.domain.shared.money import plain
+from webapp.domain.shared.money import format_decimal
 from webapp.models import PromptTemplate, Run
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
@@ -20,7 +20,7 @@ from webapp.services.audit.audit_log import AuditChange, Target
 MAX_TEXT = 50_000
 MAX_CACHE = 60 * 24 * 30
 SEEDER = "seed"
-DECIMAL = validators.matching(re.compile(r"[0-9](\.[0-9]{1,4})?", re.ASCII), "must be a number such as 0.2")
+DECIMAL = validators.regex(re.compile(r"[0-9](\.[0-9]{1,4})?", re.ASCII), "must be a number such as 0.2")
 
 
 def _temperature(value: object, field: str) -> Any:
@@ -36,9 +36,9 @@ CHECKS: Mapping[str, validators.Check] = {
     "user": validators.text(MAX_TEXT, 1),
     "preferred_model": validators.optional(validators.line(300, 1)),
     "temperature": _temperature,
-    "max_tokens": validators.optional(validators.whole(1, 1_000_000)),
-    "cache_minutes": validators.whole(0, MAX_CACHE),
-    "active": validators.truth,
+    "max_tokens": validators.optional(validators.integer(1, 1_000_000)),
+    "cache_minutes": validators.integer(0, MAX_CACHE),
+    "active": validators.boolean,
     "note": validators.text(2_000),
 }
 REQUIRED = ("name", "title", "category", "system", "user")
@@ -63,12 +63,14 @@ def value_of(row: PromptTemplate) -> Template:
 
 def current(session: Session, name: str | None) -> Template:
     """The version in use. The built-in one also serves a database without any. Raises `NotFound`, or `Conflict` for an inactive one."""
-    wanted = name or TEMPLATE
+    wanted = name or TEMPLATE_NAME
     row = session.execute(select(PromptTemplate).where(PromptTemplate.name == wanted, PromptTemplate.is_current)).scalar_one_or_none()
-    if row is None and wanted == TEMPLATE:
+    if row is None and wanted == TEMPLATE_NAME:
         return BUILT_IN
     if row is None:
-        known = ", ".join(session.execute(select(PromptTemplate.name).where(PromptTemplate.is_current).limit(10)).scalars()) or TEMPLATE
+        known = (
+            ", ".join(session.execute(select(PromptTemplate.name).where(PromptTemplate.is_current).limit(10)).scalars()) or TEMPLATE_NAME
+        )
         raise NotFound(f"There is no template of that name; there is {known}.", code="unknown_template")
     if not row.is_active:
         raise Conflict(f"The template {row.title} is inactive. Activate it, or name another.", code="inactive")
@@ -137,7 +139,7 @@ def delete(session: Session, name: str, *, actor: str) -> None:
     if not rows:
         raise NotFound("There is no such template.")
     used = usage(session, name).runs
-    if used or name == TEMPLATE:
+    if used or name == TEMPLATE_NAME:
         why = f"{used:,} runs used it" if used else "it is the built-in one"
         raise InUse(f"{rows[0].title} cannot be deleted: {why}. Deactivate it instead.", [why])
     before, what = facts(rows[0]), Target("template", rows[0].id, name)
@@ -169,11 +171,11 @@ def seed(session: Session) -> bool:
 
 
 def _checked(values: Mapping[str, object], required: tuple[str, ...]) -> dict[str, Any]:
-    entry = validators.checked(values, CHECKS, required)
+    entry = validators.validate(values, CHECKS, required)
     errors: list[FieldError] = []
     for field, needs in (("system", False), ("user", True)):
         try:
-            checked_text(entry[field], field, needs_incident=needs)
+            validate_template_text(entry[field], field, needs_incident=needs)
         except Invalid as error:
             errors.extend(error.errors)
     if errors:
@@ -205,5 +207,5 @@ def _add(session: Session, entry: Mapping[str, Any], version: int, actor: str, a
 
 def facts(row: PromptTemplate) -> dict[str, Any]:
     """The values of a version for the trail."""
-    temperature = None if row.temperature is None else plain(row.temperature)
+    temperature = None if row.temperature is None else format_decimal(row.temperature)
     return {column: getattr(row, column) for column in SHAPE} | {"name": row.name, "version": row.version, "temperature": temperature}

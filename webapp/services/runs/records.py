@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from webapp.domain.catalog.serializers import cost_document
 from webapp.domain.incidents.incidents import incident_dict, recommendation_dict
 from webapp.domain.shared.errors import NotFound
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import Run, RunRecommendation
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
@@ -120,5 +120,5 @@ def document(run: Run) -> dict[str, Any]:
         "cached_from": run.cached_from,
         "error": {"code": run.error_code, "detail": run.error_detail} if run.error_code else None,
         "request_id": run.upstream_request_id,
-        "created_at": shown_moment(run.created_at),
+        "created_at": format_timestamp(run.created_at),
     }

@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from webapp.domain.shared.urls import origin
+from webapp.domain.shared.urls import parse_origin
 from webapp.drivers.core.base import ChatRequest, Endpoint
 from webapp.models import CachedResponse
 from webapp.services.audit import audit_log
@@ -39,7 +39,7 @@ def key_of(endpoint: Endpoint, request: ChatRequest, template: str, circle: str)
         circle,
         endpoint.driver,
         endpoint.slug,
-        origin(endpoint.base_url) if endpoint.base_url else "",
+        parse_origin(endpoint.base_url) if endpoint.base_url else "",
         endpoint.credential,
         json.dumps(endpoint.config, sort_keys=True, default=str),
         template,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.field_changes import Told
+from webapp.domain.catalog.field_changes import FieldChange
 from webapp.domain.shared.errors import Conflict, NotFound
 from webapp.models import ImportDraft
 from webapp.registry import revision as state
@@ -70,7 +70,7 @@ def _kept(change: Change) -> list[Any]:
 
 def changes_of(draft: ImportDraft) -> list[Change]:
     return [
-        Change(kind, name, state, tuple(Told(*line) for line in lines), tuple(questions))
+        Change(kind, name, state, tuple(FieldChange(*line) for line in lines), tuple(questions))
         for kind, name, state, lines, questions in draft.changes
     ]
 

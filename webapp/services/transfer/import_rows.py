@@ -4,15 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from webapp.domain.catalog.field_changes import Told
+from webapp.domain.catalog.field_changes import FieldChange
 from webapp.domain.catalog.input_schemas import (
     MODEL_CHECKS,
     PROVIDER_CHECKS,
     SOURCE_CHECKS,
     PriceEntry,
-    model_entry,
-    price_entry,
-    provider_entry,
+    validate_model,
+    validate_price,
+    validate_provider,
 )
 from webapp.domain.pricing.pricing import SOURCE_KINDS
 from webapp.domain.shared.errors import FieldError, Invalid, ModeldeskError
@@ -30,7 +30,7 @@ class Change:
     kind: str
     name: str
     state: str
-    lines: tuple[Told, ...] = ()
+    lines: tuple[FieldChange, ...] = ()
     questions: tuple[str, ...] = ()
 
     @property
@@ -103,7 +103,7 @@ def entries_of(found: Mapping[str, Any], lines: Lines) -> Entries:
         path = f"providers[{number}]"
         try:
             clean = (
-                provider_entry(_known(row, (*PROVIDER_CHECKS, "primary")) | {}, partial=False) if isinstance(row, dict) else _no_object()
+                validate_provider(_known(row, (*PROVIDER_CHECKS, "primary")) | {}, partial=False) if isinstance(row, dict) else _no_object()
             )
             entries.providers.append((path, clean, bool(row.get("primary"))))
         except Invalid as error:
@@ -113,7 +113,7 @@ def entries_of(found: Mapping[str, Any], lines: Lines) -> Entries:
         try:
             given = row if isinstance(row, dict) else _no_object()
             known = _known(given, (*MODEL_CHECKS, "prices"))
-            clean = model_entry({name: value for name, value in known.items() if name != "prices"}, partial=False)
+            clean = validate_model({name: value for name, value in known.items() if name != "prices"}, partial=False)
             entries.models.append((path, clean, _price_entries(given.get("prices") or [], path, lines)))
         except Invalid as error:
             lines.add(path, error)
@@ -146,7 +146,7 @@ def _price_entries(rows: object, path: str, lines: Lines) -> list[tuple[str, Pri
             given = dict(row) if isinstance(row, dict) else _no_object()
             corrects = given.pop("corrects_previous", False) is True
             source = given.pop("source", {"kind": "import"})
-            entry = price_entry(given)
+            entry = validate_price(given)
             found.append((where, entry._replace(source=_source(source)), corrects))
         except Invalid as error:
             lines.add(where, error)

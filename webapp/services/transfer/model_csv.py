@@ -8,14 +8,14 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from webapp.domain.catalog import model_csv
-from webapp.domain.catalog.input_schemas import model_entry
-from webapp.domain.catalog.model_csv import COLUMNS, KEYS, StatedPrice
+from webapp.domain.catalog.input_schemas import validate_model
+from webapp.domain.catalog.model_csv import COLUMNS, KEY_COLUMNS, StatedPrice
 from webapp.domain.catalog.serializers import rate_document
 from webapp.domain.pricing.pricing import Price, price_at, timeline
 from webapp.domain.shared import csv_text as cells
-from webapp.domain.shared.csv_text import Row
-from webapp.domain.shared.errors import FieldError, Invalid, shown
-from webapp.domain.shared.timestamps import parse_moment, shown_moment
+from webapp.domain.shared.csv_text import CsvRow
+from webapp.domain.shared.errors import FieldError, Invalid, quote_text
+from webapp.domain.shared.timestamps import format_timestamp, parse_timestamp
 from webapp.services.catalog import models
 from webapp.services.pricing import prices
 from webapp.services.transfer import registry_import
@@ -46,22 +46,22 @@ class Reading:
 
 def written(session: Session, at: datetime) -> str:
     """All models with the prices that hold at this moment."""
-    return cells.written(COLUMNS, (present.cells for _, present in _present(session, at)))
+    return cells.write_csv(COLUMNS, (present.cells for _, present in _present(session, at)))
 
 
 def read(session: Session, text: str, at: datetime) -> Read:
     """What the file says, laid over what there is, as a catalogue file: `catalog_files.apply` takes it on. Raises `Invalid`."""
     check_size(text)
-    columns, rows = cells.read(text)
+    columns, rows = cells.read_csv(text)
     _check_columns(columns)
     present = dict(_present(session, at))
     found = Reading()
     seen: dict[str, int] = {}
     for row in rows:
-        ref = "/".join(row.cells[name].strip() for name in KEYS)
+        ref = "/".join(row.cells[name].strip() for name in KEY_COLUMNS)
         try:
             if ref in seen:
-                raise Invalid(f"{shown(ref)} was on line {seen[ref]} already")
+                raise Invalid(f"{quote_text(ref)} was on line {seen[ref]} already")
             seen[ref] = row.line
             entry = _entry(row, present.get(ref), at)
         except Invalid as error:
@@ -76,16 +76,16 @@ def read(session: Session, text: str, at: datetime) -> Read:
 def _present(session: Session, at: datetime) -> Iterator[tuple[str, Present]]:
     for row in registry_import.model_rows(session):
         price = price_at(timeline(map(prices.value_of, row.prices)), at)
-        yield row.ref, Present(model_csv.cells_of(models.facts(row), price), price)
+        yield row.ref, Present(model_csv.format_cells(models.facts(row), price), price)
 
 
 def _check_columns(columns: list[str]) -> None:
-    messages = [f"{name} is missing: it says which model a row is about" for name in KEYS if name not in columns]
+    messages = [f"{name} is missing: it says which model a row is about" for name in KEY_COLUMNS if name not in columns]
     for name in dict.fromkeys(columns):
         if name in NEVER:
             messages.append(f"{name} never goes in or out by a file")
         elif name not in COLUMNS:
-            messages.append(f"{shown(name, 40)} is no column; columns are {', '.join(COLUMNS)}")
+            messages.append(f"{quote_text(name, 40)} is no column; columns are {', '.join(COLUMNS)}")
         elif columns.count(name) > 1:
             messages.append(f"{name} is there twice")
     if messages:
@@ -93,20 +93,20 @@ def _check_columns(columns: list[str]) -> None:
         raise ImportRefused(f"Nothing was imported. {'; '.join(told)}.", [FieldError("file", message) for message in told])
 
 
-def _entry(row: Row, present: Present | None, at: datetime) -> dict[str, Any]:
+def _entry(row: CsvRow, present: Present | None, at: datetime) -> dict[str, Any]:
     """The model as the file leaves it, with a new price if the row states another one."""
-    base = present.cells if present else model_csv.blank()
+    base = present.cells if present else model_csv.default_cells()
     full = {**base, **row.cells}
     errors: list[FieldError] = []
     entry: dict[str, Any] = {}
     stated: StatedPrice | None = None
     try:
-        entry = model_csv.entry_of(full)
-        model_entry(entry, partial=False)  # Here already, so that what is wrong on other lines is told with it.
+        entry = model_csv.parse_entry(full)
+        validate_model(entry, partial=False)  # Here already, so that what is wrong on other lines is told with it.
     except Invalid as error:
         errors.extend(error.errors)
     try:
-        stated = model_csv.price_of(full)
+        stated = model_csv.parse_price(full)
         entry["prices"] = _new_prices(stated, present.price if present else None, full["price_from"].strip(), at)
     except Invalid as error:
         errors.extend(error.errors)
@@ -123,17 +123,17 @@ def _new_prices(stated: StatedPrice | None, price: Price | None, start: str, at:
         return []
     if stated.equals(price):
         return []
-    rates = [rate_document(rate) for rate in stated.spelled_like(price)]
+    rates = [rate_document(rate) for rate in stated.reuse_unchanged_rates(price)]
     return [{"state": stated.state, "currency": stated.currency, "effective_from": _start(price, start, at), "rates": rates}]
 
 
 def _start(price: Price | None, start: str, at: datetime) -> str:
     """When the new price starts: what the row says, or now where it says nothing or still names the price that it replaces."""
     now = at.replace(microsecond=0)
-    if not start or (price is not None and start == shown_moment(price.effective_from)):
-        return shown_moment(now)
-    moment = parse_moment(start, "price_from")
+    if not start or (price is not None and start == format_timestamp(price.effective_from)):
+        return format_timestamp(now)
+    moment = parse_timestamp(start, "price_from")
     if price is not None and moment < now:
         message = "lies in the past, which a file of models does not change: leave it empty for now, or correct the price on its page"
         raise Invalid.field("price_from", message)
-    return shown_moment(moment)
+    return format_timestamp(moment)

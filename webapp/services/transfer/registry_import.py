@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from webapp.domain.catalog.field_changes import fields_told, price_told
+from webapp.domain.catalog.field_changes import describe_fields, describe_price
 from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry
 from webapp.domain.catalog.serializers import price_document
 from webapp.domain.costing import price_sanity
 from webapp.domain.shared.errors import FieldError, Invalid, ModeldeskError
-from webapp.domain.shared.money import plain
+from webapp.domain.shared.money import format_decimal
 from webapp.models import Model, Price, Provider
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.catalog import models, providers
@@ -145,7 +145,7 @@ def _write_provider(session: Session, entry: dict[str, Any], by: Importing) -> C
     row = providers.by_slug(session, entry["slug"])
     if row is None:
         providers.create(session, _as_facts(entry), actor=by.actor, policy=by.policy)
-        return Change("provider", entry["slug"], ADDED, fields_told({}, entry, ("display_name", "driver", "base_url")))
+        return Change("provider", entry["slug"], ADDED, describe_fields({}, entry, ("display_name", "driver", "base_url")))
     if providers.leads_elsewhere(row, entry):
         name = row.display_name
         raise Invalid.field("base_url", f"leads elsewhere than that of {name}, whose keys it would remove: change it on its page")
@@ -156,7 +156,7 @@ def _write_provider(session: Session, entry: dict[str, Any], by: Importing) -> C
     if not wanted:
         return Change("provider", entry["slug"], SAME)
     providers.update(session, row.id, wanted, actor=by.actor, policy=by.policy)
-    return Change("provider", entry["slug"], CHANGED, fields_told(_without_headers(before), _without_headers(wanted), sorted(wanted)))
+    return Change("provider", entry["slug"], CHANGED, describe_fields(_without_headers(before), _without_headers(wanted), sorted(wanted)))
 
 
 def _without_headers(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def _as_facts(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _as_fact(value: object) -> object:
     if hasattr(value, "as_tuple"):
-        return plain(value)  # type: ignore[arg-type] # a Decimal
+        return format_decimal(value)  # type: ignore[arg-type] # a Decimal
     return value.isoformat() if hasattr(value, "isoformat") else list(value) if isinstance(value, tuple) else value
 
 
@@ -191,14 +191,14 @@ def _write_model(session: Session, entry: dict[str, Any], by: Importing) -> Chan
     ref, row = f"{entry['provider']}/{entry['model_id']}", _found(session, entry)
     if row is None:
         models.create(session, _as_facts(entry), actor=by.actor)
-        return Change("model", ref, ADDED, fields_told({}, entry, ("display_name", "type")))
+        return Change("model", ref, ADDED, describe_fields({}, entry, ("display_name", "type")))
     before = models.facts(row) | {"aliases": sorted(alias.alias for alias in row.aliases)}
     given = _as_facts(entry) | {"aliases": sorted(entry["aliases"])}
     wanted = {name: value for name, value in given.items() if value != _as_fact(before.get(name))}
     if not wanted:
         return Change("model", ref, SAME)
     models.update(session, row.id, wanted, actor=by.actor)
-    return Change("model", ref, CHANGED, fields_told(before, wanted, sorted(wanted)))
+    return Change("model", ref, CHANGED, describe_fields(before, wanted, sorted(wanted)))
 
 
 def _write_prices(
@@ -244,8 +244,8 @@ def _price_change(model: Model, chains: Mapping[Any, list[Price]], added: Price)
     corrected = chains[added.effective_from][:-1]
     row = corrected[-1] if corrected else chains[max(earlier)][-1] if earlier else None
     before, after = prices.value_of(row) if row else None, prices.value_of(added)
-    asked = tuple(question.text for question in price_sanity.questions(after, before))
-    return Change("price", f"{model.ref} from {added.effective_from:%Y-%m-%d %H:%M}", ADDED, price_told(before, after), asked)
+    asked = tuple(question.text for question in price_sanity.list_questions(after, before))
+    return Change("price", f"{model.ref} from {added.effective_from:%Y-%m-%d %H:%M}", ADDED, describe_price(before, after), asked)
 
 
 def _same(row: Price, wanted: PriceEntry) -> bool:

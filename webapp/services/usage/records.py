@@ -15,8 +15,8 @@ from webapp.domain.catalog.serializers import cost_document
 from webapp.domain.pricing.pricing import Cost
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import Conflict
-from webapp.domain.shared.timestamps import shown_moment
-from webapp.domain.usage.usage_summary import Reported, Summary, summed
+from webapp.domain.shared.timestamps import format_timestamp
+from webapp.domain.usage.usage_summary import ReportedCall, UsageSummary, summarize_usage
 from webapp.models import ApiToken, UsageRecord
 
 READ_AT_ONCE = 1_000
@@ -68,7 +68,7 @@ def record(session: Session, report: Report) -> tuple[UsageRecord, bool]:
     mine = (UsageRecord.token_id == report.token_id, UsageRecord.idempotency_key == report.key)
     found = session.execute(select(UsageRecord).where(*mine)).scalar_one()
     if found.body_digest != digest:
-        when = shown_moment(found.created_at)
+        when = format_timestamp(found.created_at)
         raise KeyReused(f"This Idempotency-Key was used for another report at {when}. Nothing was recorded; use a new key for each call.")
     return found, new
 
@@ -80,9 +80,9 @@ def document(found: UsageRecord) -> dict[str, Any]:
         "model": found.model_ref,
         "project": found.project,
         "usage": found.usage,
-        "at": shown_moment(found.at),
+        "at": format_timestamp(found.at),
         "cost": found.cost,
-        "created_at": shown_moment(found.created_at),
+        "created_at": format_timestamp(found.created_at),
     }
 
 
@@ -97,12 +97,12 @@ class Question:
     project: str | None = None
 
 
-def summary(session: Session, question: Question) -> tuple[dict[str, Summary], Summary]:
+def summary(session: Session, question: Question) -> tuple[dict[str, UsageSummary], UsageSummary]:
     """The sums by group, and of all."""
-    return summed(_reported(session, question))
+    return summarize_usage(_reported(session, question))
 
 
-def _reported(session: Session, question: Question) -> Iterator[Reported]:
+def _reported(session: Session, question: Question) -> Iterator[ReportedCall]:
     u = UsageRecord
     query = (
         select(_group(session, question.group_by), u.usage, u.currency, u.cost_total, u.complete)
@@ -115,7 +115,7 @@ def _reported(session: Session, question: Question) -> Iterator[Reported]:
     if question.project is not None:
         query = query.where(u.project == question.project)
     for group, usage, currency, total, complete in session.execute(query.execution_options(yield_per=READ_AT_ONCE)):
-        yield Reported(group or "", usage, currency, total, complete)
+        yield ReportedCall(group or "", usage, currency, total, complete)
 
 
 def _group(session: Session, name: str) -> ColumnElement[str | None]:

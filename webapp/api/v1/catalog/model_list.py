@@ -13,7 +13,7 @@ from webapp.api.v1.core.parameters import BOOLEAN, CURSOR, LIMIT, SEARCH, TEXT, 
 from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.pricing.pricing import PRICE_STATES
 from webapp.domain.shared.errors import FieldError, Malformed
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.timestamps import format_timestamp
 
 Row = TypeVar("Row")
 Position = tuple[int | str, ...]
@@ -31,7 +31,7 @@ KEYS: Mapping[str, Key] = {
     "ref": lambda model: (model.ref,),
     "provider": lambda model: (model.provider, model.ref),
     "type": lambda model: (model.type, model.ref),
-    "updated_at": lambda model: (shown_moment(model.updated_at), model.ref),
+    "updated_at": lambda model: (format_timestamp(model.updated_at), model.ref),
 }
 SORTS = tuple(f"{sign}{name}" for name in KEYS if name for sign in ("", "-"))
 

@@ -16,8 +16,8 @@ from webapp.domain.catalog.input_schemas import PROVIDER_DEFAULTS, PROVIDER_REQU
 from webapp.domain.catalog.serializers import Document, provider_document
 from webapp.domain.catalog.snapshot import CONSTANTS
 from webapp.domain.shared.errors import NotFound
-from webapp.domain.shared.timestamps import shown_moment
-from webapp.domain.shared.validators import checked
+from webapp.domain.shared.timestamps import format_timestamp
+from webapp.domain.shared.validators import validate
 from webapp.models import Provider
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
@@ -92,7 +92,7 @@ def clear_primary_provider() -> Response:
 
 
 def store_credential(number: str) -> Response:
-    key = checked(json_object(), {"api_key": api_key}, ("api_key",))["api_key"]
+    key = validate(json_object(), {"api_key": api_key}, ("api_key",))["api_key"]
     with changing(ROWS, number) as (session, provider_id):
         credentials.store(session, providers.find(session, provider_id), key, vault=container.vault(), actor=actor())
     return _changed(provider_id)
@@ -138,7 +138,7 @@ def _row_document(session: Session, row: Provider, shown: Rendered) -> Document:
         **providers.facts(row),
         "models": known.models if known else 0,
         "has_key": known.has_key if known and known.id == row.id else credentials.shared(session, row) is not None,
-        "updated_at": shown_moment(row.updated_at),
+        "updated_at": format_timestamp(row.updated_at),
         "version": row.version,
     }
 

@@ -13,8 +13,8 @@ from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.catalog.explanation import Explanation, explain
 from webapp.domain.catalog.resolution import resolve, trace
 from webapp.domain.catalog.serializers import price_document, provider_document
-from webapp.domain.shared.errors import NotFound, shown
-from webapp.domain.shared.timestamps import shown_moment
+from webapp.domain.shared.errors import NotFound, quote_text
+from webapp.domain.shared.timestamps import format_timestamp
 
 SUPPORTED_QUERY = (MODEL,)
 EXPLAIN_QUERY = (MODEL, AT)
@@ -63,7 +63,7 @@ def list_defaults() -> Response:
 def get_default(model_type: str) -> Response:
     state = rendered()
     if model_type not in MODEL_TYPES:
-        raise NotFound(f"{shown(model_type)} is not a type of models; types are {', '.join(MODEL_TYPES)}.")
+        raise NotFound(f"{quote_text(model_type)} is not a type of models; types are {', '.join(MODEL_TYPES)}.")
     model = state.snapshot.defaults.get(model_type)
     if model is None:
         raise NotFound(f"No model is the default for {model_type}. An editor can choose one.", code="no_default")
@@ -80,7 +80,7 @@ def get_provider(slug: str) -> Response:
     state = rendered()
     provider = state.snapshot.providers.get(slug)
     if provider is None:
-        raise NotFound(f"No provider has the slug {shown(slug)}.")
+        raise NotFound(f"No provider has the slug {quote_text(slug)}.")
     return conditional(state.snapshot, state.tag, encode(provider_document(provider)))
 
 
@@ -92,17 +92,17 @@ def get_snapshot() -> Response:
 def get_explanation() -> Response:
     state, asked = rendered(), read(EXPLAIN_QUERY)
     found = explain(state.snapshot.names, asked["model"], asked.get("at") or utc_now())
-    tag = f"{state.tag}.{shown_moment(found.at)}"
+    tag = f"{state.tag}.{format_timestamp(found.at)}"
     return conditional(state.snapshot, tag, lambda: encode(_explanation_document(state, found)))
 
 
 def _explanation_document(state: Rendered, found: Explanation) -> dict[str, Any]:
     return {
         "ref": found.ref,
-        "at": shown_moment(found.at),
+        "at": format_timestamp(found.at),
         "supported": found.supported,
         "reason": found.reason,
-        "steps": [{"step": step.name, "looked_for": step.looked_for, "found": list(step.found)} for step in found.steps],
+        "steps": [{"step": step.name, "looked_for": step.query, "found": list(step.refs)} for step in found.steps],
         "model": state.model_document(found.model) if found.model else None,
         "price": price_document(found.price),
         "candidates": list(found.candidates),

@@ -8,7 +8,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from webapp.api.v1.core.parameters import Parameter, refuse_unknown
-from webapp.domain.accounts.permissions import SCOPES, Permission, scopes_may
+from webapp.domain.accounts.permissions import SCOPES, Permission, scopes_allow
 from webapp.domain.shared.errors import Forbidden
 from webapp.web.auth import token_of_request
 
@@ -56,6 +56,6 @@ def admit(permission: Permission) -> None:
         detail = "Send a valid token in the header Authorization: Bearer <token>. It may be missing, misspelt, expired or revoked."
         raise Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer", {"realm": "Modeldesk"}))
     g.token = token  # Also of whoever is refused: the trail names who it was.
-    if not scopes_may(token.scopes, permission):
+    if not scopes_allow(token.scopes, permission):
         scopes = " or ".join(scope for scope, granted in SCOPES.items() if permission in granted)
         raise Forbidden(f"This token does not have the scope {scopes}.")

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from webapp.domain.shared.errors import FieldError, Invalid, Malformed, shown
+from webapp.domain.shared.errors import FieldError, Invalid, Malformed, quote_text
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
@@ -101,18 +101,18 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
-        raise Malformed(f"The number {shown(digits, 20)} is too large.")
+        raise Malformed(f"The number {quote_text(digits, 20)} is too large.")
     return int(digits)
 
 
 def _no_float(digits: str) -> NoReturn:
-    raise Malformed(f"{shown(digits, 20)} is not an integer. Send amounts as strings and quantities as whole numbers.")
+    raise Malformed(f"{quote_text(digits, 20)} is not an integer. Send amounts as strings and quantities as whole numbers.")
 
 
 def _float(digits: str) -> float:
     number = float(digits)
     if number in (float("inf"), float("-inf")):
-        raise Malformed(f"The number {shown(digits, 20)} is too large.")
+        raise Malformed(f"The number {quote_text(digits, 20)} is too large.")
     return number
 
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from flask import request
 
-from webapp.domain.shared.errors import FieldError, Invalid, Malformed, shown
-from webapp.domain.shared.timestamps import parse_moment
+from webapp.domain.shared.errors import FieldError, Invalid, Malformed, quote_text
+from webapp.domain.shared.timestamps import parse_timestamp
 
 DIGITS = re.compile(r"-?[0-9]{1,16}", re.ASCII)
 WORDS: Mapping[str, bool] = {"true": True, "false": False}
@@ -52,7 +52,7 @@ def refuse_unknown(parameters: Sequence[Parameter]) -> None:
         if name not in known or len(values) > 1
     ]
     if errors:
-        raise Malformed(f"{shown(errors[0].field)} {errors[0].message}.", errors)
+        raise Malformed(f"{quote_text(errors[0].field)} {errors[0].message}.", errors)
 
 
 def whole(text: str, name: str) -> int:
@@ -114,7 +114,7 @@ def chosen(name: str, words: Sequence[str], description: str) -> Parameter:
 
 
 MODEL = Parameter("model", name_of_model, TEXT, "A ref, alias or bare model id.", required=True)
-AT = Parameter("at", parse_moment, {"type": "string", "format": "date-time"}, "The moment in question; now if left out.")
+AT = Parameter("at", parse_timestamp, {"type": "string", "format": "date-time"}, "The moment in question; now if left out.")
 LIMIT = Parameter("limit", between(1, 200), {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "Rows on a page.")
 CURSOR = Parameter("cursor", word, TEXT, "The `next_cursor` of the page before, with the same filters and sort.")
 SEARCH = Parameter("q", word, TEXT, "Rows whose names hold this text, whatever its case.")

@@ -24,7 +24,7 @@ from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.catalog.input_schemas import MODEL_REQUIRED, PRICE_REQUIRED, PROVIDER_REQUIRED
 from webapp.domain.incidents.incidents import PRIORITIES, SEVERITIES, STATUSES, TYPES
 from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS
-from webapp.domain.pricing.usage import MAX_QUANTITY, METERS, SPELLINGS
+from webapp.domain.pricing.usage import MAX_QUANTITY, METER_ALIASES, METERS
 from webapp.domain.usage.usage_summary import GROUPS
 
 MOMENT = of("string", format="date-time", examples=["2026-11-21T00:00:00Z"])
@@ -106,7 +106,7 @@ PRICE_FIELDS: Mapping[str, Schema] = {
 COSTED: Mapping[str, Schema] = {"usage": to("Usage"), "at": maybe(MOMENT), "service_tier": maybe(TIER)}
 MODEL = answered(id=maybe(INTEGER), ref=REF, **MODEL_FIELDS, supported=FLAG, price=maybe(to("Price")), updated_at=MOMENT, version=INTEGER)
 PRICE_SOURCE = answered(kind=words(SOURCE_KINDS), name=maybe(TEXT), url=maybe(TEXT), verified_at=maybe(MOMENT))
-USAGE = taken((), **dict.fromkeys((*METERS, *SPELLINGS), QUANTITY)) | {
+USAGE = taken((), **dict.fromkeys((*METERS, *METER_ALIASES), QUANTITY)) | {
     "description": "Quantities by meter. `input` counts every input token, cached ones included; `output` includes `reasoning`.",
     "examples": [{"input": 12000, "output": 300, "cache_read": 8000}],
 }

@@ -16,18 +16,18 @@ from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.catalog.input_schemas import MAX_TOKENS, PRICE_CHECKS
 from webapp.domain.catalog.serializers import cost_document
 from webapp.domain.pricing.pricing import SERVICE_TIERS, STANDARD, Cost, Price, cost_of
-from webapp.domain.pricing.usage import SPELLINGS, Usage
+from webapp.domain.pricing.usage import METER_ALIASES, Usage
 from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Invalid, Malformed, ModeldeskError
-from webapp.domain.shared.money import EXACT, ZERO, plain
-from webapp.domain.shared.timestamps import ALWAYS, shown_moment
-from webapp.domain.shared.validators import Check, checked
+from webapp.domain.shared.money import EXACT, ZERO, format_decimal
+from webapp.domain.shared.timestamps import EPOCH, format_timestamp
+from webapp.domain.shared.validators import Check, validate
 from webapp.web.errors import problem
 
 MAX_ITEMS = 1_000
 COST_QUERY = (
     MODEL,
-    *(Parameter(spelling, whole, INTEGER, f"Units of the meter {meter}.") for spelling, meter in SPELLINGS.items()),
+    *(Parameter(spelling, whole, INTEGER, f"Units of the meter {meter}.") for spelling, meter in METER_ALIASES.items()),
     AT,
     chosen("service_tier", SERVICE_TIERS, "The service tier that was asked for; standard if left out."),
 )
@@ -51,20 +51,20 @@ def usage(value: object, field: str) -> Usage:
 COST_CHECKS: Mapping[str, Check] = {
     "model": ref,
     "usage": usage,
-    "at": validators.optional(validators.moment),
+    "at": validators.optional(validators.timestamp),
     "service_tier": validators.optional(validators.choice(SERVICE_TIERS)),
 }
 COST_REQUIRED = ("model", "usage")
 QUOTE_CHECKS: Mapping[str, Check] = {
-    "price": lambda value, field: checked(an_object(value, field), QUOTED_PRICE_CHECKS, tuple(QUOTED_PRICE_CHECKS)),
+    "price": lambda value, field: validate(an_object(value, field), QUOTED_PRICE_CHECKS, tuple(QUOTED_PRICE_CHECKS)),
     **{name: COST_CHECKS[name] for name in ("usage", "at", "service_tier")},
 }
 QUOTED_PRICE_CHECKS: Mapping[str, Check] = {name: PRICE_CHECKS[name] for name in ("currency", "rates")}
 COMPARE_CHECKS: Mapping[str, Check] = {
-    "models": validators.optional(validators.listed(ref, 200)),
+    "models": validators.optional(validators.list_of(ref, 200)),
     "type": validators.optional(validators.choice(MODEL_TYPES)),
-    "capabilities": validators.optional(validators.listed(validators.line(40, 1), 40)),
-    "min_context": validators.optional(validators.whole(0, MAX_TOKENS)),
+    "capabilities": validators.optional(validators.list_of(validators.line(40, 1), 40)),
+    "min_context": validators.optional(validators.integer(0, MAX_TOKENS)),
     **{name: COST_CHECKS[name] for name in ("usage", "at", "service_tier")},
 }
 
@@ -72,9 +72,9 @@ COMPARE_CHECKS: Mapping[str, Check] = {
 def get_cost() -> Response:
     state, asked = rendered(), read(COST_QUERY)
     at = asked.get("at") or utc_now()
-    spent = Usage.of({spelling: asked[spelling] for spelling in SPELLINGS if spelling in asked})
+    spent = Usage.of({spelling: asked[spelling] for spelling in METER_ALIASES if spelling in asked})
     cost = _cost(model_of(state, asked["model"]), spent, at, asked.get("service_tier"))
-    return conditional(state.snapshot, f"{state.tag}.{shown_moment(at)}", lambda: state.cost(cost).encode())
+    return conditional(state.snapshot, f"{state.tag}.{format_timestamp(at)}", lambda: state.cost(cost).encode())
 
 
 def post_cost() -> Response:
@@ -85,7 +85,7 @@ def post_cost() -> Response:
 
 def asked_cost(state: Rendered, item: Mapping[str, object], now: datetime) -> Cost:
     """The cost that a body or an item asks for. Raises `Invalid`, `Malformed`, `UnknownModel` or `AmbiguousModel`."""
-    asked = checked(item, COST_CHECKS, COST_REQUIRED)
+    asked = validate(item, COST_CHECKS, COST_REQUIRED)
     return _cost(model_of(state, asked["model"]), asked["usage"], asked.get("at") or now, asked.get("service_tier"))
 
 
@@ -107,8 +107,8 @@ def post_costs() -> Response:
     parts = [state.cost(cost) if isinstance(cost, Cost) else encode(problem(cost)).decode() for cost in costs]
     found = _sum(costs)
     summary = {
-        "total": plain(next(iter(found.totals.values()), ZERO)) if len(found.totals) < 2 else None,
-        "totals": {currency: plain(total) for currency, total in found.totals.items()},
+        "total": format_decimal(next(iter(found.totals.values()), ZERO)) if len(found.totals) < 2 else None,
+        "totals": {currency: format_decimal(total) for currency, total in found.totals.items()},
         "complete": found.complete,
     }
     body = f'{{"data":[{",".join(parts)}],{encode(summary)[1:].decode()}'
@@ -116,7 +116,7 @@ def post_costs() -> Response:
 
 
 def _items(body: Mapping[str, Any]) -> list[Any]:
-    found: list[Any] = checked(body, {"items": _listed_items}, ("items",))["items"]
+    found: list[Any] = validate(body, {"items": _listed_items}, ("items",))["items"]
     return found
 
 
@@ -151,16 +151,16 @@ def _sum(costs: Iterable[Cost | ModeldeskError]) -> Sum:
 
 def post_quote() -> Response:
     state = rendered()
-    asked = checked(json_object(), QUOTE_CHECKS, ("price", "usage"))
+    asked = validate(json_object(), QUOTE_CHECKS, ("price", "usage"))
     rates = asked["price"]["rates"]
-    price = Price("priced" if rates else "unknown", ALWAYS, asked["price"]["currency"], rates)
+    price = Price("priced" if rates else "unknown", EPOCH, asked["price"]["currency"], rates)
     cost = cost_of(price, asked["usage"], at=asked.get("at") or utc_now(), service_tier=asked.get("service_tier") or STANDARD)
     return answer(state.snapshot, encode(cost_document(cost)))
 
 
 def post_comparison() -> Response:
     state = rendered()
-    asked = checked(json_object(), COMPARE_CHECKS, ("usage",))
+    asked = validate(json_object(), COMPARE_CHECKS, ("usage",))
     at = asked.get("at") or utc_now()
     costs = [_cost(model, asked["usage"], at, asked.get("service_tier")) for model in _meeting(state, asked)]
     costs.sort(key=_cheapest_first)

@@ -11,7 +11,7 @@ from webapp.api.v1.core.responses import answer, conditional, encode
 from webapp.domain.incidents.incidents import incident_from
 from webapp.domain.shared import validators
 from webapp.domain.shared.errors import NotFound
-from webapp.domain.shared.validators import Check, checked
+from webapp.domain.shared.validators import Check, validate
 from webapp.extensions import db
 from webapp.runtime.run_pipeline import Wanted, run_incident
 from webapp.services.runs import records
@@ -21,13 +21,13 @@ RUN_CHECKS: Mapping[str, Check] = {
     "incident": an_object,
     "model": validators.optional(validators.line(300, 1)),
     "template": validators.optional(validators.line(100, 1)),
-    "cache": validators.truth,
+    "cache": validators.boolean,
 }
 MAX_ID = 60
 
 
 def start_run() -> Response:
-    asked = checked(json_object(floats=True), RUN_CHECKS, ("incident",))
+    asked = validate(json_object(floats=True), RUN_CHECKS, ("incident",))
     incident = incident_from(asked["incident"])
     run = run_incident(
         incident, Wanted(asked.get("model"), asked.get("template"), anew=not asked.get("cache", True), caller=caller()), actor=actor()

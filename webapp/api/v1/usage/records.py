@@ -15,10 +15,10 @@ from webapp.api.v1.core.responses import answer, conditional, encode
 from webapp.api.v1.pricing.costs import COST_CHECKS, COST_REQUIRED
 from webapp.domain.pricing.pricing import STANDARD, cost_of
 from webapp.domain.shared.errors import FieldError, Malformed, Unavailable
-from webapp.domain.shared.money import plain
-from webapp.domain.shared.timestamps import parse_moment, shown_moment
-from webapp.domain.shared.validators import checked
-from webapp.domain.usage.usage_summary import GROUPS, NEWEST, Summary, checked_moment, checked_span
+from webapp.domain.shared.money import format_decimal
+from webapp.domain.shared.timestamps import format_timestamp, parse_timestamp
+from webapp.domain.shared.validators import validate
+from webapp.domain.usage.usage_summary import GROUPS, MAX_CLOCK_SKEW, UsageSummary, require_valid_span, validate_call_time
 from webapp.extensions import db
 from webapp.runtime.transaction import writing
 from webapp.services.usage import records
@@ -27,8 +27,8 @@ KEY = re.compile(r"[\x21-\x7e]{1,200}")
 MONTH = timedelta(days=30)
 MOMENT: Mapping[str, str] = {"type": "string", "format": "date-time"}
 SUMMARY_QUERY = (
-    Parameter("since", parse_moment, MOMENT, "From this moment on; 30 days before `until` if left out."),
-    Parameter("until", parse_moment, MOMENT, "To just before this moment; all that was reported if left out."),
+    Parameter("since", parse_timestamp, MOMENT, "From this moment on; 30 days before `until` if left out."),
+    Parameter("until", parse_timestamp, MOMENT, "To just before this moment; all that was reported if left out."),
     chosen("group_by", GROUPS, "What to sum by; model if left out."),
     Parameter("model", name_of_model, TEXT, "Only usage of this model."),
     Parameter("project", word, TEXT, "Only usage of this project."),
@@ -38,9 +38,9 @@ SUMMARY_QUERY = (
 def report_usage() -> Response:
     """One call of one model. Sent again with the same Idempotency-Key, it is counted once and answered as the first time."""
     state, now = rendered(), utc_now()
-    asked = checked(json_object(), COST_CHECKS, COST_REQUIRED)
+    asked = validate(json_object(), COST_CHECKS, COST_REQUIRED)
     key = _key()
-    at = checked_moment(asked.get("at"), now)
+    at = validate_call_time(asked.get("at"), now)
     model = model_of(state, asked["model"])
     cost = cost_of(model.price_at(at), asked["usage"], at=at, service_tier=asked.get("service_tier") or STANDARD, model=model.ref)
     report = records.Report(_token_id(), key, _said(asked), model.ref, asked["usage"], cost)
@@ -73,9 +73,9 @@ def _token_id() -> int:
 
 def summarise_usage() -> Response:
     state, asked = rendered(), read(SUMMARY_QUERY)
-    until = asked.get("until") or utc_now() + NEWEST
+    until = asked.get("until") or utc_now() + MAX_CLOCK_SKEW
     since = asked.get("since") or until - MONTH
-    checked_span(since, until)
+    require_valid_span(since, until)
     group_by = asked.get("group_by", GROUPS[0])
     ref = model_of(state, asked["model"]).ref if "model" in asked else None
     try:
@@ -83,8 +83,8 @@ def summarise_usage() -> Response:
     finally:
         db.session.rollback()  # On SQLite an open read keeps every writer waiting.
     body = {
-        "since": shown_moment(since),
-        "until": shown_moment(until),
+        "since": format_timestamp(since),
+        "until": format_timestamp(until),
         "group_by": group_by,
         "data": [{group_by: name or None, **_summary(groups[name])} for name in sorted(groups)],
         "total": _summary(everything),
@@ -93,11 +93,11 @@ def summarise_usage() -> Response:
     return conditional(state.snapshot, hashlib.sha256(encoded).hexdigest()[:32], encoded)
 
 
-def _summary(found: Summary) -> dict[str, object]:
+def _summary(found: UsageSummary) -> dict[str, object]:
     return {
         "records": found.records,
-        "usage": found.in_order(),
-        "totals": {currency: plain(total) for currency, total in sorted(found.totals.items())},
+        "usage": found.ordered_usage(),
+        "totals": {currency: format_decimal(total) for currency, total in sorted(found.totals.items())},
         "complete": found.complete,
         "unpriced": found.unpriced,
         "incomplete": found.incomplete,
