@@ -9,35 +9,35 @@ import socket
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
-from webapp.config.loading import of_the_server
-from webapp.config.reader import ConfigError, Reader
+from webapp.config.loading import server_setting
+from webapp.config.reader import ConfigError, SettingsReader
 from webapp.extensions import engine
 from webapp.observability import logs
 from webapp.runtime import container
 from webapp.security import keyfiles, redaction
 
 
-def number(name: str) -> int:
+def server_number(name: str) -> int:
     """A setting of the server. A bad one stops the start with one sentence."""
     try:
-        return of_the_server(Reader(os.environ), name)
+        return server_setting(SettingsReader(os.environ), name)
     except ConfigError as error:
         raise SystemExit(f"modeldesk: {error}") from None
 
 
-host, port = os.environ.get("HOST", "127.0.0.1"), number("PORT")
+host, port = os.environ.get("HOST", "127.0.0.1"), server_number("PORT")
 bind = f"{host}:{port}"
-workers = number("WEB_CONCURRENCY")
-worker_class = "webapp.web.worker.PatientWorker"  # Slow clients hold no thread (docs/adr/0021).
+workers = server_number("WEB_CONCURRENCY")
+worker_class = "webapp.web.worker.BufferingThreadWorker"  # Slow clients hold no thread (docs/adr/0021).
 sendfile = False  # It would wait for the client, in a thread.
-threads = number("WEB_THREADS")  # Runs wait for providers, so there are more threads than cores.
+threads = server_number("WEB_THREADS")  # Runs wait for providers, so there are more threads than cores.
 preload_app = True  # Workers share the memory of what is loaded once.
 graceful_timeout = 10
 keepalive = 5
 limit_request_line = 8190
 accesslog = None  # The desk has one of its own, without addresses and queries (MODELDESK_ACCESS_LOG).
 loglevel = "warning"
-logconfig_dict = logs.of_the_server(redaction.for_logs(), loglevel)
+logconfig_dict = logs.gunicorn_log_config(redaction.log_redactor(), loglevel)
 
 
 def on_starting(_: Arbiter) -> None:
@@ -57,8 +57,8 @@ def when_ready(server: Arbiter) -> None:
     with server.app.callable.app_context():
         settings = container.settings()
         if settings.sqlite_path is not None:
-            engine.tell_journal_mode()
-        for warning in (*keyfiles.exposed(settings.secret_files), *settings.unheeded):
+            engine.log_journal_mode()
+        for warning in (*keyfiles.exposure_warnings(settings.secret_files), *settings.ignored_settings):
             logging.getLogger("webapp.start").warning("%s", warning)
     print(f"Modeldesk serves on http://{bind} with {workers} worker{'s' if workers > 1 else ''}. Stop it with Ctrl-C.", flush=True)  # noqa: T201 # for whoever started it
 

@@ -5,7 +5,7 @@ import os
 
 bind = f"{os.environ['HOST']}:{os.environ['PORT']}"
 workers = int(os.environ["WEB_CONCURRENCY"])
-worker_class = "webapp.web.worker.PatientWorker"
+worker_class = "webapp.web.worker.BufferingThreadWorker"
 threads = int(os.environ["WEB_THREADS"])
 preload_app = True
 keepalive = 5

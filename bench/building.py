@@ -9,7 +9,7 @@ from bench.world import REF, Desk, on_postgresql
 from webapp.domain.catalog.entities import Catalog
 from webapp.domain.pricing.usage import Usage
 from webapp.extensions import db
-from webapp.registry.loader import DatabaseSource, Mark
+from webapp.registry.loader import DatabaseSource, RevisionMark
 from webapp.registry.refresher import ProcessReport, Refresher
 from webapp.registry.registry import ModelRegistry
 from webapp.runtime import container
@@ -65,9 +65,9 @@ class Watched:
         self._revision = 0
         self.loads: list[int] = []
 
-    def look(self) -> Mark:
-        self._revision += 1  # Every look finds a change, so that the refresher builds without a pause.
-        return Mark("bench", self._revision)
+    def read_revision(self) -> RevisionMark:
+        self._revision += 1  # Every read_revision finds a change, so that the refresher builds without a pause.
+        return RevisionMark("bench", self._revision)
 
     def load(self) -> Catalog:
         self.loads.append(threading.get_ident())

@@ -31,7 +31,7 @@ def _wait(desk: Desk, url: str, *, pause: float) -> float:
     time.sleep(pause)
     with desk.app.app_context():
         with writing(refresh=False) as session:
-            revision = state.changing(session).revision
+            revision = state.bump(session).revision
         committed = time.perf_counter()
     while int(ask(url, desk.token)[1]["Modeldesk-Revision"]) < revision:
         time.sleep(0.005)

@@ -25,7 +25,7 @@ from webapp.domain.pricing.pricing import Rate
 from webapp.extensions import db
 from webapp.extensions.engine import WRITING, create_file
 from webapp.models import Model, ModelAlias, Price, PriceRate, Provider
-from webapp.registry.loader import Mark
+from webapp.registry.loader import RevisionMark
 from webapp.registry.price_loader import window_key
 from webapp.registry.registry import ModelRegistry
 from webapp.runtime import container
@@ -67,8 +67,8 @@ class InMemory:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def look(self) -> Mark:
-        return Mark(self._catalog.instance, self._catalog.revision)
+    def read_revision(self) -> RevisionMark:
+        return RevisionMark(self._catalog.instance, self._catalog.revision)
 
     def load(self) -> Catalog:
         return self._catalog

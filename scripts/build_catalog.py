@@ -18,35 +18,35 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # Run as a script, from a
 from genai_prices import data
 
 from webapp.price_sources import genai_rules, seed_tables
-from webapp.price_sources.genai import entry, source_models
-from webapp.price_sources.genai_rates import Origin, Rate, price
+from webapp.price_sources.genai import catalog_entry, source_models
+from webapp.price_sources.genai_rates import JsonObject, Origin, price_entry
 
 TARGET = Path(__file__).parent.parent / "webapp" / "domain" / "catalog" / "data" / "catalog.json"
 GENERATED_ON = "2026-11-21"
 NOTICES = ["genai-prices, MIT, Copyright (c) Pydantic Services Inc. 2025 to present", "LiteLLM, MIT, Copyright (c) 2023 Berri AI"]
 
 
-def document_models() -> Iterator[Rate]:
+def document_models() -> Iterator[JsonObject]:
     for provider, model_id, display, kind, amounts, note in seed_tables.DOCUMENT_MODELS:
         rates = [
             {"meter": meter, "amount": amount, "per": per, "above": None, "service_tier": "standard", "window": None}
             for meter, amount, per in amounts
         ]
-        prices = [price("priced" if rates else "free", genai_rules.EPOCH, rates, Origin("design documents"), note)]
-        yield entry(provider, model_id, prices, {"type": kind, "display_name": display})
+        prices = [price_entry("priced" if rates else "free", genai_rules.EPOCH, rates, Origin("design documents"), note)]
+        yield catalog_entry(provider, model_id, prices, {"type": kind, "display_name": display})
 
 
-def ordered(models: Iterable[Rate]) -> list[Rate]:
+def ordered(models: Iterable[JsonObject]) -> list[JsonObject]:
     refs = {f"{model['provider']}/{model['model_id']}": model for model in models}
-    first = {ref: refs.pop(ref) for ref in seed_tables.FIRST}
+    first = {ref: refs.pop(ref) for ref in seed_tables.FIRST_MODELS}
     return [{**model, "sort_order": number} for number, model in enumerate([*first.values(), *refs.values()])]
 
 
-def provider(number: int, values: tuple[Any, ...]) -> Rate:
+def provider(number: int, values: tuple[Any, ...]) -> JsonObject:
     return {**dict(zip(seed_tables.PROVIDER_FIELDS, values, strict=True)), "sort_order": number, "config": {}}
 
 
-def catalog(generated_on: str) -> Rate:
+def catalog(generated_on: str) -> JsonObject:
     vendors = {vendor.id: vendor for vendor in data.providers}
     models = [*document_models(), *(model for vendor in seed_tables.VENDORS for model in source_models(vendors[vendor]))]
     digest = hashlib.sha256(Path(data.__file__).read_bytes()).hexdigest()
@@ -63,7 +63,7 @@ def catalog(generated_on: str) -> Rate:
     }
 
 
-def written(document: Rate) -> str:
+def written(document: JsonObject) -> str:
     """JSON with one line per provider and model, so that a change of one reads as a change of one line."""
     parts = []
     for key, value in document.items():

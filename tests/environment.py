@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from webapp.app import create_app
 from webapp.config.settings import ROOT, Settings
 from webapp.extensions import db
-from webapp.extensions.audit_guard import CHANGED
+from webapp.extensions.audit_guard import CHANGED_TABLES_KEY
 from webapp.runtime import container, evaluation_runner
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
@@ -75,7 +75,7 @@ def by_hand() -> Iterator[Session]:
     with writing() as session:
         yield session
         session.flush()
-        session.info.pop(CHANGED, None)
+        session.info.pop(CHANGED_TABLES_KEY, None)
 
 
 class OutsideClient(FlaskClient):
@@ -95,7 +95,7 @@ def running(settings: Settings) -> Iterator[Flask]:
             yield app
         finally:
             db.session.remove()  # First: an open reader keeps SQLite's writers waiting, and with them the thread that is to end.
-            evaluation_runner.runner().stop()
+            evaluation_runner.get_runner().stop()
             container.current().refresher.stop()
             db.engine.dispose()
 

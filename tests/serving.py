@@ -18,7 +18,7 @@ import psutil
 from sqlalchemy import Engine, create_engine
 
 from webapp.config.settings import ROOT, Settings
-from webapp.extensions.engine import engine_options, guard
+from webapp.extensions.engine import engine_options, guard_engine
 
 READY_WITHIN = 120.0  # Beside other work on a small machine.
 
@@ -108,7 +108,7 @@ def engine_of(settings: Settings) -> Engine:
     """An engine on the same database, for looking at it from outside."""
     path = settings.sqlite_path
     engine = create_engine(f"sqlite:///{path}" if path else settings.database_url, **engine_options(path))
-    guard(engine, path)
+    guard_engine(engine, path)
     return engine
 
 

@@ -274,8 +274,8 @@ def check_a_stop(app, server, settings) -> None:
 
 def test_a_file_that_goes_away_while_it_is_looked_at_is_unreachable_and_not_read_only(app, settings, monkeypatch):
     away = settings.sqlite_path.with_suffix(".moved")
-    monkeypatch.setattr(database_health, "_by_tables", lambda _: settings.sqlite_path.rename(away) and None)
+    monkeypatch.setattr(database_health, "_schema_state", lambda _: settings.sqlite_path.rename(away) and None)
     try:
-        assert container.current().watch.look() == "unreachable"
+        assert container.current().database_watch.check() == "unreachable"
     finally:
         away.rename(settings.sqlite_path)

@@ -10,9 +10,9 @@ from webapp.config.settings import Settings
 from webapp.domain.credentials.environment_keys import RUN_VARIABLES
 from webapp.domain.shared.errors import Invalid
 from webapp.extensions import csrf, db, login, migrate
-from webapp.extensions.engine import engine_options, guard
+from webapp.extensions.engine import engine_options, guard_engine
 from webapp.observability import logs
-from webapp.registry.database_health import DatabaseWatch
+from webapp.registry.database_health import DatabaseHealth
 from webapp.registry.last_good import LastGoodFile
 from webapp.registry.loader import DatabaseSource
 from webapp.registry.refresher import ProcessReport, Refresher
@@ -29,17 +29,17 @@ from webapp.web.access_log import AccessLog
 
 def create_app(settings: Settings) -> Flask:
     """The application for these settings."""
-    logs.configure(redaction.for_logs(*secrets_of(settings)))
+    logs.configure(redaction.log_redactor(*list_secrets(settings)))
     app = Flask(__name__, template_folder="../templates", static_folder="../static", instance_path=str(settings.instance_path))
     app.config.from_mapping(flask_config(settings))
     app.url_map.merge_slashes = False  # A model id may hold two slashes; and no address should mean two things.
     db.init_app(app)
     migrate.init_app(app, db)
     login.init_app(app)
-    app.before_request(requests.number)  # First: the check against forged forms, which comes next, refuses by itself.
+    app.before_request(requests.assign_request_id)  # First: the check against forged forms, which comes next, refuses by itself.
     csrf.init_app(app)
     with app.app_context():
-        container.attach(app, container_of(settings, db.engine))
+        container.attach(app, create_container(settings, db.engine))
     if settings.proxies:  # Only the address of the client; the host is passed on as it is, and the scheme is that of MODELDESK_BASE_URL.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)  # type: ignore[method-assign] # Flask's own way
     for part in (requests, stepup, errors, headers, templating, pages, api, admin, cli):
@@ -49,31 +49,40 @@ def create_app(settings: Settings) -> Flask:
     return app
 
 
-def secrets_of(settings: Settings) -> list[str | None]:
+def list_secrets(settings: Settings) -> list[str | None]:
     """What must be in no log, however it is spelt."""
     openid = settings.openid.client_secret if settings.openid else None
     given = [value for name, value in settings.environment.values.items() if name not in RUN_VARIABLES]
     return [settings.secret_key, openid, make_url(settings.database_url).password, *(settings.encryption_keys or "").split(","), *given]
 
 
-def container_of(settings: Settings, engine: Engine) -> Container:
+def create_container(settings: Settings, engine: Engine) -> Container:
     """The parts of the application that are not Flask's."""
-    guard(engine, settings.sqlite_path)
+    guard_engine(engine, settings.sqlite_path)
     copies = LastGoodFile(settings.last_good_path)
     source = DatabaseSource(engine)
     registry = ModelRegistry(source, copies, ttl=settings.cache_ttl, poll=settings.revision_poll)
     report = ProcessReport(engine)
     policy = OutboundPolicy(settings.outbound_allow)
-    check_issuer(settings, policy)
-    watch = DatabaseWatch(engine, settings.sqlite_path)
+    require_allowed_issuer(settings, policy)
+    watch = DatabaseHealth(engine, settings.sqlite_path)
     refresher = Refresher(registry, report, watch)
     turns = CallLimiter(settings.threads)
     return Container(
-        settings, registry, refresher, Vault(settings.encryption_keys, settings.keys_kept_at), policy, copies, report, source, watch, turns
+        settings,
+        registry,
+        refresher,
+        Vault(settings.encryption_keys, settings.encryption_keys_source),
+        policy,
+        copies,
+        report,
+        source,
+        watch,
+        turns,
     )
 
 
-def check_issuer(settings: Settings, policy: OutboundPolicy) -> None:
+def require_allowed_issuer(settings: Settings, policy: OutboundPolicy) -> None:
     """Raises `ConfigError` for an identity provider that the outbound policy refuses by its looks."""
     try:
         if settings.openid is not None:

@@ -65,7 +65,7 @@ def test_a_restored_backup_is_served_at_once_with_its_trail_whole(app, settings,
     while reader.get("/models/openai/made-afterwards").status_code != 404:
         assert time.monotonic() < deadline
     assert reader.get("/models/openai/gpt-4o").status_code == 200
-    assert audit_log.first_break(db.session()) is None
+    assert audit_log.get_first_break_or_none(db.session()) is None
     last = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
     assert (last.action, last.after["file"]) == ("operations:backup:restore", "desk.backup")
     (kept,) = tmp_path.glob("*.before-restore-*Z")
@@ -162,7 +162,7 @@ def test_postgresql_is_dumped_and_put_back(postgresql_app, postgresql_settings, 
     ran = invoke(postgresql_app, "restore", tmp_path / "desk.dump", "--replace")
     assert ran.exit_code == 0, ran.output
     assert db.session.execute(select(Model).where(Model.model_id == "made-afterwards")).all() == []
-    assert audit_log.first_break(db.session()) is None
+    assert audit_log.get_first_break_or_none(db.session()) is None
     (kept,) = postgresql_settings.instance_path.glob("postgresql.dump.before-restore-*")
     assert f"What was there before lies at {kept}" in ran.stdout
     assert invoke(postgresql_app, "restore", kept, "--replace").exit_code == 0
@@ -212,7 +212,7 @@ def test_everything_moves_to_postgresql_with_equal_counts_and_sums(app, settings
             }
             assert after == before
             assert {model.ref for model in container.registry().snapshot.models} == {model.ref for model in snapshot.models}
-            assert audit_log.first_break(db.session()) is None
+            assert audit_log.get_first_break_or_none(db.session()) is None
             add_a_model("after-the-move")  # The numbers go on where they were.
             again = invoke(there, "database", "move", url)
             assert (again.exit_code, "not empty" in again.stderr) == (1, True)
@@ -233,6 +233,6 @@ def test_the_tools_of_postgresql_get_no_password_on_their_command_line(monkeypat
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(Unavailable, match="pg_dump failed"):
-        backups._dump("postgresql+psycopg://ann:pass-word@db.example:5433/desk", tmp_path / "x")
+        backups._dump_postgresql("postgresql+psycopg://ann:pass-word@db.example:5433/desk", tmp_path / "x")
     arguments, password = seen.read_text().splitlines()
     assert ("pass-word" in arguments, password) == (False, "pass-word")

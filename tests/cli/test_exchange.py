@@ -180,9 +180,9 @@ def test_a_price_that_exists_is_corrected_by_saying_so_and_never_replaced(app, t
 
 
 def test_a_large_catalogue_is_read_and_written(empty_app, tmp_path):
-    read = registry_yaml.read(json.dumps(bulk_catalogue(300)))
+    read = registry_yaml.parse_registry(json.dumps(bulk_catalogue(300)))
     with writing(refresh=False) as session:
-        report = registry_import.apply(session, read, registry_import.Importing("ann", container.current().outbound))
+        report = registry_import.apply(session, read, registry_import.ImportContext("ann", container.current().outbound))
     assert report.count("added") == 601
 
 
@@ -277,7 +277,7 @@ def test_t29_a_file_that_goes_down_without_end_is_refused_by_its_line_and_ends_n
     script = (
         "import sys; from webapp.domain.shared.errors import Malformed\n"
         "from webapp.services.transfer import registry_yaml as catalog_text\n"
-        "try: catalog_text.read(sys.stdin.read())\nexcept Malformed as error: print(error.detail)"
+        "try: catalog_text.parse_registry(sys.stdin.read())\nexcept Malformed as error: print(error.detail)"
     )
     ran = subprocess.run([sys.executable, "-c", script], input=text, text=True, capture_output=True, cwd=ROOT)
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -292,7 +292,7 @@ def test_t29_control_the_reader_itself_dies_of_such_a_file():
 def test_t29_a_file_of_more_values_than_any_catalogue_is_refused(monkeypatch):
     monkeypatch.setattr(bounded_yaml, "MAX_NODES", 1_000)
     with pytest.raises(Malformed, match="holds more than 1,000 values"):
-        registry_yaml.read(f"models: [{'1,' * 2_000}1]")
+        registry_yaml.parse_registry(f"models: [{'1,' * 2_000}1]")
 
 
 @pytest.mark.parametrize(
@@ -301,4 +301,4 @@ def test_t29_a_file_of_more_values_than_any_catalogue_is_refused(monkeypatch):
 )
 def test_what_is_no_catalogue_is_said(text, said):
     with pytest.raises(Malformed, match=said):
-        registry_yaml.read(text)
+        registry_yaml.parse_registry(text)

@@ -74,11 +74,11 @@ def test_t23_every_secret_is_readable_with_the_new_key_alone_and_nothing_else_ch
 def test_t23_a_rotation_that_was_stopped_goes_on_where_it_was(settings, monkeypatch):
     for _ in running(settings):
         store_keys(container.vault())
-    monkeypatch.setattr(rotation, "BATCH", 2)
+    monkeypatch.setattr(rotation, "BATCH_SIZE", 2)
     for app in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):
         column = next(column for column in rotation.encrypted_columns() if column.name == "ciphertext")
         with writing() as session:
-            assert rotation.step(session, container.vault(), column).rotated == 2
+            assert rotation.rotate_batch(session, container.vault(), column).rotated == 2
         assert len(secrets_of(container.vault())) == len(SLUGS)  # Half of it new, half old: all of it works.
         assert run(app, "rotate").stdout.startswith("Re-encrypted 4")
         query = select(AuditEvent.after).where(AuditEvent.action == "operations:keys:rotate").order_by(AuditEvent.id)
@@ -95,7 +95,7 @@ def test_a_key_that_is_replaced_meanwhile_is_not_put_back(settings):
         with writing() as session:
             number, old = session.execute(select(Credential.id, column).limit(1)).one()
             session.execute(text("UPDATE credentials SET ciphertext = 'replaced' WHERE id = :id"), {"id": number})
-            assert rotation._swap(session, vault, column, (number, old, "renewed")) == 0
+            assert rotation._compare_and_set(session, vault, column, (number, old, "renewed")) == 0
             assert session.execute(select(column).where(Credential.id == number)).scalar_one() == "replaced"
 
 

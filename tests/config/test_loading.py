@@ -16,7 +16,7 @@ from webapp.config.settings import Settings
 from webapp.security import keyfiles
 from webapp.security.vault import Vault
 from webapp.services.credentials.rotation import encrypted_columns
-from webapp.services.operations.backups import before_restore
+from webapp.services.operations.backups import replaced_database_path
 
 SECRET = "an-honest-one-Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea"
 GOOD = {"MODELDESK_SECRET_KEY": SECRET}
@@ -34,9 +34,9 @@ def test_the_defaults_are_those_of_the_contract():
 
 
 def test_attempts_are_counted_in_the_database_and_whoever_asks_for_redis_is_told():
-    assert settings(MODELDESK_RATE_LIMIT_STORAGE="database").unheeded == settings().unheeded == ()
+    assert settings(MODELDESK_RATE_LIMIT_STORAGE="database").ignored_settings == settings().ignored_settings == ()
     for place in ("redis://:hunter2@cache.example:6379/0", "rediss://cache.example"):
-        (said,) = settings(MODELDESK_RATE_LIMIT_STORAGE=place).unheeded
+        (said,) = settings(MODELDESK_RATE_LIMIT_STORAGE=place).ignored_settings
         assert ("MODELDESK_RATE_LIMIT_STORAGE" in said, "counted in the database" in said, "cache" in said) == (True, True, False)
 
 
@@ -195,7 +195,7 @@ def test_no_key_is_made_over_what_another_key_encrypted(home, tmp_path, given):
     assert Vault(load(home).encryption_keys).locked
 
 
-@pytest.mark.parametrize(("table", "column"), keyfiles.ENCRYPTED)
+@pytest.mark.parametrize(("table", "column"), keyfiles.ENCRYPTED_COLUMNS)
 def test_t24_whatever_is_encrypted_keeps_a_new_key_from_being_made(home, tmp_path, table, column):
     with closing(sqlite3.connect(tmp_path / "desk.sqlite3")) as database:
         database.execute(f"CREATE TABLE {table} ({column})")
@@ -209,12 +209,12 @@ def test_t24_whatever_is_encrypted_keeps_a_new_key_from_being_made(home, tmp_pat
 
 
 def test_t24_what_is_looked_for_is_all_that_the_tables_encrypt():
-    assert sorted(keyfiles.ENCRYPTED) == sorted((column.table.name, column.name) for column in encrypted_columns())
+    assert sorted(keyfiles.ENCRYPTED_COLUMNS) == sorted((column.table.name, column.name) for column in encrypted_columns())
 
 
 LEFT = {
     "its last-good copy": lambda home, _: load(home | GOOD).last_good_path,
-    "what a restore replaced": lambda _, database: before_restore(database),
+    "what a restore replaced": lambda _, database: replaced_database_path(database),
 }
 
 

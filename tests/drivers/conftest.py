@@ -22,7 +22,7 @@ def make_driver():
     def make(base_url, allow=None, key=KEY, **more):
         allowed = frozenset({base_url.split("/")[2]} if allow is None else allow)
         policy = OutboundPolicy(allowed, **more)
-        return webapp.drivers.driver_for(Endpoint("acme", "openai", base_url, key, timeout_s=5.0), policy)
+        return webapp.drivers.create_driver(Endpoint("acme", "openai", base_url, key, timeout_s=5.0), policy)
 
     return make
 

@@ -17,7 +17,7 @@ import pytest
 from webapp.config.settings import ROOT
 from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, parse_recommendations
 from webapp.domain.pricing.usage import Usage
-from webapp.drivers import driver_for
+from webapp.drivers import create_driver
 from webapp.drivers.core.base import ChatRequest, DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 
@@ -75,7 +75,7 @@ def _wait(port, log, server) -> None:
 def driver(request, place):
     name = request.param
     endpoint = Endpoint("mock", name, f"http://{place}{PATHS[name]}", "sk-mock-0123456789", timeout_s=10.0)
-    found = driver_for(endpoint, OutboundPolicy(frozenset({place})))
+    found = create_driver(endpoint, OutboundPolicy(frozenset({place})))
     yield found
     found.close()
 

@@ -8,7 +8,7 @@ from fake_provider import ASK, KEY, Upstream, after, reply
 
 from webapp.drivers.core import clients
 from webapp.drivers.core.base import Endpoint
-from webapp.drivers.core.clients import AT_ONCE, Clients
+from webapp.drivers.core.clients import MAX_CONCURRENT_CALLS, ClientPool
 from webapp.security.urlguard import OutboundPolicy
 
 
@@ -18,7 +18,7 @@ def endpoint(upstream: Upstream, key=KEY, slug="acme", **more) -> Endpoint:
 
 @pytest.fixture
 def pool():
-    found = Clients()
+    found = ClientPool()
     yield found
     found.close()
 
@@ -87,8 +87,8 @@ def test_only_a_few_calls_of_one_provider_run_at_once_and_another_is_not_delayed
         with lock:
             running.pop()
 
-    barrier = threading.Barrier(AT_ONCE + 1)
-    threads = [threading.Thread(target=pool.use, args=(endpoint(upstream), policy, work)) for _ in range(AT_ONCE)]
+    barrier = threading.Barrier(MAX_CONCURRENT_CALLS + 1)
+    threads = [threading.Thread(target=pool.use, args=(endpoint(upstream), policy, work)) for _ in range(MAX_CONCURRENT_CALLS)]
     for thread in threads:
         thread.start()
     other = endpoint(upstream, slug="other")
@@ -96,7 +96,7 @@ def test_only_a_few_calls_of_one_provider_run_at_once_and_another_is_not_delayed
     barrier.wait(5)
     for thread in threads:
         thread.join()
-    assert max(most) == AT_ONCE
+    assert max(most) == MAX_CONCURRENT_CALLS
 
 
 def test_the_key_is_in_no_slot_and_no_identity(pool, upstream, policy):
@@ -105,10 +105,10 @@ def test_the_key_is_in_no_slot_and_no_identity(pool, upstream, policy):
 
 
 def test_a_forked_process_has_clients_of_its_own():
-    parent, reading, writing = clients.shared(), *os.pipe()
+    parent, reading, writing = clients.shared_clients(), *os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writing, b"own" if clients.shared() is not parent else b"parent's")
+        os.write(writing, b"own" if clients.shared_clients() is not parent else b"parent's")
         os._exit(0)
     os.waitpid(child, 0)
     assert os.read(reading, 20) == b"own"

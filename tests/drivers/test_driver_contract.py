@@ -12,8 +12,8 @@ from fake_provider import ANSWER, ASK, KEY, Upstream, after, drip, drip_body, en
 from vendor_protocols import DIALECTS, Dialect
 
 from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, parse_recommendations
-from webapp.drivers import driver_for
-from webapp.drivers.core.base import SENTENCES, DriverError, Endpoint
+from webapp.drivers import create_driver
+from webapp.drivers.core.base import ERROR_MESSAGES, DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 
 HASTY = replace(ASK, deadline_s=0.6)
@@ -35,7 +35,7 @@ def asked(dialect, upstream):
 def driver_of(dialect: Dialect, upstream: Upstream, **more):
     address = f"http://{upstream.place}{dialect.prefix}"
     endpoint = Endpoint("acme", dialect.driver, address, more.pop("key", KEY), config=dialect.config, timeout_s=5.0)
-    return driver_for(endpoint, OutboundPolicy(frozenset({upstream.place}), **more))
+    return create_driver(endpoint, OutboundPolicy(frozenset({upstream.place}), **more))
 
 
 def failure(driver, upstream, *answers, request=ASK) -> DriverError:
@@ -153,7 +153,7 @@ STATUSES = [
 def test_a_status_becomes_one_kind_and_is_asked_once(dialect, asked, upstream, status, kind):
     caught = failure(asked, upstream, in_dialect(dialect, status))
     assert (caught.kind, caught.http_status, caught.attempts, len(upstream.requests)) == (kind, status, 1, 1)
-    assert SENTENCES[kind] in caught.detail
+    assert ERROR_MESSAGES[kind] in caught.detail
     assert caught.request_id == "req-7"
     assert caught.status in (422, 502, 504)
 

@@ -10,7 +10,7 @@ import pytest
 from fake_provider import ASK, KEY, Upstream, after, completion, drip, drip_body, endless, error, hang_up, reply
 
 from webapp.domain.pricing.usage import Usage
-from webapp.drivers.core.base import SENTENCES, DriverError
+from webapp.drivers.core.base import ERROR_MESSAGES, DriverError
 
 HASTY = replace(ASK, deadline_s=0.5)
 STATUSES = [
@@ -36,7 +36,7 @@ STATUSES = [
 def test_a_status_becomes_one_kind_and_is_asked_once(failing, upstream, answer, kind):
     caught = failing(answer)
     assert (caught.kind, caught.code, caught.attempts, len(upstream.requests)) == (kind, kind, 1, 1)
-    assert SENTENCES[kind] in caught.detail
+    assert ERROR_MESSAGES[kind] in caught.detail
     assert caught.request_id == "req-7"
     assert caught.status in (422, 502, 504)  # What we answer; theirs is http_status.
 

@@ -13,7 +13,7 @@ from fake_provider import ASK, Upstream, reply
 from url_spellings import LOOPBACK, SPELLINGS
 
 from webapp.domain.shared.errors import Invalid
-from webapp.drivers import DRIVERS, driver_for
+from webapp.drivers import DRIVERS, create_driver
 from webapp.drivers.core.base import DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 
@@ -66,7 +66,7 @@ def answering(*answers):
 
 def try_it(driver: str, base_url: str, policy: OutboundPolicy) -> DriverError:
     with pytest.raises(DriverError) as caught:
-        driver_for(Endpoint("acme", driver, base_url, "sk-0123456789abcdef", timeout_s=3.0), policy).chat(ASK)
+        create_driver(Endpoint("acme", driver, base_url, "sk-0123456789abcdef", timeout_s=3.0), policy).chat(ASK)
     return caught.value
 
 
@@ -152,7 +152,7 @@ def test_e14_what_the_operator_names_is_reached_by_that_port_only():
     allowed, other = Upstream(), Upstream()
     policy = OutboundPolicy(frozenset({f"localhost:{allowed.port}"}))
     try:
-        assert driver_for(Endpoint("a", "openai", f"http://localhost:{allowed.port}/v1", "sk-0123456789"), policy).chat(ASK).text
+        assert create_driver(Endpoint("a", "openai", f"http://localhost:{allowed.port}/v1", "sk-0123456789"), policy).chat(ASK).text
         assert try_it("openai", f"http://localhost:{other.port}/v1", policy).kind == "config"
         assert (allowed.accepted, other.accepted) == (1, 0)
     finally:

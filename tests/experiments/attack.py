@@ -22,7 +22,7 @@ SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
 # Guesses are counted although they are refused, and processes say every second that they live. Where the trail ends goes by its lines.
 NOT_OURS = ("login_attempts", "registry_processes", "sqlite_sequence", "audit_state")
 # Lines about refusals themselves; all others are about changes.
-OF_REFUSALS = (denied_requests.ACTION, sign_ins.USED_UP)
+OF_REFUSALS = (denied_requests.ACTION, sign_ins.ATTEMPTS_EXHAUSTED)
 SEEN = ("last_seen_at", "last_login_at", "last_used_at")
 PATIENCE_S = 10.0
 TRACES = (b"Traceback (most recent call last)", b"sqlalchemy.", b"werkzeug.", b"site-packages", b"sqlite3.")

@@ -188,7 +188,7 @@ def lost_edits(served: Serving, done: Acknowledged) -> list[int]:
 def is_whole(served: Serving) -> bool:
     engine = served.engine()
     with Session(engine) as session:
-        whole = audit_log.first_break(session) is None
+        whole = audit_log.get_first_break_or_none(session) is None
         if engine.dialect.name == "sqlite":
             whole = whole and session.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"
     engine.dispose()

@@ -69,7 +69,7 @@ def commit_changes(changes: int) -> Committed:
         tokens = [api_tokens.create(session, f"e4 {number}", ["registry:read"], actor="e4")[0].id for number in range(changes // 3 + 1)]
     for number in range(changes):
         with writing(refresh=False) as session:
-            revision = state.changing(session).revision
+            revision = state.bump(session).revision
             change(session, number, model_id, tokens)
         done.revisions.append(revision)
         done.moments.append(time.monotonic())

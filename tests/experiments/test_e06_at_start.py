@@ -12,7 +12,7 @@ from factories import Visitor, model_values
 from sqlalchemy import create_engine, text
 
 from webapp.domain.shared.errors import Unavailable
-from webapp.extensions.migration_guard import KNOWN
+from webapp.extensions.migration_guard import KNOWN_VERSIONS
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models
@@ -45,7 +45,9 @@ FOUND = {
     "no rows of state": ("empty", lambda path: change(path, "DELETE FROM registry_state")),
     "older": (
         "older",
-        lambda path: change(path, f"UPDATE alembic_version SET version_num = '{KNOWN[-2]}'", "ALTER TABLE models DROP COLUMN quirks"),
+        lambda path: change(
+            path, f"UPDATE alembic_version SET version_num = '{KNOWN_VERSIONS[-2]}'", "ALTER TABLE models DROP COLUMN quirks"
+        ),
     ),
     "newer, unreadable": (
         "newer",
@@ -144,7 +146,7 @@ def read_only(path):
 def newer(path):
     change(path, "UPDATE alembic_version SET version_num = 'fffffffffff0'")
     yield
-    change(path, f"UPDATE alembic_version SET version_num = '{KNOWN[-1]}'")
+    change(path, f"UPDATE alembic_version SET version_num = '{KNOWN_VERSIONS[-1]}'")
 
 
 SEEN_BY_STAFF = {"read-only": (read_only, "database_read_only"), "newer": (newer, "database_other_version")}
@@ -173,7 +175,7 @@ def test_e6_what_can_be_read_is_read_and_pages_and_refusals_say_why_nothing_is_w
 
 
 def test_e6_control_a_desk_that_does_not_ask_for_the_version_writes_into_a_newer_one(settings, monkeypatch):
-    monkeypatch.setattr("webapp.extensions.migration_guard.insist", lambda _: None)
+    monkeypatch.setattr("webapp.extensions.migration_guard.require_current_version", lambda _: None)
     with newer(settings.sqlite_path):
         before = content(settings.sqlite_path)
         with desk(settings):
@@ -201,7 +203,7 @@ def test_e6_postgresql_that_is_empty_newer_read_only_or_stopped_at_the_start(tmp
         prepared(settings, seeded=True)
         run_sql(base, "UPDATE alembic_version SET version_num = 'fffffffffff0'")
         said["newer"] = named(settings)
-        run_sql(base, f"UPDATE alembic_version SET version_num = '{KNOWN[-1]}'")
+        run_sql(base, f"UPDATE alembic_version SET version_num = '{KNOWN_VERSIONS[-1]}'")
         run_sql(base, "ALTER DATABASE postgres SET default_transaction_read_only = on")
         said["read-only"] = named(settings)
         server.stop()

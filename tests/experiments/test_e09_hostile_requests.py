@@ -85,7 +85,7 @@ def attacked(settings, folder, prepared, **options) -> Iterator[Judge]:
 
 def of_the_description(count: int, seed: int) -> Iterator[Request]:
     """What schemathesis makes of our description: right and wrong data for each operation; rows half of the time ones that there are."""
-    schema = schemathesis.openapi.from_dict(openapi.document(ROUTES))
+    schema = schemathesis.openapi.from_dict(openapi.openapi_document(ROUTES))
     session = requests.Session()
     operations = [found.ok() for found in schema.get_all_operations()]
     each = max(1, count // (2 * len(operations)))
@@ -246,7 +246,7 @@ def attack_pages(judge: Judge, prepared, count: int, seed: int) -> None:
 
 def attack_api(judge: Judge, prepared, count: int, seed: int) -> None:
     bearer = {"Authorization": f"Bearer {prepared[0]}"}
-    document = openapi.document(ROUTES)
+    document = openapi.openapi_document(ROUTES)
     for kind in (hostile.bodies(document), hostile.words_in_addresses(document)):
         for request in hostile.some(kind, count // 4, seed):
             judge.send(request, bearer)
@@ -284,7 +284,7 @@ def test_e9_hostile_requests_are_refused_in_words_and_change_nothing(settings, t
 
 def test_e9_control_a_desk_that_reads_json_as_python_does_fails(settings, tmp_path, prepared, report):
     with attacked(settings, tmp_path, prepared, application="experiments.mutants.lenient_json:app") as judge:
-        for request in hostile.bodies(openapi.document(ROUTES)):
+        for request in hostile.bodies(openapi.openapi_document(ROUTES)):
             if request.target in ("/api/v1/cost", "/api/v1/admin/models"):
                 judge.send(request, {"Authorization": f"Bearer {prepared[0]}"})
     errors = [fault for fault in judge.faults if re.match("5..:", fault)]

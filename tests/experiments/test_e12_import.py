@@ -23,8 +23,8 @@ ROW_BY_ROW = [
 import json, os, sys
 from webapp.app import create_app
 from webapp.config.loading import load
-from webapp.services import models, providers
-from webapp.web.transaction import writing
+from webapp.runtime.transaction import writing
+from webapp.services.catalog import models, providers
 found = json.load(open(sys.argv[1]))
 with create_app(load(os.environ)).app_context():
     with writing(refresh=False) as session:

@@ -82,7 +82,7 @@ def test_e13_backups_under_load_are_whole_and_hold_all_that_was_acknowledged(app
             seconds.append(time.monotonic() - began)
             assert before <= names_in(target)
             assert contents.models >= len(before)
-            assert backups.inspected(target) == contents
+            assert backups.inspect_backup(target) == contents
             target.unlink()
     report(f"{count} of {count} whole, {len(acknowledged)} rows acknowledged meanwhile; one took at most {max(seconds):.2f} s")
     assert acknowledged
@@ -90,7 +90,7 @@ def test_e13_backups_under_load_are_whole_and_hold_all_that_was_acknowledged(app
 
 def test_e13_a_backup_comes_to_an_end_however_much_is_written(app, settings, tmp_path, monkeypatch):
     """In small pieces, of which each is outdated by a write before the last one is there, as with a large database and usual pieces."""
-    monkeypatch.setattr(backups, "PAGES_AT_ONCE", 1)
+    monkeypatch.setattr(backups, "PAGES_PER_STEP", 1)
     with closing(sqlite3.connect(settings.sqlite_path)) as connection, connection:
         connection.execute("CREATE TABLE ballast AS SELECT randomblob(30000000) AS x")
     acknowledged: list[str] = []
@@ -129,7 +129,7 @@ def test_e13_control_plain_copies_under_load_are_not_backups(app, settings, tmp_
             before = set(acknowledged)
             copied_slowly(settings.sqlite_path, copy)
             try:
-                backups.inspected(copy)
+                backups.inspect_backup(copy)
                 broken += not before <= names_in(copy)
             except backups.BackupRefused:
                 broken += 1

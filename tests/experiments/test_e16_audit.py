@@ -110,7 +110,7 @@ def test_e16_one_change_leaves_one_line_and_a_denied_one_too(app, subjects, meth
     assert answer.status_code in (200, 201, 204), answer.text
     assert events() == before + 1 + LINES.get((method, rule), 1)
     assert latest().action != DENIED
-    assert audit_log.first_break(db.session()) is None
+    assert audit_log.get_first_break_or_none(db.session()) is None
 
 
 def test_e16_one_changed_or_missing_line_is_found(app, subjects):
@@ -119,12 +119,12 @@ def test_e16_one_changed_or_missing_line_is_found(app, subjects):
     with db.engine.begin() as connection:
         unguard(connection)
         connection.exec_driver_sql(f"UPDATE audit_events SET actor = 'nobody' WHERE id = {middle}")
-    assert audit_log.first_break(db.session()).event == middle
+    assert audit_log.get_first_break_or_none(db.session()).event_id == middle
     db.session.rollback()
     with db.engine.begin() as connection:
         connection.exec_driver_sql(f"DELETE FROM audit_events WHERE id = {middle}")
     db.session.rollback()
-    assert audit_log.first_break(db.session()).event == middle + 1
+    assert audit_log.get_first_break_or_none(db.session()).event_id == middle + 1
 
 
 def test_e16_a_trail_without_its_newest_line_is_not_called_whole(app, subjects):
@@ -133,7 +133,7 @@ def test_e16_a_trail_without_its_newest_line_is_not_called_whole(app, subjects):
     with db.engine.begin() as connection:
         unguard(connection)
         connection.exec_driver_sql(f"DELETE FROM audit_events WHERE id = {newest}")
-    assert "the newest 1 of" in audit_log.first_break(db.session()).said
+    assert "the newest 1 of" in audit_log.get_first_break_or_none(db.session()).message
 
 
 def test_e16_nothing_of_the_application_changes_or_removes_a_line(app, subjects):

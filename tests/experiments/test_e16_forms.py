@@ -26,7 +26,7 @@ from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.extensions import db
 from webapp.models import AuditEvent, Base, Credential, Identity, ImportDraft, Model, ProjectOverride, Proposal, Provider, User, UserSession
 from webapp.runtime import container
-from webapp.runtime.evaluation_runner import runner
+from webapp.runtime.evaluation_runner import get_runner
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts, api_tokens, second_factor
 from webapp.services.audit import audit_log
@@ -112,15 +112,19 @@ class Stage:
         """The second factor is on; these are the recovery codes."""
 
         def turn_on(session, user):
-            secret = second_factor.begin(session, user, vault=container.vault())
+            secret = second_factor.begin_enrollment(session, user, vault=container.vault())
             now = datetime.now(UTC) - timedelta(seconds=second_factor.STEP_S)
-            return second_factor.confirm(session, user, pyotp.TOTP(secret).at(now), vault=container.vault(), now=datetime.now(UTC))
+            return second_factor.confirm_enrollment(
+                session, user, pyotp.TOTP(secret).at(now), vault=container.vault(), now=datetime.now(UTC)
+            )
 
         return self.with_user(turn_on, name)
 
     def key(self, slug: str = "openai") -> int:
         with writing() as session:
-            credentials.store(session, providers.by_slug(session, slug), "sk-0123456789abcdef", vault=container.vault(), actor="tests")
+            credentials.store(
+                session, providers.get_by_slug_or_none(session, slug), "sk-0123456789abcdef", vault=container.vault(), actor="tests"
+            )
         return self.one(select(Credential.id))
 
     def project(self) -> int:
@@ -141,12 +145,12 @@ class Stage:
     def bench(self) -> str:
         address = self.made("/admin/bench/new", BENCH)
         public_id = address.rstrip("/").rsplit("/", 1)[1]
-        runner().wait(evaluations.find(db.session(), public_id).id, 20)
+        get_runner().wait(evaluations.find(db.session(), public_id).id, 20)
         db.session.rollback()
         return public_id
 
     def cell(self, public_id: str) -> str:
-        found = evaluations.with_cells(db.session(), public_id).cells[0].run.public_id
+        found = evaluations.find_with_cells(db.session(), public_id).cells[0].run.public_id
         db.session.rollback()
         return found
 
@@ -179,7 +183,7 @@ class Stage:
         number, soon = self.model("gpt-4o-mini"), (datetime.now(UTC) + timedelta(days=30)).date()
         with writing() as session:
             models.update(session, number, {"retires_on": soon.isoformat(), "successor": "openai/gpt-4o"}, actor="tests")
-            succession.switch_over(session, number, soon, actor="tests")
+            succession.schedule_switch(session, number, soon, actor="tests")
         return number
 
 
@@ -208,7 +212,7 @@ def using_a_link(stage: Stage) -> Sent:
 
 
 def turning_a_factor_on(stage: Stage) -> Sent:
-    secret = stage.with_user(lambda session, user: second_factor.begin(session, user, vault=container.vault()), "ann")
+    secret = stage.with_user(lambda session, user: second_factor.begin_enrollment(session, user, vault=container.vault()), "ann")
     return "/admin/second-factor/turn-on", {"code": pyotp.TOTP(secret).now()}
 
 
@@ -429,7 +433,7 @@ NOTHING = {
 @pytest.fixture
 def stage(app, ann, monkeypatch) -> Stage:
     listed = (connection_tests.ListedModel("listed-1", "Listed", None, None, "active"),)
-    monkeypatch.setattr(connection_tests, "listed", lambda *_, **__: listed)  # Nobody is asked for it.
+    monkeypatch.setattr(connection_tests, "list_upstream_models", lambda *_, **__: listed)  # Nobody is asked for it.
     return Stage(app, ann)
 
 
@@ -487,9 +491,9 @@ def test_e16_a_form_changes_nothing_without_its_line_and_leaves_it_with_the_chan
     answer = stage.send(path, form)
     assert answer.status_code in (200, 302), (answer.status_code, answer.text[:2000])
     if endpoint == "bench.create":
-        runner().wait(evaluations.find(db.session(), answer.location.rstrip("/").rsplit("/", 1)[1]).id, 20)
+        get_runner().wait(evaluations.find(db.session(), answer.location.rstrip("/").rsplit("/", 1)[1]).id, 20)
     assert tuple(actions(since)) == expected
-    assert audit_log.first_break(db.session()) is None
+    assert audit_log.get_first_break_or_none(db.session()) is None
 
 
 def test_e16_reading_goes_on_while_the_trail_takes_no_line(app, ann):

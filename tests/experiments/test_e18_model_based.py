@@ -277,7 +277,7 @@ def refuse_nothing(session, provider):
 
 
 SEEDED = {
-    "refusal": (providers, "_refuse_to_stop", refuse_nothing),
+    "refusal": (providers, "_require_no_dependents", refuse_nothing),
     "revoke": (api_tokens, "revoke", revoke_nothing),
     "aliases": (models, "_set_aliases", only_add_aliases),
 }

@@ -21,7 +21,7 @@ from sqlalchemy import select
 from webapp.app import create_app
 from webapp.domain.incidents.incidents import incident_from
 from webapp.extensions import db
-from webapp.models import AuditEvent, Bench, Model, PromptTemplate, Provider, Run
+from webapp.models import AuditEvent, Evaluation, Model, PromptTemplate, Provider, Run
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security.urlguard import OutboundPolicy
@@ -31,7 +31,7 @@ from webapp.services.credentials import credentials
 from webapp.services.pricing import prices
 from webapp.services.projects import projects
 from webapp.services.runs import evaluations, prompt_templates, saved_incidents
-from webapp.services.runs.evaluations import Setup
+from webapp.services.runs.evaluations import EvaluationSetup
 from webapp.services.transfer.import_rows import FORMAT, VERSION
 
 pytestmark = pytest.mark.browser
@@ -191,7 +191,7 @@ def fill(settings, texts: Sequence[str], vendor: Upstream) -> None:
                     "note": text,
                 }
                 prompt_templates.create(session, given, actor=text)
-                asked = Setup(
+                asked = EvaluationSetup(
                     text, [incident_from({"title": text, "description": text})], ["@local"], 1, "incident-analysis", Decimal(1), {}
                 )
                 evaluations.create(session, asked, actor=text)
@@ -232,7 +232,7 @@ def addresses(settings, most: int) -> list[str]:
         (Run, "/admin/run/{0.public_id}"),
         (PromptTemplate, "/admin/prompts/{0.name}/"),
         (PromptTemplate, "/admin/prompts/{0.name}/edit"),
-        (Bench, "/admin/bench/{0.public_id}/"),
+        (Evaluation, "/admin/bench/{0.public_id}/"),
         (AuditEvent, "/admin/audit/details/?id={0.id}"),
     )
     with app.app_context():

@@ -32,7 +32,7 @@ BODIES = {method_and_rule: body for method_and_rule, body in REQUESTS.items() if
     ("POST", "/runs"): {"incident": {"title": "Disk usage at 97 %", "alerts": [{"name": "disk"}]}},
     ("POST", "/admin/models/<number>/prices"): price_values(source={"kind": "manual"}),
 }
-TAKING = [route for route in ROUTES if route.takes]
+TAKING = [route for route in ROUTES if route.request_schema]
 # What somebody would try first. The full form tries every name that there is.
 WANTED = {
     "id",
@@ -127,9 +127,9 @@ def test_t09_every_body_of_the_api_is_tried():
 def test_t09_every_object_that_is_taken_refuses_what_it_does_not_name():
     """What the description promises to refuse. A new body that forgets it fails here."""
     for route in TAKING:
-        if route.takes in SCHEMAS:
-            for path, _ in objects(SCHEMAS[route.takes], BODIES[route.method, route.rule]):
-                schema = SCHEMAS[route.takes]
+        if route.request_schema in SCHEMAS:
+            for path, _ in objects(SCHEMAS[route.request_schema], BODIES[route.method, route.rule]):
+                schema = SCHEMAS[route.request_schema]
                 for step in path:
                     schema = resolved(schema["items"] if isinstance(step, int) else schema["properties"][step])
                 assert schema.get("additionalProperties") is False, (route.name, path)
@@ -148,7 +148,7 @@ def tried(api, route) -> Iterator[tuple[tuple, str, bool]]:
                 yield path, name, answer.status_code in (400, 422) or (route.name == "post_costs" and REFUSAL in answer.text)
 
 
-@pytest.mark.parametrize("route", [route for route in TAKING if route.takes in SCHEMAS], ids=lambda route: route.name)
+@pytest.mark.parametrize("route", [route for route in TAKING if route.request_schema in SCHEMAS], ids=lambda route: route.name)
 def test_t09_no_body_sets_what_it_does_not_name(app, witness, report, route):
     api, before = api_for(app, *SCOPES), witness.content()
     db.session.remove()

@@ -6,7 +6,7 @@ from factories import model_values
 from sqlalchemy import delete, insert, select, update
 
 from webapp.extensions import db
-from webapp.extensions.audit_guard import TRAIL, UNTRAILED
+from webapp.extensions.audit_guard import AUDIT_TABLE, UNAUDITED_TABLES
 from webapp.models import AuditEvent, Base, Project, Provider, UserSession
 from webapp.runtime.transaction import writing
 from webapp.services.audit import audit_log
@@ -62,7 +62,7 @@ def test_what_is_only_looked_at_needs_no_line(app):
 
 
 def test_every_name_in_the_list_is_a_table_and_the_trail_is_one():
-    assert set(Base.metadata.tables) >= {TRAIL, *UNTRAILED}
+    assert set(Base.metadata.tables) >= {AUDIT_TABLE, *UNAUDITED_TABLES}
 
 
 def test_e16_control_a_service_that_forgets_its_line_is_noticed_and_stores_nothing(app, monkeypatch):

@@ -9,7 +9,7 @@ from sqlalchemy import select, text, update
 
 from webapp.config.settings import ROOT
 from webapp.extensions import db, migration_guard
-from webapp.extensions.engine import ONE_MOMENT
+from webapp.extensions.engine import CONSISTENT_READ
 from webapp.models import Provider
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
@@ -21,7 +21,7 @@ WAIT = 3.0  # seconds; a writer that waits for a reader gives up after five
 def seconds_to_write(slug: str) -> float:
     began = time.monotonic()
     with writing(refresh=False) as session:
-        providers.set_active(session, providers.by_slug(session, slug).id, actor="tests")
+        providers.set_active(session, providers.get_by_slug_or_none(session, slug).id, actor="tests")
     return time.monotonic() - began
 
 
@@ -33,7 +33,7 @@ def test_a_page_that_has_read_and_reads_on_never_waits_for_a_writer_that_waits_f
         writer.start()
         time.sleep(0.1)
         began = time.monotonic()
-        container.current().report.current(1)  # the top bar's look, through a second connection
+        container.current().process_report.count_current(1)  # the top bar's look, through a second connection
         assert time.monotonic() - began < WAIT
         writer.join(10)
     assert [seconds < WAIT for seconds in taken] == [True]
@@ -46,7 +46,7 @@ def in_context(app, function) -> None:
 
 def test_a_reading_of_one_moment_sees_one_moment(app):
     count = text("SELECT count(*) FROM providers WHERE is_active")
-    with db.engine.connect().execution_options(**{ONE_MOMENT: True}) as connection:
+    with db.engine.connect().execution_options(**{CONSISTENT_READ: True}) as connection:
         before = connection.execute(count).scalar_one()
         assert connection.in_transaction()
         assert connection.execute(count).scalar_one() == before
@@ -80,4 +80,4 @@ def change_and_roll_back_between(row: Provider) -> None:
 
 def test_the_versions_of_the_tables_are_those_of_the_migrations_in_their_order():
     script = ScriptDirectory(str(ROOT / "migrations"))
-    assert tuple(found.revision for found in script.walk_revisions())[::-1] == migration_guard.KNOWN
+    assert tuple(found.revision for found in script.walk_revisions())[::-1] == migration_guard.KNOWN_VERSIONS

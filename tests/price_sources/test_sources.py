@@ -16,11 +16,11 @@ def rates(model):
 
 
 def read(source, document):
-    return sources.read(source, json.dumps(document).encode())
+    return sources.read_catalog(source, json.dumps(document).encode())
 
 
 def test_the_bundled_catalogue_has_all_sellers_and_reads_as_a_registry():
-    found = sources.read("genai-prices")
+    found = sources.read_catalog("genai-prices")
     assert (len(found.providers) > 40, len(found.models) > 2_000, found.problems) == (True, True, [])
     catalog = catalog_from({"providers": [], "models": found.models})
     assert {model.type for model in catalog.models} <= set(MODEL_TYPES)
@@ -107,7 +107,7 @@ def test_an_amount_that_is_none_is_named_and_left_out(amount):
 )
 def test_a_file_of_another_kind_is_refused_in_words(source, data, said):
     with pytest.raises(Invalid, match=said):
-        sources.read(source, data)
+        sources.read_catalog(source, data)
 
 
 def test_the_published_json_of_genai_prices_is_read_like_the_package():

@@ -6,13 +6,13 @@ import threading
 
 import pytest
 
-from webapp.registry.gc_pause import WithoutCollecting
+from webapp.registry.gc_pause import GcPause
 
 
 @pytest.fixture
 def quiet():
     assert gc.isenabled()
-    yield WithoutCollecting()
+    yield GcPause()
     gc.enable()
 
 

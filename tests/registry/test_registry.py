@@ -10,10 +10,10 @@ from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.entities import Catalog, TokenInfo
 from webapp.domain.catalog.snapshot import CONSTANTS, DATABASE, LAST_GOOD
 from webapp.domain.shared.errors import AmbiguousModel, DatabaseUnreachable, Invalid, UnknownModel
-from webapp.registry.last_good import Copy
-from webapp.registry.loader import Mark
+from webapp.registry.last_good import LastGoodCopy
+from webapp.registry.loader import RevisionMark
 from webapp.registry.refresher import Refresher
-from webapp.registry.registry import SETTLED, ModelRegistry
+from webapp.registry.registry import SETTLE_TIME, ModelRegistry
 
 TOKEN = TokenInfo("abcdefghij", "ci", b"0" * 32, frozenset({"registry:read"}))
 ROCKET = a_model("rocket")
@@ -31,10 +31,10 @@ class Store:
     def change(self, revision, *models, instance="one"):
         self.content = Catalog((a_provider(),), models or (ROCKET,), (TOKEN,), (), instance, revision)
 
-    def look(self):
+    def read_revision(self):
         if self.away:
             raise DatabaseUnreachable
-        return Mark(self.content.instance, self.content.revision)
+        return RevisionMark(self.content.instance, self.content.revision)
 
     def load(self):
         found = self.content
@@ -50,7 +50,7 @@ class Copies:
         self.copy, self.saves = copy, 0
 
     def save(self, catalog, as_of):
-        self.copy, self.saves = Copy(catalog, as_of), self.saves + 1
+        self.copy, self.saves = LastGoodCopy(catalog, as_of), self.saves + 1
 
     def load(self):
         return self.copy
@@ -111,7 +111,7 @@ def test_without_database_and_copy_the_constants_answer(store, clock):
 def test_without_database_the_copy_answers_with_its_own_moment_and_tokens(store, clock):
     store.away = True
     earlier = NOW - timedelta(days=3)
-    registry = ModelRegistry(store, Copies(Copy(store.content, earlier)), clock=clock)
+    registry = ModelRegistry(store, Copies(LastGoodCopy(store.content, earlier)), clock=clock)
     snapshot = registry.refresh()
     assert (snapshot.source, snapshot.revision, snapshot.as_of, list(snapshot.tokens)) == (LAST_GOOD, 5, earlier, ["abcdefghij"])
 
@@ -155,7 +155,7 @@ def test_rows_that_make_no_sense_leave_what_was_good(desk, store, error):
 
 def test_a_copy_written_meanwhile_is_not_read_while_the_registry_serves(desk, store):
     store.away = True
-    desk._copies.copy = Copy(Catalog((), ()), NOW)
+    desk._copies.copy = LastGoodCopy(Catalog((), ()), NOW)
     assert desk.refresh().models
 
 
@@ -190,7 +190,7 @@ def test_t36_a_single_older_answer_never_takes_the_registry_back(desk, store, cl
 def test_a_restored_backup_is_taken_over_once_it_is_there_to_stay(desk, store, clock):
     store.change(3, a_model("restored"))
     desk.refresh()
-    clock.now += SETTLED
+    clock.now += SETTLE_TIME
     desk.refresh()
     assert (state(desk), desk.get_model("restored").ref) == ((DATABASE, 3), "acme/restored")
 
@@ -322,7 +322,7 @@ def test_the_refreshing_thread_outlives_any_error(store, clock, monkeypatch):
 
 
 def test_questions_are_answered_without_asking_the_source(desk, store):
-    store.look = store.load = None
+    store.read_revision = store.load = None
     assert desk.get_model("rocket") is desk.resolve("acme/rocket")
     assert desk.get_models_by_type("text") == desk.get_models_by_provider("acme", "none")["acme"] == (desk.get_model("rocket"),)
     assert (desk.get_model("no"), desk.get_default_model("text")) == (None, None)

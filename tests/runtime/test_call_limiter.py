@@ -20,27 +20,27 @@ from webapp.services.credentials import credentials
 
 def test_half_of_the_threads_may_wait_and_one_caller_never_takes_all_of_them():
     turns = CallLimiter(8)
-    held = [turns.turn("ann") for _ in range(3)]
+    held = [turns.acquire("ann") for _ in range(3)]
     for one in held:
         one.__enter__()
-    with pytest.raises(TooManyConcurrentCalls, match="of yours"), turns.turn("ann"):
+    with pytest.raises(TooManyConcurrentCalls, match="of yours"), turns.acquire("ann"):
         pass
-    with turns.turn("bob"), pytest.raises(TooManyConcurrentCalls, match="4 calls wait"), turns.turn("eve"):
+    with turns.acquire("bob"), pytest.raises(TooManyConcurrentCalls, match="4 calls wait"), turns.acquire("eve"):
         pass
     held[0].__exit__(None, None, None)
-    with turns.turn("ann"):
+    with turns.acquire("ann"):
         pass
 
 
 def test_a_desk_of_one_thread_can_still_ask():
-    with CallLimiter(1).turn("ann"):
+    with CallLimiter(1).acquire("ann"):
         pass
 
 
 def test_a_turn_is_given_back_whatever_happens():
     turns = CallLimiter(2)
     for _ in range(5):
-        with pytest.raises(ZeroDivisionError), turns.turn("ann"):
+        with pytest.raises(ZeroDivisionError), turns.acquire("ann"):
             raise ZeroDivisionError
 
 

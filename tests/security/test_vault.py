@@ -8,20 +8,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.domain.shared.errors import KeysLocked
-from webapp.security.vault import Place, Vault
+from webapp.security.vault import SecretContext, Vault
 
 ONE, TWO = Fernet.generate_key().decode(), Fernet.generate_key().decode()
-PLACE = Place(7, "https://api.acme.example")
+PLACE = SecretContext(7, "https://api.acme.example")
 SECRET = "sk-nobody-sees-this"
 
 
 @given(st.text(), st.integers(0, 2**63), st.text())
 def test_a_secret_comes_back_from_its_own_place(secret, number, origin):
-    place = Place(number, origin)
+    place = SecretContext(number, origin)
     assert Vault(ONE).decrypt(Vault(ONE).encrypt(secret, place), place) == secret
 
 
-@pytest.mark.parametrize("other", [Place(8, PLACE.origin), Place(7, "https://evil.example"), Place(7, PLACE.origin, "check"), Place(7, "")])
+@pytest.mark.parametrize(
+    "other",
+    [
+        SecretContext(8, PLACE.origin),
+        SecretContext(7, "https://evil.example"),
+        SecretContext(7, PLACE.origin, "check"),
+        SecretContext(7, ""),
+    ],
+)
 def test_t22_a_ciphertext_is_worth_nothing_in_another_place(other):
     vault = Vault(ONE)
     with pytest.raises(KeysLocked, match="another provider or address"):
@@ -61,7 +69,7 @@ def test_an_older_key_still_decrypts_and_the_first_one_encrypts():
 def test_t24_without_good_keys_it_is_locked_and_says_why(keys):
     vault = Vault(keys)
     assert (vault.locked, "MODELDESK_ENCRYPTION_KEYS" in vault.reason) == (True, True)
-    for use in (lambda: vault.encrypt(SECRET, PLACE), lambda: vault.fingerprint(SECRET), lambda: vault.key_id, vault.make_check):
+    for use in (lambda: vault.encrypt(SECRET, PLACE), lambda: vault.fingerprint(SECRET), lambda: vault.key_id, vault.create_key_check):
         with pytest.raises(KeysLocked, match="Everything that needs no key goes on"):
             use()
 
@@ -86,21 +94,21 @@ def test_t03_a_key_that_others_know_encrypts_nothing_and_can_be_rotated_away_fro
     stored = Fernet(known).encrypt(b'[7, "https://api.acme.example", "api_key", "sk-0"]').decode()
     both = Vault(f"{ONE},{known}")
     assert both.decrypt(stored, PLACE) == "sk-0"
-    assert Vault(ONE).decrypt(both.reencrypted(stored), PLACE) == "sk-0"
+    assert Vault(ONE).decrypt(both.reencrypt(stored), PLACE) == "sk-0"
 
 
 def test_it_is_locked_for_a_database_that_another_key_encrypted_and_unlocked_for_its_own():
-    vault, own, foreign = Vault(ONE), Vault(ONE).make_check(), Vault(TWO).make_check()
+    vault, own, foreign = Vault(ONE), Vault(ONE).create_key_check(), Vault(TWO).create_key_check()
     locked = []
     for check in (own, foreign, foreign, own, foreign, own):
-        vault.verify(check)
+        vault.verify_key_check(check)
         locked.append(vault.locked)
     assert locked == [False, True, True, False, True, False]
 
 
 def test_a_check_never_unlocks_a_vault_without_keys():
     vault = Vault(None)
-    vault.verify(Vault(ONE).make_check())
+    vault.verify_key_check(Vault(ONE).create_key_check())
     assert "is not set" in vault.reason
 
 

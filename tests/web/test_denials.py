@@ -12,7 +12,7 @@ from webapp.extensions import db
 from webapp.models import AuditEvent, User
 from webapp.runtime.transaction import writing
 from webapp.services.audit import audit_log, denied_requests
-from webapp.services.audit.denied_requests import ACTION, Denied
+from webapp.services.audit.denied_requests import ACTION, DeniedRequest
 from webapp.web import denied_requests as denial_recorder
 
 PER_MINUTE, PER_HOUR = (most for _, most in denied_requests.MAX_DENIALS)
@@ -92,23 +92,23 @@ def test_one_caller_cannot_fill_the_trail_and_the_last_line_says_that_more_is_le
     ]
     eve.post("/admin/model/1/default")
     assert lines()[-1].actor == eve.email  # Others have bounds of their own.
-    assert audit_log.first_break(db.session()) is None
+    assert audit_log.get_first_break_or_none(db.session()) is None
 
 
 def test_there_is_room_again_after_a_minute_until_the_hour_is_full(app):
-    caller = Denied("token:wrong", "POST /api/v1/usage")
+    caller = DeniedRequest("token:wrong", "POST /api/v1/usage")
     began = datetime.now(UTC)
 
     def in_minutes(minutes: float) -> int:
-        return denied_requests.room(db.session(), caller.actor, began + timedelta(minutes=minutes))
+        return denied_requests.remaining_quota(db.session(), caller.actor, began + timedelta(minutes=minutes))
 
     with writing(refresh=False) as session:
         for _ in range(PER_MINUTE + 5):
-            denied_requests.note(session, caller, datetime.now(UTC))
+            denied_requests.record_denial(session, caller, datetime.now(UTC))
     assert (len(lines()), in_minutes(0), in_minutes(2)) == (PER_MINUTE, 0, PER_MINUTE)
     with writing(refresh=False) as session:
         for _ in range(PER_HOUR):  # As if a minute had passed each time.
-            denied_requests.note(session, caller, datetime.now(UTC) + timedelta(minutes=2))
+            denied_requests.record_denial(session, caller, datetime.now(UTC) + timedelta(minutes=2))
     assert (len(lines()), in_minutes(3), in_minutes(62)) == (PER_HOUR, 0, PER_MINUTE)
 
 
@@ -119,7 +119,7 @@ def test_many_at_once_are_counted_one_by_one(either_app):
         with either_app.app_context():
             for _ in range(4):
                 with writing(refresh=False) as session:
-                    denied_requests.note(session, Denied("token:wrong", "POST /x"), datetime.now(UTC))
+                    denied_requests.record_denial(session, DeniedRequest("token:wrong", "POST /x"), datetime.now(UTC))
             db.session.remove()
 
     threads = [threading.Thread(target=refused) for _ in range(6)]

@@ -14,8 +14,8 @@ from serving import serving
 
 from webapp.extensions.engine import journal_mode
 from webapp.observability import logs
-from webapp.observability.logs import JsonLines
-from webapp.security.redaction import for_logs
+from webapp.observability.logs import JsonFormatter
+from webapp.security.redaction import log_redactor
 
 CANARY = "sk-CANARY-77f3a1c2d4e5b6a7"
 
@@ -30,7 +30,7 @@ def written():
             lines.append(json.loads(self.format(record)))
 
     handler = Keeps()
-    handler.setFormatter(JsonLines(for_logs(SECRET_KEY)))
+    handler.setFormatter(JsonFormatter(log_redactor(SECRET_KEY)))
     logging.getLogger().addHandler(handler)
     try:
         yield lines
@@ -144,6 +144,6 @@ def test_no_line_is_written_for_a_request_unless_that_is_asked_for(client):
 
 def test_configuring_twice_writes_each_line_once():
     for _ in range(2):
-        logs.configure(for_logs())
-    ours = [handler for handler in logging.getLogger().handlers if isinstance(handler.formatter, JsonLines)]
+        logs.configure(log_redactor())
+    ours = [handler for handler in logging.getLogger().handlers if isinstance(handler.formatter, JsonFormatter)]
     assert len(ours) == 1

@@ -25,8 +25,8 @@ from webapp.domain.incidents.evaluation import LOCAL
 from webapp.domain.incidents.incidents import incident_from
 from webapp.extensions import db
 from webapp.models import Base, ImportDraft, Model, Proposal, UserSession
-from webapp.runtime.evaluation_runner import runner
-from webapp.runtime.run_pipeline import Wanted, run_incident
+from webapp.runtime.evaluation_runner import get_runner
+from webapp.runtime.run_pipeline import RunOptions, run_incident
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts, api_tokens
 from webapp.services.credentials.key_access import OPERATOR
@@ -144,10 +144,10 @@ def things(app, ann) -> Things:
         projects.create(session, {"slug": "payments", "display_name": "Payments"}, actor="tests")
         api_tokens.create(session, "a test", ("registry:read",), actor="tests")
         secret = accounts.make_link(session, accounts.find(session, "eve@example.com"), actor="tests", now=datetime.now(UTC))
-    run = run_incident(incident_from({"title": "Disk full"}), Wanted(local=True, caller=OPERATOR), actor=ann.email).public_id
+    run = run_incident(incident_from({"title": "Disk full"}), RunOptions(local=True, caller=OPERATOR), actor=ann.email).public_id
     form = {"samples": ["disk-full"], "models": [LOCAL], "repeats": "1", "spend_cap": "", "incident": ""}
     bench = ann.post("/admin/bench/new", form).location.rstrip("/").rsplit("/", 1)[1]
-    runner().wait(evaluations.find(db.session(), bench).id, 20)
+    get_runner().wait(evaluations.find(db.session(), bench).id, 20)
     catalogue = {"format": "modeldesk-registry", "version": 1, "models": [model_values(model_id="new-one")]}
     price = {"gpt-4o": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 5e-06, "output_cost_per_token": 1e-05}}
     upload(ann, "/admin/exchange/compare", catalogue)

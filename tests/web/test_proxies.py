@@ -78,7 +78,7 @@ def test_neither_host_nor_scheme_is_believed_from_a_header(desk):
 def test_no_sibling_domain_can_set_the_cookie_of_a_known_browser_over_tls(desk, base, name):
     app = desk(base_url=base)
     with app.test_request_context():
-        assert known_browsers.cookie() == name
+        assert known_browsers.cookie_name() == name
         cookie = known_browsers.remember(app.make_response("in"), "ann@example.com").headers["Set-Cookie"]
     assert (cookie.startswith(f"{name}="), "Path=/" in cookie, "Domain" in cookie) == (True, True, False)
     assert ("Secure" in cookie) == base.startswith("https")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.web.request_buffer import BYTES_PER_S, MAX_BODY, MAX_HEAD, PATIENCE_S, Incoming
+from webapp.web.request_buffer import GRACE_PERIOD_S, MAX_BODY, MAX_HEAD, MIN_BYTES_PER_S, RequestBuffer
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: a\r\n"
 WHOLE = {
@@ -31,47 +31,47 @@ ODD = {
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_request_is_whole_with_its_last_byte_and_not_before(name):
-    incoming, data = Incoming(0.0), WHOLE[name]
+    incoming, data = RequestBuffer(0.0), WHOLE[name]
     for position in range(len(data)):
-        assert not incoming.is_whole(), data[:position]
+        assert not incoming.is_complete(), data[:position]
         incoming.add(data[position : position + 1])
-    assert incoming.is_whole()
+    assert incoming.is_complete()
 
 
 @given(st.sampled_from(sorted(WHOLE)), st.lists(st.integers(0, 200), max_size=5))
 def test_it_does_not_matter_how_a_request_is_cut(name, cuts):
     data = WHOLE[name]
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    incoming, said = Incoming(0.0), []
+    incoming, said = RequestBuffer(0.0), []
     for start, end in itertools.pairwise(edges):
         incoming.add(data[start:end])
-        said.append(incoming.is_whole())
+        said.append(incoming.is_complete())
     assert said == [False] * (len(said) - 1) + [True]
 
 
 @pytest.mark.parametrize("name", ODD)
 def test_what_is_odd_is_handed_on_to_be_refused(name):
-    assert Incoming(0.0, ODD[name]).is_whole()
+    assert RequestBuffer(0.0, ODD[name]).is_complete()
 
 
 def test_a_body_in_pieces_is_collected_up_to_the_largest_file():
-    incoming = Incoming(0.0, HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    incoming = RequestBuffer(0.0, HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
     piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
-    while not incoming.is_whole():
+    while not incoming.is_complete():
         assert len(incoming.data) < MAX_BODY
         incoming.add(piece)
     assert len(incoming.data) >= MAX_BODY
 
 
 def test_a_head_has_a_size():
-    incoming = Incoming(0.0, HEAD + b"X: " + b"x" * MAX_HEAD)
-    assert (incoming.is_whole(), incoming.head_is_too_large()) == (False, True)
+    incoming = RequestBuffer(0.0, HEAD + b"X: " + b"x" * MAX_HEAD)
+    assert (incoming.is_complete(), incoming.is_head_too_large()) == (False, True)
 
 
 def test_t29_patience_ends_and_grows_with_what_came():
-    slow, busy = Incoming(100.0, HEAD), Incoming(100.0, b"x" * BYTES_PER_S * 60)
-    assert [slow.is_late(100.0 + PATIENCE_S), slow.is_late(101.0 + PATIENCE_S)] == [False, True]
-    assert [busy.is_late(160.0 + PATIENCE_S), busy.is_late(161.0 + PATIENCE_S)] == [False, True]
+    slow, busy = RequestBuffer(100.0, HEAD), RequestBuffer(100.0, b"x" * MIN_BYTES_PER_S * 60)
+    assert [slow.is_late(100.0 + GRACE_PERIOD_S), slow.is_late(101.0 + GRACE_PERIOD_S)] == [False, True]
+    assert [busy.is_late(160.0 + GRACE_PERIOD_S), busy.is_late(161.0 + GRACE_PERIOD_S)] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -84,5 +84,5 @@ def test_t29_patience_ends_and_grows_with_what_came():
     ],
 )
 def test_who_asks_whether_the_body_may_come_waits_for_a_word(data, waits):
-    incoming = Incoming(0.0, data)
-    assert (incoming.is_whole() is False and incoming.waits) is waits
+    incoming = RequestBuffer(0.0, data)
+    assert (incoming.is_complete() is False and incoming.waits) is waits

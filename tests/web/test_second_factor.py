@@ -36,8 +36,8 @@ def factor(app) -> tuple[str, list[str]]:
 def turned_on() -> tuple[str, list[str]]:
     with writing() as session:
         user = accounts.find(session, ANN)
-        secret = second_factor.begin(session, user, vault=container.vault())
-        return secret, second_factor.confirm(session, user, code_at(secret, -1), vault=container.vault(), now=datetime.now(UTC))
+        secret = second_factor.begin_enrollment(session, user, vault=container.vault())
+        return secret, second_factor.confirm_enrollment(session, user, code_at(secret, -1), vault=container.vault(), now=datetime.now(UTC))
 
 
 def password_given(app):
@@ -134,11 +134,11 @@ def test_a_waiting_sign_in_is_none_even_as_a_session(app, factor):
     with writing() as session:
         row = session.execute(select(UserSession)).scalar_one()
         assert row.code_tries_left == 5
-        assert accounts.sessions_of(session, row.user_id, now=datetime.now(UTC)) == []
+        assert accounts.list_sessions(session, row.user_id, now=datetime.now(UTC)) == []
         secret = "known-to-the-test"
         row.digest = accounts.tokens.digest_of(secret)
         session.flush()
-        assert accounts.session_user(session, secret, now=datetime.now(UTC)) is None
+        assert accounts.get_session_or_none(session, secret, now=datetime.now(UTC)) is None
 
 
 def test_recovery_codes_are_stored_hashed_and_work_once_with_a_locked_vault_too(app, factor, settings):
@@ -205,7 +205,7 @@ def test_t13_four_requests_at_once_use_a_code_once(either_app):
                 together.wait()
                 with by_hand() as session:
                     user = accounts.find(session, ANN)
-                    found.append(second_factor.check(session, user, code, vault=container.vault(), now=datetime.now(UTC)))
+                    found.append(second_factor.verify_code(session, user, code, vault=container.vault(), now=datetime.now(UTC)))
 
         threads = [threading.Thread(target=use) for _ in range(4)]
         for thread in threads:

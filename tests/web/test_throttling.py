@@ -19,8 +19,8 @@ from webapp.models import AuditEvent, LoginAttempt
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts, login_throttle
-from webapp.services.accounts.login_throttle import PER_ACCOUNT, PER_NETWORK, WINDOW, Guess
-from webapp.services.accounts.sign_ins import USED_UP
+from webapp.services.accounts.login_throttle import PER_ACCOUNT, PER_NETWORK, WINDOW, Attempt
+from webapp.services.accounts.sign_ins import ATTEMPTS_EXHAUSTED
 from webapp.services.audit import audit_log
 
 ANN, DEVICE = "ann@example.com", "modeldesk_device"
@@ -50,7 +50,7 @@ def sign_out(client) -> None:
 
 def admitted(guess, now):
     with writing(refresh=False) as session:
-        return login_throttle.admit(session, guess, now)
+        return login_throttle.register(session, guess, now)
 
 
 def test_t01_the_eleventh_guess_in_five_minutes_is_refused_before_a_password_is_looked_at(app, monkeypatch):
@@ -137,9 +137,9 @@ def test_t01_a_right_password_is_no_guess(app):
 
 
 def test_t01_after_five_minutes_guesses_are_forgotten(either_app):
-    now, guess = datetime.now(UTC), Guess(ANN, "192.0.2.0")
+    now, guess = datetime.now(UTC), Attempt(ANN, "192.0.2.0")
     for number in range(PER_ACCOUNT):
-        assert admitted(Guess(ANN, f"192.0.2.{number % 2}"), now + timedelta(seconds=number)) is None
+        assert admitted(Attempt(ANN, f"192.0.2.{number % 2}"), now + timedelta(seconds=number)) is None
     assert admitted(guess, now + timedelta(minutes=4)) == timedelta(minutes=1)
     assert admitted(guess, now + WINDOW) is None
     db.session.rollback()
@@ -155,7 +155,7 @@ def test_t01_many_at_once_are_counted_one_by_one(either_app, networks, most):
         with either_app.app_context():
             ready.wait()
             for _ in range(5):
-                if admitted(Guess(ANN, f"192.0.2.{number % networks}"), now) is None:
+                if admitted(Attempt(ANN, f"192.0.2.{number % networks}"), now) is None:
                     let_in.append(1)
             db.session.remove()
 
@@ -171,16 +171,16 @@ def test_t01_without_the_count_nobody_is_let_through(app, monkeypatch):
     def away(*_):
         raise OperationalError("SELECT", {}, Exception("gone"))
 
-    monkeypatch.setattr(login_throttle, "admit", away)
+    monkeypatch.setattr(login_throttle, "register", away)
     answer = sign_in(app.test_client(), password=PASSWORD)
     assert answer.status_code == 503
 
 
 def test_t01_one_address_cannot_try_every_account(app):
     now = datetime.now(UTC)
-    waits = [admitted(Guess(f"user-{next(numbers)}", "192.0.2.9"), now) for _ in range(login_throttle.PER_ADDRESS + 1)]
+    waits = [admitted(Attempt(f"user-{next(numbers)}", "192.0.2.9"), now) for _ in range(login_throttle.PER_ADDRESS + 1)]
     assert (waits[-2], waits[-1]) == (None, WINDOW)
-    assert admitted(Guess("somebody", "192.0.2.10"), now) is None
+    assert admitted(Attempt("somebody", "192.0.2.10"), now) is None
 
 
 SPELLINGS = st.lists(st.sampled_from(["upper", "lower", "space", "wide", "title", "ideographic"]), max_size=4)
@@ -200,13 +200,13 @@ def test_t01_every_spelling_of_a_name_is_counted_as_one(changes):
     text = ANN
     for change in changes:
         text = CHANGES[change](text)
-    assert accounts.normalised(text) == ANN
+    assert accounts.normalize_email(text) == ANN
 
 
 def fill_up(now) -> None:
     """Strangers have used up what all of them share."""
     with by_hand() as session:
-        session.add_all(LoginAttempt(key=login_throttle._key("all"), at=now) for _ in range(login_throttle.IN_ALL))
+        session.add_all(LoginAttempt(key=login_throttle._key("all"), at=now) for _ in range(login_throttle.OVERALL))
 
 
 def test_t01_strangers_who_use_up_what_all_share_keep_nobody_out_who_is_known(either_app):
@@ -232,22 +232,22 @@ def test_t01_a_form_that_is_too_long_to_be_anybodys_uses_nothing_up(app):
 def test_t01_all_addresses_of_an_ipv6_network_are_one_stranger(app):
     now = datetime.now(UTC)
     for number in range(login_throttle.PER_ADDRESS):
-        assert admitted(Guess(f"a{number}", f"2001:db8:1:2::{number:x}"), now) is None
-    assert admitted(Guess("b", "2001:db8:1:2:ffff::1"), now)
-    assert admitted(Guess("b", "2001:db8:1:3::1"), now) is None
-    ours = [admitted(Guess(ANN, f"2001:db8:9:9::{number:x}"), now) for number in range(PER_ACCOUNT)]
+        assert admitted(Attempt(f"a{number}", f"2001:db8:1:2::{number:x}"), now) is None
+    assert admitted(Attempt("b", "2001:db8:1:2:ffff::1"), now)
+    assert admitted(Attempt("b", "2001:db8:1:3::1"), now) is None
+    ours = [admitted(Attempt(ANN, f"2001:db8:9:9::{number:x}"), now) for number in range(PER_ACCOUNT)]
     assert ours.count(None) == PER_NETWORK
     assert {login_throttle._network(f"{mapped}192.0.2.7") for mapped in ("", "::ffff:")} == {"192.0.2.7"}
 
 
 @pytest.mark.parametrize("text", ["ſam@example.com", "STRASSE@example.com", "ﬁ@example.com", " a b@x "])
 def test_t01_folding_twice_is_folding_once(text):
-    assert accounts.normalised(accounts.normalised(text)) == accounts.normalised(text)
+    assert accounts.normalize_email(accounts.normalize_email(text)) == accounts.normalize_email(text)
 
 
 def lines_of_last_guesses() -> list[tuple[str, str]]:
     db.session.rollback()
-    query = select(AuditEvent.actor, AuditEvent.target_name).where(AuditEvent.action == USED_UP).order_by(AuditEvent.id)
+    query = select(AuditEvent.actor, AuditEvent.target_name).where(AuditEvent.action == ATTEMPTS_EXHAUSTED).order_by(AuditEvent.id)
     return [tuple(row) for row in db.session.execute(query)]
 
 
@@ -263,11 +263,11 @@ def test_e16_somebody_who_uses_up_the_guesses_at_an_account_leaves_one_line(app)
 
 
 def test_e16_guesses_that_go_on_as_old_ones_are_forgotten_leave_no_second_line_for_five_minutes(app):
-    began, guess, told = datetime.now(UTC), Guess(ANN, "192.0.2.1"), []
+    began, guess, told = datetime.now(UTC), Attempt(ANN, "192.0.2.1"), []
     for second in range(0, 2 * int(WINDOW.total_seconds()), 10):
         now = began + timedelta(seconds=second)
         with writing(refresh=False) as session:
-            if login_throttle.admit(session, guess, now) is None and login_throttle.is_to_be_told(session, guess, now):
+            if login_throttle.register(session, guess, now) is None and login_throttle.should_audit(session, guess, now):
                 told.append(second)
     assert len(told) == 2
     assert told[1] - told[0] >= WINDOW.total_seconds()
@@ -275,13 +275,13 @@ def test_e16_guesses_that_go_on_as_old_ones_are_forgotten_leave_no_second_line_f
 
 def test_e16_strangers_cannot_fill_the_trail_with_guesses_at_many_names(app):
     now, told = datetime.now(UTC), 0
-    for name in range(login_throttle.TOLD_IN_ALL + 5):
+    for name in range(login_throttle.MAX_AUDITED + 5):
         for number in range(PER_NETWORK):
-            guess = Guess(f"name-{name}", f"192.0.{name}.{7}")
+            guess = Attempt(f"name-{name}", f"192.0.{name}.{7}")
             with writing(refresh=False) as session:
-                assert login_throttle.admit(session, guess, now) is None, (name, number)
-                told += login_throttle.is_to_be_told(session, guess, now)
-    assert told == login_throttle.TOLD_IN_ALL
+                assert login_throttle.register(session, guess, now) is None, (name, number)
+                told += login_throttle.should_audit(session, guess, now)
+    assert told == login_throttle.MAX_AUDITED
 
 
 def test_e16_without_the_line_the_last_guess_is_not_looked_at(app, monkeypatch):
@@ -296,11 +296,11 @@ def test_e16_without_the_line_the_last_guess_is_not_looked_at(app, monkeypatch):
     assert sign_in(stranger, password=PASSWORD).status_code == 503
 
 
-@pytest.mark.parametrize("room", [login_throttle.TOLD_IN_ALL, 2], ids=["while there is room", "when there is none left"])
+@pytest.mark.parametrize("room", [login_throttle.MAX_AUDITED, 2], ids=["while there is room", "when there is none left"])
 def test_t02_the_last_guess_does_the_same_work_whoever_has_the_name_and_whoever_was_guessed_at_before(app, monkeypatch, room):
     """Also after others were: a line that all unknown names share would be written for the first of them only, and tell them apart."""
     container.current().refresher.stop()
-    monkeypatch.setattr(login_throttle, "TOLD_IN_ALL", room)
+    monkeypatch.setattr(login_throttle, "MAX_AUDITED", room)
     typed, done = "my-password-in-the-wrong-field", {}
     for network, email in enumerate(("nobody@example.com", "eve@example.com", typed, ANN)):
         stranger, done[email] = app.test_client(), []

@@ -9,11 +9,11 @@ from flask_admin import expose
 from markupsafe import Markup
 from sqlalchemy import func, select
 
-from webapp.admin.audit.event_text import latest
+from webapp.admin.audit.event_text import latest_events
 from webapp.admin.catalog.model_cells import snapshot
 from webapp.admin.catalog.provider_cells import key_state
 from webapp.admin.core.base import GuardedIndex
-from webapp.admin.core.formatters import day, input_cell, output_cell, per_million, rate_in_words, standard_rate, words
+from webapp.admin.core.formatters import format_date, format_rate, humanize, input_cell, output_cell, per_million, standard_rate
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.snapshot import DATABASE, Snapshot
@@ -22,12 +22,12 @@ from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Model, Provider, User
 from webapp.runtime import container
 from webapp.services.catalog import succession
-from webapp.web.auth import staff_may
+from webapp.web.auth import has_permission
 
-SOON = timedelta(days=90)
-MAX_NAMED = 3
-MAX_ASKED_ABOUT = 8  # Each takes some questions to the database.
-MADE = ("image", "request", "second", "character", "page")
+RETIREMENT_NOTICE = timedelta(days=90)
+MAX_NAMED_MODELS = 3
+MAX_USAGE_LOOKUPS = 8  # Each takes some questions to the database.
+OUTPUT_METERS = ("image", "request", "second", "character", "page")
 
 
 class Dashboard(GuardedIndex):
@@ -38,20 +38,20 @@ class Dashboard(GuardedIndex):
     @expose("/")
     def index(self) -> str:
         found = snapshot()
-        providers = _providers()
+        providers = _list_providers()
         now = datetime.now(UTC)
         return self.render(
             "admin/dashboard.html",
-            getting_started=_steps(found, providers) if staff_may(Permission.ACCOUNTS_MANAGE) else None,
+            getting_started=_setup_steps(found, providers) if has_permission(Permission.ACCOUNTS_MANAGE) else None,
             stats=_stats(found, providers),
-            attention=list(map(_as_allowed, _attention(found, providers, now))),
-            defaults=_defaults(found),
-            providers=[_provider(row, state, found) for row, state in providers],
-            changes=latest(AuditEvent.target_kind.not_in(("user", "request"))),
+            attention=list(map(_hide_forbidden_action, _attention_items(found, providers, now))),
+            defaults=_default_models(found),
+            providers=[_provider_view_model(row, state, found) for row, state in providers],
+            changes=latest_events(AuditEvent.target_kind.not_in(("user", "request"))),
         )
 
 
-def _providers() -> list[tuple[Provider, Any]]:
+def _list_providers() -> list[tuple[Provider, Any]]:
     """All providers with the state of their keys, from two questions."""
     rows = db.session.execute(select(Provider).order_by(Provider.sort_order, Provider.slug)).scalars().all()
     shared = select(Credential).where(Credential.scope == "shared", Credential.owner == "")
@@ -59,7 +59,7 @@ def _providers() -> list[tuple[Provider, Any]]:
     return [(row, key_state(row, keys.get(row.id))) for row in rows]
 
 
-def _steps(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[str, Any]]:
+def _setup_steps(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[str, Any]]:
     keyed = any(state.stored or state.variable for _, state in providers)
     staff = db.session.execute(select(func.count()).select_from(User)).scalar_one()
     first = url_for("provider.edit_view", id=providers[0][0].id) if providers else url_for("provider.create_view")
@@ -124,13 +124,13 @@ def _stats(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[
             "value": f"{len(found.tokens):,}",
             "hint": "tokens that work",
             "icon": "api",
-            "url": url_for("token.index_view") if staff_may(Permission.ACCOUNTS_MANAGE) else "",
+            "url": url_for("token.index_view") if has_permission(Permission.ACCOUNTS_MANAGE) else "",
         },
     ]
 
 
-def _attention(found: Snapshot, providers: list[tuple[Provider, Any]], now: datetime) -> Iterator[dict[str, Any]]:
-    yield from _about_the_desk(found)
+def _attention_items(found: Snapshot, providers: list[tuple[Provider, Any]], now: datetime) -> Iterator[dict[str, Any]]:
+    yield from _instance_items(found)
     for row, state in providers:
         if state.lost:
             yield {
@@ -153,15 +153,15 @@ def _attention(found: Snapshot, providers: list[tuple[Provider, Any]], now: date
     if unknown:
         yield {
             "text": f"{len(unknown):,} active model{'s have' if len(unknown) > 1 else ' has'} no known price",
-            "detail": f"{_named(unknown)}: costs are reported as incomplete, never as zero.",
+            "detail": f"{_join_names(unknown)}: costs are reported as incomplete, never as zero.",
             "action": "Add prices",
             "icon": "coin",
             "url": url_for("model.index_view", flt0_active_equals=1, flt1_price_state_equals="unknown"),
         }
-    for number, model in enumerate(sorted((model for model in found.models if _retires_soon(model, now)), key=_retirement)):
-        detail = f"{_following(model)} {_users(model) if number < MAX_ASKED_ABOUT else ''}".strip()
+    for number, model in enumerate(sorted((model for model in found.models if _retires_soon(model, now)), key=_retirement_key)):
+        detail = f"{_successor_text(model)} {_usage_text(model) if number < MAX_USAGE_LOOKUPS else ''}".strip()
         gone = (model.retired_at() or now) <= now
-        text = f"{model.display_name} {'retired' if gone else 'retires'} on {day(model.retires_on)}"
+        text = f"{model.display_name} {'retired' if gone else 'retires'} on {format_date(model.retires_on)}"
         yield {
             "text": text,
             "detail": detail,
@@ -172,26 +172,30 @@ def _attention(found: Snapshot, providers: list[tuple[Provider, Any]], now: date
         }
 
 
-def _following(model: ModelInfo) -> str:
+def _successor_text(model: ModelInfo) -> str:
     if not model.successor:
         return "No successor is named."
-    when = f", which takes over on {day(model.switches_on)}" if model.switches_on else ", and no day to switch over"
+    when = f", which takes over on {format_date(model.switches_on)}" if model.switches_on else ", and no day to switch over"
     return f"Successor: {model.successor}{when}."
 
 
-def _users(model: ModelInfo) -> str:
+def _usage_text(model: ModelInfo) -> str:
     """Who still uses it."""
     row = db.session.get(Model, model.id) if model.id else None
-    found = succession.impact(db.session(), row) if row else []
+    found = succession.list_affected(db.session(), row) if row else []
     return f"Used: {'; '.join(found)}." if found else "Nobody used it in 30 days."
 
 
-def _as_allowed(item: dict[str, Any]) -> dict[str, Any]:
+def _hide_forbidden_action(item: dict[str, Any]) -> dict[str, Any]:
     """Whoever cannot do something about it is told, and not asked to."""
-    return item if staff_may(Permission.REGISTRY_WRITE) else {name: value for name, value in item.items() if name not in ("url", "action")}
+    return (
+        item
+        if has_permission(Permission.REGISTRY_WRITE)
+        else {name: value for name, value in item.items() if name not in ("url", "action")}
+    )
 
 
-def _about_the_desk(found: Snapshot) -> Iterator[dict[str, Any]]:
+def _instance_items(found: Snapshot) -> Iterator[dict[str, Any]]:
     if found.source != DATABASE:
         yield {
             "text": "The registry is not read from the database",
@@ -213,29 +217,29 @@ def _about_the_desk(found: Snapshot) -> Iterator[dict[str, Any]]:
 
 def _retires_soon(model: ModelInfo, now: datetime) -> bool:
     retired = model.retired_at()
-    return model.active and retired is not None and retired <= now + SOON
+    return model.active and retired is not None and retired <= now + RETIREMENT_NOTICE
 
 
-def _retirement(model: ModelInfo) -> tuple[str, str]:
+def _retirement_key(model: ModelInfo) -> tuple[str, str]:
     return str(model.retires_on), model.ref
 
 
-def _named(models: list[ModelInfo]) -> str:
-    names = ", ".join(model.display_name for model in models[:MAX_NAMED])
-    return f"{names} and {len(models) - MAX_NAMED:,} more" if len(models) > MAX_NAMED else names
+def _join_names(models: list[ModelInfo]) -> str:
+    names = ", ".join(model.display_name for model in models[:MAX_NAMED_MODELS])
+    return f"{names} and {len(models) - MAX_NAMED_MODELS:,} more" if len(models) > MAX_NAMED_MODELS else names
 
 
-def _defaults(found: Snapshot) -> list[dict[str, Any]]:
+def _default_models(found: Snapshot) -> list[dict[str, Any]]:
     """The default of each type that has models."""
     rows = []
     for kind in dict.fromkeys(model.type for model in found.models):
         model = found.defaults.get(kind)
         url = url_for("model.details_view", id=model.id) if model and model.id else ""
-        rows.append({"type": words(kind), "name": model.display_name if model else "", "url": url, "price": _price(model)})
+        rows.append({"type": humanize(kind), "name": model.display_name if model else "", "url": url, "price": _price_text(model)})
     return rows
 
 
-def _price(model: ModelInfo | None) -> Markup | str:
+def _price_text(model: ModelInfo | None) -> Markup | str:
     """With its unit, of what most of the cost comes from: tokens, else what the model makes."""
     if model is None:
         return ""
@@ -246,11 +250,11 @@ def _price(model: ModelInfo | None) -> Markup | str:
     shown = [f"{money_text.format_amount(per_million(rate), price.currency)} {word}" for word, rate in tokens if rate]
     if shown:
         return f"{' · '.join(shown)} per 1M tokens"
-    made = next((rate for meter in MADE if (rate := standard_rate(price, meter))), None)
-    return rate_in_words(made, price.currency) if made else output_cell(model)
+    made = next((rate for meter in OUTPUT_METERS if (rate := standard_rate(price, meter))), None)
+    return format_rate(made, price.currency) if made else output_cell(model)
 
 
-def _provider(row: Provider, state: Any, found: Snapshot) -> dict[str, Any]:
+def _provider_view_model(row: Provider, state: Any, found: Snapshot) -> dict[str, Any]:
     info = found.providers.get(row.slug)
     count = info.models if info else 0
     detail = f"{count:,} model{'' if count == 1 else 's'}{', primary' if row.is_primary else ''}"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 from sqlalchemy import select
 
-from webapp.cli.output import Failure, command, table
+from webapp.cli.output import Failure, command, format_table
 from webapp.domain.accounts.permissions import ROLES, SCOPES
 from webapp.domain.shared import validators
 from webapp.extensions import db
@@ -42,7 +42,7 @@ def create_user(email: str, role: str, password_stdin: bool) -> None:
     with writing(refresh=False) as session:
         user = accounts.create(session, email, role, actor=operator(), password=password)
         secret = None if password_stdin else accounts.make_link(session, user, actor=operator(), now=datetime.now(UTC))
-    click.echo(f"Created {role} {accounts.normalised(email)}.")
+    click.echo(f"Created {role} {accounts.normalize_email(email)}.")
     if secret:
         click.echo(f"Set a password within 30 minutes: {setup_url(secret)}")
 
@@ -64,7 +64,7 @@ def list_users() -> None:
     """Show all users; the first column is the id."""
     rows = db.session.execute(select(User, User.password_hash.is_(None)).order_by(User.id))
     cells = [(str(user.id), user.email, user.role, _state(user, waits)) for user, waits in rows]
-    click.echo(table(cells, ("ID", "EMAIL", "ROLE", "STATE")))
+    click.echo(format_table(cells, ("ID", "EMAIL", "ROLE", "STATE")))
 
 
 def _state(user: User, waits: bool) -> str:
@@ -80,7 +80,7 @@ def disable_user(email: str) -> None:
     """Keep a user out; open sessions end at once."""
     with writing(refresh=False) as session:
         accounts.set_active(session, accounts.find(session, email), False, actor=operator())
-    click.echo(f"Disabled {accounts.normalised(email)}.")
+    click.echo(f"Disabled {accounts.normalize_email(email)}.")
 
 
 @users.command("enable")
@@ -90,7 +90,7 @@ def enable_user(email: str) -> None:
     """Let a disabled user in again."""
     with writing(refresh=False) as session:
         accounts.set_active(session, accounts.find(session, email), True, actor=operator())
-    click.echo(f"Enabled {accounts.normalised(email)}.")
+    click.echo(f"Enabled {accounts.normalize_email(email)}.")
 
 
 @users.command("set-role")
@@ -101,7 +101,7 @@ def set_role(email: str, role: str) -> None:
     """Give a user another role, from the next request on."""
     with writing(refresh=False) as session:
         accounts.set_role(session, accounts.find(session, email), role, actor=operator())
-    click.echo(f"{accounts.normalised(email)} is {role} now.")
+    click.echo(f"{accounts.normalize_email(email)} is {role} now.")
 
 
 @users.command("remove-second-factor")
@@ -111,7 +111,7 @@ def remove_second_factor(email: str) -> None:
     """Let a user who lost device and recovery codes in with the password alone."""
     with writing(refresh=False) as session:
         second_factor.remove(session, accounts.find(session, email), actor=operator())
-    click.echo(f"Removed the second factor of {accounts.normalised(email)}.")
+    click.echo(f"Removed the second factor of {accounts.normalize_email(email)}.")
 
 
 @users.command("link-identity")
@@ -125,7 +125,7 @@ def link_identity(email: str, subject: str) -> None:
         raise Failure("MODELDESK_OIDC_ISSUER is not set, so there is nobody to link with")
     with writing(refresh=False) as session:
         identities.link(session, accounts.find(session, email), openid.issuer, subject, actor=operator())
-    click.echo(f"Linked {accounts.normalised(email)}.")
+    click.echo(f"Linked {accounts.normalize_email(email)}.")
 
 
 @users.command("unlink-identity")
@@ -135,7 +135,7 @@ def unlink_identity(email: str) -> None:
     """Forget who a user is at the identity provider; open sessions end at once."""
     with writing(refresh=False) as session:
         identities.unlink(session, accounts.find(session, email), actor=operator())
-    click.echo(f"Unlinked {accounts.normalised(email)}.")
+    click.echo(f"Unlinked {accounts.normalize_email(email)}.")
 
 
 @click.group()
@@ -146,13 +146,13 @@ def tokens() -> None:
 @tokens.command("create")
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(list(SCOPES)), help="What the token may do; repeatable.")
-@click.option("--expires-days", type=click.IntRange(1, api_tokens.MAX_LIFE_DAYS), help="How many days it works; for ever if left out.")
+@click.option("--expires-days", type=click.IntRange(1, api_tokens.MAX_LIFETIME_DAYS), help="How many days it works; for ever if left out.")
 @click.option("--project", help="The project that the token belongs to.")
 @command
 def create_token(name: str, scopes: tuple[str, ...], expires_days: int | None, project: str | None) -> None:
     """Make a token. It is printed once, alone on standard output, and cannot be shown again."""
     with writing(refresh=False) as session:
-        expires_at = api_tokens.expiry(expires_days, now=datetime.now(UTC))
+        expires_at = api_tokens.expiry_date(expires_days, now=datetime.now(UTC))
         of = validators.optional(validators.slug)(project, "project")
         _, text = api_tokens.create(session, name, scopes, actor=operator(), expires_at=expires_at, project=of)
     click.echo(text)
@@ -163,11 +163,11 @@ def create_token(name: str, scopes: tuple[str, ...], expires_days: int | None, p
 def list_tokens() -> None:
     """Show all tokens, never their text; the first column is the id."""
     cells = []
-    for token in api_tokens.every(db.session()):
+    for token in api_tokens.list_all(db.session()):
         state = "revoked" if token.revoked_at else "active"
         until = f"{token.expires_at:%Y-%m-%d}" if token.expires_at else "never"
         cells.append((str(token.id), token.name, ",".join(token.scopes), state, until))
-    click.echo(table(cells, ("ID", "NAME", "SCOPES", "STATE", "EXPIRES")))
+    click.echo(format_table(cells, ("ID", "NAME", "SCOPES", "STATE", "EXPIRES")))
 
 
 @tokens.command("revoke")

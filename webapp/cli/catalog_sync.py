@@ -7,7 +7,7 @@ import click
 
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
-from webapp.cli.registry import fresh
+from webapp.cli.registry import load_registry
 from webapp.domain.catalog.catalog_diff import GUARDS, GuardLimits
 from webapp.domain.shared.errors import Conflict
 from webapp.models import ProposalRow
@@ -33,14 +33,14 @@ def catalog() -> None:
 @command
 def sync(source: str, file: Path | None, propose: bool) -> None:
     """Say how the catalogue SOURCE differs from the registry. Changes nothing, and fetches nothing from the network."""
-    given = Comparison(fresh().snapshot, sources.read(source, _bytes(file)), None, _limits(), datetime.now(UTC))
+    given = Comparison(load_registry().snapshot, sources.read_catalog(source, _read_file(file)), None, _limits(), datetime.now(UTC))
     if not propose:
-        rows, problems = proposals.rows_of(given)
-        _tell(rows, [*given.read.problems, *problems])
+        rows, problems = proposals.build_rows(given)
+        _print_comparison(rows, [*given.catalog.problems, *problems])
         return
     try:
         with writing(refresh=False) as session:
-            proposal = proposals.open_one(session, given, actor=operator())
+            proposal = proposals.open_proposal(session, given, actor=operator())
             number, counts = proposal.id, proposal.counts
     except Conflict as error:
         click.echo(error.detail)
@@ -53,7 +53,7 @@ def _limits() -> GuardLimits:
     return GuardLimits(percent=container.settings().sync_percent)
 
 
-def _bytes(file: Path | None) -> bytes | None:
+def _read_file(file: Path | None) -> bytes | None:
     if file is None:
         return None
     try:
@@ -63,8 +63,8 @@ def _bytes(file: Path | None) -> bytes | None:
         raise Failure(f"{file} cannot be read: {error.strerror}.") from error
 
 
-def _tell(rows: list[ProposalRow], problems: list[str]) -> None:
-    counts = proposals.counted(rows)
+def _print_comparison(rows: list[ProposalRow], problems: list[str]) -> None:
+    counts = proposals.count_rows(rows)
     for row in [row for row in rows if row.kind != "added"][:MAX_SHOWN]:
         click.echo(f"{row.kind:8} {row.ref}")
         for field, before, after, percent, *_ in row.lines:

@@ -5,7 +5,7 @@ import time
 import click
 
 from webapp.cli.accounts import operator
-from webapp.cli.output import Failure, command, table
+from webapp.cli.output import Failure, command, format_table
 from webapp.domain.shared.errors import KeysLocked
 from webapp.extensions import db
 from webapp.runtime import container
@@ -21,7 +21,7 @@ def keys() -> None:
     """The key that encrypts providers' keys."""
 
 
-def _open_vault() -> Vault:
+def _require_unlocked_vault() -> Vault:
     vault = container.vault()
     if vault.locked:
         raise KeysLocked(f"Keys are locked: {vault.reason}. Run `doctor`: it says what to do.")
@@ -32,17 +32,19 @@ def _open_vault() -> Vault:
 @command
 def status() -> None:
     """Show what each encryption key can read, and whether the older ones can be dropped."""
-    vault = _open_vault()
+    vault = _require_unlocked_vault()
     found = rotation.tally(db.session(), vault)
-    rows = [(one.place, str(one.current), str(one.older), str(len(one.unreadable))) for one in found]
-    click.echo(table(rows, ("COLUMN", "FIRST KEY", "OLDER KEYS", "UNREADABLE")))
-    _unreadable({one.place: one.unreadable for one in found})
+    rows = [(one.column, str(one.current), str(one.older), str(len(one.unreadable))) for one in found]
+    click.echo(format_table(rows, ("COLUMN", "FIRST KEY", "OLDER KEYS", "UNREADABLE")))
+    _print_unreadable({one.column: one.unreadable for one in found})
     if any(one.older for one in found):
         click.echo("Older keys are still needed: run `keys rotate`.")
     else:
         click.echo(f"Everything that can be read is under the first key ({vault.key_id}). No other one is needed for what is stored.")
-        if vault.others:
-            click.echo(f"Behind it: {', '.join(vault.others)}. Keep one that you are about to rotate to; drop one that you rotated from.")
+        if vault.other_key_ids:
+            click.echo(
+                f"Behind it: {', '.join(vault.other_key_ids)}. Keep one that you are about to rotate to; drop one that you rotated from."
+            )
     if any(one.unreadable for one in found):
         click.echo("What no key reads has to be entered again, or needs the key that encrypted it.")
 
@@ -51,10 +53,10 @@ def status() -> None:
 @command
 def rotate() -> None:
     """Re-encrypt everything with the first key of MODELDESK_ENCRYPTION_KEYS. Can be stopped, and run again."""
-    vault = _open_vault()
+    vault = _require_unlocked_vault()
     if any(one.older for one in rotation.tally(db.session(), vault)):
         with writing(refresh=False) as session:
-            rotation.begin(session, vault, actor=operator())
+            rotation.record_start(session, vault, actor=operator())
     rotated = 0
     unreadable: dict[str, tuple[int, ...]] = {}
     for column in rotation.encrypted_columns():
@@ -63,16 +65,16 @@ def rotate() -> None:
         while after is not None:
             began = time.monotonic()
             with writing(refresh=False) as session:
-                step = rotation.step(session, vault, column, after)
+                step = rotation.rotate_batch(session, vault, column, after)
             time.sleep(time.monotonic() - began)  # SQLite's writers stand in no queue: whoever waits gets a turn only while nobody writes.
-            rotated, after = rotated + step.rotated, step.after
+            rotated, after = rotated + step.rotated, step.resume_after
             unreadable[place] = (*unreadable.get(place, ()), *step.unreadable)
     lost = sum(map(len, unreadable.values()))
     if rotated or lost:
         with writing() as session:
-            rotation.record(session, vault, rotated, lost, actor=operator())
+            rotation.record_rotation(session, vault, rotated, lost, actor=operator())
     click.echo(f"Re-encrypted {rotated} with the first key ({vault.key_id}).")
-    _unreadable(unreadable)
+    _print_unreadable(unreadable)
     if lost:
         raise Failure(
             f"{lost} could not be read with any key. Add the key that encrypted them, or enter those keys anew; then run this again."
@@ -91,23 +93,25 @@ def accept(yes: bool) -> None:
     if not container.vault().locked:
         raise Failure("The present key reads what this database holds, so nothing is lost. To change it, use `keys rotate`.")
     vault = Vault(
-        container.settings().encryption_keys, container.settings().keys_kept_at
+        container.settings().encryption_keys, container.settings().encryption_keys_source
     )  # One that has not yet been compared with the database.
     if vault.locked:
         raise KeysLocked(f"There is no new key to work with: {vault.reason}.")
-    lost = {one.place: one.unreadable for one in rotation.tally(db.session(), vault)}
-    _unreadable(lost)
+    lost = {one.column: one.unreadable for one in rotation.tally(db.session(), vault)}
+    _print_unreadable(lost)
     if not yes:
         raise Failure("This stays unreadable, and the desk would accept the new key. If that is meant, say --yes. Nothing was changed.")
     with writing() as session:
-        rotation.accept(session, vault, sum(map(len, lost.values())) - 1, actor=operator())  # Less the check itself, which is written anew.
+        rotation.accept_keys(
+            session, vault, sum(map(len, lost.values())) - 1, actor=operator()
+        )  # Less the check itself, which is written anew.
     click.echo(f"The desk works with the key {vault.key_id} now. Enter the providers' keys again on their pages.")
     click.echo("Whoever has a second factor signs in with a recovery code, or asks for `users remove-second-factor`.")
 
 
-def _unreadable(rows: dict[str, tuple[int, ...]]) -> None:
+def _print_unreadable(rows: dict[str, tuple[int, ...]]) -> None:
     for place, numbers in rows.items():
-        for name in rotation.names(db.session(), place, numbers[:MAX_NAMED]):
+        for name in rotation.describe_rows(db.session(), place, numbers[:MAX_NAMED]):
             click.echo(f"No key reads {name}.", err=True)
         if len(numbers) > MAX_NAMED:
             click.echo(f"Nor {len(numbers) - MAX_NAMED:,} more of {place}.", err=True)

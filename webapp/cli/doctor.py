@@ -23,20 +23,20 @@ Finding = tuple[bool, str]
 @command
 def doctor() -> None:
     """Check everything that can be checked from here, and say what to do about what is wrong."""
-    findings = [*_database(), *_settings(), *_keys(), *_users(), *_trail(), *_identity()]
+    findings = [*_check_database(), *_check_settings(), *_check_keys(), *_check_users(), *_check_audit_log(), *_check_identity_provider()]
     for good, text in findings:
         click.echo(f"{'ok  ' if good else 'FAIL'}  {text}")
     if not all(good for good, _ in findings):
         raise Failure("some checks failed; each line above says what to do")
 
 
-def _database() -> Iterator[Finding]:
-    state = container.current().watch.look()
-    if state in database_health.WORDS:
-        yield False, f"The database is {state}. {database_health.WORDS[state]}"
+def _check_database() -> Iterator[Finding]:
+    state = container.current().database_watch.check()
+    if state in database_health.ADVICE:
+        yield False, f"The database is {state}. {database_health.ADVICE[state]}"
         return
     try:
-        mark = container.current().source.look()
+        mark = container.current().source.read_revision()
     except DatabaseUnreachable as error:
         yield False, f"The database does not answer: {error.detail} Run `prepare`."
         return
@@ -44,21 +44,21 @@ def _database() -> Iterator[Finding]:
     yield True, "Its tables are up to date."
 
 
-def _settings() -> Iterator[Finding]:
-    for warning in keyfiles.exposed(container.settings().secret_files):
+def _check_settings() -> Iterator[Finding]:
+    for warning in keyfiles.exposure_warnings(container.settings().secret_files):
         yield False, warning
-    for notice in container.settings().unheeded:
+    for notice in container.settings().ignored_settings:
         yield True, notice
 
 
-def _keys() -> Iterator[Finding]:
+def _check_keys() -> Iterator[Finding]:
     desk = container.current()
     try:
         check = desk.source.load().key_check
     except DatabaseUnreachable:
         return
     if check is not None:
-        desk.vault.verify(check)
+        desk.vault.verify_key_check(check)
     if desk.vault.locked:
         yield (
             False,
@@ -67,14 +67,14 @@ def _keys() -> Iterator[Finding]:
         )
         return
     session = db.session()
-    lost = [name for one in rotation.tally(session, desk.vault) for name in rotation.names(session, one.place, one.unreadable)]
+    lost = [name for one in rotation.tally(session, desk.vault) for name in rotation.describe_rows(session, one.column, one.unreadable)]
     if lost:
         yield False, f"No encryption key reads {'; '.join(lost)}. Enter what is lost again, or put the key that encrypted it behind."
     else:
         yield True, f"Everything encrypted can be read (encryption key {desk.vault.key_id})."
 
 
-def _users() -> Iterator[Finding]:
+def _check_users() -> Iterator[Finding]:
     try:
         count = accounts.count(db.session())
     except SQLAlchemyError:
@@ -82,18 +82,18 @@ def _users() -> Iterator[Finding]:
     yield count > 0, f"{count} user(s)." if count else "There is no user: run `prepare` for a set-up link, or `users create`."
 
 
-def _trail() -> Iterator[Finding]:
+def _check_audit_log() -> Iterator[Finding]:
     try:
-        broken = audit_log.first_break(db.session())
+        broken = audit_log.get_first_break_or_none(db.session())
     except SQLAlchemyError:
         return
     if broken is None:
         yield True, "The audit trail is whole."
     else:
-        yield False, f"The audit trail was changed by hand: {broken.said}. Compare it with a backup."
+        yield False, f"The audit trail was changed by hand: {broken.message}. Compare it with a backup."
 
 
-def _identity() -> Iterator[Finding]:
+def _check_identity_provider() -> Iterator[Finding]:
     provider = container.identity_provider()
     if provider is None:
         return
@@ -102,4 +102,7 @@ def _identity() -> Iterator[Finding]:
     except DriverError as error:
         yield False, f"Nobody can sign in through MODELDESK_OIDC_ISSUER: {error.detail}"
         return
-    yield True, f"The identity provider answers; it must know {container.settings().base_url}{container.WAY_BACK} as the way back."
+    yield (
+        True,
+        f"The identity provider answers; it must know {container.settings().base_url}{container.OPENID_CALLBACK_PATH} as the way back.",
+    )

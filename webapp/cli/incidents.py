@@ -13,7 +13,7 @@ from webapp.domain.incidents.parsing import MAX_INPUT_LENGTH
 from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import Invalid
 from webapp.models import Run
-from webapp.runtime.run_pipeline import Wanted, run_incident
+from webapp.runtime.run_pipeline import RunOptions, run_incident
 from webapp.services.credentials.key_access import OPERATOR
 from webapp.services.runs import records
 
@@ -33,18 +33,18 @@ def incidents() -> None:
 def analyze(file: str, model: str | None, template: str | None, no_cache: bool, as_json: bool) -> None:
     """Run an incident (JSON, an Alertmanager payload, or text whose first line is the title) and print what came back."""
     try:
-        incident = parsing.parse_incident(_text(file)).incident
+        incident = parsing.parse_incident(_read_text(file)).incident
     except Invalid as error:
         raise Failure(error.detail) from error
-    run = run_incident(incident, Wanted(model, template, anew=no_cache, caller=OPERATOR), actor=operator())
-    click.echo(json.dumps(records.document(run), indent=2, ensure_ascii=False) if as_json else _in_words(run))
+    run = run_incident(incident, RunOptions(model, template, skip_cache=no_cache, caller=OPERATOR), actor=operator())
+    click.echo(json.dumps(records.run_document(run), indent=2, ensure_ascii=False) if as_json else _format_run(run))
     if run.status == "failed":
         raise Failure(f"The model did not answer: {run.error_detail}")
     if run.status == "fell_back":
         click.echo(f"modeldesk: the model did not answer, so the local rules did: {run.error_detail}", err=True)
 
 
-def _text(file: str) -> str:
+def _read_text(file: str) -> str:
     try:
         found = sys.stdin.read(MAX_INPUT_LENGTH + 1) if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -52,7 +52,7 @@ def _text(file: str) -> str:
     return found
 
 
-def _in_words(run: Run) -> str:
+def _format_run(run: Run) -> str:
     lines = []
     for number, advice in enumerate(run.recommendations, 1):
         lines += [f"{number}. [{advice.priority}] {advice.title} ({advice.type})", f"   {advice.description}"]

@@ -17,26 +17,26 @@ from webapp.services.credentials import key_check
 from webapp.services.operations import backups, database_move
 
 MIGRATIONS = str(ROOT / "migrations")
-RESTORED = (
+RESTORE_NOTICE = (
     "Everybody is signed out. Users, their rights and API tokens are as they were when the backup was made: whoever was switched off "
     "since is let in again, and a token that was revoked since works again. Look at `users list` and `tokens list`."
 )
-FILE = click.Path(path_type=Path, dir_okay=False)
+FILE_PATH = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=FILE_PATH)
 @click.option("--replace", is_flag=True, help="Overwrite the file if it exists.")
 @command
 def backup(file: Path, replace: bool) -> None:
     """Write a backup of the database to FILE, while the desk serves. It holds no encryption key: keep that elsewhere."""
     contents = backups.back_up(container.settings(), file, replace=replace)
-    click.echo(f"Backed up {_in_words(contents)} to {file}.")
+    click.echo(f"Backed up {_format_contents(contents)} to {file}.")
     click.echo("The keys in it are encrypted. Keep MODELDESK_ENCRYPTION_KEYS somewhere else, or they cannot be read again.", err=True)
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=FILE_PATH)
 @click.option("--replace", is_flag=True, help="Put it in the place of the present database.")
 @command
 def restore(file: Path, replace: bool) -> None:
@@ -46,41 +46,41 @@ def restore(file: Path, replace: bool) -> None:
     if (kind == "sqlite") != (settings.sqlite_path is not None):
         raise backups.BackupRefused(f"{file.name} is a backup of {kind}, but DATABASE_URL names another engine. Set DATABASE_URL to match.")
     db.session.remove()  # An open reader would keep the restore waiting.
-    kept = _put_back(settings, file, replace)
+    kept = _restore_backup(settings, file, replace)
     if kept:  # Said first: a migration that fails ends this.
         click.echo(f"What was there before lies at {kept}.")
     flask_migrate.upgrade(directory=MIGRATIONS)
     with writing(refresh=False) as session:
         key_check.mark_restored(session, file.name, actor=operator())
     click.echo(f"Restored {file}.")
-    click.echo(RESTORED, err=True)
+    click.echo(RESTORE_NOTICE, err=True)
     if container.vault().locked:
         raise Failure(
             f"The database is restored, but its keys are locked: {container.vault().reason}. Set the encryption key of that time."
         )
 
 
-def _put_back(settings: Settings, file: Path, replace: bool) -> Path | None:
+def _restore_backup(settings: Settings, file: Path, replace: bool) -> Path | None:
     known = {script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()}
     if backups.migration_of(file) not in known:
         raise backups.BackupRefused(f"{file.name} was made by a newer Modeldesk. Restore it with that version; nothing was changed.")
     if settings.sqlite_path is None:
-        kept = _kept_postgresql(settings, replace) if inspect(db.engine).has_table("registry_state") else None
+        kept = _dump_before_restore(settings, replace) if inspect(db.engine).has_table("registry_state") else None
         backups.restore_postgresql(file, settings.database_url)
         return kept
     return backups.restore_sqlite(file, settings.sqlite_path, replace=replace)
 
 
-def _kept_postgresql(settings: Settings, replace: bool) -> Path:
+def _dump_before_restore(settings: Settings, replace: bool) -> Path:
     if not replace:
         raise Failure("Restoring replaces every table of the database. Say --replace if that is meant; what is there is kept as a dump.")
-    kept = backups.before_restore(settings.instance_path / "postgresql.dump")
+    kept = backups.replaced_database_path(settings.instance_path / "postgresql.dump")
     settings.instance_path.mkdir(parents=True, exist_ok=True)
     backups.back_up(settings, kept)
     return kept
 
 
-def _in_words(contents: backups.Contents) -> str:
+def _format_contents(contents: backups.BackupContents) -> str:
     size = f"{contents.bytes / 1_000_000:,.1f} MB"
     return f"{size}, revision {contents.revision}, {contents.models} models, {contents.users} users" if contents.migration else size
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.domain.shared.errors import Invalid, ModeldeskError
 from webapp.runtime import container
-from webapp.runtime.transaction import in_words
+from webapp.runtime.transaction import translate_database_error
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -30,7 +30,7 @@ class BadArguments(Failure):
     exit_code = 2
 
 
-def failure(error: Exception) -> Exception:
+def translate_error(error: Exception) -> Exception:
     """What ends a command after this error."""
     if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort | BrokenPipeError):  # Of `| head`: click ends quietly.
         return error
@@ -39,7 +39,7 @@ def failure(error: Exception) -> Exception:
     if isinstance(error, ModeldeskError):
         return Failure(error.detail)
     if isinstance(error, SQLAlchemyError):
-        return Failure(in_words(error).detail)
+        return Failure(translate_database_error(error).detail)
     place = traceback.extract_tb(error.__traceback__)[-1]
     return Failure(
         f"an error that nobody expected: {type(error).__name__} at {Path(place.filename).name}:{place.lineno}. Please report it."
@@ -53,15 +53,15 @@ def command(function: Command) -> Command:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            container.current().report.silence()
+            container.current().process_report.silence()
             return function(*args, **kwargs)
         except Exception as error:
-            raise failure(error) from error
+            raise translate_error(error) from error
 
     return run  # type: ignore[return-value] # wraps keeps the signature
 
 
-def table(rows: Sequence[tuple[str, ...]], headings: tuple[str, ...]) -> str:
+def format_table(rows: Sequence[tuple[str, ...]], headings: tuple[str, ...]) -> str:
     """Columns of text, the first one the id."""
     widths = [max(len(row[column]) for row in [headings, *rows]) for column in range(len(headings))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [headings, *rows])

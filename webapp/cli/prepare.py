@@ -10,13 +10,13 @@ from flask.cli import with_appcontext
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from webapp.cli.accounts import operator, setup_url
-from webapp.cli.output import Failure, failure
+from webapp.cli.output import Failure, translate_error
 from webapp.config.settings import ROOT
 from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.extensions.engine import create_file
 from webapp.registry import database_health
 from webapp.runtime import container
-from webapp.runtime.transaction import in_words, writing
+from webapp.runtime.transaction import translate_database_error, writing
 from webapp.security import keyfiles
 from webapp.services.accounts import accounts
 from webapp.services.credentials import key_check
@@ -28,52 +28,52 @@ from webapp.services.runs import prompt_templates
 @with_appcontext
 def prepare() -> None:
     """Create the embedded database if there was none, migrate, seed, and print the set-up link while there is no user."""
-    container.current().report.silence()
-    _warn()
-    if not _has_database():
+    container.current().process_report.silence()
+    _print_warnings()
+    if not _ensure_database():
         return
-    _refuse_newer()
+    _require_known_version()
     try:
         flask_migrate.upgrade(directory=str(ROOT / "migrations"))
-        _fill()
+        _seed_database()
     except SystemExit as error:  # flask_migrate logs an Alembic error and exits
         raise Failure("This database was made by another version of Modeldesk. Start that version, or restore a backup.") from error
     except CommandError as error:
         raise Failure(f"The database cannot be migrated: {error}") from error
     except (OperationalError, DatabaseUnreachable) as error:
-        _go_on(error)
+        _print_read_only_notice(error)
     except DatabaseError as error:
         if type(error) is not DatabaseError:  # The class itself stands for a file that is no database.
-            raise failure(error) from error
-        _go_on(error)
+            raise translate_error(error) from error
+        _print_read_only_notice(error)
     except Exception as error:
-        raise failure(error) from error
+        raise translate_error(error) from error
 
 
-def _warn() -> None:
+def _print_warnings() -> None:
     settings = container.settings()
-    for warning in (*keyfiles.exposed(settings.secret_files), *settings.unheeded):
+    for warning in (*keyfiles.exposure_warnings(settings.secret_files), *settings.ignored_settings):
         click.echo(f"modeldesk: {warning}", err=True)
 
 
-def _refuse_newer() -> None:
+def _require_known_version() -> None:
     """Before Alembic says it in words of its own."""
-    if container.current().watch.look() == database_health.NEWER:
+    if container.current().database_watch.check() == database_health.NEWER:
         raise Failure("This database was made by a newer version of Modeldesk. Start that version, or restore a backup.")
 
 
-def _go_on(error: Exception) -> None:
-    detail = in_words(error).detail if isinstance(error, SQLAlchemyError) else str(error)
+def _print_read_only_notice(error: Exception) -> None:
+    detail = translate_database_error(error).detail if isinstance(error, SQLAlchemyError) else str(error)
     click.echo(f"modeldesk: {detail} Serving what was last known, read-only.", err=True)
 
 
-def _has_database() -> bool:
+def _ensure_database() -> bool:
     """False when the embedded database was there before and is gone now: nothing may take its place by itself."""
     settings = container.settings()
     path = settings.sqlite_path
     if path is None or path.exists():
         return True
-    if left := keyfiles.remains(path, settings.last_good_path):
+    if left := keyfiles.list_leftovers(path, settings.last_good_path):
         click.echo(
             f"modeldesk: the database {path} is gone. Serving the last good copy, read-only. Put the file back (or restore a backup) "
             f"and it is used at once; to begin anew instead, move {' and '.join(map(str, left))} away and start again.",
@@ -89,7 +89,7 @@ def _has_database() -> bool:
     return True
 
 
-def _fill() -> None:
+def _seed_database() -> None:
     with writing(refresh=False) as session:
         key_check.ensure_key_check(session, container.current().vault)
         done = seed.seed(session)

@@ -18,9 +18,9 @@ from webapp.domain.shared.money import format_decimal
 from webapp.domain.shared.timestamps import format_timestamp, parse_timestamp
 from webapp.registry.registry import ModelRegistry
 from webapp.runtime import container
-from webapp.runtime.transaction import rehearsing, writing
+from webapp.runtime.transaction import dry_run_transaction, writing
 from webapp.services.operations import seed as seeding
-from webapp.services.operations.seed import Seeding
+from webapp.services.operations.seed import SeedResult
 
 
 @click.group()
@@ -28,7 +28,7 @@ def registry() -> None:
     """Models, prices and costs."""
 
 
-def fresh() -> ModelRegistry:
+def load_registry() -> ModelRegistry:
     """The registry, read once: a command needs no thread that keeps it fresh."""
     found = container.current().registry
     found.refresh()
@@ -41,16 +41,16 @@ def fresh() -> ModelRegistry:
 @command
 def seed(update_keys: bool, dry_run: bool) -> None:
     """Add the built-in providers and models that are missing. What staff edited or removed stays as it is."""
-    done = Seeding()
-    with rehearsing() if dry_run else writing(refresh=False) as session:
+    done = SeedResult()
+    with dry_run_transaction() if dry_run else writing(refresh=False) as session:
         done = seeding.seed(session)
         if update_keys:
             keys = seeding.update_keys(session, container.settings().environment, vault=container.current().vault, actor=operator())
             done.keys, done.notes = keys.keys, done.notes + keys.notes
-    _report(done, "Would add" if dry_run else "Added")
+    _print_seeding(done, "Would add" if dry_run else "Added")
 
 
-def _report(done: Seeding, verb: str) -> None:
+def _print_seeding(done: SeedResult, verb: str) -> None:
     if not done:
         click.echo("Nothing is missing.")
     for kind, names in (("provider", done.providers), ("model", done.models), ("key", done.keys)):
@@ -66,11 +66,11 @@ def _report(done: Seeding, verb: str) -> None:
 @command
 def show(ref: str, as_json: bool) -> None:
     """Show a model and its price."""
-    model = fresh().resolve(ref)
+    model = load_registry().resolve(ref)
     if as_json:
         click.echo(json.dumps(model_document(model)))
         return
-    for name, value in _facts(model):
+    for name, value in _model_fields(model):
         click.echo(f"{name:<16} {value}")
 
 
@@ -81,7 +81,7 @@ def show(ref: str, as_json: bool) -> None:
 def explain(ref: str, at: str | None) -> None:
     """Say how the name REF becomes a model and a price, step by step, or why it does not."""
     moment = parse_timestamp(at, "at") if at else datetime.now(UTC).replace(microsecond=0)
-    found = explained(fresh().snapshot.names, ref, moment)
+    found = explained(load_registry().snapshot.names, ref, moment)
     for step in found.steps:
         click.echo(f"{step.name:<16} {step.query} -> {', '.join(step.refs) or 'nothing'}")
     if found.model is None:
@@ -90,10 +90,10 @@ def explain(ref: str, at: str | None) -> None:
         raise Failure(f"{ref} is {found.reason}.{meant}")
     click.echo(f"{'model':<16} {found.model.ref}{'' if found.supported else f' (not supported: {found.reason})'}")
     since = f", price {found.price.id} since {format_timestamp(found.price.effective_from)}" if found.price else ""
-    click.echo(f"{'price':<16} {_price_line(found.price)}{since}")
+    click.echo(f"{'price':<16} {_format_price(found.price)}{since}")
 
 
-def _facts(model: ModelInfo) -> list[tuple[str, Any]]:
+def _model_fields(model: ModelInfo) -> list[tuple[str, Any]]:
     state = "supported" if model.supported else f"not supported ({(model.unsupported_because or '').replace('_', ' ')})"
     return [
         ("ref", model.ref),
@@ -104,11 +104,11 @@ def _facts(model: ModelInfo) -> list[tuple[str, Any]]:
         ("capabilities", ", ".join(model.capabilities) or "—"),
         ("context window", f"{model.context_window:,} tokens" if model.context_window else "unknown"),
         ("aliases", ", ".join(model.aliases) or "—"),
-        ("price", _price_line(model.price)),
+        ("price", _format_price(model.price)),
     ]
 
 
-def _price_line(price: Price | None) -> str:
+def _format_price(price: Price | None) -> str:
     if price is None or price.state == "unknown":
         return "unknown"
     if price.state == "free":
@@ -129,18 +129,18 @@ def _price_line(price: Price | None) -> str:
 @command
 def cost(ref: str, usage_json: str | None, moment: str | None, as_json: bool, **counts: int) -> None:
     """Say what a usage costs, exactly and itemised."""
-    usage = _usage(usage_json, counts)
+    usage = _parse_usage(usage_json, counts)
     at = parse_timestamp(moment, "at") if moment is not None else datetime.now(UTC).replace(microsecond=0)
-    found = fresh().calculate_cost(ref, usage=usage, at=at)
-    click.echo(json.dumps(cost_document(found)) if as_json else _cost_lines(found))
+    found = load_registry().calculate_cost(ref, usage=usage, at=at)
+    click.echo(json.dumps(cost_document(found)) if as_json else _format_cost(found))
 
 
-def _usage(usage_json: str | None, counts: dict[str, int]) -> Usage:
+def _parse_usage(usage_json: str | None, counts: dict[str, int]) -> Usage:
     given = {name: count for name, count in counts.items() if count}
     if usage_json is None:
         return Usage.of(given)
     try:
-        usage = json.loads(usage_json, parse_constant=_no_constant)
+        usage = json.loads(usage_json, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         raise Malformed.field("usage", "must be a JSON object of meters and whole numbers") from None
     if not isinstance(usage, dict):
@@ -148,11 +148,11 @@ def _usage(usage_json: str | None, counts: dict[str, int]) -> Usage:
     return Usage.of({**given, **usage})
 
 
-def _no_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _cost_lines(found: Cost) -> str:
+def _format_cost(found: Cost) -> str:
     total = "unknown: no price is known for this moment" if found.total is None else f"{format_decimal(found.total)} {found.currency}"
     lines = [f"{found.model} at {format_timestamp(found.at) if found.at else 'now'}"]
     for line in found.lines:

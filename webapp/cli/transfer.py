@@ -10,23 +10,23 @@ from webapp.cli.output import Failure, command
 from webapp.domain.shared.errors import Invalid
 from webapp.extensions import db
 from webapp.runtime import container
-from webapp.runtime.transaction import rehearsing, writing
+from webapp.runtime.transaction import dry_run_transaction, writing
 from webapp.services.transfer import files
-from webapp.services.transfer.files import FORMS, YAML, Upload
-from webapp.services.transfer.import_rows import ADDED, CHANGED, SAME, Report
-from webapp.services.transfer.registry_import import Importing
+from webapp.services.transfer.files import FORMATS, YAML, Upload
+from webapp.services.transfer.import_rows import ADDED, CHANGED, SAME, ImportReport
+from webapp.services.transfer.registry_import import ImportContext
 
 
 @click.command("export")
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--format", "form", type=click.Choice(FORMS), help="yaml if left out, or what the name of FILE ends in.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="yaml if left out, or what the name of FILE ends in.")
 @command
 def export(file: Path | None, form: str | None) -> None:
     """Write the catalogue to FILE or standard output; never keys.
 
     YAML and JSON hold all of it: providers, models, aliases and every price. CSV holds one row a model, with the price that holds now.
     """
-    chosen = form or files.form_of(file.name if file else "") or YAML
+    chosen = form or files.format_of(file.name if file else "") or YAML
     text = files.export(db.session(), chosen, datetime.now(UTC))
     if file is None:
         click.echo(text, nl=False)
@@ -48,20 +48,20 @@ def import_file(file: Path, dry_run: bool) -> None:
     A file that ends in .csv is read as models; a price that differs there becomes a new one from now on, or from `price_from`.
     """
     try:
-        text = files.text_of(file.read_bytes())
-        upload = files.looked_through(Upload(file.name, files.form_of(file.name) or YAML, text))
-        with rehearsing() if dry_run else writing(refresh=False) as session:
-            report = files.bring(session, upload, Importing(operator(), container.current().outbound), datetime.now(UTC))
+        text = files.decode_text(file.read_bytes())
+        upload = files.parse_upload(Upload(file.name, files.format_of(file.name) or YAML, text))
+        with dry_run_transaction() if dry_run else writing(refresh=False) as session:
+            report = files.import_upload(session, upload, ImportContext(operator(), container.current().outbound), datetime.now(UTC))
     except OSError as error:
         raise Failure(f"{file} cannot be read: {error.strerror}.") from error
     except Invalid as error:
         for message in [found.message for found in error.errors][1:]:
             click.echo(message, err=True)
         raise Failure(error.errors[0].message if error.errors else error.detail) from error
-    _say(report, "Would be" if dry_run else "Were")
+    _print_report(report, "Would be" if dry_run else "Were")
 
 
-def _say(report: Report, word: str) -> None:
+def _print_report(report: ImportReport, word: str) -> None:
     for change in report.changes:
         if change.state != SAME:
             click.echo(f"{change.state:8} {change.kind:9} {change.name}{': ' + ', '.join(change.fields) if change.fields else ''}")

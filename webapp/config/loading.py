@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from webapp.config import parsers
-from webapp.config.reader import ConfigError, Reader
+from webapp.config.reader import ConfigError, SettingsReader
 from webapp.config.settings import DEFAULT_DATABASE, LOOPBACK, ROOT, Settings, sqlite_path
 from webapp.domain.accounts.openid import OpenId
 from webapp.domain.accounts.weak_secrets import is_weak
@@ -19,99 +19,99 @@ from webapp.domain.shared.setting_parsers import (
     word_parser,
 )
 
-NOBODY: tuple[str, ...] = ()
+NO_NAMES: tuple[str, ...] = ()
 NO_BINDINGS: dict[str, frozenset[str]] = {}
 SECRET_KEY_FILE = "secret-key"
 ENCRYPTION_KEYS_FILE = "encryption-keys"
 MIN_SECRET = 32
-OPENID_NEEDED = ("MODELDESK_OIDC_ISSUER", "MODELDESK_OIDC_CLIENT_ID", "MODELDESK_OIDC_CLIENT_SECRET")
-OPENID_MORE = ("MODELDESK_OIDC_NAME", "MODELDESK_OIDC_CREATE", "MODELDESK_OIDC_ROLE_CLAIM", "MODELDESK_OIDC_ROLES")
+OPENID_REQUIRED = ("MODELDESK_OIDC_ISSUER", "MODELDESK_OIDC_CLIENT_ID", "MODELDESK_OIDC_CLIENT_SECRET")
+OPENID_OPTIONAL = ("MODELDESK_OIDC_NAME", "MODELDESK_OIDC_CREATE", "MODELDESK_OIDC_ROLE_CLAIM", "MODELDESK_OIDC_ROLES")
 # What gunicorn is told (gunicorn.conf.py): default and most. It would say of a bad one ten lines instead of one sentence.
-OF_THE_SERVER = {"PORT": (8000, 65_535), "WEB_CONCURRENCY": (2, 1_000), "WEB_THREADS": (8, 1_000)}
+SERVER_SETTINGS = {"PORT": (8000, 65_535), "WEB_CONCURRENCY": (2, 1_000), "WEB_THREADS": (8, 1_000)}
 UNREADABLE = "a file that cannot be read"  # No key reads like this, so it locks the vault.
 
 
 def load(environment: Mapping[str, str]) -> Settings:
     """Settings from environment variables, each also as `NAME_FILE`. Raises `ConfigError`."""
-    read = Reader(environment)
+    read = SettingsReader(environment)
     instance = Path(read.text("MODELDESK_INSTANCE_PATH") or ROOT / "instance").absolute()
-    database_url = read.checked("DATABASE_URL", DEFAULT_DATABASE, parsers.database_url)
+    database_url = read.parse("DATABASE_URL", DEFAULT_DATABASE, parsers.database_url)
     embedded = sqlite_path(database_url) is not None
     openid = _openid(read)
     secret_key, encryption_keys = _secret_key(read, instance, embedded=embedded), _encryption_keys(read, instance, embedded=embedded)
-    _refuse_one_for_both(secret_key, encryption_keys)
-    for_the_server = {name: of_the_server(read, name) for name in OF_THE_SERVER}
+    _require_distinct_keys(secret_key, encryption_keys)
+    for_the_server = {name: server_setting(read, name) for name in SERVER_SETTINGS}
     return Settings(
         database_url=database_url,
         secret_key=secret_key,
         encryption_keys=encryption_keys,
-        keys_kept_at=_keys_kept_at(read, embedded=embedded),
-        trusted_hosts=read.checked("MODELDESK_TRUSTED_HOSTS", LOOPBACK, parse_hosts),
-        outbound_allow=frozenset(read.checked("MODELDESK_OUTBOUND_ALLOW", NOBODY, parse_hosts)),
-        cache_ttl=read.checked("MODELDESK_CACHE_TTL", 300.0, seconds_parser(1, 86_400)),
-        revision_poll=read.checked("MODELDESK_REVISION_POLL", 0.25, seconds_parser(0.05, 0.5)),
-        base_url=read.checked("MODELDESK_BASE_URL", _own_address(environment), parsers.base_url),
-        counters=read.checked("MODELDESK_RATE_LIMIT_STORAGE", "database", parse_storage),
-        four_eyes=read.checked("MODELDESK_FOUR_EYES", True, parse_switch),
-        sync_percent=read.checked("MODELDESK_SYNC_PERCENT", 50, integer_parser(1, 1_000)),
-        stale_price_days=read.checked("MODELDESK_STALE_PRICE_DAYS", 90, integer_parser(1, 3_650)),
-        second_factor_roles=read.checked("MODELDESK_SECOND_FACTOR_ROLES", frozenset(), parsers.roles),
+        encryption_keys_source=_encryption_keys_source(read, embedded=embedded),
+        trusted_hosts=read.parse("MODELDESK_TRUSTED_HOSTS", LOOPBACK, parse_hosts),
+        outbound_allow=frozenset(read.parse("MODELDESK_OUTBOUND_ALLOW", NO_NAMES, parse_hosts)),
+        cache_ttl=read.parse("MODELDESK_CACHE_TTL", 300.0, seconds_parser(1, 86_400)),
+        revision_poll=read.parse("MODELDESK_REVISION_POLL", 0.25, seconds_parser(0.05, 0.5)),
+        base_url=read.parse("MODELDESK_BASE_URL", _default_base_url(environment), parsers.base_url),
+        rate_limit_storage=read.parse("MODELDESK_RATE_LIMIT_STORAGE", "database", parse_storage),
+        four_eyes=read.parse("MODELDESK_FOUR_EYES", True, parse_switch),
+        sync_percent=read.parse("MODELDESK_SYNC_PERCENT", 50, integer_parser(1, 1_000)),
+        stale_price_days=read.parse("MODELDESK_STALE_PRICE_DAYS", 90, integer_parser(1, 3_650)),
+        second_factor_roles=read.parse("MODELDESK_SECOND_FACTOR_ROLES", frozenset(), parsers.roles),
         openid=openid,
         password_sign_in=_password_sign_in(read, openid),
-        proxies=read.checked("MODELDESK_PROXIES", 0, integer_parser(0, 5)),
+        proxies=read.parse("MODELDESK_PROXIES", 0, integer_parser(0, 5)),
         threads=for_the_server["WEB_THREADS"],
-        access_log=read.checked("MODELDESK_ACCESS_LOG", False, parse_switch),
+        access_log=read.parse("MODELDESK_ACCESS_LOG", False, parse_switch),
         instance_path=instance,
         secret_files=_secret_files(read, instance, embedded=embedded),
-        environment=read_environment_keys(environment, read.checked(BINDINGS_SETTING, NO_BINDINGS, parse_bindings)),
+        environment=read_environment_keys(environment, read.parse(BINDINGS_SETTING, NO_BINDINGS, parse_bindings)),
     )
 
 
-def of_the_server(read: Reader, name: str) -> int:
+def server_setting(read: SettingsReader, name: str) -> int:
     """How the server is to serve. Raises `ConfigError`."""
-    default, most = OF_THE_SERVER[name]
-    return read.checked(name, default, integer_parser(1, most))
+    default, most = SERVER_SETTINGS[name]
+    return read.parse(name, default, integer_parser(1, most))
 
 
-def _openid(read: Reader) -> OpenId | None:
+def _openid(read: SettingsReader) -> OpenId | None:
     """All that is needed or nothing: a desk that is half set up would refuse people one by one."""
-    present = [name for name in (*OPENID_NEEDED, *OPENID_MORE) if read.text(name)]
+    present = [name for name in (*OPENID_REQUIRED, *OPENID_OPTIONAL) if read.text(name)]
     if not present:
         return None
-    missing = [name for name in OPENID_NEEDED if name not in present]
+    missing = [name for name in OPENID_REQUIRED if name not in present]
     if missing:
         raise ConfigError(f"{present[0]} is set, but not {', '.join(missing)}: signing in through an identity provider needs all of them.")
     no_roles: dict[str, str] = {}
-    roles = read.checked("MODELDESK_OIDC_ROLES", no_roles, parsers.claimed_roles)
-    claim = read.checked("MODELDESK_OIDC_ROLE_CLAIM", "", word_parser(100)) or None
+    roles = read.parse("MODELDESK_OIDC_ROLES", no_roles, parsers.role_mapping)
+    claim = read.parse("MODELDESK_OIDC_ROLE_CLAIM", "", word_parser(100)) or None
     if bool(roles) != bool(claim):
         raise ConfigError("MODELDESK_OIDC_ROLE_CLAIM and MODELDESK_OIDC_ROLES go together: set both or neither.")
     return OpenId(
-        issuer=read.checked("MODELDESK_OIDC_ISSUER", "", parsers.issuer),
-        client_id=read.checked("MODELDESK_OIDC_CLIENT_ID", "", word_parser(500)),
-        client_secret=read.checked("MODELDESK_OIDC_CLIENT_SECRET", "", word_parser(2_000)),
-        name=read.checked("MODELDESK_OIDC_NAME", "single sign-on", parse_label),
-        create=read.checked("MODELDESK_OIDC_CREATE", False, parse_switch),
+        issuer=read.parse("MODELDESK_OIDC_ISSUER", "", parsers.issuer),
+        client_id=read.parse("MODELDESK_OIDC_CLIENT_ID", "", word_parser(500)),
+        client_secret=read.parse("MODELDESK_OIDC_CLIENT_SECRET", "", word_parser(2_000)),
+        name=read.parse("MODELDESK_OIDC_NAME", "single sign-on", parse_label),
+        create=read.parse("MODELDESK_OIDC_CREATE", False, parse_switch),
         role_claim=claim,
         roles=roles,
     )
 
 
-def _password_sign_in(read: Reader, openid: OpenId | None) -> bool:
-    allowed = read.checked("MODELDESK_PASSWORD_SIGN_IN", True, parse_switch)
+def _password_sign_in(read: SettingsReader, openid: OpenId | None) -> bool:
+    allowed = read.parse("MODELDESK_PASSWORD_SIGN_IN", True, parse_switch)
     if not allowed and openid is None:
         raise ConfigError("MODELDESK_PASSWORD_SIGN_IN is off, but there is no other way in: set MODELDESK_OIDC_ISSUER and what it needs.")
     return allowed
 
 
-def _own_address(environment: Mapping[str, str]) -> str:
+def _default_base_url(environment: Mapping[str, str]) -> str:
     host = environment.get("HOST", "127.0.0.1")
     return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{environment.get('PORT', '8000')}"  # noqa: S104 # a name to compare with, nothing is bound
 
 
-def _secret_key(read: Reader, instance: Path, *, embedded: bool) -> str:
+def _secret_key(read: SettingsReader, instance: Path, *, embedded: bool) -> str:
     given = read.text("MODELDESK_SECRET_KEY")
-    key = given or _kept(instance / SECRET_KEY_FILE, embedded=embedded)
+    key = given or _stored_secret(instance / SECRET_KEY_FILE, embedded=embedded)
     if key is None:
         hint = f" This desk's own lies in {instance / SECRET_KEY_FILE}." if (instance / SECRET_KEY_FILE).is_file() else ""
         raise ConfigError(f"MODELDESK_SECRET_KEY is not set; it is created by itself only for the embedded database.{hint}")
@@ -120,21 +120,21 @@ def _secret_key(read: Reader, instance: Path, *, embedded: bool) -> str:
     return key
 
 
-def _refuse_one_for_both(secret_key: str, encryption_keys: str | None) -> None:
+def _require_distinct_keys(secret_key: str, encryption_keys: str | None) -> None:
     """Whoever learns one of them must not have the other."""
     if secret_key in [key.strip() for key in (encryption_keys or "").split(",")]:
         raise ConfigError("MODELDESK_SECRET_KEY is one of MODELDESK_ENCRYPTION_KEYS. Each needs a value of its own.")
 
 
-def _encryption_keys(read: Reader, instance: Path, *, embedded: bool) -> str | None:
+def _encryption_keys(read: SettingsReader, instance: Path, *, embedded: bool) -> str | None:
     """What cannot be read locks the vault and does not stop the start: everything that needs no key goes on."""
     try:
-        return read.text("MODELDESK_ENCRYPTION_KEYS") or _kept(instance / ENCRYPTION_KEYS_FILE, embedded=embedded)
+        return read.text("MODELDESK_ENCRYPTION_KEYS") or _stored_secret(instance / ENCRYPTION_KEYS_FILE, embedded=embedded)
     except ConfigError:
         return UNREADABLE
 
 
-def _keys_kept_at(read: Reader, *, embedded: bool) -> str:
+def _encryption_keys_source(read: SettingsReader, *, embedded: bool) -> str:
     """Where the encryption keys are looked for: whoever never set the variable has to hear of the file."""
     name = "MODELDESK_ENCRYPTION_KEYS"
     if read.environment.get(name, "").strip():
@@ -144,7 +144,7 @@ def _keys_kept_at(read: Reader, *, embedded: bool) -> str:
     return f"the file {ENCRYPTION_KEYS_FILE} in the instance folder" if embedded else name
 
 
-def _secret_files(read: Reader, instance: Path, *, embedded: bool) -> tuple[Path, ...]:
+def _secret_files(read: SettingsReader, instance: Path, *, embedded: bool) -> tuple[Path, ...]:
     """The files that secrets were read from."""
     found = []
     for name, kept in (("MODELDESK_SECRET_KEY", SECRET_KEY_FILE), ("MODELDESK_ENCRYPTION_KEYS", ENCRYPTION_KEYS_FILE)):
@@ -155,7 +155,7 @@ def _secret_files(read: Reader, instance: Path, *, embedded: bool) -> tuple[Path
     return tuple(found)
 
 
-def _kept(path: Path, *, embedded: bool) -> str | None:
+def _stored_secret(path: Path, *, embedded: bool) -> str | None:
     """A secret that an earlier start created for the embedded database."""
     if not embedded or not path.is_file():
         return None

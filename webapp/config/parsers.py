@@ -11,12 +11,12 @@ from webapp.domain.accounts.permissions import ROLES
 def database_url(text: str) -> str:
     if text.startswith("sqlite:///") and len(text) > len("sqlite:///") and ":memory:" not in text:
         return text
-    if text.startswith("postgresql+psycopg://") and _is_address(text):
+    if text.startswith("postgresql+psycopg://") and _is_valid_url(text):
         return text
     raise ValueError("must be sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME")
 
 
-def _is_address(text: str) -> bool:
+def _is_valid_url(text: str) -> bool:
     try:
         make_url(text)
     except (ValueError, ArgumentError):  # Their texts would show the value.
@@ -38,7 +38,7 @@ def issuer(text: str) -> str:
     return text
 
 
-def claimed_roles(text: str) -> dict[str, str]:
+def role_mapping(text: str) -> dict[str, str]:
     pairs = [entry.strip().rpartition("=") for entry in text.split(",") if entry.strip()]
     if not all(value and role in ROLES for value, _, role in pairs):
         raise ValueError(f"must be pairs such as desk-admins=admin, with the roles {', '.join(ROLES)}, separated by commas")

@@ -11,7 +11,7 @@ class ConfigError(Exception):
     """A setting is missing or makes no sense. The message names the variable and never its value."""
 
 
-class Reader:
+class SettingsReader:
     """Reads `NAME`, or the file that `NAME_FILE` names."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -25,7 +25,7 @@ class Reader:
                 raise ConfigError(f"{name}_FILE names a file that cannot be read.") from error
         return self.environment.get(name, "").strip() or None
 
-    def checked(self, name: str, default: T, check: Callable[[str], T]) -> T:
+    def parse(self, name: str, default: T, check: Callable[[str], T]) -> T:
         text = self.text(name)
         if text is None:
             return default

@@ -20,7 +20,7 @@ class Settings:
     database_url: str = field(repr=False)
     secret_key: str = field(repr=False)
     encryption_keys: str | None = field(default=None, repr=False)
-    keys_kept_at: str = "MODELDESK_ENCRYPTION_KEYS"  # In words, without a path: staff read it on pages.
+    encryption_keys_source: str = "MODELDESK_ENCRYPTION_KEYS"  # In words, without a path: staff read it on pages.
     trusted_hosts: tuple[str, ...] = LOOPBACK
     outbound_allow: frozenset[str] = frozenset()
     cache_ttl: float = 300.0
@@ -35,15 +35,15 @@ class Settings:
     proxies: int = 0
     threads: int = 8
     access_log: bool = False
-    counters: str = "database"  # Where attempts to sign in should be counted.
+    rate_limit_storage: str = "database"  # Where attempts to sign in should be counted.
     instance_path: Path = ROOT / "instance"
     secret_files: tuple[Path, ...] = ()
     environment: EnvironmentKeys = field(default_factory=EnvironmentKeys, repr=False)
 
     @property
-    def unheeded(self) -> tuple[str, ...]:
+    def ignored_settings(self) -> tuple[str, ...]:
         """What is set and changes nothing, in sentences for each start and `doctor`."""
-        if self.counters == "database":
+        if self.rate_limit_storage == "database":
             return ()
         return ("MODELDESK_RATE_LIMIT_STORAGE names Redis, which is not asked: attempts to sign in are counted in the database.",)
 

@@ -102,19 +102,19 @@ def driver_names() -> tuple[str, ...]:
     return tuple(DRIVERS)
 
 
-def available(name: str) -> tuple[bool, str | None]:
+def availability(name: str) -> tuple[bool, str | None]:
     """Whether a driver can be used here, and why not. Imports nothing."""
     info = DRIVERS.get(name)
     if info is None:
         return False, f"unknown driver; known are {', '.join(DRIVERS)}"
-    if info.package and not _installed(info.package):
+    if info.package and not _is_installed(info.package):
         return False, f'not installed: run `.venv/bin/pip install "{info.requirement}"`, then restart'
     return True, None
 
 
-def driver_for(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
+def create_driver(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
     """A new driver of an endpoint; the first one of its kind imports its SDK. Raises `DriverError` of kind `config`."""
-    usable, reason = available(endpoint.driver)
+    usable, reason = availability(endpoint.driver)
     if not usable:
         raise DriverError("config", f"The driver {endpoint.driver[:60]} cannot be used: {reason}.")
     module = importlib.import_module(DRIVERS[endpoint.driver].module)
@@ -122,12 +122,12 @@ def driver_for(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
     return build(endpoint, policy)
 
 
-def adviser() -> Adviser:
+def create_adviser() -> Adviser:
     """The local rules, which also look at this machine where an incident is about it."""
     module = importlib.import_module(DRIVERS["local"].module)
     return cast(Adviser, module.LocalDriver())
 
 
-def _installed(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     """`find_spec` imports the parents of a dotted name, so only the first part is looked for."""
     return importlib.util.find_spec(package.partition(".")[0]) is not None

@@ -10,11 +10,22 @@ from anthropic.types import Message
 
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers.core.base import MAX_DEADLINE_S, ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
-from webapp.drivers.core.http import client
-from webapp.drivers.core.vendor import VendorDriver, added, address_of, extra_headers, key_of, members, number, reply, texts, usage_from
+from webapp.drivers.core.http import create_client
+from webapp.drivers.core.vendor import (
+    VendorDriver,
+    allowed_base_url,
+    as_mapping,
+    build_reply,
+    count_or_none,
+    extra_headers,
+    filter_texts,
+    key_of,
+    sum_or_none,
+    usage_from,
+)
 from webapp.security.urlguard import OutboundPolicy
 
-KINDS: Mapping[str, str] = {"max_tokens": "truncated", "model_context_window_exceeded": "too_large", "refusal": "refused"}
+ERROR_KIND_BY_FINISH: Mapping[str, str] = {"max_tokens": "truncated", "model_context_window_exceeded": "too_large", "refusal": "refused"}
 LIST_LIMIT = 1_000
 
 
@@ -26,8 +37,8 @@ class ClaudeDriver(VendorDriver):
         headers = extra_headers(endpoint) | {"Authorization": f"Bearer {key_of(endpoint)}"}
         self._sdk = anthropic.Anthropic(
             api_key="unused",  # The key is only in the transport's headers.
-            base_url=address_of(endpoint, policy),
-            http_client=client(policy, headers),
+            base_url=allowed_base_url(endpoint, policy),
+            http_client=create_client(policy, headers),
             max_retries=0,
             timeout=MAX_DEADLINE_S,  # The transport ends it earlier; without any, long answers are refused unless streamed.
             open_telemetry=False,
@@ -46,34 +57,34 @@ class ClaudeDriver(VendorDriver):
             options["extra_body"] = {"temperature": request.temperature}  # No argument of the SDK any more; older models take it.
         return options
 
-    def ask(self, options: dict[str, Any]) -> object:
+    def send(self, options: dict[str, Any]) -> object:
         return self._sdk.messages.create(**options)
 
-    def read(self, answer: object, trace: Trace) -> ChatReply:
+    def parse_reply(self, answer: object, trace: Trace) -> ChatReply:
         if not isinstance(answer, Message) or not isinstance(cast(object, answer.content), list):
             raise DriverError("invalid_response", trace=trace)
-        usage = usage_of(members(answer.usage))
-        words = "".join(texts(getattr(block, "text", None) for block in answer.content if getattr(block, "type", None) == "text"))
+        usage = usage_of(as_mapping(answer.usage))
+        words = "".join(filter_texts(getattr(block, "text", None) for block in answer.content if getattr(block, "type", None) == "text"))
         stop = str(answer.stop_reason or "unknown")
-        return reply(words, stop, usage, trace, kind=KINDS.get(stop), model=answer.model)
+        return build_reply(words, stop, usage, trace, kind=ERROR_KIND_BY_FINISH.get(stop), model=answer.model)
 
-    def listed(self, trace: Trace) -> Iterable[UpstreamModel]:
+    def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
         data: object = self._sdk.models.list(limit=LIST_LIMIT).data
         if not isinstance(data, list):
             raise DriverError("invalid_response", trace=trace)
-        return (_model(members(one)) for one in data if isinstance(getattr(one, "id", None), str))
+        return (_upstream_model(as_mapping(one)) for one in data if isinstance(getattr(one, "id", None), str))
 
     def close(self) -> None:
         self._sdk.close()
 
 
-def _model(one: Mapping[str, Any]) -> UpstreamModel:
+def _upstream_model(one: Mapping[str, Any]) -> UpstreamModel:
     label, lifecycle = one.get("display_name"), one.get("lifecycle")
     return UpstreamModel(
         one["id"],
         label if isinstance(label, str) else None,
-        number(one.get("max_input_tokens")),
-        number(one.get("max_tokens")),
+        count_or_none(one.get("max_input_tokens")),
+        count_or_none(one.get("max_tokens")),
         lifecycle if isinstance(lifecycle, str) else None,
     )
 
@@ -82,12 +93,12 @@ def usage_of(reported: Mapping[str, Any]) -> Usage | None:
     """Their input leaves out what was read from and written to the cache; ours counts it."""
     read, written = reported.get("cache_read_input_tokens"), reported.get("cache_creation_input_tokens")
     own = reported.get("input_tokens")
-    total = {"input": added(own, read, written) if own is not None else None, "output": reported.get("output_tokens")}
-    longer = members(reported.get("cache_creation")).get("ephemeral_1h_input_tokens") or 0
-    thinking = members(reported.get("output_tokens_details")).get("thinking_tokens") or 0
+    total = {"input": sum_or_none(own, read, written) if own is not None else None, "output": reported.get("output_tokens")}
+    longer = as_mapping(reported.get("cache_creation")).get("ephemeral_1h_input_tokens") or 0
+    thinking = as_mapping(reported.get("output_tokens_details")).get("thinking_tokens") or 0
     return usage_from(total, {"cache_read": read or 0, "cache_write": written or 0, "cache_write_1h": longer, "reasoning": thinking})
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `driver_for` calls."""
+    """What `create_driver` calls."""
     return ClaudeDriver(endpoint, policy)

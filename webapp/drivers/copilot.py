@@ -5,7 +5,7 @@ from typing import Any
 
 from webapp.drivers.core.base import Driver, DriverError, Endpoint, Trace, UpstreamModel
 from webapp.drivers.core.openai_compatible import CompatibleDriver
-from webapp.drivers.core.vendor import members, number
+from webapp.drivers.core.vendor import as_mapping, count_or_none
 from webapp.security.urlguard import OutboundPolicy
 
 
@@ -16,20 +16,20 @@ class CopilotDriver(CompatibleDriver):
         # Copilot wants to know which editor asks; a row may say something else.
         return {"Copilot-Integration-Id": "vscode-chat", "Editor-Version": "Modeldesk/1.0"} | super().headers()
 
-    def listed(self, trace: Trace) -> Iterable[UpstreamModel]:
+    def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
         answer: Any = self._sdk.models.with_raw_response.list().http_response.json()
         data = answer.get("data") if isinstance(answer, Mapping) else answer
         if not isinstance(data, list):
             raise DriverError("invalid_response", trace=trace)
-        return (_model(one) for one in data if isinstance(one, Mapping) and isinstance(one.get("id"), str))
+        return (_upstream_model(one) for one in data if isinstance(one, Mapping) and isinstance(one.get("id"), str))
 
 
-def _model(one: Mapping[str, Any]) -> UpstreamModel:
-    limits, name = members(one.get("limits")), one.get("name")
+def _upstream_model(one: Mapping[str, Any]) -> UpstreamModel:
+    limits, name = as_mapping(one.get("limits")), one.get("name")
     label = name if isinstance(name, str) else None
-    return UpstreamModel(one["id"], label, number(limits.get("max_input_tokens")), number(limits.get("max_output_tokens")))
+    return UpstreamModel(one["id"], label, count_or_none(limits.get("max_input_tokens")), count_or_none(limits.get("max_output_tokens")))
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `driver_for` calls."""
+    """What `create_driver` calls."""
     return CopilotDriver(endpoint, policy)

@@ -6,12 +6,17 @@ from typing import Any
 from webapp.domain.catalog.driver_config import fill_template, value_at
 from webapp.drivers.core.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace
 from webapp.drivers.core.openai_compatible import JSON_OBJECT, CompatibleDriver
-from webapp.drivers.core.vendor import reply, usage_from
+from webapp.drivers.core.vendor import build_reply, usage_from
 from webapp.security.urlguard import OutboundPolicy
 
 CHAT_PATH = "/chat/completions"
-PARTS = ("cache_read", "cache_write", "reasoning")
-FINISHES: Mapping[str, str] = {"length": "truncated", "max_tokens": "truncated", "content_filter": "refused", "refusal": "refused"}
+USAGE_PARTS = ("cache_read", "cache_write", "reasoning")
+ERROR_KIND_BY_FINISH: Mapping[str, str] = {
+    "length": "truncated",
+    "max_tokens": "truncated",
+    "content_filter": "refused",
+    "refusal": "refused",
+}
 
 
 class CustomDriver(CompatibleDriver):
@@ -34,28 +39,29 @@ class CustomDriver(CompatibleDriver):
         }
         return {"body": fill_template(template, values)}
 
-    def ask(self, options: dict[str, Any]) -> object:
+    def send(self, options: dict[str, Any]) -> object:
         if "body" not in options:
-            return super().ask(options)
+            return super().send(options)
         path = str(self.endpoint.config.get("path") or CHAT_PATH)
         return self._sdk.post(path, body=options["body"], cast_to=object)
 
-    def read(self, answer: object, trace: Trace) -> ChatReply:
+    def parse_reply(self, answer: object, trace: Trace) -> ChatReply:
         paths = self.endpoint.config.get("response_paths")
         if not self.endpoint.config.get("request_template"):
-            return super().read(answer, trace)
+            return super().parse_reply(answer, trace)
         if not isinstance(answer, Mapping) or not isinstance(paths, Mapping):
             raise DriverError("invalid_response", trace=trace)
         told = {part: value_at(answer, str(path)) for part, path in paths.items()}
         usage = usage_from(
-            {"input": told.get("input"), "output": told.get("output")}, {part: told[part] for part in PARTS if told.get(part) is not None}
+            {"input": told.get("input"), "output": told.get("output")},
+            {part: told[part] for part in USAGE_PARTS if told.get(part) is not None},
         )
         if told.get("text") is None:
             raise DriverError("invalid_response", trace=trace, usage=usage)
         finish = str(told.get("finish") or "unknown")
-        return reply(told["text"], finish, usage, trace, kind=FINISHES.get(finish), model=told.get("model"))
+        return build_reply(told["text"], finish, usage, trace, kind=ERROR_KIND_BY_FINISH.get(finish), model=told.get("model"))
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `driver_for` calls."""
+    """What `create_driver` calls."""
     return CustomDriver(endpoint, policy)

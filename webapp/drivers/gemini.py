@@ -8,13 +8,23 @@ from google.genai import types
 
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers.core.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
-from webapp.drivers.core.http import client, shut_client
-from webapp.drivers.core.vendor import VendorDriver, added, address_of, extra_headers, key_of, number, reply, texts, usage_from
+from webapp.drivers.core.http import create_blocked_client, create_client
+from webapp.drivers.core.vendor import (
+    VendorDriver,
+    allowed_base_url,
+    build_reply,
+    count_or_none,
+    extra_headers,
+    filter_texts,
+    key_of,
+    sum_or_none,
+    usage_from,
+)
 from webapp.security.urlguard import OutboundPolicy
 
-VERSION = "v1beta"
-PAGE = 1_000
-KINDS: Mapping[str, str] = {
+API_VERSION = "v1beta"
+PAGE_SIZE = 1_000
+ERROR_KIND_BY_FINISH: Mapping[str, str] = {
     "MAX_TOKENS": "truncated",
     "SAFETY": "refused",
     "RECITATION": "refused",
@@ -36,10 +46,10 @@ class GeminiDriver(VendorDriver):
             api_key="unused",  # The key is only in the transport's headers.
             vertexai=False,
             http_options=types.HttpOptions(
-                base_url=address_of(endpoint, policy),
-                api_version=VERSION,
-                httpx_client=client(policy, headers),
-                httpx_async_client=shut_client(),
+                base_url=allowed_base_url(endpoint, policy),
+                api_version=API_VERSION,
+                httpx_client=create_client(policy, headers),
+                httpx_async_client=create_blocked_client(),
             ),
         )
 
@@ -56,13 +66,13 @@ class GeminiDriver(VendorDriver):
             config |= {"response_mime_type": "application/json", "response_json_schema": dict(request.json_schema)}
         return {"model": request.model, "contents": request.user, "config": types.GenerateContentConfig(**config)}
 
-    def ask(self, options: dict[str, Any]) -> object:
+    def send(self, options: dict[str, Any]) -> object:
         return self._sdk.models.generate_content(**options)
 
-    def read(self, answer: object, trace: Trace) -> ChatReply:
+    def parse_reply(self, answer: object, trace: Trace) -> ChatReply:
         if not isinstance(answer, types.GenerateContentResponse):
             raise DriverError("invalid_response", trace=trace)
-        usage = _usage(answer.usage_metadata)
+        usage = _reported_usage(answer.usage_metadata)
         if not answer.candidates:
             blocked = answer.prompt_feedback is not None and answer.prompt_feedback.block_reason is not None
             # An empty body, a list and an error with status 200 all arrive here as an answer without anything in it.
@@ -70,33 +80,33 @@ class GeminiDriver(VendorDriver):
             raise DriverError("refused" if blocked else "invalid_response" if silent else "empty", trace=trace, usage=usage)
         candidate = answer.candidates[0]
         parts = (candidate.content.parts if candidate.content else None) or []
-        words = "".join(texts(part.text for part in parts if not part.thought))
+        words = "".join(filter_texts(part.text for part in parts if not part.thought))
         finish = candidate.finish_reason.name if candidate.finish_reason else "unknown"
-        kind = KINDS.get(finish)
-        return reply(words, finish, usage, trace, kind=kind, model=answer.model_version)
+        kind = ERROR_KIND_BY_FINISH.get(finish)
+        return build_reply(words, finish, usage, trace, kind=kind, model=answer.model_version)
 
-    def listed(self, trace: Trace) -> Iterable[UpstreamModel]:
-        return [_model(one) for one in self._sdk.models.list(config={"page_size": PAGE}) if isinstance(one.name, str)]
+    def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
+        return [_upstream_model(one) for one in self._sdk.models.list(config={"page_size": PAGE_SIZE}) if isinstance(one.name, str)]
 
     def close(self) -> None:
         self._sdk.close()
 
 
-def _model(one: types.Model) -> UpstreamModel:
+def _upstream_model(one: types.Model) -> UpstreamModel:
     name = (one.name or "").removeprefix("models/")
-    return UpstreamModel(name, one.display_name, number(one.input_token_limit), number(one.output_token_limit))
+    return UpstreamModel(name, one.display_name, count_or_none(one.input_token_limit), count_or_none(one.output_token_limit))
 
 
-def _usage(reported: types.GenerateContentResponseUsageMetadata | None) -> Usage | None:
+def _reported_usage(reported: types.GenerateContentResponseUsageMetadata | None) -> Usage | None:
     """Their output leaves out the thoughts; ours counts them."""
     if reported is None:
         return None
-    output = added(reported.candidates_token_count, reported.thoughts_token_count)
+    output = sum_or_none(reported.candidates_token_count, reported.thoughts_token_count)
     total: dict[str, object] = {"input": reported.prompt_token_count, "output": 0 if output is None else output}
     parts = {"cache_read": reported.cached_content_token_count or 0, "reasoning": reported.thoughts_token_count or 0}
     return usage_from(total, parts)
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `driver_for` calls."""
+    """What `create_driver` calls."""
     return GeminiDriver(endpoint, policy)

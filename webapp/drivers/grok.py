@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers.core.base import Driver, Endpoint
-from webapp.drivers.core.openai_compatible import CompatibleDriver, parts_of
-from webapp.drivers.core.vendor import added, usage_from
+from webapp.drivers.core.openai_compatible import CompatibleDriver, usage_parts
+from webapp.drivers.core.vendor import sum_or_none, usage_from
 from webapp.security.urlguard import OutboundPolicy
 
 
@@ -17,11 +17,13 @@ class GrokDriver(CompatibleDriver):
     def usage(self, reported: object) -> Usage | None:
         if not isinstance(reported, Mapping):
             return None
-        parts = parts_of(reported)
-        output = added(reported.get("completion_tokens"), parts["reasoning"]) if reported.get("completion_tokens") is not None else None
+        parts = usage_parts(reported)
+        output = (
+            sum_or_none(reported.get("completion_tokens"), parts["reasoning"]) if reported.get("completion_tokens") is not None else None
+        )
         return usage_from({"input": reported.get("prompt_tokens"), "output": output}, parts)
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `driver_for` calls."""
+    """What `create_driver` calls."""
     return GrokDriver(endpoint, policy)

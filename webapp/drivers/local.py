@@ -22,7 +22,7 @@ class LocalDriver:
     """Advice without a model. `advise` is what runs use; there is no model to chat with."""
 
     def __init__(self, look: Callable[[], HostMetrics] | None = None):
-        self._look = look or host_facts
+        self._look = look or collect_host_metrics
 
     def advise(self, incident: Incident) -> tuple[Recommendation, ...]:
         """What the rules say, with this machine's own numbers if the incident is about it."""
@@ -43,16 +43,16 @@ class LocalDriver:
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `driver_for` calls."""
+    """What `create_driver` calls."""
     return LocalDriver()
 
 
-def host_facts() -> HostMetrics:
+def collect_host_metrics() -> HostMetrics:
     """One look at this machine, a tenth of a second long."""
     watched = list(psutil.process_iter())
     psutil.cpu_percent()
     for process in watched:
-        _cpu(process)
+        _cpu_percent(process)
     time.sleep(SAMPLE_S)
     facts = sorted(_processes(watched), key=lambda fact: max(fact.memory_percent, fact.cpu_percent), reverse=True)
     return HostMetrics(
@@ -66,7 +66,7 @@ def host_facts() -> HostMetrics:
     )
 
 
-def _cpu(process: psutil.Process) -> float:
+def _cpu_percent(process: psutil.Process) -> float:
     try:
         return process.cpu_percent()
     except psutil.Error:
@@ -79,7 +79,9 @@ def _processes(watched: list[psutil.Process]) -> Iterator[ProcessMetrics]:
             memory = process.memory_info().rss
             share = process.memory_percent()
             # The name only: command lines hold passwords more often than one would think.
-            yield ProcessMetrics(process.pid, process.name()[:100], round(_cpu(process), 1), round(share, 1), round(memory / 2**20, 1))
+            yield ProcessMetrics(
+                process.pid, process.name()[:100], round(_cpu_percent(process), 1), round(share, 1), round(memory / 2**20, 1)
+            )
         except psutil.Error:
             continue
 

@@ -13,15 +13,24 @@ from mistralai.client.models import ChatCompletionResponse
 
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers.core.base import MAX_DEADLINE_S, ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
-from webapp.drivers.core.http import client, shut_client
+from webapp.drivers.core.http import create_blocked_client, create_client
 from webapp.drivers.core.openai_compatible import usage_of
-from webapp.drivers.core.vendor import VendorDriver, address_of, extra_headers, key_of, members, number, reply, texts
+from webapp.drivers.core.vendor import (
+    VendorDriver,
+    allowed_base_url,
+    as_mapping,
+    build_reply,
+    count_or_none,
+    extra_headers,
+    filter_texts,
+    key_of,
+)
 from webapp.security.urlguard import OutboundPolicy
 
-KINDS: Mapping[str, str] = {"length": "truncated", "model_length": "truncated", "error": "server_error"}
+ERROR_KIND_BY_FINISH: Mapping[str, str] = {"length": "truncated", "model_length": "truncated", "error": "server_error"}
 
 
-class _Silent(logging.Logger):
+class _SilentLogger(logging.Logger):
     """The SDK's own debug log would hold prompts."""
 
     def __init__(self) -> None:
@@ -34,14 +43,14 @@ class MistralDriver(VendorDriver):
     def __init__(self, endpoint: Endpoint, policy: OutboundPolicy):
         super().__init__(endpoint)
         headers = extra_headers(endpoint) | {"Authorization": f"Bearer {key_of(endpoint)}"}
-        self._http = client(policy, headers)
+        self._http = create_client(policy, headers)
         self._sdk = Mistral(
             api_key="unused",  # The key is only in the transport's headers.
-            server_url=address_of(endpoint, policy),
+            server_url=allowed_base_url(endpoint, policy),
             client=self._http,
-            async_client=shut_client(),
+            async_client=create_blocked_client(),
             timeout_ms=round(1000 * MAX_DEADLINE_S),  # The transport ends it earlier.
-            debug_logger=_Silent(),
+            debug_logger=_SilentLogger(),
         )
 
     def options(self, request: ChatRequest) -> dict[str, Any]:
@@ -57,35 +66,35 @@ class MistralDriver(VendorDriver):
             options["response_format"] = {"type": "json_schema", "json_schema": schema}
         return options
 
-    def ask(self, options: dict[str, Any]) -> object:
+    def send(self, options: dict[str, Any]) -> object:
         return self._sdk.chat.complete(**options)
 
-    def read(self, answer: object, trace: Trace) -> ChatReply:
+    def parse_reply(self, answer: object, trace: Trace) -> ChatReply:
         if not isinstance(answer, ChatCompletionResponse):
             raise DriverError("invalid_response", trace=trace)
-        usage = _usage(members(answer.usage))
+        usage = _reported_usage(as_mapping(answer.usage))
         if not answer.choices:
             raise DriverError("empty", trace=trace, usage=usage)
         choice = answer.choices[0]
         finish = str(choice.finish_reason or "unknown")
-        words = _text(choice.message.content if choice.message else None)
-        return reply(words, finish, usage, trace, kind=KINDS.get(finish), model=answer.model)
+        words = _content_text(choice.message.content if choice.message else None)
+        return build_reply(words, finish, usage, trace, kind=ERROR_KIND_BY_FINISH.get(finish), model=answer.model)
 
-    def listed(self, trace: Trace) -> Iterable[UpstreamModel]:
+    def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
         try:
-            data: list[Any] = [members(one) for one in self._sdk.models.list().data or []]
+            data: list[Any] = [as_mapping(one) for one in self._sdk.models.list().data or []]
         except ResponseValidationError as error:
             # Servers that only speak the protocol list less of each model than the SDK insists on.
-            data = _lenient(error.body)
+            data = _parse_model_list(error.body)
         if not data and trace.status != 200:
             raise DriverError("invalid_response", trace=trace)
-        return (_model(one) for one in data if isinstance(one, Mapping) and isinstance(one.get("id"), str))
+        return (_upstream_model(one) for one in data if isinstance(one, Mapping) and isinstance(one.get("id"), str))
 
     def close(self) -> None:
         self._http.close()
 
 
-def _lenient(body: str) -> list[Any]:
+def _parse_model_list(body: str) -> list[Any]:
     found = json.loads(body)
     data = found.get("data") if isinstance(found, Mapping) else None
     if not isinstance(data, list):
@@ -93,23 +102,25 @@ def _lenient(body: str) -> list[Any]:
     return data
 
 
-def _model(one: Mapping[str, Any]) -> UpstreamModel:
+def _upstream_model(one: Mapping[str, Any]) -> UpstreamModel:
     label, retired = one.get("name"), one.get("deprecation")
     lifecycle = "deprecated" if retired else None
-    return UpstreamModel(one["id"], label if isinstance(label, str) else None, number(one.get("max_context_length")), None, lifecycle)
+    return UpstreamModel(
+        one["id"], label if isinstance(label, str) else None, count_or_none(one.get("max_context_length")), None, lifecycle
+    )
 
 
-def _text(content: object) -> str:
+def _content_text(content: object) -> str:
     """Text, or a list of chunks of which some are text."""
     if isinstance(content, list):
-        return "".join(texts(getattr(chunk, "text", None) for chunk in content))
+        return "".join(filter_texts(getattr(chunk, "text", None) for chunk in content))
     return content if isinstance(content, str) else ""
 
 
-def _usage(reported: Mapping[str, Any]) -> Usage | None:
+def _reported_usage(reported: Mapping[str, Any]) -> Usage | None:
     return usage_of(reported) if reported else None
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `driver_for` calls."""
+    """What `create_driver` calls."""
     return MistralDriver(endpoint, policy)

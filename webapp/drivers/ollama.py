@@ -7,9 +7,9 @@ from ollama import ChatResponse, Client
 
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers.core.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
-from webapp.drivers.core.http import quieten
-from webapp.drivers.core.http_old import OldTransport
-from webapp.drivers.core.vendor import VendorDriver, address_of, extra_headers, key_of, reply, usage_from
+from webapp.drivers.core.http import quiet_loggers
+from webapp.drivers.core.http_old import HttpxTransport
+from webapp.drivers.core.vendor import VendorDriver, allowed_base_url, build_reply, extra_headers, key_of, usage_from
 from webapp.security.urlguard import OutboundPolicy
 
 MAX_CONTEXT = 131_072  # Memory is set aside for all of it, so a model's own limit is not always wise.
@@ -20,12 +20,12 @@ class OllamaDriver(VendorDriver):
 
     def __init__(self, endpoint: Endpoint, policy: OutboundPolicy):
         super().__init__(endpoint)
-        quieten()
-        key = key_of(endpoint, needed=False)
+        quiet_loggers()
+        key = key_of(endpoint, required=False)
         headers = extra_headers(endpoint) | ({"Authorization": f"Bearer {key}"} if key else {})
         self._sdk = Client(
-            host=address_of(endpoint, policy),
-            transport=OldTransport(policy, headers),
+            host=allowed_base_url(endpoint, policy),
+            transport=HttpxTransport(policy, headers),
             timeout=None,
             trust_env=False,
             follow_redirects=False,
@@ -41,27 +41,29 @@ class OllamaDriver(VendorDriver):
         options: dict[str, Any] = {"model": request.model, "messages": messages, "options": tuning}
         return options | ({"format": dict(request.json_schema)} if request.json_schema is not None else {})
 
-    def ask(self, options: dict[str, Any]) -> object:
+    def send(self, options: dict[str, Any]) -> object:
         return self._sdk.chat(**options)
 
-    def read(self, answer: object, trace: Trace) -> ChatReply:
+    def parse_reply(self, answer: object, trace: Trace) -> ChatReply:
         if not isinstance(answer, ChatResponse):
             raise DriverError("invalid_response", trace=trace)
         kind = "truncated" if answer.done_reason == "length" else None
-        return reply(answer.message.content, answer.done_reason or "unknown", _usage(answer), trace, kind=kind, model=answer.model)
+        return build_reply(
+            answer.message.content, answer.done_reason or "unknown", _reported_usage(answer), trace, kind=kind, model=answer.model
+        )
 
-    def listed(self, trace: Trace) -> Iterable[UpstreamModel]:
+    def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
         return [UpstreamModel(one.model) for one in self._sdk.list().models if one.model]
 
     def close(self) -> None:
         self._sdk.close()  # type: ignore[no-untyped-call] # the SDK leaves this one out
 
 
-def _usage(answer: ChatResponse) -> Usage | None:
+def _reported_usage(answer: ChatResponse) -> Usage | None:
     """A prompt that it had in its cache is told as nothing at all, which is unknown and not zero."""
     return usage_from({"input": answer.prompt_eval_count, "output": answer.eval_count}, {})
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `driver_for` calls."""
+    """What `create_driver` calls."""
     return OllamaDriver(endpoint, policy)

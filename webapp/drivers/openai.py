@@ -12,5 +12,5 @@ class OpenAIDriver(CompatibleDriver):
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `driver_for` calls."""
+    """What `create_driver` calls."""
     return OpenAIDriver(endpoint, policy)

@@ -5,8 +5,8 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
 
-from webapp.extensions.audit_guard import insist_on_a_trail
-from webapp.extensions.engine import refuse_stray_writes
+from webapp.extensions.audit_guard import require_audit_event
+from webapp.extensions.engine import require_write_transaction
 from webapp.models import Base
 
 db = SQLAlchemy(metadata=Base.metadata)
@@ -14,5 +14,5 @@ migrate = Migrate(render_as_batch=True, compare_type=True)
 login = LoginManager()
 csrf = CSRFProtect()
 
-refuse_stray_writes(db.session)
-insist_on_a_trail(db.session)
+require_write_transaction(db.session)
+require_audit_event(db.session)

@@ -1,7 +1,7 @@
 """Nothing is stored without a line in the audit trail: what no service may forget is not left to the services.
 
 A session notes which tables its transaction changes. Before it is committed one of them has to be the trail's, unless all of them are ones
-whose every row is a record itself, or is no decision of anybody (`UNTRAILED`). A service that forgot its line stores nothing.
+whose every row is a record itself, or is no decision of anybody (`UNAUDITED_TABLES`). A service that forgot its line stores nothing.
 """
 
 from typing import Any
@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, scoped_session
 
-TRAIL = "audit_events"
-CHANGED = "modeldesk_changed_tables"  # The name in `session.info` under which they are noted.
+AUDIT_TABLE = "audit_events"
+CHANGED_TABLES_KEY = "modeldesk_changed_tables"  # The name in `session.info` under which they are noted.
 # A table that is not in this list needs a line for each change. Why each of these does not:
-UNTRAILED = frozenset(
+UNAUDITED_TABLES = frozenset(
     {
         "usage_records",  # applications report by the thousand, and each row says who, what and when
         "bench_cells",
@@ -32,37 +32,37 @@ UNTRAILED = frozenset(
 )
 
 
-def insist_on_a_trail(session: scoped_session[Any]) -> None:
+def require_audit_event(session: scoped_session[Any]) -> None:
     """Refuses to commit what has no line in the trail. Raises `RuntimeError`: it is a defect of ours, and the request ends as one."""
-    event.listen(session, "before_flush", _note_objects)
-    event.listen(session, "do_orm_execute", _note_statement)
-    event.listen(session, "before_commit", _insist)
-    event.listen(session, "after_rollback", _forget)
+    event.listen(session, "before_flush", _track_objects)
+    event.listen(session, "do_orm_execute", _track_statement)
+    event.listen(session, "before_commit", _check_before_commit)
+    event.listen(session, "after_rollback", _clear_tracked)
 
 
-def _note_objects(session: Session, context: UOWTransaction, instances: object) -> None:
+def _track_objects(session: Session, context: UOWTransaction, instances: object) -> None:
     for row in (*session.new, *session.deleted, *(row for row in session.dirty if session.is_modified(row))):
-        _note(session, row.__table__.name)
+        _track_table(session, row.__table__.name)
 
 
-def _note_statement(state: ORMExecuteState) -> None:
+def _track_statement(state: ORMExecuteState) -> None:
     if state.is_insert or state.is_update or state.is_delete:
-        _note(state.session, state.statement.table.name)  # type: ignore[attr-defined] # all three have one
+        _track_table(state.session, state.statement.table.name)  # type: ignore[attr-defined] # all three have one
 
 
-def _note(session: Session, table: str) -> None:
-    session.info.setdefault(CHANGED, set()).add(table)
+def _track_table(session: Session, table: str) -> None:
+    session.info.setdefault(CHANGED_TABLES_KEY, set()).add(table)
 
 
-def _insist(session: Session) -> None:
+def _check_before_commit(session: Session) -> None:
     if session.in_nested_transaction():
         return  # The end of a part; the whole will be asked.
     session.flush()  # What was not flushed yet is not noted yet.
-    changed = session.info.pop(CHANGED, set())
-    bare = changed - UNTRAILED - {TRAIL}
-    if bare and TRAIL not in changed:
+    changed = session.info.pop(CHANGED_TABLES_KEY, set())
+    bare = changed - UNAUDITED_TABLES - {AUDIT_TABLE}
+    if bare and AUDIT_TABLE not in changed:
         raise RuntimeError(f"a change of {', '.join(sorted(bare))} without a line in the trail")
 
 
-def _forget(session: Session) -> None:
-    session.info.pop(CHANGED, None)
+def _clear_tracked(session: Session) -> None:
+    session.info.pop(CHANGED_TABLES_KEY, None)

@@ -17,7 +17,7 @@ from webapp.domain.shared.errors import DatabaseUnreachable
 log = logging.getLogger(__name__)
 # Execution options with which a session says that it is going to write, and a reader that all it reads must be of one moment.
 WRITING = "modeldesk_writing"
-ONE_MOMENT = "modeldesk_one_moment"
+CONSISTENT_READ = "modeldesk_one_moment"
 BUSY_TIMEOUT_MS = 5000
 
 
@@ -34,7 +34,7 @@ def journal_mode(version: tuple[int, ...]) -> tuple[str, str]:
 JOURNAL_MODE, JOURNAL_REASON = journal_mode(sqlite3.sqlite_version_info)
 
 
-def tell_journal_mode() -> None:
+def log_journal_mode() -> None:
     log.info("SQLite %s: journal mode %s, because %s", sqlite3.sqlite_version, JOURNAL_MODE, JOURNAL_REASON)
 
 
@@ -43,10 +43,10 @@ def engine_options(sqlite_file: Path | None) -> dict[str, Any]:
     if sqlite_file is None:
         waits = "-c lock_timeout=5000 -c statement_timeout=30000 -c idle_in_transaction_session_timeout=120000"
         return {"hide_parameters": True, "pool_pre_ping": True, "connect_args": {"connect_timeout": 3, "options": waits}}
-    return {"hide_parameters": True, "creator": opener(sqlite_file)}
+    return {"hide_parameters": True, "creator": connection_factory(sqlite_file)}
 
 
-def opener(path: Path) -> Callable[[], sqlite3.Connection]:
+def connection_factory(path: Path) -> Callable[[], sqlite3.Connection]:
     """Opens the file if it is there. It is never created by opening: a new empty file in the place of a lost one would hide the loss."""
 
     def open_file() -> sqlite3.Connection:
@@ -73,42 +73,42 @@ def create_file(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
-def guard(engine: Engine, sqlite_file: Path | None) -> None:
+def guard_engine(engine: Engine, sqlite_file: Path | None) -> None:
     """Watches every connection of an SQLite engine; PostgreSQL needs no help."""
     if sqlite_file is None:
         return
 
-    event.listen(engine, "begin", begin)
+    event.listen(engine, "begin", begin_transaction)
 
     @event.listens_for(engine, "connect")
     def remember_the_file(_: object, entry: ConnectionPoolEntry) -> None:
-        entry.info["file"] = identity(sqlite_file)
+        entry.info["file"] = file_identity(sqlite_file)
 
     @event.listens_for(engine, "checkout")
     def refuse_a_lost_file(_: object, entry: ConnectionPoolEntry, __: PoolProxiedConnection) -> None:
         # An open connection outlives its file and writes into nothing, so each use compares the file with the one that was opened.
-        if entry.info.get("file") != identity(sqlite_file):
+        if entry.info.get("file") != file_identity(sqlite_file):
             raise DisconnectionError("the database file was moved, deleted or replaced")
 
     @event.listens_for(engine, "commit")
     def commit(connection: Connection) -> None:
-        if connection.connection.info.get("file") != identity(sqlite_file):
+        if connection.connection.info.get("file") != file_identity(sqlite_file):
             raise DatabaseUnreachable
 
 
-def begin(connection: Connection) -> None:
+def begin_transaction(connection: Connection) -> None:
     """How an SQLite transaction begins, by what it was announced as."""
     options = connection.get_execution_options()
     if options.get(WRITING):
         # A deferred transaction that turns into a writing one fails at once when somebody else wrote meanwhile; this one waits.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-    elif options.get(ONE_MOMENT):
+    elif options.get(CONSISTENT_READ):
         connection.exec_driver_sql("BEGIN")
     # Other readers open no transaction: with a rollback journal an open one keeps every writer waiting, and a thread that holds one
     # while it reads through a second connection waits for a writer that waits for it.
 
 
-def refuse_stray_writes(session: scoped_session[Any]) -> None:
+def require_write_transaction(session: scoped_session[Any]) -> None:
     """A session writes only in a transaction that was announced as `WRITING`.
 
     On SQLite any other change would be stored statement by statement, half of it perhaps, and seen by readers before the rest; on
@@ -118,20 +118,20 @@ def refuse_stray_writes(session: scoped_session[Any]) -> None:
     @event.listens_for(session, "before_flush")
     def flush(changed: Session, *_: object) -> None:
         if changed.new or changed.dirty or changed.deleted:
-            _refuse_unannounced(changed)
+            _check_is_writing(changed)
 
     @event.listens_for(session, "do_orm_execute")
     def execute(state: ORMExecuteState) -> None:
         if state.is_insert or state.is_update or state.is_delete:
-            _refuse_unannounced(state.session)
+            _check_is_writing(state.session)
 
 
-def _refuse_unannounced(session: Session) -> None:
+def _check_is_writing(session: Session) -> None:
     if not session.connection().get_execution_options().get(WRITING):
         raise RuntimeError("a change outside of writing(), or after a rollback within it")
 
 
-def identity(path: Path) -> tuple[int, int] | None:
+def file_identity(path: Path) -> tuple[int, int] | None:
     """Which file lies at this path: device and inode, or None."""
     try:
         found = path.stat()

@@ -7,24 +7,24 @@ from sqlalchemy import Connection, text
 from webapp.config.settings import ROOT
 from webapp.domain.shared.errors import SchemaVersionMismatch
 
-VERSION = text("SELECT version_num FROM alembic_version")
+VERSION_QUERY = text("SELECT version_num FROM alembic_version")
 
 
-def versions_in(folder: Path) -> tuple[str, ...]:
+def list_versions(folder: Path) -> tuple[str, ...]:
     """All versions that these migrations lead to, the oldest first, by the names of their files: no worker loads Alembic for it."""
     return tuple(path.name.split("_")[2] for path in sorted(folder.glob("*_*_*_*.py")))
 
 
-KNOWN = versions_in(ROOT / "migrations" / "versions")
+KNOWN_VERSIONS = list_versions(ROOT / "migrations" / "versions")
 
 
 def is_newer(version: str) -> bool:
-    return version not in KNOWN
+    return version not in KNOWN_VERSIONS
 
 
-def insist(connection: Connection) -> None:
+def require_current_version(connection: Connection) -> None:
     """Raises `OtherVersion` unless the tables are those of this version. Asked in every transaction that writes: another version
     may migrate them at any moment, and what this one would write then nobody knows."""
-    version = connection.execute(VERSION).scalar_one_or_none()
-    if version != KNOWN[-1]:
+    version = connection.execute(VERSION_QUERY).scalar_one_or_none()
+    if version != KNOWN_VERSIONS[-1]:
         raise SchemaVersionMismatch(newer=version is not None and is_newer(version))

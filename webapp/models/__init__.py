@@ -1,11 +1,11 @@
 """Tables: columns, constraints, relationships; no business rules. Importing this package makes Alembic see all of them."""
 
-from webapp.models.accounts import ApiToken, Identity, LoginAttempt, OneTimeLink, RecoveryCode, SpentReturn, User, UserSession
+from webapp.models.accounts import ApiToken, Identity, LoginAttempt, OneTimeLink, RecoveryCode, UsedAuthorization, User, UserSession
 from webapp.models.audit import AuditEvent, AuditState
 from webapp.models.base import MAX_ID, Base
 from webapp.models.catalog import Credential, Model, ModelAlias, Price, PriceRate, PriceVerification, Provider
 from webapp.models.catalog_sync import Proposal, ProposalRow
-from webapp.models.evaluations import Bench, BenchCell, Rating, SavedIncident
+from webapp.models.evaluations import Evaluation, EvaluationCell, Rating, SavedIncident
 from webapp.models.projects import CredentialCounter, Project, ProjectOverride
 from webapp.models.prompt_templates import CachedResponse, PromptTemplate
 from webapp.models.provider_checks import ProviderCheck
@@ -20,11 +20,11 @@ __all__ = [
     "AuditEvent",
     "AuditState",
     "Base",
-    "Bench",
-    "BenchCell",
     "CachedResponse",
     "Credential",
     "CredentialCounter",
+    "Evaluation",
+    "EvaluationCell",
     "Identity",
     "ImportDraft",
     "LoginAttempt",
@@ -48,8 +48,8 @@ __all__ = [
     "Run",
     "RunRecommendation",
     "SavedIncident",
-    "SpentReturn",
     "UsageRecord",
+    "UsedAuthorization",
     "User",
     "UserSession",
 ]

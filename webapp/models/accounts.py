@@ -74,7 +74,7 @@ class Identity(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
 
 
-class SpentReturn(Base):
+class UsedAuthorization(Base):
     """A way back from the identity provider that was used, kept until it would have ended anyway: each is good once."""
 
     __tablename__ = "spent_returns"

@@ -11,7 +11,7 @@ from webapp.models.base import Base
 from webapp.models.catalog import one_of
 from webapp.models.runs import Run
 
-BENCH_STATUSES = ("running", "finished", "cancelled", "interrupted")
+EVALUATION_STATUSES = ("running", "finished", "cancelled", "interrupted")
 CELL_STATUSES = ("planned", "running", "done", "failed", "cancelled", "skipped")
 
 
@@ -28,7 +28,7 @@ class SavedIncident(Base):
         return self.name
 
 
-class Bench(Base):
+class Evaluation(Base):
     """One comparison. `incidents` are whole, so that it stays what it was whatever is saved or deleted later.
 
     `runs_as` is who resumed it last, if anybody did. Each resuming begins a new `generation`: work of an earlier one, whose process was
@@ -36,7 +36,7 @@ class Bench(Base):
     """
 
     __tablename__ = "benches"
-    __table_args__ = (CheckConstraint(one_of("status", BENCH_STATUSES), name="status"), Index("ix_benches_created_at", "created_at"))
+    __table_args__ = (CheckConstraint(one_of("status", EVALUATION_STATUSES), name="status"), Index("ix_benches_created_at", "created_at"))
 
     public_id: Mapped[str] = mapped_column(String(40), unique=True)
     name: Mapped[str] = mapped_column(String(200))
@@ -52,8 +52,8 @@ class Bench(Base):
     heartbeat_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 
-    cells: Mapped[list["BenchCell"]] = relationship(
-        back_populates="bench", cascade="all, delete-orphan", order_by="BenchCell.position", passive_deletes=True
+    cells: Mapped[list["EvaluationCell"]] = relationship(
+        back_populates="evaluation", cascade="all, delete-orphan", order_by="EvaluationCell.position", passive_deletes=True
     )
 
     @property
@@ -65,8 +65,8 @@ class Bench(Base):
         return self.name
 
 
-class BenchCell(Base):
-    """One incident on one model, once. `most_cost` is the estimate that the spend cap goes by; None where no price is known."""
+class EvaluationCell(Base):
+    """One incident on one model, once. `max_cost` is the estimate that the spend cap goes by; None where no price is known."""
 
     __tablename__ = "bench_cells"
     __table_args__ = (
@@ -74,17 +74,17 @@ class BenchCell(Base):
         CheckConstraint(one_of("status", CELL_STATUSES), name="status"),
     )
 
-    bench_id: Mapped[int] = mapped_column(ForeignKey("benches.id", ondelete="CASCADE"), index=True)
+    evaluation_id: Mapped[int] = mapped_column("bench_id", ForeignKey("benches.id", ondelete="CASCADE"), index=True)
     position: Mapped[int]
     incident: Mapped[int]
     model: Mapped[str] = mapped_column(String(300))
     repeat: Mapped[int]
     status: Mapped[str] = mapped_column(String(10), default="planned")
-    most_cost: Mapped[Decimal | None]
-    why: Mapped[str | None] = mapped_column(Text)
+    max_cost: Mapped[Decimal | None] = mapped_column("most_cost")
+    reason: Mapped[str | None] = mapped_column("why", Text)
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"), index=True)
 
-    bench: Mapped[Bench] = relationship(back_populates="cells")
+    evaluation: Mapped[Evaluation] = relationship(back_populates="cells")
     run: Mapped[Run | None] = relationship()
 
 

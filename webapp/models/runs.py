@@ -48,7 +48,7 @@ class Run(Base):
     key_source: Mapped[str | None] = mapped_column(String(220))
     project: Mapped[str | None] = mapped_column(String(60))
     # The public id of the bench that it was asked for, also where no cell shows it. Not its number: SQLite gives numbers again.
-    bench: Mapped[str | None] = mapped_column(String(40), index=True)
+    evaluation: Mapped[str | None] = mapped_column("bench", String(40), index=True)
     upstream_request_id: Mapped[str | None] = mapped_column(String(200))
     finished_at: Mapped[datetime | None]
     error_code: Mapped[str | None] = mapped_column(String(40))

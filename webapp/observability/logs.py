@@ -10,17 +10,17 @@ from typing import Any
 from webapp.observability.request_id import request_id
 
 # These print addresses, headers or prompts at INFO or DEBUG (drivers.md, section 4).
-QUIET = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "anthropic", "google_genai", "mistralai.client", "ollama", "alembic")
-Clean = Callable[[str], str]
+QUIET_LOGGERS = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "anthropic", "google_genai", "mistralai.client", "ollama", "alembic")
+Redactor = Callable[[str], str]
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """Formats a record as one line of JSON. Tracebacks are folded into the line, so that a log stays a list of events.
 
     `clean` takes secrets out of each message. It is the last net: whoever logs does not log them in the first place.
     """
 
-    def __init__(self, clean: Clean) -> None:
+    def __init__(self, clean: Redactor) -> None:
         super().__init__()
         self._clean = clean
 
@@ -56,24 +56,24 @@ def _frames(record: logging.LogRecord) -> list[str]:
     return frames[-8:]
 
 
-def configure(clean: Clean, level: int = logging.INFO) -> None:
+def configure(clean: Redactor, level: int = logging.INFO) -> None:
     """Sends all logs, those of libraries too, to standard error as JSON lines. Safe to call more than once."""
     root = logging.getLogger()
-    for handler in [handler for handler in root.handlers if isinstance(handler.formatter, JsonLines)]:
+    for handler in [handler for handler in root.handlers if isinstance(handler.formatter, JsonFormatter)]:
         root.removeHandler(handler)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines(clean))
+    handler.setFormatter(JsonFormatter(clean))
     root.addHandler(handler)
     logging.getLogger("webapp").setLevel(level)
-    for name in QUIET:
+    for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def of_the_server(clean: Clean, level: str) -> dict[str, Any]:
+def gunicorn_log_config(clean: Redactor, level: str) -> dict[str, Any]:
     """The same for gunicorn, as it takes it: its own lines are written through a logger that hands nothing on."""
     handled = {"level": level.upper(), "handlers": ["lines"]}
     return {
-        "formatters": {"lines": {"()": JsonLines, "clean": clean}},
+        "formatters": {"lines": {"()": JsonFormatter, "clean": clean}},
         "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "lines", "stream": "ext://sys.stderr"}},
         "root": {"level": "WARNING", "handlers": ["lines"]},
         "loggers": {"gunicorn.error": {**handled, "propagate": False}},

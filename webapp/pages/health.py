@@ -9,7 +9,7 @@ from webapp.domain.shared.errors import Forbidden
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.registry import database_health
 from webapp.runtime import container
-from webapp.web.auth import token_of_request
+from webapp.web.auth import token_from_request
 
 blueprint = Blueprint("health", __name__)
 LOOPBACK = ("127.0.0.1", "::1")
@@ -24,8 +24,8 @@ def alive() -> ResponseReturnValue:
 def ready() -> ResponseReturnValue:
     """Ready also when the database is away: answers go on from the snapshot."""
     snapshot = container.registry().snapshot
-    database = container.database()
-    says = {"detail": database_health.WORDS[database]} if database in database_health.WORDS else {}
+    database = container.database_state()
+    says = {"detail": database_health.ADVICE[database]} if database in database_health.ADVICE else {}
     return says | {
         "database": database,
         "revision": snapshot.revision,
@@ -38,11 +38,11 @@ def ready() -> ResponseReturnValue:
 @blueprint.get("/metrics")
 def metrics() -> ResponseReturnValue:
     """Numbers for Prometheus, for this machine or whoever may read the registry."""
-    token = token_of_request()
-    if not _from_this_machine() and not (token and scopes_allow(token.scopes, Permission.REGISTRY_READ)):
+    token = token_from_request()
+    if not _is_local_request() and not (token and scopes_allow(token.scopes, Permission.REGISTRY_READ)):
         raise Forbidden("Metrics are served to this machine, or with a token that may read the registry.")
     snapshot = container.registry().snapshot
-    workers_current, workers_total = container.current().report.current(snapshot.revision)
+    workers_current, workers_total = container.current().process_report.count_current(snapshot.revision)
     numbers = {
         "modeldesk_registry_revision": (snapshot.revision, "Revision of the registry that this process serves."),
         "modeldesk_registry_models": (len(snapshot.models), "Models in the registry, inactive ones included."),
@@ -57,7 +57,7 @@ def metrics() -> ResponseReturnValue:
     return Response("".join(lines), mimetype="text/plain; version=0.0.4")
 
 
-def _from_this_machine() -> bool:
+def _is_local_request() -> bool:
     """Whoever comes through a proxy is not from here, whatever address the proxy names: a client may have told it."""
     passed_on = any(request.headers.get(name) for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"))
     return request.remote_addr in LOOPBACK and not passed_on

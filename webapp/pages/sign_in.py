@@ -10,18 +10,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.domain.shared.errors import Conflict, DatabaseUnreachable, Invalid, NotFound, TooManyConcurrentCalls
 from webapp.extensions import db
 from webapp.models import User
-from webapp.pages.step_up import in_minutes, retry_after
+from webapp.pages.step_up import format_minutes, retry_after_header
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
 from webapp.services.accounts import accounts, login_throttle, sign_ins
 from webapp.web import known_browsers
-from webapp.web.auth import session_secret, sign_out, visitor
-from webapp.web.login_flow import HOME, MAX_FIELD, enter, next_page, wait_for_code
+from webapp.web.auth import get_member_or_none, session_secret, sign_out
+from webapp.web.login_flow import HOME, MAX_FIELD_LENGTH, await_second_factor, next_page, start_session
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("account", __name__)
-WRONG = "The e-mail address or the password is wrong, or the account is switched off."
+WRONG_CREDENTIALS = "The e-mail address or the password is wrong, or the account is switched off."
 
 
 @blueprint.get("/")
@@ -31,7 +31,7 @@ def root() -> ResponseReturnValue:
 
 @blueprint.get("/login")
 def login() -> ResponseReturnValue:
-    if visitor():
+    if get_member_or_none():
         return redirect(next_page())
     return _login_page()
 
@@ -39,85 +39,85 @@ def login() -> ResponseReturnValue:
 @blueprint.post("/login")
 def sign_in() -> ResponseReturnValue:
     email, password = request.form.get("email", ""), request.form.get("password", "")
-    if max(len(email), len(password)) >= MAX_FIELD:
-        return _login_page(WRONG), 422  # Nothing is looked at, so nothing is guessed.
-    guess, now = _guess(email), datetime.now(UTC)
-    wait = _counted(guess, email, now)
+    if max(len(email), len(password)) >= MAX_FIELD_LENGTH:
+        return _login_page(WRONG_CREDENTIALS), 422  # Nothing is looked at, so nothing is guessed.
+    guess, now = _login_attempt(email), datetime.now(UTC)
+    wait = _register_attempt(guess, email, now)
     if wait is not None:
-        return _throttled(wait)
+        return _throttled_response(wait)
     try:
-        ticket = _let_in(guess, email, password, now)
+        ticket = _authenticate(guess, email, password, now)
     except TooManyConcurrentCalls as error:
         return _login_page(error.detail), error.status, {"Retry-After": str(error.retry_after)}
     if ticket is None:
         log.warning("a sign-in from %s was refused", request.remote_addr)
-        return _login_page(WRONG), 422
+        return _login_page(WRONG_CREDENTIALS), 422
     target = next_page()
     if ticket.needs_code:
-        return _ask_for_code(ticket.secret, target)
-    enter(ticket.secret)
-    return known_browsers.remember(redirect(target), accounts.normalised(email))
+        return _redirect_to_code(ticket.secret, target)
+    start_session(ticket.secret)
+    return known_browsers.remember(redirect(target), accounts.normalize_email(email))
 
 
-def _let_in(guess: login_throttle.Guess, email: str, password: str, now: datetime) -> sign_ins.Ticket | None:
+def _authenticate(guess: login_throttle.Attempt, email: str, password: str, now: datetime) -> sign_ins.Ticket | None:
     """The way in for whoever has the right password. Checking it takes a tenth of a second on purpose: no other writer has to wait for it.
 
     A right one is checked once more if another hash was stored meanwhile: a sign-in at the same moment may have renewed it.
     """
     for _ in range(2):
         user = accounts.authenticate(db.session(), email, password)
-        if user is None or not _may_use_password(user):
+        if user is None or not _can_use_password(user):
             return None
-        if ticket := _entered(user, password, guess, now):
+        if ticket := _issue_ticket(user, password, guess, now):
             return ticket
     return None
 
 
-def _entered(checked: User, password: str, guess: login_throttle.Guess, now: datetime) -> sign_ins.Ticket | None:
+def _issue_ticket(checked: User, password: str, guess: login_throttle.Attempt, now: datetime) -> sign_ins.Ticket | None:
     """The same inside a transaction; None where another hash was stored, or the person switched off, while the password was checked."""
     user_id, stored = checked.id, checked.password_hash
-    renewed = passwords.renewed(stored, password)
+    renewed = passwords.rehash_or_none(stored, password)
     with writing(refresh=False) as writer:
-        user = accounts.still(writer, user_id, stored)
+        user = accounts.get_by_password_hash_or_none(writer, user_id, stored)
         if user is None:
             return None
         if stored is not None and renewed is not None:
             accounts.renew_hash(writer, user_id, stored, renewed)
-        ticket = sign_ins.enter(writer, user, now=now, instead_of=session_secret())
+        ticket = sign_ins.begin_sign_in(writer, user, now=now, previous_secret=session_secret())
         login_throttle.forget(writer, guess)
         return ticket
 
 
-def _ask_for_code(secret: str, target: str) -> ResponseReturnValue:
-    wait_for_code(secret)
+def _redirect_to_code(secret: str, target: str) -> ResponseReturnValue:
+    await_second_factor(secret)
     return redirect(url_for("signing.code", next=target))
 
 
-def _may_use_password(user: User) -> bool:
+def _can_use_password(user: User) -> bool:
     """With passwords switched off they are the admins' way in for the day the identity provider is away."""
     return container.settings().password_sign_in or user.role == "admin"
 
 
-def _guess(email: str) -> login_throttle.Guess:
+def _login_attempt(email: str) -> login_throttle.Attempt:
     """One function folds the name for the count and for the look-up, so that no spelling of it is counted apart."""
-    account = accounts.normalised(email)
-    return login_throttle.Guess(account, request.remote_addr or "", known_browsers.known(account))
+    account = accounts.normalize_email(email)
+    return login_throttle.Attempt(account, request.remote_addr or "", known_browsers.get_browser_id_or_none(account))
 
 
-def _counted(guess: login_throttle.Guess, email: str, now: datetime) -> timedelta | None:
+def _register_attempt(guess: login_throttle.Attempt, email: str, now: datetime) -> timedelta | None:
     """How long to wait; None for whoever may try. The last guess for a while has a line in the trail, in the same transaction."""
     with writing(refresh=False) as writer:
-        wait = login_throttle.admit(writer, guess, now)
-        if wait is None and login_throttle.is_to_be_told(writer, guess, now):
-            sign_ins.note_last_guess(writer, email)
+        wait = login_throttle.register(writer, guess, now)
+        if wait is None and login_throttle.should_audit(writer, guess, now):
+            sign_ins.record_exhausted_attempts(writer, email)
         return wait
 
 
-def _throttled(wait: timedelta) -> ResponseReturnValue:
+def _throttled_response(wait: timedelta) -> ResponseReturnValue:
     """The same words for an address that exists and one that does not."""
     log.warning("a sign-in from %s was not looked at: too many attempts", request.remote_addr)
-    said = f"Too many attempts. Try again in {in_minutes(wait)}, or in a browser in which you signed in before."
-    return _login_page(said), 429, retry_after(wait)
+    said = f"Too many attempts. Try again in {format_minutes(wait)}, or in a browser in which you signed in before."
+    return _login_page(said), 429, retry_after_header(wait)
 
 
 def _login_page(error: str | None = None) -> str:
@@ -129,11 +129,11 @@ def _login_page(error: str | None = None) -> str:
         next_url=request.values.get("next", ""),
         openid=settings.openid.name if settings.openid else None,
         password_first=settings.password_sign_in,
-        nobody_yet=_nobody_yet(),
+        nobody_yet=_has_no_users(),
     )
 
 
-def _nobody_yet() -> bool:
+def _has_no_users() -> bool:
     try:
         return accounts.count(db.session()) == 0
     except (SQLAlchemyError, DatabaseUnreachable):
@@ -150,7 +150,7 @@ def logout() -> ResponseReturnValue:
 @blueprint.get("/setup/<secret>")
 def setup(secret: str) -> ResponseReturnValue:
     try:
-        link = accounts.open_link(db.session(), secret, now=datetime.now(UTC))
+        link = accounts.find_link(db.session(), secret, now=datetime.now(UTC))
     except NotFound:
         return render_template("pages/setup.html", expired=True), 404
     return _setup_page(secret, link.user_id)
@@ -160,19 +160,19 @@ def setup(secret: str) -> ResponseReturnValue:
 def use_link(secret: str) -> ResponseReturnValue:
     email, password, again = (request.form.get(name, "") for name in ("email", "password", "password_again"))
     now = datetime.now(UTC)
-    user_id = accounts.open_link(db.session(), secret, now=now).user_id
+    user_id = accounts.find_link(db.session(), secret, now=now).user_id
     try:
         if password != again:
             raise Invalid.field("password_again", "is not the same as the password above")
         with writing(refresh=False) as writer:
             user = accounts.use_link(writer, secret, email=email, password=password, now=now)
             account = user.email
-            ticket = sign_ins.enter(writer, user, now=now, instead_of=session_secret())
+            ticket = sign_ins.begin_sign_in(writer, user, now=now, previous_secret=session_secret())
     except (Invalid, Conflict) as error:
         return _setup_page(secret, user_id, {found.field: found.message for found in error.errors}), 422
     if ticket.needs_code:  # Whoever reads the link has not yet shown the device.
-        return _ask_for_code(ticket.secret, HOME)
-    enter(ticket.secret)
+        return _redirect_to_code(ticket.secret, HOME)
+    start_session(ticket.secret)
     return known_browsers.remember(redirect(HOME), account)
 
 

@@ -12,11 +12,11 @@ from webapp.models import User
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts, identities, login_throttle, second_factor, sign_ins
-from webapp.services.accounts.login_throttle import Guess
-from webapp.services.accounts.sign_ins import Proof
+from webapp.services.accounts.login_throttle import Attempt
+from webapp.services.accounts.sign_ins import SubmittedCode
 from webapp.web import known_browsers
-from webapp.web.auth import SessionTicket, StaffMember, session_secret, to_login, visitor
-from webapp.web.login_flow import MAX_FIELD, enter, next_page
+from webapp.web.auth import SessionTicket, StaffMember, get_member_or_none, redirect_to_login, session_secret
+from webapp.web.login_flow import MAX_FIELD_LENGTH, next_page, start_session
 
 blueprint = Blueprint("signing", __name__)
 WRONG_CODE = "That code is wrong or was used already. Wait for the next one, or use a recovery code."
@@ -25,34 +25,34 @@ WRONG_PASSWORD = "That is not your password."
 
 @blueprint.get("/login/code")
 def code() -> ResponseReturnValue:
-    if visitor():
+    if get_member_or_none():
         return redirect(next_page())
-    found = sign_ins.waiting(db.session(), _waiting_secret(), now=datetime.now(UTC))
+    found = sign_ins.get_pending_or_none(db.session(), _pending_secret(), now=datetime.now(UTC))
     return _code_page() if found else redirect(url_for("account.login"))
 
 
 @blueprint.post("/login/code")
 def use_code() -> ResponseReturnValue:
-    proof, now = Proof(request.form.get("code", ""), request.remote_addr or ""), datetime.now(UTC)
+    proof, now = SubmittedCode(request.form.get("code", ""), request.remote_addr or ""), datetime.now(UTC)
     try:
         with writing(refresh=False) as writer:
-            answer = sign_ins.complete(writer, _waiting_secret(), proof, vault=container.vault(), now=now)
+            answer = sign_ins.complete(writer, _pending_secret(), proof, vault=container.vault(), now=now)
     except KeysLocked as error:  # Nothing was looked at, so nothing was guessed.
         return _code_page(error.detail), error.status
     if answer.secret is not None:
         target = next_page()
-        enter(answer.secret)
-        return known_browsers.remember(redirect(target), accounts.normalised(answer.email))
-    if answer.over:
+        start_session(answer.secret)
+        return known_browsers.remember(redirect(target), accounts.normalize_email(answer.email))
+    if answer.ended:
         session.clear()
         flash("The password was given too long ago, or too many codes were wrong. Begin anew.", "error")
         return redirect(url_for("account.login", next=next_page()))
     if answer.wait is not None:
-        return (_code_page(f"Too many codes. Try again in {in_minutes(answer.wait)}."), 429, retry_after(answer.wait))
+        return (_code_page(f"Too many codes. Try again in {format_minutes(answer.wait)}."), 429, retry_after_header(answer.wait))
     return _code_page(WRONG_CODE), 422
 
 
-def _waiting_secret() -> str:
+def _pending_secret() -> str:
     return str(session.get("waiting", ""))
 
 
@@ -62,23 +62,23 @@ def _code_page(error: str | None = None) -> str:
 
 @blueprint.get("/confirm")
 def confirm() -> ResponseReturnValue:
-    found = visitor()
-    return _confirm_page(found) if found else to_login()
+    found = get_member_or_none()
+    return _confirm_page(found) if found else redirect_to_login()
 
 
 @blueprint.post("/confirm")
 def use_proof() -> ResponseReturnValue:
     """With a second factor its code is the proof, without one the password."""
-    found, now = visitor(), datetime.now(UTC)
+    found, now = get_member_or_none(), datetime.now(UTC)
     if found is None:
-        return to_login()
-    guess = Guess(session_secret(), request.remote_addr or "", kind="session")
+        return redirect_to_login()
+    guess = Attempt(session_secret(), request.remote_addr or "", kind="session")
     with writing(refresh=False) as writer:
-        wait = login_throttle.admit(writer, guess, now)
+        wait = login_throttle.register(writer, guess, now)
     if wait is not None:
-        return _confirm_page(found, f"Too many attempts. Try again in {in_minutes(wait)}."), 429, retry_after(wait)
+        return _confirm_page(found, f"Too many attempts. Try again in {format_minutes(wait)}."), 429, retry_after_header(wait)
     try:
-        new = _renewed_by_code(found, now) if found.has_factor else _renewed_by_password(found, now)
+        new = _reauthenticate_by_code(found, now) if found.has_factor else _reauthenticate_by_password(found, now)
     except KeysLocked as error:
         return _confirm_page(found, error.detail), error.status
     if new is None:
@@ -87,19 +87,19 @@ def use_proof() -> ResponseReturnValue:
     return redirect(next_page())
 
 
-def _renewed_by_code(found: StaffMember, now: datetime) -> str | None:
+def _reauthenticate_by_code(found: StaffMember, now: datetime) -> str | None:
     with writing(refresh=False) as writer:
         user = writer.get_one(User, found.id)
-        kind = second_factor.check(writer, user, request.form.get("code", ""), vault=container.vault(), now=now)
-        return sign_ins.renew(writer, session_secret(), now=now) if kind is not None else None
+        kind = second_factor.verify_code(writer, user, request.form.get("code", ""), vault=container.vault(), now=now)
+        return sign_ins.renew_session(writer, session_secret(), now=now) if kind is not None else None
 
 
-def _renewed_by_password(found: StaffMember, now: datetime) -> str | None:
-    password = request.form.get("password", "")[:MAX_FIELD]
+def _reauthenticate_by_password(found: StaffMember, now: datetime) -> str | None:
+    password = request.form.get("password", "")[:MAX_FIELD_LENGTH]
     if accounts.authenticate(db.session(), found.email, password) is None:
         return None
     with writing(refresh=False) as writer:
-        return sign_ins.renew(writer, session_secret(), now=now)
+        return sign_ins.renew_session(writer, session_secret(), now=now)
 
 
 def _confirm_page(found: StaffMember, error: str | None = None) -> str:
@@ -110,22 +110,26 @@ def _confirm_page(found: StaffMember, error: str | None = None) -> str:
         email=found.email,
         by_code=found.has_factor,
         by_password=accounts.has_password(db.session(), found.id),
-        openid=_openid_for(found),
-        minutes=int(sign_ins.FRESH_FOR.total_seconds() // 60),
+        openid=_linked_provider_name(found),
+        minutes=int(sign_ins.CONFIRMATION_LIFETIME.total_seconds() // 60),
     )
 
 
-def _openid_for(found: StaffMember) -> str | None:
+def _linked_provider_name(found: StaffMember) -> str | None:
     """The name of the identity provider, for whoever is linked there and has no second factor here."""
     settings = container.settings().openid
-    linked = settings is not None and not found.has_factor and identities.identity_of(db.session(), found.id, settings.issuer) is not None
+    linked = (
+        settings is not None
+        and not found.has_factor
+        and identities.get_identity_or_none(db.session(), found.id, settings.issuer) is not None
+    )
     return settings.name if settings is not None and linked else None
 
 
-def in_minutes(wait: timedelta) -> str:
+def format_minutes(wait: timedelta) -> str:
     minutes = max(1, -(-int(wait.total_seconds()) // 60))
     return f"{minutes} minute{'s' if minutes != 1 else ''}"
 
 
-def retry_after(wait: timedelta) -> dict[str, str]:
+def retry_after_header(wait: timedelta) -> dict[str, str]:
     return {"Retry-After": str(int(wait.total_seconds()) + 1)}

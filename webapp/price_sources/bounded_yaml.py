@@ -12,7 +12,7 @@ import yaml
 from webapp.domain.shared.errors import FieldError, Malformed
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-DEEPEST = 12
+MAX_DEPTH = 12
 MAX_NODES = 1_000_000  # A second or two, and about as much as the largest file of a real catalogue holds.
 
 
@@ -23,32 +23,32 @@ def events(text: str | bytes) -> Iterator[yaml.Event]:
         for event in yaml.parse(text, Loader=Loader):
             if isinstance(event, yaml.NodeEvent):
                 nodes += 1
-                _check(event, nodes)
+                _check_node(event, nodes)
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
-                if depth > DEEPEST:
-                    raise refusal(event.start_mark, "nested too deep")
+                if depth > MAX_DEPTH:
+                    raise malformed_at(event.start_mark, "nested too deep")
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
             yield event
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or "unreadable"
-        raise refusal(getattr(error, "problem_mark", None), f"the file is neither YAML nor JSON: {problem}") from None
+        raise malformed_at(getattr(error, "problem_mark", None), f"the file is neither YAML nor JSON: {problem}") from None
 
 
-def _check(event: yaml.NodeEvent, nodes: int) -> None:
+def _check_node(event: yaml.NodeEvent, nodes: int) -> None:
     if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
-        raise refusal(event.start_mark, "anchors and aliases are not allowed here: write the values out")
+        raise malformed_at(event.start_mark, "anchors and aliases are not allowed here: write the values out")
     if nodes > MAX_NODES:
-        raise refusal(event.start_mark, f"the file holds more than {MAX_NODES:,} values")
+        raise malformed_at(event.start_mark, f"the file holds more than {MAX_NODES:,} values")
 
 
-def refusal(mark: Any, message: str) -> Malformed:
+def malformed_at(mark: Any, message: str) -> Malformed:
     """What is wrong, with its line."""
     said = f"line {mark.line + 1}: {message}" if mark is not None else message
     return Malformed(f"{said[0].upper()}{said[1:]}.", [FieldError("file", said)])
 
 
-def line_of(event: yaml.Event) -> int:
+def line_number(event: yaml.Event) -> int:
     """Where an event stands, counted from 1."""
     return event.start_mark.line + 1 if event.start_mark else 1

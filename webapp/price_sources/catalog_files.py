@@ -11,13 +11,13 @@ from webapp.domain.shared.errors import Invalid
 from webapp.domain.shared.money import EXACT, format_decimal, parse_amount
 from webapp.price_sources import genai
 from webapp.price_sources.bounded_yaml import Loader, events
-from webapp.price_sources.exact_json import Entries, parsed
+from webapp.price_sources.exact_json import CatalogEntries, parse_json
 from webapp.price_sources.genai_rules import type_of
 
 Entry = dict[str, Any]
 MILLION = 1_000_000
 # How the sellers that this desk knows are called elsewhere.
-PROVIDERS = {
+PROVIDER_SLUGS = {
     "x-ai": "xai",
     "gemini": "google",
     "github_copilot": "copilot",
@@ -27,29 +27,29 @@ PROVIDERS = {
     "fireworks_ai": "fireworks",
     "bedrock": "aws",
 }
-ALWAYS = "1970-01-01T00:00:00Z"
+EARLIEST_TIME = "1970-01-01T00:00:00Z"
 MAX_AMOUNT = 10**15  # More is no price, and the exact arithmetic would not take it.
 
 
-def genai_json(data: bytes, problems: list[str]) -> Entries:
-    raw = parsed(data)
+def read_genai_json(data: bytes, problems: list[str]) -> CatalogEntries:
+    raw = parse_json(data)
     if not isinstance(raw, list):
         raise Invalid.field("file", "must be a list of providers, as genai-prices publishes it")
     try:
-        return genai.document(genai.uploaded(raw))
+        return genai.catalog_document(genai.parse_providers(raw))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Invalid.field("file", f"cannot be read by the installed genai-prices: {str(error)[:200]}") from None
 
 
-def modeldesk(data: bytes, problems: list[str]) -> Entries:
-    raw = parsed(data) if data.lstrip()[:1] == b"{" else _yaml(data)
+def read_modeldesk(data: bytes, problems: list[str]) -> CatalogEntries:
+    raw = parse_json(data) if data.lstrip()[:1] == b"{" else _load_yaml(data)
     if not isinstance(raw, dict) or not isinstance(raw.get("models"), list):
         raise Invalid.field("file", "holds no list of models: it is no export of a Modeldesk")
     models = [dict(row) for row in raw["models"] if isinstance(row, dict)]
     return [row for row in raw.get("providers", []) if isinstance(row, dict)], models
 
 
-def _yaml(data: bytes) -> Any:
+def _load_yaml(data: bytes) -> Any:
     for _ in events(data):  # Looked through first: what is too deep would end this process.
         pass
     try:
@@ -71,7 +71,7 @@ LITELLM_RATES: Mapping[str, tuple[str, int]] = {
     "input_cost_per_second": ("second", 1),
     "input_cost_per_character": ("character", MILLION),
 }
-LITELLM_ENDINGS = (
+LITELLM_SUFFIXES = (
     ("", None, STANDARD),
     ("_above_128k_tokens", 128_000, STANDARD),
     ("_above_200k_tokens", 200_000, STANDARD),
@@ -93,8 +93,8 @@ LITELLM_TYPES = {
 }
 
 
-def litellm(data: bytes, problems: list[str]) -> Entries:
-    raw = parsed(data)
+def read_litellm(data: bytes, problems: list[str]) -> CatalogEntries:
+    raw = parse_json(data)
     if not isinstance(raw, dict):
         raise Invalid.field("file", "must be an object whose keys are the names of models, as LiteLLM publishes it")
     found: dict[str, Entry] = {}
@@ -102,7 +102,7 @@ def litellm(data: bytes, problems: list[str]) -> Entries:
         if name != "sample_spec" and isinstance(row, dict) and row.get("litellm_provider"):
             entry = _litellm_entry(name, row, problems)
             found.setdefault(f"{entry['provider']}/{entry['model_id']}", entry)
-    return _sellers(found.values()), list(found.values())
+    return _provider_entries(found.values()), list(found.values())
 
 
 def _litellm_entry(name: str, row: Mapping[str, Any], problems: list[str]) -> Entry:
@@ -111,21 +111,25 @@ def _litellm_entry(name: str, row: Mapping[str, Any], problems: list[str]) -> En
     rates = [
         rate
         for field, (meter, per) in LITELLM_RATES.items()
-        for ending, above, tier in LITELLM_ENDINGS
+        for ending, above, tier in LITELLM_SUFFIXES
         if (
             rate := _rate(
-                row.get(field + ending), meter, Scale(per, per), Condition(above, tier), Told(f"{name}: {field}{ending}", problems)
+                row.get(field + ending),
+                meter,
+                AmountScale(per, per),
+                RateCondition(above, tier),
+                RateContext(f"{name}: {field}{ending}", problems),
             )
         )
     ]
-    price = _price(rates, "litellm", _text(row.get("source")))
+    price = _price_document(rates, "litellm", _as_text(row.get("source")))
     kind = LITELLM_TYPES.get(str(row.get("mode"))) or type_of(model_id)
-    limits = {"context_window": _whole(row.get("max_input_tokens")), "max_output_tokens": _whole(row.get("max_output_tokens"))}
-    return _entry(seller, model_id, price, {"type": kind, **limits, "retires_on": _day(row.get("deprecation_date"))})
+    limits = {"context_window": _as_count(row.get("max_input_tokens")), "max_output_tokens": _as_count(row.get("max_output_tokens"))}
+    return _model_entry(seller, model_id, price, {"type": kind, **limits, "retires_on": _as_date(row.get("deprecation_date"))})
 
 
 # models.dev: sellers with their models; costs are per million tokens.
-DEV_RATES = {
+MODELS_DEV_RATES = {
     "input": "input",
     "output": "output",
     "cache_read": "cache_read",
@@ -136,15 +140,15 @@ DEV_RATES = {
 }
 
 
-def models_dev(data: bytes, problems: list[str]) -> Entries:
-    raw = parsed(data)
+def read_models_dev(data: bytes, problems: list[str]) -> CatalogEntries:
+    raw = parse_json(data)
     if not isinstance(raw, dict):
         raise Invalid.field("file", "must be an object whose keys are providers, as models.dev publishes it")
-    found = [_dev_entry(seller, model_id, row, problems) for seller, model_id, row in _dev_rows(raw)]
-    return _sellers(found, {seller: str(row.get("name") or seller) for seller, row in raw.items() if isinstance(row, dict)}), found
+    found = [_models_dev_entry(seller, model_id, row, problems) for seller, model_id, row in _models_dev_rows(raw)]
+    return _provider_entries(found, {seller: str(row.get("name") or seller) for seller, row in raw.items() if isinstance(row, dict)}), found
 
 
-def _dev_rows(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+def _models_dev_rows(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for seller, about in raw.items():
         models = about.get("models") if isinstance(about, dict) else None
         for model_id, row in (models or {}).items():
@@ -152,38 +156,42 @@ def _dev_rows(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, A
                 yield seller, model_id, row
 
 
-def _dev_entry(seller: str, model_id: str, row: Mapping[str, Any], problems: list[str]) -> Entry:
-    cost = _object(row.get("cost"))
-    tiers = [(None, cost), (200_000, _object(cost.get("context_over_200k")))]
+def _models_dev_entry(seller: str, model_id: str, row: Mapping[str, Any], problems: list[str]) -> Entry:
+    cost = _as_object(row.get("cost"))
+    tiers = [(None, cost), (200_000, _as_object(cost.get("context_over_200k")))]
     rates = [
         rate
         for above, costs in tiers
-        for name, meter in DEV_RATES.items()
+        for name, meter in MODELS_DEV_RATES.items()
         if (
             rate := _rate(
-                costs.get(name), meter, Scale(1, MILLION), Condition(above, STANDARD), Told(f"{seller}/{model_id}: {name}", problems)
+                costs.get(name),
+                meter,
+                AmountScale(1, MILLION),
+                RateCondition(above, STANDARD),
+                RateContext(f"{seller}/{model_id}: {name}", problems),
             )
         )
     ]
-    limit = _object(row.get("limit"))
+    limit = _as_object(row.get("limit"))
     about = {
         "type": type_of(model_id),
-        "display_name": _text(row.get("name")),
-        "context_window": _whole(limit.get("context")),
-        "max_output_tokens": _whole(limit.get("output")),
-        "released_on": _day(row.get("release_date")),
+        "display_name": _as_text(row.get("name")),
+        "context_window": _as_count(limit.get("context")),
+        "max_output_tokens": _as_count(limit.get("output")),
+        "released_on": _as_date(row.get("release_date")),
     }
-    return _entry(seller, model_id, _price(rates, "models.dev", None), about)
+    return _model_entry(seller, model_id, _price_document(rates, "models.dev", None), about)
 
 
 # The parts of an entry.
 
 
-def _entry(seller: str, model_id: str, price: Entry, known: Mapping[str, Any]) -> Entry:
+def _model_entry(seller: str, model_id: str, price: Entry, known: Mapping[str, Any]) -> Entry:
     blank = dict.fromkeys(("context_window", "max_output_tokens", "released_on", "deprecated_on", "retires_on", "successor"))
     about = {name: value for name, value in known.items() if value is not None}
     return {
-        "provider": _slug(seller),
+        "provider": _provider_slug(seller),
         "model_id": model_id,
         "display_name": model_id,
         "capabilities": [],
@@ -195,59 +203,59 @@ def _entry(seller: str, model_id: str, price: Entry, known: Mapping[str, Any]) -
     }
 
 
-def _slug(seller: str) -> str:
-    return PROVIDERS.get(seller) or seller.lower().replace("_", "-").replace(".", "-")
+def _provider_slug(seller: str) -> str:
+    return PROVIDER_SLUGS.get(seller) or seller.lower().replace("_", "-").replace(".", "-")
 
 
-def _sellers(entries: Any, names: Mapping[str, str] | None = None) -> list[Entry]:
-    shown = {_slug(seller): name for seller, name in (names or {}).items()}
+def _provider_entries(entries: Any, names: Mapping[str, str] | None = None) -> list[Entry]:
+    shown = {_provider_slug(seller): name for seller, name in (names or {}).items()}
     slugs = dict.fromkeys(entry["provider"] for entry in entries)
     return [{"slug": slug, "display_name": shown.get(slug, slug)} for slug in slugs]
 
 
-class Scale(NamedTuple):
+class AmountScale(NamedTuple):
     """What the amount of a source is multiplied by, and the quantity that it is then for."""
 
     factor: int
     per: int
 
 
-class Condition(NamedTuple):
+class RateCondition(NamedTuple):
     """When a rate applies: beyond a number of input tokens, and on a service tier."""
 
     above: int | None
     service_tier: str
 
 
-class Told(NamedTuple):
+class RateContext(NamedTuple):
     """Where something stands in the file, and the list of what is wrong with it."""
 
-    where: str
+    location: str
     problems: list[str]
 
 
-def _rate(amount: object, meter: str, scale: Scale, condition: Condition, told: Told) -> Entry | None:
+def _rate(amount: object, meter: str, scale: AmountScale, condition: RateCondition, told: RateContext) -> Entry | None:
     """The amount times `scale.factor`, per `scale.per`, exactly; None if there is none, or if it is no amount, which is reported."""
     if amount is None:
         return None
     if isinstance(amount, bool) or not isinstance(amount, int | Decimal) or not 0 <= amount < MAX_AMOUNT:
-        told.problems.append(f"{told.where} is {str(amount)[:40]}, which is no amount")
+        told.problems.append(f"{told.location} is {str(amount)[:40]}, which is no amount")
         return None
     exact = format_decimal(EXACT.multiply(Decimal(amount), Decimal(scale.factor)))
     if parse_amount(exact) is None:
-        told.problems.append(f"{told.where} is {str(amount)[:40]}, which has more digits than a price can have")
+        told.problems.append(f"{told.location} is {str(amount)[:40]}, which has more digits than a price can have")
         return None
     above, tier = condition
     return {"meter": meter, "amount": exact, "per": scale.per, "above": above, "service_tier": tier, "window": None}
 
 
-def _price(rates: list[Entry], name: str, url: str | None) -> Entry:
+def _price_document(rates: list[Entry], name: str, url: str | None) -> Entry:
     """A price whose only rates are zero is unknown: these sources write 0 for what they do not know."""
     known = any(Decimal(rate["amount"]) for rate in rates)
     source = {"kind": "catalog", "name": name, "url": url if url and url.startswith(("https://", "http://")) else None, "verified_at": None}
     return {
         "state": "priced" if known else "unknown",
-        "effective_from": ALWAYS,
+        "effective_from": EARLIEST_TIME,
         "currency": "USD",
         "rates": rates if known else [],
         "source": source,
@@ -255,19 +263,19 @@ def _price(rates: list[Entry], name: str, url: str | None) -> Entry:
     }
 
 
-def _object(value: object) -> Mapping[str, Any]:
+def _as_object(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _text(value: object) -> str | None:
+def _as_text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _whole(value: object) -> int | None:
+def _as_count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9 else None
 
 
-def _day(value: object) -> str | None:
+def _as_date(value: object) -> str | None:
     """A whole date, or nothing: some sources write a month, or a sentence."""
-    text = _text(value) or ""
+    text = _as_text(value) or ""
     return text if len(text) == 10 and text[4:8:3] == "--" and text.replace("-", "").isdecimal() and text.isascii() else None

@@ -6,18 +6,18 @@ from typing import Any, NoReturn
 
 from webapp.domain.shared.errors import Invalid
 
-Entries = tuple[list[dict[str, Any]], list[dict[str, Any]]]  # Providers and models.
+CatalogEntries = tuple[list[dict[str, Any]], list[dict[str, Any]]]  # Providers and models.
 
 
-def parsed(data: bytes) -> Any:
+def parse_json(data: bytes) -> Any:
     """JSON with exact decimals. Raises `Invalid` with the place where it ends to be JSON."""
     try:
-        return json.loads(data.decode("utf-8-sig"), parse_float=_exact, parse_constant=_refused)
+        return json.loads(data.decode("utf-8-sig"), parse_float=_parse_decimal, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         raise Invalid.field("file", f"is not JSON: {str(error)[:200]}") from None
 
 
-def _exact(text: str) -> Decimal:
+def _parse_decimal(text: str) -> Decimal:
     """A number with a fraction or an exponent. One whose plain form has millions of digits is no price, and would take the memory."""
     number = Decimal(text)
     exponent = number.as_tuple().exponent
@@ -26,5 +26,5 @@ def _exact(text: str) -> Decimal:
     return number
 
 
-def _refused(word: str) -> NoReturn:
+def _reject_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number")

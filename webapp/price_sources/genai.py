@@ -10,8 +10,8 @@ from typing import Any
 from genai_prices import data, types
 
 from webapp.price_sources import genai_rules
-from webapp.price_sources.genai_rates import Rate, history
-from webapp.price_sources.seed_tables import DEFAULTS, VENDORS
+from webapp.price_sources.genai_rates import JsonObject, price_history
+from webapp.price_sources.seed_tables import DEFAULT_MODELS, VENDORS
 
 NAME = "genai-prices"
 # Sellers whose slug here is another one. Everybody else keeps the source's id.
@@ -51,7 +51,7 @@ def is_alias(name: str, head: str) -> bool:
     return not moving and name not in genai_rules.NO_ALIASES and not set("/:") & set(name)
 
 
-WORDS = {"gpt": "GPT", "chatgpt": "ChatGPT", "tts": "TTS", "hd": "HD", "api": "API", "er": "ER", "o1": "o1", "o3": "o3", "o4": "o4"}
+DISPLAY_WORDS = {"gpt": "GPT", "chatgpt": "ChatGPT", "tts": "TTS", "hd": "HD", "api": "API", "er": "ER", "o1": "o1", "o3": "o3", "o4": "o4"}
 
 
 def display_name(model_id: str, given: str | None) -> str:
@@ -60,7 +60,7 @@ def display_name(model_id: str, given: str | None) -> str:
     if given and given[0].isupper() and not given.startswith(("GPT-", "ChatGPT-")):
         return given
     stem, day = re.fullmatch(r"(.+?)(?:-(\d{4}-\d{2}-\d{2}))?", model_id).groups()  # type: ignore[union-attr]  # it matches anything
-    text = " ".join(WORDS.get(word, word[0].upper() + word[1:]) for word in stem.split("-"))
+    text = " ".join(DISPLAY_WORDS.get(word, word[0].upper() + word[1:]) for word in stem.split("-"))
     return re.sub(r"GPT (?=\d)", "GPT-", text) + (f" ({day})" if day else "")
 
 
@@ -78,7 +78,7 @@ def deprecated_on(model: types.ModelInfo) -> str | None:
     return found[1] if found else None
 
 
-def entry(provider: str, model_id: str, prices: list[Rate], known: Mapping[str, Any]) -> Rate:
+def catalog_entry(provider: str, model_id: str, prices: list[JsonObject], known: Mapping[str, Any]) -> JsonObject:
     """A model of the catalogue, every field in its place."""
     ref = f"{provider}/{model_id}"
     kind = known.get("type") or genai_rules.type_of(model_id)
@@ -88,10 +88,10 @@ def entry(provider: str, model_id: str, prices: list[Rate], known: Mapping[str, 
         "display_name": known["display_name"],
         "type": kind,
         "capabilities": genai_rules.capabilities_of(ref, kind),
-        "context_window": known.get("context_window") or genai_rules.CONTEXT.get(model_id),
-        "max_output_tokens": genai_rules.MAX_OUTPUT.get(model_id),
+        "context_window": known.get("context_window") or genai_rules.CONTEXT_WINDOWS.get(model_id),
+        "max_output_tokens": genai_rules.MAX_OUTPUT_TOKENS.get(model_id),
         "aliases": known.get("aliases", []),
-        "default": ref in DEFAULTS,
+        "default": ref in DEFAULT_MODELS,
         "sort_order": 0,
         "released_on": None,
         "deprecated_on": known.get("deprecated_on"),
@@ -102,17 +102,17 @@ def entry(provider: str, model_id: str, prices: list[Rate], known: Mapping[str, 
     }
 
 
-def source_models(vendor: types.Provider) -> Iterator[Rate]:
+def source_models(vendor: types.Provider) -> Iterator[JsonObject]:
     """The models of one seller. Only where people have looked at the names does a record become several models, or have other names."""
     for model in vendor.models:
         if vendor.id not in VENDORS:
             yield source_model(vendor, model, model.id, [])
-        elif not genai_rules.skipped_because(vendor.id, model.id, model.price_comments or ""):
+        elif not genai_rules.skip_reason(vendor.id, model.id, model.price_comments or ""):
             for name, aliases in names_of(model).items():
                 yield source_model(vendor, model, name, aliases)
 
 
-def source_model(vendor: types.Provider, model: types.ModelInfo, name: str, aliases: list[str]) -> Rate:
+def source_model(vendor: types.Provider, model: types.ModelInfo, name: str, aliases: list[str]) -> JsonObject:
     main = name == genai_rules.RENAMED.get(model.id, model.id)
     known = {
         "aliases": aliases,
@@ -122,24 +122,24 @@ def source_model(vendor: types.Provider, model: types.ModelInfo, name: str, alia
         "description": description(model, name),
     }
     url = vendor.pricing_urls[0] if vendor.pricing_urls else None
-    return entry(slug_of(vendor), name, history(model, name, url), known)
+    return catalog_entry(slug_of(vendor), name, price_history(model, name, url), known)
 
 
 def slug_of(vendor: types.Provider) -> str:
     return SLUGS.get(vendor.id) or re.sub(r"[^a-z0-9]+", "-", vendor.id.lower()).strip("-")
 
 
-def bundled() -> list[types.Provider]:
+def bundled_providers() -> list[types.Provider]:
     """What the installed package holds."""
     return list(data.providers)
 
 
-def uploaded(raw: list[Any]) -> list[types.Provider]:
+def parse_providers(raw: list[Any]) -> list[types.Provider]:
     """The package's own reading of its published JSON. Raises whatever it raises on a file of another shape."""
     return types._providers_from_raw(raw)
 
 
-def document(vendors: Iterable[types.Provider]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def catalog_document(vendors: Iterable[types.Provider]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Providers and models of ours, as `documents.catalog_from` reads them."""
     found = list(vendors)
     providers = [{"slug": slug_of(vendor), "display_name": vendor.name, "website": None} for vendor in found]

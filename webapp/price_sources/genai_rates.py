@@ -29,22 +29,22 @@ METERS: Mapping[str, tuple[str, int, int]] = {
     "web_searches_kcount": ("web_search", 1000, 1),
     "requests_kcount": ("request", 1000, 1),
 }
-ORDER = [meter for meter, _, _ in METERS.values()]
-TIER_OF = {("processing", "batch"): "batch", ("service_tier", "flex"): "flex", ("service_tier", "priority"): "priority"}
+METER_ORDER = [meter for meter, _, _ in METERS.values()]
+TIER_BY_CONDITION = {("processing", "batch"): "batch", ("service_tier", "flex"): "flex", ("service_tier", "priority"): "priority"}
 TIERS = ("standard", "batch", "flex", "priority")
-Values = dict[str, Any]  # price key -> Decimal or TieredPrices
-Rate = dict[str, Any]
+PriceValues = dict[str, Any]  # price key -> Decimal or TieredPrices
+JsonObject = dict[str, Any]
 
 
-class Inexpressible(Exception):
+class UnsupportedRate(Exception):
     """A rate that our price model cannot say; the text is the reason."""
 
 
 @dataclass
-class Row:
+class DatedRates:
     """The rates of one moment on the way, with the reasons for what is missing."""
 
-    rates: list[Rate] = field(default_factory=list)
+    rates: list[JsonObject] = field(default_factory=list)
     reasons: dict[str, None] = field(default_factory=dict)
 
     def key(self) -> str:
@@ -56,11 +56,11 @@ def plain(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def priced(prices: types.ModelPrice) -> Values:
+def price_values(prices: types.ModelPrice) -> PriceValues:
     return {key: value for key, value in vars(prices).items() if value is not None}
 
 
-def starts(constraint: object) -> date:
+def start_date_of(constraint: object) -> date:
     if constraint is None:
         return genai_rules.EPOCH
     if isinstance(constraint, types.StartDateConstraint):
@@ -68,84 +68,91 @@ def starts(constraint: object) -> date:
     raise TypeError(f"a constraint that this script does not know: {constraint!r}")
 
 
-def conditions(model: types.ModelInfo) -> list[types.ConditionalPrice]:
+def conditional_prices(model: types.ModelInfo) -> list[types.ConditionalPrice]:
     return model.prices if isinstance(model.prices, list) else [types.ConditionalPrice(prices=model.prices)]
 
 
-def dated(model: types.ModelInfo) -> list[tuple[date, Values]]:
+def dated_prices(model: types.ModelInfo) -> list[tuple[date, PriceValues]]:
     """The prices for all hours, by their first day."""
-    flat = [entry for entry in conditions(model) if not isinstance(entry.constraint, types.TimeOfDateConstraint)]
-    return sorted(((starts(entry.constraint), priced(entry.prices)) for entry in flat), key=lambda entry: entry[0])
+    flat = [entry for entry in conditional_prices(model) if not isinstance(entry.constraint, types.TimeOfDateConstraint)]
+    return sorted(((start_date_of(entry.constraint), price_values(entry.prices)) for entry in flat), key=lambda entry: entry[0])
 
 
-def windowed(model: types.ModelInfo) -> list[tuple[Rate, Values]]:
+def windowed_prices(model: types.ModelInfo) -> list[tuple[JsonObject, PriceValues]]:
     """The prices for certain hours of the day, in UTC."""
     found = []
-    for entry in conditions(model):
+    for entry in conditional_prices(model):
         if isinstance(entry.constraint, types.TimeOfDateConstraint):
             begin, end = entry.constraint.start_time, entry.constraint.end_time
-            found.append(({"from": f"{begin:%H:%M}", "to": f"{end:%H:%M}"}, priced(entry.prices)))
+            found.append(({"from": f"{begin:%H:%M}", "to": f"{end:%H:%M}"}, price_values(entry.prices)))
     return found
 
 
-def moments(model: types.ModelInfo, name: str) -> list[date]:
-    found = {start for start, _ in dated(model)}
-    found.update(starts(variant.constraint) for variant in model.price_variants or ())
-    if windowed(model):
+def start_dates(model: types.ModelInfo, name: str) -> list[date]:
+    found = {start for start, _ in dated_prices(model)}
+    found.update(start_date_of(variant.constraint) for variant in model.price_variants or ())
+    if windowed_prices(model):
         found.add(genai_rules.WEEKDAYS_FROM.get(name, genai_rules.EPOCH))
     return sorted(found)
 
 
-def tier_values(model: types.ModelInfo, tier: str, day: date) -> Values:
+def tier_values(model: types.ModelInfo, tier: str, day: date) -> PriceValues:
     """The partial prices of a service tier; the first active variant wins, for each key on its own."""
-    found: Values = {}
+    found: PriceValues = {}
     for variant in model.price_variants or ():
-        if TIER_OF.get(next(iter(variant.when.items()))) == tier and starts(variant.constraint) <= day:
-            found = {**priced(variant.prices), **found}
+        if TIER_BY_CONDITION.get(next(iter(variant.when.items()))) == tier and start_date_of(variant.constraint) <= day:
+            found = {**price_values(variant.prices), **found}
     return found
 
 
-def other_variants(model: types.ModelInfo, day: date) -> Iterator[str]:
+def unsupported_variants(model: types.ModelInfo, day: date) -> Iterator[str]:
     """The prices of conditions that are no service tier of ours. OpenAI's `fast` is its newer word for `priority`."""
     priority = tier_values(model, "priority", day)
     for variant in model.price_variants or ():
         condition = next(iter(variant.when.items()))
-        values = priced(variant.prices)
-        if condition not in TIER_OF and values and values != priority and starts(variant.constraint) <= day:
+        values = price_values(variant.prices)
+        if condition not in TIER_BY_CONDITION and values and values != priority and start_date_of(variant.constraint) <= day:
             yield f"{'='.join(condition)} is no service tier here: its rates are left out."
 
 
-def steps(value: Decimal | types.TieredPrices) -> list[tuple[int | None, Decimal]]:
+def context_tiers(value: Decimal | types.TieredPrices) -> list[tuple[int | None, Decimal]]:
     """(above, amount): the source also compares with strictly greater, and also bills the whole request at the tier's price."""
     if isinstance(value, types.TieredPrices):
         return [(None, value.base), *((tier.start, tier.price) for tier in value.tiers)]
     return [(None, value)]
 
 
-def rates_for(key: str, value: Decimal | types.TieredPrices, tier: str, window: Rate | None) -> list[Rate]:
+def rates_for(key: str, value: Decimal | types.TieredPrices, tier: str, window: JsonObject | None) -> list[JsonObject]:
     if key not in METERS:
-        raise Inexpressible(f"{key} ({shown(value)}) is left out: no meter counts it.")
+        raise UnsupportedRate(f"{key} ({format_amounts(value)}) is left out: no meter counts it.")
     meter, per, share = METERS[key]
     return [
-        {"meter": meter, "amount": plain(shared(key, amount, share)), "per": per, "above": above, "service_tier": tier, "window": window}
-        for above, amount in steps(value)
+        {
+            "meter": meter,
+            "amount": plain(divide_exactly(key, amount, share)),
+            "per": per,
+            "above": above,
+            "service_tier": tier,
+            "window": window,
+        }
+        for above, amount in context_tiers(value)
     ]
 
 
-def shared(key: str, amount: Decimal, share: int) -> Decimal:
+def divide_exactly(key: str, amount: Decimal, share: int) -> Decimal:
     with localcontext() as context:
         context.traps[Inexact] = True
         try:
             return amount / share
         except Inexact:
-            raise Inexpressible(f"{key} ({plain(amount)}) is left out: a second would cost no finite decimal.") from None
+            raise UnsupportedRate(f"{key} ({plain(amount)}) is left out: a second would cost no finite decimal.") from None
 
 
-def shown(value: Decimal | types.TieredPrices) -> str:
-    return ", ".join(plain(amount) if above is None else f"{plain(amount)} above {above}" for above, amount in steps(value))
+def format_amounts(value: Decimal | types.TieredPrices) -> str:
+    return ", ".join(plain(amount) if above is None else f"{plain(amount)} above {above}" for above, amount in context_tiers(value))
 
 
-def without_ambiguity(values: Values) -> tuple[Values, list[str]]:
+def remove_ambiguous_rates(values: PriceValues) -> tuple[PriceValues, list[str]]:
     """Takes out `output` where one number would price text and image (or video) tokens alike, and what is said twice."""
     kept, reasons = dict(values), []
     if kept.get("input_audio_hours") == kept.get("audio_hours"):
@@ -154,55 +161,55 @@ def without_ambiguity(values: Values) -> tuple[Values, list[str]]:
         other = kept.pop(f"output_{medium}_mtok", None)
         if other is not None and other != kept.get("output_mtok"):
             text = kept.pop("output_mtok", None)
-            costs = f"text costs {shown(text)} and " if text is not None else ""
-            reasons.append(f"output is left out: {costs}{medium} tokens cost {shown(other)}, and no meter tells them apart.")
+            costs = f"text costs {format_amounts(text)} and " if text is not None else ""
+            reasons.append(f"output is left out: {costs}{medium} tokens cost {format_amounts(other)}, and no meter tells them apart.")
     return kept, reasons
 
 
-def add(row: Row, values: Values, tier: str, window: Rate | None = None) -> None:
+def add_rates(row: DatedRates, values: PriceValues, tier: str, window: JsonObject | None = None) -> None:
     """Adds the rates of one service tier. Reasons are told for the standard tier only; the others leave out the same."""
-    kept, reasons = without_ambiguity(values)
+    kept, reasons = remove_ambiguous_rates(values)
     for key, value in kept.items():
         try:
             row.rates += rates_for(key, value, tier, window)
-        except Inexpressible as reason:
+        except UnsupportedRate as reason:
             reasons.append(str(reason))
     if tier == "standard":
         row.reasons.update(dict.fromkeys(reasons))
 
 
-def add_windows(row: Row, model: types.ModelInfo, name: str, day: date) -> None:
+def add_window_rates(row: DatedRates, model: types.ModelInfo, name: str, day: date) -> None:
     """Hours carry no date in the source; they belong to its last dated price, as its comments say."""
-    if day < dated(model)[-1][0]:
+    if day < dated_prices(model)[-1][0]:
         return
     weekdays = genai_rules.WEEKDAYS_FROM.get(name, date.max) <= day
-    for hours, values in windowed(model):
-        add(row, values, "standard", {"days": [0, 1, 2, 3, 4], **hours} if weekdays else hours)
-    if weekdays and windowed(model):
+    for hours, values in windowed_prices(model):
+        add_rates(row, values, "standard", {"days": [0, 1, 2, 3, 4], **hours} if weekdays else hours)
+    if weekdays and windowed_prices(model):
         row.reasons[genai_rules.WEEKDAYS_NOTE] = None
 
 
-def row_of(model: types.ModelInfo, name: str, day: date) -> Row:
-    row = Row()
-    base = next(values for start, values in reversed(dated(model)) if start <= day)
+def dated_rates_of(model: types.ModelInfo, name: str, day: date) -> DatedRates:
+    row = DatedRates()
+    base = next(values for start, values in reversed(dated_prices(model)) if start <= day)
     gaps = genai_rules.PEAK_UNKNOWN.get((name, day), ())
     for begin, end in gaps:
-        add(row, base, "standard", {"from": begin, "to": end})
+        add_rates(row, base, "standard", {"from": begin, "to": end})
     if gaps:
         row.reasons[genai_rules.PEAK_UNKNOWN_NOTE] = None
     else:
-        add(row, base, "standard")
-        add_windows(row, model, name, day)
+        add_rates(row, base, "standard")
+        add_window_rates(row, model, name, day)
     for tier in TIERS[1:]:
-        add(row, tier_values(model, tier, day), tier)
-    row.reasons.update(dict.fromkeys(other_variants(model, day)))
-    row.rates.sort(key=rate_order)
+        add_rates(row, tier_values(model, tier, day), tier)
+    row.reasons.update(dict.fromkeys(unsupported_variants(model, day)))
+    row.rates.sort(key=rate_sort_key)
     return row
 
 
-def rate_order(rate: Rate) -> tuple[Any, ...]:
+def rate_sort_key(rate: JsonObject) -> tuple[Any, ...]:
     above = -1 if rate["above"] is None else rate["above"]
-    return TIERS.index(rate["service_tier"]), ORDER.index(rate["meter"]), json.dumps(rate["window"]), above
+    return TIERS.index(rate["service_tier"]), METER_ORDER.index(rate["meter"]), json.dumps(rate["window"]), above
 
 
 class Origin(NamedTuple):
@@ -212,7 +219,7 @@ class Origin(NamedTuple):
     url: str | None = None
 
 
-def price(state: str, day: date, rates: list[Rate], source: Origin, note: str) -> Rate:
+def price_entry(state: str, day: date, rates: list[JsonObject], source: Origin, note: str) -> JsonObject:
     origin = {"kind": "seed", "name": source.name, "url": source.url, "verified_at": None}
     return {
         "state": state,
@@ -224,14 +231,14 @@ def price(state: str, day: date, rates: list[Rate], source: Origin, note: str) -
     }
 
 
-def history(model: types.ModelInfo, name: str, url: str | None) -> list[Rate]:
+def price_history(model: types.ModelInfo, name: str, url: str | None) -> list[JsonObject]:
     """The dated prices, oldest first; moments at which nothing that we can say changes are left out."""
-    found: list[Rate] = []
+    found: list[JsonObject] = []
     last = ""
-    for day in moments(model, name):
-        row = row_of(model, name, day)
+    for day in start_dates(model, name):
+        row = dated_rates_of(model, name, day)
         if row.key() != last:
-            state = "priced" if row.rates else "free" if name in genai_rules.FREE else "unknown"
-            found.append(price(state, day, row.rates, Origin("genai-prices", url), " ".join(row.reasons)))
+            state = "priced" if row.rates else "free" if name in genai_rules.FREE_MODELS else "unknown"
+            found.append(price_entry(state, day, row.rates, Origin("genai-prices", url), " ".join(row.reasons)))
         last = row.key()
     return found

@@ -114,8 +114,8 @@ DISPLAY_NAMES = {
 }
 
 # (context window, most output tokens) where the source has none and the vendor's documentation is clear.
-CONTEXT = {"grok-beta": 131072, "grok-vision-beta": 8192, "gemini-2.5-pro": 1048576, "llama3.2": 131072}
-MAX_OUTPUT = {
+CONTEXT_WINDOWS = {"grok-beta": 131072, "grok-vision-beta": 8192, "gemini-2.5-pro": 1048576, "llama3.2": 131072}
+MAX_OUTPUT_TOKENS = {
     "gpt-4o-mini": 16384,
     "gpt-4o": 16384,
     "gpt-4.1": 32768,
@@ -149,7 +149,7 @@ MAX_OUTPUT = {
 }
 
 # The first pattern found in the id decides; text is what nothing else is.
-TYPES = (
+TYPE_PATTERNS = (
     ("embed", "embedding"),
     ("tts", "text_to_speech"),
     ("transcribe|whisper|voxtral-mini", "speech_to_text"),
@@ -161,7 +161,7 @@ TYPES = (
 
 BASIC = "chat streaming system_prompt"
 FULL = f"{BASIC} code json_mode tools"
-OF_TYPE = {
+CAPABILITIES_BY_TYPE = {
     "embedding": "embedding",
     "text_to_speech": "audio",
     "speech_to_text": "audio",
@@ -170,7 +170,7 @@ OF_TYPE = {
     "audio": "audio streaming",
 }
 # For text models, the first pattern found in the ref decides. Conservative: what neither the source nor the vendor says is left out.
-CAPABILITIES = (
+CAPABILITY_PATTERNS = (
     (r"openai/(babbage|davinci|gpt-3\.5-turbo-instruct)", ""),
     (r"openai/gpt-3\.5", FULL),
     (r"openai/gpt-4$", f"{BASIC} code tools"),
@@ -211,7 +211,7 @@ CAPABILITIES = (
 )
 
 # Free of charge according to the source's comment; any other record without a price is unknown.
-FREE = frozenset({"gemma-4-26b-a4b-it", "gemma-4-31b-it"})
+FREE_MODELS = frozenset({"gemma-4-26b-a4b-it", "gemma-4-31b-it"})
 
 # Peak hours hold from Monday to Friday only (the source's comments say so and cannot express it): model -> since when.
 WEEKDAYS_FROM = {"deepseek-flash": EPOCH, "deepseek-v4-flash": EPOCH, "deepseek-v4-pro": date(2026, 8, 23)}
@@ -223,15 +223,19 @@ PEAK_UNKNOWN_NOTE = "The peak rates of this time (01:00-04:00 and 06:00-10:00 UT
 
 
 def type_of(model_id: str) -> str:
-    return next(kind for pattern, kind in TYPES if re.search(pattern, model_id))
+    return next(kind for pattern, kind in TYPE_PATTERNS if re.search(pattern, model_id))
 
 
 def capabilities_of(ref: str, kind: str) -> list[str]:
-    found = OF_TYPE[kind] if kind in OF_TYPE else next((names for pattern, names in CAPABILITIES if re.match(pattern, ref)), "")
+    found = (
+        CAPABILITIES_BY_TYPE[kind]
+        if kind in CAPABILITIES_BY_TYPE
+        else next((names for pattern, names in CAPABILITY_PATTERNS if re.match(pattern, ref)), "")
+    )
     return sorted(found.split())
 
 
-def skipped_because(vendor: str, model_id: str, comments: str) -> str | None:
+def skip_reason(vendor: str, model_id: str, comments: str) -> str | None:
     if comments.startswith("Imported from OpenRouter") and "Verified against" not in comments:
         return "another seller's price (imported from OpenRouter)"
     return next((why for pattern, why in SKIPPED.get(vendor, ()) if re.fullmatch(pattern, model_id)), None)

@@ -95,12 +95,12 @@ PROVIDERS: tuple[tuple[Any, ...], ...] = (
 # Models that the design documents name and genai-prices does not have, or prices in another unit:
 # (provider, model id, display name, type, rates as (meter, amount, per), note).
 IMAGE_NOTE = "Per image, as the design document has it: size and quality are not distinguished."
-TOKENS_LEFT_OUT = " The vendor's rates per token are left out, because they would bill the same image a second time."
+TOKEN_RATES_NOTE = " The vendor's rates per token are left out, because they would bill the same image a second time."
 DOCUMENT_MODELS: tuple[tuple[str, str, str, str, tuple[tuple[str, str, int], ...], str], ...] = (
     ("openai", "dall-e-3", "DALL-E 3", "image", (("image", "0.04", 1),), IMAGE_NOTE),
     ("openai", "dall-e-2", "DALL-E 2", "image", (("image", "0.02", 1),), IMAGE_NOTE),
-    ("openai", "gpt-image-1", "GPT Image 1", "image", (("image", "0.042", 1),), IMAGE_NOTE + TOKENS_LEFT_OUT),
-    ("openai", "gpt-image-1-mini", "GPT Image 1 Mini", "image", (("image", "0.011", 1),), IMAGE_NOTE + TOKENS_LEFT_OUT),
+    ("openai", "gpt-image-1", "GPT Image 1", "image", (("image", "0.042", 1),), IMAGE_NOTE + TOKEN_RATES_NOTE),
+    ("openai", "gpt-image-1-mini", "GPT Image 1 Mini", "image", (("image", "0.011", 1),), IMAGE_NOTE + TOKEN_RATES_NOTE),
     ("runware", "runware:97@1", "Runware 97@1", "image", (("image", "0.009", 1),), IMAGE_NOTE),
     ("xai", "grok-beta", "Grok Beta", "text", (("input", "5", 1_000_000), ("output", "15", 1_000_000)), ""),
     ("xai", "grok-vision-beta", "Grok Vision Beta", "text", (("input", "5", 1_000_000), ("output", "15", 1_000_000)), ""),
@@ -108,7 +108,7 @@ DOCUMENT_MODELS: tuple[tuple[str, str, str, str, tuple[tuple[str, str, int], ...
 )
 
 # The twelve models of the second design document come first, in its order; everything else follows in the order of the source.
-FIRST = (
+FIRST_MODELS = (
     "openai/gpt-4o-mini",
     "openai/gpt-4o",
     "openai/gpt-4.1",
@@ -122,4 +122,4 @@ FIRST = (
     "openai/gpt-image-1",
     "runware/runware:97@1",
 )
-DEFAULTS = frozenset({"openai/gpt-4o-mini", "openai/dall-e-3"})
+DEFAULT_MODELS = frozenset({"openai/gpt-4o-mini", "openai/dall-e-3"})

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from webapp.domain.shared.errors import Invalid
-from webapp.price_sources.exact_json import Entries
+from webapp.price_sources.exact_json import CatalogEntries
 
 MAX_BYTES = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CatalogSource:
     """A kind of catalogue that can be read. `bundled` ones need no file."""
 
     name: str
@@ -28,20 +28,22 @@ class Source:
     bundled: bool = False
 
 
-SOURCES: Mapping[str, Source] = {
+SOURCES: Mapping[str, CatalogSource] = {
     source.name: source
     for source in (
-        Source("genai-prices", "genai-prices, the installed package", "Comes with Modeldesk; upgrade it for newer prices.", bundled=True),
-        Source("genai-prices-json", "genai-prices, a file", "The JSON that the project publishes as data.json."),
-        Source("litellm", "LiteLLM's price map, a file", "model_prices_and_context_window.json of the LiteLLM project."),
-        Source("models.dev", "models.dev, a file", "The JSON that models.dev serves as api.json."),
-        Source("modeldesk", "An export of a Modeldesk, a file", "What “registry export” writes, as JSON or YAML."),
+        CatalogSource(
+            "genai-prices", "genai-prices, the installed package", "Comes with Modeldesk; upgrade it for newer prices.", bundled=True
+        ),
+        CatalogSource("genai-prices-json", "genai-prices, a file", "The JSON that the project publishes as data.json."),
+        CatalogSource("litellm", "LiteLLM's price map, a file", "model_prices_and_context_window.json of the LiteLLM project."),
+        CatalogSource("models.dev", "models.dev, a file", "The JSON that models.dev serves as api.json."),
+        CatalogSource("modeldesk", "An export of a Modeldesk, a file", "What “registry export” writes, as JSON or YAML."),
     )
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class SourceCatalog:
     """A catalogue that was read. `version` names it for people, `digest` is that of its bytes."""
 
     source: str
@@ -57,40 +59,40 @@ class Read:
         return self.source.removesuffix("-json")
 
 
-def read(source: str, data: bytes | None = None) -> Read:
+def read_catalog(source: str, data: bytes | None = None) -> SourceCatalog:
     """Reads the bundled catalogue, or a file of the named kind. Raises `Invalid` that says what is wrong with it."""
     known = SOURCES.get(source)
     if known is None:
         raise Invalid.field("source", f"must be one of {', '.join(SOURCES)}")
     if known.bundled:
-        return _bundled()
+        return _read_bundled()
     if not data:
         raise Invalid.field("file", f"is needed for {known.label}: {known.hint}")
     if len(data) > MAX_BYTES:
         raise Invalid.field("file", f"is larger than {MAX_BYTES // 1_000_000} MB")
     digest = hashlib.sha256(data).hexdigest()
     problems: list[str] = []
-    providers, models = _reader(source)(data, problems)
+    providers, models = _reader_for(source)(data, problems)
     if not models:
         raise Invalid.field("file", f"names no model: is it really {known.label.removesuffix(', a file')}? {known.hint}")
-    return Read(source, f"file {digest[:12]}", digest, providers, models, problems)
+    return SourceCatalog(source, f"file {digest[:12]}", digest, providers, models, problems)
 
 
-def _bundled() -> Read:
+def _read_bundled() -> SourceCatalog:
     from genai_prices import data
 
     from webapp.price_sources import genai
 
     digest = hashlib.sha256(Path(data.__file__).read_bytes()).hexdigest()
-    return Read(genai.NAME, f"version {version(genai.NAME)}", digest, *genai.document(genai.bundled()))
+    return SourceCatalog(genai.NAME, f"version {version(genai.NAME)}", digest, *genai.catalog_document(genai.bundled_providers()))
 
 
-def _reader(source: str) -> Callable[[bytes, list[str]], Entries]:
+def _reader_for(source: str) -> Callable[[bytes, list[str]], CatalogEntries]:
     from webapp.price_sources import catalog_files
 
     return {
-        "genai-prices-json": catalog_files.genai_json,
-        "litellm": catalog_files.litellm,
-        "models.dev": catalog_files.models_dev,
-        "modeldesk": catalog_files.modeldesk,
+        "genai-prices-json": catalog_files.read_genai_json,
+        "litellm": catalog_files.read_litellm,
+        "models.dev": catalog_files.read_models_dev,
+        "modeldesk": catalog_files.read_modeldesk,
     }[source]

@@ -19,7 +19,7 @@ OK, UNREACHABLE, EMPTY, OLDER, NEWER, CORRUPT, READ_ONLY, BUSY = (
     "read-only",
     "busy",
 )
-WORDS = {
+ADVICE = {
     UNREACHABLE: "It does not answer. Check DATABASE_URL and that the server runs, or put the file back; a backup can be restored.",
     EMPTY: "It is not set up: run `.venv/bin/flask --app wsgi prepare`.",
     OLDER: "Its tables are of an older version, so nothing is written. Run `.venv/bin/flask --app wsgi prepare`.",
@@ -30,40 +30,42 @@ WORDS = {
 }
 
 
-class DatabaseWatch:
+class DatabaseHealth:
     """Knows the state that was found last, so that whoever asks never waits for a database that hangs."""
 
     def __init__(self, engine: Engine, sqlite_file: Path | None) -> None:
         self._engine, self._file = engine, sqlite_file
         self.state = OK
 
-    def look(self) -> str:
+    def check(self) -> str:
         """Finds out the present state."""
-        self.state = self._found()
+        self.state = self._detect_state()
         return self.state
 
-    def _found(self) -> str:
+    def _detect_state(self) -> str:
         try:
             with self._engine.connect() as connection:
-                return _by_tables(connection) or (READ_ONLY if self._only_read(connection) else OK)
+                return _schema_state(connection) or (READ_ONLY if self._is_read_only(connection) else OK)
         except (SQLAlchemyError, OSError, DatabaseUnreachable) as error:
             if "locked" in str(getattr(error, "orig", "")).lower():
                 return BUSY
             # SQLite's own class stands for a file that is damaged or no database; its subclasses for everything else.
             return CORRUPT if self._file is not None and type(error) is DatabaseError else UNREACHABLE
 
-    def _only_read(self, connection: Connection) -> bool:
+    def _is_read_only(self, connection: Connection) -> bool:
         if self._file is None:
             return bool(connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on")
         self._file.stat()  # Raises if it has gone since the connection was opened: what is not there is not read-only.
         return not all(os.access(path, os.W_OK, effective_ids=True) for path in (self._file, self._file.parent))
 
 
-def _by_tables(connection: Connection) -> str | None:
+def _schema_state(connection: Connection) -> str | None:
     """The state by which tables there are; None if they are ours."""
-    version = connection.execute(migration_guard.VERSION).scalar_one_or_none() if inspect(connection).has_table("alembic_version") else None
+    version = (
+        connection.execute(migration_guard.VERSION_QUERY).scalar_one_or_none() if inspect(connection).has_table("alembic_version") else None
+    )
     if version is None:
         return EMPTY
-    if version != migration_guard.KNOWN[-1]:
+    if version != migration_guard.KNOWN_VERSIONS[-1]:
         return NEWER if migration_guard.is_newer(version) else OLDER
     return None if connection.execute(text("SELECT count(*) FROM registry_state")).scalar_one() else EMPTY

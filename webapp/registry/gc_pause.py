@@ -4,7 +4,7 @@ import gc
 import threading
 
 
-class WithoutCollecting:
+class GcPause:
     """A snapshot is a hundred thousand new objects that all stay. Looking for garbage among them again and again doubles the time.
 
     Several threads may be in it at once: the last one out turns collecting on again. If each put back what it had found, two whose times
@@ -28,4 +28,4 @@ class WithoutCollecting:
                 gc.enable()
 
 
-without_collecting = WithoutCollecting()
+gc_pause = GcPause()

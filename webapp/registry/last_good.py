@@ -20,11 +20,11 @@ from webapp.domain.catalog.serializers import catalog_from, snapshot_document, t
 from webapp.domain.shared.timestamps import format_timestamp
 
 FORMAT = 1
-ABANDONED_AFTER_S = 60
+STALE_AFTER_S = 60
 log = logging.getLogger(__name__)
 
 
-class Copy(NamedTuple):
+class LastGoodCopy(NamedTuple):
     """A catalogue and the moment at which the database last confirmed it."""
 
     catalog: Catalog
@@ -47,16 +47,16 @@ class LastGoodFile:
         document["overrides"] = [override_document(override) for override in catalog.overrides]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._tidy()
+            self._delete_stale_files()
             self._replace(msgspec.json.encode(document))
         except OSError as error:
             log.warning("the last-good copy could not be written: %s", error.strerror)
 
-    def _tidy(self) -> None:
+    def _delete_stale_files(self) -> None:
         """A process that was killed while it wrote left half a copy beside it."""
         for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.*"):
             with suppress(FileNotFoundError):  # Another process was quicker.
-                if left.stat().st_mtime < time.time() - ABANDONED_AFTER_S:
+                if left.stat().st_mtime < time.time() - STALE_AFTER_S:
                     left.unlink()
 
     def _replace(self, content: bytes) -> None:
@@ -69,7 +69,7 @@ class LastGoodFile:
             Path(name).unlink(missing_ok=True)  # A full disk must not fill up further with every attempt.
             raise
 
-    def load(self) -> Copy | None:
+    def load(self) -> LastGoodCopy | None:
         """The copy, or None if there is none that can be read."""
         try:
             document = json.loads(self.path.read_text(encoding="utf-8"))
@@ -77,7 +77,7 @@ class LastGoodFile:
                 return None
             tokens = tuple(token_from(token) for token in document["tokens"])
             overrides = tuple(override_from(override) for override in document.get("overrides", ()))
-            return Copy(replace(catalog_from(document, tokens), overrides=overrides), datetime.fromisoformat(document["as_of"]))
+            return LastGoodCopy(replace(catalog_from(document, tokens), overrides=overrides), datetime.fromisoformat(document["as_of"]))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:  # Any damage: then there is no copy.

@@ -17,12 +17,12 @@ from webapp.domain.catalog.entities import NO_VALUES, Catalog, ModelInfo, Overri
 from webapp.domain.catalog.serializers import price_from
 from webapp.domain.pricing.pricing import Price, timeline
 from webapp.domain.shared.errors import DatabaseUnreachable
-from webapp.extensions.engine import ONE_MOMENT
+from webapp.extensions.engine import CONSISTENT_READ
 from webapp.models import ApiToken, Credential, Model, ModelAlias, Project, ProjectOverride, Provider, RegistryState
-from webapp.registry.price_loader import prices_of, rows_of
+from webapp.registry.price_loader import fetch_rows, load_prices
 
 
-class Mark(NamedTuple):
+class RevisionMark(NamedTuple):
     """Which database, and how often it has visibly changed."""
 
     instance: str
@@ -35,20 +35,20 @@ class DatabaseSource:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def look(self) -> Mark:
+    def read_revision(self) -> RevisionMark:
         """The present mark. Raises `DatabaseUnreachable`."""
-        with self._reading() as connection:
-            return _mark(connection)
+        with self._read_transaction() as connection:
+            return _read_mark(connection)
 
     def load(self) -> Catalog:
         """The whole catalogue as of one moment. Raises `DatabaseUnreachable`."""
-        with self._reading() as connection:
-            mark = _mark(connection)
+        with self._read_transaction() as connection:
+            mark = _read_mark(connection)
             key_check = connection.execute(select(RegistryState.key_check)).scalar_one()
             aliases, patterns = _aliases(connection)
             return Catalog(
                 providers=tuple(_providers(connection)),
-                models=tuple(_models(connection, aliases, prices_of(connection))),
+                models=tuple(_models(connection, aliases, load_prices(connection))),
                 tokens=tuple(_tokens(connection)),
                 patterns=tuple(patterns),
                 overrides=tuple(_overrides(connection)),
@@ -58,9 +58,9 @@ class DatabaseSource:
             )
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def _read_transaction(self) -> Iterator[Connection]:
         on_postgresql = self._engine.dialect.name == "postgresql"
-        options = {"isolation_level": "REPEATABLE READ"} if on_postgresql else {ONE_MOMENT: True}
+        options = {"isolation_level": "REPEATABLE READ"} if on_postgresql else {CONSISTENT_READ: True}
         try:
             with self._engine.connect().execution_options(**options) as connection:
                 yield connection
@@ -68,11 +68,11 @@ class DatabaseSource:
             raise DatabaseUnreachable from error
 
 
-def _mark(connection: Connection) -> Mark:
+def _read_mark(connection: Connection) -> RevisionMark:
     row = connection.execute(select(RegistryState.instance, RegistryState.revision)).one_or_none()
     if row is None:
         raise DatabaseUnreachable("The database is not set up: run `.venv/bin/flask --app wsgi prepare`.")
-    return Mark(*row)
+    return RevisionMark(*row)
 
 
 def _providers(connection: Connection) -> Iterator[ProviderInfo]:
@@ -118,7 +118,7 @@ def _providers(connection: Connection) -> Iterator[ProviderInfo]:
 def _aliases(connection: Connection) -> tuple[dict[int, list[str]], list[tuple[str, str]]]:
     exact: dict[int, list[str]] = defaultdict(list)
     patterns: list[tuple[str, str]] = []
-    rows = rows_of(
+    rows = fetch_rows(
         connection,
         select(ModelAlias.alias, ModelAlias.is_pattern, ModelAlias.model_id, Provider.slug, Model.model_id.label("name"))
         .join(Model, Model.id == ModelAlias.model_id)
@@ -135,7 +135,7 @@ def _aliases(connection: Connection) -> tuple[dict[int, list[str]], list[tuple[s
 
 def _models(connection: Connection, aliases: dict[int, list[str]], prices: dict[int, list[Price]]) -> Iterator[ModelInfo]:
     m = Model
-    for number, slug, model_id, display_name, kind, capabilities, context, output, quirks, *rest in rows_of(
+    for number, slug, model_id, display_name, kind, capabilities, context, output, quirks, *rest in fetch_rows(
         connection,
         select(
             m.id,

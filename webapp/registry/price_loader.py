@@ -16,7 +16,7 @@ from webapp.models import Price as PriceRow
 from webapp.models import PriceRate, PriceVerification
 
 
-def rows_of(connection: Connection, question: Select[*tuple[Any, ...]]) -> Iterable[Sequence[Any]]:
+def fetch_rows(connection: Connection, question: Select[*tuple[Any, ...]]) -> Iterable[Sequence[Any]]:
     """All rows. Python's SQLite gives the other threads a turn at every single row: while they are busy, reading some thousands of rows
     one by one takes half a minute. So SQLite hands them over in one piece, as JSON of what it stores."""
     if connection.dialect.name != "sqlite":
@@ -32,11 +32,11 @@ def rows_of(connection: Connection, question: Select[*tuple[Any, ...]]) -> Itera
     return zip(*columns, strict=True)
 
 
-def prices_of(connection: Connection) -> dict[int, list[Price]]:
-    rates, verified = _rates(connection), _verified(connection)
+def load_prices(connection: Connection) -> dict[int, list[Price]]:
+    rates, verified = _load_rates(connection), _load_verification_times(connection)
     prices: dict[int, list[Price]] = defaultdict(list)
     p = PriceRow
-    for number, model_id, state, effective_from, currency, kind, name, url, verified_at, note, corrects in rows_of(
+    for number, model_id, state, effective_from, currency, kind, name, url, verified_at, note, corrects in fetch_rows(
         connection,
         select(
             p.id,
@@ -67,21 +67,21 @@ def prices_of(connection: Connection) -> dict[int, list[Price]]:
     return prices
 
 
-def _verified(connection: Connection) -> dict[int, datetime]:
+def _load_verification_times(connection: Connection) -> dict[int, datetime]:
     """When each price was last compared with its source by somebody."""
     v = PriceVerification
     rows = connection.execute(select(v.price_id, v.created_at).order_by(v.id))
     return {row.price_id: row.created_at for row in rows}
 
 
-def _rates(connection: Connection) -> dict[int, list[Rate]]:
+def _load_rates(connection: Connection) -> dict[int, list[Rate]]:
     rates: dict[int, list[Rate]] = defaultdict(list)
     r = PriceRate
     amount = type_coerce(r.amount, String)
     for _, price_id, *columns in sorted(
-        rows_of(connection, select(r.id, r.price_id, r.meter, amount, r.per, r.above, r.service_tier, r.window_key)), key=itemgetter(0)
+        fetch_rows(connection, select(r.id, r.price_id, r.meter, amount, r.per, r.above, r.service_tier, r.window_key)), key=itemgetter(0)
     ):
-        rates[price_id].append(_known_rate(*columns))
+        rates[price_id].append(_cached_rate(*columns))
     return rates
 
 
@@ -97,14 +97,14 @@ class RateColumns(NamedTuple):
 
 
 @lru_cache(maxsize=20_000)
-def _known_rate(meter: str, amount: str, per: int, above: int, service_tier: str, window_key: str) -> Rate:  # noqa: PLR0913 # the columns of a rate
+def _cached_rate(meter: str, amount: str, per: int, above: int, service_tier: str, window_key: str) -> Rate:  # noqa: PLR0913 # the columns of a rate
     """Many prices have the same rate: it is made once, and kept once."""
-    return rate_of(RateColumns(meter, Decimal(amount), per, above, service_tier, window_key))
+    return rate_from_columns(RateColumns(meter, Decimal(amount), per, above, service_tier, window_key))
 
 
-def rate_of(columns: RateColumns) -> Rate:
+def rate_from_columns(columns: RateColumns) -> Rate:
     """The rate that a row of `price_rates` holds."""
-    window = window_of(columns.window_key) if columns.window_key else None
+    window = parse_window(columns.window_key) if columns.window_key else None
     return Rate(columns.meter, columns.amount, columns.per, None if columns.above < 0 else columns.above, columns.service_tier, window)
 
 
@@ -115,7 +115,7 @@ def window_key(window: Window | None) -> str:
     return f"{','.join(map(str, window.days))}|{window.start:%H:%M}-{window.end:%H:%M}"
 
 
-def window_of(key: str) -> Window:
+def parse_window(key: str) -> Window:
     days, _, hours = key.partition("|")
     start, _, end = hours.partition("-")
     return Window(tuple(int(day) for day in days.split(",") if day), time.fromisoformat(start), time.fromisoformat(end))

@@ -17,11 +17,11 @@ from webapp.domain.shared.errors import Unavailable
 from webapp.extensions import migration_guard
 from webapp.extensions.engine import WRITING
 from webapp.models import RegistryProcess
-from webapp.registry.database_health import OK, DatabaseWatch
+from webapp.registry.database_health import OK, DatabaseHealth
 from webapp.registry.registry import ModelRegistry
 
-HEARTBEAT, COPY_EVERY = 5.0, 2.0  # seconds
-FORGOTTEN_AFTER = timedelta(seconds=20)
+HEARTBEAT, COPY_INTERVAL = 5.0, 2.0  # seconds
+STALE_AFTER = timedelta(seconds=20)
 log = logging.getLogger(__name__)
 
 
@@ -32,7 +32,7 @@ class Refresher:
         self,
         registry: ModelRegistry,
         report: "ProcessReport",
-        watch: DatabaseWatch | None = None,
+        watch: DatabaseHealth | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -49,7 +49,7 @@ class Refresher:
         with self._lock:
             if self._pid != os.getpid():
                 self._registry.refresh()
-                self._look()
+                self._check_database()
                 self._thread = threading.Thread(target=self._run, name="registry-refresher", daemon=True)
                 self._thread.start()
                 self._pid = os.getpid()
@@ -62,22 +62,22 @@ class Refresher:
                 snapshot = self._registry.refresh()
                 state = (snapshot.revision, snapshot.source)
                 if snapshot.source != DATABASE or (self._watch and self._watch.state != OK):
-                    self._look()
+                    self._check_database()
                 if state != reported or self._clock() >= next_report:
-                    self._look()
+                    self._check_database()
                     if self._watch is None or self._watch.state == OK:  # Whatever else lies there is left as it is.
                         self._report.write(*state)
                     reported, next_report = state, self._clock() + HEARTBEAT
                 if self._clock() >= next_copy:  # Not at every change: writing the copy must not delay the next look.
                     self._registry.save_copy()
-                    next_copy = self._clock() + COPY_EVERY
+                    next_copy = self._clock() + COPY_INTERVAL
             except Exception as error:  # Without this thread the registry would stay as it is for ever.
                 log.error("the registry could not be refreshed: %s", type(error).__name__, exc_info=error)
                 self._stopped.wait(HEARTBEAT)
 
-    def _look(self) -> None:
+    def _check_database(self) -> None:
         if self._watch is not None:
-            self._watch.look()
+            self._watch.check()
 
     def stop(self) -> None:
         """Ends the thread, for a process that goes on without the application."""
@@ -108,12 +108,12 @@ class ProcessReport:
         """Writes the row and forgets processes that fell silent. What cannot be written is left out: it is only a report."""
         if self._silent:
             return
-        name, now = _name(), datetime.now(UTC)
+        name, now = _process_name(), datetime.now(UTC)
         values = {"revision": revision, "source": source, "seen_at": now, "updated_at": now}
         p = RegistryProcess
         try:
-            with self._writing() as connection:
-                connection.execute(delete(p).where(p.seen_at < now - FORGOTTEN_AFTER))
+            with self._write_transaction() as connection:
+                connection.execute(delete(p).where(p.seen_at < now - STALE_AFTER))
                 if connection.execute(update(p).where(p.name == name).values(values)).rowcount == 0:
                     connection.execute(insert(p).values(name=name, created_at=now, **values))
         except (SQLAlchemyError, OSError, Unavailable) as error:
@@ -124,20 +124,20 @@ class ProcessReport:
         if self._silent:
             return
         try:
-            with self._writing() as connection:
-                connection.execute(delete(RegistryProcess).where(RegistryProcess.name == _name()))
+            with self._write_transaction() as connection:
+                connection.execute(delete(RegistryProcess).where(RegistryProcess.name == _process_name()))
         except (SQLAlchemyError, OSError, Unavailable) as error:
             log.debug("this process could not take back its report: %s", type(error).__name__)
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _write_transaction(self) -> Iterator[Connection]:
         with self._engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
-            migration_guard.insist(connection)
+            migration_guard.require_current_version(connection)
             yield connection
 
-    def current(self, revision: int) -> tuple[int, int]:
+    def count_current(self, revision: int) -> tuple[int, int]:
         """How many processes serve at least this revision, of how many that were heard of lately."""
-        since = datetime.now(UTC) - FORGOTTEN_AFTER
+        since = datetime.now(UTC) - STALE_AFTER
         try:
             with self._engine.connect() as connection:
                 revisions = connection.execute(select(RegistryProcess.revision).where(RegistryProcess.seen_at >= since)).scalars().all()
@@ -146,5 +146,5 @@ class ProcessReport:
         return sum(found >= revision for found in revisions), len(revisions)
 
 
-def _name() -> str:
+def _process_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"

@@ -17,20 +17,20 @@ from webapp.domain.catalog.snapshot import CONSTANTS, DATABASE, LAST_GOOD, Snaps
 from webapp.domain.pricing.pricing import STANDARD, Cost, cost_of, price_at
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import DatabaseUnreachable, Invalid, UnknownModel
-from webapp.observability.log_limits import Seldom
-from webapp.registry.gc_pause import without_collecting
-from webapp.registry.last_good import Copy
-from webapp.registry.loader import Mark
+from webapp.observability.log_limits import RateLimitedLog
+from webapp.registry.gc_pause import gc_pause
+from webapp.registry.last_good import LastGoodCopy
+from webapp.registry.loader import RevisionMark
 
 log = logging.getLogger(__name__)
 # How long an older revision must stay before it counts as a restored backup rather than as one late answer.
-SETTLED = timedelta(seconds=1)
+SETTLE_TIME = timedelta(seconds=1)
 
 
-class Source(Protocol):
+class RegistrySource(Protocol):
     """Where the registry's rows come from. Both methods raise `DatabaseUnreachable`."""
 
-    def look(self) -> Mark: ...
+    def read_revision(self) -> RevisionMark: ...
 
     def load(self) -> Catalog: ...
 
@@ -40,7 +40,7 @@ class CopyStore(Protocol):
 
     def save(self, catalog: Catalog, as_of: datetime) -> None: ...
 
-    def load(self) -> Copy | None: ...
+    def load(self) -> LastGoodCopy | None: ...
 
 
 def utc_now() -> datetime:
@@ -64,18 +64,18 @@ class ModelRegistry:
     """
 
     def __init__(
-        self, source: Source, copies: CopyStore, *, ttl: float = 300.0, poll: float = 0.25, clock: Callable[[], datetime] = utc_now
+        self, source: RegistrySource, copies: CopyStore, *, ttl: float = 300.0, poll: float = 0.25, clock: Callable[[], datetime] = utc_now
     ) -> None:
         self._source, self._copies, self._clock = source, copies, clock
         self._this_second = this_second if clock is utc_now else lambda: clock().replace(microsecond=0)
         self._ttl, self.poll = ttl, poll
-        self._one_rebuild = threading.Lock()
-        self._unsaved: Copy | None = None
+        self._rebuild_lock = threading.Lock()
+        self._unsaved_copy: LastGoodCopy | None = None
         self.snapshot: Snapshot = snapshots.build(constants(), now=clock(), source=CONSTANTS)
         self.loaded = False
-        self._confirmed = self.snapshot.as_of
+        self._confirmed_at = self.snapshot.as_of
         self._older_since: datetime | None = None
-        self.outage, self._told = Seldom(), False
+        self.outage_log, self._outage_logged = RateLimitedLog(), False
 
     # What callers ask. Everything here reads `self.snapshot` once, so that each answer comes from one state of the registry.
 
@@ -85,7 +85,7 @@ class ModelRegistry:
         try:
             return snapshot.by_name[ref]
         except KeyError:
-            return _resolved(snapshot, ref)
+            return _resolve_or_none(snapshot, ref)
 
     def resolve(self, ref: str) -> ModelInfo:
         """The model that this ref names. Raises `UnknownModel` with suggestions, or `AmbiguousModel`."""
@@ -133,102 +133,102 @@ class ModelRegistry:
         model = snapshot.by_name.get(ref) or resolve(snapshot.names, ref)
         if usage is None:
             usage = Usage(input=input_tokens, output=output_tokens, image=image_count)
-        moment = self._this_second() if at is None else _aware(at)
+        moment = self._this_second() if at is None else _require_aware(at)
         return cost_of(price_at(model.prices, moment), usage, at=moment, service_tier=service_tier, model=model.ref)
 
     def explain(self, ref: str, at: datetime | None = None) -> Explanation:
         """How the ref becomes a model and a price, step by step, or why it does not."""
-        return explain(self.snapshot.names, ref, self._this_second() if at is None else _aware(at))
+        return explain(self.snapshot.names, ref, self._this_second() if at is None else _require_aware(at))
 
     # Keeping the snapshot fresh.
 
     def refresh(self) -> Snapshot:
         """Looks at the database once and takes over what changed. Never raises: an unreachable database changes only the label."""
-        with self._one_rebuild:
+        with self._rebuild_lock:
             try:
-                self._take_over(self._source.look())
+                self._apply_revision(self._source.read_revision())
             except DatabaseUnreachable as error:
-                self._go_on_without(error.detail)
+                self._handle_outage(error.detail)
             except Exception as error:  # Rows that make no sense, changed by hand perhaps: what was good before goes on.
-                self._go_on_without(f"its rows cannot be read ({type(error).__name__})")
-            self._keep_in_time()
+                self._handle_outage(f"its rows cannot be read ({type(error).__name__})")
+            self._rebuild_if_expired()
             self.loaded = True
             return self.snapshot
 
-    def _take_over(self, mark: Mark) -> None:
+    def _apply_revision(self, mark: RevisionMark) -> None:
         now, present = self._clock(), self.snapshot
-        known = Mark(present.catalog.instance, present.revision)
+        known = RevisionMark(present.catalog.instance, present.revision)
         confirmed = present.source == DATABASE or (present.source == CONSTANTS and self.loaded)
         if mark.instance == known.instance and mark.revision < known.revision and not self._is_settled(mark, now):
             return
         self._older_since = None
         if self.loaded and mark == known and confirmed and (now - present.as_of).total_seconds() < self._ttl:
-            self._confirmed = now
+            self._confirmed_at = now
             return
-        with without_collecting:
+        with gc_pause:
             self._rebuild(now)
-        if self._told:
+        if self._outage_logged:
             log.info("the database answers again, at revision %d", self.snapshot.revision)
-            self._told = False
+            self._outage_logged = False
 
     def _rebuild(self, now: datetime) -> None:
         catalog = self._source.load()
-        self._confirmed = now
+        self._confirmed_at = now
         if catalog.models:
             self.snapshot = snapshots.build(catalog, now=now, source=DATABASE)
-            self._unsaved = Copy(catalog, now)
+            self._unsaved_copy = LastGoodCopy(catalog, now)
         else:
             self.snapshot = snapshots.build(_constants_for(catalog), now=now, source=CONSTANTS)
 
     def save_copy(self) -> None:
         """Writes the last good copy if it is behind. For the thread that keeps the registry fresh: nobody else waits for the disk."""
-        with self._one_rebuild:
-            unsaved, self._unsaved = self._unsaved, None
+        with self._rebuild_lock:
+            unsaved, self._unsaved_copy = self._unsaved_copy, None
         if unsaved is not None:
-            with without_collecting:
+            with gc_pause:
                 self._copies.save(unsaved.catalog, unsaved.as_of)
 
-    def _is_settled(self, mark: Mark, now: datetime) -> bool:
+    def _is_settled(self, mark: RevisionMark, now: datetime) -> bool:
         """Whether an older revision is there to stay: a single late answer never takes the registry back, a restored backup does."""
         if self._older_since is None:
             self._older_since = now
-        settled = now - self._older_since >= SETTLED
+        settled = now - self._older_since >= SETTLE_TIME
         if settled:
             log.warning("the database went back from revision %d to %d: it was restored", self.snapshot.revision, mark.revision)
         return settled
 
-    def _go_on_without(self, reason: str) -> None:
+    def _handle_outage(self, reason: str) -> None:
         present = self.snapshot
         self._older_since = None
         if present.source == DATABASE:
-            self._tell("the database does not answer; serving the last good registry, revision %d: %s", present.revision, reason)
-            self.snapshot = snapshots.relabel(present, LAST_GOOD, self._confirmed)
+            self._log_outage("the database does not answer; serving the last good registry, revision %d: %s", present.revision, reason)
+            self.snapshot = snapshots.relabel(present, LAST_GOOD, self._confirmed_at)
         elif not self.loaded and (copy := self._copies.load()):
-            self._tell("the database does not answer; serving the copy of %s", copy.as_of.isoformat())
+            self._log_outage("the database does not answer; serving the copy of %s", copy.as_of.isoformat())
             self.snapshot = snapshots.build(copy.catalog, now=self._clock(), source=LAST_GOOD, as_of=copy.as_of)
         elif not self.loaded:
-            self._tell("the database does not answer and there is no copy; serving the built-in constants")
+            self._log_outage("the database does not answer and there is no copy; serving the built-in constants")
 
-    def _tell(self, message: str, *facts: object) -> None:
+    def _log_outage(self, message: str, *facts: object) -> None:
         """Once a minute at most, also when the database comes and goes."""
-        if self.outage.due():
+        if self.outage_log.should_log():
             log.warning(message, *facts)
-            self._told = True
+            self._outage_logged = True
 
-    def _keep_in_time(self) -> None:
+    def _rebuild_if_expired(self) -> None:
         """A price that starts or a model that retires changes answers without any change of the rows."""
         present, now = self.snapshot, self._clock()
         if not present.valid_from <= now < present.valid_until:
             self.snapshot = snapshots.build(present.catalog, now=now, source=present.source, as_of=present.as_of)
 
 
-def _aware(at: datetime) -> datetime:
+def _require_aware(at: datetime) -> datetime:
     if at.utcoffset() is None:
         raise Invalid.field("at", "must be a moment with its offset, such as datetime(2026, 11, 21, tzinfo=UTC)")
     return at
 
 
-def _resolved(snapshot: Snapshot, ref: str) -> ModelInfo | None:
+def _resolve_or_none(snapshot: Snapshot, ref: str) -> ModelInfo | None:
     try:
         return resolve(snapshot.names, ref)
     except UnknownModel:

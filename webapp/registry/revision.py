@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.models import RegistryState
 
-CHANGED_IN = "registry_changed_in"
+BUMPED_IN = "registry_changed_in"
 
 
 def lock(session: Session) -> RegistryState:
@@ -19,12 +19,12 @@ def lock(session: Session) -> RegistryState:
     return state
 
 
-def changing(session: Session) -> RegistryState:
+def bump(session: Session) -> RegistryState:
     """Locks the registry and moves its revision. To be called first by whatever changes something that a snapshot can see.
 
     Once in a transaction is enough: it becomes visible as a whole. Taking over a catalogue calls this thousands of times.
     """
-    transaction, known = session.get_transaction(), session.info.get(CHANGED_IN)
+    transaction, known = session.get_transaction(), session.info.get(BUMPED_IN)
     if known and known[0]() is transaction and transaction is not None:
         state: RegistryState = known[1]
         return state
@@ -32,5 +32,5 @@ def changing(session: Session) -> RegistryState:
     state.revision += 1
     started = session.get_transaction()
     if started is not None:
-        session.info[CHANGED_IN] = (ref(started), state)
+        session.info[BUMPED_IN] = (ref(started), state)
     return state

@@ -12,26 +12,26 @@ class CallLimiter:
     """Half of this process's threads may wait for providers, and nobody may hold the last of these turns but one who holds no other."""
 
     def __init__(self, threads: int) -> None:
-        self.most = max(1, threads // 2)
-        self.of_one = max(1, self.most - 1)
+        self.max_calls = max(1, threads // 2)
+        self.max_calls_per_caller = max(1, self.max_calls - 1)
         self._lock = threading.Lock()
-        self._held: Counter[str] = Counter()
+        self._active_calls: Counter[str] = Counter()
 
     @contextmanager
-    def turn(self, who: str) -> Iterator[None]:
+    def acquire(self, caller: str) -> Iterator[None]:
         """Raises `TooManyAtOnce` at once: to wait for a turn would take a thread as well."""
         with self._lock:
-            if self._held[who] >= self.of_one:
+            if self._active_calls[caller] >= self.max_calls_per_caller:
                 raise TooManyConcurrentCalls(
-                    f"{self.of_one} calls of yours wait for providers already. Send this one again in a few seconds."
+                    f"{self.max_calls_per_caller} calls of yours wait for providers already. Send this one again in a few seconds."
                 )
-            if self._held.total() >= self.most:
-                raise TooManyConcurrentCalls(f"{self.most} calls wait for providers already. Send this one again in a few seconds.")
-            self._held[who] += 1
+            if self._active_calls.total() >= self.max_calls:
+                raise TooManyConcurrentCalls(f"{self.max_calls} calls wait for providers already. Send this one again in a few seconds.")
+            self._active_calls[caller] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._held[who] -= 1
-                if not self._held[who]:
-                    del self._held[who]
+                self._active_calls[caller] -= 1
+                if not self._active_calls[caller]:
+                    del self._active_calls[caller]

@@ -8,7 +8,7 @@ from flask import Flask, current_app
 from webapp.config.settings import Settings
 from webapp.domain.catalog.snapshot import LAST_GOOD
 from webapp.registry import database_health
-from webapp.registry.database_health import DatabaseWatch
+from webapp.registry.database_health import DatabaseHealth
 from webapp.registry.last_good import LastGoodFile
 from webapp.registry.loader import DatabaseSource
 from webapp.registry.refresher import ProcessReport, Refresher
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 KEY, IDENTITY = "modeldesk", "modeldesk-identity"
 # Where the identity provider sends people back to; it has to be registered there in exactly this form.
-WAY_BACK = "/login/openid/callback"
+OPENID_CALLBACK_PATH = "/login/openid/callback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class Container:
     refresher: Refresher
     vault: Vault
     outbound: OutboundPolicy
-    copies: LastGoodFile
-    report: ProcessReport
+    last_good: LastGoodFile
+    process_report: ProcessReport
     source: DatabaseSource
-    watch: DatabaseWatch
-    turns: CallLimiter
+    database_watch: DatabaseHealth
+    call_limiter: CallLimiter
 
 
 def attach(app: Flask, container: Container) -> None:
@@ -56,7 +56,7 @@ def application() -> Flask:
     return found
 
 
-def over_tls() -> bool:
+def is_served_over_tls() -> bool:
     """Whether people open this desk over TLS; a proxy may have ended it before the request arrives here."""
     return settings().base_url.startswith("https://")
 
@@ -72,13 +72,13 @@ def vault() -> Vault:
     """The vault, checked against the database that it is to serve: with a wrong key it is locked."""
     check = registry().snapshot.catalog.key_check
     if check is not None:
-        current().vault.verify(check)
+        current().vault.verify_key_check(check)
     return current().vault
 
 
-def database() -> str:
+def database_state() -> str:
     """The state of the database, by name, as it was found last; nobody waits for it."""
-    found = current().watch.state
+    found = current().database_watch.state
     away = found == database_health.OK and registry().snapshot.source == LAST_GOOD  # Noticed just now, and not looked into yet.
     return database_health.UNREACHABLE if away else found
 
@@ -95,7 +95,7 @@ def identity_provider() -> "IdentityProvider | None":
     if IDENTITY not in current_app.extensions:
         from webapp.drivers.identity_provider.client import IdentityProvider
 
-        made = IdentityProvider(chosen.openid, current().outbound, chosen.base_url + WAY_BACK)
+        made = IdentityProvider(chosen.openid, current().outbound, chosen.base_url + OPENID_CALLBACK_PATH)
         current_app.extensions.setdefault(IDENTITY, made)
     found: IdentityProvider = current_app.extensions[IDENTITY]
     return found

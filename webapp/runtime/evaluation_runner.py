@@ -16,17 +16,17 @@ from webapp.domain.incidents.incidents import incident_from
 from webapp.domain.shared.errors import ModeldeskError
 from webapp.extensions import db
 from webapp.runtime import container
-from webapp.runtime.run_pipeline import Wanted, asked, planned_run
+from webapp.runtime.run_pipeline import RunOptions, execute_plan, plan_run
 from webapp.runtime.transaction import writing
 from webapp.services.credentials.key_access import Caller
 from webapp.services.runs import evaluations
-from webapp.services.runs.evaluations import Work
+from webapp.services.runs.evaluations import CellTask
 
 log = logging.getLogger(__name__)
-BEAT_S, PAUSE_S = 5.0, 0.2
-LANES_AT_ONCE = 24  # Of all benches together: each lane waits for a provider most of its time.
+HEARTBEAT_INTERVAL_S, RETRY_INTERVAL_S = 5.0, 0.2
+MAX_CONCURRENT_LANES = 24  # Of all benches together: each lane waits for a provider most of its time.
 AppContext = Callable[[], AbstractContextManager[object]]
-_turns = threading.BoundedSemaphore(LANES_AT_ONCE)
+_lane_slots = threading.BoundedSemaphore(MAX_CONCURRENT_LANES)
 
 
 class Generation(NamedTuple):
@@ -36,7 +36,7 @@ class Generation(NamedTuple):
     number: int
 
 
-class Runner:
+class EvaluationRunner:
     """The benches that this process runs just now."""
 
     def __init__(self) -> None:
@@ -44,10 +44,12 @@ class Runner:
         self._threads: dict[Generation, threading.Thread] = {}
         self._stopped = threading.Event()
 
-    def start(self, bench_id: int, generation: int, models: list[str]) -> None:
+    def start(self, evaluation_id: int, generation: int, models: list[str]) -> None:
         """Begins, and returns at once."""
-        app_context, current = container.application().app_context, Generation(bench_id, generation)
-        supervisor = threading.Thread(target=self._supervise, args=(app_context, current, models), name=f"bench-{bench_id}", daemon=True)
+        app_context, current = container.application().app_context, Generation(evaluation_id, generation)
+        supervisor = threading.Thread(
+            target=self._supervise, args=(app_context, current, models), name=f"bench-{evaluation_id}", daemon=True
+        )
         with self._lock:
             self._threads[current] = supervisor
         supervisor.start()
@@ -60,35 +62,35 @@ class Runner:
         for thread in threads:
             thread.join(timeout=30)
 
-    def wait(self, bench_id: int, seconds: float) -> None:
+    def wait(self, evaluation_id: int, seconds: float) -> None:
         """Until a bench has ended here, in all of its generations."""
         with self._lock:
-            threads = [thread for current, thread in self._threads.items() if current.evaluation_id == bench_id]
+            threads = [thread for current, thread in self._threads.items() if current.evaluation_id == evaluation_id]
         for thread in threads:
             thread.join(seconds)
 
     def _supervise(self, app_context: AppContext, generation: Generation, models: list[str]) -> None:
-        lanes = [self._thread_of(app_context, generation, model) for model in models]
+        lanes = [self._lane_thread(app_context, generation, model) for model in models]
         for lane in lanes:
             lane.start()
         beaten = time.monotonic()
         while any(lane.is_alive() for lane in lanes):
             for lane in lanes:
                 lane.join(timeout=0.05)
-            if time.monotonic() - beaten > BEAT_S:
+            if time.monotonic() - beaten > HEARTBEAT_INTERVAL_S:
                 beaten = time.monotonic()
-                self._guarded(app_context, lambda: _write(lambda session: evaluations.heartbeat(session, *generation)))
+                self._run_guarded(app_context, lambda: _in_transaction(lambda session: evaluations.heartbeat(session, *generation)))
         if not self._stopped.is_set():
-            self._guarded(app_context, lambda: _write(lambda session: evaluations.finish(session, *generation)))
+            self._run_guarded(app_context, lambda: _in_transaction(lambda session: evaluations.finish(session, *generation)))
         with self._lock:
             self._threads.pop(generation, None)
 
-    def _thread_of(self, app_context: AppContext, generation: Generation, model: str) -> threading.Thread:
+    def _lane_thread(self, app_context: AppContext, generation: Generation, model: str) -> threading.Thread:
         return threading.Thread(
-            target=self._guarded, args=(app_context, lambda: self._lane(generation, model)), name=f"lane-{model}", daemon=True
+            target=self._run_guarded, args=(app_context, lambda: self._run_lane(generation, model)), name=f"lane-{model}", daemon=True
         )
 
-    def _guarded(self, app_context: AppContext, work: Callable[[], None]) -> None:
+    def _run_guarded(self, app_context: AppContext, work: Callable[[], None]) -> None:
         """Work of a thread, with an application and a session of its own. What nobody expected is logged and ends this thread only."""
         with app_context():
             try:
@@ -98,39 +100,39 @@ class Runner:
             finally:
                 db.session.remove()
 
-    def _lane(self, generation: Generation, model: str) -> None:
-        with _turns:
+    def _run_lane(self, generation: Generation, model: str) -> None:
+        with _lane_slots:
             while not self._stopped.is_set():
                 with writing(refresh=False) as session:
-                    work = evaluations.begin(session, *generation, model)
+                    work = evaluations.start_next_cell(session, *generation, model)
                 if work == evaluation.WAIT:
-                    self._stopped.wait(PAUSE_S)
-                elif isinstance(work, Work):
-                    _ask(work)
+                    self._stopped.wait(RETRY_INTERVAL_S)
+                elif isinstance(work, CellTask):
+                    _run_cell(work)
                 else:
                     return
 
 
-def _write(change: Callable[..., None]) -> None:
+def _in_transaction(change: Callable[..., None]) -> None:
     with writing(refresh=False) as session:
         change(session)
 
 
-def _ask(work: Work) -> None:
+def _run_cell(work: CellTask) -> None:
     """One cell: planned, asked and recorded. Never from the cache: a bench measures."""
     local = work.model == evaluation.LOCAL
-    wanted = Wanted(None if local else work.model, work.template, local=local, anew=True, caller=Caller(work.actor))
+    wanted = RunOptions(None if local else work.model, work.template, local=local, skip_cache=True, caller=Caller(work.actor))
     try:
-        planned = planned_run(incident_from(work.incident), wanted)
-        outcome = asked(planned)
+        planned = plan_run(incident_from(work.incident), wanted)
+        outcome = execute_plan(planned)
     except ModeldeskError as error:
         detail = error.detail
-        _write(lambda session: evaluations.fail(session, work, detail))
+        _in_transaction(lambda session: evaluations.fail_cell(session, work, detail))
         return
-    _write(lambda session: evaluations.end(session, work, planned, outcome))
+    _in_transaction(lambda session: evaluations.complete_cell(session, work, planned, outcome))
 
 
-def runner() -> Runner:
+def get_runner() -> EvaluationRunner:
     """The one of this process and application, made when a bench is first run."""
-    found: Runner = container.application().extensions.setdefault("modeldesk_benches", Runner())
+    found: EvaluationRunner = container.application().extensions.setdefault("modeldesk_benches", EvaluationRunner())
     return found

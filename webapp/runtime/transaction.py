@@ -13,7 +13,7 @@ from webapp.extensions.engine import WRITING
 from webapp.runtime import container
 
 # PostgreSQL's words for it: serialization failure, deadlock, lock not available, statement cancelled after its time.
-BUSY = ("40001", "40P01", "55P03", "57014")
+BUSY_SQLSTATES = ("40001", "40P01", "55P03", "57014")
 
 
 @contextmanager
@@ -26,12 +26,12 @@ def writing(*, refresh: bool = True) -> Iterator[Session]:
     session: Session = db.session()
     session.rollback()
     try:
-        migration_guard.insist(session.connection(execution_options={WRITING: True}))
+        migration_guard.require_current_version(session.connection(execution_options={WRITING: True}))
         yield session
         session.commit()
     except SQLAlchemyError as error:
         session.rollback()
-        raise in_words(error) from error
+        raise translate_database_error(error) from error
     except BaseException:
         session.rollback()
         raise
@@ -39,22 +39,22 @@ def writing(*, refresh: bool = True) -> Iterator[Session]:
         container.registry().refresh()
 
 
-class _Back(Exception):
+class _Rollback(Exception):
     """Takes a rehearsal back."""
 
 
 @contextmanager
-def rehearsing() -> Iterator[Session]:
+def dry_run_transaction() -> Iterator[Session]:
     """A transaction that is tried in earnest and then taken back: the most honest preview there is."""
     try:
         with writing(refresh=False) as session:
             yield session
-            raise _Back
-    except _Back:
+            raise _Rollback
+    except _Rollback:
         pass
 
 
-def in_words(error: SQLAlchemyError) -> ModeldeskError:
+def translate_database_error(error: SQLAlchemyError) -> ModeldeskError:
     """What the database's error means for the person who waits; never its SQL, never its values."""
     if isinstance(error, StaleDataError):
         return Stale("Somebody else changed this row meanwhile. Load it again and repeat your change.")
@@ -74,4 +74,4 @@ def _is_read_only(error: DBAPIError) -> bool:
 
 
 def _is_busy(error: DBAPIError) -> bool:
-    return getattr(error.orig, "sqlstate", None) in BUSY or "locked" in str(error.orig).lower()
+    return getattr(error.orig, "sqlstate", None) in BUSY_SQLSTATES or "locked" in str(error.orig).lower()

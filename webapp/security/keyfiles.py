@@ -11,33 +11,33 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 
 from webapp.config.loading import ENCRYPTION_KEYS_FILE, SECRET_KEY_FILE
-from webapp.config.reader import ConfigError, Reader
+from webapp.config.reader import ConfigError, SettingsReader
 from webapp.config.settings import BEFORE_RESTORE, DEFAULT_DATABASE, ROOT, last_good_path, sqlite_path
 
 # All that the vault encrypts; a test compares it with the tables.
-ENCRYPTED = (("credentials", "ciphertext"), ("registry_state", "key_check"), ("users", "totp_pending"), ("users", "totp_secret"))
+ENCRYPTED_COLUMNS = (("credentials", "ciphertext"), ("registry_state", "key_check"), ("users", "totp_pending"), ("users", "totp_secret"))
 
 
 def ensure(environment: Mapping[str, str]) -> None:
     """Makes what is missing for the embedded database. Other databases must bring their own secrets. Raises `ConfigError`."""
-    read = Reader(environment)
+    read = SettingsReader(environment)
     url = read.text("DATABASE_URL") or DEFAULT_DATABASE
     database = sqlite_path(url)
     if database is None:
         return
     instance = Path(read.text("MODELDESK_INSTANCE_PATH") or ROOT / "instance")
     # First, so that a start that breaks off between the two leaves none that looks like one that lost its encryption key.
-    if not _given(environment, "MODELDESK_ENCRYPTION_KEYS") and not _in_use(database, last_good_path(instance, url)):
-        _create(instance / ENCRYPTION_KEYS_FILE, Fernet.generate_key().decode())
-    if not _given(environment, "MODELDESK_SECRET_KEY"):
-        _create(instance / SECRET_KEY_FILE, secrets.token_urlsafe(48))
+    if not _is_set(environment, "MODELDESK_ENCRYPTION_KEYS") and not _was_key_used(database, last_good_path(instance, url)):
+        _create_file(instance / ENCRYPTION_KEYS_FILE, Fernet.generate_key().decode())
+    if not _is_set(environment, "MODELDESK_SECRET_KEY"):
+        _create_file(instance / SECRET_KEY_FILE, secrets.token_urlsafe(48))
 
 
-def _given(environment: Mapping[str, str], name: str) -> bool:
+def _is_set(environment: Mapping[str, str], name: str) -> bool:
     return bool(environment.get(name) or environment.get(f"{name}_FILE"))
 
 
-def _create(path: Path, secret: str) -> None:
+def _create_file(path: Path, secret: str) -> None:
     if path.exists():
         return
     try:
@@ -53,7 +53,7 @@ def _create(path: Path, secret: str) -> None:
         file.write(f"{secret}\n")
 
 
-def exposed(files: Iterable[Path]) -> list[str]:
+def exposure_warnings(files: Iterable[Path]) -> list[str]:
     """What to say of files with secrets that others on this machine may read."""
     modes = [(path, path.stat().st_mode & 0o777) for path in files if path.is_file()]
     return [
@@ -63,13 +63,13 @@ def exposed(files: Iterable[Path]) -> list[str]:
     ]
 
 
-def _in_use(database: Path, last_good: Path) -> bool:
+def _was_key_used(database: Path, last_good: Path) -> bool:
     """Whether an earlier key was in use here; then a new one would make what it encrypted unreadable."""
     there = database.is_file() and database.stat().st_size > 0
-    return holds_ciphertext(database) if there else bool(remains(database, last_good))
+    return holds_ciphertext(database) if there else bool(list_leftovers(database, last_good))
 
 
-def remains(database: Path, last_good: Path) -> list[Path]:
+def list_leftovers(database: Path, last_good: Path) -> list[Path]:
     """What is left of a database that is gone. It may come back, so nothing may take its place or that of its key by itself.
 
     The file `secret-key` says nothing: a first start that broke off may have left it, and then there is nothing that a new key could spoil.
@@ -82,12 +82,12 @@ def holds_ciphertext(database: Path) -> bool:
     """Whether there is anything that a key encrypted. What cannot be looked into may hide something."""
     try:
         with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return any(_holds(connection, table, column) for table, column in ENCRYPTED)
+            return any(_has_values(connection, table, column) for table, column in ENCRYPTED_COLUMNS)
     except sqlite3.Error:
         return True
 
 
-def _holds(connection: sqlite3.Connection, table: str, column: str) -> bool:
+def _has_values(connection: sqlite3.Connection, table: str, column: str) -> bool:
     if column not in {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}:
         return False  # An older database, or an empty one: nothing was encrypted there yet.
     found = connection.execute(f"SELECT 1 FROM {table} WHERE {column} IS NOT NULL LIMIT 1")  # noqa: S608 # both are our own

@@ -11,26 +11,26 @@ from webapp.domain.shared.errors import Invalid, TooManyConcurrentCalls
 
 # NIST SP 800-63B-4 for a password that may be the only factor.
 MIN_LENGTH, MAX_LENGTH = 15, 200
-EASY = "is easy to guess: it is common, repeats itself or follows a row. Four or five words of your own are good"
+TOO_GUESSABLE = "is easy to guess: it is common, repeats itself or follows a row. Four or five words of your own are good"
 # Of zxcvbn's 0 to 4: 3 is "safely unguessable, moderate protection from an offline attack". It takes no more characters than these.
-MIN_SCORE, LOOKED_AT = 3, 72
+MIN_SCORE, MAX_SCORED_LENGTH = 3, 72
 HASHER = PasswordHasher(time_cost=4, memory_cost=47_104, parallelism=1)
 # What is verified for an unknown address, so that an answer takes as long as for a known one. Kept, because making it takes as long too.
-NOBODY = "$argon2id$v=19$m=47104,t=4,p=1$20PcKivKwre2LQr9FQTiGw$qzffyJ42HejKgugLes6TP/w02YNGAJyHc6/rX/oddC8"
+DUMMY_HASH = "$argon2id$v=19$m=47104,t=4,p=1$20PcKivKwre2LQr9FQTiGw$qzffyJ42HejKgugLes6TP/w02YNGAJyHc6/rX/oddC8"
 # Each takes 46 MiB and a core for a tenth of a second: without a bound, whoever sends passwords fills all threads of a process with them.
-AT_ONCE = 4
-_turns = threading.BoundedSemaphore(AT_ONCE)
+MAX_CONCURRENT_HASHES = 4
+_hash_slots = threading.BoundedSemaphore(MAX_CONCURRENT_HASHES)
 
 
 @contextmanager
-def _turn() -> Iterator[None]:
+def _hash_slot() -> Iterator[None]:
     """One of the few turns of this process. Nobody queues for one: a queue would hold the threads that answer everybody else."""
-    if not _turns.acquire(blocking=False):
+    if not _hash_slots.acquire(blocking=False):
         raise TooManyConcurrentCalls("Too many people are signing in at this moment. Wait a few seconds and send it again.")
     try:
         yield
     finally:
-        _turns.release()
+        _hash_slots.release()
 
 
 def hash_password(password: str, field: str = "password") -> str:
@@ -38,9 +38,9 @@ def hash_password(password: str, field: str = "password") -> str:
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         raise Invalid.field(field, f"must have {MIN_LENGTH} to {MAX_LENGTH} characters; a sentence of your own is good")
     if is_guessable(password):
-        raise Invalid.field(field, EASY)
+        raise Invalid.field(field, TOO_GUESSABLE)
     try:
-        with _turn():
+        with _hash_slot():
             return HASHER.hash(password)
     except UnicodeEncodeError:
         raise Invalid.field(field, "holds characters that cannot be stored") from None
@@ -50,10 +50,10 @@ def is_guessable(password: str) -> bool:
     """Whether it is made of common passwords, names, repetitions or rows on the keyboard, by zxcvbn's offline lists."""
     from zxcvbn import zxcvbn
 
-    return int(zxcvbn(password[:LOOKED_AT])["score"]) < MIN_SCORE
+    return int(zxcvbn(password[:MAX_SCORED_LENGTH])["score"]) < MIN_SCORE
 
 
-def renewed(password_hash: str | None, password: str) -> str | None:
+def rehash_or_none(password_hash: str | None, password: str) -> str | None:
     """A hash at today's cost of a password that was right just now; None if the stored one has that cost.
 
     None too while others are being hashed: nobody is kept out for it, and the next sign-in asks again.
@@ -61,7 +61,7 @@ def renewed(password_hash: str | None, password: str) -> str | None:
     if password_hash is None or not HASHER.check_needs_rehash(password_hash):
         return None
     try:
-        with _turn():
+        with _hash_slot():
             return HASHER.hash(password)
     except TooManyConcurrentCalls:
         return None
@@ -72,7 +72,7 @@ def verify(password_hash: str | None, password: str) -> bool:
     if len(password) > MAX_LENGTH:
         return False
     try:
-        with _turn():
-            return HASHER.verify(password_hash or NOBODY, password) and bool(password_hash)
+        with _hash_slot():
+            return HASHER.verify(password_hash or DUMMY_HASH, password) and bool(password_hash)
     except (VerificationError, InvalidHashError, UnicodeEncodeError):
         return False

@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 LIMIT, LOG_LIMIT = 300, 2_000
 MASK = "***"
-_READ = 20_000  # Longer texts are cut only after the known secrets are out, so that no half of one stays.
-_SHORTEST = 4
-_SECRETISH = re.compile(
+_MAX_READ = 20_000  # Longer texts are cut only after the known secrets are out, so that no half of one stays.
+_MIN_SECRET_LENGTH = 4
+_SECRET = re.compile(
     r"(?i)\b(?:[a-z0-9-]*api[-_ ]?key|token|password|passwd|secret|authorization)[\"']?\s*[=:]\s*[\"']?"
     r"(?:(?:bearer|basic|token)\s+)?[^\s\"',;]{6,}"
     r"|\bbearer\s+[A-Za-z0-9._~+/=-]{8,}|\b(?:basic|token)\s+(?=\S*\d)[A-Za-z0-9._~+/=-]{8,}"
@@ -23,12 +23,12 @@ def redact(text: str, secrets: Iterable[str | None] = (), limit: int = LIMIT) ->
     """One short line without the given secrets (also encoded), without what looks like one, and without URLs."""
     for spelling in sorted(_spellings(secrets), key=len, reverse=True):
         text = text.replace(spelling, MASK)
-    text = _URL.sub("<url>", _SECRETISH.sub(MASK, text[:_READ]))
+    text = _URL.sub("<url>", _SECRET.sub(MASK, text[:_MAX_READ]))
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return f"{text[: limit - 1]}…" if len(text) > limit else text
 
 
-def for_logs(*secrets: str | None) -> Callable[[str], str]:
+def log_redactor(*secrets: str | None) -> Callable[[str], str]:
     """What goes over each message of the log, ours and other people's. It also takes what stands behind the `?` of a path."""
     return lambda text: _QUERY.sub("?…", redact(text, secrets, LOG_LIMIT))
 
@@ -37,8 +37,8 @@ def _spellings(secrets: Iterable[str | None]) -> set[str]:
     """Each secret as it is, as a URL holds it, as JSON or repr escape it, and in base64."""
     found: set[str] = set()
     for secret in secrets:
-        if secret and len(secret) >= _SHORTEST:
+        if secret and len(secret) >= _MIN_SECRET_LENGTH:
             raw = secret.encode("utf-8", "surrogatepass")
             encoded = {base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("=")}
             found |= {secret, secret.strip(), quote(secret, safe="", errors="replace"), repr(secret)[1:-1]} | encoded
-    return {spelling for spelling in found if len(spelling) >= _SHORTEST}
+    return {spelling for spelling in found if len(spelling) >= _MIN_SECRET_LENGTH}

@@ -26,8 +26,8 @@ class NewToken:
 
 
 def new_token() -> NewToken:
-    public_id = _random(10)
-    body = f"mdk_{public_id}_{_random(43)}"  # 43 of 62 characters are 256 bits
+    public_id = _random_text(10)
+    body = f"mdk_{public_id}_{_random_text(43)}"  # 43 of 62 characters are 256 bits
     text = f"{body}_{check_digits(body)}"
     return NewToken(text, public_id, digest_of(text))
 
@@ -49,7 +49,7 @@ def digest_of(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def same(one: bytes, other: bytes) -> bool:
+def digests_match(one: bytes, other: bytes) -> bool:
     """Compares digests in constant time."""
     return hmac.compare_digest(one, other)
 
@@ -63,5 +63,5 @@ def check_digits(body: str) -> str:
     return "".join(digits)
 
 
-def _random(length: int) -> str:
+def _random_text(length: int) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))

@@ -90,7 +90,7 @@ class OutboundPolicy:
         if base.scheme != "https":
             raise base_url_error(AddressRefused, f"The address must begin with https://. {HOW_TO_ALLOW}")
         if address := parse_ip(base.host):
-            self._judge(address)
+            self._require_public(address)
         elif "." not in base.host or any(base.host == name or base.host.endswith(f".{name}") for name in _LOCAL_NAMES):
             raise base_url_error(AddressRefused, f"The host of the address is a name of an internal network. {HOW_TO_ALLOW}")
         return base
@@ -106,9 +106,9 @@ class OutboundPolicy:
             raise socket.gaierror(socket.EAI_NONAME, "no address")
         if not self.allows(host, port):
             for address in addresses:
-                self._judge(address)
+                self._require_public(address)
         return addresses
 
-    def _judge(self, address: str | IpAddress) -> None:
+    def _require_public(self, address: str | IpAddress) -> None:
         if not is_public(address):
             raise base_url_error(AddressRefused, f"The address leads into a private, local or reserved network. {HOW_TO_ALLOW}")

@@ -13,13 +13,13 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from webapp.domain.accounts.weak_secrets import PUBLISHED_SECRETS, is_weak
 from webapp.domain.shared.errors import KeysLocked
 
-NAME = "MODELDESK_ENCRYPTION_KEYS"
+SETTING_NAME = "MODELDESK_ENCRYPTION_KEYS"
 CHECK_TEXT = "modeldesk key check"
-KEY = re.compile(r"[A-Za-z0-9_-]{43}=", re.ASCII)
+KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{43}=", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SecretContext:
     """Where a secret belongs: provider, the origin it may be sent to, and the field."""
 
     provider_id: int
@@ -30,7 +30,7 @@ class Place:
 class Vault:
     """Holds the encryption keys: the first encrypts, all decrypt. Locked when there is none that works; `reason` then says why."""
 
-    def __init__(self, keys: str | None, kept_at: str = NAME) -> None:
+    def __init__(self, keys: str | None, kept_at: str = SETTING_NAME) -> None:
         """`kept_at` is where the keys were looked for, as people know it: the setting, or the file."""
         self._kept_at = kept_at
         self._fernets: list[Fernet] = []
@@ -49,19 +49,21 @@ class Vault:
     def _load(self, keys: str | None) -> None:
         found = [key.strip() for key in (keys or "").split(",") if key.strip()]
         if not found:
-            self._lock(f"{NAME} is not set" if self._kept_at == NAME else f"{self._kept_at} is missing or empty")
+            self._lock(f"{SETTING_NAME} is not set" if self._kept_at == SETTING_NAME else f"{self._kept_at} is missing or empty")
         for key in found:
-            if KEY.fullmatch(key) is None:  # Python's base64 overlooks what does not belong there, a line break in the middle for one.
+            if (
+                KEY_PATTERN.fullmatch(key) is None
+            ):  # Python's base64 overlooks what does not belong there, a line break in the middle for one.
                 raise ValueError
             self._fernets.append(Fernet(key))
             self._raw.append(base64.urlsafe_b64decode(key))
-        if found and self._is_known(found[0]):  # Behind the first one it may stay, or nobody could rotate away from it.
+        if found and self._is_weak_key(found[0]):  # Behind the first one it may stay, or nobody could rotate away from it.
             self._lock(
                 f"the first of {self._kept_at} is an example that others know, or follows a pattern: "
                 "put a new key before it, and run `keys rotate`"
             )
 
-    def _is_known(self, key: str) -> bool:
+    def _is_weak_key(self, key: str) -> bool:
         raw = self._raw[0].decode("latin-1")
         return key.lower() in PUBLISHED_SECRETS or len(set(raw)) < 8 or (raw.isascii() and raw.isprintable() and is_weak(raw))
 
@@ -75,29 +77,29 @@ class Vault:
     @property
     def key_id(self) -> str:
         """Names the first key without revealing it."""
-        self._need_keys()
-        return _id_of(self._raw[0])
+        self._require_unlocked()
+        return _key_id(self._raw[0])
 
     @property
-    def others(self) -> tuple[str, ...]:
+    def other_key_ids(self) -> tuple[str, ...]:
         """Names the keys behind the first one."""
-        return tuple(map(_id_of, self._raw[1:]))
+        return tuple(map(_key_id, self._raw[1:]))
 
-    def has_lost(self, key_id: str) -> bool:
+    def lacks_key(self, key_id: str) -> bool:
         """Whether the key with this name is not there, though others are: what it encrypted cannot be read."""
-        return not self.locked and key_id not in map(_id_of, self._raw)
+        return not self.locked and key_id not in map(_key_id, self._raw)
 
-    def encrypt(self, secret: str, place: Place) -> str:
-        self._need_keys()
+    def encrypt(self, secret: str, place: SecretContext) -> str:
+        self._require_unlocked()
         payload = json.dumps([place.provider_id, place.origin, place.field, secret]).encode()
         return self._fernets[0].encrypt(payload).decode()
 
-    def decrypt(self, ciphertext: str, place: Place) -> str:
+    def decrypt(self, ciphertext: str, place: SecretContext) -> str:
         """The secret. Raises `KeysLocked` if no key fits, or if the ciphertext was made for another place."""
-        self._need_keys()
+        self._require_unlocked()
         return self._decrypt(ciphertext, place)
 
-    def _decrypt(self, ciphertext: str, place: Place) -> str:
+    def _decrypt(self, ciphertext: str, place: SecretContext) -> str:
         try:
             provider_id, origin, field, secret = json.loads(MultiFernet(self._fernets).decrypt(ciphertext.encode()))
         except (InvalidToken, ValueError):
@@ -108,16 +110,16 @@ class Vault:
 
     def is_current(self, ciphertext: str) -> bool:
         """Whether the first key encrypted this, so that it can be read without the older ones."""
-        self._need_keys()
+        self._require_unlocked()
         try:
             self._fernets[0].decrypt(ciphertext.encode())
         except (InvalidToken, ValueError):
             return False
         return True
 
-    def reencrypted(self, ciphertext: str) -> str:
+    def reencrypt(self, ciphertext: str) -> str:
         """The same secret, for the same place, under the first key. Raises `KeysLocked` if no key can read it."""
-        self._need_keys()
+        self._require_unlocked()
         try:
             return MultiFernet(self._fernets).rotate(ciphertext.encode()).decode()
         except (InvalidToken, ValueError):
@@ -125,28 +127,28 @@ class Vault:
 
     def fingerprint(self, secret: str) -> str:
         """Tells two secrets apart in the audit trail, and says nothing about either without our key."""
-        self._need_keys()
+        self._require_unlocked()
         return hmac.new(self._raw[0], b"fingerprint" + secret.encode(), hashlib.sha256).hexdigest()[:12]
 
-    def make_check(self) -> str:
+    def create_key_check(self) -> str:
         """A text to recognise this key by, later."""
-        return self.encrypt(CHECK_TEXT, Place(0, "", "check"))
+        return self.encrypt(CHECK_TEXT, SecretContext(0, "", "check"))
 
-    def verify(self, check: str) -> None:
+    def verify_key_check(self, check: str) -> None:
         """Locks the vault while its keys cannot read what an earlier start wrote; another database's check may unlock it again."""
         if not self._fernets or check in (self._verified, self._refused):
             return
         try:
-            self._decrypt(check, Place(0, "", "check"))
+            self._decrypt(check, SecretContext(0, "", "check"))
             self._verified, self._refused, self.reason = check, None, None
         except KeysLocked:
             self._verified, self._refused = None, check
             self.reason = f"{self._kept_at} does not hold the key that this database was last used with"
 
-    def _need_keys(self) -> None:
+    def _require_unlocked(self) -> None:
         if self.reason is not None:
             raise KeysLocked(f"Keys are locked: {self.reason}. Everything that needs no key goes on.")
 
 
-def _id_of(raw: bytes) -> str:
+def _key_id(raw: bytes) -> str:
     return hashlib.sha256(b"modeldesk key id" + raw).hexdigest()[:12]

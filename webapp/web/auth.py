@@ -19,7 +19,7 @@ from webapp.domain.shared.errors import Forbidden, Unavailable
 from webapp.extensions import db, login
 from webapp.models import User, UserSession
 from webapp.runtime import container
-from webapp.runtime.transaction import in_words, writing
+from webapp.runtime.transaction import translate_database_error, writing
 from webapp.security import tokens
 from webapp.services.accounts import accounts
 from webapp.services.credentials.key_access import Caller
@@ -27,7 +27,7 @@ from webapp.services.credentials.key_access import Caller
 log = logging.getLogger(__name__)
 SESSION_SECRET = "session"
 # Written at most this often: each write would otherwise lock the database once a click.
-SEEN_EVERY = timedelta(minutes=1)
+LAST_SEEN_INTERVAL = timedelta(minutes=1)
 View = TypeVar("View", bound=Callable[..., Any])
 
 
@@ -38,7 +38,7 @@ class StaffMember(UserMixin):
         self.id, self.email, self.role = user.id, user.email, user.role
         self.has_factor, self.confirmed_at = user.totp_since is not None, confirmed_at
 
-    def may(self, permission: Permission) -> bool:
+    def can(self, permission: Permission) -> bool:
         return role_allows(self.role, permission)
 
 
@@ -48,25 +48,25 @@ def load_user(secret: str) -> StaffMember | None:
     if g.get("nobody_can_be_loaded"):
         return None  # The page that tells of the error asks again who it is for.
     try:
-        found = accounts.session_user(db.session(), secret, now=now)
+        found = accounts.get_session_or_none(db.session(), secret, now=now)
     except SQLAlchemyError as error:
         g.nobody_can_be_loaded = True
-        raise in_words(error) from error
+        raise translate_database_error(error) from error
     if found is None:
         return None
     row, user = found
     member = StaffMember(user, row.confirmed_at)
-    if now - row.last_seen_at > SEEN_EVERY:
-        _seen(row.id, now)
+    if now - row.last_seen_at > LAST_SEEN_INTERVAL:
+        _update_last_seen(row.id, now)
     return member
 
 
-def _seen(session_id: int, now: datetime) -> None:
+def _update_last_seen(session_id: int, now: datetime) -> None:
     try:
         with writing(refresh=False) as writer:
             writer.execute(update(UserSession).where(UserSession.id == session_id).values(last_seen_at=now))
     except Unavailable as error:
-        if container.current().registry.outage.due():
+        if container.current().registry.outage_log.should_log():
             log.warning("a session could not be marked as seen: %s", error.code)  # Reading goes on while others write.
 
 
@@ -83,15 +83,15 @@ class SessionTicket(UserMixin):
         return self.secret
 
 
-def visitor() -> StaffMember | None:
+def get_member_or_none() -> StaffMember | None:
     """The member of staff who is signed in, if anybody is."""
     found: Any = current_user
     return found if found.is_authenticated else None
 
 
-def member() -> StaffMember:
+def require_member() -> StaffMember:
     """The signed-in member of staff, behind a door that let nobody else in."""
-    found = visitor()
+    found = get_member_or_none()
     if found is None:
         raise Forbidden("Sign in first.")
     return found
@@ -101,25 +101,25 @@ def caller() -> Caller:
     """The sender of this request as far as provider keys go: a member of staff, or the project of a token."""
     if token := g.get("token"):
         return Caller(project=token.project)
-    member = visitor()
+    member = get_member_or_none()
     return Caller(member.email if member else None)
 
 
-def staff_may(permission: Permission) -> bool:
-    found = visitor()
-    return found is not None and found.may(permission)
+def has_permission(permission: Permission) -> bool:
+    found = get_member_or_none()
+    return found is not None and found.can(permission)
 
 
-def needs(permission: Permission) -> Callable[[View], View]:
+def permission_required(permission: Permission) -> Callable[[View], View]:
     """Declares what a page needs. Strangers are sent to the log-in page and back, others without the permission get a 403."""
 
     def declare(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            found = visitor()
+            found = get_member_or_none()
             if found is None:
-                return to_login()
-            if not found.may(permission):
+                return redirect_to_login()
+            if not found.can(permission):
                 raise Forbidden(f"Your role, {found.role}, may not do this. Ask an admin.")
             return view(*args, **kwargs)
 
@@ -129,7 +129,7 @@ def needs(permission: Permission) -> Callable[[View], View]:
     return declare
 
 
-def to_login() -> ResponseReturnValue:
+def redirect_to_login() -> ResponseReturnValue:
     """To the log-in page, with the way back. A fragment asks htmx to load the whole page."""
     target = url_for("account.login", next=request.full_path.rstrip("?") if request.method == "GET" else "/admin/")
     if request.headers.get("HX-Request"):
@@ -137,7 +137,7 @@ def to_login() -> ResponseReturnValue:
     return redirect(target)
 
 
-login.unauthorized_handler(to_login)
+login.unauthorized_handler(redirect_to_login)
 
 
 def session_secret() -> str:
@@ -157,17 +157,17 @@ def sign_out() -> None:
 BEARER = re.compile(r"Bearer ([!-~]+)", re.ASCII)
 
 
-def token_of_request() -> TokenInfo | None:
+def token_from_request() -> TokenInfo | None:
     """The token in `Authorization: Bearer`, and nowhere else; None unless it is known, whole and not expired."""
-    return token_in(request.headers.get("Authorization", ""), container.registry().snapshot.tokens)
+    return token_from_header(request.headers.get("Authorization", ""), container.registry().snapshot.tokens)
 
 
-def token_in(header: str, known: Mapping[str, TokenInfo]) -> TokenInfo | None:
+def token_from_header(header: str, known: Mapping[str, TokenInfo]) -> TokenInfo | None:
     """The one of these tokens that an Authorization header holds."""
     match = BEARER.fullmatch(header)
     public_id = tokens.public_id_of(match[1]) if match else None
     found = known.get(public_id) if public_id else None
-    if match is None or found is None or not tokens.same(found.digest, tokens.digest_of(match[1])):
+    if match is None or found is None or not tokens.digests_match(found.digest, tokens.digest_of(match[1])):
         return None
     if found.expires_at is not None and found.expires_at <= datetime.now(UTC):
         return None
@@ -178,7 +178,7 @@ def actor() -> str:
     """Who is to be named in the audit trail."""
     if token := g.get("token"):
         return f"token:{token.name}"
-    found = visitor()
+    found = get_member_or_none()
     return found.email if found else "anonymous"
 
 

@@ -11,29 +11,29 @@ from webapp.extensions import db
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.audit import denied_requests
-from webapp.services.audit.denied_requests import Denied
-from webapp.web.auth import actor, visitor
-from webapp.web.requests import SAFE
+from webapp.services.audit.denied_requests import DeniedRequest
+from webapp.web.auth import actor, get_member_or_none
+from webapp.web.requests import SAFE_METHODS
 
 log = logging.getLogger(__name__)
 
 
-def note(error: ModeldeskError) -> None:
+def record_denial(error: ModeldeskError) -> None:
     """For refusals of changes for want of a right. Other refusals have codes of their own, and of a stranger there is nobody to name."""
-    if type(error) is not Forbidden or error.code != Forbidden.code or request.method in SAFE:
+    if type(error) is not Forbidden or error.code != Forbidden.code or request.method in SAFE_METHODS:
         return
     try:
-        if "token" in g or visitor() is not None:
-            _write(Denied(actor(), f"{request.method} {request.url_rule}"))
+        if "token" in g or get_member_or_none() is not None:
+            _write(DeniedRequest(actor(), f"{request.method} {request.url_rule}"))
     except (ModeldeskError, SQLAlchemyError) as failed:
-        if container.current().registry.outage.due():
+        if container.current().registry.outage_log.should_log():
             log.warning("a refusal could not be written into the audit log: %s", type(failed).__name__)
 
 
-def _write(denied: Denied) -> None:
+def _write(denied: DeniedRequest) -> None:
     now, session = datetime.now(UTC), db.session()
     session.rollback()
-    if denied_requests.room(session, denied.actor, now) <= 0:
+    if denied_requests.remaining_quota(session, denied.actor, now) <= 0:
         return  # Whoever is refused all the time keeps no writer waiting.
     with writing(refresh=False) as writer:
-        denied_requests.note(writer, denied, now)
+        denied_requests.record_denial(writer, denied, now)

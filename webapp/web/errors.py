@@ -12,11 +12,11 @@ from werkzeug.exceptions import HTTPException, SecurityError
 from webapp.domain.shared.errors import DatabaseUnreachable, ModeldeskError, Unavailable
 from webapp.observability.request_id import request_id
 from webapp.runtime import container
-from webapp.runtime.transaction import in_words
+from webapp.runtime.transaction import translate_database_error
 from webapp.web import denied_requests
 
 log = logging.getLogger(__name__)
-CODES = {
+CODE_BY_STATUS = {
     400: "bad_request",
     401: "unauthenticated",
     403: "forbidden",
@@ -30,7 +30,7 @@ CODES = {
     429: "too_many_requests",
     500: "internal",
 }
-TITLES = {
+TITLE_BY_STATUS = {
     400: "The request is malformed",
     401: "Authentication is needed",
     403: "Not allowed",
@@ -50,25 +50,25 @@ TITLES = {
 }
 
 
-def problem(error: ModeldeskError) -> dict[str, object]:
+def problem_document(error: ModeldeskError) -> dict[str, object]:
     """The problem document (RFC 9457) of an error."""
-    return problem_of(error.status, error.code, error.detail) | error.extra()
+    return build_problem(error.status, error.code, error.detail) | error.extra()
 
 
-def problem_of(status: int, code: str, detail: str) -> dict[str, object]:
-    return {"type": f"/api/v1/docs#{code}", "title": TITLES.get(status, "Error"), "status": status, "code": code, "detail": detail}
+def build_problem(status: int, code: str, detail: str) -> dict[str, object]:
+    return {"type": f"/api/v1/docs#{code}", "title": TITLE_BY_STATUS.get(status, "Error"), "status": status, "code": code, "detail": detail}
 
 
-def answer(error: ModeldeskError) -> Response:
+def error_response(error: ModeldeskError) -> Response:
     """The answer to an error of ours, in the form the caller understands."""
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else {}
-    return _answer(problem(error), headers)
+    return _problem_response(problem_document(error), headers)
 
 
-def _answer(document: dict[str, object], headers: dict[str, str]) -> Response:
+def _problem_response(document: dict[str, object], headers: dict[str, str]) -> Response:
     status, detail = int(str(document["status"])), str(document["detail"])
     if request.path.startswith("/api/"):
-        return Response(msgspec.json.encode(document), status, {**api_headers(), **headers}, content_type="application/problem+json")
+        return Response(msgspec.json.encode(document), status, {**registry_headers(), **headers}, content_type="application/problem+json")
     if request.headers.get("HX-Request"):
         toast = json.dumps({"toast": {"msg": detail, "kind": "error"}})  # ASCII only: it travels in a header
         return Response("", status, {"HX-Trigger": toast, "HX-Reswap": "none", **headers})
@@ -76,21 +76,21 @@ def _answer(document: dict[str, object], headers: dict[str, str]) -> Response:
     return Response(page, status, headers)
 
 
-def api_headers() -> dict[str, str]:
+def registry_headers() -> dict[str, str]:
     """What every answer of the API says about the registry that it came from."""
     return container.registry().snapshot.headers
 
 
 def on_domain_error(error: ModeldeskError) -> Response:
-    denied_requests.note(error)
-    return answer(error)
+    denied_requests.record_denial(error)
+    return error_response(error)
 
 
 def on_database_error(error: SQLAlchemyError) -> Response:
-    translated = in_words(error)
-    if not isinstance(translated, DatabaseUnreachable) or container.current().registry.outage.due():
+    translated = translate_database_error(error)
+    if not isinstance(translated, DatabaseUnreachable) or container.current().registry.outage_log.should_log():
         log.warning("%s: %s", translated.code, type(error).__name__, exc_info=error)
-    return answer(translated)
+    return error_response(translated)
 
 
 def on_http_error(error: HTTPException) -> ResponseReturnValue:
@@ -103,17 +103,19 @@ def on_http_error(error: HTTPException) -> ResponseReturnValue:
     if error.response is not None or status < 400:
         return error.get_response()
     kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "WWW-Authenticate")}
-    return _answer(problem_of(status, CODES.get(status, "error"), error.description or TITLES.get(status, "Error")), kept)
+    return _problem_response(
+        build_problem(status, CODE_BY_STATUS.get(status, "error"), error.description or TITLE_BY_STATUS.get(status, "Error")), kept
+    )
 
 
-def on_bug(error: Exception) -> Response:
+def on_unexpected_error(error: Exception) -> Response:
     log.error("an error that nobody expected: %s", type(error).__name__, exc_info=error)
     detail = f"Something went wrong on our side. It was logged as {request_id.get()}; try again, and tell an admin if it stays."
-    return _answer(problem_of(500, "internal", detail), {})
+    return _problem_response(build_problem(500, "internal", detail), {})
 
 
 def init_app(app: Flask) -> None:
     app.register_error_handler(ModeldeskError, on_domain_error)
     app.register_error_handler(SQLAlchemyError, on_database_error)
     app.register_error_handler(HTTPException, on_http_error)
-    app.register_error_handler(Exception, on_bug)
+    app.register_error_handler(Exception, on_unexpected_error)

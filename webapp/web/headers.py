@@ -6,7 +6,7 @@ from flask import Flask, Response, g, request
 
 from webapp.runtime import container
 
-POLICY = "; ".join(
+CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'nonce-{nonce}'",  # Only the scripts that a page of ours names; not even another file of this host.
@@ -22,14 +22,14 @@ POLICY = "; ".join(
         "trusted-types default",
     )
 )
-ALWAYS = {
+PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Frame-Options": "DENY",
 }
-API_ALWAYS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+API_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
 
 def csp_nonce() -> str:
@@ -40,16 +40,16 @@ def csp_nonce() -> str:
     return nonce
 
 
-def protect(response: Response) -> Response:
+def add_security_headers(response: Response) -> Response:
     """Adds the headers. Under /api/ there is nothing for a browser to run, and answers may be kept if they are asked about again."""
     if request.path.startswith("/api/") and response.mimetype != "text/html":
-        for name, value in API_ALWAYS.items():
+        for name, value in API_HEADERS.items():
             response.headers.setdefault(name, value)
         return response
-    response.headers["Content-Security-Policy"] = POLICY.format(nonce=csp_nonce())
-    for name, value in ALWAYS.items():
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.format(nonce=csp_nonce())
+    for name, value in PAGE_HEADERS.items():
         response.headers[name] = value
-    if container.over_tls():
+    if container.is_served_over_tls():
         response.headers["Strict-Transport-Security"] = "max-age=31536000"
     if request.endpoint != "static":
         response.headers["Cache-Control"] = "no-store"
@@ -58,5 +58,5 @@ def protect(response: Response) -> Response:
 
 
 def init_app(app: Flask) -> None:
-    app.after_request(protect)
+    app.after_request(add_security_headers)
     app.jinja_env.globals["csp_nonce"] = csp_nonce

@@ -10,19 +10,19 @@ from werkzeug.wrappers import Response
 
 from webapp.runtime import container
 
-LIFE_S = 180 * 24 * 3600
+COOKIE_LIFETIME_S = 180 * 24 * 3600
 R = TypeVar("R", bound=Response)
 
 
-def cookie() -> str:
+def cookie_name() -> str:
     """The name of the cookie; over TLS no sibling domain can set one of this name."""
-    return "__Host-modeldesk-device" if container.over_tls() else "modeldesk_device"
+    return "__Host-modeldesk-device" if container.is_served_over_tls() else "modeldesk_device"
 
 
-def known(account: str) -> str | None:
+def get_browser_id_or_none(account: str) -> str | None:
     """The number of this browser, if this very account signed in here before."""
     try:
-        found = _serializer().loads(request.cookies.get(cookie(), "")[:500], max_age=LIFE_S)
+        found = _serializer().loads(request.cookies.get(cookie_name(), "")[:500], max_age=COOKIE_LIFETIME_S)
     except BadData:
         return None
     whose, number = found if isinstance(found, list) and len(found) == 2 else (None, None)
@@ -31,8 +31,10 @@ def known(account: str) -> str | None:
 
 def remember(response: R, account: str) -> R:
     """To be called only once this person is in: by a password, a link or the identity provider, and past the second factor."""
-    text = _serializer().dumps([_digest(account), known(account) or secrets.token_hex(8)])
-    response.set_cookie(cookie(), text, max_age=LIFE_S, httponly=True, samesite="Lax", secure=container.over_tls())
+    text = _serializer().dumps([_digest(account), get_browser_id_or_none(account) or secrets.token_hex(8)])
+    response.set_cookie(
+        cookie_name(), text, max_age=COOKIE_LIFETIME_S, httponly=True, samesite="Lax", secure=container.is_served_over_tls()
+    )
     return response
 
 

@@ -6,7 +6,7 @@ from flask_login import login_user
 from webapp.web.auth import SessionTicket, is_safe_path
 
 HOME = "/admin/"
-MAX_FIELD = 1_000
+MAX_FIELD_LENGTH = 1_000
 
 
 def next_page() -> str:
@@ -15,13 +15,13 @@ def next_page() -> str:
     return target if target is not None and is_safe_path(target) else HOME
 
 
-def enter(secret: str) -> None:
+def start_session(secret: str) -> None:
     """Nothing from before signing in lives on in the session."""
     session.clear()
     login_user(SessionTicket(secret))
 
 
-def wait_for_code(secret: str) -> None:
+def await_second_factor(secret: str) -> None:
     """The password was right; the session begins with the code."""
     session.clear()
     session["waiting"] = secret

@@ -6,17 +6,17 @@ This judges nothing: what is odd counts as whole, and the server's own parser re
 import re
 
 # The first seconds are for everybody; from then on what came must have come at this pace.
-PATIENCE_S, BYTES_PER_S = 10.0, 8_192
+GRACE_PERIOD_S, MIN_BYTES_PER_S = 10.0, 8_192
 MAX_HEAD = 65_536
 MAX_BODY = 11_000_000  # The largest file that may be imported, and the form around it. More is handed on unread, to be refused.
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n")
-_IN_PIECES = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked")
-_WAITS = re.compile(rb"\r\nexpect:[ \t]*100-continue")
-_PIECE = re.compile(rb"([0-9a-f]{1,8})[ \t]*(;[^\r\n]*)?\r\n", re.IGNORECASE)
-_MAX_PIECE_LINE = 300
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked")
+_EXPECTS_CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue")
+_CHUNK_LINE = re.compile(rb"([0-9a-f]{1,8})[ \t]*(;[^\r\n]*)?\r\n", re.IGNORECASE)
+_MAX_CHUNK_LINE = 300
 
 
-class Incoming:
+class RequestBuffer:
     """What came of one request so far, since a moment of the monotonic clock."""
 
     __slots__ = ("_body", "_end", "_piece", "data", "since", "waits")
@@ -33,16 +33,16 @@ class Incoming:
         self.waits = False  # Whoever sends on does not wait.
 
     def is_late(self, now: float) -> bool:
-        return now > self.since + PATIENCE_S + len(self.data) / BYTES_PER_S
+        return now > self.since + GRACE_PERIOD_S + len(self.data) / MIN_BYTES_PER_S
 
-    def head_is_too_large(self) -> bool:
+    def is_head_too_large(self) -> bool:
         return self._body is None and len(self.data) > MAX_HEAD
 
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether nothing more has to come before somebody may work on it. Call it after each `add`."""
         if self._body is None and not self._read_head():
             return False
-        return len(self.data) >= self._end if self._end is not None else self._pieces_are_there()
+        return len(self.data) >= self._end if self._end is not None else self._is_chunked_body_complete()
 
     def _read_head(self) -> bool:
         end = self.data.find(b"\r\n\r\n")
@@ -50,18 +50,18 @@ class Incoming:
             return False
         self._body = self._piece = end + 4
         head = bytes(self.data[: self._body]).lower()
-        self.waits = _WAITS.search(head) is not None and len(self.data) == self._body
-        if _IN_PIECES.search(head) is None:
+        self.waits = _EXPECTS_CONTINUE.search(head) is not None and len(self.data) == self._body
+        if _CHUNKED.search(head) is None:
             said = _LENGTH.search(head)
             length = int(said[1]) if said else 0
             self._end = self._body + (length if length <= MAX_BODY else 0)
         return True
 
-    def _pieces_are_there(self) -> bool:
+    def _is_chunked_body_complete(self) -> bool:
         while len(self.data) < MAX_BODY:
-            line = _PIECE.match(self.data, self._piece)
+            line = _CHUNK_LINE.match(self.data, self._piece)
             if line is None:  # Not all of it came yet, or it is none.
-                return self.data.find(b"\n", self._piece) >= 0 or len(self.data) > self._piece + _MAX_PIECE_LINE
+                return self.data.find(b"\n", self._piece) >= 0 or len(self.data) > self._piece + _MAX_CHUNK_LINE
             size = int(line[1], 16)
             if size == 0:
                 return self.data.find(b"\r\n\r\n", line.end() - 2) >= 0

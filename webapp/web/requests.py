@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 # The revision that this browser has changed the registry to. Another worker that has not got there yet catches up before it answers,
 # so that people always see their own changes.
 REVISION_COOKIE = "modeldesk_revision"
-API = "/api/"
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-OF_THIS_SITE = (None, "same-origin", "none")  # "none" is somebody typing an address.
+API_PREFIX = "/api/"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAME_SITE_VALUES = (None, "same-origin", "none")  # "none" is somebody typing an address.
 # What takes more than other requests, in bytes: two public catalogues of at most 20 MB, or one file of ours of at most 10 MB.
-LARGE = {"/admin/proposals/new": 45_000_000, "/admin/exchange/compare": 11_000_000, "/api/v1/admin/import": 10_100_000}
+MAX_CONTENT_LENGTHS = {"/admin/proposals/new": 45_000_000, "/admin/exchange/compare": 11_000_000, "/api/v1/admin/import": 10_100_000}
 NO_SESSION = NullSession()
 
 
-class InPieces:
+class ChunkedBody:
     """A body that is sent in pieces. Each server has errors of its own for pieces that make no sense; to us they all mean a broken line."""
 
     def __init__(self, given: IO[bytes]) -> None:
@@ -39,17 +39,17 @@ class InPieces:
             raise OSError("the body broke off, or its pieces make no sense") from error  # Which werkzeug answers with 400.
 
 
-class DeskRequest(flask.Request):
+class ModeldeskRequest(flask.Request):
     """A request with the limit of its page: public catalogues are larger than anything else that is sent."""
 
     def __init__(self, environ: "WSGIEnvironment", *options: Any, **more: Any) -> None:
         if "HTTP_TRANSFER_ENCODING" in environ:
-            environ["wsgi.input"] = InPieces(environ["wsgi.input"])
+            environ["wsgi.input"] = ChunkedBody(environ["wsgi.input"])
         super().__init__(environ, *options, **more)
 
     @property
     def max_content_length(self) -> int | None:
-        return LARGE.get(self.path, super().max_content_length) if self.method == "POST" else super().max_content_length
+        return MAX_CONTENT_LENGTHS.get(self.path, super().max_content_length) if self.method == "POST" else super().max_content_length
 
     @max_content_length.setter
     def max_content_length(self, value: int | None) -> None:
@@ -60,44 +60,44 @@ class PageSessions(SecureCookieSessionInterface):
     """Sessions for pages. Under /api/ there are none: cookies open nothing there, and reading one would cost as much as the answer."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        return NO_SESSION if request.path.startswith(API) else super().open_session(app, request)
+        return NO_SESSION if request.path.startswith(API_PREFIX) else super().open_session(app, request)
 
 
-def number() -> None:
+def assign_request_id() -> None:
     """Before anything may refuse the request: a thread that answers many still holds the number of the one before."""
     request_id.set(new_request_id())
     if request.url_rule is not None:
         request.environ[ROUTE] = request.url_rule.rule
 
 
-def begin() -> None:
-    if request.path.startswith(API):
+def prepare_request() -> None:
+    if request.path.startswith(API_PREFIX):
         return
-    if request.method not in SAFE:
-        refuse_other_sites()
+    if request.method not in SAFE_METHODS:
+        require_same_site()
     seen = request.cookies.get(REVISION_COOKIE, "")
     if seen.isascii() and seen.isdigit() and len(seen) < 16 and int(seen) > container.registry().snapshot.revision:
         container.current().registry.refresh()
 
 
-def refuse_other_sites() -> None:
+def require_same_site() -> None:
     """What a browser says of where a form comes from. Programs say nothing and need the token all the same. Raises `Forbidden`."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     ours = [urlsplit(address).netloc for address in (request.host_url, container.settings().base_url)]
-    if site not in OF_THIS_SITE or (origin is not None and urlsplit(origin).netloc not in ours):
+    if site not in SAME_SITE_VALUES or (origin is not None and urlsplit(origin).netloc not in ours):
         raise Forbidden("This form was sent by another site. Open the page here and send it again.", code="other_site")
 
 
-def end(response: Response) -> Response:
+def finish_request(response: Response) -> Response:
     response.headers["X-Request-Id"] = request_id.get()
-    if request.method != "GET" and not request.path.startswith(API):
+    if request.method != "GET" and not request.path.startswith(API_PREFIX):
         revision = str(container.registry().snapshot.revision)
-        response.set_cookie(REVISION_COOKIE, revision, max_age=60, httponly=True, samesite="Lax", secure=container.over_tls())
+        response.set_cookie(REVISION_COOKIE, revision, max_age=60, httponly=True, samesite="Lax", secure=container.is_served_over_tls())
     return response
 
 
 def init_app(app: Flask) -> None:
-    app.request_class = DeskRequest
+    app.request_class = ModeldeskRequest
     app.session_interface = PageSessions()
-    app.before_request(begin)
-    app.after_request(end)
+    app.before_request(prepare_request)
+    app.after_request(finish_request)

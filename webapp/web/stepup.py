@@ -8,26 +8,26 @@ from flask.typing import ResponseReturnValue
 
 from webapp.runtime import container
 from webapp.services.accounts import sign_ins
-from webapp.web.auth import is_safe_path, visitor
+from webapp.web.auth import get_member_or_none, is_safe_path
 
 # Where whoever still has to set up a second factor may be: there, at the door, and nowhere else.
-OPEN = frozenset({"account", "signing", "openid", "second_factor", "health"})
+EXEMPT_BLUEPRINTS = frozenset({"account", "signing", "openid", "second_factor", "health"})
 
 
-class ConfirmFirst(Exception):
+class ReauthenticationRequired(Exception):
     """Somebody is signed in and has to prove it again. No error of ours: no page may turn it into a message and go on."""
 
 
-def insist() -> None:
-    """Raises `ConfirmFirst` unless this session was confirmed within ten minutes."""
-    found = visitor()
-    if found is None or not sign_ins.is_fresh(found.confirmed_at, datetime.now(UTC)):
-        raise ConfirmFirst
+def require_recent_authentication() -> None:
+    """Raises `ReauthenticationRequired` unless this session was confirmed within ten minutes."""
+    found = get_member_or_none()
+    if found is None or not sign_ins.is_recently_confirmed(found.confirmed_at, datetime.now(UTC)):
+        raise ReauthenticationRequired
 
 
-def on_confirm_first(_: ConfirmFirst) -> ResponseReturnValue:
+def on_reauthentication_required(_: ReauthenticationRequired) -> ResponseReturnValue:
     """To the page that asks, and back to where the form stood. What was typed is in the browser's history."""
-    target = url_for("signing.confirm", next=_way_back())
+    target = url_for("signing.confirm", next=_return_url())
     if request.headers.get("HX-Request"):
         return Response(status=401, headers={"HX-Redirect": target})
     if request.method != "GET":
@@ -35,7 +35,7 @@ def on_confirm_first(_: ConfirmFirst) -> ResponseReturnValue:
     return redirect(target)
 
 
-def _way_back() -> str:
+def _return_url() -> str:
     """The page of a GET; of a form the page that it stood on, if that is one of ours."""
     if request.method == "GET":
         return request.full_path.rstrip("?")
@@ -44,16 +44,21 @@ def _way_back() -> str:
     return path if came_from.netloc == request.host and is_safe_path(path) else "/admin/"
 
 
-def must_set_up() -> bool:
+def requires_enrollment() -> bool:
     """Whether this visitor's role asks for a second factor that is not there yet."""
     roles = container.settings().second_factor_roles
-    found = visitor() if roles else None
+    found = get_member_or_none() if roles else None
     return found is not None and found.role in roles and not found.has_factor
 
 
-def send_to_set_up() -> ResponseReturnValue | None:
+def redirect_to_enrollment() -> ResponseReturnValue | None:
     endpoint = request.endpoint or ""
-    if request.path.startswith("/api/") or endpoint.endswith("static") or request.blueprint in OPEN or not must_set_up():
+    if (
+        request.path.startswith("/api/")
+        or endpoint.endswith("static")
+        or request.blueprint in EXEMPT_BLUEPRINTS
+        or not requires_enrollment()
+    ):
         return None
     target = url_for("second_factor.index")
     if request.headers.get("HX-Request"):
@@ -62,5 +67,5 @@ def send_to_set_up() -> ResponseReturnValue | None:
 
 
 def init_app(app: Flask) -> None:
-    app.before_request(send_to_set_up)
-    app.register_error_handler(ConfirmFirst, on_confirm_first)
+    app.before_request(redirect_to_enrollment)
+    app.register_error_handler(ReauthenticationRequired, on_reauthentication_required)

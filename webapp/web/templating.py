@@ -10,7 +10,7 @@ from pathlib import Path
 from flask import Flask, current_app, url_for
 
 from webapp.domain.shared.money import format_decimal
-from webapp.registry.database_health import WORDS
+from webapp.registry.database_health import ADVICE
 from webapp.runtime import container
 
 
@@ -30,11 +30,11 @@ class RegistryStatus:
 
 def registry_status() -> RegistryStatus:
     snapshot = container.registry().snapshot
-    workers_current, workers_total = container.current().report.current(snapshot.revision)
-    database = container.database()
+    workers_current, workers_total = container.current().process_report.count_current(snapshot.revision)
+    database = container.database_state()
     keys = "locked" if container.vault().locked else "unlocked"
     return RegistryStatus(
-        snapshot.revision, snapshot.source, snapshot.as_of, keys, workers_current, workers_total, database, WORDS.get(database, "")
+        snapshot.revision, snapshot.source, snapshot.as_of, keys, workers_current, workers_total, database, ADVICE.get(database, "")
     )
 
 
@@ -48,21 +48,21 @@ def static_url(filename: str) -> str:
     return url_for("static", filename=filename, v=hashlib.sha256(content).hexdigest()[:8])
 
 
-def shown_money(amount: Decimal | None, currency: str | None = "USD") -> str:
+def format_money(amount: Decimal | None, currency: str | None = "USD") -> str:
     """An exact amount with its currency; unknown is never shown as nothing or zero."""
     if amount is None:
         return "unknown"
     return f"${format_decimal(amount)}" if currency in ("USD", None) else f"{format_decimal(amount)} {currency}"
 
 
-def shown_count(number: int | None) -> str:
+def format_count(number: int | None) -> str:
     return "—" if number is None else f"{number:,}"
 
 
-def shown_time(moment: datetime | None) -> str:
+def format_time(moment: datetime | None) -> str:
     return "—" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def init_app(app: Flask) -> None:
     app.jinja_env.globals.update(registry_status=registry_status, static_url=static_url)
-    app.jinja_env.filters.update(money=shown_money, count=shown_count, moment=shown_time)
+    app.jinja_env.filters.update(money=format_money, count=format_count, moment=format_time)

@@ -16,23 +16,23 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from webapp.web.request_buffer import BYTES_PER_S, MAX_BODY, PATIENCE_S, Incoming
+from webapp.web.request_buffer import GRACE_PERIOD_S, MAX_BODY, MIN_BYTES_PER_S, RequestBuffer
 
-AT_ONCE = 262_144  # Bytes that are taken from a socket in one turn of the loop.
-MAX_INCOMING = 500  # Unfinished requests of one worker; whoever began first gives way.
-MAX_HELD = 24_000_000  # Bytes of all of them; the largest gives way.
-MAX_UNSENT = 32_000_000  # Bytes of one answer; no page or export comes near it.
-FAREWELL_S = 2.0
+RECEIVE_BYTES = 262_144  # Bytes that are taken from a socket in one turn of the loop.
+MAX_BUFFERED_REQUESTS = 500  # Unfinished requests of one worker; whoever began first gives way.
+MAX_BUFFERED_BYTES = 24_000_000  # Bytes of all of them; the largest gives way.
+MAX_UNSENT_BYTES = 32_000_000  # Bytes of one answer; no page or export comes near it.
+LINGER_S = 2.0
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 REASONS = {408: "Request Timeout", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
-WORDS = {
+MESSAGES = {
     408: "The request did not arrive in time. Send it again.",
     431: "The head of the request is larger than 64 kB.",
     503: "Too much is being sent at once. Send it again in a few seconds.",
 }
 
 
-class Line(socket.socket):
+class ClientSocket(socket.socket):
     """A client's connection, on which no thread waits: what the client does not take at once stays in `unsent`, for the loop."""
 
     def __init__(self, accepted: socket.socket) -> None:
@@ -50,7 +50,7 @@ class Line(socket.socket):
             raise ConnectionResetError(errno.ECONNRESET, "the client did not send all that it announced") from None
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        if len(self.unsent) + len(data) > MAX_UNSENT:
+        if len(self.unsent) + len(data) > MAX_UNSENT_BYTES:
             raise ConnectionResetError(errno.ECONNRESET, "the client does not take its answer")
         self.unsent += data
         self.flush()
@@ -63,10 +63,10 @@ class Line(socket.socket):
         except (BlockingIOError, InterruptedError):
             return
 
-    def arrived(self) -> bytes | None:
+    def receive_available(self) -> bytes | None:
         """For the loop: what came, nothing if it is the end, None if there is nothing yet."""
         try:
-            return super().recv(AT_ONCE)
+            return super().recv(RECEIVE_BYTES)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:
@@ -74,7 +74,7 @@ class Line(socket.socket):
 
 
 @dataclass
-class Sending:
+class PendingResponse:
     """An answer whose end the loop sends, since a moment of the monotonic clock."""
 
     since: float
@@ -82,16 +82,16 @@ class Sending:
     done: "Future[Any]"
 
     def is_late(self, now: float, left: int) -> bool:
-        return now > self.since + PATIENCE_S + (self.left - left) / BYTES_PER_S
+        return now > self.since + GRACE_PERIOD_S + (self.left - left) / MIN_BYTES_PER_S
 
 
-class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
+class BufferingThreadWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
     """gunicorn's threaded worker, but its loop receives and sends. A connection is incoming, with a thread, sending, kept, or leaving."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.incoming: dict[TConn, Incoming] = {}  # The oldest first.
-        self.sending: dict[TConn, Sending] = {}
+        self.incoming: dict[TConn, RequestBuffer] = {}  # The oldest first.
+        self.sending: dict[TConn, PendingResponse] = {}
         self.leaving: dict[TConn, float] = {}
         self.held = 0
 
@@ -108,7 +108,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
                 return
             raise
         self.nr_conns += 1
-        self.receive(TConn(self.cfg, Line(accepted), address, listener.getsockname()))
+        self.receive(TConn(self.cfg, ClientSocket(accepted), address, listener.getsockname()))
 
     def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
         """A connection that was kept alive brings another request."""
@@ -123,10 +123,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
         if self.cfg.is_ssl or done.cancelled() or done.exception() is not None:
             super().finish_request(conn, done)
         elif conn.sock.unsent:
-            self.sending[conn] = Sending(time.monotonic(), len(conn.sock.unsent), done)
+            self.sending[conn] = PendingResponse(time.monotonic(), len(conn.sock.unsent), done)
             self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self.on_writable, conn))
         elif not done.result():
-            self.leave(conn)
+            self.linger(conn)
         elif rest := conn.parser.unreader.take_buffered():  # The beginning of the next request came with this one.
             self.receive(conn, rest)
         else:
@@ -143,53 +143,53 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
         super().murder_pending()
         now = time.monotonic()
         for conn, incoming in list(self.incoming.items()):
-            if incoming.is_late(now) or (not self.alive and now > incoming.since + FAREWELL_S):
-                self.refuse(conn, 408)
+            if incoming.is_late(now) or (not self.alive and now > incoming.since + LINGER_S):
+                self.reject(conn, 408)
         for conn, sending in list(self.sending.items()):
             if sending.is_late(now, len(conn.sock.unsent)):
-                self.drop(conn)
+                self.close_connection(conn)
         for conn, until in list(self.leaving.items()):
             if now > until:
-                self.drop(conn)
+                self.close_connection(conn)
 
     # Receiving.
 
     def receive(self, conn: TConn, begun: bytes = b"") -> None:
         """Collects the next request of a connection, of which something may be there."""
-        self.incoming[conn] = Incoming(time.monotonic(), begun)
+        self.incoming[conn] = RequestBuffer(time.monotonic(), begun)
         self.held += len(begun)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_arrival, conn))
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_readable, conn))
         if begun:
-            self.advance(conn)
+            self.process_buffer(conn)
         if conn in self.incoming:
-            self.on_arrival(conn)
-        if len(self.incoming) > MAX_INCOMING:
-            self.refuse(next(iter(self.incoming)), 408)
+            self.on_readable(conn)
+        if len(self.incoming) > MAX_BUFFERED_REQUESTS:
+            self.reject(next(iter(self.incoming)), 408)
 
-    def on_arrival(self, conn: TConn, _: object = None) -> None:
+    def on_readable(self, conn: TConn, _: object = None) -> None:
         data = conn.sock.arrived()
         if data:
             self.incoming[conn].add(data)
             self.held += len(data)
-            self.advance(conn)
+            self.process_buffer(conn)
         elif data is not None:
-            self.drop(conn)
+            self.close_connection(conn)
 
-    def advance(self, conn: TConn) -> None:
+    def process_buffer(self, conn: TConn) -> None:
         """Goes by what came: on to a thread, on waiting, or no further."""
         incoming = self.incoming[conn]
-        if incoming.is_whole():
-            self.hand_over(conn)
-        elif incoming.head_is_too_large():
-            self.refuse(conn, 431)
+        if incoming.is_complete():
+            self.dispatch(conn)
+        elif incoming.is_head_too_large():
+            self.reject(conn, 431)
         elif incoming.waits:
             incoming.waits = False
-            self.say(conn, CONTINUE)
-        if self.held > MAX_HELD:
-            self.refuse(max(self.incoming, key=lambda one: len(self.incoming[one].data)), 503)
+            self.send_bytes(conn, CONTINUE)
+        if self.held > MAX_BUFFERED_BYTES:
+            self.reject(max(self.incoming, key=lambda one: len(self.incoming[one].data)), 503)
 
-    def hand_over(self, conn: TConn) -> None:
-        data = self.forget(conn)
+    def dispatch(self, conn: TConn) -> None:
+        data = self.release_connection(conn)
         conn.data_ready = True
         conn.init()
         conn.parser.unreader.unread(data)
@@ -200,51 +200,51 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
         try:
             conn.sock.flush()
         except OSError:
-            self.drop(conn)
+            self.close_connection(conn)
             return
         if not conn.sock.unsent:
             done = self.sending[conn].done
-            self.forget(conn)
+            self.release_connection(conn)
             self.finish_request(conn, done)
 
     # Ending.
 
-    def refuse(self, conn: TConn, status: int) -> None:
+    def reject(self, conn: TConn, status: int) -> None:
         """Ends a connection; whoever began to send is told why."""
         if self.incoming[conn].data:
-            body = f"{WORDS[status]}\n".encode()
+            body = f"{MESSAGES[status]}\n".encode()
             head = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: text/plain\r\nCache-Control: no-store\r\nConnection: close\r\n"
-            self.say(conn, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        self.leave(conn)
+            self.send_bytes(conn, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        self.linger(conn)
 
-    def say(self, conn: TConn, text: bytes) -> None:
+    def send_bytes(self, conn: TConn, text: bytes) -> None:
         """A few bytes from the loop, which waits for nobody: they fit, or the client has not read what it got before."""
         try:
             conn.sock.send(text)
         except OSError as error:
             self.log.debug("A client takes nothing: %s", error)
 
-    def leave(self, conn: TConn) -> None:
+    def linger(self, conn: TConn) -> None:
         """Lets a client read the last answer before the connection is gone. gunicorn would wait for it in its loop."""
-        self.forget(conn)
+        self.release_connection(conn)
         try:
             conn.sock.shutdown(socket.SHUT_WR)
         except OSError:  # It is gone already.
-            self.drop(conn)
+            self.close_connection(conn)
             return
-        self.leaving[conn] = time.monotonic() + FAREWELL_S
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_farewell, conn))
+        self.leaving[conn] = time.monotonic() + LINGER_S
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_linger_readable, conn))
 
-    def on_farewell(self, conn: TConn, _: object = None) -> None:
+    def on_linger_readable(self, conn: TConn, _: object = None) -> None:
         if conn.sock.arrived() == b"":
-            self.drop(conn)
+            self.close_connection(conn)
 
-    def drop(self, conn: TConn) -> None:
-        self.forget(conn)
+    def close_connection(self, conn: TConn) -> None:
+        self.release_connection(conn)
         self.nr_conns -= 1
         conn.close()
 
-    def forget(self, conn: TConn) -> bytes:
+    def release_connection(self, conn: TConn) -> bytes:
         """Takes a connection out of the loop; what came of its request."""
         incoming = self.incoming.pop(conn, None)
         known = (incoming, self.sending.pop(conn, None), self.leaving.pop(conn, None))

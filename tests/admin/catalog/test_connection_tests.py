@@ -19,7 +19,7 @@ from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models, providers
 from webapp.services.credentials import credentials
-from webapp.services.credentials.credentials import EVERYBODY, Holder
+from webapp.services.credentials.credentials import SHARED_HOLDER, Holder
 from webapp.services.projects import projects
 
 CANARY = "sk-CANARY-77f3a1c2d4e5b6a7"
@@ -191,7 +191,7 @@ def test_t19_t20_t21_keys_of_all_holders_are_in_no_page_answer_log_export_or_tra
     with writing() as session:
         row = providers.find(session, provider)
         projects.create(session, {"slug": "billing", "display_name": "Billing"}, actor="ann")
-        for holder in (EVERYBODY, Holder(PERSONAL, "ann@example.com"), Holder(PROJECT, "billing")):
+        for holder in (SHARED_HOLDER, Holder(PERSONAL, "ann@example.com"), Holder(PROJECT, "billing")):
             credentials.store(session, row, CANARY, vault=container.vault(), actor="ann", holder=holder)
         ciphertexts = session.execute(text("SELECT ciphertext FROM credentials")).scalars().all()
     ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})

@@ -94,7 +94,7 @@ def test_t15_copying_keys_from_the_environment_copies_none_for_another_address(d
     with writing() as session:
         done = seed.update_keys(session, container.settings().environment, vault=container.vault(), actor="ann")
     mine = db.session.execute(select(Provider).where(Provider.slug == "mine")).scalar_one()
-    assert credentials.every(db.session(), mine) == []
+    assert credentials.list_by_provider(db.session(), mine) == []
     assert any("mine: OPENAI_API_KEY is not copied" in note for note in done.notes)
 
 

@@ -64,7 +64,7 @@ def test_a_template_is_added_edited_compared_and_put_back(ann):
     assert "<ins>+ Be kind.</ins>" in page
     assert "Kinder" in page
     ann.post("/admin/prompts/summary/restore", {"version": "1"})
-    assert prompt_templates.current(db.session(), "summary").system == "Be brief."
+    assert prompt_templates.find_current(db.session(), "summary").system == "Be brief."
     assert "Version 3" in ann.get("/admin/prompts/summary/").text
 
 
@@ -92,7 +92,7 @@ def test_who_was_overtaken_sees_what_changed_and_saves_again(ann, bob):
     assert ("Be exact." in page, "because you had left it alone: Title." in page, 'value="Sums"' in page) == (True, True, True)
     assert 'name="row_version" value="2"' in page
     assert ann.post("/admin/prompts/summary/edit", mine | {"row_version": "2"}).status_code == 302
-    assert [row.system for row in prompt_templates.versions(db.session(), "summary")] == [
+    assert [row.system for row in prompt_templates.list_versions(db.session(), "summary")] == [
         "Be brief.\nBe exact.",
         "Be brief.\nBe kind.",
         FORM["system"],
@@ -102,7 +102,7 @@ def test_who_was_overtaken_sees_what_changed_and_saves_again(ann, bob):
 @pytest.mark.parametrize("version", ["0", "-1", "99999999999999", "x"])
 def test_a_version_that_never_was_changes_nothing(ann, version):
     answer = ann.post("/admin/prompts/incident-analysis/edit", FORM | {"system": "x", "row_version": version})
-    assert (answer.status_code, len(prompt_templates.versions(db.session(), "incident-analysis"))) == (422, 1)
+    assert (answer.status_code, len(prompt_templates.list_versions(db.session(), "incident-analysis"))) == (422, 1)
 
 
 def previewed(visitor, **given):
@@ -125,7 +125,7 @@ def test_a_preview_takes_kept_incidents_and_text_of_ones_own_and_stores_nothing(
     assert "Queue <b>stands</b> still" in own.partition("Question</h3>")[2]
     assert "Queue &lt;b&gt;stands" in eve.post("/admin/prompts/incident-analysis/preview", {"incident": "Queue <b>stands</b> still"}).text
     assert "begins like JSON but is not" in previewed(eve, incident='{"title": ')
-    assert len(saved_incidents.every(db.session())) == 1
+    assert len(saved_incidents.list_all(db.session())) == 1
 
 
 def test_the_preview_of_an_older_version_has_its_words(ann):

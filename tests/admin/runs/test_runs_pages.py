@@ -3,7 +3,7 @@
 import pytest
 
 from webapp.domain.incidents.incidents import incident_from
-from webapp.runtime.run_pipeline import Wanted, run_incident
+from webapp.runtime.run_pipeline import RunOptions, run_incident
 from webapp.services.credentials.key_access import OPERATOR
 from webapp.services.runs import records
 
@@ -15,7 +15,7 @@ def made(app):
     """Three runs of the local rules."""
     titles = ("Disk full on db-1", "<b>Memory</b> short", "CPU busy")
     return [
-        run_incident(incident_from({"title": title}), Wanted(local=True, caller=OPERATOR), actor="bob@example.com").public_id
+        run_incident(incident_from({"title": title}), RunOptions(local=True, caller=OPERATOR), actor="bob@example.com").public_id
         for title in titles
     ]
 
@@ -83,7 +83,7 @@ def test_no_address_breaks_the_list(eve, made, query):
 def test_there_is_no_way_to_change_or_delete_a_run(ann, made, session, path):
     ann.get(f"{LIST}{path}")
     ann.post(f"{LIST}{path}", {"id": made[0], "rowid": made[0], "action": "delete"})
-    assert len(records.latest(session)) == 3
+    assert len(records.list_latest(session)) == 3
 
 
 def test_a_stranger_is_sent_to_log_in(client, made):

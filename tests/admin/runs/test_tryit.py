@@ -38,7 +38,7 @@ def settings(settings, upstream):
 def openai(app, upstream):
     """OpenAI's provider, led to loopback, with a key."""
     with writing() as session:
-        provider = providers.by_slug(session, "openai")
+        provider = providers.get_by_slug_or_none(session, "openai")
         provider.base_url = upstream.base_url
         credentials.store(session, provider, KEY, vault=container.vault(), actor="tests")
     return upstream
@@ -61,7 +61,7 @@ def test_each_sample_runs_on_the_local_rules(bob, session, sample):
     answer = run(bob, json.dumps(sample.data), "@local")
     assert answer.status_code == 200
     assert re.search(r"\b(Critical|High|Medium|Low)\b", words(answer))
-    made = records.latest(session, 1)[0]
+    made = records.list_latest(session, 1)[0]
     assert (made.status, made.driver, made.decided_by, made.actor) == ("succeeded", "local", "explicit choice", "bob@example.com")
     assert "No cost" in answer.text
 
@@ -91,7 +91,7 @@ def test_an_answer_shows_advice_tokens_and_the_exact_cost(bob, openai):
 
 def test_t26_what_a_model_wrote_is_text_and_nothing_else(bob, openai, session):
     fragment = run(bob).text
-    page = bob.get(f"/admin/run/details/?id={records.latest(session, 1)[0].public_id}").text
+    page = bob.get(f"/admin/run/details/?id={records.list_latest(session, 1)[0].public_id}").text
     for html in (fragment, page):
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
         assert "<script>alert" not in html
@@ -116,14 +116,14 @@ def test_a_failing_provider_says_so_in_words_and_the_run_is_recorded_as_failed(b
     assert said in words(answer)
     assert "recorded as failed" in answer.text
     assert KEY not in answer.text
-    made = records.latest(session, 1)[0]
+    made = records.list_latest(session, 1)[0]
     assert (made.status, made.error_code, list(made.recommendations)) == ("failed", code, [])
 
 
 def test_an_unreachable_provider_is_a_failed_run_without_recommendations(bob, openai, session):
     openai.stop()
     assert "The provider refused the connection" in words(run(bob))
-    assert records.latest(session, 1)[0].status == "failed"
+    assert records.list_latest(session, 1)[0].status == "failed"
 
 
 def test_an_answer_of_no_use_still_shows_what_it_cost(bob, openai):
@@ -133,12 +133,12 @@ def test_an_answer_of_no_use_still_shows_what_it_cost(bob, openai):
 
 def test_when_modeldesk_chose_the_local_rules_step_in_and_it_says_so(bob, openai, session):
     with writing() as writer:
-        providers.set_primary(writer, providers.by_slug(writer, "openai").id, actor="tests")
+        providers.set_primary(writer, providers.get_by_slug_or_none(writer, "openai").id, actor="tests")
     openai.says(error(500, "oops"))
     shown = words(run(bob, text_of("disk-full"), ""))
     assert "failed; the local rules answered" in shown
     assert "Fell back" in shown
-    assert records.latest(session, 1)[0].status == "fell_back"
+    assert records.list_latest(session, 1)[0].status == "fell_back"
 
 
 def test_a_provider_without_a_key_is_marked_and_fails_before_anything_is_sent(bob, app, session):
@@ -147,7 +147,7 @@ def test_a_provider_without_a_key_is_marked_and_fails_before_anything_is_sent(bo
     shown = words(run(bob, model="openai/gpt-4o"))
     assert "OpenAI has no key" in shown
     assert "nothing was sent" in shown
-    assert records.latest(session, 1)[0].status == "failed"
+    assert records.list_latest(session, 1)[0].status == "failed"
 
 
 def test_pasted_text_and_alertmanager_payloads_are_recognised(eve):
@@ -164,7 +164,7 @@ def test_the_estimate_says_about_and_never_invents_a_price(eve, session):
     shown = words(eve.post(PREVIEW, {"incident": "Disk full", "model": "openai/gpt-4o"}, page=PAGE, headers=piece))
     assert re.search(r"about 2\d\d tokens, ≈ \$0\.000\d+", shown)
     assert re.search(r"at most about \$0\.02\d+", shown)
-    assert records.latest(session, 1) == []
+    assert records.list_latest(session, 1) == []
 
 
 def test_letting_modeldesk_choose_says_what_it_would_be_and_why(eve):
@@ -180,7 +180,7 @@ def test_what_cannot_be_read_is_said_at_the_field_and_kept(bob, session, inciden
     answer = run(bob, incident, "@local", headers={})
     assert answer.status_code == 422
     assert said in re.search(r'data-error-for="incident">([^<]*)<', answer.text)[1]
-    assert records.latest(session, 1) == []
+    assert records.list_latest(session, 1) == []
 
 
 @pytest.mark.parametrize("model", ["openai/nope", "openai/text-embedding-3-small", "x" * 5000, "\0"])
@@ -188,7 +188,7 @@ def test_a_model_that_cannot_run_is_said_at_the_choice(bob, session, model):
     answer = run(bob, model=model)
     assert answer.status_code == 422
     assert "Nothing ran" in answer.text
-    assert records.latest(session, 1) == []
+    assert records.list_latest(session, 1) == []
 
 
 def test_without_scripts_a_run_leads_to_its_page(bob):
@@ -201,7 +201,7 @@ def test_without_scripts_a_run_leads_to_its_page(bob):
 
 def test_an_earlier_run_can_be_run_again(bob, session):
     run(bob, text_of("disk-full"), "@local")
-    page = bob.get(f"{PAGE}?run={records.latest(session, 1)[0].public_id}").text
+    page = bob.get(f"{PAGE}?run={records.list_latest(session, 1)[0].public_id}").text
     assert "Disk usage above 95 % on db-primary" in page
     assert '<option value="@local" selected>' in page
 
@@ -211,7 +211,7 @@ def test_a_viewer_may_look_but_not_run(eve, session):
     assert "may look but not run" in page
     assert 'id="run-button"' not in page
     assert run(eve, text_of("disk-full"), "@local").status_code == 403
-    assert records.latest(session, 1) == []
+    assert records.list_latest(session, 1) == []
 
 
 def test_a_stranger_is_sent_to_log_in(client):
@@ -221,7 +221,7 @@ def test_a_stranger_is_sent_to_log_in(client):
 @pytest.mark.parametrize("path", [RUN, PREVIEW])
 def test_a_forged_request_changes_nothing(bob, session, path):
     assert bob.client.post(path, data={"incident": "x", "model": "@local"}).status_code == 400
-    assert records.latest(session, 1) == []
+    assert records.list_latest(session, 1) == []
 
 
 def test_a_model_whose_sdk_is_missing_is_shown_but_not_to_be_chosen_and_no_key_is_asked_for(bob, monkeypatch):

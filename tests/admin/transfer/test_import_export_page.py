@@ -13,11 +13,11 @@ from webapp.domain.shared.errors import Malformed
 from webapp.extensions import db
 from webapp.models import AuditEvent, ImportDraft, Model, Price
 from webapp.runtime import container
-from webapp.runtime.transaction import rehearsing, writing
+from webapp.runtime.transaction import dry_run_transaction, writing
 from webapp.services.catalog import models
 from webapp.services.transfer import files, import_drafts
 from webapp.services.transfer.files import Upload
-from webapp.services.transfer.registry_import import Importing
+from webapp.services.transfer.registry_import import ImportContext
 
 HEAD = {"format": "modeldesk-registry", "version": 1}
 NEW = HEAD | {"models": [model_values(model_id="new-one", display_name="<b>New</b>")]}
@@ -96,7 +96,7 @@ def test_what_is_no_file_of_ours_is_refused_in_words(bob, name, content, message
 
 def test_a_file_has_a_limit():
     with pytest.raises(Malformed, match="larger than 10 MB"):
-        files.text_of(b"x" * 10_000_001)
+        files.decode_text(b"x" * 10_000_001)
 
 
 def test_the_models_go_out_into_a_spreadsheet_and_come_back_with_a_new_price(bob):
@@ -142,13 +142,13 @@ def test_a_file_goes_when_it_is_discarded_or_a_day_old(bob, ann):
 
 
 def test_a_held_file_is_applied_as_it_was_compared_on_both_engines(either_app):
-    by, now = Importing("bob", container.current().outbound), datetime.now(UTC)
+    by, now = ImportContext("bob", container.current().outbound), datetime.now(UTC)
     upload = Upload("few.csv", "csv", "provider,model_id,input_per_1m\nopenai,gpt-4o,9.75\n")
-    with rehearsing() as session:
-        found = import_drafts.rehearse(session, upload, by, now)
+    with dry_run_transaction() as session:
+        found = import_drafts.preview_import(session, upload, by, now)
     before = count(Price)
     with writing(refresh=False) as session:
-        public_id = import_drafts.hold(session, found, "bob", now).public_id
+        public_id = import_drafts.store(session, found, "bob", now).public_id
     with writing() as session:
         assert import_drafts.apply(session, public_id, by, now).counts() == {"added": 1, "changed": 0, "same": 1}
     assert (count(Price), count(ImportDraft)) == (before + 1, 0)

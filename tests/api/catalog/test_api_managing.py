@@ -76,7 +76,7 @@ def test_a_change_leaves_exactly_one_event_with_the_token_as_actor(app, api, rou
     assert (after[-1].actor, after[-1].request_id) == ("token:a test", answer.headers["X-Request-Id"])
 
 
-@pytest.mark.parametrize("route", [route for route in MUTATING if route.takes], ids=lambda route: route.name)
+@pytest.mark.parametrize("route", [route for route in MUTATING if route.request_schema], ids=lambda route: route.name)
 def test_a_refused_change_leaves_nothing(app, api, registry, route):
     path = address(api, route)
     before = (len(events(app)), registry.refresh().revision)

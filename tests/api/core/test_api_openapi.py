@@ -11,7 +11,7 @@ from webapp.api.v1.core import openapi
 from webapp.api.v1.core.schemas import MODEL_FIELDS, PROVIDER_FIELDS
 from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PROVIDER_CHECKS
 from webapp.domain.shared import errors
-from webapp.web.errors import CODES
+from webapp.web.errors import CODE_BY_STATUS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -104,10 +104,10 @@ def every_error(kind=errors.ModeldeskError):
 
 
 def test_every_code_is_explained_under_the_anchor_that_problems_lead_to(client):
-    codes = {kind.code for kind in every_error() if kind.__module__ == "webapp.domain.shared.errors"} | set(CODES.values())
-    assert codes <= set(openapi.CODES)
+    codes = {kind.code for kind in every_error() if kind.__module__ == "webapp.domain.shared.errors"} | set(CODE_BY_STATUS.values())
+    assert codes <= set(openapi.CODE_DESCRIPTIONS)
     page = client.get("/api/v1/docs").text
-    assert all(f'id="{code}"' in page for code in openapi.CODES)
+    assert all(f'id="{code}"' in page for code in openapi.CODE_DESCRIPTIONS)
     assert client.get("/api/v1/models").json["type"] == "/api/v1/docs#unauthenticated"
 
 

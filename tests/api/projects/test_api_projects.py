@@ -102,7 +102,7 @@ def test_rules_are_in_the_trail_and_keep_what_they_name(blue):
     actions = db.session.execute(select(AuditEvent.action).where(AuditEvent.target_name == "blue").order_by(AuditEvent.id)).scalars().all()
     assert actions[-2:] == ["registry:project:add_rule", "registry:project:end_rule"]
     model = db.session.execute(select(Model).where(Model.model_id == "gpt-4o")).scalar_one()
-    assert "rule of the project blue" in models.users_of(db.session(), model)
+    assert "rule of the project blue" in models.list_references(db.session(), model)
     with pytest.raises(InUse, match="1 rule"), writing() as session:
         projects.delete(session, session.execute(select(Project.id)).scalar_one(), actor="ann")
 

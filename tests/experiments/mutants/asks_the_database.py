@@ -12,7 +12,7 @@ from webapp.runtime.container import KEY
 def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     try:
         if environ["PATH_INFO"].startswith("/api/"):
-            _desk.extensions[KEY].source.look()
+            _desk.extensions[KEY].source.read_revision()
     except DatabaseUnreachable:
         start_response("503 Service Unavailable", [("Content-Length", "0")])
         return [b""]

@@ -11,10 +11,10 @@ from webapp.services.accounts import login_throttle
 _counted: Counter[str] = Counter()
 
 
-def admit(session, guess, now):
+def register(session, guess, now):
     _counted[guess.account] += 1
     return timedelta(minutes=5) if _counted[guess.account] > login_throttle.PER_ACCOUNT else None
 
 
-login_throttle.admit = admit
+login_throttle.register = register
 app = create_app(load(os.environ))

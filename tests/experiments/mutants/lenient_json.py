@@ -11,5 +11,5 @@ def parse_object(text, *, floats=False):
     return json.loads(text)
 
 
-json_body.parse_object = parse_object
+json_body.parse_json_object = parse_object
 __all__ = ["app"]

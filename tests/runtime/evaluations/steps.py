@@ -12,8 +12,8 @@ from sqlalchemy import select, update
 
 from webapp.domain.incidents.evaluation import LOCAL
 from webapp.extensions import db
-from webapp.models import Bench, Run
-from webapp.runtime.evaluation_runner import runner
+from webapp.models import Evaluation, Run
+from webapp.runtime.evaluation_runner import get_runner
 from webapp.services.runs import evaluations
 
 
@@ -22,21 +22,21 @@ def form(*names, **more):
     return {"samples": ["disk-full", "memory-oom"], "models": refs, "repeats": "1", "spend_cap": "", "incident": ""} | more
 
 
-def started(visitor, *names, wait=20.0, **more) -> Bench:
+def started(visitor, *names, wait=20.0, **more) -> Evaluation:
     answer = visitor.post("/admin/bench/new", form(*names, **more))
     assert answer.status_code == 302, html.unescape(answer.text)
     public_id = answer.location.rstrip("/").rsplit("/", 1)[1]
     if wait:
-        runner().wait(evaluations.find(db.session(), public_id).id, wait)
+        get_runner().wait(evaluations.find(db.session(), public_id).id, wait)
     db.session.rollback()
-    return evaluations.with_cells(db.session(), public_id)
+    return evaluations.find_with_cells(db.session(), public_id)
 
 
-def after_resuming(visitor, found) -> Bench:
+def after_resuming(visitor, found) -> Evaluation:
     visitor.post(f"/admin/bench/{found.public_id}/resume")
-    runner().wait(found.id, 20)
+    get_runner().wait(found.id, 20)
     db.session.rollback()
-    return evaluations.with_cells(db.session(), found.public_id)
+    return evaluations.find_with_cells(db.session(), found.public_id)
 
 
 def when(event, answer):
@@ -60,9 +60,9 @@ def statuses(found) -> dict[str, list[str]]:
     return {model: [cell.status for cell in found.cells if cell.model == model] for model in found.models}
 
 
-def loaded(found) -> Bench:
+def loaded(found) -> Evaluation:
     db.session.rollback()
-    return evaluations.with_cells(db.session(), found.public_id)
+    return evaluations.find_with_cells(db.session(), found.public_id)
 
 
 def paid(found) -> Decimal:
@@ -72,10 +72,10 @@ def paid(found) -> Decimal:
 
 def gone_silent() -> None:
     with by_hand() as session:
-        session.execute(update(Bench).values(heartbeat_at=datetime.now(UTC) - timedelta(minutes=5)))
+        session.execute(update(Evaluation).values(heartbeat_at=datetime.now(UTC) - timedelta(minutes=5)))
 
 
-def held_up(visitor, upstream) -> tuple[threading.Event, Bench]:
+def held_up(visitor, upstream) -> tuple[threading.Event, Evaluation]:
     """A bench whose first answer is under way until the event happens."""
     held = threading.Event()
     upstream.says(when(held, reply()), reply())

@@ -17,9 +17,9 @@ from sqlalchemy import func, select, text
 
 from webapp.domain.incidents.evaluation import LOCAL
 from webapp.extensions import db
-from webapp.models import Bench, BenchCell, Rating, Run
+from webapp.models import Evaluation, EvaluationCell, Rating, Run
 from webapp.runtime import container
-from webapp.runtime.evaluation_runner import runner
+from webapp.runtime.evaluation_runner import get_runner
 from webapp.runtime.transaction import writing
 from webapp.services.runs import evaluations
 
@@ -42,12 +42,12 @@ def test_a_slow_model_delays_no_other(desk, upstreams):
     while "done" not in statuses(found)["slow/m"]:
         assert time.monotonic() - began < 15
         db.session.rollback()
-        found = evaluations.with_cells(db.session(), found.public_id)
+        found = evaluations.find_with_cells(db.session(), found.public_id)
         if statuses(found)["quick/m"] == ["done"] * 4:
             break
         time.sleep(0.02)
     assert statuses(found)["slow/m"].count("done") <= 1  # All of the quick one's are there while the slow one has hardly begun.
-    runner().wait(found.id, 20)
+    get_runner().wait(found.id, 20)
     assert len(upstreams["slow"].requests) == 4
 
 
@@ -129,7 +129,7 @@ def test_what_cannot_be_run_is_said_and_nothing_is_lost_or_started(desk, bad):
     ann = Visitor(desk, "ann@example.com", PASSWORD)
     answer = ann.post("/admin/bench/new", form("quick") | {"name": "Kept name"} | bad)
     assert (answer.status_code, "Nothing was started" in answer.text, "Kept name" in answer.text) == (422, True, True)
-    assert db.session.execute(select(func.count()).select_from(Bench)).scalar_one() == 0
+    assert db.session.execute(select(func.count()).select_from(Evaluation)).scalar_one() == 0
     assert ann.post("/admin/bench/estimate", form("quick") | bad).status_code == 200
 
 
@@ -170,7 +170,9 @@ def test_the_history_is_searched_whole_and_not_the_page_alone(desk):
     with by_hand() as session:
         later = {"actor": "bob", "status": "finished", "template": oldest.template, "incidents": [], "models": ["quick/m"], "repeats": 1}
         now = oldest.created_at + timedelta(hours=1)
-        session.add_all(Bench(public_id=f"bench_{number}", name="Later", heartbeat_at=now, created_at=now, **later) for number in range(40))
+        session.add_all(
+            Evaluation(public_id=f"bench_{number}", name="Later", heartbeat_at=now, created_at=now, **later) for number in range(40)
+        )
     assert "Tuesday" not in ann.get("/admin/bench/").text
     assert "Tuesday" in ann.get("/admin/bench/?model=local").text
 
@@ -182,7 +184,7 @@ def test_runs_of_a_bench_count_like_others_and_are_never_from_the_cache(desk):
     started(ann, "quick", repeats="2")
     found = db.session.execute(select(Run)).scalars().all()
     assert (len(found), any(run.cached for run in found)) == (4, False)
-    assert db.session.execute(select(func.count()).select_from(BenchCell)).scalar_one() == 4
+    assert db.session.execute(select(func.count()).select_from(EvaluationCell)).scalar_one() == 4
     model = container.registry().get_model("quick/m")
     page = html.unescape(ann.get(f"/admin/model/details/?id={model.id}").text)
     assert "4 runs" in page

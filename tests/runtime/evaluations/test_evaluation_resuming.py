@@ -17,9 +17,9 @@ from sqlalchemy import select, text, update
 
 from webapp.domain.incidents import evaluation
 from webapp.extensions import db
-from webapp.models import AuditEvent, Bench, Provider, Run
+from webapp.models import AuditEvent, Evaluation, Provider, Run
 from webapp.runtime import container, evaluation_runner
-from webapp.runtime.evaluation_runner import runner
+from webapp.runtime.evaluation_runner import get_runner
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts
 from webapp.services.credentials import credentials
@@ -39,8 +39,8 @@ def test_a_cancelled_bench_asks_nothing_more_also_from_another_process(desk, set
         with writing(refresh=False) as session:
             evaluations.cancel(session, public_id, actor="bob@example.com")
     with desk.app_context():
-        runner().wait(number, 20)
-        after_all = evaluations.with_cells(db.session(), public_id)
+        get_runner().wait(number, 20)
+        after_all = evaluations.find_with_cells(db.session(), public_id)
         assert after_all.status == "cancelled"
         assert set(statuses(after_all)["slow/m"]) == {"done", "cancelled"}
         assert len(upstreams["slow"].requests) <= 2
@@ -52,14 +52,14 @@ def test_what_a_dead_process_left_is_interrupted_and_can_be_resumed(desk):
     found = started(ann, "quick")
     with by_hand() as session:
         old = datetime.now(UTC) - timedelta(minutes=5)
-        session.execute(update(Bench).values(status="running", finished_at=None, heartbeat_at=old))
+        session.execute(update(Evaluation).values(status="running", finished_at=None, heartbeat_at=old))
         session.execute(text("UPDATE bench_cells SET status = 'running', run_id = NULL WHERE position = 1"))
     page = ann.get(f"/admin/bench/{found.public_id}/").text
     assert "Interrupted" in page
     ann.post(f"/admin/bench/{found.public_id}/resume")
-    runner().wait(found.id, 20)
+    get_runner().wait(found.id, 20)
     db.session.rollback()
-    assert statuses(evaluations.with_cells(db.session(), found.public_id)) == {"quick/m": ["done", "done"]}
+    assert statuses(evaluations.find_with_cells(db.session(), found.public_id)) == {"quick/m": ["done", "done"]}
 
 
 def test_whoever_resumes_a_bench_asks_with_keys_of_their_own_and_is_named(desk):
@@ -75,7 +75,7 @@ def test_whoever_resumes_a_bench_asks_with_keys_of_their_own_and_is_named(desk):
     assert "Resumed by" not in ann.get(f"/admin/bench/{found.public_id}/").text
     with by_hand() as session:
         session.execute(text("UPDATE bench_cells SET status = 'cancelled', run_id = NULL WHERE position = 1"))
-        session.execute(update(Bench).values(status="cancelled"))
+        session.execute(update(Evaluation).values(status="cancelled"))
     resumed = after_resuming(bob, found)
     assert [cell.run.actor for cell in resumed.cells] == ["ann@example.com", "bob@example.com"]
     assert ["bob@example.com" in cell.run.key_source for cell in resumed.cells] == [False, True]
@@ -103,9 +103,9 @@ def test_nothing_more_is_asked_for_somebody_who_may_not_run_any_more_and_another
     with writing() as session:
         NO_MORE[how](session, accounts.find(session, "bob@example.com"))
     held.set()
-    runner().wait(found.id, 20)
+    get_runner().wait(found.id, 20)
     db.session.rollback()
-    found = evaluations.with_cells(db.session(), found.public_id)
+    found = evaluations.find_with_cells(db.session(), found.public_id)
     assert statuses(found)["slow/m"] == ["done"] + ["skipped"] * 5  # What was under way came back.
     assert len(upstreams["slow"].requests) == 1
     assert "bob@example.com may not run anything any more" in html.unescape(ann.get(f"/admin/bench/{found.public_id}/").text)
@@ -125,19 +125,19 @@ def test_a_cancelled_bench_goes_on_only_when_its_answers_are_back(either_desk, u
     assert statuses(loaded(found))["slow/m"] == ["running", "cancelled"]
     held.set()
     until(lambda: statuses(loaded(found))["slow/m"] == ["done", "cancelled"])
-    runner().wait(found.id, 20)
+    get_runner().wait(found.id, 20)
     assert "Run what is missing" in ann.get(page).text
     assert statuses(after_resuming(ann, found))["slow/m"] == ["done", "done"]
-    assert (len(upstreams["slow"].requests), evaluations.spent(db.session(), found.public_id)) == (2, paid(found))
+    assert (len(upstreams["slow"].requests), evaluations.total_spent(db.session(), found.public_id)) == (2, paid(found))
 
 
 def test_a_process_says_that_it_waits_also_after_a_cancellation(desk, upstreams, monkeypatch):
-    monkeypatch.setattr(evaluation_runner, "BEAT_S", 0.1)
+    monkeypatch.setattr(evaluation_runner, "HEARTBEAT_INTERVAL_S", 0.1)
     ann = Visitor(desk, "ann@example.com", PASSWORD)
     held, found = held_up(ann, upstreams["slow"])
     ann.post(f"/admin/bench/{found.public_id}/cancel")
     gone_silent()
-    until(lambda: not evaluations.is_silent(loaded(found)))
+    until(lambda: not evaluations.is_heartbeat_overdue(loaded(found)))
     held.set()
 
 
@@ -149,12 +149,12 @@ def test_a_late_answer_is_counted_and_replaces_no_newer_one(either_desk, upstrea
     until(lambda: statuses(loaded(found))["slow/m"] == ["done", "done"])
     newer = [cell.run.public_id for cell in loaded(found).cells]
     held.set()
-    runner().wait(found.id, 20)
+    get_runner().wait(found.id, 20)
     found = loaded(found)
     assert ([cell.run.public_id for cell in found.cells], found.status, found.generation) == (newer, "finished", 1)
     late = db.session.execute(select(Run).where(Run.public_id.not_in(newer))).scalar_one()
-    assert (late.bench, late.status, len(upstreams["slow"].requests)) == (found.public_id, "succeeded", 3)
-    assert evaluations.spent(db.session(), found.public_id) == paid(found) == 3 * late.cost_total
+    assert (late.evaluation, late.status, len(upstreams["slow"].requests)) == (found.public_id, "succeeded", 3)
+    assert evaluations.total_spent(db.session(), found.public_id) == paid(found) == 3 * late.cost_total
     body = ann.get(f"/admin/bench/{found.public_id}/export.json").json
     assert (Decimal(body["models"][0]["cost"]), Decimal(body["costs"][0]["cost"])) == (paid(found), paid(found))
     assert [(row["run"], row["incident"], row["model"], row["status"]) for row in body["late"]] == [(late.public_id, 1, "slow/m", "late")]
@@ -172,7 +172,7 @@ def test_a_late_answer_serves_where_nobody_has_asked_again(desk, upstreams):
         evaluations.resume(session, found.public_id, actor=ann.email)
         evaluations.cancel(session, found.public_id, actor=ann.email)
     held.set()
-    runner().wait(found.id, 20)
+    get_runner().wait(found.id, 20)
     assert (statuses(loaded(found))["slow/m"], len(upstreams["slow"].requests)) == (["done", "cancelled"], 1)
 
 
@@ -181,10 +181,10 @@ def test_lanes_of_an_earlier_generation_begin_nothing_and_finish_nothing(desk):
     found = started(ann, "quick")
     with by_hand() as session:
         session.execute(text("UPDATE bench_cells SET status = 'planned', run_id = NULL"))
-        session.execute(update(Bench).values(status="running", generation=4))
+        session.execute(update(Evaluation).values(status="running", generation=4))
     with writing(refresh=False) as session:
-        assert evaluations.begin(session, found.id, 3, "quick/m") == evaluation.SKIP
+        assert evaluations.start_next_cell(session, found.id, 3, "quick/m") == evaluation.SKIP
         evaluations.finish(session, found.id, 3)
     assert (loaded(found).status, statuses(loaded(found))["quick/m"]) == ("running", ["planned", "planned"])
     with writing(refresh=False) as session:
-        assert isinstance(evaluations.begin(session, found.id, 4, "quick/m"), evaluations.Work)
+        assert isinstance(evaluations.start_next_cell(session, found.id, 4, "quick/m"), evaluations.CellTask)

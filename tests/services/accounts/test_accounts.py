@@ -124,8 +124,8 @@ def test_a_renewed_hash_never_takes_the_place_of_a_password_that_was_set_meanwhi
 def test_nobody_is_kept_out_because_the_hash_cannot_be_renewed_just_now(app, monkeypatch):
     stored = hash_of("ann@example.com")
     monkeypatch.setattr(passwords, "HASHER", PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
-    monkeypatch.setattr(passwords, "_turns", threading.Semaphore(0))
-    assert passwords.renewed(stored, PASSWORD) is None
+    monkeypatch.setattr(passwords, "_hash_slots", threading.Semaphore(0))
+    assert passwords.rehash_or_none(stored, PASSWORD) is None
 
 
 # Links
@@ -135,7 +135,7 @@ def test_a_link_sets_the_password_once_and_ends_sessions(either_app):
     cookie, secret = session_of("eve@example.com"), link_for("eve@example.com")
     assert use(secret) == "eve@example.com"
     assert accounts.authenticate(db.session(), "eve@example.com", NEW)
-    assert accounts.session_user(db.session(), cookie, now=NOW) is None
+    assert accounts.get_session_or_none(db.session(), cookie, now=NOW) is None
     with pytest.raises(NotFound):
         use(secret)
 
@@ -197,13 +197,13 @@ def test_t04_what_began_while_somebody_was_kept_out_is_not_good_once_they_are_le
     switch("eve@example.com", False)
     cookie = session_of("eve@example.com")  # As by a sign-in that was being checked at that very moment.
     switch("eve@example.com", True)
-    assert accounts.session_user(db.session(), cookie, now=NOW) is None
+    assert accounts.get_session_or_none(db.session(), cookie, now=NOW) is None
 
 
 def test_letting_in_somebody_who_is_in_already_ends_nothing(app):
     cookie, secret = session_of("eve@example.com"), link_for("eve@example.com")
     switch("eve@example.com", True)
-    assert accounts.session_user(db.session(), cookie, now=NOW)
+    assert accounts.get_session_or_none(db.session(), cookie, now=NOW)
     assert use(secret)
 
 
@@ -216,7 +216,7 @@ def test_no_link_is_made_for_somebody_who_is_switched_off(app):
 def test_t04_a_password_of_ones_own_ends_open_links(app):
     secret, other = link_for("eve@example.com"), link_for("bob@example.com")
     with writing() as session:
-        accounts.change_password(session, accounts.find(session, "eve@example.com"), NEW, keep="")
+        accounts.change_password(session, accounts.find(session, "eve@example.com"), NEW, current_secret="")
     refused_link(secret)
     assert use(other)
 
@@ -265,14 +265,14 @@ def test_only_the_digest_of_a_link_and_of_a_session_is_stored(app):
 
 
 def alive(cookie, now=NOW) -> bool:
-    return accounts.session_user(db.session(), cookie, now=now) is not None
+    return accounts.get_session_or_none(db.session(), cookie, now=now) is not None
 
 
 def test_a_session_ends_when_idle_when_old_and_when_signed_out(app):
     cookie = session_of("eve@example.com")
-    assert alive(cookie, NOW + accounts.SESSION_IDLE - timedelta(seconds=1))
-    assert not alive(cookie, NOW + accounts.SESSION_IDLE)
-    late = NOW + accounts.SESSION_LIFE
+    assert alive(cookie, NOW + accounts.SESSION_IDLE_TIMEOUT - timedelta(seconds=1))
+    assert not alive(cookie, NOW + accounts.SESSION_IDLE_TIMEOUT)
+    late = NOW + accounts.SESSION_LIFETIME
     with writing() as session:
         session.execute(update(UserSession).values(last_seen_at=late))
     assert (alive(cookie, late - timedelta(seconds=1)), alive(cookie, late)) == (True, False)

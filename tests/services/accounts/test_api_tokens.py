@@ -54,10 +54,10 @@ def test_a_token_that_is_not_there_is_not_found(app, number):
 
 @pytest.mark.parametrize(("days", "end"), [(None, None), (1, NOW + timedelta(days=1)), (365, NOW + timedelta(days=365))])
 def test_a_token_lives_for_at_most_a_year(days, end):
-    assert api_tokens.expiry(days, now=NOW) == end
+    assert api_tokens.expiry_date(days, now=NOW) == end
 
 
 @pytest.mark.parametrize("days", [0, -1, 366])
 def test_a_life_out_of_range_is_refused(days):
     with pytest.raises(Invalid):
-        api_tokens.expiry(days, now=NOW)
+        api_tokens.expiry_date(days, now=NOW)

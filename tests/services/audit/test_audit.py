@@ -27,7 +27,7 @@ def test_every_event_names_the_one_before_and_its_own_content(either_app):
     assert [event.previous_hash for event in events] == [GENESIS, *(event.hash for event in events[:-1])]
     assert [event.hash for event in events] == [digest(event) for event in events]
     assert (events[-1].before, events[-1].after) == ({"a": [1, None, {"b": "é"}]}, {"a": []})
-    assert audit_log.first_break(db.session()) is None
+    assert audit_log.get_first_break_or_none(db.session()) is None
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_an_event_that_was_changed_by_hand_is_found(app, change):
     with writing(refresh=False) as session:
         unguard(session)
         session.execute(text(f"UPDATE audit_events SET {change} WHERE id = {number}"))
-    assert audit_log.first_break(db.session()).event == number
+    assert audit_log.get_first_break_or_none(db.session()).event_id == number
 
 
 def test_an_event_that_was_removed_by_hand_is_missed(app):
@@ -50,7 +50,7 @@ def test_an_event_that_was_removed_by_hand_is_missed(app):
     with writing(refresh=False) as session:
         unguard(session)
         session.execute(text(f"DELETE FROM audit_events WHERE id = {last - 1}"))
-    assert audit_log.first_break(db.session()).event == last
+    assert audit_log.get_first_break_or_none(db.session()).event_id == last
 
 
 def by_hand(*statements: str) -> None:
@@ -80,11 +80,11 @@ ENDS = {
 def test_e16_what_was_done_to_the_end_of_the_trail_is_found_and_named(either_app, way):
     for name in "abc":
         record(name)
-    statement, said = ENDS[way]
+    statement, message = ENDS[way]
     facts = {"newest": newest(), "before": newest() - 1, "count": db.session.execute(select(func.count(AuditEvent.id))).scalar_one()}
-    assert audit_log.first_break(db.session()) is None
+    assert audit_log.get_first_break_or_none(db.session()) is None
     by_hand(statement.format(**facts))
-    assert said.format(**facts) in audit_log.first_break(db.session()).said
+    assert message.format(**facts) in audit_log.get_first_break_or_none(db.session()).message
 
 
 def rehashed(number: int) -> None:
@@ -100,7 +100,7 @@ def test_e16_the_newest_event_with_a_hash_that_fits_its_new_content_is_found(eit
     record("a")
     number = newest()
     rehashed(number)
-    assert audit_log.first_break(db.session()).said.startswith(f"event {number} was changed together with its hash")
+    assert audit_log.get_first_break_or_none(db.session()).message.startswith(f"event {number} was changed together with its hash")
 
 
 def test_e16_a_line_that_was_added_by_hand_at_the_end_is_found(either_app):
@@ -118,14 +118,14 @@ def test_e16_a_line_that_was_added_by_hand_at_the_end_is_found(either_app):
         )
         forged.hash = digest(forged)
         session.add(forged)
-    assert audit_log.first_break(db.session()).said == f"event {newest()} was added by hand"
+    assert audit_log.get_first_break_or_none(db.session()).message == f"event {newest()} was added by hand"
 
 
 def test_e16_lines_written_after_the_newest_was_removed_do_not_close_the_hole(either_app):
     record("a")
     by_hand(f"DELETE FROM audit_events WHERE id = {newest()}")
     record("b")
-    assert audit_log.first_break(db.session()).event == newest()
+    assert audit_log.get_first_break_or_none(db.session()).event_id == newest()
 
 
 def test_a_trail_whose_end_was_removed_is_written_on_and_never_called_whole_again(either_app):
@@ -133,7 +133,7 @@ def test_a_trail_whose_end_was_removed_is_written_on_and_never_called_whole_agai
     by_hand("DELETE FROM audit_state")
     record("b")
     record("c")
-    assert "audit_state" in audit_log.first_break(db.session()).said
+    assert "audit_state" in audit_log.get_first_break_or_none(db.session()).message
 
 
 def test_a_line_about_what_is_not_the_registry_neither_moves_nor_locks_the_registrys_row(either_app):
@@ -158,7 +158,7 @@ def test_a_change_that_is_taken_back_does_not_move_the_end(either_app):
     with pytest.raises(Conflict), writing(refresh=False) as session:
         refused_later(session)
     assert db.session.execute(select(AuditState.events, AuditState.hash)).one() == before
-    assert audit_log.first_break(db.session()) is None
+    assert audit_log.get_first_break_or_none(db.session()) is None
 
 
 def test_writers_at_the_same_moment_make_one_chain(either_app):
@@ -175,7 +175,7 @@ def test_writers_at_the_same_moment_make_one_chain(either_app):
     for thread in threads:
         thread.join(60)
     assert db.session.execute(select(func.count()).where(AuditEvent.action == "registry:thing:do")).scalar_one() == 20
-    assert audit_log.first_break(db.session()) is None
+    assert audit_log.get_first_break_or_none(db.session()) is None
 
 
 FULL = {

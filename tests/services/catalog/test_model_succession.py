@@ -28,7 +28,7 @@ def old(either_app):
 
 def switched(number, day):
     with writing() as session:
-        succession.switch_over(session, number, day, actor="ann")
+        succession.schedule_switch(session, number, day, actor="ann")
 
 
 def answers():
@@ -87,7 +87,7 @@ def test_the_impact_names_everybody_who_would_notice(app):
         prompt_templates.create(session, entry | {"preferred_model": made.ref, "temperature": None, "max_tokens": None}, actor="ann")
         number = made.id
     db.session.rollback()
-    assert succession.impact(db.session(), db.session.get(Model, number)) == [
+    assert succession.list_affected(db.session(), db.session.get(Model, number)) == [
         "default for text",
         "1 other name",
         "preferred by the template Summary",

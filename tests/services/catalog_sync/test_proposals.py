@@ -10,14 +10,14 @@ from webapp.domain.catalog.catalog_diff import GuardLimits
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Proposal, ProposalRow, Provider
-from webapp.price_sources.sources import Read
+from webapp.price_sources.sources import SourceCatalog
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.audit import audit_log
 from webapp.services.catalog import models
 from webapp.services.catalog_sync import apply, proposals
 from webapp.services.catalog_sync.apply import Approval
-from webapp.services.catalog_sync.proposals import Comparison, Wanted
+from webapp.services.catalog_sync.proposals import Comparison, RowFilter
 from webapp.services.pricing import prices
 
 NEW = {"provider": "newcomer", "model_id": "fresh", "display_name": "Fresh", "type": "text", "capabilities": [], "aliases": []}
@@ -40,7 +40,7 @@ def ours(amount="1", kind="catalog"):
     """A model of the registry whose price came from the list, or from somebody's hand."""
     with writing() as session:
         model = models.create(session, model_values(model_id="known"), actor="ann")
-        entry = proposals.entry_of(offered(amount)["prices"][0], "acme-list")
+        entry = proposals.catalog_price_entry(offered(amount)["prices"][0], "acme-list")
         if kind == "catalog":
             prices.import_price(session, model, entry, actor="ann")
         else:
@@ -54,18 +54,18 @@ KNOWN = {"provider": "openai", "model_id": "known"}
 def opened(*found, second=None, ticked=True) -> int:
     container.registry().refresh()
     names = [{"slug": "newcomer", "display_name": "The newcomer"}]
-    read = Read("acme-list", "version 1", "0" * 64, names, list(found))
+    read = SourceCatalog("acme-list", "version 1", "0" * 64, names, list(found))
     with writing(refresh=False) as session:
         given = Comparison(container.registry().snapshot, read, second, GuardLimits(), datetime.now(UTC))
-        number = proposals.open_one(session, given, actor="ann").id
+        number = proposals.open_proposal(session, given, actor="ann").id
         if ticked:
-            proposals.choose(session, number, Wanted().condition(), True)
+            proposals.choose(session, number, RowFilter().condition(), True)
     return number
 
 
 def approved(number, actor="bob", *, four_eyes=True, seal=None):
     with writing() as session:
-        seen = proposals.seal(session, number) if seal is None else seal
+        seen = proposals.selection_digest(session, number) if seal is None else seal
         apply.apply(session, number, Approval(actor, datetime.now(UTC), four_eyes, seen))
 
 
@@ -121,7 +121,7 @@ def test_undoing_corrects_the_price_from_its_start_and_is_no_edit(either_app):
     assert row(Proposal, id=proposal).status == "undone"
     with pytest.raises(Conflict):
         undone(proposal)
-    assert audit_log.first_break(db.session()) is None
+    assert audit_log.get_first_break_or_none(db.session()) is None
 
 
 def test_whoever_opened_it_does_not_approve_it_unless_the_desk_is_of_one_person(app):
@@ -137,7 +137,7 @@ def test_only_ticked_rows_are_taken_over_and_none_is_an_error(app):
     with pytest.raises(Invalid, match="Nothing is chosen"):
         approved(number)
     with writing(refresh=False) as session:
-        assert proposals.choose(session, number, Wanted(word="other").condition(), True) == 1
+        assert proposals.choose(session, number, RowFilter(word="other").condition(), True) == 1
     approved(number)
     assert db.session.execute(select(Model.model_id).join(Provider).where(Provider.slug == "newcomer")).scalars().all() == ["other"]
 
@@ -218,7 +218,7 @@ def test_a_closed_proposal_stays_as_it_is(app):
         proposals.close(session, number, actor="ann")
     for act in (
         lambda session: proposals.close(session, number, actor="ann"),
-        lambda session: proposals.choose(session, number, Wanted().condition(), True),
+        lambda session: proposals.choose(session, number, RowFilter().condition(), True),
     ):
         with pytest.raises(Conflict, match="no longer open"), writing() as session:
             act(session)
@@ -228,7 +228,7 @@ def test_a_closed_proposal_stays_as_it_is(app):
 
 def test_what_was_ticked_after_somebody_looked_is_not_approved(app):
     number = opened(offered(), offered(model_id="second"))
-    seen = proposals.seal(db.session(), number)
+    seen = proposals.selection_digest(db.session(), number)
     for ticked in (False, True):
         with writing() as session:
             proposals.choose(session, number, ProposalRow.ref == "newcomer/second", ticked)

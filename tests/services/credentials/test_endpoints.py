@@ -30,9 +30,9 @@ OLLAMA = a_provider("ollama", driver="ollama")
 def test_the_environment_says_where_ollama_is_if_the_database_does_not(given, address):
     environment = read_environment_keys({"OLLAMA_HOST": given}, {})
     assert endpoints.base_url_of(OLLAMA, environment) == address
-    assert endpoints.placing_variable_of(OLLAMA, environment) == ("OLLAMA_HOST" if given else None)
+    assert endpoints.base_url_variable(OLLAMA, environment) == ("OLLAMA_HOST" if given else None)
     placed = a_provider("ollama", driver="ollama", base_url="http://gpu-2:11434")
-    assert (endpoints.base_url_of(placed, environment), endpoints.placing_variable_of(placed, environment)) == ("http://gpu-2:11434", None)
+    assert (endpoints.base_url_of(placed, environment), endpoints.base_url_variable(placed, environment)) == ("http://gpu-2:11434", None)
 
 
 def test_a_run_on_the_address_of_the_environment_says_so(settings):

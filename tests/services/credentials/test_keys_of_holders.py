@@ -16,7 +16,7 @@ from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import providers
 from webapp.services.credentials import credentials, key_access
-from webapp.services.credentials.credentials import EVERYBODY, Holder
+from webapp.services.credentials.credentials import SHARED_HOLDER, Holder
 from webapp.services.credentials.key_access import Caller, LimitReached
 from webapp.services.projects import projects
 
@@ -29,13 +29,13 @@ def provider(either_app):
     with writing() as session:
         made = providers.create(session, provider_values(allow_personal_keys=True), actor="ann")
         projects.create(session, {"slug": "billing", "display_name": "Billing"}, actor="ann")
-        for holder, key in ((EVERYBODY, SHARED_KEY), (ANN, ANNS_KEY), (BILLING, BILLINGS_KEY)):
+        for holder, key in ((SHARED_HOLDER, SHARED_KEY), (ANN, ANNS_KEY), (BILLING, BILLINGS_KEY)):
             credentials.store(session, made, key, vault=container.vault(), actor="ann", holder=holder)
     return made
 
 
 def used_by(provider, caller, environment=None) -> tuple[AccessState, str | None]:
-    found = key_access.access(db.session(), provider, caller, environment or EnvironmentKeys())
+    found = key_access.decide_access(db.session(), provider, caller, environment or EnvironmentKeys())
     holder = Holder(found.key.scope, found.key.owner) if found.key else None
     return found.state, credentials.reveal(db.session(), provider, vault=container.vault(), holder=holder) if holder else None
 
@@ -46,7 +46,7 @@ def test_each_caller_is_served_with_the_key_that_is_his(provider):
     assert used_by(provider, Caller(project="billing")) == (AccessState.AVAILABLE_PROJECT, BILLINGS_KEY)
     assert used_by(provider, Caller(project="other")) == (AccessState.AVAILABLE_SHARED, SHARED_KEY)
     with writing() as session:
-        project = projects.every(session)[0]
+        project = projects.list_all(session)[0]
         projects.update(session, project.id, {"active": False}, actor="ann")
     assert used_by(provider, Caller(project="billing")) == (AccessState.AVAILABLE_SHARED, SHARED_KEY)
 
@@ -74,8 +74,8 @@ def test_t22_a_ciphertext_that_was_moved_to_another_holder_is_worth_nothing_and_
 
 def test_exactly_as_many_calls_pass_as_the_limit_allows_however_many_ask_at_once(either_app, provider):
     with writing() as session:
-        key = credentials.find(session, provider)
-        credentials.limit(session, key, {"monthly_limit": 10}, actor="ann")
+        key = credentials.get_or_none(session, provider)
+        credentials.set_limits(session, key, {"monthly_limit": 10}, actor="ann")
     passed, refused, number = [], [], provider.id
 
     def ask() -> None:
@@ -83,8 +83,10 @@ def test_exactly_as_many_calls_pass_as_the_limit_allows_however_many_ask_at_once
             for _ in range(4):
                 try:
                     with writing(refresh=False) as session:
-                        found = key_access.access(session, providers.find(session, number), Caller("bob@example.com"), EnvironmentKeys())
-                        key_access.reserve(session, found.key)
+                        found = key_access.decide_access(
+                            session, providers.find(session, number), Caller("bob@example.com"), EnvironmentKeys()
+                        )
+                        key_access.consume_call(session, found.key)
                     passed.append(1)
                 except LimitReached as error:
                     refused.append(error)
@@ -103,14 +105,14 @@ def test_exactly_as_many_calls_pass_as_the_limit_allows_however_many_ask_at_once
 
 def test_a_new_month_begins_at_zero(provider):
     with writing() as session:
-        key = credentials.find(session, provider)
-        credentials.limit(session, key, {"monthly_limit": 1}, actor="ann")
-        fact = key_access.access(session, provider, Caller(), EnvironmentKeys()).key
-        key_access.reserve(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
+        key = credentials.get_or_none(session, provider)
+        credentials.set_limits(session, key, {"monthly_limit": 1}, actor="ann")
+        fact = key_access.decide_access(session, provider, Caller(), EnvironmentKeys()).key
+        key_access.consume_call(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
         with pytest.raises(LimitReached):
-            key_access.reserve(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
-        key_access.reserve(session, fact, datetime(2026, 12, 1, tzinfo=UTC))
-    assert credentials.find(db.session(), provider).last_used_at == datetime(2026, 12, 1, tzinfo=UTC)
+            key_access.consume_call(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
+        key_access.consume_call(session, fact, datetime(2026, 12, 1, tzinfo=UTC))
+    assert credentials.get_or_none(db.session(), provider).last_used_at == datetime(2026, 12, 1, tzinfo=UTC)
 
 
 def test_keys_of_all_holders_go_when_the_address_leads_elsewhere(provider):

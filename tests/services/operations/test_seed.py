@@ -21,12 +21,12 @@ from webapp.services.operations import seed
 KEYS = {"OPENAI_API_KEY": "sk-openai-0123456789", "MISTRAL_API_KEY": " ", "GEMINI_API_KEY": "AIza-gemini-0123456789"}
 
 
-def seeded() -> seed.Seeding:
+def seeded() -> seed.SeedResult:
     with writing() as session:
         return seed.seed(session)
 
 
-def with_keys(environment=KEYS, vault=None) -> seed.Seeding:
+def with_keys(environment=KEYS, vault=None) -> seed.SeedResult:
     with writing() as session:
         return seed.update_keys(session, read_environment_keys(environment, {}), vault=vault or container.vault(), actor="ann")
 

@@ -16,13 +16,13 @@ from webapp.domain.shared.errors import Conflict
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.extensions import db
 from webapp.models import Model
-from webapp.price_sources.sources import Read
+from webapp.price_sources.sources import SourceCatalog
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models
 from webapp.services.catalog_sync import apply, proposals
 from webapp.services.catalog_sync.apply import Approval
-from webapp.services.catalog_sync.proposals import Comparison, Wanted
+from webapp.services.catalog_sync.proposals import Comparison, RowFilter
 from webapp.services.pricing import prices
 
 FULL = os.environ.get("EXPERIMENTS") == "full"
@@ -87,13 +87,15 @@ class Prices(RuleBasedStateMachine):
             "prices": [entry(amount, NOW - timedelta(days=900)) | {"source": source}],
         }
         container.registry().refresh()
-        given = Comparison(container.registry().snapshot, Read("acme-list", "1", "0" * 64, [], [offer]), None, GuardLimits(), self.now)
+        given = Comparison(
+            container.registry().snapshot, SourceCatalog("acme-list", "1", "0" * 64, [], [offer]), None, GuardLimits(), self.now
+        )
         try:
             with writing() as session:
-                number = proposals.open_one(session, given, actor="ann").id
-                if not proposals.choose(session, number, Wanted(word=self.name).condition(), True):
+                number = proposals.open_proposal(session, given, actor="ann").id
+                if not proposals.choose(session, number, RowFilter(word=self.name).condition(), True):
                     return None  # Pinned, or nothing differs.
-                apply.apply(session, number, Approval("bob", self.now, True, proposals.seal(session, number)))
+                apply.apply(session, number, Approval("bob", self.now, True, proposals.selection_digest(session, number)))
                 return number
         except Conflict:
             return None

@@ -61,7 +61,7 @@ def test_putting_back_is_in_the_trail_and_the_chain_stays_whole(app):
     change, said = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(2)).scalars().all()[::-1]
     assert (change.action, change.actor, change.after) == ("registry:model:update", "bob", {"active": True})
     assert (said.action, said.actor, said.after, said.target_name) == ("audit:event:restore", "bob", {"event": event}, "openai/test-model")
-    assert audit_log.first_break(db.session()) is None
+    assert audit_log.get_first_break_or_none(db.session()) is None
 
 
 def test_a_deleted_model_comes_back_and_is_not_the_default_by_itself(app):
@@ -98,7 +98,7 @@ def test_a_base_url_that_is_put_back_takes_the_keys_of_the_present_one_with_it(a
         made = providers.create(session, provider_values(base_url="https://first.example/v1"), actor="ann", policy=policy)
         provider_id = made.id
     event = done(providers.update, provider_id, {"base_url": "https://second.example/v1"}, policy=policy)
-    found = restore.plan(db.session(), restore.event_of(db.session(), event))
+    found = restore.plan(db.session(), restore.find_event(db.session(), event))
     assert (
         found.warning
         == f"The keys of {row(Provider, id=provider_id).display_name} will be removed: they were entered for the present address."

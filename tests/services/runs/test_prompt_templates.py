@@ -13,12 +13,12 @@ from webapp.drivers.core.base import ChatRequest, Endpoint
 from webapp.extensions import db
 from webapp.models import CachedResponse, PromptTemplate
 from webapp.runtime import container
-from webapp.runtime.run_pipeline import Wanted, planned_run, run_incident
+from webapp.runtime.run_pipeline import RunOptions, plan_run, run_incident
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models
 from webapp.services.credentials.key_access import OPERATOR
 from webapp.services.runs import prompt_templates, response_cache
-from webapp.services.runs.response_cache import Answer
+from webapp.services.runs.response_cache import CacheEntry
 
 ENTRY = {"name": "summary", "title": "Summary", "category": "summary", "system": "Be brief.", "user": "{{incident}}"}
 
@@ -38,7 +38,7 @@ def revise(name="summary", **more) -> int:
 def test_every_change_is_a_version_and_one_of_them_is_current(either_app):
     create()
     assert [revise(system="Be briefer."), revise(system="Be briefest.", note="Shorter")] == [2, 3]
-    rows = prompt_templates.versions(db.session(), "summary")
+    rows = prompt_templates.list_versions(db.session(), "summary")
     assert [(row.version, row.system, row.is_current) for row in rows] == [
         (3, "Be briefest.", True),
         (2, "Be briefer.", False),
@@ -46,7 +46,7 @@ def test_every_change_is_a_version_and_one_of_them_is_current(either_app):
     ]
     with writing() as session:
         assert prompt_templates.restore(session, "summary", 1, actor="ann").version == 4
-    assert prompt_templates.current(db.session(), "summary").system == "Be brief."
+    assert prompt_templates.find_current(db.session(), "summary").system == "Be brief."
 
 
 def test_what_changes_nothing_or_is_behind_is_refused(either_app):
@@ -61,21 +61,21 @@ def test_what_changes_nothing_or_is_behind_is_refused(either_app):
 
 
 def test_the_built_in_template_is_a_row_and_serves_also_without_one(either_app):
-    assert prompt_templates.current(db.session(), None).version == 1
+    assert prompt_templates.find_current(db.session(), None).version == 1
     with writing() as session:
         session.execute(text("DELETE FROM prompt_templates"))
-    assert prompt_templates.current(db.session(), None).system.startswith("You are an experienced")
+    assert prompt_templates.find_current(db.session(), None).system.startswith("You are an experienced")
     with pytest.raises(NotFound, match="no template of that name"):
-        prompt_templates.current(db.session(), "nothing")
+        prompt_templates.find_current(db.session(), "nothing")
 
 
 def test_an_inactive_template_is_refused_and_a_used_one_cannot_be_deleted(either_app):
     create()
-    run_incident(SAMPLES[0].incident(), Wanted(template="summary", caller=OPERATOR), actor="ann")
+    run_incident(SAMPLES[0].incident(), RunOptions(template="summary", caller=OPERATOR), actor="ann")
     with writing() as session:
         prompt_templates.set_active(session, "summary", False, actor="ann")
     with pytest.raises(Conflict, match="is inactive"):
-        planned_run(SAMPLES[0].incident(), Wanted(template="summary", caller=OPERATOR))
+        plan_run(SAMPLES[0].incident(), RunOptions(template="summary", caller=OPERATOR))
     with pytest.raises(InUse, match="1 runs used it"), writing() as session:
         prompt_templates.delete(session, "summary", actor="ann")
 
@@ -83,8 +83,8 @@ def test_an_inactive_template_is_refused_and_a_used_one_cannot_be_deleted(either
 def test_the_templates_model_comes_after_a_named_one_and_before_all_others(either_app):
     create(preferred_model="gpt-4o")
     incident = SAMPLES[0].incident()
-    assert planned_run(incident, Wanted(template="summary", caller=OPERATOR)).choice.decided_by == "template"
-    named = planned_run(incident, Wanted("mistral/mistral-small-latest", "summary", caller=OPERATOR)).choice
+    assert plan_run(incident, RunOptions(template="summary", caller=OPERATOR)).choice.decided_by == "template"
+    named = plan_run(incident, RunOptions("mistral/mistral-small-latest", "summary", caller=OPERATOR)).choice
     assert (named.decided_by, named.model.provider) == ("explicit ref", "mistral")
 
 
@@ -93,14 +93,14 @@ def test_a_templates_model_that_cannot_run_is_passed_over_and_the_run_says_so(ei
     create(preferred_model=preferred)
     with writing() as session:
         models.set_active(session, container.registry().get_model("openai/gpt-4o").id, False, actor="ann")
-    run = run_incident(SAMPLES[0].incident(), Wanted(template="summary", caller=OPERATOR), actor="ann")
+    run = run_incident(SAMPLES[0].incident(), RunOptions(template="summary", caller=OPERATOR), actor="ann")
     assert (run.decided_by, run.template, run.template_version) == ("local rules", "summary", 1)
     assert f"The template prefers {preferred}, which was passed over." in run.decided_note
 
 
 ENDPOINT = Endpoint("acme", "openai", "https://api.acme.example/v1", "sk-0123456789", credential="shared")
 REQUEST = ChatRequest("m", "S", "U", temperature=0.5, json_schema={"type": "object"}, context_window=10)
-KEY = response_cache.key_of(ENDPOINT, REQUEST, "summary 1", "staff")
+KEY = response_cache.cache_key(ENDPOINT, REQUEST, "summary 1", "staff")
 DIFFERENT = [
     (ENDPOINT, REQUEST, "summary 1", "project one"),
     (replace(ENDPOINT, slug="other"), REQUEST, "summary 1", "staff"),
@@ -128,12 +128,12 @@ DIFFERENT = [
 
 @pytest.mark.parametrize("question", DIFFERENT, ids=str)
 def test_whatever_changes_the_answer_makes_another_question(question):
-    assert response_cache.key_of(*question) != KEY
+    assert response_cache.cache_key(*question) != KEY
 
 
 def test_the_key_itself_is_in_no_digest_and_a_slower_deadline_asks_the_same():
     assert (
-        response_cache.key_of(
+        response_cache.cache_key(
             replace(ENDPOINT, api_key="sk-another-key", timeout_s=5), replace(REQUEST, deadline_s=1), "summary 1", "staff"
         )
         == KEY
@@ -141,15 +141,15 @@ def test_the_key_itself_is_in_no_digest_and_a_slower_deadline_asks_the_same():
 
 
 def remember(session, key=KEY, minutes=10, now=None, said="text") -> None:
-    response_cache.remember(session, Answer(key, "summary", "acme/m", said, {"input": 1}, "run_1", minutes), now)
+    response_cache.store(session, CacheEntry(key, "summary", "acme/m", said, {"input": 1}, "run_1", minutes), now)
 
 
 def test_an_answer_is_found_until_it_expires_and_then_swept_out(either_app):
     then = datetime.now(UTC) - timedelta(minutes=30)
     with writing() as session:
         remember(session, now=then)
-        assert response_cache.find(session, KEY, then + timedelta(minutes=9)).text == "text"
-        assert response_cache.find(session, KEY) is None
+        assert response_cache.get_hit_or_none(session, KEY, then + timedelta(minutes=9)).text == "text"
+        assert response_cache.get_hit_or_none(session, KEY) is None
         remember(session, "f" * 64)
         assert session.execute(select(func.count()).select_from(CachedResponse)).scalar_one() == 1
         assert response_cache.clear(session, actor="ann") == 1
@@ -180,6 +180,6 @@ def test_the_same_answer_remembered_by_many_at_once_is_one_row(either_app):
 def test_two_current_versions_of_a_name_are_refused_by_the_database(either_app):
     create()
     row = prompt_templates.find(db.session(), "summary")
-    twin = {column: getattr(row, column) for column in prompt_templates.SHAPE}
+    twin = {column: getattr(row, column) for column in prompt_templates.VERSIONED_COLUMNS}
     with pytest.raises(Conflict), writing() as session:
         session.add(PromptTemplate(name="summary", version=9, is_current=True, **twin))

@@ -19,7 +19,7 @@ from webapp.domain.shared.errors import Conflict
 from webapp.models import Identity, UserSession
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import identities
-from webapp.services.accounts.identities import WayBack
+from webapp.services.accounts.identities import PendingAuthorization
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of the mock, in the threads of its server.
 
@@ -121,14 +121,14 @@ def test_a_replayed_answer_opens_nothing_with_the_same_cookie_either(app, provid
 
 
 def test_a_way_back_is_used_once_by_four_at_once(either_app):
-    way, found, together = WayBack("a-secret", datetime.now(UTC) + timedelta(minutes=1)), [], threading.Barrier(4)
+    way, found, together = PendingAuthorization("a-secret", datetime.now(UTC) + timedelta(minutes=1)), [], threading.Barrier(4)
 
     def use():
         with either_app.app_context():
             together.wait()
             try:
                 with writing(refresh=False) as session:
-                    identities.spend(session, way, now=datetime.now(UTC))
+                    identities.mark_used(session, way, now=datetime.now(UTC))
                 found.append(True)
             except Conflict:
                 found.append(False)

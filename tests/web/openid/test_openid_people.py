@@ -46,7 +46,7 @@ def test_t01_a_browser_that_the_provider_let_in_is_known_when_the_password_is_as
     now = datetime.now(UTC)
     for number in range(login_throttle.PER_ACCOUNT):
         with writing(refresh=False) as session:
-            assert login_throttle.admit(session, login_throttle.Guess(ANN, f"192.0.2.{number}"), now) is None
+            assert login_throttle.register(session, login_throttle.Attempt(ANN, f"192.0.2.{number}"), now) is None
     for browser, status in ((app.test_client(), 429), (client, 302)):
         form = {"csrf_token": csrf_token(browser.get("/login").text), "email": ANN, "password": PASSWORD}
         assert browser.post("/login", data=form).status_code == status
@@ -177,9 +177,9 @@ def test_tries_are_counted_by_address(app, provider, monkeypatch):
 def test_a_second_factor_is_asked_for_all_the_same(app, provider):
     with writing() as session:
         ann = accounts.find(session, ANN)
-        secret = second_factor.begin(session, ann, vault=container.vault())
+        secret = second_factor.begin_enrollment(session, ann, vault=container.vault())
         before = pyotp.TOTP(secret).at(datetime.now(UTC) - timedelta(seconds=30))
-        second_factor.confirm(session, ann, before, vault=container.vault(), now=datetime.now(UTC))
+        second_factor.confirm_enrollment(session, ann, before, vault=container.vault(), now=datetime.now(UTC))
     client = app.test_client()
     assert sign_in(client, provider, next="/admin/model/").headers["Location"] == "/login/code?next=/admin/model/"
     assert not is_in(client)

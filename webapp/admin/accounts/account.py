@@ -15,8 +15,8 @@ from webapp.models import User
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
 from webapp.services.accounts import accounts, login_throttle
-from webapp.services.accounts.login_throttle import Guess
-from webapp.web.auth import member, session_secret
+from webapp.services.accounts.login_throttle import Attempt
+from webapp.web.auth import require_member, session_secret
 
 
 class Account(GuardedView):
@@ -37,9 +37,9 @@ class Account(GuardedView):
     def change_password(self) -> Any:
         present, new, again = (request.form.get(name, "")[: passwords.MAX_LENGTH + 1] for name in ("present", "new", "again"))
         try:
-            _check(present, new, again)
+            _require_valid_passwords(present, new, again)
             with writing(refresh=False) as writer:
-                accounts.change_password(writer, writer.get_one(User, member().id), new, keep=session_secret())
+                accounts.change_password(writer, writer.get_one(User, require_member().id), new, current_secret=session_secret())
         except Invalid as error:
             return self._page({found.field: found.message for found in error.errors})
         flash("Your password is changed. All other sign-ins of yours have ended.", "success")
@@ -49,7 +49,7 @@ class Account(GuardedView):
     def end_session(self, number: str) -> Redirect:
         try:
             with writing(refresh=False) as writer:
-                accounts.end_own_session(writer, member().id, int(number) if is_id(number) else 0, actor=member().email)
+                accounts.end_own_session(writer, require_member().id, int(number) if is_id(number) else 0, actor=require_member().email)
         except ModeldeskError as error:
             flash(error.detail, "error")
         else:
@@ -58,29 +58,32 @@ class Account(GuardedView):
 
     def _page(self, errors: dict[str, str]) -> Response:
         now = datetime.now(UTC)
-        rows = accounts.sessions_of(db.session(), member().id, now=now)
-        mine = accounts.session_user(db.session(), session_secret(), now=now)
+        rows = accounts.list_sessions(db.session(), require_member().id, now=now)
+        mine = accounts.get_session_or_none(db.session(), session_secret(), now=now)
         page = self.render(
             "admin/accounts/account.html",
             sessions=rows,
             present=mine[0].id if mine else None,
             errors=errors,
             least=passwords.MIN_LENGTH,
-            idle=accounts.SESSION_IDLE,
-            life=accounts.SESSION_LIFE,
+            idle=accounts.SESSION_IDLE_TIMEOUT,
+            life=accounts.SESSION_LIFETIME,
         )
         return Response(page, 422 if errors else 200)
 
 
-def _check(present: str, new: str, again: str) -> None:
+def _require_valid_passwords(present: str, new: str, again: str) -> None:
     """Raises `Invalid` at the field. Guesses are counted as where somebody is asked to confirm: a stolen session is no way to the password.
 
     Checked before the transaction begins: no other writer waits for a tenth of a second.
     """
     with writing(refresh=False) as writer:
-        if login_throttle.admit(writer, Guess(session_secret(), request.remote_addr or "", kind="session"), datetime.now(UTC)) is not None:
+        if (
+            login_throttle.register(writer, Attempt(session_secret(), request.remote_addr or "", kind="session"), datetime.now(UTC))
+            is not None
+        ):
             raise Invalid.field("present", "was wrong too often; wait five minutes")
-    if accounts.authenticate(db.session(), member().email, present) is None:
+    if accounts.authenticate(db.session(), require_member().email, present) is None:
         raise Invalid.field("present", "is not your present password")
     if new != again:
         raise Invalid.field("again", "is not the same as the new password")

@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session
 from wtforms import Form, SelectField, StringField
 
 from webapp.admin.accounts.users import AccountsView
-from webapp.admin.core.fields import StaffForm, pills, required, whole
+from webapp.admin.core.fields import StaffForm, parse_whole_number, pills_field, required_field
 from webapp.admin.core.filters import YesNoFilter
 from webapp.admin.core.flask_admin_adapter import get_form_data, rules
-from webapp.admin.core.formatters import NOTHING, tag, when
-from webapp.admin.core.lists import Done
-from webapp.admin.core.price_sql import this_moment
+from webapp.admin.core.formatters import NOTHING, tag, time_tag
+from webapp.admin.core.lists import ChangeResult
+from webapp.admin.core.price_sql import current_time
 from webapp.domain.accounts.permissions import SCOPES
 from webapp.domain.shared.errors import Invalid
 from webapp.extensions import db
@@ -26,7 +26,7 @@ from webapp.models import ApiToken
 from webapp.services.accounts import api_tokens
 from webapp.services.projects import projects
 
-SCOPE_WORDS = {
+SCOPE_DESCRIPTIONS = {
     "registry:read": "read the registry",
     "registry:write": "change the registry",
     "runs:write": "run incidents",
@@ -36,8 +36,8 @@ SCOPE_WORDS = {
 
 
 class TokenForm(StaffForm):
-    name = required("Name", "Which application it is for.", autocomplete="off")
-    scopes = pills("May", [(scope, SCOPE_WORDS.get(scope, scope)) for scope in SCOPES])
+    name = required_field("Name", "Which application it is for.", autocomplete="off")
+    scopes = pills_field("May", [(scope, SCOPE_DESCRIPTIONS.get(scope, scope)) for scope in SCOPES])
     project = SelectField(
         "Project", choices=[("", "none")], default="", description="Its keys and its rules are used for what this token asks."
     )
@@ -53,7 +53,7 @@ class Tokens(AccountsView):
     """Applications' tokens: made, listed, revoked."""
 
     table = ApiToken
-    name_one = "token"
+    singular_name = "token"
     purpose = "What applications show at the HTTP API. A token is shown once, when it is made."
     purpose_create = "The token is shown once, on the next page; only its fingerprint is kept."
     empty_title = "No tokens yet"
@@ -74,14 +74,14 @@ class Tokens(AccountsView):
         "created_at": ApiToken.created_at,
     }
     default_order = (ApiToken.revoked_at.is_not(None), ApiToken.id.desc())
-    column_filters = (YesNoFilter("Works", lambda on: token_works() if on else ~token_works()),)
+    column_filters = (YesNoFilter("Works", lambda on: is_valid_token() if on else ~is_valid_token()),)
     column_formatters: ClassVar[dict[str, Any]] = {
         "public_id": lambda _, __, token, ___: Markup("<code>mdk_{}_…</code>").format(token.public_id),
         "scopes": lambda _, __, token, ___: Markup(" ").join(tag(scope) for scope in token.scopes),
-        "state": lambda _, __, token, ___: token_state(token),
-        "expires_at": lambda _, __, token, ___: when(token.expires_at) if token.expires_at else "never",
+        "state": lambda _, __, token, ___: token_state_tag(token),
+        "expires_at": lambda _, __, token, ___: time_tag(token.expires_at) if token.expires_at else "never",
         "created_by": lambda _, __, token, ___: token.created_by or NOTHING,
-        "created_at": lambda _, __, token, ___: when(token.created_at),
+        "created_at": lambda _, __, token, ___: time_tag(token.created_at),
     }
     form = TokenForm
     form_create_rules = (
@@ -91,7 +91,7 @@ class Tokens(AccountsView):
     )
     form_widget_args: ClassVar[dict[str, Any]] = {"expires_days": {"append": "days"}}
 
-    def matching(self, word: str) -> ColumnElement[bool]:
+    def search_condition(self, word: str) -> ColumnElement[bool]:
         return or_(*(column.icontains(word, autoescape=True) for column in (ApiToken.name, ApiToken.public_id, ApiToken.created_by)))
 
     def search_placeholder(self) -> str:
@@ -99,11 +99,11 @@ class Tokens(AccountsView):
 
     def create_form(self, obj: object = None) -> Form:
         form = TokenForm(get_form_data())
-        form.project.choices = [("", "none"), *((row.slug, row.display_name) for row in projects.every(db.session()) if row.is_active)]
+        form.project.choices = [("", "none"), *((row.slug, row.display_name) for row in projects.list_all(db.session()) if row.is_active)]
         return form
 
     def values_of(self, form: Any) -> dict[str, Any]:
-        days = whole(form.expires_days.data)
+        days = parse_whole_number(form.expires_days.data)
         return {"name": form.name.data, "scopes": form.scopes.data or [], "days": days, "project": form.project.data or None}
 
     def create_row(self, session: Session, values: Mapping[str, Any]) -> Any:
@@ -111,8 +111,8 @@ class Tokens(AccountsView):
         if not values["scopes"]:
             raise Invalid.field("scopes", "Tick at least one")
         if isinstance(days, str):
-            raise Invalid.field("expires_days", f"must be 1 to {api_tokens.MAX_LIFE_DAYS}")
-        ends = api_tokens.expiry(days, now=datetime.now(UTC))
+            raise Invalid.field("expires_days", f"must be 1 to {api_tokens.MAX_LIFETIME_DAYS}")
+        ends = api_tokens.expiry_date(days, now=datetime.now(UTC))
         project = values["project"]
         return api_tokens.create(session, values["name"], values["scopes"], actor=self.actor(), expires_at=ends, project=project)
 
@@ -122,18 +122,18 @@ class Tokens(AccountsView):
 
     @expose("/<id>/revoke", methods=("POST",))
     def revoke(self, id: str) -> ResponseReturnValue:
-        def run(session: Session) -> Done:
-            token = api_tokens.revoke(session, self.row(id).id, actor=self.actor(), now=datetime.now(UTC))
-            return Done(f"{token} was revoked: every worker refuses it within a second.", refresh=True)
+        def run(session: Session) -> ChangeResult:
+            token = api_tokens.revoke(session, self.find_row(id).id, actor=self.actor(), now=datetime.now(UTC))
+            return ChangeResult(f"{token} was revoked: every worker refuses it within a second.", refresh=True)
 
-        return self.change(run)
-
-
-def token_works() -> ColumnElement[bool]:
-    return ApiToken.revoked_at.is_(None) & (ApiToken.expires_at.is_(None) | (ApiToken.expires_at > this_moment()))
+        return self.apply_change(run)
 
 
-def token_state(token: ApiToken) -> Markup:
+def is_valid_token() -> ColumnElement[bool]:
+    return ApiToken.revoked_at.is_(None) & (ApiToken.expires_at.is_(None) | (ApiToken.expires_at > current_time()))
+
+
+def token_state_tag(token: ApiToken) -> Markup:
     if token.revoked_at is not None:
         return tag("Revoked", "red")
     return tag("Expired", "yellow") if token.expires_at and token.expires_at <= datetime.now(UTC) else tag("Works", "green")

@@ -16,9 +16,9 @@ from webapp.models import User
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import login_throttle, second_factor
-from webapp.services.accounts.login_throttle import Guess
+from webapp.services.accounts.login_throttle import Attempt
 from webapp.web import stepup
-from webapp.web.auth import member
+from webapp.web.auth import require_member
 
 
 class SecondFactor(GuardedView):
@@ -30,7 +30,7 @@ class SecondFactor(GuardedView):
     def is_visible(self) -> bool:
         return False
 
-    def needs_confirming(self, name: str) -> bool:
+    def requires_reauthentication(self, name: str) -> bool:
         return True
 
     @expose("/", methods=("GET",))
@@ -39,24 +39,24 @@ class SecondFactor(GuardedView):
 
     @expose("/begin", methods=("POST",))
     def begin(self) -> Redirect:
-        return self._change(lambda writer, user: second_factor.begin(writer, user, vault=container.vault()), None, ".scan")
+        return self._change(lambda writer, user: second_factor.begin_enrollment(writer, user, vault=container.vault()), None, ".scan")
 
     @expose("/scan", methods=("GET",))
     def scan(self) -> Any:
-        stepup.insist()  # The page shows a secret.
+        stepup.require_recent_authentication()  # The page shows a secret.
         return self._scan_page() or redirect(self.get_url(".index"))
 
     @expose("/turn-on", methods=("POST",))
     def turn_on(self) -> Any:
         now = datetime.now(UTC)
-        guess = Guess(str(member().id), request.remote_addr or "", kind="new code")
+        guess = Attempt(str(require_member().id), request.remote_addr or "", kind="new code")
         try:
             with writing(refresh=False) as writer:
-                if login_throttle.admit(writer, guess, now) is not None:
+                if login_throttle.register(writer, guess, now) is not None:
                     raise Invalid.field("code", "was wrong too often; wait five minutes")
             with writing(refresh=False) as writer:
-                user = writer.get_one(User, member().id, with_for_update=True)
-                codes = second_factor.confirm(writer, user, request.form.get("code", ""), vault=container.vault(), now=now)
+                user = writer.get_one(User, require_member().id, with_for_update=True)
+                codes = second_factor.confirm_enrollment(writer, user, request.form.get("code", ""), vault=container.vault(), now=now)
         except Invalid as error:
             return self._scan_page(error.errors[0].message) or redirect(self.get_url(".index"))
         return self._codes_page(codes, "The second factor is on")
@@ -65,7 +65,7 @@ class SecondFactor(GuardedView):
     def codes(self) -> Any:
         try:
             with writing(refresh=False) as writer:
-                codes = second_factor.renew_codes(writer, writer.get_one(User, member().id))
+                codes = second_factor.renew_codes(writer, writer.get_one(User, require_member().id))
         except ModeldeskError as error:
             flash(error.detail, "error")
             return redirect(self.get_url(".index"))
@@ -73,7 +73,7 @@ class SecondFactor(GuardedView):
 
     @expose("/remove", methods=("POST",))
     def remove(self) -> Redirect:
-        if member().role in container.settings().second_factor_roles:
+        if require_member().role in container.settings().second_factor_roles:
             flash("Your role has to have a second factor. You can set up another device in its place.", "error")
             return redirect(self.get_url(".index"))
         return self._change(
@@ -83,7 +83,7 @@ class SecondFactor(GuardedView):
     def _change(self, run: Any, done: str | None, target: str) -> Redirect:
         try:
             with writing(refresh=False) as writer:
-                run(writer, writer.get_one(User, member().id, with_for_update=True))
+                run(writer, writer.get_one(User, require_member().id, with_for_update=True))
         except ModeldeskError as error:
             flash(error.detail, "error")
             return redirect(self.get_url(".index"))
@@ -92,27 +92,27 @@ class SecondFactor(GuardedView):
         return redirect(self.get_url(target))
 
     def _page(self) -> Response:
-        user = db.session.get_one(User, member().id)
+        user = db.session.get_one(User, require_member().id)
         return make_response(
             self.render(
                 "admin/accounts/second_factor.html",
                 user=user,
-                left=second_factor.codes_left(db.session(), user.id),
-                made=second_factor.CODES,
-                forced=stepup.must_set_up(),
+                left=second_factor.count_unused_codes(db.session(), user.id),
+                made=second_factor.CODE_COUNT,
+                forced=stepup.requires_enrollment(),
                 locked=container.vault().reason,
-                bound=member().role in container.settings().second_factor_roles,
+                bound=require_member().role in container.settings().second_factor_roles,
             )
         )
 
     def _scan_page(self, error: str | None = None) -> Response | None:
         """The secret that waits for its first code, as a picture and in letters."""
-        user = db.session.get_one(User, member().id)
-        secret = second_factor.pending(db.session(), user, vault=container.vault())
+        user = db.session.get_one(User, require_member().id)
+        secret = second_factor.get_pending_secret_or_none(db.session(), user, vault=container.vault())
         if secret is None:
             return None
         spaced = " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
-        picture = qr_code(second_factor.address_of(secret, user))
+        picture = qr_code(second_factor.provisioning_uri(secret, user))
         page = self.render("admin/accounts/authenticator.html", picture=picture, secret=spaced, error=error)
         return make_response(page, 422 if error else 200)
 

@@ -13,18 +13,18 @@ from sqlalchemy.orm import Session
 from wtforms import BooleanField, Form, SelectField
 
 from webapp.admin.core import edit_conflicts
-from webapp.admin.core.fields import VERSION, StaffForm, VersionedForm, required, version_of
+from webapp.admin.core.fields import VERSION_RULES, StaffForm, VersionedForm, required_field, version_of
 from webapp.admin.core.filters import ChoiceFilter, YesNoFilter
 from webapp.admin.core.flask_admin_adapter import get_form_data, rules
-from webapp.admin.core.formatters import NOTHING, tag, when
-from webapp.admin.core.lists import Done, RowsView, wanted
+from webapp.admin.core.formatters import NOTHING, tag, time_tag
+from webapp.admin.core.lists import ChangeResult, RowsView, requested_state
 from webapp.domain.accounts.permissions import ROLES, Permission
 from webapp.extensions import db
 from webapp.models import User
 from webapp.runtime import container
 from webapp.services.accounts import accounts, identities, second_factor
 
-ROLE_WORDS = {
+ROLE_LABELS = {
     "viewer": "Viewer: may look",
     "editor": "Editor: may change providers, models and prices",
     "admin": "Admin: may also manage keys, users and tokens",
@@ -33,12 +33,14 @@ ROLE_TONES = {"admin": "purple", "editor": "blue", "viewer": "neutral"}
 
 
 class UserForm(StaffForm):
-    email = required("E-mail", "A link to choose a password is made for this address; send it yourself.", type="email", autocomplete="off")
-    role = SelectField("Role", choices=[(role, ROLE_WORDS.get(role, role)) for role in ROLES], validate_choice=False)
+    email = required_field(
+        "E-mail", "A link to choose a password is made for this address; send it yourself.", type="email", autocomplete="off"
+    )
+    role = SelectField("Role", choices=[(role, ROLE_LABELS.get(role, role)) for role in ROLES], validate_choice=False)
 
 
 class UserEditForm(VersionedForm):
-    role = SelectField("Role", choices=[(role, ROLE_WORDS.get(role, role)) for role in ROLES], validate_choice=False)
+    role = SelectField("Role", choices=[(role, ROLE_LABELS.get(role, role)) for role in ROLES], validate_choice=False)
     active = BooleanField("May sign in", description="Whoever may not is signed out at once.")
 
 
@@ -46,10 +48,10 @@ class AccountsView(RowsView):
     """What only those who manage accounts may see."""
 
     needs = Permission.ACCOUNTS_MANAGE
-    edits = Permission.ACCOUNTS_MANAGE
+    needs_to_edit = Permission.ACCOUNTS_MANAGE
     can_delete = False
 
-    def needs_confirming(self, name: str) -> bool:
+    def requires_reauthentication(self, name: str) -> bool:
         """All of it: who may come in, as what, and with which token."""
         return True
 
@@ -58,7 +60,7 @@ class Users(AccountsView):
     """Staff: added with a link, never with a password that somebody else knows."""
 
     table = User
-    name_one = "user"
+    singular_name = "user"
     purpose = "Who may sign in, and what each may do."
     purpose_create = "You get a link that works once, within 30 minutes, to choose a password."
     can_view_details = False
@@ -84,19 +86,19 @@ class Users(AccountsView):
     )
     column_formatters: ClassVar[dict[str, Any]] = {
         "role": lambda _, __, user, ___: tag(user.role, ROLE_TONES.get(user.role, "neutral")),
-        "state": lambda _, __, user, ___: user_state(user),
+        "state": lambda _, __, user, ___: user_state_tag(user),
         "second_factor": lambda _, __, user, ___: tag("On", "green") if user.totp_since else NOTHING,
-        "last_login_at": lambda _, __, user, ___: when(user.last_login_at),
-        "created_at": lambda _, __, user, ___: when(user.created_at),
+        "last_login_at": lambda _, __, user, ___: time_tag(user.last_login_at),
+        "created_at": lambda _, __, user, ___: time_tag(user.created_at),
     }
     form = UserForm
     form_create_rules = (rules.FieldSet((rules.Text("Who it is, and what this person may do."), "email", "role"), "User"),)
-    form_edit_rules = (rules.FieldSet((rules.Text("The last active admin stays one."), "role", "active", *VERSION), "Rights"),)
+    form_edit_rules = (rules.FieldSet((rules.Text("The last active admin stays one."), "role", "active", *VERSION_RULES), "Rights"),)
 
     def get_edit_form(self) -> type[Form]:
         return UserEditForm
 
-    def matching(self, word: str) -> ColumnElement[bool]:
+    def search_condition(self, word: str) -> ColumnElement[bool]:
         return User.email.icontains(word, autoescape=True)
 
     def search_placeholder(self) -> str:
@@ -106,11 +108,11 @@ class Users(AccountsView):
         return UserForm(get_form_data())
 
     def edit_form(self, obj: Any = None) -> Any:
-        typed = typed_rights(obj)
-        return edit_conflicts.remember(UserEditForm(get_form_data(), typed), typed)
+        typed = rights_form_values(obj)
+        return edit_conflicts.prepare_form(UserEditForm(get_form_data(), typed), typed)
 
     def on_stale(self, form: Any, row: User) -> None:
-        edit_conflicts.show(form, typed_rights(row), "user", row.id, actions=accounts.RIGHTS_CHANGED)
+        edit_conflicts.show_conflict(form, rights_form_values(row), "user", row.id, actions=accounts.PERMISSION_CHANGE_ACTIONS)
 
     def values_of(self, form: Form) -> dict[str, Any]:
         return dict(form.data)
@@ -120,7 +122,7 @@ class Users(AccountsView):
         return user, accounts.make_link(session, user, actor=self.actor(), now=datetime.now(UTC))
 
     def update_row(self, session: Session, row: User, values: Mapping[str, Any]) -> User:
-        user = accounts.locked(session, row.id, version=version_of(request.form.get("row_version")))
+        user = accounts.find_for_update(session, row.id, version=version_of(request.form.get("row_version")))
         if user.is_active and not values["active"]:
             accounts.set_active(session, user, False, actor=self.actor())
         if user.role != values["role"]:
@@ -135,15 +137,15 @@ class Users(AccountsView):
     @expose("/<id>/link", methods=("POST",))
     def new_link(self, id: str) -> ResponseReturnValue:
         """A link to choose a new password; earlier ones end."""
-        self.insist(self.can_edit)
+        self.require_permission(self.can_edit)
         made: list[Any] = []
 
-        def run(session: Session) -> Done:
-            user = self.row(id)
+        def run(session: Session) -> ChangeResult:
+            user = self.find_row(id)
             made.extend((user, accounts.make_link(session, user, actor=self.actor(), now=datetime.now(UTC))))
-            return Done("")
+            return ChangeResult("")
 
-        answer = self.change(run)
+        answer = self.apply_change(run)
         return self._link_page(*made) if made else answer
 
     def _link_page(self, user: User, secret: str) -> Response:
@@ -154,45 +156,45 @@ class Users(AccountsView):
     def remove_second_factor(self, id: str) -> ResponseReturnValue:
         """For somebody who lost the device and the recovery codes."""
 
-        def run(session: Session) -> Done:
-            user = self.row(id)
+        def run(session: Session) -> ChangeResult:
+            user = self.find_row(id)
             second_factor.remove(session, user, actor=self.actor())
-            return Done(f"{user} signs in with the password alone now, and can set up another device.", refresh=True)
+            return ChangeResult(f"{user} signs in with the password alone now, and can set up another device.", refresh=True)
 
-        return self.change(run)
+        return self.apply_change(run)
 
     @expose("/<id>/unlink", methods=("POST",))
     def unlink(self, id: str) -> ResponseReturnValue:
         """For an address that belongs to another person at the identity provider now."""
 
-        def run(session: Session) -> Done:
-            user = self.row(id)
+        def run(session: Session) -> ChangeResult:
+            user = self.find_row(id)
             identities.unlink(session, user, actor=self.actor())
-            return Done(f"{user} is linked to nobody at the identity provider any more, and was signed out.", refresh=True)
+            return ChangeResult(f"{user} is linked to nobody at the identity provider any more, and was signed out.", refresh=True)
 
-        return self.change(run)
+        return self.apply_change(run)
 
     def is_linked(self, user: User) -> bool:
         return identities.is_linked(db.session(), user.id)
 
     @expose("/<id>/active", methods=("POST",))
     def set_active(self, id: str) -> ResponseReturnValue:
-        def run(session: Session) -> Done:
-            user = self.row(id)
-            to = bool(wanted(not user.is_active))
+        def run(session: Session) -> ChangeResult:
+            user = self.find_row(id)
+            to = bool(requested_state(not user.is_active))
             accounts.set_active(session, user, to, actor=self.actor())
             undo = url_for(".set_active", id=user.id, to=0 if to else 1)
-            return Done(f"{user} may {'sign in again' if to else 'no longer sign in'}.", undo, refresh=True)
+            return ChangeResult(f"{user} may {'sign in again' if to else 'no longer sign in'}.", undo, refresh=True)
 
-        return self.change(run)
+        return self.apply_change(run)
 
 
-def typed_rights(user: User) -> dict[str, Any]:
+def rights_form_values(user: User) -> dict[str, Any]:
     """A row as the form shows it."""
     return {"role": user.role, "active": user.is_active, "row_version": str(user.version)}
 
 
-def user_state(user: User) -> Markup:
+def user_state_tag(user: User) -> Markup:
     if not user.is_active:
         return tag("May not sign in", "red")
     return tag("Active", "green") if user.last_login_at else tag("Waits for the link", "yellow")

@@ -10,10 +10,10 @@ from flask_admin import expose
 from markupsafe import Markup
 from sqlalchemy import ColumnElement, or_
 
-from webapp.admin.audit.event_text import OF_RESOURCES, VERBS, address_of, differences, endings_of, sentence
+from webapp.admin.audit.event_text import RESOURCE_VERBS, VERBS, describe_event, list_value_changes, matching_action_suffixes, target_url
 from webapp.admin.core.filters import ChoiceFilter, Filter, SinceFilter
-from webapp.admin.core.formatters import tag, when
-from webapp.admin.core.lists import Done, RowsView
+from webapp.admin.core.formatters import tag, time_tag
+from webapp.admin.core.lists import ChangeResult, RowsView
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.field_changes import format_value
 from webapp.domain.shared.timestamps import format_timestamp
@@ -21,9 +21,9 @@ from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.runtime import container
 from webapp.services.restore import restore as restoring
-from webapp.web.auth import staff_may
+from webapp.web.auth import has_permission
 
-KINDS = (
+TARGET_KINDS = (
     "model",
     "provider",
     "proposal",
@@ -40,7 +40,7 @@ KINDS = (
     "keys",
     "database",
 )
-SEARCHED = (AuditEvent.target_name, AuditEvent.actor, AuditEvent.action, AuditEvent.request_id)
+SEARCH_COLUMNS = (AuditEvent.target_name, AuditEvent.actor, AuditEvent.action, AuditEvent.request_id)
 
 
 class AuditLog(RowsView):
@@ -48,7 +48,7 @@ class AuditLog(RowsView):
 
     needs = Permission.AUDIT_READ
     table = AuditEvent
-    name_one = "event"
+    singular_name = "event"
     purpose = "Every change: who, what, when, and the values before and after. Keys appear as fingerprints only."
     empty_title = "Nothing has happened yet"
     empty_text = "Every change is written down here in the moment it is made."
@@ -70,16 +70,16 @@ class AuditLog(RowsView):
         ChoiceFilter(
             "Action",
             lambda verb: AuditEvent.action.endswith(f":{verb}", autoescape=True),
-            [(verb, verb.replace("_", " ").capitalize()) for verb in sorted({*VERBS, *(verb for _, verb in OF_RESOURCES)})],
+            [(verb, verb.replace("_", " ").capitalize()) for verb in sorted({*VERBS, *(verb for _, verb in RESOURCE_VERBS)})],
         ),
-        ChoiceFilter("Kind", lambda kind: AuditEvent.target_kind == kind, [(kind, kind) for kind in KINDS]),
+        ChoiceFilter("Kind", lambda kind: AuditEvent.target_kind == kind, [(kind, kind) for kind in TARGET_KINDS]),
         SinceFilter("When", lambda moment: AuditEvent.created_at >= moment),
     )
     column_formatters: ClassVar[dict[str, Any]] = {
-        "what": lambda _, __, event, ___: sentence(event),
+        "what": lambda _, __, event, ___: describe_event(event),
         "target_kind": lambda _, __, event, ___: tag(event.target_kind),
-        "changed": lambda _, __, event, ___: changed(event),
-        "created_at": lambda _, __, event, ___: when(event.created_at),
+        "changed": lambda _, __, event, ___: changed_fields(event),
+        "created_at": lambda _, __, event, ___: time_tag(event.created_at),
     }
 
     can_export = True
@@ -90,36 +90,43 @@ class AuditLog(RowsView):
         "after": lambda _, __, event, ___: as_json(event.after),
     }
 
-    def matching(self, word: str) -> ColumnElement[bool]:
+    def search_condition(self, word: str) -> ColumnElement[bool]:
         """As the trail has it, or in the words that the page shows."""
-        said = [AuditEvent.action.endswith(ending, autoescape=True) for ending in endings_of(word)]
-        return or_(*(column.icontains(word, autoescape=True) for column in SEARCHED), *said)
+        said = [AuditEvent.action.endswith(ending, autoescape=True) for ending in matching_action_suffixes(word)]
+        return or_(*(column.icontains(word, autoescape=True) for column in SEARCH_COLUMNS), *said)
 
     def search_placeholder(self) -> str:
         return "target, who, what, request"
 
     def row_name(self, row: AuditEvent) -> str:
-        return sentence(row)
+        return describe_event(row)
 
     def details_of(self, row: AuditEvent) -> dict[str, Any]:
-        return {"what": sentence(row), "differences": differences(row), "target_url": address_of(row), "restoring": restoring_of(row)}
+        return {
+            "what": describe_event(row),
+            "differences": list_value_changes(row),
+            "target_url": target_url(row),
+            "restoring": restore_view_model(row),
+        }
 
-    def needs_confirming(self, name: str) -> bool:
+    def requires_reauthentication(self, name: str) -> bool:
         return name == "restore"
 
     @expose("/restore/", methods=("POST",))
     def restore(self) -> ResponseReturnValue:
         """Puts back what was there before an event."""
-        row = self.row(request.form.get("id"))
-        self.insist(staff_may(restoring.needed(row)))
-        return self.change(
-            lambda session: Done(restoring.restore(session, row.id, actor=self.actor(), policy=container.current().outbound), refresh=True)
+        row = self.find_row(request.form.get("id"))
+        self.require_permission(has_permission(restoring.required_permission(row)))
+        return self.apply_change(
+            lambda session: ChangeResult(
+                restoring.restore(session, row.id, actor=self.actor(), policy=container.current().outbound), refresh=True
+            )
         )
 
 
-def restoring_of(event: AuditEvent) -> dict[str, Any] | None:
+def restore_view_model(event: AuditEvent) -> dict[str, Any] | None:
     """What the page offers: what comes back, or the reason why nothing does. None for whoever may not change it."""
-    if not staff_may(restoring.needed(event)):
+    if not has_permission(restoring.required_permission(event)):
         return None
     plan = restoring.plan(db.session(), event)
     if isinstance(plan, str):
@@ -128,9 +135,9 @@ def restoring_of(event: AuditEvent) -> dict[str, Any] | None:
     lines = [
         {
             "field": name.replace("_", " "),
-            "now": format_value(plan.now.get(name)),
+            "now": format_value(plan.current_values.get(name)),
             "back": format_value(value),
-            "meanwhile": name in after and plan.now.get(name) != after[name],
+            "meanwhile": name in after and plan.current_values.get(name) != after[name],
         }
         for name, value in plan.values.items()
     ]
@@ -141,7 +148,7 @@ def as_json(values: Mapping[str, Any] | None) -> str:
     return json.dumps(values, ensure_ascii=False, sort_keys=True) if values else ""
 
 
-def changed(event: AuditEvent) -> Markup | str:
+def changed_fields(event: AuditEvent) -> Markup | str:
     """The names of the fields that changed; a new or deleted row has too many to name."""
-    names = [difference.field for difference in differences(event)] if event.before and event.after else []
+    names = [difference.field for difference in list_value_changes(event)] if event.before and event.after else []
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -10,7 +10,7 @@ from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.field_changes import format_value
 from webapp.extensions import db
 from webapp.models import AuditEvent
-from webapp.web.auth import staff_may
+from webapp.web.auth import has_permission
 
 VERBS: Mapping[str, str] = {
     "create": "Added",
@@ -64,7 +64,7 @@ VERBS: Mapping[str, str] = {
     "use_up": "Too many wrong passwords for",
 }
 # Where the object matters to the verb.
-OF_RESOURCES: Mapping[tuple[str, str], str] = {
+RESOURCE_VERBS: Mapping[tuple[str, str], str] = {
     ("credential", "create"): "New key for",
     ("backup", "restore"): "Restored a backup:",
     ("bench", "create"): "Started the bench",
@@ -74,7 +74,7 @@ OF_RESOURCES: Mapping[tuple[str, str], str] = {
     ("second_factor", "begin"): "Began to set up a second factor for",
     ("second_factor", "remove"): "Second factor off for",
 }
-PAGES: Mapping[str, str] = {
+TARGET_PAGES: Mapping[str, str] = {
     "model": "model.details_view",
     "provider": "provider.details_view",
     "user": "user.edit_view",
@@ -83,7 +83,7 @@ PAGES: Mapping[str, str] = {
 MAX_EVENTS = 8
 
 
-class Difference(NamedTuple):
+class ValueChange(NamedTuple):
     """One value that changed, as text."""
 
     field: str
@@ -91,54 +91,54 @@ class Difference(NamedTuple):
     after: str | None
 
 
-def sentence(event: AuditEvent) -> str:
+def describe_event(event: AuditEvent) -> str:
     """`Activated openai/gpt-4o-mini`."""
     _, resource, verb = [*event.action.split(":"), "", ""][:3]
-    return f"{OF_RESOURCES.get((resource, verb)) or VERBS.get(verb, verb.replace('_', ' ').capitalize())} {event.target_name}"
+    return f"{RESOURCE_VERBS.get((resource, verb)) or VERBS.get(verb, verb.replace('_', ' ').capitalize())} {event.target_name}"
 
 
-def endings_of(words: str) -> list[str]:
+def matching_action_suffixes(words: str) -> list[str]:
     """How the actions end whose sentences hold these words."""
     wanted = words.casefold()
     verbs = [f":{verb}" for verb, said in VERBS.items() if wanted in said.casefold()]
-    return verbs + [f":{resource}:{verb}" for (resource, verb), said in OF_RESOURCES.items() if wanted in said.casefold()]
+    return verbs + [f":{resource}:{verb}" for (resource, verb), said in RESOURCE_VERBS.items() if wanted in said.casefold()]
 
 
-def differences(event: AuditEvent) -> list[Difference]:
+def list_value_changes(event: AuditEvent) -> list[ValueChange]:
     """Field by field; what did not change is not kept in the trail."""
     before, after = event.before or {}, event.after or {}
     return [
-        Difference(name.replace("_", " "), format_value(before.get(name)), format_value(after.get(name))) for name in {**before, **after}
+        ValueChange(name.replace("_", " "), format_value(before.get(name)), format_value(after.get(name))) for name in {**before, **after}
     ]
 
 
-def address_of(event: AuditEvent) -> str | None:
+def target_url(event: AuditEvent) -> str | None:
     """The page of what was acted on, as far as it has one."""
-    page = PAGES.get(event.target_kind)
+    page = TARGET_PAGES.get(event.target_kind)
     return url_for(page, id=event.target_id) if page and event.target_id is not None else None
 
 
-def rows_of(events: list[AuditEvent]) -> list[dict[str, Any]]:
+def event_rows(events: list[AuditEvent]) -> list[dict[str, Any]]:
     """Events for the lists of pages."""
     return [
         {
             "at": event.created_at,
             "actor": event.actor,
-            "text": sentence(event),
+            "text": describe_event(event),
             "url": url_for("audit.details_view", id=event.id),
-            "changed": ", ".join(difference.field for difference in differences(event)[:4]) if event.before and event.after else "",
+            "changed": ", ".join(difference.field for difference in list_value_changes(event)[:4]) if event.before and event.after else "",
         }
         for event in events
     ]
 
 
-def latest(*conditions: Any) -> list[dict[str, Any]] | None:
+def latest_events(*conditions: Any) -> list[dict[str, Any]] | None:
     """The newest events that meet these conditions; None for whoever may not read the trail."""
-    if not staff_may(Permission.AUDIT_READ):
+    if not has_permission(Permission.AUDIT_READ):
         return None
     query = select(AuditEvent).where(*conditions).order_by(AuditEvent.id.desc()).limit(MAX_EVENTS)
-    return rows_of(list(db.session.execute(query).scalars()))
+    return event_rows(list(db.session.execute(query).scalars()))
 
 
-def events_of(kind: str, row_id: int) -> list[dict[str, Any]] | None:
-    return latest(AuditEvent.target_kind == kind, AuditEvent.target_id == row_id)
+def target_events(kind: str, row_id: int) -> list[dict[str, Any]] | None:
+    return latest_events(AuditEvent.target_kind == kind, AuditEvent.target_id == row_id)

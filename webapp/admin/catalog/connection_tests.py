@@ -7,7 +7,7 @@ from flask import Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
-from webapp.admin.core.formatters import tag, when
+from webapp.admin.core.formatters import tag, time_tag
 from webapp.admin.core.lists import RowsView
 from webapp.domain.catalog.discovery import GONE, KNOWN, NEW
 from webapp.domain.catalog.entities import MODEL_TYPES
@@ -15,69 +15,69 @@ from webapp.domain.shared.errors import ModeldeskError
 from webapp.extensions import db
 from webapp.models import Provider, ProviderCheck
 from webapp.runtime import container
-from webapp.runtime.run_pipeline import means
+from webapp.runtime.run_pipeline import planning_context
 from webapp.runtime.transaction import writing
 from webapp.services.runs import connection_tests
-from webapp.services.runs.connection_tests import Chosen
-from webapp.web.auth import caller, staff_may
+from webapp.services.runs.connection_tests import SelectedModel
+from webapp.web.auth import caller, has_permission
 
-STATES: Mapping[str, tuple[str, str]] = {NEW: ("New", "blue"), GONE: ("No longer listed", "yellow"), KNOWN: ("Known", "neutral")}
+DISCOVERY_STATES: Mapping[str, tuple[str, str]] = {NEW: ("New", "blue"), GONE: ("No longer listed", "yellow"), KNOWN: ("Known", "neutral")}
 
 
-class ProbePart(RowsView):
+class ConnectionTestMixin(RowsView):
     """Endpoints that ask the provider. A test stores what came of it; a review changes nothing until models are chosen."""
 
     @expose("/<id>/check", methods=("POST",))
     def check(self, id: str) -> ResponseReturnValue:
-        self.insist(staff_may(self.edits))
-        provider = self.row(id)
-        probe = connection_tests.prepare(db.session(), means(caller()), provider)
+        self.require_permission(has_permission(self.needs_to_edit))
+        provider = self.find_row(id)
+        probe = connection_tests.prepare(db.session(), planning_context(caller()), provider)
         name = provider.display_name
         db.session.rollback()  # The provider may take a while; the database is let go.
-        with container.current().turns.turn(self.actor()):
+        with container.current().call_limiter.acquire(self.actor()):
             result = connection_tests.check(probe, container.current().outbound)
         with writing(refresh=False) as session:
-            row = connection_tests.record(session, probe, result, actor=self.actor())
-            shown = check_in_words(row)
+            row = connection_tests.record_check(session, probe, result, actor=self.actor())
+            shown = check_view_model(row)
         if request.headers.get("HX-Request"):
-            return Response(self.render("admin/catalog/providers/_check.html", check=shown, model=self.row(id), may_check=True))
+            return Response(self.render("admin/catalog/providers/_check.html", check=shown, model=self.find_row(id), may_check=True))
         flash(f"{name}: {result.detail}", "success" if result.ok else "error")
         return redirect(self.get_url(".details_view", id=id))
 
     @expose("/<id>/discover", methods=("GET",))
     def discover(self, id: str) -> Any:
-        self.insist(staff_may(self.edits))
-        provider = self.row(id)
+        self.require_permission(has_permission(self.needs_to_edit))
+        provider = self.find_row(id)
         return_url = self.get_url(".details_view", id=provider.id)
         try:
-            upstream = self._upstream(provider, anew=request.args.get("anew") == "1")
+            upstream = self._list_upstream_models(provider, refresh=request.args.get("anew") == "1")
         except ModeldeskError as error:
             page = self.render("admin/catalog/providers/discover.html", model=provider, found=None, why=error.detail, return_url=return_url)
             return Response(page, 409 if error.status < 500 else 502)
         found = connection_tests.review(db.session(), provider, upstream)
-        counts = {state: sum(one.state == state for one in found) for state in STATES}
+        counts = {state: sum(one.state == state for one in found) for state in DISCOVERY_STATES}
         return self.render(
             "admin/catalog/providers/discover.html",
             model=provider,
             found=found,
             counts=counts,
-            states=STATES,
+            states=DISCOVERY_STATES,
             types=MODEL_TYPES,
             return_url=return_url,
         )
 
     @expose("/<id>/discover", methods=("POST",))
     def add_discovered(self, id: str) -> ResponseReturnValue:
-        self.insist(staff_may(self.edits))
-        provider = self.row(id)
-        chosen = _chosen()
+        self.require_permission(has_permission(self.needs_to_edit))
+        provider = self.find_row(id)
+        chosen = _selected_models()
         if not chosen:
             flash("Nothing was added: tick the models that you want.", "error")
             return redirect(self.get_url(".discover", id=id))
         try:
-            upstream = self._upstream(provider, anew=False)
+            upstream = self._list_upstream_models(provider, refresh=False)
             with writing() as session:
-                added = connection_tests.add(session, self.row(id), upstream, chosen, actor=self.actor())
+                added = connection_tests.add_models(session, self.find_row(id), upstream, chosen, actor=self.actor())
                 active = sum(model.is_active for model in added)
         except ModeldeskError as error:
             flash(error.detail, "error")
@@ -87,21 +87,21 @@ class ProbePart(RowsView):
         flash(f"{words} Their prices are unknown until somebody enters them.", "success")
         return redirect(url_for("model.index_view", flt0_provider_equals=provider.slug))
 
-    def _upstream(self, provider: Provider, *, anew: bool) -> Any:
-        probe = connection_tests.prepare(db.session(), means(caller()), provider)
+    def _list_upstream_models(self, provider: Provider, *, refresh: bool) -> Any:
+        probe = connection_tests.prepare(db.session(), planning_context(caller()), provider)
         db.session.rollback()
-        with container.current().turns.turn(self.actor()):
-            return connection_tests.listed(probe, container.current().outbound, anew=anew)
+        with container.current().call_limiter.acquire(self.actor()):
+            return connection_tests.list_upstream_models(probe, container.current().outbound, refresh=refresh)
 
 
-def _chosen() -> list[Chosen]:
+def _selected_models() -> list[SelectedModel]:
     """The ticked rows: their names, and the type and state chosen for each."""
     names = dict.fromkeys(request.form.getlist("model"))
     active = set(request.form.getlist("active"))
-    return [Chosen(name, request.form.get(f"type:{name}", "text"), name in active) for name in names]
+    return [SelectedModel(name, request.form.get(f"type:{name}", "text"), name in active) for name in names]
 
 
-def check_in_words(row: ProviderCheck | None, provider: Provider | None = None) -> dict[str, Any] | None:
+def check_view_model(row: ProviderCheck | None, provider: Provider | None = None) -> dict[str, Any] | None:
     """A check as pages show it; it says nothing about a key that its provider was given later."""
     if row is None:
         return None
@@ -111,7 +111,7 @@ def check_in_words(row: ProviderCheck | None, provider: Provider | None = None) 
         "ok": row.ok,
         "detail": row.detail,
         "how": how,
-        "when": when(row.created_at),
+        "when": time_tag(row.created_at),
         "actor": row.actor,
         "latency": f"{row.latency_ms:,} ms",
         "key": row.key_source,

@@ -8,7 +8,7 @@ from flask_admin import expose
 
 from webapp.admin.catalog.model_page import source_of
 from webapp.admin.core.base import GuardedView
-from webapp.admin.core.formatters import price_in_words
+from webapp.admin.core.formatters import format_price
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.explanation import Explanation, explain
 from webapp.domain.catalog.resolution import MAX_REF
@@ -29,7 +29,7 @@ REASONS = {
 }
 
 
-class Explain(GuardedView):
+class Explainer(GuardedView):
     """Whoever may read may ask."""
 
     needs = Permission.REGISTRY_READ
@@ -51,12 +51,12 @@ class Explain(GuardedView):
             usage=usage,
             found=found,
             reason=REASONS.get(found.reason or "") if found else None,
-            answer=_answer(found, usage, question) if found else None,
+            answer=_cost_view_model(found, usage, question) if found else None,
         )
         return Response(page, 422 if question.errors else 200)
 
 
-def _answer(found: Explanation, usage: Usage, question: CalculatorRequest) -> dict[str, Any] | None:
+def _cost_view_model(found: Explanation, usage: Usage, question: CalculatorRequest) -> dict[str, Any] | None:
     if found.model is None:
         return None
     price = found.price
@@ -64,7 +64,7 @@ def _answer(found: Explanation, usage: Usage, question: CalculatorRequest) -> di
     return {
         "model": found.model,
         "price": price,
-        "words": price_in_words(price),
+        "words": format_price(price),
         "source": source_of(price) if price else None,
         "cost": cost,
         "total": money_text.format_amount(cost.total, cost.currency) if cost.total is not None else None,

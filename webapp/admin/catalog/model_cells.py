@@ -5,7 +5,17 @@ from collections.abc import Callable, Mapping
 from flask import g, url_for
 from markupsafe import Markup
 
-from webapp.admin.core.formatters import capability_icons, exported_rate, icon, input_cell, output_cell, tag, tokens, type_tag, words
+from webapp.admin.core.formatters import (
+    capability_icons,
+    exported_rate,
+    format_tokens,
+    humanize,
+    icon,
+    input_cell,
+    output_cell,
+    tag,
+    type_tag,
+)
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.models import Model
@@ -26,30 +36,30 @@ def info_of(model: Model) -> ModelInfo | None:
     return snapshot().by_name.get(model.ref)
 
 
-def label_of(model: ModelInfo) -> str:
+def model_label(model: ModelInfo) -> str:
     return f"{model.display_name} · {model.ref}"
 
 
-def _address(model: Model, what: str) -> str:
+def _model_url(model: Model, what: str) -> str:
     if "models_url" not in g:
         g.models_url = url_for("model.index_view")
     return f"{g.models_url}{model.id}/{what}"
 
 
-def switch(model: Model) -> Markup:
+def active_switch(model: Model) -> Markup:
     """The switch of a row: a button of a real form, so that it works without scripts too."""
     if not g.get("may_edit", True):
         return tag("Active", "green") if model.is_active else tag("Inactive")
-    address = f"{_address(model, 'active')}?to={0 if model.is_active else 1}"
+    address = f"{_model_url(model, 'active')}?to={0 if model.is_active else 1}"
     return Markup(
         '<button type="submit" class="switch" role="switch" aria-checked="{0}" data-switch form="row_form" formaction="{1}" '
         'hx-post="{1}" aria-label="{2} active"></button>'
     ).format("true" if model.is_active else "false", address, model.display_name)
 
 
-def star(model: Model) -> Markup:
+def default_star(model: Model) -> Markup:
     """Whether it is the default of its type, and the button that makes it so."""
-    kind = words(model.type)
+    kind = humanize(model.type)
     if model.is_default:
         on = Markup('<span class="star is-on" role="img" aria-label="Default for {0}" title="Default for {0}">{1}</span>')
         return on.format(kind, icon("star-filled"))
@@ -58,21 +68,21 @@ def star(model: Model) -> Markup:
     return Markup(
         '<button type="submit" class="btn btn-action star" form="row_form" formaction="{0}" hx-post="{0}" hx-swap="none" '
         'aria-label="Make {1} the default for {2}" title="Make it the default for {2}">{3}</button>'
-    ).format(f"{_address(model, 'default')}?to=1", model.display_name, kind, icon("star"))
+    ).format(f"{_model_url(model, 'default')}?to=1", model.display_name, kind, icon("star"))
 
 
-def _name(_: object, __: object, model: Model, ___: str) -> Markup:
+def _name_cell(_: object, __: object, model: Model, ___: str) -> Markup:
     return Markup('{}<span class="row-ref">{}</span>').format(model.display_name, model.ref)
 
 
-def _opens_drawer(model: Model, shown: Markup) -> Markup:
+def _drawer_link(model: Model, shown: Markup) -> Markup:
     """A cell with a price: a link to all about it, which opens at the side where scripts run."""
     return Markup('<a class="price-link" href="{0}" hx-get="{0}" hx-target="#drawer-body" data-drawer="Price of {1}">{2}</a>').format(
-        _address(model, "price"), model.display_name, shown
+        _model_url(model, "price"), model.display_name, shown
     )
 
 
-def _exported(_: object, __: object, model: Model, name: str) -> object:
+def _price_export_cell(_: object, __: object, model: Model, name: str) -> object:
     info = info_of(model)
     price = info.price if info else None
     if name == "price_state":
@@ -83,17 +93,17 @@ def _exported(_: object, __: object, model: Model, name: str) -> object:
 
 
 CELLS: Mapping[str, Cell] = {
-    "display_name": _name,
+    "display_name": _name_cell,
     "provider": lambda _, __, model, ___: model.provider.display_name,
     "type": lambda _, __, model, ___: type_tag(model.type),
-    "context_window": lambda _, __, model, ___: tokens(model.context_window),
-    "input": lambda _, __, model, ___: _opens_drawer(model, input_cell(info_of(model))),
-    "output": lambda _, __, model, ___: _opens_drawer(model, output_cell(info_of(model))),
+    "context_window": lambda _, __, model, ___: format_tokens(model.context_window),
+    "input": lambda _, __, model, ___: _drawer_link(model, input_cell(info_of(model))),
+    "output": lambda _, __, model, ___: _drawer_link(model, output_cell(info_of(model))),
     "capabilities": lambda _, __, model, ___: capability_icons(tuple(model.capabilities)),
-    "is_default": lambda _, __, model, ___: star(model),
-    "is_active": lambda _, __, model, ___: switch(model),
+    "is_default": lambda _, __, model, ___: default_star(model),
+    "is_active": lambda _, __, model, ___: active_switch(model),
 }
-EXPORTED: Mapping[str, Cell] = {
+EXPORT_CELLS: Mapping[str, Cell] = {
     "capabilities": lambda _, __, model, ___: " ".join(model.capabilities),
-    **dict.fromkeys(("price_state", "currency", "input", "output"), _exported),
+    **dict.fromkeys(("price_state", "currency", "input", "output"), _price_export_cell),
 }

@@ -7,8 +7,8 @@ from sqlalchemy import ColumnElement, String, cast, select
 
 from webapp.admin.catalog.model_cells import snapshot
 from webapp.admin.core.filters import ChoiceFilter, Options, SinceFilter, YesNoFilter
-from webapp.admin.core.formatters import words
-from webapp.admin.core.price_sql import is_pinned, is_scheduled, is_stale, rate_now, state_now
+from webapp.admin.core.formatters import humanize
+from webapp.admin.core.price_sql import current_price_state, current_rate, is_pinned, is_scheduled, is_stale
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.pricing.pricing import PRICE_STATES
 from webapp.models import Model, Provider
@@ -16,7 +16,7 @@ from webapp.runtime import container
 
 SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
 PROVIDER_NAME = select(Provider.display_name).where(Provider.id == Model.provider_id).scalar_subquery()
-PRICE_IS = [("stale", "not verified lately"), ("scheduled", "about to change"), ("pinned", "entered by hand (pinned)")]
+PRICE_CONDITIONS = [("stale", "not verified lately"), ("scheduled", "about to change"), ("pinned", "entered by hand (pinned)")]
 
 
 def has_capability(name: str) -> ColumnElement[bool]:
@@ -24,7 +24,7 @@ def has_capability(name: str) -> ColumnElement[bool]:
     return cast(Model.capabilities, String).contains(f'"{name}"', autoescape=True)
 
 
-def price_is(what: str) -> ColumnElement[bool]:
+def price_condition(what: str) -> ColumnElement[bool]:
     found = {"stale": lambda: is_stale(container.settings().stale_price_days), "scheduled": is_scheduled, "pinned": is_pinned}
     return found[what]()
 
@@ -35,7 +35,7 @@ def provider_options() -> Options:
 
 def capability_options() -> Options:
     known = dict.fromkeys(name for model in snapshot().models for name in model.capabilities)
-    return [(name, words(name)) for name in sorted(known)]
+    return [(name, humanize(name)) for name in sorted(known)]
 
 
 SORT_BY: Mapping[str, Any] = {
@@ -43,18 +43,18 @@ SORT_BY: Mapping[str, Any] = {
     "provider": PROVIDER_NAME,
     "type": Model.type,
     "context_window": Model.context_window,
-    "input": rate_now("input"),
-    "output": rate_now("output"),
+    "input": current_rate("input"),
+    "output": current_rate("output"),
     "is_default": Model.is_default,
     "is_active": Model.is_active,
 }
 FILTERS = (
     ChoiceFilter("Provider", lambda slug: slug == SLUG, provider_options),
-    ChoiceFilter("Type", lambda name: Model.type == name, [(name, words(name)) for name in MODEL_TYPES]),
+    ChoiceFilter("Type", lambda name: Model.type == name, [(name, humanize(name)) for name in MODEL_TYPES]),
     YesNoFilter("Active", lambda on: Model.is_active.is_(on)),
     YesNoFilter("Default", lambda on: Model.is_default.is_(on)),
-    ChoiceFilter("Price state", lambda state: state_now() == state, [(state, state) for state in PRICE_STATES]),
-    ChoiceFilter("Price is", price_is, PRICE_IS),
+    ChoiceFilter("Price state", lambda state: current_price_state() == state, [(state, state) for state in PRICE_STATES]),
+    ChoiceFilter("Price is", price_condition, PRICE_CONDITIONS),
     ChoiceFilter("Capability", has_capability, capability_options),
     SinceFilter("Changed", lambda moment: Model.updated_at >= moment),
 )

@@ -10,17 +10,17 @@ from flask_admin import expose
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
-from webapp.admin.audit.event_text import events_of
+from webapp.admin.audit.event_text import target_events
 from webapp.admin.catalog import model_form
-from webapp.admin.catalog.model_cells import CELLS, EXPORTED, info_of, label_of, snapshot, switch
+from webapp.admin.catalog.model_cells import CELLS, EXPORT_CELLS, active_switch, info_of, model_label, snapshot
 from webapp.admin.catalog.model_filters import FILTERS, PROVIDER_NAME, SLUG, SORT_BY
-from webapp.admin.catalog.model_page import facts_of, price_facts, record_in_words, switch_of
+from webapp.admin.catalog.model_page import description_list, price_view_model, statistics_view_model, succession_view_model
 from webapp.admin.core import edit_conflicts
 from webapp.admin.core.fields import lookup_attributes, version_of
 from webapp.admin.core.flask_admin_adapter import action, get_form_data
-from webapp.admin.core.formatters import day, words
-from webapp.admin.core.lists import Done, RowsView, wanted
-from webapp.admin.projects.overrides import KINDS, list_beside
+from webapp.admin.core.formatters import format_date, humanize
+from webapp.admin.core.lists import ChangeResult, RowsView, requested_state
+from webapp.admin.projects.overrides import KIND_LABELS, compare_with_list_price
 from webapp.domain.catalog.snapshot import DATABASE
 from webapp.domain.shared.errors import Invalid
 from webapp.domain.shared.timestamps import parse_day
@@ -28,16 +28,16 @@ from webapp.extensions import db
 from webapp.models import Model, ModelAlias, Provider
 from webapp.services.catalog import models, run_statistics, succession
 from webapp.services.projects import overrides
-from webapp.web.auth import staff_may
+from webapp.web.auth import has_permission
 
-MAX_FOUND, MAX_UNDONE = 20, 200
+MAX_LOOKUP_RESULTS, MAX_UNDO_IDS = 20, 200
 
 
 class Models(RowsView):
     """Every model, active or not."""
 
     table = Model
-    name_one = "model"
+    singular_name = "model"
     purpose = "Every model your applications may ask for, and what it costs now."
     purpose_create = "A model that one of your providers offers. You can give it a price as soon as it is saved."
     purpose_edit = "Changes reach every worker within a second."
@@ -78,7 +78,7 @@ class Models(RowsView):
         "retires_on",
         "successor",
     )
-    column_formatters, column_formatters_export = CELLS, EXPORTED
+    column_formatters, column_formatters_export = CELLS, EXPORT_CELLS
     form = model_form.ModelForm
     form_rules = model_form.RULES
     form_widget_args = model_form.WIDGETS
@@ -88,7 +88,7 @@ class Models(RowsView):
     def get_query(self) -> Any:
         return super().get_query().options(joinedload(Model.provider))
 
-    def matching(self, word: str) -> ColumnElement[bool]:
+    def search_condition(self, word: str) -> ColumnElement[bool]:
         aliased = Model.id.in_(select(ModelAlias.model_id).where(ModelAlias.alias.icontains(word, autoescape=True)))
         named = Model.display_name.icontains(word, autoescape=True) | (SLUG + "/" + Model.model_id).icontains(word, autoescape=True)
         return named | PROVIDER_NAME.icontains(word, autoescape=True) | aliased
@@ -101,11 +101,11 @@ class Models(RowsView):
 
     def render(self, template: str, **kwargs: Any) -> str:
         if template == self.list_template:
-            kwargs["list_views"] = self._views(kwargs)
+            kwargs["list_views"] = self._preset_views(kwargs)
             g.may_edit = self.can_edit
         return super().render(template, **kwargs)
 
-    def _views(self, shown: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _preset_views(self, shown: Mapping[str, Any]) -> list[dict[str, Any]]:
         found = snapshot().models if snapshot().source == DATABASE else None
         active = sum(model.active for model in found or ())
         views: tuple[tuple[str, dict[str, str], int], ...] = (
@@ -130,21 +130,21 @@ class Models(RowsView):
 
     def create_form(self, obj: object = None) -> Any:
         given = {"provider": request.args.get("provider", "")}
-        return self._ready(model_form.ModelForm(get_form_data(), given))
+        return self._prepare_form(model_form.ModelForm(get_form_data(), given))
 
     def edit_form(self, obj: Any = None) -> Any:
-        typed = model_form.typed_values(obj)
-        return self._ready(edit_conflicts.remember(model_form.ModelForm(get_form_data(), typed), typed))
+        typed = model_form.form_values(obj)
+        return self._prepare_form(edit_conflicts.prepare_form(model_form.ModelForm(get_form_data(), typed), typed))
 
     def on_stale(self, form: Any, row: Any) -> None:
-        edit_conflicts.show(form, model_form.typed_values(row), "model", row.id)
+        edit_conflicts.show_conflict(form, model_form.form_values(row), "model", row.id)
 
-    def _ready(self, form: Any) -> Any:
+    def _prepare_form(self, form: Any) -> Any:
         rows = db.session.execute(select(Provider.slug, Provider.display_name).order_by(Provider.sort_order, Provider.slug))
         form.provider.choices = [("", "Choose a provider…")] + [(slug, f"{name} ({slug})") for slug, name in rows]
         chosen = snapshot().by_name.get(form.successor.data or "")
         url = f"{self.get_url('.ajax_lookup')}?name=successor"
-        form.successor.render_kw = lookup_attributes(url, form.successor.data, label_of(chosen) if chosen else None)
+        form.successor.render_kw = lookup_attributes(url, form.successor.data, model_label(chosen) if chosen else None)
         return form
 
     def create_row(self, session: Session, values: Mapping[str, Any]) -> Model:
@@ -160,46 +160,50 @@ class Models(RowsView):
     def values_of(self, form: Any) -> dict[str, Any]:
         row_id = request.args.get("id") if request.endpoint == f"{self.endpoint}.edit_view" else None
         row = self.get_one(row_id) if row_id else None
-        return model_form.entered_values(form, row)
+        return model_form.entry_values(form, row)
 
     @expose("/<id>/active", methods=("POST",))
     def set_active(self, id: str) -> ResponseReturnValue:
-        def run(session: Session) -> Done:
-            model = models.set_active(session, self.row(id).id, wanted(), actor=self.actor())
+        def run(session: Session) -> ChangeResult:
+            model = models.set_active(session, self.find_row(id).id, requested_state(), actor=self.actor())
             said = "active" if model.is_active else "inactive"
             undo = url_for(".set_active", id=model.id, to=0 if model.is_active else 1)
-            return Done(f"{model} is now {said}.", undo, lambda: switch(model))
+            return ChangeResult(f"{model} is now {said}.", undo, lambda: active_switch(model))
 
-        return self.change(run)
+        return self.apply_change(run)
 
     @expose("/<id>/switch-over", methods=("POST",))
     def switch_over(self, id: str) -> ResponseReturnValue:
         """Schedules the day on which the successor takes over, or with an empty day takes it back."""
 
-        def run(session: Session) -> Done:
+        def run(session: Session) -> ChangeResult:
             given = request.form.get("day", "").strip()
-            model = succession.switch_over(session, self.row(id).id, parse_day(given, "day") if given else None, actor=self.actor())
+            model = succession.schedule_switch(
+                session, self.find_row(id).id, parse_day(given, "day") if given else None, actor=self.actor()
+            )
             if model.switches_on is None:
-                return Done(f"{model} no longer switches over.", refresh=True)
-            return Done(f"From {day(model.switches_on)} on, {model.successor} takes the place of {model}.", refresh=True)
+                return ChangeResult(f"{model} no longer switches over.", refresh=True)
+            return ChangeResult(f"From {format_date(model.switches_on)} on, {model.successor} takes the place of {model}.", refresh=True)
 
-        return self.change(run)
+        return self.apply_change(run)
 
     @expose("/<id>/default", methods=("POST",))
     def set_default(self, id: str) -> ResponseReturnValue:
-        def run(session: Session) -> Done:
-            model = self.row(id)
+        def run(session: Session) -> ChangeResult:
+            model = self.find_row(id)
             before = session.execute(select(Model).where(Model.type == model.type, Model.is_default)).scalar_one_or_none()
-            if not wanted(True):
+            if not requested_state(True):
                 models.update(session, model.id, {"default": False}, actor=self.actor())
-                return Done(
-                    f"{model} is no longer the default for {words(model.type)}.", url_for(".set_default", id=model.id, to=1), refresh=True
+                return ChangeResult(
+                    f"{model} is no longer the default for {humanize(model.type)}.",
+                    url_for(".set_default", id=model.id, to=1),
+                    refresh=True,
                 )
             models.set_default(session, model.id, actor=self.actor())
             back = url_for(".set_default", id=before.id, to=1) if before else url_for(".set_default", id=model.id, to=0)
-            return Done(f"{model} is now the default for {words(model.type)}.", back, refresh=True)
+            return ChangeResult(f"{model} is now the default for {humanize(model.type)}.", back, refresh=True)
 
-        return self.change(run)
+        return self.apply_change(run)
 
     @action("activate", "Activate")
     def action_activate(self, ids: list[str]) -> None:
@@ -213,19 +217,19 @@ class Models(RowsView):
 
     @action("set_default", "Set default", "Make the selected models the defaults of their types?")
     def action_set_default(self, ids: list[str]) -> None:
-        def run(session: Session, chosen: list[int]) -> Done:
+        def run(session: Session, chosen: list[int]) -> ChangeResult:
             found = session.execute(select(Model).where(Model.id.in_(chosen))).scalars().all()
             types = [model.type for model in found]
             if twice := next((name for name in types if types.count(name) > 1), None):
-                raise Invalid(f"Select one model for each type: several are for {words(twice)}.")
+                raise Invalid(f"Select one model for each type: several are for {humanize(twice)}.")
             for model in found:
                 models.set_default(session, model.id, actor=self.actor())
-            return Done(", ".join(f"{model} is now the default for {words(model.type)}" for model in found) + ".")
+            return ChangeResult(", ".join(f"{model} is now the default for {humanize(model.type)}" for model in found) + ".")
 
-        self.bulk(ids, run)
+        self.apply_bulk_change(ids, run)
 
     def _bulk_active(self, ids: list[str], active: bool) -> None:
-        def run(session: Session, chosen: list[int]) -> Done:
+        def run(session: Session, chosen: list[int]) -> ChangeResult:
             query = select(Model.id).where(Model.id.in_(chosen), Model.is_active.is_not(active)).order_by(Model.id)
             changing = list(session.execute(query).scalars())
             models.set_active_many(session, changing, active, actor=self.actor())
@@ -233,15 +237,15 @@ class Models(RowsView):
             same = len(chosen) - len(changing)
             undo = url_for(".bulk_active", to=0 if active else 1, ids=",".join(map(str, changing)))
             message = f"{said}; {same:,} already {'were' if same > 1 else 'was'}." if same else f"{said}."
-            return Done(message, undo if 0 < len(changing) <= MAX_UNDONE else None)
+            return ChangeResult(message, undo if 0 < len(changing) <= MAX_UNDO_IDS else None)
 
-        self.bulk(ids, run)
+        self.apply_bulk_change(ids, run)
 
     @expose("/active", methods=("POST",))
     def bulk_active(self) -> ResponseReturnValue:
         """Takes a bulk switch back: `ids` are those that it changed."""
-        self.insist(self.can_edit)
-        self._bulk_active(request.args.get("ids", "").split(",")[:MAX_UNDONE], bool(wanted(False)))
+        self.require_permission(self.can_edit)
+        self._bulk_active(request.args.get("ids", "").split(",")[:MAX_UNDO_IDS], bool(requested_state(False)))
         return redirect(self.return_url())
 
     @expose("/ajax/lookup/")
@@ -249,34 +253,37 @@ class Models(RowsView):
         """Models for the choice of a successor."""
         asked = request.args.get("query", "").strip().casefold()[:100]
         found = (model for model in snapshot().models if asked in model.ref.casefold() or asked in model.display_name.casefold())
-        return jsonify([[model.ref, label_of(model)] for model, _ in zip(found, range(MAX_FOUND), strict=False)])
+        return jsonify([[model.ref, model_label(model)] for model, _ in zip(found, range(MAX_LOOKUP_RESULTS), strict=False)])
 
     # The page of one model.
 
     def details_of(self, row: Model) -> dict[str, Any]:
         now = datetime.now(UTC)
-        return price_facts(db.session(), row, now) | {
+        return price_view_model(db.session(), row, now) | {
             "info": info_of(row),
-            "facts": facts_of(row),
-            "used_by": succession.impact(db.session(), row),
+            "facts": description_list(row),
+            "used_by": succession.list_affected(db.session(), row),
             "projects": [
-                {"row": rule, "rates": list_beside(rule), "kind": KINDS[rule.kind]} for rule in overrides.of_model(db.session(), row, now)
+                {"row": rule, "rates": compare_with_list_price(rule), "kind": KIND_LABELS[rule.kind]}
+                for rule in overrides.list_by_model(db.session(), row, now)
             ],
-            "switch": switch_of(row, snapshot(), now),
-            "events": events_of("model", row.id),
+            "switch": succession_view_model(row, snapshot(), now),
+            "events": target_events("model", row.id),
             "back_url": url_for(".details_view", id=row.id),
-            "record": record_in_words(run_statistics.of_model(db.session(), row.ref)),
-            "may_price": staff_may(self.edits),
+            "record": statistics_view_model(run_statistics.model_statistics(db.session(), row.ref)),
+            "may_price": has_permission(self.needs_to_edit),
         }
 
     @expose("/<id>/price")
     def price(self, id: str) -> ResponseReturnValue:
         """The price of a model with its past, for the drawer of the list; whoever comes by its address gets the page."""
-        row = self.row(id)
+        row = self.find_row(id)
         if "HX-Request" not in request.headers:
             return redirect(url_for(".details_view", id=row.id, _anchor="price-title"))
-        facts = price_facts(db.session(), row, datetime.now(UTC))
+        facts = price_view_model(db.session(), row, datetime.now(UTC))
         back = url_for(".index_view", search=row.ref)
         return Response(
-            self.render("admin/catalog/models/_drawer.html", model=row, back_url=back, may_price=staff_may(self.edits), **facts)
+            self.render(
+                "admin/catalog/models/_drawer.html", model=row, back_url=back, may_price=has_permission(self.needs_to_edit), **facts
+            )
         )

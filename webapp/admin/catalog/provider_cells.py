@@ -9,10 +9,10 @@ from flask import g, url_for
 from markupsafe import Markup
 from sqlalchemy import ColumnElement, exists, select
 
-from webapp.admin.core.formatters import NOTHING, icon, tag, when
-from webapp.admin.runs.model_choices import why_not_run
+from webapp.admin.core.formatters import NOTHING, icon, tag, time_tag
+from webapp.admin.runs.model_choices import unavailable_reason
 from webapp.domain.shared.money import format_decimal
-from webapp.drivers import DRIVERS, available, needs_key
+from webapp.drivers import DRIVERS, availability, needs_key
 from webapp.models import Credential, Provider
 from webapp.runtime import container
 from webapp.services.credentials import endpoints
@@ -21,7 +21,7 @@ Cell = Callable[[object, object, Provider, str], object]
 
 
 NOT_NEEDED = "not needed"
-LOST = "It was encrypted with an encryption key that is not there any more. Enter it again."
+LOST_KEY_MESSAGE = "It was encrypted with an encryption key that is not there any more. Enter it again."
 
 
 class KeyState(NamedTuple):
@@ -50,9 +50,9 @@ def has_key() -> ColumnElement[bool]:
 def key_state(provider: Provider | None, found: Credential | None) -> KeyState:
     """Where the key of a provider would come from."""
     reason = container.vault().reason
-    variable = endpoints.variable_of(provider, container.settings().environment) if provider else None
+    variable = endpoints.key_variable(provider, container.settings().environment) if provider else None
     if found is not None:
-        lost = LOST if container.vault().has_lost(found.key_id) else None
+        lost = LOST_KEY_MESSAGE if container.vault().lacks_key(found.key_id) else None
         mark = "unreadable key" if lost else f"key …{found.last_four}" if found.last_four else "key"
         tone = "red" if reason or lost else "green"
         return KeyState(mark, tone, True, found.last_four, found.created_at, found.fingerprint, variable, reason, lost)
@@ -74,14 +74,16 @@ def key_mark(state: KeyState) -> Markup:
 
 def driver_cell(provider: Provider) -> Markup:
     info = DRIVERS.get(provider.driver)
-    usable, _ = available(provider.driver)
+    usable, _ = availability(provider.driver)
     label = info.label if info else provider.driver
     if usable:
         return Markup("{}").format(label)
-    return Markup("{} {}").format(label, tag("driver not installed", "yellow", why_not_run(provider.display_name, provider.driver) or ""))
+    return Markup("{} {}").format(
+        label, tag("driver not installed", "yellow", unavailable_reason(provider.display_name, provider.driver) or "")
+    )
 
 
-def switch(provider: Provider) -> Markup:
+def active_switch(provider: Provider) -> Markup:
     if not g.get("may_edit", True):
         return tag("Active", "green") if provider.is_active else tag("Inactive")
     address = url_for("provider.set_active", id=provider.id, to=0 if provider.is_active else 1)
@@ -95,7 +97,7 @@ def primary_cell(provider: Provider) -> Markup:
     """The mark of the primary provider, and the button that sets or takes it."""
     if not g.get("may_edit", True):
         return tag("Primary", "blue") if provider.is_primary else Markup("")
-    if not provider.is_primary and why_not_run(provider.display_name, provider.driver):
+    if not provider.is_primary and unavailable_reason(provider.display_name, provider.driver):
         return NOTHING
     address = url_for("provider.set_primary", id=provider.id, to=0 if provider.is_primary else 1)
     question, label, shown = (
@@ -113,54 +115,54 @@ def primary_cell(provider: Provider) -> Markup:
     ).format(shown, address, question, label, provider.display_name)
 
 
-def _name(_: object, __: object, provider: Provider, ___: str) -> Markup:
+def _name_cell(_: object, __: object, provider: Provider, ___: str) -> Markup:
     return Markup('{}<span class="row-ref">{}</span>').format(provider.display_name, provider.slug)
 
 
-def _address(provider: Provider) -> Markup:
+def _base_url_cell(provider: Provider) -> Markup:
     return Markup('<span class="cell-url" title="{0}">{0}</span>').format(provider.base_url) if provider.base_url else NOTHING
 
 
-def _models(_: object, __: object, provider: Provider, ___: str) -> Markup:
+def _model_count_cell(_: object, __: object, provider: Provider, ___: str) -> Markup:
     count = g.get("model_counts", {}).get(provider.id, 0)
     address = url_for("model.index_view", flt0_provider_equals=provider.slug)
     return Markup('<a href="{}" aria-label="{} models of {}">{:,}</a>').format(address, count, provider.display_name, count)
 
 
-def _check(provider: Provider) -> Markup:
+def _connection_cell(provider: Provider) -> Markup:
     """What the last test of the connection said, and when."""
     found = g.get("checks", {}).get(provider.id)
     if found is None:
         return NOTHING
-    return Markup("{} {}").format(tag("Works", "green") if found.ok else tag("Fails", "red", found.detail), when(found.created_at))
+    return Markup("{} {}").format(tag("Works", "green") if found.ok else tag("Fails", "red", found.detail), time_tag(found.created_at))
 
 
 CELLS: Mapping[str, Cell] = {
-    "display_name": _name,
+    "display_name": _name_cell,
     "driver": lambda _, __, provider, ___: driver_cell(provider),
     "key": lambda _, __, provider, ___: key_mark(key_state(provider, g.get("keys", {}).get(provider.id))),
-    "check": lambda _, __, provider, ___: _check(provider),
-    "models": _models,
-    "base_url": lambda _, __, provider, ___: _address(provider),
+    "check": lambda _, __, provider, ___: _connection_cell(provider),
+    "models": _model_count_cell,
+    "base_url": lambda _, __, provider, ___: _base_url_cell(provider),
     "is_primary": lambda _, __, provider, ___: primary_cell(provider),
-    "is_active": lambda _, __, provider, ___: switch(provider),
+    "is_active": lambda _, __, provider, ___: active_switch(provider),
 }
 
 
-def _placed(provider: Provider) -> str | None:
+def _effective_base_url(provider: Provider) -> str | None:
     environment = container.settings().environment
-    address, variable = endpoints.base_url_of(provider, environment), endpoints.placing_variable_of(provider, environment)
+    address, variable = endpoints.base_url_of(provider, environment), endpoints.base_url_variable(provider, environment)
     return f"{address}, as {variable} of the server's environment says" if variable else address
 
 
-def facts_of(provider: Provider) -> list[tuple[str, Any]]:
+def description_list(provider: Provider) -> list[tuple[str, Any]]:
     """Terms and values for the page of a provider."""
     temperature = provider.default_temperature
     config = provider.config or {}
     return [
         ("Slug", provider.slug),
         ("Driver", driver_cell(provider)),
-        ("Base URL", _placed(provider)),
+        ("Base URL", _effective_base_url(provider)),
         ("State", tag("Active", "green") if provider.is_active else tag("Inactive")),
         ("Temperature", None if temperature is None else format_decimal(temperature)),
         ("Longest answer", None if provider.default_max_tokens is None else f"{provider.default_max_tokens:,} tokens"),
@@ -172,6 +174,6 @@ def facts_of(provider: Provider) -> list[tuple[str, Any]]:
         ("Environment variables", ", ".join(provider.required_environment)),
         ("Website", provider.website),
         ("Documentation", provider.documentation_url),
-        ("Changed", when(provider.updated_at)),
+        ("Changed", time_tag(provider.updated_at)),
         ("Description", provider.description),
     ]

@@ -6,17 +6,17 @@ from typing import Any
 
 from wtforms import BooleanField, PasswordField, SelectField, StringField, TextAreaField
 
-from webapp.admin.core.fields import VERSION, VersionedForm, listed, required, whole
+from webapp.admin.core.fields import VERSION_RULES, VersionedForm, parse_whole_number, required_field, split_list
 from webapp.admin.core.flask_admin_adapter import rules
 from webapp.domain.catalog.driver_config import TOKEN_PARAMETERS
 from webapp.domain.shared.money import format_decimal
-from webapp.drivers import DRIVERS, available
+from webapp.drivers import DRIVERS, availability
 from webapp.models import Provider
 
-PLAIN = ("auth_header", "auth_prefix", "bare_key", "token_parameter", "json_mode", "path")
-AS_JSON = ("extra_headers", "request_template", "response_paths")
-NUMBER = {"inputmode": "numeric"}
-ADDRESS = {"type": "url", "spellcheck": "false", "placeholder": "https://"}
+CONFIG_TEXT_FIELDS = ("auth_header", "auth_prefix", "bare_key", "token_parameter", "json_mode", "path")
+CONFIG_JSON_FIELDS = ("extra_headers", "request_template", "response_paths")
+NUMBER_INPUT = {"inputmode": "numeric"}
+URL_INPUT = {"type": "url", "spellcheck": "false", "placeholder": "https://"}
 
 
 class ProviderForm(VersionedForm):
@@ -24,13 +24,13 @@ class ProviderForm(VersionedForm):
 
     row: Provider | None = None  # What is edited.
 
-    display_name = required("Name", "What people read in lists.")
-    slug = required("Slug", "The first part of every ref, such as openai in openai/gpt-4o.", spellcheck="false", autocapitalize="off")
+    display_name = required_field("Name", "What people read in lists.")
+    slug = required_field("Slug", "The first part of every ref, such as openai in openai/gpt-4o.", spellcheck="false", autocapitalize="off")
     description = TextAreaField("Description")
     driver = SelectField("Driver", validate_choice=False, description="The protocol that this provider speaks.")
     base_url = StringField(
         "Base URL",
-        render_kw=ADDRESS,
+        render_kw=URL_INPUT,
         description="Empty: the driver's own address. Changing where it leads removes the stored key: it was meant for the old one.",
     )
     move_confirmed = BooleanField("Remove the stored keys")
@@ -42,8 +42,8 @@ class ProviderForm(VersionedForm):
         "A vendor's own variable is sent to that vendor only; what else may be sent where, the operator says in MODELDESK_KEY_VARIABLES.",
     )
     default_temperature = StringField("Temperature", render_kw={"inputmode": "decimal"})
-    default_max_tokens = StringField("Longest answer", render_kw=NUMBER)
-    timeout_seconds = StringField("Timeout", render_kw=NUMBER)
+    default_max_tokens = StringField("Longest answer", render_kw=NUMBER_INPUT)
+    timeout_seconds = StringField("Timeout", render_kw=NUMBER_INPUT)
     auth_header = StringField("Header of the key", description="Where it is not Authorization, such as X-Api-Key.")
     auth_prefix = StringField("Before the key", description="Where it is not Bearer.")
     bare_key = BooleanField("Send the key bare", description="With nothing before it, not even Bearer.")
@@ -79,9 +79,9 @@ class ProviderForm(VersionedForm):
     active = BooleanField("Active", default=True, description="Without an active provider none of its models is supported.")
     allow_shared_key = BooleanField("Staff may share its key", default=True)
     allow_personal_keys = BooleanField("Staff may use keys of their own")
-    sort_order = StringField("Order", default="0", description="Lower numbers come first.", render_kw=NUMBER)
-    website = StringField("Website", render_kw=ADDRESS)
-    documentation_url = StringField("Documentation", render_kw=ADDRESS)
+    sort_order = StringField("Order", default="0", description="Lower numbers come first.", render_kw=NUMBER_INPUT)
+    website = StringField("Website", render_kw=URL_INPUT)
+    documentation_url = StringField("Documentation", render_kw=URL_INPUT)
 
 
 class KeyRule(rules.BaseRule):
@@ -132,7 +132,7 @@ RULES = (
             "allow_shared_key",
             "allow_personal_keys",
             "sort_order",
-            *VERSION,
+            *VERSION_RULES,
         ),
         "State",
     ),
@@ -157,12 +157,12 @@ def driver_choices() -> list[tuple[str, str]]:
     """The drivers with what stands against using one."""
     found = [("", "Choose a driver…")]
     for name, info in DRIVERS.items():
-        usable, reason = available(name)
+        usable, reason = availability(name)
         found.append((name, info.label if usable else f"{info.label} ({(reason or '').partition(':')[0]})"))
     return found
 
 
-def typed_values(provider: Provider) -> dict[str, Any]:
+def form_values(provider: Provider) -> dict[str, Any]:
     """A row as the form shows it; never a key."""
     config = provider.config or {}
     temperature = provider.default_temperature
@@ -174,10 +174,10 @@ def typed_values(provider: Provider) -> dict[str, Any]:
         "base_url": provider.base_url,
         "required_environment": ", ".join(provider.required_environment),
         "default_temperature": "" if temperature is None else format_decimal(temperature),
-        "default_max_tokens": _text(provider.default_max_tokens),
-        "timeout_seconds": _text(provider.timeout_seconds),
-        **{name: config.get(name) or "" for name in PLAIN},
-        **{name: _json(config.get(name)) for name in AS_JSON},
+        "default_max_tokens": _format_number(provider.default_max_tokens),
+        "timeout_seconds": _format_number(provider.timeout_seconds),
+        **{name: config.get(name) or "" for name in CONFIG_TEXT_FIELDS},
+        **{name: _format_json(config.get(name)) for name in CONFIG_JSON_FIELDS},
         "bare_key": config.get("auth_prefix") == "",
         "active": provider.is_active,
         "allow_shared_key": provider.allow_shared_key,
@@ -189,34 +189,34 @@ def typed_values(provider: Provider) -> dict[str, Any]:
     }
 
 
-AS_TYPED = ("display_name", "slug", "description", "driver", "base_url", "website", "documentation_url")
+TEXT_FIELDS = ("display_name", "slug", "description", "driver", "base_url", "website", "documentation_url")
 
 
-def entered_values(form: ProviderForm, config: dict[str, Any]) -> dict[str, Any]:
+def entry_values(form: ProviderForm, config: dict[str, Any]) -> dict[str, Any]:
     """The form as the services take it, without the key; `config` is what the row has."""
-    return {name: (form[name].data or "").strip() for name in AS_TYPED} | {
+    return {name: (form[name].data or "").strip() for name in TEXT_FIELDS} | {
         "default_temperature": (form.default_temperature.data or "").strip(),
-        "default_max_tokens": whole(form.default_max_tokens.data),
-        "timeout_seconds": whole(form.timeout_seconds.data),
-        "required_environment": listed(form.required_environment.data),
+        "default_max_tokens": parse_whole_number(form.default_max_tokens.data),
+        "timeout_seconds": parse_whole_number(form.timeout_seconds.data),
+        "required_environment": split_list(form.required_environment.data),
         "active": bool(form.active.data),
         "allow_shared_key": bool(form.allow_shared_key.data),
         "allow_personal_keys": bool(form.allow_personal_keys.data),
-        "sort_order": whole(form.sort_order.data) or 0,
-        "config": _config(form, config),
+        "sort_order": parse_whole_number(form.sort_order.data) or 0,
+        "config": _merge_config(form, config),
     }
 
 
-def _config(form: ProviderForm, present: dict[str, Any]) -> dict[str, Any]:
+def _merge_config(form: ProviderForm, present: dict[str, Any]) -> dict[str, Any]:
     """What a driver is to do otherwise."""
-    kept = {name: value for name, value in present.items() if name not in (*PLAIN, *AS_JSON)}
-    given: dict[str, Any] = {name: (form[name].data or "").strip() for name in PLAIN}
-    given |= {name: object_of(form[name].data) for name in AS_JSON}
+    kept = {name: value for name, value in present.items() if name not in (*CONFIG_TEXT_FIELDS, *CONFIG_JSON_FIELDS)}
+    given: dict[str, Any] = {name: (form[name].data or "").strip() for name in CONFIG_TEXT_FIELDS}
+    given |= {name: parse_json_object(form[name].data) for name in CONFIG_JSON_FIELDS}
     bare = {"auth_prefix": ""} if form.bare_key.data and not given["auth_prefix"] else {}
     return kept | bare | {name: value for name, value in given.items() if value}
 
 
-def object_of(text: str | None) -> dict[str, Any] | None:
+def parse_json_object(text: str | None) -> dict[str, Any] | None:
     """The JSON object that was typed, or None if the text is none; nothing is an empty one."""
     if not (text or "").strip():
         return {}
@@ -227,9 +227,9 @@ def object_of(text: str | None) -> dict[str, Any] | None:
     return None
 
 
-def _json(value: object) -> str:
+def _format_json(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) if value else ""
 
 
-def _text(number: int | None) -> str:
+def _format_number(number: int | None) -> str:
     return "" if number is None else str(number)

@@ -10,17 +10,17 @@ from markupsafe import Markup
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from webapp.admin.audit.event_text import events_of
+from webapp.admin.audit.event_text import target_events
 from webapp.admin.catalog import provider_form
-from webapp.admin.catalog.connection_tests import ProbePart, check_in_words
-from webapp.admin.catalog.provider_cells import CELLS, facts_of, has_key, key_state, switch
+from webapp.admin.catalog.connection_tests import ConnectionTestMixin, check_view_model
+from webapp.admin.catalog.provider_cells import CELLS, active_switch, description_list, has_key, key_state
 from webapp.admin.core import edit_conflicts
 from webapp.admin.core.fields import version_of
 from webapp.admin.core.filters import ChoiceFilter, YesNoFilter
 from webapp.admin.core.flask_admin_adapter import get_form_data
-from webapp.admin.core.lists import Done, wanted
-from webapp.admin.credentials.provider_keys import KEY_VIEWS, KeysPart, keys_card, may_key
-from webapp.admin.runs.model_choices import why_not_run
+from webapp.admin.core.lists import ChangeResult, requested_state
+from webapp.admin.credentials.provider_keys import KEY_VIEWS, ProviderKeysMixin, keys_card, may_edit_keys
+from webapp.admin.runs.model_choices import unavailable_reason
 from webapp.domain.shared.errors import Conflict, Forbidden, InUse, Invalid
 from webapp.drivers import DRIVERS
 from webapp.extensions import db
@@ -30,14 +30,14 @@ from webapp.services.catalog import providers
 from webapp.services.credentials import credentials
 from webapp.services.runs import connection_tests
 
-MAX_NAMED = 12
+MAX_NAMED_USERS = 12
 
 
-class Providers(KeysPart, ProbePart):
+class Providers(ProviderKeysMixin, ConnectionTestMixin):
     """The accounts and endpoints that answer for the models."""
 
     table = Provider
-    name_one = "provider"
+    singular_name = "provider"
     purpose = "The accounts and endpoints that answer for your models."
     purpose_create = "An account at a vendor, or an endpoint of your own."
     purpose_edit = "Changes reach every worker within a second."
@@ -74,7 +74,7 @@ class Providers(KeysPart, ProbePart):
     form_rules = provider_form.RULES
     form_widget_args = provider_form.WIDGETS
 
-    def matching(self, word: str) -> ColumnElement[bool]:
+    def search_condition(self, word: str) -> ColumnElement[bool]:
         columns = (Provider.display_name, Provider.slug, Provider.base_url, Provider.description)
         conditions = [column.icontains(word, autoescape=True) for column in columns]
         return conditions[0] | conditions[1] | conditions[2] | conditions[3]
@@ -94,35 +94,35 @@ class Providers(KeysPart, ProbePart):
         )
         shared = select(Credential).where(Credential.provider_id.in_(ids), Credential.scope == "shared", Credential.owner == "")
         g.keys = {found.provider_id: found for found in db.session.execute(shared).scalars()}
-        g.checks = connection_tests.latest(db.session(), ids)
+        g.checks = connection_tests.latest_by_provider(db.session(), ids)
         g.may_edit = self.can_edit
         return counted, rows
 
     # Changing, through the services.
 
-    def needs_confirming(self, name: str) -> bool:
+    def requires_reauthentication(self, name: str) -> bool:
         """The forms hold keys and the addresses that keys are sent to; deleting removes keys."""
         return name in ("create_view", "edit_view", "delete_view", "remove_key", *KEY_VIEWS)
 
     def create_form(self, obj: object = None) -> Any:
-        return self._ready(provider_form.ProviderForm(get_form_data()), None)
+        return self._prepare_form(provider_form.ProviderForm(get_form_data()), None)
 
     def edit_form(self, obj: Any = None) -> Any:
-        typed = provider_form.typed_values(obj)
-        return self._ready(edit_conflicts.remember(provider_form.ProviderForm(get_form_data(), typed), typed), obj)
+        typed = provider_form.form_values(obj)
+        return self._prepare_form(edit_conflicts.prepare_form(provider_form.ProviderForm(get_form_data(), typed), typed), obj)
 
     def on_stale(self, form: Any, row: Any) -> None:
-        edit_conflicts.show(form, provider_form.typed_values(row), "provider", row.id)
+        edit_conflicts.show_conflict(form, provider_form.form_values(row), "provider", row.id)
 
-    def _ready(self, form: Any, row: Provider | None) -> Any:
+    def _prepare_form(self, form: Any, row: Provider | None) -> Any:
         form.driver.choices = provider_form.driver_choices()
-        state = key_state(row, credentials.shared(db.session(), row) if row else None)
-        form.key_part = lambda: Markup(render_template("admin/credentials/_key.html", form=form, key=state, may=may_key()))
+        state = key_state(row, credentials.get_shared_or_none(db.session(), row) if row else None)
+        form.key_part = lambda: Markup(render_template("admin/credentials/_key.html", form=form, key=state, may=may_edit_keys()))
         form.row = row
         form.move_part = lambda: Markup(render_template("admin/catalog/providers/_move.html", warning=move_warning(row, form)))
         if row is not None:
             address = self.get_url(".moves", id=row.id)
-            form.base_url.render_kw = provider_form.ADDRESS | {
+            form.base_url.render_kw = provider_form.URL_INPUT | {
                 "hx-post": address,
                 "hx-trigger": "change",
                 "hx-target": "#move-warning",
@@ -134,9 +134,9 @@ class Providers(KeysPart, ProbePart):
     @expose("/<id>/moves", methods=("POST",))
     def moves(self, id: str) -> str:
         """What saving the form as it is typed would do to the stored keys. Nothing is stored."""
-        self.insist(self.can_edit)
-        row = self.row(id)
-        form = provider_form.ProviderForm(get_form_data(), provider_form.typed_values(row))
+        self.require_permission(self.can_edit)
+        row = self.find_row(id)
+        form = provider_form.ProviderForm(get_form_data(), provider_form.form_values(row))
         return self.render("admin/catalog/providers/_move.html", warning=move_warning(row, form))
 
     def validate_form(self, form: Any) -> bool:
@@ -144,10 +144,10 @@ class Providers(KeysPart, ProbePart):
             return False
         if not isinstance(form, provider_form.ProviderForm):
             return True  # That of a bulk action.
-        if ((form.api_key.data or "").strip() or form.remove_key.data) and not may_key():
+        if ((form.api_key.data or "").strip() or form.remove_key.data) and not may_edit_keys():
             raise Forbidden("Only admins may enter or remove keys.")
-        for name in provider_form.AS_JSON:
-            if provider_form.object_of(form[name].data) is None:
+        for name in provider_form.CONFIG_JSON_FIELDS:
+            if provider_form.parse_json_object(form[name].data) is None:
                 form[name].errors = [*form[name].errors, "must be a JSON object"]
         if form.api_key.data and form.remove_key.data:
             form.api_key.errors = [*form.api_key.errors, "is given and removed at once; do one of them"]
@@ -163,7 +163,7 @@ class Providers(KeysPart, ProbePart):
         row_id = request.args.get("id") if request.endpoint == f"{self.endpoint}.edit_view" else None
         row = self.get_one(row_id) if row_id else None
         key = (form.api_key.data or "").strip()
-        return {"entry": provider_form.entered_values(form, row.config if row else {}), "key": key, "remove": form.remove_key.data}
+        return {"entry": provider_form.entry_values(form, row.config if row else {}), "key": key, "remove": form.remove_key.data}
 
     def create_row(self, session: Session, values: Mapping[str, Any]) -> Provider:
         provider = providers.create(session, values["entry"], actor=self.actor(), policy=container.current().outbound)
@@ -172,13 +172,13 @@ class Providers(KeysPart, ProbePart):
         return provider
 
     def update_row(self, session: Session, row: Provider, values: Mapping[str, Any]) -> Provider:
-        before = credentials.shared(session, row)
+        before = credentials.get_shared_or_none(session, row)
         version = version_of(request.form.get("row_version"))
         provider = providers.update(
             session, row.id, values["entry"], actor=self.actor(), version=version, policy=container.current().outbound
         )
         session.flush()
-        gone = before is not None and credentials.shared(session, provider) is None
+        gone = before is not None and credentials.get_shared_or_none(session, provider) is None
         if values["remove"] and not gone and before is not None:
             credentials.remove(session, provider, actor=self.actor())
         if values["key"]:
@@ -191,78 +191,78 @@ class Providers(KeysPart, ProbePart):
         try:
             providers.delete(session, row.id, actor=self.actor())
         except InUse as error:
-            named = ", ".join(error.users[:MAX_NAMED])
-            more = len(error.users) - MAX_NAMED
+            named = ", ".join(error.users[:MAX_NAMED_USERS])
+            more = len(error.users) - MAX_NAMED_USERS
             raise InUse(f"{error.detail} Used by: {named}{f' and {more} more' if more > 0 else ''}.", error.users) from None
 
     @expose("/<id>/active", methods=("POST",))
     def set_active(self, id: str) -> ResponseReturnValue:
-        def run(session: Session) -> Done:
-            provider = providers.set_active(session, self.row(id).id, wanted(), actor=self.actor())
+        def run(session: Session) -> ChangeResult:
+            provider = providers.set_active(session, self.find_row(id).id, requested_state(), actor=self.actor())
             on = provider.is_active
-            return Done(
+            return ChangeResult(
                 f"{provider} is now {'active' if on else 'inactive; none of its models is supported'}.",
                 url_for(".set_active", id=provider.id, to=0 if on else 1),
-                lambda: switch(provider),
+                lambda: active_switch(provider),
             )
 
-        return self.change(run)
+        return self.apply_change(run)
 
     @expose("/<id>/primary", methods=("POST",))
     def set_primary(self, id: str) -> ResponseReturnValue:
         """Makes it the primary provider; with `to=0` there is none any more."""
 
-        def run(session: Session) -> Done:
+        def run(session: Session) -> ChangeResult:
             before = session.execute(select(Provider).where(Provider.is_primary)).scalar_one_or_none()
-            provider = self.row(id)
-            if not wanted(True):
+            provider = self.find_row(id)
+            if not requested_state(True):
                 if not provider.is_primary:
                     raise Invalid(f"{provider} is not the primary provider. Load the page again.")
                 providers.clear_primary(session, actor=self.actor())
                 undo = url_for(".set_primary", id=provider.id, to=1)
-                return Done("There is no primary provider: incidents are answered by the local rules.", undo, refresh=True)
-            if why := why_not_run(provider.display_name, provider.driver):
+                return ChangeResult("There is no primary provider: incidents are answered by the local rules.", undo, refresh=True)
+            if why := unavailable_reason(provider.display_name, provider.driver):
                 raise Conflict(f"{why} A primary provider has to answer incidents, so choose another one.")
             providers.set_primary(session, provider.id, actor=self.actor())
             back = url_for(".set_primary", id=before.id if before else provider.id, to=1 if before else 0)
-            return Done(f"{provider} is now the primary provider.", back, refresh=True)
+            return ChangeResult(f"{provider} is now the primary provider.", back, refresh=True)
 
-        return self.change(run)
+        return self.apply_change(run)
 
     @expose("/<id>/remove-key", methods=("POST",))
     def remove_key(self, id: str) -> ResponseReturnValue:
-        self.insist(may_key())
+        self.require_permission(may_edit_keys())
 
-        def run(session: Session) -> Done:
-            provider = self.row(id)
+        def run(session: Session) -> ChangeResult:
+            provider = self.find_row(id)
             credentials.remove(session, provider, actor=self.actor())
-            return Done(f"The key of {provider} was removed.", refresh=True)
+            return ChangeResult(f"The key of {provider} was removed.", refresh=True)
 
-        return self.change(run)
+        return self.apply_change(run)
 
     def details_of(self, row: Provider) -> dict[str, Any]:
         count = db.session.execute(select(func.count()).select_from(Model).where(Model.provider_id == row.id)).scalar_one()
         return {
-            "facts": facts_of(row),
-            "barred": why_not_run(row.display_name, row.driver),
+            "facts": description_list(row),
+            "barred": unavailable_reason(row.display_name, row.driver),
             "keys": keys_card(row),
-            "check": check_in_words(connection_tests.latest(db.session(), [row.id]).get(row.id), row),
+            "check": check_view_model(connection_tests.latest_by_provider(db.session(), [row.id]).get(row.id), row),
             "may_check": self.can_edit and row.driver != connection_tests.LOCAL,
             "model_count": count,
-            "events": events_of("provider", row.id),
-            "may_key": may_key(),
+            "events": target_events("provider", row.id),
+            "may_key": may_edit_keys(),
             "may_edit": self.can_edit,
         }
 
 
 def move_warning(row: Provider | None, form: Any) -> dict[str, Any] | None:
     """What saving would remove because the address leads elsewhere, in words; None if nothing."""
-    stored = credentials.every(db.session(), row) if row is not None else []
+    stored = credentials.list_by_provider(db.session(), row) if row is not None else []
     if row is None or not stored:
         return None
     entry = {"base_url": (form.base_url.data or "").strip() or None, "driver": (form.driver.data or "").strip()}
     try:
-        moved = providers.leads_elsewhere(row, entry)
+        moved = providers.changes_destination(row, entry)
     except Invalid:
         return None  # No address at all: the services say what is wrong with it.
     if not moved:

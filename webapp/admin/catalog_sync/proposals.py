@@ -9,24 +9,24 @@ from sqlalchemy import func, select
 from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin.core.base import GuardedView, is_id
-from webapp.admin.core.fields import asked_page
+from webapp.admin.core.fields import requested_page
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.catalog_diff import GUARDS, KINDS, GuardLimits, ModelDiffLine
 from webapp.domain.shared.errors import Conflict, FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.extensions import db
 from webapp.models import Proposal, ProposalRow
 from webapp.price_sources import sources
-from webapp.price_sources.sources import SOURCES, Read
+from webapp.price_sources.sources import SOURCES, SourceCatalog
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog_sync import apply, proposals
-from webapp.services.catalog_sync.proposals import OPEN, Comparison, Wanted
-from webapp.web.auth import actor, staff_may
+from webapp.services.catalog_sync.proposals import OPEN, Comparison, RowFilter
+from webapp.web.auth import actor, has_permission
 
-ON_A_PAGE = 50
-ROWS = "div#proposal-chosen"
+PAGE_SIZE = 50
+CHOSEN_TARGET = "div#proposal-chosen"
 STATUSES = {"open": ("Open", "blue"), "applied": ("Taken over", "green"), "undone": ("Undone", "neutral"), "closed": ("Closed", "neutral")}
-FILTERS = ("kind", "guard", "provider", "word", "chosen")
+FILTER_NAMES = ("kind", "guard", "provider", "word", "chosen")
 
 
 class Proposals(GuardedView):
@@ -37,16 +37,16 @@ class Proposals(GuardedView):
 
     @expose("/")
     def index(self) -> str:
-        rows = proposals.listed(db.session())
+        rows = proposals.list_proposals(db.session())
         return self.render("admin/catalog_sync/list.html", rows=rows, statuses=STATUSES, may_edit=may_edit())
 
     @expose("/new", methods=("GET", "POST"))
     def create(self) -> Any:
-        insist()
+        require_edit_permission()
         errors: dict[str, str] = {}
         if request.method == "POST":
             try:
-                return redirect(self.get_url(".details", number=_opened()))
+                return redirect(self.get_url(".details", number=_open_proposal()))
             except Invalid as error:
                 errors = {found.field: found.message for found in error.errors} or {"": error.detail}
             except Conflict as error:
@@ -59,21 +59,21 @@ class Proposals(GuardedView):
 
     @expose("/<number>/")
     def details(self, number: str) -> str:
-        row, wanted = self._row(number), _wanted()
-        session, page = db.session(), asked_page(request.args)
+        row, wanted = self._find_proposal(number), _row_filter()
+        session, page = db.session(), requested_page(request.args)
         condition = ProposalRow.proposal_id == row.id
         matching = session.execute(select(func.count()).select_from(ProposalRow).where(condition, wanted.condition())).scalar_one()
         query = select(ProposalRow).where(condition, wanted.condition()).order_by(ProposalRow.ref)
-        found = session.execute(query.offset(page * ON_A_PAGE).limit(ON_A_PAGE)).scalars().all()
+        found = session.execute(query.offset(page * PAGE_SIZE).limit(PAGE_SIZE)).scalars().all()
         sellers = select(ProposalRow.provider).where(condition).distinct().order_by(ProposalRow.provider)
         return self.render(
             "admin/catalog_sync/details.html",
             row=row,
-            rows=[_shown(one) for one in found],
+            rows=[_row_view_model(one) for one in found],
             matching=matching,
             page=page,
-            asked=_asked(),
-            pages=-(-matching // ON_A_PAGE),
+            asked=_filter_values(),
+            pages=-(-matching // PAGE_SIZE),
             kinds=KINDS,
             guards=GUARDS,
             providers=session.execute(sellers).scalars().all(),
@@ -83,14 +83,14 @@ class Proposals(GuardedView):
     @expose("/<number>/choose", methods=("POST",))
     def choose(self, number: str) -> Any:
         """The ticks of one page as they stand now, or with `all` those of every row that matches the filters."""
-        insist()
-        row = self._row(number)
+        require_edit_permission()
+        row = self._find_proposal(number)
         try:
             with writing(refresh=False) as session:
                 if request.form.get("all") in ("1", "0"):
-                    proposals.choose(session, row.id, _wanted().condition(), request.form["all"] == "1")
+                    proposals.choose(session, row.id, _row_filter().condition(), request.form["all"] == "1")
                 else:
-                    shown, chosen = _ids("shown"), _ids("chosen")
+                    shown, chosen = _form_ids("shown"), _form_ids("chosen")
                     proposals.choose(session, row.id, ProposalRow.id.in_(chosen), True)
                     proposals.choose(session, row.id, ProposalRow.id.in_([one for one in shown if one not in chosen]), False)
         except ModeldeskError as error:
@@ -99,21 +99,21 @@ class Proposals(GuardedView):
             flash(error.detail, "error")
         if "HX-Request" in request.headers:
             return self.render("admin/catalog_sync/_chosen.html", row=row, **self._summary(row))
-        return redirect(self.get_url(".details", number=number, **_asked(), page=request.form.get("page", 0, type=int)))
+        return redirect(self.get_url(".details", number=number, **_filter_values(), page=request.form.get("page", 0, type=int)))
 
     @expose("/<number>/<any(approve,undo,close):what>", methods=("POST",))
     def act(self, number: str, what: str) -> Redirect:
-        insist()
+        require_edit_permission()
         try:
             with writing() as session:
-                said = ACTS[what](session, self._row(number).id)
+                said = ACTIONS[what](session, self._find_proposal(number).id)
         except ModeldeskError as error:
             flash(error.detail, "error")
         else:
             flash(said, "success")
         return redirect(self.get_url(".details", number=number))
 
-    def _row(self, number: str) -> Proposal:
+    def _find_proposal(self, number: str) -> Proposal:
         return proposals.find(db.session(), int(number) if is_id(number) else 0)
 
     def _summary(self, row: Proposal) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class Proposals(GuardedView):
         return {
             "chosen": sum(by_kind.values()),
             "by_kind": by_kind,
-            "seal": proposals.seal(session, row.id),
+            "seal": proposals.selection_digest(session, row.id),
             "may_edit": may_edit(),
             "is_open": row.status == OPEN,
             "needs_other": container.settings().four_eyes and row.opened_by == actor(),
@@ -134,59 +134,59 @@ class Proposals(GuardedView):
 
 
 def may_edit() -> bool:
-    return staff_may(Permission.REGISTRY_WRITE)
+    return has_permission(Permission.REGISTRY_WRITE)
 
 
-def insist() -> None:
+def require_edit_permission() -> None:
     if not may_edit():
         raise Forbidden("Your role does not allow this. Ask an admin.")
 
 
-def _opened() -> int:
+def _open_proposal() -> int:
     """Reads what was chosen, compares it, and keeps the proposal: its number."""
-    read = _read("source", "file")
-    second = _read("second", "second_file") if request.form.get("second") else None
+    read = _read_source("source", "file")
+    second = _read_source("second", "second_file") if request.form.get("second") else None
     registry = container.current().registry
     registry.refresh()
     limits = GuardLimits(percent=container.settings().sync_percent)
     with writing(refresh=False) as session:
         given = Comparison(registry.snapshot, read, second, limits, datetime.now(UTC))
-        return proposals.open_one(session, given, actor=actor()).id
+        return proposals.open_proposal(session, given, actor=actor()).id
 
 
-def _read(source: str, file: str) -> Read:
+def _read_source(source: str, file: str) -> SourceCatalog:
     """Raises `Invalid` at the field of this form."""
     upload = request.files.get(file)
     data = upload.stream.read(sources.MAX_BYTES + 1) if upload and upload.filename else None
     if upload:
         upload.close()
     try:
-        return sources.read(request.form.get(source, ""), data)
+        return sources.read_catalog(request.form.get(source, ""), data)
     except Invalid as error:
         fields = {"source": source, "file": file}
         raise Invalid.of(FieldError(fields.get(found.field, found.field), found.message) for found in error.errors) from None
 
 
-def _asked() -> dict[str, str]:
-    return {name: text for name in FILTERS if (text := request.values.get(name, "").replace("\0", "").strip()[:200])}
+def _filter_values() -> dict[str, str]:
+    return {name: text for name in FILTER_NAMES if (text := request.values.get(name, "").replace("\0", "").strip()[:200])}
 
 
-def _wanted() -> Wanted:
-    return Wanted(**_asked())
+def _row_filter() -> RowFilter:
+    return RowFilter(**_filter_values())
 
 
-def _ids(name: str) -> list[int]:
-    return [int(text) for text in request.form.getlist(name)[: 2 * ON_A_PAGE] if is_id(text)]
+def _form_ids(name: str) -> list[int]:
+    return [int(text) for text in request.form.getlist(name)[: 2 * PAGE_SIZE] if is_id(text)]
 
 
-def _shown(row: ProposalRow) -> dict[str, Any]:
+def _row_view_model(row: ProposalRow) -> dict[str, Any]:
     return {"row": row, "lines": [ModelDiffLine(*line) for line in row.lines], "guards": [name for name in row.guards.split(",") if name]}
 
 
 def _approve(session: Any, number: int) -> str:
     by = apply.Approval(actor(), datetime.now(UTC), container.settings().four_eyes, request.form.get("seal", ""))
     proposal = apply.apply(session, number, by)
-    count = proposals.number_chosen(session, proposal.id)
+    count = proposals.count_chosen(session, proposal.id)
     return f"{count:,} row{'s were' if count != 1 else ' was'} taken over. Undo takes all of them back."
 
 
@@ -202,4 +202,4 @@ def _close(session: Any, number: int) -> str:
     return "Closed. Nothing was taken over."
 
 
-ACTS = {"approve": _approve, "undo": _undo, "close": _close}
+ACTIONS = {"approve": _approve, "undo": _undo, "close": _close}

@@ -15,38 +15,38 @@ from wtforms import Form
 from webapp.admin.core.flask_admin_adapter import AdminIndexView, BaseView, ModelView
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError, NotFound, Stale
-from webapp.runtime.transaction import in_words, writing
+from webapp.runtime.transaction import translate_database_error, writing
 from webapp.web import stepup
-from webapp.web.auth import actor, is_safe_path, staff_may, to_login, visitor
+from webapp.web.auth import actor, get_member_or_none, has_permission, is_safe_path, redirect_to_login
 
 MAX_ID_DIGITS = 15
-FORMS = ("create_view", "edit_view")
+FORM_VIEWS = ("create_view", "edit_view")
 FRAGMENT_TARGETS = ("list", "div#list")
 
 
-class Guarded(BaseView):
+class PermissionRequiredMixin(BaseView):
     """Nobody may, unless `needs` says who. A mixin that stands before Flask-Admin's own classes, whose views are open by default."""
 
     needs: ClassVar[Permission]
     purpose: ClassVar[str] = ""
 
     def is_accessible(self) -> bool:
-        return staff_may(self.needs)
+        return has_permission(self.needs)
 
-    def needs_confirming(self, name: str) -> bool:
+    def requires_reauthentication(self, name: str) -> bool:
         """Whether this view is so dangerous that whoever was not asked for ten minutes is asked again."""
         return False
 
     def _handle_view(self, name: str, **kwargs: Any) -> Any:
         denied = super()._handle_view(name, **kwargs)
         # A form is asked for before it is filled in, not when it is sent.
-        if denied is None and (request.method == "POST" or name in FORMS) and self.needs_confirming(name):
-            stepup.insist()
+        if denied is None and (request.method == "POST" or name in FORM_VIEWS) and self.requires_reauthentication(name):
+            stepup.require_recent_authentication()
         return denied
 
     def inaccessible_callback(self, name: str, **kwargs: Any) -> ResponseReturnValue:
-        if visitor() is None:
-            return to_login()
+        if get_member_or_none() is None:
+            return redirect_to_login()
         raise Forbidden("Your role does not allow this. Ask an admin.")
 
     def _run_view(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -60,19 +60,19 @@ class Guarded(BaseView):
         return rendered
 
 
-class GuardedView(Guarded):
+class GuardedView(PermissionRequiredMixin):
     """A page that is not a list of rows."""
 
 
-class GuardedIndex(Guarded, AdminIndexView):
+class GuardedIndex(PermissionRequiredMixin, AdminIndexView):
     """The dashboard."""
 
 
-class GuardedModelView(Guarded, ModelView):
+class GuardedModelView(PermissionRequiredMixin, ModelView):
     """A list of rows with its forms. Subclasses say how rows are made through the services; nothing here commits by itself."""
 
     needs = Permission.REGISTRY_READ
-    edits: ClassVar[Permission] = Permission.REGISTRY_WRITE
+    needs_to_edit: ClassVar[Permission] = Permission.REGISTRY_WRITE
     form_base_class = FlaskForm  # One scheme against forged requests: Flask-WTF's, for forms and htmx alike.
     named_filter_urls = True
     can_view_details = True
@@ -85,18 +85,18 @@ class GuardedModelView(Guarded, ModelView):
     # Flask-Admin asks these once a row, and checks them in every endpoint.
     @property
     def can_create(self) -> bool:
-        return staff_may(self.edits)
+        return has_permission(self.needs_to_edit)
 
     @property
     def can_edit(self) -> bool:
-        return staff_may(self.edits)
+        return has_permission(self.needs_to_edit)
 
     @property
     def can_delete(self) -> bool:
-        return staff_may(self.edits)
+        return has_permission(self.needs_to_edit)
 
     def is_action_allowed(self, name: str) -> bool:
-        return staff_may(self.edits) and bool(super().is_action_allowed(name))
+        return has_permission(self.needs_to_edit) and bool(super().is_action_allowed(name))
 
     def get_one(self, id: str) -> Any:
         """The row, or None also for ids that are no numbers: the original answers those with a 500."""
@@ -175,7 +175,7 @@ class GuardedModelView(Guarded, ModelView):
     def handle_view_exception(self, exc: Exception) -> bool:
         """The database's own words hold SQL: they are translated before anybody reads them."""
         if isinstance(exc, SQLAlchemyError):
-            flash(in_words(exc).detail, "error")
+            flash(translate_database_error(exc).detail, "error")
             return True
         return bool(super().handle_view_exception(exc))
 
@@ -203,7 +203,7 @@ def is_id(text: object) -> bool:
     return str(text).isascii() and str(text).isdigit() and len(str(text)) <= MAX_ID_DIGITS
 
 
-def toast(response: Response, message: str, *, kind: str = "success", undo: str | None = None, refresh: bool = False) -> Response:
+def add_toast(response: Response, message: str, *, kind: str = "success", undo: str | None = None, refresh: bool = False) -> Response:
     """Adds a message that htmx shows in a corner, with a button to take the change back; `refresh` fetches the list anew."""
     content: dict[str, Any] = {"msg": message, "kind": kind}
     if undo:

@@ -18,52 +18,54 @@ from webapp.domain.accounts.permissions import Permission
 from webapp.domain.shared.three_way_merge import FieldConflict, merge
 from webapp.extensions import db
 from webapp.models import AuditEvent
-from webapp.web.auth import staff_may
+from webapp.web.auth import has_permission
 
-VERSION, BASE, TAKE = "row_version", "row_base", "take"
+VERSION_FIELD, BASE_FIELD, TAKE_FIELD = "row_version", "row_base", "take"
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class EditConflict:
     """What the form says above its fields."""
 
-    who: str | None
-    at: datetime | None
-    taken: list[str]
+    changed_by: str | None
+    changed_at: datetime | None
+    merged_labels: list[str]
     clashes: list[tuple[str, FieldConflict]]  # With the field's label.
 
 
-def remember(form: Any, typed: Mapping[str, Any]) -> Any:
+def prepare_form(form: Any, typed: Mapping[str, Any]) -> Any:
     """Writes into a form what it is filled from; once it is sent, puts what was chosen of the others' changes into it."""
     if request.method != "POST":
-        form[BASE].data = json.dumps(texts_of(typed), ensure_ascii=False)
-    for name in request.form.getlist(TAKE) if request.method == "POST" else ():
-        if name in texts_of(typed):
+        form[BASE_FIELD].data = json.dumps(comparable_texts(typed), ensure_ascii=False)
+    for name in request.form.getlist(TAKE_FIELD) if request.method == "POST" else ():
+        if name in comparable_texts(typed):
             form[name].data = typed[name]
     return form
 
 
-def show(form: Any, typed: Mapping[str, Any], kind: str, row_id: int, actions: Collection[str] = ()) -> None:
+def show_conflict(form: Any, typed: Mapping[str, Any], kind: str, row_id: int, actions: Collection[str] = ()) -> None:
     """Makes a form that was overtaken one that can be sent again: with the others' changes where the sender made none.
 
     `actions` are those that change what the form shows, where the trail has others of the same row, such as sign-ins.
     """
-    theirs = texts_of(typed)
-    found = merge(_base_of(form), theirs, texts_of({name: form[name].data for name in theirs}))
+    theirs = comparable_texts(typed)
+    found = merge(_read_base(form), theirs, comparable_texts({name: form[name].data for name in theirs}))
     for name in found.accepted:
         form[name].data = typed[name]
-    form[VERSION].data, form[BASE].data = typed[VERSION], json.dumps(theirs, ensure_ascii=False)
+    form[VERSION_FIELD].data, form[BASE_FIELD].data = typed[VERSION_FIELD], json.dumps(theirs, ensure_ascii=False)
     who, at = _last_change(kind, row_id, actions)
     labels = {name: str(form[name].label.text) for name in theirs}
-    form.merging = Shown(who, at, [labels[name] for name in found.accepted], [(labels[clash.field], clash) for clash in found.conflicts])
+    form.merging = EditConflict(
+        who, at, [labels[name] for name in found.accepted], [(labels[clash.field], clash) for clash in found.conflicts]
+    )
 
 
-def texts_of(values: Mapping[str, Any]) -> dict[str, str]:
+def comparable_texts(values: Mapping[str, Any]) -> dict[str, str]:
     """The values of fields as the texts that people compare."""
-    return {name: _text(value) for name, value in values.items() if name != VERSION}
+    return {name: _comparable_text(value) for name, value in values.items() if name != VERSION_FIELD}
 
 
-def _text(value: object) -> str:
+def _comparable_text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
@@ -71,10 +73,10 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _base_of(form: Any) -> dict[str, str]:
+def _read_base(form: Any) -> dict[str, str]:
     """What the form was filled from, as far as it says so in a way that can be read."""
     with suppress(ValueError, RecursionError):
-        found = json.loads(form[BASE].data or "{}")
+        found = json.loads(form[BASE_FIELD].data or "{}")
         if isinstance(found, dict):
             return {name: text for name, text in found.items() if isinstance(text, str)}
     return {}
@@ -82,7 +84,7 @@ def _base_of(form: Any) -> dict[str, str]:
 
 def _last_change(kind: str, row_id: int, actions: Collection[str]) -> tuple[str | None, datetime | None]:
     """Who changed it last and when, for those who may read the trail."""
-    if not staff_may(Permission.AUDIT_READ):
+    if not has_permission(Permission.AUDIT_READ):
         return None, None
     query = select(AuditEvent.actor, AuditEvent.created_at).where(AuditEvent.target_kind == kind, AuditEvent.target_id == row_id)
     if actions:

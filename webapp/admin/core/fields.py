@@ -14,12 +14,12 @@ from webapp.admin.core.flask_admin_adapter import rules
 from webapp.domain.shared.errors import Stale
 
 # Digits, in groups of three if separated at all: `1,5` must not become fifteen.
-WHOLE = re.compile(r"-?[0-9]{1,15}|[0-9]{1,3}(?:[, ][0-9]{3}){1,4}", re.ASCII)
-LAST_PAGE = 1_000_000  # Databases count no further than 2^63.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0", "＝", "＋", "－", "＠")
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}|[0-9]{1,3}(?:[, ][0-9]{3}){1,4}", re.ASCII)
+MAX_PAGE = 1_000_000  # Databases count no further than 2^63.
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\0", "＝", "＋", "－", "＠")
 
 
-class HiddenRule(rules.BaseRule):
+class HiddenFieldRule(rules.BaseRule):
     """Says that a hidden field belongs to the form; hidden fields are drawn by themselves."""
 
     def __init__(self, name: str) -> None:
@@ -37,7 +37,7 @@ class HiddenRule(rules.BaseRule):
 class StaffForm(FlaskForm):
     """A form as text fields: what was typed stays, and the services say what is wrong with it."""
 
-    merging: Any = None  # What to say when somebody else was quicker (merging.py).
+    edit_conflict: Any = None  # What to say when somebody else was quicker (merging.py).
 
     def __init__(self, formdata: Any = None, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(formdata, data=data)  # type: ignore[no-untyped-call] # Flask-WTF is untyped
@@ -50,10 +50,10 @@ class VersionedForm(StaffForm):
     row_base = HiddenField()
 
 
-VERSION = (HiddenRule("row_version"), HiddenRule("row_base"))
+VERSION_RULES = (HiddenFieldRule("row_version"), HiddenFieldRule("row_base"))
 
 
-def pills(label: str, choices: Iterable[tuple[str, str]], description: str = "") -> SelectMultipleField:
+def pills_field(label: str, choices: Iterable[tuple[str, str]], description: str = "") -> SelectMultipleField:
     """Several choices as boxes in a row."""
     return SelectMultipleField(
         label,
@@ -65,11 +65,11 @@ def pills(label: str, choices: Iterable[tuple[str, str]], description: str = "")
     )
 
 
-def required(label: str, description: str = "", **more: Any) -> StringField:
+def required_field(label: str, description: str = "", **more: Any) -> StringField:
     return StringField(label, [InputRequired("is required")], description=description, render_kw=more or None)
 
 
-def a_day(label: str, description: str = "") -> StringField:
+def date_field(label: str, description: str = "") -> StringField:
     return StringField(label, description=description, render_kw={"type": "date"})
 
 
@@ -88,25 +88,25 @@ def version_of(typed: str | None) -> int | None:
     raise Stale("This form is damaged. Load the page again and repeat your change.")
 
 
-def whole(text: str | None) -> object:
+def parse_whole_number(text: str | None) -> object:
     """A typed number for the services' checks: the number, None for nothing, or the text itself, which they refuse in words."""
     clean = (text or "").strip()
-    if WHOLE.fullmatch(clean):
+    if WHOLE_NUMBER.fullmatch(clean):
         return int(clean.replace(",", "").replace(" ", ""))
     return clean or None
 
 
-def asked_page(given: MultiDict[str, str]) -> int:
+def requested_page(given: MultiDict[str, str]) -> int:
     """Which page of a list an address asks for, counted from 0. What makes no sense is the first one; nothing of it ends in an error."""
-    return min(max(given.get("page", 0, type=int), 0), LAST_PAGE)
+    return min(max(given.get("page", 0, type=int), 0), MAX_PAGE)
 
 
-def listed(text: str | None) -> list[str]:
+def split_list(text: str | None) -> list[str]:
     """Entries separated by commas or line ends."""
     return [entry.strip() for entry in (text or "").replace(",", "\n").splitlines() if entry.strip()]
 
 
 def safe_cell(value: object) -> object:
-    if isinstance(value, str) and value.lstrip(" \n").startswith(FORMULA_STARTS):
+    if isinstance(value, str) and value.lstrip(" \n").startswith(FORMULA_PREFIXES):
         return f"'{value}"
     return "" if value is None else value

@@ -13,7 +13,7 @@ from webapp.domain.shared.timestamps import parse_day, start_of_day
 Options = Sequence[tuple[str, str]]
 Condition = Callable[[Any], ColumnElement[bool]]
 YES_NO: Options = (("1", "Yes"), ("0", "No"))
-MAX_VALUE = 200
+MAX_VALUE_LENGTH = 200
 
 
 class Filter(BaseFilter):
@@ -27,7 +27,7 @@ class Filter(BaseFilter):
         return self.words
 
     def validate(self, value: str) -> bool:
-        return 0 < len(value) <= MAX_VALUE and value.isprintable()
+        return 0 < len(value) <= MAX_VALUE_LENGTH and value.isprintable()
 
     def choices(self) -> Options | None:
         """The options as they are now; None for free text."""
@@ -78,7 +78,7 @@ class SinceFilter(Filter):
         return start_of_day(parse_day(value, "day")).astimezone(UTC)
 
 
-def words_of(text: str, matching: Condition) -> ColumnElement[bool]:
+def match_all_words(text: str, matching: Condition) -> ColumnElement[bool]:
     """Rows that match every word of a search."""
     words = text.split()[:8]
     condition = matching(words[0]) if words else false()

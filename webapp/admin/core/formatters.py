@@ -43,7 +43,7 @@ CAPABILITY_ICONS: Mapping[str, str] = {
     "rerank": "arrows-sort",
 }
 # What nearly every text model can do says little in a narrow cell: it is counted, and named on pointing at it.
-COMMON = ("chat", "streaming", "system_prompt")
+COMMON_CAPABILITIES = ("chat", "streaming", "system_prompt")
 NOTHING = Markup('<span class="text-secondary" aria-label="none">—</span>')
 UNKNOWN = Markup('<span class="tag tag-yellow" title="Nobody has entered a price; costs are reported as incomplete">Unknown</span>')
 FREE = Markup('<span class="tag tag-green" title="Free on purpose">Free</span>')
@@ -62,23 +62,23 @@ def tag(text: str, tone: str = "neutral", title: str = "") -> Markup:
     return Markup('<span class="tag tag-{}"{}>{}</span>').format(tone, said, text)
 
 
-def words(name: str) -> str:
+def humanize(name: str) -> str:
     """`json_mode` as people write it."""
     return name.replace("_", " ")
 
 
 @lru_cache(maxsize=64)
 def type_tag(model_type: str) -> Markup:
-    return tag(words(model_type), TYPE_TONES.get(model_type, "neutral"))
+    return tag(humanize(model_type), TYPE_TONES.get(model_type, "neutral"))
 
 
 @lru_cache(maxsize=512)
 def capability_icons(capabilities: tuple[str, ...]) -> Markup:
     """One small icon each, with its name for pointers and screen readers alike."""
     cell = Markup('<span class="cap" role="img" aria-label="{0}" title="{0}">{1}</span>')
-    telling = [name for name in capabilities if name not in COMMON]
-    icons = [cell.format(words(name), icon(CAPABILITY_ICONS.get(name, "sparkles"))) for name in telling]
-    if common := ", ".join(words(name) for name in capabilities if name in COMMON):
+    telling = [name for name in capabilities if name not in COMMON_CAPABILITIES]
+    icons = [cell.format(humanize(name), icon(CAPABILITY_ICONS.get(name, "sparkles"))) for name in telling]
+    if common := ", ".join(humanize(name) for name in capabilities if name in COMMON_CAPABILITIES):
         more = Markup('<span class="cap cap-more" role="img" aria-label="{0}" title="{0}">+{1}</span>')
         icons.append(more.format(common, len(capabilities) - len(telling)))
     return Markup('<span class="caps">{}</span>').format(Markup("").join(icons)) if icons else NOTHING
@@ -91,7 +91,7 @@ def copyable(text: str) -> Markup:
     ).format(text, icon("copy"))
 
 
-def tokens(number: int | None) -> Markup | str:
+def format_tokens(number: int | None) -> Markup | str:
     """A number of tokens as people say it: 128K, 1M; exactly where it is not round."""
     if number is None:
         return NOTHING
@@ -100,7 +100,7 @@ def tokens(number: int | None) -> Markup | str:
     return f"{number // 1_000}K" if number % 1_000 == 0 else f"{number:,}"
 
 
-def when(moment: datetime | None) -> Markup:
+def time_tag(moment: datetime | None) -> Markup:
     """A moment: exact on the server, the browser says how long ago."""
     if moment is None:
         return NOTHING
@@ -110,7 +110,7 @@ def when(moment: datetime | None) -> Markup:
     return text.format(moment, f"{moment.day} {moment:%b %Y, %H:%M} UTC")
 
 
-def day(value: date | None) -> str | None:
+def format_date(value: date | None) -> str | None:
     return None if value is None else f"{value.day} {value:%b %Y}"
 
 
@@ -162,22 +162,20 @@ def _amount(rate: Rate, currency: str) -> Markup:
     )
 
 
-def rate_in_words(rate: Rate, currency: str) -> str:
+def format_rate(rate: Rate, currency: str) -> str:
     """`$3 per 1M tokens`, always with its unit."""
     if unit_of(rate.meter, 1) == "token":
         return f"{money_text.format_amount(per_million(rate), currency)} per 1M tokens"
     return f"{money_text.format_amount(rate.amount, currency)} per {unit_of(rate.meter, rate.per)}"
 
 
-def price_in_words(price: Price | None) -> str:
+def format_price(price: Price | None) -> str:
     """A price in one line: its state, or what its plain rates are."""
     if price is None or price.state == "unknown":
         return "unknown"
     if price.state == "free":
         return "free"
-    shown = [
-        f"{label_of(rate.meter).lower()} {rate_in_words(rate, price.currency)}" for rate in price.rates if not describe_conditions(rate)
-    ]
+    shown = [f"{label_of(rate.meter).lower()} {format_rate(rate, price.currency)}" for rate in price.rates if not describe_conditions(rate)]
     more = len(price.rates) - len(shown[:4])
     return ", ".join(shown[:4]) + (f" and {more} more rates" if more > 1 else " and 1 more rate" if more else "")
 

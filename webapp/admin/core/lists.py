@@ -16,27 +16,27 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.utils import secure_filename
 from wtforms import Form
 
-from webapp.admin.core.base import GuardedModelView, is_id, toast
-from webapp.admin.core.fields import StaffForm, asked_page, safe_cell
-from webapp.admin.core.filters import Filter, words_of
+from webapp.admin.core.base import GuardedModelView, add_toast, is_id
+from webapp.admin.core.fields import StaffForm, requested_page, safe_cell
+from webapp.admin.core.filters import Filter, match_all_words
 from webapp.admin.core.flask_admin_adapter import FormOpts, ViewArgs
 from webapp.domain.shared.errors import Forbidden, ModeldeskError, NotFound
 from webapp.extensions import db
 from webapp.runtime.transaction import writing
-from webapp.web.auth import staff_may
+from webapp.web.auth import has_permission
 
-MAX_SEARCH = 200
-MAX_ROWS_AT_ONCE = 1_000
-MAX_EXPORTED = 10_000
+MAX_SEARCH_LENGTH = 200
+MAX_BULK_ROWS = 1_000
+MAX_EXPORT_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ChangeResult:
     """What a change did: a sentence, the address that takes it back, and the markup that htmx puts in the place of the old."""
 
     message: str
-    undo: str | None = None
-    fragment: Callable[[], str] | None = None
+    undo_url: str | None = None
+    render_fragment: Callable[[], str] | None = None
     refresh: bool = False  # Other rows changed too: the list is fetched anew.
 
 
@@ -46,25 +46,25 @@ class RowsView(GuardedModelView):
     table: ClassVar[Any]
     list_template, details_template = "admin/core/list.html", "admin/core/details.html"
     create_template, edit_template = "admin/core/create.html", "admin/core/edit.html"
-    name_one: ClassVar[str] = "entry"
+    singular_name: ClassVar[str] = "entry"
     sort_by: ClassVar[Mapping[str, Any]] = {}
     default_order: ClassVar[tuple[Any, ...]] = ()
     column_filters: ClassVar[tuple[Filter, ...]] = ()
     form: ClassVar[Any] = StaffForm
     action_disallowed_list = ("delete",)  # One at a time, with its name in the question.
-    export_max_rows = MAX_EXPORTED
+    export_max_rows = MAX_EXPORT_ROWS
 
     def __init__(self, **options: Any) -> None:
         super().__init__(self.table, db, **options)
 
     # The question: which rows, in which order.
 
-    def matching(self, word: str) -> ColumnElement[bool]:
+    def search_condition(self, word: str) -> ColumnElement[bool]:
         """The rows in which this word occurs. A subclass that can be searched says how."""
         raise NotImplementedError
 
     def init_search(self) -> bool:
-        return type(self).matching is not RowsView.matching
+        return type(self).search_condition is not RowsView.search_condition
 
     def search_placeholder(self) -> str:
         return ""
@@ -84,23 +84,23 @@ class RowsView(GuardedModelView):
         return groups
 
     def _get_list_extra_args(self) -> ViewArgs:
-        return self.question(request.args)
+        return self.parse_list_args(request.args)
 
-    def question(self, given: MultiDict[str, str]) -> ViewArgs:
+    def parse_list_args(self, given: MultiDict[str, str]) -> ViewArgs:
         """What a list's address asks for. Whatever makes no sense is left out; nothing of it ends in an error."""
-        search = given.get("search", "").replace("\0", "").strip()[:MAX_SEARCH]
+        search = given.get("search", "").replace("\0", "").strip()[:MAX_SEARCH_LENGTH]
         sort = given.get("sort", None, type=int)
         return ViewArgs(
-            page=asked_page(given),
+            page=requested_page(given),
             page_size=given.get("page_size", 0, type=int),
             sort=sort if self._get_column_by_idx(sort) else None,
             sort_desc=given.get("desc") == "1",
             search=search or None,
-            filters=self._conditions(given),
+            filters=self._parse_filters(given),
             extra_args={},
         )
 
-    def _conditions(self, given: MultiDict[str, str]) -> list[tuple[int, str, str]]:
+    def _parse_filters(self, given: MultiDict[str, str]) -> list[tuple[int, str, str]]:
         found = []
         for argument in sorted(given):
             _, _, key = argument.partition("_")
@@ -110,7 +110,7 @@ class RowsView(GuardedModelView):
         return found
 
     def _apply_search(self, query: Any, count_query: Any, joins: Any, count_joins: Any, search: str) -> Any:
-        condition = words_of(search, self.matching)
+        condition = match_all_words(search, self.search_condition)
         return query.filter(condition), count_query.filter(condition) if count_query is not None else None, joins, count_joins
 
     def _apply_sorting(self, query: Any, joins: Any, sort_column: str | None, sort_desc: bool) -> Any:
@@ -119,25 +119,25 @@ class RowsView(GuardedModelView):
             query = query.order_by((chosen.desc() if sort_desc else chosen.asc()).nulls_last())
         return query.order_by(*self.default_order, self.table.id), joins  # The last one so that pages never overlap.
 
-    def ids_matching(self, url: str) -> list[int]:
+    def list_matching_ids(self, url: str) -> list[int]:
         """The rows of a list's address, all pages of it, for "all that match"."""
-        asked = self.question(MultiDict(parse_qsl(urlsplit(url).query, max_num_fields=100)))
-        query, *_ = self._asked(asked)
-        return [row_id for (row_id,) in query.with_entities(self.table.id).order_by(self.table.id).limit(MAX_ROWS_AT_ONCE + 1)]
+        asked = self.parse_list_args(MultiDict(parse_qsl(urlsplit(url).query, max_num_fields=100)))
+        query, *_ = self._filtered_query(asked)
+        return [row_id for (row_id,) in query.with_entities(self.table.id).order_by(self.table.id).limit(MAX_BULK_ROWS + 1)]
 
-    def _asked(self, asked: ViewArgs) -> Any:
+    def _filtered_query(self, asked: ViewArgs) -> Any:
         query, count_query = db.session.query(self.table), None
         found: Any = (query, count_query, {}, {})
         if asked.search:
             found = self._apply_search(query, count_query, {}, {}, asked.search)
         return self._apply_filters(*found, asked.filters) if asked.filters else found
 
-    def chosen_ids(self, given: list[str]) -> list[int]:
+    def selected_ids(self, given: list[str]) -> list[int]:
         """The rows that a bulk action is for. Raises `Invalid` when there are too many."""
         everything = request.form.get("all_matching") == "1" and self.bulk_all_matching
-        ids = self.ids_matching(request.form.get("url", "")) if everything else [int(text) for text in given if is_id(text)]
-        if len(ids) > MAX_ROWS_AT_ONCE:
-            raise Forbidden(f"That would change more than {MAX_ROWS_AT_ONCE:,} rows at once. Narrow the search first.")
+        ids = self.list_matching_ids(request.form.get("url", "")) if everything else [int(text) for text in given if is_id(text)]
+        if len(ids) > MAX_BULK_ROWS:
+            raise Forbidden(f"That would change more than {MAX_BULK_ROWS:,} rows at once. Narrow the search first.")
         return list(dict.fromkeys(ids))
 
     bulk_all_matching: ClassVar[bool] = False
@@ -166,21 +166,21 @@ class RowsView(GuardedModelView):
 
     # Pages.
 
-    def row(self, id: object) -> Any:
+    def find_row(self, id: object) -> Any:
         """The row with this number. Raises `NotFound`."""
         found = self.get_one(str(id)) if id is not None else None
         if found is None:
-            raise NotFound(f"There is no such {self.name_one}. It may have been deleted meanwhile.")
+            raise NotFound(f"There is no such {self.singular_name}. It may have been deleted meanwhile.")
         return found
 
     @staticmethod
-    def insist(allowed: bool) -> None:
+    def require_permission(allowed: bool) -> None:
         if not allowed:
             raise Forbidden("Your role does not allow this. Ask an admin.")
 
     @expose("/new/", methods=("GET", "POST"))
     def create_view(self) -> Any:
-        self.insist(self.can_create)
+        self.require_permission(self.can_create)
         form = self.create_form()
         if request.method == "POST" and self.validate_form(form) and (row := self.create_model(form)) is not None:
             return self.after_save(row, created=True)
@@ -188,8 +188,8 @@ class RowsView(GuardedModelView):
 
     @expose("/edit/", methods=("GET", "POST"))
     def edit_view(self) -> Any:
-        self.insist(self.can_edit)
-        row = self.row(request.args.get("id"))
+        self.require_permission(self.can_edit)
+        row = self.find_row(request.args.get("id"))
         form = self.edit_form(row)
         if request.method == "POST" and self.validate_form(form) and self.update_model(form, row):
             return self.after_save(row, created=False)
@@ -197,7 +197,7 @@ class RowsView(GuardedModelView):
 
     def _form_page(self, template: str, form: Form, form_rules: Any, **more: Any) -> Any:
         if request.method == "POST":
-            after_this_request(unprocessable)
+            after_this_request(mark_unprocessable)
         form_opts = FormOpts(widget_args=self.form_widget_args, form_rules=form_rules)
         return self.render(template, form=form, form_opts=form_opts, return_url=self.return_url(), **more)
 
@@ -216,7 +216,7 @@ class RowsView(GuardedModelView):
     def details_view(self) -> Any:
         if not self.can_view_details:
             raise NotFound("There is no such page.")
-        row = self.row(request.args.get("id"))
+        row = self.find_row(request.args.get("id"))
         return self.render(self.details_template, model=row, return_url=self.return_url(), **self.details_of(row))
 
     def details_of(self, row: Any) -> dict[str, Any]:
@@ -225,8 +225,8 @@ class RowsView(GuardedModelView):
 
     @expose("/delete/", methods=("POST",))
     def delete_view(self) -> Any:
-        self.insist(self.can_delete)
-        row = self.row(request.form.get("id"))
+        self.require_permission(self.can_delete)
+        row = self.find_row(request.form.get("id"))
         name = str(row)
         if self.delete_model(row):
             flash(f"{name} was deleted.", "success")
@@ -234,8 +234,8 @@ class RowsView(GuardedModelView):
 
     # Changes by a button of a row: a fragment and a toast for htmx, a redirect and a message without it.
 
-    def change(self, run: Callable[[Session], Done]) -> ResponseReturnValue:
-        self.insist(staff_may(self.edits))
+    def apply_change(self, run: Callable[[Session], ChangeResult]) -> ResponseReturnValue:
+        self.require_permission(has_permission(self.needs_to_edit))
         try:
             with writing() as session:
                 done = run(session)
@@ -245,33 +245,35 @@ class RowsView(GuardedModelView):
             flash(error.detail, "error")
             return redirect(self.return_url())
         if "HX-Request" in request.headers:
-            return toast(Response(done.fragment() if done.fragment else ""), done.message, undo=done.undo, refresh=done.refresh)
-        tell(done)
+            return add_toast(
+                Response(done.render_fragment() if done.render_fragment else ""), done.message, undo=done.undo_url, refresh=done.refresh
+            )
+        flash_result(done)
         return redirect(self.return_url())
 
-    def bulk(self, given: list[str], run: Callable[[Session, list[int]], Done]) -> None:
+    def apply_bulk_change(self, given: list[str], run: Callable[[Session, list[int]], ChangeResult]) -> None:
         """A bulk action on the chosen rows: all or none."""
         try:
-            ids = self.chosen_ids(given)
+            ids = self.selected_ids(given)
             with writing() as session:
                 done = run(session, ids)
         except ModeldeskError as error:
             flash(error.detail, "error")
             return
-        tell(done)
+        flash_result(done)
 
 
-def tell(done: Done) -> None:
+def flash_result(done: ChangeResult) -> None:
     """Says on the next page what was done, with a button that takes it back."""
-    message: Any = {"msg": done.message, "undo": {"url": done.undo, "label": "Undo"}} if done.undo else done.message
+    message: Any = {"msg": done.message, "undo": {"url": done.undo_url, "label": "Undo"}} if done.undo_url else done.message
     flash(message, "success")
 
 
-def wanted(default: bool | None = None) -> bool | None:
+def requested_state(default: bool | None = None) -> bool | None:
     """The state that a switch asks for: `to=1`, `to=0`, or whatever it is not now."""
     return {"1": True, "0": False}.get(request.values.get("to", ""), default)
 
 
-def unprocessable(response: Response) -> Response:
+def mark_unprocessable(response: Response) -> Response:
     response.status_code = 422 if response.status_code == 200 else response.status_code
     return response

@@ -11,7 +11,7 @@ from webapp.models import Model, Price, PriceRate, PriceVerification
 from webapp.models.base import UtcDateTime, utc_now
 
 
-def this_moment() -> ColumnElement[Any]:
+def current_time() -> ColumnElement[Any]:
     """Asked when the statement runs, not when it is built."""
     return bindparam("now", callable_=utc_now, type_=UtcDateTime(), unique=True)
 
@@ -22,22 +22,22 @@ def not_corrected() -> ColumnElement[bool]:
     return ~exists(select(correction.id).where(correction.corrects_id == Price.id))
 
 
-def price_now() -> Select[Any]:
+def current_price_id() -> Select[Any]:
     """The number of the price of a model that is in force."""
-    query = select(Price.id).where(Price.model_id == Model.id, Price.effective_from <= this_moment(), not_corrected())
+    query = select(Price.id).where(Price.model_id == Model.id, Price.effective_from <= current_time(), not_corrected())
     return query.order_by(Price.effective_from.desc(), Price.id.desc()).limit(1).correlate(Model)
 
 
-def state_now() -> ColumnElement[str]:
+def current_price_state() -> ColumnElement[str]:
     """Priced, free or unknown; unknown also where there is no price yet."""
-    query = price_now().with_only_columns(Price.state)
+    query = current_price_id().with_only_columns(Price.state)
     return func.coalesce(query.scalar_subquery(), "unknown")
 
 
-def rate_now(meter: str) -> ColumnElement[float]:
+def current_rate(meter: str) -> ColumnElement[float]:
     """About what a unit of this meter costs now, to sort by: exact amounts are shown from the registry."""
     query = select(cast(PriceRate.amount, Float) / PriceRate.per).where(
-        PriceRate.price_id == price_now().scalar_subquery(),
+        PriceRate.price_id == current_price_id().scalar_subquery(),
         PriceRate.meter == meter,
         PriceRate.above == -1,
         PriceRate.service_tier == STANDARD,
@@ -52,18 +52,18 @@ def is_stale(days: int) -> ColumnElement[bool]:
     price, check = aliased(Price), PriceVerification
     verified = exists(select(check.id).where(check.price_id == price.id, check.created_at >= since))
     old = (price.created_at < since) & (func.coalesce(price.verified_at, price.created_at) < since) & ~verified
-    return exists(select(price.id).where(price.id == price_now().scalar_subquery(), old).correlate(Model))
+    return exists(select(price.id).where(price.id == current_price_id().scalar_subquery(), old).correlate(Model))
 
 
 def is_scheduled() -> ColumnElement[bool]:
     """Whether a model has a price that begins later."""
     price = aliased(Price)
-    return exists(select(price.id).where(price.model_id == Model.id, price.effective_from > this_moment()).correlate(Model))
+    return exists(select(price.id).where(price.model_id == Model.id, price.effective_from > current_time()).correlate(Model))
 
 
 def is_pinned() -> ColumnElement[bool]:
     """Whether the price in force was entered by hand, so that no catalogue replaces it."""
-    return price_now().with_only_columns(Price.source_kind).scalar_subquery() == "manual"
+    return current_price_id().with_only_columns(Price.source_kind).scalar_subquery() == "manual"
 
 
 def is_in_force() -> ColumnElement[bool]:
@@ -71,7 +71,7 @@ def is_in_force() -> ColumnElement[bool]:
     later = aliased(Price)
     newer = exists(
         select(later.id).where(
-            later.model_id == Price.model_id, later.effective_from > Price.effective_from, later.effective_from <= this_moment()
+            later.model_id == Price.model_id, later.effective_from > Price.effective_from, later.effective_from <= current_time()
         )
     )
-    return (Price.effective_from <= this_moment()) & not_corrected() & ~newer
+    return (Price.effective_from <= current_time()) & not_corrected() & ~newer

@@ -22,16 +22,16 @@ from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import AmbiguousModel, UnknownModel
 from webapp.runtime import container
 
-SMALLER: Mapping[str, str] = {
+PART_SUM_ERRORS: Mapping[str, str] = {
     "input": "Input is smaller than its parts: cached, audio and image tokens count as input tokens too.",
     "cache_write": "Written to cache is smaller than its part that is kept for 1 hour.",
     "output": "Output is smaller than its parts: reasoning and audio tokens count as output tokens too.",
 }
 PAGE_TARGET, PANEL_TARGET = "div#calculator-answer", "div#calculator-panel-answer"
-USUAL = ("input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning", "image", "request")
-MORE = tuple(meter for meter in METERS if meter not in USUAL)
-UNSUPPORTED = {"inactive": "Inactive", "provider_inactive": "Provider inactive", "retired": "Retired"}
-SOURCES = {"manual": "entered by hand", "seed": "built-in catalogue", "catalog": "catalogue", "import": "imported"}
+COMMON_METERS = ("input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning", "image", "request")
+OTHER_METERS = tuple(meter for meter in METERS if meter not in COMMON_METERS)
+UNSUPPORTED_LABELS = {"inactive": "Inactive", "provider_inactive": "Provider inactive", "retired": "Retired"}
+SOURCE_LABELS = {"manual": "entered by hand", "seed": "built-in catalogue", "catalog": "catalogue", "import": "imported"}
 
 
 class Calculator(GuardedView):
@@ -45,44 +45,46 @@ class Calculator(GuardedView):
         snapshot = container.registry().snapshot
         question = calculator.parse_query(request.args.to_dict(flat=False))
         if not request.args:
-            question = _example(snapshot)
+            question = _example_question(snapshot)
         answer = calculator.calculate(snapshot, question, datetime.now(UTC))
-        errors = {**_in_form_words(question.errors), **({"model": answer.unresolved[0].detail} if answer.unresolved else {})}
-        shown = {**_shown(question, answer, errors), "revision": snapshot.revision}
+        errors = {**_use_form_labels(question.errors), **({"model": answer.unresolved[0].detail} if answer.unresolved else {})}
+        shown = {**_answer_view_model(question, answer, errors), "revision": snapshot.revision}
         target = request.headers.get("HX-Target", "")
         if target in (PAGE_TARGET, PANEL_TARGET):
             body = self.render("admin/pricing/calculator/_answer.html", panel=target == PANEL_TARGET, **shown)
         else:
-            body = self.render("admin/pricing/calculator/index.html", panel=False, **shown, **self._form(snapshot, question, answer))
+            body = self.render(
+                "admin/pricing/calculator/index.html", panel=False, **shown, **self._form_context(snapshot, question, answer)
+            )
         headers = {"HX-Replace-Url": shown["link"]} if target == PAGE_TARGET and not errors else {}
         return Response(body, 422 if errors else 200, headers)
 
-    def _form(self, snapshot: Snapshot, question: CalculatorRequest, answer: CalculatorResult) -> dict[str, Any]:
+    def _form_context(self, snapshot: Snapshot, question: CalculatorRequest, answer: CalculatorResult) -> dict[str, Any]:
         chosen = {quote.model.ref for quote in answer.quotes}
         return {
             "groups": model_groups(snapshot, snapshot.models, chosen),
             "typed": question.typed or {meter: f"{quantity:,}" for meter, quantity in question.usage.as_dict().items()},
-            "usual": USUAL,
-            "more": MORE,
+            "usual": COMMON_METERS,
+            "more": OTHER_METERS,
             "service_tiers": SERVICE_TIERS,
             "most": calculator.MAX_MODELS,
             "unknown_refs": [error.ref for error in answer.unresolved],
         }
 
 
-def _in_form_words(errors: Mapping[str, str]) -> dict[str, str]:
+def _use_form_labels(errors: Mapping[str, str]) -> dict[str, str]:
     """A total that is smaller than its parts, said with the names that the form gives them."""
-    return {name: SMALLER[name] if name in SMALLER and "is smaller than" in said else said for name, said in errors.items()}
+    return {name: PART_SUM_ERRORS[name] if name in PART_SUM_ERRORS and "is smaller than" in said else said for name, said in errors.items()}
 
 
-def _example(snapshot: Snapshot) -> CalculatorRequest:
+def _example_question(snapshot: Snapshot) -> CalculatorRequest:
     """Something to look at before anything was typed."""
     default = snapshot.defaults.get("text")
     price = default.price_at(datetime.now(UTC)) if default else None
     return CalculatorRequest(refs=(default.ref,) if default else (), usage=calculator.typical_usage(price))
 
 
-def _shown(question: CalculatorRequest, answer: CalculatorResult, errors: Mapping[str, str]) -> dict[str, Any]:
+def _answer_view_model(question: CalculatorRequest, answer: CalculatorResult, errors: Mapping[str, str]) -> dict[str, Any]:
     """What the answer's fragment is made of."""
     wrong = {name for name in errors if name != "model"}
     least = next((quote.total for quote in answer.quotes if quote.cheapest), None)
@@ -92,14 +94,14 @@ def _shown(question: CalculatorRequest, answer: CalculatorResult, errors: Mappin
         "meters": METER_LABELS,
         "at": answer.at,
         "errors": errors,
-        "unresolved": [_way_out(error, question) for error in answer.unresolved],
+        "unresolved": [_suggestions_view_model(error, question) for error in answer.unresolved],
         "nothing_used": not question.usage.as_dict(),
         "link": f"{request.path}?{question.query()}",
         "share": f"{request.url_root.rstrip('/')}{request.path}?{question.query()}",
     }
 
 
-def _way_out(error: UnknownModel | AmbiguousModel, question: CalculatorRequest) -> dict[str, Any]:
+def _suggestions_view_model(error: UnknownModel | AmbiguousModel, question: CalculatorRequest) -> dict[str, Any]:
     """What is wrong with a ref, and the same question with each model that may be meant in its place."""
     meant = error.suggestions if isinstance(error, UnknownModel) else error.candidates
     queries = [(ref, replace(question, refs=tuple(ref if given == error.ref else given for given in question.refs))) for ref in meant[:3]]
@@ -120,7 +122,7 @@ def _card(quote: Quote, question: CalculatorRequest, least: Decimal | None) -> d
         "missing": [describe_missing(missing) for missing in quote.cost.missing],
         "no_rate": [label_of(missing).lower() for missing in quote.missing_meters],
         "later": replace(question, at=quote.price.effective_to).query() if quote.price and quote.price.effective_to else None,
-        "source": _source(quote),
+        "source": _source_label(quote),
     }
 
 
@@ -144,7 +146,7 @@ def _tags(quote: Quote) -> list[tuple[str, str]]:
     elif not quote.cost.complete:
         found.append(("Incomplete", "yellow"))
     if not quote.model.supported:
-        found.append((UNSUPPORTED.get(quote.model.unsupported_because or "", "Not supported"), "red"))
+        found.append((UNSUPPORTED_LABELS.get(quote.model.unsupported_because or "", "Not supported"), "red"))
     return found
 
 
@@ -159,9 +161,9 @@ def _line(line: CostLine, currency: str | None) -> dict[str, Any]:
     }
 
 
-def _source(quote: Quote) -> str:
+def _source_label(quote: Quote) -> str:
     if quote.price is None:
         return ""
     source = quote.price.source
-    said = SOURCES.get(source.kind, source.kind)
+    said = SOURCE_LABELS.get(source.kind, source.kind)
     return f"{said}, {source.name}" if source.name else said

@@ -23,8 +23,8 @@ from webapp.domain.shared.timestamps import format_timestamp
 from webapp.runtime import container
 
 MAX_SHOWN = 25
-TARGET = "div#compare-answer"
-COLUMNS = (
+ANSWER_TARGET = "div#compare-answer"
+CSV_COLUMNS = (
     "ref",
     "provider",
     "currency",
@@ -38,7 +38,7 @@ COLUMNS = (
 )
 
 
-class Compare(GuardedView):
+class ModelComparison(GuardedView):
     """Whoever may read may compare."""
 
     needs = Permission.REGISTRY_READ
@@ -48,7 +48,7 @@ class Compare(GuardedView):
 
     @expose("/")
     def index(self) -> Response:
-        asked, rows, at = _found()
+        asked, rows, at = _compare_models()
         shown_rows = rows[:MAX_SHOWN]
         most = max((row.month for row in shown_rows if row.month is not None), default=ZERO)
         link, query = self.get_url(".index"), asked.query()
@@ -56,7 +56,7 @@ class Compare(GuardedView):
             "asked": asked,
             "work": asked.workload,
             "errors": asked.errors,
-            "rows": [_shown(row, most) for row in shown_rows],
+            "rows": [_row_view_model(row, most) for row in shown_rows],
             "at": at,
             "more": max(0, len(rows) - MAX_SHOWN),
             "spans": list(_spans(workload.list_cheapest_ranges(rows, asked.workload, at))) if rows else [],
@@ -67,7 +67,7 @@ class Compare(GuardedView):
             "unknown": sum(row.month is None for row in rows),
         }
         status = 422 if asked.errors else 200
-        if request.headers.get("HX-Target", "") == TARGET:
+        if request.headers.get("HX-Target", "") == ANSWER_TARGET:
             headers = {} if asked.errors else {"HX-Replace-Url": f"{link}?{query}"}
             return Response(self.render("admin/pricing/compare/_answer.html", **shown), status, headers)
         snapshot = container.registry().snapshot
@@ -82,21 +82,21 @@ class Compare(GuardedView):
     @expose("/export.csv")
     def export(self) -> Response:
         """Every model, also those that the page leaves out; no text is a formula to a spreadsheet."""
-        asked, rows, at = _found()
+        asked, rows, at = _compare_models()
         text = io.StringIO()
         writer = csv.writer(text)
-        writer.writerow(COLUMNS)
-        writer.writerows([safe_cell(value) for value in _line(row, asked, at)] for row in rows)
+        writer.writerow(CSV_COLUMNS)
+        writer.writerows([safe_cell(value) for value in _csv_row(row, asked, at)] for row in rows)
         return Response(text.getvalue(), headers={"Content-Disposition": "attachment; filename=comparison.csv"}, mimetype="text/csv")
 
 
-def _found() -> tuple[WorkloadRequest, list[WorkloadCost], datetime]:
+def _compare_models() -> tuple[WorkloadRequest, list[WorkloadCost], datetime]:
     asked = workload.parse_query(request.args.to_dict(flat=False))
     at = asked.at or datetime.now(UTC).replace(microsecond=0)
     return asked, [] if asked.errors else workload.compare_models(container.registry().snapshot, asked, at), at
 
 
-def _line(row: WorkloadCost, asked: WorkloadRequest, at: datetime) -> list[object]:
+def _csv_row(row: WorkloadCost, asked: WorkloadRequest, at: datetime) -> list[object]:
     cost = row.call
     call = None if row.month is None or cost.total is None else format_decimal(cost.total)
     month = None if row.month is None else format_decimal(row.month)
@@ -105,7 +105,7 @@ def _line(row: WorkloadCost, asked: WorkloadRequest, at: datetime) -> list[objec
     return [*known, "yes" if cost.complete else "no", cost.price_state, missing, format_timestamp(at)]
 
 
-def _shown(row: WorkloadCost, most: Decimal) -> dict[str, Any]:
+def _row_view_model(row: WorkloadCost, most: Decimal) -> dict[str, Any]:
     cost = row.call
     month = money_text.format_amount(row.month, cost.currency) if row.month is not None else None
     return {

@@ -10,14 +10,14 @@ from markupsafe import Markup
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from webapp.admin.catalog.model_cells import label_of, snapshot
-from webapp.admin.catalog.model_page import SOURCES
+from webapp.admin.catalog.model_cells import model_label, snapshot
+from webapp.admin.catalog.model_page import SOURCE_LABELS
 from webapp.admin.core.base import is_id
 from webapp.admin.core.fields import lookup_attributes
 from webapp.admin.core.filters import ChoiceFilter, Filter
-from webapp.admin.core.formatters import price_in_words, state_tag, tag, when
-from webapp.admin.core.lists import Done, RowsView, unprocessable
-from webapp.admin.core.price_sql import is_in_force, not_corrected, this_moment
+from webapp.admin.core.formatters import format_price, state_tag, tag, time_tag
+from webapp.admin.core.lists import ChangeResult, RowsView, mark_unprocessable
+from webapp.admin.core.price_sql import current_time, is_in_force, not_corrected
 from webapp.admin.pricing import price_form
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.input_schemas import validate_price
@@ -35,16 +35,16 @@ from webapp.services.catalog import succession
 from webapp.services.pricing import prices
 
 SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
-TIMES = (("current", "Current"), ("scheduled", "Scheduled"), ("past", "Past"), ("corrected", "Corrected"))
+PRICE_STATUSES = (("current", "Current"), ("scheduled", "Scheduled"), ("past", "Past"), ("corrected", "Corrected"))
 
 
-def of_model(word: str) -> ColumnElement[bool]:
+def matches_model(word: str) -> ColumnElement[bool]:
     named = Model.display_name.icontains(word, autoescape=True) | (SLUG + "/" + Model.model_id).icontains(word, autoescape=True)
     return Price.model_id.in_(select(Model.id).where(named))
 
 
-def in_time(place: str) -> ColumnElement[bool]:
-    started = Price.effective_from <= this_moment()
+def has_status(place: str) -> ColumnElement[bool]:
+    started = Price.effective_from <= current_time()
     conditions = {
         "current": is_in_force(),
         "scheduled": ~started & not_corrected(),
@@ -58,7 +58,7 @@ class Prices(RowsView):
     """Append-only: a wrong price is corrected by a new one that says so."""
 
     table = Price
-    name_one = "price"
+    singular_name = "price"
     purpose = "Every price there is, was, or will be. Prices are added, never changed: costs of the past stay what they were."
     empty_title = "No prices yet"
     empty_text = "Without a price the costs of a model are reported as incomplete, never as zero."
@@ -82,26 +82,26 @@ class Prices(RowsView):
     }
     default_order = (Price.effective_from.desc(), Price.id.desc())
     column_filters = (
-        Filter("Model", of_model),
+        Filter("Model", matches_model),
         ChoiceFilter("State", lambda state: Price.state == state, [(state, state) for state in PRICE_STATES]),
-        ChoiceFilter("Source", lambda kind: Price.source_kind == kind, [(kind, SOURCES[kind]) for kind in SOURCE_KINDS]),
-        ChoiceFilter("In time", in_time, TIMES),
+        ChoiceFilter("Source", lambda kind: Price.source_kind == kind, [(kind, SOURCE_LABELS[kind]) for kind in SOURCE_KINDS]),
+        ChoiceFilter("In time", has_status, PRICE_STATUSES),
     )
     column_formatters: ClassVar[dict[str, Any]] = {
         "model": lambda _, __, price, ___: model_cell(price),
         "state": lambda _, __, price, ___: state_tag(price.state),
-        "place": lambda _, __, price, ___: place_cell(price),
-        "rates": lambda _, __, price, ___: price_in_words(prices.value_of(price)) if price.state == "priced" else "",
-        "effective_from": lambda _, __, price, ___: when(price.effective_from),
-        "source_kind": lambda _, __, price, ___: SOURCES.get(price.source_kind, price.source_kind),
+        "place": lambda _, __, price, ___: status_cell(price),
+        "rates": lambda _, __, price, ___: format_price(prices.to_domain(price)) if price.state == "priced" else "",
+        "effective_from": lambda _, __, price, ___: time_tag(price.effective_from),
+        "source_kind": lambda _, __, price, ___: SOURCE_LABELS.get(price.source_kind, price.source_kind),
         "created_by": lambda _, __, price, ___: price.created_by,
     }
 
     def get_query(self) -> Any:
         return super().get_query().options(joinedload(Price.model).joinedload(Model.provider), selectinload(Price.rates))
 
-    def matching(self, word: str) -> ColumnElement[bool]:
-        return of_model(word) | Price.created_by.icontains(word, autoescape=True) | Price.note.icontains(word, autoescape=True)
+    def search_condition(self, word: str) -> ColumnElement[bool]:
+        return matches_model(word) | Price.created_by.icontains(word, autoescape=True) | Price.note.icontains(word, autoescape=True)
 
     def search_placeholder(self) -> str:
         return "model, who added it, note"
@@ -119,85 +119,89 @@ class Prices(RowsView):
 
     @expose("/new/", methods=("GET", "POST"))
     def create_view(self) -> Any:
-        self.insist(self.can_create)
-        model = _model_asked(request.values.get("model"))
+        self.require_permission(self.can_create)
+        model = _requested_model(request.values.get("model"))
         if request.method == "GET":
-            return self._page(_opened(model), model)
-        typed = price_form.read(request.form)
+            return self._page(_initial_form_data(model), model)
+        typed = price_form.read_form(request.form)
         if "_more" in request.form:
             return self._page(typed, model)
         now = datetime.now(UTC)
-        entry, places = price_form.entry_of(typed, now)
+        entry, places = price_form.build_entry(typed, now)
         try:
             if model is None:
                 raise Invalid.field("model", "must be chosen from the list, as provider/model")
             with writing() as session:
-                asked = _insist_on_answers(typed, entry, model, now)
+                asked = _require_confirmations(typed, entry, model, now)
                 price = prices.add(session, model.id, entry, actor=self.actor(), confirmed=[question.text for question in asked])
-                added, name = _as_it_holds(model, price), model.display_name
+                added, name = _timeline_price(model, price), model.display_name
         except (Invalid, Conflict) as error:
-            after_this_request(unprocessable)
-            errors = {"model": error.errors[0].message} if model is None else price_form.complaints(error, places)
-            return self._page(price_form.Typed(typed.values, typed.rows, errors), model)
+            after_this_request(mark_unprocessable)
+            errors = {"model": error.errors[0].message} if model is None else price_form.errors_by_field(error, places)
+            return self._page(price_form.PriceFormData(typed.values, typed.rows, errors), model)
         except ModeldeskError as error:
             flash(error.detail, "error")
             return self._page(typed, model)
-        span = price_form.span_in_words(added, now)
+        span = price_form.format_span(added, now)
         said = f"Corrected: {span[:1].lower()}{span[1:]}" if added.corrects else span
-        flash(f"{said}, the price of {name} is {price_in_words(added)}.", "success")
+        flash(f"{said}, the price of {name} is {format_price(added)}.", "success")
         return redirect(url_for("model.details_view", id=model.id))
 
-    def _page(self, typed: price_form.Typed, model: Model | None) -> str:
+    def _page(self, typed: price_form.PriceFormData, model: Model | None) -> str:
         ref = model.ref if model else typed.values.get("model")
         info = snapshot().by_name.get(ref or "")
         now = datetime.now(UTC)
         past = _timeline(model) if model else ()
-        start = price_form.start_of(typed, now)
-        echo = price_form.echo(typed, past, now, lambda price: _questions(model, price, past))
-        lookup = lookup_attributes(f"{url_for('model.ajax_lookup')}?name=model", ref, label_of(info) if info else None)
+        start = price_form.parse_start(typed, now)
+        echo = price_form.preview_price(typed, past, now, lambda price: _sanity_questions(model, price, past))
+        lookup = lookup_attributes(f"{url_for('model.ajax_lookup')}?name=model", ref, model_label(info) if info else None)
         return self.render(
             self.create_template,
             typed=typed,
-            used_by=succession.impact(db.session(), model) if model else [],
+            used_by=succession.list_affected(db.session(), model) if model else [],
             model=model,
             lookup=lookup,
-            present=price_in_words(info.price) if info else None,
+            present=format_price(info.price) if info else None,
             echo=echo if request.method == "POST" or typed.has_rates else None,
-            return_url=_back_to(model),
+            return_url=_return_url(model),
             change=price_form.past_change(past, start, now) if start and "confirm_past" in typed.errors else None,
-            confirm_key=_confirm_key(typed, model, past, now) if "confirm_price" in typed.errors else None,
+            confirm_key=_confirmation_key(typed, model, past, now) if "confirm_price" in typed.errors else None,
             meters=METER_LABELS,
-            usual=price_form.USUAL,
-            units=price_form.UNITS,
-            per=price_form.PER,
+            usual=price_form.BASIC_METERS,
+            units=price_form.UNIT_CHOICES,
+            per=price_form.PER_CHOICES,
             service_tiers=SERVICE_TIERS,
         )
 
     @expose("/<id>/verify", methods=("POST",))
     def verify(self, id: str) -> Any:
         """Somebody compared it with its source and found it right."""
-        return self.change(lambda session: Done(f"The price of {_verified(session, id, self.actor())} is verified.", refresh=True))
+        return self.apply_change(
+            lambda session: ChangeResult(f"The price of {_verify_price(session, id, self.actor())} is verified.", refresh=True)
+        )
 
     @expose("/echo", methods=("POST",))
     def echo(self) -> str:
         """What the typed price means, as somebody types."""
-        self.insist(self.can_create)
-        info = _info_asked(request.form.get("model"))
+        self.require_permission(self.can_create)
+        info = _requested_info(request.form.get("model"))
         past = info.prices if info else ()
-        found = price_form.echo(price_form.read(request.form), past, datetime.now(UTC), lambda price: _questions(info, price, past))
+        found = price_form.preview_price(
+            price_form.read_form(request.form), past, datetime.now(UTC), lambda price: _sanity_questions(info, price, past)
+        )
         return self.render("admin/pricing/prices/_echo.html", echo=found)
 
 
-def _verified(session: Session, id: str, actor: str) -> str:
+def _verify_price(session: Session, id: str, actor: str) -> str:
     return str(prices.verify(session, int(id) if is_id(id) else 0, actor=actor).model)
 
 
-def _confirm_key(typed: price_form.Typed, model: Model | None, past: Sequence[PriceValue], now: datetime) -> str:
-    price = price_form.as_price(validate_price(price_form.entry_of(typed, now)[0]))
-    return price_sanity.confirmation_key(price, _questions(model, price, past))
+def _confirmation_key(typed: price_form.PriceFormData, model: Model | None, past: Sequence[PriceValue], now: datetime) -> str:
+    price = price_form.as_price(validate_price(price_form.build_entry(typed, now)[0]))
+    return price_sanity.confirmation_key(price, _sanity_questions(model, price, past))
 
 
-def _model_asked(given: str | None) -> Model | None:
+def _requested_model(given: str | None) -> Model | None:
     """The model by its number, or by its ref."""
     text = (given or "").strip()
     if is_id(text):
@@ -209,41 +213,41 @@ def _model_asked(given: str | None) -> Model | None:
     return db.session.get(Model, info.id) if info and info.id is not None else None
 
 
-def _info_asked(given: str | None) -> ModelInfo | None:
+def _requested_info(given: str | None) -> ModelInfo | None:
     text = (given or "").strip()
     if is_id(text):
         return next((model for model in snapshot().models if model.id == int(text)), None)
     return snapshot().by_name.get(text)
 
 
-def _opened(model: Model | None) -> price_form.Typed:
+def _initial_form_data(model: Model | None) -> price_form.PriceFormData:
     """The form for a new price, or for the correction of one."""
     asked = request.args.get("corrects", "")
     wrong = db.session.get(Price, int(asked)) if model and is_id(asked) else None
     if model is None or wrong is None or wrong.model_id != model.id:
         # A new price replaces every rate, so the form begins with those of the price that it follows.
-        return price_form.prefilled(price_at(_timeline(model), datetime.now(UTC)) if model else None)
+        return price_form.prefill_form(price_at(_timeline(model), datetime.now(UTC)) if model else None)
     starts = format_timestamp(wrong.effective_from)
-    return price_form.prefilled(prices.value_of(wrong), corrects=str(wrong.id), starts=starts)
+    return price_form.prefill_form(prices.to_domain(wrong), corrects=str(wrong.id), starts=starts)
 
 
 def _timeline(model: Model) -> tuple[PriceValue, ...]:
     return timeline(prices.history(db.session(), model))
 
 
-def _as_it_holds(model: Model, price: Price) -> PriceValue:
+def _timeline_price(model: Model, price: Price) -> PriceValue:
     """The price with its end."""
     return next(value for value in _timeline(model) if value.id == price.id)
 
 
-def _insist_on_answers(typed: price_form.Typed, entry: Mapping[str, Any], model: Model, now: datetime) -> list[SanityQuestion]:
+def _require_confirmations(typed: price_form.PriceFormData, entry: Mapping[str, Any], model: Model, now: datetime) -> list[SanityQuestion]:
     """The questions that were answered. Raises `Invalid` while one is open: each yes is for this very span and these very rates.
 
     A correction changes the past by itself, so it is not asked about that.
     """
     price, past = price_form.as_price(validate_price(entry)), _timeline(model)
     change = None if price.corrects else price_form.past_change(past, price.effective_from, now)
-    asked = _questions(model, price, past)
+    asked = _sanity_questions(model, price, past)
     open_ones = []
     if change and typed.values.get("confirm_past") != change.key:
         open_ones.append(FieldError("confirm_past", change.warning))
@@ -254,12 +258,12 @@ def _insist_on_answers(typed: price_form.Typed, entry: Mapping[str, Any], model:
     return asked
 
 
-def _questions(model: Model | ModelInfo | None, price: PriceValue, past: Sequence[PriceValue]) -> list[SanityQuestion]:
+def _sanity_questions(model: Model | ModelInfo | None, price: PriceValue, past: Sequence[PriceValue]) -> list[SanityQuestion]:
     info = snapshot().by_name.get(model.ref) if model else None
     return price_sanity.list_model_questions(price, info, snapshot().models, past) if info else []
 
 
-def _back_to(model: Model | None) -> str:
+def _return_url(model: Model | None) -> str:
     return url_for("model.details_view", id=model.id) if model else url_for("price.index_view")
 
 
@@ -268,7 +272,7 @@ def model_cell(price: Price) -> Markup:
     return Markup('<a href="{}">{}</a><span class="row-ref">{}</span>').format(address, price.model.display_name, price.model.ref)
 
 
-def place_cell(price: Price) -> Markup:
+def status_cell(price: Price) -> Markup:
     if price.id in g.get("corrected", ()):
         return tag("Corrected", "red")
     if price.effective_from > datetime.now(UTC):

@@ -7,7 +7,7 @@ from flask import Response, request
 from flask_admin import expose
 
 from webapp.admin.core.base import GuardedView
-from webapp.admin.core.formatters import price_in_words
+from webapp.admin.core.formatters import format_price
 from webapp.admin.runs.model_choices import model_groups
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.entities import ModelInfo
@@ -22,8 +22,8 @@ from webapp.extensions import db
 from webapp.runtime import container
 from webapp.services.pricing import recorded_calls
 
-SPANS = (7, 30, 90, 365)
-METERS = (("input", 1_000_000), ("cache_read", 1_000_000), ("output", 1_000_000), ("image", 1))
+DAY_SPANS = (7, 30, 90, 365)
+RATE_METERS = (("input", 1_000_000), ("cache_read", 1_000_000), ("output", 1_000_000), ("image", 1))
 
 
 class WhatIf(GuardedView):
@@ -34,12 +34,12 @@ class WhatIf(GuardedView):
 
     @expose("/")
     def index(self) -> Response:
-        typed = {name: request.args.get(name, "").strip()[:300] for name in ("model", "on", *(meter for meter, _ in METERS))}
-        days = next((span for span in SPANS if str(span) == request.args.get("days")), 30)
+        typed = {name: request.args.get(name, "").strip()[:300] for name in ("model", "on", *(meter for meter, _ in RATE_METERS))}
+        days = next((span for span in DAY_SPANS if str(span) == request.args.get("days")), 30)
         errors: dict[str, str] = {}
         found = None
         try:
-            found = _answer(typed, days) if typed["model"] else None
+            found = _repricing_view_model(typed, days) if typed["model"] else None
         except (UnknownModel, AmbiguousModel) as error:
             errors = {"model" if error.ref == typed["model"] else "on": error.detail}
         except Invalid as error:
@@ -49,7 +49,7 @@ class WhatIf(GuardedView):
             "admin/pricing/whatif.html",
             typed=typed,
             days=days,
-            spans=SPANS,
+            spans=DAY_SPANS,
             errors=errors,
             found=found,
             models=model_groups(snapshot, snapshot.models, {typed["model"]}),
@@ -58,27 +58,27 @@ class WhatIf(GuardedView):
         return Response(page, 422 if errors else 200)
 
 
-def _answer(typed: dict[str, str], days: int) -> dict[str, Any]:
+def _repricing_view_model(typed: dict[str, str], days: int) -> dict[str, Any]:
     """Raises `UnknownModel`, `AmbiguousModel`, or `Invalid` at the field that was typed."""
     names, now = container.registry().snapshot.names, datetime.now(UTC)
     model = resolve(names, typed["model"])
-    price, label = _instead(typed, model, now)
-    result = reprice(recorded_calls.calls_of(db.session(), model.ref, now - timedelta(days=days), now), price)
+    price, label = _alternative_price(typed, model, now)
+    result = reprice(recorded_calls.iterate_calls(db.session(), model.ref, now - timedelta(days=days), now), price)
     groups = sorted(result.groups.items(), key=lambda item: -item[1].original)
     return {
         "model": model,
         "label": label,
-        "price": price_in_words(price),
+        "price": format_price(price),
         "days": days,
         "since": now - timedelta(days=days),
         "until": now,
-        "everything": _shown("In all", result.overall, result.currency),
-        "groups": [_shown(name or "no project", outcome, result.currency) for name, outcome in groups],
+        "everything": _outcome_view_model("In all", result.overall, result.currency),
+        "groups": [_outcome_view_model(name or "no project", outcome, result.currency) for name, outcome in groups],
     }
 
 
-def _instead(typed: dict[str, str], model: ModelInfo, now: datetime) -> tuple[Price, str]:
-    rates = [{"meter": meter, "amount": typed[meter], "per": per} for meter, per in METERS if typed[meter]]
+def _alternative_price(typed: dict[str, str], model: ModelInfo, now: datetime) -> tuple[Price, str]:
+    rates = [{"meter": meter, "amount": typed[meter], "per": per} for meter, per in RATE_METERS if typed[meter]]
     if rates:
         try:
             entry = validate_price(
@@ -94,7 +94,7 @@ def _instead(typed: dict[str, str], model: ModelInfo, now: datetime) -> tuple[Pr
     return price, f"On {other.display_name}" if other is not model else "At the price of today"
 
 
-def _shown(name: str, outcome: RepricingTotals, currency: str) -> dict[str, Any]:
+def _outcome_view_model(name: str, outcome: RepricingTotals, currency: str) -> dict[str, Any]:
     change = None
     if outcome.original:
         percent = (money_text.quotient(outcome.repriced, outcome.original) - 1) * 100

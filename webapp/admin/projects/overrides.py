@@ -8,7 +8,7 @@ from flask import Response, flash, redirect, request
 from flask_admin import expose
 
 from webapp.admin.core.base import is_id
-from webapp.admin.core.formatters import rate_in_words
+from webapp.admin.core.formatters import format_rate
 from webapp.admin.core.lists import RowsView
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
@@ -25,35 +25,35 @@ from webapp.runtime.transaction import writing
 from webapp.services.pricing import prices
 from webapp.services.projects import overrides
 from webapp.services.projects.overrides import Rule
-from webapp.web.auth import staff_may
+from webapp.web.auth import has_permission
 
-KINDS = {DEFAULT: "Default", ALLOW: "Allowed model", PRICE: "Own price"}
-FIELDS = ("kind", "model", "starts", "ends", "input", "cache_read", "output", "image", "currency", "note")
-METERS = (("input", 1_000_000), ("cache_read", 1_000_000), ("output", 1_000_000), ("image", 1))
+KIND_LABELS = {DEFAULT: "Default", ALLOW: "Allowed model", PRICE: "Own price"}
+FORM_FIELDS = ("kind", "model", "starts", "ends", "input", "cache_read", "output", "image", "currency", "note")
+RATE_METERS = (("input", 1_000_000), ("cache_read", 1_000_000), ("output", 1_000_000), ("image", 1))
 
 
-class RulesPart(RowsView):
+class OverridesMixin(RowsView):
     """Whoever may read may look; editors add and end."""
 
     @expose("/<id>/rules", methods=("GET", "POST"))
     def rules(self, id: str) -> Any:
-        project, errors = self.row(id), {}
-        typed = {name: request.form.get(name, "").strip()[:2_000] for name in FIELDS}
+        project, errors = self.find_row(id), {}
+        typed = {name: request.form.get(name, "").strip()[:2_000] for name in FORM_FIELDS}
         if request.method == "POST":
-            self.insist(may_rule())
+            self.require_permission(may_edit_rules())
             try:
                 with writing() as session:
-                    overrides.add(session, project.id, _rule(typed), actor=self.actor())
+                    overrides.add(session, project.id, _build_rule(typed), actor=self.actor())
             except (Invalid, Conflict) as error:
                 errors = {found.field.partition("[")[0]: found.message for found in error.errors} or {"": error.detail}
             else:
                 flash("Added. Applications of this project are answered by it within a second.", "success")
                 return redirect(self.get_url(".rules", id=id))
-        return Response(self._rules_page(self.row(id), typed, errors), 422 if errors else 200)
+        return Response(self._rules_page(self.find_row(id), typed, errors), 422 if errors else 200)
 
     @expose("/<id>/rules/<rule>/end", methods=("POST",))
     def end_rule(self, id: str, rule: str) -> Any:
-        self.insist(may_rule())
+        self.require_permission(may_edit_rules())
         try:
             with writing() as session:
                 overrides.end(session, int(rule) if is_id(rule) else 0, _now(), actor=self.actor())
@@ -64,7 +64,7 @@ class RulesPart(RowsView):
         return redirect(self.get_url(".rules", id=id))
 
     def _rules_page(self, project: Project, typed: dict[str, str], errors: dict[str, str]) -> str:
-        rows = [_shown(row) for row in overrides.of_project(db.session(), project)]
+        rows = [_rule_view_model(row) for row in overrides.list_by_project(db.session(), project)]
         models = [model for model in container.registry().snapshot.models if model.active]
         return self.render(
             "admin/projects/overrides.html",
@@ -72,36 +72,36 @@ class RulesPart(RowsView):
             rows=rows,
             typed=typed,
             errors=errors,
-            kinds=KINDS,
+            kinds=KIND_LABELS,
             models=models,
-            may_edit=may_rule(),
+            may_edit=may_edit_rules(),
             narrowed=any(row["kind"] == ALLOW and row["state"][0] == "In force" for row in rows),
         )
 
 
-def may_rule() -> bool:
-    return staff_may(Permission.REGISTRY_WRITE)
+def may_edit_rules() -> bool:
+    return has_permission(Permission.REGISTRY_WRITE)
 
 
 def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _rule(typed: dict[str, str]) -> Rule:
+def _build_rule(typed: dict[str, str]) -> Rule:
     """Raises `Invalid` at the field that was typed."""
-    price = _price(typed) if typed["kind"] == PRICE else None
-    starts, ends = _moment(typed["starts"], "starts") or _now(), _moment(typed["ends"], "ends")
+    price = _build_price_entry(typed) if typed["kind"] == PRICE else None
+    starts, ends = _parse_time(typed["starts"], "starts") or _now(), _parse_time(typed["ends"], "ends")
     return Rule(typed["kind"], typed["model"], starts, ends, price, typed["note"])
 
 
-def _moment(text: str, field: str) -> datetime | None:
+def _parse_time(text: str, field: str) -> datetime | None:
     if not text:
         return None
     return start_of_day(parse_day(text, field)) if DAY.fullmatch(text) else parse_timestamp(text.upper(), field)
 
 
-def _price(typed: dict[str, str]) -> PriceEntry:
-    rates = [{"meter": meter, "amount": typed[meter], "per": per} for meter, per in METERS if typed[meter]]
+def _build_price_entry(typed: dict[str, str]) -> PriceEntry:
+    rates = [{"meter": meter, "amount": typed[meter], "per": per} for meter, per in RATE_METERS if typed[meter]]
     given = {"state": "priced", "currency": typed["currency"] or "USD", "effective_from": format_timestamp(_now()), "rates": rates}
     try:
         return validate_price(given)
@@ -109,28 +109,34 @@ def _price(typed: dict[str, str]) -> PriceEntry:
         raise Invalid.of(FieldError("input" if "rates[" in one.field else one.field, one.message) for one in error.errors) from None
 
 
-def _shown(row: ProjectOverride) -> dict[str, Any]:
+def _rule_view_model(row: ProjectOverride) -> dict[str, Any]:
     now = datetime.now(UTC)
     never = row.ends_at is not None and row.ends_at <= row.starts_at
     state = ("Taken back", "neutral") if never else ("Ended", "neutral") if row.ends_at and row.ends_at <= now else None
     state = state or (("Scheduled", "blue") if row.starts_at > now else ("In force", "green"))
-    return {"row": row, "kind": row.kind, "state": state, "ongoing": state[0] in ("In force", "Scheduled"), "rates": list_beside(row)}
+    return {
+        "row": row,
+        "kind": row.kind,
+        "state": state,
+        "ongoing": state[0] in ("In force", "Scheduled"),
+        "rates": compare_with_list_price(row),
+    }
 
 
-def list_beside(row: ProjectOverride) -> list[dict[str, str | None]]:
+def compare_with_list_price(row: ProjectOverride) -> list[dict[str, str | None]]:
     """Each rate of the project's price with the list price that it takes the place of."""
     if row.price is None:
         return []
     own = price_from(row.price)
     listed = price_at(timeline(prices.history(db.session(), row.model)), datetime.now(UTC))
-    return [_beside(rate, own, listed.rates if listed else (), listed) for rate in own.rates]
+    return [_compare_rate(rate, own, listed.rates if listed else (), listed) for rate in own.rates]
 
 
-def _beside(rate: Rate, own: Price, others: Sequence[Rate], listed: Price | None) -> dict[str, str | None]:
+def _compare_rate(rate: Rate, own: Price, others: Sequence[Rate], listed: Price | None) -> dict[str, str | None]:
     other = next((one for one in others if (one.meter, one.above, one.service_tier) == (rate.meter, rate.above, rate.service_tier)), None)
     label = ", ".join([label_of(rate.meter), *describe_conditions(rate)])
     return {
         "label": label,
-        "own": rate_in_words(rate, own.currency),
-        "listed": rate_in_words(other, listed.currency) if other and listed else None,
+        "own": format_rate(rate, own.currency),
+        "listed": format_rate(other, listed.currency) if other and listed else None,
     }

@@ -13,12 +13,12 @@ from wtforms import BooleanField, TextAreaField
 
 from webapp.admin.core import edit_conflicts
 from webapp.admin.core.base import GuardedView, is_id
-from webapp.admin.core.fields import VERSION, VersionedForm, required, version_of
+from webapp.admin.core.fields import VERSION_RULES, VersionedForm, required_field, version_of
 from webapp.admin.core.filters import YesNoFilter
 from webapp.admin.core.flask_admin_adapter import get_form_data, rules
-from webapp.admin.core.formatters import tag, when
-from webapp.admin.credentials.provider_keys import address_of, insist_on_address
-from webapp.admin.projects.overrides import RulesPart
+from webapp.admin.core.formatters import tag, time_tag
+from webapp.admin.credentials.provider_keys import key_destination, require_current_destination
+from webapp.admin.projects.overrides import OverridesMixin
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.credentials.key_access import PERSONAL
 from webapp.domain.shared.errors import ModeldeskError, NotFound
@@ -29,22 +29,22 @@ from webapp.runtime.transaction import writing
 from webapp.services.credentials import credentials, key_access
 from webapp.services.credentials.credentials import Holder
 from webapp.services.projects import projects
-from webapp.web.auth import member
+from webapp.web.auth import require_member
 
 
 class ProjectForm(VersionedForm):
-    display_name = required("Name", "What people read in lists.")
-    slug = required("Slug", "What tokens and keys name it by, such as billing.", spellcheck="false", autocapitalize="off")
+    display_name = required_field("Name", "What people read in lists.")
+    slug = required_field("Slug", "What tokens and keys name it by, such as billing.", spellcheck="false", autocapitalize="off")
     description = TextAreaField("Description")
     active = BooleanField("Active", default=True, description="The keys of an inactive project are not used.")
 
 
-class Projects(RulesPart):
+class Projects(OverridesMixin):
     """Groups of applications with keys of their own."""
 
     table = Project
-    name_one = "project"
-    edits = Permission.CREDENTIALS_WRITE
+    singular_name = "project"
+    needs_to_edit = Permission.CREDENTIALS_WRITE
     purpose = "Applications that belong together. A project may have keys of its own; tokens that name it use them."
     purpose_create = "Give tokens its slug, and enter its keys on the pages of the providers."
     empty_title = "No projects yet"
@@ -66,15 +66,15 @@ class Projects(RulesPart):
         "keys": lambda _, __, project, ___: _count(Credential.owner == project.slug, Credential.scope == "project"),
         "tokens": lambda _, __, project, ___: _count(ApiToken.project == project.slug, ApiToken.revoked_at.is_(None)),
         "is_active": lambda _, __, project, ___: tag("Active", "green") if project.is_active else tag("Inactive"),
-        "updated_at": lambda _, __, project, ___: when(project.updated_at),
+        "updated_at": lambda _, __, project, ___: time_tag(project.updated_at),
     }
     form = ProjectForm
     form_rules = (
         rules.FieldSet((rules.Text("What it is called."), "display_name", "slug", "description"), "Project"),
-        rules.FieldSet((rules.Text("Changes reach every worker within a second."), "active", *VERSION), "State"),
+        rules.FieldSet((rules.Text("Changes reach every worker within a second."), "active", *VERSION_RULES), "State"),
     )
 
-    def matching(self, word: str) -> ColumnElement[bool]:
+    def search_condition(self, word: str) -> ColumnElement[bool]:
         return or_(*(column.icontains(word, autoescape=True) for column in (Project.display_name, Project.slug, Project.description)))
 
     def search_placeholder(self) -> str:
@@ -84,11 +84,11 @@ class Projects(RulesPart):
         return ProjectForm(get_form_data())
 
     def edit_form(self, obj: Any = None) -> Any:
-        typed = typed_values(obj)
-        return edit_conflicts.remember(ProjectForm(get_form_data(), typed), typed)
+        typed = form_values(obj)
+        return edit_conflicts.prepare_form(ProjectForm(get_form_data(), typed), typed)
 
     def on_stale(self, form: Any, row: Project) -> None:
-        edit_conflicts.show(form, typed_values(row), "project", row.id)
+        edit_conflicts.show_conflict(form, form_values(row), "project", row.id)
 
     def values_of(self, form: Any) -> dict[str, Any]:
         typed = {name: (form[name].data or "").strip() for name in ("display_name", "slug", "description")}
@@ -105,7 +105,7 @@ class Projects(RulesPart):
         projects.delete(session, row.id, actor=self.actor())
 
 
-def typed_values(project: Project) -> dict[str, Any]:
+def form_values(project: Project) -> dict[str, Any]:
     """A project as its form shows it."""
     typed = {name: getattr(project, name) for name in ("display_name", "slug", "description")}
     return typed | {"active": project.is_active, "row_version": str(project.version)}
@@ -131,16 +131,16 @@ class MyKeys(GuardedView):
     needs = Permission.RUNS_WRITE
     purpose = "Your own keys, used for what you run and for nobody else. They are stored encrypted and never shown again."
 
-    def needs_confirming(self, name: str) -> bool:
+    def requires_reauthentication(self, name: str) -> bool:
         return True
 
     @expose("/")
     def index(self) -> str:
-        session, who = db.session(), member().email
+        session, who = db.session(), require_member().email
         rows = session.execute(select(Provider).where(Provider.allow_personal_keys).order_by(Provider.sort_order, Provider.slug)).scalars()
-        mine = {key.provider_id: key for key in credentials.of_owner(session, who)}
-        used = {number: key_access.calls(session, key.id) for number, key in mine.items()}
-        shown = [{"provider": row, "key": mine.get(row.id), "used": used.get(row.id, 0), "address": address_of(row)} for row in rows]
+        mine = {key.provider_id: key for key in credentials.list_personal(session, who)}
+        used = {number: key_access.count_calls(session, key.id) for number, key in mine.items()}
+        shown = [{"provider": row, "key": mine.get(row.id), "used": used.get(row.id, 0), "address": key_destination(row)} for row in rows]
         return self.render("admin/credentials/mykeys.html", rows=shown, locked=container.vault().reason)
 
     @expose("/store", methods=("POST",))
@@ -150,13 +150,14 @@ class MyKeys(GuardedView):
     @expose("/remove", methods=("POST",))
     def remove(self) -> ResponseReturnValue:
         return self._change(
-            lambda session, provider, holder: credentials.remove(session, provider, actor=member().email, holder=holder), "was removed"
+            lambda session, provider, holder: credentials.remove(session, provider, actor=require_member().email, holder=holder),
+            "was removed",
         )
 
     def _store(self, session: Session, provider: Provider, holder: Holder) -> None:
-        insist_on_address(provider)
+        require_current_destination(provider)
         key = request.form.get("api_key", "").strip()
-        credentials.store(session, provider, key, vault=container.vault(), actor=member().email, holder=holder)
+        credentials.store(session, provider, key, vault=container.vault(), actor=require_member().email, holder=holder)
 
     def _change(self, run: Any, done: str) -> ResponseReturnValue:
         number = request.form.get("provider", "")
@@ -165,7 +166,7 @@ class MyKeys(GuardedView):
                 provider = session.get(Provider, int(number)) if is_id(number) else None
                 if provider is None:
                     raise NotFound("There is no such provider.")
-                run(session, provider, Holder(PERSONAL, member().email))
+                run(session, provider, Holder(PERSONAL, require_member().email))
                 name = provider.display_name
         except ModeldeskError as error:
             flash(error.detail, "error")

@@ -13,7 +13,7 @@ from webapp.domain.incidents.evaluation import CAP_CURRENCY, LOCAL, ModelResults
 from webapp.domain.shared import money_text
 from webapp.domain.shared.money import ZERO, format_decimal, sort_sums
 from webapp.domain.shared.timestamps import format_timestamp
-from webapp.models import Bench, BenchCell, Run
+from webapp.models import Evaluation, EvaluationCell, Run
 from webapp.services.runs import evaluation_results, evaluations
 
 STATUSES: Mapping[str, tuple[str, str]] = {
@@ -22,7 +22,7 @@ STATUSES: Mapping[str, tuple[str, str]] = {
     "cancelled": ("Cancelled", "yellow"),
     "interrupted": ("Interrupted", "red"),
 }
-CELLS: Mapping[str, tuple[str, str]] = {
+CELL_STATUSES: Mapping[str, tuple[str, str]] = {
     "planned": ("Waits", "neutral"),
     "running": ("Asking", "blue"),
     "done": ("Answered", "green"),
@@ -50,18 +50,18 @@ CSV_HEADINGS = (
 )
 
 
-def label_of(model: str) -> str:
+def ref_label(model: str) -> str:
     return "Local rules" if model == LOCAL else model
 
 
-def facts(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequence[Run], who: str) -> dict[str, Any]:
+def view_model(found: Evaluation, rated: Mapping[int, Mapping[str, int]], late: Sequence[Run], who: str) -> dict[str, Any]:
     """Everything that the page of a bench shows. `late` are the runs that no cell shows."""
-    state, waits = evaluations.state(found), evaluations.waits(found)
+    state, waits = evaluations.effective_status(found), evaluations.has_pending_responses(found)
     results = evaluation_results.results(found, {run: dict(scores) for run, scores in rated.items()})
     uncounted = evaluation_results.late_results(found, late)
     columns = evaluation.summarize_by_model(found.models, results, uncounted)
-    asked = sum(cell.status in evaluations.ASKED for cell in found.cells)
-    return _money(found, evaluation.total_costs((*results, *uncounted))) | {
+    asked = sum(cell.status in evaluations.COMPLETED_STATUSES for cell in found.cells)
+    return _spend(found, evaluation.total_costs((*results, *uncounted))) | {
         "bench": found,
         "state": state,
         "state_tag": STATUSES[state],
@@ -69,17 +69,17 @@ def facts(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequence[R
         "total": len(found.cells),
         "percent": round(100 * asked / max(1, len(found.cells))),
         "late": [run.public_id for run in late],
-        "columns": [_column(column) for column in columns],
+        "columns": [_column_view_model(column) for column in columns],
         "bars": evaluation.latency_bars(columns),
         "agreements": _agreements(found, results),
-        "incidents": [_incident(found, number, rated, who) for number in range(len(found.incidents))],
-        "label_of": label_of,
+        "incidents": [_incident_view_model(found, number, rated, who) for number in range(len(found.incidents))],
+        "label_of": ref_label,
         "live": state == "running" or waits,
-        "can_resume": state != "running" and not waits and any(cell.status not in evaluations.ASKED for cell in found.cells),
+        "can_resume": state != "running" and not waits and any(cell.status not in evaluations.COMPLETED_STATUSES for cell in found.cells),
     }
 
 
-def _money(found: Bench, spent: Mapping[str, Decimal]) -> dict[str, Any]:
+def _spend(found: Evaluation, spent: Mapping[str, Decimal]) -> dict[str, Any]:
     """What was spent, beside the cap if there is one: that is in US dollars, and other currencies are not held against it."""
     if found.spend_cap is None:
         return {"spent": " and ".join(money_text.format_amounts(spent)), "cap": None, "beside": None}
@@ -91,15 +91,15 @@ def _money(found: Bench, spent: Mapping[str, Decimal]) -> dict[str, Any]:
     }
 
 
-def _column(column: ModelResults) -> dict[str, Any]:
+def _column_view_model(column: ModelResults) -> dict[str, Any]:
     per_thousand, sums = column.per_thousand, sort_sums(column.costs)
     return {
         "model": column.model,
-        "label": label_of(column.model),
+        "label": ref_label(column.model),
         "answered": column.answered,
         "failed": column.failed,
-        "p50": run_presenter.latency(column.p50) if column.p50 is not None else None,
-        "p95": run_presenter.latency(column.p95) if column.p95 is not None else None,
+        "p50": run_presenter.format_latency(column.p50) if column.p50 is not None else None,
+        "p95": run_presenter.format_latency(column.p95) if column.p95 is not None else None,
         "p50_ms": column.p50,
         "p95_ms": column.p95,
         "tokens": column.tokens,
@@ -112,11 +112,11 @@ def _column(column: ModelResults) -> dict[str, Any]:
     }
 
 
-def _agreements(found: Bench, results: Sequence[evaluation.CellResult]) -> list[dict[str, Any]]:
+def _agreements(found: Evaluation, results: Sequence[evaluation.CellResult]) -> list[dict[str, Any]]:
     return [
         {
-            "one": label_of(one.first_model),
-            "other": label_of(one.second_model),
+            "one": ref_label(one.first_model),
+            "other": ref_label(one.second_model),
             "compared": one.compared,
             "types": one.same_type,
             "priorities": one.same_priority,
@@ -126,26 +126,26 @@ def _agreements(found: Bench, results: Sequence[evaluation.CellResult]) -> list[
     ]
 
 
-def _incident(found: Bench, number: int, rated: Mapping[int, Mapping[str, int]], who: str) -> dict[str, Any]:
+def _incident_view_model(found: Evaluation, number: int, rated: Mapping[int, Mapping[str, int]], who: str) -> dict[str, Any]:
     cells = [cell for cell in found.cells if cell.incident == number]
-    shown = {model: [_cell(cell, rated, who) for cell in cells if cell.model == model] for model in found.models}
+    shown = {model: [_cell_view_model(cell, rated, who) for cell in cells if cell.model == model] for model in found.models}
     title = str(found.incidents[number].get("title", ""))[:300]
-    return {"title": title, "models": [{"label": label_of(model), "cells": of_model} for model, of_model in shown.items()]}
+    return {"title": title, "models": [{"label": ref_label(model), "cells": of_model} for model, of_model in shown.items()]}
 
 
-def _cell(cell: BenchCell, rated: Mapping[int, Mapping[str, int]], who: str) -> dict[str, Any]:
-    run, (words, tone) = cell.run, CELLS[cell.status]
+def _cell_view_model(cell: EvaluationCell, rated: Mapping[int, Mapping[str, int]], who: str) -> dict[str, Any]:
+    run, (words, tone) = cell.run, CELL_STATUSES[cell.status]
     scores = rated.get(run.id, {}) if run is not None else {}
     return {
         "id": cell.id,
         "status": cell.status,
         "words": words,
         "tone": tone,
-        "why": cell.why,
+        "why": cell.reason,
         "repeat": cell.repeat + 1,
         "run": run.public_id if run else None,
-        "latency": run_presenter.latency(run.latency_ms) if run else None,
-        "cost": run_presenter.cost_in_words(run)["text"] if run else None,
+        "latency": run_presenter.format_latency(run.latency_ms) if run else None,
+        "cost": run_presenter.cost_view_model(run)["text"] if run else None,
         "advice": [
             {
                 "type": one.type,
@@ -164,14 +164,14 @@ def _cell(cell: BenchCell, rated: Mapping[int, Mapping[str, int]], who: str) -> 
     }
 
 
-def document(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequence[Run]) -> dict[str, Any]:
+def export_document(found: Evaluation, rated: Mapping[int, Mapping[str, int]], late: Sequence[Run]) -> dict[str, Any]:
     """A bench as JSON: amounts are strings of exact decimals. A cost without a currency beside it is in US dollars."""
     results = evaluation_results.results(found, {run: dict(scores) for run, scores in rated.items()})
     uncounted = evaluation_results.late_results(found, late)
     return {
         "id": found.public_id,
         "name": found.name,
-        "status": evaluations.state(found),
+        "status": evaluations.effective_status(found),
         "created_at": format_timestamp(found.created_at),
         "finished_at": format_timestamp(found.finished_at) if found.finished_at else None,
         "by": found.actor,
@@ -207,8 +207,8 @@ def document(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequenc
             }
             for one in evaluation.compare_recommendations(found.models, results)
         ],
-        "cells": [_row(cell, rated) for cell in found.cells],
-        "late": _late(found, late, rated),
+        "cells": [_export_row(cell, rated) for cell in found.cells],
+        "late": _late_rows(found, late, rated),
     }
 
 
@@ -226,18 +226,18 @@ def _per_thousand(column: ModelResults) -> dict[str, Any]:
     }
 
 
-def _row(cell: BenchCell, rated: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
+def _export_row(cell: EvaluationCell, rated: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
     return {
         "incident": cell.incident + 1,
         "model": cell.model,
         "repeat": cell.repeat + 1,
         "status": cell.status,
-        "why": cell.why,
-        **_answer(cell.run, rated),
+        "why": cell.reason,
+        **_run_values(cell.run, rated),
     }
 
 
-def _late(found: Bench, late: Sequence[Run], rated: Mapping[int, Mapping[str, int]]) -> list[dict[str, Any]]:
+def _late_rows(found: Evaluation, late: Sequence[Run], rated: Mapping[int, Mapping[str, int]]) -> list[dict[str, Any]]:
     """What came after its cell had been asked again, as rows like those of the cells: without them the costs would not add up."""
     names = [one.model for one in evaluation_results.late_results(found, late)]
     return [
@@ -247,13 +247,13 @@ def _late(found: Bench, late: Sequence[Run], rated: Mapping[int, Mapping[str, in
             "repeat": None,
             "status": "late",
             "why": run.error_detail,
-            **_answer(run, rated),
+            **_run_values(run, rated),
         }
         for name, run in zip(names, late, strict=True)
     ]
 
 
-def _answer(run: Run | None, rated: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
+def _run_values(run: Run | None, rated: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
     usage = (run.usage or {}) if run else {}
     first = run.recommendations[0] if run and run.status == "succeeded" and run.recommendations else None
     return {
@@ -271,12 +271,12 @@ def _answer(run: Run | None, rated: Mapping[int, Mapping[str, int]]) -> dict[str
     }
 
 
-def as_csv(found: Bench, rated: Mapping[int, Mapping[str, int]], late: Sequence[Run]) -> str:
+def export_csv(found: Evaluation, rated: Mapping[int, Mapping[str, int]], late: Sequence[Run]) -> str:
     """A line for each cell and each late answer; no text of it is a formula to a spreadsheet."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(CSV_HEADINGS)
-    for row in (*(_row(cell, rated) for cell in found.cells), *_late(found, late, rated)):
+    for row in (*(_export_row(cell, rated) for cell in found.cells), *_late_rows(found, late, rated)):
         row["ratings"] = " ".join(map(str, row["ratings"]))
         writer.writerow([safe_cell(row[name]) for name in CSV_HEADINGS])
     return text.getvalue()

@@ -13,34 +13,34 @@ from werkzeug.utils import secure_filename
 from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin.core.base import GuardedView, is_id
-from webapp.admin.core.fields import asked_page, whole
+from webapp.admin.core.fields import parse_whole_number, requested_page
 from webapp.admin.runs import evaluation_presenter
-from webapp.admin.runs.evaluation_setup import Chosen, chosen, estimated, page_of
+from webapp.admin.runs.evaluation_setup import EvaluationRequest, estimate_costs, form_context, read_request
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.incidents.evaluation import LOCAL, NO_SELECTION
 from webapp.domain.shared.errors import Forbidden, Invalid, ModeldeskError
 from webapp.domain.shared.money import parse_amount
 from webapp.extensions import db
-from webapp.models import Bench, BenchCell
+from webapp.models import Evaluation, EvaluationCell
 from webapp.runtime import container
-from webapp.runtime.evaluation_runner import runner
+from webapp.runtime.evaluation_runner import get_runner
 from webapp.runtime.transaction import writing
 from webapp.services.runs import evaluation_results, evaluations, saved_incidents
-from webapp.web.auth import actor, member, staff_may
+from webapp.web.auth import actor, has_permission, require_member
 
 ESTIMATE_TARGET = "div#bench-estimate"
-ON_A_PAGE = 30
-HIGHEST_CAP = Decimal(10_000)
+PAGE_SIZE = 30
+MAX_SPEND_CAP = Decimal(10_000)
 
 
-class History(NamedTuple):
+class EvaluationPage(NamedTuple):
     """One page of benches, and whether there are more."""
 
-    rows: Sequence[Bench]
-    more: bool
+    rows: Sequence[Evaluation]
+    has_more: bool
 
 
-class Benches(GuardedView):
+class Evaluations(GuardedView):
     """Whoever may read may look; running costs money and takes the permission to."""
 
     needs = Permission.REGISTRY_READ
@@ -50,55 +50,55 @@ class Benches(GuardedView):
     def index(self) -> str:
         """The history."""
         asked = {name: request.args.get(name, "").replace("\0", "").strip()[:200] for name in ("search", "by", "model", "status")}
-        page = asked_page(request.args)
-        found = _history(asked, page)
-        shown = [{"bench": row, "state": evaluation_presenter.STATUSES[evaluations.state(row)]} for row in found.rows]
+        page = requested_page(request.args)
+        found = _list_page(asked, page)
+        shown = [{"bench": row, "state": evaluation_presenter.STATUSES[evaluations.effective_status(row)]} for row in found.rows]
         return self.render(
             "admin/runs/evaluations/list.html",
             rows=shown,
             asked=asked,
-            more=found.more,
+            more=found.has_more,
             page=page,
             statuses=evaluation_presenter.STATUSES,
-            label_of=evaluation_presenter.label_of,
+            label_of=evaluation_presenter.ref_label,
             may_run=may_run(),
         )
 
     @expose("/new", methods=("GET", "POST"))
     def create(self) -> Any:
-        insist()
+        require_run_permission()
         if request.method == "GET":
-            return self.render("admin/runs/evaluations/new.html", **page_of(_again(), {}))
+            return self.render("admin/runs/evaluations/new.html", **form_context(_initial_values(), {}))
         errors: dict[str, str] = {}
         try:
-            setup = chosen()
-            cap = _cap(request.form.get("spend_cap", ""))
+            setup = read_request()
+            cap = _parse_spend_cap(request.form.get("spend_cap", ""))
             with writing(refresh=False) as session:
-                made = evaluations.create(session, setup.to_run(cap), actor=actor())
+                made = evaluations.create(session, setup.to_setup(cap), actor=actor())
                 place, public_id, models = (made.id, made.generation), made.public_id, list(made.models)
         except ModeldeskError as error:
-            errors = _errors(error)
-            return Response(self.render("admin/runs/evaluations/new.html", **page_of(request.form, errors)), 422)
-        runner().start(*place, models)
+            errors = _errors_by_field(error)
+            return Response(self.render("admin/runs/evaluations/new.html", **form_context(request.form, errors)), 422)
+        get_runner().start(*place, models)
         return redirect(self.get_url(".details", public_id=public_id))
 
     @expose("/estimate", methods=("POST",))
     def estimate(self) -> str:
         """About how many tokens and how much money the bench would take. Nothing is asked, nothing is stored."""
-        insist()
+        require_run_permission()
         try:
-            setup: Chosen | None = chosen()
+            setup: EvaluationRequest | None = read_request()
             problem = None
         except ModeldeskError as error:
             setup, problem = None, None if error.code == NO_SELECTION else error.detail
-        return self.render("admin/runs/evaluations/_estimate.html", estimate=estimated(setup) if setup else None, problem=problem)
+        return self.render("admin/runs/evaluations/_estimate.html", estimate=estimate_costs(setup) if setup else None, problem=problem)
 
     @expose("/incidents", methods=("POST",))
     def save_incidents(self) -> Redirect:
         """Keeps what was pasted or uploaded, for the next bench."""
-        insist()
+        require_run_permission()
         try:
-            found = chosen(models_needed=False).given
+            found = read_request(models_needed=False).submitted
             if not found:
                 raise Invalid.field("incident", "is empty: paste or upload what is to be kept")
             with writing(refresh=False) as session:
@@ -112,7 +112,7 @@ class Benches(GuardedView):
 
     @expose("/incidents/<number>/delete", methods=("POST",))
     def delete_incident(self, number: str) -> Redirect:
-        insist()
+        require_run_permission()
         try:
             with writing(refresh=False) as session:
                 name = saved_incidents.delete(session, int(number) if is_id(number) else 0, actor=actor()).name
@@ -123,28 +123,30 @@ class Benches(GuardedView):
 
     @expose("/<public_id>/")
     def details(self, public_id: str) -> str:
-        found = evaluations.with_cells(db.session(), public_id)
-        return self.render("admin/runs/evaluations/details.html", **self._shown(found))
+        found = evaluations.find_with_cells(db.session(), public_id)
+        return self.render("admin/runs/evaluations/details.html", **self._view_model(found))
 
     @expose("/<public_id>/live")
     def live(self, public_id: str) -> str:
         """What has arrived so far, for the page that is open."""
-        return self.render("admin/runs/evaluations/_live.html", **self._shown(evaluations.with_cells(db.session(), public_id)))
+        return self.render("admin/runs/evaluations/_live.html", **self._view_model(evaluations.find_with_cells(db.session(), public_id)))
 
-    def _shown(self, found: Bench) -> dict[str, Any]:
+    def _view_model(self, found: Evaluation) -> dict[str, Any]:
         rated = evaluation_results.ratings(db.session(), found)
         models = container.registry().snapshot.by_name
         known = {ref: models[ref] for ref in found.models if ref in models}
-        return evaluation_presenter.facts(found, rated, evaluation_results.late(db.session(), found), member().email) | {
+        return evaluation_presenter.view_model(
+            found, rated, evaluation_results.list_late_runs(db.session(), found), require_member().email
+        ) | {
             "may_run": may_run(),
-            "may_default": staff_may(Permission.REGISTRY_WRITE),
+            "may_default": has_permission(Permission.REGISTRY_WRITE),
             "defaults": {ref: model.id for ref, model in known.items() if not model.default and model.active},
             "is_default": {ref for ref, model in known.items() if model.default},
         }
 
     @expose("/<public_id>/<any(cancel,resume,rename):what>", methods=("POST",))
     def change(self, public_id: str, what: str) -> Redirect:
-        insist()
+        require_run_permission()
         try:
             with writing(refresh=False) as session:
                 if what == "cancel":
@@ -161,13 +163,13 @@ class Benches(GuardedView):
         else:
             flash(message, "success")
             if what == "resume":
-                runner().start(*place, models)
+                get_runner().start(*place, models)
         return redirect(self.get_url(".details", public_id=public_id))
 
     @expose("/<public_id>/rate", methods=("POST",))
     def rate(self, public_id: str) -> ResponseReturnValue:
-        insist()
-        score = whole(request.form.get("score"))
+        require_run_permission()
+        score = parse_whole_number(request.form.get("score"))
         with writing(refresh=False) as session:
             evaluations.rate(session, public_id, request.form.get("run", ""), score if isinstance(score, int) else 0, actor=actor())
         if request.headers.get("HX-Request"):
@@ -176,46 +178,46 @@ class Benches(GuardedView):
 
     @expose("/<public_id>/export.<any(json,csv):kind>")
     def export(self, public_id: str, kind: str) -> Response:
-        found = evaluations.with_cells(db.session(), public_id)
-        rated, late = evaluation_results.ratings(db.session(), found), evaluation_results.late(db.session(), found)
+        found = evaluations.find_with_cells(db.session(), public_id)
+        rated, late = evaluation_results.ratings(db.session(), found), evaluation_results.list_late_runs(db.session(), found)
         name = secure_filename(f"{found.name}.{kind}") or f"bench.{kind}"
         headers = {"Content-Disposition": f"attachment; filename={name}"}
         if kind == "csv":
-            return Response(evaluation_presenter.as_csv(found, rated, late), headers=headers, mimetype="text/csv")
-        body = json.dumps(evaluation_presenter.document(found, rated, late), indent=2, ensure_ascii=False)
+            return Response(evaluation_presenter.export_csv(found, rated, late), headers=headers, mimetype="text/csv")
+        body = json.dumps(evaluation_presenter.export_document(found, rated, late), indent=2, ensure_ascii=False)
         return Response(body, headers=headers, mimetype="application/json")
 
 
 def may_run() -> bool:
-    return staff_may(Permission.RUNS_WRITE)
+    return has_permission(Permission.RUNS_WRITE)
 
 
-def insist() -> None:
+def require_run_permission() -> None:
     if not may_run():
-        raise Forbidden(f"Your role, {member().role}, may look but not run. Ask an admin.")
+        raise Forbidden(f"Your role, {require_member().role}, may look but not run. Ask an admin.")
 
 
-def _history(asked: dict[str, str], page: int) -> History:
-    query = select(Bench).order_by(Bench.created_at.desc(), Bench.id.desc())
+def _list_page(asked: dict[str, str], page: int) -> EvaluationPage:
+    query = select(Evaluation).order_by(Evaluation.created_at.desc(), Evaluation.id.desc())
     if asked["search"]:
-        query = query.where(Bench.name.icontains(asked["search"], autoescape=True))
+        query = query.where(Evaluation.name.icontains(asked["search"], autoescape=True))
     if asked["by"]:
-        query = query.where(Bench.actor.icontains(asked["by"], autoescape=True))
+        query = query.where(Evaluation.actor.icontains(asked["by"], autoescape=True))
     if asked["status"] in ("running", "finished", "cancelled"):
-        query = query.where(Bench.status == asked["status"])
+        query = query.where(Evaluation.status == asked["status"])
     if asked["model"]:
-        query = query.where(Bench.cells.any(_is_called(asked["model"])))
-    rows = list(db.session.execute(query.offset(page * ON_A_PAGE).limit(ON_A_PAGE + 1)).scalars())
-    return History(rows[:ON_A_PAGE], len(rows) > ON_A_PAGE)
+        query = query.where(Evaluation.cells.any(_has_label(asked["model"])))
+    rows = list(db.session.execute(query.offset(page * PAGE_SIZE).limit(PAGE_SIZE + 1)).scalars())
+    return EvaluationPage(rows[:PAGE_SIZE], len(rows) > PAGE_SIZE)
 
 
-def _is_called(word: str) -> ColumnElement[bool]:
+def _has_label(word: str) -> ColumnElement[bool]:
     """The cells of models whose label, as pages show it, holds a word."""
-    named = BenchCell.model.icontains(word, autoescape=True)
-    return or_(named, BenchCell.model == LOCAL) if word.casefold() in evaluation_presenter.label_of(LOCAL).casefold() else named
+    named = EvaluationCell.model.icontains(word, autoescape=True)
+    return or_(named, EvaluationCell.model == LOCAL) if word.casefold() in evaluation_presenter.ref_label(LOCAL).casefold() else named
 
 
-def _again() -> dict[str, Any]:
+def _initial_values() -> dict[str, Any]:
     """What an earlier bench was made of, if the address names one."""
     public_id = request.args.get("bench", "").replace("\0", "")
     if not public_id:
@@ -225,18 +227,18 @@ def _again() -> dict[str, Any]:
     return {"models": list(found.models), "incident": pasted, "repeats": str(found.repeats), "name": f"{found.name} again"[:200]}
 
 
-def _cap(text: str) -> Decimal | None:
+def _parse_spend_cap(text: str) -> Decimal | None:
     """The spend cap in US dollars; None if the field is empty."""
     clean = text.strip().removeprefix("$").replace(",", "").strip()
     if not clean:
         return None
     cap = parse_amount(clean)
-    if cap is None or cap > HIGHEST_CAP:
-        raise Invalid.field("spend_cap", f"must be an amount from 0 to {HIGHEST_CAP:,} US dollars, such as 0.50")
+    if cap is None or cap > MAX_SPEND_CAP:
+        raise Invalid.field("spend_cap", f"must be an amount from 0 to {MAX_SPEND_CAP:,} US dollars, such as 0.50")
     return cap
 
 
-def _errors(error: ModeldeskError) -> dict[str, str]:
+def _errors_by_field(error: ModeldeskError) -> dict[str, str]:
     if isinstance(error, Invalid) and error.errors:
         return {found.field.partition("[")[0].partition(".")[0]: found.message for found in error.errors}
     return {"": error.detail}

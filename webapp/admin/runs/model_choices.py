@@ -6,7 +6,7 @@ from typing import NamedTuple
 from webapp.domain.catalog.entities import ModelInfo, ProviderInfo
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.credentials.environment_keys import EnvironmentKeys
-from webapp.drivers import DRIVERS, available, needs_key
+from webapp.drivers import DRIVERS, availability, needs_key
 from webapp.services.credentials import endpoints
 
 
@@ -15,8 +15,8 @@ class ModelOption(NamedTuple):
 
     ref: str
     text: str
-    chosen: bool
-    barred: bool = False
+    selected: bool
+    disabled: bool = False
 
 
 class ModelGroup(NamedTuple):
@@ -46,21 +46,21 @@ def _label(provider: ProviderInfo, remarks: Mapping[str, str]) -> str:
     return f"{provider.display_name} ({remark})" if remark else provider.display_name
 
 
-def why_not_run(name: str, driver: str) -> str | None:
+def unavailable_reason(name: str, driver: str) -> str | None:
     """Why nothing can be run on the models of a provider, whatever key it has; a sentence."""
-    usable, reason = available(driver)
-    return None if usable else f"Models of {name} cannot be run: the driver for {_driver(driver)} is {reason}."
+    usable, reason = availability(driver)
+    return None if usable else f"Models of {name} cannot be run: the driver for {_driver_label(driver)} is {reason}."
 
 
-def _driver(name: str) -> str:
+def _driver_label(name: str) -> str:
     info = DRIVERS.get(name)
     return info.label if info else name
 
 
-def remark_on(provider: ProviderInfo, environment: EnvironmentKeys) -> str | None:
+def provider_remark(provider: ProviderInfo, environment: EnvironmentKeys) -> str | None:
     """Why a run on this provider would fail before it is asked, as far as can be told without asking."""
-    if why_not_run(provider.display_name, provider.driver):
+    if unavailable_reason(provider.display_name, provider.driver):
         return "driver not installed"
-    in_environment = endpoints.variable_of(provider, environment) is not None
+    in_environment = endpoints.key_variable(provider, environment) is not None
     missing = not provider.has_key and not in_environment and needs_key(provider.driver, provider.required_environment)
     return "no key" if missing else None

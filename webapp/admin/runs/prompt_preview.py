@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from webapp.admin.runs.tryit import preview_of
+from webapp.admin.runs.tryit import preview_incident
 from webapp.domain.incidents import parsing
 from webapp.domain.incidents.incidents import Incident, incident_from
 from webapp.domain.incidents.parsing import ParsedIncident
@@ -14,24 +14,24 @@ from webapp.extensions import db
 from webapp.models import PromptTemplate, SavedIncident
 from webapp.services.runs import prompt_templates, saved_incidents
 
-KEPT = "kept-"  # The prefix of a kept incident's number among the choices.
+SAVED_PREFIX = "kept-"  # The prefix of a kept incident's number among the choices.
 
 
-def preview(row: PromptTemplate, given: Mapping[str, str]) -> dict[str, Any]:
+def build_preview(row: PromptTemplate, given: Mapping[str, str]) -> dict[str, Any]:
     """What the preview of one version shows; pasted text wins over the choice."""
-    kept, text = saved_incidents.every(db.session()), given.get("incident", "").strip()
+    kept, text = saved_incidents.list_all(db.session()), given.get("incident", "").strip()
     chosen = given.get("sample", "")
     shown: dict[str, Any] = {"samples": SAMPLES, "kept": kept, "sample": chosen, "pasted_text": text, "words": None}
     try:
-        read = parsing.parse_incident(text) if text else ParsedIncident(parsing.INCIDENT, _chosen(chosen, kept))
+        read = parsing.parse_incident(text) if text else ParsedIncident(parsing.INCIDENT, _selected_incident(chosen, kept))
     except Invalid as error:
         return shown | {"plan": None, "errors": {"incident": "; ".join(parsing.list_messages(error))}}
     words = render_prompt(prompt_templates.value_of(row), read.incident)
-    return shown | {"words": words} | preview_of({"kind": read.kind, "incident": read.incident, "model": "", "template": row.name})
+    return shown | {"words": words} | preview_incident({"kind": read.kind, "incident": read.incident, "model": "", "template": row.name})
 
 
-def _chosen(choice: str, kept: list[SavedIncident]) -> Incident:
-    row = next((row for row in kept if choice == f"{KEPT}{row.id}"), None)
+def _selected_incident(choice: str, kept: list[SavedIncident]) -> Incident:
+    row = next((row for row in kept if choice == f"{SAVED_PREFIX}{row.id}"), None)
     if row is not None:
         return incident_from(row.incident)
     return (SAMPLES_BY_SLUG.get(choice) or SAMPLES[0]).incident()

@@ -8,8 +8,8 @@ from flask_admin import expose
 from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin.core.base import GuardedView
-from webapp.admin.core.fields import version_of, whole
-from webapp.admin.runs.prompt_preview import preview
+from webapp.admin.core.fields import parse_whole_number, version_of
+from webapp.admin.runs.prompt_preview import build_preview
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.incidents.prompt_templates import CATEGORIES, PLACEHOLDER_VALUES, diff_lines
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError, Stale
@@ -20,20 +20,20 @@ from webapp.models import PromptTemplate
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.runs import prompt_templates, response_cache
-from webapp.web.auth import actor, staff_may
+from webapp.web.auth import actor, has_permission
 
 FIELDS = ("name", "title", "category", "system", "user", "preferred_model", "temperature", "max_tokens", "cache_minutes", "note")
-EDITED = tuple(name for name in FIELDS if name not in ("name", "note"))
-TEXTS = ("system", "user")
-LABELS = {  # As the form calls them; of the others the name says it.
+EDITABLE_FIELDS = tuple(name for name in FIELDS if name not in ("name", "note"))
+TEXT_FIELDS = ("system", "user")
+FIELD_LABELS = {  # As the form calls them; of the others the name says it.
     "system": "Instructions",
     "user": "Question",
     "max_tokens": "Longest answer",
     "cache_minutes": "Keep answers for",
     "is_active": "Active",
 }
-BLANK: Mapping[str, str] = dict.fromkeys(FIELDS, "") | {"category": "incident", "user": "{{incident}}", "cache_minutes": "0"}
-DONE = {"delete": "The template was deleted.", "activate": "The template is active.", "deactivate": "The template is inactive."}
+BLANK_FORM: Mapping[str, str] = dict.fromkeys(FIELDS, "") | {"category": "incident", "user": "{{incident}}", "cache_minutes": "0"}
+CHANGE_MESSAGES = {"delete": "The template was deleted.", "activate": "The template is active.", "deactivate": "The template is inactive."}
 
 
 class Prompts(GuardedView):
@@ -45,10 +45,10 @@ class Prompts(GuardedView):
     @expose("/")
     def index(self) -> str:
         word, category = request.args.get("search", "").strip()[:200], request.args.get("category", "")[:60]
-        rows = [row for row in prompt_templates.listed(db.session()) if _matches(row, word, category)]
+        rows = [row for row in prompt_templates.list_current(db.session()) if _matches(row, word, category)]
         shown = [{"row": row, "use": prompt_templates.usage(db.session(), row.name)} for row in rows]
         kept = response_cache.count(db.session())
-        categories = sorted({row.category for row in prompt_templates.listed(db.session())})
+        categories = sorted({row.category for row in prompt_templates.list_current(db.session())})
         return self.render(
             "admin/runs/prompt_templates/list.html",
             rows=shown,
@@ -68,12 +68,12 @@ class Prompts(GuardedView):
         """What a sample, a kept incident or pasted text makes of it. Nothing is asked, nothing is stored."""
         row = prompt_templates.find(db.session(), slug, request.form.get("version", type=int))
         if "HX-Request" in request.headers:
-            return self.render("admin/runs/prompt_templates/_preview.html", row=row, **preview(row, request.form))
+            return self.render("admin/runs/prompt_templates/_preview.html", row=row, **build_preview(row, request.form))
         return self._details(row, request.form)
 
     def _details(self, row: PromptTemplate, given: Mapping[str, str]) -> str:
         session = db.session()
-        others = prompt_templates.versions(session, row.name)
+        others = prompt_templates.list_versions(session, row.name)
         older = request.args.get("against", type=int) or next((one.version for one in others if one.version < row.version), None)
         return self.render(
             "admin/runs/prompt_templates/details.html",
@@ -82,14 +82,14 @@ class Prompts(GuardedView):
             use=prompt_templates.usage(session, row.name),
             may_edit=may_edit(),
             against=older,
-            compared=_compared(prompt_templates.find(session, row.name, older), row) if older else [],
+            compared=_list_differences(prompt_templates.find(session, row.name, older), row) if older else [],
             temperature=None if row.temperature is None else format_decimal(row.temperature),
-            **preview(row, given),
+            **build_preview(row, given),
         )
 
     @expose("/new", methods=("GET", "POST"))
     def create(self) -> Any:
-        return self._edit(None, BLANK, lambda session, entry: prompt_templates.create(session, entry, actor=actor()))
+        return self._edit(None, BLANK_FORM, lambda session, entry: prompt_templates.create(session, entry, actor=actor()))
 
     @expose("/<slug>/edit", methods=("GET", "POST"))
     def edit(self, slug: str) -> Any:
@@ -98,21 +98,21 @@ class Prompts(GuardedView):
         def revise(session: Any, entry: dict[str, Any]) -> PromptTemplate:
             return prompt_templates.revise(session, slug, entry, actor=actor(), version=version_of(request.form.get("row_version")))
 
-        return self._edit(row, _typed(row), revise)
+        return self._edit(row, _form_values(row), revise)
 
     def _edit(self, row: PromptTemplate | None, typed: Mapping[str, str], save: Any) -> Any:
-        insist()
+        require_edit_permission()
         errors: dict[str, str] = {}
         overtaken = None
         if request.method == "POST":
             typed = {name: request.form.get(name, "") for name in FIELDS}
             try:
                 with writing(refresh=False) as session:
-                    name = save(session, _entry(typed, with_name=row is None)).name
+                    name = save(session, _build_entry(typed, with_name=row is None)).name
             except ModeldeskError as error:
-                errors = _at_fields(error)
+                errors = _errors_by_field(error)
                 if row is not None and isinstance(error, Stale):
-                    row, typed, overtaken = _overtaken(row.name, typed)
+                    row, typed, overtaken = _merge_stale_edit(row.name, typed)
             else:
                 flash("Saved as a new version." if row else "The template was added.", "success")
                 return redirect(self.get_url(".details", slug=name))
@@ -131,7 +131,7 @@ class Prompts(GuardedView):
 
     @expose("/<slug>/<any(activate,deactivate,delete):what>", methods=("POST",))
     def change(self, slug: str, what: str) -> Redirect:
-        insist()
+        require_edit_permission()
         try:
             with writing(refresh=False) as session:
                 if what == "delete":
@@ -141,13 +141,13 @@ class Prompts(GuardedView):
         except ModeldeskError as error:
             flash(error.detail, "error")
             return redirect(self.get_url(".details", slug=slug))
-        flash(DONE[what], "success")
+        flash(CHANGE_MESSAGES[what], "success")
         return redirect(self.get_url(".index") if what == "delete" else self.get_url(".details", slug=slug))
 
     @expose("/<slug>/restore", methods=("POST",))
     def restore(self, slug: str) -> Redirect:
-        insist()
-        version = whole(request.form.get("version"))
+        require_edit_permission()
+        version = parse_whole_number(request.form.get("version"))
         with writing(refresh=False) as session:
             row = prompt_templates.restore(session, slug, version if isinstance(version, int) else 0, actor=actor())
             made = row.version
@@ -156,7 +156,7 @@ class Prompts(GuardedView):
 
     @expose("/cache/clear", methods=("POST",))
     def clear_cache(self) -> Redirect:
-        insist()
+        require_edit_permission()
         with writing(refresh=False) as session:
             removed = response_cache.clear(session, actor=actor())
         flash(f"{removed:,} remembered answer{'s were' if removed != 1 else ' was'} removed.", "success")
@@ -164,10 +164,10 @@ class Prompts(GuardedView):
 
 
 def may_edit() -> bool:
-    return staff_may(Permission.REGISTRY_WRITE)
+    return has_permission(Permission.REGISTRY_WRITE)
 
 
-def insist() -> None:
+def require_edit_permission() -> None:
     if not may_edit():
         raise Forbidden("Your role does not allow this. Ask an admin.")
 
@@ -177,55 +177,55 @@ def _matches(row: PromptTemplate, word: str, category: str) -> bool:
     return all(part in text for part in word.casefold().split()) and category in ("", row.category)
 
 
-def _typed(row: PromptTemplate) -> dict[str, str]:
+def _form_values(row: PromptTemplate) -> dict[str, str]:
     values = {name: getattr(row, name) for name in FIELDS if name != "note"}
     values["temperature"] = None if row.temperature is None else format_decimal(row.temperature)
     return {name: "" if value is None else str(value) for name, value in values.items()} | {"note": ""}
 
 
-def _entry(typed: Mapping[str, str], *, with_name: bool) -> dict[str, Any]:
+def _build_entry(typed: Mapping[str, str], *, with_name: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {name: typed[name].strip() for name in FIELDS if with_name or name != "name"}
-    return entry | {"max_tokens": whole(typed["max_tokens"]), "cache_minutes": whole(typed["cache_minutes"]) or 0}
+    return entry | {"max_tokens": parse_whole_number(typed["max_tokens"]), "cache_minutes": parse_whole_number(typed["cache_minutes"]) or 0}
 
 
-def _at_fields(error: ModeldeskError) -> dict[str, str]:
+def _errors_by_field(error: ModeldeskError) -> dict[str, str]:
     """Each message at its field; what belongs to none stands at the top."""
     if isinstance(error, Invalid | Conflict) and error.errors:
         return {found.field if found.field in FIELDS else "": found.message for found in error.errors}
     return {"": error.detail}
 
 
-def _overtaken(name: str, typed: Mapping[str, str]) -> tuple[PromptTemplate, dict[str, str], dict[str, Any]]:
+def _merge_stale_edit(name: str, typed: Mapping[str, str]) -> tuple[PromptTemplate, dict[str, str], dict[str, Any]]:
     """The newest version, the form with what its sender had left alone taken from that, and what to say.
 
     A form that names a version which never was is taken to be about the newest: nothing of it is changed.
     """
-    newest, opened = prompt_templates.find(db.session(), name), whole(request.form.get("row_version"))
-    older = next((one for one in prompt_templates.versions(db.session(), name) if one.version == opened), newest)
-    theirs = _typed(newest)
-    taken = [field for field in merge(_typed(older), theirs, typed).accepted if field in EDITED]
+    newest, opened = prompt_templates.find(db.session(), name), parse_whole_number(request.form.get("row_version"))
+    older = next((one for one in prompt_templates.list_versions(db.session(), name) if one.version == opened), newest)
+    theirs = _form_values(newest)
+    taken = [field for field in merge(_form_values(older), theirs, typed).accepted if field in EDITABLE_FIELDS]
     said = {
         "by": newest.created_by,
         "at": newest.created_at,
         "since": older.version,
-        "compared": _compared(older, newest),
-        "taken": [_label(field) for field in taken],
+        "compared": _list_differences(older, newest),
+        "taken": [_field_label(field) for field in taken],
     }
     return newest, dict(typed) | {field: theirs[field] for field in taken}, said
 
 
-def _label(field: str) -> str:
-    return LABELS.get(field, field.replace("_", " ").capitalize())
+def _field_label(field: str) -> str:
+    return FIELD_LABELS.get(field, field.replace("_", " ").capitalize())
 
 
-def _compared(older: PromptTemplate, newer: PromptTemplate) -> list[dict[str, Any]]:
+def _list_differences(older: PromptTemplate, newer: PromptTemplate) -> list[dict[str, Any]]:
     """The texts that differ, line by line, and the settings that do."""
     found: list[dict[str, Any]] = []
-    for field in TEXTS:
+    for field in TEXT_FIELDS:
         if getattr(older, field) != getattr(newer, field):
-            found.append({"label": _label(field), "lines": list(diff_lines(getattr(older, field), getattr(newer, field)))})
+            found.append({"label": _field_label(field), "lines": list(diff_lines(getattr(older, field), getattr(newer, field)))})
     for field in ("title", "category", "preferred_model", "temperature", "max_tokens", "cache_minutes", "is_active"):
         before, after = getattr(older, field), getattr(newer, field)
         if before != after:
-            found.append({"label": _label(field), "before": before, "after": after})
+            found.append({"label": _field_label(field), "before": before, "after": after})
     return found

@@ -26,7 +26,7 @@ ICONS: Mapping[str, str] = {
     "network": "network",
     "general": "info-circle",
 }
-SOURCES: Mapping[str, str] = {
+KEY_SOURCE_LABELS: Mapping[str, str] = {
     "database": "the key stored in Modeldesk",
     "environment": "a key in the server's environment",
     "local": "no key was needed",
@@ -40,13 +40,13 @@ DECISIONS: Mapping[str, str] = {
     "environment": "Modeldesk found OPENAI_API_KEY in the server's environment",
     "local rules": "There is no primary provider and no OPENAI_API_KEY in the environment",
 }
-PROVIDERS_FAULT = frozenset({"auth", "config", "permission", "billing", "not_found", "no_key", "connect", "redirect", "unsupported_param"})
+PROVIDER_ERRORS = frozenset({"auth", "config", "permission", "billing", "not_found", "no_key", "connect", "redirect", "unsupported_param"})
 
 # How a run fails before anything leaves this server.
-NOTHING_SENT = frozenset({"no_key", "config", "limit_reached"})
+UNSENT_ERRORS = frozenset({"no_key", "config", "limit_reached"})
 
 
-def facts(run: Run) -> dict[str, Any]:
+def view_model(run: Run) -> dict[str, Any]:
     """What the templates show of a run."""
     word, tone = STATUSES.get(run.status, (run.status, "neutral"))
     return {
@@ -54,22 +54,22 @@ def facts(run: Run) -> dict[str, Any]:
         "status": word,
         "tone": tone,
         "title": title_of(run),
-        "asked": asked(run),
+        "asked": requested_model(run),
         "answered_by": "the local rules" if run.answered_by == "local" else run.model_ref or driver_label(run.answered_by),
         "decided": DECISIONS.get(run.decided_by, run.decided_by),
-        "key": "no key" if run.error_code == "no_key" else key_in_words(run),
-        "advice": [_advice(recommendation) for recommendation in run.recommendations],
-        "tokens": _tokens(run),
-        "cost": cost_in_words(run),
-        "lines": [_line(line, run.currency) for line in (run.cost or {}).get("lines", [])],
+        "key": "no key" if run.error_code == "no_key" else describe_key(run),
+        "advice": [_recommendation_view_model(recommendation) for recommendation in run.recommendations],
+        "tokens": _token_rows(run),
+        "cost": cost_view_model(run),
+        "lines": [_cost_line(line, run.currency) for line in (run.cost or {}).get("lines", [])],
         "missing": [describe_missing(missing) for missing in (run.cost or {}).get("missing", [])],
-        "latency": latency(run.latency_ms),
-        "look_at_provider": run.provider_slug if run.error_code in PROVIDERS_FAULT else None,
+        "latency": format_latency(run.latency_ms),
+        "look_at_provider": run.provider_slug if run.error_code in PROVIDER_ERRORS else None,
         "incident": as_json(run.incident),
     }
 
 
-def key_in_words(run: Run) -> str:
+def describe_key(run: Run) -> str:
     """Where the key came from that a run was asked with."""
     scope, _, owner = (run.key_source or "").partition(":")
     known = {
@@ -79,10 +79,10 @@ def key_in_words(run: Run) -> str:
         "environment": f"{owner} of the server's environment",
         "none": "no key, as none is needed",
     }
-    return known.get(scope) or SOURCES.get(run.source, run.source)
+    return known.get(scope) or KEY_SOURCE_LABELS.get(run.source, run.source)
 
 
-def brief(run: Run) -> dict[str, Any]:
+def brief_view_model(run: Run) -> dict[str, Any]:
     """A run in one row of a short list."""
     word, tone = STATUSES.get(run.status, (run.status, "neutral"))
     return {
@@ -90,9 +90,9 @@ def brief(run: Run) -> dict[str, Any]:
         "status": word,
         "tone": tone,
         "title": title_of(run),
-        "asked": asked(run),
-        "cost": cost_in_words(run),
-        "latency": latency(run.latency_ms),
+        "asked": requested_model(run),
+        "cost": cost_view_model(run),
+        "latency": format_latency(run.latency_ms),
     }
 
 
@@ -101,7 +101,7 @@ def title_of(run: Run) -> str:
     return title if isinstance(title, str) and title.strip() else run.public_id
 
 
-def asked(run: Run) -> str:
+def requested_model(run: Run) -> str:
     """Whom this run asked, or was meant to ask."""
     return "Local rules" if run.driver == "local" else run.model_ref or driver_label(run.driver)
 
@@ -111,47 +111,49 @@ def driver_label(driver: str) -> str:
     return info.label if info else driver
 
 
-def latency(milliseconds: int) -> str:
+def format_latency(milliseconds: int) -> str:
     return f"{milliseconds:,} ms" if milliseconds < 10_000 else f"{milliseconds / 1000:.1f} s"
 
 
-def cost_in_words(run: Run) -> dict[str, str | None]:
+def cost_view_model(run: Run) -> dict[str, str | None]:
     """The exact cost, or why there is none. Never a zero for what is not known."""
     if run.answered_by == "local" and run.cost is None and run.driver == "local":
-        return _words("No cost", "the local rules use no model")
+        return _cost_without_amount("No cost", "the local rules use no model")
     if run.cached:
-        return _words("No cost", f"answered from the cache: the model was asked by {run.cached_from}")
-    if run.error_code in NOTHING_SENT:
-        return _words("No cost", "nothing was sent")
+        return _cost_without_amount("No cost", f"answered from the cache: the model was asked by {run.cached_from}")
+    if run.error_code in UNSENT_ERRORS:
+        return _cost_without_amount("No cost", "nothing was sent")
     if run.cost is None:
         why = "the provider did not say how much was used" if run.usage is None else "the registry does not know the model"
-        return _words("Unknown", why if run.status == "succeeded" else "no usage was reported; the provider may bill all the same")
+        return _cost_without_amount(
+            "Unknown", why if run.status == "succeeded" else "no usage was reported; the provider may bill all the same"
+        )
     if run.cost_total is None:
-        return _words("Unknown", "no price was known for the model at that moment")
+        return _cost_without_amount("Unknown", "no price was known for the model at that moment")
     exact = money_text.format_amount(run.cost_total, run.currency)
     if run.cost.get("complete"):
         return {"text": exact, "rounded": money_text.format_rounded(run.cost_total, run.currency), "why": None}
     return (
         {"text": f"at least {exact}", "rounded": None, "why": "a rate is missing"}
         if run.cost.get("lines")
-        else _words("Unknown", "no rate was known for what was used")
+        else _cost_without_amount("Unknown", "no rate was known for what was used")
     )
 
 
-def _words(text: str, why: str) -> dict[str, str | None]:
+def _cost_without_amount(text: str, why: str) -> dict[str, str | None]:
     return {"text": text, "rounded": None, "why": why}
 
 
-def _tokens(run: Run) -> list[tuple[str, int]]:
+def _token_rows(run: Run) -> list[tuple[str, int]]:
     usage = run.usage or {}
-    return [(_part(meter), usage[meter]) for meter in METERS if usage.get(meter)]
+    return [(_meter_label(meter), usage[meter]) for meter in METERS if usage.get(meter)]
 
 
-def _part(meter: str) -> str:
+def _meter_label(meter: str) -> str:
     return f"of which {label_of(meter).lower()}" if meter in PARENTS else label_of(meter)
 
 
-def _advice(recommendation: RunRecommendation) -> dict[str, Any]:
+def _recommendation_view_model(recommendation: RunRecommendation) -> dict[str, Any]:
     return {
         "type": recommendation.type,
         "icon": ICONS.get(recommendation.type, "info-circle"),
@@ -164,7 +166,7 @@ def _advice(recommendation: RunRecommendation) -> dict[str, Any]:
     }
 
 
-def _line(line: Mapping[str, Any], currency: str | None) -> dict[str, Any]:
+def _cost_line(line: Mapping[str, Any], currency: str | None) -> dict[str, Any]:
     """A stored line of a cost, in the shape that the calculator's table has."""
     billed_as = line.get("billed_as", line["meter"])
     above = line.get("above")

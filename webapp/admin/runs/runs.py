@@ -9,7 +9,7 @@ from sqlalchemy import select
 from werkzeug.wrappers import Response
 
 from webapp.admin.core.base import GuardedModelView
-from webapp.admin.core.fields import asked_page
+from webapp.admin.core.fields import requested_page
 from webapp.admin.core.filters import ChoiceFilter, Filter
 from webapp.admin.core.flask_admin_adapter import ViewArgs
 from webapp.admin.runs import run_presenter
@@ -17,8 +17,8 @@ from webapp.drivers import DRIVERS
 from webapp.extensions import db
 from webapp.models import Run
 
-MAX_ID = 40
-MAX_SEARCH = 200
+MAX_ID_LENGTH = 40
+MAX_SEARCH_LENGTH = 200
 STATUS_OPTIONS = [(status, words) for status, (words, _) in run_presenter.STATUSES.items() if status != "running"]
 DRIVER_OPTIONS = [(name, info.label) for name, info in DRIVERS.items()]
 
@@ -71,8 +71,8 @@ class Runs(GuardedModelView):
     def _get_list_extra_args(self) -> ViewArgs:
         """Numbers that no database takes and names that are not ours are left out, instead of ending in an error."""
         args = super()._get_list_extra_args()
-        args.page = asked_page(request.args)
-        args.search = args.search.replace("\0", "")[:MAX_SEARCH] if args.search else args.search
+        args.page = requested_page(request.args)
+        args.search = args.search.replace("\0", "")[:MAX_SEARCH_LENGTH] if args.search else args.search
         args.extra_args = {}
         return args
 
@@ -82,7 +82,7 @@ class Runs(GuardedModelView):
     def get_one(self, id: str) -> Run | None:
         """By the public id: row numbers would tell how much runs here."""
         name = str(id)
-        if not (name.isascii() and name.isprintable() and len(name) <= MAX_ID):
+        if not (name.isascii() and name.isprintable() and len(name) <= MAX_ID_LENGTH):
             return None
         return db.session.execute(select(Run).where(Run.public_id == name)).scalar_one_or_none()
 
@@ -93,7 +93,7 @@ class Runs(GuardedModelView):
 
     def render(self, template: str, **kwargs: Any) -> str:
         if template == self.details_template:
-            kwargs["shown"] = run_presenter.facts(kwargs["model"])
+            kwargs["shown"] = run_presenter.view_model(kwargs["model"])
         return super().render(template, **kwargs)
 
 
@@ -102,35 +102,35 @@ def _cell(view: Runs, context: object, run: Run, name: str) -> str:
     return Markup(CELLS[name](run))  # noqa: S704 # each maker escapes what it is given
 
 
-def _status(run: Run) -> Markup:
+def _status_cell(run: Run) -> Markup:
     words, tone = run_presenter.STATUSES.get(run.status, (run.status, "neutral"))
     return Markup('<span class="tag tag-{}">{}</span>').format(tone, words)
 
 
-def _cost(run: Run) -> Markup:
-    cost = run_presenter.cost_in_words(run)
+def _cost_cell(run: Run) -> Markup:
+    cost = run_presenter.cost_view_model(run)
     if cost["text"] == "Unknown":
         return Markup('<span class="tag tag-yellow" title="{}">Unknown</span>').format(cost["why"])
     return Markup('<span class="money">{}</span>').format(cost["text"]) if run.cost else escape("—")
 
 
-def _tokens(run: Run) -> Markup:
+def _tokens_cell(run: Run) -> Markup:
     usage = run.usage or {}
     total = usage.get("input", 0) + usage.get("output", 0)
     return escape(f"{total:,}" if total else "—")
 
 
-def _when(run: Run) -> Markup:
+def _time_cell(run: Run) -> Markup:
     moment = run.created_at
     return Markup('<time datetime="{}" data-relative>{}</time>').format(f"{moment:%Y-%m-%dT%H:%M:%SZ}", f"{moment:%-d %b %Y, %H:%M} UTC")
 
 
 CELLS = {
     "title": lambda run: escape(run_presenter.title_of(run)),
-    "status": _status,
-    "model_ref": lambda run: escape(run_presenter.asked(run)),
-    "tokens": _tokens,
-    "cost_total": _cost,
-    "latency_ms": lambda run: escape(run_presenter.latency(run.latency_ms)),
-    "created_at": _when,
+    "status": _status_cell,
+    "model_ref": lambda run: escape(run_presenter.requested_model(run)),
+    "tokens": _tokens_cell,
+    "cost_total": _cost_cell,
+    "latency_ms": lambda run: escape(run_presenter.format_latency(run.latency_ms)),
+    "created_at": _time_cell,
 }

@@ -9,32 +9,32 @@ from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin.audit import event_text
 from webapp.admin.core.base import GuardedView
-from webapp.admin.core.fields import asked_page
+from webapp.admin.core.fields import requested_page
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.shared.errors import FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.runtime import container
-from webapp.runtime.transaction import rehearsing, writing
+from webapp.runtime.transaction import dry_run_transaction, writing
 from webapp.services.transfer import files, import_drafts, registry_yaml
-from webapp.services.transfer.files import CSV, FORMS, JSON, YAML, Upload
-from webapp.services.transfer.import_drafts import Outdated
-from webapp.services.transfer.registry_import import Importing
-from webapp.web.auth import actor, staff_may
+from webapp.services.transfer.files import CSV, FORMATS, JSON, YAML, Upload
+from webapp.services.transfer.import_drafts import OutdatedDraft
+from webapp.services.transfer.registry_import import ImportContext
+from webapp.web.auth import actor, has_permission
 
-ON_A_PAGE = 100
+PAGE_SIZE = 100
 MAX_ERRORS = 200
-LOOK = "look"  # The filter for what should be looked at twice.
-TYPES = {YAML: "application/yaml", JSON: "application/json", CSV: "text/csv"}
+QUESTIONS_FILTER = "look"  # The filter for what should be looked at twice.
+CONTENT_TYPES = {YAML: "application/yaml", JSON: "application/json", CSV: "text/csv"}
 
 
-class Exchange(GuardedView):
+class ImportExport(GuardedView):
     """Whoever may read may take the catalogue away; editors bring files in."""
 
     needs = Permission.REGISTRY_READ
     purpose = "Take the catalogue away as a file, or bring one in. A file is compared first; nothing changes before you apply it."
 
-    def needs_confirming(self, name: str) -> bool:
+    def requires_reauthentication(self, name: str) -> bool:
         """A file may bring other addresses of providers."""
         return name == "apply"
 
@@ -44,38 +44,38 @@ class Exchange(GuardedView):
 
     @expose("/download/<form>")
     def download(self, form: str) -> Response:
-        if form not in FORMS:
-            raise Invalid(f"Files come as {', '.join(FORMS)}.")
+        if form not in FORMATS:
+            raise Invalid(f"Files come as {', '.join(FORMATS)}.")
         now = datetime.now(UTC)
         name = f"modeldesk-{'models' if form == CSV else 'catalogue'}-{now:%Y-%m-%d}.{form}"
         headers = {"Content-Disposition": f"attachment; filename={name}"}
-        return Response(files.export(db.session(), form, now), headers=headers, content_type=f"{TYPES[form]}; charset=utf-8")
+        return Response(files.export(db.session(), form, now), headers=headers, content_type=f"{CONTENT_TYPES[form]}; charset=utf-8")
 
     @expose("/compare", methods=("POST",))
     def compare(self) -> Any:
         """The dry run. A file with errors is not kept."""
-        insist()
+        require_edit_permission()
         now = datetime.now(UTC)
         try:
-            upload = files.looked_through(_uploaded())
-            with rehearsing() as session:
-                found = import_drafts.rehearse(session, upload, importing(), now)
+            upload = files.parse_upload(_read_upload())
+            with dry_run_transaction() as session:
+                found = import_drafts.preview_import(session, upload, import_context(), now)
             with writing(refresh=False) as session:
-                public_id = import_drafts.hold(session, found, actor(), now).public_id
+                public_id = import_drafts.store(session, found, actor(), now).public_id
         except Invalid as error:
             return Response(self._index([found.message for found in error.errors] or [error.detail]), 422)
         return redirect(self.get_url(".draft", public_id=public_id))
 
     @expose("/draft/<public_id>/")
     def draft(self, public_id: str) -> str:
-        insist()
+        require_edit_permission()
         row = import_drafts.find(db.session(), public_id, actor())
-        page, kind = asked_page(request.args), request.args.get("kind", "")[:20]
+        page, kind = requested_page(request.args), request.args.get("kind", "")[:20]
         changes = import_drafts.changes_of(row)
         kinds = sorted({change.kind for change in changes})
         asked = sum(bool(change.questions) for change in changes)
-        matching = [change for change in changes if kind in ("", change.kind) or (kind == LOOK and change.questions)]
-        shown = matching[page * ON_A_PAGE : (page + 1) * ON_A_PAGE]
+        matching = [change for change in changes if kind in ("", change.kind) or (kind == QUESTIONS_FILTER and change.questions)]
+        shown = matching[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]
         return self.render(
             "admin/transfer/draft.html",
             row=row,
@@ -86,43 +86,43 @@ class Exchange(GuardedView):
             kind=kind,
             kinds=kinds,
             asked=asked,
-            look=LOOK,
-            on_a_page=ON_A_PAGE,
+            look=QUESTIONS_FILTER,
+            on_a_page=PAGE_SIZE,
             is_sheet=row.form == CSV,
         )
 
     @expose("/draft/<public_id>/apply", methods=("POST",))
     def apply(self, public_id: str) -> Redirect:
-        insist()
+        require_edit_permission()
         now = datetime.now(UTC)
         try:
             with writing() as session:
-                report = import_drafts.apply(session, public_id, importing(), now)
-        except Outdated:
-            return self._compared_anew(public_id, now)
+                report = import_drafts.apply(session, public_id, import_context(), now)
+        except OutdatedDraft:
+            return self._compare_again(public_id, now)
         except ModeldeskError as error:
             flash(error.detail, "error")
             return redirect(self.get_url(".index"))
         flash(f"Imported: {report.count('added'):,} added, {report.count('changed'):,} changed.", "success")
         return redirect(self.get_url(".index"))
 
-    def _compared_anew(self, public_id: str, now: datetime) -> Redirect:
+    def _compare_again(self, public_id: str, now: datetime) -> Redirect:
         """What somebody approved was another change than the one that would be made now."""
         upload = import_drafts.upload_of(import_drafts.find(db.session(), public_id, actor()))
         try:
-            with rehearsing() as session:
-                found = import_drafts.rehearse(session, upload, importing(), now)
+            with dry_run_transaction() as session:
+                found = import_drafts.preview_import(session, upload, import_context(), now)
         except Invalid as error:
             flash(f"The catalogue changed meanwhile, and the file no longer fits it. {error.detail}", "error")
             return redirect(self.get_url(".index"))
         with writing(refresh=False) as session:
-            import_drafts.renew(session, public_id, actor(), found)
+            import_drafts.update_preview(session, public_id, actor(), found)
         flash("Nothing was applied: the catalogue changed since the file was compared. This is the new comparison.", "error")
         return redirect(self.get_url(".draft", public_id=public_id))
 
     @expose("/draft/<public_id>/discard", methods=("POST",))
     def discard(self, public_id: str) -> Redirect:
-        insist()
+        require_edit_permission()
         with writing(refresh=False) as session:
             import_drafts.discard(session, public_id, actor())
         flash("The file was discarded. Nothing was changed.", "success")
@@ -135,25 +135,25 @@ class Exchange(GuardedView):
             more=max(len(errors) - MAX_ERRORS, 0),
             may_edit=may_edit(),
             most=registry_yaml.MAX_BYTES // 1_000_000,
-            waiting=import_drafts.waiting(db.session(), actor()),
-            events=event_text.latest(AuditEvent.action == "catalog:file:import"),
+            waiting=import_drafts.get_latest_or_none(db.session(), actor()),
+            events=event_text.latest_events(AuditEvent.action == "catalog:file:import"),
         )
 
 
 def may_edit() -> bool:
-    return staff_may(Permission.REGISTRY_WRITE)
+    return has_permission(Permission.REGISTRY_WRITE)
 
 
-def insist() -> None:
+def require_edit_permission() -> None:
     if not may_edit():
         raise Forbidden("Your role does not allow this. Ask an admin.")
 
 
-def importing() -> Importing:
-    return Importing(actor(), container.current().outbound)
+def import_context() -> ImportContext:
+    return ImportContext(actor(), container.current().outbound)
 
 
-def _uploaded() -> Upload:
+def _read_upload() -> Upload:
     """The file of the form. Raises `Invalid` in words."""
     sent = request.files.get("file")
     if sent is None or not sent.filename:
@@ -161,7 +161,7 @@ def _uploaded() -> Upload:
     data = sent.stream.read(registry_yaml.MAX_BYTES + 1)
     sent.close()
     name = "".join(character for character in sent.filename.replace("\\", "/").rpartition("/")[2] if character.isprintable())[-200:]
-    form = files.form_of(name)
+    form = files.format_of(name)
     if form is None:
         raise Invalid.of([FieldError("file", "The name of the file must end in .yaml, .json or .csv, so that it is clear how to read it.")])
-    return Upload(name, form, files.text_of(data))
+    return Upload(name, form, files.decode_text(data))

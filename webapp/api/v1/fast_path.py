@@ -12,26 +12,26 @@ from typing import Any, NamedTuple
 from werkzeug.sansio.utils import host_is_trusted
 
 from webapp.api.v1.catalog.registry_views import utc_now
-from webapp.api.v1.core.encoded_registry import Rendered, rendered_by
-from webapp.api.v1.core.json_body import MAX_BYTES, parse_object
-from webapp.api.v1.pricing.costs import asked_cost
+from webapp.api.v1.core.encoded_registry import EncodedRegistry, encode_registry
+from webapp.api.v1.core.json_body import MAX_BYTES, parse_json_object
+from webapp.api.v1.pricing.costs import calculate_cost
 from webapp.domain.accounts.permissions import Permission, scopes_allow
 from webapp.domain.shared.errors import ModeldeskError
 from webapp.observability.request_id import new_request_id, request_id
 from webapp.runtime.container import Container
 from webapp.web.access_log import ROUTE
-from webapp.web.auth import token_in
-from webapp.web.headers import API_ALWAYS
+from webapp.web.auth import token_from_header
+from webapp.web.headers import API_HEADERS
 
-MODELS, COST = "/api/v1/models/", "/api/v1/cost"
-ONE_MODEL = f"{MODELS}<path:ref>"
-LENGTH = re.compile(r"[0-9]{1,7}", re.ASCII)
+MODELS_PATH, COST_PATH = "/api/v1/models/", "/api/v1/cost"
+MODEL_ROUTE = f"{MODELS_PATH}<path:ref>"
+CONTENT_LENGTH = re.compile(r"[0-9]{1,7}", re.ASCII)
 MAX_HOSTS = 1_000
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
-class Answer(NamedTuple):
+class FastResponse(NamedTuple):
     """What is to be sent. The ETag is None where there is none."""
 
     status: str
@@ -39,7 +39,7 @@ class Answer(NamedTuple):
     etag: str | None
 
 
-class HotPath:
+class FastPath:
     """WSGI in front of the application."""
 
     def __init__(self, application: Wsgi, container: Container, trusted_hosts: Sequence[str]) -> None:
@@ -47,19 +47,19 @@ class HotPath:
         self._hosts: set[str] = set()
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        answerer = _answerer(environ)
-        if answerer is None or environ.get("QUERY_STRING") or not self._is_ours(environ):
+        answerer = _responder(environ)
+        if answerer is None or environ.get("QUERY_STRING") or not self._is_trusted_host(environ):
             return self._application(environ, start_response)
-        state = self._admitted(environ)
+        state = self._authorized_registry(environ)
         answer = answerer(state, environ) if state else None
         if state is None or answer is None:
             return self._application(environ, start_response)
         request_id.set(new_request_id())
-        environ[ROUTE] = COST if answerer is _cost else ONE_MODEL
-        start_response(answer.status, _headers(state, answer))
+        environ[ROUTE] = COST_PATH if answerer is _respond_cost else MODEL_ROUTE
+        start_response(answer.status, _response_headers(state, answer))
         return [answer.body]
 
-    def _is_ours(self, environ: Environ) -> bool:
+    def _is_trusted_host(self, environ: Environ) -> bool:
         """Whether the request names a host that is served here. Those once found good are remembered."""
         host = environ.get("HTTP_HOST", "")
         if host in self._hosts:
@@ -70,44 +70,44 @@ class HotPath:
             self._hosts.add(host)
         return True
 
-    def _admitted(self, environ: Environ) -> Rendered | None:
+    def _authorized_registry(self, environ: Environ) -> EncodedRegistry | None:
         """The present state for whoever may read it."""
         self._container.refresher.ensure_running()
-        state = rendered_by(self._container.registry)
-        token = token_in(environ.get("HTTP_AUTHORIZATION", ""), state.snapshot.tokens)
-        return state.seen_by(token.project) if token is not None and scopes_allow(token.scopes, Permission.REGISTRY_READ) else None
+        state = encode_registry(self._container.registry)
+        token = token_from_header(environ.get("HTTP_AUTHORIZATION", ""), state.snapshot.tokens)
+        return state.project_view(token.project) if token is not None and scopes_allow(token.scopes, Permission.REGISTRY_READ) else None
 
 
-def _answerer(environ: Environ) -> Callable[[Rendered, Environ], Answer | None] | None:
+def _responder(environ: Environ) -> Callable[[EncodedRegistry, Environ], FastResponse | None] | None:
     """What answers this kind of request, if it is one of the two."""
     method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
-    if method == "GET" and path.startswith(MODELS):
-        return _model
-    return _cost if method == "POST" and path == COST else None
+    if method == "GET" and path.startswith(MODELS_PATH):
+        return _respond_model
+    return _respond_cost if method == "POST" and path == COST_PATH else None
 
 
-def _model(state: Rendered, environ: Environ) -> Answer | None:
-    model = state.snapshot.by_name.get(environ["PATH_INFO"][len(MODELS) :])
+def _respond_model(state: EncodedRegistry, environ: Environ) -> FastResponse | None:
+    model = state.snapshot.by_name.get(environ["PATH_INFO"][len(MODELS_PATH) :])
     asked, etag = environ.get("HTTP_IF_NONE_MATCH"), f'"{state.tag}"'
     if model is None or (asked is not None and asked != etag):
         return None
-    return Answer("200 OK", state.model(model), etag) if asked is None else Answer("304 NOT MODIFIED", b"", etag)
+    return FastResponse("200 OK", state.encode_model(model), etag) if asked is None else FastResponse("304 NOT MODIFIED", b"", etag)
 
 
-def _cost(state: Rendered, environ: Environ) -> Answer | None:
+def _respond_cost(state: EncodedRegistry, environ: Environ) -> FastResponse | None:
     length = environ.get("CONTENT_LENGTH") or ""
-    if environ.get("CONTENT_TYPE") != "application/json" or LENGTH.fullmatch(length) is None or int(length) > MAX_BYTES:
+    if environ.get("CONTENT_TYPE") != "application/json" or CONTENT_LENGTH.fullmatch(length) is None or int(length) > MAX_BYTES:
         return None
     body = environ["wsgi.input"].read(int(length))
     try:
-        return Answer("200 OK", state.cost(asked_cost(state, parse_object(body), utc_now())).encode(), None)
+        return FastResponse("200 OK", state.encode_cost(calculate_cost(state, parse_json_object(body), utc_now())).encode(), None)
     except ModeldeskError:
         environ["wsgi.input"] = io.BytesIO(body)  # Flask reads it again, and words the refusal.
         return None
 
 
-def _headers(state: Rendered, answer: Answer) -> list[tuple[str, str]]:
-    headers = [*state.snapshot.headers.items(), *API_ALWAYS.items(), ("X-Request-Id", request_id.get())]
+def _response_headers(state: EncodedRegistry, answer: FastResponse) -> list[tuple[str, str]]:
+    headers = [*state.snapshot.headers.items(), *API_HEADERS.items(), ("X-Request-Id", request_id.get())]
     if answer.etag is not None:
         headers.append(("ETag", answer.etag))
     if answer.body:

@@ -5,7 +5,7 @@ from webapp.api.v1.catalog.model_list import MODELS_QUERY
 from webapp.api.v1.catalog.providers import PROVIDERS_QUERY
 from webapp.api.v1.catalog.registry_views import EXPLAIN_QUERY, SUPPORTED_QUERY
 from webapp.api.v1.core.authorization import Route
-from webapp.api.v1.core.openapi_views import described
+from webapp.api.v1.core.openapi_views import documentation_routes
 from webapp.api.v1.pricing import costs
 from webapp.api.v1.pricing.costs import COST_QUERY
 from webapp.api.v1.runs import runs
@@ -16,12 +16,12 @@ from webapp.api.v1.usage.records import SUMMARY_QUERY
 from webapp.domain.accounts.permissions import Permission
 
 READ, WRITE, KEYS, RUN = (Permission.REGISTRY_READ, Permission.REGISTRY_WRITE, Permission.CREDENTIALS_WRITE, Permission.RUNS_WRITE)
-NAMES = (404, 409)  # A ref that leads nowhere, or to several models.
-CHANGE = (404, 409, 412, 422, 503)
+REF_ERRORS = (404, 409)  # A ref that leads nowhere, or to several models.
+CHANGE_ERRORS = (404, 409, 412, 422, 503)
 MODELS, ONE_MODEL = "/admin/models", "/admin/models/<number>"
 PROVIDERS, ONE_PROVIDER = "/admin/providers", "/admin/providers/<number>"
 
-_reading = (
+_registry_routes = (
     Route(
         "GET",
         "/models",
@@ -32,7 +32,13 @@ _reading = (
         query=MODELS_QUERY,
     ),
     Route(
-        "GET", "/models/<path:ref>", registry_views.get_model, READ, "One model, by ref, alias or bare model id", "Model", refusals=NAMES
+        "GET",
+        "/models/<path:ref>",
+        registry_views.get_model,
+        READ,
+        "One model, by ref, alias or bare model id",
+        "Model",
+        error_statuses=REF_ERRORS,
     ),
     Route(
         "GET",
@@ -44,9 +50,11 @@ _reading = (
         query=SUPPORTED_QUERY,
     ),
     Route("GET", "/defaults", registry_views.list_defaults, READ, "The default model of each type", "Defaults"),
-    Route("GET", "/defaults/<model_type>", registry_views.get_default, READ, "The default model of one type", "Model", refusals=(404,)),
+    Route(
+        "GET", "/defaults/<model_type>", registry_views.get_default, READ, "The default model of one type", "Model", error_statuses=(404,)
+    ),
     Route("GET", "/providers", registry_views.list_providers, READ, "Lists providers, without their keys", "ProviderList"),
-    Route("GET", "/providers/<slug>", registry_views.get_provider, READ, "One provider, by slug", "Provider", refusals=(404,)),
+    Route("GET", "/providers/<slug>", registry_views.get_provider, READ, "One provider, by slug", "Provider", error_statuses=(404,)),
     Route("GET", "/snapshot", registry_views.get_snapshot, READ, "The whole registry, for clients that compute locally", "Snapshot"),
     Route(
         "GET",
@@ -58,11 +66,27 @@ _reading = (
         query=EXPLAIN_QUERY,
     ),
 )
-_costs = (
-    Route("GET", "/cost", costs.get_cost, READ, "What a call costs", "Cost", query=COST_QUERY, refusals=(*NAMES, 422)),
-    Route("POST", "/cost", costs.post_cost, READ, "What a call costs, by any meters", "Cost", takes="CostRequest", refusals=(*NAMES, 422)),
+_cost_and_run_routes = (
+    Route("GET", "/cost", costs.get_cost, READ, "What a call costs", "Cost", query=COST_QUERY, error_statuses=(*REF_ERRORS, 422)),
     Route(
-        "POST", "/cost/batch", costs.post_costs, READ, "Up to 1,000 costs in order", "CostBatch", takes="CostBatchRequest", refusals=(422,)
+        "POST",
+        "/cost",
+        costs.post_cost,
+        READ,
+        "What a call costs, by any meters",
+        "Cost",
+        request_schema="CostRequest",
+        error_statuses=(*REF_ERRORS, 422),
+    ),
+    Route(
+        "POST",
+        "/cost/batch",
+        costs.post_costs,
+        READ,
+        "Up to 1,000 costs in order",
+        "CostBatch",
+        request_schema="CostBatchRequest",
+        error_statuses=(422,),
     ),
     Route(
         "POST",
@@ -71,8 +95,8 @@ _costs = (
         READ,
         "What a call would cost at a price of your own",
         "Cost",
-        takes="QuoteRequest",
-        refusals=(422,),
+        request_schema="QuoteRequest",
+        error_statuses=(422,),
     ),
     Route(
         "POST",
@@ -81,8 +105,8 @@ _costs = (
         READ,
         "The same call on several models, cheapest first",
         "Comparison",
-        takes="CompareRequest",
-        refusals=(*NAMES, 422),
+        request_schema="CompareRequest",
+        error_statuses=(*REF_ERRORS, 422),
     ),
     Route(
         "POST",
@@ -92,12 +116,12 @@ _costs = (
         "Runs an incident, and answers when it is finished",
         "Run",
         201,
-        takes="RunRequest",
-        refusals=(404, 409, 422, 503),
+        request_schema="RunRequest",
+        error_statuses=(404, 409, 422, 503),
     ),
-    Route("GET", "/runs/<run_id>", runs.get_run, RUN, "A run that was recorded", "Run", refusals=(404, 503)),
+    Route("GET", "/runs/<run_id>", runs.get_run, RUN, "A run that was recorded", "Run", error_statuses=(404, 503)),
 )
-_usage = (
+_usage_routes = (
     Route(
         "POST",
         "/usage",
@@ -106,8 +130,8 @@ _usage = (
         "Reports what a call used; counted once however often it is sent",
         "UsageRecord",
         201,
-        takes="CostRequest",
-        refusals=(*NAMES, 422, 503),
+        request_schema="CostRequest",
+        error_statuses=(*REF_ERRORS, 422, 503),
     ),
     Route(
         "GET",
@@ -117,13 +141,15 @@ _usage = (
         "What was used and what it cost, by model, project, token or day",
         "UsageSummary",
         query=SUMMARY_QUERY,
-        refusals=(*NAMES, 422, 503),
+        error_statuses=(*REF_ERRORS, 422, 503),
     ),
 )
-_models = (
+_model_routes = (
     Route("GET", MODELS, models.list_managed_models, WRITE, "Lists models for managing", "ModelPage", query=MODELS_QUERY),
-    Route("POST", MODELS, models.create_model, WRITE, "Adds a model", "Model", 201, takes="NewModel", refusals=(409, 422, 503)),
-    Route("GET", ONE_MODEL, models.get_managed_model, WRITE, "One model, by id", "Model", refusals=(404,)),
+    Route(
+        "POST", MODELS, models.create_model, WRITE, "Adds a model", "Model", 201, request_schema="NewModel", error_statuses=(409, 422, 503)
+    ),
+    Route("GET", ONE_MODEL, models.get_managed_model, WRITE, "One model, by id", "Model", error_statuses=(404,)),
     Route(
         "PUT",
         ONE_MODEL,
@@ -131,12 +157,29 @@ _models = (
         WRITE,
         "Replaces a model's entry; what is left out gets its default",
         "Model",
-        takes="NewModel",
-        refusals=CHANGE,
+        request_schema="NewModel",
+        error_statuses=CHANGE_ERRORS,
     ),
-    Route("PATCH", ONE_MODEL, models.edit_model, WRITE, "Changes some fields of a model", "Model", takes="ModelChange", refusals=CHANGE),
-    Route("DELETE", ONE_MODEL, models.delete_model, WRITE, "Deletes a model that nothing uses", "", 204, refusals=CHANGE),
-    Route("POST", f"{ONE_MODEL}/toggle-active", models.toggle_model, WRITE, "Activates or deactivates a model", "Model", refusals=CHANGE),
+    Route(
+        "PATCH",
+        ONE_MODEL,
+        models.edit_model,
+        WRITE,
+        "Changes some fields of a model",
+        "Model",
+        request_schema="ModelChange",
+        error_statuses=CHANGE_ERRORS,
+    ),
+    Route("DELETE", ONE_MODEL, models.delete_model, WRITE, "Deletes a model that nothing uses", "", 204, error_statuses=CHANGE_ERRORS),
+    Route(
+        "POST",
+        f"{ONE_MODEL}/toggle-active",
+        models.toggle_model,
+        WRITE,
+        "Activates or deactivates a model",
+        "Model",
+        error_statuses=CHANGE_ERRORS,
+    ),
     Route(
         "POST",
         f"{ONE_MODEL}/set-default",
@@ -144,9 +187,9 @@ _models = (
         WRITE,
         "Makes a model the default of its type",
         "Model",
-        refusals=CHANGE,
+        error_statuses=CHANGE_ERRORS,
     ),
-    Route("GET", f"{ONE_MODEL}/prices", models.list_prices, WRITE, "A model's prices, oldest first", "PriceList", refusals=(404,)),
+    Route("GET", f"{ONE_MODEL}/prices", models.list_prices, WRITE, "A model's prices, oldest first", "PriceList", error_statuses=(404,)),
     Route(
         "POST",
         f"{ONE_MODEL}/prices",
@@ -155,8 +198,8 @@ _models = (
         "Adds a dated price",
         "Price",
         201,
-        takes="NewPrice",
-        refusals=(404, 409, 422, 503),
+        request_schema="NewPrice",
+        error_statuses=(404, 409, 422, 503),
     ),
     Route(
         "POST",
@@ -165,10 +208,10 @@ _models = (
         WRITE,
         "Writes down that somebody compared a price with its source and found it right",
         "Price",
-        refusals=CHANGE,
+        error_statuses=CHANGE_ERRORS,
     ),
 )
-_providers = (
+_provider_routes = (
     Route(
         "GET",
         PROVIDERS,
@@ -186,8 +229,8 @@ _providers = (
         "Adds a provider",
         "ManagedProvider",
         201,
-        takes="NewProvider",
-        refusals=(409, 422, 503),
+        request_schema="NewProvider",
+        error_statuses=(409, 422, 503),
     ),
     Route(
         "DELETE",
@@ -197,9 +240,9 @@ _providers = (
         "No primary provider: local rules only",
         "",
         204,
-        refusals=(503,),
+        error_statuses=(503,),
     ),
-    Route("GET", ONE_PROVIDER, providers.get_managed_provider, WRITE, "One provider, by id", "ManagedProvider", refusals=(404,)),
+    Route("GET", ONE_PROVIDER, providers.get_managed_provider, WRITE, "One provider, by id", "ManagedProvider", error_statuses=(404,)),
     Route(
         "PUT",
         ONE_PROVIDER,
@@ -207,8 +250,8 @@ _providers = (
         WRITE,
         "Replaces a provider's entry; what is left out gets its default",
         "ManagedProvider",
-        takes="NewProvider",
-        refusals=CHANGE,
+        request_schema="NewProvider",
+        error_statuses=CHANGE_ERRORS,
     ),
     Route(
         "PATCH",
@@ -217,10 +260,19 @@ _providers = (
         WRITE,
         "Changes some fields of a provider",
         "ManagedProvider",
-        takes="ProviderChange",
-        refusals=CHANGE,
+        request_schema="ProviderChange",
+        error_statuses=CHANGE_ERRORS,
     ),
-    Route("DELETE", ONE_PROVIDER, providers.delete_provider, WRITE, "Deletes a provider that nothing uses", "", 204, refusals=CHANGE),
+    Route(
+        "DELETE",
+        ONE_PROVIDER,
+        providers.delete_provider,
+        WRITE,
+        "Deletes a provider that nothing uses",
+        "",
+        204,
+        error_statuses=CHANGE_ERRORS,
+    ),
     Route(
         "POST",
         f"{ONE_PROVIDER}/toggle-active",
@@ -228,7 +280,7 @@ _providers = (
         WRITE,
         "Activates or deactivates a provider",
         "ManagedProvider",
-        refusals=CHANGE,
+        error_statuses=CHANGE_ERRORS,
     ),
     Route(
         "POST",
@@ -237,7 +289,7 @@ _providers = (
         WRITE,
         "Makes a provider the primary one",
         "ManagedProvider",
-        refusals=CHANGE,
+        error_statuses=CHANGE_ERRORS,
     ),
     Route(
         "PUT",
@@ -246,14 +298,21 @@ _providers = (
         KEYS,
         "Stores a provider's key, which is never shown again",
         "ManagedProvider",
-        takes="NewCredential",
-        refusals=(404, 422, 503),
+        request_schema="NewCredential",
+        error_statuses=(404, 422, 503),
     ),
     Route(
-        "DELETE", f"{ONE_PROVIDER}/credential", providers.remove_credential, KEYS, "Removes a provider's key", "", 204, refusals=(404, 503)
+        "DELETE",
+        f"{ONE_PROVIDER}/credential",
+        providers.remove_credential,
+        KEYS,
+        "Removes a provider's key",
+        "",
+        204,
+        error_statuses=(404, 503),
     ),
 )
-_files = (
+_file_routes = (
     Route(
         "GET",
         "/admin/export",
@@ -271,9 +330,9 @@ _files = (
         "Brings the registry to what a file says, all or nothing, or says what would change",
         "Imported",
         query=IMPORT_QUERY,
-        takes="CatalogueFile",
-        refusals=(409, 422, 503),
+        request_schema="CatalogueFile",
+        error_statuses=(409, 422, 503),
     ),
 )
-_answering = (*_reading, *_costs, *_usage, *_models, *_providers, *_files)
-ROUTES: tuple[Route, ...] = (*_answering, *described(_answering))
+_api_routes = (*_registry_routes, *_cost_and_run_routes, *_usage_routes, *_model_routes, *_provider_routes, *_file_routes)
+ROUTES: tuple[Route, ...] = (*_api_routes, *documentation_routes(_api_routes))

@@ -109,7 +109,10 @@ def evaluate_access(facts: AccessContext, now: datetime) -> Access:
 def _unbound_variable_note(facts: AccessContext) -> str:
     if facts.unbound_variable is None or not facts.allow_shared:
         return ""
-    return f" {facts.unbound_variable} of the server's environment is not sent to its address, because {BINDINGS_SETTING} does not say that it may be."
+    return (
+        f" {facts.unbound_variable} of the server's environment is not sent to its address, "
+        f"because {BINDINGS_SETTING} does not say that it may be."
+    )
 
 
 def _most_specific_key(facts: AccessContext) -> StoredKey | None:

@@ -74,7 +74,8 @@ def validate_call_time(at: datetime | None, now: datetime) -> datetime:
     if at is None:
         return now.replace(microsecond=0)
     if not now - MAX_AGE <= at <= now + MAX_CLOCK_SKEW:
-        span = f"from {format_timestamp((now - MAX_AGE).replace(microsecond=0))} to {format_timestamp((now + MAX_CLOCK_SKEW).replace(microsecond=0))}"
+        oldest, newest = ((now + offset).replace(microsecond=0) for offset in (-MAX_AGE, MAX_CLOCK_SKEW))
+        span = f"from {format_timestamp(oldest)} to {format_timestamp(newest)}"
         raise Invalid.field("at", f"must lie {span}: usage is reported when it happens")
     return at
 

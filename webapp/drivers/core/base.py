@@ -79,7 +79,7 @@ class CheckResult:
     how: str = "listed"  # Or "asked": a question was put to a model, which may be billed.
 
 
-SENTENCES: Mapping[str, str] = {
+ERROR_MESSAGES: Mapping[str, str] = {
     "config": "The settings of this provider do not work: correct its address, key or options.",
     "auth": "The provider does not accept the key: enter a valid one.",
     "permission": "The key is valid but may not do this: give it the right, or use another key.",
@@ -102,21 +102,21 @@ SENTENCES: Mapping[str, str] = {
     "refused": "The model declined to answer: change the incident's wording, or use another model.",
     "unknown": "Something unexpected happened while asking the provider: try again, and look into the log if it goes on.",
 }
-RETRYABLE = frozenset({"rate_limited", "overloaded", "server_error", "connect", "network"})
-_CALLERS_FAULT = frozenset({"config", "too_large", "unsupported_param"})
+RETRYABLE_KINDS = frozenset({"rate_limited", "overloaded", "server_error", "connect", "network"})
+_REQUEST_ERROR_KINDS = frozenset({"config", "too_large", "unsupported_param"})
 
 
 class DriverError(ModeldeskError):
-    """A provider could not be asked, or did not answer well. `kind` (also `code`) is a key of `SENTENCES`.
+    """A provider could not be asked, or did not answer well. `kind` (also `code`) is a key of `ERROR_MESSAGES`.
 
     `status` stays what Modeldesk answers with (502, 504, or 422 where its own settings are wrong); the provider's is `http_status`:
     a 401 of a provider must never become a 401 of ours. `usage` is set where tokens were billed although the answer is of no use.
     """
 
     def __init__(self, kind: str, detail: str = "", *, trace: "Trace | None" = None, usage: Usage | None = None):
-        super().__init__(detail or SENTENCES[kind], code=kind)
+        super().__init__(detail or ERROR_MESSAGES[kind], code=kind)
         self.kind = kind
-        self.status = 422 if kind in _CALLERS_FAULT else 504 if kind == "timeout" else 502
+        self.status = 422 if kind in _REQUEST_ERROR_KINDS else 504 if kind == "timeout" else 502
         self.http_status = trace.status if trace else None
         self.retry_after = trace.retry_after if trace else None
         self.request_id = trace.request_id if trace else None
@@ -126,7 +126,7 @@ class DriverError(ModeldeskError):
     @property
     def retryable(self) -> bool:
         """Whether asking again may help. Never for timeouts: the provider may have done, and billed, the work."""
-        return self.kind in RETRYABLE
+        return self.kind in RETRYABLE_KINDS
 
 
 @dataclass(slots=True)

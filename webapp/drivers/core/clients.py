@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from cachetools import LRUCache
 
-from webapp.drivers import driver_for
+from webapp.drivers import create_driver
 from webapp.drivers.core.base import Driver, DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 
 MAX_CLIENTS = 64
-AT_ONCE = 4  # Calls of one provider: a slow one must not hold every thread.
+MAX_CONCURRENT_CALLS = 4  # Calls of one provider: a slow one must not hold every thread.
 T = TypeVar("T")
 
 
@@ -26,7 +26,7 @@ class _Lease:
         self.users, self.retired = 0, False
 
 
-class _Leases(LRUCache[str, _Lease]):
+class _LeaseCache(LRUCache[str, _Lease]):
     """The clients by provider and credential. What falls out is retired."""
 
     def popitem(self) -> tuple[str, _Lease]:
@@ -35,50 +35,52 @@ class _Leases(LRUCache[str, _Lease]):
         return slot, lease
 
 
-class Clients:
+class ClientPool:
     """The clients of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._leases: _Leases = _Leases(MAX_CLIENTS)
+        self._leases: _LeaseCache = _LeaseCache(MAX_CLIENTS)
         self._turns: dict[str, threading.BoundedSemaphore] = {}
 
     def use(self, endpoint: Endpoint, policy: OutboundPolicy, work: Callable[[Driver], T]) -> T:
         """Does the work with the endpoint's client, made anew if anything about it changed. Raises `DriverError`."""
-        lease = self._taken(endpoint, policy)
-        turn = self._turn(endpoint.slug)
+        lease = self._acquire(endpoint, policy)
+        turn = self._call_slot(endpoint.slug)
         try:
             if not turn.acquire(timeout=endpoint.timeout_s):
-                raise DriverError("overloaded", f"{AT_ONCE} calls of this provider are under way already: try again when they have ended.")
+                raise DriverError(
+                    "overloaded", f"{MAX_CONCURRENT_CALLS} calls of this provider are under way already: try again when they have ended."
+                )
             try:
                 return work(lease.driver)
             finally:
                 turn.release()
         finally:
-            self._given_back(lease)
+            self._release(lease)
 
-    def _taken(self, endpoint: Endpoint, policy: OutboundPolicy) -> _Lease:
-        identity, slot = _identity(endpoint, policy), f"{endpoint.slug}\n{endpoint.credential}"
+    def _acquire(self, endpoint: Endpoint, policy: OutboundPolicy) -> _Lease:
+        identity, slot = _settings_digest(endpoint, policy), f"{endpoint.slug}\n{endpoint.credential}"
         with self._lock:
             found = self._leases.get(slot)
             if found is None or found.identity != identity:
                 # A first client imports its SDK, under the lock: the others would only wait for the same import.
-                fresh = _Lease(driver_for(endpoint, policy), identity)
+                fresh = _Lease(create_driver(endpoint, policy), identity)
                 if found is not None:
                     _retire(self._leases.pop(slot))
                 found = self._leases[slot] = fresh
             found.users += 1
             return found
 
-    def _given_back(self, lease: _Lease) -> None:
+    def _release(self, lease: _Lease) -> None:
         with self._lock:
             lease.users -= 1
             if lease.retired and not lease.users:
                 lease.driver.close()
 
-    def _turn(self, slug: str) -> threading.BoundedSemaphore:
+    def _call_slot(self, slug: str) -> threading.BoundedSemaphore:
         with self._lock:
-            return self._turns.setdefault(slug, threading.BoundedSemaphore(AT_ONCE))
+            return self._turns.setdefault(slug, threading.BoundedSemaphore(MAX_CONCURRENT_CALLS))
 
     def close(self) -> None:
         """Ends all clients; those in use as soon as they are given back."""
@@ -93,7 +95,7 @@ def _retire(lease: _Lease) -> None:
         lease.driver.close()
 
 
-def _identity(endpoint: Endpoint, policy: OutboundPolicy) -> bytes:
+def _settings_digest(endpoint: Endpoint, policy: OutboundPolicy) -> bytes:
     """What must stay the same for a client to be used again, as a digest: the key is in it."""
     content = [
         endpoint.driver,
@@ -107,18 +109,18 @@ def _identity(endpoint: Endpoint, policy: OutboundPolicy) -> bytes:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).digest()
 
 
-_process = Clients()
+_process = ClientPool()
 
 
-def shared() -> Clients:
+def shared_clients() -> ClientPool:
     """The clients of this process."""
     return _process
 
 
-def _forked() -> None:
+def _reset_after_fork() -> None:
     """The parent's clients are the parent's: their locks may be held by threads that do not exist here."""
     global _process
-    _process = Clients()
+    _process = ClientPool()
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(after_in_child=_reset_after_fork)

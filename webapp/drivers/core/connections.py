@@ -17,25 +17,25 @@ import httpcore2
 from webapp.drivers.core.base import Trace
 from webapp.security.urlguard import AddressRefused, OutboundPolicy
 
-CONNECT_S = 5.0
-CHAT_BYTES = 2_000_000
-LIST_BYTES = 8_000_000
+CONNECT_TIMEOUT_S = 5.0
+MAX_CHAT_BYTES = 2_000_000
+MAX_LIST_BYTES = 8_000_000
 T = TypeVar("T")
 
 
-class DeadlinePassed(httpcore2.ReadTimeout):
+class DeadlineExceeded(httpcore2.ReadTimeout):
     """The time for the whole call is over."""
 
 
-class TooManyBytes(httpcore2.ReadError):
+class ResponseTooLarge(httpcore2.ReadError):
     """The answer is larger than its cap."""
 
 
-class Compressed(httpcore2.RemoteProtocolError):
+class CompressedResponse(httpcore2.RemoteProtocolError):
     """The answer is compressed although identity was asked for: it may be a bomb."""
 
 
-class Blocked(httpcore2.ConnectError):
+class BlockedAddress(httpcore2.ConnectError):
     """The outbound policy refuses the address."""
 
 
@@ -44,31 +44,31 @@ class NoSuchHost(httpcore2.ConnectError):
 
 
 @dataclass(slots=True)
-class Call:
+class OutboundCall:
     """One HTTP exchange under way: its limits, and what was seen of it."""
 
     deadline: float
-    max_bytes: int = CHAT_BYTES
+    max_bytes: int = MAX_CHAT_BYTES
     trace: Trace = field(default_factory=Trace)
 
-    def left(self) -> float:
-        """Seconds until the deadline. Raises `DeadlinePassed`."""
+    def remaining_seconds(self) -> float:
+        """Seconds until the deadline. Raises `DeadlineExceeded`."""
         seconds = self.deadline - time.monotonic()
         if seconds <= 0:
-            raise DeadlinePassed("deadline")
+            raise DeadlineExceeded("deadline")
         return seconds
 
-    def count(self, data: bytes) -> bytes:
+    def count_bytes(self, data: bytes) -> bytes:
         self.trace.received += len(data)
         if self.trace.received > self.max_bytes:
-            raise TooManyBytes("too many bytes")
+            raise ResponseTooLarge("too many bytes")
         return data
 
 
-current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("outboundcurrent_call")
+current_call: contextvars.ContextVar[OutboundCall] = contextvars.ContextVar("outboundcurrent_call")
 
 
-def within(call: Call, work: Callable[[], T]) -> T:
+def run_within(call: OutboundCall, work: Callable[[], T]) -> T:
     """Does the work, whose requests all belong to this call."""
     token = current_call.set(call)
     try:
@@ -77,7 +77,7 @@ def within(call: Call, work: Callable[[], T]) -> T:
         current_call.reset(token)
 
 
-class _Stream(httpcore2.NetworkStream):
+class _DeadlineStream(httpcore2.NetworkStream):
     """A connection whose every wait ends at the deadline of the current call, headers and slow drips included."""
 
     def __init__(self, inner: httpcore2.NetworkStream):
@@ -85,12 +85,12 @@ class _Stream(httpcore2.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         call = current_call.get()
-        return call.count(self._inner.read(max_bytes, call.left()))
+        return call.count_bytes(self._inner.read(max_bytes, call.remaining_seconds()))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         call = current_call.get()
         for start in range(0, len(buffer), 65_536):
-            self._inner.write(buffer[start : start + 65_536], call.left())
+            self._inner.write(buffer[start : start + 65_536], call.remaining_seconds())
         call.trace.sent = True
 
     def close(self) -> None:
@@ -99,14 +99,14 @@ class _Stream(httpcore2.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        left = min(CONNECT_S, current_call.get().left())
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, left))
+        left = min(CONNECT_TIMEOUT_S, current_call.get().remaining_seconds())
+        return _DeadlineStream(self._inner.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
 
-class _Backend(httpcore2.NetworkBackend):
+class _VettedBackend(httpcore2.NetworkBackend):
     """Resolves once, vets every answer, connects to what was vetted. Host header and TLS name stay those of the URL."""
 
     def __init__(self, policy: OutboundPolicy):
@@ -122,20 +122,20 @@ class _Backend(httpcore2.NetworkBackend):
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
         call = current_call.get()
-        end = time.monotonic() + min(CONNECT_S, call.left())
+        end = time.monotonic() + min(CONNECT_TIMEOUT_S, call.remaining_seconds())
         failure: Exception = NoSuchHost("no address")
-        for address in _vetted(self._policy, host, port, min(CONNECT_S, call.left()))[:4]:
+        for address in _resolve_vetted(self._policy, host, port, min(CONNECT_TIMEOUT_S, call.remaining_seconds()))[:4]:
             left = end - time.monotonic()
             if left <= 0:
                 raise httpcore2.ConnectTimeout("connect")
             try:
-                return _Stream(self._inner.connect_tcp(address, port, left, local_address, socket_options))
+                return _DeadlineStream(self._inner.connect_tcp(address, port, left, local_address, socket_options))
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as exc:
                 failure = exc
         raise failure
 
 
-def _vetted(policy: OutboundPolicy, host: str, port: int, seconds: float) -> list[str]:
+def _resolve_vetted(policy: OutboundPolicy, host: str, port: int, seconds: float) -> list[str]:
     """`policy.vet` with an end: a name server that does not answer would hold the caller for minutes."""
     answers: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
 
@@ -145,7 +145,7 @@ def _vetted(policy: OutboundPolicy, host: str, port: int, seconds: float) -> lis
         except (OSError, UnicodeError):
             answers.put(NoSuchHost("no address"))
         except AddressRefused as exc:
-            answers.put(Blocked(exc.detail))
+            answers.put(BlockedAddress(exc.detail))
 
     threading.Thread(target=look_up, name="resolve", daemon=True).start()
     try:
@@ -157,7 +157,7 @@ def _vetted(policy: OutboundPolicy, host: str, port: int, seconds: float) -> lis
     return answer
 
 
-class _Process:
+class _ProcessState:
     """What all drivers of this process share, made when first needed and made anew after a fork."""
 
     def __init__(self) -> None:
@@ -166,29 +166,29 @@ class _Process:
         self.tls: ssl.SSLContext | None = None
 
 
-_process = _Process()
+_process = _ProcessState()
 
 
-def _forked() -> None:
+def _reset_after_fork() -> None:
     """Forgets the parent's sockets, and a lock that another of its threads may have held."""
     global _process
-    _process = _Process()
+    _process = _ProcessState()
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(after_in_child=_reset_after_fork)
 
 
-def shut() -> None:
+def close_pools() -> None:
     """Closes the connections of this process, at its end."""
     with _process.lock:
         while _process.pools:
             _process.pools.popitem()[1].close()
 
 
-atexit.register(shut)
+atexit.register(close_pools)
 
 
-def pool(policy: OutboundPolicy) -> httpcore2.ConnectionPool:
+def get_pool(policy: OutboundPolicy) -> httpcore2.ConnectionPool:
     with _process.lock:
         if policy not in _process.pools:
             _process.tls = _process.tls or ssl.create_default_context()
@@ -197,7 +197,7 @@ def pool(policy: OutboundPolicy) -> httpcore2.ConnectionPool:
                 max_connections=32,
                 max_keepalive_connections=8,
                 keepalive_expiry=30.0,
-                network_backend=_Backend(policy),
+                network_backend=_VettedBackend(policy),
                 socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
             )
         return _process.pools[policy]

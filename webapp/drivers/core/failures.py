@@ -12,15 +12,23 @@ from typing import TypeVar
 
 import httpcore2
 
-from webapp.drivers.core.base import MAX_DEADLINE_S, SENTENCES, DriverError, Trace
-from webapp.drivers.core.connections import CHAT_BYTES, Blocked, Call, Compressed, NoSuchHost, TooManyBytes, within
+from webapp.drivers.core.base import ERROR_MESSAGES, MAX_DEADLINE_S, DriverError, Trace
+from webapp.drivers.core.connections import (
+    MAX_CHAT_BYTES,
+    BlockedAddress,
+    CompressedResponse,
+    NoSuchHost,
+    OutboundCall,
+    ResponseTooLarge,
+    run_within,
+)
 from webapp.security.redaction import redact
 
-ATTEMPTS = 2
+MAX_ATTEMPTS = 2
 MAX_WAIT_S = 10.0
 T = TypeVar("T")
 
-_BY_STATUS = {
+_KIND_BY_STATUS = {
     401: "auth",
     402: "billing",
     403: "permission",
@@ -37,7 +45,7 @@ _BY_STATUS = {
     529: "overloaded",
 }
 # Vendors answer some mistakes with the status of another one: (kind by status, what the body says, the true kind).
-_REFINED = (
+_KIND_REFINEMENTS = (
     (("bad_request", "permission"), r"api_key_invalid|(?:incorrect|invalid) api key|api key not valid|invalid_api_key", "auth"),
     (("rate_limited", "bad_request"), r"insufficient_quota|billing|credit balance", "billing"),
     (("bad_request",), r"context.?length|context window|too many tokens|prompt is too long|input token count", "too_large"),
@@ -48,24 +56,24 @@ _RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d{1,6}(?:\.\d+)?)s"')
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class CallRunner:
     """Runs calls of one driver and translates what they raise; knows the secrets that must not appear."""
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
-    def run(self, work: Callable[[Trace], T], deadline: float, max_bytes: int = CHAT_BYTES) -> T:
+    def run(self, work: Callable[[Trace], T], deadline: float, max_bytes: int = MAX_CHAT_BYTES) -> T:
         """One attempt. Raises `DriverError` without cause or context: the SDK's exception holds the request with its key."""
-        call = Call(deadline, max_bytes)
+        call = OutboundCall(deadline, max_bytes)
         try:
-            return within(call, lambda: work(call.trace))
+            return run_within(call, lambda: work(call.trace))
         except DriverError as exc:
             error = exc
         except Exception as exc:  # Every SDK raises what it likes; all of it becomes one DriverError.
-            error = self.translated(exc, call.trace)
+            error = self.translate(exc, call.trace)
         error.__context__ = None
         raise error from None
 
-    def retrying(self, work: Callable[[int, Trace], T], deadline_s: float) -> T:
+    def run_with_retry(self, work: Callable[[int, Trace], T], deadline_s: float) -> T:
         """At most one more attempt, only where that is safe and there is time for it. `work` gets the number of the attempt."""
         deadline = time.monotonic() + min(deadline_s, MAX_DEADLINE_S)
         attempt = 1
@@ -77,50 +85,50 @@ class Guard:
             error.attempts = attempt
             wait = error.retry_after if error.retry_after is not None else random.uniform(0.3, 0.9)  # noqa: S311 - jitter
             too_late = wait > MAX_WAIT_S or time.monotonic() + wait >= deadline
-            if not error.retryable or attempt >= ATTEMPTS or too_late:
+            if not error.retryable or attempt >= MAX_ATTEMPTS or too_late:
                 error.__context__ = None
                 raise error from None
             attempt += 1
             time.sleep(wait)
 
-    def translated(self, exc: BaseException, trace: Trace) -> DriverError:
+    def translate(self, exc: BaseException, trace: Trace) -> DriverError:
         """The `DriverError` for whatever was raised during an exchange."""
-        chain = list(_chain(exc))
-        blocked = next((one for one in chain if isinstance(one, Blocked)), None)
+        chain = list(_exception_chain(exc))
+        blocked = next((one for one in chain if isinstance(one, BlockedAddress)), None)
         if blocked is not None:
             return DriverError("config", f"{blocked} Correct the provider's address.", trace=trace)
-        kind = _by_marker(chain, trace)
+        kind = _kind_from_exceptions(chain, trace)
         if kind == "connect":
-            return DriverError("connect", _connection(chain), trace=trace)
+            return DriverError("connect", _describe_connect_failure(chain), trace=trace)
         if kind is None and trace.status is not None and trace.status >= 300:
-            return self._by_answer(trace)
+            return self._from_response(trace)
         if kind is None and trace.status is not None:
             kind = "invalid_response"
         return DriverError(kind or ("unknown" if trace.sent else "config"), trace=trace)
 
-    def _by_answer(self, trace: Trace) -> DriverError:
+    def _from_response(self, trace: Trace) -> DriverError:
         body = bytes(trace.body).decode("utf-8", "replace")
-        said, codes = _message(body)
-        kind = _by_status(trace.status or 0)
-        for kinds, pattern, true_kind in _REFINED:
+        said, codes = _parse_error_body(body)
+        kind = _kind_from_status(trace.status or 0)
+        for kinds, pattern, true_kind in _KIND_REFINEMENTS:
             if kind in kinds and re.search(pattern, f"{codes} {said}", re.IGNORECASE):
                 kind = true_kind
                 break
         if trace.retry_after is None and (delay := _RETRY_DELAY.search(body)):
             trace.retry_after = float(delay[1])
         quoted = redact(said, self.secrets)
-        detail = f"{SENTENCES[kind]} (HTTP {trace.status}{f': “{quoted}”' if quoted else ''})"
+        detail = f"{ERROR_MESSAGES[kind]} (HTTP {trace.status}{f': “{quoted}”' if quoted else ''})"
         if kind == "rate_limited" and trace.retry_after:
             detail += f" It asks to wait {trace.retry_after:g} seconds."
         return DriverError(kind, detail, trace=trace)
 
 
-def _by_marker(chain: list[BaseException], trace: Trace) -> str | None:
+def _kind_from_exceptions(chain: list[BaseException], trace: Trace) -> str | None:
     """What the transport itself saw, which is surer than any answer."""
     answered_badly = trace.status is not None and trace.status >= 300
     for types, kind in (
-        (TooManyBytes, None if answered_badly else "response_too_large"),
-        (Compressed, "invalid_response"),
+        (ResponseTooLarge, None if answered_badly else "response_too_large"),
+        (CompressedResponse, "invalid_response"),
         (httpcore2.ConnectTimeout, "connect"),
         (httpcore2.TimeoutException, "timeout"),
         (httpcore2.ConnectError, "connect"),
@@ -132,7 +140,7 @@ def _by_marker(chain: list[BaseException], trace: Trace) -> str | None:
     return None
 
 
-def _connection(chain: list[BaseException]) -> str:
+def _describe_connect_failure(chain: list[BaseException]) -> str:
     """Which part of connecting failed."""
     if any(isinstance(one, NoSuchHost) for one in chain):
         return "The host name of the provider has no address: check the base URL for typing mistakes."
@@ -145,7 +153,7 @@ def _connection(chain: list[BaseException]) -> str:
     return "The provider refused the connection: check its address and port, and whether it runs."
 
 
-def _chain(exc: BaseException | None) -> Iterator[BaseException]:
+def _exception_chain(exc: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
     while exc is not None and id(exc) not in seen:
         seen.add(id(exc))
@@ -153,13 +161,13 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
         exc = exc.__cause__ or exc.__context__
 
 
-def _by_status(status: int) -> str:
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
+def _kind_from_status(status: int) -> str:
+    if status in _KIND_BY_STATUS:
+        return _KIND_BY_STATUS[status]
     return "redirect" if status < 400 else "bad_request" if status < 500 else "server_error"
 
 
-def _message(body: str) -> tuple[str, str]:
+def _parse_error_body(body: str) -> tuple[str, str]:
     """The sentence in an error's body, and the codes around it. HTML and the like say nothing."""
     try:
         data = json.loads(body)

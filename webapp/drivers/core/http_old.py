@@ -9,7 +9,7 @@ from webapp.drivers.core.http import GuardedTransport
 from webapp.security.urlguard import OutboundPolicy
 
 
-class _Stream(httpx.SyncByteStream):
+class _HttpxStream(httpx.SyncByteStream):
     def __init__(self, body: httpx2.SyncByteStream):
         self._body = body
 
@@ -20,7 +20,7 @@ class _Stream(httpx.SyncByteStream):
         self._body.close()
 
 
-class OldTransport(httpx.BaseTransport):
+class HttpxTransport(httpx.BaseTransport):
     """Translates requests and answers; every check is made by the guarded transport below it."""
 
     def __init__(self, policy: OutboundPolicy, headers: Mapping[str, str]):
@@ -29,4 +29,4 @@ class OldTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         translated = httpx2.Request(request.method, str(request.url), headers=list(request.headers.multi_items()), content=request.read())
         status, headers, body = self._door.exchange(translated)
-        return httpx.Response(status, headers=headers, stream=_Stream(body))
+        return httpx.Response(status, headers=headers, stream=_HttpxStream(body))

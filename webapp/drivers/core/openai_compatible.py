@@ -10,8 +10,8 @@ from openai.types.chat import ChatCompletion
 
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers.core.base import ChatReply, ChatRequest, DriverError, Endpoint, Trace, UpstreamModel
-from webapp.drivers.core.http import client
-from webapp.drivers.core.vendor import VendorDriver, address_of, extra_headers, key_of, reply, usage_from
+from webapp.drivers.core.http import create_client
+from webapp.drivers.core.vendor import VendorDriver, allowed_base_url, build_reply, extra_headers, key_of, usage_from
 from webapp.security.urlguard import OutboundPolicy
 
 TOKEN_PARAMETERS = ("max_completion_tokens", "max_tokens")
@@ -32,14 +32,14 @@ class CompatibleDriver(VendorDriver):
             api_key="unused",
             organization="",
             project="",
-            base_url=address_of(endpoint, policy),
-            http_client=client(policy, self.headers()),
+            base_url=allowed_base_url(endpoint, policy),
+            http_client=create_client(policy, self.headers()),
             max_retries=0,
         )
 
     def headers(self) -> dict[str, str]:
         """The headers that leave: those of the row, and the key in its own."""
-        key = key_of(self.endpoint, needed=self.needs_key)
+        key = key_of(self.endpoint, required=self.needs_key)
         config = self.endpoint.config
         name, prefix = str(config.get("auth_header") or "Authorization"), config.get("auth_prefix")
         prefix = ("Bearer" if name.lower() == "authorization" else "") if prefix is None else str(prefix).strip()
@@ -58,9 +58,9 @@ class CompatibleDriver(VendorDriver):
         }
         if request.temperature is not None:
             options["temperature"] = request.temperature
-        return options | self._format(request)
+        return options | self._response_format(request)
 
-    def _format(self, request: ChatRequest) -> dict[str, Any]:
+    def _response_format(self, request: ChatRequest) -> dict[str, Any]:
         mode = str(self.endpoint.config.get("json_mode") or self.json_mode)
         if request.json_schema is None or mode == PROMPT_ONLY:
             return {}
@@ -69,10 +69,10 @@ class CompatibleDriver(VendorDriver):
         schema = {"name": request.schema_name, "schema": dict(request.json_schema), "strict": True}
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
-    def ask(self, options: dict[str, Any]) -> object:
+    def send(self, options: dict[str, Any]) -> object:
         return self._sdk.chat.completions.create(**options)
 
-    def read(self, answer: object, trace: Trace) -> ChatReply:
+    def parse_reply(self, answer: object, trace: Trace) -> ChatReply:
         """The SDK checks nothing: anything may be of any type."""
         if not isinstance(answer, ChatCompletion) or not isinstance(cast(object, answer.choices), list):
             raise DriverError("invalid_response", trace=trace)
@@ -82,13 +82,13 @@ class CompatibleDriver(VendorDriver):
         choice = answer.choices[0]
         refused = choice.message.refusal or choice.finish_reason == "content_filter"
         kind = "refused" if refused else "truncated" if choice.finish_reason == "length" else None
-        return reply(choice.message.content, str(choice.finish_reason or "unknown"), usage, trace, kind=kind, model=answer.model)
+        return build_reply(choice.message.content, str(choice.finish_reason or "unknown"), usage, trace, kind=kind, model=answer.model)
 
     def usage(self, reported: object) -> Usage | None:
         """Usage by our meters."""
         return usage_of(reported)
 
-    def listed(self, trace: Trace) -> Iterable[UpstreamModel]:
+    def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
         data: object = self._sdk.models.list().data
         if not isinstance(data, list):
             raise DriverError("invalid_response", trace=trace)
@@ -103,18 +103,18 @@ def usage_of(reported: object) -> Usage | None:
     if not isinstance(reported, Mapping):
         return None
     total = {"input": reported.get("prompt_tokens"), "output": reported.get("completion_tokens")}
-    return usage_from(total, parts_of(reported))
+    return usage_from(total, usage_parts(reported))
 
 
-def parts_of(reported: Mapping[str, Any]) -> dict[str, object]:
+def usage_parts(reported: Mapping[str, Any]) -> dict[str, object]:
     """What lies inside the totals."""
     prompt, answer = reported.get("prompt_tokens_details"), reported.get("completion_tokens_details")
     return {
-        "cache_read": _detail(prompt, "cached_tokens"),
-        "cache_write": _detail(prompt, "cache_write_tokens"),
-        "reasoning": _detail(answer, "reasoning_tokens"),
+        "cache_read": _token_detail(prompt, "cached_tokens"),
+        "cache_write": _token_detail(prompt, "cache_write_tokens"),
+        "reasoning": _token_detail(answer, "reasoning_tokens"),
     }
 
 
-def _detail(details: object, name: str) -> object:
+def _token_detail(details: object, name: str) -> object:
     return (details.get(name) or 0) if isinstance(details, Mapping) else 0

@@ -11,7 +11,7 @@ from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import Invalid
 from webapp.drivers.core.base import (
     CHECK_DEADLINE_S,
-    SENTENCES,
+    ERROR_MESSAGES,
     ChatReply,
     ChatRequest,
     CheckResult,
@@ -20,16 +20,16 @@ from webapp.drivers.core.base import (
     Trace,
     UpstreamModel,
 )
-from webapp.drivers.core.connections import LIST_BYTES
-from webapp.drivers.core.failures import Guard
+from webapp.drivers.core.connections import MAX_LIST_BYTES
+from webapp.drivers.core.failures import CallRunner
 from webapp.security.urlguard import OutboundPolicy
 
 MAX_MODELS = 5_000
 MAX_NAME = 300
-PROBE = ChatRequest(model="", system="Answer with one word.", user="Say ok.", max_output_tokens=16, deadline_s=CHECK_DEADLINE_S)
+PROBE_REQUEST = ChatRequest(model="", system="Answer with one word.", user="Say ok.", max_output_tokens=16, deadline_s=CHECK_DEADLINE_S)
 _KEY = re.compile(r"[\x21-\x7e]{1,4096}")
 # What a server answers that cannot list its models, though it may chat well.
-_CANNOT_LIST = ("not_found", "invalid_response", "bad_request")
+_LISTING_UNSUPPORTED = ("not_found", "invalid_response", "bad_request")
 
 
 class VendorDriver(ABC):
@@ -38,7 +38,7 @@ class VendorDriver(ABC):
     def __init__(self, endpoint: Endpoint):
         self.endpoint = endpoint
         secrets = (endpoint.api_key, *extra_headers(endpoint).values())
-        self._guard = Guard(tuple(secret for secret in secrets if secret and len(secret) >= 4))
+        self._guard = CallRunner(tuple(secret for secret in secrets if secret and len(secret) >= 4))
 
     # What a vendor's driver says.
 
@@ -47,15 +47,15 @@ class VendorDriver(ABC):
         """The arguments of the SDK's call. Raises `DriverError` of kind `config`."""
 
     @abstractmethod
-    def ask(self, options: dict[str, Any]) -> object:
+    def send(self, options: dict[str, Any]) -> object:
         """One call of the SDK."""
 
     @abstractmethod
-    def read(self, answer: object, trace: Trace) -> ChatReply:
+    def parse_reply(self, answer: object, trace: Trace) -> ChatReply:
         """The answer as ours. Nothing of it is trusted to be of its type. Raises `DriverError`."""
 
     @abstractmethod
-    def listed(self, trace: Trace) -> Iterable[UpstreamModel]:
+    def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
         """What the vendor lists."""
 
     @abstractmethod
@@ -69,14 +69,14 @@ class VendorDriver(ABC):
 
         def attempt(number: int, trace: Trace) -> ChatReply:
             started = time.monotonic()
-            reply = self.read(self.ask(options), trace)
-            return replace(reply, latency_ms=since(started), attempts=number)
+            reply = self.parse_reply(self.send(options), trace)
+            return replace(reply, latency_ms=elapsed_ms(started), attempts=number)
 
-        return self._guard.retrying(attempt, request.deadline_s)
+        return self._guard.run_with_retry(attempt, request.deadline_s)
 
     def list_models(self) -> tuple[UpstreamModel, ...]:
         deadline = time.monotonic() + min(self.endpoint.timeout_s, CHECK_DEADLINE_S)
-        return self._guard.run(lambda trace: _bounded(self.listed(trace)), deadline, LIST_BYTES)
+        return self._guard.run(lambda trace: _limit_models(self.fetch_models(trace)), deadline, MAX_LIST_BYTES)
 
     def check(self, model: str | None = None) -> CheckResult:
         """Looks whether address and key work, by listing the models. A server that cannot list is asked one short question, if a model
@@ -85,28 +85,28 @@ class VendorDriver(ABC):
         try:
             models = len(self.list_models())
         except DriverError as error:
-            if error.kind in _CANNOT_LIST and model:
-                return self._asked(model, started)
-            return CheckResult(False, error.detail, error.kind, None, since(started), error.request_id)
+            if error.kind in _LISTING_UNSUPPORTED and model:
+                return self._check_by_chat(model, started)
+            return CheckResult(False, error.detail, error.kind, None, elapsed_ms(started), error.request_id)
         return CheckResult(
-            True, f"Address and key work; the provider lists {models} model{'' if models == 1 else 's'}.", None, models, since(started)
+            True, f"Address and key work; the provider lists {models} model{'' if models == 1 else 's'}.", None, models, elapsed_ms(started)
         )
 
-    def _asked(self, model: str, started: float) -> CheckResult:
+    def _check_by_chat(self, model: str, started: float) -> CheckResult:
         try:
-            reply = self.chat(replace(PROBE, model=model))
+            reply = self.chat(replace(PROBE_REQUEST, model=model))
         except DriverError as error:
             # It answered with words, though too few or too many: address, key and model work.
             if error.kind not in ("truncated", "empty"):
-                return CheckResult(False, error.detail, error.kind, None, since(started), error.request_id, "asked")
+                return CheckResult(False, error.detail, error.kind, None, elapsed_ms(started), error.request_id, "asked")
             request_id = error.request_id
         else:
             request_id = reply.request_id
         detail = f"Address and key work. The provider does not list its models, so {model} was asked one short question, which it may bill."
-        return CheckResult(True, detail, None, None, since(started), request_id, "asked")
+        return CheckResult(True, detail, None, None, elapsed_ms(started), request_id, "asked")
 
 
-def _bounded(found: Iterable[UpstreamModel]) -> tuple[UpstreamModel, ...]:
+def _limit_models(found: Iterable[UpstreamModel]) -> tuple[UpstreamModel, ...]:
     kept: dict[str, UpstreamModel] = {}
     for model in found:
         if 0 < len(model.model_id) <= MAX_NAME and model.model_id.isprintable():
@@ -116,16 +116,16 @@ def _bounded(found: Iterable[UpstreamModel]) -> tuple[UpstreamModel, ...]:
     return tuple(kept.values())
 
 
-def key_of(endpoint: Endpoint, *, needed: bool = True) -> str:
+def key_of(endpoint: Endpoint, *, required: bool = True) -> str:
     """The key, fit for a header. Raises `DriverError` of kind `config`."""
     key = endpoint.api_key or ""
-    if (key or needed) and not _KEY.fullmatch(key):
+    if (key or required) and not _KEY.fullmatch(key):
         problem = "holds spaces or characters that cannot be sent" if key else "is missing"
         raise DriverError("config", f"The key of this provider {problem}: enter it again.")
     return key
 
 
-def address_of(endpoint: Endpoint, policy: OutboundPolicy) -> str:
+def allowed_base_url(endpoint: Endpoint, policy: OutboundPolicy) -> str:
     """The base URL, if it may be reached. Raises `DriverError` of kind `config`."""
     try:
         policy.check_url(endpoint.base_url or "")
@@ -142,14 +142,14 @@ def extra_headers(endpoint: Endpoint) -> dict[str, str]:
     return {str(name): str(value) for name, value in given.items()} if isinstance(given, Mapping) else {}
 
 
-def reply(  # noqa: PLR0913 # what a reply consists of
+def build_reply(  # noqa: PLR0913 # what a reply consists of
     text: object, finish: str, usage: Usage | None, trace: Trace, *, kind: str | None = None, model: object = None
 ) -> ChatReply:
     """The answer, or the `DriverError` that says why it is of no use. `kind` is what the vendor's own word for the finish means."""
     words = text if isinstance(text, str) else ""
     wrong = kind or ("" if words.strip() else "empty")
     if wrong:
-        raise DriverError(wrong, SENTENCES[wrong], trace=trace, usage=usage)
+        raise DriverError(wrong, ERROR_MESSAGES[wrong], trace=trace, usage=usage)
     return ChatReply(
         text=words,
         finish=finish[:40] or "unknown",
@@ -164,17 +164,17 @@ def reply(  # noqa: PLR0913 # what a reply consists of
 
 def usage_from(total: Mapping[str, object], parts: Mapping[str, object]) -> Usage | None:
     """Usage by our meters: None if the totals are not told. Parts that contradict their totals are not believed; the totals still are."""
-    return _usage({**total, **parts}) or _usage(total)
+    return _usage_or_none({**total, **parts}) or _usage_or_none(total)
 
 
-def _usage(quantities: Mapping[str, object]) -> Usage | None:
+def _usage_or_none(quantities: Mapping[str, object]) -> Usage | None:
     try:
         return Usage.of(quantities)
     except Invalid:
         return None
 
 
-def added(*quantities: object) -> object:
+def sum_or_none(*quantities: object) -> object:
     """Their sum, where what is not told counts as nothing; None if one of them is no whole number or all are untold."""
     told = [quantity for quantity in quantities if quantity is not None]
     if not told or any(type(quantity) is not int for quantity in told):
@@ -182,7 +182,7 @@ def added(*quantities: object) -> object:
     return sum(quantity for quantity in told if isinstance(quantity, int))
 
 
-def members(value: object) -> Mapping[str, Any]:
+def as_mapping(value: object) -> Mapping[str, Any]:
     """An SDK's object, or a part of an answer, as a mapping; empty for what is none."""
     if isinstance(value, Mapping):
         return value
@@ -191,15 +191,15 @@ def members(value: object) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def texts(values: Iterable[object]) -> Iterator[str]:
+def filter_texts(values: Iterable[object]) -> Iterator[str]:
     """Those that are text."""
     return (value for value in values if isinstance(value, str))
 
 
-def number(value: object) -> int | None:
+def count_or_none(value: object) -> int | None:
     """A count that a vendor tells of a model."""
     return value if type(value) is int and 0 < value < 10**9 else None
 
 
-def since(started: float) -> int:
+def elapsed_ms(started: float) -> int:
     return round(1000 * (time.monotonic() - started))

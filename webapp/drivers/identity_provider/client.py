@@ -11,8 +11,8 @@ from urllib.parse import quote
 from webapp.domain.accounts.openid import Challenge, OpenId, TokenRefused
 from webapp.domain.shared.errors import Invalid
 from webapp.drivers.core.base import DriverError
-from webapp.drivers.core.failures import Guard
-from webapp.drivers.core.http import GuardedTransport, quieten
+from webapp.drivers.core.failures import CallRunner
+from webapp.drivers.core.http import GuardedTransport, quiet_loggers
 from webapp.security.urlguard import OutboundPolicy
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 DISCOVERY = "/.well-known/openid-configuration"
 DEADLINE_S, MAX_BYTES = 10.0, 500_000
-KEPT_S, FAILURE_KEPT_S = 300.0, 5.0
-AT_ONCE, TURN_WITHIN_S = 4, 1.0  # A provider that hangs must not hold every thread of a worker.
+CACHE_S, FAILURE_CACHE_S = 300.0, 5.0
+MAX_CONCURRENT_CALLS, SLOT_TIMEOUT_S = 4, 1.0  # A provider that hangs must not hold every thread of a worker.
 LEEWAY_S = 60
 # Signatures by a key that only the provider has. Never `none`, and never HS*, for which a public key would do.
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
@@ -44,29 +44,29 @@ class IdentityProvider:
 
     def __init__(self, settings: OpenId, policy: OutboundPolicy, redirect_uri: str) -> None:
         self._settings, self._policy, self._redirect_uri = settings, policy, redirect_uri
-        self._guard = Guard((settings.client_secret,))
-        self._turns = threading.BoundedSemaphore(AT_ONCE)
+        self._guard = CallRunner((settings.client_secret,))
+        self._turns = threading.BoundedSemaphore(MAX_CONCURRENT_CALLS)
         self._kept: tuple[float, _Metadata | DriverError] | None = None
 
     def authorization_url(self, challenge: Challenge, *, fresh: bool) -> str:
         """Where the browser is sent. `fresh`: the provider shall ask who it is even if it knows."""
         more = {"prompt": "login", "max_age": "0"} if fresh else {}
         metadata = self.metadata()
-        with self._client({}) as client:
+        with self._create_client({}) as client:
             url, _ = client.create_authorization_url(
                 metadata.authorization, state=challenge.state, code_verifier=challenge.verifier, nonce=challenge.nonce, **more
             )
         return str(url)
 
-    def claims(self, code: str, challenge: Challenge) -> Mapping[str, object]:
+    def fetch_claims(self, code: str, challenge: Challenge) -> Mapping[str, object]:
         """What the provider says of whoever brought this code. Raises `TokenRefused` unless all of the token is as it must be."""
         metadata = self.metadata()
-        token, keys = self._asked(lambda: (self._redeemed(metadata, code, challenge), self._document(metadata.keys)))
-        claims = self._validated(token, keys, challenge)
+        token, keys = self._call_provider(lambda: (self._exchange_code(metadata, code, challenge), self._fetch_document(metadata.keys)))
+        claims = self._validate_token(token, keys, challenge)
         wanted = [name for name in ("email", "email_verified", self._settings.role_claim) if name and name not in claims]
         if not wanted or metadata.userinfo is None:
             return claims
-        told = self._told(metadata.userinfo, str(token.get("access_token", "")))
+        told = self._fetch_userinfo(metadata.userinfo, str(token.get("access_token", "")))
         if told.get("sub") != claims["sub"]:
             raise TokenRefused("The identity provider told of somebody else.", code="userinfo")
         return {**claims, **{name: told[name] for name in wanted if name in told}}
@@ -75,32 +75,32 @@ class IdentityProvider:
         """What discovery says, kept for some minutes; a failure for some seconds, so that strangers cannot make us ask all the time."""
         kept = self._kept
         if kept is None or kept[0] <= time.monotonic():
-            kept = self._kept = self._discovered()
+            kept = self._kept = self._discover()
         if isinstance(kept[1], DriverError):
             raise DriverError(kept[1].kind, kept[1].detail)
         return kept[1]
 
-    def _discovered(self) -> tuple[float, _Metadata | DriverError]:
+    def _discover(self) -> tuple[float, _Metadata | DriverError]:
         try:
-            document = self._asked(lambda: self._document(self._settings.issuer.rstrip("/") + DISCOVERY))
-            return time.monotonic() + KEPT_S, self._read(document)
+            document = self._call_provider(lambda: self._fetch_document(self._settings.issuer.rstrip("/") + DISCOVERY))
+            return time.monotonic() + CACHE_S, self._parse_metadata(document)
         except DriverError as error:
-            return time.monotonic() + FAILURE_KEPT_S, error
+            return time.monotonic() + FAILURE_CACHE_S, error
 
-    def _read(self, document: Mapping[str, Any]) -> _Metadata:
+    def _parse_metadata(self, document: Mapping[str, Any]) -> _Metadata:
         if document.get("issuer") != self._settings.issuer:
             raise DriverError("config", "The provider's discovery document names another issuer than MODELDESK_OIDC_ISSUER.")
         methods = document.get("token_endpoint_auth_methods_supported")
         named = {str(method) for method in methods} if isinstance(methods, list) else set()
         return _Metadata(
-            authorization=self._address(document, "authorization_endpoint"),
-            token=self._address(document, "token_endpoint"),
-            keys=self._address(document, "jwks_uri"),
-            userinfo=self._address(document, "userinfo_endpoint") if document.get("userinfo_endpoint") else None,
+            authorization=self._endpoint_url(document, "authorization_endpoint"),
+            token=self._endpoint_url(document, "token_endpoint"),
+            keys=self._endpoint_url(document, "jwks_uri"),
+            userinfo=self._endpoint_url(document, "userinfo_endpoint") if document.get("userinfo_endpoint") else None,
             secret_in_body="client_secret_post" in named and "client_secret_basic" not in named,
         )
 
-    def _address(self, document: Mapping[str, Any], name: str) -> str:
+    def _endpoint_url(self, document: Mapping[str, Any], name: str) -> str:
         address = document.get(name)
         if not isinstance(address, str):
             raise DriverError("config", f"The provider's discovery document has no {name}.")
@@ -110,12 +110,14 @@ class IdentityProvider:
             raise DriverError("config", f"The provider's {name} is refused: {error.detail}") from None
         return address
 
-    def _redeemed(self, metadata: _Metadata, code: str, challenge: Challenge) -> dict[str, Any]:
-        with self._client({} if metadata.secret_in_body else {"authorization": self._basic()}, in_body=metadata.secret_in_body) as client:
+    def _exchange_code(self, metadata: _Metadata, code: str, challenge: Challenge) -> dict[str, Any]:
+        with self._create_client(
+            {} if metadata.secret_in_body else {"authorization": self._basic_auth()}, in_body=metadata.secret_in_body
+        ) as client:
             return dict(client.fetch_token(metadata.token, grant_type="authorization_code", code=code, code_verifier=challenge.verifier))
 
-    def _document(self, address: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-        with self._client(headers or {}) as client:
+    def _fetch_document(self, address: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        with self._create_client(headers or {}) as client:
             answer = client.request("GET", address, withhold_token=True, headers={"accept": "application/json"})
             answer.raise_for_status()
             document = answer.json()
@@ -123,10 +125,10 @@ class IdentityProvider:
             raise ValueError("not a JSON object")
         return document
 
-    def _told(self, address: str, access_token: str) -> dict[str, Any]:
-        return self._asked(lambda: self._document(address, {"authorization": f"Bearer {access_token}"}))
+    def _fetch_userinfo(self, address: str, access_token: str) -> dict[str, Any]:
+        return self._call_provider(lambda: self._fetch_document(address, {"authorization": f"Bearer {access_token}"}))
 
-    def _validated(self, token: Mapping[str, Any], keys: Mapping[str, Any], challenge: Challenge) -> dict[str, Any]:
+    def _validate_token(self, token: Mapping[str, Any], keys: Mapping[str, Any], challenge: Challenge) -> dict[str, Any]:
         from authlib.oidc.core import CodeIDToken
         from joserfc import jwt
         from joserfc.jwk import KeySet
@@ -150,11 +152,11 @@ class IdentityProvider:
             raise TokenRefused("The identity provider's answer was not accepted.", code=reason) from None
         return dict(claims)
 
-    def _client(self, headers: Mapping[str, str], *, in_body: bool = False) -> "OAuth2Client":
+    def _create_client(self, headers: Mapping[str, str], *, in_body: bool = False) -> "OAuth2Client":
         """Authlib's client over our transport, which alone decides the headers that leave: those of Authlib do not."""
         from authlib.integrations.httpx_client import OAuth2Client
 
-        quieten()
+        quiet_loggers()
         return OAuth2Client(
             self._settings.client_id,
             self._settings.client_secret,
@@ -168,13 +170,13 @@ class IdentityProvider:
             trust_env=False,
         )
 
-    def _basic(self) -> str:
+    def _basic_auth(self) -> str:
         """RFC 6749, 2.3.1: each half encoded before they are joined."""
         pair = f"{quote(self._settings.client_id, safe='')}:{quote(self._settings.client_secret, safe='')}"
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
-    def _asked(self, work: Callable[[], T]) -> T:
-        if not self._turns.acquire(timeout=TURN_WITHIN_S):
+    def _call_provider(self, work: Callable[[], T]) -> T:
+        if not self._turns.acquire(timeout=SLOT_TIMEOUT_S):
             raise DriverError("overloaded", "The identity provider is being asked by others already.")
         try:
             return self._guard.run(lambda _: work(), time.monotonic() + DEADLINE_S, MAX_BYTES)

@@ -15,14 +15,14 @@ from webapp.security import passwords, tokens
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 
-LINK_LIFE = timedelta(minutes=30)
+LINK_LIFETIME = timedelta(minutes=30)
 FIRST_ADMIN = Target("user", None, "the first admin")
 OPENID = "openid"  # How a session began that the identity provider vouched for.
-RIGHTS_CHANGED = tuple(f"accounts:user:{verb}" for verb in ("set_role", "enable", "disable"))
-SESSION_IDLE, SESSION_LIFE = timedelta(minutes=30), timedelta(hours=12)
+PERMISSION_CHANGE_ACTIONS = tuple(f"accounts:user:{verb}" for verb in ("set_role", "enable", "disable"))
+SESSION_IDLE_TIMEOUT, SESSION_LIFETIME = timedelta(minutes=30), timedelta(hours=12)
 
 
-def normalised(email: str) -> str:
+def normalize_email(email: str) -> str:
     """The one spelling of an address, for storing, finding and counting alike: no other spelling gets guesses of its own."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", email).strip().casefold()).strip()
 
@@ -33,14 +33,14 @@ def count(session: Session) -> int:
 
 def find(session: Session, email: str) -> User:
     """The user with this address. Raises `NotFound`."""
-    query = select(User).where(User.email == normalised(email))
+    query = select(User).where(User.email == normalize_email(email))
     user = session.execute(query).scalar_one_or_none() if "\0" not in email else None
     if user is None:
         raise NotFound(f"There is no user {email}.")
     return user
 
 
-def locked(session: Session, user_id: int, *, version: int | None = None) -> User:
+def find_for_update(session: Session, user_id: int, *, version: int | None = None) -> User:
     """The row, locked for a change. Raises `NotFound`, or `Stale`."""
     user = session.get(User, user_id, with_for_update=True, populate_existing=True) if user_id <= MAX_ID else None
     if user is None:
@@ -50,21 +50,21 @@ def locked(session: Session, user_id: int, *, version: int | None = None) -> Use
     return user
 
 
-def may(session: Session, email: str, permission: Permission) -> bool:
+def has_permission(session: Session, email: str, permission: Permission) -> bool:
     """Whether there is such a user who is let in and whose role allows this, as of now."""
-    found = session.execute(select(User.role, User.is_active).where(User.email == normalised(email))).one_or_none()
+    found = session.execute(select(User.role, User.is_active).where(User.email == normalize_email(email))).one_or_none()
     return found is not None and found.is_active and role_allows(found.role, permission)
 
 
-def actor_may(session: Session, actor: str, permission: Permission) -> bool:
+def actor_has_permission(session: Session, actor: str, permission: Permission) -> bool:
     """Whether whoever is named in the trail may do this. Tokens and operators were asked at their doors; a role is looked up."""
     is_staff = session.execute(select(User.id).where(User.email == actor)).first() is not None
-    return not is_staff or may(session, actor, permission)
+    return not is_staff or has_permission(session, actor, permission)
 
 
 def create(session: Session, email: str, role: str, *, actor: str, password: str | None = None) -> User:
     """Adds a user. Raises `Invalid`, or `Conflict` if the address is taken."""
-    address = normalised(validators.email(email, "email"))
+    address = normalize_email(validators.email(email, "email"))
     if role not in ROLES:
         raise Invalid.field("role", f"must be one of {', '.join(ROLES)}")
     if session.execute(select(User.id).where(User.email == address)).scalar_one_or_none() is not None:
@@ -72,7 +72,9 @@ def create(session: Session, email: str, role: str, *, actor: str, password: str
     user = User(email=address, role=role, password_hash=passwords.hash_password(password) if password is not None else None)
     session.add(user)
     session.flush()
-    audit_log.record(session, "accounts:user:create", actor=actor, target=_target(user), change=AuditChange(None, _facts(user)))
+    audit_log.record(
+        session, "accounts:user:create", actor=actor, target=_user_target(user), change=AuditChange(None, _user_audit_values(user))
+    )
     return user
 
 
@@ -80,11 +82,13 @@ def set_role(session: Session, user: User, role: str, *, actor: str) -> None:
     """Gives a user another role. Raises `Conflict` for the last active admin."""
     if role not in ROLES:
         raise Invalid.field("role", f"must be one of {', '.join(ROLES)}")
-    _keep_an_admin(session, user, becomes_admin=role == "admin")
-    before = _facts(user)
+    _require_remaining_admin(session, user, becomes_admin=role == "admin")
+    before = _user_audit_values(user)
     user.role = role
-    _count_change(session, user)
-    audit_log.record(session, "accounts:user:set_role", actor=actor, target=_target(user), change=AuditChange(before, _facts(user)))
+    _increment_version(session, user)
+    audit_log.record(
+        session, "accounts:user:set_role", actor=actor, target=_user_target(user), change=AuditChange(before, _user_audit_values(user))
+    )
 
 
 def set_active(session: Session, user: User, active: bool, *, actor: str) -> None:
@@ -92,23 +96,25 @@ def set_active(session: Session, user: User, active: bool, *, actor: str) -> Non
 
     Sessions and links end at once, and again when somebody is let in: nothing that began while one was kept out becomes good by that.
     """
-    _keep_an_admin(session, user, becomes_admin=active and user.role == "admin")
-    before = _facts(user)
+    _require_remaining_admin(session, user, becomes_admin=active and user.role == "admin")
+    before = _user_audit_values(user)
     user.is_active = active
-    _count_change(session, user)
+    _increment_version(session, user)
     if not (active and before["active"]):
         end_sessions(session, user)
         end_links(session, user)
     action = "enable" if active else "disable"
-    audit_log.record(session, f"accounts:user:{action}", actor=actor, target=_target(user), change=AuditChange(before, _facts(user)))
+    audit_log.record(
+        session, f"accounts:user:{action}", actor=actor, target=_user_target(user), change=AuditChange(before, _user_audit_values(user))
+    )
 
 
-def _count_change(session: Session, user: User) -> None:
+def _increment_version(session: Session, user: User) -> None:
     """Counted in the database: two changes at once are two, whichever of them read the row first."""
     session.execute(update(User).where(User.id == user.id).values(version=User.version + 1))
 
 
-def _keep_an_admin(session: Session, user: User, *, becomes_admin: bool) -> None:
+def _require_remaining_admin(session: Session, user: User, *, becomes_admin: bool) -> None:
     if becomes_admin or user.role != "admin" or not user.is_active:
         return
     admins = session.execute(select(User.id).where(User.role == "admin", User.is_active).with_for_update()).scalars().all()
@@ -121,25 +127,25 @@ def set_password(session: Session, user: User, password: str, *, actor: str) -> 
     user.password_hash = passwords.hash_password(password)
     end_sessions(session, user)
     session.flush()
-    audit_log.record(session, "accounts:user:set_password", actor=actor, target=_target(user))
+    audit_log.record(session, "accounts:user:set_password", actor=actor, target=_user_target(user))
 
 
-def change_password(session: Session, user: User, password: str, *, keep: str) -> None:
+def change_password(session: Session, user: User, password: str, *, current_secret: str) -> None:
     """Somebody's new password of their own; links and every session but the one with the secret `keep` end. Raises `Invalid` at `new`."""
     user.password_hash = passwords.hash_password(password, "new")
-    others = (UserSession.user_id == user.id, UserSession.digest != tokens.digest_of(keep))
+    others = (UserSession.user_id == user.id, UserSession.digest != tokens.digest_of(current_secret))
     session.execute(delete(UserSession).where(*others))
     end_links(session, user)
     session.flush()
-    audit_log.record(session, "accounts:user:set_password", actor=user.email, target=_target(user))
+    audit_log.record(session, "accounts:user:set_password", actor=user.email, target=_user_target(user))
 
 
-def sessions_of(session: Session, user_id: int, *, now: datetime) -> Sequence[UserSession]:
+def list_sessions(session: Session, user_id: int, *, now: datetime) -> Sequence[UserSession]:
     """Somebody's sessions that are still good, the newest first."""
     good = (
         UserSession.user_id == user_id,
         UserSession.expires_at > now,
-        UserSession.last_seen_at > now - SESSION_IDLE,
+        UserSession.last_seen_at > now - SESSION_IDLE_TIMEOUT,
         UserSession.code_tries_left.is_(None),
     )
     return session.execute(select(UserSession).where(*good).order_by(UserSession.id.desc())).scalars().all()
@@ -152,7 +158,7 @@ def end_own_session(session: Session, user_id: int, session_id: int, *, actor: s
         raise NotFound("That sign-in has ended already.")
     user = session.get_one(User, user_id)
     session.delete(row)
-    audit_log.record(session, "accounts:session:end", actor=actor, target=_target(user))
+    audit_log.record(session, "accounts:session:end", actor=actor, target=_user_target(user))
 
 
 def end_sessions(session: Session, user: User) -> None:
@@ -169,16 +175,16 @@ def make_link(session: Session, user: User | None, *, actor: str, now: datetime)
 
     Raises `Invalid` for somebody who is switched off: letting in is asked for by itself.
     """
-    if user is not None and not locked(session, user.id).is_active:
+    if user is not None and not find_for_update(session, user.id).is_active:
         raise Invalid(f"{user.email} may not sign in. Let the user in first.")
     end_links(session, user)
     secret = tokens.new_secret()
-    session.add(OneTimeLink(digest=tokens.digest_of(secret), user_id=user.id if user else None, expires_at=now + LINK_LIFE))
-    audit_log.record(session, "accounts:user:make_link", actor=actor, target=_target(user) if user else FIRST_ADMIN)
+    session.add(OneTimeLink(digest=tokens.digest_of(secret), user_id=user.id if user else None, expires_at=now + LINK_LIFETIME))
+    audit_log.record(session, "accounts:user:make_link", actor=actor, target=_user_target(user) if user else FIRST_ADMIN)
     return secret
 
 
-def open_link(session: Session, secret: str, *, now: datetime) -> OneTimeLink:
+def find_link(session: Session, secret: str, *, now: datetime) -> OneTimeLink:
     """The link with this secret. Raises `NotFound` if it never was, was used, is too old, or is of somebody who is switched off.
 
     The user is locked first, as where somebody is switched off: neither waits for the other for ever, and none slips past the other.
@@ -193,7 +199,7 @@ def open_link(session: Session, secret: str, *, now: datetime) -> OneTimeLink:
 
 def use_link(session: Session, secret: str, *, email: str, password: str, now: datetime) -> User:
     """Sets the password of the link's user, or creates the first admin. The link is spent only if that succeeds."""
-    link = open_link(session, secret, now=now)
+    link = find_link(session, secret, now=now)
     if link.user_id is None:
         if count(session):
             raise NotFound("The first admin exists already. Sign in, or ask an admin for a link.", code="link_expired")
@@ -211,13 +217,13 @@ def has_password(session: Session, user_id: int) -> bool:
 
 def authenticate(session: Session, email: str, password: str) -> User | None:
     """The active user with this address and password. An unknown address takes as long as a wrong password."""
-    query = select(User).where(User.email == normalised(email)).options(undefer(User.password_hash))
+    query = select(User).where(User.email == normalize_email(email)).options(undefer(User.password_hash))
     user = session.execute(query).scalar_one_or_none() if "\0" not in email else None  # PostgreSQL would not even look for it.
     right = passwords.verify(user.password_hash if user else None, password)
     return user if user is not None and right and user.is_active else None
 
 
-def still(session: Session, user_id: int, stored: str | None) -> User | None:
+def get_by_password_hash_or_none(session: Session, user_id: int, stored: str | None) -> User | None:
     """The user, locked, if the hash that a password was checked against outside this transaction is theirs now, and they may sign in."""
     same = (User.id == user_id, User.password_hash == stored, User.is_active)
     query = select(User).where(*same).with_for_update().execution_options(populate_existing=True)
@@ -234,7 +240,7 @@ def renew_hash(session: Session, user_id: int, before: str, renewed: str) -> Non
     session.connection().execute(update(User).where(*same).values(password_hash=renewed, updated_at=User.updated_at))
 
 
-def by(method: str | None) -> dict[str, object] | None:
+def method_audit_values(method: str | None) -> dict[str, object] | None:
     """What the trail says about how somebody proved who it is; nothing for a password."""
     return {"method": "OpenID Connect" if method == OPENID else method} if method else None
 
@@ -247,41 +253,47 @@ def begin_session(session: Session, user: User, *, now: datetime, method: str | 
         UserSession(
             digest=tokens.digest_of(secret),
             user_id=user.id,
-            expires_at=now + SESSION_LIFE,
+            expires_at=now + SESSION_LIFETIME,
             last_seen_at=now,
             confirmed_at=now,
             method=method,
         )
     )
     user.last_login_at = now
-    audit_log.record(session, "accounts:session:begin", actor=user.email, target=_target(user), change=AuditChange(None, by(method)))
+    audit_log.record(
+        session,
+        "accounts:session:begin",
+        actor=user.email,
+        target=_user_target(user),
+        change=AuditChange(None, method_audit_values(method)),
+    )
     return secret
 
 
-def session_user(session: Session, secret: str, *, now: datetime) -> tuple[UserSession, User] | None:
+def get_session_or_none(session: Session, secret: str, *, now: datetime) -> tuple[UserSession, User] | None:
     """The session with this secret and its user, if both are still good; never one that waits for its code."""
     query = select(UserSession, User).join(User).where(UserSession.digest == tokens.digest_of(secret))
     found = session.execute(query).one_or_none()
     if found is None:
         return None
     row, user = found
-    if row.code_tries_left is not None or row.expires_at <= now or row.last_seen_at <= now - SESSION_IDLE or not user.is_active:
+    if row.code_tries_left is not None or row.expires_at <= now or row.last_seen_at <= now - SESSION_IDLE_TIMEOUT or not user.is_active:
         return None
     return row, user
 
 
 def end_session(session: Session, secret: str, *, now: datetime) -> None:
     """Signing out. What had ended already, or still waited for its code, goes without a word."""
-    found = session_user(session, secret, now=now)
+    found = get_session_or_none(session, secret, now=now)
     session.execute(delete(UserSession).where(UserSession.digest == tokens.digest_of(secret)))
     if found is not None:
         _, user = found
-        audit_log.record(session, "accounts:session:sign_out", actor=user.email, target=_target(user))
+        audit_log.record(session, "accounts:session:sign_out", actor=user.email, target=_user_target(user))
 
 
-def _target(user: User) -> Target:
+def _user_target(user: User) -> Target:
     return Target("user", user.id, user.email)
 
 
-def _facts(user: User) -> dict[str, object]:
+def _user_audit_values(user: User) -> dict[str, object]:
     return {"email": user.email, "role": user.role, "active": user.is_active}

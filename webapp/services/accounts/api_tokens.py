@@ -15,7 +15,7 @@ from webapp.security import tokens
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 
-MAX_LIFE_DAYS = 365
+MAX_LIFETIME_DAYS = 365
 
 
 def create(  # noqa: PLR0913 # as elsewhere, and how long and for whom
@@ -25,7 +25,7 @@ def create(  # noqa: PLR0913 # as elsewhere, and how long and for whom
     clean = validators.line(100, 1)(name, "name")
     if not scopes or (unknown := [scope for scope in scopes if scope not in SCOPES]):
         raise Invalid.field("scopes", f"must be some of {', '.join(SCOPES)}" + (f"; {unknown[0]} is none" if scopes else ""))
-    revision.changing(session)
+    revision.bump(session)
     made = tokens.new_token()
     token = ApiToken(
         name=clean,
@@ -38,41 +38,47 @@ def create(  # noqa: PLR0913 # as elsewhere, and how long and for whom
     )
     session.add(token)
     session.flush()
-    audit_log.record(session, "accounts:token:create", actor=actor, target=_target(token), change=AuditChange(None, _facts(token)))
+    audit_log.record(
+        session, "accounts:token:create", actor=actor, target=_token_target(token), change=AuditChange(None, _token_audit_values(token))
+    )
     return token, made.text
 
 
 def revoke(session: Session, token_id: int, *, actor: str, now: datetime) -> ApiToken:
     """Ends a token; every process refuses it within a second. Raises `NotFound`."""
-    revision.changing(session)
+    revision.bump(session)
     token = session.get(ApiToken, token_id, with_for_update=True) if token_id <= MAX_ID else None
     if token is None:
         raise NotFound(f"There is no token {token_id}.")
     if token.revoked_at is None:
         token.revoked_at = now
         audit_log.record(
-            session, "accounts:token:revoke", actor=actor, target=_target(token), change=AuditChange({"revoked": False}, {"revoked": True})
+            session,
+            "accounts:token:revoke",
+            actor=actor,
+            target=_token_target(token),
+            change=AuditChange({"revoked": False}, {"revoked": True}),
         )
     return token
 
 
-def every(session: Session) -> Sequence[ApiToken]:
+def list_all(session: Session) -> Sequence[ApiToken]:
     return session.execute(select(ApiToken).order_by(ApiToken.id)).scalars().all()
 
 
-def expiry(days: int | None, *, now: datetime) -> datetime | None:
+def expiry_date(days: int | None, *, now: datetime) -> datetime | None:
     """The end of a token's life in that many days (1 to 365). Raises `Invalid`."""
     if days is None:
         return None
-    if not 1 <= days <= MAX_LIFE_DAYS:
-        raise Invalid.field("expires_days", f"must be 1 to {MAX_LIFE_DAYS}")
+    if not 1 <= days <= MAX_LIFETIME_DAYS:
+        raise Invalid.field("expires_days", f"must be 1 to {MAX_LIFETIME_DAYS}")
     return now + timedelta(days=days)
 
 
-def _target(token: ApiToken) -> Target:
+def _token_target(token: ApiToken) -> Target:
     return Target("token", token.id, token.name)
 
 
-def _facts(token: ApiToken) -> dict[str, object]:
+def _token_audit_values(token: ApiToken) -> dict[str, object]:
     ends = token.expires_at.isoformat() if token.expires_at else None
     return {"name": token.name, "scopes": token.scopes, "project": token.project, "expires_at": ends}

@@ -17,14 +17,16 @@ from sqlalchemy.orm import Session
 from webapp.models import LoginAttempt
 
 WINDOW = timedelta(minutes=5)
-PER_ACCOUNT, PER_NETWORK, PER_ADDRESS, IN_ALL = 10, 5, 100, 1_000  # Why these: docs/adr/0017.
-TOLD_IN_ALL = 20  # Lines in the trail about guesses that were used up: a stranger must not be able to fill it.
-KNOWN = frozenset({"session", "new code", "code"})  # Kinds of guesses that only somebody can make who is through the first door.
+PER_ACCOUNT, PER_NETWORK, PER_ADDRESS, OVERALL = 10, 5, 100, 1_000  # Why these: docs/adr/0017.
+MAX_AUDITED = 20  # Lines in the trail about guesses that were used up: a stranger must not be able to fill it.
+AUTHENTICATED_KINDS = frozenset(
+    {"session", "new code", "code"}
+)  # Kinds of guesses that only somebody can make who is through the first door.
 _LOCK = 7_215_004  # One writer at a time on PostgreSQL; SQLite has but one.
 
 
 @dataclass(frozen=True, slots=True)
-class Guess:
+class Attempt:
     """Who is to be tried, from where, and in which browser if it is known. Other kinds than passwords at the door count apart."""
 
     account: str
@@ -32,39 +34,39 @@ class Guess:
     device: str | None = None
     kind: str = "account"
 
-    def counted(self) -> list[tuple[str, int]]:
+    def limits(self) -> list[tuple[str, int]]:
         """What it counts against, and how often that may be: the account or the browser, then what strangers share."""
         own = (_key(f"device:{self.device}" if self.device else f"{self.kind}:{self.account}"), PER_ACCOUNT)
-        if self.device or self.kind in KNOWN:
+        if self.device or self.kind in AUTHENTICATED_KINDS:
             return [own]
         network = _network(self.address)
         part = (_key(f"from {network} {self.kind}:{self.account}"), PER_NETWORK)
-        return [own, part, (_key(f"address:{network}"), PER_ADDRESS), (_key("all"), IN_ALL)]
+        return [own, part, (_key(f"address:{network}"), PER_ADDRESS), (_key("all"), OVERALL)]
 
 
-def admit(session: Session, guess: Guess, now: datetime) -> timedelta | None:
+def register(session: Session, guess: Attempt, now: datetime) -> timedelta | None:
     """Counts the guess and lets it through (None), or says how long to wait and counts nothing. Before any password is looked at."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     session.execute(delete(LoginAttempt).where(LoginAttempt.at <= now - WINDOW))
-    for key, most in guess.counted():
+    for key, most in guess.limits():
         count, oldest = session.execute(select(func.count(), func.min(LoginAttempt.at)).where(LoginAttempt.key == key)).one()
         if count >= most:
             return max(timedelta(seconds=1), oldest + WINDOW - now)
-    session.add_all(LoginAttempt(key=key, at=now) for key, _ in guess.counted())
+    session.add_all(LoginAttempt(key=key, at=now) for key, _ in guess.limits())
     return None
 
 
-def is_to_be_told(session: Session, guess: Guess, now: datetime) -> bool:
+def should_audit(session: Session, guess: Attempt, now: datetime) -> bool:
     """Whether the guess just let through is the last one for a while (at its account, in its browser, or from its network), and so many
     were not told of yet. Counts that it is told of now: once for an account, and so many in all.
 
     Whether there is such an account makes no difference to any of it, or the time it takes would tell (T02).
     """
-    own = guess.counted()[:2]
+    own = guess.limits()[:2]
     if not any(_count(session, key) >= most for key, most in own):
         return False
-    told = ((_key(f"told:{guess.account}"), 1), (_key("told"), TOLD_IN_ALL))
+    told = ((_key(f"told:{guess.account}"), 1), (_key("told"), MAX_AUDITED))
     if any(_count(session, key) >= most for key, most in told):
         return False
     session.add_all(LoginAttempt(key=key, at=now) for key, _ in told)
@@ -75,12 +77,12 @@ def _count(session: Session, key: str) -> int:
     return session.execute(select(func.count()).where(LoginAttempt.key == key)).scalar_one()
 
 
-def forget(session: Session, guess: Guess) -> None:
+def forget(session: Session, guess: Attempt) -> None:
     """After a right password: what its sender guessed wrong before. Addresses and the whole stay counted.
 
     What other networks guessed of the account stays counted too, or each sign-in of its owner would give them as many guesses again.
     """
-    own, *shared = (key for key, _ in guess.counted())
+    own, *shared = (key for key, _ in guess.limits())
     if not shared:
         session.execute(delete(LoginAttempt).where(LoginAttempt.key == own))
         return

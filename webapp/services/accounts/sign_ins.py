@@ -10,24 +10,26 @@ from webapp.models import User, UserSession
 from webapp.security import tokens
 from webapp.security.vault import Vault
 from webapp.services.accounts import accounts, login_throttle, second_factor
-from webapp.services.accounts.login_throttle import Guess
+from webapp.services.accounts.login_throttle import Attempt
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 
-CODE_WITHIN, CODE_TRIES = timedelta(minutes=5), 5
-FRESH_FOR = timedelta(minutes=10)
-USED_UP = "accounts:password:use_up"
-NOBODY = Target("user", None, "an address that nobody has")
+CODE_TIMEOUT, MAX_CODE_TRIES = timedelta(minutes=5), 5
+CONFIRMATION_LIFETIME = timedelta(minutes=10)
+ATTEMPTS_EXHAUSTED = "accounts:password:use_up"
+UNKNOWN_USER = Target("user", None, "an address that nobody has")
 
 
-def note_last_guess(session: Session, email: str) -> None:
+def record_exhausted_attempts(session: Session, email: str) -> None:
     """A line that somebody has tried all the passwords that may be tried for a while.
 
     An address that nobody has gets one in the same way, without what was typed: it may be a password in the wrong field.
     """
-    query = select(User.id, User.email).where(User.email == accounts.normalised(email))
+    query = select(User.id, User.email).where(User.email == accounts.normalize_email(email))
     found = session.execute(query).one_or_none() if "\0" not in email else None
-    audit_log.record(session, USED_UP, actor="anonymous", target=Target("user", found.id, found.email) if found else NOBODY)
+    audit_log.record(
+        session, ATTEMPTS_EXHAUSTED, actor="anonymous", target=Target("user", found.id, found.email) if found else UNKNOWN_USER
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +40,14 @@ class Ticket:
     needs_code: bool
 
 
-def enter(session: Session, user: User, *, now: datetime, instead_of: str, method: str | None = None) -> Ticket:
+def begin_sign_in(session: Session, user: User, *, now: datetime, previous_secret: str, method: str | None = None) -> Ticket:
     """After the right password, a link that works once, or the word of the identity provider (`method`).
 
     The session with the secret `instead_of`, which the browser had until now, ends: a copy of its cookie is worth nothing.
     The user is locked first, as by whoever changes a password or a role: the one who comes second sees what the first has done.
     """
-    accounts.locked(session, user.id)
-    accounts.end_session(session, instead_of, now=now)
+    accounts.find_for_update(session, user.id)
+    accounts.end_session(session, previous_secret, now=now)
     if user.totp_since is None:
         return Ticket(accounts.begin_session(session, user, now=now, method=method), needs_code=False)
     secret = tokens.new_secret()
@@ -54,16 +56,16 @@ def enter(session: Session, user: User, *, now: datetime, instead_of: str, metho
         UserSession(
             digest=tokens.digest_of(secret),
             user_id=user.id,
-            expires_at=now + CODE_WITHIN,
+            expires_at=now + CODE_TIMEOUT,
             last_seen_at=now,
-            code_tries_left=CODE_TRIES,
+            code_tries_left=MAX_CODE_TRIES,
             method=method,
         )
     )
     return Ticket(secret, needs_code=True)
 
 
-def waiting(session: Session, secret: str, *, now: datetime) -> tuple[UserSession, User] | None:
+def get_pending_or_none(session: Session, secret: str, *, now: datetime) -> tuple[UserSession, User] | None:
     """The sign-in with this secret that waits for its code."""
     query = select(UserSession, User).join(User).where(UserSession.digest == tokens.digest_of(secret))
     found = session.execute(query.with_for_update()).one_or_none()
@@ -75,7 +77,7 @@ def waiting(session: Session, secret: str, *, now: datetime) -> tuple[UserSessio
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class SubmittedCode:
     """A code, and the address that it came from."""
 
     code: str = field(repr=False)
@@ -83,49 +85,51 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SignInResult:
     """What became of a code: the secret of the session that it began, how long to wait, or that all has to begin anew."""
 
     secret: str | None = field(default=None, repr=False)
     email: str = ""
     wait: timedelta | None = None
-    over: bool = False
+    ended: bool = False
 
 
-def complete(session: Session, secret: str, proof: Proof, *, vault: Vault, now: datetime) -> Answer:
+def complete(session: Session, secret: str, proof: SubmittedCode, *, vault: Vault, now: datetime) -> SignInResult:
     """Begins the session if the code is right. After five wrong ones the password is asked for again.
 
     Codes are counted by person: only who knows the password comes so far, so this keeps out nobody but its thief.
     """
-    found = waiting(session, secret, now=now)
+    found = get_pending_or_none(session, secret, now=now)
     if found is None:
-        return Answer(over=True)
+        return SignInResult(ended=True)
     row, user = found
-    guess = Guess(str(user.id), proof.address, kind="code")
-    wait = login_throttle.admit(session, guess, now)
+    guess = Attempt(str(user.id), proof.address, kind="code")
+    wait = login_throttle.register(session, guess, now)
     if wait is not None:
-        return Answer(wait=wait)
-    if second_factor.check(session, user, proof.code, vault=vault, now=now) is None:
+        return SignInResult(wait=wait)
+    if second_factor.verify_code(session, user, proof.code, vault=vault, now=now) is None:
         row.code_tries_left = (row.code_tries_left or 0) - 1
-        return Answer(over=row.code_tries_left <= 0)
+        return SignInResult(ended=row.code_tries_left <= 0)
     session.delete(row)
     login_throttle.forget(session, guess)
-    return Answer(accounts.begin_session(session, user, now=now, method=row.method), user.email)
+    return SignInResult(accounts.begin_session(session, user, now=now, method=row.method), user.email)
 
 
-def is_fresh(confirmed_at: datetime | None, now: datetime) -> bool:
+def is_recently_confirmed(confirmed_at: datetime | None, now: datetime) -> bool:
     """Whether somebody proved who they are lately enough for what is dangerous."""
-    return confirmed_at is not None and confirmed_at > now - FRESH_FOR
+    return confirmed_at is not None and confirmed_at > now - CONFIRMATION_LIFETIME
 
 
-def renew(session: Session, secret: str, *, now: datetime, method: str | None = None) -> str | None:
+def renew_session(session: Session, secret: str, *, now: datetime, method: str | None = None) -> str | None:
     """After a renewed proof: the same session under a new secret, so that a copy of the old cookie is worth nothing."""
-    found = accounts.session_user(session, secret, now=now)
+    found = accounts.get_session_or_none(session, secret, now=now)
     if found is None:
         return None
     row, user = found
     new = tokens.new_secret()
     row.digest, row.confirmed_at, row.last_seen_at = tokens.digest_of(new), now, now
     target = Target("user", user.id, user.email)
-    audit_log.record(session, "accounts:session:confirm", actor=user.email, target=target, change=AuditChange(None, accounts.by(method)))
+    audit_log.record(
+        session, "accounts:session:confirm", actor=user.email, target=target, change=AuditChange(None, accounts.method_audit_values(method))
+    )
     return new

@@ -19,14 +19,14 @@ MAX_DENIALS = ((timedelta(minutes=1), 10), (timedelta(hours=1), 60))
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
+class DeniedRequest:
     """Who was refused what: the method and the template of the address. What was sent along may hold a secret, and stays out."""
 
     actor: str
-    what: str
+    request: str
 
 
-def room(session: Session, actor: str, now: datetime) -> int:
+def remaining_quota(session: Session, actor: str, now: datetime) -> int:
     """How many lines more there may be about this caller, as of now. To be asked before a transaction that would keep writers waiting."""
     longest = max(window for window, _ in MAX_DENIALS)
     query = select(AuditEvent.created_at).where(
@@ -36,10 +36,12 @@ def room(session: Session, actor: str, now: datetime) -> int:
     return min(most - sum(moment > now - window for moment in moments) for window, most in MAX_DENIALS)
 
 
-def note(session: Session, denied: Denied, now: datetime) -> None:
+def record_denial(session: Session, denied: DeniedRequest, now: datetime) -> None:
     """Writes the line, if there is room; the last one says that what comes next is left out."""
-    audit_log.take_turn(session)  # Counted in turn, or two at once would both be the last.
-    left = room(session, denied.actor, now)
+    audit_log.lock_chain(session)  # Counted in turn, or two at once would both be the last.
+    left = remaining_quota(session, denied.actor, now)
     if left > 0:
         more = {"left_out": "further refusals of this caller, for up to an hour"} if left == 1 else None
-        audit_log.record(session, ACTION, actor=denied.actor, target=Target("request", None, denied.what), change=AuditChange(None, more))
+        audit_log.record(
+            session, ACTION, actor=denied.actor, target=Target("request", None, denied.request), change=AuditChange(None, more)
+        )

@@ -17,7 +17,7 @@ from webapp.services.catalog import providers
 
 # Entry names that differ from their columns; `provider`, `aliases` and `default` are handled on their own.
 COLUMNS: Mapping[str, str] = {"active": "is_active"}
-BY_HAND = ("provider", "aliases", "default")
+RELATION_FIELDS = ("provider", "aliases", "default")
 
 
 def find(session: Session, model_id: int, *, version: int | None = None) -> Model:
@@ -33,14 +33,14 @@ def find(session: Session, model_id: int, *, version: int | None = None) -> Mode
 def create(session: Session, values: Mapping[str, object], *, actor: str) -> Model:
     """Adds a model. Raises `Invalid`, or `Conflict` if its id or an alias is taken."""
     entry = validate_model(values, partial=False)
-    revision.changing(session)
-    model = Model(provider=_provider(session, entry["provider"]), **_as_columns(entry))
+    revision.bump(session)
+    model = Model(provider=_require_provider(session, entry["provider"]), **_as_columns(entry))
     with session.no_autoflush:
-        _check_name(session, model.provider.id, model.model_id, None)
+        _require_free_name(session, model.provider.id, model.model_id, None)
         _set_aliases(session, model, entry["aliases"])
     session.add(model)
     session.flush()
-    audit_log.record(session, "registry:model:create", actor=actor, target=target(model), change=AuditChange(None, facts(model)))
+    audit_log.record(session, "registry:model:create", actor=actor, target=target(model), change=AuditChange(None, audit_values(model)))
     if entry["default"]:
         _make_default(session, model, actor)
     return model
@@ -49,13 +49,13 @@ def create(session: Session, values: Mapping[str, object], *, actor: str) -> Mod
 def update(session: Session, model_id: int, values: Mapping[str, object], *, actor: str, version: int | None = None) -> Model:
     """Changes the named fields. Raises `InUse` when a default would be deactivated."""
     entry = validate_model(values, partial=True)
-    revision.changing(session)
+    revision.bump(session)
     model = find(session, model_id, version=version)
-    before = facts(model)
+    before = audit_values(model)
     with session.no_autoflush:
-        _check_edit(session, model, entry)
+        _require_valid_edit(session, model, entry)
         if "provider" in entry:
-            model.provider = _provider(session, entry["provider"])
+            model.provider = _require_provider(session, entry["provider"])
         for name, value in _as_columns(entry).items():
             setattr(model, name, value)
         if "aliases" in entry:
@@ -64,39 +64,39 @@ def update(session: Session, model_id: int, values: Mapping[str, object], *, act
     if entry.get("default") is False:
         model.is_default = False
     session.flush()
-    audit_log.record(session, "registry:model:update", actor=actor, target=target(model), change=AuditChange(before, facts(model)))
+    audit_log.record(session, "registry:model:update", actor=actor, target=target(model), change=AuditChange(before, audit_values(model)))
     if entry.get("default") and not model.is_default:
         _make_default(session, model, actor)
     return model
 
 
-def _check_edit(session: Session, model: Model, entry: Mapping[str, Any]) -> None:
-    provider = _provider(session, entry["provider"]) if "provider" in entry else model.provider
-    _check_name(session, provider.id, entry.get("model_id", model.model_id), model.id)
+def _require_valid_edit(session: Session, model: Model, entry: Mapping[str, Any]) -> None:
+    provider = _require_provider(session, entry["provider"]) if "provider" in entry else model.provider
+    _require_free_name(session, provider.id, entry.get("model_id", model.model_id), model.id)
     stays_default = model.is_default and entry.get("default", True)
     if stays_default and not provider.is_active:
         raise Conflict(f"{provider.display_name} is inactive, so none of its models can be the default.", code="inactive")
     if stays_default and entry.get("active") is False:
-        raise _is_default(model)
+        raise _default_in_use(model)
     if stays_default and entry.get("type", model.type) != model.type:
         raise InUse(f"{model.display_name} is the default for {model.type}. Choose another default first.", [f"default for {model.type}"])
 
 
 def delete(session: Session, model_id: int, *, actor: str, version: int | None = None) -> None:
     """Removes a model that nothing uses. Raises `InUse`: prices are history and are never removed, so deactivate instead."""
-    revision.changing(session)
+    revision.bump(session)
     model = find(session, model_id, version=version)
     if model.is_default:
-        raise _is_default(model)
-    if users := users_of(session, model):
+        raise _default_in_use(model)
+    if users := list_references(session, model):
         raise InUse(f"{model.display_name} is used: {users[0]}. Deactivate it instead.", users)
-    before, what = facts(model), target(model)
+    before, what = audit_values(model), target(model)
     session.delete(model)
     session.flush()
     audit_log.record(session, "registry:model:delete", actor=actor, target=what, change=AuditChange(before, None))
 
 
-def users_of(session: Session, model: Model, *, with_prices: bool = True) -> list[str]:
+def list_references(session: Session, model: Model, *, with_prices: bool = True) -> list[str]:
     """What depends on this model, in words; its own prices keep it from being deleted."""
     prices = session.execute(select(func.count()).select_from(Price).where(Price.model_id == model.id)).scalar_one()
     rules = session.execute(
@@ -113,13 +113,13 @@ def users_of(session: Session, model: Model, *, with_prices: bool = True) -> lis
 
 def set_active(session: Session, model_id: int, active: bool | None = None, *, actor: str, version: int | None = None) -> Model:
     """Activates or deactivates, or switches over if `active` is None. Raises `InUse` for a default."""
-    revision.changing(session)
+    revision.bump(session)
     return _set_active(session, find(session, model_id, version=version), active, actor)
 
 
 def set_active_many(session: Session, ids: Sequence[int], active: bool, *, actor: str) -> int:
     """The same for many, all or none. The number of models that changed."""
-    revision.changing(session)
+    revision.bump(session)
     found = [find(session, model_id) for model_id in ids]
     changed = [model for model in found if model.is_active != active]
     for model in changed:
@@ -130,17 +130,19 @@ def set_active_many(session: Session, ids: Sequence[int], active: bool, *, actor
 def _set_active(session: Session, model: Model, active: bool | None, actor: str) -> Model:
     wanted = not model.is_active if active is None else active
     if not wanted and model.is_default:
-        raise _is_default(model)
-    before = facts(model)
+        raise _default_in_use(model)
+    before = audit_values(model)
     model.is_active = wanted
     action = "activate" if wanted else "deactivate"
-    audit_log.record(session, f"registry:model:{action}", actor=actor, target=target(model), change=AuditChange(before, facts(model)))
+    audit_log.record(
+        session, f"registry:model:{action}", actor=actor, target=target(model), change=AuditChange(before, audit_values(model))
+    )
     return model
 
 
 def set_default(session: Session, model_id: int, *, actor: str) -> Model:
     """Makes it the default of its type, in place of the one before. Raises `Conflict` if it is inactive."""
-    revision.changing(session)
+    revision.bump(session)
     return _make_default(session, find(session, model_id), actor)
 
 
@@ -158,14 +160,14 @@ def _make_default(session: Session, model: Model, actor: str) -> Model:
     return model
 
 
-def _provider(session: Session, slug: str) -> Provider:
-    provider = providers.by_slug(session, slug)
+def _require_provider(session: Session, slug: str) -> Provider:
+    provider = providers.get_by_slug_or_none(session, slug)
     if provider is None:
         raise Invalid.field("provider", f"there is no provider with the slug {slug}")
     return provider
 
 
-def _check_name(session: Session, provider_id: int, model_id: str, own_id: int | None) -> None:
+def _require_free_name(session: Session, provider_id: int, model_id: str, own_id: int | None) -> None:
     query = select(Model.id).where(Model.provider_id == provider_id, Model.model_id == model_id)
     if session.execute(query).scalar_one_or_none() not in (None, own_id):
         raise Conflict("This provider already has a model of that id.", [FieldError("model_id", "is taken")], code="duplicate")
@@ -205,7 +207,7 @@ def _taken_aliases(session: Session, aliases: Iterable[str], model: Model) -> li
 
 
 def _as_columns(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {COLUMNS.get(name, name): value for name, value in entry.items() if name not in BY_HAND}
+    return {COLUMNS.get(name, name): value for name, value in entry.items() if name not in RELATION_FIELDS}
 
 
 def _touch(model: Model) -> None:
@@ -213,7 +215,7 @@ def _touch(model: Model) -> None:
     model.updated_at = audit_log.now()
 
 
-def _is_default(model: Model) -> InUse:
+def _default_in_use(model: Model) -> InUse:
     return InUse(f"{model.display_name} is the default for {model.type}. Choose another default first.", [f"default for {model.type}"])
 
 
@@ -221,7 +223,7 @@ def target(model: Model) -> Target:
     return Target("model", model.id, model.ref)
 
 
-def facts(model: Model) -> dict[str, Any]:
+def audit_values(model: Model) -> dict[str, Any]:
     """The values of a model for the audit trail."""
     return {
         "provider": model.provider.slug,
@@ -235,14 +237,14 @@ def facts(model: Model) -> dict[str, Any]:
         "default": model.is_default,
         "aliases": sorted(alias.alias for alias in model.aliases),
         "sort_order": model.sort_order,
-        "released_on": _day(model.released_on),
-        "deprecated_on": _day(model.deprecated_on),
-        "retires_on": _day(model.retires_on),
+        "released_on": _date_text(model.released_on),
+        "deprecated_on": _date_text(model.deprecated_on),
+        "retires_on": _date_text(model.retires_on),
         "successor": model.successor,
         "description": model.description,
         "quirks": model.quirks,
     }
 
 
-def _day(day: date | None) -> str | None:
+def _date_text(day: date | None) -> str | None:
     return None if day is None else day.isoformat()

@@ -21,7 +21,7 @@ from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.credentials import credentials
 
-STRICT = OutboundPolicy()  # Public addresses over https, and nothing else.
+STRICT_POLICY = OutboundPolicy()  # Public addresses over https, and nothing else.
 # Entry names that differ from their columns.
 COLUMNS: Mapping[str, str] = {"active": "is_active"}
 
@@ -36,24 +36,26 @@ def find(session: Session, provider_id: int, *, version: int | None = None) -> P
     return provider
 
 
-def by_slug(session: Session, slug: str) -> Provider | None:
+def get_by_slug_or_none(session: Session, slug: str) -> Provider | None:
     return session.execute(select(Provider).where(Provider.slug == slug)).scalar_one_or_none()
 
 
-def create(session: Session, values: Mapping[str, object], *, actor: str, policy: OutboundPolicy = STRICT) -> Provider:
+def create(session: Session, values: Mapping[str, object], *, actor: str, policy: OutboundPolicy = STRICT_POLICY) -> Provider:
     """Adds a provider. Raises `Invalid`, or `Conflict` if the slug is taken. `policy` says which addresses may be reached."""
     entry = validate_provider(values, partial=False)
-    _check_driver(entry)
-    _check_address(entry, None, policy)
-    revision.changing(session)
-    if by_slug(session, entry["slug"]):
-        raise _taken(entry["slug"])
+    _require_known_driver(entry)
+    _require_allowed_address(entry, None, policy)
+    revision.bump(session)
+    if get_by_slug_or_none(session, entry["slug"]):
+        raise _slug_conflict(entry["slug"])
     provider = Provider(**_as_columns(entry))
     if entry["required_environment"]:
-        _insist_on_key_rights(session, {}, request_overrides(provider.base_url, provider.config), actor)
+        _require_key_permission(session, {}, request_overrides(provider.base_url, provider.config), actor)
     session.add(provider)
     session.flush()
-    audit_log.record(session, "registry:provider:create", actor=actor, target=target(provider), change=AuditChange(None, facts(provider)))
+    audit_log.record(
+        session, "registry:provider:create", actor=actor, target=target(provider), change=AuditChange(None, audit_values(provider))
+    )
     return provider
 
 
@@ -64,51 +66,53 @@ def update(  # noqa: PLR0913 # as elsewhere, and what may be reached
     *,
     actor: str,
     version: int | None = None,
-    policy: OutboundPolicy = STRICT,
+    policy: OutboundPolicy = STRICT_POLICY,
 ) -> Provider:
     """Changes the named fields. A change of where keys would be sent removes them: they were entered for the old address."""
     entry = validate_provider(values, partial=True)
-    _check_driver(entry)
-    revision.changing(session)
+    _require_known_driver(entry)
+    revision.bump(session)
     provider = find(session, provider_id, version=version)
-    before = facts(provider)
-    _check_edit(session, provider, entry)
-    _check_address(entry, provider, policy)
-    moved = leads_elsewhere(provider, entry)
+    before = audit_values(provider)
+    _require_valid_edit(session, provider, entry)
+    _require_allowed_address(entry, provider, policy)
+    moved = changes_destination(provider, entry)
     way, named = request_overrides(provider.base_url, provider.config), set(provider.required_environment)
     for name, value in _as_columns(entry).items():
         setattr(provider, name, value)
     if moved:
-        credentials.clear_all(session, provider, actor=actor, reason="the base URL now leads elsewhere")
+        credentials.remove_all(session, provider, actor=actor, reason="the base URL now leads elsewhere")
         if "config" not in entry:  # Headers that nobody repeated were meant for the old address, like the key.
             provider.config = {name: value for name, value in provider.config.items() if name != "extra_headers"}
-    if credentials.every(session, provider) or provider.required_environment:
+    if credentials.list_by_provider(session, provider) or provider.required_environment:
         known = way if named >= set(provider.required_environment) else {}
-        _insist_on_key_rights(session, known, request_overrides(provider.base_url, provider.config), actor)
+        _require_key_permission(session, known, request_overrides(provider.base_url, provider.config), actor)
     session.flush()
-    audit_log.record(session, "registry:provider:update", actor=actor, target=target(provider), change=AuditChange(before, facts(provider)))
+    audit_log.record(
+        session, "registry:provider:update", actor=actor, target=target(provider), change=AuditChange(before, audit_values(provider))
+    )
     return provider
 
 
-def _insist_on_key_rights(session: Session, before: Mapping[str, Any], after: Mapping[str, Any], actor: str) -> None:
+def _require_key_permission(session: Session, before: Mapping[str, Any], after: Mapping[str, Any], actor: str) -> None:
     """A provider that has a key is given another way of being asked only by who may touch the key: it would be used for anything."""
-    if after and after != before and not accounts.actor_may(session, actor, Permission.CREDENTIALS_WRITE):
+    if after and after != before and not accounts.actor_has_permission(session, actor, Permission.CREDENTIALS_WRITE):
         raise Forbidden(
             "Only admins may say with which path or request template a provider is asked that has a key, or names a variable for one. "
             "Nothing was changed."
         )
 
 
-def _check_edit(session: Session, provider: Provider, entry: Mapping[str, Any]) -> None:
-    if "slug" in entry and entry["slug"] != provider.slug and by_slug(session, entry["slug"]):
-        raise _taken(entry["slug"])
+def _require_valid_edit(session: Session, provider: Provider, entry: Mapping[str, Any]) -> None:
+    if "slug" in entry and entry["slug"] != provider.slug and get_by_slug_or_none(session, entry["slug"]):
+        raise _slug_conflict(entry["slug"])
     if entry.get("active") is False:
-        _refuse_to_stop(session, provider)
+        _require_no_dependents(session, provider)
 
 
 def delete(session: Session, provider_id: int, *, actor: str, version: int | None = None) -> None:
     """Removes a provider that nothing uses. Raises `InUse` naming its models."""
-    revision.changing(session)
+    revision.bump(session)
     provider = find(session, provider_id, version=version)
     models = session.execute(select(Model.model_id).where(Model.provider_id == provider.id).order_by(Model.model_id)).scalars().all()
     if models:
@@ -116,8 +120,8 @@ def delete(session: Session, provider_id: int, *, actor: str, version: int | Non
         raise InUse(f"{provider.display_name} still has {len(users)} model(s). Delete or move them first, or deactivate it.", users)
     if provider.is_primary:
         raise InUse(f"{provider.display_name} is the primary provider. Choose another one, or none, first.", ["primary"])
-    credentials.clear_all(session, provider, actor=actor, reason="the provider is deleted")
-    before, what = facts(provider), target(provider)
+    credentials.remove_all(session, provider, actor=actor, reason="the provider is deleted")
+    before, what = audit_values(provider), target(provider)
     session.delete(provider)
     session.flush()
     audit_log.record(session, "registry:provider:delete", actor=actor, target=what, change=AuditChange(before, None))
@@ -125,23 +129,23 @@ def delete(session: Session, provider_id: int, *, actor: str, version: int | Non
 
 def set_active(session: Session, provider_id: int, active: bool | None = None, *, actor: str, version: int | None = None) -> Provider:
     """Activates or deactivates, or switches over if `active` is None."""
-    revision.changing(session)
+    revision.bump(session)
     provider = find(session, provider_id, version=version)
     wanted = not provider.is_active if active is None else active
     if not wanted:
-        _refuse_to_stop(session, provider)
-    before = facts(provider)
+        _require_no_dependents(session, provider)
+    before = audit_values(provider)
     provider.is_active = wanted
     action = "activate" if wanted else "deactivate"
     audit_log.record(
-        session, f"registry:provider:{action}", actor=actor, target=target(provider), change=AuditChange(before, facts(provider))
+        session, f"registry:provider:{action}", actor=actor, target=target(provider), change=AuditChange(before, audit_values(provider))
     )
     return provider
 
 
 def set_primary(session: Session, provider_id: int, *, actor: str) -> Provider:
     """Makes it the one primary provider. It must be active; a key is not needed, runs say when it is missing."""
-    revision.changing(session)
+    revision.bump(session)
     provider = find(session, provider_id)
     if not provider.is_active:
         raise Conflict(f"{provider.display_name} is inactive. Activate it before it becomes primary.", code="inactive")
@@ -160,7 +164,7 @@ def set_primary(session: Session, provider_id: int, *, actor: str) -> Provider:
 
 def clear_primary(session: Session, *, actor: str) -> None:
     """No primary provider: incidents are answered by the local rules only."""
-    revision.changing(session)
+    revision.bump(session)
     before = {"primary": _primary_slug(session)}
     _unset_primary(session)
     what = Target("provider", None, before["primary"] or "none")
@@ -177,7 +181,7 @@ def _unset_primary(session: Session) -> None:
     session.flush()  # Before the next one is set: the index allows one at a time.
 
 
-def _refuse_to_stop(session: Session, provider: Provider) -> None:
+def _require_no_dependents(session: Session, provider: Provider) -> None:
     if provider.is_primary:
         raise InUse(f"{provider.display_name} is the primary provider. Choose another one, or none, before deactivating it.", ["primary"])
     defaults = session.execute(select(Model).where(Model.provider_id == provider.id, Model.is_default)).scalars().all()
@@ -186,12 +190,12 @@ def _refuse_to_stop(session: Session, provider: Provider) -> None:
         raise InUse(f"{provider.display_name} holds {users[0]}. Choose another default first.", users)
 
 
-def _check_driver(entry: Mapping[str, Any]) -> None:
+def _require_known_driver(entry: Mapping[str, Any]) -> None:
     if "driver" in entry and entry["driver"] not in driver_names():
         raise Invalid.field("driver", f"must be one of {', '.join(driver_names())}")
 
 
-def _check_address(entry: Mapping[str, Any], provider: Provider | None, policy: OutboundPolicy) -> None:
+def _require_allowed_address(entry: Mapping[str, Any], provider: Provider | None, policy: OutboundPolicy) -> None:
     """An address that drivers may not reach is refused when it is entered; one that is there already stays while nobody changes it."""
     base_url, driver = entry.get("base_url"), entry.get("driver", provider and provider.driver)
     shipped = DRIVERS[driver].base_url  # It is seeded too; every address is checked again when it is used.
@@ -200,7 +204,7 @@ def _check_address(entry: Mapping[str, Any], provider: Provider | None, policy: 
     policy.check_url(base_url)
 
 
-def leads_elsewhere(provider: Provider, entry: Mapping[str, Any]) -> bool:
+def changes_destination(provider: Provider, entry: Mapping[str, Any]) -> bool:
     """Whether keys would go to another address than they were entered for. Without a base URL, the driver's own one counts."""
     base_url, driver = entry.get("base_url", provider.base_url), entry.get("driver", provider.driver)
     return _destination(base_url, driver) != _destination(provider.base_url, provider.driver)
@@ -210,7 +214,7 @@ def _destination(base_url: str | None, driver: str) -> str:
     return parse_origin(base_url) if base_url else f"the address of the driver {driver}"
 
 
-def _taken(slug: str) -> Conflict:
+def _slug_conflict(slug: str) -> Conflict:
     return Conflict(f"The slug {slug} is taken.", [FieldError("slug", "is taken by another provider")], code="duplicate")
 
 
@@ -222,7 +226,7 @@ def target(provider: Provider) -> Target:
     return Target("provider", provider.id, provider.slug)
 
 
-def facts(provider: Provider) -> dict[str, Any]:
+def audit_values(provider: Provider) -> dict[str, Any]:
     """The values of a provider for the audit trail; never a key."""
     temperature = provider.default_temperature
     return {

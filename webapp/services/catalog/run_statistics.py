@@ -13,12 +13,12 @@ from webapp.domain.incidents.evaluation import percentile
 from webapp.domain.shared.money import ROUNDED, add_to
 from webapp.models import Run
 
-SPAN = timedelta(days=30)
+STATISTICS_PERIOD = timedelta(days=30)
 MAX_RUNS = 5_000  # Runs that are looked at, the newest first.
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RunStatistics:
     """The last 30 days of a model. Latencies in milliseconds; `costs` are exact and of the `priced` runs only, both by currency."""
 
     runs: int
@@ -29,12 +29,12 @@ class Record:
     priced: Mapping[str, int]
 
     @property
-    def percent(self) -> int | None:
+    def success_percent(self) -> int | None:
         """The share of runs that succeeded."""
         return round(100 * self.succeeded / self.runs) if self.runs else None
 
     @property
-    def per_run(self) -> Mapping[str, Decimal]:
+    def mean_costs(self) -> Mapping[str, Decimal]:
         """The mean cost of a run by currency, rounded."""
         means = {currency: ROUNDED.divide(total, Decimal(self.priced[currency])) for currency, total in self.costs.items()}
         return {currency: mean.quantize(Decimal("0.0000001"), context=ROUNDED) for currency, mean in means.items()}
@@ -45,9 +45,9 @@ class Record:
         return self.runs - sum(self.priced.values())
 
 
-def of_model(session: Session, ref: str, now: datetime | None = None) -> Record:
+def model_statistics(session: Session, ref: str, now: datetime | None = None) -> RunStatistics:
     """What the runs on this model come to; remembered answers are left out, because nobody was asked."""
-    since = (now or datetime.now(UTC)) - SPAN
+    since = (now or datetime.now(UTC)) - STATISTICS_PERIOD
     query = select(Run.status, Run.latency_ms, Run.cost_total, Run.currency)
     query = query.where(Run.model_ref == ref, Run.created_at >= since, Run.cached.is_(False))
     rows = session.execute(query.order_by(Run.created_at.desc()).limit(MAX_RUNS)).all()
@@ -59,4 +59,4 @@ def of_model(session: Session, ref: str, now: datetime | None = None) -> Record:
             currency = row.currency or "USD"
             add_to(costs, currency, row.cost_total)
             priced[currency] += 1
-    return Record(len(rows), len(latencies), percentile(latencies, 50), percentile(latencies, 95), costs, priced)
+    return RunStatistics(len(rows), len(latencies), percentile(latencies, 50), percentile(latencies, 95), costs, priced)

@@ -13,29 +13,29 @@ from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange
 from webapp.services.catalog import models
 
-LATELY = timedelta(days=30)
-MAX_NAMED = 5
+RECENT_PERIOD = timedelta(days=30)
+MAX_NAMED_PROJECTS = 5
 
 
-def switch_over(session: Session, model_id: int, day: date | None, *, actor: str) -> Model:
+def schedule_switch(session: Session, model_id: int, day: date | None, *, actor: str) -> Model:
     """Schedules that the successor takes the place as default and the other names from that day (UTC) on; None takes it back.
 
     Raises `Invalid` if there is no successor in the registry.
     """
-    revision.changing(session)
+    revision.bump(session)
     model = models.find(session, model_id)
     if day is not None:
-        _check_successor(session, model)
+        _require_successor(session, model)
     if model.switches_on == day:
         return model
     before, model.switches_on = model.switches_on, day
     session.flush()
-    change = AuditChange({"switches_on": _shown(before)}, {"switches_on": _shown(day), "successor": model.successor})
+    change = AuditChange({"switches_on": _date_text(before)}, {"switches_on": _date_text(day), "successor": model.successor})
     audit_log.record(session, "registry:model:switch_over", actor=actor, target=models.target(model), change=change)
     return model
 
 
-def _check_successor(session: Session, model: Model) -> None:
+def _require_successor(session: Session, model: Model) -> None:
     if not model.successor:
         raise Invalid.field("switches_on", "needs a successor: choose one on the page of the model first")
     slug, _, name = model.successor.partition("/") if "/" in model.successor else (model.provider.slug, "", model.successor)
@@ -47,12 +47,16 @@ def _check_successor(session: Session, model: Model) -> None:
         raise Invalid.field("switches_on", "needs another successor: a model cannot follow itself")
 
 
-def impact(session: Session, model: Model) -> list[str]:
+def list_affected(session: Session, model: Model) -> list[str]:
     """Who would notice if the model went away or its price changed, in words. Usage and runs are those of the last 30 days."""
-    return [*_chosen(session, model), *models.users_of(session, model, with_prices=False), *_used(session, model)]
+    return [
+        *_registry_references(session, model),
+        *models.list_references(session, model, with_prices=False),
+        *_recent_usage(session, model),
+    ]
 
 
-def _chosen(session: Session, model: Model) -> Iterator[str]:
+def _registry_references(session: Session, model: Model) -> Iterator[str]:
     if model.is_default:
         yield f"default for {model.type.replace('_', ' ')}"
     if count := len(model.aliases):
@@ -62,16 +66,16 @@ def _chosen(session: Session, model: Model) -> Iterator[str]:
         yield f"preferred by the template {title}"
 
 
-def _used(session: Session, model: Model) -> Iterator[str]:
-    since = audit_log.now() - LATELY
+def _recent_usage(session: Session, model: Model) -> Iterator[str]:
+    since = audit_log.now() - RECENT_PERIOD
     for table, moment, word in ((UsageRecord, UsageRecord.at, "reported call"), (Run, Run.created_at, "run")):
         query = select(table.project, func.count()).where(table.model_ref == model.ref, moment >= since).group_by(table.project)
         found = dict(session.execute(query).all())
         if total := sum(found.values()):
-            named = [project for project in sorted(found, key=found.__getitem__, reverse=True) if project][:MAX_NAMED]
+            named = [project for project in sorted(found, key=found.__getitem__, reverse=True) if project][:MAX_NAMED_PROJECTS]
             by = f" by {', '.join(named)}" if named else ""
             yield f"{total:,} {word}{'s' if total != 1 else ''} in 30 days{by}"
 
 
-def _shown(day: date | None) -> str | None:
+def _date_text(day: date | None) -> str | None:
     return day.isoformat() if day else None

@@ -17,7 +17,7 @@ from webapp.domain.catalog.serializers import catalog_from, model_document, pric
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.models import MAX_ID, Proposal, ProposalRow
-from webapp.price_sources.sources import Read
+from webapp.price_sources.sources import SourceCatalog
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 
@@ -30,14 +30,14 @@ class Comparison:
     """What is compared: the registry, a catalogue, if there is one a second opinion, the limits and the moment."""
 
     snapshot: Snapshot
-    read: Read
-    second: Read | None
+    catalog: SourceCatalog
+    second_catalog: SourceCatalog | None
     limits: GuardLimits
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RowFilter:
     """Which rows of a proposal are meant; what is empty matters not."""
 
     kind: str = ""
@@ -69,25 +69,25 @@ def find(session: Session, proposal_id: int, *, lock: bool = False) -> Proposal:
     return row
 
 
-def listed(session: Session, limit: int = 100) -> list[Proposal]:
+def list_proposals(session: Session, limit: int = 100) -> list[Proposal]:
     return list(session.execute(select(Proposal).order_by(Proposal.id.desc()).limit(limit)).scalars())
 
 
-def open_one(session: Session, given: Comparison, *, actor: str) -> Proposal:
+def open_proposal(session: Session, given: Comparison, *, actor: str) -> Proposal:
     """Compares, and keeps what differs as a proposal in which nothing is chosen yet. Changes nothing else.
 
     Raises `Conflict` with the code `no_difference` if there is nothing to propose.
     """
-    rows, problems = rows_of(given)
+    rows, problems = build_rows(given)
     if not rows:
-        raise Conflict(f"The registry has everything that {given.read.name} {given.read.version} says.", code="no_difference")
+        raise Conflict(f"The registry has everything that {given.catalog.name} {given.catalog.version} says.", code="no_difference")
     proposal = Proposal(
-        source=given.read.name,
-        source_version=given.read.version,
-        digest=given.read.digest,
+        source=given.catalog.name,
+        source_version=given.catalog.version,
+        digest=given.catalog.digest,
         status=OPEN,
         opened_by=actor,
-        second_source=f"{given.second.name} {given.second.version}" if given.second else None,
+        second_source=f"{given.second_catalog.name} {given.second_catalog.version}" if given.second_catalog else None,
         problems=[],
         counts={},
     )
@@ -96,34 +96,40 @@ def open_one(session: Session, given: Comparison, *, actor: str) -> Proposal:
     for row in rows:
         row.proposal_id = proposal.id
     session.add_all(rows)
-    proposal.problems = [*given.read.problems, *problems][:MAX_PROBLEMS]
-    proposal.counts = counted(rows)
-    audit_log.record(session, "catalog:proposal:create", actor=actor, target=target(proposal), change=AuditChange(None, facts(proposal)))
+    proposal.problems = [*given.catalog.problems, *problems][:MAX_PROBLEMS]
+    proposal.counts = count_rows(rows)
+    audit_log.record(
+        session,
+        "catalog:proposal:create",
+        actor=actor,
+        target=proposal_target(proposal),
+        change=AuditChange(None, proposal_audit_values(proposal)),
+    )
     return proposal
 
 
-def rows_of(given: Comparison) -> tuple[list[ProposalRow], list[str]]:
+def build_rows(given: Comparison) -> tuple[list[ProposalRow], list[str]]:
     """The rows, not stored yet, and the records that no model can be made of, each with the reason."""
-    offered = _by_ref(given.read)
+    offered = _models_by_ref(given.catalog)
     sides = CatalogComparison(
         registry={model.ref: model for model in given.snapshot.models},
         known_names=given.snapshot.by_name,
         offered=offered,
-        source=given.read.name,
+        source=given.catalog.name,
         at=given.at,
-        second_source=_by_ref(given.second) if given.second else None,
+        second_source=_models_by_ref(given.second_catalog) if given.second_catalog else None,
     )
-    names = {row["slug"]: row.get("display_name") or row["slug"] for row in given.read.providers if row.get("slug")}
+    names = {row["slug"]: row.get("display_name") or row["slug"] for row in given.catalog.providers if row.get("slug")}
     rows, problems = [], []
     for difference in compare(sides, given.limits):
         try:
-            rows.append(_row(difference, sides, names))
+            rows.append(_build_row(difference, sides, names))
         except Invalid as error:
             problems.append(f"{difference.ref}: {error.detail}")
     return rows, problems
 
 
-def _by_ref(read: Read) -> Mapping[str, ModelInfo]:
+def _models_by_ref(read: SourceCatalog) -> Mapping[str, ModelInfo]:
     try:
         catalog = catalog_from({"providers": [], "models": read.models})
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
@@ -131,10 +137,14 @@ def _by_ref(read: Read) -> Mapping[str, ModelInfo]:
     return {model.ref: model for model in catalog.models}
 
 
-def _row(difference: ModelDiff, sides: CatalogComparison, names: Mapping[str, str]) -> ProposalRow:
+def _build_row(difference: ModelDiff, sides: CatalogComparison, names: Mapping[str, str]) -> ProposalRow:
     offered, present = sides.offered.get(difference.ref), sides.registry.get(difference.ref)
     provider = (offered or present).provider  # type: ignore[union-attr] # a difference is of one of them
-    entry = _new(offered, sides, names) if difference.kind == ADDED and offered else _changes(difference, offered, present, sides)
+    entry = (
+        _addition_entry(offered, sides, names)
+        if difference.kind == ADDED and offered
+        else _change_entry(difference, offered, present, sides)
+    )
     return ProposalRow(
         ref=difference.ref,
         provider=provider,
@@ -147,7 +157,7 @@ def _row(difference: ModelDiff, sides: CatalogComparison, names: Mapping[str, st
     )
 
 
-def _new(offered: ModelInfo, sides: CatalogComparison, names: Mapping[str, str]) -> dict[str, Any]:
+def _addition_entry(offered: ModelInfo, sides: CatalogComparison, names: Mapping[str, str]) -> dict[str, Any]:
     """A model to add, inactive, without names that are taken. Raises `Invalid` if no model can be made of it."""
     known = {name: value for name, value in model_document(offered).items() if name in MODEL_CHECKS}
     free = [alias for alias in offered.aliases if f"{offered.provider}/{alias}" not in sides.known_names and alias not in sides.known_names]
@@ -155,11 +165,11 @@ def _new(offered: ModelInfo, sides: CatalogComparison, names: Mapping[str, str])
     validate_model(model, partial=False)
     prices = [price_document(price) or {} for price in offered.prices]
     for document in prices:
-        entry_of(document, "")
+        catalog_price_entry(document, "")
     return {"model": model, "prices": prices, "provider_name": names.get(offered.provider)}
 
 
-def entry_of(document: Mapping[str, Any], source: str) -> PriceEntry:
+def catalog_price_entry(document: Mapping[str, Any], source: str) -> PriceEntry:
     """A price as the source says it, checked like any other; where it came from stays with it. Raises `Invalid`."""
     given = {name: document[name] for name in ("state", "effective_from", "currency", "rates")}
     url = (document.get("source") or {}).get("url")
@@ -167,12 +177,12 @@ def entry_of(document: Mapping[str, Any], source: str) -> PriceEntry:
     return entry._replace(source={"kind": "catalog", "name": source, "url": url, "verified_at": None})
 
 
-def _changes(difference: ModelDiff, offered: ModelInfo | None, present: ModelInfo | None, sides: CatalogComparison) -> dict[str, Any]:
+def _change_entry(difference: ModelDiff, offered: ModelInfo | None, present: ModelInfo | None, sides: CatalogComparison) -> dict[str, Any]:
     """What is to change, and what it was when the proposal was opened: it is taken over only if that still holds."""
     before = present.price_at(sides.at) if present else None
     price = offered.price_at(sides.at) if offered and difference.price else None
     if price:
-        entry_of(price_document(price) or {}, "")
+        catalog_price_entry(price_document(price) or {}, "")
     document = model_document(present) if present else {}
     after = model_document(offered) if offered else {}
     return {
@@ -183,7 +193,7 @@ def _changes(difference: ModelDiff, offered: ModelInfo | None, present: ModelInf
     }
 
 
-def counted(rows: Sequence[ProposalRow]) -> dict[str, Any]:
+def count_rows(rows: Sequence[ProposalRow]) -> dict[str, Any]:
     kinds = Counter(row.kind for row in rows)
     guards = Counter(guard for row in rows for guard in row.guards.split(",") if guard)
     return {"rows": len(rows), **{kind: kinds[kind] for kind in KINDS}, "guards": {name: guards[name] for name in GUARDS if guards[name]}}
@@ -196,15 +206,15 @@ def choose(session: Session, proposal_id: int, wanted: ColumnElement[bool], chos
         raise Conflict("This proposal is no longer open.", code="not_open")
     rows = and_(ProposalRow.proposal_id == proposal_id, ProposalRow.choosable, ProposalRow.chosen.is_(not chosen), wanted)
     session.execute(update(ProposalRow).where(rows).values(chosen=chosen), execution_options={"synchronize_session": False})
-    return number_chosen(session, proposal_id)
+    return count_chosen(session, proposal_id)
 
 
-def number_chosen(session: Session, proposal_id: int) -> int:
+def count_chosen(session: Session, proposal_id: int) -> int:
     query = select(func.count()).select_from(ProposalRow).where(ProposalRow.proposal_id == proposal_id, ProposalRow.chosen)
     return session.execute(query).scalar_one()
 
 
-def seal(session: Session, proposal_id: int) -> str:
+def selection_digest(session: Session, proposal_id: int) -> str:
     """Stands for just the rows that are ticked: whoever approves sends back the one of what was shown."""
     query = select(ProposalRow.id).where(ProposalRow.proposal_id == proposal_id, ProposalRow.chosen).order_by(ProposalRow.id)
     return hashlib.sha256(",".join(map(str, session.execute(query).scalars())).encode()).hexdigest()[:32]
@@ -217,15 +227,19 @@ def close(session: Session, proposal_id: int, *, actor: str) -> Proposal:
         raise Conflict("This proposal is no longer open.", code="not_open")
     proposal.status, proposal.ended_by, proposal.ended_at = CLOSED, actor, audit_log.now()
     audit_log.record(
-        session, "catalog:proposal:close", actor=actor, target=target(proposal), change=AuditChange({"status": OPEN}, {"status": CLOSED})
+        session,
+        "catalog:proposal:close",
+        actor=actor,
+        target=proposal_target(proposal),
+        change=AuditChange({"status": OPEN}, {"status": CLOSED}),
     )
     return proposal
 
 
-def target(proposal: Proposal) -> Target:
+def proposal_target(proposal: Proposal) -> Target:
     return Target("proposal", proposal.id, str(proposal))
 
 
-def facts(proposal: Proposal) -> dict[str, Any]:
+def proposal_audit_values(proposal: Proposal) -> dict[str, Any]:
     counts = proposal.counts
     return {"source": proposal.source, "version": proposal.source_version, **{kind: counts.get(kind, 0) for kind in KINDS}}

@@ -16,15 +16,15 @@ from webapp.domain.shared.errors import Conflict, Invalid, KeysLocked, NotFound
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.domain.shared.urls import parse_origin
 from webapp.models import Credential, Project, Provider, User
-from webapp.observability.log_limits import Once
+from webapp.observability.log_limits import OncePerProcess
 from webapp.registry import revision
-from webapp.security.vault import Place, Vault
+from webapp.security.vault import SecretContext, Vault
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.credentials import key_check
 
 log = logging.getLogger(__name__)
-unreadable = Once()
+unreadable_keys_logged = OncePerProcess()
 MAX_CALLS = 1_000_000_000
 
 
@@ -39,17 +39,17 @@ class Holder:
         return f"{self.scope}:{self.owner}" if self.owner else self.scope
 
 
-EVERYBODY = Holder()
+SHARED_HOLDER = Holder()
 
 
-def store(session: Session, provider: Provider, key: object, *, vault: Vault, actor: str, holder: Holder = EVERYBODY) -> Credential:  # noqa: PLR0913 # as elsewhere, and whose it is
+def store(session: Session, provider: Provider, key: object, *, vault: Vault, actor: str, holder: Holder = SHARED_HOLDER) -> Credential:  # noqa: PLR0913 # as elsewhere, and whose it is
     """Stores a key of a provider, bound to the origin of its base URL and to its holder. Raises `Invalid`, `Conflict` or `KeysLocked`."""
     clean: str = api_key(key, "api_key")
-    revision.changing(session)
-    _check_holder(session, provider, holder)
+    revision.bump(session)
+    _require_valid_holder(session, provider, holder)
     key_check.ensure_key_check(session, vault)
-    found = find(session, provider, holder)
-    before = _facts(found)
+    found = get_or_none(session, provider, holder)
+    before = _key_audit_values(found)
     place = place_of(provider, holder)
     credential = found or Credential(provider_id=provider.id, scope=holder.scope, owner=holder.owner)
     credential.ciphertext = vault.encrypt(clean, place)
@@ -59,11 +59,13 @@ def store(session: Session, provider: Provider, key: object, *, vault: Vault, ac
     session.add(credential)
     session.flush()
     action = "registry:credential:replace" if found else "registry:credential:create"
-    audit_log.record(session, action, actor=actor, target=_target(provider), change=AuditChange(before, _facts(credential)))
+    audit_log.record(
+        session, action, actor=actor, target=_provider_target(provider), change=AuditChange(before, _key_audit_values(credential))
+    )
     return credential
 
 
-def _check_holder(session: Session, provider: Provider, holder: Holder) -> None:
+def _require_valid_holder(session: Session, provider: Provider, holder: Holder) -> None:
     if holder.scope == PERSONAL:
         if not provider.allow_personal_keys:
             raise Conflict(f"{provider.display_name} allows no keys of one's own. An editor can allow them on the provider's page.")
@@ -80,57 +82,61 @@ LIMIT_CHECKS: dict[str, validators.Check] = {
 }
 
 
-def limit(session: Session, credential: Credential, values: dict[str, object], *, actor: str) -> Credential:
+def set_limits(session: Session, credential: Credential, values: dict[str, object], *, actor: str) -> Credential:
     """Sets how many calls a month a key may make, until when it works, and whether it is switched on. Raises `Invalid`."""
     clean: dict[str, Any] = validators.validate(values, LIMIT_CHECKS)
-    revision.changing(session)
-    before = _limits(credential)
+    revision.bump(session)
+    before = _limit_audit_values(credential)
     for name, value in clean.items():
         setattr(credential, "is_active" if name == "active" else name, value)
     session.flush()
-    what = _target(credential.provider)
-    audit_log.record(session, "registry:credential:limit", actor=actor, target=what, change=AuditChange(before, _limits(credential)))
+    what = _provider_target(credential.provider)
+    audit_log.record(
+        session, "registry:credential:limit", actor=actor, target=what, change=AuditChange(before, _limit_audit_values(credential))
+    )
     return credential
 
 
-def remove(session: Session, provider: Provider, *, actor: str, holder: Holder = EVERYBODY) -> None:
+def remove(session: Session, provider: Provider, *, actor: str, holder: Holder = SHARED_HOLDER) -> None:
     """Removes a key. Raises `NotFound` if there is none."""
-    revision.changing(session)
-    found = find(session, provider, holder)
+    revision.bump(session)
+    found = get_or_none(session, provider, holder)
     if found is None:
         raise NotFound(f"{provider.display_name} has no key.")
-    _remove(session, provider, found, actor, "removed by hand")
+    _delete_credential(session, provider, found, actor, "removed by hand")
 
 
-def clear_all(session: Session, provider: Provider, *, actor: str, reason: str) -> int:
+def remove_all(session: Session, provider: Provider, *, actor: str, reason: str) -> int:
     """Removes every key of a provider, and says why in the trail. The number of keys that were removed."""
-    found = every(session, provider)
+    found = list_by_provider(session, provider)
     for credential in found:
-        _remove(session, provider, credential, actor, reason)
+        _delete_credential(session, provider, credential, actor, reason)
     return len(found)
 
 
-def _remove(session: Session, provider: Provider, credential: Credential, actor: str, reason: str) -> None:
-    before = _facts(credential)
+def _delete_credential(session: Session, provider: Provider, credential: Credential, actor: str, reason: str) -> None:
+    before = _key_audit_values(credential)
     session.delete(credential)
     session.flush()
     after = {"api_key": None, "reason": reason}
-    audit_log.record(session, "registry:credential:remove", actor=actor, target=_target(provider), change=AuditChange(before, after))
+    audit_log.record(
+        session, "registry:credential:remove", actor=actor, target=_provider_target(provider), change=AuditChange(before, after)
+    )
 
 
-def every(session: Session, provider: Provider) -> Sequence[Credential]:
+def list_by_provider(session: Session, provider: Provider) -> Sequence[Credential]:
     """All keys of a provider, the shared one first; never their ciphertexts."""
     query = select(Credential).where(Credential.provider_id == provider.id)
     return sorted(session.execute(query).scalars(), key=lambda one: (one.scope != SHARED, one.scope, one.owner))
 
 
-def of_owner(session: Session, email: str) -> Sequence[Credential]:
+def list_personal(session: Session, email: str) -> Sequence[Credential]:
     """The keys of one's own."""
     query = select(Credential).where(Credential.scope == PERSONAL, Credential.owner == email)
     return session.execute(query).scalars().all()
 
 
-def find(session: Session, provider: Provider, holder: Holder = EVERYBODY) -> Credential | None:
+def get_or_none(session: Session, provider: Provider, holder: Holder = SHARED_HOLDER) -> Credential | None:
     """A key's row, without its ciphertext."""
     query = select(Credential).where(
         Credential.provider_id == provider.id, Credential.scope == holder.scope, Credential.owner == holder.owner
@@ -138,12 +144,12 @@ def find(session: Session, provider: Provider, holder: Holder = EVERYBODY) -> Cr
     return session.execute(query).scalar_one_or_none()
 
 
-def shared(session: Session, provider: Provider) -> Credential | None:
+def get_shared_or_none(session: Session, provider: Provider) -> Credential | None:
     """The shared key's row, without its ciphertext."""
-    return find(session, provider)
+    return get_or_none(session, provider)
 
 
-def reveal(session: Session, provider: Provider, *, vault: Vault, holder: Holder = EVERYBODY) -> str | None:
+def reveal(session: Session, provider: Provider, *, vault: Vault, holder: Holder = SHARED_HOLDER) -> str | None:
     """A key in clear, for the driver that is about to use it; None if there is none. Raises `KeysLocked`."""
     query = select(Credential).where(
         Credential.provider_id == provider.id, Credential.scope == holder.scope, Credential.owner == holder.owner, Credential.is_active
@@ -155,29 +161,29 @@ def reveal(session: Session, provider: Provider, *, vault: Vault, holder: Holder
         return vault.decrypt(found.ciphertext, place_of(provider, holder))
     except KeysLocked as error:
         # Moved from another row, tampered with, or of a lost key: somebody should look. A reader leaves no line in the trail.
-        if not vault.locked and unreadable.due((found.id, found.ciphertext)):
+        if not vault.locked and unreadable_keys_logged.should_log((found.id, found.ciphertext)):
             log.warning("key %d (%s of %s) cannot be used: %s", found.id, holder.scope, provider.slug, error.detail)
         raise
 
 
-def place_of(provider: Provider, holder: Holder = EVERYBODY) -> Place:
+def place_of(provider: Provider, holder: Holder = SHARED_HOLDER) -> SecretContext:
     """Where a key belongs: moved to another provider, address or holder, its ciphertext is worth nothing."""
-    field = "api_key" if holder == EVERYBODY else f"api_key:{holder}"
-    return Place(provider.id, parse_origin(provider.base_url) if provider.base_url else "", field)
+    field = "api_key" if holder == SHARED_HOLDER else f"api_key:{holder}"
+    return SecretContext(provider.id, parse_origin(provider.base_url) if provider.base_url else "", field)
 
 
-def _target(provider: Provider) -> Target:
+def _provider_target(provider: Provider) -> Target:
     return Target("provider", provider.id, provider.slug)
 
 
-def _facts(credential: Credential | None) -> dict[str, str | None] | None:
+def _key_audit_values(credential: Credential | None) -> dict[str, str | None] | None:
     if credential is None:
         return None
     facts: dict[str, str | None] = {"api_key": f"fingerprint {credential.fingerprint}", "origin": credential.origin}
     return facts if credential.scope == SHARED else facts | {"scope": credential.scope, "owner": credential.owner}
 
 
-def _limits(credential: Credential) -> dict[str, Any]:
+def _limit_audit_values(credential: Credential) -> dict[str, Any]:
     return {
         "holder": str(Holder(credential.scope, credential.owner)),
         "monthly_limit": credential.monthly_limit,

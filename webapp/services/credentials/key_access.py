@@ -46,7 +46,7 @@ class Caller:
     project: str | None = None
 
     @property
-    def circle(self) -> str:
+    def visibility_group(self) -> str:
         """Who may know of each other's runs: the staff, the applications of one project, or those of none."""
         return "staff" if self.email else f"project {self.project or ''}"
 
@@ -54,49 +54,49 @@ class Caller:
 OPERATOR = Caller()  # Whoever sits at the server: has no key of his own and belongs to no project.
 
 
-def access(session: Session, provider: Provider, caller: Caller, environment: EnvironmentKeys) -> Access:
+def decide_access(session: Session, provider: Provider, caller: Caller, environment: EnvironmentKeys) -> Access:
     """Whether this caller may use this provider, and with which key."""
     now = datetime.now(UTC)
-    return evaluate_access(_facts(session, provider, caller, environment, now), now)
+    return evaluate_access(_access_inputs(session, provider, caller, environment, now), now)
 
 
-def _facts(session: Session, provider: Provider, caller: Caller, environment: EnvironmentKeys, now: datetime) -> AccessContext:
+def _access_inputs(session: Session, provider: Provider, caller: Caller, environment: EnvironmentKeys, now: datetime) -> AccessContext:
     return AccessContext(
         provider=provider.display_name,
         active=provider.is_active,
         needs_key=needs_key(provider.driver, provider.required_environment),
         allow_shared=provider.allow_shared_key,
         allow_personal=provider.allow_personal_keys,
-        personal=_key(session, provider, Holder(PERSONAL, caller.email), now) if caller.email else None,
-        project=_of_project(session, provider, caller.project, now) if caller.project else None,
-        shared=_key(session, provider, credentials.EVERYBODY, now),
-        variable=endpoints.variable_of(provider, environment),
-        unbound_variable=endpoints.barred_variable_of(provider, environment),
+        personal=_holder_key(session, provider, Holder(PERSONAL, caller.email), now) if caller.email else None,
+        project=_project_key(session, provider, caller.project, now) if caller.project else None,
+        shared=_holder_key(session, provider, credentials.SHARED_HOLDER, now),
+        variable=endpoints.key_variable(provider, environment),
+        unbound_variable=endpoints.blocked_key_variable(provider, environment),
     )
 
 
-def _of_project(session: Session, provider: Provider, slug: str, now: datetime) -> StoredKey | None:
+def _project_key(session: Session, provider: Provider, slug: str, now: datetime) -> StoredKey | None:
     """The project's key; none while the project is inactive."""
     active = session.execute(select(Project.is_active).where(Project.slug == slug)).scalar_one_or_none()
-    return _key(session, provider, Holder(PROJECT, slug), now) if active else None
+    return _holder_key(session, provider, Holder(PROJECT, slug), now) if active else None
 
 
-def _key(session: Session, provider: Provider, holder: Holder, now: datetime) -> StoredKey | None:
-    found = credentials.find(session, provider, holder)
+def _holder_key(session: Session, provider: Provider, holder: Holder, now: datetime) -> StoredKey | None:
+    found = credentials.get_or_none(session, provider, holder)
     if found is None:
         return None
-    used = calls(session, found.id, now)
+    used = count_calls(session, found.id, now)
     return StoredKey(found.id, found.scope, found.owner, found.is_active, found.expires_at, found.monthly_limit, used)
 
 
-def calls(session: Session, credential_id: int, now: datetime | None = None) -> int:
+def count_calls(session: Session, credential_id: int, now: datetime | None = None) -> int:
     """How many calls a key has made this month."""
     c = CredentialCounter
     mine = (c.credential_id == credential_id, c.period == period_of(now or datetime.now(UTC)))
     return session.execute(select(c.calls).where(*mine)).scalar_one_or_none() or 0
 
 
-def reserve(session: Session, key: StoredKey | None, now: datetime | None = None) -> None:
+def consume_call(session: Session, key: StoredKey | None, now: datetime | None = None) -> None:
     """Counts one call of a key, in the transaction of the caller, before the provider is asked. Raises `LimitReached` if none is left.
 
     One statement counts and checks, so that any number of workers together never make one call too many.
@@ -116,4 +116,4 @@ def reserve(session: Session, key: StoredKey | None, now: datetime | None = None
         seconds = round((next_period(moment) - moment).total_seconds())
         raise LimitReached(f"This key {describe_limit(limit or 0, moment)}", seconds)
     used = update(Credential).where(Credential.id == key.id).values(last_used_at=moment, updated_at=Credential.updated_at)
-    audit_log.unrecorded(session, used)
+    audit_log.update_without_audit(session, used)

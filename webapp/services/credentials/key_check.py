@@ -26,9 +26,9 @@ def ensure_key_check(session: Session, vault: Vault) -> None:
     """Writes the check with the first good key; afterwards a key that cannot read it locks the vault."""
     state = ensure_state(session)
     if state.key_check is not None:
-        vault.verify(state.key_check)
+        vault.verify_key_check(state.key_check)
     elif not vault.locked and not _holds_ciphertext(session):
-        state.key_check = vault.make_check()
+        state.key_check = vault.create_key_check()
 
 
 def _holds_ciphertext(session: Session) -> bool:

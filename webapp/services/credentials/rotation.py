@@ -20,16 +20,16 @@ from webapp.security.vault import Vault
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 
-BATCH = 100
-CREDENTIALS, CHECK = "credentials.ciphertext", "registry_state.key_check"
-_HOLDERS = {"shared": "the shared key", "project": "the key of the project {}", "personal": "the key of {}"}
+BATCH_SIZE = 100
+CREDENTIALS, KEY_CHECK = "credentials.ciphertext", "registry_state.key_check"
+_HOLDER_TEXTS = {"shared": "the shared key", "project": "the key of the project {}", "personal": "the key of {}"}
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
     """How many ciphertexts of a column the first key reads, how many only an older one, and the ids of rows that none can read."""
 
-    place: str
+    column: str
     current: int = 0
     older: int = 0
     unreadable: tuple[int, ...] = ()
@@ -51,22 +51,22 @@ def _tally(session: Session, vault: Vault, column: Column[str]) -> Tally:
     for number, ciphertext in _ciphertexts(session, column):
         if vault.is_current(ciphertext):
             found = replace(found, current=found.current + 1)
-        elif _renewed(vault, ciphertext) is not None:
+        elif _reencrypt_or_none(vault, ciphertext) is not None:
             found = replace(found, older=found.older + 1)
         else:
             found = replace(found, unreadable=(*found.unreadable, number))
     return found
 
 
-def names(session: Session, place: str, numbers: Sequence[int]) -> list[str]:
+def describe_rows(session: Session, place: str, numbers: Sequence[int]) -> list[str]:
     """What rows of an encrypted column are to people: whose key of which provider, whose second factor."""
     if place == CREDENTIALS:
         found = session.execute(select(Credential).where(Credential.id.in_(numbers)).order_by(Credential.id)).scalars()
-        return [f"{_HOLDERS[key.scope].format(key.owner)} of {key.provider.display_name}" for key in found]
+        return [f"{_HOLDER_TEXTS[key.scope].format(key.owner)} of {key.provider.display_name}" for key in found]
     if place.startswith("users."):
         emails = session.execute(select(User.email).where(User.id.in_(numbers)).order_by(User.id)).scalars()
         return [f"the second factor of {email}" for email in emails]
-    what = "the check by which a start knows the right key" if place == CHECK else f"{place} of row {{}}"
+    what = "the check by which a start knows the right key" if place == KEY_CHECK else f"{place} of row {{}}"
     return [what.format(number) for number in numbers]
 
 
@@ -77,36 +77,36 @@ def _ciphertexts(session: Session, column: Column[str], after: int = 0) -> Itera
         yield row[0], row[1]
 
 
-def _renewed(vault: Vault, ciphertext: str) -> str | None:
+def _reencrypt_or_none(vault: Vault, ciphertext: str) -> str | None:
     try:
-        return vault.reencrypted(ciphertext)
+        return vault.reencrypt(ciphertext)
     except KeysLocked:
         return None
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RotationBatch:
     """What one transaction did: rows that changed, rows that no key can read, and after which row the next step begins (None: done)."""
 
     rotated: int
     unreadable: tuple[int, ...]
-    after: int | None
+    resume_after: int | None
 
 
-def step(session: Session, vault: Vault, column: Column[str], after: int = 0) -> Step:
+def rotate_batch(session: Session, vault: Vault, column: Column[str], after: int = 0) -> RotationBatch:
     """Re-encrypts up to a hundred rows. One that somebody changes meanwhile is left alone: it is under the first key already."""
     rotated, unreadable, last, seen = 0, [], after, 0
     query = select(column.table.c.id, column).where(column.is_not(None), column.table.c.id > after).order_by(column.table.c.id)
-    for number, ciphertext in session.execute(query.limit(BATCH)).all():
+    for number, ciphertext in session.execute(query.limit(BATCH_SIZE)).all():
         last, seen = number, seen + 1
         if vault.is_current(ciphertext):
             continue
-        renewed = _renewed(vault, ciphertext)
+        renewed = _reencrypt_or_none(vault, ciphertext)
         if renewed is None:
             unreadable.append(number)
         else:
-            rotated += _swap(session, column, Reencryption(number, ciphertext, renewed, vault.key_id))
-    return Step(rotated, tuple(unreadable), last if seen == BATCH else None)
+            rotated += _compare_and_set(session, column, Reencryption(number, ciphertext, renewed, vault.key_id))
+    return RotationBatch(rotated, tuple(unreadable), last if seen == BATCH_SIZE else None)
 
 
 class Reencryption(NamedTuple):
@@ -118,7 +118,7 @@ class Reencryption(NamedTuple):
     key_id: str
 
 
-def _swap(session: Session, column: Column[str], change: Reencryption) -> int:
+def _compare_and_set(session: Session, column: Column[str], change: Reencryption) -> int:
     """Compare and set. Nothing else of the row changes, not even when it was last changed."""
     table = column.table
     values: dict[str, Any] = {column.name: change.new, "updated_at": table.c.updated_at}
@@ -129,7 +129,7 @@ def _swap(session: Session, column: Column[str], change: Reencryption) -> int:
     return done.rowcount
 
 
-def begin(session: Session, vault: Vault, *, actor: str) -> None:
+def record_start(session: Session, vault: Vault, *, actor: str) -> None:
     """The trail's line before the first row: what is stopped in the middle has changed something too."""
     after = {"key": vault.key_id, "begun_at": datetime.now(UTC).isoformat()}
     audit_log.record(
@@ -137,18 +137,18 @@ def begin(session: Session, vault: Vault, *, actor: str) -> None:
     )
 
 
-def record(session: Session, vault: Vault, rotated: int, unreadable: int, *, actor: str) -> None:
+def record_rotation(session: Session, vault: Vault, rotated: int, unreadable: int, *, actor: str) -> None:
     """The trail's line about a rotation. The registry's check was re-encrypted too, so every process reads it again."""
-    revision.changing(session)
+    revision.bump(session)
     after = {"key": vault.key_id, "rotated": rotated, "unreadable": unreadable, "finished_at": datetime.now(UTC).isoformat()}
     audit_log.record(
         session, "operations:keys:rotate", actor=actor, target=Target("keys", None, vault.key_id), change=AuditChange(None, after)
     )
 
 
-def accept(session: Session, vault: Vault, unreadable: int, *, actor: str) -> None:
+def accept_keys(session: Session, vault: Vault, unreadable: int, *, actor: str) -> None:
     """From now on this vault's keys are the right ones, whatever they cannot read. Every process reads the new check at once."""
-    row = revision.changing(session)
-    row.key_check = vault.make_check()
+    row = revision.bump(session)
+    row.key_check = vault.create_key_check()
     change = AuditChange(None, {"key": vault.key_id, "unreadable": unreadable})
     audit_log.record(session, "operations:keys:accept", actor=actor, target=Target("keys", None, vault.key_id), change=change)

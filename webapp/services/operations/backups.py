@@ -23,7 +23,7 @@ SQLITE_HEADER = b"SQLite format 3\x00"
 POSTGRESQL_HEADER = b"PGDMP"
 TOOL_TIMEOUT_S = 3600
 # Between pieces others may write, and a write begins the copy anew: without an end to that, a busy desk would never have a backup.
-PAGES_AT_ONCE, BEGINNINGS = 2_000, 3
+PAGES_PER_STEP, MAX_RESTARTS = 2_000, 3
 
 
 class BackupRefused(ModeldeskError):
@@ -34,7 +34,7 @@ class BackupRefused(ModeldeskError):
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class BackupContents:
     """What a backup holds, to be said before and after."""
 
     migration: str
@@ -44,7 +44,7 @@ class Contents:
     bytes: int
 
 
-def back_up(settings: Settings, target: Path, *, replace: bool = False) -> Contents:
+def back_up(settings: Settings, target: Path, *, replace: bool = False) -> BackupContents:
     """Writes a checked backup, readable by its owner only. Raises `Conflict` if the file exists, `Unavailable` if it cannot be made."""
     if target.exists() and not replace:
         raise Conflict(f"{target.name} exists. Name another file, or say --replace.", code="exists")
@@ -52,7 +52,7 @@ def back_up(settings: Settings, target: Path, *, replace: bool = False) -> Conte
     try:
         partial.unlink(missing_ok=True)
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        contents = _copy_sqlite(settings.sqlite_path, partial) if settings.sqlite_path else _dump(settings.database_url, partial)
+        contents = _copy_sqlite(settings.sqlite_path, partial) if settings.sqlite_path else _dump_postgresql(settings.database_url, partial)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(target)
@@ -65,11 +65,11 @@ def back_up(settings: Settings, target: Path, *, replace: bool = False) -> Conte
     return contents
 
 
-class _TooBusy(Exception):
+class _TooManyRestarts(Exception):
     """The copy began anew too often."""
 
 
-class _Patience:
+class _RestartCounter:
     """Watches a copy in pieces, and ends it when it has begun anew too often."""
 
     def __init__(self) -> None:
@@ -78,31 +78,31 @@ class _Patience:
     def __call__(self, _status: int, left: int, _total: int) -> None:
         self.restarts += left > self.left > 0
         self.left = left
-        if self.restarts >= BEGINNINGS:
-            raise _TooBusy
+        if self.restarts >= MAX_RESTARTS:
+            raise _TooManyRestarts
 
 
 def _copy_pages(live: sqlite3.Connection, copy: sqlite3.Connection) -> None:
     """In pieces if it can be, so that nobody waits; else in one, while writers wait for about a second per 100 MB."""
     try:
-        live.backup(copy, pages=PAGES_AT_ONCE, progress=_Patience())
-    except _TooBusy:
+        live.backup(copy, pages=PAGES_PER_STEP, progress=_RestartCounter())
+    except _TooManyRestarts:
         live.backup(copy, pages=-1)
 
 
-def _copy_sqlite(source: Path, target: Path) -> Contents:
+def _copy_sqlite(source: Path, target: Path) -> BackupContents:
     try:
-        with closing(_live(source)) as live, closing(sqlite3.connect(target)) as copy:
+        with closing(_open_live(source)) as live, closing(sqlite3.connect(target)) as copy:
             _copy_pages(live, copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # One file, with nothing beside it.
     except sqlite3.Error as error:
         raise Unavailable(f"The database cannot be read: {error}. Run `doctor`.") from error
-    return inspected(target)
+    return inspect_backup(target)
 
 
-def _live(path: Path) -> sqlite3.Connection:
+def _open_live(path: Path) -> sqlite3.Connection:
     """Read-only if that is enough. What a crash left half written can be taken back only by somebody who may write."""
-    connection = _read_only(path)
+    connection = _open_read_only(path)
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError:
@@ -111,36 +111,36 @@ def _live(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
+def _open_read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
 
 
-def inspected(path: Path) -> Contents:
+def inspect_backup(path: Path) -> BackupContents:
     """What an SQLite backup holds. Raises `BackupRefused` unless it is a whole database of Modeldesk."""
     try:
-        with closing(_read_only(path)) as connection:
+        with closing(_open_read_only(path)) as connection:
             (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
                 raise BackupRefused(f"{path.name} is damaged: {verdict[:200]}.")
-            _refuse_strange_code(connection, path)
+            _require_known_triggers(connection, path)
             migration, revision, models, users = connection.execute(
                 "SELECT (SELECT version_num FROM alembic_version), (SELECT revision FROM registry_state), "
                 "(SELECT count(*) FROM models), (SELECT count(*) FROM users)"
             ).fetchone()
     except sqlite3.Error as error:
         raise BackupRefused(f"{path.name} is no database of Modeldesk: {error}.") from error
-    return Contents(migration, revision, models, users, path.stat().st_size)
+    return BackupContents(migration, revision, models, users, path.stat().st_size)
 
 
 # What the migrations make: a row of history is never changed or removed. Any other trigger or view would be somebody else's code.
-_GUARD = re.compile(
+_ALLOWED_TRIGGER = re.compile(
     r"CREATE TRIGGER (\w+)_no_(update|delete) BEFORE (UPDATE|DELETE) ON \"?\1\"? BEGIN SELECT RAISE\(ABORT, '[^']*'\); END", re.ASCII
 )
 
 
-def _refuse_strange_code(connection: sqlite3.Connection, path: Path) -> None:
+def _require_known_triggers(connection: sqlite3.Connection, path: Path) -> None:
     for name, text in connection.execute("SELECT name, sql FROM sqlite_master WHERE type IN ('trigger', 'view')"):
-        if _GUARD.fullmatch(text) is None:
+        if _ALLOWED_TRIGGER.fullmatch(text) is None:
             raise BackupRefused(
                 f"{path.name} holds {name[:60]}, which no Modeldesk made: a trigger or view that would run with the desk's rights."
             )
@@ -163,9 +163,9 @@ def kind_of(path: Path) -> str:
 def migration_of(path: Path) -> str:
     """The schema that a backup has, of either kind. Raises `BackupRefused`."""
     if kind_of(path) == "sqlite":
-        return inspected(path).migration
+        return inspect_backup(path).migration
     try:
-        told = _run(["pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(path)], {}).stdout
+        told = _run_command(["pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(path)], {}).stdout
     except Unavailable as error:
         raise BackupRefused(f"{path.name} cannot be read. {error.detail}") from error
     found = re.search(r"^COPY [^\n]*alembic_version[^\n]*;\n([0-9a-z_]+)\n", told, re.MULTILINE | re.ASCII)
@@ -179,7 +179,7 @@ def restore_sqlite(source: Path, target: Path, *, replace: bool, now: datetime |
 
     Raises `Conflict` if there is a database and `replace` was not said.
     """
-    inspected(source)
+    inspect_backup(source)
     if target.exists() and not replace:
         raise Conflict(
             f"There is a database at {target}. Say --replace to put the backup in its place; it is kept beside it.", code="exists"
@@ -191,7 +191,7 @@ def restore_sqlite(source: Path, target: Path, *, replace: bool, now: datetime |
     shutil.copyfile(source, partial)
     kept = None
     if target.exists():
-        kept = before_restore(target, now)
+        kept = replaced_database_path(target, now)
         for suffix in ("", "-wal", "-shm", "-journal"):  # What lies beside it belongs to it, and to nothing else.
             beside = target.with_name(f"{target.name}{suffix}")
             if beside.exists():
@@ -200,26 +200,26 @@ def restore_sqlite(source: Path, target: Path, *, replace: bool, now: datetime |
     return kept
 
 
-def before_restore(target: Path, now: datetime | None = None) -> Path:
+def replaced_database_path(target: Path, now: datetime | None = None) -> Path:
     """Where what is there now is kept when a backup takes its place."""
     return target.with_name(f"{target.name}{BEFORE_RESTORE}{now or datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
 
 
-def _dump(database_url: str, target: Path) -> Contents:
-    _tool("pg_dump", database_url, "--format=custom", "--no-owner", "--no-privileges", f"--file={target}")
-    listed = _run(["pg_restore", "--list", str(target)], {}).stdout
+def _dump_postgresql(database_url: str, target: Path) -> BackupContents:
+    _run_tool("pg_dump", database_url, "--format=custom", "--no-owner", "--no-privileges", f"--file={target}")
+    listed = _run_command(["pg_restore", "--list", str(target)], {}).stdout
     if "registry_state" not in listed:
         raise BackupRefused("The dump holds no tables of Modeldesk. Check DATABASE_URL.")
-    return Contents("", 0, 0, 0, target.stat().st_size)
+    return BackupContents("", 0, 0, 0, target.stat().st_size)
 
 
 def restore_postgresql(source: Path, database_url: str) -> None:
     """Replaces every table of the database by those of the dump, in one transaction: all of it or nothing."""
     options = ("--clean", "--if-exists", "--no-owner", "--no-privileges", "--single-transaction", "--exit-on-error")
-    _tool("pg_restore", database_url, *options, f"--dbname={make_url(database_url).database}", str(source))
+    _run_tool("pg_restore", database_url, *options, f"--dbname={make_url(database_url).database}", str(source))
 
 
-def _tool(name: str, database_url: str, *options: str) -> None:
+def _run_tool(name: str, database_url: str, *options: str) -> None:
     """One of PostgreSQL's tools. The password goes by the environment: everybody can read a command line."""
     url = make_url(database_url)
     query = {key: value for key, value in url.query.items() if isinstance(value, str)}
@@ -230,10 +230,10 @@ def _tool(name: str, database_url: str, *options: str) -> None:
         "PGPASSWORD": url.password,
         "PGDATABASE": url.database,
     }
-    _run([name, *options], {key: str(value) for key, value in given.items() if value})
+    _run_command([name, *options], {key: str(value) for key, value in given.items() if value})
 
 
-def _run(command: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def _run_command(command: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     try:
         done = subprocess.run(  # noqa: S603 # PostgreSQL's own tools, from the path of whoever runs this
             command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S, check=False

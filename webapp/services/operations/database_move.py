@@ -15,19 +15,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.config.settings import ROOT, sqlite_path
 from webapp.domain.shared.errors import Conflict, Invalid, Unavailable
 from webapp.domain.shared.money import EXACT, ZERO, format_decimal
-from webapp.extensions.engine import ONE_MOMENT, WRITING, create_file, engine_options, guard
+from webapp.extensions.engine import CONSISTENT_READ, WRITING, create_file, engine_options, guard_engine
 from webapp.models import Base
 from webapp.models.base import ExactDecimal
 
-BATCH = 500
+BATCH_SIZE = 500
 # What a process says of itself, which is of no use elsewhere.
-LEFT_OUT = ("registry_processes",)
+EXCLUDED_TABLES = ("registry_processes",)
 # A row that a migration makes, and that gives way to the one that is copied.
-MADE_BY_MIGRATION = ("audit_state",)
+TABLES_FILLED_BY_MIGRATION = ("audit_state",)
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class TableChecksum:
     """What both databases were found to hold of one table. `sums` are of numbers and exact decimals, by column."""
 
     table: str
@@ -35,38 +35,38 @@ class Proof:
     sums: Mapping[str, str]
 
 
-def move(source: Engine, target_url: str) -> list[Proof]:
+def move(source: Engine, target_url: str) -> list[TableChecksum]:
     """Copies everything. Raises `Invalid` for an address of another kind, `Conflict` unless the target is empty, `Unavailable` if it fails.
 
     Nothing is left in the target unless its counts and sums equal those of the source.
     """
-    target = _engine(target_url)
+    target = _create_target_engine(target_url)
     try:
         if inspect(target).get_table_names():
             raise Conflict("The target is not empty. Name a database without any table.", code="not_empty")
-        options = {"isolation_level": "REPEATABLE READ"} if source.dialect.name == "postgresql" else {ONE_MOMENT: True}
+        options = {"isolation_level": "REPEATABLE READ"} if source.dialect.name == "postgresql" else {CONSISTENT_READ: True}
         with (
             source.connect().execution_options(**options) as old,
             target.connect().execution_options(**{WRITING: True}) as new,
             new.begin(),
         ):
-            _same_migration(old)
+            _require_current_migration(old)
             _migrate(new)
-            return [_proven(old, new, table) for table in _copied(old, new)]
+            return [_verify_copy(old, new, table) for table in _copy_tables(old, new)]
     except (SQLAlchemyError, OSError) as error:
-        raise Unavailable(f"The target cannot be written: {_reason(error, target)}. Nothing was kept.") from error
+        raise Unavailable(f"The target cannot be written: {_error_text(error, target)}. Nothing was kept.") from error
     finally:
         target.dispose()
 
 
-def _reason(error: SQLAlchemyError | OSError, target: Engine) -> str:
+def _error_text(error: SQLAlchemyError | OSError, target: Engine) -> str:
     """What the target's driver says, in one line and without the password."""
     said = " ".join(str(getattr(error, "orig", None) or type(error).__name__).split("\n", 1)[0].split())[:300].rstrip(".")
     password = str(target.url.password or "")
     return said.replace(password, "***") if password else said
 
 
-def _engine(url: str) -> Engine:
+def _create_target_engine(url: str) -> Engine:
     path = sqlite_path(url)
     if path is None and not url.startswith("postgresql+psycopg://"):
         raise Invalid.field("URL", "must be postgresql+psycopg://USER:PASSWORD@HOST/NAME or sqlite:///PATH")
@@ -75,22 +75,22 @@ def _engine(url: str) -> Engine:
             raise Conflict("The target file exists. Name one that does not.", code="not_empty")
         create_file(path)
     engine = create_engine(f"sqlite:///{path}" if path else make_url(url), **engine_options(path))
-    guard(engine, path)
+    guard_engine(engine, path)
     return engine
 
 
-def _same_migration(old: Connection) -> None:
-    present, head = MigrationContext.configure(old).get_current_revision(), _scripts().get_current_head()
+def _require_current_migration(old: Connection) -> None:
+    present, head = MigrationContext.configure(old).get_current_revision(), _migration_scripts().get_current_head()
     if present != head:
         raise Conflict("The tables of the present database are not up to date. Run `prepare` first.", code="not_migrated")
 
 
-def _scripts() -> ScriptDirectory:
+def _migration_scripts() -> ScriptDirectory:
     return ScriptDirectory(str(ROOT / "migrations"))
 
 
 def _migrate(new: Connection) -> None:
-    scripts = _scripts()
+    scripts = _migration_scripts()
 
     def upgrade(revision: Any, context: MigrationContext) -> Sequence[RevisionStep]:
         return scripts._upgrade_revs("head", revision)  # Alembic's own commands call it in the same way.
@@ -100,13 +100,13 @@ def _migrate(new: Connection) -> None:
         environment.run_migrations()
 
 
-def _copied(old: Connection, new: Connection) -> Iterator[Table]:
+def _copy_tables(old: Connection, new: Connection) -> Iterator[Table]:
     for table in Base.metadata.sorted_tables:
-        if table.name in LEFT_OUT:
+        if table.name in EXCLUDED_TABLES:
             continue
-        if table.name in MADE_BY_MIGRATION:
+        if table.name in TABLES_FILLED_BY_MIGRATION:
             new.execute(table.delete())
-        for rows in old.execute(select(table).order_by(table.c.id)).mappings().partitions(BATCH):
+        for rows in old.execute(select(table).order_by(table.c.id)).mappings().partitions(BATCH_SIZE):
             new.execute(table.insert(), [dict(row) for row in rows])
         if new.dialect.name == "postgresql":
             # Numbers that were given do not move the sequence from which the next ones come.
@@ -115,25 +115,25 @@ def _copied(old: Connection, new: Connection) -> Iterator[Table]:
         yield table
 
 
-def _proven(old: Connection, new: Connection, table: Table) -> Proof:
-    before, after = _counted(old, table), _counted(new, table)
+def _verify_copy(old: Connection, new: Connection, table: Table) -> TableChecksum:
+    before, after = _table_checksum(old, table), _table_checksum(new, table)
     if before != after:
         raise Unavailable(f"The copy of {table.name} differs: {before.rows} rows became {after.rows}. Nothing was kept; try again.")
     return after
 
 
-def _counted(connection: Connection, table: Table) -> Proof:
+def _table_checksum(connection: Connection, table: Table) -> TableChecksum:
     rows = connection.execute(select(func.count()).select_from(table)).scalar_one()
-    sums = {column.name: _sum(connection, column) for column in table.columns if _adds_up(column)}
-    return Proof(table.name, rows, sums)
+    sums = {column.name: _column_sum(connection, column) for column in table.columns if _is_summable(column)}
+    return TableChecksum(table.name, rows, sums)
 
 
-def _adds_up(column: Column[Any]) -> bool:
+def _is_summable(column: Column[Any]) -> bool:
     whole = isinstance(column.type, Integer) and not isinstance(column.type, Boolean) and not column.primary_key
     return isinstance(column.type, ExactDecimal) or (whole and not column.foreign_keys)
 
 
-def _sum(connection: Connection, column: Column[Any]) -> str:
+def _column_sum(connection: Connection, column: Column[Any]) -> str:
     """Added up here, exactly: a database would add decimals that are kept as text with floats."""
     total = ZERO
     for value in connection.execute(select(column).where(column.is_not(None))).scalars():

@@ -22,11 +22,11 @@ from webapp.services.pricing import prices
 
 ACTION, ACTOR = "registry:catalog:seed", "seed"
 # Fields of a seeded model that are not entered but handled on their own.
-OTHERWISE = ("prices", "default")
+SEPARATE_FIELDS = ("prices", "default")
 
 
 @dataclass(slots=True)
-class Seeding:
+class SeedResult:
     """What a seeding added, or would add."""
 
     providers: list[str] = field(default_factory=list)
@@ -38,10 +38,10 @@ class Seeding:
         return bool(self.providers or self.models or self.keys)
 
 
-def seed(session: Session) -> Seeding:
+def seed(session: Session) -> SeedResult:
     """Adds what is missing and was never seeded before. Moves the revision only if something was added."""
-    document, done = catalog_document(), Seeding()
-    seeded = _seeded_before(session)
+    document, done = catalog_document(), SeedResult()
+    seeded = _previously_seeded(session)
     providers = {provider.slug: provider for provider in session.execute(select(Provider)).scalars()}
     new_providers = [entry for entry in document["providers"] if entry["slug"] not in providers and entry["slug"] not in seeded]
     available = {*providers, *(entry["slug"] for entry in new_providers)}  # Not those that staff renamed or removed.
@@ -55,9 +55,9 @@ def seed(session: Session) -> Seeding:
     ]
     if not new_providers and not new_models:
         return done
-    revision.changing(session)
+    revision.bump(session)
     for entry in new_providers:
-        provider = _provider(entry)
+        provider = _new_provider(entry)
         session.add(provider)
         providers[provider.slug] = provider
         done.providers.append(provider.slug)
@@ -71,7 +71,7 @@ def seed(session: Session) -> Seeding:
     return done
 
 
-def _seeded_before(session: Session) -> set[str]:
+def _previously_seeded(session: Session) -> set[str]:
     """Everything that an earlier seeding added, so that what staff renamed or deleted since does not come back."""
     names: set[str] = set()
     for after in session.execute(select(AuditEvent.after).where(AuditEvent.action == ACTION)).scalars():
@@ -79,17 +79,17 @@ def _seeded_before(session: Session) -> set[str]:
     return names
 
 
-def _provider(entry: Mapping[str, Any]) -> Provider:
+def _new_provider(entry: Mapping[str, Any]) -> Provider:
     clean = validate_provider(dict(entry), partial=False)
     clean["is_active"] = clean.pop("active")
     return Provider(**clean)
 
 
-def _add_models(session: Session, entries: list[Mapping[str, Any]], providers: Mapping[str, Provider], done: Seeding) -> None:
+def _add_models(session: Session, entries: list[Mapping[str, Any]], providers: Mapping[str, Provider], done: SeedResult) -> None:
     names = _taken_names(session)
     defaults = set(session.execute(select(Model.type).where(Model.is_default)).scalars())
     for entry in entries:
-        model = _model(entry, providers[entry["provider"]])
+        model = _new_model(entry, providers[entry["provider"]])
         for alias in entry["aliases"]:
             if alias in names:
                 done.notes.append(f"alias {alias} already leads to another model")
@@ -101,7 +101,7 @@ def _add_models(session: Session, entries: list[Mapping[str, Any]], providers: M
             defaults.add(model.type)
         session.add(model)
         session.flush()
-        session.add_all(prices.row_of(_price_entry(price), model, ACTOR) for price in entry["prices"])
+        session.add_all(prices.to_row(_price_entry(price), model, ACTOR) for price in entry["prices"])
         done.models.append(f"{entry['provider']}/{entry['model_id']}")
 
 
@@ -109,8 +109,8 @@ def _taken_names(session: Session) -> set[str]:
     return {*session.execute(select(ModelAlias.alias)).scalars(), *session.execute(select(Model.model_id)).scalars()}
 
 
-def _model(entry: Mapping[str, Any], provider: Provider) -> Model:
-    clean = validate_model({name: value for name, value in entry.items() if name not in OTHERWISE}, partial=False)
+def _new_model(entry: Mapping[str, Any], provider: Provider) -> Model:
+    clean = validate_model({name: value for name, value in entry.items() if name not in SEPARATE_FIELDS}, partial=False)
     for name in ("provider", "aliases", "default"):
         clean.pop(name)
     clean["is_active"] = clean.pop("active")
@@ -123,16 +123,16 @@ def _price_entry(document: Mapping[str, Any]) -> PriceEntry:
     return PriceEntry(price.state, price.effective_from, price.currency, price.rates, source, price.note, None)
 
 
-def update_keys(session: Session, environment: EnvironmentKeys, *, vault: Vault, actor: str) -> Seeding:
+def update_keys(session: Session, environment: EnvironmentKeys, *, vault: Vault, actor: str) -> SeedResult:
     """Copies the keys that the environment holds into credentials; empty ones are left out, equal ones left alone.
 
     A key goes only to providers whose address it may be sent to. Where one is named and not copied for that, a note says so.
     """
-    done = Seeding()
+    done = SeedResult()
     for provider in session.execute(select(Provider).order_by(Provider.slug)).scalars():
-        name = endpoints.variable_of(provider, environment)
+        name = endpoints.key_variable(provider, environment)
         if name is None:
-            if barred := endpoints.barred_variable_of(provider, environment):
+            if barred := endpoints.blocked_key_variable(provider, environment):
                 done.notes.append(
                     f"{provider.slug}: {barred} is not copied, because {BINDINGS_SETTING} does not say that it may be sent to its address"
                 )
@@ -147,7 +147,7 @@ def update_keys(session: Session, environment: EnvironmentKeys, *, vault: Vault,
 
 
 def _is_stored(session: Session, provider: Provider, key: str, vault: Vault) -> bool:
-    found = credentials.shared(session, provider)
+    found = credentials.get_shared_or_none(session, provider)
     if found is None or found.fingerprint != vault.fingerprint(key):
         return False
     try:

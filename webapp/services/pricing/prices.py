@@ -14,7 +14,7 @@ from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import MAX_ID, Model, Price, PriceRate, PriceVerification
 from webapp.registry import revision
-from webapp.registry.price_loader import RateColumns, rate_of, window_key
+from webapp.registry.price_loader import RateColumns, rate_from_columns, window_key
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog import models
@@ -26,13 +26,13 @@ def add(session: Session, model_id: int, values: Mapping[str, object], *, actor:
     Raises `Invalid`, or `Conflict` if one already starts at that moment.
     """
     entry = validate_price(values)
-    revision.changing(session)
+    revision.bump(session)
     model = models.find(session, model_id)
-    _check_moment(session, model, entry)
-    price = row_of(entry, model, actor)
+    _require_free_start(session, model, entry)
+    price = to_row(entry, model, actor)
     session.add(price)
     session.flush()
-    after = dict(price_document(value_of(price)) or {}) | ({"confirmed": list(confirmed)} if confirmed else {})
+    after = dict(price_document(to_domain(price)) or {}) | ({"confirmed": list(confirmed)} if confirmed else {})
     audit_log.record(
         session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=AuditChange(None, after)
     )
@@ -41,23 +41,23 @@ def add(session: Session, model_id: int, values: Mapping[str, object], *, actor:
 
 def import_price(session: Session, model: Model, entry: PriceEntry, *, actor: str) -> Price:
     """Adds a price whose source is kept as it was told, for imports; the moment was checked by the caller."""
-    revision.changing(session)
-    price = row_of(entry, model, actor)
+    revision.bump(session)
+    price = to_row(entry, model, actor)
     session.add(price)
     session.flush()
-    change = AuditChange(None, price_document(value_of(price)))
+    change = AuditChange(None, price_document(to_domain(price)))
     audit_log.record(session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=change)
     return price
 
 
-def verify(session: Session, price_id: int, *, actor: str, of_model: int | None = None) -> Price:
+def verify(session: Session, price_id: int, *, actor: str, model_id: int | None = None) -> Price:
     """Writes down that somebody compared a price, one of this model if one is named, with its source and found it right.
 
     Raises `NotFound`, or `Conflict`.
     """
-    revision.changing(session)
+    revision.bump(session)
     price = session.get(Price, price_id) if price_id <= MAX_ID else None
-    if price is None or of_model not in (None, price.model_id):
+    if price is None or model_id not in (None, price.model_id):
         raise NotFound("There is no such price.")
     if session.execute(select(Price.id).where(Price.corrects_id == price.id)).first():
         raise Conflict("That price was corrected: verify the correction.", code="corrected")
@@ -68,15 +68,15 @@ def verify(session: Session, price_id: int, *, actor: str, of_model: int | None 
     return price
 
 
-def verifications(session: Session, model: Model) -> Mapping[int, PriceVerification]:
+def latest_verifications(session: Session, model: Model) -> Mapping[int, PriceVerification]:
     """The latest verification of each price of a model, by the number of the price."""
     query = select(PriceVerification).join(Price, Price.id == PriceVerification.price_id).where(Price.model_id == model.id)
     return {row.price_id: row for row in session.execute(query.order_by(PriceVerification.id)).scalars()}
 
 
-def _check_moment(session: Session, model: Model, entry: PriceEntry) -> None:
+def _require_free_start(session: Session, model: Model, entry: PriceEntry) -> None:
     if entry.corrects is not None:
-        _check_correction(session, model, entry)
+        _require_valid_correction(session, model, entry)
         return
     query = select(Price.id).where(Price.model_id == model.id, Price.effective_from == entry.effective_from, Price.corrects_id.is_(None))
     if session.execute(query).scalar_one_or_none() is not None:
@@ -84,7 +84,7 @@ def _check_moment(session: Session, model: Model, entry: PriceEntry) -> None:
         raise Conflict(f"{model.display_name}: {message}.", [FieldError("effective_from", message)], code="duplicate")
 
 
-def _check_correction(session: Session, model: Model, entry: PriceEntry) -> None:
+def _require_valid_correction(session: Session, model: Model, entry: PriceEntry) -> None:
     corrected = session.get(Price, entry.corrects)
     if corrected is None or corrected.model_id != model.id:
         raise Invalid.field("corrects", "is not a price of this model")
@@ -96,7 +96,7 @@ def _check_correction(session: Session, model: Model, entry: PriceEntry) -> None
         raise Conflict("That price was already corrected; correct the correction.", [FieldError("corrects", "was already corrected")])
 
 
-def row_of(entry: PriceEntry, model: Model, actor: str) -> Price:
+def to_row(entry: PriceEntry, model: Model, actor: str) -> Price:
     """The rows of a checked price."""
     source = entry.source
     price = Price(
@@ -127,11 +127,12 @@ def row_of(entry: PriceEntry, model: Model, actor: str) -> Price:
     return price
 
 
-def value_of(price: Price) -> PriceValue:
+def to_domain(price: Price) -> PriceValue:
     """The row as a domain value, without its end."""
     source = PriceSource(price.source_kind, price.source_name, price.source_url, price.verified_at)
     rates = tuple(
-        rate_of(RateColumns(rate.meter, rate.amount, rate.per, rate.above, rate.service_tier, rate.window_key)) for rate in price.rates
+        rate_from_columns(RateColumns(rate.meter, rate.amount, rate.per, rate.above, rate.service_tier, rate.window_key))
+        for rate in price.rates
     )
     return PriceValue(
         state=price.state,
@@ -145,14 +146,14 @@ def value_of(price: Price) -> PriceValue:
     )
 
 
-def _verified(price: PriceValue, last: PriceVerification | None) -> PriceValue:
+def _with_verification(price: PriceValue, last: PriceVerification | None) -> PriceValue:
     return replace(price, source=price.source._replace(verified_at=last.created_at)) if last else price
 
 
 def history(session: Session, model: Model) -> list[PriceValue]:
     """All prices of a model, oldest first, each with its end and when it was verified last; corrected ones end where they start."""
     rows = session.execute(select(Price).where(Price.model_id == model.id).order_by(Price.effective_from, Price.id)).scalars()
-    seen = verifications(session, model)
-    values = [_verified(value_of(row), seen.get(row.id)) for row in rows]
+    seen = latest_verifications(session, model)
+    values = [_with_verification(to_domain(row), seen.get(row.id)) for row in rows]
     in_force = {price.id: price for price in timeline(values)}
     return [in_force.get(price.id, price) for price in values]

@@ -9,16 +9,16 @@ from sqlalchemy.orm import Session
 from webapp.domain.pricing.repricing import RecordedCall, service_tier_of, usage_from
 from webapp.models import Run, UsageRecord
 
-READ_AT_ONCE = 1_000
+BATCH_SIZE = 1_000
 MAX_CALLS = 100_000  # More than that takes longer than anybody waits for a page; the newest count.
 
 
-def calls_of(session: Session, ref: str, since: datetime, until: datetime) -> Iterator[RecordedCall]:
+def iterate_calls(session: Session, ref: str, since: datetime, until: datetime) -> Iterator[RecordedCall]:
     """By project, the newest first; remembered answers cost nothing and are left out."""
     u = UsageRecord
     reported = select(u.project, u.at, u.usage, u.service_tier, u.currency, u.cost_total)
     reported = reported.where(u.model_ref == ref, u.at >= since, u.at < until).order_by(u.id.desc()).limit(MAX_CALLS)
-    for project, at, usage, tier, currency, total in session.execute(reported.execution_options(yield_per=READ_AT_ONCE)):
+    for project, at, usage, tier, currency, total in session.execute(reported.execution_options(yield_per=BATCH_SIZE)):
         yield RecordedCall(project or "", at, usage_from(usage), tier, currency, total)
     runs = select(Run.project, Run.created_at, Run.usage, Run.cost, Run.currency, Run.cost_total)
     runs = runs.where(Run.model_ref == ref, Run.created_at >= since, Run.created_at < until, Run.cached.is_(False), Run.usage.is_not(None))

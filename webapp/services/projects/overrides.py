@@ -35,13 +35,13 @@ class Rule:
     note: str = ""
 
 
-def of_project(session: Session, project: Project) -> list[ProjectOverride]:
+def list_by_project(session: Session, project: Project) -> list[ProjectOverride]:
     """All rules, the newest first, ended ones too."""
     query = select(ProjectOverride).where(ProjectOverride.project_id == project.id).options(joinedload(ProjectOverride.model))
     return list(session.execute(query.order_by(ProjectOverride.id.desc())).scalars())
 
 
-def of_model(session: Session, model: Model, at: datetime) -> list[ProjectOverride]:
+def list_by_model(session: Session, model: Model, at: datetime) -> list[ProjectOverride]:
     """The rules about a model that hold at that moment or later."""
     query = select(ProjectOverride).where(
         ProjectOverride.model_id == model.id, or_(ProjectOverride.ends_at.is_(None), ProjectOverride.ends_at > at)
@@ -51,32 +51,36 @@ def of_model(session: Session, model: Model, at: datetime) -> list[ProjectOverri
 
 def add(session: Session, project_id: int, rule: Rule, *, actor: str) -> ProjectOverride:
     """Adds a rule. Raises `Invalid`, or `Conflict` if one of the same kind holds at the same time."""
-    revision.changing(session)
+    revision.bump(session)
     project = projects.find(session, project_id)
-    model = _model(session, rule)
-    _check(rule)
-    _check_free(session, project, model, rule)
+    model = _find_model(session, rule)
+    _require_valid_rule(rule)
+    _require_no_overlap(session, project, model, rule)
     row = ProjectOverride(
         project_id=project.id,
         model_id=model.id,
         kind=rule.kind,
         starts_at=rule.starts,
         ends_at=rule.ends,
-        price=_price(rule) if rule.price else None,
+        price=_price_document(rule) if rule.price else None,
         note=validators.validate({"note": rule.note}, CHECKS)["note"],
         created_by=actor,
     )
     session.add(row)
     session.flush()
     audit_log.record(
-        session, "registry:project:add_rule", actor=actor, target=_target(project), change=AuditChange(None, facts(row, model))
+        session,
+        "registry:project:add_rule",
+        actor=actor,
+        target=_project_target(project),
+        change=AuditChange(None, _override_audit_values(row, model)),
     )
     return row
 
 
 def end(session: Session, override_id: int, at: datetime, *, actor: str) -> ProjectOverride:
     """Ends a rule at that moment, or takes one back that has not begun. Raises `Conflict` if it has ended already."""
-    revision.changing(session)
+    revision.bump(session)
     row = session.get(ProjectOverride, override_id, with_for_update=True) if override_id <= MAX_ID else None
     if row is None:
         raise NotFound("There is no such rule.")
@@ -84,12 +88,12 @@ def end(session: Session, override_id: int, at: datetime, *, actor: str) -> Proj
         raise Conflict("That rule has ended already.", code="ended")
     before = row.ends_at
     row.ends_at = max(at, row.starts_at)
-    change = AuditChange({"ends": _shown(before)}, {"rule": row.id, "model": row.model.ref, "ends": _shown(row.ends_at)})
-    audit_log.record(session, "registry:project:end_rule", actor=actor, target=_target(row.project), change=change)
+    change = AuditChange({"ends": _timestamp_text(before)}, {"rule": row.id, "model": row.model.ref, "ends": _timestamp_text(row.ends_at)})
+    audit_log.record(session, "registry:project:end_rule", actor=actor, target=_project_target(row.project), change=change)
     return row
 
 
-def _model(session: Session, rule: Rule) -> Model:
+def _find_model(session: Session, rule: Rule) -> Model:
     if rule.kind not in KINDS:
         raise Invalid.field("kind", f"must be one of {', '.join(KINDS)}")
     model = session.execute(select(Model).join(Provider).where(Provider.slug + "/" + Model.model_id == rule.ref)).scalar_one_or_none()
@@ -98,14 +102,14 @@ def _model(session: Session, rule: Rule) -> Model:
     return model
 
 
-def _check(rule: Rule) -> None:
+def _require_valid_rule(rule: Rule) -> None:
     if (rule.kind == PRICE) != (rule.price is not None):
         raise Invalid.field("rates", "is needed for a price of its own, and for nothing else")
     if rule.ends is not None and rule.ends <= rule.starts:
         raise Invalid.field("ends", "must be later than the start")
 
 
-def _check_free(session: Session, project: Project, model: Model, rule: Rule) -> None:
+def _require_no_overlap(session: Session, project: Project, model: Model, rule: Rule) -> None:
     """One default of a type, one price and one entry of the list for a model, at any moment."""
     o = ProjectOverride
     same = Model.type == model.type if rule.kind == DEFAULT else o.model_id == model.id
@@ -120,7 +124,7 @@ def _check_free(session: Session, project: Project, model: Model, rule: Rule) ->
         raise Conflict(f"{message}.", [FieldError("starts", message)], code="overlap")
 
 
-def _price(rule: Rule) -> dict[str, Any]:
+def _price_document(rule: Rule) -> dict[str, Any]:
     """As `documents.price_from` reads it."""
     entry = rule.price
     if entry is None:
@@ -135,21 +139,21 @@ def _price(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _target(project: Project) -> Target:
+def _project_target(project: Project) -> Target:
     return Target("project", project.id, project.slug)
 
 
-def facts(row: ProjectOverride, model: Model) -> dict[str, Any]:
+def _override_audit_values(row: ProjectOverride, model: Model) -> dict[str, Any]:
     return {
         "rule": row.id,
         "kind": row.kind,
         "model": model.ref,
-        "starts": _shown(row.starts_at),
-        "ends": _shown(row.ends_at),
+        "starts": _timestamp_text(row.starts_at),
+        "ends": _timestamp_text(row.ends_at),
         "price": row.price,
         "note": row.note,
     }
 
 
-def _shown(moment: datetime | None) -> str | None:
+def _timestamp_text(moment: datetime | None) -> str | None:
     return format_timestamp(moment) if moment else None

@@ -33,52 +33,64 @@ def find(session: Session, project_id: int, *, version: int | None = None) -> Pr
     return project
 
 
-def every(session: Session) -> list[Project]:
+def list_all(session: Session) -> list[Project]:
     return list(session.execute(select(Project).order_by(Project.slug)).scalars())
 
 
 def create(session: Session, values: Mapping[str, object], *, actor: str) -> Project:
     """Adds a project. Raises `Invalid`, or `Conflict` if the slug is taken."""
     entry = validators.validate(values, CHECKS, REQUIRED)
-    revision.changing(session)
-    _check_slug(session, entry["slug"])
+    revision.bump(session)
+    _require_free_slug(session, entry["slug"])
     project = Project(**_columns(entry))
     session.add(project)
     session.flush()
-    audit_log.record(session, "registry:project:create", actor=actor, target=_target(project), change=AuditChange(None, facts(project)))
+    audit_log.record(
+        session,
+        "registry:project:create",
+        actor=actor,
+        target=_project_target(project),
+        change=AuditChange(None, project_audit_values(project)),
+    )
     return project
 
 
 def update(session: Session, project_id: int, values: Mapping[str, object], *, actor: str, version: int | None = None) -> Project:
     """Changes the named fields. The slug stays while tokens or keys name it."""
     entry = validators.validate(values, CHECKS)
-    revision.changing(session)
+    revision.bump(session)
     project = find(session, project_id, version=version)
-    before = facts(project)
+    before = project_audit_values(project)
     if entry.get("slug", project.slug) != project.slug:
-        _check_slug(session, entry["slug"])
-        if users := users_of(session, project):
+        _require_free_slug(session, entry["slug"])
+        if users := list_references(session, project):
             raise InUse(f"{project.display_name} is named by {', '.join(users)}: its slug must stay.", users)
     for name, value in _columns(entry).items():
         setattr(project, name, value)
     session.flush()
-    audit_log.record(session, "registry:project:update", actor=actor, target=_target(project), change=AuditChange(before, facts(project)))
+    audit_log.record(
+        session,
+        "registry:project:update",
+        actor=actor,
+        target=_project_target(project),
+        change=AuditChange(before, project_audit_values(project)),
+    )
     return project
 
 
 def delete(session: Session, project_id: int, *, actor: str) -> None:
     """Removes a project that nothing names. Raises `InUse`."""
-    revision.changing(session)
+    revision.bump(session)
     project = find(session, project_id)
-    if users := users_of(session, project):
+    if users := list_references(session, project):
         raise InUse(f"{project.display_name} is named by {', '.join(users)}. Deactivate it instead.", users)
-    before, what = facts(project), _target(project)
+    before, what = project_audit_values(project), _project_target(project)
     session.delete(project)
     session.flush()
     audit_log.record(session, "registry:project:delete", actor=actor, target=what, change=AuditChange(before, None))
 
 
-def users_of(session: Session, project: Project) -> list[str]:
+def list_references(session: Session, project: Project) -> list[str]:
     """What names a project, in words."""
     tokens = session.execute(select(func.count()).select_from(ApiToken).where(ApiToken.project == project.slug)).scalar_one()
     keys = select(func.count()).select_from(Credential).where(Credential.scope == PROJECT, Credential.owner == project.slug)
@@ -88,7 +100,7 @@ def users_of(session: Session, project: Project) -> list[str]:
     return [f"{number} {word}{'' if number == 1 else 's'}" for number, word in found if number]
 
 
-def _check_slug(session: Session, slug: str) -> None:
+def _require_free_slug(session: Session, slug: str) -> None:
     if session.execute(select(Project.id).where(Project.slug == slug)).scalar_one_or_none() is not None:
         raise Conflict(f"The slug {slug} is taken.", [FieldError("slug", "is taken by another project")], code="duplicate")
 
@@ -97,9 +109,9 @@ def _columns(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {"is_active" if name == "active" else name: value for name, value in entry.items()}
 
 
-def _target(project: Project) -> Target:
+def _project_target(project: Project) -> Target:
     return Target("project", project.id, project.slug)
 
 
-def facts(project: Project) -> dict[str, Any]:
+def project_audit_values(project: Project) -> dict[str, Any]:
     return {"slug": project.slug, "display_name": project.display_name, "description": project.description, "active": project.is_active}

@@ -13,7 +13,7 @@ from webapp.domain.catalog.discovery import DiscoveredModel, ListedModel, Regist
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.credentials.key_access import Access
 from webapp.domain.shared.errors import Conflict, Invalid, ModeldeskError
-from webapp.drivers import available
+from webapp.drivers import availability
 from webapp.drivers.core import clients
 from webapp.drivers.core.base import CheckResult, Endpoint, UpstreamModel
 from webapp.models import Model, Provider, ProviderCheck
@@ -22,11 +22,11 @@ from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog import models
 from webapp.services.credentials import key_access as access
-from webapp.services.runs.execution import cleared
-from webapp.services.runs.planning import Means, endpoint_of, revealed
+from webapp.services.runs.execution import redact_key
+from webapp.services.runs.planning import PlanningContext, endpoint_of, reveal_key
 
-KEPT_S, MAX_LISTS = 300, 64
-KEPT_CHECKS = 20
+LISTING_CACHE_TTL_S, MAX_CACHED_LISTINGS = 300, 64
+MAX_CHECKS_PER_PROVIDER = 20
 LOCAL = "local"
 
 
@@ -41,10 +41,10 @@ class Probe:
     model: str | None  # Asked a short question where the provider cannot list its models.
 
 
-def prepare(session: Session, means: Means, provider: Provider) -> Probe:
+def prepare(session: Session, means: PlanningContext, provider: Provider) -> Probe:
     """Raises `KeysLocked` for a stored key that cannot be read."""
-    found = access.access(session, provider, means.caller, means.environment)
-    key = revealed(session, means, provider, found)
+    found = access.decide_access(session, provider, means.caller, means.environment)
+    key = reveal_key(session, means, provider, found)
     query = select(Model.model_id).where(Model.provider_id == provider.id, Model.is_active, Model.type == "text")
     model = session.execute(query.order_by(Model.is_default.desc(), Model.sort_order, Model.id).limit(1)).scalar_one_or_none()
     return Probe(provider.id, provider.slug, endpoint_of(means, provider, found, key), found, model)
@@ -52,17 +52,17 @@ def prepare(session: Session, means: Means, provider: Provider) -> Probe:
 
 def check(probe: Probe, policy: OutboundPolicy) -> CheckResult:
     """Whether address and key work. Never raises."""
-    if not probe.access.available and available(probe.endpoint.driver)[0]:
+    if not probe.access.available and availability(probe.endpoint.driver)[0]:
         return CheckResult(False, probe.access.reason, "no_key")
     try:
-        result = clients.shared().use(probe.endpoint, policy, lambda driver: driver.check(probe.model))
+        result = clients.shared_clients().use(probe.endpoint, policy, lambda driver: driver.check(probe.model))
         key = probe.endpoint.api_key
-        return replace(result, detail=cleared(result.detail, key) or "", request_id=cleared(result.request_id, key))
+        return replace(result, detail=redact_key(result.detail, key) or "", request_id=redact_key(result.request_id, key))
     except ModeldeskError as error:
         return CheckResult(False, error.detail, error.code)
 
 
-def record(session: Session, probe: Probe, result: CheckResult, *, actor: str) -> ProviderCheck:
+def record_check(session: Session, probe: Probe, result: CheckResult, *, actor: str) -> ProviderCheck:
     """Keeps what came of a check, and lets go of the oldest ones."""
     row = ProviderCheck(
         provider_id=probe.provider_id,
@@ -78,7 +78,7 @@ def record(session: Session, probe: Probe, result: CheckResult, *, actor: str) -
     )
     session.add(row)
     session.flush()
-    for old in history(session, probe.provider_id)[KEPT_CHECKS:]:
+    for old in list_checks(session, probe.provider_id)[MAX_CHECKS_PER_PROVIDER:]:
         session.delete(old)
     after = {"ok": result.ok, "kind": result.kind, "how": result.how, "key": probe.access.source}
     what = Target("provider", probe.provider_id, probe.slug)
@@ -86,42 +86,42 @@ def record(session: Session, probe: Probe, result: CheckResult, *, actor: str) -
     return row
 
 
-def history(session: Session, provider_id: int) -> Sequence[ProviderCheck]:
+def list_checks(session: Session, provider_id: int) -> Sequence[ProviderCheck]:
     """The checks of a provider, the newest first."""
     query = select(ProviderCheck).where(ProviderCheck.provider_id == provider_id).order_by(ProviderCheck.id.desc())
     return session.execute(query).scalars().all()
 
 
-def latest(session: Session, provider_ids: Sequence[int]) -> Mapping[int, ProviderCheck]:
+def latest_by_provider(session: Session, provider_ids: Sequence[int]) -> Mapping[int, ProviderCheck]:
     """The newest check of each of these providers."""
     query = select(ProviderCheck).where(ProviderCheck.provider_id.in_(provider_ids)).order_by(ProviderCheck.id)
     return {row.provider_id: row for row in session.execute(query).scalars()}
 
 
 # Lists are kept for five minutes, so that paging through a review does not ask the provider again and again.
-_lists: TTLCache[tuple[str, str, str], tuple[ListedModel, ...]] = TTLCache(MAX_LISTS, KEPT_S)
-_lists_lock = threading.Lock()
+_listing_cache: TTLCache[tuple[str, str, str], tuple[ListedModel, ...]] = TTLCache(MAX_CACHED_LISTINGS, LISTING_CACHE_TTL_S)
+_listing_cache_lock = threading.Lock()
 
 
-def listed(probe: Probe, policy: OutboundPolicy, *, anew: bool = False) -> tuple[ListedModel, ...]:
+def list_upstream_models(probe: Probe, policy: OutboundPolicy, *, refresh: bool = False) -> tuple[ListedModel, ...]:
     """What the provider lists. Raises `Conflict` without a key, `DriverError` if it cannot be asked."""
     if not probe.access.available:
         raise Conflict(probe.access.reason, code="no_key")
     slot = (probe.slug, probe.endpoint.base_url or "", probe.access.source)
-    with _lists_lock:
-        kept = None if anew else _lists.get(slot)
+    with _listing_cache_lock:
+        kept = None if refresh else _listing_cache.get(slot)
     if kept is not None:
         return kept
-    upstream = clients.shared().use(probe.endpoint, policy, lambda driver: driver.list_models())
-    found = tuple(_without_key(one, probe.endpoint.api_key) for one in upstream)
-    with _lists_lock:
-        _lists[slot] = found
+    upstream = clients.shared_clients().use(probe.endpoint, policy, lambda driver: driver.list_models())
+    found = tuple(_redact_listed_model(one, probe.endpoint.api_key) for one in upstream)
+    with _listing_cache_lock:
+        _listing_cache[slot] = found
     return found
 
 
-def _without_key(found: UpstreamModel, key: str | None) -> ListedModel:
+def _redact_listed_model(found: UpstreamModel, key: str | None) -> ListedModel:
     """What is listed is about to be shown, and what is chosen of it to be stored: no provider puts the key into either."""
-    name, title, lifecycle = (cleared(text, key) for text in (found.model_id, found.display_name, found.lifecycle))
+    name, title, lifecycle = (redact_key(text, key) for text in (found.model_id, found.display_name, found.lifecycle))
     return ListedModel(name or "", title, found.context_window, found.max_output_tokens, lifecycle)
 
 
@@ -132,7 +132,7 @@ def review(session: Session, provider: Provider, upstream: Sequence[ListedModel]
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class SelectedModel:
     """A listed model that staff want in the registry."""
 
     model_id: str
@@ -140,7 +140,9 @@ class Chosen:
     active: bool = False
 
 
-def add(session: Session, provider: Provider, upstream: Sequence[ListedModel], chosen: Sequence[Chosen], *, actor: str) -> list[Model]:
+def add_models(
+    session: Session, provider: Provider, upstream: Sequence[ListedModel], chosen: Sequence[SelectedModel], *, actor: str
+) -> list[Model]:
     """Adds the chosen models, all or none; inactive unless they were ticked to be active. Those that are there already are left alone.
 
     Raises `Invalid` for what the provider does not list, or a type that does not exist.
@@ -154,11 +156,11 @@ def add(session: Session, provider: Provider, upstream: Sequence[ListedModel], c
         if one.type not in MODEL_TYPES:
             raise Invalid.field("type", f"must be one of {', '.join(MODEL_TYPES)}")
         if one.model_id not in here:
-            added.append(models.create(session, _entry(provider, there[one.model_id], one), actor=actor))
+            added.append(models.create(session, _new_model_entry(provider, there[one.model_id], one), actor=actor))
     return added
 
 
-def _entry(provider: Provider, listed: ListedModel, chosen: Chosen) -> dict[str, Any]:
+def _new_model_entry(provider: Provider, listed: ListedModel, chosen: SelectedModel) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "provider": provider.slug,
         "model_id": listed.model_id,

@@ -28,7 +28,7 @@ DEFAULT_MAX_TOKENS, DEFAULT_TIMEOUT_S = 2_000, 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """Everything a run needs, so that no database is held while a provider is asked."""
 
     incident: Incident
@@ -41,7 +41,7 @@ class Plan:
     caller: Caller = OPERATOR
 
     @property
-    def refused(self) -> str | None:
+    def refusal_reason(self) -> str | None:
         """Why the provider cannot be asked with any key, or None."""
         return None if self.access is None or self.access.available else self.access.reason
 
@@ -52,7 +52,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class PlanningContext:
     """What planning may use: the registry's state, the keys, the operator's environment, and who asks."""
 
     snapshot: Snapshot
@@ -61,40 +61,42 @@ class Means:
     caller: Caller = OPERATOR
 
 
-def plan(session: Session, means: Means, incident: Incident, *, model: str | None = None, template: str | None = None) -> Plan:
+def plan(session: Session, means: PlanningContext, incident: Incident, *, model: str | None = None, template: str | None = None) -> RunPlan:
     """Decides what is to run. Raises `NotFound` for an unknown template, `UnknownModel`, `AmbiguousModel`, or `Conflict`."""
-    prompt = prompt_templates.current(session, template)
+    prompt = prompt_templates.find_current(session, template)
     choice = choose(means.snapshot, model, means.environment, prompt.preferred_model)
     if choice.driver == "local":
-        return Plan(incident, choice, None, None, LOCAL, prompt, caller=means.caller)
-    provider = _provider(session, choice)
-    found = access.access(session, provider, means.caller, means.environment) if provider else _of_environment(means)
-    endpoint = _endpoint(means, choice, provider, found, revealed(session, means, provider, found))
-    placed = endpoints.placing_variable_of(provider, means.environment) if provider else None
+        return RunPlan(incident, choice, None, None, LOCAL, prompt, caller=means.caller)
+    provider = _provider_of_choice(session, choice)
+    found = access.decide_access(session, provider, means.caller, means.environment) if provider else _environment_access(means)
+    endpoint = _resolve_endpoint(means, choice, provider, found, reveal_key(session, means, provider, found))
+    placed = endpoints.base_url_variable(provider, means.environment) if provider else None
     source = ENVIRONMENT if found.variable or placed else DATABASE
-    return Plan(incident, choice, endpoint, _request(means, incident, choice, provider, prompt), source, prompt, found, means.caller)
+    return RunPlan(
+        incident, choice, endpoint, _build_request(means, incident, choice, provider, prompt), source, prompt, found, means.caller
+    )
 
 
-def plan_local(incident: Incident, caller: Caller | None = None) -> Plan:
+def plan_local(incident: Incident, caller: Caller | None = None) -> RunPlan:
     """The local rules because somebody asked for just them."""
     choice = replace(LOCAL_RULES, decided_by="explicit choice", explicit=True)
-    return Plan(incident, choice, None, None, LOCAL, caller=caller or OPERATOR)
+    return RunPlan(incident, choice, None, None, LOCAL, caller=caller or OPERATOR)
 
 
-def _provider(session: Session, choice: Choice) -> Provider | None:
+def _provider_of_choice(session: Session, choice: Choice) -> Provider | None:
     if choice.provider is None:
         return None
     return session.execute(select(Provider).where(Provider.slug == choice.provider)).scalar_one_or_none()
 
 
-def _of_environment(means: Means) -> Access:
+def _environment_access(means: PlanningContext) -> Access:
     """Where the environment names the model, it has the key as well: that is how the model was chosen."""
     return Access(
         AccessState.AVAILABLE_ENVIRONMENT, f"It is asked with {ENVIRONMENT_KEY} of the server's environment.", variable=ENVIRONMENT_KEY
     )
 
 
-def revealed(session: Session, means: Means, provider: Provider | None, found: Access) -> str | None:
+def reveal_key(session: Session, means: PlanningContext, provider: Provider | None, found: Access) -> str | None:
     """The key in clear. Raises `KeysLocked` for a stored one that cannot be read."""
     if found.available and found.variable:
         return means.environment.value_of(found.variable)
@@ -103,7 +105,7 @@ def revealed(session: Session, means: Means, provider: Provider | None, found: A
     return credentials.reveal(session, provider, vault=means.vault, holder=Holder(found.key.scope, found.key.owner))
 
 
-def endpoint_of(means: Means, provider: Provider, found: Access, key: str | None) -> Endpoint:
+def endpoint_of(means: PlanningContext, provider: Provider, found: Access, key: str | None) -> Endpoint:
     """Where a provider is asked, with this key."""
     return Endpoint(
         provider.slug,
@@ -116,7 +118,7 @@ def endpoint_of(means: Means, provider: Provider, found: Access, key: str | None
     )
 
 
-def _endpoint(means: Means, choice: Choice, provider: Provider | None, found: Access, key: str | None) -> Endpoint:
+def _resolve_endpoint(means: PlanningContext, choice: Choice, provider: Provider | None, found: Access, key: str | None) -> Endpoint:
     if provider is not None:
         return endpoint_of(means, provider, found, key)
     return Endpoint(choice.driver, choice.driver, DRIVERS[choice.driver].base_url, key, {}, DEFAULT_TIMEOUT_S, found.source)
@@ -126,7 +128,9 @@ def _timeout(provider: Provider | None) -> float:
     return float(provider.timeout_seconds) if provider and provider.timeout_seconds else DEFAULT_TIMEOUT_S
 
 
-def _request(means: Means, incident: Incident, choice: Choice, provider: Provider | None, template: Template) -> ChatRequest:
+def _build_request(
+    means: PlanningContext, incident: Incident, choice: Choice, provider: Provider | None, template: Template
+) -> ChatRequest:
     quirks = choice.model.quirks if choice.model else {}
     wanted = template.temperature if template.temperature is not None else provider.default_temperature if provider else None
     temperature = wanted if quirks.get("temperature", True) else None
@@ -146,7 +150,7 @@ def _request(means: Means, incident: Incident, choice: Choice, provider: Provide
     )
 
 
-def _max_tokens(means: Means, choice: Choice, provider: Provider | None, template: Template) -> int:
+def _max_tokens(means: PlanningContext, choice: Choice, provider: Provider | None, template: Template) -> int:
     wanted = template.max_tokens or (provider.default_max_tokens if provider else None)
     given = means.environment.value_of("OPENAI_MAX_TOKENS")
     if wanted is None and provider is None and given.isascii() and given.isdigit() and 0 < len(given) < 8:

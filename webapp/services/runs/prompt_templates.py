@@ -18,12 +18,12 @@ from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 
 MAX_TEXT = 50_000
-MAX_CACHE = 60 * 24 * 30
+MAX_CACHE_MINUTES = 60 * 24 * 30
 SEEDER = "seed"
 DECIMAL = validators.regex(re.compile(r"[0-9](\.[0-9]{1,4})?", re.ASCII), "must be a number such as 0.2")
 
 
-def _temperature(value: object, field: str) -> Any:
+def _check_temperature(value: object, field: str) -> Any:
     found = validators.optional(DECIMAL)(value, field)
     return None if found is None else Decimal(found)
 
@@ -35,14 +35,14 @@ CHECKS: Mapping[str, validators.Check] = {
     "system": validators.text(MAX_TEXT, 1),
     "user": validators.text(MAX_TEXT, 1),
     "preferred_model": validators.optional(validators.line(300, 1)),
-    "temperature": _temperature,
+    "temperature": _check_temperature,
     "max_tokens": validators.optional(validators.integer(1, 1_000_000)),
-    "cache_minutes": validators.integer(0, MAX_CACHE),
+    "cache_minutes": validators.integer(0, MAX_CACHE_MINUTES),
     "active": validators.boolean,
     "note": validators.text(2_000),
 }
 REQUIRED = ("name", "title", "category", "system", "user")
-SHAPE = ("title", "category", "system", "user", "preferred_model", "temperature", "max_tokens", "cache_minutes", "is_active")
+VERSIONED_COLUMNS = ("title", "category", "system", "user", "preferred_model", "temperature", "max_tokens", "cache_minutes", "is_active")
 
 
 def value_of(row: PromptTemplate) -> Template:
@@ -61,7 +61,7 @@ def value_of(row: PromptTemplate) -> Template:
     )
 
 
-def current(session: Session, name: str | None) -> Template:
+def find_current(session: Session, name: str | None) -> Template:
     """The version in use. The built-in one also serves a database without any. Raises `NotFound`, or `Conflict` for an inactive one."""
     wanted = name or TEMPLATE_NAME
     row = session.execute(select(PromptTemplate).where(PromptTemplate.name == wanted, PromptTemplate.is_current)).scalar_one_or_none()
@@ -86,13 +86,13 @@ def find(session: Session, name: str, version: int | None = None) -> PromptTempl
     return row
 
 
-def listed(session: Session) -> list[PromptTemplate]:
+def list_current(session: Session) -> list[PromptTemplate]:
     """Every template in its current version, by title."""
     query = select(PromptTemplate).where(PromptTemplate.is_current).order_by(PromptTemplate.title, PromptTemplate.name)
     return list(session.execute(query).scalars())
 
 
-def versions(session: Session, name: str) -> list[PromptTemplate]:
+def list_versions(session: Session, name: str) -> list[PromptTemplate]:
     """All versions, the newest first."""
     query = select(PromptTemplate).where(PromptTemplate.name == name).order_by(PromptTemplate.version.desc())
     return list(session.execute(query).scalars())
@@ -100,10 +100,10 @@ def versions(session: Session, name: str) -> list[PromptTemplate]:
 
 def create(session: Session, values: Mapping[str, object], *, actor: str) -> PromptTemplate:
     """Adds a template as version 1. Raises `Invalid`, or `Conflict` if the name is taken."""
-    entry = _checked(values, REQUIRED)
-    if versions(session, entry["name"]):
+    entry = _validate(values, REQUIRED)
+    if list_versions(session, entry["name"]):
         raise Conflict(f"The name {entry['name']} is taken.", [FieldError("name", "is taken by another template")], code="duplicate")
-    return _add(session, entry, 1, actor, "create")
+    return _add_version(session, entry, 1, actor, "create")
 
 
 def revise(session: Session, name: str, values: Mapping[str, object], *, actor: str, version: int | None = None) -> PromptTemplate:
@@ -111,17 +111,17 @@ def revise(session: Session, name: str, values: Mapping[str, object], *, actor: 
     before = find(session, name)
     if version is not None and before.version != version:
         raise Stale("Somebody else saved a newer version meanwhile. Look at the change, and save again.")
-    entry = _checked({"name": name, **values}, REQUIRED)
-    if all(getattr(before, column) == _column(entry, column) for column in SHAPE):
+    entry = _validate({"name": name, **values}, REQUIRED)
+    if all(getattr(before, column) == _column_value(entry, column) for column in VERSIONED_COLUMNS):
         raise Invalid.field("system", "is as it was, and so is everything else: there is nothing to save")
-    return _add(session, entry, versions(session, name)[0].version + 1, actor, "revise")
+    return _add_version(session, entry, list_versions(session, name)[0].version + 1, actor, "revise")
 
 
 def restore(session: Session, name: str, version: int, *, actor: str) -> PromptTemplate:
     """Makes an older version current again, as a new version: what runs say they used stays true."""
     older = find(session, name, version)
-    entry = {column: getattr(older, column) for column in SHAPE} | {"name": name, "note": f"Version {version} again"}
-    return _add(session, entry, versions(session, name)[0].version + 1, actor, "restore")
+    entry = {column: getattr(older, column) for column in VERSIONED_COLUMNS} | {"name": name, "note": f"Version {version} again"}
+    return _add_version(session, entry, list_versions(session, name)[0].version + 1, actor, "restore")
 
 
 def set_active(session: Session, name: str, active: bool, *, actor: str) -> PromptTemplate:
@@ -129,48 +129,48 @@ def set_active(session: Session, name: str, active: bool, *, actor: str) -> Prom
     present = find(session, name)
     if present.is_active == active:
         return present
-    entry = {column: getattr(present, column) for column in SHAPE} | {"name": name, "is_active": active, "note": ""}
-    return _add(session, entry, versions(session, name)[0].version + 1, actor, "activate" if active else "deactivate")
+    entry = {column: getattr(present, column) for column in VERSIONED_COLUMNS} | {"name": name, "is_active": active, "note": ""}
+    return _add_version(session, entry, list_versions(session, name)[0].version + 1, actor, "activate" if active else "deactivate")
 
 
 def delete(session: Session, name: str, *, actor: str) -> None:
     """Removes a template with all its versions. Raises `InUse` if a run used it, and for the built-in one."""
-    rows = versions(session, name)
+    rows = list_versions(session, name)
     if not rows:
         raise NotFound("There is no such template.")
     used = usage(session, name).runs
     if used or name == TEMPLATE_NAME:
         why = f"{used:,} runs used it" if used else "it is the built-in one"
         raise InUse(f"{rows[0].title} cannot be deleted: {why}. Deactivate it instead.", [why])
-    before, what = facts(rows[0]), Target("template", rows[0].id, name)
+    before, what = template_audit_values(rows[0]), Target("template", rows[0].id, name)
     for row in rows:
         session.delete(row)
     session.flush()
     audit_log.record(session, "prompts:template:delete", actor=actor, target=what, change=AuditChange(before, None))
 
 
-class Use(NamedTuple):
+class TemplateUsage(NamedTuple):
     """How often a template was used, and when last."""
 
     runs: int
     last: Any
 
 
-def usage(session: Session, name: str) -> Use:
+def usage(session: Session, name: str) -> TemplateUsage:
     """How many runs used a template, in any version."""
-    return Use(*session.execute(select(func.count(), func.max(Run.created_at)).where(Run.template == name)).one())
+    return TemplateUsage(*session.execute(select(func.count(), func.max(Run.created_at)).where(Run.template == name)).one())
 
 
 def seed(session: Session) -> bool:
     """Adds the built-in template if no template of its name is there. Whether it was added."""
-    if versions(session, BUILT_IN.name):
+    if list_versions(session, BUILT_IN.name):
         return False
     entry = {name: getattr(BUILT_IN, name) for name in ("name", "title", "category", "system", "user", "cache_minutes")}
-    _add(session, entry | {"note": "Comes with Modeldesk"}, 1, SEEDER, "create")
+    _add_version(session, entry | {"note": "Comes with Modeldesk"}, 1, SEEDER, "create")
     return True
 
 
-def _checked(values: Mapping[str, object], required: tuple[str, ...]) -> dict[str, Any]:
+def _validate(values: Mapping[str, object], required: tuple[str, ...]) -> dict[str, Any]:
     entry = validators.validate(values, CHECKS, required)
     errors: list[FieldError] = []
     for field, needs in (("system", False), ("user", True)):
@@ -183,29 +183,35 @@ def _checked(values: Mapping[str, object], required: tuple[str, ...]) -> dict[st
     return entry
 
 
-def _column(entry: Mapping[str, Any], column: str) -> Any:
+def _column_value(entry: Mapping[str, Any], column: str) -> Any:
     defaults = {"cache_minutes": 0, "is_active": True}
     return entry.get("active" if column == "is_active" and "is_active" not in entry else column, defaults.get(column))
 
 
-def _add(session: Session, entry: Mapping[str, Any], version: int, actor: str, action: str) -> PromptTemplate:
+def _add_version(session: Session, entry: Mapping[str, Any], version: int, actor: str, action: str) -> PromptTemplate:
     present = session.execute(
         select(PromptTemplate).where(PromptTemplate.name == entry["name"], PromptTemplate.is_current)
     ).scalar_one_or_none()
-    before = facts(present) if present else None
+    before = template_audit_values(present) if present else None
     if present is not None:
         present.is_current = False
         session.flush()  # Before the next one is current: the index allows one at a time.
-    values = {column: _column(entry, column) for column in SHAPE}
+    values = {column: _column_value(entry, column) for column in VERSIONED_COLUMNS}
     row = PromptTemplate(name=entry["name"], version=version, note=entry.get("note", ""), created_by=actor, is_current=True, **values)
     session.add(row)
     session.flush()
     what = Target("template", row.id, row.name)
-    audit_log.record(session, f"prompts:template:{action}", actor=actor, target=what, change=AuditChange(before, facts(row)))
+    audit_log.record(
+        session, f"prompts:template:{action}", actor=actor, target=what, change=AuditChange(before, template_audit_values(row))
+    )
     return row
 
 
-def facts(row: PromptTemplate) -> dict[str, Any]:
+def template_audit_values(row: PromptTemplate) -> dict[str, Any]:
     """The values of a version for the trail."""
     temperature = None if row.temperature is None else format_decimal(row.temperature)
-    return {column: getattr(row, column) for column in SHAPE} | {"name": row.name, "version": row.version, "temperature": temperature}
+    return {column: getattr(row, column) for column in VERSIONED_COLUMNS} | {
+        "name": row.name,
+        "version": row.version,
+        "temperature": temperature,
+    }

@@ -14,13 +14,13 @@ from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import Run, RunRecommendation
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
-from webapp.services.runs.execution import Outcome
-from webapp.services.runs.planning import Plan
+from webapp.services.runs.execution import RunOutcome
+from webapp.services.runs.planning import RunPlan
 
 NO_RUN = "There is no such run."
 
 
-def record(session: Session, planned: Plan, outcome: Outcome, *, actor: str, bench: str | None = None) -> Run:
+def record(session: Session, planned: RunPlan, outcome: RunOutcome, *, actor: str, evaluation_public_id: str | None = None) -> Run:
     """Stores a run and its advice. `bench` is the public id of the bench that it was asked for."""
     choice, cost = planned.choice, outcome.cost
     run = Run(
@@ -32,7 +32,7 @@ def record(session: Session, planned: Plan, outcome: Outcome, *, actor: str, ben
         decided_note=choice.note,
         key_source=planned.access.source if planned.access else None,
         project=planned.caller.project,
-        bench=bench,
+        evaluation=evaluation_public_id,
         cached=outcome.cached_from is not None,
         cached_from=outcome.cached_from,
         incident=incident_dict(planned.incident),
@@ -73,7 +73,7 @@ def find(session: Session, public_id: str) -> Run:
     return run
 
 
-def find_of_project(session: Session, public_id: str, project: str | None) -> Run:
+def find_in_project(session: Session, public_id: str, project: str | None) -> Run:
     """The run of this id, if an application of this project asked for it (or none has a project). Raises `NotFound`."""
     run = find(session, public_id)
     if run.project != project:
@@ -81,12 +81,12 @@ def find_of_project(session: Session, public_id: str, project: str | None) -> Ru
     return run
 
 
-def latest(session: Session, limit: int = 10) -> list[Run]:
+def list_latest(session: Session, limit: int = 10) -> list[Run]:
     """The newest runs."""
     return list(session.execute(select(Run).order_by(Run.created_at.desc(), Run.id.desc()).limit(limit)).scalars())
 
 
-def document(run: Run) -> dict[str, Any]:
+def run_document(run: Run) -> dict[str, Any]:
     """A Run as the HTTP API answers it."""
     return {
         "id": run.public_id,

@@ -15,28 +15,29 @@ from webapp.models import CachedResponse
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 
-SWEEP = 200
+PURGE_BATCH_SIZE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class CacheHit:
     """An answer from the cache, and the run that asked for it."""
 
     text: str
     usage: dict[str, int] | None
     run: str
-    since: datetime
+    cached_at: datetime
 
 
-def key_of(endpoint: Endpoint, request: ChatRequest, template: str, circle: str) -> str:
+def cache_key(endpoint: Endpoint, request: ChatRequest, template: str, visibility_group: str) -> str:
     """The digest of a question. Secrets are in it only as far as they shape the answer, and cannot be found from it.
 
-    An answer that was paid for with somebody's own key is given to nobody else, so it matters whose key it was. `circle` are those who may
-    know of each other's runs (`Caller.circle`): the answer names the run that asked, and its incident may say more than the question did.
+    An answer that was paid for with somebody's own key is given to nobody else, so it matters whose key it was.
+    `visibility_group` (of `Caller`) are those who may know of each other's runs: the answer names the run that asked, and its incident may
+    say more than the question did.
     """
     content = [
         "v2",
-        circle,
+        visibility_group,
         endpoint.driver,
         endpoint.slug,
         parse_origin(endpoint.base_url) if endpoint.base_url else "",
@@ -56,11 +57,11 @@ def key_of(endpoint: Endpoint, request: ChatRequest, template: str, circle: str)
     return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
 
 
-def find(session: Session, key: str, now: datetime | None = None) -> Remembered | None:
+def get_hit_or_none(session: Session, key: str, now: datetime | None = None) -> CacheHit | None:
     """The answer to this question, if there is one that has not expired."""
     c = CachedResponse
     row = session.execute(select(c).where(c.key == key, c.expires_at > (now or datetime.now(UTC)))).scalar_one_or_none()
-    return Remembered(row.text, row.usage, row.run, row.created_at) if row else None
+    return CacheHit(row.text, row.usage, row.run, row.created_at) if row else None
 
 
 def count_hit(session: Session, key: str) -> None:
@@ -69,7 +70,7 @@ def count_hit(session: Session, key: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CacheEntry:
     """What is to be remembered of a run."""
 
     key: str
@@ -78,10 +79,10 @@ class Answer:
     text: str
     usage: dict[str, int] | None
     run: str
-    minutes: int
+    ttl_minutes: int
 
 
-def remember(session: Session, answer: Answer, now: datetime | None = None) -> None:
+def store(session: Session, answer: CacheEntry, now: datetime | None = None) -> None:
     """Keeps an answer; of two that come at once, or where an old one has expired, the later stays. Sweeps out what has expired."""
     moment = now or datetime.now(UTC)
     values = {
@@ -91,7 +92,7 @@ def remember(session: Session, answer: Answer, now: datetime | None = None) -> N
         "text": answer.text,
         "usage": answer.usage,
         "run": answer.run,
-        "expires_at": moment + timedelta(minutes=answer.minutes),
+        "expires_at": moment + timedelta(minutes=answer.ttl_minutes),
         "created_at": moment,
         "updated_at": moment,
         "hits": 0,
@@ -101,7 +102,7 @@ def remember(session: Session, answer: Answer, now: datetime | None = None) -> N
     insert = dialect.insert(c).values(values)
     fresh = {name: value for name, value in values.items() if name != "key"}
     session.execute(insert.on_conflict_do_update(index_elements=["key"], set_=fresh))
-    old = select(c.id).where(c.expires_at <= moment).limit(SWEEP)
+    old = select(c.id).where(c.expires_at <= moment).limit(PURGE_BATCH_SIZE)
     session.execute(delete(c).where(c.id.in_(old)).execution_options(synchronize_session=False))
 
 

@@ -13,7 +13,7 @@ from webapp.services.audit.audit_log import AuditChange, Target
 NAME = line(200, 1)
 
 
-def every(session: Session) -> list[SavedIncident]:
+def list_all(session: Session) -> list[SavedIncident]:
     return list(session.execute(select(SavedIncident).order_by(SavedIncident.name)).scalars())
 
 
@@ -29,7 +29,7 @@ def save(session: Session, name: str, incident: Incident, *, actor: str) -> Save
         session,
         "runs:incident:create",
         actor=actor,
-        target=_target(row),
+        target=_incident_target(row),
         change=AuditChange(None, {"name": clean, "title": incident.title}),
     )
     return row
@@ -46,10 +46,10 @@ def delete(session: Session, number: int, *, actor: str) -> SavedIncident:
     """Removes a kept incident; runs and benches that used it keep their own copies."""
     row = find(session, number)
     before = {"name": row.name, "incident": row.incident}
-    audit_log.record(session, "runs:incident:delete", actor=actor, target=_target(row), change=AuditChange(before, None))
+    audit_log.record(session, "runs:incident:delete", actor=actor, target=_incident_target(row), change=AuditChange(before, None))
     session.delete(row)
     return row
 
 
-def _target(row: SavedIncident) -> Target:
+def _incident_target(row: SavedIncident) -> Target:
     return Target("incident", row.id, row.name)

@@ -10,29 +10,29 @@ from webapp.domain.shared.errors import Malformed
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.transfer import model_csv, registry_import, registry_yaml
-from webapp.services.transfer.import_rows import ADDED, CHANGED, Report
-from webapp.services.transfer.registry_import import Importing
-from webapp.services.transfer.registry_yaml import Read
+from webapp.services.transfer.import_rows import ADDED, CHANGED, ImportReport
+from webapp.services.transfer.registry_import import ImportContext
+from webapp.services.transfer.registry_yaml import ParsedRegistryFile
 
-YAML, JSON, CSV = FORMS = ("yaml", "json", "csv")
-ENDINGS: Mapping[str, str] = {".json": JSON, ".csv": CSV, ".yaml": YAML, ".yml": YAML}
+YAML, JSON, CSV = FORMATS = ("yaml", "json", "csv")
+FORMAT_BY_SUFFIX: Mapping[str, str] = {".json": JSON, ".csv": CSV, ".yaml": YAML, ".yml": YAML}
 
 
 class Upload(NamedTuple):
     """A file that somebody brings: its name for the trail, and in which form it is; `read` once it was read."""
 
     name: str
-    form: str
+    format: str
     text: str
-    read: Read | None = None
+    parsed: ParsedRegistryFile | None = None
 
 
-def form_of(name: str) -> str | None:
+def format_of(name: str) -> str | None:
     """The form that the ending of a file's name tells."""
-    return next((form for ending, form in ENDINGS.items() if name.lower().endswith(ending)), None)
+    return next((form for ending, form in FORMAT_BY_SUFFIX.items() if name.lower().endswith(ending)), None)
 
 
-def text_of(data: bytes) -> str:
+def decode_text(data: bytes) -> str:
     """Raises `Malformed` for what is no text of ours."""
     if len(data) > registry_yaml.MAX_BYTES:
         raise Malformed(f"The file is larger than {registry_yaml.MAX_BYTES // 1_000_000} MB.")
@@ -46,22 +46,22 @@ def text_of(data: bytes) -> str:
 def export(session: Session, form: str, at: datetime) -> str:
     """The file in this form, the same for the same catalogue; a CSV has the prices that hold at this moment."""
     if form == CSV:
-        return model_csv.written(session, at)
-    return registry_yaml.written(registry_import.document(session), as_json=form == JSON)
+        return model_csv.export_models(session, at)
+    return registry_yaml.serialize(registry_import.export_document(session), as_json=form == JSON)
 
 
-def looked_through(upload: Upload) -> Upload:
+def parse_upload(upload: Upload) -> Upload:
     """Read, if that needs no database: before a transaction begins, because nobody else can write meanwhile. Raises `Malformed`."""
-    return upload if upload.form == CSV else upload._replace(read=registry_yaml.read(upload.text))
+    return upload if upload.format == CSV else upload._replace(parsed=registry_yaml.parse_registry(upload.text))
 
 
-def bring(session: Session, upload: Upload, by: Importing, at: datetime) -> Report:
+def import_upload(session: Session, upload: Upload, by: ImportContext, at: datetime) -> ImportReport:
     """Brings the registry to what the file says, all or nothing. The caller's transaction decides whether it stays. Raises `Invalid`."""
-    upload = looked_through(upload) if upload.read is None else upload
-    report = registry_import.apply(session, upload.read or model_csv.read(session, upload.text, at), by)
+    upload = parse_upload(upload) if upload.parsed is None else upload
+    report = registry_import.apply(session, upload.parsed or model_csv.parse_models(session, upload.text, at), by)
     counts = report.counts()
     if counts[ADDED] or counts[CHANGED]:
-        after = {"form": upload.form, **counts}
+        after = {"form": upload.format, **counts}
         audit_log.record(
             session, "catalog:file:import", actor=by.actor, target=Target("catalog", None, upload.name), change=AuditChange(None, after)
         )

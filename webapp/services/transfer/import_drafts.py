@@ -13,64 +13,64 @@ from webapp.models import ImportDraft
 from webapp.registry import revision as state
 from webapp.services.transfer import files
 from webapp.services.transfer.files import Upload
-from webapp.services.transfer.import_rows import SAME, Change, Report
-from webapp.services.transfer.registry_import import Importing
+from webapp.services.transfer.import_rows import SAME, ImportChange, ImportReport
+from webapp.services.transfer.registry_import import ImportContext
 
-KEPT = timedelta(days=1)
-MAX_SHOWN = 500  # Characters of a value: nobody reads more of it in a table.
+DRAFT_TTL = timedelta(days=1)
+MAX_VALUE_LENGTH = 500  # Characters of a value: nobody reads more of it in a table.
 
 
-class Rehearsal(NamedTuple):
+class ImportPreview(NamedTuple):
     """What a file would change, at which revision of the registry."""
 
     upload: Upload
-    report: Report
+    report: ImportReport
     revision: int
 
 
-class Outdated(Conflict):
+class OutdatedDraft(Conflict):
     """The catalogue changed since the file was compared with it."""
 
     code = "changed_since"
 
 
-def rehearse(session: Session, upload: Upload, by: Importing, at: datetime) -> Rehearsal:
+def preview_import(session: Session, upload: Upload, by: ImportContext, at: datetime) -> ImportPreview:
     """To be taken back by the caller. Raises `Invalid`."""
     revision = state.lock(session).revision
-    return Rehearsal(upload, files.bring(session, upload, by, at), revision)
+    return ImportPreview(upload, files.import_upload(session, upload, by, at), revision)
 
 
-def hold(session: Session, found: Rehearsal, actor: str, at: datetime) -> ImportDraft:
+def store(session: Session, found: ImportPreview, actor: str, at: datetime) -> ImportDraft:
     """Keeps the file for this person, in place of their last one. What nobody applied within a day goes."""
-    session.execute(delete(ImportDraft).where(or_(ImportDraft.created_by == actor, ImportDraft.created_at < at - KEPT)))
+    session.execute(delete(ImportDraft).where(or_(ImportDraft.created_by == actor, ImportDraft.created_at < at - DRAFT_TTL)))
     upload = found.upload
     draft = ImportDraft(
-        public_id=secrets.token_urlsafe(16), name=upload.name[:200], form=upload.form, content=upload.text, created_by=actor
+        public_id=secrets.token_urlsafe(16), name=upload.name[:200], form=upload.format, content=upload.text, created_by=actor
     )
-    session.add(_compared(draft, found))
+    session.add(_fill_from_preview(draft, found))
     session.flush()
     return draft
 
 
-def renew(session: Session, public_id: str, actor: str, found: Rehearsal) -> None:
+def update_preview(session: Session, public_id: str, actor: str, found: ImportPreview) -> None:
     """The same file, compared anew."""
-    _compared(find(session, public_id, actor), found)
+    _fill_from_preview(find(session, public_id, actor), found)
 
 
-def _compared(draft: ImportDraft, found: Rehearsal) -> ImportDraft:
+def _fill_from_preview(draft: ImportDraft, found: ImportPreview) -> ImportDraft:
     draft.revision, draft.counts = found.revision, found.report.counts()
-    draft.changes = [_kept(change) for change in found.report.changes if change.state != SAME]
+    draft.changes = [_serialize_change(change) for change in found.report.changes if change.state != SAME]
     return draft
 
 
-def _kept(change: Change) -> list[Any]:
-    lines = [[line.field, *(text and text[:MAX_SHOWN] for text in (line.before, line.after))] for line in change.lines]
+def _serialize_change(change: ImportChange) -> list[Any]:
+    lines = [[line.field, *(text and text[:MAX_VALUE_LENGTH] for text in (line.before, line.after))] for line in change.lines]
     return [change.kind, change.name, change.state, lines, change.questions]
 
 
-def changes_of(draft: ImportDraft) -> list[Change]:
+def changes_of(draft: ImportDraft) -> list[ImportChange]:
     return [
-        Change(kind, name, state, tuple(FieldChange(*line) for line in lines), tuple(questions))
+        ImportChange(kind, name, state, tuple(FieldChange(*line) for line in lines), tuple(questions))
         for kind, name, state, lines, questions in draft.changes
     ]
 
@@ -84,7 +84,7 @@ def find(session: Session, public_id: str, actor: str) -> ImportDraft:
     return draft
 
 
-def waiting(session: Session, actor: str) -> ImportDraft | None:
+def get_latest_or_none(session: Session, actor: str) -> ImportDraft | None:
     """The file that this person has not decided about yet."""
     return session.execute(select(ImportDraft).where(ImportDraft.created_by == actor).order_by(ImportDraft.id.desc()).limit(1)).scalar()
 
@@ -93,13 +93,13 @@ def upload_of(draft: ImportDraft) -> Upload:
     return Upload(draft.name, draft.form, draft.content)
 
 
-def apply(session: Session, public_id: str, by: Importing, at: datetime) -> Report:
+def apply(session: Session, public_id: str, by: ImportContext, at: datetime) -> ImportReport:
     """Imports the file as it was compared, in this transaction. Raises `Outdated` if the catalogue is no longer the one it was."""
     revision = state.lock(session).revision
     draft = find(session, public_id, by.actor)
     if revision != draft.revision:
-        raise Outdated("The catalogue changed since this file was compared with it, so nothing was applied.")
-    report = files.bring(session, upload_of(draft), by, at)
+        raise OutdatedDraft("The catalogue changed since this file was compared with it, so nothing was applied.")
+    report = files.import_upload(session, upload_of(draft), by, at)
     session.delete(draft)
     return report
 

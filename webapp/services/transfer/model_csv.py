@@ -19,12 +19,12 @@ from webapp.domain.shared.timestamps import format_timestamp, parse_timestamp
 from webapp.services.catalog import models
 from webapp.services.pricing import prices
 from webapp.services.transfer import registry_import
-from webapp.services.transfer.import_rows import FORMAT, NEVER, VERSION, ImportRefused
-from webapp.services.transfer.registry_yaml import Read, check_size
+from webapp.services.transfer.import_rows import FORBIDDEN_FIELDS, FORMAT, VERSION, ImportRefused
+from webapp.services.transfer.registry_yaml import ParsedRegistryFile, check_size
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class CurrentModel:
     """A model as it is now: its cells, and its price."""
 
     cells: Mapping[str, str]
@@ -32,30 +32,30 @@ class Present:
 
 
 @dataclass(slots=True)
-class Reading:
+class ParsedModels:
     """What was read so far: the models as a catalogue file says them, the line of each, and what is wrong."""
 
     models: list[dict[str, Any]] = field(default_factory=list)
     lines: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
-    def wrong(self, line: int, error: Invalid) -> None:
+    def add_error(self, line: int, error: Invalid) -> None:
         found = error.errors or [FieldError("", error.detail)]
         self.problems += [f"line {line}: {one.field + ' ' if one.field else ''}{one.message}" for one in found]
 
 
-def written(session: Session, at: datetime) -> str:
+def export_models(session: Session, at: datetime) -> str:
     """All models with the prices that hold at this moment."""
-    return cells.write_csv(COLUMNS, (present.cells for _, present in _present(session, at)))
+    return cells.write_csv(COLUMNS, (present.cells for _, present in _current_models(session, at)))
 
 
-def read(session: Session, text: str, at: datetime) -> Read:
+def parse_models(session: Session, text: str, at: datetime) -> ParsedRegistryFile:
     """What the file says, laid over what there is, as a catalogue file: `catalog_files.apply` takes it on. Raises `Invalid`."""
     check_size(text)
     columns, rows = cells.read_csv(text)
     _check_columns(columns)
-    present = dict(_present(session, at))
-    found = Reading()
+    present = dict(_current_models(session, at))
+    found = ParsedModels()
     seen: dict[str, int] = {}
     for row in rows:
         ref = "/".join(row.cells[name].strip() for name in KEY_COLUMNS)
@@ -63,26 +63,26 @@ def read(session: Session, text: str, at: datetime) -> Read:
             if ref in seen:
                 raise Invalid(f"{quote_text(ref)} was on line {seen[ref]} already")
             seen[ref] = row.line
-            entry = _entry(row, present.get(ref), at)
+            entry = _parse_row(row, present.get(ref), at)
         except Invalid as error:
-            found.wrong(row.line, error)
+            found.add_error(row.line, error)
         else:
             found.lines[f"models[{len(found.models)}]"] = row.line
             found.models.append(entry)
     document = {"format": FORMAT, "version": VERSION, "models": found.models}
-    return Read(document, found.lines, tuple(found.problems))
+    return ParsedRegistryFile(document, found.lines, tuple(found.problems))
 
 
-def _present(session: Session, at: datetime) -> Iterator[tuple[str, Present]]:
-    for row in registry_import.model_rows(session):
-        price = price_at(timeline(map(prices.value_of, row.prices)), at)
-        yield row.ref, Present(model_csv.format_cells(models.facts(row), price), price)
+def _current_models(session: Session, at: datetime) -> Iterator[tuple[str, CurrentModel]]:
+    for row in registry_import.list_model_rows(session):
+        price = price_at(timeline(map(prices.to_domain, row.prices)), at)
+        yield row.ref, CurrentModel(model_csv.format_cells(models.audit_values(row), price), price)
 
 
 def _check_columns(columns: list[str]) -> None:
     messages = [f"{name} is missing: it says which model a row is about" for name in KEY_COLUMNS if name not in columns]
     for name in dict.fromkeys(columns):
-        if name in NEVER:
+        if name in FORBIDDEN_FIELDS:
             messages.append(f"{name} never goes in or out by a file")
         elif name not in COLUMNS:
             messages.append(f"{quote_text(name, 40)} is no column; columns are {', '.join(COLUMNS)}")
@@ -93,7 +93,7 @@ def _check_columns(columns: list[str]) -> None:
         raise ImportRefused(f"Nothing was imported. {'; '.join(told)}.", [FieldError("file", message) for message in told])
 
 
-def _entry(row: CsvRow, present: Present | None, at: datetime) -> dict[str, Any]:
+def _parse_row(row: CsvRow, present: CurrentModel | None, at: datetime) -> dict[str, Any]:
     """The model as the file leaves it, with a new price if the row states another one."""
     base = present.cells if present else model_csv.default_cells()
     full = {**base, **row.cells}
@@ -124,10 +124,10 @@ def _new_prices(stated: StatedPrice | None, price: Price | None, start: str, at:
     if stated.equals(price):
         return []
     rates = [rate_document(rate) for rate in stated.reuse_unchanged_rates(price)]
-    return [{"state": stated.state, "currency": stated.currency, "effective_from": _start(price, start, at), "rates": rates}]
+    return [{"state": stated.state, "currency": stated.currency, "effective_from": _effective_from(price, start, at), "rates": rates}]
 
 
-def _start(price: Price | None, start: str, at: datetime) -> str:
+def _effective_from(price: Price | None, start: str, at: datetime) -> str:
     """When the new price starts: what the row says, or now where it says nothing or still names the price that it replaces."""
     now = at.replace(microsecond=0)
     if not start or (price is not None and start == format_timestamp(price.effective_from)):

@@ -12,16 +12,16 @@ import yaml
 from yaml.resolver import Resolver
 
 from webapp.domain.shared.errors import Malformed
-from webapp.price_sources.bounded_yaml import events, line_of, refusal
+from webapp.price_sources.bounded_yaml import events, line_number, malformed_at
 
 MAX_BYTES = 10_000_000
 Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _FLOAT, _INT, _BOOL, _NULL, _STR = (f"tag:yaml.org,2002:{name}" for name in ("float", "int", "bool", "null", "str"))
 _resolver = Resolver()
-_WORDS = {"true": True, "false": False}
+_BOOLEANS = {"true": True, "false": False}
 
 
-class Read(NamedTuple):
+class ParsedRegistryFile(NamedTuple):
     """The document, and the line of each of its entries by path, such as `models[3]`; `problems` are what is wrong already."""
 
     document: dict[str, Any]
@@ -29,15 +29,15 @@ class Read(NamedTuple):
     problems: tuple[str, ...] = ()
 
 
-def read(text: str) -> Read:
+def parse_registry(text: str) -> ParsedRegistryFile:
     """Raises `Malformed` that names the line."""
     check_size(text)
-    building = _Building()
+    building = _DocumentBuilder()
     for event in events(text):
-        building.take(event)
+        building.handle_event(event)
     if not isinstance(building.document, dict):
         raise Malformed("The file must be an object with providers and models.")
-    return Read(building.document, building.lines)
+    return ParsedRegistryFile(building.document, building.lines)
 
 
 def check_size(text: str) -> None:
@@ -46,7 +46,7 @@ def check_size(text: str) -> None:
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenCollection:
     """A list or an object that has not ended yet. `name` is the one that waits for its value."""
 
     path: str
@@ -54,54 +54,54 @@ class _Open:
     name: str | None = None
 
 
-class _Building:
+class _DocumentBuilder:
     """Makes a document out of events, without going down into it: how deep a file is must not be how deep the program goes."""
 
     def __init__(self) -> None:
         self.document: Any = None
         self.lines: dict[str, int] = {}
-        self._open: list[_Open] = []
+        self._open: list[_OpenCollection] = []
         self._documents = 0
 
-    def take(self, event: yaml.Event) -> None:
+    def handle_event(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
-                raise refusal(event.start_mark, "a second document begins here: one file is one catalogue")
+                raise malformed_at(event.start_mark, "a second document begins here: one file is one catalogue")
         elif isinstance(event, yaml.CollectionEndEvent):
             self._open.pop()
         elif isinstance(event, yaml.CollectionStartEvent):
             value: list[Any] | dict[str, Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
-            self._open.append(_Open(self._put(event, value), value))
+            self._open.append(_OpenCollection(self._add_value(event, value), value))
         elif isinstance(event, yaml.ScalarEvent):
-            self._scalar(event)
+            self._add_scalar(event)
 
-    def _scalar(self, event: yaml.ScalarEvent) -> None:
+    def _add_scalar(self, event: yaml.ScalarEvent) -> None:
         within = self._open[-1] if self._open else None
         if within is not None and isinstance(within.value, dict) and within.name is None:
             if _tag_of(event) != _STR:
-                raise refusal(event.start_mark, "a name must be text")
+                raise malformed_at(event.start_mark, "a name must be text")
             if event.value in within.value:
-                raise refusal(event.start_mark, f"{event.value[:60]} is given twice")
+                raise malformed_at(event.start_mark, f"{event.value[:60]} is given twice")
             within.name = event.value
         else:
-            self._put(event, _value(event))
+            self._add_value(event, _scalar_value(event))
 
-    def _put(self, event: yaml.Event, value: Any) -> str:
+    def _add_value(self, event: yaml.Event, value: Any) -> str:
         """Puts a value where it belongs, and gives its path."""
         if not self._open:
-            self.document, self.lines[""] = value, line_of(event)
+            self.document, self.lines[""] = value, line_number(event)
             return ""
         within = self._open[-1]
         if isinstance(within.value, list):
             path = f"{within.path}[{len(within.value)}]"
             within.value.append(value)
         elif within.name is None:
-            raise refusal(event.start_mark, "a name must be text")
+            raise malformed_at(event.start_mark, "a name must be text")
         else:
             path = f"{within.path}.{within.name}" if within.path else within.name
             within.value[within.name], within.name = value, None
-        self.lines[path] = line_of(event)
+        self.lines[path] = line_number(event)
         return path
 
 
@@ -111,30 +111,32 @@ def _tag_of(event: yaml.ScalarEvent) -> str:
     return str(_resolver.resolve(yaml.ScalarNode, event.value, event.implicit))  # type: ignore[no-untyped-call] # of PyYAML
 
 
-def _value(event: yaml.ScalarEvent) -> Any:
+def _scalar_value(event: yaml.ScalarEvent) -> Any:
     text, tag = str(event.value), _tag_of(event)
     if tag == _NULL:
         return None
     if tag == _BOOL:
-        if text.lower() not in _WORDS:
-            raise refusal(event.start_mark, f"{text} could be read as true or false: write it in quotes if it is text")
-        return _WORDS[text.lower()]
+        if text.lower() not in _BOOLEANS:
+            raise malformed_at(event.start_mark, f"{text} could be read as true or false: write it in quotes if it is text")
+        return _BOOLEANS[text.lower()]
     if tag == _INT and text.lstrip("-").isdigit() and text.isascii() and len(text) <= 17:
         return int(text)
     if tag in (_FLOAT, _INT):
-        raise refusal(event.start_mark, f"{text[:40]} must be in quotes: amounts are exact decimals, and whole numbers are written plainly")
+        raise malformed_at(
+            event.start_mark, f"{text[:40]} must be in quotes: amounts are exact decimals, and whole numbers are written plainly"
+        )
     return text
 
 
-def written(document: dict[str, Any], *, as_json: bool) -> str:
+def serialize(document: dict[str, Any], *, as_json: bool) -> str:
     """The text of a catalogue; the same catalogue always gives the same text."""
     if as_json:
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    dumped: str = yaml.dump(document, Dumper=_Quoting, sort_keys=False, allow_unicode=True, width=140)
+    dumped: str = yaml.dump(document, Dumper=_AliasFreeDumper, sort_keys=False, allow_unicode=True, width=140)
     return dumped
 
 
-class _Quoting(Dumper):  # type: ignore[misc, valid-type] # the C or the Python one, whichever is there
+class _AliasFreeDumper(Dumper):  # type: ignore[misc, valid-type] # the C or the Python one, whichever is there
     """Writes no anchors: what occurs twice is written twice."""
 
     def ignore_aliases(self, data: object) -> bool:

@@ -19,11 +19,11 @@ from webapp.domain.shared.timestamps import format_timestamp
 from webapp.domain.usage.usage_summary import ReportedCall, UsageSummary, summarize_usage
 from webapp.models import ApiToken, UsageRecord
 
-READ_AT_ONCE = 1_000
+BATCH_SIZE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class UsageReport:
     """What one token reports, priced already; `body` are the bytes that were sent, to know them again."""
 
     token_id: int
@@ -34,14 +34,17 @@ class Report:
     cost: Cost
 
 
-class KeyReused(Conflict):
+class IdempotencyKeyReused(Conflict):
     """The idempotency key was used for something else."""
 
     code = "idempotency_key_reused"
 
 
-def record(session: Session, report: Report) -> tuple[UsageRecord, bool]:
-    """The record, and whether it is new. Sent again, the same report gives the first record. Raises `KeyReused` for another one."""
+def store_report(session: Session, report: UsageReport) -> tuple[UsageRecord, bool]:
+    """The record, and whether it is new. Sent again, the same report gives the first record.
+
+    Raises `IdempotencyKeyReused` for another one.
+    """
     digest = hashlib.sha256(report.body).digest()
     project = session.execute(select(ApiToken.project).where(ApiToken.id == report.token_id)).scalar_one_or_none()
     cost = report.cost
@@ -69,11 +72,13 @@ def record(session: Session, report: Report) -> tuple[UsageRecord, bool]:
     found = session.execute(select(UsageRecord).where(*mine)).scalar_one()
     if found.body_digest != digest:
         when = format_timestamp(found.created_at)
-        raise KeyReused(f"This Idempotency-Key was used for another report at {when}. Nothing was recorded; use a new key for each call.")
+        raise IdempotencyKeyReused(
+            f"This Idempotency-Key was used for another report at {when}. Nothing was recorded; use a new key for each call."
+        )
     return found, new
 
 
-def document(found: UsageRecord) -> dict[str, Any]:
+def usage_record_document(found: UsageRecord) -> dict[str, Any]:
     """A UsageRecord as the HTTP API answers it."""
     return {
         "id": found.public_id,
@@ -87,7 +92,7 @@ def document(found: UsageRecord) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class UsageQuery:
     """Which records to sum: those from `since` to just before `until`, of a model and a project if these are named."""
 
     since: datetime
@@ -97,15 +102,15 @@ class Question:
     project: str | None = None
 
 
-def summary(session: Session, question: Question) -> tuple[dict[str, UsageSummary], UsageSummary]:
+def summarize(session: Session, question: UsageQuery) -> tuple[dict[str, UsageSummary], UsageSummary]:
     """The sums by group, and of all."""
-    return summarize_usage(_reported(session, question))
+    return summarize_usage(_read_rows(session, question))
 
 
-def _reported(session: Session, question: Question) -> Iterator[ReportedCall]:
+def _read_rows(session: Session, question: UsageQuery) -> Iterator[ReportedCall]:
     u = UsageRecord
     query = (
-        select(_group(session, question.group_by), u.usage, u.currency, u.cost_total, u.complete)
+        select(_group_column(session, question.group_by), u.usage, u.currency, u.cost_total, u.complete)
         .join(ApiToken, ApiToken.id == u.token_id)
         .where(u.at >= question.since, u.at < question.until)
         .order_by(u.id)
@@ -114,11 +119,11 @@ def _reported(session: Session, question: Question) -> Iterator[ReportedCall]:
         query = query.where(u.model_ref == question.model_ref)
     if question.project is not None:
         query = query.where(u.project == question.project)
-    for group, usage, currency, total, complete in session.execute(query.execution_options(yield_per=READ_AT_ONCE)):
+    for group, usage, currency, total, complete in session.execute(query.execution_options(yield_per=BATCH_SIZE)):
         yield ReportedCall(group or "", usage, currency, total, complete)
 
 
-def _group(session: Session, name: str) -> ColumnElement[str | None]:
+def _group_column(session: Session, name: str) -> ColumnElement[str | None]:
     if name == "day":
         on_postgresql = session.get_bind().dialect.name == "postgresql"
         return func.to_char(func.timezone("UTC", UsageRecord.at), "YYYY-MM-DD") if on_postgresql else func.date(UsageRecord.at)

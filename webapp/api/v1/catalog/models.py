@@ -5,12 +5,20 @@ from typing import Any
 from flask import Response
 from sqlalchemy.orm import Session
 
-from webapp.api.v1.catalog.model_list import MODELS_QUERY, Page, models_page, page_document
-from webapp.api.v1.core.encoded_registry import Rendered
-from webapp.api.v1.core.json_body import json_object, no_fields
-from webapp.api.v1.core.parameters import read
-from webapp.api.v1.core.responses import answer, conditional, empty, encode
-from webapp.api.v1.core.row_parameters import Rows, changing, fresh, number_of, row_tag, stored, whole
+from webapp.api.v1.catalog.model_list import MODELS_QUERY, Page, encode_page, paginate_models
+from webapp.api.v1.core.encoded_registry import EncodedRegistry
+from webapp.api.v1.core.json_body import read_json_object, require_no_fields
+from webapp.api.v1.core.parameters import read_query
+from webapp.api.v1.core.responses import conditional_response, empty_response, encode, json_response
+from webapp.api.v1.core.row_parameters import (
+    RowType,
+    parse_row_id,
+    read_database_or_none,
+    refreshed_registry,
+    row_tag,
+    row_transaction,
+    with_defaults,
+)
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.input_schemas import MODEL_DEFAULTS, MODEL_REQUIRED
 from webapp.domain.catalog.serializers import Document, price_document
@@ -23,111 +31,113 @@ from webapp.services.catalog import models
 from webapp.services.pricing import prices
 from webapp.web.auth import actor
 
-HERE = "/api/v1/admin/models"
-ROWS = Rows("model", models.find)
+BASE_PATH = "/api/v1/admin/models"
+MODEL_ROW = RowType("model", models.find)
 
 
 def list_managed_models() -> Response:
-    state, asked = fresh(), read(MODELS_QUERY)
+    state, asked = refreshed_registry(), read_query(MODELS_QUERY)
     # The built-in constants are no rows: nothing of them can be managed.
-    found = Page((), 0, None) if state.snapshot.source == CONSTANTS else models_page(state, asked)
-    return conditional(state.snapshot, state.tag, lambda: page_document(map(state.model, found.rows), found))
+    found = Page((), 0, None) if state.snapshot.source == CONSTANTS else paginate_models(state, asked)
+    return conditional_response(state.snapshot, state.tag, lambda: encode_page(map(state.encode_model, found.rows), found))
 
 
 def get_managed_model(number: str) -> Response:
-    state = fresh()
-    model = _model(state, number_of(number, "model"))
-    return conditional(state.snapshot, row_tag(model.version, state), state.model(model))
+    state = refreshed_registry()
+    model = _find_model(state, parse_row_id(number, "model"))
+    return conditional_response(state.snapshot, row_tag(model.version, state), state.encode_model(model))
 
 
 def create_model() -> Response:
-    values = json_object()
+    values = read_json_object()
     with writing() as session:
         number = models.create(session, values, actor=actor()).id
-    return _changed(number, 201, {"Location": f"{HERE}/{number}"})
+    return _model_response(number, 201, {"Location": f"{BASE_PATH}/{number}"})
 
 
 def replace_model(number: str) -> Response:
-    return _update(number, whole(json_object(), MODEL_REQUIRED, MODEL_DEFAULTS))
+    return _update(number, with_defaults(read_json_object(), MODEL_REQUIRED, MODEL_DEFAULTS))
 
 
 def edit_model(number: str) -> Response:
-    return _update(number, json_object())
+    return _update(number, read_json_object())
 
 
 def _update(number: str, values: dict[str, Any]) -> Response:
-    with changing(ROWS, number) as (session, model_id):
+    with row_transaction(MODEL_ROW, number) as (session, model_id):
         models.update(session, model_id, values, actor=actor())
-    return _changed(model_id)
+    return _model_response(model_id)
 
 
 def delete_model(number: str) -> Response:
-    with changing(ROWS, number) as (session, model_id):
+    with row_transaction(MODEL_ROW, number) as (session, model_id):
         models.delete(session, model_id, actor=actor())
-    return empty(fresh().snapshot)
+    return empty_response(refreshed_registry().snapshot)
 
 
 def toggle_model(number: str) -> Response:
-    no_fields()
-    with changing(ROWS, number) as (session, model_id):
+    require_no_fields()
+    with row_transaction(MODEL_ROW, number) as (session, model_id):
         models.set_active(session, model_id, actor=actor())
-    return _changed(model_id)
+    return _model_response(model_id)
 
 
 def set_default_model(number: str) -> Response:
-    no_fields()
-    with changing(ROWS, number) as (session, model_id):
+    require_no_fields()
+    with row_transaction(MODEL_ROW, number) as (session, model_id):
         models.set_default(session, model_id, actor=actor())
-    return _changed(model_id)
+    return _model_response(model_id)
 
 
 def list_prices(number: str) -> Response:
-    state = fresh()
-    model = _model(state, number_of(number, "model"))
-    return conditional(state.snapshot, f"{state.tag}.{state.snapshot.source}", encode({"data": _history(model)}))
+    state = refreshed_registry()
+    model = _find_model(state, parse_row_id(number, "model"))
+    return conditional_response(state.snapshot, f"{state.tag}.{state.snapshot.source}", encode({"data": _list_price_documents(model)}))
 
 
 def add_price(number: str) -> Response:
-    values = json_object()
-    with changing(ROWS, number) as (session, model_id):
+    values = read_json_object()
+    with row_transaction(MODEL_ROW, number) as (session, model_id):
         price_id = prices.add(session, model_id, values, actor=actor()).id
-    return _one_price(model_id, price_id, 201, {"Location": f"{HERE}/{model_id}/prices"})
+    return _price_response(model_id, price_id, 201, {"Location": f"{BASE_PATH}/{model_id}/prices"})
 
 
 def verify_price(number: str, price: str) -> Response:
-    no_fields()
-    price_id = number_of(price, "price")
-    with changing(ROWS, number) as (session, model_id):
-        prices.verify(session, price_id, actor=actor(), of_model=model_id)
-    return _one_price(model_id, price_id)
+    require_no_fields()
+    price_id = parse_row_id(price, "price")
+    with row_transaction(MODEL_ROW, number) as (session, model_id):
+        prices.verify(session, price_id, actor=actor(), model_id=model_id)
+    return _price_response(model_id, price_id)
 
 
-def _one_price(model_id: int, price_id: int, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    state = fresh()
-    document = next(document for document in _history(_model(state, model_id)) if document["id"] == price_id)
-    return answer(state.snapshot, encode(document), status, headers)
+def _price_response(model_id: int, price_id: int, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    state = refreshed_registry()
+    document = next(document for document in _list_price_documents(_find_model(state, model_id)) if document["id"] == price_id)
+    return json_response(state.snapshot, encode(document), status, headers)
 
 
-def _history(model: ModelInfo) -> list[Document]:
+def _list_price_documents(model: ModelInfo) -> list[Document]:
     """All prices, corrected ones too. Without the database those that are in force at some time."""
 
     def read_all(session: Session) -> list[Price] | None:
         row = session.get(Model, model.id)
         return None if row is None else prices.history(session, row)
 
-    found = stored(read_all) or model.prices
+    found = read_database_or_none(read_all) or model.prices
     return [document for price in found if (document := price_document(price))]
 
 
-def _model(state: Rendered, model_id: int) -> ModelInfo:
-    model = state.by_id(model_id)
+def _find_model(state: EncodedRegistry, model_id: int) -> ModelInfo:
+    model = state.get_model_or_none(model_id)
     if model is None:
         raise NotFound("There is no such model.")
     return model
 
 
-def _changed(model_id: int, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def _model_response(model_id: int, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """The model as it is after the change."""
-    state = fresh()
-    model = _model(state, model_id)
-    return answer(state.snapshot, state.model(model), status, {"ETag": f'"{row_tag(model.version, state)}"', **(headers or {})})
+    state = refreshed_registry()
+    model = _find_model(state, model_id)
+    return json_response(
+        state.snapshot, state.encode_model(model), status, {"ETag": f'"{row_tag(model.version, state)}"', **(headers or {})}
+    )

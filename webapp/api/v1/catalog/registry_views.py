@@ -5,10 +5,10 @@ from typing import Any
 
 from flask import Response
 
-from webapp.api.v1.catalog.model_list import MODELS_QUERY, models_page, page_document
-from webapp.api.v1.core.encoded_registry import Rendered, rendered
-from webapp.api.v1.core.parameters import AT, MODEL, read
-from webapp.api.v1.core.responses import conditional, encode
+from webapp.api.v1.catalog.model_list import MODELS_QUERY, encode_page, paginate_models
+from webapp.api.v1.core.encoded_registry import EncodedRegistry, request_registry
+from webapp.api.v1.core.parameters import AT, MODEL, read_query
+from webapp.api.v1.core.responses import conditional_response, encode
 from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.catalog.explanation import Explanation, explain
 from webapp.domain.catalog.resolution import resolve, trace
@@ -20,7 +20,7 @@ SUPPORTED_QUERY = (MODEL,)
 EXPLAIN_QUERY = (MODEL, AT)
 
 
-def model_of(state: Rendered, ref: str) -> ModelInfo:
+def resolve_model(state: EncodedRegistry, ref: str) -> ModelInfo:
     """The model that this ref names. Raises `UnknownModel` or `AmbiguousModel`."""
     return state.snapshot.by_name.get(ref) or resolve(state.snapshot.names, ref)
 
@@ -30,18 +30,18 @@ def utc_now() -> datetime:
 
 
 def list_models() -> Response:
-    state = rendered()
-    found = models_page(state, read(MODELS_QUERY))
-    return conditional(state.snapshot, state.tag, lambda: page_document(map(state.model, found.rows), found))
+    state = request_registry()
+    found = paginate_models(state, read_query(MODELS_QUERY))
+    return conditional_response(state.snapshot, state.tag, lambda: encode_page(map(state.encode_model, found.rows), found))
 
 
 def get_model(ref: str) -> Response:
-    state = rendered()
-    return conditional(state.snapshot, state.tag, state.model(model_of(state, ref)))
+    state = request_registry()
+    return conditional_response(state.snapshot, state.tag, state.encode_model(resolve_model(state, ref)))
 
 
 def get_supported() -> Response:
-    state, ref = rendered(), str(read(SUPPORTED_QUERY)[MODEL.name])
+    state, ref = request_registry(), str(read_query(SUPPORTED_QUERY)[MODEL.name])
     found, _ = trace(state.snapshot.names, ref)
     model = found[0] if len(found) == 1 else None
     document = {
@@ -51,52 +51,52 @@ def get_supported() -> Response:
         "reason": model.unsupported_because if model else "ambiguous" if found else "unknown",
         "successor": model.successor if model else None,
     }
-    return conditional(state.snapshot, state.tag, encode(document))
+    return conditional_response(state.snapshot, state.tag, encode(document))
 
 
 def list_defaults() -> Response:
-    state = rendered()
-    pairs = (b"%b:%b" % (encode(kind), state.model(model)) for kind, model in sorted(state.snapshot.defaults.items()))
-    return conditional(state.snapshot, state.tag, b'{"data":{%b}}' % b",".join(pairs))
+    state = request_registry()
+    pairs = (b"%b:%b" % (encode(kind), state.encode_model(model)) for kind, model in sorted(state.snapshot.defaults.items()))
+    return conditional_response(state.snapshot, state.tag, b'{"data":{%b}}' % b",".join(pairs))
 
 
 def get_default(model_type: str) -> Response:
-    state = rendered()
+    state = request_registry()
     if model_type not in MODEL_TYPES:
         raise NotFound(f"{quote_text(model_type)} is not a type of models; types are {', '.join(MODEL_TYPES)}.")
     model = state.snapshot.defaults.get(model_type)
     if model is None:
         raise NotFound(f"No model is the default for {model_type}. An editor can choose one.", code="no_default")
-    return conditional(state.snapshot, state.tag, state.model(model))
+    return conditional_response(state.snapshot, state.tag, state.encode_model(model))
 
 
 def list_providers() -> Response:
-    state = rendered()
+    state = request_registry()
     documents = [provider_document(provider) for provider in state.snapshot.providers.values()]
-    return conditional(state.snapshot, state.tag, lambda: encode({"data": documents}))
+    return conditional_response(state.snapshot, state.tag, lambda: encode({"data": documents}))
 
 
 def get_provider(slug: str) -> Response:
-    state = rendered()
+    state = request_registry()
     provider = state.snapshot.providers.get(slug)
     if provider is None:
         raise NotFound(f"No provider has the slug {quote_text(slug)}.")
-    return conditional(state.snapshot, state.tag, encode(provider_document(provider)))
+    return conditional_response(state.snapshot, state.tag, encode(provider_document(provider)))
 
 
 def get_snapshot() -> Response:
-    state = rendered()
-    return conditional(state.snapshot, state.tag, state.whole)
+    state = request_registry()
+    return conditional_response(state.snapshot, state.tag, state.encode_snapshot)
 
 
 def get_explanation() -> Response:
-    state, asked = rendered(), read(EXPLAIN_QUERY)
+    state, asked = request_registry(), read_query(EXPLAIN_QUERY)
     found = explain(state.snapshot.names, asked["model"], asked.get("at") or utc_now())
     tag = f"{state.tag}.{format_timestamp(found.at)}"
-    return conditional(state.snapshot, tag, lambda: encode(_explanation_document(state, found)))
+    return conditional_response(state.snapshot, tag, lambda: encode(_explanation_document(state, found)))
 
 
-def _explanation_document(state: Rendered, found: Explanation) -> dict[str, Any]:
+def _explanation_document(state: EncodedRegistry, found: Explanation) -> dict[str, Any]:
     return {
         "ref": found.ref,
         "at": format_timestamp(found.at),

@@ -7,10 +7,10 @@ from flask import Response, g, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
-from webapp.api.v1.core.parameters import Parameter, refuse_unknown
+from webapp.api.v1.core.parameters import Parameter, require_known_parameters
 from webapp.domain.accounts.permissions import SCOPES, Permission, scopes_allow
 from webapp.domain.shared.errors import Forbidden
-from webapp.web.auth import token_of_request
+from webapp.web.auth import token_from_request
 
 View = Callable[..., Response]
 
@@ -23,11 +23,11 @@ class Route(NamedTuple):
     view: View
     permission: Permission | None
     summary: str
-    answers: str
+    response_schema: str
     status: int = 200
     query: tuple[Parameter, ...] = ()
-    takes: str | None = None
-    refusals: tuple[int, ...] = ()
+    request_schema: str | None = None
+    error_statuses: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -35,23 +35,23 @@ class Route(NamedTuple):
         return self.view.__name__
 
 
-def guarded(route: Route) -> View:
+def authorized_view(route: Route) -> View:
     """The view behind the door."""
 
     def view(**path: str) -> Response:
         if route.permission is not None:
-            admit(route.permission)
+            require_token_permission(route.permission)
         if request.query_string:
-            refuse_unknown(route.query)
+            require_known_parameters(route.query)
         return route.view(**path)
 
     view.permission = route.permission  # type: ignore[attr-defined] # read by the test that walks all routes
     return view
 
 
-def admit(permission: Permission) -> None:
+def require_token_permission(permission: Permission) -> None:
     """Raises 401 without a good token, `Forbidden` if it does not hold the permission."""
-    token = token_of_request()
+    token = token_from_request()
     if token is None:
         detail = "Send a valid token in the header Authorization: Bearer <token>. It may be missing, misspelt, expired or revoked."
         raise Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer", {"realm": "Modeldesk"}))

@@ -16,24 +16,24 @@ TOO_MANY_DIGITS = b"0" * (MAX_DIGITS + 1)
 # For bodies without escapes. A string that does not end is taken to the end: looking for another start in it would take the square.
 STRING = re.compile(rb'"[^"]*"?')
 NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'"[]{}')
-SAME_BRACKETS = bytes.maketrans(b"{}", b"[]")
+BRACES_TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
 DIGITS_AS_ZEROS = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else 32 for byte in range(256))
 
 
-def json_object(*, floats: bool = False) -> dict[str, Any]:
+def read_json_object(*, floats: bool = False) -> dict[str, Any]:
     """The JSON object in the request's body. Raises `Malformed` (400), or werkzeug's errors for 413 and 415."""
-    return parse_object(_received(), floats=floats)
+    return parse_json_object(_read_body(), floats=floats)
 
 
-def no_fields() -> None:
+def require_no_fields() -> None:
     """For requests that say everything with their address: no body, or an empty object."""
     if request.content_length == 0 or (request.content_length is None and "Transfer-Encoding" not in request.headers):
         return
-    if unknown := list(json_object()):
+    if unknown := list(read_json_object()):
         raise Malformed.of(FieldError(name[:60], "is not a field that can be set here") for name in unknown)
 
 
-def _received() -> bytes:
+def _read_body() -> bytes:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
     if request.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
@@ -44,9 +44,9 @@ def _received() -> bytes:
     return body
 
 
-def parse_object(body: bytes, *, floats: bool = False) -> dict[str, Any]:
+def parse_json_object(body: bytes, *, floats: bool = False) -> dict[str, Any]:
     """The JSON object that these bytes spell, or `Malformed`."""
-    if too_deep(body):
+    if is_too_deep(body):
         raise Malformed(f"The body is nested deeper than {MAX_DEPTH} levels, or its brackets do not match.", code="malformed_json")
     try:
         document = _decoder(body, floats).decode(body.decode("utf-8"))
@@ -62,7 +62,7 @@ def parse_object(body: bytes, *, floats: bool = False) -> dict[str, Any]:
     return document
 
 
-def too_deep(body: bytes) -> bool:
+def is_too_deep(body: bytes) -> bool:
     """Whether brackets are left after as many rounds of taking out the innermost pairs as there may be levels."""
     brackets = _brackets(body)
     for _ in range(MAX_DEPTH):
@@ -77,20 +77,20 @@ def _brackets(body: bytes) -> bytes:
     if b"\\" in body:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     # Without escapes, a string that holds no bracket is a pair of quotes here. A quote stays if any string does hold one.
-    found = body.translate(SAME_BRACKETS, NOT_STRUCTURE).replace(b'""', b"")
+    found = body.translate(BRACES_TO_BRACKETS, NOT_STRUCTURE).replace(b'""', b"")
     if b'"' not in found:
         return found
-    return STRING.sub(b"", body).translate(SAME_BRACKETS, NOT_STRUCTURE).replace(b'"', b"")
+    return STRING.sub(b"", body).translate(BRACES_TO_BRACKETS, NOT_STRUCTURE).replace(b'"', b"")
 
 
 def _decoder(body: bytes, floats: bool) -> json.JSONDecoder:
     """Numbers are looked at one by one only if some are suspiciously long: that costs as much as all the rest."""
     if floats:
-        return WITH_FLOATS
-    return WITHOUT_FLOATS if TOO_MANY_DIGITS in body.translate(DIGITS_AS_ZEROS) else SHORT_INTEGERS
+        return FLOAT_DECODER
+    return INTEGER_DECODER if TOO_MANY_DIGITS in body.translate(DIGITS_AS_ZEROS) else SHORT_INTEGER_DECODER
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
@@ -99,33 +99,37 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _integer(digits: str) -> int:
+def _parse_integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise Malformed(f"The number {quote_text(digits, 20)} is too large.")
     return int(digits)
 
 
-def _no_float(digits: str) -> NoReturn:
+def _reject_float(digits: str) -> NoReturn:
     raise Malformed(f"{quote_text(digits, 20)} is not an integer. Send amounts as strings and quantities as whole numbers.")
 
 
-def _float(digits: str) -> float:
+def _parse_float(digits: str) -> float:
     number = float(digits)
     if number in (float("inf"), float("-inf")):
         raise Malformed(f"The number {quote_text(digits, 20)} is too large.")
     return number
 
 
-def _no_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise Malformed(f"{name} is not a JSON value.", code="malformed_json")
 
 
-WITHOUT_FLOATS = json.JSONDecoder(object_pairs_hook=_object, parse_float=_no_float, parse_int=_integer, parse_constant=_no_constant)
-SHORT_INTEGERS = json.JSONDecoder(object_pairs_hook=_object, parse_float=_no_float, parse_constant=_no_constant)
-WITH_FLOATS = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_int=_integer, parse_constant=_no_constant)
+INTEGER_DECODER = json.JSONDecoder(
+    object_pairs_hook=_build_object, parse_float=_reject_float, parse_int=_parse_integer, parse_constant=_reject_constant
+)
+SHORT_INTEGER_DECODER = json.JSONDecoder(object_pairs_hook=_build_object, parse_float=_reject_float, parse_constant=_reject_constant)
+FLOAT_DECODER = json.JSONDecoder(
+    object_pairs_hook=_build_object, parse_float=_parse_float, parse_int=_parse_integer, parse_constant=_reject_constant
+)
 
 
-def an_object(value: object, field: str) -> dict[str, Any]:
+def check_object(value: object, field: str) -> dict[str, Any]:
     """The value, if it is an object."""
     if not isinstance(value, dict):
         raise Invalid.field(field, "must be an object")

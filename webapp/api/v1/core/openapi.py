@@ -7,14 +7,14 @@ from typing import Any
 from webapp import __version__
 from webapp.api.v1.core.authorization import Route
 from webapp.api.v1.core.parameters import Parameter
-from webapp.api.v1.core.schema_types import TEXT, to
+from webapp.api.v1.core.schema_types import TEXT, schema_ref
 from webapp.api.v1.core.schemas import SCHEMAS
 from webapp.domain.accounts.permissions import SCOPES, Permission
-from webapp.web.errors import TITLES
+from webapp.web.errors import TITLE_BY_STATUS
 
 Document = dict[str, Any]
-VARIABLE = re.compile(r"<(?:path:)?([a-z_]+)>")
-VARIABLES: Mapping[str, str] = {
+PATH_VARIABLE = re.compile(r"<(?:path:)?([a-z_]+)>")
+PATH_VARIABLE_DESCRIPTIONS: Mapping[str, str] = {
     "ref": "A ref, alias or bare model id. It may hold `/` and `:`, as they are or percent-encoded.",
     "number": "The id of the row.",
     "price": "The id of the price.",
@@ -23,7 +23,7 @@ VARIABLES: Mapping[str, str] = {
     "run_id": "The id of the run.",
 }
 # What each `code` of a problem means, and what to do. The readable page gives each an anchor, which a problem's `type` leads to.
-CODES: Mapping[str, str] = {
+CODE_DESCRIPTIONS: Mapping[str, str] = {
     "malformed": "The request has a form that is not allowed here: an unknown field or parameter, one given twice, a float for an integer.",
     "malformed_json": "The body is not one JSON object in UTF-8, or it is nested too deeply.",
     "bad_request": "The request could not be understood, or names a host that is not served here.",
@@ -64,11 +64,11 @@ INTRODUCTION = (
     "RFC 3339 in UTC. Answers name the revision of the registry that they come from. Errors are problem documents (RFC 9457)."
 )
 # What is not JSON, or not only.
-OTHER_KINDS: Mapping[str, Mapping[str, Document]] = {
+OTHER_CONTENT_TYPES: Mapping[str, Mapping[str, Document]] = {
     "Page": {"text/html": TEXT},
     "CatalogueFile": {"application/json": {"type": "object"}, "application/yaml": TEXT, "text/csv": TEXT},
 }
-ORIGIN: Mapping[str, str] = {
+ORIGIN_HEADERS: Mapping[str, str] = {
     "Modeldesk-Revision": "The revision of the registry that this answer comes from.",
     "Modeldesk-Source": "`database`, `last-good` or `constants`.",
     "Modeldesk-As-Of": "When the database last confirmed it.",
@@ -76,7 +76,7 @@ ORIGIN: Mapping[str, str] = {
 }
 
 
-def document(routes: Iterable[Route]) -> Document:
+def openapi_document(routes: Iterable[Route]) -> Document:
     """The description of these routes."""
     paths: dict[str, Document] = {}
     for route in routes:
@@ -90,13 +90,13 @@ def document(routes: Iterable[Route]) -> Document:
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": "An application's token: mdk_..."}},
             "schemas": dict(SCHEMAS),
-            "headers": {name: {"description": text, "schema": TEXT} for name, text in ORIGIN.items()},
+            "headers": {name: {"description": text, "schema": TEXT} for name, text in ORIGIN_HEADERS.items()},
         },
     }
 
 
 def path_of(route: Route) -> str:
-    return VARIABLE.sub(r"{\1}", route.rule)
+    return PATH_VARIABLE.sub(r"{\1}", route.rule)
 
 
 def scope_of(permission: Permission) -> str:
@@ -108,22 +108,25 @@ def _operation(route: Route) -> Document:
     operation: Document = {
         "operationId": route.name,
         "summary": route.summary,
-        "parameters": [*_path_parameters(route), *(_query_parameter(parameter) for parameter in route.query), *_conditions(route)],
-        "responses": {str(route.status): _answer(route), **{str(status): _refusal(status) for status in _refusals(route)}},
+        "parameters": [*_path_parameters(route), *(_query_parameter(parameter) for parameter in route.query), *_header_parameters(route)],
+        "responses": {
+            str(route.status): _success_response(route),
+            **{str(status): _error_response(status) for status in _error_statuses(route)},
+        },
     }
     if route.permission is None:
         operation["security"] = []
     else:
         operation["description"] = f"Needs the scope `{scope_of(route.permission)}`."
-    if route.takes:
-        operation["requestBody"] = {"required": True, "content": _content(route.takes)}
+    if route.request_schema:
+        operation["requestBody"] = {"required": True, "content": _content(route.request_schema)}
     return operation
 
 
 def _path_parameters(route: Route) -> list[Document]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": TEXT, "description": VARIABLES[name]}
-        for name in VARIABLE.findall(route.rule)
+        {"name": name, "in": "path", "required": True, "schema": TEXT, "description": PATH_VARIABLE_DESCRIPTIONS[name]}
+        for name in PATH_VARIABLE.findall(route.rule)
     ]
 
 
@@ -132,41 +135,41 @@ def _query_parameter(parameter: Parameter) -> Document:
     return shape | ({"required": True} if parameter.required else {})
 
 
-def _conditions(route: Route) -> list[Document]:
+def _header_parameters(route: Route) -> list[Document]:
     """The headers by which a caller says what it has seen, or that it says the same again."""
     if route.rule == "/usage":
-        shown = _header("Idempotency-Key", "Names this one call: sent again with the same key, it is counted once.")
+        shown = _header_parameter("Idempotency-Key", "Names this one call: sent again with the same key, it is counted once.")
         return [shown | {"required": True}]
-    if route.method == "GET" and route.answers != "Page":
-        return [_header("If-None-Match", "The ETag of the answer that you hold; 304 if it is still right.")]
-    if 412 in route.refusals:
-        return [_header("If-Match", "The ETag of the row that you edited; 412 if somebody else changed it since.")]
+    if route.method == "GET" and route.response_schema != "Page":
+        return [_header_parameter("If-None-Match", "The ETag of the answer that you hold; 304 if it is still right.")]
+    if 412 in route.error_statuses:
+        return [_header_parameter("If-Match", "The ETag of the row that you edited; 412 if somebody else changed it since.")]
     return []
 
 
-def _header(name: str, description: str) -> Document:
+def _header_parameter(name: str, description: str) -> Document:
     return {"name": name, "in": "header", "schema": TEXT, "description": description}
 
 
-def _answer(route: Route) -> Document:
-    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in ORIGIN}
+def _success_response(route: Route) -> Document:
+    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in ORIGIN_HEADERS}
     found: Document = {"description": route.summary, "headers": headers}
-    return found | {"content": _content(route.answers)} if route.answers else found
+    return found | {"content": _content(route.response_schema)} if route.response_schema else found
 
 
 def _content(name: str) -> Document:
     """The kinds in which this goes over the wire, each with its shape."""
-    if name in OTHER_KINDS:
-        return {kind: {"schema": schema} for kind, schema in OTHER_KINDS[name].items()}
-    return {"application/json": {"schema": to(name) if name in SCHEMAS else {"type": "object"}}}
+    if name in OTHER_CONTENT_TYPES:
+        return {kind: {"schema": schema} for kind, schema in OTHER_CONTENT_TYPES[name].items()}
+    return {"application/json": {"schema": schema_ref(name) if name in SCHEMAS else {"type": "object"}}}
 
 
-def _refusals(route: Route) -> list[int]:
-    own = {*route.refusals, 400}
+def _error_statuses(route: Route) -> list[int]:
+    own = {*route.error_statuses, 400}
     own |= {401, 403} if route.permission else set()
-    own |= {413, 415} if route.takes else set()
+    own |= {413, 415} if route.request_schema else set()
     return sorted(own)
 
 
-def _refusal(status: int) -> Document:
-    return {"description": TITLES[status], "content": {"application/problem+json": {"schema": to("Problem")}}}
+def _error_response(status: int) -> Document:
+    return {"description": TITLE_BY_STATUS[status], "content": {"application/problem+json": {"schema": schema_ref("Problem")}}}

@@ -7,25 +7,25 @@ from flask import Response, render_template
 
 from webapp.api.v1.core import openapi
 from webapp.api.v1.core.authorization import Route
-from webapp.api.v1.core.encoded_registry import rendered
-from webapp.api.v1.core.responses import conditional, encode
+from webapp.api.v1.core.encoded_registry import request_registry
+from webapp.api.v1.core.responses import conditional_response, encode
 
 
-def described(routes: Sequence[Route]) -> tuple[Route, ...]:
+def documentation_routes(routes: Sequence[Route]) -> tuple[Route, ...]:
     """The routes that describe these routes and themselves."""
 
     def get_openapi() -> Response:
-        return conditional(rendered().snapshot, tag, body)
+        return conditional_response(request_registry().snapshot, tag, body)
 
     def get_docs() -> Response:
-        page = render_template("api/docs.html", document=document, operations=operations, codes=openapi.CODES)
-        return Response(page, 200, rendered().snapshot.headers)
+        page = render_template("api/docs.html", document=document, operations=operations, codes=openapi.CODE_DESCRIPTIONS)
+        return Response(page, 200, request_registry().snapshot.headers)
 
     own = (
         Route("GET", "/openapi.json", get_openapi, None, "This description, for programs", "OpenApi"),
         Route("GET", "/docs", get_docs, None, "This description, for people", "Page"),
     )
-    document = openapi.document((*routes, *own))
+    document = openapi.openapi_document((*routes, *own))
     body = encode(document)
     tag = f"{zlib.crc32(body):08x}"
     operations = [(method, path, operation) for path, methods in document["paths"].items() for method, operation in methods.items()]

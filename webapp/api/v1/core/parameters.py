@@ -10,7 +10,7 @@ from webapp.domain.shared.errors import FieldError, Invalid, Malformed, quote_te
 from webapp.domain.shared.timestamps import parse_timestamp
 
 DIGITS = re.compile(r"-?[0-9]{1,16}", re.ASCII)
-WORDS: Mapping[str, bool] = {"true": True, "false": False}
+BOOLEAN_WORDS: Mapping[str, bool] = {"true": True, "false": False}
 Parse = Callable[[str, str], Any]
 
 
@@ -24,7 +24,7 @@ class Parameter(NamedTuple):
     required: bool = False
 
 
-def read(parameters: Sequence[Parameter]) -> dict[str, Any]:
+def read_query(parameters: Sequence[Parameter]) -> dict[str, Any]:
     """The clean values of those that were given. Raises one `Malformed` that names every wrong or missing one."""
     values: dict[str, Any] = {}
     errors: list[FieldError] = []
@@ -43,7 +43,7 @@ def read(parameters: Sequence[Parameter]) -> dict[str, Any]:
     return values
 
 
-def refuse_unknown(parameters: Sequence[Parameter]) -> None:
+def require_known_parameters(parameters: Sequence[Parameter]) -> None:
     """Raises `Malformed` for parameters that nobody declared, and for those given twice."""
     known = {parameter.name for parameter in parameters}
     errors = [
@@ -55,18 +55,18 @@ def refuse_unknown(parameters: Sequence[Parameter]) -> None:
         raise Malformed(f"{quote_text(errors[0].field)} {errors[0].message}.", errors)
 
 
-def whole(text: str, name: str) -> int:
+def parse_integer(text: str, name: str) -> int:
     """A whole number in ASCII digits. Its range is judged by whoever knows what it counts."""
     if DIGITS.fullmatch(text) is None:
         raise Invalid.field(name, "must be a whole number")
     return int(text)
 
 
-def between(least: int, most: int) -> Parse:
+def integer_between(least: int, most: int) -> Parse:
     """A whole number in this range."""
 
     def parse(text: str, name: str) -> int:
-        number = whole(text, name)
+        number = parse_integer(text, name)
         if not least <= number <= most:
             raise Invalid.field(name, f"must be a whole number from {least} to {most}")
         return number
@@ -74,20 +74,20 @@ def between(least: int, most: int) -> Parse:
     return parse
 
 
-def truth(text: str, name: str) -> bool:
-    if text not in WORDS:
+def parse_boolean(text: str, name: str) -> bool:
+    if text not in BOOLEAN_WORDS:
         raise Invalid.field(name, "must be true or false")
-    return WORDS[text]
+    return BOOLEAN_WORDS[text]
 
 
-def word(text: str, name: str) -> str:
+def parse_text(text: str, name: str) -> str:
     """Printable text of reasonable length."""
     if not 0 < len(text) <= 300 or not text.isprintable():
         raise Invalid.field(name, "must be 1 to 300 printable characters")
     return text
 
 
-def name_of_model(text: str, name: str) -> str:
+def parse_ref(text: str, name: str) -> str:
     """Any text that could have been meant as a ref; what is no model's name is answered with 404 later."""
     if not text or len(text) > 2_000 or not text.isprintable():
         raise Invalid.field(name, "must be a ref such as openai/gpt-4o-mini")
@@ -108,13 +108,13 @@ TEXT: Mapping[str, Any] = {"type": "string"}
 BOOLEAN: Mapping[str, Any] = {"type": "boolean"}
 
 
-def chosen(name: str, words: Sequence[str], description: str) -> Parameter:
+def choice_parameter(name: str, words: Sequence[str], description: str) -> Parameter:
     """A parameter that takes one of these words."""
     return Parameter(name, one_of(words), {"type": "string", "enum": list(words)}, description)
 
 
-MODEL = Parameter("model", name_of_model, TEXT, "A ref, alias or bare model id.", required=True)
+MODEL = Parameter("model", parse_ref, TEXT, "A ref, alias or bare model id.", required=True)
 AT = Parameter("at", parse_timestamp, {"type": "string", "format": "date-time"}, "The moment in question; now if left out.")
-LIMIT = Parameter("limit", between(1, 200), {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "Rows on a page.")
-CURSOR = Parameter("cursor", word, TEXT, "The `next_cursor` of the page before, with the same filters and sort.")
-SEARCH = Parameter("q", word, TEXT, "Rows whose names hold this text, whatever its case.")
+LIMIT = Parameter("limit", integer_between(1, 200), {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "Rows on a page.")
+CURSOR = Parameter("cursor", parse_text, TEXT, "The `next_cursor` of the page before, with the same filters and sort.")
+SEARCH = Parameter("q", parse_text, TEXT, "Rows whose names hold this text, whatever its case.")

@@ -10,15 +10,15 @@ from webapp.api.v1.core.schema_types import (
     OBJECT,
     TEXT,
     Schema,
-    answered,
-    listed,
-    many,
-    maybe,
-    of,
+    array_of,
+    enum_of,
+    list_of,
+    nullable,
     page_of,
-    taken,
-    to,
-    words,
+    request_object,
+    response_object,
+    schema_of,
+    schema_ref,
 )
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.catalog.input_schemas import MODEL_REQUIRED, PRICE_REQUIRED, PROVIDER_REQUIRED
@@ -27,33 +27,33 @@ from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KI
 from webapp.domain.pricing.usage import MAX_QUANTITY, METER_ALIASES, METERS
 from webapp.domain.usage.usage_summary import GROUPS
 
-MOMENT = of("string", format="date-time", examples=["2026-11-21T00:00:00Z"])
-DAY = of("string", format="date")
-QUANTITY = of("integer", minimum=0, maximum=MAX_QUANTITY)
-REF = of("string", examples=["openai/gpt-4o-mini"])
-TIER = words(SERVICE_TIERS)
-WINDOW = of(
+TIMESTAMP = schema_of("string", format="date-time", examples=["2026-11-21T00:00:00Z"])
+DAY = schema_of("string", format="date")
+QUANTITY = schema_of("integer", minimum=0, maximum=MAX_QUANTITY)
+REF = schema_of("string", examples=["openai/gpt-4o-mini"])
+TIER = enum_of(SERVICE_TIERS)
+WINDOW = schema_of(
     "object",
     description="Hours of the day in UTC, and days of the week (0 is Monday; none means all).",
-    properties={"days": many(of("integer", minimum=0, maximum=6)), "from": TEXT, "to": TEXT},
+    properties={"days": array_of(schema_of("integer", minimum=0, maximum=6)), "from": TEXT, "to": TEXT},
 )
 
 MODEL_FIELDS: Mapping[str, Schema] = {
     "provider": TEXT,
     "model_id": TEXT,
     "display_name": TEXT,
-    "type": words(MODEL_TYPES),
-    "capabilities": many(TEXT),
-    "context_window": maybe(INTEGER),
-    "max_output_tokens": maybe(INTEGER),
+    "type": enum_of(MODEL_TYPES),
+    "capabilities": array_of(TEXT),
+    "context_window": nullable(INTEGER),
+    "max_output_tokens": nullable(INTEGER),
     "active": FLAG,
     "default": FLAG,
-    "aliases": many(TEXT),
+    "aliases": array_of(TEXT),
     "sort_order": INTEGER,
-    "released_on": maybe(DAY),
-    "deprecated_on": maybe(DAY),
-    "retires_on": maybe(DAY),
-    "successor": maybe(TEXT),
+    "released_on": nullable(DAY),
+    "deprecated_on": nullable(DAY),
+    "retires_on": nullable(DAY),
+    "successor": nullable(TEXT),
     "description": TEXT,
     "quirks": OBJECT,
 }
@@ -61,29 +61,29 @@ PROVIDER_FIELDS: Mapping[str, Schema] = {
     "slug": TEXT,
     "display_name": TEXT,
     "driver": TEXT,
-    "base_url": maybe(TEXT),
+    "base_url": nullable(TEXT),
     "active": FLAG,
-    "default_temperature": maybe(AMOUNT),
-    "default_max_tokens": maybe(INTEGER),
-    "timeout_seconds": maybe(INTEGER),
+    "default_temperature": nullable(AMOUNT),
+    "default_max_tokens": nullable(INTEGER),
+    "timeout_seconds": nullable(INTEGER),
     "config": OBJECT,
-    "required_environment": many(TEXT),
+    "required_environment": array_of(TEXT),
     "allow_shared_key": FLAG,
     "allow_personal_keys": FLAG,
     "sort_order": INTEGER,
-    "website": maybe(TEXT),
-    "documentation_url": maybe(TEXT),
+    "website": nullable(TEXT),
+    "documentation_url": nullable(TEXT),
     "description": TEXT,
 }
-SHOWN_WITH_PROVIDER: Mapping[str, Schema] = {
-    "id": maybe(INTEGER),
+PROVIDER_STATUS_FIELDS: Mapping[str, Schema] = {
+    "id": nullable(INTEGER),
     "primary": FLAG,
     "models": COUNT,
     "has_key": FLAG,
-    "updated_at": maybe(MOMENT),
+    "updated_at": nullable(TIMESTAMP),
     "version": INTEGER,
 }
-PUBLIC_OF_PROVIDER = (
+PUBLIC_PROVIDER_FIELDS = (
     "slug",
     "display_name",
     "driver",
@@ -96,17 +96,25 @@ PUBLIC_OF_PROVIDER = (
     "sort_order",
 )
 PRICE_FIELDS: Mapping[str, Schema] = {
-    "state": words(PRICE_STATES),
-    "effective_from": MOMENT,
-    "currency": of("string", pattern="^[A-Z]{3}$", examples=["USD"]),
-    "rates": many(to("Rate")),
+    "state": enum_of(PRICE_STATES),
+    "effective_from": TIMESTAMP,
+    "currency": schema_of("string", pattern="^[A-Z]{3}$", examples=["USD"]),
+    "rates": array_of(schema_ref("Rate")),
     "note": TEXT,
-    "corrects": maybe(INTEGER),
+    "corrects": nullable(INTEGER),
 }
-COSTED: Mapping[str, Schema] = {"usage": to("Usage"), "at": maybe(MOMENT), "service_tier": maybe(TIER)}
-MODEL = answered(id=maybe(INTEGER), ref=REF, **MODEL_FIELDS, supported=FLAG, price=maybe(to("Price")), updated_at=MOMENT, version=INTEGER)
-PRICE_SOURCE = answered(kind=words(SOURCE_KINDS), name=maybe(TEXT), url=maybe(TEXT), verified_at=maybe(MOMENT))
-USAGE = taken((), **dict.fromkeys((*METERS, *METER_ALIASES), QUANTITY)) | {
+COST_INPUT_FIELDS: Mapping[str, Schema] = {"usage": schema_ref("Usage"), "at": nullable(TIMESTAMP), "service_tier": nullable(TIER)}
+MODEL = response_object(
+    id=nullable(INTEGER),
+    ref=REF,
+    **MODEL_FIELDS,
+    supported=FLAG,
+    price=nullable(schema_ref("Price")),
+    updated_at=TIMESTAMP,
+    version=INTEGER,
+)
+PRICE_SOURCE = response_object(kind=enum_of(SOURCE_KINDS), name=nullable(TEXT), url=nullable(TEXT), verified_at=nullable(TIMESTAMP))
+USAGE = request_object((), **dict.fromkeys((*METERS, *METER_ALIASES), QUANTITY)) | {
     "description": "Quantities by meter. `input` counts every input token, cached ones included; `output` includes `reasoning`.",
     "examples": [{"input": 12000, "output": 300, "cache_read": 8000}],
 }
@@ -114,162 +122,176 @@ USAGE = taken((), **dict.fromkeys((*METERS, *METER_ALIASES), QUANTITY)) | {
 _registry: Mapping[str, Schema] = {
     "Model": MODEL,
     "ModelPage": page_of("Model"),
-    "Price": answered(id=maybe(INTEGER), **PRICE_FIELDS, effective_to=maybe(MOMENT), source=PRICE_SOURCE),
-    "PriceList": listed("Price"),
-    "Rate": of(
+    "Price": response_object(id=nullable(INTEGER), **PRICE_FIELDS, effective_to=nullable(TIMESTAMP), source=PRICE_SOURCE),
+    "PriceList": list_of("Price"),
+    "Rate": schema_of(
         "object",
         required=["meter", "amount", "per"],
         additionalProperties=False,
         properties={
-            "meter": words(METERS),
+            "meter": enum_of(METERS),
             "amount": AMOUNT,
-            "per": of("integer", minimum=1),
-            "above": maybe(COUNT),
+            "per": schema_of("integer", minimum=1),
+            "above": nullable(COUNT),
             "service_tier": TIER,
-            "window": maybe(WINDOW),
+            "window": nullable(WINDOW),
         },
     ),
-    "Provider": answered(**{name: PROVIDER_FIELDS[name] for name in PUBLIC_OF_PROVIDER}, **SHOWN_WITH_PROVIDER),
-    "ProviderList": listed("Provider"),
-    "ManagedProvider": answered(**PROVIDER_FIELDS, **SHOWN_WITH_PROVIDER),
+    "Provider": response_object(**{name: PROVIDER_FIELDS[name] for name in PUBLIC_PROVIDER_FIELDS}, **PROVIDER_STATUS_FIELDS),
+    "ProviderList": list_of("Provider"),
+    "ManagedProvider": response_object(**PROVIDER_FIELDS, **PROVIDER_STATUS_FIELDS),
     "ManagedProviderPage": page_of("ManagedProvider"),
-    "Supported": answered(
+    "Supported": response_object(
         model=REF,
-        ref=maybe(TEXT),
+        ref=nullable(TEXT),
         supported=FLAG,
-        successor=maybe(TEXT),
-        reason=maybe(words(("unknown", "ambiguous", "inactive", "provider_inactive", "retired"))),
+        successor=nullable(TEXT),
+        reason=nullable(enum_of(("unknown", "ambiguous", "inactive", "provider_inactive", "retired"))),
     ),
-    "Defaults": answered(data=of("object", additionalProperties=to("Model"))),
-    "Snapshot": answered(
+    "Defaults": response_object(data=schema_of("object", additionalProperties=schema_ref("Model"))),
+    "Snapshot": response_object(
         instance=TEXT,
         revision=INTEGER,
-        providers=many(to("Provider")),
-        patterns=many(many(TEXT)),
-        models=many({"allOf": [to("Model"), answered(prices=many(to("Price")))]}),
+        providers=array_of(schema_ref("Provider")),
+        patterns=array_of(array_of(TEXT)),
+        models=array_of({"allOf": [schema_ref("Model"), response_object(prices=array_of(schema_ref("Price")))]}),
     ),
-    "Explanation": answered(
+    "Explanation": response_object(
         ref=TEXT,
-        at=MOMENT,
+        at=TIMESTAMP,
         supported=FLAG,
-        reason=maybe(TEXT),
-        steps=many(answered(step=TEXT, looked_for=TEXT, found=many(TEXT))),
-        model=maybe(to("Model")),
-        price=maybe(to("Price")),
-        candidates=many(TEXT),
-        suggestions=many(TEXT),
+        reason=nullable(TEXT),
+        steps=array_of(response_object(step=TEXT, looked_for=TEXT, found=array_of(TEXT))),
+        model=nullable(schema_ref("Model")),
+        price=nullable(schema_ref("Price")),
+        candidates=array_of(TEXT),
+        suggestions=array_of(TEXT),
     ),
 }
 _costs: Mapping[str, Schema] = {
     "Usage": USAGE,
-    "Cost": answered(
-        model=maybe(TEXT),
-        at=maybe(MOMENT),
-        currency=maybe(TEXT),
-        total=maybe(AMOUNT),
+    "Cost": response_object(
+        model=nullable(TEXT),
+        at=nullable(TIMESTAMP),
+        currency=nullable(TEXT),
+        total=nullable(AMOUNT),
         complete=FLAG,
-        price_id=maybe(INTEGER),
-        price_state=words(PRICE_STATES),
+        price_id=nullable(INTEGER),
+        price_state=enum_of(PRICE_STATES),
         service_tier=TIER,
-        lines=many(to("CostLine")),
-        missing=many(TEXT),
+        lines=array_of(schema_ref("CostLine")),
+        missing=array_of(TEXT),
     ),
-    "CostLine": answered(
-        meter=words(METERS), quantity=COUNT, billed_as=words(METERS), amount=AMOUNT, per=COUNT, above=maybe(COUNT), cost=AMOUNT
+    "CostLine": response_object(
+        meter=enum_of(METERS), quantity=COUNT, billed_as=enum_of(METERS), amount=AMOUNT, per=COUNT, above=nullable(COUNT), cost=AMOUNT
     ),
-    "CostRequest": taken(("model", "usage"), model=REF, **COSTED),
-    "CostBatchRequest": taken(("items",), items=of("array", items=to("CostRequest"), maxItems=1000)),
-    "CostBatch": answered(
-        data=many({"anyOf": [to("Cost"), to("Problem")]}),
-        total=maybe(AMOUNT),
-        totals=of("object", additionalProperties=AMOUNT),
+    "CostRequest": request_object(("model", "usage"), model=REF, **COST_INPUT_FIELDS),
+    "CostBatchRequest": request_object(("items",), items=schema_of("array", items=schema_ref("CostRequest"), maxItems=1000)),
+    "CostBatch": response_object(
+        data=array_of({"anyOf": [schema_ref("Cost"), schema_ref("Problem")]}),
+        total=nullable(AMOUNT),
+        totals=schema_of("object", additionalProperties=AMOUNT),
         complete=FLAG,
     ),
-    "QuoteRequest": taken(("price", "usage"), price=taken(("currency", "rates"), currency=TEXT, rates=many(to("Rate"))), **COSTED),
-    "CompareRequest": taken(
-        ("usage",),
-        models=maybe(many(REF)),
-        type=maybe(words(MODEL_TYPES)),
-        capabilities=maybe(many(TEXT)),
-        min_context=maybe(COUNT),
-        **COSTED,
+    "QuoteRequest": request_object(
+        ("price", "usage"),
+        price=request_object(("currency", "rates"), currency=TEXT, rates=array_of(schema_ref("Rate"))),
+        **COST_INPUT_FIELDS,
     ),
-    "Comparison": listed("Cost"),
+    "CompareRequest": request_object(
+        ("usage",),
+        models=nullable(array_of(REF)),
+        type=nullable(enum_of(MODEL_TYPES)),
+        capabilities=nullable(array_of(TEXT)),
+        min_context=nullable(COUNT),
+        **COST_INPUT_FIELDS,
+    ),
+    "Comparison": list_of("Cost"),
 }
 SUMMARY: Mapping[str, Schema] = {
     "records": COUNT,
-    "usage": of("object", additionalProperties=COUNT),
-    "totals": of("object", additionalProperties=AMOUNT),
+    "usage": schema_of("object", additionalProperties=COUNT),
+    "totals": schema_of("object", additionalProperties=AMOUNT),
     "complete": FLAG,
     "unpriced": COUNT,
     "incomplete": COUNT,
 }
 _usage: Mapping[str, Schema] = {
-    "UsageRecord": answered(id=TEXT, model=REF, project=maybe(TEXT), usage=to("Usage"), at=MOMENT, cost=to("Cost"), created_at=MOMENT),
-    "UsageSummary": answered(since=MOMENT, until=MOMENT, group_by=words(GROUPS), data=many(answered(**SUMMARY)), total=answered(**SUMMARY)),
+    "UsageRecord": response_object(
+        id=TEXT, model=REF, project=nullable(TEXT), usage=schema_ref("Usage"), at=TIMESTAMP, cost=schema_ref("Cost"), created_at=TIMESTAMP
+    ),
+    "UsageSummary": response_object(
+        since=TIMESTAMP,
+        until=TIMESTAMP,
+        group_by=enum_of(GROUPS),
+        data=array_of(response_object(**SUMMARY)),
+        total=response_object(**SUMMARY),
+    ),
 }
 _entries: Mapping[str, Schema] = {
-    "NewModel": taken(MODEL_REQUIRED, **MODEL_FIELDS),
-    "ModelChange": taken((), **MODEL_FIELDS),
-    "NewProvider": taken(PROVIDER_REQUIRED, **PROVIDER_FIELDS),
-    "ProviderChange": taken((), **PROVIDER_FIELDS),
-    "NewPrice": taken(
+    "NewModel": request_object(MODEL_REQUIRED, **MODEL_FIELDS),
+    "ModelChange": request_object((), **MODEL_FIELDS),
+    "NewProvider": request_object(PROVIDER_REQUIRED, **PROVIDER_FIELDS),
+    "ProviderChange": request_object((), **PROVIDER_FIELDS),
+    "NewPrice": request_object(
         PRICE_REQUIRED,
         **PRICE_FIELDS,
-        source=taken((), kind=words(("manual", "import")), name=maybe(TEXT), url=maybe(TEXT), verified_at=maybe(MOMENT)),
+        source=request_object(
+            (), kind=enum_of(("manual", "import")), name=nullable(TEXT), url=nullable(TEXT), verified_at=nullable(TIMESTAMP)
+        ),
     ),
-    "NewCredential": taken(("api_key",), api_key=of("string", writeOnly=True, minLength=4, maxLength=4096)),
+    "NewCredential": request_object(("api_key",), api_key=schema_of("string", writeOnly=True, minLength=4, maxLength=4096)),
 }
 _runs: Mapping[str, Schema] = {
-    "Incident": taken(
+    "Incident": request_object(
         ("title",),
         title=TEXT,
         description=TEXT,
-        severity=words(SEVERITIES),
-        status=words(STATUSES),
+        severity=enum_of(SEVERITIES),
+        status=enum_of(STATUSES),
         metadata=OBJECT,
-        alerts=many(taken(("name",), name=TEXT, description=TEXT, labels=of("object", additionalProperties=TEXT))),
+        alerts=array_of(request_object(("name",), name=TEXT, description=TEXT, labels=schema_of("object", additionalProperties=TEXT))),
     ),
-    "RunRequest": taken(("incident",), incident=to("Incident"), model=maybe(REF), template=maybe(TEXT), cache=FLAG),
-    "Recommendation": answered(
-        type=words(TYPES), priority=words(PRIORITIES), title=TEXT, description=TEXT, details=OBJECT, actions=many(TEXT)
+    "RunRequest": request_object(("incident",), incident=schema_ref("Incident"), model=nullable(REF), template=nullable(TEXT), cache=FLAG),
+    "Recommendation": response_object(
+        type=enum_of(TYPES), priority=enum_of(PRIORITIES), title=TEXT, description=TEXT, details=OBJECT, actions=array_of(TEXT)
     ),
-    "Run": answered(
+    "Run": response_object(
         id=TEXT,
-        status=words(("succeeded", "failed", "fell_back")),
-        model=maybe(TEXT),
+        status=enum_of(("succeeded", "failed", "fell_back")),
+        model=nullable(TEXT),
         driver=TEXT,
-        source=words(("database", "environment", "local")),
-        recommendations=many(to("Recommendation")),
-        usage=maybe(OBJECT),
-        cost=maybe(to("Cost")),
+        source=enum_of(("database", "environment", "local")),
+        recommendations=array_of(schema_ref("Recommendation")),
+        usage=nullable(OBJECT),
+        cost=nullable(schema_ref("Cost")),
         latency_ms=COUNT,
         cached=FLAG,
-        error=maybe(answered(code=TEXT, detail=TEXT)),
+        error=nullable(response_object(code=TEXT, detail=TEXT)),
     ),
 }
 _files: Mapping[str, Schema] = {
-    "Imported": answered(
+    "Imported": response_object(
         dry_run=FLAG,
         added=COUNT,
         changed=COUNT,
         same=COUNT,
-        changes=many(
-            answered(
-                kind=words(("provider", "model", "price")),
+        changes=array_of(
+            response_object(
+                kind=enum_of(("provider", "model", "price")),
                 name=TEXT,
-                state=words(("added", "changed")),
-                fields=many(answered(field=TEXT, before=maybe(TEXT), after=maybe(TEXT))),
-                questions=many(TEXT),
+                state=enum_of(("added", "changed")),
+                fields=array_of(response_object(field=TEXT, before=nullable(TEXT), after=nullable(TEXT))),
+                questions=array_of(TEXT),
             )
         ),
     )
 }
-PROBLEM = answered(type=TEXT, title=TEXT, status=INTEGER, code=TEXT, detail=TEXT)
+PROBLEM = response_object(type=TEXT, title=TEXT, status=INTEGER, code=TEXT, detail=TEXT)
 PROBLEM["properties"] |= {
-    "errors": many(answered(field=TEXT, message=TEXT)),
-    "suggestions": many(TEXT),
-    "candidates": many(TEXT),
-    "users": many(TEXT),
+    "errors": array_of(response_object(field=TEXT, message=TEXT)),
+    "suggestions": array_of(TEXT),
+    "candidates": array_of(TEXT),
+    "users": array_of(TEXT),
 }
 SCHEMAS: Mapping[str, Schema] = {**_registry, **_costs, **_usage, **_entries, **_runs, **_files, "Problem": PROBLEM}

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from flask import Response
 
-from webapp.api.v1.catalog.registry_views import model_of, utc_now
-from webapp.api.v1.core.encoded_registry import Rendered, rendered
-from webapp.api.v1.core.json_body import an_object, json_object
-from webapp.api.v1.core.parameters import AT, INTEGER, MODEL, Parameter, chosen, read, whole
-from webapp.api.v1.core.responses import answer, conditional, encode
+from webapp.api.v1.catalog.registry_views import resolve_model, utc_now
+from webapp.api.v1.core.encoded_registry import EncodedRegistry, request_registry
+from webapp.api.v1.core.json_body import check_object, read_json_object
+from webapp.api.v1.core.parameters import AT, INTEGER, MODEL, Parameter, choice_parameter, parse_integer, read_query
+from webapp.api.v1.core.responses import conditional_response, encode, json_response
 from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.catalog.input_schemas import MAX_TOKENS, PRICE_CHECKS
 from webapp.domain.catalog.serializers import cost_document
@@ -22,26 +22,26 @@ from webapp.domain.shared.errors import Invalid, Malformed, ModeldeskError
 from webapp.domain.shared.money import EXACT, ZERO, format_decimal
 from webapp.domain.shared.timestamps import EPOCH, format_timestamp
 from webapp.domain.shared.validators import Check, validate
-from webapp.web.errors import problem
+from webapp.web.errors import problem_document
 
 MAX_ITEMS = 1_000
 COST_QUERY = (
     MODEL,
-    *(Parameter(spelling, whole, INTEGER, f"Units of the meter {meter}.") for spelling, meter in METER_ALIASES.items()),
+    *(Parameter(spelling, parse_integer, INTEGER, f"Units of the meter {meter}.") for spelling, meter in METER_ALIASES.items()),
     AT,
-    chosen("service_tier", SERVICE_TIERS, "The service tier that was asked for; standard if left out."),
+    choice_parameter("service_tier", SERVICE_TIERS, "The service tier that was asked for; standard if left out."),
 )
 
 
-def ref(value: object, field: str) -> str:
+def check_ref(value: object, field: str) -> str:
     if not isinstance(value, str) or not value or not value.isprintable():
         raise Invalid.field(field, "must be a ref such as openai/gpt-4o-mini")
     return value
 
 
-def usage(value: object, field: str) -> Usage:
+def check_usage(value: object, field: str) -> Usage:
     """Usage by meters. Other spellings and unknown meters take the longer way, which names what is wrong."""
-    given = an_object(value, field)
+    given = check_object(value, field)
     try:
         return Usage(**given)
     except TypeError:
@@ -49,19 +49,19 @@ def usage(value: object, field: str) -> Usage:
 
 
 COST_CHECKS: Mapping[str, Check] = {
-    "model": ref,
-    "usage": usage,
+    "model": check_ref,
+    "usage": check_usage,
     "at": validators.optional(validators.timestamp),
     "service_tier": validators.optional(validators.choice(SERVICE_TIERS)),
 }
 COST_REQUIRED = ("model", "usage")
 QUOTE_CHECKS: Mapping[str, Check] = {
-    "price": lambda value, field: validate(an_object(value, field), QUOTED_PRICE_CHECKS, tuple(QUOTED_PRICE_CHECKS)),
+    "price": lambda value, field: validate(check_object(value, field), QUOTED_PRICE_CHECKS, tuple(QUOTED_PRICE_CHECKS)),
     **{name: COST_CHECKS[name] for name in ("usage", "at", "service_tier")},
 }
 QUOTED_PRICE_CHECKS: Mapping[str, Check] = {name: PRICE_CHECKS[name] for name in ("currency", "rates")}
 COMPARE_CHECKS: Mapping[str, Check] = {
-    "models": validators.optional(validators.list_of(ref, 200)),
+    "models": validators.optional(validators.list_of(check_ref, 200)),
     "type": validators.optional(validators.choice(MODEL_TYPES)),
     "capabilities": validators.optional(validators.list_of(validators.line(40, 1), 40)),
     "min_context": validators.optional(validators.integer(0, MAX_TOKENS)),
@@ -70,30 +70,30 @@ COMPARE_CHECKS: Mapping[str, Check] = {
 
 
 def get_cost() -> Response:
-    state, asked = rendered(), read(COST_QUERY)
+    state, asked = request_registry(), read_query(COST_QUERY)
     at = asked.get("at") or utc_now()
     spent = Usage.of({spelling: asked[spelling] for spelling in METER_ALIASES if spelling in asked})
-    cost = _cost(model_of(state, asked["model"]), spent, at, asked.get("service_tier"))
-    return conditional(state.snapshot, f"{state.tag}.{format_timestamp(at)}", lambda: state.cost(cost).encode())
+    cost = _model_cost(resolve_model(state, asked["model"]), spent, at, asked.get("service_tier"))
+    return conditional_response(state.snapshot, f"{state.tag}.{format_timestamp(at)}", lambda: state.encode_cost(cost).encode())
 
 
 def post_cost() -> Response:
-    state = rendered()
-    cost = asked_cost(state, json_object(), utc_now())
-    return answer(state.snapshot, state.cost(cost).encode())
+    state = request_registry()
+    cost = calculate_cost(state, read_json_object(), utc_now())
+    return json_response(state.snapshot, state.encode_cost(cost).encode())
 
 
-def asked_cost(state: Rendered, item: Mapping[str, object], now: datetime) -> Cost:
+def calculate_cost(state: EncodedRegistry, item: Mapping[str, object], now: datetime) -> Cost:
     """The cost that a body or an item asks for. Raises `Invalid`, `Malformed`, `UnknownModel` or `AmbiguousModel`."""
     asked = validate(item, COST_CHECKS, COST_REQUIRED)
-    return _cost(model_of(state, asked["model"]), asked["usage"], asked.get("at") or now, asked.get("service_tier"))
+    return _model_cost(resolve_model(state, asked["model"]), asked["usage"], asked.get("at") or now, asked.get("service_tier"))
 
 
-def _cost(model: ModelInfo, spent: Usage, at: datetime, service_tier: str | None) -> Cost:
+def _model_cost(model: ModelInfo, spent: Usage, at: datetime, service_tier: str | None) -> Cost:
     return cost_of(model.price_at(at), spent, at=at, service_tier=service_tier or STANDARD, model=model.ref)
 
 
-class Sum(NamedTuple):
+class CostTotals(NamedTuple):
     """Totals by currency, and whether everything is in them."""
 
     totals: Mapping[str, Decimal]
@@ -102,40 +102,40 @@ class Sum(NamedTuple):
 
 def post_costs() -> Response:
     """Many at once, in order. An item that makes no sense becomes a problem in its place."""
-    state, now = rendered(), utc_now()
-    costs = [_cost_or_error(state, item, now) for item in _items(json_object())]
-    parts = [state.cost(cost) if isinstance(cost, Cost) else encode(problem(cost)).decode() for cost in costs]
-    found = _sum(costs)
+    state, now = request_registry(), utc_now()
+    costs = [_cost_or_error(state, item, now) for item in _batch_items(read_json_object())]
+    parts = [state.encode_cost(cost) if isinstance(cost, Cost) else encode(problem_document(cost)).decode() for cost in costs]
+    found = _total_costs(costs)
     summary = {
         "total": format_decimal(next(iter(found.totals.values()), ZERO)) if len(found.totals) < 2 else None,
         "totals": {currency: format_decimal(total) for currency, total in found.totals.items()},
         "complete": found.complete,
     }
     body = f'{{"data":[{",".join(parts)}],{encode(summary)[1:].decode()}'
-    return answer(state.snapshot, body.encode())
+    return json_response(state.snapshot, body.encode())
 
 
-def _items(body: Mapping[str, Any]) -> list[Any]:
-    found: list[Any] = validate(body, {"items": _listed_items}, ("items",))["items"]
+def _batch_items(body: Mapping[str, Any]) -> list[Any]:
+    found: list[Any] = validate(body, {"items": _check_items}, ("items",))["items"]
     return found
 
 
-def _listed_items(value: object, field: str) -> list[Any]:
+def _check_items(value: object, field: str) -> list[Any]:
     if not isinstance(value, list) or len(value) > MAX_ITEMS:
         raise Invalid.field(field, f"must be a list of at most {MAX_ITEMS:,}")
     return value
 
 
-def _cost_or_error(state: Rendered, item: object, now: datetime) -> Cost | ModeldeskError:
+def _cost_or_error(state: EncodedRegistry, item: object, now: datetime) -> Cost | ModeldeskError:
     try:
         if not isinstance(item, dict):
             raise Malformed("An item must be an object with model and usage.")
-        return asked_cost(state, item, now)
+        return calculate_cost(state, item, now)
     except ModeldeskError as error:
         return error
 
 
-def _sum(costs: Iterable[Cost | ModeldeskError]) -> Sum:
+def _total_costs(costs: Iterable[Cost | ModeldeskError]) -> CostTotals:
     """Amounts of different currencies are never added up."""
     totals: dict[str, Decimal] = {}
     complete = True
@@ -146,31 +146,31 @@ def _sum(costs: Iterable[Cost | ModeldeskError]) -> Sum:
         complete = complete and cost.complete
         if cost.total is not None and cost.currency is not None:
             totals[cost.currency] = EXACT.add(totals.get(cost.currency, ZERO), cost.total)
-    return Sum(totals, complete)
+    return CostTotals(totals, complete)
 
 
 def post_quote() -> Response:
-    state = rendered()
-    asked = validate(json_object(), QUOTE_CHECKS, ("price", "usage"))
+    state = request_registry()
+    asked = validate(read_json_object(), QUOTE_CHECKS, ("price", "usage"))
     rates = asked["price"]["rates"]
     price = Price("priced" if rates else "unknown", EPOCH, asked["price"]["currency"], rates)
     cost = cost_of(price, asked["usage"], at=asked.get("at") or utc_now(), service_tier=asked.get("service_tier") or STANDARD)
-    return answer(state.snapshot, encode(cost_document(cost)))
+    return json_response(state.snapshot, encode(cost_document(cost)))
 
 
 def post_comparison() -> Response:
-    state = rendered()
-    asked = validate(json_object(), COMPARE_CHECKS, ("usage",))
+    state = request_registry()
+    asked = validate(read_json_object(), COMPARE_CHECKS, ("usage",))
     at = asked.get("at") or utc_now()
-    costs = [_cost(model, asked["usage"], at, asked.get("service_tier")) for model in _meeting(state, asked)]
+    costs = [_model_cost(model, asked["usage"], at, asked.get("service_tier")) for model in _list_matching_models(state, asked)]
     costs.sort(key=_cheapest_first)
-    return answer(state.snapshot, f'{{"data":[{",".join(map(state.cost, costs))}]}}'.encode())
+    return json_response(state.snapshot, f'{{"data":[{",".join(map(state.encode_cost, costs))}]}}'.encode())
 
 
-def _meeting(state: Rendered, asked: Mapping[str, Any]) -> list[ModelInfo]:
+def _list_matching_models(state: EncodedRegistry, asked: Mapping[str, Any]) -> list[ModelInfo]:
     """The models that meet the requirement: of those named, or of all that are supported."""
     if asked.get("models") is not None:
-        found = {model.ref: model for model in (model_of(state, name) for name in asked["models"])}
+        found = {model.ref: model for model in (resolve_model(state, name) for name in asked["models"])}
     else:
         found = {model.ref: model for model in state.snapshot.models if model.supported}
     wanted, least, kind = set(asked.get("capabilities") or ()), asked.get("min_context"), asked.get("type")

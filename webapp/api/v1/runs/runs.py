@@ -5,20 +5,20 @@ from collections.abc import Mapping
 from flask import Response, g
 
 from webapp import __version__
-from webapp.api.v1.core.encoded_registry import rendered
-from webapp.api.v1.core.json_body import an_object, json_object
-from webapp.api.v1.core.responses import answer, conditional, encode
+from webapp.api.v1.core.encoded_registry import request_registry
+from webapp.api.v1.core.json_body import check_object, read_json_object
+from webapp.api.v1.core.responses import conditional_response, encode, json_response
 from webapp.domain.incidents.incidents import incident_from
 from webapp.domain.shared import validators
 from webapp.domain.shared.errors import NotFound
 from webapp.domain.shared.validators import Check, validate
 from webapp.extensions import db
-from webapp.runtime.run_pipeline import Wanted, run_incident
+from webapp.runtime.run_pipeline import RunOptions, run_incident
 from webapp.services.runs import records
 from webapp.web.auth import actor, caller
 
 RUN_CHECKS: Mapping[str, Check] = {
-    "incident": an_object,
+    "incident": check_object,
     "model": validators.optional(validators.line(300, 1)),
     "template": validators.optional(validators.line(100, 1)),
     "cache": validators.boolean,
@@ -27,21 +27,23 @@ MAX_ID = 60
 
 
 def start_run() -> Response:
-    asked = validate(json_object(floats=True), RUN_CHECKS, ("incident",))
+    asked = validate(read_json_object(floats=True), RUN_CHECKS, ("incident",))
     incident = incident_from(asked["incident"])
     run = run_incident(
-        incident, Wanted(asked.get("model"), asked.get("template"), anew=not asked.get("cache", True), caller=caller()), actor=actor()
+        incident,
+        RunOptions(asked.get("model"), asked.get("template"), skip_cache=not asked.get("cache", True), caller=caller()),
+        actor=actor(),
     )
-    headers, body = {"Location": f"/api/v1/runs/{run.public_id}"}, encode(records.document(run))
+    headers, body = {"Location": f"/api/v1/runs/{run.public_id}"}, encode(records.run_document(run))
     db.session.rollback()  # The recorded run was read again; on SQLite an open read keeps every writer waiting.
-    return answer(rendered().snapshot, body, 201, headers)
+    return json_response(request_registry().snapshot, body, 201, headers)
 
 
 def get_run(run_id: str) -> Response:
     if len(run_id) > MAX_ID or not run_id.isascii() or not run_id.isprintable():
         raise NotFound(records.NO_RUN)
     try:
-        document = records.document(records.find_of_project(db.session(), run_id, g.token.project))
+        document = records.run_document(records.find_in_project(db.session(), run_id, g.token.project))
     finally:
         db.session.rollback()  # On SQLite an open read keeps every writer waiting.
-    return conditional(rendered().snapshot, f"{__version__}.{document['id']}", encode(document))
+    return conditional_response(request_registry().snapshot, f"{__version__}.{document['id']}", encode(document))
