@@ -167,7 +167,7 @@ class BufferingThreadWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is u
             self.reject(next(iter(self.incoming)), 408)
 
     def on_readable(self, conn: TConn, _: object = None) -> None:
-        data = conn.sock.arrived()
+        data = conn.sock.receive_available()
         if data:
             self.incoming[conn].add(data)
             self.held += len(data)
@@ -236,7 +236,7 @@ class BufferingThreadWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is u
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_linger_readable, conn))
 
     def on_linger_readable(self, conn: TConn, _: object = None) -> None:
-        if conn.sock.arrived() == b"":
+        if conn.sock.receive_available() == b"":
             self.close_connection(conn)
 
     def close_connection(self, conn: TConn) -> None:
