@@ -1,4 +1,4 @@
-"""The one way to write the trail: in the transaction of the change, so that neither exists without the other."""
+"""The audit log writer. An event is written in the transaction of its change, so that neither exists without the other."""
 
 import hashlib
 import json
@@ -14,13 +14,13 @@ from webapp.models import AuditEvent, AuditState
 from webapp.observability.request_id import request_id
 
 GENESIS = "0" * 64
-# Any constant will do: it names the lock under which PostgreSQL's writers take their turn at the end of the chain.
+# An arbitrary constant. It names the PostgreSQL lock that serializes writers at the end of the chain.
 CHAIN_LOCK = 724_001
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What was acted on."""
+    """The object of an action."""
 
     kind: str
     id: int | None
@@ -45,8 +45,8 @@ def now() -> datetime:
 
 
 def record(session: Session, action: str, *, actor: str, target: Target, change: AuditChange = NO_CHANGE) -> AuditEvent:
-    """Adds an event: `action` is `scope:resource:action`, `change` the values before and after (only those that differ are kept)."""
-    session.flush()  # The row's own number must be known, and a refused change must leave no trail.
+    """Add an event. `action` is `scope:resource:action`. Of `change`, only the values that differ are stored."""
+    session.flush()  # The row's id must be known, and a rejected change must leave no event.
     lock_chain(session)
     previous = _newest_hash(session)
     before, after = changed_values(*change)
@@ -69,13 +69,19 @@ def record(session: Session, action: str, *, actor: str, target: Target, change:
 
 
 def lock_chain(session: Session) -> None:
-    """Waits until nobody else is adding to the trail, and holds the others up until the transaction ends. SQLite has one writer anyway."""
+    """Wait until no other transaction is writing events, then block other writers until this transaction ends.
+
+    SQLite has only one writer anyway.
+    """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CHAIN_LOCK})
 
 
 def _newest_hash(session: Session) -> str:
-    """What the next line names as its predecessor: also when somebody removed that one, so that the hole stays to be seen."""
+    """Return the hash that the next event stores as its predecessor.
+
+    It is used even if that predecessor was removed by hand, so that the gap stays visible.
+    """
     end = _chain_end(session)
     if end is not None:
         return end[1]
@@ -84,15 +90,18 @@ def _newest_hash(session: Session) -> str:
 
 
 def _chain_end(session: Session) -> tuple[int, str] | None:
-    """How many lines were written, and the hash of the newest. None if somebody removed that row: it is never made anew."""
-    found = session.execute(select(AuditState.events, AuditState.hash)).one_or_none()
-    return (found.events, found.hash) if found else None
+    """Return the number of events written and the hash of the newest one.
+
+    Returns None if the `audit_state` row was removed by hand. That row is never recreated.
+    """
+    state = session.execute(select(AuditState.events, AuditState.hash)).one_or_none()
+    return (state.events, state.hash) if state else None
 
 
 def update_without_audit(session: Session, change: Update) -> None:
-    """Makes a change that nobody decided and that its own row tells, such as when a key was last used.
+    """Apply an update that no one decided and that its own row documents, such as the last use of a key.
 
-    It goes past the session, which stores no other change without a line in the trail (`extensions/audit_guard.py`).
+    It bypasses the session, which stores no other change without an audit event (`extensions/audit_guard.py`).
     """
     session.flush()
     session.connection().execute(change)
@@ -100,46 +109,46 @@ def update_without_audit(session: Session, change: Update) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ChainBreak:
-    """Where the trail was changed by hand, and how: at an event that is there, if there is one to name."""
+    """A manual change of the audit log: the event at which it shows, if there is one, and a description."""
 
     event_id: int | None
     message: str
 
 
 def get_first_break_or_none(session: Session) -> ChainBreak | None:
-    """The first place at which somebody changed, removed or added events by hand; None if the trail is whole.
+    """Return the first place where events were changed, removed or added by hand, or None if the audit log is intact.
 
-    Its end is looked at before and after, because others may be writing lines meanwhile.
+    The end of the chain is read before and after the scan, because other transactions might add events during the scan.
     """
     end = _chain_end(session)
     if end is None:
         return ChainBreak(None, "the row that tells its end (table audit_state) is missing")
     written, newest = end
-    previous, seen, last = GENESIS, 0, None
-    with session.execute(select(AuditEvent).order_by(AuditEvent.id).execution_options(yield_per=500)) as found:
-        for event in found.scalars():
+    previous, count, last = GENESIS, 0, None
+    with session.execute(select(AuditEvent).order_by(AuditEvent.id).execution_options(yield_per=500)) as result:
+        for event in result.scalars():
             if event.previous_hash != previous or event.hash != digest(event):
                 return ChainBreak(event.id, f"event {event.id} was changed, or one before it was changed or removed")
-            previous, seen, last = event.hash, seen + 1, event.id
-            if seen == written and event.hash != newest:
+            previous, count, last = event.hash, count + 1, event.id
+            if count == written and event.hash != newest:
                 return ChainBreak(event.id, f"event {event.id} was changed together with its hash, or events before it were exchanged")
-    if seen < written:
-        gone = f"the newest {written - seen} of {written} events are missing; the last one left is event {last}"
-        return ChainBreak(last, gone if seen else f"all {written} events are missing")
+    if count < written:
+        message = f"the newest {written - count} of {written} events are missing; the last one left is event {last}"
+        return ChainBreak(last, message if count else f"all {written} events are missing")
     now_written, _ = _chain_end(session) or end
-    return ChainBreak(last, f"event {last} was added by hand") if seen > now_written else None
+    return ChainBreak(last, f"event {last} was added by hand") if count > now_written else None
 
 
 def changed_values(before: Values, after: Values) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Only the values that changed; everything for a new or removed row."""
+    """Return only the values that changed, or all values of a new or removed row."""
     if before is None or after is None:
         return (dict(before) if before is not None else None, dict(after) if after is not None else None)
-    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    return {name: before.get(name) for name in changed}, {name: after.get(name) for name in changed}
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return {name: before.get(name) for name in names}, {name: after.get(name) for name in names}
 
 
 def digest(event: AuditEvent) -> str:
-    """The hash that chains this event to the one before it."""
+    """Return the hash that chains this event to the previous one."""
     content = [
         event.previous_hash,
         event.actor,

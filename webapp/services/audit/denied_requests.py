@@ -1,6 +1,6 @@
-"""Refusals of those who are known: a line in the trail for each, and never more than the trail can bear.
+"""Audit events for denied requests of known callers, limited by a quota.
 
-Nothing was changed, so such a line is no part of any change: it has a transaction of its own.
+A denied request changes nothing, so its event belongs to no other change and has its own transaction.
 """
 
 from dataclasses import dataclass
@@ -14,34 +14,37 @@ from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 
 ACTION = "access:request:deny"
-# Of one caller in so long. An application that goes on with the wrong token must neither fill the database nor bury what others did.
+# Quotas per caller. An application that keeps using the wrong token must neither fill the database nor hide the events of others.
 MAX_DENIALS = ((timedelta(minutes=1), 10), (timedelta(hours=1), 60))
 
 
 @dataclass(frozen=True, slots=True)
 class DeniedRequest:
-    """Who was refused what: the method and the template of the address. What was sent along may hold a secret, and stays out."""
+    """The caller, and the method and URL template of the denied request. The request's content might hold a secret and is left out."""
 
     actor: str
     request: str
 
 
 def remaining_quota(session: Session, actor: str, now: datetime) -> int:
-    """How many lines more there may be about this caller, as of now. To be asked before a transaction that would keep writers waiting."""
+    """Return how many more events this caller can have at `now`.
+
+    Call it before a transaction that would make writers wait.
+    """
     longest = max(window for window, _ in MAX_DENIALS)
     query = select(AuditEvent.created_at).where(
         AuditEvent.created_at > now - longest, AuditEvent.action == ACTION, AuditEvent.actor == actor
     )
-    moments = session.execute(query).scalars().all()
-    return min(most - sum(moment > now - window for moment in moments) for window, most in MAX_DENIALS)
+    times = session.execute(query).scalars().all()
+    return min(limit - sum(at > now - window for at in times) for window, limit in MAX_DENIALS)
 
 
 def record_denial(session: Session, denied: DeniedRequest, now: datetime) -> None:
-    """Writes the line, if there is room; the last one says that what comes next is left out."""
-    audit_log.lock_chain(session)  # Counted in turn, or two at once would both be the last.
-    left = remaining_quota(session, denied.actor, now)
-    if left > 0:
-        more = {"left_out": "further refusals of this caller, for up to an hour"} if left == 1 else None
+    """Write the event if the quota allows it. The last event of a quota notes that further ones are left out."""
+    audit_log.lock_chain(session)  # Serializes the count; otherwise two concurrent requests could both be the last.
+    remaining = remaining_quota(session, denied.actor, now)
+    if remaining > 0:
+        values = {"left_out": "further refusals of this caller, for up to an hour"} if remaining == 1 else None
         audit_log.record(
-            session, ACTION, actor=denied.actor, target=Target("request", None, denied.request), change=AuditChange(None, more)
+            session, ACTION, actor=denied.actor, target=Target("request", None, denied.request), change=AuditChange(None, values)
         )
