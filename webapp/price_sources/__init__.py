@@ -1,1 +1,1 @@
-"""Readers of public catalogs of models and prices. Nothing here is fetched from the network."""
+"""Readers of public catalogs of models and prices. They never use the network."""

@@ -1,7 +1,7 @@
-"""YAML from strangers, event by event: refused before it is too deep for the reader, unfolds, or is too much to hold.
+"""Bounded YAML reader for untrusted files: a stream of events with limits on nesting and size, and without aliases.
 
-PyYAML's C reader goes down into a document without any limit, so that a file of nothing but brackets ends the whole process. Its events
-do not nest, and whatever a file holds they come one by one.
+PyYAML's C reader recurses without a limit, so a file of nothing but brackets crashes the whole process. Events do not nest: they arrive one
+by one, whatever the file contains.
 """
 
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from webapp.domain.shared.errors import FieldError, Malformed
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_DEPTH = 12
-MAX_NODES = 1_000_000  # A second or two, and about as much as the largest file of a real catalogue holds.
+MAX_NODES = 1_000_000  # Takes a second or two to read. The largest real catalog has about as many nodes.
 
 
 def events(text: str | bytes) -> Iterator[yaml.Event]:
-    """The events of one document. Raises `Malformed` naming the line, for what is no YAML too."""
+    """Yield the events of one document. Raises `Malformed` with the line for invalid YAML and exceeded limits."""
     depth = nodes = 0
     try:
         for event in yaml.parse(text, Loader=Loader):
@@ -44,11 +44,11 @@ def _check_node(event: yaml.NodeEvent, nodes: int) -> None:
 
 
 def malformed_at(mark: Any, message: str) -> Malformed:
-    """What is wrong, with its line."""
-    said = f"line {mark.line + 1}: {message}" if mark is not None else message
-    return Malformed(f"{said[0].upper()}{said[1:]}.", [FieldError("file", said)])
+    """Return a `Malformed` error that names the line of `mark`."""
+    detail = f"line {mark.line + 1}: {message}" if mark is not None else message
+    return Malformed(f"{detail[0].upper()}{detail[1:]}.", [FieldError("file", detail)])
 
 
 def line_number(event: yaml.Event) -> int:
-    """Where an event stands, counted from 1."""
+    """Return the line of an event, counted from 1."""
     return event.start_mark.line + 1 if event.start_mark else 1

@@ -1,4 +1,4 @@
-"""Readers of uploaded catalogues, each from the shape that its project publishes."""
+"""Parsers of uploaded catalog files, one for each published format."""
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -16,7 +16,7 @@ from webapp.price_sources.genai_rules import type_of
 
 Entry = dict[str, Any]
 MILLION = 1_000_000
-# How the sellers that this desk knows are called elsewhere.
+# The slug in Modeldesk for a seller's name in other catalogs.
 PROVIDER_SLUGS = {
     "x-ai": "xai",
     "gemini": "google",
@@ -28,7 +28,7 @@ PROVIDER_SLUGS = {
     "bedrock": "aws",
 }
 EARLIEST_TIME = "1970-01-01T00:00:00Z"
-MAX_AMOUNT = 10**15  # More is no price, and the exact arithmetic would not take it.
+MAX_AMOUNT = 10**15  # No real price is higher, and the exact arithmetic rejects larger numbers.
 
 
 def read_genai_json(data: bytes, problems: list[str]) -> CatalogEntries:
@@ -50,15 +50,15 @@ def read_modeldesk(data: bytes, problems: list[str]) -> CatalogEntries:
 
 
 def _load_yaml(data: bytes) -> Any:
-    for _ in events(data):  # Looked through first: what is too deep would end this process.
+    for _ in events(data):  # Check the limits first: deep nesting would crash this process.
         pass
     try:
-        return yaml.load(data, Loader=Loader)  # noqa: S506 # the safe one, which the linter does not see behind the name
-    except (yaml.YAMLError, ValueError) as error:  # a date such as 2026-02-30 is a ValueError
+        return yaml.load(data, Loader=Loader)  # noqa: S506 # `Loader` is a safe loader; the linter cannot see that.
+    except (yaml.YAMLError, ValueError) as error:  # A date such as 2026-02-30 raises ValueError.
         raise Invalid.field("file", f"is neither JSON nor YAML: {str(error)[:200]}") from None
 
 
-# LiteLLM: one object, the keys are names. What we do not read of it: fields that are no rate of ours.
+# LiteLLM: one object whose keys are model names. Price fields without a matching meter are ignored.
 LITELLM_RATES: Mapping[str, tuple[str, int]] = {
     "input_cost_per_token": ("input", MILLION),
     "output_cost_per_token": ("output", MILLION),
@@ -97,12 +97,12 @@ def read_litellm(data: bytes, problems: list[str]) -> CatalogEntries:
     raw = parse_json(data)
     if not isinstance(raw, dict):
         raise Invalid.field("file", "must be an object whose keys are the names of models, as LiteLLM publishes it")
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     for name, row in raw.items():
         if name != "sample_spec" and isinstance(row, dict) and row.get("litellm_provider"):
             entry = _litellm_entry(name, row, problems)
-            found.setdefault(f"{entry['provider']}/{entry['model_id']}", entry)
-    return _provider_entries(found.values()), list(found.values())
+            entries.setdefault(f"{entry['provider']}/{entry['model_id']}", entry)
+    return _provider_entries(entries.values()), list(entries.values())
 
 
 def _litellm_entry(name: str, row: Mapping[str, Any], problems: list[str]) -> Entry:
@@ -128,7 +128,7 @@ def _litellm_entry(name: str, row: Mapping[str, Any], problems: list[str]) -> En
     return _model_entry(seller, model_id, price, {"type": kind, **limits, "retires_on": _as_date(row.get("deprecation_date"))})
 
 
-# models.dev: sellers with their models; costs are per million tokens.
+# models.dev: an object of sellers with their models. Costs are per million tokens.
 MODELS_DEV_RATES = {
     "input": "input",
     "output": "output",
@@ -144,13 +144,15 @@ def read_models_dev(data: bytes, problems: list[str]) -> CatalogEntries:
     raw = parse_json(data)
     if not isinstance(raw, dict):
         raise Invalid.field("file", "must be an object whose keys are providers, as models.dev publishes it")
-    found = [_models_dev_entry(seller, model_id, row, problems) for seller, model_id, row in _models_dev_rows(raw)]
-    return _provider_entries(found, {seller: str(row.get("name") or seller) for seller, row in raw.items() if isinstance(row, dict)}), found
+    entries = [_models_dev_entry(seller, model_id, row, problems) for seller, model_id, row in _models_dev_rows(raw)]
+    return _provider_entries(
+        entries, {seller: str(row.get("name") or seller) for seller, row in raw.items() if isinstance(row, dict)}
+    ), entries
 
 
 def _models_dev_rows(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    for seller, about in raw.items():
-        models = about.get("models") if isinstance(about, dict) else None
+    for seller, vendor in raw.items():
+        models = vendor.get("models") if isinstance(vendor, dict) else None
         for model_id, row in (models or {}).items():
             if isinstance(row, dict):
                 yield seller, model_id, row
@@ -174,22 +176,22 @@ def _models_dev_entry(seller: str, model_id: str, row: Mapping[str, Any], proble
         )
     ]
     limit = _as_object(row.get("limit"))
-    about = {
+    attributes = {
         "type": type_of(model_id),
         "display_name": _as_text(row.get("name")),
         "context_window": _as_count(limit.get("context")),
         "max_output_tokens": _as_count(limit.get("output")),
         "released_on": _as_date(row.get("release_date")),
     }
-    return _model_entry(seller, model_id, _price_document(rates, "models.dev", None), about)
+    return _model_entry(seller, model_id, _price_document(rates, "models.dev", None), attributes)
 
 
-# The parts of an entry.
+# Parts of an entry.
 
 
-def _model_entry(seller: str, model_id: str, price: Entry, known: Mapping[str, Any]) -> Entry:
+def _model_entry(seller: str, model_id: str, price: Entry, attributes: Mapping[str, Any]) -> Entry:
     blank = dict.fromkeys(("context_window", "max_output_tokens", "released_on", "deprecated_on", "retires_on", "successor"))
-    about = {name: value for name, value in known.items() if value is not None}
+    known = {name: value for name, value in attributes.items() if value is not None}
     return {
         "provider": _provider_slug(seller),
         "model_id": model_id,
@@ -198,7 +200,7 @@ def _model_entry(seller: str, model_id: str, price: Entry, known: Mapping[str, A
         "aliases": [],
         "description": "",
         **blank,
-        **about,
+        **known,
         "prices": [price],
     }
 
@@ -208,49 +210,52 @@ def _provider_slug(seller: str) -> str:
 
 
 def _provider_entries(entries: Any, names: Mapping[str, str] | None = None) -> list[Entry]:
-    shown = {_provider_slug(seller): name for seller, name in (names or {}).items()}
+    display_names = {_provider_slug(seller): name for seller, name in (names or {}).items()}
     slugs = dict.fromkeys(entry["provider"] for entry in entries)
-    return [{"slug": slug, "display_name": shown.get(slug, slug)} for slug in slugs]
+    return [{"slug": slug, "display_name": display_names.get(slug, slug)} for slug in slugs]
 
 
 class AmountScale(NamedTuple):
-    """What the amount of a source is multiplied by, and the quantity that it is then for."""
+    """The factor applied to a source's amount, and the quantity of the resulting rate."""
 
     factor: int
     per: int
 
 
 class RateCondition(NamedTuple):
-    """When a rate applies: beyond a number of input tokens, and on a service tier."""
+    """The conditions of a rate: a minimum number of input tokens, and a service tier."""
 
     above: int | None
     service_tier: str
 
 
 class RateContext(NamedTuple):
-    """Where something stands in the file, and the list of what is wrong with it."""
+    """The location of an amount in the file, and the list to which problems are appended."""
 
     location: str
     problems: list[str]
 
 
-def _rate(amount: object, meter: str, scale: AmountScale, condition: RateCondition, told: RateContext) -> Entry | None:
-    """The amount times `scale.factor`, per `scale.per`, exactly; None if there is none, or if it is no amount, which is reported."""
+def _rate(amount: object, meter: str, scale: AmountScale, condition: RateCondition, context: RateContext) -> Entry | None:
+    """Return the exact rate of `amount * scale.factor` per `scale.per`.
+
+    Returns None for a missing amount. An invalid amount also returns None, and is reported in `context.problems`.
+    """
     if amount is None:
         return None
     if isinstance(amount, bool) or not isinstance(amount, int | Decimal) or not 0 <= amount < MAX_AMOUNT:
-        told.problems.append(f"{told.location} is {str(amount)[:40]}, which is no amount")
+        context.problems.append(f"{context.location} is {str(amount)[:40]}, which is no amount")
         return None
     exact = format_decimal(EXACT.multiply(Decimal(amount), Decimal(scale.factor)))
     if parse_amount(exact) is None:
-        told.problems.append(f"{told.location} is {str(amount)[:40]}, which has more digits than a price can have")
+        context.problems.append(f"{context.location} is {str(amount)[:40]}, which has more digits than a price can have")
         return None
     above, tier = condition
     return {"meter": meter, "amount": exact, "per": scale.per, "above": above, "service_tier": tier, "window": None}
 
 
 def _price_document(rates: list[Entry], name: str, url: str | None) -> Entry:
-    """A price whose only rates are zero is unknown: these sources write 0 for what they do not know."""
+    """Return a price document. The price is unknown if all rates are zero, because these sources write 0 for unknown rates."""
     known = any(Decimal(rate["amount"]) for rate in rates)
     source = {"kind": "catalog", "name": name, "url": url if url and url.startswith(("https://", "http://")) else None, "verified_at": None}
     return {
@@ -276,6 +281,6 @@ def _as_count(value: object) -> int | None:
 
 
 def _as_date(value: object) -> str | None:
-    """A whole date, or nothing: some sources write a month, or a sentence."""
+    """Return a full ISO date, or None: some sources write a month or a sentence."""
     text = _as_text(value) or ""
     return text if len(text) == 10 and text[4:8:3] == "--" and text.replace("-", "").isdecimal() and text.isascii() else None

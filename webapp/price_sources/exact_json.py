@@ -1,4 +1,4 @@
-"""Reads JSON with exact decimals."""
+"""JSON parser with exact decimals."""
 
 import json
 from decimal import Decimal
@@ -6,11 +6,11 @@ from typing import Any, NoReturn
 
 from webapp.domain.shared.errors import Invalid
 
-CatalogEntries = tuple[list[dict[str, Any]], list[dict[str, Any]]]  # Providers and models.
+CatalogEntries = tuple[list[dict[str, Any]], list[dict[str, Any]]]  # Providers, then models.
 
 
 def parse_json(data: bytes) -> Any:
-    """JSON with exact decimals. Raises `Invalid` with the place where it ends to be JSON."""
+    """Parse JSON with exact decimals. Raises `Invalid` with the position of the syntax error."""
     try:
         return json.loads(data.decode("utf-8-sig"), parse_float=_parse_decimal, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
@@ -18,7 +18,10 @@ def parse_json(data: bytes) -> Any:
 
 
 def _parse_decimal(text: str) -> Decimal:
-    """A number with a fraction or an exponent. One whose plain form has millions of digits is no price, and would take the memory."""
+    """Parse a number with a fraction or an exponent.
+
+    Extreme exponents are rejected: the plain form of such a number has millions of digits and would exhaust memory.
+    """
     number = Decimal(text)
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or len(text) > 60 or abs(exponent) > 60:

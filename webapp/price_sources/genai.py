@@ -1,6 +1,6 @@
-"""genai-prices as a catalogue: its records as models of ours, with what people decided about names and limits (`genai_rules`).
+"""The genai-prices package as a catalog, with the reviewed names and limits of `genai_rules`.
 
-Only the page of proposals, the command line and the script that builds the constants import this; no request for a cost does.
+Only the proposals page, the command line and the script that builds the constants import this module. Cost requests never do.
 """
 
 import re
@@ -14,12 +14,12 @@ from webapp.price_sources.genai_rates import JsonObject, price_history
 from webapp.price_sources.seed_tables import DEFAULT_MODELS, VENDORS
 
 NAME = "genai-prices"
-# Sellers whose slug here is another one. Everybody else keeps the source's id.
+# Sellers whose slug differs from the source's id. All other sellers keep the id.
 SLUGS = {**VENDORS, "github-copilot": "copilot"}
 
 
 def exact_names(match: object) -> Iterator[str]:
-    """The names that the source matches exactly; prefixes, parts and patterns never set a price here."""
+    """Yield the names that the source matches exactly. Prefix, substring and pattern matches never set a price."""
     if isinstance(match, types.ClauseEquals):
         yield match.equals
     elif isinstance(match, types.ClauseOr):
@@ -28,25 +28,25 @@ def exact_names(match: object) -> Iterator[str]:
 
 
 def family(name: str) -> str:
-    """The name without what tells spellings and dates of one model apart."""
+    """Return the name without its date suffix and with normalized punctuation, to group spellings of one model."""
     return re.sub(r"-(latest|\d{4}-\d{2}-\d{2})$", "", name).replace(".", "-")
 
 
 def names_of(model: types.ModelInfo) -> dict[str, list[str]]:
-    """Model id -> aliases: the record itself, and the models of their own that the source files under it."""
+    """Return the aliases by model id: for the record itself, and for separate models that the source lists under it."""
     main = genai_rules.RENAMED.get(model.id, model.id)
     spellings = dict.fromkeys(exact_names(model.match))
-    found: dict[str, list[str]] = {main: [], **{name: [] for name in spellings if name in genai_rules.OWN_MODELS}}
-    heads = {family(name): name for name in reversed(found)}
-    for name in spellings:
-        head = heads.get(family(name), main)
-        if name not in found and is_alias(name, head):
-            found[head].append(name)
-    return {name: sorted({*aliases, *genai_rules.REVIEWED_NAMES.get(name, ())}) for name, aliases in found.items()}
+    names: dict[str, list[str]] = {main: [], **{model_id: [] for model_id in spellings if model_id in genai_rules.OWN_MODELS}}
+    heads = {family(model_id): model_id for model_id in reversed(names)}
+    for model_id in spellings:
+        head = heads.get(family(model_id), main)
+        if model_id not in names and is_alias(model_id, head):
+            names[head].append(model_id)
+    return {model_id: sorted({*aliases, *genai_rules.REVIEWED_NAMES.get(model_id, ())}) for model_id, aliases in names.items()}
 
 
 def is_alias(name: str, head: str) -> bool:
-    """A moving name is a dated pointer, so it is never another name of a model that stays."""
+    """Return whether `name` can be an alias of `head`. A `-latest` name moves to newer models, so it is never an alias of a fixed one."""
     moving = name.endswith("-latest") and not head.endswith("-latest")
     return not moving and name not in genai_rules.NO_ALIASES and not set("/:") & set(name)
 
@@ -54,12 +54,12 @@ def is_alias(name: str, head: str) -> bool:
 DISPLAY_WORDS = {"gpt": "GPT", "chatgpt": "ChatGPT", "tts": "TTS", "hd": "HD", "api": "API", "er": "ER", "o1": "o1", "o3": "o3", "o4": "o4"}
 
 
-def display_name(model_id: str, given: str | None) -> str:
+def display_name(model_id: str, source_name: str | None) -> str:
     if model_id in genai_rules.DISPLAY_NAMES:
         return genai_rules.DISPLAY_NAMES[model_id]
-    if given and given[0].isupper() and not given.startswith(("GPT-", "ChatGPT-")):
-        return given
-    stem, day = re.fullmatch(r"(.+?)(?:-(\d{4}-\d{2}-\d{2}))?", model_id).groups()  # type: ignore[union-attr]  # it matches anything
+    if source_name and source_name[0].isupper() and not source_name.startswith(("GPT-", "ChatGPT-")):
+        return source_name
+    stem, day = re.fullmatch(r"(.+?)(?:-(\d{4}-\d{2}-\d{2}))?", model_id).groups()  # type: ignore[union-attr]  # The pattern always matches.
     text = " ".join(DISPLAY_WORDS.get(word, word[0].upper() + word[1:]) for word in stem.split("-"))
     return re.sub(r"GPT (?=\d)", "GPT-", text) + (f" ({day})" if day else "")
 
@@ -74,36 +74,36 @@ def description(model: types.ModelInfo, model_id: str) -> str:
 
 
 def deprecated_on(model: types.ModelInfo) -> str | None:
-    found = re.search(r"[Dd]eprecated (\d{4}-\d{2}-\d{2})", model.price_comments or "")
-    return found[1] if found else None
+    match = re.search(r"[Dd]eprecated (\d{4}-\d{2}-\d{2})", model.price_comments or "")
+    return match[1] if match else None
 
 
-def catalog_entry(provider: str, model_id: str, prices: list[JsonObject], known: Mapping[str, Any]) -> JsonObject:
-    """A model of the catalogue, every field in its place."""
+def catalog_entry(provider: str, model_id: str, prices: list[JsonObject], attributes: Mapping[str, Any]) -> JsonObject:
+    """Return the catalog entry of a model, with every field."""
     ref = f"{provider}/{model_id}"
-    kind = known.get("type") or genai_rules.type_of(model_id)
+    kind = attributes.get("type") or genai_rules.type_of(model_id)
     return {
         "provider": provider,
         "model_id": model_id,
-        "display_name": known["display_name"],
+        "display_name": attributes["display_name"],
         "type": kind,
         "capabilities": genai_rules.capabilities_of(ref, kind),
-        "context_window": known.get("context_window") or genai_rules.CONTEXT_WINDOWS.get(model_id),
+        "context_window": attributes.get("context_window") or genai_rules.CONTEXT_WINDOWS.get(model_id),
         "max_output_tokens": genai_rules.MAX_OUTPUT_TOKENS.get(model_id),
-        "aliases": known.get("aliases", []),
+        "aliases": attributes.get("aliases", []),
         "default": ref in DEFAULT_MODELS,
         "sort_order": 0,
         "released_on": None,
-        "deprecated_on": known.get("deprecated_on"),
+        "deprecated_on": attributes.get("deprecated_on"),
         "retires_on": None,
         "successor": None,
-        "description": known.get("description", ""),
+        "description": attributes.get("description", ""),
         "prices": prices,
     }
 
 
 def source_models(vendor: types.Provider) -> Iterator[JsonObject]:
-    """The models of one seller. Only where people have looked at the names does a record become several models, or have other names."""
+    """Yield the models of one seller. Only reviewed vendors get aliases or several models per record."""
     for model in vendor.models:
         if vendor.id not in VENDORS:
             yield source_model(vendor, model, model.id, [])
@@ -114,7 +114,7 @@ def source_models(vendor: types.Provider) -> Iterator[JsonObject]:
 
 def source_model(vendor: types.Provider, model: types.ModelInfo, name: str, aliases: list[str]) -> JsonObject:
     main = name == genai_rules.RENAMED.get(model.id, model.id)
-    known = {
+    attributes = {
         "aliases": aliases,
         "display_name": display_name(name, model.name if main else None),
         "context_window": model.context_window if main else None,
@@ -122,7 +122,7 @@ def source_model(vendor: types.Provider, model: types.ModelInfo, name: str, alia
         "description": description(model, name),
     }
     url = vendor.pricing_urls[0] if vendor.pricing_urls else None
-    return catalog_entry(slug_of(vendor), name, price_history(model, name, url), known)
+    return catalog_entry(slug_of(vendor), name, price_history(model, name, url), attributes)
 
 
 def slug_of(vendor: types.Provider) -> str:
@@ -130,17 +130,17 @@ def slug_of(vendor: types.Provider) -> str:
 
 
 def bundled_providers() -> list[types.Provider]:
-    """What the installed package holds."""
+    """Return the providers of the installed package."""
     return list(data.providers)
 
 
 def parse_providers(raw: list[Any]) -> list[types.Provider]:
-    """The package's own reading of its published JSON. Raises whatever it raises on a file of another shape."""
+    """Parse the published JSON with the package's own parser. Propagates its exceptions if the file has another format."""
     return types._providers_from_raw(raw)
 
 
 def catalog_document(vendors: Iterable[types.Provider]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Providers and models of ours, as `documents.catalog_from` reads them."""
-    found = list(vendors)
-    providers = [{"slug": slug_of(vendor), "display_name": vendor.name, "website": None} for vendor in found]
-    return providers, [model for vendor in found for model in source_models(vendor)]
+    """Return providers and models in the format that `domain.catalog.serializers.catalog_from` reads."""
+    sellers = list(vendors)
+    providers = [{"slug": slug_of(vendor), "display_name": vendor.name, "website": None} for vendor in sellers]
+    return providers, [model for vendor in sellers for model in source_models(vendor)]

@@ -1,4 +1,4 @@
-"""Turns the prices of a genai-prices record into ours: dated rows of rates, and the reasons for what is left out of them."""
+"""Conversion of genai-prices prices into dated price rows, with the reasons for every omitted rate."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from genai_prices import types
 from webapp.price_sources import genai_rules
 
 MILLION = 1_000_000
-# The source's price key -> our meter, per so many units, and how many of our units one of its units has.
+# The source's price key -> (meter, quantity of the rate, number of our units in one of the source's units).
 METERS: Mapping[str, tuple[str, int, int]] = {
     "input_mtok": ("input", MILLION, 1),
     "cache_read_mtok": ("cache_read", MILLION, 1),
@@ -32,17 +32,17 @@ METERS: Mapping[str, tuple[str, int, int]] = {
 METER_ORDER = [meter for meter, _, _ in METERS.values()]
 TIER_BY_CONDITION = {("processing", "batch"): "batch", ("service_tier", "flex"): "flex", ("service_tier", "priority"): "priority"}
 TIERS = ("standard", "batch", "flex", "priority")
-PriceValues = dict[str, Any]  # price key -> Decimal or TieredPrices
+PriceValues = dict[str, Any]  # Price key -> Decimal or TieredPrices.
 JsonObject = dict[str, Any]
 
 
 class UnsupportedRate(Exception):
-    """A rate that our price model cannot say; the text is the reason."""
+    """A rate that the price model cannot express. The message is the reason."""
 
 
 @dataclass
 class DatedRates:
-    """The rates of one moment on the way, with the reasons for what is missing."""
+    """The rates that apply from one date, with the reasons for omitted ones."""
 
     rates: list[JsonObject] = field(default_factory=list)
     reasons: dict[str, None] = field(default_factory=dict)
@@ -73,40 +73,43 @@ def conditional_prices(model: types.ModelInfo) -> list[types.ConditionalPrice]:
 
 
 def dated_prices(model: types.ModelInfo) -> list[tuple[date, PriceValues]]:
-    """The prices for all hours, by their first day."""
+    """Return the prices that apply at all hours, sorted by their first day."""
     flat = [entry for entry in conditional_prices(model) if not isinstance(entry.constraint, types.TimeOfDateConstraint)]
     return sorted(((start_date_of(entry.constraint), price_values(entry.prices)) for entry in flat), key=lambda entry: entry[0])
 
 
 def windowed_prices(model: types.ModelInfo) -> list[tuple[JsonObject, PriceValues]]:
-    """The prices for certain hours of the day, in UTC."""
-    found = []
+    """Return the prices for certain hours of the day, in UTC."""
+    windows = []
     for entry in conditional_prices(model):
         if isinstance(entry.constraint, types.TimeOfDateConstraint):
             begin, end = entry.constraint.start_time, entry.constraint.end_time
-            found.append(({"from": f"{begin:%H:%M}", "to": f"{end:%H:%M}"}, price_values(entry.prices)))
-    return found
+            windows.append(({"from": f"{begin:%H:%M}", "to": f"{end:%H:%M}"}, price_values(entry.prices)))
+    return windows
 
 
 def start_dates(model: types.ModelInfo, name: str) -> list[date]:
-    found = {start for start, _ in dated_prices(model)}
-    found.update(start_date_of(variant.constraint) for variant in model.price_variants or ())
+    dates = {start for start, _ in dated_prices(model)}
+    dates.update(start_date_of(variant.constraint) for variant in model.price_variants or ())
     if windowed_prices(model):
-        found.add(genai_rules.WEEKDAYS_FROM.get(name, genai_rules.EPOCH))
-    return sorted(found)
+        dates.add(genai_rules.WEEKDAYS_FROM.get(name, genai_rules.EPOCH))
+    return sorted(dates)
 
 
 def tier_values(model: types.ModelInfo, tier: str, day: date) -> PriceValues:
-    """The partial prices of a service tier; the first active variant wins, for each key on its own."""
-    found: PriceValues = {}
+    """Return the partial prices of a service tier. For each key, the first active variant wins."""
+    values: PriceValues = {}
     for variant in model.price_variants or ():
         if TIER_BY_CONDITION.get(next(iter(variant.when.items()))) == tier and start_date_of(variant.constraint) <= day:
-            found = {**price_values(variant.prices), **found}
-    return found
+            values = {**price_values(variant.prices), **values}
+    return values
 
 
 def unsupported_variants(model: types.ModelInfo, day: date) -> Iterator[str]:
-    """The prices of conditions that are no service tier of ours. OpenAI's `fast` is its newer word for `priority`."""
+    """Yield a reason for each price variant whose condition has no service tier.
+
+    OpenAI's `fast` is its newer name for `priority`, so a variant equal to the priority prices is not reported.
+    """
     priority = tier_values(model, "priority", day)
     for variant in model.price_variants or ():
         condition = next(iter(variant.when.items()))
@@ -116,7 +119,10 @@ def unsupported_variants(model: types.ModelInfo, day: date) -> Iterator[str]:
 
 
 def context_tiers(value: Decimal | types.TieredPrices) -> list[tuple[int | None, Decimal]]:
-    """(above, amount): the source also compares with strictly greater, and also bills the whole request at the tier's price."""
+    """Return (above, amount) pairs.
+
+    The source has the same semantics: the comparison is strictly greater, and the tier's price applies to the whole request.
+    """
     if isinstance(value, types.TieredPrices):
         return [(None, value.base), *((tier.start, tier.price) for tier in value.tiers)]
     return [(None, value)]
@@ -125,11 +131,11 @@ def context_tiers(value: Decimal | types.TieredPrices) -> list[tuple[int | None,
 def rates_for(key: str, value: Decimal | types.TieredPrices, tier: str, window: JsonObject | None) -> list[JsonObject]:
     if key not in METERS:
         raise UnsupportedRate(f"{key} ({format_amounts(value)}) is left out: no meter counts it.")
-    meter, per, share = METERS[key]
+    meter, per, units = METERS[key]
     return [
         {
             "meter": meter,
-            "amount": plain(divide_exactly(key, amount, share)),
+            "amount": plain(divide_exactly(key, amount, units)),
             "per": per,
             "above": above,
             "service_tier": tier,
@@ -139,11 +145,11 @@ def rates_for(key: str, value: Decimal | types.TieredPrices, tier: str, window: 
     ]
 
 
-def divide_exactly(key: str, amount: Decimal, share: int) -> Decimal:
+def divide_exactly(key: str, amount: Decimal, divisor: int) -> Decimal:
     with localcontext() as context:
         context.traps[Inexact] = True
         try:
-            return amount / share
+            return amount / divisor
         except Inexact:
             raise UnsupportedRate(f"{key} ({plain(amount)}) is left out: a second would cost no finite decimal.") from None
 
@@ -153,23 +159,28 @@ def format_amounts(value: Decimal | types.TieredPrices) -> str:
 
 
 def remove_ambiguous_rates(values: PriceValues) -> tuple[PriceValues, list[str]]:
-    """Takes out `output` where one number would price text and image (or video) tokens alike, and what is said twice."""
-    kept, reasons = dict(values), []
-    if kept.get("input_audio_hours") == kept.get("audio_hours"):
-        kept.pop("input_audio_hours", None)
+    """Remove rates that the meters cannot express, and return the reasons.
+
+    This removes `output` if one meter would price text tokens and image or video tokens alike. It also removes duplicate rates.
+    """
+    rates, reasons = dict(values), []
+    if rates.get("input_audio_hours") == rates.get("audio_hours"):
+        rates.pop("input_audio_hours", None)
     for medium in ("image", "video"):
-        other = kept.pop(f"output_{medium}_mtok", None)
-        if other is not None and other != kept.get("output_mtok"):
-            text = kept.pop("output_mtok", None)
+        medium_amount = rates.pop(f"output_{medium}_mtok", None)
+        if medium_amount is not None and medium_amount != rates.get("output_mtok"):
+            text = rates.pop("output_mtok", None)
             costs = f"text costs {format_amounts(text)} and " if text is not None else ""
-            reasons.append(f"output is left out: {costs}{medium} tokens cost {format_amounts(other)}, and no meter tells them apart.")
-    return kept, reasons
+            reasons.append(
+                f"output is left out: {costs}{medium} tokens cost {format_amounts(medium_amount)}, and no meter tells them apart."
+            )
+    return rates, reasons
 
 
 def add_rates(row: DatedRates, values: PriceValues, tier: str, window: JsonObject | None = None) -> None:
-    """Adds the rates of one service tier. Reasons are told for the standard tier only; the others leave out the same."""
-    kept, reasons = remove_ambiguous_rates(values)
-    for key, value in kept.items():
+    """Add the rates of one service tier. Reasons are recorded for the standard tier only: the other tiers omit the same keys."""
+    usable, reasons = remove_ambiguous_rates(values)
+    for key, value in usable.items():
         try:
             row.rates += rates_for(key, value, tier, window)
         except UnsupportedRate as reason:
@@ -179,7 +190,7 @@ def add_rates(row: DatedRates, values: PriceValues, tier: str, window: JsonObjec
 
 
 def add_window_rates(row: DatedRates, model: types.ModelInfo, name: str, day: date) -> None:
-    """Hours carry no date in the source; they belong to its last dated price, as its comments say."""
+    """Add rates for hours of the day. The source does not date them; its comments say that they belong to the last dated price."""
     if day < dated_prices(model)[-1][0]:
         return
     weekdays = genai_rules.WEEKDAYS_FROM.get(name, date.max) <= day
@@ -213,7 +224,7 @@ def rate_sort_key(rate: JsonObject) -> tuple[Any, ...]:
 
 
 class Origin(NamedTuple):
-    """Where a price comes from."""
+    """The source of a price."""
 
     name: str
     url: str | None = None
@@ -232,13 +243,13 @@ def price_entry(state: str, day: date, rates: list[JsonObject], source: Origin, 
 
 
 def price_history(model: types.ModelInfo, name: str, url: str | None) -> list[JsonObject]:
-    """The dated prices, oldest first; moments at which nothing that we can say changes are left out."""
-    found: list[JsonObject] = []
-    last = ""
+    """Return the dated prices, oldest first, without dates at which no supported rate changes."""
+    history: list[JsonObject] = []
+    last_key = ""
     for day in start_dates(model, name):
         row = dated_rates_of(model, name, day)
-        if row.key() != last:
+        if row.key() != last_key:
             state = "priced" if row.rates else "free" if name in genai_rules.FREE_MODELS else "unknown"
-            found.append(price_entry(state, day, row.rates, Origin("genai-prices", url), " ".join(row.reasons)))
-        last = row.key()
-    return found
+            history.append(price_entry(state, day, row.rates, Origin("genai-prices", url), " ".join(row.reasons)))
+        last_key = row.key()
+    return history

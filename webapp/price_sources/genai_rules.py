@@ -1,11 +1,11 @@
-"""Rules for models of genai-prices that people chose: which records are skipped, names, limits, types and capabilities."""
+"""Reviewed rules for genai-prices models: skipped records, names, limits, types and capabilities."""
 
 import re
 from datetime import date
 
 EPOCH = date(1970, 1, 1)
 
-# Records that do not become models, by vendor: (what the whole id looks like, why).
+# Records that do not become models, by vendor: (pattern of the full id, reason).
 SKIPPED: dict[str, tuple[tuple[str, str], ...]] = {
     "openai": (
         (r"ft:.*|.*\.ft-", "fine-tuned models, whose names each customer makes"),
@@ -34,7 +34,7 @@ SKIPPED: dict[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 
-# Names that the vendor's API takes, where the source's own id is another spelling or a family.
+# The names that the vendor's API accepts, if the source's id is another spelling or a family.
 RENAMED = {
     "claude-3-5-haiku-latest": "claude-3-5-haiku-20241022",
     "claude-3-5-sonnet": "claude-3-5-sonnet-20241022",
@@ -57,8 +57,8 @@ RENAMED = {
     "mistral-small-3.2-24b-instruct": "mistral-small-2506",
 }
 
-# Exact names which the source files under another model because the price is the same. They are models of their own: calling one must
-# not call the other.
+# Exact names that the source lists under another model because the price is the same. They are separate models: a call to one must not
+# reach the other.
 OWN_MODELS = frozenset(
     {
         "gpt-4o-mini-search-preview",
@@ -81,11 +81,11 @@ OWN_MODELS = frozenset(
     }
 )
 
-# Exact names that name a setting of a model, or a fixed version under a moving name.
+# Exact names that denote a setting of a model, or a fixed version under a moving name.
 NO_ALIASES = frozenset({"o3-mini-high", "o4-mini-high", "grok-voice-3.0"})
 
-# Names of the design documents, of the agreed cases and of the vendors' own lists, which the source matches by prefix only. Reviewed by
-# hand: the same model at the same price.
+# Names from the design documents, the agreed cases and the vendors' lists that the source matches by prefix only. A manual review found
+# the same model at the same price.
 REVIEWED_NAMES = {
     "claude-opus-4-20250514": ["claude-opus-4-0"],
     "claude-sonnet-4-20250514": ["claude-sonnet-4-0"],
@@ -113,7 +113,7 @@ DISPLAY_NAMES = {
     "computer-use-preview": "Computer Use Preview",
 }
 
-# (context window, most output tokens) where the source has none and the vendor's documentation is clear.
+# Context windows and maximum output tokens that the source lacks and the vendor's documentation states clearly.
 CONTEXT_WINDOWS = {"grok-beta": 131072, "grok-vision-beta": 8192, "gemini-2.5-pro": 1048576, "llama3.2": 131072}
 MAX_OUTPUT_TOKENS = {
     "gpt-4o-mini": 16384,
@@ -148,7 +148,7 @@ MAX_OUTPUT_TOKENS = {
     "grok-vision-beta": 4096,
 }
 
-# The first pattern found in the id decides; text is what nothing else is.
+# The first pattern that occurs in the id decides. The default is text.
 TYPE_PATTERNS = (
     ("embed", "embedding"),
     ("tts", "text_to_speech"),
@@ -169,7 +169,7 @@ CAPABILITIES_BY_TYPE = {
     "video": "",
     "audio": "audio streaming",
 }
-# For text models, the first pattern found in the ref decides. Conservative: what neither the source nor the vendor says is left out.
+# For text models, the first pattern that matches the ref decides. Capabilities that neither the source nor the vendor states are omitted.
 CAPABILITY_PATTERNS = (
     (r"openai/(babbage|davinci|gpt-3\.5-turbo-instruct)", ""),
     (r"openai/gpt-3\.5", FULL),
@@ -210,14 +210,14 @@ CAPABILITY_PATTERNS = (
     (r"ollama/", f"{BASIC} tools"),
 )
 
-# Free of charge according to the source's comment; any other record without a price is unknown.
+# Free according to the source's comment. The price of any other record without rates is unknown.
 FREE_MODELS = frozenset({"gemma-4-26b-a4b-it", "gemma-4-31b-it"})
 
-# Peak hours hold from Monday to Friday only (the source's comments say so and cannot express it): model -> since when.
+# Peak hours apply from Monday to Friday only. The source says so in comments but cannot express it. Model -> first day.
 WEEKDAYS_FROM = {"deepseek-flash": EPOCH, "deepseek-v4-flash": EPOCH, "deepseek-v4-pro": date(2026, 8, 23)}
 WEEKDAYS_NOTE = "Peak hours are left out at weekends, as the vendor bills; on Chinese public holidays the peak rates are too high."
 
-# Dated rows in which only the off-peak rates are known (the source's comment): they hold outside the peak hours, and nothing does inside.
+# Dated prices with known off-peak rates only, according to the source's comment. No rate is known for the peak hours.
 PEAK_UNKNOWN = {("deepseek-v4-flash", date(2026, 8, 17)): (("04:00", "06:00"), ("10:00", "01:00"))}
 PEAK_UNKNOWN_NOTE = "The peak rates of this time (01:00-04:00 and 06:00-10:00 UTC) are not in the source and therefore missing."
 
@@ -227,15 +227,15 @@ def type_of(model_id: str) -> str:
 
 
 def capabilities_of(ref: str, kind: str) -> list[str]:
-    found = (
+    names = (
         CAPABILITIES_BY_TYPE[kind]
         if kind in CAPABILITIES_BY_TYPE
-        else next((names for pattern, names in CAPABILITY_PATTERNS if re.match(pattern, ref)), "")
+        else next((listed for pattern, listed in CAPABILITY_PATTERNS if re.match(pattern, ref)), "")
     )
-    return sorted(found.split())
+    return sorted(names.split())
 
 
 def skip_reason(vendor: str, model_id: str, comments: str) -> str | None:
     if comments.startswith("Imported from OpenRouter") and "Verified against" not in comments:
         return "another seller's price (imported from OpenRouter)"
-    return next((why for pattern, why in SKIPPED.get(vendor, ()) if re.fullmatch(pattern, model_id)), None)
+    return next((reason for pattern, reason in SKIPPED.get(vendor, ()) if re.fullmatch(pattern, model_id)), None)

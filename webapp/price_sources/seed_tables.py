@@ -1,8 +1,8 @@
-"""Providers and models of the seed that people chose: vendors, providers, models of the design documents, order and defaults."""
+"""Reviewed tables of the seed: vendors, providers, models of the design documents, order and defaults."""
 
 from typing import Any
 
-# genai-prices' id of a vendor -> our slug. Only vendors whose own API we name; their models on other clouds are other sellers' prices.
+# The vendor id in genai-prices -> the provider slug. Only vendors whose own API is listed: other clouds sell their models at other prices.
 VENDORS = {"openai": "openai", "anthropic": "anthropic", "google": "google", "mistral": "mistral", "x-ai": "xai", "deepseek": "deepseek"}
 
 PROVIDER_FIELDS = ("slug", "display_name", "driver", "base_url", "website", "documentation_url", "required_environment", "description")
@@ -92,7 +92,7 @@ PROVIDERS: tuple[tuple[Any, ...], ...] = (
     ),
 )
 
-# Models that the design documents name and genai-prices does not have, or prices in another unit:
+# Models of the design documents that genai-prices lacks or prices in another unit:
 # (provider, model id, display name, type, rates as (meter, amount, per), note).
 IMAGE_NOTE = "Per image, as the design document has it: size and quality are not distinguished."
 TOKEN_RATES_NOTE = " The vendor's rates per token are left out, because they would bill the same image a second time."
@@ -107,7 +107,7 @@ DOCUMENT_MODELS: tuple[tuple[str, str, str, str, tuple[tuple[str, str, int], ...
     ("ollama", "llama3.2", "Llama 3.2", "text", (), "Free on purpose: the model runs on your own machine."),
 )
 
-# The twelve models of the second design document come first, in its order; everything else follows in the order of the source.
+# The twelve models of the second design document come first, in its order. All other models follow in the order of the source.
 FIRST_MODELS = (
     "openai/gpt-4o-mini",
     "openai/gpt-4o",

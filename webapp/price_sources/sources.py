@@ -1,8 +1,8 @@
-"""Public catalogues of models and prices, each read into one shape: what a sync compares with the registry. Nothing here is fetched.
+"""Catalog sources: each public catalog of models and prices is read into one format, which a sync compares with the registry.
 
-`read` gives providers and models as the documents that `domain.catalog.serializers.catalog_from` takes. What a source says
-and our price model cannot is left out with the reason in the price's note; a record that cannot be read is named in `problems`.
-Nothing is guessed.
+`read_catalog` returns providers and models as documents for `domain.catalog.serializers.catalog_from`. Rates that the price model cannot
+express are omitted, with the reason in the price's note. Unreadable records are listed in `problems`. Nothing is guessed, and nothing is
+fetched from the network.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ MAX_BYTES = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class CatalogSource:
-    """A kind of catalogue that can be read. `bundled` ones need no file."""
+    """A supported kind of catalog. `bundled` sources need no file."""
 
     name: str
     label: str
@@ -44,7 +44,7 @@ SOURCES: Mapping[str, CatalogSource] = {
 
 @dataclass(frozen=True, slots=True)
 class SourceCatalog:
-    """A catalogue that was read. `version` names it for people, `digest` is that of its bytes."""
+    """A catalog that was read. `version` is its readable name; `digest` is the SHA-256 of its bytes."""
 
     source: str
     version: str
@@ -55,26 +55,26 @@ class SourceCatalog:
 
     @property
     def name(self) -> str:
-        """What prices that come from it call their source."""
+        """The source name that its prices carry."""
         return self.source.removesuffix("-json")
 
 
 def read_catalog(source: str, data: bytes | None = None) -> SourceCatalog:
-    """Reads the bundled catalogue, or a file of the named kind. Raises `Invalid` that says what is wrong with it."""
-    known = SOURCES.get(source)
-    if known is None:
+    """Read the bundled catalog, or a file of the named source. Raises `Invalid` with the reason."""
+    kind = SOURCES.get(source)
+    if kind is None:
         raise Invalid.field("source", f"must be one of {', '.join(SOURCES)}")
-    if known.bundled:
+    if kind.bundled:
         return _read_bundled()
     if not data:
-        raise Invalid.field("file", f"is needed for {known.label}: {known.hint}")
+        raise Invalid.field("file", f"is needed for {kind.label}: {kind.hint}")
     if len(data) > MAX_BYTES:
         raise Invalid.field("file", f"is larger than {MAX_BYTES // 1_000_000} MB")
     digest = hashlib.sha256(data).hexdigest()
     problems: list[str] = []
     providers, models = _reader_for(source)(data, problems)
     if not models:
-        raise Invalid.field("file", f"names no model: is it really {known.label.removesuffix(', a file')}? {known.hint}")
+        raise Invalid.field("file", f"names no model: is it really {kind.label.removesuffix(', a file')}? {kind.hint}")
     return SourceCatalog(source, f"file {digest[:12]}", digest, providers, models, problems)
 
 
