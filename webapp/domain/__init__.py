@@ -1,1 +1,1 @@
-"""The rules of the desk, pure: the standard library only, no I/O, every moment is an argument."""
+"""Pure domain rules: standard library only, no I/O, and the current time is always an argument."""

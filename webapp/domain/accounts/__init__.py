@@ -1,1 +1,1 @@
-"""Permissions of roles, settings of OpenID, and secrets that are too weak."""
+"""Role permissions, OpenID settings and weak secrets."""

@@ -1,11 +1,11 @@
-"""Permissions: what may be done, and which role or token scope may do it. Whoever is not named may not."""
+"""Permissions, and the roles and token scopes that grant them. Access is denied by default."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 
 
 class Permission(StrEnum):
-    """Named `scope:resource:action`."""
+    """A permission, named `scope:resource:action`."""
 
     REGISTRY_READ = "registry:all:read"
     REGISTRY_WRITE = "registry:all:write"
@@ -24,7 +24,7 @@ _ADMIN = _EDITOR | {P.CREDENTIALS_WRITE, P.ACCOUNTS_MANAGE}
 
 ROLES: Mapping[str, frozenset[Permission]] = {"viewer": _VIEWER, "editor": _EDITOR, "admin": _ADMIN}
 
-# What an application may do with a token of this scope.
+# The permissions that a token scope grants to an application.
 SCOPES: Mapping[str, frozenset[Permission]] = {
     "registry:read": frozenset({P.REGISTRY_READ}),
     "registry:write": frozenset({P.REGISTRY_WRITE, P.CREDENTIALS_WRITE}),

@@ -1,19 +1,19 @@
-"""Secrets that are none: those that documentation and images published, and those that are made of the words of a placeholder."""
+"""Detection of weak secrets: published in documentation or images, or made of placeholder words."""
 
 import re
 
-MIN_CHARACTERS = 12  # Characters that must be left when everything that says "change me" is gone, and rows and repetitions with it.
-# Random to look at, and known to everybody.
+MIN_CHARACTERS = 12  # The minimum length after placeholder words, sequences and repetitions are removed.
+# These look random, but they are public.
 PUBLISHED_SECRETS = frozenset(
     value.lower()
     for value in (
         "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",  # Flask's documentation
-        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",  # FastAPI's
-        "9jsrJd2WSfIiuMmoYfeeL6RRAu1z68+Cox9VdwtrwtgaZsvRiShPJpDh",  # images of Superset
+        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",  # FastAPI's documentation
+        "9jsrJd2WSfIiuMmoYfeeL6RRAu1z68+Cox9VdwtrwtgaZsvRiShPJpDh",  # Superset's images
         "a25mQ1FHTUh3MnFRSk5KMEIyVVU2YmN0VGRyYTVXY08=",  # Airflow's compose files
-        "46BKJoQYlPPOexq0OhDZnIlNepKFf87WFwLbfzqDDho=",  # likewise, the Fernet key
-        "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=",  # the specification of Fernet
-        "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",  # the documentation of AWS
+        "46BKJoQYlPPOexq0OhDZnIlNepKFf87WFwLbfzqDDho=",  # Airflow's compose files, the Fernet key
+        "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=",  # the Fernet specification
+        "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",  # AWS's documentation
     )
 )
 _PLACEHOLDER_WORDS = """
@@ -32,18 +32,18 @@ _SEQUENCES = ("abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiopasdfghjklz
 
 
 def is_weak(secret: str) -> bool:
-    """Whether somebody who has read other people's settings would guess this."""
+    """Return whether a reader of public examples could guess this secret."""
     return secret.lower() in PUBLISHED_SECRETS or len(_strip_placeholders(secret.lower())) < MIN_CHARACTERS
 
 
 def _strip_placeholders(text: str) -> str:
-    """What is nobody's placeholder, without order in it."""
+    """Return the text without placeholder words, sequences and repetitions."""
     words = _PLACEHOLDER.sub("", re.sub(r"[^a-z0-9]", "", text))
     return _REPEATED.sub(
-        r"\1", "".join(character for place, character in enumerate(words) if not _is_sequential(words[max(place - 1, 0) : place + 1]))
+        r"\1", "".join(character for index, character in enumerate(words) if not _is_sequential(words[max(index - 1, 0) : index + 1]))
     )
 
 
 def _is_sequential(pair: str) -> bool:
-    """Whether the second of two characters is what comes after or before the first one in a row."""
-    return len(pair) == 2 and any(pair in row or pair[::-1] in row for row in _SEQUENCES)
+    """Return whether two characters are neighbors in a sequence, in either direction."""
+    return len(pair) == 2 and any(pair in sequence or pair[::-1] in sequence for sequence in _SEQUENCES)
