@@ -1,4 +1,4 @@
-"""Cells of CSV files: text that no spreadsheet runs as a formula, and that reads back as exactly what it was."""
+"""CSV cells that spreadsheets do not run as formulas and that read back unchanged."""
 
 import csv
 import io
@@ -9,13 +9,13 @@ from typing import NamedTuple
 from webapp.domain.shared.errors import Malformed, quote_text
 
 MAX_CELL_LENGTH = 120_000
-# What a spreadsheet takes for a formula. An apostrophe goes in front, also where apostrophes stand there already: so it is clear on the
-# way back which one was ours.
+# Text that a spreadsheet would run as a formula. An apostrophe is added in front, even if the text already starts with one.
+# So an import can tell which apostrophe the export added.
 _FORMULA_START = re.compile("'*[=+\\-@\t\r＝＋－＠]")
 
 
 class CsvRow(NamedTuple):
-    """One row of a file: the line it begins on, and its cells by column."""
+    """One row of a file: the number of its first line, and its cells by column."""
 
     line: int
     cells: Mapping[str, str]
@@ -30,7 +30,7 @@ def unescape_formula(text: str) -> str:
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
-    """The text of a file; the same rows always give the same text."""
+    """Return the text of a CSV file. The same rows always give the same text."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(columns)
@@ -39,7 +39,10 @@ def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
 
 
 def read_csv(text: str) -> tuple[list[str], list[CsvRow]]:
-    """The columns, and every row that is not empty. Commas or semicolons may separate cells, as the header does. Raises `Malformed`."""
+    """Return the columns and every row that is not empty.
+
+    The header decides whether commas or semicolons separate the cells. Raises `Malformed`.
+    """
     clean = text.removeprefix("\ufeff")
     header = clean.partition("\n")[0]
     reader = csv.reader(io.StringIO(clean, newline=""), delimiter=";" if header.count(";") > header.count(",") else ",", strict=True)
@@ -65,6 +68,6 @@ def _parse_row(columns: Sequence[str], cells: Sequence[str], line: int) -> CsvRo
     if len(cells) != len(columns):
         count = f"{len(cells)} cell{'s' if len(cells) != 1 else ''} and {len(columns)} columns"
         raise Malformed(f"Line {line}: {count}. Put a cell that holds the separator or a quote into double quotes.")
-    if long := [column for column, cell in zip(columns, cells, strict=True) if len(cell) > MAX_CELL_LENGTH]:
-        raise Malformed(f"Line {line}: the cell {quote_text(long[0], 40)} is too long.")
+    if oversized := [column for column, cell in zip(columns, cells, strict=True) if len(cell) > MAX_CELL_LENGTH]:
+        raise Malformed(f"Line {line}: the cell {quote_text(oversized[0], 40)} is too long.")
     return CsvRow(line, {column: unescape_formula(cell) for column, cell in zip(columns, cells, strict=True)})

@@ -1,20 +1,20 @@
-"""The error tree: named by what a caller can do, translated to HTTP once (`web/errors.py`), every message safe to show.
+"""The error tree, named by what a caller can do. `web/errors.py` translates it to HTTP. Every message is safe to show.
 
 ModeldeskError
-├── Invalid               the values make no sense: correct them (422, or 400 for a malformed request)
-│   └── Malformed         not even the form is right
-├── NotFound              there is no such thing
-│   └── UnknownModel      no model answers to this ref; carries suggestions
-├── Conflict              it clashes with what is there
-│   ├── AmbiguousModel    several models answer to this ref; carries them
-│   ├── InUse             other rows depend on it; carries them
-│   └── Stale             somebody else changed it meanwhile (412)
-├── Forbidden             you may not
-└── Unavailable           not now: try later
+├── Invalid                     the values are invalid: correct them (422, or 400 for a malformed request)
+│   └── Malformed               the request has the wrong form
+├── NotFound                    the object does not exist
+│   └── UnknownModel            no model matches this ref; carries suggestions
+├── Conflict                    the request conflicts with the current state
+│   ├── AmbiguousModel          several models match this ref; carries them
+│   ├── InUse                   other rows depend on this one; carries them
+│   └── Stale                   another user changed the row in the meantime (412)
+├── Forbidden                   the caller lacks the permission
+└── Unavailable                 temporarily unavailable: try later
     ├── DatabaseUnreachable
-    ├── OtherVersion      the tables are of another version
-    ├── KeysLocked        the encryption key is missing or wrong
-    └── TooManyAtOnce     others are being served just now (429)
+    ├── SchemaVersionMismatch   the tables belong to another version
+    ├── KeysLocked              the encryption key is missing or wrong
+    └── TooManyConcurrentCalls  the server is busy with other calls (429)
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,14 +23,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One value that must be corrected. `field` is a path such as `usage.input` or `rates[0].amount`."""
+    """One invalid value. `field` is a path such as `usage.input` or `rates[0].amount`."""
 
     field: str
     message: str
 
 
 class ModeldeskError(Exception):
-    """The base of all errors that people may read. `code` is for programs, the message for people."""
+    """The base class of all errors that users can see. `code` is for programs, the message for people."""
 
     status = 500
     code = "error"
@@ -42,12 +42,12 @@ class ModeldeskError(Exception):
             self.code = code
 
     def extra(self) -> dict[str, object]:
-        """More members of the problem document."""
+        """Return additional members of the problem document."""
         return {}
 
 
 class Invalid(ModeldeskError):
-    """The values make no sense. `errors` says which and why."""
+    """The values are invalid. `errors` lists the fields and the reasons."""
 
     status = 422
     code = "invalid"
@@ -58,13 +58,13 @@ class Invalid(ModeldeskError):
 
     @classmethod
     def of(cls, errors: Iterable[FieldError]) -> "Invalid":
-        """Several fields are wrong."""
-        found = list(errors)
-        return cls("; ".join(f"{error.field} {error.message}" for error in found[:5]), found)
+        """Return an error about several fields."""
+        collected = list(errors)
+        return cls("; ".join(f"{error.field} {error.message}" for error in collected[:5]), collected)
 
     @classmethod
     def field(cls, field: str, message: str) -> "Invalid":
-        """One field is wrong."""
+        """Return an error about one field."""
         return cls(f"{field} {message}", [FieldError(field, message)])
 
     def extra(self) -> dict[str, object]:
@@ -72,21 +72,21 @@ class Invalid(ModeldeskError):
 
 
 class Malformed(Invalid):
-    """The request is not even of the right form."""
+    """The request has the wrong form."""
 
     status = 400
     code = "malformed"
 
 
 class NotFound(ModeldeskError):
-    """There is no such thing."""
+    """The object does not exist."""
 
     status = 404
     code = "not_found"
 
 
 class UnknownModel(NotFound):
-    """No model answers to this ref. Nothing is guessed; `suggestions` are refs that look alike."""
+    """No model matches this ref. Modeldesk never guesses; `suggestions` are similar refs."""
 
     code = "unknown_model"
 
@@ -101,7 +101,7 @@ class UnknownModel(NotFound):
 
 
 class Conflict(ModeldeskError):
-    """It clashes with what is there."""
+    """The request conflicts with the current state."""
 
     status = 409
     code = "conflict"
@@ -115,7 +115,7 @@ class Conflict(ModeldeskError):
 
 
 class AmbiguousModel(Conflict):
-    """Several models answer to this ref: say which, by its canonical ref."""
+    """Several models match this ref. The caller must use a canonical ref."""
 
     code = "ambiguous_model"
 
@@ -129,7 +129,7 @@ class AmbiguousModel(Conflict):
 
 
 class InUse(Conflict):
-    """Other rows depend on it. `users` names them."""
+    """Other rows depend on this one. `users` names them."""
 
     code = "in_use"
 
@@ -142,21 +142,21 @@ class InUse(Conflict):
 
 
 class Stale(Conflict):
-    """Somebody else changed the row since it was read."""
+    """Another user changed the row since it was read."""
 
     status = 412
     code = "stale"
 
 
 class Forbidden(ModeldeskError):
-    """The caller is known and may not do this."""
+    """The caller is authenticated but lacks the permission."""
 
     status = 403
     code = "forbidden"
 
 
 class Unavailable(ModeldeskError):
-    """Not now. `retry_after` is in seconds."""
+    """The service is temporarily unavailable. `retry_after` is in seconds."""
 
     status = 503
     code = "unavailable"
@@ -164,7 +164,7 @@ class Unavailable(ModeldeskError):
 
 
 class DatabaseUnreachable(Unavailable):
-    """The database does not answer, or its file was moved, deleted or replaced. Reads go on from the snapshot."""
+    """The database does not respond, or its file was moved, deleted or replaced. Reads continue from the snapshot."""
 
     code = "database_unreachable"
 
@@ -173,7 +173,7 @@ class DatabaseUnreachable(Unavailable):
 
 
 class SchemaVersionMismatch(Unavailable):
-    """The database's tables are those of another version of Modeldesk: this one reads what it can, and writes nothing."""
+    """The tables belong to another version of Modeldesk. This version reads what it can and writes nothing."""
 
     code = "database_other_version"
     retry_after = 60
@@ -187,14 +187,14 @@ class SchemaVersionMismatch(Unavailable):
 
 
 class KeysLocked(Unavailable):
-    """The encryption key is missing, malformed or wrong; what needs no key goes on."""
+    """The encryption key is missing, malformed or wrong. Features that need no key still work."""
 
     code = "keys_locked"
     retry_after = 60
 
 
 class TooManyConcurrentCalls(Unavailable):
-    """What takes long is being done for others already; in a moment there is room again."""
+    """The slots for slow calls are all in use. A slot is free again after a short time."""
 
     status = 429
     code = "too_many_requests"
@@ -202,6 +202,6 @@ class TooManyConcurrentCalls(Unavailable):
 
 
 def quote_text(text: str, limit: int = 80) -> str:
-    """Somebody's text, safe to put into a sentence: printable, quoted and short."""
+    """Return untrusted text that is safe in a sentence: printable, quoted and short."""
     clean = "".join(character if character.isprintable() else "�" for character in text[: limit + 1])
     return f"“{clean[:limit]}…”" if len(clean) > limit else f"“{clean}”"

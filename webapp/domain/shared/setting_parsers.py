@@ -1,20 +1,20 @@
-"""What a setting may say: each check takes the text of one, and raises `ValueError` with the rest of the sentence about it."""
+"""Parsers of settings. Each takes the text of one setting and raises `ValueError` with the rest of the sentence about it."""
 
 import re
 from collections.abc import Callable
 
 
 def parse_hosts(text: str) -> tuple[str, ...]:
-    found = tuple(name.strip().lower() for name in text.split(",") if name.strip())
-    if not all(re.fullmatch(r"[a-z0-9.\-_\[\]:*]+", name) for name in found):
+    hosts = tuple(name.strip().lower() for name in text.split(",") if name.strip())
+    if not all(re.fullmatch(r"[a-z0-9.\-_\[\]:*]+", name) for name in hosts):
         raise ValueError("must be a comma-separated list of host or host:port")
-    return found
+    return hosts
 
 
-def seconds_parser(least: float, most: float) -> Callable[[str], float]:
+def seconds_parser(minimum: float, maximum: float) -> Callable[[str], float]:
     def check(text: str) -> float:
-        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text) or not least <= float(text) <= most:
-            raise ValueError(f"must be a number of seconds from {least:g} to {most:g}")
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text) or not minimum <= float(text) <= maximum:
+            raise ValueError(f"must be a number of seconds from {minimum:g} to {maximum:g}")
         return float(text)
 
     return check
@@ -26,19 +26,19 @@ def parse_switch(text: str) -> bool:
     return text.lower() == "on"
 
 
-def integer_parser(least: int, most: int) -> Callable[[str], int]:
+def integer_parser(minimum: int, maximum: int) -> Callable[[str], int]:
     def check(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,6}", text, re.ASCII) or not least <= int(text) <= most:
-            raise ValueError(f"must be a whole number from {least} to {most}")
+        if not re.fullmatch(r"[0-9]{1,6}", text, re.ASCII) or not minimum <= int(text) <= maximum:
+            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
         return int(text)
 
     return check
 
 
-def word_parser(most: int) -> Callable[[str], str]:
+def word_parser(max_length: int) -> Callable[[str], str]:
     def check(text: str) -> str:
-        if not re.fullmatch(r"[!-~]+", text) or len(text) > most:
-            raise ValueError(f"must be at most {most} printable characters without a space")
+        if not re.fullmatch(r"[!-~]+", text) or len(text) > max_length:
+            raise ValueError(f"must be at most {max_length} printable characters without a space")
         return text
 
     return check
@@ -51,7 +51,7 @@ def parse_label(text: str) -> str:
 
 
 def parse_storage(text: str) -> str:
-    """There is one place only (docs/adr/0022). Another one that is asked for must not be passed over in silence."""
+    """Return the storage kind. Only the database exists (docs/adr/0022), but a request for another one must not be ignored silently."""
     if text != "database" and re.fullmatch(r"rediss?://\S+", text) is None:
         raise ValueError("must be database, or redis://... (attempts to sign in are counted in the database all the same)")
     return text.partition(":")[0]

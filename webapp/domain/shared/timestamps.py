@@ -1,4 +1,4 @@
-"""Moments: RFC 3339 in, aware UTC datetimes inside, RFC 3339 with `Z` out."""
+"""Timestamps: RFC 3339 as input, aware UTC datetimes inside, RFC 3339 with `Z` as output."""
 
 import re
 from datetime import UTC, date, datetime
@@ -8,30 +8,30 @@ from webapp.domain.shared.errors import Invalid
 TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII)
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# What may be entered or asked for. Nothing older matters, and near the ends of the calendar adding a month to a moment is an error.
+# The accepted range. Older dates do not matter, and adding a month near the ends of the calendar is an error.
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 
 
 def parse_timestamp(text: object, field: str) -> datetime:
-    """An aware UTC datetime from RFC 3339 text with an offset. Raises `Invalid` naming the field."""
+    """Return an aware UTC datetime from RFC 3339 text with an offset. Raises `Invalid` naming the field."""
     if isinstance(text, str) and TIMESTAMP.fullmatch(text):
         try:
-            moment = datetime.fromisoformat(text).astimezone(UTC)
+            parsed = datetime.fromisoformat(text).astimezone(UTC)
         except (ValueError, OverflowError):
-            pass  # month 13, or a moment that leaves the calendar when moved to UTC: refused below
+            pass  # Month 13, or a time outside the calendar when converted to UTC. Rejected below.
         else:
-            _require_supported_range(moment.date(), field)
-            return moment
+            _require_supported_range(parsed.date(), field)
+            return parsed
     raise Invalid.field(field, "must be a moment such as 2026-11-21T00:00:00Z")
 
 
 def parse_day(text: object, field: str) -> date:
-    """A date from ISO text. Raises `Invalid` naming the field."""
+    """Return a date from ISO text. Raises `Invalid` naming the field."""
     if isinstance(text, str) and DAY.fullmatch(text):
         try:
             day = date.fromisoformat(text)
         except ValueError:
-            pass  # the 30th of February: refused below
+            pass  # February 30. Rejected below.
         else:
             _require_supported_range(day, field)
             return day
@@ -43,9 +43,9 @@ def _require_supported_range(day: date, field: str) -> None:
         raise Invalid.field(field, f"must lie between {FIRST_DAY} and {LAST_DAY}")
 
 
-def format_timestamp(moment: datetime) -> str:
-    """RFC 3339 in UTC with `Z`; fractions of a second only where there are some."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+def format_timestamp(at: datetime) -> str:
+    """Return RFC 3339 text in UTC with `Z`. Fractions of a second are included only if they are not zero."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
 def start_of_day(day: date) -> datetime:

@@ -1,4 +1,4 @@
-"""Base URLs of providers: one strict reading of them, and their origins. Where calls may go is decided in `security/urlguard.py`."""
+"""Strict parsing of providers' base URLs, and their origins. `security/urlguard.py` decides which addresses are allowed."""
 
 import ipaddress
 import re
@@ -9,7 +9,7 @@ from webapp.domain.shared.errors import FieldError, Invalid
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-# One spelling that every URL parser reads alike: no userinfo, query, fragment, backslash, percent-encoding or non-ASCII character.
+# A subset that every URL parser reads alike: no userinfo, query, fragment, backslash, percent-encoding or non-ASCII character.
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?)"
     r"(?::(?P<port>[1-9][0-9]{0,4}))?(?P<path>(?:/[A-Za-z0-9._~:@!$&'()*+,;=-]*)*)",
@@ -19,7 +19,7 @@ _URL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class BaseUrl:
-    """A base URL that was read strictly; `host` is in lower case and without brackets."""
+    """A strictly parsed base URL. `host` is in lower case and without brackets."""
 
     scheme: str
     host: str
@@ -28,13 +28,13 @@ class BaseUrl:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port, in one spelling: what a key is bound to."""
+        """Scheme, host and port in one spelling. Keys are bound to it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}" if self.port == DEFAULT_PORTS[self.scheme] else f"{self.scheme}://{host}:{self.port}"
 
 
 def parse_base_url(url: str) -> BaseUrl:
-    """The parts of a base URL. Raises `Invalid` with a sentence for whatever two parsers could read differently."""
+    """Return the parts of a base URL. Raises `Invalid` if two parsers could read the URL differently."""
     match = _URL.fullmatch(url)
     if match is None:
         raise base_url_error(Invalid, _describe_error(url))
@@ -50,17 +50,17 @@ def parse_base_url(url: str) -> BaseUrl:
 
 
 def parse_origin(url: str) -> str:
-    """The origin of a base URL. Raises `Invalid` like `parse`."""
+    """Return the origin of a base URL. Raises `Invalid` like `parse_base_url`."""
     return parse_base_url(url).origin
 
 
 def base_url_error(kind: type[Invalid], sentence: str) -> Invalid:
-    """An error of this kind about a base URL."""
+    """Return an error of this kind about the field `base_url`."""
     return kind(sentence, [FieldError("base_url", sentence)])
 
 
 def parse_ip(host: str) -> IpAddress | None:
-    """The IP address that a host is, in its one canonical dotted or colon spelling."""
+    """Return the IP address if the host is one in canonical notation, else None."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -68,13 +68,16 @@ def parse_ip(host: str) -> IpAddress | None:
 
 
 def _is_host_name(host: str) -> bool:
-    """Letters, digits and hyphens in labels. A last label that begins like a number (`127.1`, `0x7f000001`) would be read as an address."""
+    """Return whether the host consists of labels of letters, digits and hyphens.
+
+    A last label that begins with a digit (`127.1`, `0x7f000001`) could be read as an IP address, so it is rejected.
+    """
     labels = host.split(".")
     return all(re.fullmatch(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", label) for label in labels) and not labels[-1][0].isdigit()
 
 
 def _describe_error(url: str) -> str:
-    """Which of the usual mistakes it is."""
+    """Return a message about the most likely mistake."""
     if not re.match(r"https?://", url, re.IGNORECASE):
         return "The address must begin with https:// (or http:// where that is allowed)."
     if "@" in url.split("://", 1)[1].split("/", 1)[0]:

@@ -1,6 +1,6 @@
-"""Checks of entered values: each takes a value and the name of its field and gives the clean value back, or raises `Invalid`.
+"""Validators of entered values. Each takes a value and its field name, and returns the clean value or raises `Invalid`.
 
-One table of checks a kind of row serves the JSON endpoint and the forms alike, so that both refuse the same things in the same words.
+The JSON endpoint and the forms share one table of checks per kind of row, so both reject the same values with the same messages.
 """
 
 import re
@@ -14,7 +14,7 @@ from webapp.domain.shared.timestamps import parse_day, parse_timestamp
 
 Check = Callable[[object, str], Any]
 SLUG = re.compile(r"[a-z0-9]([a-z0-9\-]{0,58}[a-z0-9])?", re.ASCII)
-# Printable ASCII without spaces, as every vendor's model ids are; look-alike letters of other alphabets would make twins.
+# Printable ASCII without spaces, like every vendor's model ids. Look-alike letters of other alphabets would allow duplicates.
 MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+\-]{0,199}", re.ASCII)
 HTTP_URL = re.compile(r"https?://[^\s\"'<>\\^`{|}]{1,480}", re.ASCII)
 EMAIL = re.compile(r"[^\s@,;<>\"\x00-\x1f\x7f\ud800-\udfff]{1,64}@[A-Za-z0-9]([A-Za-z0-9.\-]{0,180}[A-Za-z0-9])?", re.ASCII)
@@ -22,8 +22,8 @@ FORBIDDEN_CATEGORIES = ("Cc", "Cs", "Co", "Cn")
 ALLOWED_WHITESPACE = "\n\r\t"
 
 
-def text(most: int, least: int = 0) -> Check:
-    """Text of this many characters, trimmed and in Unicode's composed form; no control characters, no lone surrogates."""
+def text(maximum: int, minimum: int = 0) -> Check:
+    """Accept text within these lengths, trimmed and in Unicode NFC, without control characters or lone surrogates."""
 
     def check(value: object, field: str) -> str:
         if not isinstance(value, str):
@@ -31,20 +31,22 @@ def text(most: int, least: int = 0) -> Check:
         stripped = value.strip()
         if any(
             unicodedata.category(character) in FORBIDDEN_CATEGORIES and character not in ALLOWED_WHITESPACE
-            for character in stripped[: most + 1]
+            for character in stripped[: maximum + 1]
         ):
             raise Invalid.field(field, "holds characters that cannot be shown")
         clean = unicodedata.normalize("NFC", stripped)
-        if not least <= len(clean) <= most:
-            raise Invalid.field(field, f"must have {least} to {most} characters" if least else f"must have at most {most} characters")
+        if not minimum <= len(clean) <= maximum:
+            raise Invalid.field(
+                field, f"must have {minimum} to {maximum} characters" if minimum else f"must have at most {maximum} characters"
+            )
         return clean
 
     return check
 
 
-def line(most: int, least: int = 0) -> Check:
-    """Text on one line."""
-    checked = text(most, least)
+def line(maximum: int, minimum: int = 0) -> Check:
+    """Accept text on one line."""
+    checked = text(maximum, minimum)
 
     def check(value: object, field: str) -> str:
         clean: str = checked(value, field)
@@ -56,7 +58,7 @@ def line(most: int, least: int = 0) -> Check:
 
 
 def regex(pattern: re.Pattern[str], message: str) -> Check:
-    """Text of exactly this form."""
+    """Accept text that matches the whole pattern."""
 
     def check(value: object, field: str) -> str:
         if not isinstance(value, str) or pattern.fullmatch(value.strip()) is None:
@@ -73,21 +75,21 @@ email = regex(EMAIL, "must be an e-mail address")
 
 
 def base_url(value: object, field: str) -> str:
-    """Where a provider is asked: an address that all programs read alike."""
-    given: str = url(value, field)
+    """Accept a provider's base URL that every URL parser reads alike."""
+    address: str = url(value, field)
     try:
-        urls.parse_base_url(given)
+        urls.parse_base_url(address)
     except Invalid as error:
         raise Invalid.of([FieldError(field, error.detail)]) from None
-    return given
+    return address
 
 
-def integer(least: int, most: int) -> Check:
-    """A whole number; not a bool, a float or a string."""
+def integer(minimum: int, maximum: int) -> Check:
+    """Accept an integer, but not a bool, a float or a string."""
 
     def check(value: object, field: str) -> int:
-        if type(value) is not int or not least <= value <= most:
-            raise Invalid.field(field, f"must be a whole number from {least:,} to {most:,}")
+        if type(value) is not int or not minimum <= value <= maximum:
+            raise Invalid.field(field, f"must be a whole number from {minimum:,} to {maximum:,}")
         return value
 
     return check
@@ -100,7 +102,7 @@ def boolean(value: object, field: str) -> bool:
 
 
 def choice(values: Sequence[str]) -> Check:
-    """One of these words."""
+    """Accept one of these words."""
 
     def check(value: object, field: str) -> str:
         if not isinstance(value, str) or value not in values:
@@ -111,7 +113,7 @@ def choice(values: Sequence[str]) -> Check:
 
 
 def optional(check: Check) -> Check:
-    """None, or what the check accepts; empty text counts as None."""
+    """Accept None or a value that passes the check. Empty text counts as None."""
 
     def checked(value: object, field: str) -> Any:
         return None if value is None or value == "" else check(value, field)
@@ -119,23 +121,23 @@ def optional(check: Check) -> Check:
     return checked
 
 
-def list_of(check: Check, most: int) -> Check:
-    """A list without doubles, each item checked."""
+def list_of(check: Check, max_items: int) -> Check:
+    """Accept a list, check each item and drop duplicates."""
 
     def checked(value: object, field: str) -> list[Any]:
-        if not isinstance(value, list | tuple) or len(value) > most:
-            raise Invalid.field(field, f"must be a list of at most {most}")
-        return list(dict.fromkeys(check(item, f"{field}[{number}]") for number, item in enumerate(value)))
+        if not isinstance(value, list | tuple) or len(value) > max_items:
+            raise Invalid.field(field, f"must be a list of at most {max_items}")
+        return list(dict.fromkeys(check(item, f"{field}[{index}]") for index, item in enumerate(value)))
 
     return checked
 
 
-def small_object(most: int) -> Check:
-    """A small JSON object with text for names; values are JSON of at most three levels."""
+def small_object(max_entries: int) -> Check:
+    """Accept a small JSON object with text keys and at most three levels."""
 
     def check(value: object, field: str) -> dict[str, Any]:
-        if not isinstance(value, dict) or len(value) > most or not _is_small_json(value, 3):
-            raise Invalid.field(field, f"must be an object of at most {most} entries and three levels")
+        if not isinstance(value, dict) or len(value) > max_entries or not _is_small_json(value, 3):
+            raise Invalid.field(field, f"must be an object of at most {max_entries} entries and three levels")
         return value
 
     return check
@@ -157,7 +159,7 @@ timestamp: Check = parse_timestamp
 
 
 def validate(values: Mapping[str, object], checks: Mapping[str, Check], required: Sequence[str] = ()) -> dict[str, Any]:
-    """The clean values. Raises one `Invalid` that names every wrong or missing field, or `Malformed` for unknown ones."""
+    """Return the clean values. Raises one `Invalid` for all invalid or missing fields, or `Malformed` for unknown ones."""
     if unknown := [name for name in values if name not in checks]:
         raise Malformed.of(FieldError(name[:60], "is not a field that can be set here") for name in unknown)
     clean: dict[str, Any] = {}
