@@ -1,4 +1,4 @@
-"""Usage that applications report: when it may have happened, and how it adds up; exact, and nothing that is unknown counts as zero."""
+"""Reported usage: the accepted call times, and exact sums in which an unknown price never counts as zero."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ GROUPS = ("model", "project", "token", "day")
 
 @dataclass(frozen=True, slots=True)
 class ReportedCall:
-    """One reported call, as far as sums need it. `total` is None where no price was known."""
+    """The part of a reported call that sums need. `total` is None if the price was unknown."""
 
     group: str
     usage: Mapping[str, int]
@@ -28,9 +28,9 @@ class ReportedCall:
 
 @dataclass(slots=True)
 class UsageSummary:
-    """What a group of calls used and cost. Amounts of different currencies are never added up.
+    """Usage and cost of a group of calls. Amounts of different currencies are never added.
 
-    `unpriced` counts the calls whose price was unknown, `incomplete` those of whose cost a part is missing.
+    `unpriced` counts the calls with an unknown price, `incomplete` the calls with a partly unknown cost.
     """
 
     records: int = 0
@@ -43,34 +43,34 @@ class UsageSummary:
     def complete(self) -> bool:
         return not (self.unpriced or self.incomplete)
 
-    def add(self, one: ReportedCall) -> None:
+    def add(self, call: ReportedCall) -> None:
         self.records += 1
-        for meter, quantity in one.usage.items():
+        for meter, quantity in call.usage.items():
             self.usage[meter] = self.usage.get(meter, 0) + quantity
-        if one.total is None:
+        if call.total is None:
             self.unpriced += 1
             return
-        self.incomplete += not one.complete
-        currency = one.currency or ""
-        self.totals[currency] = EXACT.add(self.totals.get(currency, ZERO), one.total)
+        self.incomplete += not call.complete
+        currency = call.currency or ""
+        self.totals[currency] = EXACT.add(self.totals.get(currency, ZERO), call.total)
 
     def ordered_usage(self) -> dict[str, int]:
-        """The quantities in the order of the meters."""
+        """Return the quantities in the order of the meters."""
         return {meter: self.usage[meter] for meter in METERS if meter in self.usage}
 
 
 def summarize_usage(records: Iterable[ReportedCall]) -> tuple[dict[str, UsageSummary], UsageSummary]:
-    """The sums by group, and of all."""
+    """Return the sums by group and the overall sum."""
     groups: dict[str, UsageSummary] = {}
-    everything = UsageSummary()
-    for one in records:
-        groups.setdefault(one.group, UsageSummary()).add(one)
-        everything.add(one)
-    return groups, everything
+    overall = UsageSummary()
+    for record in records:
+        groups.setdefault(record.group, UsageSummary()).add(record)
+        overall.add(record)
+    return groups, overall
 
 
 def validate_call_time(at: datetime | None, now: datetime) -> datetime:
-    """When it happened; now, if nobody says. A price is chosen by it, so it must be near. Raises `Invalid`."""
+    """Return the time of a call, by default now. Raises `Invalid` unless it is recent, because it selects the price."""
     if at is None:
         return now.replace(microsecond=0)
     if not now - MAX_AGE <= at <= now + MAX_CLOCK_SKEW:
@@ -81,7 +81,7 @@ def validate_call_time(at: datetime | None, now: datetime) -> datetime:
 
 
 def require_valid_span(since: datetime, until: datetime) -> None:
-    """Raises `Invalid` unless it is a span that can be summed."""
+    """Raise `Invalid` unless the span can be summed."""
     if until <= since:
         raise Invalid.field("until", "must be after `since`")
     if until - since > MAX_SPAN:
