@@ -1,4 +1,4 @@
-"""Your account: where you are signed in, and your password. Everybody has this page, and only for themselves."""
+"""The page of your own account: sessions and password."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -20,13 +20,13 @@ from webapp.web.auth import require_member, session_secret
 
 
 class Account(GuardedView):
-    """Every role may read, so everybody who is signed in gets here."""
+    """Open to every signed-in user: every role can read the registry."""
 
     needs = Permission.REGISTRY_READ
     purpose = "Where you are signed in, and your password."
 
     def is_visible(self) -> bool:
-        """It stands in the menu of the person, not in that of the desk."""
+        """Return False: the page is listed in the user menu, not in the main menu."""
         return False
 
     @expose("/", methods=("GET",))
@@ -35,13 +35,13 @@ class Account(GuardedView):
 
     @expose("/password", methods=("POST",))
     def change_password(self) -> Any:
-        present, new, again = (request.form.get(name, "")[: passwords.MAX_LENGTH + 1] for name in ("present", "new", "again"))
+        current, new, repeated = (request.form.get(name, "")[: passwords.MAX_LENGTH + 1] for name in ("present", "new", "again"))
         try:
-            _require_valid_passwords(present, new, again)
+            _require_valid_passwords(current, new, repeated)
             with writing(refresh=False) as writer:
                 accounts.change_password(writer, writer.get_one(User, require_member().id), new, current_secret=session_secret())
         except Invalid as error:
-            return self._page({found.field: found.message for found in error.errors})
+            return self._page({field_error.field: field_error.message for field_error in error.errors})
         flash("Your password is changed. All other sign-ins of yours have ended.", "success")
         return redirect(self.get_url(".index"))
 
@@ -59,11 +59,11 @@ class Account(GuardedView):
     def _page(self, errors: dict[str, str]) -> Response:
         now = datetime.now(UTC)
         rows = accounts.list_sessions(db.session(), require_member().id, now=now)
-        mine = accounts.get_session_or_none(db.session(), session_secret(), now=now)
+        own_session = accounts.get_session_or_none(db.session(), session_secret(), now=now)
         page = self.render(
             "admin/accounts/account.html",
             sessions=rows,
-            present=mine[0].id if mine else None,
+            present=own_session[0].id if own_session else None,
             errors=errors,
             least=passwords.MIN_LENGTH,
             idle=accounts.SESSION_IDLE_TIMEOUT,
@@ -72,10 +72,12 @@ class Account(GuardedView):
         return Response(page, 422 if errors else 200)
 
 
-def _require_valid_passwords(present: str, new: str, again: str) -> None:
-    """Raises `Invalid` at the field. Guesses are counted as where somebody is asked to confirm: a stolen session is no way to the password.
+def _require_valid_passwords(current: str, new: str, repeated: str) -> None:
+    """Check the form fields. Raises `Invalid` with the field name.
 
-    Checked before the transaction begins: no other writer waits for a tenth of a second.
+    Wrong guesses count against the throttle of the step-up page. A stolen session is therefore no way to guess the password.
+
+    The check runs before the transaction begins. Hashing takes a tenth of a second, and no other writer should wait for it.
     """
     with writing(refresh=False) as writer:
         if (
@@ -83,7 +85,7 @@ def _require_valid_passwords(present: str, new: str, again: str) -> None:
             is not None
         ):
             raise Invalid.field("present", "was wrong too often; wait five minutes")
-    if accounts.authenticate(db.session(), require_member().email, present) is None:
+    if accounts.authenticate(db.session(), require_member().email, current) is None:
         raise Invalid.field("present", "is not your present password")
-    if new != again:
+    if new != repeated:
         raise Invalid.field("again", "is not the same as the new password")

@@ -1,4 +1,4 @@
-"""Applications' tokens, for admins. A token is shown once, on the answer that made it."""
+"""API tokens of applications, for admins. A token is shown once, in the response to its creation."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ class TokenForm(StaffForm):
 
 
 class Tokens(AccountsView):
-    """Applications' tokens: made, listed, revoked."""
+    """API tokens: create, list and revoke."""
 
     table = ApiToken
     singular_name = "token"
@@ -112,9 +112,9 @@ class Tokens(AccountsView):
             raise Invalid.field("scopes", "Tick at least one")
         if isinstance(days, str):
             raise Invalid.field("expires_days", f"must be 1 to {api_tokens.MAX_LIFETIME_DAYS}")
-        ends = api_tokens.expiry_date(days, now=datetime.now(UTC))
+        expires_at = api_tokens.expiry_date(days, now=datetime.now(UTC))
         project = values["project"]
-        return api_tokens.create(session, values["name"], values["scopes"], actor=self.actor(), expires_at=ends, project=project)
+        return api_tokens.create(session, values["name"], values["scopes"], actor=self.actor(), expires_at=expires_at, project=project)
 
     def after_save(self, row: Any, *, created: bool) -> Response:
         token, text = row

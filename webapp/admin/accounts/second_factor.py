@@ -1,4 +1,4 @@
-"""Your second factor: turned on with the first code, recovery codes shown once. Everybody's own, and of nobody else."""
+"""The page of your own second factor: enrollment with the first code, and recovery codes that are shown once."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,7 @@ from webapp.web.auth import require_member
 
 
 class SecondFactor(GuardedView):
-    """Every role may read, so everybody who is signed in gets here; also whoever has to, before anything else."""
+    """Open to every signed-in user, including those who must enroll first."""
 
     needs = Permission.REGISTRY_READ
     purpose = "A code from a device of yours beside the password, so that the password alone opens nothing."
@@ -49,10 +49,10 @@ class SecondFactor(GuardedView):
     @expose("/turn-on", methods=("POST",))
     def turn_on(self) -> Any:
         now = datetime.now(UTC)
-        guess = Attempt(str(require_member().id), request.remote_addr or "", kind="new code")
+        attempt = Attempt(str(require_member().id), request.remote_addr or "", kind="new code")
         try:
             with writing(refresh=False) as writer:
-                if login_throttle.register(writer, guess, now) is not None:
+                if login_throttle.register(writer, attempt, now) is not None:
                     raise Invalid.field("code", "was wrong too often; wait five minutes")
             with writing(refresh=False) as writer:
                 user = writer.get_one(User, require_member().id, with_for_update=True)
@@ -80,15 +80,15 @@ class SecondFactor(GuardedView):
             lambda writer, user: second_factor.remove(writer, user, actor=user.email), "The second factor is off.", ".index"
         )
 
-    def _change(self, run: Any, done: str | None, target: str) -> Redirect:
+    def _change(self, run: Any, message: str | None, target: str) -> Redirect:
         try:
             with writing(refresh=False) as writer:
                 run(writer, writer.get_one(User, require_member().id, with_for_update=True))
         except ModeldeskError as error:
             flash(error.detail, "error")
             return redirect(self.get_url(".index"))
-        if done:
-            flash(done, "success")
+        if message:
+            flash(message, "success")
         return redirect(self.get_url(target))
 
     def _page(self) -> Response:
@@ -106,14 +106,14 @@ class SecondFactor(GuardedView):
         )
 
     def _scan_page(self, error: str | None = None) -> Response | None:
-        """The secret that waits for its first code, as a picture and in letters."""
+        """Return the page with the pending secret as a QR code and as text, or None if no enrollment is pending."""
         user = db.session.get_one(User, require_member().id)
         secret = second_factor.get_pending_secret_or_none(db.session(), user, vault=container.vault())
         if secret is None:
             return None
-        spaced = " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
+        grouped_secret = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
         picture = qr_code(second_factor.provisioning_uri(secret, user))
-        page = self.render("admin/accounts/authenticator.html", picture=picture, secret=spaced, error=error)
+        page = self.render("admin/accounts/authenticator.html", picture=picture, secret=grouped_secret, error=error)
         return make_response(page, 422 if error else 200)
 
     def _codes_page(self, codes: list[str], title: str) -> Response:
@@ -123,5 +123,5 @@ class SecondFactor(GuardedView):
 def qr_code(text: str) -> Markup:
     import segno
 
-    drawn = segno.make(text, error="m").svg_inline(omitsize=True, border=2, svgclass="qr-code", lineclass=None)
-    return Markup(drawn)  # noqa: S704 # drawn by segno from lines alone; no text of anybody is in it
+    svg = segno.make(text, error="m").svg_inline(omitsize=True, border=2, svgclass="qr-code", lineclass=None)
+    return Markup(svg)  # noqa: S704 # segno generates the SVG from path data; it contains no user text

@@ -1,4 +1,4 @@
-"""Users, for admins. Links are shown once, on the answer that made them."""
+"""Users, for admins. Links are shown once, in the response that creates them."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -45,19 +45,19 @@ class UserEditForm(VersionedForm):
 
 
 class AccountsView(RowsView):
-    """What only those who manage accounts may see."""
+    """Base of the views that require the permission to manage accounts."""
 
     needs = Permission.ACCOUNTS_MANAGE
     needs_to_edit = Permission.ACCOUNTS_MANAGE
     can_delete = False
 
     def requires_reauthentication(self, name: str) -> bool:
-        """All of it: who may come in, as what, and with which token."""
+        """Return True for every action: all of them concern sign-in, roles or tokens."""
         return True
 
 
 class Users(AccountsView):
-    """Staff: added with a link, never with a password that somebody else knows."""
+    """Staff accounts. Users choose their password through a link, so no one else ever knows it."""
 
     table = User
     singular_name = "user"
@@ -108,8 +108,8 @@ class Users(AccountsView):
         return UserForm(get_form_data())
 
     def edit_form(self, obj: Any = None) -> Any:
-        typed = rights_form_values(obj)
-        return edit_conflicts.prepare_form(UserEditForm(get_form_data(), typed), typed)
+        values = rights_form_values(obj)
+        return edit_conflicts.prepare_form(UserEditForm(get_form_data(), values), values)
 
     def on_stale(self, form: Any, row: User) -> None:
         edit_conflicts.show_conflict(form, rights_form_values(row), "user", row.id, actions=accounts.PERMISSION_CHANGE_ACTIONS)
@@ -136,17 +136,17 @@ class Users(AccountsView):
 
     @expose("/<id>/link", methods=("POST",))
     def new_link(self, id: str) -> ResponseReturnValue:
-        """A link to choose a new password; earlier ones end."""
+        """Create a link for choosing a new password. Earlier links no longer work."""
         self.require_permission(self.can_edit)
-        made: list[Any] = []
+        link_arguments: list[Any] = []
 
         def run(session: Session) -> ChangeResult:
             user = self.find_row(id)
-            made.extend((user, accounts.make_link(session, user, actor=self.actor(), now=datetime.now(UTC))))
+            link_arguments.extend((user, accounts.make_link(session, user, actor=self.actor(), now=datetime.now(UTC))))
             return ChangeResult("")
 
-        answer = self.apply_change(run)
-        return self._link_page(*made) if made else answer
+        response = self.apply_change(run)
+        return self._link_page(*link_arguments) if link_arguments else response
 
     def _link_page(self, user: User, secret: str) -> Response:
         link = f"{container.settings().base_url}/setup/{secret}"
@@ -154,7 +154,7 @@ class Users(AccountsView):
 
     @expose("/<id>/second-factor/remove", methods=("POST",))
     def remove_second_factor(self, id: str) -> ResponseReturnValue:
-        """For somebody who lost the device and the recovery codes."""
+        """Remove the second factor of a user who lost both the device and the recovery codes."""
 
         def run(session: Session) -> ChangeResult:
             user = self.find_row(id)
@@ -165,7 +165,7 @@ class Users(AccountsView):
 
     @expose("/<id>/unlink", methods=("POST",))
     def unlink(self, id: str) -> ResponseReturnValue:
-        """For an address that belongs to another person at the identity provider now."""
+        """Unlink a user whose address now belongs to another person at the identity provider."""
 
         def run(session: Session) -> ChangeResult:
             user = self.find_row(id)
@@ -181,16 +181,16 @@ class Users(AccountsView):
     def set_active(self, id: str) -> ResponseReturnValue:
         def run(session: Session) -> ChangeResult:
             user = self.find_row(id)
-            to = bool(requested_state(not user.is_active))
-            accounts.set_active(session, user, to, actor=self.actor())
-            undo = url_for(".set_active", id=user.id, to=0 if to else 1)
-            return ChangeResult(f"{user} may {'sign in again' if to else 'no longer sign in'}.", undo, refresh=True)
+            active = bool(requested_state(not user.is_active))
+            accounts.set_active(session, user, active, actor=self.actor())
+            undo = url_for(".set_active", id=user.id, to=0 if active else 1)
+            return ChangeResult(f"{user} may {'sign in again' if active else 'no longer sign in'}.", undo, refresh=True)
 
         return self.apply_change(run)
 
 
 def rights_form_values(user: User) -> dict[str, Any]:
-    """A row as the form shows it."""
+    """Return the values of the rights form for a user."""
     return {"role": user.role, "active": user.is_active, "row_version": str(user.version)}
 
 
