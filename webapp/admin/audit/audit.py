@@ -1,4 +1,4 @@
-"""The audit log: who did what, when, with the values before and after. Nothing here changes anything."""
+"""The audit log: who did what and when, with the values before and after. The log itself is read-only."""
 
 import json
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ SEARCH_COLUMNS = (AuditEvent.target_name, AuditEvent.actor, AuditEvent.action, A
 
 
 class AuditLog(RowsView):
-    """Every change, newest first."""
+    """All audit events, newest first."""
 
     needs = Permission.AUDIT_READ
     table = AuditEvent
@@ -53,7 +53,7 @@ class AuditLog(RowsView):
     empty_title = "Nothing has happened yet"
     empty_text = "Every change is written down here in the moment it is made."
     can_create = can_edit = can_delete = False
-    simple_list_pager = True  # Counting would read the whole trail for every page.
+    simple_list_pager = True  # Counting would read the whole audit log for every page.
     details_template = "admin/audit/details.html"
     column_list = ("what", "target_kind", "changed", "actor", "created_at")
     column_labels: ClassVar[dict[str, str]] = {
@@ -73,7 +73,7 @@ class AuditLog(RowsView):
             [(verb, verb.replace("_", " ").capitalize()) for verb in sorted({*VERBS, *(verb for _, verb in RESOURCE_VERBS)})],
         ),
         ChoiceFilter("Kind", lambda kind: AuditEvent.target_kind == kind, [(kind, kind) for kind in TARGET_KINDS]),
-        SinceFilter("When", lambda moment: AuditEvent.created_at >= moment),
+        SinceFilter("When", lambda start: AuditEvent.created_at >= start),
     )
     column_formatters: ClassVar[dict[str, Any]] = {
         "what": lambda _, __, event, ___: describe_event(event),
@@ -91,9 +91,9 @@ class AuditLog(RowsView):
     }
 
     def search_condition(self, word: str) -> ColumnElement[bool]:
-        """As the trail has it, or in the words that the page shows."""
-        said = [AuditEvent.action.endswith(ending, autoescape=True) for ending in matching_action_suffixes(word)]
-        return or_(*(column.icontains(word, autoescape=True) for column in SEARCH_COLUMNS), *said)
+        """Match a word in the stored columns, or in the verbs that the page shows."""
+        action_matches = [AuditEvent.action.endswith(suffix, autoescape=True) for suffix in matching_action_suffixes(word)]
+        return or_(*(column.icontains(word, autoescape=True) for column in SEARCH_COLUMNS), *action_matches)
 
     def search_placeholder(self) -> str:
         return "target, who, what, request"
@@ -114,7 +114,7 @@ class AuditLog(RowsView):
 
     @expose("/restore/", methods=("POST",))
     def restore(self) -> ResponseReturnValue:
-        """Puts back what was there before an event."""
+        """Restore the state before an event."""
         row = self.find_row(request.form.get("id"))
         self.require_permission(has_permission(restoring.required_permission(row)))
         return self.apply_change(
@@ -125,7 +125,10 @@ class AuditLog(RowsView):
 
 
 def restore_view_model(event: AuditEvent) -> dict[str, Any] | None:
-    """What the page offers: what comes back, or the reason why nothing does. None for whoever may not change it."""
+    """Return the values that a restore would write, or the reason why none is possible.
+
+    Returns None if the user has no permission to change the target.
+    """
     if not has_permission(restoring.required_permission(event)):
         return None
     plan = restoring.plan(db.session(), event)
@@ -149,6 +152,6 @@ def as_json(values: Mapping[str, Any] | None) -> str:
 
 
 def changed_fields(event: AuditEvent) -> Markup | str:
-    """The names of the fields that changed; a new or deleted row has too many to name."""
-    names = [difference.field for difference in list_value_changes(event)] if event.before and event.after else []
+    """Return the names of the changed fields. A new or deleted row has too many, so it gets none."""
+    names = [change.field for change in list_value_changes(event)] if event.before and event.after else []
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,4 +1,4 @@
-"""The audit trail in words: what happened, to what, and which values were before and after."""
+"""Audit events as text: action, target, and the values before and after."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -63,7 +63,7 @@ VERBS: Mapping[str, str] = {
     "sign_out": "Signed out:",
     "use_up": "Too many wrong passwords for",
 }
-# Where the object matters to the verb.
+# Texts for actions whose verb depends on the resource.
 RESOURCE_VERBS: Mapping[tuple[str, str], str] = {
     ("credential", "create"): "New key for",
     ("backup", "restore"): "Restored a backup:",
@@ -92,20 +92,20 @@ class ValueChange(NamedTuple):
 
 
 def describe_event(event: AuditEvent) -> str:
-    """`Activated openai/gpt-4o-mini`."""
+    """Return a sentence such as `Activated openai/gpt-4o-mini`."""
     _, resource, verb = [*event.action.split(":"), "", ""][:3]
     return f"{RESOURCE_VERBS.get((resource, verb)) or VERBS.get(verb, verb.replace('_', ' ').capitalize())} {event.target_name}"
 
 
 def matching_action_suffixes(words: str) -> list[str]:
-    """How the actions end whose sentences hold these words."""
-    wanted = words.casefold()
-    verbs = [f":{verb}" for verb, said in VERBS.items() if wanted in said.casefold()]
-    return verbs + [f":{resource}:{verb}" for (resource, verb), said in RESOURCE_VERBS.items() if wanted in said.casefold()]
+    """Return the suffixes of the actions whose text contains `words`."""
+    needle = words.casefold()
+    verbs = [f":{verb}" for verb, text in VERBS.items() if needle in text.casefold()]
+    return verbs + [f":{resource}:{verb}" for (resource, verb), text in RESOURCE_VERBS.items() if needle in text.casefold()]
 
 
 def list_value_changes(event: AuditEvent) -> list[ValueChange]:
-    """Field by field; what did not change is not kept in the trail."""
+    """Return the changes by field. The audit log does not store unchanged fields."""
     before, after = event.before or {}, event.after or {}
     return [
         ValueChange(name.replace("_", " "), format_value(before.get(name)), format_value(after.get(name))) for name in {**before, **after}
@@ -113,27 +113,27 @@ def list_value_changes(event: AuditEvent) -> list[ValueChange]:
 
 
 def target_url(event: AuditEvent) -> str | None:
-    """The page of what was acted on, as far as it has one."""
+    """Return the URL of the target's page, or None if it has no page."""
     page = TARGET_PAGES.get(event.target_kind)
     return url_for(page, id=event.target_id) if page and event.target_id is not None else None
 
 
 def event_rows(events: list[AuditEvent]) -> list[dict[str, Any]]:
-    """Events for the lists of pages."""
+    """Return the values that lists of events show."""
     return [
         {
             "at": event.created_at,
             "actor": event.actor,
             "text": describe_event(event),
             "url": url_for("audit.details_view", id=event.id),
-            "changed": ", ".join(difference.field for difference in list_value_changes(event)[:4]) if event.before and event.after else "",
+            "changed": ", ".join(change.field for change in list_value_changes(event)[:4]) if event.before and event.after else "",
         }
         for event in events
     ]
 
 
 def latest_events(*conditions: Any) -> list[dict[str, Any]] | None:
-    """The newest events that meet these conditions; None for whoever may not read the trail."""
+    """Return the newest events that meet the conditions, or None without the permission to read the audit log."""
     if not has_permission(Permission.AUDIT_READ):
         return None
     query = select(AuditEvent).where(*conditions).order_by(AuditEvent.id.desc()).limit(MAX_EVENTS)
