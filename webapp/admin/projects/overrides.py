@@ -1,4 +1,4 @@
-"""The part of the projects' pages about rules of their own: another default, a list of allowed models, another price."""
+"""The overrides page of a project: its default model, allowed models and prices."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ RATE_METERS = (("input", 1_000_000), ("cache_read", 1_000_000), ("output", 1_000
 
 
 class OverridesMixin(RowsView):
-    """Whoever may read may look; editors add and end."""
+    """Every role can read the overrides; editors add and end them."""
 
     @expose("/<id>/rules", methods=("GET", "POST"))
     def rules(self, id: str) -> Any:
@@ -45,7 +45,7 @@ class OverridesMixin(RowsView):
                 with writing() as session:
                     overrides.add(session, project.id, _build_rule(typed), actor=self.actor())
             except (Invalid, Conflict) as error:
-                errors = {found.field.partition("[")[0]: found.message for found in error.errors} or {"": error.detail}
+                errors = {field_error.field.partition("[")[0]: field_error.message for field_error in error.errors} or {"": error.detail}
             else:
                 flash("Added. Applications of this project are answered by it within a second.", "success")
                 return redirect(self.get_url(".rules", id=id))
@@ -88,7 +88,7 @@ def _now() -> datetime:
 
 
 def _build_rule(typed: dict[str, str]) -> Rule:
-    """Raises `Invalid` at the field that was typed."""
+    """Build a rule from the form. Raises `Invalid` with the form field."""
     price = _build_price_entry(typed) if typed["kind"] == PRICE else None
     starts, ends = _parse_time(typed["starts"], "starts") or _now(), _parse_time(typed["ends"], "ends")
     return Rule(typed["kind"], typed["model"], starts, ends, price, typed["note"])
@@ -102,17 +102,19 @@ def _parse_time(text: str, field: str) -> datetime | None:
 
 def _build_price_entry(typed: dict[str, str]) -> PriceEntry:
     rates = [{"meter": meter, "amount": typed[meter], "per": per} for meter, per in RATE_METERS if typed[meter]]
-    given = {"state": "priced", "currency": typed["currency"] or "USD", "effective_from": format_timestamp(_now()), "rates": rates}
+    entry = {"state": "priced", "currency": typed["currency"] or "USD", "effective_from": format_timestamp(_now()), "rates": rates}
     try:
-        return validate_price(given)
+        return validate_price(entry)
     except Invalid as error:
-        raise Invalid.of(FieldError("input" if "rates[" in one.field else one.field, one.message) for one in error.errors) from None
+        raise Invalid.of(
+            FieldError("input" if "rates[" in field_error.field else field_error.field, field_error.message) for field_error in error.errors
+        ) from None
 
 
 def _rule_view_model(row: ProjectOverride) -> dict[str, Any]:
     now = datetime.now(UTC)
-    never = row.ends_at is not None and row.ends_at <= row.starts_at
-    state = ("Taken back", "neutral") if never else ("Ended", "neutral") if row.ends_at and row.ends_at <= now else None
+    withdrawn = row.ends_at is not None and row.ends_at <= row.starts_at
+    state = ("Taken back", "neutral") if withdrawn else ("Ended", "neutral") if row.ends_at and row.ends_at <= now else None
     state = state or (("Scheduled", "blue") if row.starts_at > now else ("In force", "green"))
     return {
         "row": row,
@@ -124,19 +126,26 @@ def _rule_view_model(row: ProjectOverride) -> dict[str, Any]:
 
 
 def compare_with_list_price(row: ProjectOverride) -> list[dict[str, str | None]]:
-    """Each rate of the project's price with the list price that it takes the place of."""
+    """Return each rate of the project's price next to the list price that it replaces."""
     if row.price is None:
         return []
-    own = price_from(row.price)
-    listed = price_at(timeline(prices.history(db.session(), row.model)), datetime.now(UTC))
-    return [_compare_rate(rate, own, listed.rates if listed else (), listed) for rate in own.rates]
+    project_price = price_from(row.price)
+    list_price = price_at(timeline(prices.history(db.session(), row.model)), datetime.now(UTC))
+    return [_compare_rate(rate, project_price, list_price.rates if list_price else (), list_price) for rate in project_price.rates]
 
 
-def _compare_rate(rate: Rate, own: Price, others: Sequence[Rate], listed: Price | None) -> dict[str, str | None]:
-    other = next((one for one in others if (one.meter, one.above, one.service_tier) == (rate.meter, rate.above, rate.service_tier)), None)
+def _compare_rate(rate: Rate, project_price: Price, list_rates: Sequence[Rate], list_price: Price | None) -> dict[str, str | None]:
+    list_rate = next(
+        (
+            candidate
+            for candidate in list_rates
+            if (candidate.meter, candidate.above, candidate.service_tier) == (rate.meter, rate.above, rate.service_tier)
+        ),
+        None,
+    )
     label = ", ".join([label_of(rate.meter), *describe_conditions(rate)])
     return {
         "label": label,
-        "own": format_rate(rate, own.currency),
-        "listed": format_rate(other, listed.currency) if other and listed else None,
+        "own": format_rate(rate, project_price.currency),
+        "listed": format_rate(list_rate, list_price.currency) if list_rate and list_price else None,
     }

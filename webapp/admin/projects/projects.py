@@ -1,4 +1,4 @@
-"""Projects and one's own keys: who besides everybody has keys at a provider."""
+"""Projects and personal keys: provider keys that are not shared."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -40,7 +40,7 @@ class ProjectForm(VersionedForm):
 
 
 class Projects(OverridesMixin):
-    """Groups of applications with keys of their own."""
+    """Groups of applications with their own keys."""
 
     table = Project
     singular_name = "project"
@@ -84,8 +84,8 @@ class Projects(OverridesMixin):
         return ProjectForm(get_form_data())
 
     def edit_form(self, obj: Any = None) -> Any:
-        typed = form_values(obj)
-        return edit_conflicts.prepare_form(ProjectForm(get_form_data(), typed), typed)
+        values = form_values(obj)
+        return edit_conflicts.prepare_form(ProjectForm(get_form_data(), values), values)
 
     def on_stale(self, form: Any, row: Project) -> None:
         edit_conflicts.show_conflict(form, form_values(row), "project", row.id)
@@ -106,17 +106,17 @@ class Projects(OverridesMixin):
 
 
 def form_values(project: Project) -> dict[str, Any]:
-    """A project as its form shows it."""
-    typed = {name: getattr(project, name) for name in ("display_name", "slug", "description")}
-    return typed | {"active": project.is_active, "row_version": str(project.version)}
+    """Return the values of the project form."""
+    values = {name: getattr(project, name) for name in ("display_name", "slug", "description")}
+    return values | {"active": project.is_active, "row_version": str(project.version)}
 
 
 def rules_link(project: Project) -> Markup:
     query = select(func.count()).select_from(ProjectOverride).where(ProjectOverride.project_id == project.id)
     count = db.session.execute(query).scalar_one()
-    address = url_for("project.rules", id=project.id)
+    url = url_for("project.rules", id=project.id)
     return Markup('<a href="{}" aria-label="Rules of {}">{}</a>').format(
-        address, project.display_name, f"{count:,} rules" if count != 1 else "1 rule"
+        url, project.display_name, f"{count:,} rules" if count != 1 else "1 rule"
     )
 
 
@@ -126,7 +126,7 @@ def _count(*conditions: ColumnElement[bool]) -> str:
 
 
 class MyKeys(GuardedView):
-    """The keys of whoever looks: entered and removed by nobody else, used for nobody else."""
+    """The personal keys of the signed-in user. No one else can store, remove or use them."""
 
     needs = Permission.RUNS_WRITE
     purpose = "Your own keys, used for what you run and for nobody else. They are stored encrypted and never shown again."
@@ -136,12 +136,22 @@ class MyKeys(GuardedView):
 
     @expose("/")
     def index(self) -> str:
-        session, who = db.session(), require_member().email
-        rows = session.execute(select(Provider).where(Provider.allow_personal_keys).order_by(Provider.sort_order, Provider.slug)).scalars()
-        mine = {key.provider_id: key for key in credentials.list_personal(session, who)}
-        used = {number: key_access.count_calls(session, key.id) for number, key in mine.items()}
-        shown = [{"provider": row, "key": mine.get(row.id), "used": used.get(row.id, 0), "address": key_destination(row)} for row in rows]
-        return self.render("admin/credentials/mykeys.html", rows=shown, locked=container.vault().reason)
+        session, email = db.session(), require_member().email
+        providers = session.execute(
+            select(Provider).where(Provider.allow_personal_keys).order_by(Provider.sort_order, Provider.slug)
+        ).scalars()
+        keys = {key.provider_id: key for key in credentials.list_personal(session, email)}
+        call_counts = {provider_id: key_access.count_calls(session, key.id) for provider_id, key in keys.items()}
+        rows = [
+            {
+                "provider": provider,
+                "key": keys.get(provider.id),
+                "used": call_counts.get(provider.id, 0),
+                "address": key_destination(provider),
+            }
+            for provider in providers
+        ]
+        return self.render("admin/credentials/mykeys.html", rows=rows, locked=container.vault().reason)
 
     @expose("/store", methods=("POST",))
     def store(self) -> ResponseReturnValue:
@@ -159,11 +169,11 @@ class MyKeys(GuardedView):
         key = request.form.get("api_key", "").strip()
         credentials.store(session, provider, key, vault=container.vault(), actor=require_member().email, holder=holder)
 
-    def _change(self, run: Any, done: str) -> ResponseReturnValue:
-        number = request.form.get("provider", "")
+    def _change(self, run: Any, outcome: str) -> ResponseReturnValue:
+        provider_id = request.form.get("provider", "")
         try:
             with writing() as session:
-                provider = session.get(Provider, int(number)) if is_id(number) else None
+                provider = session.get(Provider, int(provider_id)) if is_id(provider_id) else None
                 if provider is None:
                     raise NotFound("There is no such provider.")
                 run(session, provider, Holder(PERSONAL, require_member().email))
@@ -171,5 +181,5 @@ class MyKeys(GuardedView):
         except ModeldeskError as error:
             flash(error.detail, "error")
         else:
-            flash(f"Your key for {name} {done}.", "success")
+            flash(f"Your key for {name} {outcome}.", "success")
         return redirect(self.get_url(".index"))
