@@ -1,4 +1,4 @@
-"""The admin for staff, on Flask-Admin: its engine, and our own face (templates/admin)."""
+"""The admin for staff, built on Flask-Admin with its own templates (templates/admin)."""
 
 from flask import Flask
 
@@ -28,7 +28,7 @@ THEME = Bootstrap4Theme(base_template="admin/core/base.html", fluid=True)
 
 
 def init_app(app: Flask) -> None:
-    """Builds the admin and its views. They are bound to one application, so they are made here and not at import."""
+    """Build the admin and its views. Views are bound to one application, so they are created here and not at import."""
     index = dashboard.Dashboard(name="Dashboard", url="/admin", menu_icon_type="icon", menu_icon_value="layout-dashboard")
     admin = Admin(app, name="Modeldesk", url="/admin", theme=THEME, index_view=index)
     for view in build_views():
@@ -36,7 +36,7 @@ def init_app(app: Flask) -> None:
 
 
 def build_views() -> list[BaseView]:
-    """All views in the order of the menu."""
+    """Return all views in menu order."""
     return [
         Providers(name="Providers", endpoint="provider", url="provider", category="Registry", **menu_icon("cloud")),
         Models(name="Models", endpoint="model", url="model", category="Registry", **menu_icon("box")),
@@ -62,5 +62,5 @@ def build_views() -> list[BaseView]:
 
 
 def menu_icon(name: str) -> dict[str, str]:
-    """How a view says which icon of the sprite stands beside it in the menu."""
+    """Return the view options that set the icon of a menu item."""
     return {"menu_icon_type": "icon", "menu_icon_value": name}

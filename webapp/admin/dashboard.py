@@ -1,4 +1,4 @@
-"""The dashboard: what the registry answers now, and what needs somebody."""
+"""The dashboard: the current registry status and the items that need attention."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -26,49 +26,49 @@ from webapp.web.auth import has_permission
 
 RETIREMENT_NOTICE = timedelta(days=90)
 MAX_NAMED_MODELS = 3
-MAX_USAGE_LOOKUPS = 8  # Each takes some questions to the database.
+MAX_USAGE_LOOKUPS = 8  # Each lookup takes several queries.
 OUTPUT_METERS = ("image", "request", "second", "character", "page")
 
 
 class Dashboard(GuardedIndex):
-    """The first page after signing in."""
+    """The first page after sign-in."""
 
     needs = Permission.REGISTRY_READ
 
     @expose("/")
     def index(self) -> str:
-        found = snapshot()
+        registry = snapshot()
         providers = _list_providers()
         now = datetime.now(UTC)
         return self.render(
             "admin/dashboard.html",
-            getting_started=_setup_steps(found, providers) if has_permission(Permission.ACCOUNTS_MANAGE) else None,
-            stats=_stats(found, providers),
-            attention=list(map(_hide_forbidden_action, _attention_items(found, providers, now))),
-            defaults=_default_models(found),
-            providers=[_provider_view_model(row, state, found) for row, state in providers],
+            getting_started=_setup_steps(registry, providers) if has_permission(Permission.ACCOUNTS_MANAGE) else None,
+            stats=_stats(registry, providers),
+            attention=list(map(_hide_forbidden_action, _attention_items(registry, providers, now))),
+            defaults=_default_models(registry),
+            providers=[_provider_view_model(row, state, registry) for row, state in providers],
             changes=latest_events(AuditEvent.target_kind.not_in(("user", "request"))),
         )
 
 
 def _list_providers() -> list[tuple[Provider, Any]]:
-    """All providers with the state of their keys, from two questions."""
+    """Return all providers with the state of their keys, using two queries."""
     rows = db.session.execute(select(Provider).order_by(Provider.sort_order, Provider.slug)).scalars().all()
     shared = select(Credential).where(Credential.scope == "shared", Credential.owner == "")
     keys = {key.provider_id: key for key in db.session.execute(shared).scalars()}
     return [(row, key_state(row, keys.get(row.id))) for row in rows]
 
 
-def _setup_steps(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[str, Any]]:
-    keyed = any(state.stored or state.variable for _, state in providers)
-    staff = db.session.execute(select(func.count()).select_from(User)).scalar_one()
-    first = url_for("provider.edit_view", id=providers[0][0].id) if providers else url_for("provider.create_view")
+def _setup_steps(registry: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[str, Any]]:
+    has_key = any(state.stored or state.variable for _, state in providers)
+    user_count = db.session.execute(select(func.count()).select_from(User)).scalar_one()
+    key_url = url_for("provider.edit_view", id=providers[0][0].id) if providers else url_for("provider.create_view")
     return [
         {"text": "Add a provider", "done": bool(providers), "url": url_for("provider.create_view")},
-        {"text": "Enter a key for a provider that you use", "done": keyed, "url": first},
+        {"text": "Enter a key for a provider that you use", "done": has_key, "url": key_url},
         {
             "text": "Choose a default text model",
-            "done": "text" in found.defaults,
+            "done": "text" in registry.defaults,
             "url": url_for("model.index_view", flt0_type_equals="text"),
         },
         {
@@ -76,13 +76,13 @@ def _setup_steps(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list
             "done": any(row.is_primary for row, _ in providers),
             "url": url_for("provider.index_view"),
         },
-        {"text": "Invite a colleague", "done": staff > 1, "url": url_for("user.create_view")},
-        {"text": "Make a token for an application", "done": bool(found.tokens), "url": url_for("token.create_view")},
+        {"text": "Invite a colleague", "done": user_count > 1, "url": url_for("user.create_view")},
+        {"text": "Make a token for an application", "done": bool(registry.tokens), "url": url_for("token.create_view")},
     ]
 
 
-def _stats(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[str, Any]]:
-    active = [model for model in found.models if model.active]
+def _stats(registry: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[str, Any]]:
+    active = [model for model in registry.models if model.active]
     states = [model.price_state for model in active]
     usable = sum(state.usable for _, state in providers)
     unknown = states.count("unknown")
@@ -91,7 +91,7 @@ def _stats(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[
         {
             "label": "Active models",
             "value": f"{len(active):,}",
-            "hint": f"of {len(found.models):,}",
+            "hint": f"of {len(registry.models):,}",
             "icon": "box",
             "tone": "blue",
             "url": url_for("model.index_view", flt0_active_equals=1),
@@ -121,7 +121,7 @@ def _stats(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[
         },
         {
             "label": "Applications",
-            "value": f"{len(found.tokens):,}",
+            "value": f"{len(registry.tokens):,}",
             "hint": "tokens that work",
             "icon": "api",
             "url": url_for("token.index_view") if has_permission(Permission.ACCOUNTS_MANAGE) else "",
@@ -129,8 +129,8 @@ def _stats(found: Snapshot, providers: list[tuple[Provider, Any]]) -> list[dict[
     ]
 
 
-def _attention_items(found: Snapshot, providers: list[tuple[Provider, Any]], now: datetime) -> Iterator[dict[str, Any]]:
-    yield from _instance_items(found)
+def _attention_items(registry: Snapshot, providers: list[tuple[Provider, Any]], now: datetime) -> Iterator[dict[str, Any]]:
+    yield from _instance_items(registry)
     for row, state in providers:
         if state.lost:
             yield {
@@ -149,7 +149,7 @@ def _attention_items(found: Snapshot, providers: list[tuple[Provider, Any]], now
                 "icon": "key-off",
                 "url": url_for("provider.edit_view", id=row.id),
             }
-    unknown = [model for model in found.models if model.active and model.price_state == "unknown"]
+    unknown = [model for model in registry.models if model.active and model.price_state == "unknown"]
     if unknown:
         yield {
             "text": f"{len(unknown):,} active model{'s have' if len(unknown) > 1 else ' has'} no known price",
@@ -158,10 +158,10 @@ def _attention_items(found: Snapshot, providers: list[tuple[Provider, Any]], now
             "icon": "coin",
             "url": url_for("model.index_view", flt0_active_equals=1, flt1_price_state_equals="unknown"),
         }
-    for number, model in enumerate(sorted((model for model in found.models if _retires_soon(model, now)), key=_retirement_key)):
-        detail = f"{_successor_text(model)} {_usage_text(model) if number < MAX_USAGE_LOOKUPS else ''}".strip()
-        gone = (model.retired_at() or now) <= now
-        text = f"{model.display_name} {'retired' if gone else 'retires'} on {format_date(model.retires_on)}"
+    for position, model in enumerate(sorted((model for model in registry.models if _retires_soon(model, now)), key=_retirement_key)):
+        detail = f"{_successor_text(model)} {_usage_text(model) if position < MAX_USAGE_LOOKUPS else ''}".strip()
+        is_retired = (model.retired_at() or now) <= now
+        text = f"{model.display_name} {'retired' if is_retired else 'retires'} on {format_date(model.retires_on)}"
         yield {
             "text": text,
             "detail": detail,
@@ -175,19 +175,19 @@ def _attention_items(found: Snapshot, providers: list[tuple[Provider, Any]], now
 def _successor_text(model: ModelInfo) -> str:
     if not model.successor:
         return "No successor is named."
-    when = f", which takes over on {format_date(model.switches_on)}" if model.switches_on else ", and no day to switch over"
-    return f"Successor: {model.successor}{when}."
+    switch_text = f", which takes over on {format_date(model.switches_on)}" if model.switches_on else ", and no day to switch over"
+    return f"Successor: {model.successor}{switch_text}."
 
 
 def _usage_text(model: ModelInfo) -> str:
-    """Who still uses it."""
+    """Return who still uses a model."""
     row = db.session.get(Model, model.id) if model.id else None
-    found = succession.list_affected(db.session(), row) if row else []
-    return f"Used: {'; '.join(found)}." if found else "Nobody used it in 30 days."
+    uses = succession.list_affected(db.session(), row) if row else []
+    return f"Used: {'; '.join(uses)}." if uses else "Nobody used it in 30 days."
 
 
 def _hide_forbidden_action(item: dict[str, Any]) -> dict[str, Any]:
-    """Whoever cannot do something about it is told, and not asked to."""
+    """Remove the action from an item if the user has no permission for it. The notice remains."""
     return (
         item
         if has_permission(Permission.REGISTRY_WRITE)
@@ -195,8 +195,8 @@ def _hide_forbidden_action(item: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _instance_items(found: Snapshot) -> Iterator[dict[str, Any]]:
-    if found.source != DATABASE:
+def _instance_items(registry: Snapshot) -> Iterator[dict[str, Any]]:
+    if registry.source != DATABASE:
         yield {
             "text": "The registry is not read from the database",
             "detail": "Answers come from a copy; nothing can be changed.",
@@ -205,7 +205,7 @@ def _instance_items(found: Snapshot) -> Iterator[dict[str, Any]]:
         }
     if reason := container.vault().reason:
         yield {"text": "Keys are locked", "detail": f"{reason}.", "tone": "red", "icon": "lock"}
-    if "text" not in found.defaults:
+    if "text" not in registry.defaults:
         yield {
             "text": "There is no default text model",
             "detail": "Whoever asks for the default gets none.",
@@ -229,33 +229,33 @@ def _join_names(models: list[ModelInfo]) -> str:
     return f"{names} and {len(models) - MAX_NAMED_MODELS:,} more" if len(models) > MAX_NAMED_MODELS else names
 
 
-def _default_models(found: Snapshot) -> list[dict[str, Any]]:
-    """The default of each type that has models."""
+def _default_models(registry: Snapshot) -> list[dict[str, Any]]:
+    """Return the default model of each type that has models."""
     rows = []
-    for kind in dict.fromkeys(model.type for model in found.models):
-        model = found.defaults.get(kind)
+    for kind in dict.fromkeys(model.type for model in registry.models):
+        model = registry.defaults.get(kind)
         url = url_for("model.details_view", id=model.id) if model and model.id else ""
         rows.append({"type": humanize(kind), "name": model.display_name if model else "", "url": url, "price": _price_text(model)})
     return rows
 
 
 def _price_text(model: ModelInfo | None) -> Markup | str:
-    """With its unit, of what most of the cost comes from: tokens, else what the model makes."""
+    """Return the price, with its unit, of the meters that dominate the cost: tokens, otherwise the output meter."""
     if model is None:
         return ""
     price = model.price
     if price is None or price.state != "priced":
         return input_cell(model)
     tokens = [(word, standard_rate(price, meter)) for word, meter in (("in", "input"), ("out", "output"))]
-    shown = [f"{money_text.format_amount(per_million(rate), price.currency)} {word}" for word, rate in tokens if rate]
-    if shown:
-        return f"{' · '.join(shown)} per 1M tokens"
-    made = next((rate for meter in OUTPUT_METERS if (rate := standard_rate(price, meter))), None)
-    return format_rate(made, price.currency) if made else output_cell(model)
+    amounts = [f"{money_text.format_amount(per_million(rate), price.currency)} {word}" for word, rate in tokens if rate]
+    if amounts:
+        return f"{' · '.join(amounts)} per 1M tokens"
+    output_rate = next((rate for meter in OUTPUT_METERS if (rate := standard_rate(price, meter))), None)
+    return format_rate(output_rate, price.currency) if output_rate else output_cell(model)
 
 
-def _provider_view_model(row: Provider, state: Any, found: Snapshot) -> dict[str, Any]:
-    info = found.providers.get(row.slug)
+def _provider_view_model(row: Provider, state: Any, registry: Snapshot) -> dict[str, Any]:
+    info = registry.providers.get(row.slug)
     count = info.models if info else 0
     detail = f"{count:,} model{'' if count == 1 else 's'}{', primary' if row.is_primary else ''}"
     word, tone = (state.text, state.tone) if row.is_active else ("inactive", "neutral")
