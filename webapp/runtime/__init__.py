@@ -1,1 +1,1 @@
-"""What requests, commands and threads share: the container, the transaction, and the runs of incidents and evaluations."""
+"""Shared runtime of requests, commands and threads: the container, the transaction, and the runs of incidents and evaluations."""

@@ -1,4 +1,4 @@
-"""How many requests may wait for providers at once. A provider may take minutes; the other threads go on answering everybody else."""
+"""Limit on concurrent calls to providers. A call can take minutes, and the other threads must stay free for other requests."""
 
 import threading
 from collections import Counter
@@ -9,7 +9,10 @@ from webapp.domain.shared.errors import TooManyConcurrentCalls
 
 
 class CallLimiter:
-    """Half of this process's threads may wait for providers, and nobody may hold the last of these turns but one who holds no other."""
+    """Allows half of the process's threads to wait for providers.
+
+    One caller can use all slots but one, so a single caller cannot starve the others.
+    """
 
     def __init__(self, threads: int) -> None:
         self.max_calls = max(1, threads // 2)
@@ -19,7 +22,7 @@ class CallLimiter:
 
     @contextmanager
     def acquire(self, caller: str) -> Iterator[None]:
-        """Raises `TooManyAtOnce` at once: to wait for a turn would take a thread as well."""
+        """Hold a slot for the block. Raises `TooManyConcurrentCalls` immediately, because waiting for a slot would also occupy a thread."""
         with self._lock:
             if self._active_calls[caller] >= self.max_calls_per_caller:
                 raise TooManyConcurrentCalls(

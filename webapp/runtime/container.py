@@ -1,4 +1,4 @@
-"""The only reader of current_app: the parts of the running application."""
+"""The container of an application's services. It is the only module that reads `current_app`."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from webapp.drivers.identity_provider.client import IdentityProvider
 
 KEY, IDENTITY = "modeldesk", "modeldesk-identity"
-# Where the identity provider sends people back to; it has to be registered there in exactly this form.
+# The path of the redirect URI. It must be registered at the identity provider in exactly this form.
 OPENID_CALLBACK_PATH = "/login/openid/callback"
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What one application consists of."""
+    """The services and settings of one application."""
 
     settings: Settings
     registry: ModelRegistry
@@ -46,30 +46,30 @@ def attach(app: Flask, container: Container) -> None:
 
 
 def current() -> Container:
-    found: Container = current_app.extensions[KEY]
-    return found
+    container: Container = current_app.extensions[KEY]
+    return container
 
 
 def application() -> Flask:
-    """The application itself, for threads that outlive the request."""
-    found: Flask = current_app._get_current_object()  # type: ignore[attr-defined] # what the proxy stands for
-    return found
+    """Return the application itself, for threads that outlive the request."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined] # The proxy's target.
+    return app
 
 
 def is_served_over_tls() -> bool:
-    """Whether people open this desk over TLS; a proxy may have ended it before the request arrives here."""
+    """Return whether users reach Modeldesk over TLS. A proxy can terminate TLS before the request arrives here."""
     return settings().base_url.startswith("https://")
 
 
 def registry() -> ModelRegistry:
-    """The application's registry, loaded and kept fresh from the first use on."""
-    parts = current()
-    parts.refresher.ensure_running()
-    return parts.registry
+    """Return the application's registry, which is loaded on first use and then refreshed in the background."""
+    container = current()
+    container.refresher.ensure_running()
+    return container.registry
 
 
 def vault() -> Vault:
-    """The vault, checked against the database that it is to serve: with a wrong key it is locked."""
+    """Return the vault, checked against the database's key check. With an incorrect key, the vault is locked."""
     check = registry().snapshot.catalog.key_check
     if check is not None:
         current().vault.verify_key_check(check)
@@ -77,10 +77,10 @@ def vault() -> Vault:
 
 
 def database_state() -> str:
-    """The state of the database, by name, as it was found last; nobody waits for it."""
-    found = current().database_watch.state
-    away = found == database_health.OK and registry().snapshot.source == LAST_GOOD  # Noticed just now, and not looked into yet.
-    return database_health.UNREACHABLE if away else found
+    """Return the name of the last known database state, without waiting for a check."""
+    state = current().database_watch.state
+    unreachable = state == database_health.OK and registry().snapshot.source == LAST_GOOD  # The watch has not noticed it yet.
+    return database_health.UNREACHABLE if unreachable else state
 
 
 def settings() -> Settings:
@@ -88,14 +88,14 @@ def settings() -> Settings:
 
 
 def identity_provider() -> "IdentityProvider | None":
-    """Whom people may sign in through; made when first needed, because what it imports would slow the start."""
-    chosen = settings()
-    if chosen.openid is None:
+    """Return the identity provider for sign-in, or None without one. It is created on first use: its imports would slow the start."""
+    config = settings()
+    if config.openid is None:
         return None
     if IDENTITY not in current_app.extensions:
         from webapp.drivers.identity_provider.client import IdentityProvider
 
-        made = IdentityProvider(chosen.openid, current().outbound, chosen.base_url + OPENID_CALLBACK_PATH)
-        current_app.extensions.setdefault(IDENTITY, made)
-    found: IdentityProvider = current_app.extensions[IDENTITY]
-    return found
+        created = IdentityProvider(config.openid, current().outbound, config.base_url + OPENID_CALLBACK_PATH)
+        current_app.extensions.setdefault(IDENTITY, created)
+    provider: IdentityProvider = current_app.extensions[IDENTITY]
+    return provider

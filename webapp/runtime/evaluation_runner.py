@@ -1,7 +1,7 @@
-"""Running benches on threads of this process: a lane for each model, so that a slow or failing one delays no other.
+"""Evaluation runner on threads of this process, with one lane per model so that a slow or failing model delays no other.
 
-Everything that others need to know is in the database: any process can show a bench, or cancel it. A process that ends takes its lanes
-with it; the bench then reads as interrupted, and can be resumed.
+All shared state is in the database, so any process can show or cancel an evaluation. If a process ends, its lanes end too. The evaluation
+then counts as interrupted and can be resumed.
 """
 
 import logging
@@ -24,20 +24,20 @@ from webapp.services.runs.evaluations import CellTask
 
 log = logging.getLogger(__name__)
 HEARTBEAT_INTERVAL_S, RETRY_INTERVAL_S = 5.0, 0.2
-MAX_CONCURRENT_LANES = 24  # Of all benches together: each lane waits for a provider most of its time.
+MAX_CONCURRENT_LANES = 24  # Shared by all evaluations. A lane spends most of its time waiting for a provider.
 AppContext = Callable[[], AbstractContextManager[object]]
 _lane_slots = threading.BoundedSemaphore(MAX_CONCURRENT_LANES)
 
 
 class Generation(NamedTuple):
-    """One start of an evaluation; resuming begins the next one, while threads of an earlier one can still wait for a provider."""
+    """One start of an evaluation. Each resume starts the next generation, while threads of an earlier one can still wait for a provider."""
 
     evaluation_id: int
     number: int
 
 
 class EvaluationRunner:
-    """The benches that this process runs just now."""
+    """Runs evaluations on threads of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,17 +45,17 @@ class EvaluationRunner:
         self._stopped = threading.Event()
 
     def start(self, evaluation_id: int, generation: int, models: list[str]) -> None:
-        """Begins, and returns at once."""
-        app_context, current = container.application().app_context, Generation(evaluation_id, generation)
+        """Start the lanes of an evaluation and return immediately."""
+        app_context, generation_key = container.application().app_context, Generation(evaluation_id, generation)
         supervisor = threading.Thread(
-            target=self._supervise, args=(app_context, current, models), name=f"bench-{evaluation_id}", daemon=True
+            target=self._supervise, args=(app_context, generation_key, models), name=f"bench-{evaluation_id}", daemon=True
         )
         with self._lock:
-            self._threads[current] = supervisor
+            self._threads[generation_key] = supervisor
         supervisor.start()
 
     def stop(self) -> None:
-        """Lets what is under way end, and begins nothing more."""
+        """Start no further cells, and wait for calls in progress."""
         self._stopped.set()
         with self._lock:
             threads = list(self._threads.values())
@@ -63,9 +63,9 @@ class EvaluationRunner:
             thread.join(timeout=30)
 
     def wait(self, evaluation_id: int, seconds: float) -> None:
-        """Until a bench has ended here, in all of its generations."""
+        """Wait until all generations of an evaluation have ended in this process, for at most `seconds` per thread."""
         with self._lock:
-            threads = [thread for current, thread in self._threads.items() if current.evaluation_id == evaluation_id]
+            threads = [thread for generation, thread in self._threads.items() if generation.evaluation_id == evaluation_id]
         for thread in threads:
             thread.join(seconds)
 
@@ -73,12 +73,12 @@ class EvaluationRunner:
         lanes = [self._lane_thread(app_context, generation, model) for model in models]
         for lane in lanes:
             lane.start()
-        beaten = time.monotonic()
+        last_heartbeat = time.monotonic()
         while any(lane.is_alive() for lane in lanes):
             for lane in lanes:
                 lane.join(timeout=0.05)
-            if time.monotonic() - beaten > HEARTBEAT_INTERVAL_S:
-                beaten = time.monotonic()
+            if time.monotonic() - last_heartbeat > HEARTBEAT_INTERVAL_S:
+                last_heartbeat = time.monotonic()
                 self._run_guarded(app_context, lambda: _in_transaction(lambda session: evaluations.heartbeat(session, *generation)))
         if not self._stopped.is_set():
             self._run_guarded(app_context, lambda: _in_transaction(lambda session: evaluations.finish(session, *generation)))
@@ -91,7 +91,7 @@ class EvaluationRunner:
         )
 
     def _run_guarded(self, app_context: AppContext, work: Callable[[], None]) -> None:
-        """Work of a thread, with an application and a session of its own. What nobody expected is logged and ends this thread only."""
+        """Run a thread's work with its own application context and session. Unexpected errors are logged and end only this thread."""
         with app_context():
             try:
                 work()
@@ -119,11 +119,11 @@ def _in_transaction(change: Callable[..., None]) -> None:
 
 
 def _run_cell(work: CellTask) -> None:
-    """One cell: planned, asked and recorded. Never from the cache: a bench measures."""
+    """Plan, execute and record one cell. It never uses the cache, because an evaluation measures."""
     local = work.model == evaluation.LOCAL
-    wanted = RunOptions(None if local else work.model, work.template, local=local, skip_cache=True, caller=Caller(work.actor))
+    options = RunOptions(None if local else work.model, work.template, local=local, skip_cache=True, caller=Caller(work.actor))
     try:
-        planned = plan_run(incident_from(work.incident), wanted)
+        planned = plan_run(incident_from(work.incident), options)
         outcome = execute_plan(planned)
     except ModeldeskError as error:
         detail = error.detail
@@ -133,6 +133,6 @@ def _run_cell(work: CellTask) -> None:
 
 
 def get_runner() -> EvaluationRunner:
-    """The one of this process and application, made when a bench is first run."""
-    found: EvaluationRunner = container.application().extensions.setdefault("modeldesk_benches", EvaluationRunner())
-    return found
+    """Return the application's runner, created on first use."""
+    runner: EvaluationRunner = container.application().extensions.setdefault("modeldesk_benches", EvaluationRunner())
+    return runner

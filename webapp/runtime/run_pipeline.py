@@ -1,4 +1,4 @@
-"""Running an incident, for the page and the endpoint alike: plan, count, ask, record."""
+"""Incident runs for the page and the endpoint: plan the run, count the call, execute it, record the outcome."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -20,9 +20,9 @@ from webapp.services.runs.planning import RunPlan
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How an incident is to be run. Without a `model` Modeldesk chooses one; `local` asks for the local rules; `anew` overlooks the cache.
+    """The options of a run. Without a `model`, Modeldesk chooses one.
 
-    `caller` says whose keys can be used.
+    `local` uses the built-in rules. `skip_cache` ignores cached responses. `caller` determines the usable keys.
     """
 
     model: str | None = None
@@ -32,13 +32,16 @@ class RunOptions:
     caller: Caller = field(kw_only=True)
 
 
-def run_incident(incident: Incident, wanted: RunOptions, *, actor: str) -> Run:
-    """Runs an incident and gives the recorded run. The database is let go while the provider is asked: that may take a minute."""
-    if wanted.model is not None and not wanted.model.strip():
+def run_incident(incident: Incident, options: RunOptions, *, actor: str) -> Run:
+    """Run an incident and return the recorded run.
+
+    No database connection is held during the provider call, which can take a minute.
+    """
+    if options.model is not None and not options.model.strip():
         raise Invalid.field("model", "must not be empty; leave it out to let Modeldesk choose")
-    planned = plan_run(incident, wanted)
+    planned = plan_run(incident, options)
     key = _cache_key(planned)
-    outcome = None if wanted.skip_cache else _cached_outcome(planned, key)
+    outcome = None if options.skip_cache else _cached_outcome(planned, key)
     if outcome is None:
         with _call_slot(planned.endpoint is not None, actor):
             outcome = execute_plan(planned)
@@ -51,26 +54,26 @@ def run_incident(incident: Incident, wanted: RunOptions, *, actor: str) -> Run:
         return run
 
 
-def _call_slot(for_a_provider: bool, actor: str) -> AbstractContextManager[None]:
-    """A turn for a request that is going to wait for a provider. Raises `TooManyAtOnce`."""
-    return container.current().call_limiter.acquire(actor) if for_a_provider else nullcontext()
+def _call_slot(calls_provider: bool, actor: str) -> AbstractContextManager[None]:
+    """Return a slot of the call limiter for a provider call, else a null context. Raises `TooManyConcurrentCalls`."""
+    return container.current().call_limiter.acquire(actor) if calls_provider else nullcontext()
 
 
-def plan_run(incident: Incident, wanted: RunOptions) -> RunPlan:
-    """What would run, and how; nothing is asked or stored."""
-    if wanted.local:
-        return planning.plan_local(incident, wanted.caller)
-    return planning.plan(db.session(), planning_context(wanted.caller), incident, model=wanted.model, template=wanted.template)
+def plan_run(incident: Incident, options: RunOptions) -> RunPlan:
+    """Return the plan of a run. Nothing is sent or stored."""
+    if options.local:
+        return planning.plan_local(incident, options.caller)
+    return planning.plan(db.session(), planning_context(options.caller), incident, model=options.model, template=options.template)
 
 
 def planning_context(caller: Caller) -> planning.PlanningContext:
-    """What planning can use on behalf of this caller."""
+    """Return the planning context of this caller."""
     snapshot = project_snapshot(container.registry().snapshot, caller.project, datetime.now(UTC))
     return planning.PlanningContext(snapshot, container.vault(), container.settings().environment, caller)
 
 
 def execute_plan(planned: RunPlan) -> RunOutcome:
-    """Counts the call and asks. A key that is used up is an outcome like any other failure."""
+    """Count the call and send it. An exhausted key is an outcome like any other failure."""
     try:
         if planned.key is not None and planned.refusal_reason is None:
             with writing(refresh=False) as session:
@@ -82,7 +85,7 @@ def execute_plan(planned: RunPlan) -> RunOutcome:
 
 
 def _cache_key(planned: RunPlan) -> str | None:
-    """What an answer would be remembered under; None where the template wants none to be."""
+    """Return the cache key of the response, or None if it is not cacheable."""
     if planned.endpoint is None or planned.request is None or planned.refusal_reason or not planned.template.cache_minutes:
         return None
     return response_cache.cache_key(
@@ -91,8 +94,8 @@ def _cache_key(planned: RunPlan) -> str | None:
 
 
 def _cached_outcome(planned: RunPlan, key: str | None) -> RunOutcome | None:
-    found = response_cache.get_hit_or_none(db.session(), key) if key is not None else None
-    return execution.cached_outcome(planned, found) if found else None
+    hit = response_cache.get_hit_or_none(db.session(), key) if key is not None else None
+    return execution.cached_outcome(planned, hit) if hit else None
 
 
 def _cache_entry(key: str, planned: RunPlan, outcome: RunOutcome, run: Run) -> response_cache.CacheEntry:

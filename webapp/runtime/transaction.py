@@ -1,4 +1,4 @@
-"""The one place that commits: once when a change succeeds, never when it fails."""
+"""The transaction of every change. Only this module commits: once when a change succeeds, never when it fails."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,16 +12,16 @@ from webapp.extensions import db, migration_guard
 from webapp.extensions.engine import WRITING
 from webapp.runtime import container
 
-# PostgreSQL's words for it: serialization failure, deadlock, lock not available, statement cancelled after its time.
+# PostgreSQL: serialization failure, deadlock, lock not available, statement canceled by its timeout.
 BUSY_SQLSTATES = ("40001", "40P01", "55P03", "57014")
 
 
 @contextmanager
 def writing(*, refresh: bool = True) -> Iterator[Session]:
-    """A transaction that may write: committed when the block ends, rolled back when it raises.
+    """Open a write transaction: committed when the block ends, rolled back when it raises.
 
-    What the request has read so far is let go first, so that everything in the block sees one state of the database. Afterwards this
-    process's registry is refreshed (unless told not to), so that whoever made the change sees it at once.
+    Earlier reads of the request are rolled back first, so that the block sees one state of the database. After the commit, this process's
+    registry is refreshed so that the author sees the change immediately, unless `refresh` is false.
     """
     session: Session = db.session()
     session.rollback()
@@ -40,12 +40,12 @@ def writing(*, refresh: bool = True) -> Iterator[Session]:
 
 
 class _Rollback(Exception):
-    """Takes a rehearsal back."""
+    """Signal to roll back a dry run."""
 
 
 @contextmanager
 def dry_run_transaction() -> Iterator[Session]:
-    """A transaction that is tried in earnest and then taken back: the most honest preview there is."""
+    """Run the block in a write transaction and always roll back (dry run)."""
     try:
         with writing(refresh=False) as session:
             yield session
@@ -55,12 +55,12 @@ def dry_run_transaction() -> Iterator[Session]:
 
 
 def translate_database_error(error: SQLAlchemyError) -> ModeldeskError:
-    """What the database's error means for the person who waits; never its SQL, never its values."""
+    """Return the user-facing error for a database error, without its SQL or values."""
     if isinstance(error, StaleDataError):
         return Stale("Somebody else changed this row meanwhile. Load it again and repeat your change.")
     if isinstance(error, IntegrityError):
         return Conflict("This clashes with what is stored already. Load the page again and look at what changed.")
-    if isinstance(error, DataError):  # PostgreSQL's alone: SQLite takes a NUL character, and finds nothing.
+    if isinstance(error, DataError):  # PostgreSQL only: SQLite accepts a NUL character and finds nothing.
         return Invalid("A value holds something that the database cannot take, such as a NUL character. Nothing was stored.")
     if isinstance(error, DBAPIError) and _is_busy(error):
         return Unavailable("The database is busy with another change. Nothing was stored; try again shortly.", code="database_busy")

@@ -1,1 +1,1 @@
-"""Use cases: they change the session and write the audit row; they never commit and never see a request."""
+"""Use cases. They change the session and write the audit row; they never commit and never see a request."""

@@ -1,4 +1,4 @@
-"""The old path of `webapp.registry`: importable until the next release."""
+"""Deprecated path of `webapp.registry`, importable until the next release."""
 
 from webapp.registry import ModelRegistry
 
