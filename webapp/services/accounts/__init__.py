@@ -1,1 +1,1 @@
-"""Users, sign-ins, the second factor, API tokens, and the limit of attempts to sign in."""
+"""Users, sign-ins, the second factor, API tokens, and the sign-in throttle."""

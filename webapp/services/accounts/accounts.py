@@ -1,4 +1,4 @@
-"""Staff: users, the links that let them in once, and their sessions."""
+"""Staff: users, their one-time links, and their sessions."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from webapp.services.audit.audit_log import AuditChange, Target
 
 LINK_LIFETIME = timedelta(minutes=30)
 FIRST_ADMIN = Target("user", None, "the first admin")
-OPENID = "openid"  # How a session began that the identity provider vouched for.
+OPENID = "openid"  # The method of a session that began at the identity provider.
 PERMISSION_CHANGE_ACTIONS = tuple(f"accounts:user:{verb}" for verb in ("set_role", "enable", "disable"))
 SESSION_IDLE_TIMEOUT, SESSION_LIFETIME = timedelta(minutes=30), timedelta(hours=12)
 
 
 def normalize_email(email: str) -> str:
-    """The one spelling of an address, for storing, finding and counting alike: no other spelling gets guesses of its own."""
+    """Return the canonical spelling of an address for storing, finding and counting, so that no variant gets attempts of its own."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", email).strip().casefold()).strip()
 
 
@@ -32,7 +32,7 @@ def count(session: Session) -> int:
 
 
 def find(session: Session, email: str) -> User:
-    """The user with this address. Raises `NotFound`."""
+    """Return the user with this address. Raises `NotFound`."""
     query = select(User).where(User.email == normalize_email(email))
     user = session.execute(query).scalar_one_or_none() if "\0" not in email else None
     if user is None:
@@ -41,7 +41,7 @@ def find(session: Session, email: str) -> User:
 
 
 def find_for_update(session: Session, user_id: int, *, version: int | None = None) -> User:
-    """The row, locked for a change. Raises `NotFound`, or `Stale`."""
+    """Return the row, locked for a change. Raises `NotFound`, or `Stale` if `version` is not the current one."""
     user = session.get(User, user_id, with_for_update=True, populate_existing=True) if user_id <= MAX_ID else None
     if user is None:
         raise NotFound("There is no such user.")
@@ -51,19 +51,19 @@ def find_for_update(session: Session, user_id: int, *, version: int | None = Non
 
 
 def has_permission(session: Session, email: str, permission: Permission) -> bool:
-    """Whether there is such a user who is let in and whose role allows this, as of now."""
-    found = session.execute(select(User.role, User.is_active).where(User.email == normalize_email(email))).one_or_none()
-    return found is not None and found.is_active and role_allows(found.role, permission)
+    """Return whether an active user with this address exists whose current role allows this."""
+    row = session.execute(select(User.role, User.is_active).where(User.email == normalize_email(email))).one_or_none()
+    return row is not None and row.is_active and role_allows(row.role, permission)
 
 
 def actor_has_permission(session: Session, actor: str, permission: Permission) -> bool:
-    """Whether whoever is named in the trail may do this. Tokens and operators were asked at their doors; a role is looked up."""
+    """Return whether an actor of the audit log has this permission. Tokens and operators were authorized at their entry points."""
     is_staff = session.execute(select(User.id).where(User.email == actor)).first() is not None
     return not is_staff or has_permission(session, actor, permission)
 
 
 def create(session: Session, email: str, role: str, *, actor: str, password: str | None = None) -> User:
-    """Adds a user. Raises `Invalid`, or `Conflict` if the address is taken."""
+    """Add a user. Raises `Invalid`, or `Conflict` if the address is taken."""
     address = normalize_email(validators.email(email, "email"))
     if role not in ROLES:
         raise Invalid.field("role", f"must be one of {', '.join(ROLES)}")
@@ -79,7 +79,7 @@ def create(session: Session, email: str, role: str, *, actor: str, password: str
 
 
 def set_role(session: Session, user: User, role: str, *, actor: str) -> None:
-    """Gives a user another role. Raises `Conflict` for the last active admin."""
+    """Change a user's role. Raises `Conflict` for the last active admin."""
     if role not in ROLES:
         raise Invalid.field("role", f"must be one of {', '.join(ROLES)}")
     _require_remaining_admin(session, user, becomes_admin=role == "admin")
@@ -92,15 +92,12 @@ def set_role(session: Session, user: User, role: str, *, actor: str) -> None:
 
 
 def set_active(session: Session, user: User, active: bool, *, actor: str) -> None:
-    """Lets a user in or keeps one out. Raises `Conflict` for the last active admin.
-
-    Sessions and links end at once, and again when somebody is let in: nothing that began while one was kept out becomes good by that.
-    """
+    """Enable or disable a user, and in both cases end sessions and links. Raises `Conflict` for the last active admin."""
     _require_remaining_admin(session, user, becomes_admin=active and user.role == "admin")
     before = _user_audit_values(user)
     user.is_active = active
     _increment_version(session, user)
-    if not (active and before["active"]):
+    if not (active and before["active"]):  # Nothing that began while the user was disabled must become valid.
         end_sessions(session, user)
         end_links(session, user)
     action = "enable" if active else "disable"
@@ -110,7 +107,7 @@ def set_active(session: Session, user: User, active: bool, *, actor: str) -> Non
 
 
 def _increment_version(session: Session, user: User) -> None:
-    """Counted in the database: two changes at once are two, whichever of them read the row first."""
+    """Increment in the database, so that two concurrent changes count as two, whatever version each of them read."""
     session.execute(update(User).where(User.id == user.id).values(version=User.version + 1))
 
 
@@ -123,7 +120,7 @@ def _require_remaining_admin(session: Session, user: User, *, becomes_admin: boo
 
 
 def set_password(session: Session, user: User, password: str, *, actor: str) -> None:
-    """Gives a user a new password and ends every session."""
+    """Set a user's password and end every session."""
     user.password_hash = passwords.hash_password(password)
     end_sessions(session, user)
     session.flush()
@@ -131,28 +128,28 @@ def set_password(session: Session, user: User, password: str, *, actor: str) -> 
 
 
 def change_password(session: Session, user: User, password: str, *, current_secret: str) -> None:
-    """Somebody's new password of their own; links and every session but the one with the secret `keep` end. Raises `Invalid` at `new`."""
+    """Change the user's own password; end links and all sessions but the one with `current_secret`. Raises `Invalid` at `new`."""
     user.password_hash = passwords.hash_password(password, "new")
-    others = (UserSession.user_id == user.id, UserSession.digest != tokens.digest_of(current_secret))
-    session.execute(delete(UserSession).where(*others))
+    other_sessions = (UserSession.user_id == user.id, UserSession.digest != tokens.digest_of(current_secret))
+    session.execute(delete(UserSession).where(*other_sessions))
     end_links(session, user)
     session.flush()
     audit_log.record(session, "accounts:user:set_password", actor=user.email, target=_user_target(user))
 
 
 def list_sessions(session: Session, user_id: int, *, now: datetime) -> Sequence[UserSession]:
-    """Somebody's sessions that are still good, the newest first."""
-    good = (
+    """Return a user's valid sessions, newest first."""
+    valid = (
         UserSession.user_id == user_id,
         UserSession.expires_at > now,
         UserSession.last_seen_at > now - SESSION_IDLE_TIMEOUT,
         UserSession.code_tries_left.is_(None),
     )
-    return session.execute(select(UserSession).where(*good).order_by(UserSession.id.desc())).scalars().all()
+    return session.execute(select(UserSession).where(*valid).order_by(UserSession.id.desc())).scalars().all()
 
 
 def end_own_session(session: Session, user_id: int, session_id: int, *, actor: str) -> None:
-    """Ends one session of this user. That of somebody else is answered like one that never was: raises `NotFound`."""
+    """End one session of this user. Raises `NotFound`, also for another user's session, so as not to reveal it."""
     row = session.get(UserSession, session_id) if 0 < session_id <= MAX_ID else None
     if row is None or row.user_id != user_id:
         raise NotFound("That sign-in has ended already.")
@@ -166,14 +163,14 @@ def end_sessions(session: Session, user: User) -> None:
 
 
 def end_links(session: Session, user: User | None) -> None:
-    """Ends this user's links, or those for the first admin."""
+    """End this user's links, or those for the first admin if `user` is None."""
     session.execute(delete(OneTimeLink).where(OneTimeLink.user_id.is_(None) if user is None else OneTimeLink.user_id == user.id))
 
 
 def make_link(session: Session, user: User | None, *, actor: str, now: datetime) -> str:
-    """The secret of a link that works once within 30 minutes: for this user, or for the first admin. Earlier links end.
+    """Return the secret of a one-time link, valid for 30 minutes, for this user or for the first admin. Earlier links end.
 
-    Raises `Invalid` for somebody who is switched off: letting in is asked for by itself.
+    Raises `Invalid` for a disabled user, because enabling a user is a separate action.
     """
     if user is not None and not find_for_update(session, user.id).is_active:
         raise Invalid(f"{user.email} may not sign in. Let the user in first.")
@@ -185,20 +182,22 @@ def make_link(session: Session, user: User | None, *, actor: str, now: datetime)
 
 
 def find_link(session: Session, secret: str, *, now: datetime) -> OneTimeLink:
-    """The link with this secret. Raises `NotFound` if it never was, was used, is too old, or is of somebody who is switched off.
+    """Return the link with this secret. Raises `NotFound` if it is unknown, used or expired, or if its user is disabled.
 
-    The user is locked first, as where somebody is switched off: neither waits for the other for ever, and none slips past the other.
+    The user is locked first, in the same order as in `set_active`, which prevents a deadlock and a race between the two.
     """
-    this = OneTimeLink.digest == tokens.digest_of(secret)
-    owner = session.execute(select(User.is_active).join(OneTimeLink).where(this).with_for_update(of=User)).scalar_one_or_none()
-    link = session.execute(select(OneTimeLink).where(this).with_for_update().execution_options(populate_existing=True)).scalar_one_or_none()
-    if link is None or link.used_at is not None or link.expires_at <= now or owner is False:
+    by_digest = OneTimeLink.digest == tokens.digest_of(secret)
+    is_active = session.execute(select(User.is_active).join(OneTimeLink).where(by_digest).with_for_update(of=User)).scalar_one_or_none()
+    link = session.execute(
+        select(OneTimeLink).where(by_digest).with_for_update().execution_options(populate_existing=True)
+    ).scalar_one_or_none()
+    if link is None or link.used_at is not None or link.expires_at <= now or is_active is False:
         raise NotFound("This link was used already or is older than 30 minutes. Ask for a new one.", code="link_expired")
     return link
 
 
 def use_link(session: Session, secret: str, *, email: str, password: str, now: datetime) -> User:
-    """Sets the password of the link's user, or creates the first admin. The link is spent only if that succeeds."""
+    """Set the password of the link's user, or create the first admin. The link is used up only if that succeeds."""
     link = find_link(session, secret, now=now)
     if link.user_id is None:
         if count(session):
@@ -216,37 +215,36 @@ def has_password(session: Session, user_id: int) -> bool:
 
 
 def authenticate(session: Session, email: str, password: str) -> User | None:
-    """The active user with this address and password. An unknown address takes as long as a wrong password."""
+    """Return the active user with this address and password. An unknown address takes as long as a wrong password."""
     query = select(User).where(User.email == normalize_email(email)).options(undefer(User.password_hash))
-    user = session.execute(query).scalar_one_or_none() if "\0" not in email else None  # PostgreSQL would not even look for it.
-    right = passwords.verify(user.password_hash if user else None, password)
-    return user if user is not None and right and user.is_active else None
+    user = session.execute(query).scalar_one_or_none() if "\0" not in email else None  # PostgreSQL rejects a NUL character.
+    is_correct = passwords.verify(user.password_hash if user else None, password)
+    return user if user is not None and is_correct and user.is_active else None
 
 
 def get_by_password_hash_or_none(session: Session, user_id: int, stored: str | None) -> User | None:
-    """The user, locked, if the hash that a password was checked against outside this transaction is theirs now, and they may sign in."""
-    same = (User.id == user_id, User.password_hash == stored, User.is_active)
-    query = select(User).where(*same).with_for_update().execution_options(populate_existing=True)
+    """Return the active user, locked, if their hash is still `stored`. The password was checked before this transaction."""
+    unchanged = (User.id == user_id, User.password_hash == stored, User.is_active)
+    query = select(User).where(*unchanged).with_for_update().execution_options(populate_existing=True)
     return session.execute(query).scalar_one_or_none()
 
 
 def renew_hash(session: Session, user_id: int, before: str, renewed: str) -> None:
-    """Stores the same password at today's cost, unless another one was set meanwhile.
+    """Store the same password at the current hashing cost, unless another password was set in the meantime.
 
-    Nothing changed, so the trail has no word of it. Hence through the connection: what goes through the session needs a line, and a sign-in
-    that has still to show its code has none.
+    The password stays, so there is no audit event, and the update bypasses the session, which would require one.
     """
-    same = (User.id == user_id, User.password_hash == before)
-    session.connection().execute(update(User).where(*same).values(password_hash=renewed, updated_at=User.updated_at))
+    unchanged = (User.id == user_id, User.password_hash == before)
+    session.connection().execute(update(User).where(*unchanged).values(password_hash=renewed, updated_at=User.updated_at))
 
 
 def method_audit_values(method: str | None) -> dict[str, object] | None:
-    """What the trail says about how somebody proved who it is; nothing for a password."""
+    """Return the audit values of an authentication method; None for a password."""
     return {"method": "OpenID Connect" if method == OPENID else method} if method else None
 
 
 def begin_session(session: Session, user: User, *, now: datetime, method: str | None = None) -> str:
-    """Starts a session; the secret is for the cookie. Sessions that have ended are swept out on the way."""
+    """Start a session and return the secret for its cookie. Expired sessions are deleted."""
     secret = tokens.new_secret()
     session.execute(delete(UserSession).where(UserSession.expires_at <= now))
     session.add(
@@ -271,23 +269,23 @@ def begin_session(session: Session, user: User, *, now: datetime, method: str | 
 
 
 def get_session_or_none(session: Session, secret: str, *, now: datetime) -> tuple[UserSession, User] | None:
-    """The session with this secret and its user, if both are still good; never one that waits for its code."""
+    """Return the session with this secret and its user if both are valid. A session that waits for its code is not."""
     query = select(UserSession, User).join(User).where(UserSession.digest == tokens.digest_of(secret))
-    found = session.execute(query).one_or_none()
-    if found is None:
+    match = session.execute(query).one_or_none()
+    if match is None:
         return None
-    row, user = found
+    row, user = match
     if row.code_tries_left is not None or row.expires_at <= now or row.last_seen_at <= now - SESSION_IDLE_TIMEOUT or not user.is_active:
         return None
     return row, user
 
 
 def end_session(session: Session, secret: str, *, now: datetime) -> None:
-    """Signing out. What had ended already, or still waited for its code, goes without a word."""
-    found = get_session_or_none(session, secret, now=now)
+    """Sign out. A session that had ended, or that waited for its code, gets no audit event."""
+    match = get_session_or_none(session, secret, now=now)
     session.execute(delete(UserSession).where(UserSession.digest == tokens.digest_of(secret)))
-    if found is not None:
-        _, user = found
+    if match is not None:
+        _, user = match
         audit_log.record(session, "accounts:session:sign_out", actor=user.email, target=_user_target(user))
 
 

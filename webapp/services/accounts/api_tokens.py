@@ -1,4 +1,4 @@
-"""Applications' tokens: made, listed, revoked. The token itself is known only to whoever it was shown to."""
+"""API tokens of applications: creating, listing and revoking. The token itself is shown once and is not stored."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -18,17 +18,17 @@ from webapp.services.audit.audit_log import AuditChange, Target
 MAX_LIFETIME_DAYS = 365
 
 
-def create(  # noqa: PLR0913 # as elsewhere, and how long and for whom
+def create(  # noqa: PLR0913 # the usual parameters, the expiry and the project
     session: Session, name: str, scopes: Sequence[str], *, actor: str, expires_at: datetime | None = None, project: str | None = None
 ) -> tuple[ApiToken, str]:
-    """Adds a token and gives its text, which is not stored. It works in every process within a second. Raises `Invalid`."""
-    clean = validators.line(100, 1)(name, "name")
+    """Add a token and return it with its text, which is not stored. It works in every process within a second. Raises `Invalid`."""
+    valid_name = validators.line(100, 1)(name, "name")
     if not scopes or (unknown := [scope for scope in scopes if scope not in SCOPES]):
         raise Invalid.field("scopes", f"must be some of {', '.join(SCOPES)}" + (f"; {unknown[0]} is none" if scopes else ""))
     revision.bump(session)
     made = tokens.new_token()
     token = ApiToken(
-        name=clean,
+        name=valid_name,
         public_id=made.public_id,
         digest=made.digest,
         scopes=list(dict.fromkeys(scopes)),
@@ -45,7 +45,7 @@ def create(  # noqa: PLR0913 # as elsewhere, and how long and for whom
 
 
 def revoke(session: Session, token_id: int, *, actor: str, now: datetime) -> ApiToken:
-    """Ends a token; every process refuses it within a second. Raises `NotFound`."""
+    """Revoke a token; every process rejects it within a second. Raises `NotFound`."""
     revision.bump(session)
     token = session.get(ApiToken, token_id, with_for_update=True) if token_id <= MAX_ID else None
     if token is None:
@@ -67,7 +67,7 @@ def list_all(session: Session) -> Sequence[ApiToken]:
 
 
 def expiry_date(days: int | None, *, now: datetime) -> datetime | None:
-    """The end of a token's life in that many days (1 to 365). Raises `Invalid`."""
+    """Return the end of a token's lifetime of `days` (1 to 365). Raises `Invalid`."""
     if days is None:
         return None
     if not 1 <= days <= MAX_LIFETIME_DAYS:
@@ -80,5 +80,5 @@ def _token_target(token: ApiToken) -> Target:
 
 
 def _token_audit_values(token: ApiToken) -> dict[str, object]:
-    ends = token.expires_at.isoformat() if token.expires_at else None
-    return {"name": token.name, "scopes": token.scopes, "project": token.project, "expires_at": ends}
+    expires_at = token.expires_at.isoformat() if token.expires_at else None
+    return {"name": token.name, "scopes": token.scopes, "project": token.project, "expires_at": expires_at}

@@ -1,9 +1,10 @@
-"""How often passwords may be tried: counted in the database, so that all workers and hosts share one count, and refused when in doubt.
+"""The limit of password attempts, counted in the database, so that all workers and hosts share one count. In doubt, an attempt is denied.
 
-A guess of a stranger counts against the account that it names, whether there is one or not, against what one network may guess of it,
-against the address it comes from, and against all. Whoever has signed in before in the same browser, is signed in, or has given the right
-password and now gives a code, has a count of their own and no other: strangers can use up what strangers share, and keep nobody out who is
-known. An owner in a new browser is a stranger too: guesses from one network leave room for them, guesses from several need not.
+An anonymous attempt counts against the account that it names, whether it exists or not. It also counts against the limits of its network
+for that account, of its network, and of all attempts. A browser with an earlier sign-in, a signed-in user, and a user who entered the
+correct password and now a code each have only a count of their own. Anonymous clients can use up what they share, and cannot lock out a
+known user. An owner in a new browser counts as anonymous: attempts from one network leave room for the owner, attempts from several
+networks might not.
 """
 
 import hashlib
@@ -17,17 +18,15 @@ from sqlalchemy.orm import Session
 from webapp.models import LoginAttempt
 
 WINDOW = timedelta(minutes=5)
-PER_ACCOUNT, PER_NETWORK, PER_ADDRESS, OVERALL = 10, 5, 100, 1_000  # Why these: docs/adr/0017.
-MAX_AUDITED = 20  # Lines in the trail about guesses that were used up: a stranger must not be able to fill it.
-AUTHENTICATED_KINDS = frozenset(
-    {"session", "new code", "code"}
-)  # Kinds of guesses that only somebody can make who is through the first door.
-_LOCK = 7_215_004  # One writer at a time on PostgreSQL; SQLite has but one.
+PER_ACCOUNT, PER_NETWORK, PER_ADDRESS, OVERALL = 10, 5, 100, 1_000  # docs/adr/0017 explains these numbers.
+MAX_AUDITED = 20  # Audit events about exhausted attempts. An anonymous client must not be able to fill the audit log.
+AUTHENTICATED_KINDS = frozenset({"session", "new code", "code"})  # Kinds of attempts that require a correct password or a session.
+_LOCK = 7_215_004  # Serializes writers on PostgreSQL; SQLite has only one.
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Who is to be tried, from where, and in which browser if it is known. Other kinds than passwords at the door count apart."""
+    """An attempt to sign in: account, client address, and browser if it is known. Each `kind` is counted separately."""
 
     account: str
     address: str
@@ -35,41 +34,41 @@ class Attempt:
     kind: str = "account"
 
     def limits(self) -> list[tuple[str, int]]:
-        """What it counts against, and how often that may be: the account or the browser, then what strangers share."""
-        own = (_key(f"device:{self.device}" if self.device else f"{self.kind}:{self.account}"), PER_ACCOUNT)
+        """Return the keys that the attempt counts against, with their limits: the account or browser, then the shared limits."""
+        account_limit = (_key(f"device:{self.device}" if self.device else f"{self.kind}:{self.account}"), PER_ACCOUNT)
         if self.device or self.kind in AUTHENTICATED_KINDS:
-            return [own]
+            return [account_limit]
         network = _network(self.address)
-        part = (_key(f"from {network} {self.kind}:{self.account}"), PER_NETWORK)
-        return [own, part, (_key(f"address:{network}"), PER_ADDRESS), (_key("all"), OVERALL)]
+        network_limit = (_key(f"from {network} {self.kind}:{self.account}"), PER_NETWORK)
+        return [account_limit, network_limit, (_key(f"address:{network}"), PER_ADDRESS), (_key("all"), OVERALL)]
 
 
-def register(session: Session, guess: Attempt, now: datetime) -> timedelta | None:
-    """Counts the guess and lets it through (None), or says how long to wait and counts nothing. Before any password is looked at."""
+def register(session: Session, attempt: Attempt, now: datetime) -> timedelta | None:
+    """Count the attempt and return None, or return the time to wait and count nothing. Call it before the password is checked."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     session.execute(delete(LoginAttempt).where(LoginAttempt.at <= now - WINDOW))
-    for key, most in guess.limits():
+    for key, limit in attempt.limits():
         count, oldest = session.execute(select(func.count(), func.min(LoginAttempt.at)).where(LoginAttempt.key == key)).one()
-        if count >= most:
+        if count >= limit:
             return max(timedelta(seconds=1), oldest + WINDOW - now)
-    session.add_all(LoginAttempt(key=key, at=now) for key, _ in guess.limits())
+    session.add_all(LoginAttempt(key=key, at=now) for key, _ in attempt.limits())
     return None
 
 
-def should_audit(session: Session, guess: Attempt, now: datetime) -> bool:
-    """Whether the guess just let through is the last one for a while (at its account, in its browser, or from its network), and so many
-    were not told of yet. Counts that it is told of now: once for an account, and so many in all.
+def should_audit(session: Session, attempt: Attempt, now: datetime) -> bool:
+    """Return whether to audit this attempt: it exhausted a limit of its account, browser or network, and the audit quota is not used up.
 
-    Whether there is such an account makes no difference to any of it, or the time it takes would tell (T02).
+    Counts the event: one for each account, and `MAX_AUDITED` in total. The result and the time taken do not depend on whether the account
+    exists, because a difference would reveal it (T02).
     """
-    own = guess.limits()[:2]
-    if not any(_count(session, key) >= most for key, most in own):
+    limits = attempt.limits()[:2]
+    if not any(_count(session, key) >= limit for key, limit in limits):
         return False
-    told = ((_key(f"told:{guess.account}"), 1), (_key("told"), MAX_AUDITED))
-    if any(_count(session, key) >= most for key, most in told):
+    quotas = ((_key(f"told:{attempt.account}"), 1), (_key("told"), MAX_AUDITED))
+    if any(_count(session, key) >= limit for key, limit in quotas):
         return False
-    session.add_all(LoginAttempt(key=key, at=now) for key, _ in told)
+    session.add_all(LoginAttempt(key=key, at=now) for key, _ in quotas)
     return True
 
 
@@ -77,31 +76,32 @@ def _count(session: Session, key: str) -> int:
     return session.execute(select(func.count()).where(LoginAttempt.key == key)).scalar_one()
 
 
-def forget(session: Session, guess: Attempt) -> None:
-    """After a right password: what its sender guessed wrong before. Addresses and the whole stay counted.
+def forget(session: Session, attempt: Attempt) -> None:
+    """Delete the failed attempts of this client after a correct password. Counts of addresses and of all attempts stay.
 
-    What other networks guessed of the account stays counted too, or each sign-in of its owner would give them as many guesses again.
+    Attempts by other networks on the account stay counted too. Otherwise each sign-in of the owner would give them a new set of attempts.
     """
-    own, *shared = (key for key, _ in guess.limits())
-    if not shared:
-        session.execute(delete(LoginAttempt).where(LoginAttempt.key == own))
+    account_key, *shared_keys = (key for key, _ in attempt.limits())
+    if not shared_keys:
+        session.execute(delete(LoginAttempt).where(LoginAttempt.key == account_key))
         return
-    mine = session.execute(select(LoginAttempt.at).where(LoginAttempt.key == shared[0])).scalars().all()
-    session.execute(delete(LoginAttempt).where(LoginAttempt.key == own, LoginAttempt.at.in_(mine)))  # Both rows have one moment.
-    session.execute(delete(LoginAttempt).where(LoginAttempt.key == shared[0]))
+    # An attempt has the same time in the rows of both keys.
+    times = session.execute(select(LoginAttempt.at).where(LoginAttempt.key == shared_keys[0])).scalars().all()
+    session.execute(delete(LoginAttempt).where(LoginAttempt.key == account_key, LoginAttempt.at.in_(times)))
+    session.execute(delete(LoginAttempt).where(LoginAttempt.key == shared_keys[0]))
 
 
 def _network(address: str) -> str:
-    """What one stranger has: an IPv4 address, or the 2^64 addresses of an IPv6 network."""
+    """Return the network of one client: an IPv4 address, or a /64 network of IPv6 (2^64 addresses)."""
     try:
-        found = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv6Address):
-        return str(found.ipv4_mapped or ipaddress.ip_network((int(found) >> 64 << 64, 64)))
-    return str(found)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(parsed.ipv4_mapped or ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
+    return str(parsed)
 
 
-def _key(what: str) -> str:
-    """No address of a person or a machine stands in the table."""
-    return hashlib.sha256(what.encode("utf-8", "surrogatepass")).hexdigest()
+def _key(name: str) -> str:
+    """Return the digest of a limit's name, so that the table contains no email or IP address."""
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()

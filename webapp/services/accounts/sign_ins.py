@@ -1,4 +1,4 @@
-"""The way in after the right password: past the second factor if there is one; and the renewed proof before what is dangerous."""
+"""Sign-in steps after the password, with the second factor if there is one, and step-up authentication."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,30 +21,28 @@ UNKNOWN_USER = Target("user", None, "an address that nobody has")
 
 
 def record_exhausted_attempts(session: Session, email: str) -> None:
-    """A line that somebody has tried all the passwords that may be tried for a while.
+    """Record that all password attempts for an address are used up for now.
 
-    An address that nobody has gets one in the same way, without what was typed: it may be a password in the wrong field.
+    An address without a user also gets an event, but without the typed text, which might be a password in the wrong field.
     """
     query = select(User.id, User.email).where(User.email == accounts.normalize_email(email))
-    found = session.execute(query).one_or_none() if "\0" not in email else None
-    audit_log.record(
-        session, ATTEMPTS_EXHAUSTED, actor="anonymous", target=Target("user", found.id, found.email) if found else UNKNOWN_USER
-    )
+    user = session.execute(query).one_or_none() if "\0" not in email else None
+    audit_log.record(session, ATTEMPTS_EXHAUSTED, actor="anonymous", target=Target("user", user.id, user.email) if user else UNKNOWN_USER)
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """The secret for the cookie: of a session, or (`needs_code`) of one that begins with the right code."""
+    """The secret for the cookie: of a session, or of a sign-in that still needs its code (`needs_code`)."""
 
     secret: str = field(repr=False)
     needs_code: bool
 
 
 def begin_sign_in(session: Session, user: User, *, now: datetime, previous_secret: str, method: str | None = None) -> Ticket:
-    """After the right password, a link that works once, or the word of the identity provider (`method`).
+    """Begin a sign-in after a correct password, a one-time link, or a response of the identity provider (`method`).
 
-    The session with the secret `instead_of`, which the browser had until now, ends: a copy of its cookie is worth nothing.
-    The user is locked first, as by whoever changes a password or a role: the one who comes second sees what the first has done.
+    The browser's earlier session (`previous_secret`) ends, so that a copy of its cookie becomes worthless. The user is locked first, as in
+    changes of a password or role, so that the later transaction sees the changes of the earlier one.
     """
     accounts.find_for_update(session, user.id)
     accounts.end_session(session, previous_secret, now=now)
@@ -66,19 +64,19 @@ def begin_sign_in(session: Session, user: User, *, now: datetime, previous_secre
 
 
 def get_pending_or_none(session: Session, secret: str, *, now: datetime) -> tuple[UserSession, User] | None:
-    """The sign-in with this secret that waits for its code."""
+    """Return the sign-in with this secret that waits for its code."""
     query = select(UserSession, User).join(User).where(UserSession.digest == tokens.digest_of(secret))
-    found = session.execute(query.with_for_update()).one_or_none()
-    if found is None:
+    match = session.execute(query.with_for_update()).one_or_none()
+    if match is None:
         return None
-    row, user = found
-    good = row.code_tries_left and row.expires_at > now and user.is_active
-    return (row, user) if good else None
+    row, user = match
+    is_valid = row.code_tries_left and row.expires_at > now and user.is_active
+    return (row, user) if is_valid else None
 
 
 @dataclass(frozen=True, slots=True)
 class SubmittedCode:
-    """A code, and the address that it came from."""
+    """A code and the client address that sent it."""
 
     code: str = field(repr=False)
     address: str
@@ -86,7 +84,7 @@ class SubmittedCode:
 
 @dataclass(frozen=True, slots=True)
 class SignInResult:
-    """What became of a code: the secret of the session that it began, how long to wait, or that all has to begin anew."""
+    """The result of a code: the new session's secret, the time to wait, or `ended` if the sign-in must start again."""
 
     secret: str | None = field(default=None, repr=False)
     email: str = ""
@@ -94,42 +92,42 @@ class SignInResult:
     ended: bool = False
 
 
-def complete(session: Session, secret: str, proof: SubmittedCode, *, vault: Vault, now: datetime) -> SignInResult:
-    """Begins the session if the code is right. After five wrong ones the password is asked for again.
+def complete(session: Session, secret: str, submitted: SubmittedCode, *, vault: Vault, now: datetime) -> SignInResult:
+    """Begin the session if the code is correct. After five incorrect codes, the password is required again.
 
-    Codes are counted by person: only who knows the password comes so far, so this keeps out nobody but its thief.
+    Codes are counted per user. Only someone who knows the password can enter codes, so the limit locks out no one but its thief.
     """
-    found = get_pending_or_none(session, secret, now=now)
-    if found is None:
+    pending = get_pending_or_none(session, secret, now=now)
+    if pending is None:
         return SignInResult(ended=True)
-    row, user = found
-    guess = Attempt(str(user.id), proof.address, kind="code")
-    wait = login_throttle.register(session, guess, now)
+    row, user = pending
+    attempt = Attempt(str(user.id), submitted.address, kind="code")
+    wait = login_throttle.register(session, attempt, now)
     if wait is not None:
         return SignInResult(wait=wait)
-    if second_factor.verify_code(session, user, proof.code, vault=vault, now=now) is None:
+    if second_factor.verify_code(session, user, submitted.code, vault=vault, now=now) is None:
         row.code_tries_left = (row.code_tries_left or 0) - 1
         return SignInResult(ended=row.code_tries_left <= 0)
     session.delete(row)
-    login_throttle.forget(session, guess)
+    login_throttle.forget(session, attempt)
     return SignInResult(accounts.begin_session(session, user, now=now, method=row.method), user.email)
 
 
 def is_recently_confirmed(confirmed_at: datetime | None, now: datetime) -> bool:
-    """Whether somebody proved who they are lately enough for what is dangerous."""
+    """Return whether the user authenticated recently enough for a sensitive action."""
     return confirmed_at is not None and confirmed_at > now - CONFIRMATION_LIFETIME
 
 
 def renew_session(session: Session, secret: str, *, now: datetime, method: str | None = None) -> str | None:
-    """After a renewed proof: the same session under a new secret, so that a copy of the old cookie is worth nothing."""
-    found = accounts.get_session_or_none(session, secret, now=now)
-    if found is None:
+    """Give the session a new secret after step-up authentication, so that a copy of the old cookie becomes worthless."""
+    match = accounts.get_session_or_none(session, secret, now=now)
+    if match is None:
         return None
-    row, user = found
-    new = tokens.new_secret()
-    row.digest, row.confirmed_at, row.last_seen_at = tokens.digest_of(new), now, now
+    row, user = match
+    new_secret = tokens.new_secret()
+    row.digest, row.confirmed_at, row.last_seen_at = tokens.digest_of(new_secret), now, now
     target = Target("user", user.id, user.email)
     audit_log.record(
         session, "accounts:session:confirm", actor=user.email, target=target, change=AuditChange(None, accounts.method_audit_values(method))
     )
-    return new
+    return new_secret
