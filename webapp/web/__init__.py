@@ -1,1 +1,1 @@
-"""What pages, API and admin share: who is asking, one commit, errors, headers."""
+"""Web code shared by the pages, the API and the admin: authentication, request guards, errors and headers."""

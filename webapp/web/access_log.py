@@ -1,7 +1,7 @@
-"""One line in the log for each request, where the operator asks for it: what was asked in which place, and how it ended.
+"""Optional access log: one line per request with its method, route, status and duration.
 
-The place is the rule of the route and never the address itself: a set-up link has its secret in the path, a search has names in its
-query. Nothing of a body or a header is written.
+The line has the URL rule and never the URL: the path of a set-up link holds a secret, and a search query can hold names. Bodies and
+headers are not logged.
 """
 
 import logging
@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 
 
 class AccessLog:
-    """WSGI around everything that answers, what is answered before Flask included."""
+    """WSGI middleware that logs every request, including those answered before Flask."""
 
     def __init__(self, application: Wsgi) -> None:
         self._application = application
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        began, status = time.perf_counter(), 500  # What the server answers for an application that raises.
+        start, status = time.perf_counter(), 500  # The server responds with 500 if the application raises.
 
         def started(line: str, *more: Any) -> Any:
             nonlocal status
@@ -33,10 +33,10 @@ class AccessLog:
             return self._application(environ, started)
         finally:
             route = environ.get(ROUTE) or "no such address"
-            facts = {
+            fields = {
                 "method": environ["REQUEST_METHOD"],
                 "route": route,
                 "status": status,
-                "ms": round((time.perf_counter() - began) * 1000, 1),
+                "ms": round((time.perf_counter() - start) * 1000, 1),
             }
-            log.info("request", extra={"facts": facts})
+            log.info("request", extra={"facts": fields})

@@ -1,4 +1,4 @@
-"""Who is asking: staff by a server-side session, applications by a bearer token. Nobody may anything that is not declared."""
+"""Authentication of staff by server-side sessions and of applications by bearer tokens. Views declare the permissions they require."""
 
 import logging
 import re
@@ -26,13 +26,13 @@ from webapp.services.credentials.key_access import Caller
 
 log = logging.getLogger(__name__)
 SESSION_SECRET = "session"
-# Written at most this often: each write would otherwise lock the database once a click.
+# Minimum time between two writes of `last_seen_at`. Otherwise each click would take the write lock of the database.
 LAST_SEEN_INTERVAL = timedelta(minutes=1)
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 class StaffMember(UserMixin):
-    """A signed-in user as plain values, good for the whole request."""
+    """A signed-in user as plain values that stay valid for the whole request."""
 
     def __init__(self, user: User, confirmed_at: datetime | None = None) -> None:
         self.id, self.email, self.role = user.id, user.email, user.role
@@ -43,18 +43,18 @@ class StaffMember(UserMixin):
 
 
 def load_user(secret: str) -> StaffMember | None:
-    """The member of staff whose session this is. Role and state are read anew each time, so that a change acts at once."""
+    """Return the user of a session. Role and state are read on every request, so that changes apply at once."""
     now = datetime.now(UTC)
     if g.get("nobody_can_be_loaded"):
-        return None  # The page that tells of the error asks again who it is for.
+        return None  # The error page loads the user again.
     try:
-        found = accounts.get_session_or_none(db.session(), secret, now=now)
+        match = accounts.get_session_or_none(db.session(), secret, now=now)
     except SQLAlchemyError as error:
         g.nobody_can_be_loaded = True
         raise translate_database_error(error) from error
-    if found is None:
+    if match is None:
         return None
-    row, user = found
+    row, user = match
     member = StaffMember(user, row.confirmed_at)
     if now - row.last_seen_at > LAST_SEEN_INTERVAL:
         _update_last_seen(row.id, now)
@@ -67,14 +67,14 @@ def _update_last_seen(session_id: int, now: datetime) -> None:
             writer.execute(update(UserSession).where(UserSession.id == session_id).values(last_seen_at=now))
     except Unavailable as error:
         if container.current().registry.outage_log.should_log():
-            log.warning("a session could not be marked as seen: %s", error.code)  # Reading goes on while others write.
+            log.warning("a session could not be marked as seen: %s", error.code)  # A busy writer must not fail a read.
 
 
 login.user_loader(load_user)
 
 
 class SessionTicket(UserMixin):
-    """What Flask-Login puts into the signed cookie: the secret of a session row, not a user's number."""
+    """Identity that Flask-Login stores in the signed cookie: the secret of a session row, not a user id."""
 
     def __init__(self, secret: str) -> None:
         self.secret = secret
@@ -84,21 +84,21 @@ class SessionTicket(UserMixin):
 
 
 def get_member_or_none() -> StaffMember | None:
-    """The member of staff who is signed in, if anybody is."""
-    found: Any = current_user
-    return found if found.is_authenticated else None
+    """Return the signed-in user, or None."""
+    user: Any = current_user
+    return user if user.is_authenticated else None
 
 
 def require_member() -> StaffMember:
-    """The signed-in member of staff, behind a door that let nobody else in."""
-    found = get_member_or_none()
-    if found is None:
+    """Return the signed-in user, for views that require one. Raises `Forbidden` without a session."""
+    member = get_member_or_none()
+    if member is None:
         raise Forbidden("Sign in first.")
-    return found
+    return member
 
 
 def caller() -> Caller:
-    """The sender of this request as far as provider keys go: a member of staff, or the project of a token."""
+    """Return the sender of this request, for the choice of provider keys: a user, or the project of a token."""
     if token := g.get("token"):
         return Caller(project=token.project)
     member = get_member_or_none()
@@ -106,31 +106,31 @@ def caller() -> Caller:
 
 
 def has_permission(permission: Permission) -> bool:
-    found = get_member_or_none()
-    return found is not None and found.can(permission)
+    member = get_member_or_none()
+    return member is not None and member.can(permission)
 
 
 def permission_required(permission: Permission) -> Callable[[View], View]:
-    """Declares what a page needs. Strangers are sent to the log-in page and back, others without the permission get a 403."""
+    """Declare the permission that a view requires. Anonymous users are redirected to the sign-in page, others get 403."""
 
     def declare(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            found = get_member_or_none()
-            if found is None:
+            member = get_member_or_none()
+            if member is None:
                 return redirect_to_login()
-            if not found.can(permission):
-                raise Forbidden(f"Your role, {found.role}, may not do this. Ask an admin.")
+            if not member.can(permission):
+                raise Forbidden(f"Your role, {member.role}, may not do this. Ask an admin.")
             return view(*args, **kwargs)
 
-        guarded.permission = permission  # type: ignore[attr-defined] # read by the test that walks all routes
+        guarded.permission = permission  # type: ignore[attr-defined] # read by the test that visits all routes
         return guarded  # type: ignore[return-value] # wraps keeps the signature
 
     return declare
 
 
 def redirect_to_login() -> ResponseReturnValue:
-    """To the log-in page, with the way back. A fragment asks htmx to load the whole page."""
+    """Redirect to the sign-in page, with the return URL. For a fragment, htmx is instructed to load the whole page."""
     target = url_for("account.login", next=request.full_path.rstrip("?") if request.method == "GET" else "/admin/")
     if request.headers.get("HX-Request"):
         return Response(status=401, headers={"HX-Redirect": target})
@@ -141,12 +141,12 @@ login.unauthorized_handler(redirect_to_login)
 
 
 def session_secret() -> str:
-    """The secret in this browser's cookie."""
+    """Return the session secret from the browser's cookie, or an empty string."""
     return str(session.get("_user_id", ""))
 
 
 def sign_out() -> None:
-    """Ends the session's row, so that a copied cookie is worth nothing."""
+    """End the session in the database, so that a copied cookie is useless."""
     secret = session_secret()
     session.clear()
     if secret:
@@ -158,30 +158,30 @@ BEARER = re.compile(r"Bearer ([!-~]+)", re.ASCII)
 
 
 def token_from_request() -> TokenInfo | None:
-    """The token in `Authorization: Bearer`, and nowhere else; None unless it is known, whole and not expired."""
+    """Return the token of the `Authorization: Bearer` header, or None. Tokens are read from no other place."""
     return token_from_header(request.headers.get("Authorization", ""), container.registry().snapshot.tokens)
 
 
-def token_from_header(header: str, known: Mapping[str, TokenInfo]) -> TokenInfo | None:
-    """The one of these tokens that an Authorization header holds."""
+def token_from_header(header: str, known_tokens: Mapping[str, TokenInfo]) -> TokenInfo | None:
+    """Return the token in an Authorization header, or None unless it is known, its digest matches and it has not expired."""
     match = BEARER.fullmatch(header)
     public_id = tokens.public_id_of(match[1]) if match else None
-    found = known.get(public_id) if public_id else None
-    if match is None or found is None or not tokens.digests_match(found.digest, tokens.digest_of(match[1])):
+    token = known_tokens.get(public_id) if public_id else None
+    if match is None or token is None or not tokens.digests_match(token.digest, tokens.digest_of(match[1])):
         return None
-    if found.expires_at is not None and found.expires_at <= datetime.now(UTC):
+    if token.expires_at is not None and token.expires_at <= datetime.now(UTC):
         return None
-    return found
+    return token
 
 
 def actor() -> str:
-    """Who is to be named in the audit trail."""
+    """Return the name of the sender for the audit log."""
     if token := g.get("token"):
         return f"token:{token.name}"
-    found = get_member_or_none()
-    return found.email if found else "anonymous"
+    member = get_member_or_none()
+    return member.email if member else "anonymous"
 
 
 def is_safe_path(target: str | None) -> bool:
-    """Whether a `next` leads into this application: one slash, then no backslash, no control character, no second slash."""
+    """Whether a `next` value stays in this application: one slash, then no second slash, backslash or control character."""
     return bool(target) and re.fullmatch(r"/(?![/\\])[^\x00-\x20\\\x7f]*", target or "") is not None

@@ -1,4 +1,4 @@
-"""The old path of `webapp.runtime.container.registry`: importable until the next release."""
+"""The previous import path of `webapp.runtime.container.registry`, supported until the next release."""
 
 from webapp.runtime.container import registry
 

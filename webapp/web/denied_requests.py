@@ -1,4 +1,4 @@
-"""What a known caller asked for and was refused, written into the trail. The refusal is the answer whether or not that can be done."""
+"""Auditing of denied requests from identified callers. The denial is returned even if it cannot be recorded."""
 
 import logging
 from datetime import UTC, datetime
@@ -19,21 +19,24 @@ log = logging.getLogger(__name__)
 
 
 def record_denial(error: ModeldeskError) -> None:
-    """For refusals of changes for want of a right. Other refusals have codes of their own, and of a stranger there is nobody to name."""
+    """Record a change that was denied because of a missing permission.
+
+    Other denials have their own codes. Anonymous clients are not recorded, because there is no actor to name.
+    """
     if type(error) is not Forbidden or error.code != Forbidden.code or request.method in SAFE_METHODS:
         return
     try:
         if "token" in g or get_member_or_none() is not None:
             _write(DeniedRequest(actor(), f"{request.method} {request.url_rule}"))
-    except (ModeldeskError, SQLAlchemyError) as failed:
+    except (ModeldeskError, SQLAlchemyError) as failure:
         if container.current().registry.outage_log.should_log():
-            log.warning("a refusal could not be written into the audit log: %s", type(failed).__name__)
+            log.warning("a refusal could not be written into the audit log: %s", type(failure).__name__)
 
 
 def _write(denied: DeniedRequest) -> None:
     now, session = datetime.now(UTC), db.session()
     session.rollback()
     if denied_requests.remaining_quota(session, denied.actor, now) <= 0:
-        return  # Whoever is refused all the time keeps no writer waiting.
+        return  # Repeated denials do not take the write lock.
     with writing(refresh=False) as writer:
         denied_requests.record_denial(writer, denied, now)

@@ -1,4 +1,4 @@
-"""Turns errors into answers, once: a problem document for programs, a message for htmx, a page for people."""
+"""Error responses: problem documents for the API, toast messages for htmx, and pages for browsers."""
 
 import json
 import logging
@@ -51,7 +51,7 @@ TITLE_BY_STATUS = {
 
 
 def problem_document(error: ModeldeskError) -> dict[str, object]:
-    """The problem document (RFC 9457) of an error."""
+    """Return the problem document (RFC 9457) of an error."""
     return build_problem(error.status, error.code, error.detail) | error.extra()
 
 
@@ -60,7 +60,7 @@ def build_problem(status: int, code: str, detail: str) -> dict[str, object]:
 
 
 def error_response(error: ModeldeskError) -> Response:
-    """The answer to an error of ours, in the form the caller understands."""
+    """Return the response for a domain error, in the format of the client."""
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else {}
     return _problem_response(problem_document(error), headers)
 
@@ -70,14 +70,14 @@ def _problem_response(document: dict[str, object], headers: dict[str, str]) -> R
     if request.path.startswith("/api/"):
         return Response(msgspec.json.encode(document), status, {**registry_headers(), **headers}, content_type="application/problem+json")
     if request.headers.get("HX-Request"):
-        toast = json.dumps({"toast": {"msg": detail, "kind": "error"}})  # ASCII only: it travels in a header
+        toast = json.dumps({"toast": {"msg": detail, "kind": "error"}})  # ASCII only, because it is sent in a header.
         return Response("", status, {"HX-Trigger": toast, "HX-Reswap": "none", **headers})
     page = render_template("errors/error.html", status=status, title=document["title"], detail=detail, request_id=request_id.get())
     return Response(page, status, headers)
 
 
 def registry_headers() -> dict[str, str]:
-    """What every answer of the API says about the registry that it came from."""
+    """Return the headers that describe the registry, for every API response."""
     return container.registry().snapshot.headers
 
 
@@ -95,16 +95,16 @@ def on_database_error(error: SQLAlchemyError) -> Response:
 
 def on_http_error(error: HTTPException) -> ResponseReturnValue:
     if isinstance(error, SecurityError):
-        # Addresses cannot be built for a host that is not ours, so there is no page to show; and a stranger needs none.
+        # URLs cannot be built for an untrusted host, so the response is plain text instead of a page.
         return Response(
             "This is not the name of this service. An operator can add it to MODELDESK_TRUSTED_HOSTS.\n", 400, mimetype="text/plain"
         )
     status = error.code or 500
     if error.response is not None or status < 400:
         return error.get_response()
-    kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "WWW-Authenticate")}
+    headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "WWW-Authenticate")}
     return _problem_response(
-        build_problem(status, CODE_BY_STATUS.get(status, "error"), error.description or TITLE_BY_STATUS.get(status, "Error")), kept
+        build_problem(status, CODE_BY_STATUS.get(status, "error"), error.description or TITLE_BY_STATUS.get(status, "Error")), headers
     )
 
 

@@ -1,4 +1,4 @@
-"""Headers that every answer carries: what a browser may load, and that nobody keeps what staff see."""
+"""Security headers of every response: content security policy, and no caching of pages for staff."""
 
 import secrets
 
@@ -9,16 +9,16 @@ from webapp.runtime import container
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
-        "script-src 'nonce-{nonce}'",  # Only the scripts that a page of ours names; not even another file of this host.
+        "script-src 'nonce-{nonce}'",  # Only scripts with the nonce, not even other files of this host.
         "style-src 'self'",
-        "img-src 'self' data:",  # Tabler's check marks are data: pictures.
+        "img-src 'self' data:",  # Tabler's check marks are data: images.
         "font-src 'self'",
         "connect-src 'self'",
         "form-action 'self'",
         "base-uri 'none'",
         "frame-ancestors 'none'",
         "object-src 'none'",
-        "require-trusted-types-for 'script'",  # Text becomes markup through one policy only, and a script never: static/js/trusted.js.
+        "require-trusted-types-for 'script'",  # Only the policy in static/js/trusted.js creates markup, and never scripts.
         "trusted-types default",
     )
 )
@@ -33,7 +33,7 @@ API_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, n
 
 
 def csp_nonce() -> str:
-    """The word that the scripts of this answer carry; another one for each answer."""
+    """Return the CSP nonce of this response."""
     if "csp_nonce" not in g:
         g.csp_nonce = secrets.token_urlsafe(16)
     nonce: str = g.csp_nonce
@@ -41,7 +41,7 @@ def csp_nonce() -> str:
 
 
 def add_security_headers(response: Response) -> Response:
-    """Adds the headers. Under /api/ there is nothing for a browser to run, and answers may be kept if they are asked about again."""
+    """Add the security headers. API responses contain nothing to execute, and clients can cache them if they revalidate."""
     if request.path.startswith("/api/") and response.mimetype != "text/html":
         for name, value in API_HEADERS.items():
             response.headers.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""Browsers in which somebody has signed in before: a signed cookie, worth nothing but a count of guesses of its own."""
+"""Signed cookies that mark browsers with an earlier sign-in. Such a browser only gets its own count of failed attempts."""
 
 import hashlib
 import secrets
@@ -15,22 +15,22 @@ R = TypeVar("R", bound=Response)
 
 
 def cookie_name() -> str:
-    """The name of the cookie; over TLS no sibling domain can set one of this name."""
+    """Return the name of the cookie. Over TLS, the `__Host-` prefix prevents sibling domains from setting it."""
     return "__Host-modeldesk-device" if container.is_served_over_tls() else "modeldesk_device"
 
 
 def get_browser_id_or_none(account: str) -> str | None:
-    """The number of this browser, if this very account signed in here before."""
+    """Return the id of this browser if the account signed in here before, otherwise None."""
     try:
-        found = _serializer().loads(request.cookies.get(cookie_name(), "")[:500], max_age=COOKIE_LIFETIME_S)
+        payload = _serializer().loads(request.cookies.get(cookie_name(), "")[:500], max_age=COOKIE_LIFETIME_S)
     except BadData:
         return None
-    whose, number = found if isinstance(found, list) and len(found) == 2 else (None, None)
-    return str(number) if whose == _digest(account) else None
+    digest, browser_id = payload if isinstance(payload, list) and len(payload) == 2 else (None, None)
+    return str(browser_id) if digest == _digest(account) else None
 
 
 def remember(response: R, account: str) -> R:
-    """To be called only once this person is in: by a password, a link or the identity provider, and past the second factor."""
+    """Set the cookie. Call it only after a complete sign-in: password, link or identity provider, and the second factor if required."""
     text = _serializer().dumps([_digest(account), get_browser_id_or_none(account) or secrets.token_hex(8)])
     response.set_cookie(
         cookie_name(), text, max_age=COOKIE_LIFETIME_S, httponly=True, samesite="Lax", secure=container.is_served_over_tls()

@@ -1,4 +1,4 @@
-"""Each request's id, and the guards that stand before every view."""
+"""Request ids, body limits, and the guards that run before every view."""
 
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,32 +15,32 @@ from webapp.web.access_log import ROUTE
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-# The revision that this browser has changed the registry to. Another worker that has not got there yet catches up before it answers,
-# so that people always see their own changes.
+# The revision of this browser's last change. A worker with an older snapshot refreshes first, so that users always see their own
+# changes.
 REVISION_COOKIE = "modeldesk_revision"
 API_PREFIX = "/api/"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-SAME_SITE_VALUES = (None, "same-origin", "none")  # "none" is somebody typing an address.
-# What takes more than other requests, in bytes: two public catalogues of at most 20 MB, or one file of ours of at most 10 MB.
+SAME_SITE_VALUES = (None, "same-origin", "none")  # "none" means that the user entered the address.
+# Paths with larger body limits, in bytes: two public catalogs of at most 20 MB each, or one export of at most 10 MB.
 MAX_CONTENT_LENGTHS = {"/admin/proposals/new": 45_000_000, "/admin/exchange/compare": 11_000_000, "/api/v1/admin/import": 10_100_000}
 NO_SESSION = NullSession()
 
 
 class ChunkedBody:
-    """A body that is sent in pieces. Each server has errors of its own for pieces that make no sense; to us they all mean a broken line."""
+    """A chunked request body. Each server raises its own errors for malformed chunks; all are treated as a broken connection."""
 
-    def __init__(self, given: IO[bytes]) -> None:
-        self._given = given
+    def __init__(self, body: IO[bytes]) -> None:
+        self._given = body
 
     def read(self, size: int = -1) -> bytes:
         try:
             return self._given.read(size)
         except Exception as error:
-            raise OSError("the body broke off, or its pieces make no sense") from error  # Which werkzeug answers with 400.
+            raise OSError("the body broke off, or its pieces make no sense") from error  # Werkzeug returns 400 for it.
 
 
 class ModeldeskRequest(flask.Request):
-    """A request with the limit of its page: public catalogues are larger than anything else that is sent."""
+    """A request with a body limit per path, because imported catalogs are larger than all other requests."""
 
     def __init__(self, environ: "WSGIEnvironment", *options: Any, **more: Any) -> None:
         if "HTTP_TRANSFER_ENCODING" in environ:
@@ -53,18 +53,18 @@ class ModeldeskRequest(flask.Request):
 
     @max_content_length.setter
     def max_content_length(self, value: int | None) -> None:
-        flask.Request.max_content_length.fset(self, value)  # type: ignore[attr-defined] # it is a property there
+        flask.Request.max_content_length.fset(self, value)  # type: ignore[attr-defined] # it is a property in the base class
 
 
 class PageSessions(SecureCookieSessionInterface):
-    """Sessions for pages. Under /api/ there are none: cookies open nothing there, and reading one would cost as much as the answer."""
+    """Sessions for pages only. The API ignores cookies, and reading one would take as long as the response."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         return NO_SESSION if request.path.startswith(API_PREFIX) else super().open_session(app, request)
 
 
 def assign_request_id() -> None:
-    """Before anything may refuse the request: a thread that answers many still holds the number of the one before."""
+    """Set a new request id. Runs before all guards, because the thread still has the id of its previous request."""
     request_id.set(new_request_id())
     if request.url_rule is not None:
         request.environ[ROUTE] = request.url_rule.rule
@@ -75,16 +75,19 @@ def prepare_request() -> None:
         return
     if request.method not in SAFE_METHODS:
         require_same_site()
-    seen = request.cookies.get(REVISION_COOKIE, "")
-    if seen.isascii() and seen.isdigit() and len(seen) < 16 and int(seen) > container.registry().snapshot.revision:
+    revision = request.cookies.get(REVISION_COOKIE, "")
+    if revision.isascii() and revision.isdigit() and len(revision) < 16 and int(revision) > container.registry().snapshot.revision:
         container.current().registry.refresh()
 
 
 def require_same_site() -> None:
-    """What a browser says of where a form comes from. Programs say nothing and need the token all the same. Raises `Forbidden`."""
+    """Reject forms from other sites, by the headers that browsers send. Raises `Forbidden`.
+
+    Other clients send no such headers, but they need the CSRF token too.
+    """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    ours = [urlsplit(address).netloc for address in (request.host_url, container.settings().base_url)]
-    if site not in SAME_SITE_VALUES or (origin is not None and urlsplit(origin).netloc not in ours):
+    own_hosts = [urlsplit(address).netloc for address in (request.host_url, container.settings().base_url)]
+    if site not in SAME_SITE_VALUES or (origin is not None and urlsplit(origin).netloc not in own_hosts):
         raise Forbidden("This form was sent by another site. Open the page here and send it again.", code="other_site")
 
 

@@ -1,4 +1,4 @@
-"""Renewed proof: what is dangerous asks who it is if that was proved more than ten minutes ago; roles may have to have a second factor."""
+"""Step-up authentication for sensitive actions after ten minutes, and second-factor enrollment for roles that require it."""
 
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -10,23 +10,23 @@ from webapp.runtime import container
 from webapp.services.accounts import sign_ins
 from webapp.web.auth import get_member_or_none, is_safe_path
 
-# Where whoever still has to set up a second factor may be: there, at the door, and nowhere else.
+# The only blueprints available to users who must enroll a second factor first.
 EXEMPT_BLUEPRINTS = frozenset({"account", "signing", "openid", "second_factor", "health"})
 
 
 class ReauthenticationRequired(Exception):
-    """Somebody is signed in and has to prove it again. No error of ours: no page may turn it into a message and go on."""
+    """The user must confirm their identity again. Not a `ModeldeskError`, so that no page catches it and shows a message instead."""
 
 
 def require_recent_authentication() -> None:
-    """Raises `ReauthenticationRequired` unless this session was confirmed within ten minutes."""
-    found = get_member_or_none()
-    if found is None or not sign_ins.is_recently_confirmed(found.confirmed_at, datetime.now(UTC)):
+    """Raise `ReauthenticationRequired` unless this session was confirmed within ten minutes."""
+    member = get_member_or_none()
+    if member is None or not sign_ins.is_recently_confirmed(member.confirmed_at, datetime.now(UTC)):
         raise ReauthenticationRequired
 
 
 def on_reauthentication_required(_: ReauthenticationRequired) -> ResponseReturnValue:
-    """To the page that asks, and back to where the form stood. What was typed is in the browser's history."""
+    """Redirect to the confirmation page, with the page of the form as return URL. The input stays in the browser's history."""
     target = url_for("signing.confirm", next=_return_url())
     if request.headers.get("HX-Request"):
         return Response(status=401, headers={"HX-Redirect": target})
@@ -36,19 +36,19 @@ def on_reauthentication_required(_: ReauthenticationRequired) -> ResponseReturnV
 
 
 def _return_url() -> str:
-    """The page of a GET; of a form the page that it stood on, if that is one of ours."""
+    """Return the requested page for a GET, or the page that contains the form if it is on this site."""
     if request.method == "GET":
         return request.full_path.rstrip("?")
-    came_from = urlsplit(request.headers.get("HX-Current-URL") or request.referrer or "")
-    path = f"{came_from.path}?{came_from.query}" if came_from.query else came_from.path
-    return path if came_from.netloc == request.host and is_safe_path(path) else "/admin/"
+    referrer = urlsplit(request.headers.get("HX-Current-URL") or request.referrer or "")
+    path = f"{referrer.path}?{referrer.query}" if referrer.query else referrer.path
+    return path if referrer.netloc == request.host and is_safe_path(path) else "/admin/"
 
 
 def requires_enrollment() -> bool:
-    """Whether this visitor's role asks for a second factor that is not there yet."""
+    """Whether the user's role requires a second factor that is not enrolled yet."""
     roles = container.settings().second_factor_roles
-    found = get_member_or_none() if roles else None
-    return found is not None and found.role in roles and not found.has_factor
+    member = get_member_or_none() if roles else None
+    return member is not None and member.role in roles and not member.has_factor
 
 
 def redirect_to_enrollment() -> ResponseReturnValue | None:

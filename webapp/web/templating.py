@@ -1,4 +1,4 @@
-"""What every template may use: addresses of static files that change with their content, the state of the registry, numbers and times."""
+"""Globals and filters for all templates: versioned URLs of static files, registry status, numbers and times."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from webapp.runtime import container
 
 @dataclass(frozen=True, slots=True)
 class RegistryStatus:
-    """What the top bar says about the registry."""
+    """State of the registry for the top bar."""
 
     revision: int
     source: str
@@ -40,27 +40,27 @@ def registry_status() -> RegistryStatus:
 
 @cache
 def static_url(filename: str) -> str:
-    """The address of a static file, with a mark of its content: browsers may keep it for a year.
+    """Return the URL of a static file with a hash of its content, so that browsers can cache it for a year.
 
-    Kept, because a list page asks for the icon sprite hundreds of times.
+    Cached, because a list page requests the URL of the icon sprite hundreds of times.
     """
     content = (Path(str(current_app.static_folder)) / filename).read_bytes()
     return url_for("static", filename=filename, v=hashlib.sha256(content).hexdigest()[:8])
 
 
 def format_money(amount: Decimal | None, currency: str | None = "USD") -> str:
-    """An exact amount with its currency; unknown is never shown as nothing or zero."""
+    """Format an exact amount with its currency. An unknown amount is never shown as empty or zero."""
     if amount is None:
         return "unknown"
     return f"${format_decimal(amount)}" if currency in ("USD", None) else f"{format_decimal(amount)} {currency}"
 
 
-def format_count(number: int | None) -> str:
-    return "—" if number is None else f"{number:,}"
+def format_count(count: int | None) -> str:
+    return "—" if count is None else f"{count:,}"
 
 
-def format_time(moment: datetime | None) -> str:
-    return "—" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
+def format_time(at: datetime | None) -> str:
+    return "—" if at is None else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def init_app(app: Flask) -> None:

@@ -1,8 +1,8 @@
-"""How requests reach a thread: whole, so that clients who are slow, or pretend to be, hold up nobody but themselves (docs/adr/0021).
+"""gunicorn worker that buffers whole requests before a thread handles them, so that slow clients delay only themselves (docs/adr/0021).
 
-gunicorn's own threaded worker gives a connection a thread with its first byte and waits for the rest without any limit: as many half
-requests as there are threads silence a server, and so do as many clients who do not read. Here the worker's loop collects requests, sends
-what a client does not take at once, and ends connections; threads only answer.
+gunicorn's threaded worker assigns a thread at the first byte and waits for the rest without a limit. As many partial requests, or clients
+that do not read, as there are threads block the server. In this worker, the event loop receives requests, sends the rest of responses and
+closes connections. Threads only handle complete requests.
 """
 
 import errno
@@ -18,10 +18,10 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from webapp.web.request_buffer import GRACE_PERIOD_S, MAX_BODY, MIN_BYTES_PER_S, RequestBuffer
 
-RECEIVE_BYTES = 262_144  # Bytes that are taken from a socket in one turn of the loop.
-MAX_BUFFERED_REQUESTS = 500  # Unfinished requests of one worker; whoever began first gives way.
-MAX_BUFFERED_BYTES = 24_000_000  # Bytes of all of them; the largest gives way.
-MAX_UNSENT_BYTES = 32_000_000  # Bytes of one answer; no page or export comes near it.
+RECEIVE_BYTES = 262_144  # Bytes that one iteration of the loop reads from a socket.
+MAX_BUFFERED_REQUESTS = 500  # Incomplete requests per worker; beyond that, the oldest is rejected.
+MAX_BUFFERED_BYTES = 24_000_000  # Bytes of all incomplete requests; beyond that, the largest is rejected.
+MAX_UNSENT_BYTES = 32_000_000  # Unsent bytes of one response; every page and export is far smaller.
 LINGER_S = 2.0
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 REASONS = {408: "Request Timeout", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
@@ -33,7 +33,7 @@ MESSAGES = {
 
 
 class ClientSocket(socket.socket):
-    """A client's connection, on which no thread waits: what the client does not take at once stays in `unsent`, for the loop."""
+    """A non-blocking client socket. Data that the client does not accept at once stays in `unsent` for the event loop."""
 
     def __init__(self, accepted: socket.socket) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
@@ -43,7 +43,7 @@ class ClientSocket(socket.socket):
         self.settimeout(0.0)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """For threads: a request that they have is there, or it is not worth waiting for."""
+        """Receive without blocking, for threads. A dispatched request is buffered completely, so missing data means a broken connection."""
         try:
             return super().recv(size, flags)
         except BlockingIOError:
@@ -56,7 +56,7 @@ class ClientSocket(socket.socket):
         self.flush()
 
     def flush(self) -> None:
-        """Sends what can be sent now."""
+        """Send unsent data until the socket would block."""
         try:
             while self.unsent:
                 del self.unsent[: super().send(self.unsent)]
@@ -64,7 +64,7 @@ class ClientSocket(socket.socket):
             return
 
     def receive_available(self) -> bytes | None:
-        """For the loop: what came, nothing if it is the end, None if there is nothing yet."""
+        """Return the received data, for the event loop: empty at the end of the stream, None if there is no data yet."""
         try:
             return super().recv(RECEIVE_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -75,7 +75,7 @@ class ClientSocket(socket.socket):
 
 @dataclass
 class PendingResponse:
-    """An answer whose end the loop sends, since a moment of the monotonic clock."""
+    """A response that the event loop finishes sending. `since` is a monotonic time, and `left` was the number of unsent bytes then."""
 
     since: float
     left: int
@@ -86,19 +86,22 @@ class PendingResponse:
 
 
 class BufferingThreadWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
-    """gunicorn's threaded worker, but its loop receives and sends. A connection is incoming, with a thread, sending, kept, or leaving."""
+    """A threaded gunicorn worker whose event loop receives and sends.
+
+    A connection is in one of five states: incoming, in a thread, sending, keep-alive or leaving.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.incoming: dict[TConn, RequestBuffer] = {}  # The oldest first.
+        self.incoming: dict[TConn, RequestBuffer] = {}  # Oldest first.
         self.sending: dict[TConn, PendingResponse] = {}
         self.leaving: dict[TConn, float] = {}
         self.held = 0
 
-    # What gunicorn calls.
+    # Methods that gunicorn calls.
 
     def accept(self, listener: socket.socket) -> None:
-        if self.cfg.is_ssl:  # Handshakes are gunicorn's matter; we are served behind a proxy that does them.
+        if self.cfg.is_ssl:  # gunicorn handles TLS by itself. Production runs behind a proxy that terminates TLS.
             super().accept(listener)
             return
         try:
@@ -111,7 +114,7 @@ class BufferingThreadWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is u
         self.receive(TConn(self.cfg, ClientSocket(accepted), address, listener.getsockname()))
 
     def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
-        """A connection that was kept alive brings another request."""
+        """Receive the next request of a keep-alive connection."""
         if self.cfg.is_ssl:
             super().on_client_socket_readable(conn, client)
             return
@@ -127,19 +130,19 @@ class BufferingThreadWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is u
             self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self.on_writable, conn))
         elif not done.result():
             self.linger(conn)
-        elif rest := conn.parser.unreader.take_buffered():  # The beginning of the next request came with this one.
+        elif rest := conn.parser.unreader.take_buffered():  # The data includes the beginning of the next request.
             self.receive(conn, rest)
         else:
             super().finish_request(conn, done)
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
-        """Whether more requests may come. What of a body nobody has read is here, or gunicorn would wait for it in this thread."""
+        """Whether the connection stays open. The unread body is buffered already, so that gunicorn does not wait for it in this thread."""
         if self.cfg.is_ssl:
             return bool(super()._keepalive_after(conn, keepalive))
         return keepalive and bool(conn.parser.finish_body(max_bytes=MAX_BODY))
 
     def murder_pending(self) -> None:
-        """Ends what took too long. gunicorn calls it every second."""
+        """Close connections that exceeded their time. gunicorn calls it every second."""
         super().murder_pending()
         now = time.monotonic()
         for conn, incoming in list(self.incoming.items()):
@@ -148,18 +151,18 @@ class BufferingThreadWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is u
         for conn, sending in list(self.sending.items()):
             if sending.is_late(now, len(conn.sock.unsent)):
                 self.close_connection(conn)
-        for conn, until in list(self.leaving.items()):
-            if now > until:
+        for conn, deadline in list(self.leaving.items()):
+            if now > deadline:
                 self.close_connection(conn)
 
     # Receiving.
 
-    def receive(self, conn: TConn, begun: bytes = b"") -> None:
-        """Collects the next request of a connection, of which something may be there."""
-        self.incoming[conn] = RequestBuffer(time.monotonic(), begun)
-        self.held += len(begun)
+    def receive(self, conn: TConn, received: bytes = b"") -> None:
+        """Start to receive the next request of a connection. `received` is its first part."""
+        self.incoming[conn] = RequestBuffer(time.monotonic(), received)
+        self.held += len(received)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_readable, conn))
-        if begun:
+        if received:
             self.process_buffer(conn)
         if conn in self.incoming:
             self.on_readable(conn)
@@ -176,7 +179,7 @@ class BufferingThreadWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is u
             self.close_connection(conn)
 
     def process_buffer(self, conn: TConn) -> None:
-        """Goes by what came: on to a thread, on waiting, or no further."""
+        """Dispatch the request if it is complete, reject it if it is too large, otherwise continue to receive."""
         incoming = self.incoming[conn]
         if incoming.is_complete():
             self.dispatch(conn)
@@ -186,7 +189,7 @@ class BufferingThreadWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is u
             incoming.waits = False
             self.send_bytes(conn, CONTINUE)
         if self.held > MAX_BUFFERED_BYTES:
-            self.reject(max(self.incoming, key=lambda one: len(self.incoming[one].data)), 503)
+            self.reject(max(self.incoming, key=lambda candidate: len(self.incoming[candidate].data)), 503)
 
     def dispatch(self, conn: TConn) -> None:
         data = self.release_connection(conn)
@@ -196,7 +199,7 @@ class BufferingThreadWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is u
         self.enqueue_req(conn)
 
     def on_writable(self, conn: TConn, _: object = None) -> None:
-        """Sends on what a thread could not send, and then goes on as that thread's work ended."""
+        """Send the rest of a response, and then finish the request."""
         try:
             conn.sock.flush()
         except OSError:
@@ -210,7 +213,7 @@ class BufferingThreadWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is u
     # Ending.
 
     def reject(self, conn: TConn, status: int) -> None:
-        """Ends a connection; whoever began to send is told why."""
+        """Close a connection. If the client has sent data, it gets a response with the reason."""
         if self.incoming[conn].data:
             body = f"{MESSAGES[status]}\n".encode()
             head = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: text/plain\r\nCache-Control: no-store\r\nConnection: close\r\n"
@@ -218,18 +221,18 @@ class BufferingThreadWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is u
         self.linger(conn)
 
     def send_bytes(self, conn: TConn, text: bytes) -> None:
-        """A few bytes from the loop, which waits for nobody: they fit, or the client has not read what it got before."""
+        """Send a few bytes from the event loop without blocking. If they do not fit, the client has not read its earlier data."""
         try:
             conn.sock.send(text)
         except OSError as error:
             self.log.debug("A client takes nothing: %s", error)
 
     def linger(self, conn: TConn) -> None:
-        """Lets a client read the last answer before the connection is gone. gunicorn would wait for it in its loop."""
+        """Give the client time to read the last response before the connection closes. gunicorn would block its loop for that."""
         self.release_connection(conn)
         try:
             conn.sock.shutdown(socket.SHUT_WR)
-        except OSError:  # It is gone already.
+        except OSError:  # The client has disconnected.
             self.close_connection(conn)
             return
         self.leaving[conn] = time.monotonic() + LINGER_S
@@ -245,10 +248,10 @@ class BufferingThreadWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is u
         conn.close()
 
     def release_connection(self, conn: TConn) -> bytes:
-        """Takes a connection out of the loop; what came of its request."""
+        """Remove a connection from the event loop and return the data received for its request."""
         incoming = self.incoming.pop(conn, None)
-        known = (incoming, self.sending.pop(conn, None), self.leaving.pop(conn, None))
-        if any(one is not None for one in known):
+        states = (incoming, self.sending.pop(conn, None), self.leaving.pop(conn, None))
+        if any(state is not None for state in states):
             self.poller.unregister(conn.sock)
         self.held -= len(incoming.data) if incoming else 0
         return bytes(incoming.data) if incoming else b""
