@@ -1,1 +1,1 @@
-"""Settings: read once from the environment, checked, then frozen."""
+"""Settings: read once from the environment, validated and immutable."""

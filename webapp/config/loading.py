@@ -1,4 +1,4 @@
-"""Loads the settings from the environment. A bad value stops the start with one sentence that names the variable."""
+"""Loading of the settings from the environment. An invalid value stops the start with one sentence that names the variable."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,79 +26,79 @@ ENCRYPTION_KEYS_FILE = "encryption-keys"
 MIN_SECRET = 32
 OPENID_REQUIRED = ("MODELDESK_OIDC_ISSUER", "MODELDESK_OIDC_CLIENT_ID", "MODELDESK_OIDC_CLIENT_SECRET")
 OPENID_OPTIONAL = ("MODELDESK_OIDC_NAME", "MODELDESK_OIDC_CREATE", "MODELDESK_OIDC_ROLE_CLAIM", "MODELDESK_OIDC_ROLES")
-# What gunicorn is told (gunicorn.conf.py): default and most. It would say of a bad one ten lines instead of one sentence.
+# Settings for gunicorn (gunicorn.conf.py): default and maximum. gunicorn reports an invalid value in ten lines instead of one sentence.
 SERVER_SETTINGS = {"PORT": (8000, 65_535), "WEB_CONCURRENCY": (2, 1_000), "WEB_THREADS": (8, 1_000)}
-UNREADABLE = "a file that cannot be read"  # No key reads like this, so it locks the vault.
+UNREADABLE = "a file that cannot be read"  # Not a valid key, so it locks the vault.
 
 
 def load(environment: Mapping[str, str]) -> Settings:
-    """Settings from environment variables, each also as `NAME_FILE`. Raises `ConfigError`."""
-    read = SettingsReader(environment)
-    instance = Path(read.text("MODELDESK_INSTANCE_PATH") or ROOT / "instance").absolute()
-    database_url = read.parse("DATABASE_URL", DEFAULT_DATABASE, parsers.database_url)
+    """Load the settings from environment variables, or from the files named by `NAME_FILE`. Raises `ConfigError`."""
+    reader = SettingsReader(environment)
+    instance = Path(reader.text("MODELDESK_INSTANCE_PATH") or ROOT / "instance").absolute()
+    database_url = reader.parse("DATABASE_URL", DEFAULT_DATABASE, parsers.database_url)
     embedded = sqlite_path(database_url) is not None
-    openid = _openid(read)
-    secret_key, encryption_keys = _secret_key(read, instance, embedded=embedded), _encryption_keys(read, instance, embedded=embedded)
+    openid = _openid(reader)
+    secret_key, encryption_keys = _secret_key(reader, instance, embedded=embedded), _encryption_keys(reader, instance, embedded=embedded)
     _require_distinct_keys(secret_key, encryption_keys)
-    for_the_server = {name: server_setting(read, name) for name in SERVER_SETTINGS}
+    server_settings = {name: server_setting(reader, name) for name in SERVER_SETTINGS}
     return Settings(
         database_url=database_url,
         secret_key=secret_key,
         encryption_keys=encryption_keys,
-        encryption_keys_source=_encryption_keys_source(read, embedded=embedded),
-        trusted_hosts=read.parse("MODELDESK_TRUSTED_HOSTS", LOOPBACK, parse_hosts),
-        outbound_allow=frozenset(read.parse("MODELDESK_OUTBOUND_ALLOW", NO_NAMES, parse_hosts)),
-        cache_ttl=read.parse("MODELDESK_CACHE_TTL", 300.0, seconds_parser(1, 86_400)),
-        revision_poll=read.parse("MODELDESK_REVISION_POLL", 0.25, seconds_parser(0.05, 0.5)),
-        base_url=read.parse("MODELDESK_BASE_URL", _default_base_url(environment), parsers.base_url),
-        rate_limit_storage=read.parse("MODELDESK_RATE_LIMIT_STORAGE", "database", parse_storage),
-        four_eyes=read.parse("MODELDESK_FOUR_EYES", True, parse_switch),
-        sync_percent=read.parse("MODELDESK_SYNC_PERCENT", 50, integer_parser(1, 1_000)),
-        stale_price_days=read.parse("MODELDESK_STALE_PRICE_DAYS", 90, integer_parser(1, 3_650)),
-        second_factor_roles=read.parse("MODELDESK_SECOND_FACTOR_ROLES", frozenset(), parsers.roles),
+        encryption_keys_source=_encryption_keys_source(reader, embedded=embedded),
+        trusted_hosts=reader.parse("MODELDESK_TRUSTED_HOSTS", LOOPBACK, parse_hosts),
+        outbound_allow=frozenset(reader.parse("MODELDESK_OUTBOUND_ALLOW", NO_NAMES, parse_hosts)),
+        cache_ttl=reader.parse("MODELDESK_CACHE_TTL", 300.0, seconds_parser(1, 86_400)),
+        revision_poll=reader.parse("MODELDESK_REVISION_POLL", 0.25, seconds_parser(0.05, 0.5)),
+        base_url=reader.parse("MODELDESK_BASE_URL", _default_base_url(environment), parsers.base_url),
+        rate_limit_storage=reader.parse("MODELDESK_RATE_LIMIT_STORAGE", "database", parse_storage),
+        four_eyes=reader.parse("MODELDESK_FOUR_EYES", True, parse_switch),
+        sync_percent=reader.parse("MODELDESK_SYNC_PERCENT", 50, integer_parser(1, 1_000)),
+        stale_price_days=reader.parse("MODELDESK_STALE_PRICE_DAYS", 90, integer_parser(1, 3_650)),
+        second_factor_roles=reader.parse("MODELDESK_SECOND_FACTOR_ROLES", frozenset(), parsers.roles),
         openid=openid,
-        password_sign_in=_password_sign_in(read, openid),
-        proxies=read.parse("MODELDESK_PROXIES", 0, integer_parser(0, 5)),
-        threads=for_the_server["WEB_THREADS"],
-        access_log=read.parse("MODELDESK_ACCESS_LOG", False, parse_switch),
+        password_sign_in=_password_sign_in(reader, openid),
+        proxies=reader.parse("MODELDESK_PROXIES", 0, integer_parser(0, 5)),
+        threads=server_settings["WEB_THREADS"],
+        access_log=reader.parse("MODELDESK_ACCESS_LOG", False, parse_switch),
         instance_path=instance,
-        secret_files=_secret_files(read, instance, embedded=embedded),
-        environment=read_environment_keys(environment, read.parse(BINDINGS_SETTING, NO_BINDINGS, parse_bindings)),
+        secret_files=_secret_files(reader, instance, embedded=embedded),
+        environment=read_environment_keys(environment, reader.parse(BINDINGS_SETTING, NO_BINDINGS, parse_bindings)),
     )
 
 
-def server_setting(read: SettingsReader, name: str) -> int:
-    """How the server is to serve. Raises `ConfigError`."""
-    default, most = SERVER_SETTINGS[name]
-    return read.parse(name, default, integer_parser(1, most))
+def server_setting(reader: SettingsReader, name: str) -> int:
+    """Return one of the `SERVER_SETTINGS`. Raises `ConfigError`."""
+    default, maximum = SERVER_SETTINGS[name]
+    return reader.parse(name, default, integer_parser(1, maximum))
 
 
-def _openid(read: SettingsReader) -> OpenId | None:
-    """All that is needed or nothing: a desk that is half set up would refuse people one by one."""
-    present = [name for name in (*OPENID_REQUIRED, *OPENID_OPTIONAL) if read.text(name)]
+def _openid(reader: SettingsReader) -> OpenId | None:
+    """Return the OpenID settings, or None. Raises `ConfigError` for a partial configuration, which would reject users at sign-in."""
+    present = [name for name in (*OPENID_REQUIRED, *OPENID_OPTIONAL) if reader.text(name)]
     if not present:
         return None
     missing = [name for name in OPENID_REQUIRED if name not in present]
     if missing:
         raise ConfigError(f"{present[0]} is set, but not {', '.join(missing)}: signing in through an identity provider needs all of them.")
     no_roles: dict[str, str] = {}
-    roles = read.parse("MODELDESK_OIDC_ROLES", no_roles, parsers.role_mapping)
-    claim = read.parse("MODELDESK_OIDC_ROLE_CLAIM", "", word_parser(100)) or None
+    roles = reader.parse("MODELDESK_OIDC_ROLES", no_roles, parsers.role_mapping)
+    claim = reader.parse("MODELDESK_OIDC_ROLE_CLAIM", "", word_parser(100)) or None
     if bool(roles) != bool(claim):
         raise ConfigError("MODELDESK_OIDC_ROLE_CLAIM and MODELDESK_OIDC_ROLES go together: set both or neither.")
     return OpenId(
-        issuer=read.parse("MODELDESK_OIDC_ISSUER", "", parsers.issuer),
-        client_id=read.parse("MODELDESK_OIDC_CLIENT_ID", "", word_parser(500)),
-        client_secret=read.parse("MODELDESK_OIDC_CLIENT_SECRET", "", word_parser(2_000)),
-        name=read.parse("MODELDESK_OIDC_NAME", "single sign-on", parse_label),
-        create=read.parse("MODELDESK_OIDC_CREATE", False, parse_switch),
+        issuer=reader.parse("MODELDESK_OIDC_ISSUER", "", parsers.issuer),
+        client_id=reader.parse("MODELDESK_OIDC_CLIENT_ID", "", word_parser(500)),
+        client_secret=reader.parse("MODELDESK_OIDC_CLIENT_SECRET", "", word_parser(2_000)),
+        name=reader.parse("MODELDESK_OIDC_NAME", "single sign-on", parse_label),
+        create=reader.parse("MODELDESK_OIDC_CREATE", False, parse_switch),
         role_claim=claim,
         roles=roles,
     )
 
 
-def _password_sign_in(read: SettingsReader, openid: OpenId | None) -> bool:
-    allowed = read.parse("MODELDESK_PASSWORD_SIGN_IN", True, parse_switch)
+def _password_sign_in(reader: SettingsReader, openid: OpenId | None) -> bool:
+    allowed = reader.parse("MODELDESK_PASSWORD_SIGN_IN", True, parse_switch)
     if not allowed and openid is None:
         raise ConfigError("MODELDESK_PASSWORD_SIGN_IN is off, but there is no other way in: set MODELDESK_OIDC_ISSUER and what it needs.")
     return allowed
@@ -106,12 +106,12 @@ def _password_sign_in(read: SettingsReader, openid: OpenId | None) -> bool:
 
 def _default_base_url(environment: Mapping[str, str]) -> str:
     host = environment.get("HOST", "127.0.0.1")
-    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{environment.get('PORT', '8000')}"  # noqa: S104 # a name to compare with, nothing is bound
+    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{environment.get('PORT', '8000')}"  # noqa: S104 # compared only, not bound
 
 
-def _secret_key(read: SettingsReader, instance: Path, *, embedded: bool) -> str:
-    given = read.text("MODELDESK_SECRET_KEY")
-    key = given or _stored_secret(instance / SECRET_KEY_FILE, embedded=embedded)
+def _secret_key(reader: SettingsReader, instance: Path, *, embedded: bool) -> str:
+    configured = reader.text("MODELDESK_SECRET_KEY")
+    key = configured or _stored_secret(instance / SECRET_KEY_FILE, embedded=embedded)
     if key is None:
         hint = f" This desk's own lies in {instance / SECRET_KEY_FILE}." if (instance / SECRET_KEY_FILE).is_file() else ""
         raise ConfigError(f"MODELDESK_SECRET_KEY is not set; it is created by itself only for the embedded database.{hint}")
@@ -121,42 +121,42 @@ def _secret_key(read: SettingsReader, instance: Path, *, embedded: bool) -> str:
 
 
 def _require_distinct_keys(secret_key: str, encryption_keys: str | None) -> None:
-    """Whoever learns one of them must not have the other."""
+    """Raise `ConfigError` if both settings share a key: a leak of one must not expose the other."""
     if secret_key in [key.strip() for key in (encryption_keys or "").split(",")]:
         raise ConfigError("MODELDESK_SECRET_KEY is one of MODELDESK_ENCRYPTION_KEYS. Each needs a value of its own.")
 
 
-def _encryption_keys(read: SettingsReader, instance: Path, *, embedded: bool) -> str | None:
-    """What cannot be read locks the vault and does not stop the start: everything that needs no key goes on."""
+def _encryption_keys(reader: SettingsReader, instance: Path, *, embedded: bool) -> str | None:
+    """Return the encryption keys. An unreadable file locks the vault but does not stop the start: features that need no key still work."""
     try:
-        return read.text("MODELDESK_ENCRYPTION_KEYS") or _stored_secret(instance / ENCRYPTION_KEYS_FILE, embedded=embedded)
+        return reader.text("MODELDESK_ENCRYPTION_KEYS") or _stored_secret(instance / ENCRYPTION_KEYS_FILE, embedded=embedded)
     except ConfigError:
         return UNREADABLE
 
 
-def _encryption_keys_source(read: SettingsReader, *, embedded: bool) -> str:
-    """Where the encryption keys are looked for: whoever never set the variable has to hear of the file."""
+def _encryption_keys_source(reader: SettingsReader, *, embedded: bool) -> str:
+    """Describe the source of the encryption keys. Users who never set the variable need to know about the file."""
     name = "MODELDESK_ENCRYPTION_KEYS"
-    if read.environment.get(name, "").strip():
+    if reader.environment.get(name, "").strip():
         return name
-    if read.environment.get(f"{name}_FILE"):
+    if reader.environment.get(f"{name}_FILE"):
         return f"the file that {name}_FILE names"
     return f"the file {ENCRYPTION_KEYS_FILE} in the instance folder" if embedded else name
 
 
-def _secret_files(read: SettingsReader, instance: Path, *, embedded: bool) -> tuple[Path, ...]:
-    """The files that secrets were read from."""
-    found = []
-    for name, kept in (("MODELDESK_SECRET_KEY", SECRET_KEY_FILE), ("MODELDESK_ENCRYPTION_KEYS", ENCRYPTION_KEYS_FILE)):
-        given = read.environment.get(f"{name}_FILE")
-        own = instance / kept if embedded and not read.environment.get(name, "").strip() else None
-        if path := Path(given) if given else own:
-            found.append(path)
-    return tuple(found)
+def _secret_files(reader: SettingsReader, instance: Path, *, embedded: bool) -> tuple[Path, ...]:
+    """Return the files from which secrets are read."""
+    paths = []
+    for name, default_name in (("MODELDESK_SECRET_KEY", SECRET_KEY_FILE), ("MODELDESK_ENCRYPTION_KEYS", ENCRYPTION_KEYS_FILE)):
+        configured = reader.environment.get(f"{name}_FILE")
+        stored = instance / default_name if embedded and not reader.environment.get(name, "").strip() else None
+        if path := Path(configured) if configured else stored:
+            paths.append(path)
+    return tuple(paths)
 
 
 def _stored_secret(path: Path, *, embedded: bool) -> str | None:
-    """A secret that an earlier start created for the embedded database."""
+    """Return a secret that an earlier start created for the embedded database, or None."""
     if not embedded or not path.is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Parsers of single settings: each takes the text, and raises `ValueError` with the rest of the sentence about it."""
+"""Parsers of single settings. The message of a `ValueError` continues a sentence that starts with the setting's name."""
 
 import re
 
@@ -19,7 +19,7 @@ def database_url(text: str) -> str:
 def _is_valid_url(text: str) -> bool:
     try:
         make_url(text)
-    except (ValueError, ArgumentError):  # Their texts would show the value.
+    except (ValueError, ArgumentError):  # Their messages contain the value.
         return False
     return True
 
@@ -32,7 +32,7 @@ def roles(text: str) -> frozenset[str]:
 
 
 def issuer(text: str) -> str:
-    """Exactly as the provider spells it: it is compared with every token."""
+    """Return the issuer unchanged, because it is compared with the issuer in every token."""
     if not re.fullmatch(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9._~:@!$&'()*+,;=/-]*)?", text, re.ASCII) or len(text) > 500:
         raise ValueError("must be the issuer's address as the provider spells it, such as https://id.example.com/realms/staff")
     return text

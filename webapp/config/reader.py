@@ -1,4 +1,4 @@
-"""Reads single settings from environment variables or from the files that they name."""
+"""Reader of single settings from environment variables or from the files that they name."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,11 +8,11 @@ T = TypeVar("T")
 
 
 class ConfigError(Exception):
-    """A setting is missing or makes no sense. The message names the variable and never its value."""
+    """A setting is missing or invalid. The message names the variable and never contains its value."""
 
 
 class SettingsReader:
-    """Reads `NAME`, or the file that `NAME_FILE` names."""
+    """Reads `NAME`, or the file named by `NAME_FILE`."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment

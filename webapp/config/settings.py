@@ -1,4 +1,4 @@
-"""The settings of one application, frozen, and the paths that follow from them."""
+"""The immutable settings of one application, and the paths derived from them."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from webapp.domain.credentials.environment_keys import EnvironmentKeys
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOOPBACK: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
 DEFAULT_DATABASE = "sqlite:///instance/modeldesk.sqlite3"
-BEFORE_RESTORE = ".before-restore-"  # What a restore replaced is kept beside the database, under its name with this behind it.
+BEFORE_RESTORE = ".before-restore-"  # Suffix of the database file that a restore replaced; it stays next to the database.
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Settings:
     database_url: str = field(repr=False)
     secret_key: str = field(repr=False)
     encryption_keys: str | None = field(default=None, repr=False)
-    encryption_keys_source: str = "MODELDESK_ENCRYPTION_KEYS"  # In words, without a path: staff read it on pages.
+    encryption_keys_source: str = "MODELDESK_ENCRYPTION_KEYS"  # A description without a path, because pages show it.
     trusted_hosts: tuple[str, ...] = LOOPBACK
     outbound_allow: frozenset[str] = frozenset()
     cache_ttl: float = 300.0
@@ -35,31 +35,31 @@ class Settings:
     proxies: int = 0
     threads: int = 8
     access_log: bool = False
-    rate_limit_storage: str = "database"  # Where attempts to sign in should be counted.
+    rate_limit_storage: str = "database"  # Storage for the counts of sign-in attempts.
     instance_path: Path = ROOT / "instance"
     secret_files: tuple[Path, ...] = ()
     environment: EnvironmentKeys = field(default_factory=EnvironmentKeys, repr=False)
 
     @property
     def ignored_settings(self) -> tuple[str, ...]:
-        """What is set and changes nothing, in sentences for each start and `doctor`."""
+        """Warnings about settings without effect, shown at each start and by `doctor`."""
         if self.rate_limit_storage == "database":
             return ()
         return ("MODELDESK_RATE_LIMIT_STORAGE names Redis, which is not asked: attempts to sign in are counted in the database.",)
 
     @property
     def sqlite_path(self) -> Path | None:
-        """Where the embedded database lies, or None on PostgreSQL."""
+        """Path of the embedded database, or None on PostgreSQL."""
         return sqlite_path(self.database_url)
 
     @property
     def last_good_path(self) -> Path:
-        """The copy that answers when the database does not; each database has its own."""
+        """Path of the last-good copy, which is used when the database is unreachable. Each database has its own."""
         return last_good_path(self.instance_path, self.database_url)
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file of an SQLite URL, relative ones from the project's root; None for other databases."""
+    """Return the file of an SQLite URL, or None for other databases. Relative paths start at the project root."""
     if not url.startswith("sqlite:///"):
         return None
     return ROOT / url.removeprefix("sqlite:///")
