@@ -1,7 +1,7 @@
-"""Nothing is stored without a line in the audit trail: what no service may forget is not left to the services.
+"""Guard that rejects commits without an audit event, so that the audit log does not depend on the services.
 
-A session notes which tables its transaction changes. Before it is committed one of them has to be the trail's, unless all of them are ones
-whose every row is a record itself, or is no decision of anybody (`UNAUDITED_TABLES`). A service that forgot its line stores nothing.
+A session tracks the tables that its transaction changes. At commit, the audit log must be one of them, unless all of them are in
+`UNAUDITED_TABLES`. A service that does not record its change cannot store it.
 """
 
 from typing import Any
@@ -10,30 +10,30 @@ from sqlalchemy import event
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, scoped_session
 
 AUDIT_TABLE = "audit_events"
-CHANGED_TABLES_KEY = "modeldesk_changed_tables"  # The name in `session.info` under which they are noted.
-# A table that is not in this list needs a line for each change. Why each of these does not:
+CHANGED_TABLES_KEY = "modeldesk_changed_tables"  # Key in `session.info` for the changed tables.
+# Every change of a table that is not listed here requires an audit event. The comments say why these tables do not.
 UNAUDITED_TABLES = frozenset(
     {
-        "usage_records",  # applications report by the thousand, and each row says who, what and when
+        "usage_records",  # applications report thousands of rows, and each row is its own record
         "bench_cells",
-        "recommendations",  # parts of a run or bench, which has its line
-        "provider_checks",  # each row is the record of a check
-        "cached_responses",  # copies of answers, with an end
+        "recommendations",  # parts of a run or evaluation, which is audited
+        "provider_checks",  # each row records one check
+        "cached_responses",  # copies of responses, which expire
         "import_drafts",
-        "proposal_rows",  # prepared and ticked by one person; opening, applying and dismissing have lines
+        "proposal_rows",  # selected by one user; opening, applying and dismissing are audited
         "credential_counters",
         "login_attempts",
-        "spent_returns",  # counts
+        "spent_returns",  # counters
         "recovery_codes",
-        "user_sessions",  # signing in and out and using a code have lines; sweeping out what ended has none
+        "user_sessions",  # sign-in, sign-out and code use are audited; deleting expired rows is not
         "registry_processes",
-        "registry_state",  # which worker holds which revision
+        "registry_state",  # the revision of each worker
     }
 )
 
 
 def require_audit_event(session: scoped_session[Any]) -> None:
-    """Refuses to commit what has no line in the trail. Raises `RuntimeError`: it is a defect of ours, and the request ends as one."""
+    """Reject commits without an audit event. Raises `RuntimeError`, because the cause is a defect in the code."""
     event.listen(session, "before_flush", _track_objects)
     event.listen(session, "do_orm_execute", _track_statement)
     event.listen(session, "before_commit", _check_before_commit)
@@ -47,7 +47,7 @@ def _track_objects(session: Session, context: UOWTransaction, instances: object)
 
 def _track_statement(state: ORMExecuteState) -> None:
     if state.is_insert or state.is_update or state.is_delete:
-        _track_table(state.session, state.statement.table.name)  # type: ignore[attr-defined] # all three have one
+        _track_table(state.session, state.statement.table.name)  # type: ignore[attr-defined] # insert, update and delete have one
 
 
 def _track_table(session: Session, table: str) -> None:
@@ -56,12 +56,12 @@ def _track_table(session: Session, table: str) -> None:
 
 def _check_before_commit(session: Session) -> None:
     if session.in_nested_transaction():
-        return  # The end of a part; the whole will be asked.
-    session.flush()  # What was not flushed yet is not noted yet.
+        return  # End of a savepoint; the outer commit is checked.
+    session.flush()  # Tables are tracked at the flush.
     changed = session.info.pop(CHANGED_TABLES_KEY, set())
-    bare = changed - UNAUDITED_TABLES - {AUDIT_TABLE}
-    if bare and AUDIT_TABLE not in changed:
-        raise RuntimeError(f"a change of {', '.join(sorted(bare))} without a line in the trail")
+    audited = changed - UNAUDITED_TABLES - {AUDIT_TABLE}
+    if audited and AUDIT_TABLE not in changed:
+        raise RuntimeError(f"a change of {', '.join(sorted(audited))} without a line in the trail")
 
 
 def _clear_tracked(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""How the database is opened: SQLite's pragmas and transactions, and the guard that notices a file that was moved away."""
+"""Database connections: SQLite's pragmas and transactions, and the guard that detects a moved or replaced file."""
 
 import logging
 import os
@@ -15,16 +15,16 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from webapp.domain.shared.errors import DatabaseUnreachable
 
 log = logging.getLogger(__name__)
-# Execution options with which a session says that it is going to write, and a reader that all it reads must be of one moment.
+# Execution options: a session declares that it will write, and a reader that it needs one consistent state.
 WRITING = "modeldesk_writing"
 CONSISTENT_READ = "modeldesk_one_moment"
 BUSY_TIMEOUT_MS = 5000
 
 
 def journal_mode(version: tuple[int, ...]) -> tuple[str, str]:
-    """The journal mode for a version of SQLite, and why.
+    """Return the journal mode for a version of SQLite, and the reason.
 
-    Before 3.51.3, and in 3.52.0 which was withdrawn, two writers could corrupt a database in WAL mode (security.md, finding 6).
+    Before 3.51.3, and in the withdrawn 3.52.0, two writers could corrupt a database in WAL mode (security.md, finding 6).
     """
     if version >= (3, 51, 3) and version[:2] != (3, 52):
         return "WAL", "this version of SQLite is free of the defect that could damage a database in WAL mode"
@@ -39,15 +39,15 @@ def log_journal_mode() -> None:
 
 
 def engine_options(sqlite_file: Path | None) -> dict[str, Any]:
-    """Options for SQLAlchemy's engine. Parameters never appear in error texts: they may hold secrets."""
+    """Return the options for SQLAlchemy's engine. Errors never show parameters, because they can contain secrets."""
     if sqlite_file is None:
-        waits = "-c lock_timeout=5000 -c statement_timeout=30000 -c idle_in_transaction_session_timeout=120000"
-        return {"hide_parameters": True, "pool_pre_ping": True, "connect_args": {"connect_timeout": 3, "options": waits}}
+        timeouts = "-c lock_timeout=5000 -c statement_timeout=30000 -c idle_in_transaction_session_timeout=120000"
+        return {"hide_parameters": True, "pool_pre_ping": True, "connect_args": {"connect_timeout": 3, "options": timeouts}}
     return {"hide_parameters": True, "creator": connection_factory(sqlite_file)}
 
 
 def connection_factory(path: Path) -> Callable[[], sqlite3.Connection]:
-    """Opens the file if it is there. It is never created by opening: a new empty file in the place of a lost one would hide the loss."""
+    """Return a function that opens an existing file. It never creates one, because a new empty file would hide the loss of the old one."""
 
     def open_file() -> sqlite3.Connection:
         uri = f"{path.as_uri()}?mode=rw"
@@ -59,7 +59,7 @@ def connection_factory(path: Path) -> Callable[[], sqlite3.Connection]:
             "recursive_triggers=ON",  # Otherwise INSERT OR REPLACE removes a row without asking the trigger that forbids it.
             "mmap_size=0",
             "trusted_schema=OFF",
-            "cache_spill=OFF",  # A long transaction that writes pages early would lock readers out before it ends.
+            "cache_spill=OFF",  # A long transaction that writes pages early would block readers before it ends.
         ):
             connection.execute(f"PRAGMA {pragma}")
         return connection
@@ -68,13 +68,13 @@ def connection_factory(path: Path) -> Callable[[], sqlite3.Connection]:
 
 
 def create_file(path: Path) -> None:
-    """Creates the empty file of a new embedded database, readable by its owner only."""
+    """Create the empty file of a new embedded database, with access for its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def guard_engine(engine: Engine, sqlite_file: Path | None) -> None:
-    """Watches every connection of an SQLite engine; PostgreSQL needs no help."""
+    """Attach the guards to every connection of an SQLite engine. PostgreSQL does not need them."""
     if sqlite_file is None:
         return
 
@@ -86,7 +86,7 @@ def guard_engine(engine: Engine, sqlite_file: Path | None) -> None:
 
     @event.listens_for(engine, "checkout")
     def refuse_a_lost_file(_: object, entry: ConnectionPoolEntry, __: PoolProxiedConnection) -> None:
-        # An open connection outlives its file and writes into nothing, so each use compares the file with the one that was opened.
+        # An open connection survives the deletion of its file, and its writes are lost. So each use compares the file with the opened one.
         if entry.info.get("file") != file_identity(sqlite_file):
             raise DisconnectionError("the database file was moved, deleted or replaced")
 
@@ -97,22 +97,22 @@ def guard_engine(engine: Engine, sqlite_file: Path | None) -> None:
 
 
 def begin_transaction(connection: Connection) -> None:
-    """How an SQLite transaction begins, by what it was announced as."""
+    """Begin an SQLite transaction in the mode that its execution options declare."""
     options = connection.get_execution_options()
     if options.get(WRITING):
-        # A deferred transaction that turns into a writing one fails at once when somebody else wrote meanwhile; this one waits.
+        # If another connection wrote in between, a deferred transaction fails at its first write. This one waits for the lock.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     elif options.get(CONSISTENT_READ):
         connection.exec_driver_sql("BEGIN")
-    # Other readers open no transaction: with a rollback journal an open one keeps every writer waiting, and a thread that holds one
-    # while it reads through a second connection waits for a writer that waits for it.
+    # Other readers open no transaction. With a rollback journal, an open read transaction blocks every writer. A thread that holds one
+    # while it reads through a second connection would deadlock with a waiting writer.
 
 
 def require_write_transaction(session: scoped_session[Any]) -> None:
-    """A session writes only in a transaction that was announced as `WRITING`.
+    """Reject changes outside of a transaction that is declared as `WRITING`.
 
-    On SQLite any other change would be stored statement by statement, half of it perhaps, and seen by readers before the rest; on
-    PostgreSQL it would be lost. Nobody does that on purpose: most likely something rolled back in the middle of a `writing()`.
+    On SQLite, such a change would be stored statement by statement: readers could see a part of it, and the rest could be missing. On
+    PostgreSQL it would be lost. The most likely cause is a rollback within `writing()`.
     """
 
     @event.listens_for(session, "before_flush")
@@ -132,9 +132,9 @@ def _check_is_writing(session: Session) -> None:
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:
-    """Which file lies at this path: device and inode, or None."""
+    """Return the device and inode of the file at this path, or None."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

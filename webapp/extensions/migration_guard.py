@@ -1,4 +1,4 @@
-"""Which version of the tables a database holds, and the refusal to write into any other than ours."""
+"""Schema version of a database, and the guard that rejects writes to any other version than the current one."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ VERSION_QUERY = text("SELECT version_num FROM alembic_version")
 
 
 def list_versions(folder: Path) -> tuple[str, ...]:
-    """All versions that these migrations lead to, the oldest first, by the names of their files: no worker loads Alembic for it."""
+    """Return the versions of all migrations, oldest first. They are read from the file names, so that no worker loads Alembic."""
     return tuple(path.name.split("_")[2] for path in sorted(folder.glob("*_*_*_*.py")))
 
 
@@ -23,8 +23,10 @@ def is_newer(version: str) -> bool:
 
 
 def require_current_version(connection: Connection) -> None:
-    """Raises `OtherVersion` unless the tables are those of this version. Asked in every transaction that writes: another version
-    may migrate them at any moment, and what this one would write then nobody knows."""
+    """Raise `SchemaVersionMismatch` unless the tables have the current version.
+
+    Every write transaction checks it, because another version of Modeldesk can migrate the tables at any time.
+    """
     version = connection.execute(VERSION_QUERY).scalar_one_or_none()
     if version != KNOWN_VERSIONS[-1]:
         raise SchemaVersionMismatch(newer=version is not None and is_newer(version))

@@ -1,1 +1,1 @@
-"""Logs, ids and numbers, free of any framework."""
+"""Logs and request ids, independent of any framework."""

@@ -1,4 +1,4 @@
-"""A log line that is worth reading once a minute and not more often."""
+"""Rate limits for repeated log messages."""
 
 import threading
 import time
@@ -8,20 +8,20 @@ MAX_TRACKED = 1_000
 
 
 class OncePerProcess:
-    """Says when to tell of something for the first time in this process."""
+    """Allows one message per key in this process, for at most `MAX_TRACKED` keys."""
 
     def __init__(self) -> None:
         self._told: set[object] = set()
 
-    def should_log(self, what: object) -> bool:
-        if what in self._told or len(self._told) >= MAX_TRACKED:
+    def should_log(self, key: object) -> bool:
+        if key in self._told or len(self._told) >= MAX_TRACKED:
             return False
-        self._told.add(what)
+        self._told.add(key)
         return True
 
 
 class RateLimitedLog:
-    """Says when to tell of a trouble that goes on: at once, then not again for a minute."""
+    """Rate-limits a repeated log message. `interval` is in seconds."""
 
     def __init__(self, interval: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._every, self._clock = interval, clock
@@ -29,7 +29,7 @@ class RateLimitedLog:
         self._next: float | None = None
 
     def should_log(self) -> bool:
-        """Whether to tell now; whoever asks then tells."""
+        """Whether to log now. True also starts the next interval, so the caller must log."""
         with self._lock:
             now = self._clock()
             if self._next is not None and now < self._next:

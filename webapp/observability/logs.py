@@ -1,4 +1,4 @@
-"""One JSON line per event on standard error, with the request id; libraries that log bodies or addresses are kept quiet."""
+"""Logging as JSON lines on standard error, with the request id. Libraries that log bodies or URLs are limited to warnings."""
 
 import json
 import logging
@@ -9,15 +9,15 @@ from typing import Any
 
 from webapp.observability.request_id import request_id
 
-# These print addresses, headers or prompts at INFO or DEBUG (drivers.md, section 4).
+# These log URLs, headers or prompts at INFO or DEBUG (drivers.md, section 4).
 QUIET_LOGGERS = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "anthropic", "google_genai", "mistralai.client", "ollama", "alembic")
 Redactor = Callable[[str], str]
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one line of JSON. Tracebacks are folded into the line, so that a log stays a list of events.
+    """Formats a record as one line of JSON. The traceback is part of the line, so that each line is one event.
 
-    `clean` takes secrets out of each message. It is the last net: whoever logs does not log them in the first place.
+    `clean` removes secrets from each message, as a last line of defense. Code must not log secrets in the first place.
     """
 
     def __init__(self, clean: Redactor) -> None:
@@ -32,8 +32,8 @@ class JsonFormatter(logging.Formatter):
             "message": self._clean(_message(record)),
         }
         event |= getattr(record, "facts", {})
-        if current := request_id.get():
-            event["request_id"] = current
+        if current_id := request_id.get():
+            event["request_id"] = current_id
         if record.exc_info and record.exc_info[0] is not None:
             event["error"] = record.exc_info[0].__name__
             event["at"] = _frames(record)
@@ -43,12 +43,12 @@ class JsonFormatter(logging.Formatter):
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # Python would print the message and its arguments as they are, past the net.
+    except Exception:  # Python would print the message and its arguments without redaction.
         return str(record.msg)
 
 
 def _frames(record: logging.LogRecord) -> list[str]:
-    """Where it happened, without the values: a message or a local variable may hold a secret."""
+    """Return the locations of the traceback, without values: messages and local variables can contain secrets."""
     frames, trace = [], record.exc_info[2] if record.exc_info else None
     while trace is not None:
         frames.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}")
@@ -57,7 +57,7 @@ def _frames(record: logging.LogRecord) -> list[str]:
 
 
 def configure(clean: Redactor, level: int = logging.INFO) -> None:
-    """Sends all logs, those of libraries too, to standard error as JSON lines. Safe to call more than once."""
+    """Send all logs, including those of libraries, to standard error as JSON lines. Safe to call more than once."""
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler.formatter, JsonFormatter)]:
         root.removeHandler(handler)
@@ -70,11 +70,11 @@ def configure(clean: Redactor, level: int = logging.INFO) -> None:
 
 
 def gunicorn_log_config(clean: Redactor, level: str) -> dict[str, Any]:
-    """The same for gunicorn, as it takes it: its own lines are written through a logger that hands nothing on."""
-    handled = {"level": level.upper(), "handlers": ["lines"]}
+    """Return the same configuration in gunicorn's format. The gunicorn logger does not propagate, so that no line appears twice."""
+    options = {"level": level.upper(), "handlers": ["lines"]}
     return {
         "formatters": {"lines": {"()": JsonFormatter, "clean": clean}},
         "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "lines", "stream": "ext://sys.stderr"}},
         "root": {"level": "WARNING", "handlers": ["lines"]},
-        "loggers": {"gunicorn.error": {**handled, "propagate": False}},
+        "loggers": {"gunicorn.error": {**options, "propagate": False}},
     }

@@ -1,4 +1,4 @@
-"""The id of the request that is being answered, so that logs and audit rows can name it."""
+"""Id of the current request, for logs and audit rows."""
 
 from contextvars import ContextVar
 from random import getrandbits
@@ -7,4 +7,4 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def new_request_id() -> str:
-    return f"{getrandbits(64):016x}"  # It tells requests apart and is no secret: the system's entropy costs as much as an answer.
+    return f"{getrandbits(64):016x}"  # Not a secret. Secure random numbers would take as long as a whole response.
