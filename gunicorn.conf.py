@@ -1,4 +1,4 @@
-"""How Modeldesk is served: two processes with threads, on loopback unless told otherwise (docs/adr/0006)."""
+"""gunicorn configuration: two processes with threads, on loopback by default (docs/adr/0006)."""
 
 import errno
 import gc
@@ -18,7 +18,7 @@ from webapp.security import keyfiles, redaction
 
 
 def server_number(name: str) -> int:
-    """A setting of the server. A bad one stops the start with one sentence."""
+    """Return a setting of the server. An invalid value stops the start with one sentence."""
     try:
         return server_setting(SettingsReader(os.environ), name)
     except ConfigError as error:
@@ -28,20 +28,20 @@ def server_number(name: str) -> int:
 host, port = os.environ.get("HOST", "127.0.0.1"), server_number("PORT")
 bind = f"{host}:{port}"
 workers = server_number("WEB_CONCURRENCY")
-worker_class = "webapp.web.worker.BufferingThreadWorker"  # Slow clients hold no thread (docs/adr/0021).
-sendfile = False  # It would wait for the client, in a thread.
-threads = server_number("WEB_THREADS")  # Runs wait for providers, so there are more threads than cores.
-preload_app = True  # Workers share the memory of what is loaded once.
+worker_class = "webapp.web.worker.BufferingThreadWorker"  # Slow clients do not occupy threads (docs/adr/0021).
+sendfile = False  # It would wait for the client in a thread.
+threads = server_number("WEB_THREADS")  # More threads than cores, because runs wait for providers.
+preload_app = True  # Workers share the memory of modules that are loaded before the fork.
 graceful_timeout = 10
 keepalive = 5
 limit_request_line = 8190
-accesslog = None  # The desk has one of its own, without addresses and queries (MODELDESK_ACCESS_LOG).
+accesslog = None  # Modeldesk has its own access log, without URLs and queries (MODELDESK_ACCESS_LOG).
 loglevel = "warning"
 logconfig_dict = logs.gunicorn_log_config(redaction.log_redactor(), loglevel)
 
 
 def on_starting(_: Arbiter) -> None:
-    """Says in one sentence what gunicorn would say in ten lines. A server that takes over from another has its sockets already."""
+    """Report a port in use in one sentence, instead of gunicorn's ten lines. Inherited sockets are open already and are not checked."""
     if {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys():
         return
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
@@ -60,11 +60,11 @@ def when_ready(server: Arbiter) -> None:
             engine.log_journal_mode()
         for warning in (*keyfiles.exposure_warnings(settings.secret_files), *settings.ignored_settings):
             logging.getLogger("webapp.start").warning("%s", warning)
-    print(f"Modeldesk serves on http://{bind} with {workers} worker{'s' if workers > 1 else ''}. Stop it with Ctrl-C.", flush=True)  # noqa: T201 # for whoever started it
+    print(f"Modeldesk serves on http://{bind} with {workers} worker{'s' if workers > 1 else ''}. Stop it with Ctrl-C.", flush=True)  # noqa: T201 # shown in the terminal
 
 
 def pre_fork(_: Arbiter, __: Worker) -> None:
-    gc.freeze()  # What is loaded by now stays shared: the collector would write to it otherwise.
+    gc.freeze()  # Otherwise the collector would write to shared pages, and each worker would get copies.
 
 
 def worker_exit(_: Arbiter, worker: Worker) -> None:
@@ -74,6 +74,6 @@ def worker_exit(_: Arbiter, worker: Worker) -> None:
 
 def post_worker_init(worker: Worker) -> None:
     with worker.app.callable.app_context():
-        container.registry()  # Loaded before the first request instead of by it.
+        container.registry()  # Load the registry before the first request.
         if reason := container.vault().reason:
             logging.getLogger("webapp.start").warning("keys are locked: %s; everything that needs no key goes on", reason)

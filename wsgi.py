@@ -1,4 +1,4 @@
-"""The entry point of the web server and of the flask command: `gunicorn wsgi:app`, `flask --app wsgi`."""
+"""Entry point of the web server and the flask command: `gunicorn wsgi:app`, `flask --app wsgi`."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""How Alembic reaches the application's database, and what it must know about SQLite and our column types."""
+"""Alembic environment: the application's database connection, and the rendering of custom column types."""
 
 from typing import Any, Literal
 
@@ -12,8 +12,8 @@ from webapp.extensions.engine import WRITING
 config = context.config
 
 
-def render_item(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:  # whatever a table has
-    """Our own column types are written as the plain types they store."""
+def render_item(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:  # any schema item
+    """Render a custom column type as the plain type that it stores."""
     if kind == "type" and item.__class__.__module__.startswith("webapp."):
         return f"sa.{item.impl_instance!r}"
     return False
