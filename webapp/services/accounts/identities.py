@@ -45,7 +45,8 @@ def mark_used(session: Session, authorization: PendingAuthorization, *, now: dat
 def resolve_user(session: Session, claims: IdentityClaims, settings: OpenId) -> User:
     """Return the user of an identity, and link or create the user if that is allowed. Raises `Forbidden`.
 
-    The response is the same for every reason. It does not reveal whether an account exists, is disabled, or is linked to another identity.
+    The client gets the same response for every reason. It must not reveal whether an account exists, is disabled, or is linked to another
+    identity.
     """
     by_identity = (Identity.issuer == settings.issuer, Identity.subject == claims.subject)
     user = session.execute(select(User).join(Identity).where(*by_identity)).scalar_one_or_none()

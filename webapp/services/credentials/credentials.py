@@ -1,4 +1,4 @@
-"""Keys of providers: written, used, removed; never shown. The audit trail holds fingerprints only."""
+"""Provider keys: storing, using and removing. Keys are never shown; the audit log contains only fingerprints."""
 
 import logging
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ MAX_CALLS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Whose key it is: `shared` belongs to nobody, `personal` to a member of staff (by e-mail), `project` to a project (by slug)."""
+    """The holder of a key: `shared` has no owner, `personal` a user (by email), `project` a project (by slug)."""
 
     scope: str = SHARED
     owner: str = ""
@@ -42,23 +42,23 @@ class Holder:
 SHARED_HOLDER = Holder()
 
 
-def store(session: Session, provider: Provider, key: object, *, vault: Vault, actor: str, holder: Holder = SHARED_HOLDER) -> Credential:  # noqa: PLR0913 # as elsewhere, and whose it is
-    """Stores a key of a provider, bound to the origin of its base URL and to its holder. Raises `Invalid`, `Conflict` or `KeysLocked`."""
-    clean: str = api_key(key, "api_key")
+def store(session: Session, provider: Provider, key: object, *, vault: Vault, actor: str, holder: Holder = SHARED_HOLDER) -> Credential:  # noqa: PLR0913 # the usual parameters and the holder
+    """Store a provider key, bound to the origin of its base URL and to its holder. Raises `Invalid`, `Conflict` or `KeysLocked`."""
+    plaintext: str = api_key(key, "api_key")
     revision.bump(session)
     _require_valid_holder(session, provider, holder)
     key_check.ensure_key_check(session, vault)
-    found = get_or_none(session, provider, holder)
-    before = _key_audit_values(found)
-    place = place_of(provider, holder)
-    credential = found or Credential(provider_id=provider.id, scope=holder.scope, owner=holder.owner)
-    credential.ciphertext = vault.encrypt(clean, place)
-    credential.key_id, credential.fingerprint = vault.key_id, vault.fingerprint(clean)
-    credential.last_four, credential.origin, credential.is_active = clean[-4:] if len(clean) >= 12 else "", place.origin, True
+    existing = get_or_none(session, provider, holder)
+    before = _key_audit_values(existing)
+    context = place_of(provider, holder)
+    credential = existing or Credential(provider_id=provider.id, scope=holder.scope, owner=holder.owner)
+    credential.ciphertext = vault.encrypt(plaintext, context)
+    credential.key_id, credential.fingerprint = vault.key_id, vault.fingerprint(plaintext)
+    credential.last_four, credential.origin, credential.is_active = plaintext[-4:] if len(plaintext) >= 12 else "", context.origin, True
     credential.created_at = datetime.now(UTC)
     session.add(credential)
     session.flush()
-    action = "registry:credential:replace" if found else "registry:credential:create"
+    action = "registry:credential:replace" if existing else "registry:credential:create"
     audit_log.record(
         session, action, actor=actor, target=_provider_target(provider), change=AuditChange(before, _key_audit_values(credential))
     )
@@ -83,35 +83,35 @@ LIMIT_CHECKS: dict[str, validators.Check] = {
 
 
 def set_limits(session: Session, credential: Credential, values: dict[str, object], *, actor: str) -> Credential:
-    """Sets how many calls a month a key may make, until when it works, and whether it is switched on. Raises `Invalid`."""
-    clean: dict[str, Any] = validators.validate(values, LIMIT_CHECKS)
+    """Set the monthly call limit, the expiry and the active state of a key. Raises `Invalid`."""
+    limits: dict[str, Any] = validators.validate(values, LIMIT_CHECKS)
     revision.bump(session)
     before = _limit_audit_values(credential)
-    for name, value in clean.items():
+    for name, value in limits.items():
         setattr(credential, "is_active" if name == "active" else name, value)
     session.flush()
-    what = _provider_target(credential.provider)
+    target = _provider_target(credential.provider)
     audit_log.record(
-        session, "registry:credential:limit", actor=actor, target=what, change=AuditChange(before, _limit_audit_values(credential))
+        session, "registry:credential:limit", actor=actor, target=target, change=AuditChange(before, _limit_audit_values(credential))
     )
     return credential
 
 
 def remove(session: Session, provider: Provider, *, actor: str, holder: Holder = SHARED_HOLDER) -> None:
-    """Removes a key. Raises `NotFound` if there is none."""
+    """Remove a key. Raises `NotFound` if there is none."""
     revision.bump(session)
-    found = get_or_none(session, provider, holder)
-    if found is None:
+    credential = get_or_none(session, provider, holder)
+    if credential is None:
         raise NotFound(f"{provider.display_name} has no key.")
-    _delete_credential(session, provider, found, actor, "removed by hand")
+    _delete_credential(session, provider, credential, actor, "removed by hand")
 
 
 def remove_all(session: Session, provider: Provider, *, actor: str, reason: str) -> int:
-    """Removes every key of a provider, and says why in the trail. The number of keys that were removed."""
-    found = list_by_provider(session, provider)
-    for credential in found:
+    """Remove every key of a provider, audit the reason, and return the number of removed keys."""
+    stored = list_by_provider(session, provider)
+    for credential in stored:
         _delete_credential(session, provider, credential, actor, reason)
-    return len(found)
+    return len(stored)
 
 
 def _delete_credential(session: Session, provider: Provider, credential: Credential, actor: str, reason: str) -> None:
@@ -125,19 +125,19 @@ def _delete_credential(session: Session, provider: Provider, credential: Credent
 
 
 def list_by_provider(session: Session, provider: Provider) -> Sequence[Credential]:
-    """All keys of a provider, the shared one first; never their ciphertexts."""
+    """Return all keys of a provider, the shared one first, without ciphertexts."""
     query = select(Credential).where(Credential.provider_id == provider.id)
-    return sorted(session.execute(query).scalars(), key=lambda one: (one.scope != SHARED, one.scope, one.owner))
+    return sorted(session.execute(query).scalars(), key=lambda credential: (credential.scope != SHARED, credential.scope, credential.owner))
 
 
 def list_personal(session: Session, email: str) -> Sequence[Credential]:
-    """The keys of one's own."""
+    """Return the personal keys of a user."""
     query = select(Credential).where(Credential.scope == PERSONAL, Credential.owner == email)
     return session.execute(query).scalars().all()
 
 
 def get_or_none(session: Session, provider: Provider, holder: Holder = SHARED_HOLDER) -> Credential | None:
-    """A key's row, without its ciphertext."""
+    """Return a key's row, without its ciphertext."""
     query = select(Credential).where(
         Credential.provider_id == provider.id, Credential.scope == holder.scope, Credential.owner == holder.owner
     )
@@ -145,29 +145,31 @@ def get_or_none(session: Session, provider: Provider, holder: Holder = SHARED_HO
 
 
 def get_shared_or_none(session: Session, provider: Provider) -> Credential | None:
-    """The shared key's row, without its ciphertext."""
+    """Return the shared key's row, without its ciphertext."""
     return get_or_none(session, provider)
 
 
 def reveal(session: Session, provider: Provider, *, vault: Vault, holder: Holder = SHARED_HOLDER) -> str | None:
-    """A key in clear, for the driver that is about to use it; None if there is none. Raises `KeysLocked`."""
+    """Return the plaintext key for the driver that is about to use it, or None if there is none. Raises `KeysLocked`."""
     query = select(Credential).where(
         Credential.provider_id == provider.id, Credential.scope == holder.scope, Credential.owner == holder.owner, Credential.is_active
     )
-    found = session.execute(query.options(undefer(Credential.ciphertext)).execution_options(populate_existing=True)).scalar_one_or_none()
-    if found is None:
+    credential = session.execute(
+        query.options(undefer(Credential.ciphertext)).execution_options(populate_existing=True)
+    ).scalar_one_or_none()
+    if credential is None:
         return None
     try:
-        return vault.decrypt(found.ciphertext, place_of(provider, holder))
+        return vault.decrypt(credential.ciphertext, place_of(provider, holder))
     except KeysLocked as error:
-        # Moved from another row, tampered with, or of a lost key: somebody should look. A reader leaves no line in the trail.
-        if not vault.locked and unreadable_keys_logged.should_log((found.id, found.ciphertext)):
-            log.warning("key %d (%s of %s) cannot be used: %s", found.id, holder.scope, provider.slug, error.detail)
+        # Moved from another row, tampered with, or encrypted with a lost key. Reading writes no audit event, so a log entry reports it.
+        if not vault.locked and unreadable_keys_logged.should_log((credential.id, credential.ciphertext)):
+            log.warning("key %d (%s of %s) cannot be used: %s", credential.id, holder.scope, provider.slug, error.detail)
         raise
 
 
 def place_of(provider: Provider, holder: Holder = SHARED_HOLDER) -> SecretContext:
-    """Where a key belongs: moved to another provider, address or holder, its ciphertext is worth nothing."""
+    """Return the encryption context of a key. With another provider, origin or holder, its ciphertext cannot be decrypted."""
     field = "api_key" if holder == SHARED_HOLDER else f"api_key:{holder}"
     return SecretContext(provider.id, parse_origin(provider.base_url) if provider.base_url else "", field)
 
@@ -179,8 +181,8 @@ def _provider_target(provider: Provider) -> Target:
 def _key_audit_values(credential: Credential | None) -> dict[str, str | None] | None:
     if credential is None:
         return None
-    facts: dict[str, str | None] = {"api_key": f"fingerprint {credential.fingerprint}", "origin": credential.origin}
-    return facts if credential.scope == SHARED else facts | {"scope": credential.scope, "owner": credential.owner}
+    values: dict[str, str | None] = {"api_key": f"fingerprint {credential.fingerprint}", "origin": credential.origin}
+    return values if credential.scope == SHARED else values | {"scope": credential.scope, "owner": credential.owner}
 
 
 def _limit_audit_values(credential: Credential) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where a provider is asked: what its keys are bound to, stored ones and those of the server's environment."""
+"""The base URLs of providers, and the environment keys that are bound to their origins."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _PORT = re.compile(r":[0-9]+/?$")
 
 
 class HasEndpoint(Protocol):
-    """A provider, as a row or as the registry knows it."""
+    """A provider, as a row or from the registry."""
 
     @property
     def driver(self) -> str: ...
@@ -23,14 +23,14 @@ class HasEndpoint(Protocol):
 
 
 class HasEnvironmentKey(HasEndpoint, Protocol):
-    """A provider that may look for its key in the server's environment."""
+    """A provider that can take its key from the server's environment."""
 
     @property
     def required_environment(self) -> Sequence[str]: ...
 
 
 def base_url_of(provider: HasEndpoint, environment: EnvironmentKeys) -> str | None:
-    """The provider's own address, the one that the environment gives its driver, or the driver's own."""
+    """Return the provider's own base URL, else the one in the environment for its driver, else the driver's default."""
     info = DRIVERS.get(provider.driver)
     if provider.base_url or info is None:
         return provider.base_url
@@ -38,35 +38,35 @@ def base_url_of(provider: HasEndpoint, environment: EnvironmentKeys) -> str | No
 
 
 def base_url_variable(provider: HasEndpoint, environment: EnvironmentKeys) -> str | None:
-    """The variable that says where this provider is; None where the provider or its driver does."""
+    """Return the variable that sets this provider's base URL, or None if the provider or its driver sets it."""
     info = DRIVERS.get(provider.driver)
-    named = info.url_variable if info and not provider.base_url else None
-    return named if named and environment.value_of(named) else None
+    variable = info.url_variable if info and not provider.base_url else None
+    return variable if variable and environment.value_of(variable) else None
 
 
 def _environment_base_url(info: DriverInfo, environment: EnvironmentKeys) -> str | None:
-    """As Ollama reads `OLLAMA_HOST`: a whole address, or a host with or without a port."""
-    given = environment.value_of(info.url_variable) if info.url_variable else ""
-    if not given or "://" in given:
-        return given or None
-    usual = urlsplit(info.base_url or "").port
-    return f"http://{given}" if _PORT.search(given) or usual is None else f"http://{given}:{usual}"
+    """Read a whole URL, or a host with or without a port, as Ollama reads `OLLAMA_HOST`."""
+    value = environment.value_of(info.url_variable) if info.url_variable else ""
+    if not value or "://" in value:
+        return value or None
+    default_port = urlsplit(info.base_url or "").port
+    return f"http://{value}" if _PORT.search(value) or default_port is None else f"http://{value}:{default_port}"
 
 
 def origin_of(provider: HasEndpoint, environment: EnvironmentKeys) -> str | None:
-    """Scheme, host and port of where a provider is asked; None where there is no address that makes sense."""
-    address = base_url_of(provider, environment)
+    """Return the scheme, host and port of a provider's base URL, or None if there is no valid one."""
+    base_url = base_url_of(provider, environment)
     try:
-        return parse_origin(address) if address else None
+        return parse_origin(base_url) if base_url else None
     except Invalid:
         return None
 
 
 def key_variable(provider: HasEnvironmentKey, environment: EnvironmentKeys) -> str | None:
-    """The environment variable whose key this provider is asked with where none is stored."""
+    """Return the environment variable whose key this provider uses when no key is stored."""
     return environment.first_usable(provider.required_environment, origin_of(provider, environment))
 
 
 def blocked_key_variable(provider: HasEnvironmentKey, environment: EnvironmentKeys) -> str | None:
-    """A variable that this provider names, and that may not be sent to where it is."""
+    """Return a variable that this provider names but whose key must not be sent to its origin."""
     return environment.first_unbound(provider.required_environment, origin_of(provider, environment))

@@ -1,4 +1,4 @@
-"""Access: gathers the facts for `domain.credentials.key_access`, and counts each call of a key before the provider is asked."""
+"""Access to keys: collects the inputs of `domain.credentials.key_access`, and counts each call before the provider request."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from webapp.services.credentials.credentials import Holder
 
 
 class LimitReached(ModeldeskError):
-    """A key has made all the calls that it may make this month. `retry_after` is in seconds."""
+    """A key has used all its calls for this month. `retry_after` is in seconds."""
 
     status = 429
     code = "limit_reached"
@@ -40,22 +40,22 @@ class LimitReached(ModeldeskError):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who wants to use a provider: a member of staff by e-mail, an application by the project of its token, or the operator."""
+    """The user of a provider: staff by email, an application by the project of its token, or the operator."""
 
     email: str | None = None
     project: str | None = None
 
     @property
     def visibility_group(self) -> str:
-        """Who may know of each other's runs: the staff, the applications of one project, or those of none."""
+        """The group that sees each other's runs: the staff, the applications of one project, or those without a project."""
         return "staff" if self.email else f"project {self.project or ''}"
 
 
-OPERATOR = Caller()  # Whoever sits at the server: has no key of his own and belongs to no project.
+OPERATOR = Caller()  # A person with access to the server, without a personal key or a project.
 
 
 def decide_access(session: Session, provider: Provider, caller: Caller, environment: EnvironmentKeys) -> Access:
-    """Whether this caller may use this provider, and with which key."""
+    """Return whether this caller can use this provider, and with which key."""
     now = datetime.now(UTC)
     return evaluate_access(_access_inputs(session, provider, caller, environment, now), now)
 
@@ -76,44 +76,46 @@ def _access_inputs(session: Session, provider: Provider, caller: Caller, environ
 
 
 def _project_key(session: Session, provider: Provider, slug: str, now: datetime) -> StoredKey | None:
-    """The project's key; none while the project is inactive."""
+    """Return the project's key, or None while the project is inactive."""
     active = session.execute(select(Project.is_active).where(Project.slug == slug)).scalar_one_or_none()
     return _holder_key(session, provider, Holder(PROJECT, slug), now) if active else None
 
 
 def _holder_key(session: Session, provider: Provider, holder: Holder, now: datetime) -> StoredKey | None:
-    found = credentials.get_or_none(session, provider, holder)
-    if found is None:
+    credential = credentials.get_or_none(session, provider, holder)
+    if credential is None:
         return None
-    used = count_calls(session, found.id, now)
-    return StoredKey(found.id, found.scope, found.owner, found.is_active, found.expires_at, found.monthly_limit, used)
+    calls = count_calls(session, credential.id, now)
+    return StoredKey(
+        credential.id, credential.scope, credential.owner, credential.is_active, credential.expires_at, credential.monthly_limit, calls
+    )
 
 
 def count_calls(session: Session, credential_id: int, now: datetime | None = None) -> int:
-    """How many calls a key has made this month."""
-    c = CredentialCounter
-    mine = (c.credential_id == credential_id, c.period == period_of(now or datetime.now(UTC)))
-    return session.execute(select(c.calls).where(*mine)).scalar_one_or_none() or 0
+    """Return the number of calls of a key in the current month."""
+    counter = CredentialCounter
+    this_month = (counter.credential_id == credential_id, counter.period == period_of(now or datetime.now(UTC)))
+    return session.execute(select(counter.calls).where(*this_month)).scalar_one_or_none() or 0
 
 
 def consume_call(session: Session, key: StoredKey | None, now: datetime | None = None) -> None:
-    """Counts one call of a key, in the transaction of the caller, before the provider is asked. Raises `LimitReached` if none is left.
+    """Count one call of a key, in the caller's transaction, before the provider request. Raises `LimitReached` if none is left.
 
-    One statement counts and checks, so that any number of workers together never make one call too many.
+    One statement counts and checks, so that concurrent workers never exceed the limit.
     """
     if key is None:
         return
-    moment = now or datetime.now(UTC)
-    c = CredentialCounter
+    at = now or datetime.now(UTC)
+    counter = CredentialCounter
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    first = dialect.insert(c).values(credential_id=key.id, period=period_of(moment), calls=0)
-    session.execute(first.on_conflict_do_nothing(index_elements=["credential_id", "period"]))
-    count = update(c).where(c.credential_id == key.id, c.period == period_of(moment)).values(calls=c.calls + 1)
+    insert = dialect.insert(counter).values(credential_id=key.id, period=period_of(at), calls=0)
+    session.execute(insert.on_conflict_do_nothing(index_elements=["credential_id", "period"]))
+    increment = update(counter).where(counter.credential_id == key.id, counter.period == period_of(at)).values(calls=counter.calls + 1)
     limit = session.execute(select(Credential.monthly_limit).where(Credential.id == key.id)).scalar_one_or_none()
     if limit is not None:
-        count = count.where(c.calls < limit)
-    if session.execute(count.execution_options(synchronize_session=False)).rowcount == 0:  # type: ignore[attr-defined] # an UPDATE counts its rows
-        seconds = round((next_period(moment) - moment).total_seconds())
-        raise LimitReached(f"This key {describe_limit(limit or 0, moment)}", seconds)
-    used = update(Credential).where(Credential.id == key.id).values(last_used_at=moment, updated_at=Credential.updated_at)
-    audit_log.update_without_audit(session, used)
+        increment = increment.where(counter.calls < limit)
+    if session.execute(increment.execution_options(synchronize_session=False)).rowcount == 0:  # type: ignore[attr-defined] # an UPDATE counts its rows
+        seconds = round((next_period(at) - at).total_seconds())
+        raise LimitReached(f"This key {describe_limit(limit or 0, at)}", seconds)
+    last_use = update(Credential).where(Credential.id == key.id).values(last_used_at=at, updated_at=Credential.updated_at)
+    audit_log.update_without_audit(session, last_use)

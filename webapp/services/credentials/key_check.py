@@ -1,4 +1,4 @@
-"""Getting a database ready: its one row of state, and the check by which a wrong encryption key is recognised."""
+"""Preparing a database: its state row, and the check that detects a wrong encryption key."""
 
 import secrets
 
@@ -13,7 +13,7 @@ from webapp.services.credentials.rotation import encrypted_columns
 
 
 def ensure_state(session: Session) -> RegistryState:
-    """The row of state, made on the first start."""
+    """Return the state row, and create it on the first start."""
     state = session.get(RegistryState, 1)
     if state is None:
         state = RegistryState(id=1, instance=secrets.token_hex(16), revision=1)
@@ -23,7 +23,7 @@ def ensure_state(session: Session) -> RegistryState:
 
 
 def ensure_key_check(session: Session, vault: Vault) -> None:
-    """Writes the check with the first good key; afterwards a key that cannot read it locks the vault."""
+    """Write the check with the first good key. From then on, a key that cannot read it locks the vault."""
     state = ensure_state(session)
     if state.key_check is not None:
         vault.verify_key_check(state.key_check)
@@ -37,9 +37,9 @@ def _holds_ciphertext(session: Session) -> bool:
 
 
 def mark_restored(session: Session, name: str, *, actor: str) -> None:
-    """After a restore: another instance, so that no process mistakes the restored revisions for those it knows; and a line in the trail.
+    """Give a restored database a new instance, so that no process takes its revisions for known ones, and audit the restore.
 
-    Sign-ins and links end: the backup does not know which of them have ended since it was made.
+    Sessions and links end, because the backup does not know which of them ended since it was made.
     """
     state = ensure_state(session)
     for table in (UserSession, OneTimeLink):

@@ -1,7 +1,7 @@
-"""Rotating the encryption key: every ciphertext is re-encrypted with the first key, row by row, while the desk goes on serving.
+"""Encryption key rotation: re-encrypts every ciphertext with the first key, row by row, while the server stays in use.
 
-Three phases, so that no worker meets a ciphertext that it cannot read: all workers know the new key as a second one; all workers know it
-as the first one; then this re-encrypts what the old one encrypted. It can be stopped at any moment and run again.
+Three phases ensure that every worker can read every ciphertext. First, all workers know the new key as the second one. Then all workers
+know it as the first one. Then this module re-encrypts what the old key encrypted. It can be stopped at any time and run again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ _HOLDER_TEXTS = {"shared": "the shared key", "project": "the key of the project 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many ciphertexts of a column the first key reads, how many only an older one, and the ids of rows that none can read."""
+    """Counts of a column's ciphertexts that the first key reads and that only an older key reads, and the ids of unreadable rows."""
 
     column: str
     current: int = 0
@@ -36,43 +36,43 @@ class Tally:
 
 
 def encrypted_columns() -> list[Column[str]]:
-    """Every column that holds what the vault encrypted, found by its type."""
+    """Return every column that holds text encrypted by the vault, identified by its type."""
     tables = sorted(Base.metadata.tables.values(), key=lambda table: table.name)
     return [column for table in tables for column in table.columns if isinstance(column.type, Ciphertext)]
 
 
 def tally(session: Session, vault: Vault) -> list[Tally]:
-    """What could be read with which key. Raises `KeysLocked` without any key."""
+    """Return which ciphertexts can be read with which key. Raises `KeysLocked` without any key."""
     return [_tally(session, vault, column) for column in encrypted_columns()]
 
 
 def _tally(session: Session, vault: Vault, column: Column[str]) -> Tally:
-    found = Tally(f"{column.table.name}.{column.name}")
-    for number, ciphertext in _ciphertexts(session, column):
+    result = Tally(f"{column.table.name}.{column.name}")
+    for row_id, ciphertext in _ciphertexts(session, column):
         if vault.is_current(ciphertext):
-            found = replace(found, current=found.current + 1)
+            result = replace(result, current=result.current + 1)
         elif _reencrypt_or_none(vault, ciphertext) is not None:
-            found = replace(found, older=found.older + 1)
+            result = replace(result, older=result.older + 1)
         else:
-            found = replace(found, unreadable=(*found.unreadable, number))
-    return found
+            result = replace(result, unreadable=(*result.unreadable, row_id))
+    return result
 
 
-def describe_rows(session: Session, place: str, numbers: Sequence[int]) -> list[str]:
-    """What rows of an encrypted column are to people: whose key of which provider, whose second factor."""
-    if place == CREDENTIALS:
-        found = session.execute(select(Credential).where(Credential.id.in_(numbers)).order_by(Credential.id)).scalars()
-        return [f"{_HOLDER_TEXTS[key.scope].format(key.owner)} of {key.provider.display_name}" for key in found]
-    if place.startswith("users."):
-        emails = session.execute(select(User.email).where(User.id.in_(numbers)).order_by(User.id)).scalars()
+def describe_rows(session: Session, column: str, row_ids: Sequence[int]) -> list[str]:
+    """Describe rows of an encrypted column: the holder and provider of a key, or the user of a second factor."""
+    if column == CREDENTIALS:
+        keys = session.execute(select(Credential).where(Credential.id.in_(row_ids)).order_by(Credential.id)).scalars()
+        return [f"{_HOLDER_TEXTS[key.scope].format(key.owner)} of {key.provider.display_name}" for key in keys]
+    if column.startswith("users."):
+        emails = session.execute(select(User.email).where(User.id.in_(row_ids)).order_by(User.id)).scalars()
         return [f"the second factor of {email}" for email in emails]
-    what = "the check by which a start knows the right key" if place == KEY_CHECK else f"{place} of row {{}}"
-    return [what.format(number) for number in numbers]
+    description = "the check by which a start knows the right key" if column == KEY_CHECK else f"{column} of row {{}}"
+    return [description.format(row_id) for row_id in row_ids]
 
 
 def _ciphertexts(session: Session, column: Column[str], after: int = 0) -> Iterator[tuple[int, str]]:
-    number = column.table.c.id
-    query = select(number, column).where(column.is_not(None), number > after).order_by(number)
+    row_id = column.table.c.id
+    query = select(row_id, column).where(column.is_not(None), row_id > after).order_by(row_id)
     for row in session.execute(query):
         yield row[0], row[1]
 
@@ -86,7 +86,7 @@ def _reencrypt_or_none(vault: Vault, ciphertext: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class RotationBatch:
-    """What one transaction did: rows that changed, rows that no key can read, and after which row the next step begins (None: done)."""
+    """The result of one transaction: changed rows, unreadable rows, and the row after which the next batch starts (None: done)."""
 
     rotated: int
     unreadable: tuple[int, ...]
@@ -94,19 +94,22 @@ class RotationBatch:
 
 
 def rotate_batch(session: Session, vault: Vault, column: Column[str], after: int = 0) -> RotationBatch:
-    """Re-encrypts up to a hundred rows. One that somebody changes meanwhile is left alone: it is under the first key already."""
-    rotated, unreadable, last, seen = 0, [], after, 0
+    """Re-encrypt up to `BATCH_SIZE` rows.
+
+    A row that changes in the meantime is left alone, because its new ciphertext already uses the first key.
+    """
+    rotated, unreadable, last_id, row_count = 0, [], after, 0
     query = select(column.table.c.id, column).where(column.is_not(None), column.table.c.id > after).order_by(column.table.c.id)
-    for number, ciphertext in session.execute(query.limit(BATCH_SIZE)).all():
-        last, seen = number, seen + 1
+    for row_id, ciphertext in session.execute(query.limit(BATCH_SIZE)).all():
+        last_id, row_count = row_id, row_count + 1
         if vault.is_current(ciphertext):
             continue
-        renewed = _reencrypt_or_none(vault, ciphertext)
-        if renewed is None:
-            unreadable.append(number)
+        new_ciphertext = _reencrypt_or_none(vault, ciphertext)
+        if new_ciphertext is None:
+            unreadable.append(row_id)
         else:
-            rotated += _compare_and_set(session, column, Reencryption(number, ciphertext, renewed, vault.key_id))
-    return RotationBatch(rotated, tuple(unreadable), last if seen == BATCH_SIZE else None)
+            rotated += _compare_and_set(session, column, Reencryption(row_id, ciphertext, new_ciphertext, vault.key_id))
+    return RotationBatch(rotated, tuple(unreadable), last_id if row_count == BATCH_SIZE else None)
 
 
 class Reencryption(NamedTuple):
@@ -119,18 +122,18 @@ class Reencryption(NamedTuple):
 
 
 def _compare_and_set(session: Session, column: Column[str], change: Reencryption) -> int:
-    """Compare and set. Nothing else of the row changes, not even when it was last changed."""
+    """Replace a ciphertext if it is unchanged, and return the number of changed rows. No other column changes, not even `updated_at`."""
     table = column.table
     values: dict[str, Any] = {column.name: change.new, "updated_at": table.c.updated_at}
     if "key_id" in table.c:
         values["key_id"] = change.key_id
-    # Through the connection: the session would give updated_at the present time.
-    done = session.connection().execute(update(table).where(table.c.id == change.row_id, column == change.old).values(values))
-    return done.rowcount
+    # Through the connection, because the session would set `updated_at` to the current time.
+    result = session.connection().execute(update(table).where(table.c.id == change.row_id, column == change.old).values(values))
+    return result.rowcount
 
 
 def record_start(session: Session, vault: Vault, *, actor: str) -> None:
-    """The trail's line before the first row: what is stopped in the middle has changed something too."""
+    """Audit the start before the first row, because a rotation that is stopped halfway has changed rows too."""
     after = {"key": vault.key_id, "begun_at": datetime.now(UTC).isoformat()}
     audit_log.record(
         session, "operations:keys:rotate", actor=actor, target=Target("keys", None, vault.key_id), change=AuditChange(None, after)
@@ -138,7 +141,7 @@ def record_start(session: Session, vault: Vault, *, actor: str) -> None:
 
 
 def record_rotation(session: Session, vault: Vault, rotated: int, unreadable: int, *, actor: str) -> None:
-    """The trail's line about a rotation. The registry's check was re-encrypted too, so every process reads it again."""
+    """Audit a finished rotation. The key check was re-encrypted too, so every process reads it again."""
     revision.bump(session)
     after = {"key": vault.key_id, "rotated": rotated, "unreadable": unreadable, "finished_at": datetime.now(UTC).isoformat()}
     audit_log.record(
@@ -147,7 +150,7 @@ def record_rotation(session: Session, vault: Vault, rotated: int, unreadable: in
 
 
 def accept_keys(session: Session, vault: Vault, unreadable: int, *, actor: str) -> None:
-    """From now on this vault's keys are the right ones, whatever they cannot read. Every process reads the new check at once."""
+    """Accept this vault's keys as the correct ones, whatever they cannot read. Every process reads the new check at once."""
     row = revision.bump(session)
     row.key_check = vault.create_key_check()
     change = AuditChange(None, {"key": vault.key_id, "unreadable": unreadable})

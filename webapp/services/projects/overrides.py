@@ -1,4 +1,4 @@
-"""Rules of one project about one model: its default, what it may use, what it pays. Added and ended, never edited."""
+"""Project overrides: a project's rules about models. A rule sets the default, allows a model, or sets a price; it is ended, not edited."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ CHECKS: Mapping[str, validators.Check] = {"note": validators.text(2_000)}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is asked for: `price` only where `kind` is price. `ends` None: until somebody ends it."""
+    """A requested rule. `price` is set only if `kind` is price. If `ends` is None, the rule is open-ended."""
 
     kind: str
     ref: str
@@ -36,13 +36,13 @@ class Rule:
 
 
 def list_by_project(session: Session, project: Project) -> list[ProjectOverride]:
-    """All rules, the newest first, ended ones too."""
+    """Return all rules of a project, newest first, including ended ones."""
     query = select(ProjectOverride).where(ProjectOverride.project_id == project.id).options(joinedload(ProjectOverride.model))
     return list(session.execute(query.order_by(ProjectOverride.id.desc())).scalars())
 
 
 def list_by_model(session: Session, model: Model, at: datetime) -> list[ProjectOverride]:
-    """The rules about a model that hold at that moment or later."""
+    """Return the rules about a model that are in force at `at` or later."""
     query = select(ProjectOverride).where(
         ProjectOverride.model_id == model.id, or_(ProjectOverride.ends_at.is_(None), ProjectOverride.ends_at > at)
     )
@@ -50,7 +50,7 @@ def list_by_model(session: Session, model: Model, at: datetime) -> list[ProjectO
 
 
 def add(session: Session, project_id: int, rule: Rule, *, actor: str) -> ProjectOverride:
-    """Adds a rule. Raises `Invalid`, or `Conflict` if one of the same kind holds at the same time."""
+    """Add a rule. Raises `Invalid`, or `Conflict` if a rule of the same kind applies at the same time."""
     revision.bump(session)
     project = projects.find(session, project_id)
     model = _find_model(session, rule)
@@ -79,7 +79,7 @@ def add(session: Session, project_id: int, rule: Rule, *, actor: str) -> Project
 
 
 def end(session: Session, override_id: int, at: datetime, *, actor: str) -> ProjectOverride:
-    """Ends a rule at that moment, or takes one back that has not begun. Raises `Conflict` if it has ended already."""
+    """End a rule at `at`, or cancel one that has not begun. Raises `Conflict` if it has already ended."""
     revision.bump(session)
     row = session.get(ProjectOverride, override_id, with_for_update=True) if override_id <= MAX_ID else None
     if row is None:
@@ -110,22 +110,26 @@ def _require_valid_rule(rule: Rule) -> None:
 
 
 def _require_no_overlap(session: Session, project: Project, model: Model, rule: Rule) -> None:
-    """One default of a type, one price and one entry of the list for a model, at any moment."""
-    o = ProjectOverride
-    same = Model.type == model.type if rule.kind == DEFAULT else o.model_id == model.id
-    overlaps = or_(o.ends_at.is_(None), o.ends_at > rule.starts)
-    query = select(o).join(Model, Model.id == o.model_id).where(o.project_id == project.id, o.kind == rule.kind, same, overlaps)
+    """Allow only one default of a type, and one price and one allow rule of a model, at any time."""
+    override = ProjectOverride
+    same_subject = Model.type == model.type if rule.kind == DEFAULT else override.model_id == model.id
+    overlaps = or_(override.ends_at.is_(None), override.ends_at > rule.starts)
+    query = (
+        select(override)
+        .join(Model, Model.id == override.model_id)
+        .where(override.project_id == project.id, override.kind == rule.kind, same_subject, overlaps)
+    )
     if rule.ends is not None:
-        query = query.where(o.starts_at < rule.ends)
-    # One that was taken back before it began is no more than a trace.
-    found = session.execute(query.where(or_(o.ends_at.is_(None), o.ends_at > o.starts_at))).scalars().first()
-    if found is not None:
-        message = f"{found.model.ref} has a rule of this kind since {format_timestamp(found.starts_at)}: end it first"
+        query = query.where(override.starts_at < rule.ends)
+    # A rule that was cancelled before it began never applies.
+    conflict = session.execute(query.where(or_(override.ends_at.is_(None), override.ends_at > override.starts_at))).scalars().first()
+    if conflict is not None:
+        message = f"{conflict.model.ref} has a rule of this kind since {format_timestamp(conflict.starts_at)}: end it first"
         raise Conflict(f"{message}.", [FieldError("starts", message)], code="overlap")
 
 
 def _price_document(rule: Rule) -> dict[str, Any]:
-    """As `documents.price_from` reads it."""
+    """Return the document that `price_from` reads."""
     entry = rule.price
     if entry is None:
         raise Invalid.field("rates", "is needed")
@@ -155,5 +159,5 @@ def _override_audit_values(row: ProjectOverride, model: Model) -> dict[str, Any]
     }
 
 
-def _timestamp_text(moment: datetime | None) -> str | None:
-    return format_timestamp(moment) if moment else None
+def _timestamp_text(at: datetime | None) -> str | None:
+    return format_timestamp(at) if at else None

@@ -1,4 +1,4 @@
-"""Projects: adding, editing and switching groups of applications that share keys and rules."""
+"""Projects: adding, editing and deactivating groups of applications that share keys and rules."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,7 @@ REQUIRED = ("slug", "display_name")
 
 
 def find(session: Session, project_id: int, *, version: int | None = None) -> Project:
-    """The row, locked for a change. Raises `NotFound`, or `Stale`."""
+    """Return the row, locked for a change. Raises `NotFound`, or `Stale` if `version` is not the current one."""
     project = session.get(Project, project_id, with_for_update=True, populate_existing=True) if project_id <= MAX_ID else None
     if project is None:
         raise NotFound("There is no such project.")
@@ -38,7 +38,7 @@ def list_all(session: Session) -> list[Project]:
 
 
 def create(session: Session, values: Mapping[str, object], *, actor: str) -> Project:
-    """Adds a project. Raises `Invalid`, or `Conflict` if the slug is taken."""
+    """Add a project. Raises `Invalid`, or `Conflict` if the slug is taken."""
     entry = validators.validate(values, CHECKS, REQUIRED)
     revision.bump(session)
     _require_free_slug(session, entry["slug"])
@@ -56,7 +56,7 @@ def create(session: Session, values: Mapping[str, object], *, actor: str) -> Pro
 
 
 def update(session: Session, project_id: int, values: Mapping[str, object], *, actor: str, version: int | None = None) -> Project:
-    """Changes the named fields. The slug stays while tokens or keys name it."""
+    """Change the named fields. The slug cannot change while tokens or keys name it (`InUse`)."""
     entry = validators.validate(values, CHECKS)
     revision.bump(session)
     project = find(session, project_id, version=version)
@@ -79,25 +79,27 @@ def update(session: Session, project_id: int, values: Mapping[str, object], *, a
 
 
 def delete(session: Session, project_id: int, *, actor: str) -> None:
-    """Removes a project that nothing names. Raises `InUse`."""
+    """Delete a project that has no references. Raises `InUse`."""
     revision.bump(session)
     project = find(session, project_id)
     if users := list_references(session, project):
         raise InUse(f"{project.display_name} is named by {', '.join(users)}. Deactivate it instead.", users)
-    before, what = project_audit_values(project), _project_target(project)
+    before, target = project_audit_values(project), _project_target(project)
     session.delete(project)
     session.flush()
-    audit_log.record(session, "registry:project:delete", actor=actor, target=what, change=AuditChange(before, None))
+    audit_log.record(session, "registry:project:delete", actor=actor, target=target, change=AuditChange(before, None))
 
 
 def list_references(session: Session, project: Project) -> list[str]:
-    """What names a project, in words."""
-    tokens = session.execute(select(func.count()).select_from(ApiToken).where(ApiToken.project == project.slug)).scalar_one()
-    keys = select(func.count()).select_from(Credential).where(Credential.scope == PROJECT, Credential.owner == project.slug)
-    count = session.execute(keys).scalar_one()
-    rules = session.execute(select(func.count()).select_from(ProjectOverride).where(ProjectOverride.project_id == project.id)).scalar_one()
-    found = ((tokens, "token"), (count, "key"), (rules, "rule"))
-    return [f"{number} {word}{'' if number == 1 else 's'}" for number, word in found if number]
+    """Describe the tokens, keys and rules of a project."""
+    token_count = session.execute(select(func.count()).select_from(ApiToken).where(ApiToken.project == project.slug)).scalar_one()
+    query = select(func.count()).select_from(Credential).where(Credential.scope == PROJECT, Credential.owner == project.slug)
+    key_count = session.execute(query).scalar_one()
+    rule_count = session.execute(
+        select(func.count()).select_from(ProjectOverride).where(ProjectOverride.project_id == project.id)
+    ).scalar_one()
+    counts = ((token_count, "token"), (key_count, "key"), (rule_count, "rule"))
+    return [f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts if count]
 
 
 def _require_free_slug(session: Session, slug: str) -> None:
