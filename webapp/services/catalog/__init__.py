@@ -1,1 +1,1 @@
-"""Providers and models, the succession of models, and figures from their runs."""
+"""Providers and models, model succession, and statistics of model runs."""

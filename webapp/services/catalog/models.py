@@ -1,4 +1,4 @@
-"""Models: creating, editing, switching, defaults and names. Each function changes the session and writes the audit row."""
+"""Models: creating, editing, activating, defaults and aliases. Each function changes the session and writes the audit event."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -15,13 +15,13 @@ from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog import providers
 
-# Entry names that differ from their columns; `provider`, `aliases` and `default` are handled on their own.
+# Entry fields whose columns have other names. `provider`, `aliases` and `default` are handled separately.
 COLUMNS: Mapping[str, str] = {"active": "is_active"}
 RELATION_FIELDS = ("provider", "aliases", "default")
 
 
 def find(session: Session, model_id: int, *, version: int | None = None) -> Model:
-    """The row, locked for a change. Raises `NotFound`, or `Stale` if `version` is not the present one."""
+    """Return the row, locked for a change. Raises `NotFound`, or `Stale` if `version` is not the current one."""
     model = session.get(Model, model_id, with_for_update=True, populate_existing=True) if model_id <= MAX_ID else None
     if model is None:
         raise NotFound("There is no such model.")
@@ -31,7 +31,7 @@ def find(session: Session, model_id: int, *, version: int | None = None) -> Mode
 
 
 def create(session: Session, values: Mapping[str, object], *, actor: str) -> Model:
-    """Adds a model. Raises `Invalid`, or `Conflict` if its id or an alias is taken."""
+    """Add a model. Raises `Invalid`, or `Conflict` if its id or an alias is taken."""
     entry = validate_model(values, partial=False)
     revision.bump(session)
     model = Model(provider=_require_provider(session, entry["provider"]), **_as_columns(entry))
@@ -47,7 +47,7 @@ def create(session: Session, values: Mapping[str, object], *, actor: str) -> Mod
 
 
 def update(session: Session, model_id: int, values: Mapping[str, object], *, actor: str, version: int | None = None) -> Model:
-    """Changes the named fields. Raises `InUse` when a default would be deactivated."""
+    """Change the named fields. Raises `InUse` if that would deactivate a default."""
     entry = validate_model(values, partial=True)
     revision.bump(session)
     model = find(session, model_id, version=version)
@@ -83,57 +83,57 @@ def _require_valid_edit(session: Session, model: Model, entry: Mapping[str, Any]
 
 
 def delete(session: Session, model_id: int, *, actor: str, version: int | None = None) -> None:
-    """Removes a model that nothing uses. Raises `InUse`: prices are history and are never removed, so deactivate instead."""
+    """Delete an unused model. Raises `InUse`. A model with prices must be deactivated instead, because prices are never deleted."""
     revision.bump(session)
     model = find(session, model_id, version=version)
     if model.is_default:
         raise _default_in_use(model)
     if users := list_references(session, model):
         raise InUse(f"{model.display_name} is used: {users[0]}. Deactivate it instead.", users)
-    before, what = audit_values(model), target(model)
+    before, subject = audit_values(model), target(model)
     session.delete(model)
     session.flush()
-    audit_log.record(session, "registry:model:delete", actor=actor, target=what, change=AuditChange(before, None))
+    audit_log.record(session, "registry:model:delete", actor=actor, target=subject, change=AuditChange(before, None))
 
 
 def list_references(session: Session, model: Model, *, with_prices: bool = True) -> list[str]:
-    """What depends on this model, in words; its own prices keep it from being deleted."""
-    prices = session.execute(select(func.count()).select_from(Price).where(Price.model_id == model.id)).scalar_one()
-    rules = session.execute(
+    """Describe what depends on this model. Its own prices also prevent deletion."""
+    price_count = session.execute(select(func.count()).select_from(Price).where(Price.model_id == model.id)).scalar_one()
+    slugs = session.execute(
         select(Project.slug)
         .join(ProjectOverride, ProjectOverride.project_id == Project.id)
         .where(ProjectOverride.model_id == model.id)
         .distinct()
     ).scalars()
-    succeeded = session.execute(select(Model).where(Model.successor.in_([model.ref, model.model_id]), Model.id != model.id)).scalars()
-    users = [f"{prices:,} price{'' if prices == 1 else 's'} in its history"] if prices and with_prices else []
-    users += [f"rule of the project {slug}" for slug in sorted(rules)]
-    return users + [f"successor of {other.ref}" for other in succeeded]
+    predecessors = session.execute(select(Model).where(Model.successor.in_([model.ref, model.model_id]), Model.id != model.id)).scalars()
+    references = [f"{price_count:,} price{'' if price_count == 1 else 's'} in its history"] if price_count and with_prices else []
+    references += [f"rule of the project {slug}" for slug in sorted(slugs)]
+    return references + [f"successor of {predecessor.ref}" for predecessor in predecessors]
 
 
 def set_active(session: Session, model_id: int, active: bool | None = None, *, actor: str, version: int | None = None) -> Model:
-    """Activates or deactivates, or switches over if `active` is None. Raises `InUse` for a default."""
+    """Activate or deactivate a model, or toggle it if `active` is None. Raises `InUse` for a default."""
     revision.bump(session)
     return _set_active(session, find(session, model_id, version=version), active, actor)
 
 
 def set_active_many(session: Session, ids: Sequence[int], active: bool, *, actor: str) -> int:
-    """The same for many, all or none. The number of models that changed."""
+    """Activate or deactivate all of these models or none, and return the number of changed models."""
     revision.bump(session)
-    found = [find(session, model_id) for model_id in ids]
-    changed = [model for model in found if model.is_active != active]
+    models = [find(session, model_id) for model_id in ids]
+    changed = [model for model in models if model.is_active != active]
     for model in changed:
         _set_active(session, model, active, actor)
     return len(changed)
 
 
 def _set_active(session: Session, model: Model, active: bool | None, actor: str) -> Model:
-    wanted = not model.is_active if active is None else active
-    if not wanted and model.is_default:
+    is_active = not model.is_active if active is None else active
+    if not is_active and model.is_default:
         raise _default_in_use(model)
     before = audit_values(model)
-    model.is_active = wanted
-    action = "activate" if wanted else "deactivate"
+    model.is_active = is_active
+    action = "activate" if is_active else "deactivate"
     audit_log.record(
         session, f"registry:model:{action}", actor=actor, target=target(model), change=AuditChange(before, audit_values(model))
     )
@@ -141,7 +141,7 @@ def _set_active(session: Session, model: Model, active: bool | None, actor: str)
 
 
 def set_default(session: Session, model_id: int, *, actor: str) -> Model:
-    """Makes it the default of its type, in place of the one before. Raises `Conflict` if it is inactive."""
+    """Make this the default of its type, in place of the current one. Raises `Conflict` if it is inactive."""
     revision.bump(session)
     return _make_default(session, find(session, model_id), actor)
 
@@ -153,7 +153,7 @@ def _make_default(session: Session, model: Model, actor: str) -> Model:
     previous = session.execute(query).scalar_one_or_none()
     if previous is not None:
         previous.is_default = False
-        session.flush()  # Before the next one is set: the index allows one at a time.
+        session.flush()  # Flush before setting another one, because the index allows only one.
     model.is_default = True
     change = AuditChange({"default": previous.ref if previous else None}, {"default": model.ref})
     audit_log.record(session, "registry:model:set_default", actor=actor, target=target(model), change=change)
@@ -179,16 +179,16 @@ def _require_free_name(session: Session, provider_id: int, model_id: str, own_id
         raise Conflict(f"{model_id} {message}.", [FieldError("model_id", message)], code="duplicate")
 
 
-def _set_aliases(session: Session, model: Model, wanted: Sequence[str]) -> None:
-    present = {alias.alias: alias for alias in model.aliases}
-    new = [alias for alias in wanted if alias not in present]
+def _set_aliases(session: Session, model: Model, aliases: Sequence[str]) -> None:
+    current = {alias.alias: alias for alias in model.aliases}
+    new = [alias for alias in aliases if alias not in current]
     if taken := _taken_aliases(session, new, model):
         errors = [FieldError("aliases", f"{alias} is already a name of another model") for alias in taken]
         raise Conflict(f"The alias {taken[0]} already leads to another model.", errors, code="duplicate")
     for alias in new:
         model.aliases.append(ModelAlias(alias=alias, is_pattern="*" in alias or "?" in alias))
-    for alias, row in present.items():
-        if alias not in wanted:
+    for alias, row in current.items():
+        if alias not in aliases:
             model.aliases.remove(row)
 
 
@@ -198,12 +198,12 @@ def _taken_aliases(session: Session, aliases: Iterable[str], model: Model) -> li
         return []
     as_alias = session.execute(select(ModelAlias.alias).where(ModelAlias.alias.in_(names))).scalars()
     own_id = model.id if model.id is not None else -1
-    full = Provider.slug + "/" + Model.model_id
+    ref = Provider.slug + "/" + Model.model_id
     as_id = session.execute(
-        select(Model.model_id, full).join(Provider).where(or_(Model.model_id.in_(names), full.in_(names)), Model.id != own_id)
+        select(Model.model_id, ref).join(Provider).where(or_(Model.model_id.in_(names), ref.in_(names)), Model.id != own_id)
     )
-    found = {*as_alias, *(name for row in as_id for name in row)}
-    return [name for name in names if name in found]
+    taken = {*as_alias, *(name for row in as_id for name in row)}
+    return [name for name in names if name in taken]
 
 
 def _as_columns(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _as_columns(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _touch(model: Model) -> None:
-    """A change of aliases alone must move the row's version too."""
+    """Make a change of aliases alone change the row's version too."""
     model.updated_at = audit_log.now()
 
 
@@ -224,7 +224,7 @@ def target(model: Model) -> Target:
 
 
 def audit_values(model: Model) -> dict[str, Any]:
-    """The values of a model for the audit trail."""
+    """Return a model's values for the audit log."""
     return {
         "provider": model.provider.slug,
         "model_id": model.model_id,

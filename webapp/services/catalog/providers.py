@@ -1,4 +1,4 @@
-"""Providers: creating, editing, switching, and which one is primary. Each function changes the session and writes the audit row."""
+"""Providers: creating, editing, activating, and the primary provider. Each function changes the session and writes the audit event."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,13 +21,13 @@ from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.credentials import credentials
 
-STRICT_POLICY = OutboundPolicy()  # Public addresses over https, and nothing else.
-# Entry names that differ from their columns.
+STRICT_POLICY = OutboundPolicy()  # Only public addresses over HTTPS.
+# Entry fields whose columns have other names.
 COLUMNS: Mapping[str, str] = {"active": "is_active"}
 
 
 def find(session: Session, provider_id: int, *, version: int | None = None) -> Provider:
-    """The row, locked for a change. Raises `NotFound`, or `Stale` if `version` is not the present one."""
+    """Return the row, locked for a change. Raises `NotFound`, or `Stale` if `version` is not the current one."""
     provider = session.get(Provider, provider_id, with_for_update=True, populate_existing=True) if provider_id <= MAX_ID else None
     if provider is None:
         raise NotFound("There is no such provider.")
@@ -41,7 +41,7 @@ def get_by_slug_or_none(session: Session, slug: str) -> Provider | None:
 
 
 def create(session: Session, values: Mapping[str, object], *, actor: str, policy: OutboundPolicy = STRICT_POLICY) -> Provider:
-    """Adds a provider. Raises `Invalid`, or `Conflict` if the slug is taken. `policy` says which addresses may be reached."""
+    """Add a provider. `policy` sets the allowed addresses. Raises `Invalid`, or `Conflict` if the slug is taken."""
     entry = validate_provider(values, partial=False)
     _require_known_driver(entry)
     _require_allowed_address(entry, None, policy)
@@ -59,7 +59,7 @@ def create(session: Session, values: Mapping[str, object], *, actor: str, policy
     return provider
 
 
-def update(  # noqa: PLR0913 # as elsewhere, and what may be reached
+def update(  # noqa: PLR0913 # the usual parameters and the outbound policy
     session: Session,
     provider_id: int,
     values: Mapping[str, object],
@@ -68,7 +68,7 @@ def update(  # noqa: PLR0913 # as elsewhere, and what may be reached
     version: int | None = None,
     policy: OutboundPolicy = STRICT_POLICY,
 ) -> Provider:
-    """Changes the named fields. A change of where keys would be sent removes them: they were entered for the old address."""
+    """Change the named fields. A change of the keys' destination deletes the keys, which were entered for the old address."""
     entry = validate_provider(values, partial=True)
     _require_known_driver(entry)
     revision.bump(session)
@@ -76,17 +76,17 @@ def update(  # noqa: PLR0913 # as elsewhere, and what may be reached
     before = audit_values(provider)
     _require_valid_edit(session, provider, entry)
     _require_allowed_address(entry, provider, policy)
-    moved = changes_destination(provider, entry)
-    way, named = request_overrides(provider.base_url, provider.config), set(provider.required_environment)
+    destination_changed = changes_destination(provider, entry)
+    old_overrides, old_variables = request_overrides(provider.base_url, provider.config), set(provider.required_environment)
     for name, value in _as_columns(entry).items():
         setattr(provider, name, value)
-    if moved:
+    if destination_changed:
         credentials.remove_all(session, provider, actor=actor, reason="the base URL now leads elsewhere")
-        if "config" not in entry:  # Headers that nobody repeated were meant for the old address, like the key.
+        if "config" not in entry:  # Headers from before were meant for the old address, like the key.
             provider.config = {name: value for name, value in provider.config.items() if name != "extra_headers"}
     if credentials.list_by_provider(session, provider) or provider.required_environment:
-        known = way if named >= set(provider.required_environment) else {}
-        _require_key_permission(session, known, request_overrides(provider.base_url, provider.config), actor)
+        authorized = old_overrides if old_variables >= set(provider.required_environment) else {}
+        _require_key_permission(session, authorized, request_overrides(provider.base_url, provider.config), actor)
     session.flush()
     audit_log.record(
         session, "registry:provider:update", actor=actor, target=target(provider), change=AuditChange(before, audit_values(provider))
@@ -95,7 +95,10 @@ def update(  # noqa: PLR0913 # as elsewhere, and what may be reached
 
 
 def _require_key_permission(session: Session, before: Mapping[str, Any], after: Mapping[str, Any], actor: str) -> None:
-    """A provider that has a key is given another way of being asked only by who may touch the key: it would be used for anything."""
+    """Require permission to write keys for a change of the request path or template of a provider with a key.
+
+    Otherwise the change could use the key for any request.
+    """
     if after and after != before and not accounts.actor_has_permission(session, actor, Permission.CREDENTIALS_WRITE):
         raise Forbidden(
             "Only admins may say with which path or request template a provider is asked that has a key, or names a variable for one. "
@@ -111,7 +114,7 @@ def _require_valid_edit(session: Session, provider: Provider, entry: Mapping[str
 
 
 def delete(session: Session, provider_id: int, *, actor: str, version: int | None = None) -> None:
-    """Removes a provider that nothing uses. Raises `InUse` naming its models."""
+    """Delete a provider without models. Raises `InUse` with its models."""
     revision.bump(session)
     provider = find(session, provider_id, version=version)
     models = session.execute(select(Model.model_id).where(Model.provider_id == provider.id).order_by(Model.model_id)).scalars().all()
@@ -121,22 +124,22 @@ def delete(session: Session, provider_id: int, *, actor: str, version: int | Non
     if provider.is_primary:
         raise InUse(f"{provider.display_name} is the primary provider. Choose another one, or none, first.", ["primary"])
     credentials.remove_all(session, provider, actor=actor, reason="the provider is deleted")
-    before, what = audit_values(provider), target(provider)
+    before, subject = audit_values(provider), target(provider)
     session.delete(provider)
     session.flush()
-    audit_log.record(session, "registry:provider:delete", actor=actor, target=what, change=AuditChange(before, None))
+    audit_log.record(session, "registry:provider:delete", actor=actor, target=subject, change=AuditChange(before, None))
 
 
 def set_active(session: Session, provider_id: int, active: bool | None = None, *, actor: str, version: int | None = None) -> Provider:
-    """Activates or deactivates, or switches over if `active` is None."""
+    """Activate or deactivate a provider, or toggle it if `active` is None. Raises `InUse`."""
     revision.bump(session)
     provider = find(session, provider_id, version=version)
-    wanted = not provider.is_active if active is None else active
-    if not wanted:
+    is_active = not provider.is_active if active is None else active
+    if not is_active:
         _require_no_dependents(session, provider)
     before = audit_values(provider)
-    provider.is_active = wanted
-    action = "activate" if wanted else "deactivate"
+    provider.is_active = is_active
+    action = "activate" if is_active else "deactivate"
     audit_log.record(
         session, f"registry:provider:{action}", actor=actor, target=target(provider), change=AuditChange(before, audit_values(provider))
     )
@@ -144,7 +147,7 @@ def set_active(session: Session, provider_id: int, active: bool | None = None, *
 
 
 def set_primary(session: Session, provider_id: int, *, actor: str) -> Provider:
-    """Makes it the one primary provider. It must be active; a key is not needed, runs say when it is missing."""
+    """Make this the only primary provider. It must be active. It needs no key; runs report a missing one."""
     revision.bump(session)
     provider = find(session, provider_id)
     if not provider.is_active:
@@ -163,12 +166,12 @@ def set_primary(session: Session, provider_id: int, *, actor: str) -> Provider:
 
 
 def clear_primary(session: Session, *, actor: str) -> None:
-    """No primary provider: incidents are answered by the local rules only."""
+    """Leave no primary provider, so that only the built-in rules analyze incidents."""
     revision.bump(session)
     before = {"primary": _primary_slug(session)}
     _unset_primary(session)
-    what = Target("provider", None, before["primary"] or "none")
-    audit_log.record(session, "registry:provider:clear_primary", actor=actor, target=what, change=AuditChange(before, {"primary": None}))
+    subject = Target("provider", None, before["primary"] or "none")
+    audit_log.record(session, "registry:provider:clear_primary", actor=actor, target=subject, change=AuditChange(before, {"primary": None}))
 
 
 def _primary_slug(session: Session) -> str | None:
@@ -178,7 +181,7 @@ def _primary_slug(session: Session) -> str | None:
 def _unset_primary(session: Session) -> None:
     for provider in session.execute(select(Provider).where(Provider.is_primary)).scalars():
         provider.is_primary = False
-    session.flush()  # Before the next one is set: the index allows one at a time.
+    session.flush()  # Flush before setting another one, because the index allows only one.
 
 
 def _require_no_dependents(session: Session, provider: Provider) -> None:
@@ -196,16 +199,16 @@ def _require_known_driver(entry: Mapping[str, Any]) -> None:
 
 
 def _require_allowed_address(entry: Mapping[str, Any], provider: Provider | None, policy: OutboundPolicy) -> None:
-    """An address that drivers may not reach is refused when it is entered; one that is there already stays while nobody changes it."""
+    """Reject a base URL that drivers must not connect to, when it is entered. An unchanged one stays valid."""
     base_url, driver = entry.get("base_url"), entry.get("driver", provider and provider.driver)
-    shipped = DRIVERS[driver].base_url  # It is seeded too; every address is checked again when it is used.
-    if base_url is None or base_url == shipped or (provider is not None and base_url == provider.base_url):
+    default_url = DRIVERS[driver].base_url  # The seed data contains it too. Every address is checked again when it is used.
+    if base_url is None or base_url == default_url or (provider is not None and base_url == provider.base_url):
         return
     policy.check_url(base_url)
 
 
 def changes_destination(provider: Provider, entry: Mapping[str, Any]) -> bool:
-    """Whether keys would go to another address than they were entered for. Without a base URL, the driver's own one counts."""
+    """Return whether keys would go to another address than before. Without a base URL, the driver's default counts."""
     base_url, driver = entry.get("base_url", provider.base_url), entry.get("driver", provider.driver)
     return _destination(base_url, driver) != _destination(provider.base_url, provider.driver)
 
@@ -227,7 +230,7 @@ def target(provider: Provider) -> Target:
 
 
 def audit_values(provider: Provider) -> dict[str, Any]:
-    """The values of a provider for the audit trail; never a key."""
+    """Return a provider's values for the audit log, never a key."""
     temperature = provider.default_temperature
     return {
         "slug": provider.slug,

@@ -1,4 +1,4 @@
-"""How a model has done in its runs: successes, latency and cost; a run that the local rules answered in its place counts as failed."""
+"""Statistics of a model's runs: success rate, latency and cost. A run answered by the built-in rules as a fallback counts as failed."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,12 +14,15 @@ from webapp.domain.shared.money import ROUNDED, add_to
 from webapp.models import Run
 
 STATISTICS_PERIOD = timedelta(days=30)
-MAX_RUNS = 5_000  # Runs that are looked at, the newest first.
+MAX_RUNS = 5_000  # Only the newest runs are evaluated.
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatistics:
-    """The last 30 days of a model. Latencies in milliseconds; `costs` are exact and of the `priced` runs only, both by currency."""
+    """Statistics of a model's last 30 days. Latencies are in milliseconds.
+
+    `costs` are exact totals of the priced runs, and `priced` counts those runs, both by currency.
+    """
 
     runs: int
     succeeded: int
@@ -30,7 +33,7 @@ class RunStatistics:
 
     @property
     def success_percent(self) -> int | None:
-        """The share of runs that succeeded."""
+        """The percentage of runs that succeeded."""
         return round(100 * self.succeeded / self.runs) if self.runs else None
 
     @property
@@ -41,12 +44,12 @@ class RunStatistics:
 
     @property
     def unpriced(self) -> int:
-        """How many runs have no known cost."""
+        """The number of runs without a known cost."""
         return self.runs - sum(self.priced.values())
 
 
 def model_statistics(session: Session, ref: str, now: datetime | None = None) -> RunStatistics:
-    """What the runs on this model come to; remembered answers are left out, because nobody was asked."""
+    """Return the statistics of the runs on this model. Cached responses are left out, because no model call was made."""
     since = (now or datetime.now(UTC)) - STATISTICS_PERIOD
     query = select(Run.status, Run.latency_ms, Run.cost_total, Run.currency)
     query = query.where(Run.model_ref == ref, Run.created_at >= since, Run.cached.is_(False))

@@ -1,4 +1,4 @@
-"""What retiring a model means: who still uses it, and the day on which its successor takes its place."""
+"""Model retirement: the references to a model, and the day on which its successor replaces it."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -18,9 +18,9 @@ MAX_NAMED_PROJECTS = 5
 
 
 def schedule_switch(session: Session, model_id: int, day: date | None, *, actor: str) -> Model:
-    """Schedules that the successor takes the place as default and the other names from that day (UTC) on; None takes it back.
+    """Schedule the day (UTC) from which the successor takes over the default and the aliases; None cancels it.
 
-    Raises `Invalid` if there is no successor in the registry.
+    Raises `Invalid` without a successor, and `Conflict` if the successor is not in the registry.
     """
     revision.bump(session)
     model = models.find(session, model_id)
@@ -40,15 +40,15 @@ def _require_successor(session: Session, model: Model) -> None:
         raise Invalid.field("switches_on", "needs a successor: choose one on the page of the model first")
     slug, _, name = model.successor.partition("/") if "/" in model.successor else (model.provider.slug, "", model.successor)
     query = select(Model).join(Provider).where(Provider.slug == slug, Model.model_id == name)
-    heir = session.execute(query).scalar_one_or_none()
-    if heir is None:
+    successor = session.execute(query).scalar_one_or_none()
+    if successor is None:
         raise Conflict(f"{model.successor} is not in the registry: add it first, or choose another successor.", code="no_successor")
-    if heir.id == model.id:
+    if successor.id == model.id:
         raise Invalid.field("switches_on", "needs another successor: a model cannot follow itself")
 
 
 def list_affected(session: Session, model: Model) -> list[str]:
-    """Who would notice if the model went away or its price changed, in words. Usage and runs are those of the last 30 days."""
+    """Describe what depends on the model and its price. Usage and runs are those of the last 30 days."""
     return [
         *_registry_references(session, model),
         *models.list_references(session, model, with_prices=False),
@@ -68,13 +68,13 @@ def _registry_references(session: Session, model: Model) -> Iterator[str]:
 
 def _recent_usage(session: Session, model: Model) -> Iterator[str]:
     since = audit_log.now() - RECENT_PERIOD
-    for table, moment, word in ((UsageRecord, UsageRecord.at, "reported call"), (Run, Run.created_at, "run")):
-        query = select(table.project, func.count()).where(table.model_ref == model.ref, moment >= since).group_by(table.project)
-        found = dict(session.execute(query).all())
-        if total := sum(found.values()):
-            named = [project for project in sorted(found, key=found.__getitem__, reverse=True) if project][:MAX_NAMED_PROJECTS]
-            by = f" by {', '.join(named)}" if named else ""
-            yield f"{total:,} {word}{'s' if total != 1 else ''} in 30 days{by}"
+    for table, timestamp, word in ((UsageRecord, UsageRecord.at, "reported call"), (Run, Run.created_at, "run")):
+        query = select(table.project, func.count()).where(table.model_ref == model.ref, timestamp >= since).group_by(table.project)
+        counts = dict(session.execute(query).all())
+        if total := sum(counts.values()):
+            projects = [project for project in sorted(counts, key=counts.__getitem__, reverse=True) if project][:MAX_NAMED_PROJECTS]
+            suffix = f" by {', '.join(projects)}" if projects else ""
+            yield f"{total:,} {word}{'s' if total != 1 else ''} in 30 days{suffix}"
 
 
 def _date_text(day: date | None) -> str | None:

@@ -1,1 +1,1 @@
-"""Prices, and recorded calls at other prices."""
+"""Prices, and repricing of recorded calls."""

@@ -1,4 +1,4 @@
-"""Prices: only ever added. A wrong one is corrected by a new row that names it; the past never changes silently."""
+"""Prices: append-only. A wrong price is corrected by a new row that names it, so that past prices never change silently."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,9 +21,9 @@ from webapp.services.catalog import models
 
 
 def add(session: Session, model_id: int, values: Mapping[str, object], *, actor: str, confirmed: Sequence[str] = ()) -> Price:
-    """Adds a dated price to a model. `confirmed` are the questions that somebody said yes to; the trail keeps them.
+    """Add a dated price to a model. `confirmed` holds the confirmed warnings, which are stored in the audit log.
 
-    Raises `Invalid`, or `Conflict` if one already starts at that moment.
+    Raises `Invalid`, or `Conflict` if a price already starts at that time.
     """
     entry = validate_price(values)
     revision.bump(session)
@@ -40,7 +40,7 @@ def add(session: Session, model_id: int, values: Mapping[str, object], *, actor:
 
 
 def import_price(session: Session, model: Model, entry: PriceEntry, *, actor: str) -> Price:
-    """Adds a price whose source is kept as it was told, for imports; the moment was checked by the caller."""
+    """Add a price with its source as reported, for imports. The caller has checked the start time."""
     revision.bump(session)
     price = to_row(entry, model, actor)
     session.add(price)
@@ -51,9 +51,9 @@ def import_price(session: Session, model: Model, entry: PriceEntry, *, actor: st
 
 
 def verify(session: Session, price_id: int, *, actor: str, model_id: int | None = None) -> Price:
-    """Writes down that somebody compared a price, one of this model if one is named, with its source and found it right.
+    """Record that a price was compared with its source and is correct. With `model_id`, the price must be of that model.
 
-    Raises `NotFound`, or `Conflict`.
+    Raises `NotFound`, or `Conflict` if the price was corrected.
     """
     revision.bump(session)
     price = session.get(Price, price_id) if price_id <= MAX_ID else None
@@ -62,14 +62,14 @@ def verify(session: Session, price_id: int, *, actor: str, model_id: int | None 
     if session.execute(select(Price.id).where(Price.corrects_id == price.id)).first():
         raise Conflict("That price was corrected: verify the correction.", code="corrected")
     session.add(PriceVerification(price_id=price.id, verified_by=actor))
-    what = Target("model", price.model_id, price.model.ref)
+    target = Target("model", price.model_id, price.model.ref)
     change = AuditChange(None, {"price": price.id, "effective_from": format_timestamp(price.effective_from)})
-    audit_log.record(session, "registry:price:verify", actor=actor, target=what, change=change)
+    audit_log.record(session, "registry:price:verify", actor=actor, target=target, change=change)
     return price
 
 
 def latest_verifications(session: Session, model: Model) -> Mapping[int, PriceVerification]:
-    """The latest verification of each price of a model, by the number of the price."""
+    """Return the latest verification of each price of a model, by price id."""
     query = select(PriceVerification).join(Price, Price.id == PriceVerification.price_id).where(Price.model_id == model.id)
     return {row.price_id: row for row in session.execute(query.order_by(PriceVerification.id)).scalars()}
 
@@ -97,7 +97,7 @@ def _require_valid_correction(session: Session, model: Model, entry: PriceEntry)
 
 
 def to_row(entry: PriceEntry, model: Model, actor: str) -> Price:
-    """The rows of a checked price."""
+    """Return the price row, with its rates, of a validated entry."""
     source = entry.source
     price = Price(
         model_id=model.id,
@@ -128,7 +128,7 @@ def to_row(entry: PriceEntry, model: Model, actor: str) -> Price:
 
 
 def to_domain(price: Price) -> PriceValue:
-    """The row as a domain value, without its end."""
+    """Return the row as a domain value, without its end."""
     source = PriceSource(price.source_kind, price.source_name, price.source_url, price.verified_at)
     rates = tuple(
         rate_from_columns(RateColumns(rate.meter, rate.amount, rate.per, rate.above, rate.service_tier, rate.window_key))
@@ -146,14 +146,14 @@ def to_domain(price: Price) -> PriceValue:
     )
 
 
-def _with_verification(price: PriceValue, last: PriceVerification | None) -> PriceValue:
-    return replace(price, source=price.source._replace(verified_at=last.created_at)) if last else price
+def _with_verification(price: PriceValue, verification: PriceVerification | None) -> PriceValue:
+    return replace(price, source=price.source._replace(verified_at=verification.created_at)) if verification else price
 
 
 def history(session: Session, model: Model) -> list[PriceValue]:
-    """All prices of a model, oldest first, each with its end and when it was verified last; corrected ones end where they start."""
+    """Return all prices of a model, oldest first, with their ends and last verification times. A corrected price ends at its start."""
     rows = session.execute(select(Price).where(Price.model_id == model.id).order_by(Price.effective_from, Price.id)).scalars()
-    seen = latest_verifications(session, model)
-    values = [_with_verification(to_domain(row), seen.get(row.id)) for row in rows]
-    in_force = {price.id: price for price in timeline(values)}
-    return [in_force.get(price.id, price) for price in values]
+    verifications = latest_verifications(session, model)
+    values = [_with_verification(to_domain(row), verifications.get(row.id)) for row in rows]
+    dated = {price.id: price for price in timeline(values)}
+    return [dated.get(price.id, price) for price in values]

@@ -1,4 +1,4 @@
-"""Recorded calls of a model, reported ones and runs, for asking what they would have cost."""
+"""Recorded calls of a model (usage records and runs), for repricing."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,14 +10,14 @@ from webapp.domain.pricing.repricing import RecordedCall, service_tier_of, usage
 from webapp.models import Run, UsageRecord
 
 BATCH_SIZE = 1_000
-MAX_CALLS = 100_000  # More than that takes longer than anybody waits for a page; the newest count.
+MAX_CALLS = 100_000  # More calls would take too long for a page. The newest ones are used.
 
 
 def iterate_calls(session: Session, ref: str, since: datetime, until: datetime) -> Iterator[RecordedCall]:
-    """By project, the newest first; remembered answers cost nothing and are left out."""
-    u = UsageRecord
-    reported = select(u.project, u.at, u.usage, u.service_tier, u.currency, u.cost_total)
-    reported = reported.where(u.model_ref == ref, u.at >= since, u.at < until).order_by(u.id.desc()).limit(MAX_CALLS)
+    """Yield usage records, then runs, each newest first. Cached responses cost nothing and are left out."""
+    record = UsageRecord
+    reported = select(record.project, record.at, record.usage, record.service_tier, record.currency, record.cost_total)
+    reported = reported.where(record.model_ref == ref, record.at >= since, record.at < until).order_by(record.id.desc()).limit(MAX_CALLS)
     for project, at, usage, tier, currency, total in session.execute(reported.execution_options(yield_per=BATCH_SIZE)):
         yield RecordedCall(project or "", at, usage_from(usage), tier, currency, total)
     runs = select(Run.project, Run.created_at, Run.usage, Run.cost, Run.currency, Run.cost_total)

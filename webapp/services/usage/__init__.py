@@ -1,1 +1,1 @@
-"""Usage that applications report."""
+"""Usage reported by applications."""

@@ -1,4 +1,4 @@
-"""Usage that applications report: recorded once however often it is sent, priced at the moment of the call, and summed exactly."""
+"""Usage reported by applications: recorded once per idempotency key, priced at the time of the call, and summed exactly."""
 
 import hashlib
 import secrets
@@ -24,7 +24,7 @@ BATCH_SIZE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """What one token reports, priced already; `body` are the bytes that were sent, to know them again."""
+    """A priced report of one token. `body` contains the request bytes, to recognize a repeated report."""
 
     token_id: int
     key: str
@@ -35,15 +35,15 @@ class UsageReport:
 
 
 class IdempotencyKeyReused(Conflict):
-    """The idempotency key was used for something else."""
+    """The idempotency key was used for a different report."""
 
     code = "idempotency_key_reused"
 
 
 def store_report(session: Session, report: UsageReport) -> tuple[UsageRecord, bool]:
-    """The record, and whether it is new. Sent again, the same report gives the first record.
+    """Return the record and whether it is new. A repeated report returns the first record.
 
-    Raises `IdempotencyKeyReused` for another one.
+    Raises `IdempotencyKeyReused` if the key was used for a different report.
     """
     digest = hashlib.sha256(report.body).digest()
     project = session.execute(select(ApiToken.project).where(ApiToken.id == report.token_id)).scalar_one_or_none()
@@ -65,35 +65,35 @@ def store_report(session: Session, report: UsageReport) -> tuple[UsageRecord, bo
         "price_id": cost.price_id,
     }
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    # One statement decides who was first; whoever comes second waits for it, and then finds the row.
+    # One statement decides which request is first. A concurrent request waits for it and then reads its row.
     insert = dialect.insert(UsageRecord).values(values).on_conflict_do_nothing(index_elements=["token_id", "idempotency_key"])
-    new = session.execute(insert.returning(UsageRecord.id)).scalar_one_or_none() is not None
-    mine = (UsageRecord.token_id == report.token_id, UsageRecord.idempotency_key == report.key)
-    found = session.execute(select(UsageRecord).where(*mine)).scalar_one()
-    if found.body_digest != digest:
-        when = format_timestamp(found.created_at)
+    is_new = session.execute(insert.returning(UsageRecord.id)).scalar_one_or_none() is not None
+    same_key = (UsageRecord.token_id == report.token_id, UsageRecord.idempotency_key == report.key)
+    record = session.execute(select(UsageRecord).where(*same_key)).scalar_one()
+    if record.body_digest != digest:
+        when = format_timestamp(record.created_at)
         raise IdempotencyKeyReused(
             f"This Idempotency-Key was used for another report at {when}. Nothing was recorded; use a new key for each call."
         )
-    return found, new
+    return record, is_new
 
 
-def usage_record_document(found: UsageRecord) -> dict[str, Any]:
-    """A UsageRecord as the HTTP API answers it."""
+def usage_record_document(record: UsageRecord) -> dict[str, Any]:
+    """Return a `UsageRecord` as a document of the HTTP API."""
     return {
-        "id": found.public_id,
-        "model": found.model_ref,
-        "project": found.project,
-        "usage": found.usage,
-        "at": format_timestamp(found.at),
-        "cost": found.cost,
-        "created_at": format_timestamp(found.created_at),
+        "id": record.public_id,
+        "model": record.model_ref,
+        "project": record.project,
+        "usage": record.usage,
+        "at": format_timestamp(record.at),
+        "cost": record.cost,
+        "created_at": format_timestamp(record.created_at),
     }
 
 
 @dataclass(frozen=True, slots=True)
 class UsageQuery:
-    """Which records to sum: those from `since` to just before `until`, of a model and a project if these are named."""
+    """A selection of records: from `since` (inclusive) to `until` (exclusive), optionally of one model and project."""
 
     since: datetime
     until: datetime
@@ -102,23 +102,23 @@ class UsageQuery:
     project: str | None = None
 
 
-def summarize(session: Session, question: UsageQuery) -> tuple[dict[str, UsageSummary], UsageSummary]:
-    """The sums by group, and of all."""
-    return summarize_usage(_read_rows(session, question))
+def summarize(session: Session, selection: UsageQuery) -> tuple[dict[str, UsageSummary], UsageSummary]:
+    """Return the sums by group, and the total."""
+    return summarize_usage(_read_rows(session, selection))
 
 
-def _read_rows(session: Session, question: UsageQuery) -> Iterator[ReportedCall]:
-    u = UsageRecord
+def _read_rows(session: Session, selection: UsageQuery) -> Iterator[ReportedCall]:
+    record = UsageRecord
     query = (
-        select(_group_column(session, question.group_by), u.usage, u.currency, u.cost_total, u.complete)
-        .join(ApiToken, ApiToken.id == u.token_id)
-        .where(u.at >= question.since, u.at < question.until)
-        .order_by(u.id)
+        select(_group_column(session, selection.group_by), record.usage, record.currency, record.cost_total, record.complete)
+        .join(ApiToken, ApiToken.id == record.token_id)
+        .where(record.at >= selection.since, record.at < selection.until)
+        .order_by(record.id)
     )
-    if question.model_ref is not None:
-        query = query.where(u.model_ref == question.model_ref)
-    if question.project is not None:
-        query = query.where(u.project == question.project)
+    if selection.model_ref is not None:
+        query = query.where(record.model_ref == selection.model_ref)
+    if selection.project is not None:
+        query = query.where(record.project == selection.project)
     for group, usage, currency, total, complete in session.execute(query.execution_options(yield_per=BATCH_SIZE)):
         yield ReportedCall(group or "", usage, currency, total, complete)
 
