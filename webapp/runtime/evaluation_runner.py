@@ -19,8 +19,8 @@ from webapp.runtime import container
 from webapp.runtime.run_pipeline import RunOptions, execute_plan, plan_run
 from webapp.runtime.transaction import writing
 from webapp.services.credentials.key_access import Caller
-from webapp.services.runs import evaluations
-from webapp.services.runs.evaluations import CellTask
+from webapp.services.runs import evaluation_cells
+from webapp.services.runs.evaluation_cells import CellTask
 
 log = logging.getLogger(__name__)
 HEARTBEAT_INTERVAL_S, RETRY_INTERVAL_S = 5.0, 0.2
@@ -79,9 +79,9 @@ class EvaluationRunner:
                 lane.join(timeout=0.05)
             if time.monotonic() - last_heartbeat > HEARTBEAT_INTERVAL_S:
                 last_heartbeat = time.monotonic()
-                self._run_guarded(app_context, lambda: _in_transaction(lambda session: evaluations.heartbeat(session, *generation)))
+                self._run_guarded(app_context, lambda: _in_transaction(lambda session: evaluation_cells.heartbeat(session, *generation)))
         if not self._stopped.is_set():
-            self._run_guarded(app_context, lambda: _in_transaction(lambda session: evaluations.finish(session, *generation)))
+            self._run_guarded(app_context, lambda: _in_transaction(lambda session: evaluation_cells.finish(session, *generation)))
         with self._lock:
             self._threads.pop(generation, None)
 
@@ -104,7 +104,7 @@ class EvaluationRunner:
         with _lane_slots:
             while not self._stopped.is_set():
                 with writing(refresh=False) as session:
-                    work = evaluations.start_next_cell(session, *generation, model)
+                    work = evaluation_cells.start_next_cell(session, *generation, model)
                 if work == evaluation.WAIT:
                     self._stopped.wait(RETRY_INTERVAL_S)
                 elif isinstance(work, CellTask):
@@ -127,9 +127,9 @@ def _run_cell(work: CellTask) -> None:
         outcome = execute_plan(planned)
     except ModeldeskError as error:
         detail = error.detail
-        _in_transaction(lambda session: evaluations.fail_cell(session, work, detail))
+        _in_transaction(lambda session: evaluation_cells.fail_cell(session, work, detail))
         return
-    _in_transaction(lambda session: evaluations.complete_cell(session, work, planned, outcome))
+    _in_transaction(lambda session: evaluation_cells.complete_cell(session, work, planned, outcome))
 
 
 def get_runner() -> EvaluationRunner:

@@ -17,7 +17,7 @@ from webapp.models import Run
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.pricing import prices
-from webapp.services.runs import evaluations
+from webapp.services.runs import evaluation_cells
 
 
 def test_the_spend_cap_stops_the_bench_and_says_what_was_not_asked(desk):
@@ -25,7 +25,7 @@ def test_the_spend_cap_stops_the_bench_and_says_what_was_not_asked(desk):
     estimate = ann.post("/admin/bench/estimate", form("quick"), headers={"HX-Request": "true"}).text
     assert "In all" in estimate
     found = started(ann, "quick", repeats="5", spend_cap="0.033")
-    spent = evaluations.total_spent(db.session(), found.public_id)
+    spent = evaluation_cells.total_spent(db.session(), found.public_id)
     counts = statuses(found)["quick/m"]
     assert (set(counts), spent <= Decimal("0.033"), counts.count("done") >= 1) == ({"done", "skipped"}, True, True)
     assert "The spend cap was reached before this was asked." in html.unescape(ann.get(f"/admin/bench/{found.public_id}/").text)
@@ -70,7 +70,7 @@ def test_what_costs_another_currency_is_unknown_to_the_cap(desk):
     found = started(Visitor(desk, "ann@example.com", PASSWORD), "tricky", "quick", spend_cap="0.000001")
     assert statuses(found) == {"tricky/m": ["done"] * 2, "quick/m": ["skipped"] * 2}
     assert [cell.max_cost is None for cell in found.cells] == [True, False] * 2
-    assert (evaluations.total_spent(db.session(), found.public_id), paid(found) > 0) == (0, True)
+    assert (evaluation_cells.total_spent(db.session(), found.public_id), paid(found) > 0) == (0, True)
 
 
 def test_the_page_of_a_model_adds_up_by_currency(desk):

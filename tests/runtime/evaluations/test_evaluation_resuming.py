@@ -24,7 +24,7 @@ from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts
 from webapp.services.credentials import credentials
 from webapp.services.credentials.credentials import Holder
-from webapp.services.runs import evaluations
+from webapp.services.runs import evaluation_cells, evaluations
 
 
 def test_a_cancelled_bench_asks_nothing_more_also_from_another_process(desk, settings, upstreams):
@@ -128,7 +128,7 @@ def test_a_cancelled_bench_goes_on_only_when_its_answers_are_back(either_desk, u
     get_runner().wait(found.id, 20)
     assert "Run what is missing" in ann.get(page).text
     assert statuses(after_resuming(ann, found))["slow/m"] == ["done", "done"]
-    assert (len(upstreams["slow"].requests), evaluations.total_spent(db.session(), found.public_id)) == (2, paid(found))
+    assert (len(upstreams["slow"].requests), evaluation_cells.total_spent(db.session(), found.public_id)) == (2, paid(found))
 
 
 def test_a_process_says_that_it_waits_also_after_a_cancellation(desk, upstreams, monkeypatch):
@@ -154,7 +154,7 @@ def test_a_late_answer_is_counted_and_replaces_no_newer_one(either_desk, upstrea
     assert ([cell.run.public_id for cell in found.cells], found.status, found.generation) == (newer, "finished", 1)
     late = db.session.execute(select(Run).where(Run.public_id.not_in(newer))).scalar_one()
     assert (late.evaluation, late.status, len(upstreams["slow"].requests)) == (found.public_id, "succeeded", 3)
-    assert evaluations.total_spent(db.session(), found.public_id) == paid(found) == 3 * late.cost_total
+    assert evaluation_cells.total_spent(db.session(), found.public_id) == paid(found) == 3 * late.cost_total
     body = ann.get(f"/admin/bench/{found.public_id}/export.json").json
     assert (Decimal(body["models"][0]["cost"]), Decimal(body["costs"][0]["cost"])) == (paid(found), paid(found))
     assert [(row["run"], row["incident"], row["model"], row["status"]) for row in body["late"]] == [(late.public_id, 1, "slow/m", "late")]
@@ -183,8 +183,8 @@ def test_lanes_of_an_earlier_generation_begin_nothing_and_finish_nothing(desk):
         session.execute(text("UPDATE bench_cells SET status = 'planned', run_id = NULL"))
         session.execute(update(Evaluation).values(status="running", generation=4))
     with writing(refresh=False) as session:
-        assert evaluations.start_next_cell(session, found.id, 3, "quick/m") == evaluation.SKIP
-        evaluations.finish(session, found.id, 3)
+        assert evaluation_cells.start_next_cell(session, found.id, 3, "quick/m") == evaluation.SKIP
+        evaluation_cells.finish(session, found.id, 3)
     assert (loaded(found).status, statuses(loaded(found))["quick/m"]) == ("running", ["planned", "planned"])
     with writing(refresh=False) as session:
-        assert isinstance(evaluations.start_next_cell(session, found.id, 4, "quick/m"), evaluations.CellTask)
+        assert isinstance(evaluation_cells.start_next_cell(session, found.id, 4, "quick/m"), evaluation_cells.CellTask)

@@ -1,4 +1,4 @@
-"""Looking at a provider from here: testing the connection, and listing its models for review."""
+"""Provider connection tests, and model lists from providers for review."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -32,26 +32,26 @@ LOCAL = "local"
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How a provider is to be looked at; holds the key, and no database."""
+    """The input of a connection test: endpoint, access and model. It holds the key, but no database session."""
 
     provider_id: int
     slug: str
     endpoint: Endpoint = field(repr=False)
     access: Access
-    model: str | None  # Asked a short question where the provider cannot list its models.
+    model: str | None  # Gets a short prompt if the provider cannot list its models.
 
 
-def prepare(session: Session, means: PlanningContext, provider: Provider) -> Probe:
-    """Raises `KeysLocked` for a stored key that cannot be read."""
-    found = access.decide_access(session, provider, means.caller, means.environment)
-    key = reveal_key(session, means, provider, found)
+def prepare(session: Session, context: PlanningContext, provider: Provider) -> Probe:
+    """Return the probe of a provider. Raises `KeysLocked` for a stored key that cannot be read."""
+    key_access = access.decide_access(session, provider, context.caller, context.environment)
+    key = reveal_key(session, context, provider, key_access)
     query = select(Model.model_id).where(Model.provider_id == provider.id, Model.is_active, Model.type == "text")
     model = session.execute(query.order_by(Model.is_default.desc(), Model.sort_order, Model.id).limit(1)).scalar_one_or_none()
-    return Probe(provider.id, provider.slug, endpoint_of(means, provider, found, key), found, model)
+    return Probe(provider.id, provider.slug, endpoint_of(context, provider, key_access, key), key_access, model)
 
 
 def check(probe: Probe, policy: OutboundPolicy) -> CheckResult:
-    """Whether address and key work. Never raises."""
+    """Return whether base URL and key work. Never raises."""
     if not probe.access.available and availability(probe.endpoint.driver)[0]:
         return CheckResult(False, probe.access.reason, "no_key")
     try:
@@ -63,7 +63,7 @@ def check(probe: Probe, policy: OutboundPolicy) -> CheckResult:
 
 
 def record_check(session: Session, probe: Probe, result: CheckResult, *, actor: str) -> ProviderCheck:
-    """Keeps what came of a check, and lets go of the oldest ones."""
+    """Store the result of a check, and delete the oldest checks of the provider."""
     row = ProviderCheck(
         provider_id=probe.provider_id,
         ok=result.ok,
@@ -78,62 +78,62 @@ def record_check(session: Session, probe: Probe, result: CheckResult, *, actor: 
     )
     session.add(row)
     session.flush()
-    for old in list_checks(session, probe.provider_id)[MAX_CHECKS_PER_PROVIDER:]:
-        session.delete(old)
+    for outdated in list_checks(session, probe.provider_id)[MAX_CHECKS_PER_PROVIDER:]:
+        session.delete(outdated)
     after = {"ok": result.ok, "kind": result.kind, "how": result.how, "key": probe.access.source}
-    what = Target("provider", probe.provider_id, probe.slug)
-    audit_log.record(session, "registry:provider:check", actor=actor, target=what, change=AuditChange(None, after))
+    target = Target("provider", probe.provider_id, probe.slug)
+    audit_log.record(session, "registry:provider:check", actor=actor, target=target, change=AuditChange(None, after))
     return row
 
 
 def list_checks(session: Session, provider_id: int) -> Sequence[ProviderCheck]:
-    """The checks of a provider, the newest first."""
+    """Return the checks of a provider, newest first."""
     query = select(ProviderCheck).where(ProviderCheck.provider_id == provider_id).order_by(ProviderCheck.id.desc())
     return session.execute(query).scalars().all()
 
 
 def latest_by_provider(session: Session, provider_ids: Sequence[int]) -> Mapping[int, ProviderCheck]:
-    """The newest check of each of these providers."""
+    """Return the newest check of each of these providers."""
     query = select(ProviderCheck).where(ProviderCheck.provider_id.in_(provider_ids)).order_by(ProviderCheck.id)
     return {row.provider_id: row for row in session.execute(query).scalars()}
 
 
-# Lists are kept for five minutes, so that paging through a review does not ask the provider again and again.
+# Lists are cached for five minutes, so that paging through a review does not call the provider for every page.
 _listing_cache: TTLCache[tuple[str, str, str], tuple[ListedModel, ...]] = TTLCache(MAX_CACHED_LISTINGS, LISTING_CACHE_TTL_S)
 _listing_cache_lock = threading.Lock()
 
 
 def list_upstream_models(probe: Probe, policy: OutboundPolicy, *, refresh: bool = False) -> tuple[ListedModel, ...]:
-    """What the provider lists. Raises `Conflict` without a key, `DriverError` if it cannot be asked."""
+    """Return the models that the provider lists. Raises `Conflict` without a key, and `DriverError` if the call fails."""
     if not probe.access.available:
         raise Conflict(probe.access.reason, code="no_key")
-    slot = (probe.slug, probe.endpoint.base_url or "", probe.access.source)
+    cache_key = (probe.slug, probe.endpoint.base_url or "", probe.access.source)
     with _listing_cache_lock:
-        kept = None if refresh else _listing_cache.get(slot)
-    if kept is not None:
-        return kept
+        cached = None if refresh else _listing_cache.get(cache_key)
+    if cached is not None:
+        return cached
     upstream = clients.shared_clients().use(probe.endpoint, policy, lambda driver: driver.list_models())
-    found = tuple(_redact_listed_model(one, probe.endpoint.api_key) for one in upstream)
+    listed = tuple(_redact_listed_model(model, probe.endpoint.api_key) for model in upstream)
     with _listing_cache_lock:
-        _listing_cache[slot] = found
-    return found
+        _listing_cache[cache_key] = listed
+    return listed
 
 
-def _redact_listed_model(found: UpstreamModel, key: str | None) -> ListedModel:
-    """What is listed is about to be shown, and what is chosen of it to be stored: no provider puts the key into either."""
-    name, title, lifecycle = (redact_key(text, key) for text in (found.model_id, found.display_name, found.lifecycle))
-    return ListedModel(name or "", title, found.context_window, found.max_output_tokens, lifecycle)
+def _redact_listed_model(model: UpstreamModel, key: str | None) -> ListedModel:
+    """Return a listed model with the key redacted from its texts, because they are shown and can be stored."""
+    name, title, lifecycle = (redact_key(text, key) for text in (model.model_id, model.display_name, model.lifecycle))
+    return ListedModel(name or "", title, model.context_window, model.max_output_tokens, lifecycle)
 
 
 def review(session: Session, provider: Provider, upstream: Sequence[ListedModel]) -> list[DiscoveredModel]:
-    """What is new, gone and known."""
+    """Compare the provider's list with the registry: new, missing and known models."""
     rows = session.execute(select(Model.id, Model.model_id, Model.display_name, Model.is_active).where(Model.provider_id == provider.id))
     return compare_models(upstream, (RegisteredModel(*row) for row in rows))
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedModel:
-    """A listed model that staff want in the registry."""
+    """A listed model that staff want to add to the registry."""
 
     model_id: str
     type: str
@@ -143,20 +143,20 @@ class SelectedModel:
 def add_models(
     session: Session, provider: Provider, upstream: Sequence[ListedModel], chosen: Sequence[SelectedModel], *, actor: str
 ) -> list[Model]:
-    """Adds the chosen models, all or none; inactive unless they were ticked to be active. Those that are there already are left alone.
+    """Add the chosen models, all or none, and return the added ones. Existing models do not change.
 
-    Raises `Invalid` for what the provider does not list, or a type that does not exist.
+    A model is inactive unless its `active` is set. Raises `Invalid` for a model that the provider does not list, or an unknown type.
     """
-    there = {model.model_id: model for model in upstream}
-    here = set(session.execute(select(Model.model_id).where(Model.provider_id == provider.id)).scalars())
+    listed = {model.model_id: model for model in upstream}
+    existing_ids = set(session.execute(select(Model.model_id).where(Model.provider_id == provider.id)).scalars())
     added = []
-    for one in chosen:
-        if one.model_id not in there:
-            raise Invalid.field("model", f"{one.model_id[:80]} is not listed by {provider.display_name} any more: ask again")
-        if one.type not in MODEL_TYPES:
+    for selected in chosen:
+        if selected.model_id not in listed:
+            raise Invalid.field("model", f"{selected.model_id[:80]} is not listed by {provider.display_name} any more: ask again")
+        if selected.type not in MODEL_TYPES:
             raise Invalid.field("type", f"must be one of {', '.join(MODEL_TYPES)}")
-        if one.model_id not in here:
-            added.append(models.create(session, _new_model_entry(provider, there[one.model_id], one), actor=actor))
+        if selected.model_id not in existing_ids:
+            added.append(models.create(session, _new_model_entry(provider, listed[selected.model_id], selected), actor=actor))
     return added
 
 
@@ -168,5 +168,5 @@ def _new_model_entry(provider: Provider, listed: ListedModel, chosen: SelectedMo
         "type": chosen.type,
         "active": chosen.active,
     }
-    known = {"context_window": listed.context_window, "max_output_tokens": listed.max_output_tokens}
-    return entry | {name: value for name, value in known.items() if value}
+    limits = {"context_window": listed.context_window, "max_output_tokens": listed.max_output_tokens}
+    return entry | {name: value for name, value in limits.items() if value}

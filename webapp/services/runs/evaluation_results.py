@@ -1,4 +1,4 @@
-"""What came of a bench, as its page, its exports and the statistics take it: results, late answers and ratings."""
+"""Results of an evaluation for its page, exports and statistics: cells, late responses and ratings."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -12,35 +12,35 @@ from webapp.domain.shared.money import ZERO
 from webapp.models import Evaluation, EvaluationCell, Rating, Run
 
 
-def ratings(session: Session, found: Evaluation) -> Mapping[int, dict[str, int]]:
-    """The ratings by run and person."""
+def ratings(session: Session, row: Evaluation) -> Mapping[int, dict[str, int]]:
+    """Return the ratings by run and user."""
     query = select(Rating.run_id, Rating.owner, Rating.score).join(EvaluationCell, EvaluationCell.run_id == Rating.run_id)
     rated: dict[int, dict[str, int]] = {}
-    for run_id, owner, score in session.execute(query.where(EvaluationCell.evaluation_id == found.id)):
+    for run_id, owner, score in session.execute(query.where(EvaluationCell.evaluation_id == row.id)):
         rated.setdefault(run_id, {})[owner] = score
     return rated
 
 
-def results(found: Evaluation, rated: Mapping[int, dict[str, int]]) -> list[CellResult]:
-    """The cells that were asked, as the statistics take them."""
-    return [_cell_result(cell, cell.run, tuple(rated.get(cell.run.id, {}).values())) for cell in found.cells if cell.run is not None]
+def results(row: Evaluation, rated: Mapping[int, dict[str, int]]) -> list[CellResult]:
+    """Return the results of the executed cells for the statistics."""
+    return [_cell_result(cell, cell.run, tuple(rated.get(cell.run.id, {}).values())) for cell in row.cells if cell.run is not None]
 
 
-def list_late_runs(session: Session, found: Evaluation) -> Sequence[Run]:
-    """The runs of a bench that no cell shows, because their answer came after the cell had been asked again."""
-    shown = select(EvaluationCell.run_id).where(EvaluationCell.evaluation_id == found.id, EvaluationCell.run_id.is_not(None))
-    query = select(Run).where(Run.evaluation == found.public_id, Run.id.not_in(shown)).options(selectinload(Run.recommendations))
+def list_late_runs(session: Session, row: Evaluation) -> Sequence[Run]:
+    """Return the runs of an evaluation that no cell shows, because the response arrived after the cell was started again."""
+    shown = select(EvaluationCell.run_id).where(EvaluationCell.evaluation_id == row.id, EvaluationCell.run_id.is_not(None))
+    query = select(Run).where(Run.evaluation == row.public_id, Run.id.not_in(shown)).options(selectinload(Run.recommendations))
     return session.execute(query.order_by(Run.id)).scalars().all()
 
 
-def late_results(found: Evaluation, uncounted: Sequence[Run]) -> list[CellResult]:
-    """The same for the statistics. A run says the ref of its model, which somebody may have chosen by another name."""
-    names = {cell.run.model_ref: cell.model for cell in found.cells if cell.run is not None}
+def late_results(row: Evaluation, late_runs: Sequence[Run]) -> list[CellResult]:
+    """Return the results of late runs. A run stores the ref of its model, which can differ from the name chosen for the evaluation."""
+    names = {cell.run.model_ref: cell.model for cell in row.cells if cell.run is not None}
     return [
         CellResult(
             0, names.get(run.model_ref, run.model_ref or evaluation.LOCAL), run.status == "succeeded", run.latency_ms, *_run_cost(run)
         )
-        for run in uncounted
+        for run in late_runs
     ]
 
 

@@ -1,4 +1,4 @@
-"""Carrying out what was planned, without any database: a provider may take a minute. A failure is an outcome, not an exception."""
+"""Execution of a planned run without a database session: a provider call can take a minute. A failure is an outcome, not an exception."""
 
 import time
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ REDACTED = "***"
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """What came of a run."""
+    """Outcome of a run."""
 
     status: str
     recommendations: tuple[Recommendation, ...]
@@ -33,43 +33,46 @@ class RunOutcome:
     error: ModeldeskError | None = None
     request_id: str | None = None
     attempts: int = 1
-    text: str | None = None  # What the model said, where it could be read.
-    cached_from: str | None = None  # The run that asked for it, where it was not asked for again.
+    text: str | None = None  # The model's response, if it was readable.
+    cached_from: str | None = None  # The run that produced a cached response.
 
 
 def execute(planned: RunPlan, policy: OutboundPolicy) -> RunOutcome:
-    """Asks, without any database. Never raises for a provider's failure: that is an outcome. Local rules step in only unasked."""
-    started_at, began = datetime.now(UTC), time.monotonic()
+    """Execute a plan without a database session. Never raises for a provider's failure, which is an outcome.
+
+    After a failure, the built-in rules run only if the model was not chosen explicitly.
+    """
+    started_at, started = datetime.now(UTC), time.monotonic()
     if planned.endpoint is None or planned.request is None:
-        advice = create_adviser().advise(planned.incident)
-        return RunOutcome("succeeded", advice, "local", started_at, _elapsed_ms(began), Usage())
+        recommendations = create_adviser().advise(planned.incident)
+        return RunOutcome("succeeded", recommendations, "local", started_at, _elapsed_ms(started), Usage())
     reply: ChatReply | None = None
     try:
-        if planned.refusal_reason and availability(planned.endpoint.driver)[0]:  # A key would not help a driver that is not there.
+        if planned.refusal_reason and availability(planned.endpoint.driver)[0]:  # A missing driver is the more useful error.
             raise NoAccess(planned.refusal_reason)
         reply = redact_reply(_send_request(planned.endpoint, planned.request, policy), planned.endpoint.api_key)
-        advice = answer_schema.parse_recommendations(reply.text)
+        recommendations = answer_schema.parse_recommendations(reply.text)
     except ModeldeskError as error:
-        return _failed_outcome(planned, error, started_at, began, reply)
+        return _failed_outcome(planned, error, started_at, started, reply)
     cost = _calculate_cost(planned, reply.usage, started_at)
     driver, attempts = planned.choice.driver, reply.attempts
     return RunOutcome(
-        "succeeded", advice, driver, started_at, reply.latency_ms, reply.usage, cost, None, reply.request_id, attempts, reply.text
+        "succeeded", recommendations, driver, started_at, reply.latency_ms, reply.usage, cost, None, reply.request_id, attempts, reply.text
     )
 
 
-def cached_outcome(planned: RunPlan, remembered: CacheHit) -> RunOutcome:
-    """The outcome of a question that was answered before: the same answer, and nothing is asked or paid."""
-    began = time.monotonic()
-    advice = answer_schema.parse_recommendations(remembered.text)
+def cached_outcome(planned: RunPlan, hit: CacheHit) -> RunOutcome:
+    """Return the outcome of a run with a cached response. Nothing is sent or billed."""
+    started = time.monotonic()
+    recommendations = answer_schema.parse_recommendations(hit.text)
     now = datetime.now(UTC)
     return RunOutcome(
-        "succeeded", advice, planned.choice.driver, now, _elapsed_ms(began), Usage(), text=remembered.text, cached_from=remembered.run
+        "succeeded", recommendations, planned.choice.driver, now, _elapsed_ms(started), Usage(), text=hit.text, cached_from=hit.run
     )
 
 
 def refused_outcome(planned: RunPlan, error: ModeldeskError) -> RunOutcome:
-    """The outcome of a run that was not allowed to ask: nothing was sent."""
+    """Return the outcome of a run that was not allowed to call the provider. Nothing was sent."""
     return _failed_outcome(planned, error, datetime.now(UTC), time.monotonic(), None)
 
 
@@ -78,7 +81,7 @@ def _send_request(endpoint: Endpoint, request: ChatRequest, policy: OutboundPoli
 
 
 def redact_reply(reply: ChatReply, key: str | None) -> ChatReply:
-    """The reply with the key blacked out wherever the provider repeats it: it is about to be stored and shown."""
+    """Return the reply with the key redacted, because the reply is stored and shown."""
     if not key:
         return reply
     return replace(reply, text=reply.text.replace(key, REDACTED), request_id=redact_key(reply.request_id, key))
@@ -89,33 +92,33 @@ def redact_key(text: str | None, key: str | None) -> str | None:
 
 
 class NoAccess(ModeldeskError):
-    """The provider that should answer has no key that may be used."""
+    """The provider of the chosen model has no usable key."""
 
     status = 409
     code = "no_key"
 
 
-def _failed_outcome(planned: RunPlan, error: ModeldeskError, started_at: datetime, began: float, reply: ChatReply | None) -> RunOutcome:
-    # An answer that cannot be used was billed all the same, and so are some failures.
+def _failed_outcome(planned: RunPlan, error: ModeldeskError, started_at: datetime, started: float, reply: ChatReply | None) -> RunOutcome:
+    # An unusable response is billed too, and so are some failures.
     usage = reply.usage if reply else getattr(error, "usage", None)
     key = planned.endpoint.api_key if planned.endpoint else None
     request_id = reply.request_id if reply else redact_key(getattr(error, "request_id", None), key)
-    advice: tuple[Recommendation, ...] = ()
+    recommendations: tuple[Recommendation, ...] = ()
     status, answered_by = "failed", planned.choice.driver
     if not planned.choice.explicit:
-        advice, status, answered_by = create_adviser().advise(planned.incident), "fell_back", "local"
+        recommendations, status, answered_by = create_adviser().advise(planned.incident), "fell_back", "local"
     cost = _calculate_cost(planned, usage, started_at)
     attempts = reply.attempts if reply else getattr(error, "attempts", 1)
-    return RunOutcome(status, advice, answered_by, started_at, _elapsed_ms(began), usage, cost, error, request_id, attempts)
+    return RunOutcome(status, recommendations, answered_by, started_at, _elapsed_ms(started), usage, cost, error, request_id, attempts)
 
 
-def _calculate_cost(planned: RunPlan, usage: Usage | None, at: datetime) -> Cost | None:
+def _calculate_cost(planned: RunPlan, usage: Usage | None, started_at: datetime) -> Cost | None:
     model = planned.choice.model
     if model is None or usage is None:
         return None
-    moment = at.replace(microsecond=0)
-    return cost_of(model.price_at(moment), usage, at=moment, model=model.ref)
+    at = started_at.replace(microsecond=0)
+    return cost_of(model.price_at(at), usage, at=at, model=model.ref)
 
 
-def _elapsed_ms(began: float) -> int:
-    return round((time.monotonic() - began) * 1000)
+def _elapsed_ms(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

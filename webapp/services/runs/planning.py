@@ -1,4 +1,4 @@
-"""What a run is to do, decided before anything is asked: which model, which key, which words. No provider is asked here."""
+"""Planning of a run before any call: model, key, prompt and parameters. No provider is called here."""
 
 from dataclasses import dataclass, field, replace
 
@@ -29,7 +29,7 @@ DEFAULT_MAX_TOKENS, DEFAULT_TIMEOUT_S = 2_000, 60.0
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """Everything a run needs, so that no database is held while a provider is asked."""
+    """Everything that a run needs, so that no database session is held during the provider call."""
 
     incident: Incident
     choice: Choice
@@ -42,18 +42,18 @@ class RunPlan:
 
     @property
     def refusal_reason(self) -> str | None:
-        """Why the provider cannot be asked with any key, or None."""
+        """Return why no key can be used to call the provider, or None."""
         return None if self.access is None or self.access.available else self.access.reason
 
     @property
     def key(self) -> StoredKey | None:
-        """The stored key that a call would be counted on."""
+        """Return the stored key on which the call counts."""
         return self.access.key if self.access else None
 
 
 @dataclass(frozen=True, slots=True)
 class PlanningContext:
-    """What planning may use: the registry's state, the keys, the operator's environment, and who asks."""
+    """The inputs of planning: the snapshot, the vault, the server's environment, and the caller."""
 
     snapshot: Snapshot
     vault: Vault
@@ -61,24 +61,26 @@ class PlanningContext:
     caller: Caller = OPERATOR
 
 
-def plan(session: Session, means: PlanningContext, incident: Incident, *, model: str | None = None, template: str | None = None) -> RunPlan:
-    """Decides what is to run. Raises `NotFound` for an unknown template, `UnknownModel`, `AmbiguousModel`, or `Conflict`."""
+def plan(
+    session: Session, context: PlanningContext, incident: Incident, *, model: str | None = None, template: str | None = None
+) -> RunPlan:
+    """Return the plan of a run. Raises `UnknownModel`, `AmbiguousModel`, `Conflict`, or `NotFound` for an unknown template."""
     prompt = prompt_templates.find_current(session, template)
-    choice = choose(means.snapshot, model, means.environment, prompt.preferred_model)
+    choice = choose(context.snapshot, model, context.environment, prompt.preferred_model)
     if choice.driver == "local":
-        return RunPlan(incident, choice, None, None, LOCAL, prompt, caller=means.caller)
+        return RunPlan(incident, choice, None, None, LOCAL, prompt, caller=context.caller)
     provider = _provider_of_choice(session, choice)
-    found = access.decide_access(session, provider, means.caller, means.environment) if provider else _environment_access(means)
-    endpoint = _resolve_endpoint(means, choice, provider, found, reveal_key(session, means, provider, found))
-    placed = endpoints.base_url_variable(provider, means.environment) if provider else None
-    source = ENVIRONMENT if found.variable or placed else DATABASE
+    key_access = access.decide_access(session, provider, context.caller, context.environment) if provider else _environment_access(context)
+    endpoint = _resolve_endpoint(context, choice, provider, key_access, reveal_key(session, context, provider, key_access))
+    base_url_variable = endpoints.base_url_variable(provider, context.environment) if provider else None
+    source = ENVIRONMENT if key_access.variable or base_url_variable else DATABASE
     return RunPlan(
-        incident, choice, endpoint, _build_request(means, incident, choice, provider, prompt), source, prompt, found, means.caller
+        incident, choice, endpoint, _build_request(context, incident, choice, provider, prompt), source, prompt, key_access, context.caller
     )
 
 
 def plan_local(incident: Incident, caller: Caller | None = None) -> RunPlan:
-    """The local rules because somebody asked for just them."""
+    """Return a plan for the built-in rules, as an explicit choice."""
     choice = replace(LOCAL_RULES, decided_by="explicit choice", explicit=True)
     return RunPlan(incident, choice, None, None, LOCAL, caller=caller or OPERATOR)
 
@@ -89,39 +91,39 @@ def _provider_of_choice(session: Session, choice: Choice) -> Provider | None:
     return session.execute(select(Provider).where(Provider.slug == choice.provider)).scalar_one_or_none()
 
 
-def _environment_access(means: PlanningContext) -> Access:
-    """Where the environment names the model, it has the key as well: that is how the model was chosen."""
+def _environment_access(context: PlanningContext) -> Access:
+    """Return access with the environment's key. A model named by the environment is chosen only if the environment has its key."""
     return Access(
         AccessState.AVAILABLE_ENVIRONMENT, f"It is asked with {ENVIRONMENT_KEY} of the server's environment.", variable=ENVIRONMENT_KEY
     )
 
 
-def reveal_key(session: Session, means: PlanningContext, provider: Provider | None, found: Access) -> str | None:
-    """The key in clear. Raises `KeysLocked` for a stored one that cannot be read."""
-    if found.available and found.variable:
-        return means.environment.value_of(found.variable)
-    if not found.available or found.key is None or provider is None:
+def reveal_key(session: Session, context: PlanningContext, provider: Provider | None, key_access: Access) -> str | None:
+    """Return the decrypted key, or None without access. Raises `KeysLocked` for a stored key that cannot be read."""
+    if key_access.available and key_access.variable:
+        return context.environment.value_of(key_access.variable)
+    if not key_access.available or key_access.key is None or provider is None:
         return None
-    return credentials.reveal(session, provider, vault=means.vault, holder=Holder(found.key.scope, found.key.owner))
+    return credentials.reveal(session, provider, vault=context.vault, holder=Holder(key_access.key.scope, key_access.key.owner))
 
 
-def endpoint_of(means: PlanningContext, provider: Provider, found: Access, key: str | None) -> Endpoint:
-    """Where a provider is asked, with this key."""
+def endpoint_of(context: PlanningContext, provider: Provider, key_access: Access, key: str | None) -> Endpoint:
+    """Return the endpoint of a provider with this key."""
     return Endpoint(
         provider.slug,
         provider.driver,
-        endpoints.base_url_of(provider, means.environment),
+        endpoints.base_url_of(provider, context.environment),
         key,
         provider.config,
         _timeout(provider),
-        found.source,
+        key_access.source,
     )
 
 
-def _resolve_endpoint(means: PlanningContext, choice: Choice, provider: Provider | None, found: Access, key: str | None) -> Endpoint:
+def _resolve_endpoint(context: PlanningContext, choice: Choice, provider: Provider | None, key_access: Access, key: str | None) -> Endpoint:
     if provider is not None:
-        return endpoint_of(means, provider, found, key)
-    return Endpoint(choice.driver, choice.driver, DRIVERS[choice.driver].base_url, key, {}, DEFAULT_TIMEOUT_S, found.source)
+        return endpoint_of(context, provider, key_access, key)
+    return Endpoint(choice.driver, choice.driver, DRIVERS[choice.driver].base_url, key, {}, DEFAULT_TIMEOUT_S, key_access.source)
 
 
 def _timeout(provider: Provider | None) -> float:
@@ -129,18 +131,18 @@ def _timeout(provider: Provider | None) -> float:
 
 
 def _build_request(
-    means: PlanningContext, incident: Incident, choice: Choice, provider: Provider | None, template: Template
+    context: PlanningContext, incident: Incident, choice: Choice, provider: Provider | None, template: Template
 ) -> ChatRequest:
     quirks = choice.model.quirks if choice.model else {}
-    wanted = template.temperature if template.temperature is not None else provider.default_temperature if provider else None
-    temperature = wanted if quirks.get("temperature", True) else None
+    requested = template.temperature if template.temperature is not None else provider.default_temperature if provider else None
+    temperature = requested if quirks.get("temperature", True) else None
     token_parameter = quirks.get("token_parameter")
-    words = render_prompt(template, incident)
+    prompt = render_prompt(template, incident)
     return ChatRequest(
         model=choice.upstream_model or "",
-        system=words.system,
-        user=words.user,
-        max_output_tokens=_max_tokens(means, choice, provider, template),
+        system=prompt.system,
+        user=prompt.user,
+        max_output_tokens=_max_tokens(context, choice, provider, template),
         temperature=None if temperature is None else float(temperature),
         json_schema=answer_schema.ANSWER_SCHEMA,
         schema_name=answer_schema.SCHEMA_NAME,
@@ -150,10 +152,10 @@ def _build_request(
     )
 
 
-def _max_tokens(means: PlanningContext, choice: Choice, provider: Provider | None, template: Template) -> int:
-    wanted = template.max_tokens or (provider.default_max_tokens if provider else None)
-    given = means.environment.value_of("OPENAI_MAX_TOKENS")
-    if wanted is None and provider is None and given.isascii() and given.isdigit() and 0 < len(given) < 8:
-        wanted = int(given)
-    most = choice.model.max_output_tokens if choice.model else None
-    return min(wanted or DEFAULT_MAX_TOKENS, most or wanted or DEFAULT_MAX_TOKENS)
+def _max_tokens(context: PlanningContext, choice: Choice, provider: Provider | None, template: Template) -> int:
+    requested = template.max_tokens or (provider.default_max_tokens if provider else None)
+    setting = context.environment.value_of("OPENAI_MAX_TOKENS")
+    if requested is None and provider is None and setting.isascii() and setting.isdigit() and 0 < len(setting) < 8:
+        requested = int(setting)
+    limit = choice.model.max_output_tokens if choice.model else None
+    return min(requested or DEFAULT_MAX_TOKENS, limit or requested or DEFAULT_MAX_TOKENS)

@@ -1,4 +1,4 @@
-"""Prompt templates: every change is a new version, one version of each name is current, and runs say which one they used."""
+"""Prompt templates. Every change creates a version, one version of each name is current, and runs record the version they used."""
 
 import re
 from collections.abc import Mapping
@@ -24,8 +24,8 @@ DECIMAL = validators.regex(re.compile(r"[0-9](\.[0-9]{1,4})?", re.ASCII), "must 
 
 
 def _check_temperature(value: object, field: str) -> Any:
-    found = validators.optional(DECIMAL)(value, field)
-    return None if found is None else Decimal(found)
+    text = validators.optional(DECIMAL)(value, field)
+    return None if text is None else Decimal(text)
 
 
 CHECKS: Mapping[str, validators.Check] = {
@@ -62,10 +62,13 @@ def value_of(row: PromptTemplate) -> Template:
 
 
 def find_current(session: Session, name: str | None) -> Template:
-    """The version in use. The built-in one also serves a database without any. Raises `NotFound`, or `Conflict` for an inactive one."""
-    wanted = name or TEMPLATE_NAME
-    row = session.execute(select(PromptTemplate).where(PromptTemplate.name == wanted, PromptTemplate.is_current)).scalar_one_or_none()
-    if row is None and wanted == TEMPLATE_NAME:
+    """Return the current version. The built-in template is the default, even without a row.
+
+    Raises `NotFound` for an unknown name, and `Conflict` for an inactive template.
+    """
+    requested = name or TEMPLATE_NAME
+    row = session.execute(select(PromptTemplate).where(PromptTemplate.name == requested, PromptTemplate.is_current)).scalar_one_or_none()
+    if row is None and requested == TEMPLATE_NAME:
         return BUILT_IN
     if row is None:
         known = (
@@ -78,28 +81,28 @@ def find_current(session: Session, name: str | None) -> Template:
 
 
 def find(session: Session, name: str, version: int | None = None) -> PromptTemplate:
-    """A version, the current one if none is named. Raises `NotFound`."""
-    which = PromptTemplate.is_current if version is None else PromptTemplate.version == version
-    row = session.execute(select(PromptTemplate).where(PromptTemplate.name == name, which)).scalar_one_or_none()
+    """Return a version, or the current one if `version` is None. Raises `NotFound`."""
+    condition = PromptTemplate.is_current if version is None else PromptTemplate.version == version
+    row = session.execute(select(PromptTemplate).where(PromptTemplate.name == name, condition)).scalar_one_or_none()
     if row is None:
         raise NotFound("There is no such template or version.")
     return row
 
 
 def list_current(session: Session) -> list[PromptTemplate]:
-    """Every template in its current version, by title."""
+    """Return the current version of every template, sorted by title."""
     query = select(PromptTemplate).where(PromptTemplate.is_current).order_by(PromptTemplate.title, PromptTemplate.name)
     return list(session.execute(query).scalars())
 
 
 def list_versions(session: Session, name: str) -> list[PromptTemplate]:
-    """All versions, the newest first."""
+    """Return all versions, newest first."""
     query = select(PromptTemplate).where(PromptTemplate.name == name).order_by(PromptTemplate.version.desc())
     return list(session.execute(query).scalars())
 
 
 def create(session: Session, values: Mapping[str, object], *, actor: str) -> PromptTemplate:
-    """Adds a template as version 1. Raises `Invalid`, or `Conflict` if the name is taken."""
+    """Add a template as version 1. Raises `Invalid`, or `Conflict` if the name is taken."""
     entry = _validate(values, REQUIRED)
     if list_versions(session, entry["name"]):
         raise Conflict(f"The name {entry['name']} is taken.", [FieldError("name", "is taken by another template")], code="duplicate")
@@ -107,7 +110,7 @@ def create(session: Session, values: Mapping[str, object], *, actor: str) -> Pro
 
 
 def revise(session: Session, name: str, values: Mapping[str, object], *, actor: str, version: int | None = None) -> PromptTemplate:
-    """Adds a version that becomes the current one. Raises `Stale` if `version` is not the current one any more."""
+    """Add a version and make it current. Raises `Stale` if `version` is no longer the current one."""
     before = find(session, name)
     if version is not None and before.version != version:
         raise Stale("Somebody else saved a newer version meanwhile. Look at the change, and save again.")
@@ -118,51 +121,51 @@ def revise(session: Session, name: str, values: Mapping[str, object], *, actor: 
 
 
 def restore(session: Session, name: str, version: int, *, actor: str) -> PromptTemplate:
-    """Makes an older version current again, as a new version: what runs say they used stays true."""
+    """Restore an older version as a new version, so that the version recorded by earlier runs stays correct."""
     older = find(session, name, version)
     entry = {column: getattr(older, column) for column in VERSIONED_COLUMNS} | {"name": name, "note": f"Version {version} again"}
     return _add_version(session, entry, list_versions(session, name)[0].version + 1, actor, "restore")
 
 
 def set_active(session: Session, name: str, active: bool, *, actor: str) -> PromptTemplate:
-    """Switches a template on or off, as a new version."""
-    present = find(session, name)
-    if present.is_active == active:
-        return present
-    entry = {column: getattr(present, column) for column in VERSIONED_COLUMNS} | {"name": name, "is_active": active, "note": ""}
+    """Activate or deactivate a template, as a new version."""
+    current = find(session, name)
+    if current.is_active == active:
+        return current
+    entry = {column: getattr(current, column) for column in VERSIONED_COLUMNS} | {"name": name, "is_active": active, "note": ""}
     return _add_version(session, entry, list_versions(session, name)[0].version + 1, actor, "activate" if active else "deactivate")
 
 
 def delete(session: Session, name: str, *, actor: str) -> None:
-    """Removes a template with all its versions. Raises `InUse` if a run used it, and for the built-in one."""
+    """Delete a template with all its versions. Raises `InUse` if a run used it, and for the built-in template."""
     rows = list_versions(session, name)
     if not rows:
         raise NotFound("There is no such template.")
-    used = usage(session, name).runs
-    if used or name == TEMPLATE_NAME:
-        why = f"{used:,} runs used it" if used else "it is the built-in one"
-        raise InUse(f"{rows[0].title} cannot be deleted: {why}. Deactivate it instead.", [why])
-    before, what = template_audit_values(rows[0]), Target("template", rows[0].id, name)
+    run_count = usage(session, name).runs
+    if run_count or name == TEMPLATE_NAME:
+        reason = f"{run_count:,} runs used it" if run_count else "it is the built-in one"
+        raise InUse(f"{rows[0].title} cannot be deleted: {reason}. Deactivate it instead.", [reason])
+    before, target = template_audit_values(rows[0]), Target("template", rows[0].id, name)
     for row in rows:
         session.delete(row)
     session.flush()
-    audit_log.record(session, "prompts:template:delete", actor=actor, target=what, change=AuditChange(before, None))
+    audit_log.record(session, "prompts:template:delete", actor=actor, target=target, change=AuditChange(before, None))
 
 
 class TemplateUsage(NamedTuple):
-    """How often a template was used, and when last."""
+    """The number of runs of a template, and the time of the last one."""
 
     runs: int
     last: Any
 
 
 def usage(session: Session, name: str) -> TemplateUsage:
-    """How many runs used a template, in any version."""
+    """Return how many runs used a template, in any version."""
     return TemplateUsage(*session.execute(select(func.count(), func.max(Run.created_at)).where(Run.template == name)).one())
 
 
 def seed(session: Session) -> bool:
-    """Adds the built-in template if no template of its name is there. Whether it was added."""
+    """Add the built-in template if its name is free, and return whether it was added."""
     if list_versions(session, BUILT_IN.name):
         return False
     entry = {name: getattr(BUILT_IN, name) for name in ("name", "title", "category", "system", "user", "cache_minutes")}
@@ -173,9 +176,9 @@ def seed(session: Session) -> bool:
 def _validate(values: Mapping[str, object], required: tuple[str, ...]) -> dict[str, Any]:
     entry = validators.validate(values, CHECKS, required)
     errors: list[FieldError] = []
-    for field, needs in (("system", False), ("user", True)):
+    for field, needs_incident in (("system", False), ("user", True)):
         try:
-            validate_template_text(entry[field], field, needs_incident=needs)
+            validate_template_text(entry[field], field, needs_incident=needs_incident)
         except Invalid as error:
             errors.extend(error.errors)
     if errors:
@@ -189,26 +192,26 @@ def _column_value(entry: Mapping[str, Any], column: str) -> Any:
 
 
 def _add_version(session: Session, entry: Mapping[str, Any], version: int, actor: str, action: str) -> PromptTemplate:
-    present = session.execute(
+    current = session.execute(
         select(PromptTemplate).where(PromptTemplate.name == entry["name"], PromptTemplate.is_current)
     ).scalar_one_or_none()
-    before = template_audit_values(present) if present else None
-    if present is not None:
-        present.is_current = False
-        session.flush()  # Before the next one is current: the index allows one at a time.
+    before = template_audit_values(current) if current else None
+    if current is not None:
+        current.is_current = False
+        session.flush()  # The index allows one current version, so this write must come first.
     values = {column: _column_value(entry, column) for column in VERSIONED_COLUMNS}
     row = PromptTemplate(name=entry["name"], version=version, note=entry.get("note", ""), created_by=actor, is_current=True, **values)
     session.add(row)
     session.flush()
-    what = Target("template", row.id, row.name)
+    target = Target("template", row.id, row.name)
     audit_log.record(
-        session, f"prompts:template:{action}", actor=actor, target=what, change=AuditChange(before, template_audit_values(row))
+        session, f"prompts:template:{action}", actor=actor, target=target, change=AuditChange(before, template_audit_values(row))
     )
     return row
 
 
 def template_audit_values(row: PromptTemplate) -> dict[str, Any]:
-    """The values of a version for the trail."""
+    """Return the values of a version for the audit log."""
     temperature = None if row.temperature is None else format_decimal(row.temperature)
     return {column: getattr(row, column) for column in VERSIONED_COLUMNS} | {
         "name": row.name,

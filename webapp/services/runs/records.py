@@ -1,4 +1,4 @@
-"""Runs: recording what came of asking a model (or the local rules) about an incident, and finding it again."""
+"""Runs: recording the outcome of a model or of the built-in rules for an incident, and finding it again."""
 
 import secrets
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ NO_RUN = "There is no such run."
 
 
 def record(session: Session, planned: RunPlan, outcome: RunOutcome, *, actor: str, evaluation_public_id: str | None = None) -> Run:
-    """Stores a run and its advice. `bench` is the public id of the bench that it was asked for."""
+    """Store a run and its recommendations. `evaluation_public_id` names the evaluation that it belongs to."""
     choice, cost = planned.choice, outcome.cost
     run = Run(
         public_id=f"run_{secrets.token_hex(12)}",
@@ -56,7 +56,8 @@ def record(session: Session, planned: RunPlan, outcome: RunOutcome, *, actor: st
         error_detail=outcome.error.detail if outcome.error else None,
     )
     run.recommendations = [
-        RunRecommendation(position=position, **recommendation_dict(advice)) for position, advice in enumerate(outcome.recommendations)
+        RunRecommendation(position=position, **recommendation_dict(recommendation))
+        for position, recommendation in enumerate(outcome.recommendations)
     ]
     session.add(run)
     session.flush()
@@ -66,7 +67,7 @@ def record(session: Session, planned: RunPlan, outcome: RunOutcome, *, actor: st
 
 
 def find(session: Session, public_id: str) -> Run:
-    """The run of this id, for whoever may see all. Raises `NotFound`."""
+    """Return the run with this id, from any project. Raises `NotFound`."""
     run = session.execute(select(Run).where(Run.public_id == public_id)).scalar_one_or_none()
     if run is None:
         raise NotFound(NO_RUN)
@@ -74,20 +75,20 @@ def find(session: Session, public_id: str) -> Run:
 
 
 def find_in_project(session: Session, public_id: str, project: str | None) -> Run:
-    """The run of this id, if an application of this project asked for it (or none has a project). Raises `NotFound`."""
+    """Return the run with this id if it belongs to this project. None matches runs without a project. Raises `NotFound`."""
     run = find(session, public_id)
     if run.project != project:
-        raise NotFound(NO_RUN)  # In the same words: whose run it is, is nobody else's business.
+        raise NotFound(NO_RUN)  # The same message, so that it does not reveal runs of other projects.
     return run
 
 
 def list_latest(session: Session, limit: int = 10) -> list[Run]:
-    """The newest runs."""
+    """Return the newest runs."""
     return list(session.execute(select(Run).order_by(Run.created_at.desc(), Run.id.desc()).limit(limit)).scalars())
 
 
 def run_document(run: Run) -> dict[str, Any]:
-    """A Run as the HTTP API answers it."""
+    """Return a run as the HTTP API represents it."""
     return {
         "id": run.public_id,
         "status": run.status,
@@ -103,14 +104,14 @@ def run_document(run: Run) -> dict[str, Any]:
         "incident": run.incident,
         "recommendations": [
             {
-                "type": advice.type,
-                "priority": advice.priority,
-                "title": advice.title,
-                "description": advice.description,
-                "details": advice.details,
-                "actions": advice.actions,
+                "type": recommendation.type,
+                "priority": recommendation.priority,
+                "title": recommendation.title,
+                "description": recommendation.description,
+                "details": recommendation.details,
+                "actions": recommendation.actions,
             }
-            for advice in run.recommendations
+            for recommendation in run.recommendations
         ],
         "usage": run.usage,
         "cost": run.cost,

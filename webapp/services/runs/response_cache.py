@@ -1,4 +1,4 @@
-"""Answers that may be given again: found by a digest of everything that could change them, until they expire."""
+"""Cached responses, keyed by a digest of everything that affects them, until they expire."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ PURGE_BATCH_SIZE = 200
 
 @dataclass(frozen=True, slots=True)
 class CacheHit:
-    """An answer from the cache, and the run that asked for it."""
+    """A cached response, and the run that produced it."""
 
     text: str
     usage: dict[str, int] | None
@@ -29,11 +29,11 @@ class CacheHit:
 
 
 def cache_key(endpoint: Endpoint, request: ChatRequest, template: str, visibility_group: str) -> str:
-    """The digest of a question. Secrets are in it only as far as they shape the answer, and cannot be found from it.
+    """Return the digest of a request. Secrets enter it only if they affect the response, and cannot be derived from it.
 
-    An answer that was paid for with somebody's own key is given to nobody else, so it matters whose key it was.
-    `visibility_group` (of `Caller`) are those who may know of each other's runs: the answer names the run that asked, and its incident may
-    say more than the question did.
+    A response that was paid for with a personal key is served to its owner only, so the digest contains the credential. `visibility_group`
+    (of `Caller`) identifies the callers who can see each other's runs: the response names its run, and that run's incident can contain more
+    than the request did.
     """
     content = [
         "v2",
@@ -58,20 +58,20 @@ def cache_key(endpoint: Endpoint, request: ChatRequest, template: str, visibilit
 
 
 def get_hit_or_none(session: Session, key: str, now: datetime | None = None) -> CacheHit | None:
-    """The answer to this question, if there is one that has not expired."""
-    c = CachedResponse
-    row = session.execute(select(c).where(c.key == key, c.expires_at > (now or datetime.now(UTC)))).scalar_one_or_none()
+    """Return the unexpired response for this key, if any."""
+    table = CachedResponse
+    row = session.execute(select(table).where(table.key == key, table.expires_at > (now or datetime.now(UTC)))).scalar_one_or_none()
     return CacheHit(row.text, row.usage, row.run, row.created_at) if row else None
 
 
 def count_hit(session: Session, key: str) -> None:
-    c = CachedResponse
-    session.execute(update(c).where(c.key == key).values(hits=c.hits + 1).execution_options(synchronize_session=False))
+    table = CachedResponse
+    session.execute(update(table).where(table.key == key).values(hits=table.hits + 1).execution_options(synchronize_session=False))
 
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """What is to be remembered of a run."""
+    """A response to store, and the run that produced it."""
 
     key: str
     template: str
@@ -82,28 +82,28 @@ class CacheEntry:
     ttl_minutes: int
 
 
-def store(session: Session, answer: CacheEntry, now: datetime | None = None) -> None:
-    """Keeps an answer; of two that come at once, or where an old one has expired, the later stays. Sweeps out what has expired."""
-    moment = now or datetime.now(UTC)
+def store(session: Session, entry: CacheEntry, now: datetime | None = None) -> None:
+    """Store a response, and delete a batch of expired ones. The last of concurrent writes wins, and replaces an expired response."""
+    at = now or datetime.now(UTC)
     values = {
-        "key": answer.key,
-        "template": answer.template,
-        "model_ref": answer.model_ref,
-        "text": answer.text,
-        "usage": answer.usage,
-        "run": answer.run,
-        "expires_at": moment + timedelta(minutes=answer.ttl_minutes),
-        "created_at": moment,
-        "updated_at": moment,
+        "key": entry.key,
+        "template": entry.template,
+        "model_ref": entry.model_ref,
+        "text": entry.text,
+        "usage": entry.usage,
+        "run": entry.run,
+        "expires_at": at + timedelta(minutes=entry.ttl_minutes),
+        "created_at": at,
+        "updated_at": at,
         "hits": 0,
     }
-    c = CachedResponse
+    table = CachedResponse
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(c).values(values)
-    fresh = {name: value for name, value in values.items() if name != "key"}
-    session.execute(insert.on_conflict_do_update(index_elements=["key"], set_=fresh))
-    old = select(c.id).where(c.expires_at <= moment).limit(PURGE_BATCH_SIZE)
-    session.execute(delete(c).where(c.id.in_(old)).execution_options(synchronize_session=False))
+    insert = dialect.insert(table).values(values)
+    updates = {name: value for name, value in values.items() if name != "key"}
+    session.execute(insert.on_conflict_do_update(index_elements=["key"], set_=updates))
+    expired = select(table.id).where(table.expires_at <= at).limit(PURGE_BATCH_SIZE)
+    session.execute(delete(table).where(table.id.in_(expired)).execution_options(synchronize_session=False))
 
 
 def count(session: Session) -> int:
@@ -111,7 +111,7 @@ def count(session: Session) -> int:
 
 
 def clear(session: Session, *, actor: str) -> int:
-    """Empties the cache. The number of answers that were removed."""
+    """Clear the cache, and return the number of deleted responses."""
     removed = count(session)
     session.execute(delete(CachedResponse).execution_options(synchronize_session=False))
     audit_log.record(

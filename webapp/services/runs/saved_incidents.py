@@ -1,4 +1,4 @@
-"""Incidents that somebody keeps, to put them to models again."""
+"""Saved incidents, for repeated use in runs and evaluations."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -18,7 +18,7 @@ def list_all(session: Session) -> list[SavedIncident]:
 
 
 def save(session: Session, name: str, incident: Incident, *, actor: str) -> SavedIncident:
-    """Keeps an incident under a name. Raises `Invalid`, or `Conflict` if the name is taken."""
+    """Save an incident under a name. Raises `Invalid`, or `Conflict` if the name is taken."""
     clean = NAME(name, "name")
     if session.execute(select(SavedIncident.id).where(SavedIncident.name == clean)).scalar_one_or_none() is not None:
         raise Conflict(f"There is an incident named {clean}.", [FieldError("name", "is taken by another incident")], code="duplicate")
@@ -35,16 +35,17 @@ def save(session: Session, name: str, incident: Incident, *, actor: str) -> Save
     return row
 
 
-def find(session: Session, number: int) -> SavedIncident:
-    row = session.get(SavedIncident, number) if number <= MAX_ID else None
+def find(session: Session, row_id: int) -> SavedIncident:
+    """Return the saved incident. Raises `NotFound`."""
+    row = session.get(SavedIncident, row_id) if row_id <= MAX_ID else None
     if row is None:
         raise NotFound("There is no such incident. It may have been deleted meanwhile.")
     return row
 
 
-def delete(session: Session, number: int, *, actor: str) -> SavedIncident:
-    """Removes a kept incident; runs and benches that used it keep their own copies."""
-    row = find(session, number)
+def delete(session: Session, row_id: int, *, actor: str) -> SavedIncident:
+    """Delete a saved incident. Runs and evaluations that used it have their own copies."""
+    row = find(session, row_id)
     before = {"name": row.name, "incident": row.incident}
     audit_log.record(session, "runs:incident:delete", actor=actor, target=_incident_target(row), change=AuditChange(before, None))
     session.delete(row)
