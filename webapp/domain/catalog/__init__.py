@@ -1,1 +1,1 @@
-"""Providers and models: entities, resolution of names, the snapshot, validation, serialization and comparison."""
+"""Providers and models: entities, name resolution, the snapshot, validation, serialization and comparison."""

@@ -1,6 +1,6 @@
-"""How a catalogue differs from the registry: added, changed and gone models, field by field, per meter and tier, with what to look at.
+"""Comparison of a catalog with the registry: added, changed and removed models by field, meter and tier, with guards.
 
-Pure: nothing is decided here. Equal prices give no difference, so comparing the same catalogue twice after it was applied gives none.
+This module decides nothing. Equal prices give no difference, so a second comparison after a catalog was applied is empty.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ from webapp.domain.pricing.pricing import Price, Rate
 from webapp.domain.shared import money_text
 
 ADDED, CHANGED, GONE = KINDS = ("added", "changed", "gone")
-# Why a row should be looked at twice.
+# Why a row needs a review.
 GUARDS: Mapping[str, str] = {
     "pinned": "Entered by hand: a sync never replaces it",
     "thousand": "1,000 times more or less: is the unit right?",
@@ -27,23 +27,26 @@ GUARDS: Mapping[str, str] = {
     "mass": "One of unusually many of its kind",
 }
 UNIT_ERROR_FACTOR = 1_000
-MIN_MASS_CHANGES = 5  # Below that nobody loses the overview.
+MIN_MASS_CHANGES = 5  # Fewer changes are easy to review one by one.
 RATE_TOLERANCE = Decimal("0.000001")
 SECOND_SOURCE_TOLERANCE = Decimal("0.01")
-# What is taken over besides the price. Names, capabilities and types are the staff's: a catalogue never renames anything.
+# The fields that a catalog can change, in addition to the price. Staff own names, capabilities and types.
 COMPARED_FIELDS = ("context_window", "max_output_tokens", "deprecated_on", "retires_on")
 
 
 @dataclass(frozen=True, slots=True)
 class GuardLimits:
-    """From when on something is marked: a rate that moves by more than `percent`, a share of models above `mass` percent."""
+    """Limits of the guards: a rate that changes by more than `percent`, and a share of models above `mass` percent."""
 
     percent: int = 50
     mass: int = 10
 
 
 class ModelDiffLine(NamedTuple):
-    """One field before and after, in words; `percent` is signed, `guard` why to look twice, `other` what a second source says."""
+    """One field before and after, as text.
+
+    `percent` is signed. `guard` is the reason for a review. `second_opinion` is the rate of a second source, if it differs.
+    """
 
     field: str
     before: str | None
@@ -55,7 +58,7 @@ class ModelDiffLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelDiff:
-    """One model that differs. `price` says whether the price does, and `fields` which other fields take which value."""
+    """One model that differs. `price` is true if the price differs; `fields` has the new values of other fields."""
 
     kind: str
     ref: str
@@ -66,13 +69,16 @@ class ModelDiff:
 
     @property
     def choosable(self) -> bool:
-        """Whether there is anything to take over: a pinned price alone is only reported."""
+        """Whether there is something to apply. A difference to a pinned price alone is only reported."""
         return self.kind != CHANGED or self.price or bool(self.fields)
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogComparison:
-    """Both sides of a comparison. `known` are all names that lead to a model of the registry, `source` is what prices call this source."""
+    """Both sides of a comparison.
+
+    `known_names` holds all names of models in the registry. `source` is the source name that prices from this catalog carry.
+    """
 
     registry: Mapping[str, ModelInfo]
     known_names: Container[str]
@@ -83,9 +89,9 @@ class CatalogComparison:
 
 
 def compare(sides: CatalogComparison, limits: GuardLimits) -> list[ModelDiff]:
-    """Every model that differs, by ref. Models that the source has never priced are nobody's loss when it does not name them."""
-    found = [*_added_models(sides), *_changed_models(sides, limits), *_removed_models(sides)]
-    return sorted(_mark_mass_changes(found, sides, limits), key=lambda difference: difference.ref)
+    """Return every model that differs, by ref. A model that is missing in the source counts only if the source has priced it."""
+    differences = [*_added_models(sides), *_changed_models(sides, limits), *_removed_models(sides)]
+    return sorted(_mark_mass_changes(differences, sides, limits), key=lambda difference: difference.ref)
 
 
 def _added_models(sides: CatalogComparison) -> Iterator[ModelDiff]:
@@ -119,20 +125,20 @@ def _diff_model(model: ModelInfo, offered: ModelInfo, sides: CatalogComparison, 
     lines = _price_lines(before, after, sides, ref, limits)
     pinned = bool(lines) and before is not None and before.source.kind == "manual"
     fields = {name: getattr(offered, name) for name in COMPARED_FIELDS if getattr(offered, name) not in (None, getattr(model, name))}
-    said = [
+    field_lines = [
         ModelDiffLine(name.replace("_", " ").capitalize(), _format_value(getattr(model, name)), _format_value(value))
         for name, value in fields.items()
     ]
     guards = ("pinned",) if pinned else _guards_of(lines, sides, ref, after)
-    return ModelDiff(CHANGED, ref, (*lines, *said), bool(lines) and not pinned, fields, guards)
+    return ModelDiff(CHANGED, ref, (*lines, *field_lines), bool(lines) and not pinned, fields, guards)
 
 
 def _removed_models(sides: CatalogComparison) -> Iterator[ModelDiff]:
-    sellers = {model.provider for model in sides.offered.values()}
+    providers = {model.provider for model in sides.offered.values()}
     for ref, model in sides.registry.items():
         price = model.price_at(sides.at)
-        came_from_it = price is not None and price.source.name == sides.source and price.source.kind != "manual"
-        if came_from_it and model.active and model.provider in sellers and ref not in sides.offered:
+        is_from_source = price is not None and price.source.name == sides.source and price.source.kind != "manual"
+        if is_from_source and model.active and model.provider in providers and ref not in sides.offered:
             yield ModelDiff(GONE, ref, (ModelDiffLine("Model", "in the source before", None),))
 
 
@@ -140,24 +146,24 @@ def _removed_models(sides: CatalogComparison) -> Iterator[ModelDiff]:
 
 
 def _price_lines(before: Price | None, after: Price | None, sides: CatalogComparison, ref: str, limits: GuardLimits) -> list[ModelDiffLine]:
-    """A source that says nothing about a price takes none away from us, unless the price came from it."""
-    was, will = (before.state if before else "unknown"), (after.state if after else "unknown")
-    if will == "unknown":
-        came_from_it = before is not None and before.source.name == sides.source
-        return [ModelDiffLine("Price", was, will, guard="lost")] if was != will and came_from_it else []
-    if was != will:
-        guard = "zero" if "unknown" not in (was, will) else None
+    """Return the differences of the price. A missing price removes a known one only if that price came from this source."""
+    old_state, new_state = (before.state if before else "unknown"), (after.state if after else "unknown")
+    if new_state == "unknown":
+        is_from_source = before is not None and before.source.name == sides.source
+        return [ModelDiffLine("Price", old_state, new_state, guard="lost")] if old_state != new_state and is_from_source else []
+    if old_state != new_state:
+        guard = "zero" if "unknown" not in (old_state, new_state) else None
         rates = [
             ModelDiffLine(_rate_label(rate), None, _format_rate(rate, after), second_opinion=_second_opinion(sides, ref, rate))
             for rate in (after.rates if after else ())
         ]
-        return [ModelDiffLine("Price", was, will, guard=guard), *rates]
+        return [ModelDiffLine("Price", old_state, new_state, guard=guard), *rates]
     old, new = _rates_by_key(before), _rates_by_key(after)
     currency = (
         [ModelDiffLine("Currency", before.currency, after.currency)] if before and after and before.currency != after.currency else []
     )
-    places = dict.fromkeys([*new, *old])
-    pairs = ((old.get(place), new.get(place)) for place in places)
+    keys = dict.fromkeys([*new, *old])
+    pairs = ((old.get(key), new.get(key)) for key in keys)
     lines = (_rate_line(pair, (before, after), _second_opinion(sides, ref, pair[1]), limits) for pair in pairs)
     return currency + [line for line in lines if line]
 
@@ -166,28 +172,28 @@ RatePair = tuple[Rate | None, Rate | None]
 PricePair = tuple[Price | None, Price | None]
 
 
-def _rate_line(pair: RatePair, prices: PricePair, other: str | None, limits: GuardLimits) -> ModelDiffLine | None:
+def _rate_line(pair: RatePair, prices: PricePair, second_opinion: str | None, limits: GuardLimits) -> ModelDiffLine | None:
     old, new = pair
     if old and new and _is_same_rate(old.unit, new.unit):
         return None
     percent, guard = _percent_change(old.unit, new.unit, limits) if old and new else (None, None)
     before, after = prices
-    either = new or old
-    return either and ModelDiffLine(_rate_label(either), _format_rate(old, before), _format_rate(new, after), percent, guard, other)
+    rate = new or old
+    return rate and ModelDiffLine(_rate_label(rate), _format_rate(old, before), _format_rate(new, after), percent, guard, second_opinion)
 
 
 def _percent_change(old: Decimal, new: Decimal, limits: GuardLimits) -> tuple[str | None, str | None]:
-    """By how many percent, and whether that is much."""
+    """Return the change in percent, and the guard if the change is large."""
     if not old or not new:
         return None, "zero"
     factor = money_text.quotient(max(old, new), min(old, new))
     percent = (money_text.quotient(new, old) - 1) * 100
-    said = f"{'+' if percent > 0 else '−'}{abs(percent):,.1f} %"
+    text = f"{'+' if percent > 0 else '−'}{abs(percent):,.1f} %"
     if factor >= UNIT_ERROR_FACTOR:
-        return said, "thousand"
+        return text, "thousand"
     if abs(percent) > limits.percent:
-        return said, "rise" if percent > 0 else "fall"
-    return said, None
+        return text, "rise" if percent > 0 else "fall"
+    return text, None
 
 
 def _is_same_rate(old: Decimal, new: Decimal) -> bool:
@@ -195,32 +201,34 @@ def _is_same_rate(old: Decimal, new: Decimal) -> bool:
 
 
 def _second_opinion(sides: CatalogComparison, ref: str, rate: Rate | None) -> str | None:
-    """What the second source says about this rate, if it says something else."""
+    """Return the rate in the second source, if it differs."""
     model = sides.second_source.get(ref) if sides.second_source else None
     price = model.price_at(sides.at) if model else None
-    other = _rates_by_key(price).get(_rate_key(rate)) if price and rate else None
-    if rate is None or other is None or abs(other.unit - rate.unit) <= SECOND_SOURCE_TOLERANCE * max(other.unit, rate.unit):
+    other_rate = _rates_by_key(price).get(_rate_key(rate)) if price and rate else None
+    if rate is None or other_rate is None or abs(other_rate.unit - rate.unit) <= SECOND_SOURCE_TOLERANCE * max(other_rate.unit, rate.unit):
         return None
-    return _format_rate(other, price)
+    return _format_rate(other_rate, price)
 
 
 def _guards_of(lines: Iterable[ModelDiffLine], sides: CatalogComparison, ref: str, price: Price | None) -> tuple[str, ...]:
-    found = {line.guard for line in lines if line.guard}
+    guards = {line.guard for line in lines if line.guard}
     if any(line.second_opinion for line in lines):
-        found.add("disagree")
-    return tuple(guard for guard in GUARDS if guard in found)
+        guards.add("disagree")
+    return tuple(guard for guard in GUARDS if guard in guards)
 
 
-def _mark_mass_changes(found: list[ModelDiff], sides: CatalogComparison, limits: GuardLimits) -> Iterator[ModelDiff]:
-    """Marks changed and gone models that are too many of the shared ones: a source that lost its half is broken, not cheaper."""
-    shared = sum(ref in sides.registry for ref in sides.offered) + sum(one.kind == GONE for one in found)
-    counts = {kind: sum(one.kind == kind for one in found) for kind in (CHANGED, GONE)}
-    crowds = {kind for kind, count in counts.items() if count >= MIN_MASS_CHANGES and count * 100 > limits.mass * shared}
-    for one in found:
-        if one.kind in crowds:
-            yield ModelDiff(one.kind, one.ref, one.lines, one.price, one.fields, (*one.guards, "mass"))
+def _mark_mass_changes(differences: list[ModelDiff], sides: CatalogComparison, limits: GuardLimits) -> Iterator[ModelDiff]:
+    """Mark changed and removed models if they are too large a share. A source that lost half its models is broken, not cheaper."""
+    shared = sum(ref in sides.registry for ref in sides.offered) + sum(difference.kind == GONE for difference in differences)
+    counts = {kind: sum(difference.kind == kind for difference in differences) for kind in (CHANGED, GONE)}
+    mass_kinds = {kind for kind, count in counts.items() if count >= MIN_MASS_CHANGES and count * 100 > limits.mass * shared}
+    for difference in differences:
+        if difference.kind in mass_kinds:
+            yield ModelDiff(
+                difference.kind, difference.ref, difference.lines, difference.price, difference.fields, (*difference.guards, "mass")
+            )
         else:
-            yield one
+            yield difference
 
 
 def _rates_by_key(price: Price | None) -> dict[tuple[object, ...], Rate]:

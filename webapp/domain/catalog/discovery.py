@@ -1,11 +1,11 @@
-"""What a provider lists beside what the registry has: new, known and gone. Nothing that staff set is ever changed by it."""
+"""Comparison of a provider's model list with the registry: new, known and removed models. It never changes values that staff set."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 NEW, KNOWN, GONE = "new", "known", "gone"
-# By what vendors call their models; a guess that staff see and can change before anything is added.
+# Guesses from the vendors' naming conventions. Staff can correct the type before a model is added.
 _TYPES = (
     ("embedding", r"embed"),
     ("speech_to_text", r"whisper|transcri|speech-to-text"),
@@ -19,7 +19,7 @@ _TYPES = (
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model as its provider lists it."""
+    """A model in the provider's list."""
 
     model_id: str
     display_name: str | None = None
@@ -30,7 +30,7 @@ class ListedModel:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredModel:
-    """A model of the registry, as far as the comparison needs it."""
+    """The fields of a registry model that the comparison needs."""
 
     id: int
     model_id: str
@@ -40,7 +40,7 @@ class RegisteredModel:
 
 @dataclass(frozen=True, slots=True)
 class DiscoveredModel:
-    """One row of the review: `listed` for new and known ones, `present` for known and gone ones."""
+    """One row of the review. New and known models have `listed`; known and removed models have `registered`."""
 
     state: str
     model_id: str
@@ -55,17 +55,18 @@ class DiscoveredModel:
 
 
 def guess_type(model_id: str) -> str:
-    """The type that a model of this name probably has."""
+    """Return the probable type of a model with this name."""
     return next((kind for kind, pattern in _TYPES if re.search(pattern, model_id, re.IGNORECASE)), "text")
 
 
 def compare_models(listed: Iterable[ListedModel], present: Iterable[RegisteredModel]) -> list[DiscoveredModel]:
-    """New ones first, then those that the provider no longer lists, then the known ones; each by name."""
-    here: Mapping[str, RegisteredModel] = {model.model_id: model for model in present}
-    there = {model.model_id: model for model in listed}
-    found = [
-        DiscoveredModel(KNOWN if name in here else NEW, name, guess_type(name), model, here.get(name)) for name, model in there.items()
+    """Return new models first, then removed, then known ones, each group by name."""
+    registered: Mapping[str, RegisteredModel] = {model.model_id: model for model in present}
+    offered = {model.model_id: model for model in listed}
+    rows = [
+        DiscoveredModel(KNOWN if name in registered else NEW, name, guess_type(name), model, registered.get(name))
+        for name, model in offered.items()
     ]
-    found += [DiscoveredModel(GONE, name, guess_type(name), None, model) for name, model in here.items() if name not in there]
+    rows += [DiscoveredModel(GONE, name, guess_type(name), None, model) for name, model in registered.items() if name not in offered]
     order = (NEW, GONE, KNOWN)
-    return sorted(found, key=lambda one: (order.index(one.state), one.model_id.casefold()))
+    return sorted(rows, key=lambda row: (order.index(row.state), row.model_id.casefold()))

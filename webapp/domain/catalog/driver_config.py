@@ -1,4 +1,4 @@
-"""What a provider's `config` may hold: how a driver is to ask a server that wants to be asked in its own way. Data only, never code."""
+"""Validation of a provider's `config`: how a driver builds requests for a non-standard server. It is data only, never code."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -11,10 +11,10 @@ HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,2000}", re.ASCII)
 AUTH_SCHEME = re.compile(r"[\x21-\x7e]{0,40}", re.ASCII)
 REQUEST_PATH = re.compile(
     r"(?!.*//)(?!.*/\.{1,2}(/|$))/[A-Za-z0-9._~:@/-]{0,200}", re.ASCII
-)  # Never up: the base URL says below what it is.
+)  # No `..`: the path must stay below the base URL.
 RESPONSE_PATH = re.compile(r"[A-Za-z0-9_-]{1,60}(\.[A-Za-z0-9_-]{1,60}){0,9}", re.ASCII)
 PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_]*)\s*\}\}")
-# Those that frame the message or belong to the connection, and cookies.
+# Headers that frame the message or belong to the connection, and cookies.
 RESERVED_HEADERS = frozenset(
     {
         "host",
@@ -43,7 +43,7 @@ Values = Mapping[str, Any]
 
 
 def validate_config(value: object, field: str) -> dict[str, Any]:
-    """The config, if a driver can follow it. Raises `Invalid` that names every wrong entry."""
+    """Return the config if a driver can use it. Raises `Invalid` that names every invalid entry."""
     if not isinstance(value, dict):
         raise Invalid.field(field, "must be an object")
     errors = [FieldError(f"{field}.{str(name)[:60]}", message) for name, message in _config_errors(value)]
@@ -110,8 +110,8 @@ def _texts(value: object, depth: int) -> Iterator[str]:
         yield value
     if depth <= 0:
         return
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _texts(inner, depth - 1)
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts(item, depth - 1)
 
 
 def _check_response_paths(value: object) -> str | None:
@@ -138,28 +138,29 @@ CHECKS: Mapping[str, Callable[[object], str | None]] = {
 
 
 def request_overrides(base_url: str | None, config: Values) -> Values:
-    """What makes a provider be asked otherwise than for a chat: nothing for one that is asked as its driver always does.
+    """Return the parts of the config that change the request from the driver's standard chat request, or an empty mapping.
 
-    Whoever decides this decides what a key is used for, within the address that it may be sent to.
+    They decide what a key is used for, within the address that the key is bound to.
     """
-    way = {name: config[name] for name in ("path", "request_template") if config.get(name)}
-    return way | {"base_url": base_url, **{name: config.get(name) for name in ("auth_header", "auth_prefix")}} if way else {}
+    overrides = {name: config[name] for name in ("path", "request_template") if config.get(name)}
+    return overrides | {"base_url": base_url, **{name: config.get(name) for name in ("auth_header", "auth_prefix")}} if overrides else {}
 
 
 def fill_template(template: object, values: Values) -> Any:
-    """The template with its placeholders replaced, once and plainly: what is put in is never looked at again.
+    """Return the template with its placeholders replaced once. Inserted values are never scanned again.
 
-    A text that is nothing but a placeholder becomes the value itself, a number for {{max_tokens}}; what has no value is left out.
+    A text that consists of one placeholder becomes the value itself, such as a number for {{max_tokens}}. Entries without a value are
+    omitted.
     """
     if isinstance(template, dict):
-        inner = {name: fill_template(part, values) for name, part in template.items()}
-        return {name: part for name, part in inner.items() if part is not ABSENT}
+        filled = {name: fill_template(part, values) for name, part in template.items()}
+        return {name: part for name, part in filled.items() if part is not ABSENT}
     if isinstance(template, list):
-        return [part for part in (fill_template(one, values) for one in template) if part is not ABSENT]
+        return [part for part in (fill_template(item, values) for item in template) if part is not ABSENT]
     if not isinstance(template, str):
         return template
-    if (whole := PLACEHOLDER.fullmatch(template)) is not None:
-        value = values.get(whole[1])
+    if (single := PLACEHOLDER.fullmatch(template)) is not None:
+        value = values.get(single[1])
         return ABSENT if value is None else value
     return PLACEHOLDER.sub(lambda match: _format_placeholder(values.get(match[1])), template)
 
@@ -172,7 +173,7 @@ def _format_placeholder(value: object) -> str:
 
 
 def value_at(document: object, path: str) -> object:
-    """What lies at a dotted path of an answer, or None."""
+    """Return the value at a dotted path of a response, or None."""
     for step in path.split("."):
         if isinstance(document, Mapping):
             document = document.get(step)

@@ -1,4 +1,4 @@
-"""What the registry knows: providers, models and tokens as frozen values."""
+"""Entities of the registry: providers, models and tokens as frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from webapp.domain.shared.timestamps import start_of_day
 MODEL_TYPES = ("text", "image", "embedding", "audio", "speech_to_text", "text_to_speech", "video", "rerank")
 NO_VALUES: Mapping[str, object] = MappingProxyType({})
 
-# What models can do, as far as we have met it. Data, not an enumeration: a new capability needs no release.
+# The known capabilities. They are data, not an enumeration, so a new capability needs no release.
 KNOWN_CAPABILITIES = (
     "chat",
     "code",
@@ -33,7 +33,7 @@ KNOWN_CAPABILITIES = (
 
 @dataclass(frozen=True, slots=True)
 class ProviderInfo:
-    """A vendor account or endpoint that staff manage; never its keys."""
+    """A vendor account or endpoint that staff manage. It never holds keys."""
 
     slug: str
     display_name: str
@@ -57,9 +57,9 @@ class ProviderInfo:
 class ModelInfo:
     """One model of one provider, with its whole price history.
 
-    `supported` and `price` are as of the snapshot that holds the model: whether it is an active model of an active provider that
-    has not retired, and the price in force. `unsupported_because` is None, `inactive`, `provider_inactive` or `retired`.
-    From `switches_on` on, its place as a default and its other names belong to its successor: see `switching`.
+    `supported` and `price` are as of the snapshot that holds the model. A model is supported if it is active, its provider is active
+    and it has not retired. `unsupported_because` is None, `inactive`, `provider_inactive` or `retired`.
+    From `switches_on`, its successor gets its aliases and its place as a default: see `succession`.
     """
 
     ref: str
@@ -85,17 +85,17 @@ class ModelInfo:
     prices: tuple[Price, ...] = ()
     quirks: Mapping[str, object] = field(default_factory=lambda: NO_VALUES)
     switches_on: date | None = None
-    # What depends on the moment comes last: see `snapshot`.
+    # Time-dependent fields come last: see `snapshot`.
     supported: bool = True
     unsupported_because: str | None = None
     price: Price | None = None
 
     def price_at(self, at: datetime) -> Price | None:
-        """The price in force at that moment, or None before the first."""
+        """Return the price in force at `at`, or None before the first."""
         return price_at(self.prices, at)
 
     def retired_at(self) -> datetime | None:
-        """The moment from which the model counts as retired: the start of that day, UTC."""
+        """Return the time from which the model counts as retired: the start of `retires_on`, UTC."""
         return start_of_day(self.retires_on) if self.retires_on else None
 
     @property
@@ -105,7 +105,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class TokenInfo:
-    """An application's token, as digest only; what it may do and until when."""
+    """An API token: its digest, scopes and expiry. The token itself is not stored."""
 
     public_id: str
     name: str
@@ -118,7 +118,7 @@ class TokenInfo:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One rule of a project about one model, from `starts` to just before `ends` (None: open)."""
+    """One rule of a project for one model, from `starts` to just before `ends` (None: open-ended)."""
 
     project: str
     kind: str
@@ -134,8 +134,10 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Everything a snapshot is built from. `instance` tells one database from another, `revision` counts its visible
-    changes, and `key_check` is what recognises a wrong encryption key."""
+    """The data that a snapshot is built from.
+
+    `instance` identifies the database, `revision` counts its visible changes, and `key_check` detects a wrong encryption key.
+    """
 
     providers: tuple[ProviderInfo, ...]
     models: tuple[ModelInfo, ...]

@@ -1,4 +1,4 @@
-"""Explains an answer: ref -> alias -> model -> price -> rates, or why not."""
+"""Explanation of a resolution: ref -> alias -> model -> price -> rates, or the reason for a failure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,10 @@ from webapp.domain.pricing.pricing import Price
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a ref led to. `model` is None when nothing or several models answer to it; `reason` then says which, in one word."""
+    """The resolution of a ref, step by step.
+
+    `model` is None if no model or several models match. `reason` then is `unknown` or `ambiguous`.
+    """
 
     ref: str
     at: datetime
@@ -24,11 +27,11 @@ class Explanation:
 
 
 def explain(names: NameIndex, ref: str, at: datetime) -> Explanation:
-    """Follows the ref through every step of the resolution to the price in force at that moment."""
-    found, steps = trace(names, ref)
-    if len(found) == 1:
-        model = found[0]
+    """Follow the ref through every resolution step to the price in force at `at`."""
+    models, steps = trace(names, ref)
+    if len(models) == 1:
+        model = models[0]
         return Explanation(ref, at, steps, model, model.unsupported_because, (), (), model.price_at(at), model.supported)
-    if found:
-        return Explanation(ref, at, steps, None, "ambiguous", tuple(sorted(model.ref for model in found)), (), None, False)
+    if models:
+        return Explanation(ref, at, steps, None, "ambiguous", tuple(sorted(model.ref for model in models)), (), None, False)
     return Explanation(ref, at, steps, None, "unknown", (), tuple(suggest_refs(names, ref)), None, False)

@@ -1,4 +1,4 @@
-"""Changes as people read them: each field with what it was and what it becomes."""
+"""Changes as text for users: each field before and after."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from webapp.domain.shared import money_text
 
 
 class FieldChange(NamedTuple):
-    """One field before and after; None is nothing."""
+    """One field before and after. None means no value."""
 
     field: str
     before: str | None
@@ -17,15 +17,13 @@ class FieldChange(NamedTuple):
 
 
 def format_value(value: object) -> str | None:
-    """A JSON value as people read it; None for nothing."""
+    """Return a JSON value as text, or None if it is empty."""
     if value is None or value in ("", [], {}):
         return None
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(
-            f"{name.replace('_', ' ')} {format_value(inner)}" for name, inner in value.items() if format_value(inner) is not None
-        )
+        return ", ".join(f"{name.replace('_', ' ')} {format_value(item)}" for name, item in value.items() if format_value(item) is not None)
     if isinstance(value, list):
         separator = "\n" if any(isinstance(item, dict) for item in value) else ", "
         return separator.join(format_value(item) or "" for item in value)
@@ -33,16 +31,22 @@ def format_value(value: object) -> str | None:
 
 
 def describe_fields(before: Mapping[str, Any], after: Mapping[str, Any], names: Iterable[str]) -> tuple[FieldChange, ...]:
-    """These fields, in words."""
+    """Return the changes of these fields as text."""
     return tuple(FieldChange(name, format_value(before.get(name)), format_value(after.get(name))) for name in names)
 
 
 def describe_price(before: Price | None, after: Price) -> tuple[FieldChange, ...]:
-    """How a price differs from the one that holds at its moment so far, rate by rate; if it does not, its state alone."""
+    """Return the changes by rate from `before`, the price in force at that time. Without any, return the state alone."""
     old, new = _format_rates(before), _format_rates(after)
-    said = [FieldChange(name, old.get(name), new.get(name)) for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name)]
-    was = before.state if before else None
-    return (FieldChange("price", was, after.state), *said) if was != after.state or not said else tuple(said)
+    rate_changes = [
+        FieldChange(name, old.get(name), new.get(name)) for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name)
+    ]
+    old_state = before.state if before else None
+    return (
+        (FieldChange("price", old_state, after.state), *rate_changes)
+        if old_state != after.state or not rate_changes
+        else tuple(rate_changes)
+    )
 
 
 def _format_rates(price: Price | None) -> dict[str, str]:

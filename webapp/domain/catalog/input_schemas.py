@@ -1,4 +1,4 @@
-"""What may be entered for a provider, a model and a price: the fields, their checks and their defaults."""
+"""Schemas of the input for a provider, a model and a price: fields, checks and defaults."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ MODEL_DEFAULTS: Mapping[str, Any] = {
 PROVIDER_CHECKS: Mapping[str, Check] = {
     "slug": checks.slug,
     "display_name": checks.line(100, 1),
-    # Which names there are, the drivers' registry knows; the service asks it.
+    # The service checks the name against the drivers' registry.
     "driver": checks.regex(checks.SLUG, "must be the name of a driver: choose one"),
     "base_url": checks.optional(checks.base_url),
     "active": checks.boolean,
@@ -120,7 +120,7 @@ api_key = checks.regex(
 
 
 class PriceEntry(NamedTuple):
-    """A checked price, ready to be stored."""
+    """A validated price, ready to be stored."""
 
     state: str
     effective_from: datetime
@@ -132,7 +132,7 @@ class PriceEntry(NamedTuple):
 
 
 def validate_model(values: Mapping[str, object], *, partial: bool) -> dict[str, Any]:
-    """The clean values of a model; a whole entry gets the defaults for what it leaves out. Raises `Invalid`."""
+    """Return the clean values of a model. Unless `partial`, missing fields get their defaults. Raises `Invalid`."""
     clean = validate(values, MODEL_CHECKS, () if partial else MODEL_REQUIRED)
     entry = clean if partial else {**MODEL_DEFAULTS, **clean}
     if entry.get("default") and not entry.get("active", True):
@@ -141,13 +141,13 @@ def validate_model(values: Mapping[str, object], *, partial: bool) -> dict[str, 
 
 
 def validate_provider(values: Mapping[str, object], *, partial: bool) -> dict[str, Any]:
-    """The clean values of a provider; a whole entry gets the defaults for what it leaves out. Raises `Invalid`."""
+    """Return the clean values of a provider. Unless `partial`, missing fields get their defaults. Raises `Invalid`."""
     clean = validate(values, PROVIDER_CHECKS, () if partial else PROVIDER_REQUIRED)
     return clean if partial else {**PROVIDER_DEFAULTS, **clean}
 
 
 def validate_price(values: Mapping[str, object]) -> PriceEntry:
-    """A clean price. Raises `Invalid` naming each wrong field, rates by their place: `rates[0].amount`."""
+    """Return a clean price. Raises `Invalid` naming each invalid field, rates by their index: `rates[0].amount`."""
     clean = validate(values, PRICE_CHECKS, PRICE_REQUIRED)
     if clean["state"] == "priced" and not clean["rates"]:
         raise Invalid.field("rates", "a price needs at least one rate; use the state free or unknown for a price without any")
@@ -160,39 +160,39 @@ def validate_price(values: Mapping[str, object]) -> PriceEntry:
 
 
 def validate_rates(value: object, field: str) -> tuple[Rate, ...]:
-    """Rates from a list of objects; each combination of meter, threshold, service tier and window once."""
+    """Return rates from a list of objects. Each combination of meter, threshold, service tier and window can appear once."""
     if not isinstance(value, list) or len(value) > 200:
         raise Invalid.field(field, "must be a list of at most 200 rates")
-    found: list[Rate] = []
+    rates: list[Rate] = []
     errors: list[FieldError] = []
-    for number, item in enumerate(value):
+    for index, item in enumerate(value):
         try:
-            found.append(validate_rate(item, f"{field}[{number}]"))
+            rates.append(validate_rate(item, f"{field}[{index}]"))
         except Invalid as error:
             errors.extend(error.errors)
-    keys = [(rate.meter, rate.above, rate.service_tier, rate.window) for rate in found]
+    keys = [(rate.meter, rate.above, rate.service_tier, rate.window) for rate in rates]
     errors += [FieldError(field, f"gives {key[0]} twice for the same conditions") for key in dict.fromkeys(keys) if keys.count(key) > 1]
     errors += [
-        FieldError(field, f"gives {one} two windows that overlap: at some hours nobody could tell which rate holds")
-        for one in _overlapping_meters(found)
+        FieldError(field, f"gives {meter} two windows that overlap: at some hours nobody could tell which rate holds")
+        for meter in _overlapping_meters(rates)
     ]
     if errors:
         raise Invalid.of(errors)
-    return tuple(found)
+    return tuple(rates)
 
 
-def _overlapping_meters(found: Sequence[Rate]) -> list[str]:
-    """The meters for which two rates hold at the same hours under the same conditions."""
+def _overlapping_meters(rates: Sequence[Rate]) -> list[str]:
+    """Return the meters that have two rates for the same hours under the same conditions."""
     hours: dict[tuple[str, int | None, str], list[Window]] = {}
-    for one in found:
-        if one.window is not None:
-            hours.setdefault((one.meter, one.above, one.service_tier), []).append(one.window)
+    for rate in rates:
+        if rate.window is not None:
+            hours.setdefault((rate.meter, rate.above, rate.service_tier), []).append(rate.window)
     pairs = ((key[0], *pair) for key, windows in hours.items() for pair in combinations(dict.fromkeys(windows), 2))
-    return list(dict.fromkeys(meter for meter, one, other in pairs if one.overlaps(other)))
+    return list(dict.fromkeys(meter for meter, left, right in pairs if left.overlaps(right)))
 
 
 def validate_rate(value: object, field: str) -> Rate:
-    """One rate. `above`, `service_tier` and `window` may be left out."""
+    """Return one rate. `above`, `service_tier` and `window` are optional."""
     clean = _validate_nested(value, field, RATE_CHECKS, ("meter", "amount", "per"))
     return Rate(
         clean["meter"], clean["amount"], clean["per"], clean.get("above"), clean.get("service_tier") or STANDARD, clean.get("window")
@@ -210,7 +210,7 @@ _variable_name = checks.regex(VARIABLE_NAME, "must be a name such as ACME_API_KE
 
 
 def _validate_key_variable(value: object, field: str) -> str:
-    """The name of an environment variable that may hold a vendor's key."""
+    """Return the name of an environment variable that can hold a vendor's key."""
     name: str = _variable_name(value, field)
     if is_reserved(name):
         raise Invalid.field(field, f"names {name}, a setting of Modeldesk itself, which is never sent to anybody")
@@ -238,13 +238,13 @@ def _validate_time_of_day(value: object, field: str) -> time:
 
 
 def _validate_nested(value: object, field: str, checks: Mapping[str, Check], required: Sequence[str] = ()) -> dict[str, Any]:
-    """The clean values of an object within another; what is wrong is named by its whole path."""
+    """Return the clean values of a nested object. Errors carry the whole path."""
     if not isinstance(value, dict):
         raise Invalid.field(field, "must be an object")
     try:
         return validate(value, checks, required)
     except Invalid as error:
-        raise type(error).of(FieldError(f"{field}.{found.field}", found.message) for found in error.errors) from None
+        raise type(error).of(FieldError(f"{field}.{nested.field}", nested.message) for nested in error.errors) from None
 
 
 WINDOW_CHECKS: Mapping[str, Check] = {

@@ -1,7 +1,7 @@
-"""Models as CSV: one row a model, with the price that holds now. What each column means, and how a row reads back.
+"""Models as CSV: one row per model with its current price. Defines the columns, and how rows are written and parsed.
 
-Rates are exact, for a million units (tokens, characters) or for one (images, requests ...). What those columns cannot say, such as
-tiers, goes to `more_rates` as JSON, so that nothing is lost. A column that is left out leaves things as they are.
+Rates are exact, per million units (tokens, characters) or per unit (images, requests, ...). Rates that these columns cannot hold, such
+as tiers, go to `more_rates` as JSON, so nothing is lost. A missing column leaves the values unchanged.
 """
 
 import json
@@ -33,14 +33,14 @@ _BOOLEANS: Mapping[str, bool] = {"true": True, "false": False}
 
 
 class StatedPrice(NamedTuple):
-    """The price that a row states."""
+    """The price in a row."""
 
     state: str
     currency: str
     rates: tuple[Rate, ...]
 
     def equals(self, price: Price | None) -> bool:
-        """Whether that price charges exactly the same, however its rates are written."""
+        """Return whether the other price charges exactly the same, even if its rates are written differently."""
         return price is not None and (self.state, self.currency, _unit_prices(self.rates)) == (
             price.state,
             price.currency,
@@ -48,26 +48,26 @@ class StatedPrice(NamedTuple):
         )
 
     def reuse_unchanged_rates(self, price: Price | None) -> tuple[Rate, ...]:
-        """The rates; those that charge what they did are written as they were."""
-        present = {rate[:1] + rate[3:]: rate for rate in price.rates} if price else {}
-        pairs = ((rate, present.get(rate[:1] + rate[3:])) for rate in self.rates)
-        return tuple(was if was and was.unit == rate.unit else rate for rate, was in pairs)
+        """Return the rates. A rate with an unchanged unit price keeps its current notation."""
+        current = {rate[:1] + rate[3:]: rate for rate in price.rates} if price else {}
+        pairs = ((rate, current.get(rate[:1] + rate[3:])) for rate in self.rates)
+        return tuple(old if old and old.unit == rate.unit else rate for rate, old in pairs)
 
 
 def _unit_prices(rates: Sequence[Rate]) -> dict[tuple[object, ...], Decimal]:
     return {rate[:1] + rate[3:]: rate.unit for rate in rates}
 
 
-# Out.
+# Export
 
 
 def format_cells(entry: Mapping[str, Any], price: Price | None) -> dict[str, str]:
-    """The cells of a model whose fields are given as JSON values."""
+    """Return the cells of a model. `entry` holds its fields as JSON values."""
     return {name: _format_cell(name, entry[name]) for name in MODEL_CHECKS} | _price_cells(price)
 
 
 def default_cells() -> dict[str, str]:
-    """What a new model has where its row says nothing."""
+    """Return the cells of a new model, used for the columns that its row leaves out."""
     return {name: _format_cell(name, MODEL_DEFAULTS.get(name)) for name in MODEL_CHECKS} | _price_cells(None)
 
 
@@ -88,18 +88,18 @@ def _price_cells(price: Price | None) -> dict[str, str]:
     if price is None:
         return cells
     cells |= {"price_state": price.state, "price_from": format_timestamp(price.effective_from), "currency": price.currency}
-    more = []
+    extra_rates = []
     for rate in price.rates:
         column, amount = _plain_rate_cell(rate)
         if column:
             cells[column] = amount
         else:
-            more.append({name: value for name, value in rate_document(rate).items() if value is not None})
-    return cells | ({"more_rates": _dump_json(sorted(more, key=_dump_json))} if more else {})
+            extra_rates.append({name: value for name, value in rate_document(rate).items() if value is not None})
+    return cells | ({"more_rates": _dump_json(sorted(extra_rates, key=_dump_json))} if extra_rates else {})
 
 
 def _plain_rate_cell(rate: Rate) -> tuple[str, str]:
-    """The column and the amount of a plain rate, or two empty texts if no column can say it exactly."""
+    """Return the column and the amount of a plain rate, or two empty strings if no column can hold it exactly."""
     column = f"{rate.meter}_per_1m" if rate.meter in PER_MILLION_METERS else f"{rate.meter}_each"
     amount = format_decimal(EXACT.multiply(rate.unit, MILLION if rate.meter in PER_MILLION_METERS else 1))
     is_plain = rate.above is None and rate.service_tier == STANDARD and rate.window is None
@@ -110,21 +110,21 @@ def _dump_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-# In.
+# Import
 
 
 def parse_entry(cells: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of a model as the services take them: they check the values. Raises `Invalid` for what is no value of its kind."""
-    found: dict[str, Any] = {}
+    """Return the fields of a model for the services, which check the values. Raises `Invalid` for a value of the wrong kind."""
+    entry: dict[str, Any] = {}
     errors: list[FieldError] = []
     for name in MODEL_CHECKS:
         try:
-            found[name] = _parse_value(name, cells[name])
+            entry[name] = _parse_value(name, cells[name])
         except Invalid as error:
             errors.extend(error.errors)
     if errors:
         raise Invalid.of(errors)
-    return found
+    return entry
 
 
 def _parse_value(name: str, text: str) -> object:
@@ -166,7 +166,7 @@ def _reject_number(text: str) -> None:
 
 
 def parse_price(cells: Mapping[str, str]) -> StatedPrice | None:
-    """The price that these cells state, or None if they state none. Raises `Invalid` at its columns."""
+    """Return the price in these cells, or None if there is none. Raises `Invalid` naming the columns."""
     state, currency = cells["price_state"].strip(), cells["currency"].strip()
     rates, errors = _parse_rates(cells)
     if not (state or rates or errors):
@@ -204,6 +204,6 @@ def _parse_rates(cells: Mapping[str, str]) -> tuple[list[Rate], list[FieldError]
 
 
 def _duplicate_errors(rates: Sequence[Rate]) -> list[FieldError]:
-    places = [rate[:1] + rate[3:] for rate in rates]
-    twice = dict.fromkeys(str(place[0]) for place in places if places.count(place) > 1)
-    return [FieldError("more_rates", f"gives {meter} twice for the same conditions") for meter in twice]
+    keys = [rate[:1] + rate[3:] for rate in rates]
+    duplicates = dict.fromkeys(str(key[0]) for key in keys if keys.count(key) > 1)
+    return [FieldError("more_rates", f"gives {meter} twice for the same conditions") for meter in duplicates]

@@ -1,7 +1,7 @@
-"""What holds for one project only: another default, a list of allowed models, another price; each from one moment to another.
+"""Overrides of a project: another default model, a list of allowed models or another price, each for a period.
 
-The registry as a project sees it is a registry like any other (`view`), so every question is answered by the same code. What a project is
-not allowed is inactive for it; a price of its own has its name as source and no number, because it is no row of the price list.
+A project's view of the registry is a registry too (`apply_overrides`), so the same code serves it. A model that is not allowed is inactive
+for the project. A project price has its project as source and no id, because it is not a row of the price list.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ def overrides_of(overrides: Sequence[Override], project: str | None) -> tuple[Ov
 
 
 def change_times(overrides: Sequence[Override]) -> Iterator[datetime]:
-    """When answers change without any change of the rows."""
+    """Yield the times at which results change without a change of the rows."""
     for override in overrides:
         yield override.starts
         if override.ends is not None:
@@ -30,7 +30,10 @@ def change_times(overrides: Sequence[Override]) -> Iterator[datetime]:
 
 
 class ActiveRules(NamedTuple):
-    """The overrides of a project in force at a time: allowed refs (none: all), default refs, and the types that have such a default."""
+    """The overrides of a project in force at a time.
+
+    `allowed` are refs (empty: all), `defaults` are refs, and `types` are the model types that have such a default.
+    """
 
     allowed: set[str]
     defaults: set[str]
@@ -38,20 +41,20 @@ class ActiveRules(NamedTuple):
 
 
 def apply_overrides(catalog: Catalog, project: str, now: datetime) -> Catalog:
-    """The catalogue as this project sees it at `now`. Its own prices hold at the moments they were made for, past ones too."""
-    mine = overrides_of(catalog.overrides, project)
-    allowed = {override.ref for override in mine if override.kind == ALLOW and override.is_effective(now)}
-    defaults = {override.ref for override in mine if override.kind == DEFAULT and override.is_effective(now)}
+    """Return the catalog as this project sees it at `now`. Project prices apply in their own periods, including past ones."""
+    overrides = overrides_of(catalog.overrides, project)
+    allowed = {override.ref for override in overrides if override.kind == ALLOW and override.is_effective(now)}
+    defaults = {override.ref for override in overrides if override.kind == DEFAULT and override.is_effective(now)}
     types = {model.type for model in catalog.models if model.ref in defaults}
     rules = ActiveRules(allowed, defaults, types)
-    models = tuple(_apply_to_model(model, mine, rules) for model in catalog.models)
+    models = tuple(_apply_to_model(model, overrides, rules) for model in catalog.models)
     return replace(catalog, models=models, overrides=())
 
 
-def _apply_to_model(model: ModelInfo, mine: Sequence[Override], rules: ActiveRules) -> ModelInfo:
+def _apply_to_model(model: ModelInfo, overrides: Sequence[Override], rules: ActiveRules) -> ModelInfo:
     active = model.active and (not rules.allowed or model.ref in rules.allowed)
     default = model.ref in rules.defaults if model.type in rules.types else model.default
-    prices = [override for override in mine if override.kind == PRICE and override.ref == model.ref and override.price is not None]
+    prices = [override for override in overrides if override.kind == PRICE and override.ref == model.ref and override.price is not None]
     if not prices and (active, default) == (model.active, model.default):
         return model
     history = model.prices
@@ -61,11 +64,13 @@ def _apply_to_model(model: ModelInfo, mine: Sequence[Override], rules: ActiveRul
 
 
 def overlay_price(history: Sequence[Price], override: Override) -> tuple[Price, ...]:
-    """The timeline with the project's price in its span; before and after it, what held without it."""
+    """Return the timeline with the project's price in its period. Before and after the period the base prices apply."""
     if override.price is None:
         return tuple(history)
     source = PriceSource("manual", f"project {override.project}")
-    own = replace(override.price, effective_from=override.starts, effective_to=override.ends, source=source, id=None, corrects=None)
+    project_price = replace(
+        override.price, effective_from=override.starts, effective_to=override.ends, source=source, id=None, corrects=None
+    )
     before = [
         with_end(price, min(price.effective_to or override.starts, override.starts))
         for price in history
@@ -73,12 +78,12 @@ def overlay_price(history: Sequence[Price], override: Override) -> tuple[Price, 
     ]
     after = [price for price in history if override.ends is not None and price.effective_from > override.ends]
     resumed = price_at(tuple(history), override.ends) if override.ends is not None else None
-    again = [replace(resumed, effective_from=override.ends)] if resumed is not None and override.ends is not None else []
-    return (*before, own, *again, *after)
+    resumed_prices = [replace(resumed, effective_from=override.ends)] if resumed is not None and override.ends is not None else []
+    return (*before, project_price, *resumed_prices, *after)
 
 
 def override_document(override: Override) -> dict[str, Any]:
-    """For the copy on this machine, which goes on answering projects while the database is away."""
+    """Return the override for the last-good copy, which serves projects while the database is unreachable."""
     ends = format_timestamp(override.ends) if override.ends else None
     return {
         "project": override.project,

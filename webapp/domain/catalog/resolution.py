@@ -1,8 +1,8 @@
-"""Resolution, once: how a name becomes a model, or why it does not. Nothing is ever guessed; look-alikes become suggestions.
+"""Resolution of names to models, in one place. Modeldesk never guesses; similar names become suggestions.
 
-Order: canonical ref, exact alias (bare, or behind its provider's slug), bare model id if exactly one model has it; then the same
-for the name in its normal form (trimmed, lower case, without Google's prefixes, the other spelling of a date); then the most
-specific pattern alias. A name that leads to several models at any step is ambiguous.
+Order: canonical ref, exact alias (bare, or after its provider's slug), bare model id if exactly one model has it. Then the same
+for the normalized name (trimmed, lower case, without Google's prefixes, the other spelling of a date). Then the most
+specific pattern alias. A name that matches several models at any step is ambiguous.
 """
 
 import re
@@ -21,7 +21,7 @@ DASHED_DATE = re.compile(r"-(20[0-9]{2})-([01][0-9])-([0-3][0-9])(?![0-9])", re.
 
 @dataclass(frozen=True, slots=True)
 class ResolutionStep:
-    """One step of a resolution: what was looked up, and what came of it."""
+    """One step of a resolution: the lookup, its query and the refs that match."""
 
     name: str
     query: str
@@ -30,7 +30,7 @@ class ResolutionStep:
 
 @dataclass(frozen=True, slots=True)
 class NameIndex:
-    """All names of all models. `aliases` holds those that lead to one model, `shared` those that several models claim."""
+    """All names of all models. `aliases` have exactly one model; `shared_aliases` are claimed by several models."""
 
     refs: Mapping[str, ModelInfo]
     aliases: Mapping[str, ModelInfo]
@@ -40,13 +40,13 @@ class NameIndex:
     patterns: tuple[tuple[str, ModelInfo], ...]
 
     def exact_matches(self) -> dict[str, ModelInfo]:
-        """Every name that leads to one model at once, by the order of the rules."""
-        alone = {name: models[0] for name, models in self.model_ids.items() if len(models) == 1 and name not in self.shared_aliases}
-        return {**alone, **self.aliases, **self.refs}
+        """Return every name that identifies exactly one model without normalization or patterns, in the order of the rules."""
+        unique_ids = {name: models[0] for name, models in self.model_ids.items() if len(models) == 1 and name not in self.shared_aliases}
+        return {**unique_ids, **self.aliases, **self.refs}
 
 
 def index_names(models: Iterable[ModelInfo], patterns: Iterable[tuple[str, str]] = ()) -> NameIndex:
-    """Indexes the names of these models; `patterns` are pairs of a pattern and a canonical ref."""
+    """Index the names of these models. `patterns` are pairs of a pattern and a canonical ref."""
     refs: dict[str, ModelInfo] = {}
     claims: dict[str, tuple[ModelInfo, ...]] = {}
     bare: dict[str, tuple[ModelInfo, ...]] = {}
@@ -58,8 +58,8 @@ def index_names(models: Iterable[ModelInfo], patterns: Iterable[tuple[str, str]]
             _claim(claims, name, model)
         for name in (model.ref, model.model_id, *_alias_names(model)):
             _claim(folded, name.lower(), model)
-    aliases = {name: found[0] for name, found in claims.items() if len(found) == 1}
-    shared = {name: found for name, found in claims.items() if len(found) > 1}
+    aliases = {name: claimants[0] for name, claimants in claims.items() if len(claimants) == 1}
+    shared = {name: claimants for name, claimants in claims.items() if len(claimants) > 1}
     known = ((pattern, refs[ref]) for pattern, ref in patterns if ref in refs)
     ordered = sorted(known, key=lambda entry: _specificity(entry[0]), reverse=True)
     return NameIndex(refs, aliases, shared, bare, folded, tuple(ordered))
@@ -82,12 +82,12 @@ def _specificity(pattern: str) -> tuple[int, str]:
 
 
 def _literal_count(pattern: str) -> int:
-    """The more literal characters a pattern has, the more it says."""
+    """Return the number of literal characters. A pattern with more of them is more specific."""
     return len(pattern) - pattern.count("*") - pattern.count("?")
 
 
 def normal_forms(ref: str) -> list[str]:
-    """The spellings that mean the same name: trimmed, lower case, without prefixes, with either spelling of a date."""
+    """Return the equivalent spellings of a name: trimmed, lower case, without prefixes, with both spellings of a date."""
     name = ref.strip().lower()
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
@@ -96,14 +96,14 @@ def normal_forms(ref: str) -> list[str]:
 
 
 def trace(names: NameIndex, ref: str) -> tuple[tuple[ModelInfo, ...], tuple[ResolutionStep, ...]]:
-    """The models that answer to this ref (one, none or several) and the steps that led there."""
+    """Return the models that match this ref (one, none or several) and the steps of the resolution."""
     steps: list[ResolutionStep] = []
     if len(ref) > MAX_REF:
         return (), ()
-    for step, looked_for, found in _lookups(names, ref):
-        steps.append(ResolutionStep(step, looked_for, tuple(model.ref for model in found)))
-        if found:
-            return found, tuple(steps)
+    for step, query, models in _lookups(names, ref):
+        steps.append(ResolutionStep(step, query, tuple(model.ref for model in models)))
+        if models:
+            return models, tuple(steps)
     return (), tuple(steps)
 
 
@@ -113,12 +113,12 @@ def _lookups(names: NameIndex, ref: str) -> Iterator[tuple[str, str, tuple[Model
     yield "bare model id", ref, names.model_ids.get(ref, ())
     for form in normal_forms(ref):
         yield "normal form", form, names.folded.get(form, ())
-    fitting = [(pattern, model) for pattern, model in names.patterns if fnmatchcase(ref, pattern)]
-    if fitting:
-        best = fitting[0][0]
-        # Of patterns that say equally much, none is better: if they lead to several models, the name is ambiguous.
-        found = {model.ref: model for pattern, model in fitting if _literal_count(pattern) == _literal_count(best)}
-        yield f"pattern {best}", ref, tuple(found.values())
+    matches = [(pattern, model) for pattern, model in names.patterns if fnmatchcase(ref, pattern)]
+    if matches:
+        best = matches[0][0]
+        # Equally specific patterns have the same rank. If they match several models, the name is ambiguous.
+        models = {model.ref: model for pattern, model in matches if _literal_count(pattern) == _literal_count(best)}
+        yield f"pattern {best}", ref, tuple(models.values())
 
 
 def _as_tuple(model: ModelInfo | None) -> tuple[ModelInfo, ...]:
@@ -126,24 +126,24 @@ def _as_tuple(model: ModelInfo | None) -> tuple[ModelInfo, ...]:
 
 
 def resolve(names: NameIndex, ref: str) -> ModelInfo:
-    """The one model that answers to this ref. Raises `UnknownModel` with suggestions, or `AmbiguousModel` with the candidates."""
-    found, _ = trace(names, ref)
-    if not found:
+    """Return the one model that matches this ref. Raises `UnknownModel` with suggestions, or `AmbiguousModel` with the candidates."""
+    models, _ = trace(names, ref)
+    if not models:
         raise UnknownModel(ref, suggest_refs(names, ref))
-    if len(found) > 1:
-        raise AmbiguousModel(ref, sorted(model.ref for model in found))
-    return found[0]
+    if len(models) > 1:
+        raise AmbiguousModel(ref, sorted(model.ref for model in models))
+    return models[0]
 
 
 def suggest_refs(names: NameIndex, ref: str, limit: int = 5) -> list[str]:
-    """Canonical refs that look like this one, the most alike first: those that share most runs of three characters.
+    """Return canonical refs that are similar to this one, most similar first. Similarity is the share of common trigrams.
 
-    Linear in the number of models with a small constant, so that a wrong name stays cheap in a large registry.
+    The cost is linear in the number of models with a small constant, so an unknown name stays cheap in a large registry.
     """
-    wanted = _trigrams(ref[:MAX_REF].lower().rpartition("/")[2])
-    if not wanted:
+    grams = _trigrams(ref[:MAX_REF].lower().rpartition("/")[2])
+    if not grams:
         return []
-    scored = [(_similarity(wanted, model.model_id.lower()), known) for known, model in names.refs.items()]
+    scored = [(_similarity(grams, model.model_id.lower()), known) for known, model in names.refs.items()]
     best = sorted((entry for entry in scored if entry[0] >= 0.4), key=lambda entry: (-entry[0], entry[1]))
     return [known for _, known in best[:limit]]
 
@@ -152,7 +152,7 @@ def _trigrams(text: str) -> list[str]:
     return list({text[start : start + 3] for start in range(max(1, len(text) - 2))} - {""})[:64]
 
 
-def _similarity(wanted: Sequence[str], name: str) -> float:
-    """The share of common runs, of all runs of both; 1.0 is the same set."""
-    common = sum(gram in name for gram in wanted)
-    return common / (len(wanted) + max(1, len(name) - 2) - common)
+def _similarity(grams: Sequence[str], name: str) -> float:
+    """Return the share of common trigrams among all trigrams of both names. 1.0 means the same set."""
+    common = sum(gram in name for gram in grams)
+    return common / (len(grams) + max(1, len(name) - 2) - common)

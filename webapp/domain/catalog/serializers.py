@@ -1,6 +1,6 @@
-"""The shapes of the contract (section 4.1) as plain documents, and the way back for copies of the registry.
+"""Serializers of the contract's shapes (section 4.1) as plain documents, and parsers for copies of the registry.
 
-Amounts are strings of exact decimals, moments RFC 3339 in UTC: what is written here reads back equal.
+Amounts are exact decimal strings and times are RFC 3339 in UTC. A document parses back to an equal value.
 """
 
 from collections.abc import Mapping
@@ -86,7 +86,7 @@ def price_from(document: Mapping[str, Any]) -> Price:
 
 
 def model_document(model: ModelInfo) -> Document:
-    """A Model as the HTTP API answers it."""
+    """Return a model in the shape of the HTTP API."""
     return {
         "id": model.id,
         "ref": model.ref,
@@ -115,7 +115,7 @@ def model_document(model: ModelInfo) -> Document:
 
 
 def model_from(document: Mapping[str, Any], updated_at: datetime = EPOCH) -> ModelInfo:
-    """A model from a copy of the registry, where `prices` holds its whole history."""
+    """Return a model from a copy of the registry, where `prices` holds its whole history."""
     return ModelInfo(
         ref=f"{document['provider']}/{document['model_id']}",
         provider=document["provider"],
@@ -144,7 +144,7 @@ def model_from(document: Mapping[str, Any], updated_at: datetime = EPOCH) -> Mod
 
 
 def provider_document(provider: ProviderInfo) -> Document:
-    """A Provider as the HTTP API answers it: never a key."""
+    """Return a provider in the shape of the HTTP API, without any key."""
     return {
         "id": provider.id,
         "slug": provider.slug,
@@ -186,7 +186,7 @@ def provider_from(document: Mapping[str, Any]) -> ProviderInfo:
 
 
 def snapshot_document(catalog: Catalog, models: tuple[ModelInfo, ...], providers: tuple[ProviderInfo, ...]) -> Document:
-    """The whole registry, price histories included, for clients that compute locally. No tokens, no keys."""
+    """Return the whole registry with price histories, for clients that compute locally. It has no tokens and no keys."""
     return {
         "instance": catalog.instance,
         "revision": catalog.revision,
@@ -202,7 +202,7 @@ def _model_with_prices(model: ModelInfo) -> Document:
 
 
 def catalog_from(document: Mapping[str, Any], tokens: tuple[TokenInfo, ...] = (), updated_at: datetime = EPOCH) -> Catalog:
-    """The registry from a `snapshot_document` or from the packaged constants."""
+    """Return the registry from a `snapshot_document` or from the packaged constants."""
     return Catalog(
         providers=tuple(provider_from(provider) for provider in document["providers"]),
         models=tuple(model_from(model, updated_at) for model in document["models"]),
@@ -214,7 +214,7 @@ def catalog_from(document: Mapping[str, Any], tokens: tuple[TokenInfo, ...] = ()
 
 
 def token_document(token: TokenInfo) -> Document:
-    """A token for the copy on this machine: its digest, from which the token cannot be found."""
+    """Return a token for the last-good copy: its digest, from which the token cannot be derived."""
     return {
         "public_id": token.public_id,
         "name": token.name,
@@ -234,7 +234,7 @@ def token_from(document: Mapping[str, Any]) -> TokenInfo:
 
 
 def cost_document(cost: Cost) -> Document:
-    """A Cost as the HTTP API answers it."""
+    """Return a cost in the shape of the HTTP API."""
     return {
         "model": cost.model,
         "at": _timestamp(cost.at),
@@ -260,8 +260,8 @@ def cost_document(cost: Cost) -> Document:
     }
 
 
-def _timestamp(moment: datetime | None) -> str | None:
-    return None if moment is None else format_timestamp(moment)
+def _timestamp(at: datetime | None) -> str | None:
+    return None if at is None else format_timestamp(at)
 
 
 def _timestamp_from(text: str | None) -> datetime | None:

@@ -1,4 +1,4 @@
-"""The snapshot: the whole registry as one immutable value, with every index built at construction."""
+"""The snapshot: the whole registry as one immutable value, with all indexes built at construction."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -19,8 +19,8 @@ END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 class Snapshot:
     """An immutable registry.
 
-    `source` says where it came from, `as_of` when the database last confirmed it. `valid_from` and `valid_until` bound the time
-    in which `supported` and `price` of its models hold: the last and the next moment at which a price starts or a model retires.
+    `source` is its origin, and `as_of` the time at which the database last confirmed it. `supported` and `price` of its models apply from
+    `valid_from` to `valid_until`: the last and the next time at which a price starts or a model retires.
     """
 
     catalog: Catalog
@@ -45,7 +45,7 @@ class Snapshot:
 
     @property
     def tag(self) -> str:
-        """Names the content: equal in every process that holds the same registry at the same time. Good as an ETag."""
+        """Identifier of the content, usable as an ETag. It is equal in all processes with the same registry at the same time."""
         return f"{self.catalog.instance[:8]}.{self.revision}.{int(self.valid_from.timestamp())}"
 
     @property
@@ -54,7 +54,7 @@ class Snapshot:
 
 
 def build(catalog: Catalog, *, now: datetime, source: str, as_of: datetime | None = None) -> Snapshot:
-    """A snapshot of this catalogue as it is at `now`."""
+    """Build a snapshot of this catalog as of `now`."""
     providers = {provider.slug: provider for provider in sorted(catalog.providers, key=_provider_order)}
     models = apply_successions(
         tuple(sorted((_with_current_state(model, providers, now) for model in catalog.models), key=_model_order)), now
@@ -85,21 +85,21 @@ def build(catalog: Catalog, *, now: datetime, source: str, as_of: datetime | Non
 
 
 def project_snapshot(snapshot: Snapshot, project: str | None, now: datetime) -> Snapshot:
-    """The registry as this project sees it; the very same for one without rules of its own. Answers say whose it is."""
+    """Return the registry as this project sees it, or the same snapshot if the project has no overrides. Responses name the project."""
     if project is None or not overrides_of(snapshot.catalog.overrides, project):
         return snapshot
-    seen = build(apply_overrides(snapshot.catalog, project, now), now=now, source=snapshot.source, as_of=snapshot.as_of)
-    return replace(seen, valid_from=snapshot.valid_from, headers=seen.headers | {"Modeldesk-Project": project})
+    view = build(apply_overrides(snapshot.catalog, project, now), now=now, source=snapshot.source, as_of=snapshot.as_of)
+    return replace(view, valid_from=snapshot.valid_from, headers=view.headers | {"Modeldesk-Project": project})
 
 
 def relabel(snapshot: Snapshot, source: str, as_of: datetime | None = None) -> Snapshot:
-    """The same registry with another source."""
-    moment = as_of or snapshot.as_of
-    return replace(snapshot, source=source, as_of=moment, headers=_response_headers(snapshot.revision, source, moment))
+    """Return the same registry with another source."""
+    confirmed_at = as_of or snapshot.as_of
+    return replace(snapshot, source=source, as_of=confirmed_at, headers=_response_headers(snapshot.revision, source, confirmed_at))
 
 
 def _response_headers(revision: int, source: str, as_of: datetime) -> dict[str, str]:
-    """What every answer says about where it came from, made once per snapshot instead of once per answer."""
+    """Return the headers that state the origin of every response. They are built once per snapshot, not per response."""
     return {"Modeldesk-Revision": str(revision), "Modeldesk-Source": source, "Modeldesk-As-Of": format_timestamp(as_of)}
 
 
@@ -116,7 +116,7 @@ def _with_model_count(provider: ProviderInfo, models: int) -> ProviderInfo:
 
 
 def _with_current_state(model: ModelInfo, providers: Mapping[str, ProviderInfo], now: datetime) -> ModelInfo:
-    """The model with what depends on the moment filled in."""
+    """Return the model with its time-dependent fields set."""
     reason = _unsupported_reason(model, providers.get(model.provider), now)
     price = model.price_at(now)
     if model.price is price and model.unsupported_because == reason and model.supported == (reason is None):
@@ -125,7 +125,7 @@ def _with_current_state(model: ModelInfo, providers: Mapping[str, ProviderInfo],
     return ModelInfo(*values)
 
 
-# What does not depend on the moment. The other three are the last fields of a model, and `replace` takes three times as long.
+# The time-independent fields: all but the last three. `replace` would take three times as long.
 _time_independent_values = attrgetter(*(field.name for field in fields(ModelInfo)[:-3]))
 
 
@@ -147,11 +147,11 @@ def _group_by(models: Iterable[ModelInfo], attribute: str) -> dict[str, tuple[Mo
 
 def _validity_period(catalog: Catalog, now: datetime) -> tuple[datetime, datetime]:
     since, until = datetime.min.replace(tzinfo=UTC).replace(year=1970), END_OF_TIME
-    for moment in (*_model_change_times(catalog.models), *change_times(catalog.overrides)):
-        if since < moment <= now:
-            since = moment
-        elif now < moment < until:
-            until = moment
+    for change_time in (*_model_change_times(catalog.models), *change_times(catalog.overrides)):
+        if since < change_time <= now:
+            since = change_time
+        elif now < change_time < until:
+            until = change_time
     return since, until
 
 
