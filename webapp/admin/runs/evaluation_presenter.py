@@ -1,4 +1,4 @@
-"""A bench as pages and exports show it: plain values, so that whatever a model wrote stays text."""
+"""View models and exports of an evaluation. They hold plain values only, so that model output stays text."""
 
 import csv
 import io
@@ -54,40 +54,45 @@ def ref_label(model: str) -> str:
     return "Local rules" if model == LOCAL else model
 
 
-def view_model(found: Evaluation, rated: Mapping[int, Mapping[str, int]], late: Sequence[Run], who: str) -> dict[str, Any]:
-    """Everything that the page of a bench shows. `late` are the runs that no cell shows."""
-    state, waits = evaluations.effective_status(found), evaluations.has_pending_responses(found)
-    results = evaluation_results.results(found, {run: dict(scores) for run, scores in rated.items()})
-    uncounted = evaluation_results.late_results(found, late)
-    columns = evaluation.summarize_by_model(found.models, results, uncounted)
-    asked = sum(cell.status in evaluations.COMPLETED_STATUSES for cell in found.cells)
-    return _spend(found, evaluation.total_costs((*results, *uncounted))) | {
-        "bench": found,
+def view_model(row: Evaluation, ratings: Mapping[int, Mapping[str, int]], late: Sequence[Run], email: str) -> dict[str, Any]:
+    """Return everything that the page of an evaluation shows. `late` holds the runs that no cell shows."""
+    state, has_pending = evaluations.effective_status(row), evaluations.has_pending_responses(row)
+    results = evaluation_results.results(row, {run: dict(scores) for run, scores in ratings.items()})
+    late_results = evaluation_results.late_results(row, late)
+    columns = evaluation.summarize_by_model(row.models, results, late_results)
+    completed = sum(cell.status in evaluations.COMPLETED_STATUSES for cell in row.cells)
+    return _spend(row, evaluation.total_costs((*results, *late_results))) | {
+        "bench": row,
         "state": state,
         "state_tag": STATUSES[state],
-        "asked": asked,
-        "total": len(found.cells),
-        "percent": round(100 * asked / max(1, len(found.cells))),
+        "asked": completed,
+        "total": len(row.cells),
+        "percent": round(100 * completed / max(1, len(row.cells))),
         "late": [run.public_id for run in late],
         "columns": [_column_view_model(column) for column in columns],
         "bars": evaluation.latency_bars(columns),
-        "agreements": _agreements(found, results),
-        "incidents": [_incident_view_model(found, number, rated, who) for number in range(len(found.incidents))],
+        "agreements": _agreements(row, results),
+        "incidents": [_incident_view_model(row, index, ratings, email) for index in range(len(row.incidents))],
         "label_of": ref_label,
-        "live": state == "running" or waits,
-        "can_resume": state != "running" and not waits and any(cell.status not in evaluations.COMPLETED_STATUSES for cell in found.cells),
+        "live": state == "running" or has_pending,
+        "can_resume": state != "running"
+        and not has_pending
+        and any(cell.status not in evaluations.COMPLETED_STATUSES for cell in row.cells),
     }
 
 
-def _spend(found: Evaluation, spent: Mapping[str, Decimal]) -> dict[str, Any]:
-    """What was spent, beside the cap if there is one: that is in US dollars, and other currencies are not held against it."""
-    if found.spend_cap is None:
+def _spend(row: Evaluation, spent: Mapping[str, Decimal]) -> dict[str, Any]:
+    """Return the amount spent, and the cap if there is one.
+
+    The cap is in US dollars. Amounts in other currencies do not count against it.
+    """
+    if row.spend_cap is None:
         return {"spent": " and ".join(money_text.format_amounts(spent)), "cap": None, "beside": None}
-    beside = {currency: total for currency, total in spent.items() if currency != CAP_CURRENCY and total}
+    other_currencies = {currency: total for currency, total in spent.items() if currency != CAP_CURRENCY and total}
     return {
         "spent": money_text.format_amount(spent.get(CAP_CURRENCY, ZERO), CAP_CURRENCY),
-        "cap": money_text.format_amount(found.spend_cap, CAP_CURRENCY),
-        "beside": " and ".join(money_text.format_amounts(beside)) if beside else None,
+        "cap": money_text.format_amount(row.spend_cap, CAP_CURRENCY),
+        "beside": " and ".join(money_text.format_amounts(other_currencies)) if other_currencies else None,
     }
 
 
@@ -112,34 +117,34 @@ def _column_view_model(column: ModelResults) -> dict[str, Any]:
     }
 
 
-def _agreements(found: Evaluation, results: Sequence[evaluation.CellResult]) -> list[dict[str, Any]]:
+def _agreements(row: Evaluation, results: Sequence[evaluation.CellResult]) -> list[dict[str, Any]]:
     return [
         {
-            "one": ref_label(one.first_model),
-            "other": ref_label(one.second_model),
-            "compared": one.compared,
-            "types": one.same_type,
-            "priorities": one.same_priority,
+            "one": ref_label(agreement.first_model),
+            "other": ref_label(agreement.second_model),
+            "compared": agreement.compared,
+            "types": agreement.same_type,
+            "priorities": agreement.same_priority,
         }
-        for one in evaluation.compare_recommendations(found.models, results)
-        if one.compared
+        for agreement in evaluation.compare_recommendations(row.models, results)
+        if agreement.compared
     ]
 
 
-def _incident_view_model(found: Evaluation, number: int, rated: Mapping[int, Mapping[str, int]], who: str) -> dict[str, Any]:
-    cells = [cell for cell in found.cells if cell.incident == number]
-    shown = {model: [_cell_view_model(cell, rated, who) for cell in cells if cell.model == model] for model in found.models}
-    title = str(found.incidents[number].get("title", ""))[:300]
-    return {"title": title, "models": [{"label": ref_label(model), "cells": of_model} for model, of_model in shown.items()]}
+def _incident_view_model(row: Evaluation, index: int, ratings: Mapping[int, Mapping[str, int]], email: str) -> dict[str, Any]:
+    cells = [cell for cell in row.cells if cell.incident == index]
+    cells_by_model = {model: [_cell_view_model(cell, ratings, email) for cell in cells if cell.model == model] for model in row.models}
+    title = str(row.incidents[index].get("title", ""))[:300]
+    return {"title": title, "models": [{"label": ref_label(model), "cells": model_cells} for model, model_cells in cells_by_model.items()]}
 
 
-def _cell_view_model(cell: EvaluationCell, rated: Mapping[int, Mapping[str, int]], who: str) -> dict[str, Any]:
-    run, (words, tone) = cell.run, CELL_STATUSES[cell.status]
-    scores = rated.get(run.id, {}) if run is not None else {}
+def _cell_view_model(cell: EvaluationCell, ratings: Mapping[int, Mapping[str, int]], email: str) -> dict[str, Any]:
+    run, (label, tone) = cell.run, CELL_STATUSES[cell.status]
+    scores = ratings.get(run.id, {}) if run is not None else {}
     return {
         "id": cell.id,
         "status": cell.status,
-        "words": words,
+        "words": label,
         "tone": tone,
         "why": cell.reason,
         "repeat": cell.repeat + 1,
@@ -148,67 +153,67 @@ def _cell_view_model(cell: EvaluationCell, rated: Mapping[int, Mapping[str, int]
         "cost": run_presenter.cost_view_model(run)["text"] if run else None,
         "advice": [
             {
-                "type": one.type,
-                "priority": one.priority,
-                "title": one.title,
-                "description": one.description,
-                "actions": one.actions,
-                "tone": run_presenter.PRIORITIES.get(one.priority, "neutral"),
+                "type": recommendation.type,
+                "priority": recommendation.priority,
+                "title": recommendation.title,
+                "description": recommendation.description,
+                "actions": recommendation.actions,
+                "tone": run_presenter.PRIORITIES.get(recommendation.priority, "neutral"),
             }
-            for one in run.recommendations
+            for recommendation in run.recommendations
         ]
         if run and run.status == "succeeded"
         else [],
-        "mine": scores.get(who),
+        "mine": scores.get(email),
         "ratings": len(scores),
     }
 
 
-def export_document(found: Evaluation, rated: Mapping[int, Mapping[str, int]], late: Sequence[Run]) -> dict[str, Any]:
-    """A bench as JSON: amounts are strings of exact decimals. A cost without a currency beside it is in US dollars."""
-    results = evaluation_results.results(found, {run: dict(scores) for run, scores in rated.items()})
-    uncounted = evaluation_results.late_results(found, late)
+def export_document(row: Evaluation, ratings: Mapping[int, Mapping[str, int]], late: Sequence[Run]) -> dict[str, Any]:
+    """Return an evaluation as JSON. Amounts are exact decimals as strings; a cost without a currency is in US dollars."""
+    results = evaluation_results.results(row, {run: dict(scores) for run, scores in ratings.items()})
+    late_results = evaluation_results.late_results(row, late)
     return {
-        "id": found.public_id,
-        "name": found.name,
-        "status": evaluations.effective_status(found),
-        "created_at": format_timestamp(found.created_at),
-        "finished_at": format_timestamp(found.finished_at) if found.finished_at else None,
-        "by": found.actor,
-        "resumed_by": found.runs_as,
-        "template": found.template,
-        "repeats": found.repeats,
-        "spend_cap": format_decimal(found.spend_cap) if found.spend_cap is not None else None,
+        "id": row.public_id,
+        "name": row.name,
+        "status": evaluations.effective_status(row),
+        "created_at": format_timestamp(row.created_at),
+        "finished_at": format_timestamp(row.finished_at) if row.finished_at else None,
+        "by": row.actor,
+        "resumed_by": row.runs_as,
+        "template": row.template,
+        "repeats": row.repeats,
+        "spend_cap": format_decimal(row.spend_cap) if row.spend_cap is not None else None,
         "currency": CAP_CURRENCY,
-        "costs": _costs(evaluation.total_costs((*results, *uncounted))),
-        "incidents": found.incidents,
+        "costs": _costs(evaluation.total_costs((*results, *late_results))),
+        "incidents": row.incidents,
         "models": [
             {
-                "model": one.model,
-                "answered": one.answered,
-                "failed": one.failed,
-                "latency_p50_ms": one.p50,
-                "latency_p95_ms": one.p95,
-                "tokens": one.tokens,
-                "cost": format_decimal(one.costs.get(CAP_CURRENCY, ZERO)),
-                "costs": _costs(one.costs),
-                "cost_unknown": one.unknown,
-                **_per_thousand(one),
-                "rating": format_decimal(one.rating) if one.rating is not None else None,
+                "model": item.model,
+                "answered": item.answered,
+                "failed": item.failed,
+                "latency_p50_ms": item.p50,
+                "latency_p95_ms": item.p95,
+                "tokens": item.tokens,
+                "cost": format_decimal(item.costs.get(CAP_CURRENCY, ZERO)),
+                "costs": _costs(item.costs),
+                "cost_unknown": item.unknown,
+                **_per_thousand(item),
+                "rating": format_decimal(item.rating) if item.rating is not None else None,
             }
-            for one in evaluation.summarize_by_model(found.models, results, uncounted)
+            for item in evaluation.summarize_by_model(row.models, results, late_results)
         ],
         "agreement": [
             {
-                "models": [one.first_model, one.second_model],
-                "incidents": one.compared,
-                "same_type": one.same_type,
-                "same_priority": one.same_priority,
+                "models": [item.first_model, item.second_model],
+                "incidents": item.compared,
+                "same_type": item.same_type,
+                "same_priority": item.same_priority,
             }
-            for one in evaluation.compare_recommendations(found.models, results)
+            for item in evaluation.compare_recommendations(row.models, results)
         ],
-        "cells": [_export_row(cell, rated) for cell in found.cells],
-        "late": _late_rows(found, late, rated),
+        "cells": [_export_row(cell, ratings) for cell in row.cells],
+        "late": _late_rows(row, late, ratings),
     }
 
 
@@ -217,43 +222,46 @@ def _costs(sums: Mapping[str, Decimal]) -> list[dict[str, str]]:
 
 
 def _per_thousand(column: ModelResults) -> dict[str, Any]:
-    """The field without a currency is for US dollars only."""
-    found = column.per_thousand
-    in_dollars = found is not None and found[0] == CAP_CURRENCY
+    """Return the costs per 1,000 calls. The field without a currency is for US dollars only."""
+    per_thousand = column.per_thousand
+    in_dollars = per_thousand is not None and per_thousand[0] == CAP_CURRENCY
     return {
-        "cost_per_1000": format_decimal(found[1]) if found and in_dollars else None,
-        "costs_per_1000": _costs(dict([found])) if found else [],
+        "cost_per_1000": format_decimal(per_thousand[1]) if per_thousand and in_dollars else None,
+        "costs_per_1000": _costs(dict([per_thousand])) if per_thousand else [],
     }
 
 
-def _export_row(cell: EvaluationCell, rated: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
+def _export_row(cell: EvaluationCell, ratings: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
     return {
         "incident": cell.incident + 1,
         "model": cell.model,
         "repeat": cell.repeat + 1,
         "status": cell.status,
         "why": cell.reason,
-        **_run_values(cell.run, rated),
+        **_run_values(cell.run, ratings),
     }
 
 
-def _late_rows(found: Evaluation, late: Sequence[Run], rated: Mapping[int, Mapping[str, int]]) -> list[dict[str, Any]]:
-    """What came after its cell had been asked again, as rows like those of the cells: without them the costs would not add up."""
-    names = [one.model for one in evaluation_results.late_results(found, late)]
+def _late_rows(row: Evaluation, late: Sequence[Run], ratings: Mapping[int, Mapping[str, int]]) -> list[dict[str, Any]]:
+    """Return the late runs in the shape of cell rows. Without them the costs would not add up.
+
+    A late run is one whose response arrived after its cell was tried again.
+    """
+    names = [result.model for result in evaluation_results.late_results(row, late)]
     return [
         {
-            "incident": found.incidents.index(run.incident) + 1 if run.incident in found.incidents else None,
+            "incident": row.incidents.index(run.incident) + 1 if run.incident in row.incidents else None,
             "model": name,
             "repeat": None,
             "status": "late",
             "why": run.error_detail,
-            **_run_values(run, rated),
+            **_run_values(run, ratings),
         }
         for name, run in zip(names, late, strict=True)
     ]
 
 
-def _run_values(run: Run | None, rated: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
+def _run_values(run: Run | None, ratings: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
     usage = (run.usage or {}) if run else {}
     first = run.recommendations[0] if run and run.status == "succeeded" and run.recommendations else None
     return {
@@ -267,16 +275,16 @@ def _run_values(run: Run | None, rated: Mapping[int, Mapping[str, int]]) -> dict
         "type": first.type if first else None,
         "priority": first.priority if first else None,
         "title": first.title if first else None,
-        "ratings": sorted(rated.get(run.id, {}).values()) if run else [],
+        "ratings": sorted(ratings.get(run.id, {}).values()) if run else [],
     }
 
 
-def export_csv(found: Evaluation, rated: Mapping[int, Mapping[str, int]], late: Sequence[Run]) -> str:
-    """A line for each cell and each late answer; no text of it is a formula to a spreadsheet."""
+def export_csv(evaluation_row: Evaluation, ratings: Mapping[int, Mapping[str, int]], late: Sequence[Run]) -> str:
+    """Return one CSV line for each cell and each late run. Cells are escaped so that no text becomes a spreadsheet formula."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(CSV_HEADINGS)
-    for row in (*(_export_row(cell, rated) for cell in found.cells), *_late_rows(found, late, rated)):
+    for row in (*(_export_row(cell, ratings) for cell in evaluation_row.cells), *_late_rows(evaluation_row, late, ratings)):
         row["ratings"] = " ".join(map(str, row["ratings"]))
         writer.writerow([safe_cell(row[name]) for name in CSV_HEADINGS])
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""Setting a bench up: what was chosen in the form, and about what it would cost."""
+"""Set-up of an evaluation: the submitted form, and the estimated cost."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ MAX_UPLOAD_BYTES = 900_000
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRequest:
-    """What the form asks for. `given` are the incidents that were pasted or uploaded, which are among `incidents`."""
+    """The submitted form. `submitted` holds the pasted and uploaded incidents; `incidents` includes them."""
 
     name: str
     incidents: tuple[Incident, ...]
@@ -44,42 +44,45 @@ class EvaluationRequest:
     plans: Mapping[tuple[int, str], RunPlan] = field(default_factory=dict, repr=False)
 
     def to_setup(self, cap: Decimal | None) -> evaluations.EvaluationSetup:
-        most = {place: _max_call_cost(planned) for place, planned in self.plans.items()}
-        return evaluations.EvaluationSetup(self.name, self.incidents, self.models, self.repeats, self.template, cap, most)
+        max_costs = {key: _max_call_cost(plan) for key, plan in self.plans.items()}
+        return evaluations.EvaluationSetup(self.name, self.incidents, self.models, self.repeats, self.template, cap, max_costs)
 
 
 def read_request(*, models_needed: bool = True) -> EvaluationRequest:
-    """What was chosen, with a plan for every incident and model. Raises `Invalid`, or what planning raises for a model."""
+    """Return the submitted form, with a plan for every incident and model.
+
+    Raises `Invalid`, or an error of `plan_run` for a model.
+    """
     form = request.form
-    given = tuple(_submitted_incidents())
-    picked = [*_selected_incidents(), *given]
+    submitted = tuple(_submitted_incidents())
+    selected = [*_selected_incidents(), *submitted]
     models = tuple(dict.fromkeys(form.getlist("models")))
     repeats = parse_whole_number(form.get("repeats") or "1")
     template = form.get("template", "")[:60] or TEMPLATE_NAME
     if models_needed:
-        evaluation.require_valid_selection(len(picked), models, repeats if isinstance(repeats, int) else 0)
-    name = " ".join(form.get("name", "").split())[:200] or _default_name(picked, models)
+        evaluation.require_valid_selection(len(selected), models, repeats if isinstance(repeats, int) else 0)
+    name = " ".join(form.get("name", "").split())[:200] or _default_name(selected, models)
     plans = {
         (number, model): plan_run(incident, RunOptions(None if model == LOCAL else model, template, local=model == LOCAL, caller=caller()))
-        for number, incident in enumerate(picked)
+        for number, incident in enumerate(selected)
         for model in models
         if models_needed
     }
-    return EvaluationRequest(name, tuple(picked), given, models, repeats if isinstance(repeats, int) else 1, template, plans)
+    return EvaluationRequest(name, tuple(selected), submitted, models, repeats if isinstance(repeats, int) else 1, template, plans)
 
 
 def _selected_incidents() -> list[Incident]:
-    found = [SAMPLES_BY_SLUG[slug].incident() for slug in request.form.getlist("samples") if slug in SAMPLES_BY_SLUG]
-    numbers = set(request.form.getlist("saved"))
-    kept = [row for row in incidents.list_all(db.session()) if str(row.id) in numbers]
-    return found + [incident for row in kept for incident in evaluation.parse_incidents(json.dumps(row.incident))]
+    samples = [SAMPLES_BY_SLUG[slug].incident() for slug in request.form.getlist("samples") if slug in SAMPLES_BY_SLUG]
+    row_ids = set(request.form.getlist("saved"))
+    saved = [row for row in incidents.list_all(db.session()) if str(row.id) in row_ids]
+    return samples + [incident for row in saved for incident in evaluation.parse_incidents(json.dumps(row.incident))]
 
 
 def _submitted_incidents() -> list[Incident]:
-    """Pasted text and uploaded files. Raises `Invalid` that names the file."""
-    found: list[Incident] = []
+    """Return the pasted and uploaded incidents. Raises `Invalid` with the name of the file."""
+    parsed: list[Incident] = []
     if request.form.get("incident", "").strip():
-        found += evaluation.parse_incidents(request.form["incident"])
+        parsed += evaluation.parse_incidents(request.form["incident"])
     for file in request.files.getlist("files"):
         if not file.filename:
             continue
@@ -87,31 +90,37 @@ def _submitted_incidents() -> list[Incident]:
         if len(data) > MAX_UPLOAD_BYTES:
             raise Invalid.field("files", f"{file.filename[:80]} is larger than {MAX_UPLOAD_BYTES:,} bytes")
         try:
-            found += evaluation.parse_incidents(data.decode("utf-8-sig"))
+            parsed += evaluation.parse_incidents(data.decode("utf-8-sig"))
         except UnicodeDecodeError:
             raise Invalid.field("files", f"{file.filename[:80]} is not UTF-8 text") from None
         except Invalid as error:
             raise Invalid.field("files", f"{file.filename[:80]}: {error.detail}") from None
-    return found
+    return parsed
 
 
-def _default_name(picked: Sequence[Incident], models: Sequence[str]) -> str:
-    first = picked[0].title if len(picked) == 1 else f"{len(picked)} incidents"
+def _default_name(selected: Sequence[Incident], models: Sequence[str]) -> str:
+    first = selected[0].title if len(selected) == 1 else f"{len(selected)} incidents"
     return f"{first} on {len(models)} model{'s' if len(models) != 1 else ''}"[:200]
 
 
-def _max_call_cost(planned: RunPlan) -> Decimal | None:
-    """The most that one call of this plan may cost in the currency of the cap; None where no price is known, or one in another."""
-    if planned.request is None:
+def _max_call_cost(plan: RunPlan) -> Decimal | None:
+    """Return the maximum cost of one call of a plan, in the currency of the cap.
+
+    Returns None if the price is unknown or in another currency.
+    """
+    if plan.request is None:
         return ZERO
-    price = planned.choice.model.price if planned.choice.model else None
-    about = estimate(price, estimate_tokens(planned.request.system, planned.request.user), planned.request.max_output_tokens)
-    countable = about.max_cost.complete and (about.max_cost.currency == CAP_CURRENCY or not about.max_cost.total)
-    return about.max_cost.total if countable else None
+    price = plan.choice.model.price if plan.choice.model else None
+    forecast = estimate(price, estimate_tokens(plan.request.system, plan.request.user), plan.request.max_output_tokens)
+    countable = forecast.max_cost.complete and (forecast.max_cost.currency == CAP_CURRENCY or not forecast.max_cost.total)
+    return forecast.max_cost.total if countable else None
 
 
 def estimate_costs(setup: EvaluationRequest) -> dict[str, Any]:
-    """The estimate by model and in all: low is the questions alone, high is with the longest answers."""
+    """Return the estimate by model and in total.
+
+    `low` covers the input tokens only; `high` assumes the maximum number of output tokens.
+    """
     rows = [_model_estimate(setup, model) for model in setup.models]
     known = [row for row in rows if row["high"] is not None]
     low: dict[str, Decimal] = {}
@@ -120,15 +129,15 @@ def estimate_costs(setup: EvaluationRequest) -> dict[str, Any]:
         add_to(low, row["currency"], row["low"])
         add_to(high, row["currency"], row["high"])
     sums = [
-        (_format_estimate(low[currency], currency), _format_estimate(most, currency))
-        for currency, most in sort_sums(high or {CAP_CURRENCY: ZERO})
+        (_format_estimate(low[currency], currency), _format_estimate(maximum, currency))
+        for currency, maximum in sort_sums(high or {CAP_CURRENCY: ZERO})
         if known
     ]
-    shown = [
+    formatted = [
         row | {"low": _format_estimate(row["low"], row["currency"]), "high": _format_estimate(row["high"], row["currency"])} for row in rows
     ]
     return {
-        "rows": shown,
+        "rows": formatted,
         "calls": sum(row["calls"] for row in rows),
         "sums": sums,
         "unknown": len(rows) - len(known),
@@ -139,32 +148,32 @@ def estimate_costs(setup: EvaluationRequest) -> dict[str, Any]:
 
 def _model_estimate(setup: EvaluationRequest, model: str) -> dict[str, Any]:
     plans = [setup.plans[number, model] for number in range(len(setup.incidents))]
-    tokens, longest, low, high = 0, 0, ZERO, ZERO
+    input_tokens, output_tokens, low, high = 0, 0, ZERO, ZERO
     known, currency = True, CAP_CURRENCY
-    for planned in plans:
-        if planned.request is None:
+    for plan in plans:
+        if plan.request is None:
             continue
-        price = planned.choice.model.price if planned.choice.model else None
-        about = estimate(price, estimate_tokens(planned.request.system, planned.request.user), planned.request.max_output_tokens)
-        tokens, longest = tokens + about.input, longest + about.max_output_tokens
-        known, currency = known and about.max_cost.complete, about.max_cost.currency or currency
-        low, high = EXACT.add(low, about.input_cost.total or ZERO), EXACT.add(high, about.max_cost.total or ZERO)
-    times = setup.repeats
+        price = plan.choice.model.price if plan.choice.model else None
+        forecast = estimate(price, estimate_tokens(plan.request.system, plan.request.user), plan.request.max_output_tokens)
+        input_tokens, output_tokens = input_tokens + forecast.input, output_tokens + forecast.max_output_tokens
+        known, currency = known and forecast.max_cost.complete, forecast.max_cost.currency or currency
+        low, high = EXACT.add(low, forecast.input_cost.total or ZERO), EXACT.add(high, forecast.max_cost.total or ZERO)
+    repeats = setup.repeats
     return {
         "model": model,
         "label": ref_label(model),
-        "calls": len(plans) * times,
+        "calls": len(plans) * repeats,
         "currency": currency,
-        "input": tokens * times,
-        "output": longest * times,
-        "low": EXACT.multiply(low, Decimal(times)) if known else None,
-        "high": EXACT.multiply(high, Decimal(times)) if known else None,
+        "input": input_tokens * repeats,
+        "output": output_tokens * repeats,
+        "low": EXACT.multiply(low, Decimal(repeats)) if known else None,
+        "high": EXACT.multiply(high, Decimal(repeats)) if known else None,
         "problem": plans[0].refusal_reason or _unavailable_reason(plans[0]),
     }
 
 
-def _unavailable_reason(planned: RunPlan) -> str | None:
-    provider = container.registry().snapshot.providers.get(planned.choice.provider or "")
+def _unavailable_reason(plan: RunPlan) -> str | None:
+    provider = container.registry().snapshot.providers.get(plan.choice.provider or "")
     return unavailable_reason(provider.display_name, provider.driver) if provider else None
 
 
@@ -175,21 +184,22 @@ def _format_estimate(amount: Decimal | None, currency: str) -> str | None:
 
 
 def form_context(form: Any, errors: Mapping[str, str]) -> dict[str, Any]:
-    """What the page of the form shows; nothing that was chosen is lost."""
-    many = form.getlist if hasattr(form, "getlist") else lambda name: list(form.get(name, ()))
+    """Return the values of the form page. Everything that was selected is kept."""
+    get_list = form.getlist if hasattr(form, "getlist") else lambda name: list(form.get(name, ()))
     snapshot, environment = container.registry().snapshot, container.settings().environment
     remarks = {slug: remark for slug, provider in snapshot.providers.items() if (remark := provider_remark(provider, environment))}
-    barred = {slug for slug, provider in snapshot.providers.items() if unavailable_reason(provider.display_name, provider.driver)}
+    unavailable = {slug for slug, provider in snapshot.providers.items() if unavailable_reason(provider.display_name, provider.driver)}
     models = (model for model in snapshot.by_type.get("text", ()) if model.supported)
-    picked = set(many("models"))
-    given = {name: form.get(name, "") for name in ("incident", "name", "repeats", "spend_cap", "template")}
+    selected = set(get_list("models"))
+    values = {name: form.get(name, "") for name in ("incident", "name", "repeats", "spend_cap", "template")}
     return {
         "samples": SAMPLES,
         "saved": incidents.list_all(db.session()),
-        "groups": model_groups(snapshot, models, picked, remarks, barred),
-        "picked": {"samples": set(many("samples")), "saved": set(many("saved")), "models": picked},
+        "groups": model_groups(snapshot, models, selected, remarks, unavailable),
+        "picked": {"samples": set(get_list("samples")), "saved": set(get_list("saved")), "models": selected},
         "errors": errors,
-        "given": given | {"repeats": given["repeats"] or "1", "spend_cap": given["spend_cap"] if errors or given["spend_cap"] else "1.00"},
+        "given": values
+        | {"repeats": values["repeats"] or "1", "spend_cap": values["spend_cap"] if errors or values["spend_cap"] else "1.00"},
         "templates": [row for row in prompt_templates.list_current(db.session()) if row.is_active],
         "local": LOCAL,
         "most": evaluation,

@@ -1,4 +1,4 @@
-"""Benches: choosing incidents and models, watching the answers arrive, comparing them, and the history of all benches."""
+"""Evaluations: select incidents and models, follow the responses, compare them, and list earlier evaluations."""
 
 import json
 from collections.abc import Sequence
@@ -34,30 +34,30 @@ MAX_SPEND_CAP = Decimal(10_000)
 
 
 class EvaluationPage(NamedTuple):
-    """One page of benches, and whether there are more."""
+    """One page of evaluations."""
 
     rows: Sequence[Evaluation]
     has_more: bool
 
 
 class Evaluations(GuardedView):
-    """Whoever may read may look; running costs money and takes the permission to."""
+    """Every role can read evaluations. Running one costs money and requires the permission to run."""
 
     needs = Permission.REGISTRY_READ
     purpose = "Put the same incidents to several models, and choose by what comes back: quality, latency and exact cost."
 
     @expose("/")
     def index(self) -> str:
-        """The history."""
-        asked = {name: request.args.get(name, "").replace("\0", "").strip()[:200] for name in ("search", "by", "model", "status")}
+        """List the evaluations."""
+        filters = {name: request.args.get(name, "").replace("\0", "").strip()[:200] for name in ("search", "by", "model", "status")}
         page = requested_page(request.args)
-        found = _list_page(asked, page)
-        shown = [{"bench": row, "state": evaluation_presenter.STATUSES[evaluations.effective_status(row)]} for row in found.rows]
+        evaluation_page = _list_page(filters, page)
+        rows = [{"bench": row, "state": evaluation_presenter.STATUSES[evaluations.effective_status(row)]} for row in evaluation_page.rows]
         return self.render(
             "admin/runs/evaluations/list.html",
-            rows=shown,
-            asked=asked,
-            more=found.has_more,
+            rows=rows,
+            asked=filters,
+            more=evaluation_page.has_more,
             page=page,
             statuses=evaluation_presenter.STATUSES,
             label_of=evaluation_presenter.ref_label,
@@ -74,17 +74,17 @@ class Evaluations(GuardedView):
             setup = read_request()
             cap = _parse_spend_cap(request.form.get("spend_cap", ""))
             with writing(refresh=False) as session:
-                made = evaluations.create(session, setup.to_setup(cap), actor=actor())
-                place, public_id, models = (made.id, made.generation), made.public_id, list(made.models)
+                row = evaluations.create(session, setup.to_setup(cap), actor=actor())
+                run_key, public_id, models = (row.id, row.generation), row.public_id, list(row.models)
         except ModeldeskError as error:
             errors = _errors_by_field(error)
             return Response(self.render("admin/runs/evaluations/new.html", **form_context(request.form, errors)), 422)
-        get_runner().start(*place, models)
+        get_runner().start(*run_key, models)
         return redirect(self.get_url(".details", public_id=public_id))
 
     @expose("/estimate", methods=("POST",))
     def estimate(self) -> str:
-        """About how many tokens and how much money the bench would take. Nothing is asked, nothing is stored."""
+        """Estimate the tokens and the cost of an evaluation. Sends nothing to a model and stores nothing."""
         require_run_permission()
         try:
             setup: EvaluationRequest | None = read_request()
@@ -95,19 +95,19 @@ class Evaluations(GuardedView):
 
     @expose("/incidents", methods=("POST",))
     def save_incidents(self) -> Redirect:
-        """Keeps what was pasted or uploaded, for the next bench."""
+        """Save the pasted or uploaded incidents for later evaluations."""
         require_run_permission()
         try:
-            found = read_request(models_needed=False).submitted
-            if not found:
+            submitted = read_request(models_needed=False).submitted
+            if not submitted:
                 raise Invalid.field("incident", "is empty: paste or upload what is to be kept")
             with writing(refresh=False) as session:
-                for incident in found:
+                for incident in submitted:
                     saved_incidents.save(session, incident.title[:200], incident, actor=actor())
         except ModeldeskError as error:
             flash(error.detail, "error")
         else:
-            flash(f"{len(found)} incident{'s were' if len(found) != 1 else ' was'} kept.", "success")
+            flash(f"{len(submitted)} incident{'s were' if len(submitted) != 1 else ' was'} kept.", "success")
         return redirect(self.get_url(".create"))
 
     @expose("/incidents/<number>/delete", methods=("POST",))
@@ -123,20 +123,20 @@ class Evaluations(GuardedView):
 
     @expose("/<public_id>/")
     def details(self, public_id: str) -> str:
-        found = evaluations.find_with_cells(db.session(), public_id)
-        return self.render("admin/runs/evaluations/details.html", **self._view_model(found))
+        row = evaluations.find_with_cells(db.session(), public_id)
+        return self.render("admin/runs/evaluations/details.html", **self._view_model(row))
 
     @expose("/<public_id>/live")
     def live(self, public_id: str) -> str:
-        """What has arrived so far, for the page that is open."""
+        """Return the results so far, for polling by the open page."""
         return self.render("admin/runs/evaluations/_live.html", **self._view_model(evaluations.find_with_cells(db.session(), public_id)))
 
-    def _view_model(self, found: Evaluation) -> dict[str, Any]:
-        rated = evaluation_results.ratings(db.session(), found)
+    def _view_model(self, row: Evaluation) -> dict[str, Any]:
+        ratings = evaluation_results.ratings(db.session(), row)
         models = container.registry().snapshot.by_name
-        known = {ref: models[ref] for ref in found.models if ref in models}
+        known = {ref: models[ref] for ref in row.models if ref in models}
         return evaluation_presenter.view_model(
-            found, rated, evaluation_results.list_late_runs(db.session(), found), require_member().email
+            row, ratings, evaluation_results.list_late_runs(db.session(), row), require_member().email
         ) | {
             "may_run": may_run(),
             "may_default": has_permission(Permission.REGISTRY_WRITE),
@@ -153,8 +153,8 @@ class Evaluations(GuardedView):
                     evaluations.cancel(session, public_id, actor=actor())
                     message = "The bench was cancelled. What was under way is recorded when it comes back."
                 elif what == "resume":
-                    found = evaluations.resume(session, public_id, actor=actor())
-                    place, models, message = (found.id, found.generation), list(found.models), "The bench goes on with what is missing."
+                    row = evaluations.resume(session, public_id, actor=actor())
+                    run_key, models, message = (row.id, row.generation), list(row.models), "The bench goes on with what is missing."
                 else:
                     evaluations.rename(session, public_id, request.form.get("name", ""), actor=actor())
                     message = "The bench was renamed."
@@ -163,7 +163,7 @@ class Evaluations(GuardedView):
         else:
             flash(message, "success")
             if what == "resume":
-                get_runner().start(*place, models)
+                get_runner().start(*run_key, models)
         return redirect(self.get_url(".details", public_id=public_id))
 
     @expose("/<public_id>/rate", methods=("POST",))
@@ -178,13 +178,13 @@ class Evaluations(GuardedView):
 
     @expose("/<public_id>/export.<any(json,csv):kind>")
     def export(self, public_id: str, kind: str) -> Response:
-        found = evaluations.find_with_cells(db.session(), public_id)
-        rated, late = evaluation_results.ratings(db.session(), found), evaluation_results.list_late_runs(db.session(), found)
-        name = secure_filename(f"{found.name}.{kind}") or f"bench.{kind}"
+        row = evaluations.find_with_cells(db.session(), public_id)
+        ratings, late = evaluation_results.ratings(db.session(), row), evaluation_results.list_late_runs(db.session(), row)
+        name = secure_filename(f"{row.name}.{kind}") or f"bench.{kind}"
         headers = {"Content-Disposition": f"attachment; filename={name}"}
         if kind == "csv":
-            return Response(evaluation_presenter.export_csv(found, rated, late), headers=headers, mimetype="text/csv")
-        body = json.dumps(evaluation_presenter.export_document(found, rated, late), indent=2, ensure_ascii=False)
+            return Response(evaluation_presenter.export_csv(row, ratings, late), headers=headers, mimetype="text/csv")
+        body = json.dumps(evaluation_presenter.export_document(row, ratings, late), indent=2, ensure_ascii=False)
         return Response(body, headers=headers, mimetype="application/json")
 
 
@@ -197,38 +197,42 @@ def require_run_permission() -> None:
         raise Forbidden(f"Your role, {require_member().role}, may look but not run. Ask an admin.")
 
 
-def _list_page(asked: dict[str, str], page: int) -> EvaluationPage:
+def _list_page(filters: dict[str, str], page: int) -> EvaluationPage:
     query = select(Evaluation).order_by(Evaluation.created_at.desc(), Evaluation.id.desc())
-    if asked["search"]:
-        query = query.where(Evaluation.name.icontains(asked["search"], autoescape=True))
-    if asked["by"]:
-        query = query.where(Evaluation.actor.icontains(asked["by"], autoescape=True))
-    if asked["status"] in ("running", "finished", "cancelled"):
-        query = query.where(Evaluation.status == asked["status"])
-    if asked["model"]:
-        query = query.where(Evaluation.cells.any(_has_label(asked["model"])))
+    if filters["search"]:
+        query = query.where(Evaluation.name.icontains(filters["search"], autoescape=True))
+    if filters["by"]:
+        query = query.where(Evaluation.actor.icontains(filters["by"], autoescape=True))
+    if filters["status"] in ("running", "finished", "cancelled"):
+        query = query.where(Evaluation.status == filters["status"])
+    if filters["model"]:
+        query = query.where(Evaluation.cells.any(_has_label(filters["model"])))
     rows = list(db.session.execute(query.offset(page * PAGE_SIZE).limit(PAGE_SIZE + 1)).scalars())
     return EvaluationPage(rows[:PAGE_SIZE], len(rows) > PAGE_SIZE)
 
 
 def _has_label(word: str) -> ColumnElement[bool]:
-    """The cells of models whose label, as pages show it, holds a word."""
-    named = EvaluationCell.model.icontains(word, autoescape=True)
-    return or_(named, EvaluationCell.model == LOCAL) if word.casefold() in evaluation_presenter.ref_label(LOCAL).casefold() else named
+    """Match cells whose model label, as pages show it, contains the word."""
+    matches_name = EvaluationCell.model.icontains(word, autoescape=True)
+    return (
+        or_(matches_name, EvaluationCell.model == LOCAL)
+        if word.casefold() in evaluation_presenter.ref_label(LOCAL).casefold()
+        else matches_name
+    )
 
 
 def _initial_values() -> dict[str, Any]:
-    """What an earlier bench was made of, if the address names one."""
+    """Return the form values of an earlier evaluation if the URL names one."""
     public_id = request.args.get("bench", "").replace("\0", "")
     if not public_id:
         return {"models": request.args.getlist("model")[:8]}
-    found = evaluations.find(db.session(), public_id)
-    pasted = json.dumps(found.incidents, indent=2, ensure_ascii=False)
-    return {"models": list(found.models), "incident": pasted, "repeats": str(found.repeats), "name": f"{found.name} again"[:200]}
+    row = evaluations.find(db.session(), public_id)
+    incidents = json.dumps(row.incidents, indent=2, ensure_ascii=False)
+    return {"models": list(row.models), "incident": incidents, "repeats": str(row.repeats), "name": f"{row.name} again"[:200]}
 
 
 def _parse_spend_cap(text: str) -> Decimal | None:
-    """The spend cap in US dollars; None if the field is empty."""
+    """Return the spend cap in US dollars, or None if the field is empty. Raises `Invalid`."""
     clean = text.strip().removeprefix("$").replace(",", "").strip()
     if not clean:
         return None
@@ -240,5 +244,5 @@ def _parse_spend_cap(text: str) -> Decimal | None:
 
 def _errors_by_field(error: ModeldeskError) -> dict[str, str]:
     if isinstance(error, Invalid) and error.errors:
-        return {found.field.partition("[")[0].partition(".")[0]: found.message for found in error.errors}
+        return {field_error.field.partition("[")[0].partition(".")[0]: field_error.message for field_error in error.errors}
     return {"": error.detail}

@@ -1,4 +1,4 @@
-"""Choices of models for pages: grouped by provider, in the order of the registry, with what stands against a model said."""
+"""Model options for select elements: grouped by provider in registry order, with remarks on unavailable models."""
 
 from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from webapp.services.credentials import endpoints
 
 
 class ModelOption(NamedTuple):
-    """One option: its value, its text, whether it is chosen, and whether it cannot be."""
+    """One option of a select element."""
 
     ref: str
     text: str
@@ -20,24 +20,31 @@ class ModelOption(NamedTuple):
 
 
 class ModelGroup(NamedTuple):
-    """The models of one provider."""
+    """The options of one provider."""
 
     label: str
     options: list[ModelOption]
 
 
 def model_groups(
-    snapshot: Snapshot, models: Iterable[ModelInfo], chosen: set[str], remarks: Mapping[str, str] | None = None, barred: Container[str] = ()
+    snapshot: Snapshot,
+    models: Iterable[ModelInfo],
+    selected: set[str],
+    remarks: Mapping[str, str] | None = None,
+    unavailable: Container[str] = (),
 ) -> list[ModelGroup]:
-    """The models by provider; `remarks` are said behind the names of providers, and those that are `barred` come last."""
+    """Return the models grouped by provider.
+
+    `remarks` are shown after provider names. The models of `unavailable` providers are disabled and come last.
+    """
     groups: dict[str, list[ModelOption]] = {}
     for model in models:
         state = "" if model.supported else f" ({(model.unsupported_because or 'not supported').replace('_', ' ')})"
-        # What is chosen stays choosable: a browser would not send it otherwise, and something else would be asked.
-        off = model.provider in barred and model.ref not in chosen
-        option = ModelOption(model.ref, f"{model.display_name} · {model.ref}{state}", model.ref in chosen, off)
+        # A selected model stays enabled. A browser does not submit a disabled option, so another model would run.
+        disabled = model.provider in unavailable and model.ref not in selected
+        option = ModelOption(model.ref, f"{model.display_name} · {model.ref}{state}", model.ref in selected, disabled)
         groups.setdefault(model.provider, []).append(option)
-    ordered = sorted((slug for slug in snapshot.providers if slug in groups), key=lambda slug: slug in barred)
+    ordered = sorted((slug for slug in snapshot.providers if slug in groups), key=lambda slug: slug in unavailable)
     return [ModelGroup(_label(snapshot.providers[slug], remarks or {}), groups[slug]) for slug in ordered]
 
 
@@ -47,7 +54,7 @@ def _label(provider: ProviderInfo, remarks: Mapping[str, str]) -> str:
 
 
 def unavailable_reason(name: str, driver: str) -> str | None:
-    """Why nothing can be run on the models of a provider, whatever key it has; a sentence."""
+    """Return why the models of a provider cannot run with any key, as a sentence. Returns None if they can."""
     usable, reason = availability(driver)
     return None if usable else f"Models of {name} cannot be run: the driver for {_driver_label(driver)} is {reason}."
 
@@ -58,7 +65,7 @@ def _driver_label(name: str) -> str:
 
 
 def provider_remark(provider: ProviderInfo, environment: EnvironmentKeys) -> str | None:
-    """Why a run on this provider would fail before it is asked, as far as can be told without asking."""
+    """Return why a run on this provider would fail, as far as this is known without calling the provider."""
     if unavailable_reason(provider.display_name, provider.driver):
         return "driver not installed"
     in_environment = endpoints.key_variable(provider, environment) is not None

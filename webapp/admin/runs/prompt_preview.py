@@ -1,4 +1,4 @@
-"""The preview of a prompt template: the words that an incident makes of it, who would answer, and about what that costs."""
+"""The preview of a prompt template: the rendered prompt, the model that would respond, and the estimated cost."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,24 +14,28 @@ from webapp.extensions import db
 from webapp.models import PromptTemplate, SavedIncident
 from webapp.services.runs import prompt_templates, saved_incidents
 
-SAVED_PREFIX = "kept-"  # The prefix of a kept incident's number among the choices.
+SAVED_PREFIX = "kept-"  # The prefix of a saved incident's id among the options.
 
 
-def build_preview(row: PromptTemplate, given: Mapping[str, str]) -> dict[str, Any]:
-    """What the preview of one version shows; pasted text wins over the choice."""
-    kept, text = saved_incidents.list_all(db.session()), given.get("incident", "").strip()
-    chosen = given.get("sample", "")
-    shown: dict[str, Any] = {"samples": SAMPLES, "kept": kept, "sample": chosen, "pasted_text": text, "words": None}
+def build_preview(row: PromptTemplate, values: Mapping[str, str]) -> dict[str, Any]:
+    """Return the preview of one template version. Pasted text takes precedence over the selected incident."""
+    saved, text = saved_incidents.list_all(db.session()), values.get("incident", "").strip()
+    selected = values.get("sample", "")
+    preview: dict[str, Any] = {"samples": SAMPLES, "kept": saved, "sample": selected, "pasted_text": text, "words": None}
     try:
-        read = parsing.parse_incident(text) if text else ParsedIncident(parsing.INCIDENT, _selected_incident(chosen, kept))
+        parsed = parsing.parse_incident(text) if text else ParsedIncident(parsing.INCIDENT, _selected_incident(selected, saved))
     except Invalid as error:
-        return shown | {"plan": None, "errors": {"incident": "; ".join(parsing.list_messages(error))}}
-    words = render_prompt(prompt_templates.value_of(row), read.incident)
-    return shown | {"words": words} | preview_incident({"kind": read.kind, "incident": read.incident, "model": "", "template": row.name})
+        return preview | {"plan": None, "errors": {"incident": "; ".join(parsing.list_messages(error))}}
+    prompt = render_prompt(prompt_templates.value_of(row), parsed.incident)
+    return (
+        preview
+        | {"words": prompt}
+        | preview_incident({"kind": parsed.kind, "incident": parsed.incident, "model": "", "template": row.name})
+    )
 
 
-def _selected_incident(choice: str, kept: list[SavedIncident]) -> Incident:
-    row = next((row for row in kept if choice == f"{SAVED_PREFIX}{row.id}"), None)
+def _selected_incident(choice: str, saved: list[SavedIncident]) -> Incident:
+    row = next((row for row in saved if choice == f"{SAVED_PREFIX}{row.id}"), None)
     if row is not None:
         return incident_from(row.incident)
     return (SAMPLES_BY_SLUG.get(choice) or SAMPLES[0]).incident()

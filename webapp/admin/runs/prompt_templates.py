@@ -1,4 +1,4 @@
-"""Prompt templates: the list, one with all its versions and a preview, and the forms by which a version is added."""
+"""Prompt templates: the list, the page of one with its versions and preview, and the forms that add versions."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -25,7 +25,7 @@ from webapp.web.auth import actor, has_permission
 FIELDS = ("name", "title", "category", "system", "user", "preferred_model", "temperature", "max_tokens", "cache_minutes", "note")
 EDITABLE_FIELDS = tuple(name for name in FIELDS if name not in ("name", "note"))
 TEXT_FIELDS = ("system", "user")
-FIELD_LABELS = {  # As the form calls them; of the others the name says it.
+FIELD_LABELS = {  # The form labels. The labels of all other fields derive from their names.
     "system": "Instructions",
     "user": "Question",
     "max_tokens": "Longest answer",
@@ -37,7 +37,7 @@ CHANGE_MESSAGES = {"delete": "The template was deleted.", "activate": "The templ
 
 
 class Prompts(GuardedView):
-    """What models are told. Whoever may read may look; editors add versions."""
+    """The prompts sent to models. Every role can read them; editors add versions."""
 
     needs = Permission.REGISTRY_READ
     purpose: ClassVar[str] = "What models are told about an incident. Every change is a new version, and each run says which one it used."
@@ -46,16 +46,16 @@ class Prompts(GuardedView):
     def index(self) -> str:
         word, category = request.args.get("search", "").strip()[:200], request.args.get("category", "")[:60]
         rows = [row for row in prompt_templates.list_current(db.session()) if _matches(row, word, category)]
-        shown = [{"row": row, "use": prompt_templates.usage(db.session(), row.name)} for row in rows]
-        kept = response_cache.count(db.session())
+        usage_rows = [{"row": row, "use": prompt_templates.usage(db.session(), row.name)} for row in rows]
+        cached_count = response_cache.count(db.session())
         categories = sorted({row.category for row in prompt_templates.list_current(db.session())})
         return self.render(
             "admin/runs/prompt_templates/list.html",
-            rows=shown,
+            rows=usage_rows,
             search=word,
             category=category,
             categories=categories,
-            kept=kept,
+            kept=cached_count,
             may_edit=may_edit(),
         )
 
@@ -65,26 +65,28 @@ class Prompts(GuardedView):
 
     @expose("/<slug>/preview", methods=("POST",))
     def preview(self, slug: str) -> str:
-        """What a sample, a kept incident or pasted text makes of it. Nothing is asked, nothing is stored."""
+        """Render the template with a sample, a saved incident or pasted text. Calls no model and stores nothing."""
         row = prompt_templates.find(db.session(), slug, request.form.get("version", type=int))
         if "HX-Request" in request.headers:
             return self.render("admin/runs/prompt_templates/_preview.html", row=row, **build_preview(row, request.form))
         return self._details(row, request.form)
 
-    def _details(self, row: PromptTemplate, given: Mapping[str, str]) -> str:
+    def _details(self, row: PromptTemplate, values: Mapping[str, str]) -> str:
         session = db.session()
-        others = prompt_templates.list_versions(session, row.name)
-        older = request.args.get("against", type=int) or next((one.version for one in others if one.version < row.version), None)
+        versions = prompt_templates.list_versions(session, row.name)
+        older = request.args.get("against", type=int) or next(
+            (version.version for version in versions if version.version < row.version), None
+        )
         return self.render(
             "admin/runs/prompt_templates/details.html",
             row=row,
-            versions=others,
+            versions=versions,
             use=prompt_templates.usage(session, row.name),
             may_edit=may_edit(),
             against=older,
             compared=_list_differences(prompt_templates.find(session, row.name, older), row) if older else [],
             temperature=None if row.temperature is None else format_decimal(row.temperature),
-            **build_preview(row, given),
+            **build_preview(row, values),
         )
 
     @expose("/new", methods=("GET", "POST"))
@@ -100,19 +102,19 @@ class Prompts(GuardedView):
 
         return self._edit(row, _form_values(row), revise)
 
-    def _edit(self, row: PromptTemplate | None, typed: Mapping[str, str], save: Any) -> Any:
+    def _edit(self, row: PromptTemplate | None, values: Mapping[str, str], save: Any) -> Any:
         require_edit_permission()
         errors: dict[str, str] = {}
-        overtaken = None
+        conflict = None
         if request.method == "POST":
-            typed = {name: request.form.get(name, "") for name in FIELDS}
+            values = {name: request.form.get(name, "") for name in FIELDS}
             try:
                 with writing(refresh=False) as session:
-                    name = save(session, _build_entry(typed, with_name=row is None)).name
+                    name = save(session, _build_entry(values, with_name=row is None)).name
             except ModeldeskError as error:
                 errors = _errors_by_field(error)
                 if row is not None and isinstance(error, Stale):
-                    row, typed, overtaken = _merge_stale_edit(row.name, typed)
+                    row, values, conflict = _merge_stale_edit(row.name, values)
             else:
                 flash("Saved as a new version." if row else "The template was added.", "success")
                 return redirect(self.get_url(".details", slug=name))
@@ -120,12 +122,12 @@ class Prompts(GuardedView):
         page = self.render(
             "admin/runs/prompt_templates/edit.html",
             row=row,
-            typed=typed,
+            typed=values,
             errors=errors,
             categories=CATEGORIES,
             models=models,
             placeholders=list(PLACEHOLDER_VALUES),
-            overtaken=overtaken,
+            overtaken=conflict,
         )
         return Response(page, 422 if errors else 200)
 
@@ -150,8 +152,8 @@ class Prompts(GuardedView):
         version = parse_whole_number(request.form.get("version"))
         with writing(refresh=False) as session:
             row = prompt_templates.restore(session, slug, version if isinstance(version, int) else 0, actor=actor())
-            made = row.version
-        flash(f"Version {version} is current again, as version {made}.", "success")
+            new_version = row.version
+        flash(f"Version {version} is current again, as version {new_version}.", "success")
         return redirect(self.get_url(".details", slug=slug))
 
     @expose("/cache/clear", methods=("POST",))
@@ -183,35 +185,39 @@ def _form_values(row: PromptTemplate) -> dict[str, str]:
     return {name: "" if value is None else str(value) for name, value in values.items()} | {"note": ""}
 
 
-def _build_entry(typed: Mapping[str, str], *, with_name: bool) -> dict[str, Any]:
-    entry: dict[str, Any] = {name: typed[name].strip() for name in FIELDS if with_name or name != "name"}
-    return entry | {"max_tokens": parse_whole_number(typed["max_tokens"]), "cache_minutes": parse_whole_number(typed["cache_minutes"]) or 0}
+def _build_entry(values: Mapping[str, str], *, with_name: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {name: values[name].strip() for name in FIELDS if with_name or name != "name"}
+    return entry | {
+        "max_tokens": parse_whole_number(values["max_tokens"]),
+        "cache_minutes": parse_whole_number(values["cache_minutes"]) or 0,
+    }
 
 
 def _errors_by_field(error: ModeldeskError) -> dict[str, str]:
-    """Each message at its field; what belongs to none stands at the top."""
+    """Return the messages by field. Messages that belong to no field have an empty key and appear at the top."""
     if isinstance(error, Invalid | Conflict) and error.errors:
-        return {found.field if found.field in FIELDS else "": found.message for found in error.errors}
+        return {field_error.field if field_error.field in FIELDS else "": field_error.message for field_error in error.errors}
     return {"": error.detail}
 
 
-def _merge_stale_edit(name: str, typed: Mapping[str, str]) -> tuple[PromptTemplate, dict[str, str], dict[str, Any]]:
-    """The newest version, the form with what its sender had left alone taken from that, and what to say.
+def _merge_stale_edit(name: str, values: Mapping[str, str]) -> tuple[PromptTemplate, dict[str, str], dict[str, Any]]:
+    """Return the newest version, the merged form, and the conflict to show.
 
-    A form that names a version which never was is taken to be about the newest: nothing of it is changed.
+    Fields that the user left unchanged take their values from the newest version. A form with an unknown version counts as based on the
+    newest one, so none of its fields change.
     """
-    newest, opened = prompt_templates.find(db.session(), name), parse_whole_number(request.form.get("row_version"))
-    older = next((one for one in prompt_templates.list_versions(db.session(), name) if one.version == opened), newest)
-    theirs = _form_values(newest)
-    taken = [field for field in merge(_form_values(older), theirs, typed).accepted if field in EDITABLE_FIELDS]
-    said = {
+    newest, opened_version = prompt_templates.find(db.session(), name), parse_whole_number(request.form.get("row_version"))
+    older = next((version for version in prompt_templates.list_versions(db.session(), name) if version.version == opened_version), newest)
+    newest_values = _form_values(newest)
+    accepted = [field for field in merge(_form_values(older), newest_values, values).accepted if field in EDITABLE_FIELDS]
+    conflict = {
         "by": newest.created_by,
         "at": newest.created_at,
         "since": older.version,
         "compared": _list_differences(older, newest),
-        "taken": [_field_label(field) for field in taken],
+        "taken": [_field_label(field) for field in accepted],
     }
-    return newest, dict(typed) | {field: theirs[field] for field in taken}, said
+    return newest, dict(values) | {field: newest_values[field] for field in accepted}, conflict
 
 
 def _field_label(field: str) -> str:
@@ -219,13 +225,13 @@ def _field_label(field: str) -> str:
 
 
 def _list_differences(older: PromptTemplate, newer: PromptTemplate) -> list[dict[str, Any]]:
-    """The texts that differ, line by line, and the settings that do."""
-    found: list[dict[str, Any]] = []
+    """Return the changed texts with their line diffs, and the changed settings."""
+    differences: list[dict[str, Any]] = []
     for field in TEXT_FIELDS:
         if getattr(older, field) != getattr(newer, field):
-            found.append({"label": _field_label(field), "lines": list(diff_lines(getattr(older, field), getattr(newer, field)))})
+            differences.append({"label": _field_label(field), "lines": list(diff_lines(getattr(older, field), getattr(newer, field)))})
     for field in ("title", "category", "preferred_model", "temperature", "max_tokens", "cache_minutes", "is_active"):
         before, after = getattr(older, field), getattr(newer, field)
         if before != after:
-            found.append({"label": _field_label(field), "before": before, "after": after})
-    return found
+            differences.append({"label": _field_label(field), "before": before, "after": after})
+    return differences

@@ -1,4 +1,4 @@
-"""A run as pages show it: plain values only, so that whatever a model wrote stays text."""
+"""View models of runs. They hold plain values only, so that model output stays text."""
 
 import json
 from collections.abc import Mapping
@@ -42,16 +42,16 @@ DECISIONS: Mapping[str, str] = {
 }
 PROVIDER_ERRORS = frozenset({"auth", "config", "permission", "billing", "not_found", "no_key", "connect", "redirect", "unsupported_param"})
 
-# How a run fails before anything leaves this server.
+# Errors that occur before a request is sent to the provider.
 UNSENT_ERRORS = frozenset({"no_key", "config", "limit_reached"})
 
 
 def view_model(run: Run) -> dict[str, Any]:
-    """What the templates show of a run."""
-    word, tone = STATUSES.get(run.status, (run.status, "neutral"))
+    """Return everything that templates show of a run."""
+    label, tone = STATUSES.get(run.status, (run.status, "neutral"))
     return {
         "run": run,
-        "status": word,
+        "status": label,
         "tone": tone,
         "title": title_of(run),
         "asked": requested_model(run),
@@ -70,24 +70,24 @@ def view_model(run: Run) -> dict[str, Any]:
 
 
 def describe_key(run: Run) -> str:
-    """Where the key came from that a run was asked with."""
+    """Return the source of the key that a run used."""
     scope, _, owner = (run.key_source or "").partition(":")
-    known = {
+    descriptions = {
         "shared": "the shared key stored in Modeldesk",
         "personal": f"the key of {owner}",
         "project": f"the key of the project {owner}",
         "environment": f"{owner} of the server's environment",
         "none": "no key, as none is needed",
     }
-    return known.get(scope) or KEY_SOURCE_LABELS.get(run.source, run.source)
+    return descriptions.get(scope) or KEY_SOURCE_LABELS.get(run.source, run.source)
 
 
 def brief_view_model(run: Run) -> dict[str, Any]:
-    """A run in one row of a short list."""
-    word, tone = STATUSES.get(run.status, (run.status, "neutral"))
+    """Return the values of a run for a row of a short list."""
+    label, tone = STATUSES.get(run.status, (run.status, "neutral"))
     return {
         "run": run,
-        "status": word,
+        "status": label,
         "tone": tone,
         "title": title_of(run),
         "asked": requested_model(run),
@@ -102,7 +102,7 @@ def title_of(run: Run) -> str:
 
 
 def requested_model(run: Run) -> str:
-    """Whom this run asked, or was meant to ask."""
+    """Return the model that a run called or was meant to call."""
     return "Local rules" if run.driver == "local" else run.model_ref or driver_label(run.driver)
 
 
@@ -116,7 +116,7 @@ def format_latency(milliseconds: int) -> str:
 
 
 def cost_view_model(run: Run) -> dict[str, str | None]:
-    """The exact cost, or why there is none. Never a zero for what is not known."""
+    """Return the exact cost, or the reason why there is none. An unknown cost is never shown as zero."""
     if run.answered_by == "local" and run.cost is None and run.driver == "local":
         return _cost_without_amount("No cost", "the local rules use no model")
     if run.cached:
@@ -124,9 +124,9 @@ def cost_view_model(run: Run) -> dict[str, str | None]:
     if run.error_code in UNSENT_ERRORS:
         return _cost_without_amount("No cost", "nothing was sent")
     if run.cost is None:
-        why = "the provider did not say how much was used" if run.usage is None else "the registry does not know the model"
+        reason = "the provider did not say how much was used" if run.usage is None else "the registry does not know the model"
         return _cost_without_amount(
-            "Unknown", why if run.status == "succeeded" else "no usage was reported; the provider may bill all the same"
+            "Unknown", reason if run.status == "succeeded" else "no usage was reported; the provider may bill all the same"
         )
     if run.cost_total is None:
         return _cost_without_amount("Unknown", "no price was known for the model at that moment")
@@ -140,8 +140,8 @@ def cost_view_model(run: Run) -> dict[str, str | None]:
     )
 
 
-def _cost_without_amount(text: str, why: str) -> dict[str, str | None]:
-    return {"text": text, "rounded": None, "why": why}
+def _cost_without_amount(text: str, reason: str) -> dict[str, str | None]:
+    return {"text": text, "rounded": None, "why": reason}
 
 
 def _token_rows(run: Run) -> list[tuple[str, int]]:
@@ -167,7 +167,7 @@ def _recommendation_view_model(recommendation: RunRecommendation) -> dict[str, A
 
 
 def _cost_line(line: Mapping[str, Any], currency: str | None) -> dict[str, Any]:
-    """A stored line of a cost, in the shape that the calculator's table has."""
+    """Return a stored cost line in the shape that the calculator's table uses."""
     billed_as = line.get("billed_as", line["meter"])
     above = line.get("above")
     return {

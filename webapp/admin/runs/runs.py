@@ -1,4 +1,4 @@
-"""The history of runs: a list to look through and a page for each; nothing here changes or deletes one."""
+"""The run history: a list and a page for each run. It is read-only."""
 
 from typing import Any, ClassVar
 
@@ -60,16 +60,16 @@ class Runs(GuardedModelView):
         self.column_formatters = dict.fromkeys(("title", "status", "model_ref", "tokens", "cost_total", "latency_ms", "created_at"), _cell)
 
     def init_search(self) -> bool:
-        """The incident's title lies in its document, where Flask-Admin does not look by itself."""
-        found = super().init_search()
+        """Add the incident title to the searched columns. It is stored in a JSON document, which Flask-Admin does not search."""
+        is_searchable = super().init_search()
         self._search_fields.append((Run.incident["title"].as_string(), []))
-        return bool(found)
+        return bool(is_searchable)
 
     def search_placeholder(self) -> str:
         return "title, model, id, who"
 
     def _get_list_extra_args(self) -> ViewArgs:
-        """Numbers that no database takes and names that are not ours are left out, instead of ending in an error."""
+        """Ignore page numbers that are out of range and unknown filters, instead of failing."""
         args = super()._get_list_extra_args()
         args.page = requested_page(request.args)
         args.search = args.search.replace("\0", "")[:MAX_SEARCH_LENGTH] if args.search else args.search
@@ -80,15 +80,15 @@ class Runs(GuardedModelView):
         return model.public_id
 
     def get_one(self, id: str) -> Run | None:
-        """By the public id: row numbers would tell how much runs here."""
-        name = str(id)
-        if not (name.isascii() and name.isprintable() and len(name) <= MAX_ID_LENGTH):
+        """Return the run with this public id, or None. Row numbers would reveal how many runs there are."""
+        public_id = str(id)
+        if not (public_id.isascii() and public_id.isprintable() and len(public_id) <= MAX_ID_LENGTH):
             return None
-        return db.session.execute(select(Run).where(Run.public_id == name)).scalar_one_or_none()
+        return db.session.execute(select(Run).where(Run.public_id == public_id)).scalar_one_or_none()
 
     @expose("/<public_id>")
     def short(self, public_id: str) -> Response:
-        """The short address of a run."""
+        """Redirect from the short URL of a run to its page."""
         return redirect(self.get_url(".details_view", id=public_id))
 
     def render(self, template: str, **kwargs: Any) -> str:
@@ -98,13 +98,13 @@ class Runs(GuardedModelView):
 
 
 def _cell(view: Runs, context: object, run: Run, name: str) -> str:
-    """One cell of the list; everything that a person or a model wrote is escaped."""
-    return Markup(CELLS[name](run))  # noqa: S704 # each maker escapes what it is given
+    """Render one cell of the list. Text from users and models is escaped."""
+    return Markup(CELLS[name](run))  # noqa: S704 # each cell function escapes its values
 
 
 def _status_cell(run: Run) -> Markup:
-    words, tone = run_presenter.STATUSES.get(run.status, (run.status, "neutral"))
-    return Markup('<span class="tag tag-{}">{}</span>').format(tone, words)
+    label, tone = run_presenter.STATUSES.get(run.status, (run.status, "neutral"))
+    return Markup('<span class="tag tag-{}">{}</span>').format(tone, label)
 
 
 def _cost_cell(run: Run) -> Markup:
@@ -121,8 +121,10 @@ def _tokens_cell(run: Run) -> Markup:
 
 
 def _time_cell(run: Run) -> Markup:
-    moment = run.created_at
-    return Markup('<time datetime="{}" data-relative>{}</time>').format(f"{moment:%Y-%m-%dT%H:%M:%SZ}", f"{moment:%-d %b %Y, %H:%M} UTC")
+    created_at = run.created_at
+    return Markup('<time datetime="{}" data-relative>{}</time>').format(
+        f"{created_at:%Y-%m-%dT%H:%M:%SZ}", f"{created_at:%-d %b %Y, %H:%M} UTC"
+    )
 
 
 CELLS = {

@@ -1,4 +1,4 @@
-"""Try it: a sample or a pasted incident on the local rules or on a model; says before what would happen, and after what did."""
+"""Try it: run a sample or a pasted incident on the built-in rules or on a model, with a preview before the run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -36,61 +36,61 @@ KIND_LABELS: Mapping[str, str] = {
 
 
 class TryIt(GuardedView):
-    """Whoever may read may look; running costs money and takes the permission to."""
+    """Every role can preview. Running costs money and requires the permission to run."""
 
     needs = Permission.REGISTRY_READ
     purpose = "Put a sample or your own incident to the local rules or to a model, and see what comes back, what it used and what it cost."
 
     @expose("/")
     def index(self) -> str:
-        given = _initial_values()
+        values = _initial_values()
         if request.headers.get("HX-Target") == SAMPLE_TARGET:
-            return self.render("admin/runs/tryit/_incident.html", with_preview=True, **self._page(given))
-        return self.render("admin/runs/tryit/index.html", **self._page(given), **_latest_runs())
+            return self.render("admin/runs/tryit/_incident.html", with_preview=True, **self._page(values))
+        return self.render("admin/runs/tryit/index.html", **self._page(values), **_latest_runs())
 
     @expose("/preview", methods=("POST",))
     def preview(self) -> Response:
-        """What would be asked of whom. Nothing is asked, nothing is stored."""
-        given = _form_values()
+        """Show the planned request and its model. Calls no model and stores nothing."""
+        values = _form_values()
         if request.headers.get("HX-Target") == PREVIEW_TARGET:
-            shown = _preview_form(given)
-            return Response(self.render("admin/runs/tryit/_preview.html", **shown), 422 if shown["errors"] else 200)
-        return Response(self.render("admin/runs/tryit/index.html", **self._page(given), **_latest_runs()))
+            preview = _preview_form(values)
+            return Response(self.render("admin/runs/tryit/_preview.html", **preview), 422 if preview["errors"] else 200)
+        return Response(self.render("admin/runs/tryit/index.html", **self._page(values), **_latest_runs()))
 
     @expose("/run", methods=("POST",))
     def run(self) -> ResponseReturnValue:
         if not has_permission(Permission.RUNS_WRITE):
             raise Forbidden(f"Your role, {require_member().role}, may look but not run. Ask an admin.")
-        given = _form_values()
+        values = _form_values()
         fragment = request.headers.get("HX-Target") == RESULT_TARGET
         try:
-            incident = parsing.parse_incident(given["incident"]).incident
-            run = run_incident(incident, _run_options(given), actor=actor())
+            incident = parsing.parse_incident(values["incident"]).incident
+            run = run_incident(incident, _run_options(values), actor=actor())
         except Unavailable:
             raise
         except ModeldeskError as error:
             errors = _errors_by_field(error)
             if fragment:
                 return Response(self.render("admin/runs/tryit/_refused.html", errors=errors), 422)
-            return Response(self.render("admin/runs/tryit/index.html", **(self._page(given) | {"errors": errors}), **_latest_runs()), 422)
+            return Response(self.render("admin/runs/tryit/index.html", **(self._page(values) | {"errors": errors}), **_latest_runs()), 422)
         if fragment:
             return Response(self.render("admin/runs/tryit/_result.html", shown=run_presenter.view_model(run), **_latest_runs()))
         return redirect(self.get_url("run.details_view", id=run.public_id))
 
-    def _page(self, given: Mapping[str, str]) -> dict[str, Any]:
+    def _page(self, values: Mapping[str, str]) -> dict[str, Any]:
         return {
             "samples": SAMPLES,
-            "given": given,
-            "groups": _model_groups(given["model"]),
+            "given": values,
+            "groups": _model_groups(values["model"]),
             "may_run": has_permission(Permission.RUNS_WRITE),
             "role": require_member().role,
             "most": parsing.MAX_INPUT_LENGTH,
-            **_preview_form(given),
+            **_preview_form(values),
         }
 
 
 def _initial_values() -> dict[str, str]:
-    """What the address asks for: a sample, or an earlier run once more; the first sample if nothing."""
+    """Return the form values that the URL requests: a sample, or an earlier run. The default is the first sample."""
     model = request.args.get("model", AUTOMATIC)[:300]
     if public_id := request.args.get("run", ""):
         try:
@@ -115,10 +115,10 @@ def _form_values() -> dict[str, str]:
     }
 
 
-def _run_options(given: Mapping[str, str]) -> RunOptions:
-    model = given["model"]
-    chosen = None if model in (AUTOMATIC, LOCAL) else model
-    return RunOptions(chosen, given.get("template") or None, local=model == LOCAL, skip_cache=bool(given.get("anew")), caller=caller())
+def _run_options(values: Mapping[str, str]) -> RunOptions:
+    model = values["model"]
+    requested = None if model in (AUTOMATIC, LOCAL) else model
+    return RunOptions(requested, values.get("template") or None, local=model == LOCAL, skip_cache=bool(values.get("anew")), caller=caller())
 
 
 def _latest_runs() -> dict[str, Any]:
@@ -126,38 +126,38 @@ def _latest_runs() -> dict[str, Any]:
 
 
 def _model_groups(chosen: str) -> list[ModelGroup]:
-    """The text models, with what is missing said at their provider; those without a driver are shown and cannot be chosen."""
+    """Return the text models with remarks on their providers. Models without a driver are shown but disabled."""
     snapshot, environment = container.registry().snapshot, container.settings().environment
     remarks = {slug: remark for slug, provider in snapshot.providers.items() if (remark := provider_remark(provider, environment))}
     models = (model for model in snapshot.by_type.get("text", ()) if model.supported)
-    barred = {slug for slug, provider in snapshot.providers.items() if unavailable_reason(provider.display_name, provider.driver)}
-    return model_groups(snapshot, models, {chosen}, remarks, barred)
+    unavailable = {slug for slug, provider in snapshot.providers.items() if unavailable_reason(provider.display_name, provider.driver)}
+    return model_groups(snapshot, models, {chosen}, remarks, unavailable)
 
 
-def _preview_form(given: Mapping[str, str]) -> dict[str, Any]:
-    """What the preview shows: the incident as it was read, who would answer, and about what that costs."""
+def _preview_form(values: Mapping[str, str]) -> dict[str, Any]:
+    """Return the preview of the form: the parsed incident, the model that would respond, and the estimated cost."""
     try:
-        read = parsing.parse_incident(given["incident"])
-        planned = plan_run(read.incident, _run_options(given))
+        parsed = parsing.parse_incident(values["incident"])
+        plan = plan_run(parsed.incident, _run_options(values))
     except ModeldeskError as error:
         return {"errors": _errors_by_field(error), "plan": None}
-    return {"errors": {}, "plan": _plan_view_model(read, planned)}
+    return {"errors": {}, "plan": _plan_view_model(parsed, plan)}
 
 
-def preview_incident(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The preview of an incident that was read already, from a text of that `kind`."""
+def preview_incident(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the preview of an incident that is already parsed. `kind` is the format of its source text."""
     try:
-        planned = plan_run(given["incident"], _run_options(given))
+        plan = plan_run(values["incident"], _run_options(values))
     except ModeldeskError as error:
         return {"errors": _errors_by_field(error), "plan": None}
-    return {"errors": {}, "plan": _plan_view_model(ParsedIncident(given.get("kind", parsing.INCIDENT), given["incident"]), planned)}
+    return {"errors": {}, "plan": _plan_view_model(ParsedIncident(values.get("kind", parsing.INCIDENT), values["incident"]), plan)}
 
 
-def _plan_view_model(read: ParsedIncident, planned: RunPlan) -> dict[str, Any]:
-    choice = planned.choice
-    shown: dict[str, Any] = {
-        "kind": KIND_LABELS[read.kind],
-        "incident": read.incident,
+def _plan_view_model(parsed: ParsedIncident, plan: RunPlan) -> dict[str, Any]:
+    choice = plan.choice
+    view: dict[str, Any] = {
+        "kind": KIND_LABELS[parsed.kind],
+        "incident": parsed.incident,
         "decided": run_presenter.DECISIONS.get(choice.decided_by, choice.decided_by),
         "chosen": choice.explicit,
         "local": choice.driver == "local",
@@ -165,11 +165,11 @@ def _plan_view_model(read: ParsedIncident, planned: RunPlan) -> dict[str, Any]:
         "ref": choice.model.ref if choice.model else f"{run_presenter.driver_label(choice.driver)}, {choice.upstream_model}",
         "driver": run_presenter.driver_label(choice.driver),
         "barred": _unavailable_reason(choice.provider, choice.driver),
-        "problem": planned.refusal_reason,
+        "problem": plan.refusal_reason,
         "note": choice.note,
         "provider": choice.provider,
     }
-    return shown | _cost_estimate(planned)
+    return view | _cost_estimate(plan)
 
 
 def _unavailable_reason(slug: str | None, driver: str) -> str | None:
@@ -177,25 +177,25 @@ def _unavailable_reason(slug: str | None, driver: str) -> str | None:
     return unavailable_reason(provider.display_name if provider else driver, driver)
 
 
-def _cost_estimate(planned: RunPlan) -> dict[str, Any]:
-    if planned.request is None:
+def _cost_estimate(plan: RunPlan) -> dict[str, Any]:
+    if plan.request is None:
         return {}
-    asked = planned.request
-    price = planned.choice.model.price if planned.choice.model else None
-    about = estimate(price, estimate_tokens(asked.system, asked.user), asked.max_output_tokens)
-    costs = {"question_cost": _format_estimate(about.input_cost), "most_cost": _format_estimate(about.max_cost)}
-    return {"about": about, "system": asked.system, "user": asked.user} | costs
+    model_request = plan.request
+    price = plan.choice.model.price if plan.choice.model else None
+    forecast = estimate(price, estimate_tokens(model_request.system, model_request.user), model_request.max_output_tokens)
+    costs = {"question_cost": _format_estimate(forecast.input_cost), "most_cost": _format_estimate(forecast.max_cost)}
+    return {"about": forecast, "system": model_request.system, "user": model_request.user} | costs
 
 
 def _format_estimate(cost: Cost) -> str | None:
-    """The cost of an estimate: rounded, because its tokens are."""
+    """Return the cost of an estimate, rounded because its token counts are estimates."""
     if cost.total is None or (not cost.complete and not cost.lines):
         return None
     return money_text.format_approximate(cost.total, cost.currency)
 
 
 def _errors_by_field(error: ModeldeskError) -> dict[str, str]:
-    """What is wrong, at the field that it belongs to."""
+    """Return the messages by form field."""
     if isinstance(error, Invalid):
         return {"incident": "; ".join(parsing.list_messages(error)).removeprefix("incident ").removeprefix("; ")}
     return {"model" if isinstance(error, NotFound | Conflict) else "incident": error.detail}
