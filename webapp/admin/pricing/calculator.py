@@ -1,4 +1,4 @@
-"""The price calculator: all of its state is in the address, so that what somebody shares is what others see."""
+"""The price calculator. Its whole state is in the URL, so a shared link shows the same page."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -35,7 +35,7 @@ SOURCE_LABELS = {"manual": "entered by hand", "seed": "built-in catalogue", "cat
 
 
 class Calculator(GuardedView):
-    """What a usage costs on several models, as somebody types."""
+    """The cost of a usage on several models, updated during input."""
 
     needs = Permission.REGISTRY_READ
     purpose = "What one call costs on each model: exact, itemised, at any moment. The address holds everything; share it."
@@ -43,85 +43,89 @@ class Calculator(GuardedView):
     @expose("/")
     def index(self) -> Response:
         snapshot = container.registry().snapshot
-        question = calculator.parse_query(request.args.to_dict(flat=False))
+        inputs = calculator.parse_query(request.args.to_dict(flat=False))
         if not request.args:
-            question = _example_question(snapshot)
-        answer = calculator.calculate(snapshot, question, datetime.now(UTC))
-        errors = {**_use_form_labels(question.errors), **({"model": answer.unresolved[0].detail} if answer.unresolved else {})}
-        shown = {**_answer_view_model(question, answer, errors), "revision": snapshot.revision}
+            inputs = _example_question(snapshot)
+        result = calculator.calculate(snapshot, inputs, datetime.now(UTC))
+        errors = {**_use_form_labels(inputs.errors), **({"model": result.unresolved[0].detail} if result.unresolved else {})}
+        view = {**_answer_view_model(inputs, result, errors), "revision": snapshot.revision}
         target = request.headers.get("HX-Target", "")
         if target in (PAGE_TARGET, PANEL_TARGET):
-            body = self.render("admin/pricing/calculator/_answer.html", panel=target == PANEL_TARGET, **shown)
+            body = self.render("admin/pricing/calculator/_answer.html", panel=target == PANEL_TARGET, **view)
         else:
-            body = self.render(
-                "admin/pricing/calculator/index.html", panel=False, **shown, **self._form_context(snapshot, question, answer)
-            )
-        headers = {"HX-Replace-Url": shown["link"]} if target == PAGE_TARGET and not errors else {}
+            body = self.render("admin/pricing/calculator/index.html", panel=False, **view, **self._form_context(snapshot, inputs, result))
+        headers = {"HX-Replace-Url": view["link"]} if target == PAGE_TARGET and not errors else {}
         return Response(body, 422 if errors else 200, headers)
 
-    def _form_context(self, snapshot: Snapshot, question: CalculatorRequest, answer: CalculatorResult) -> dict[str, Any]:
-        chosen = {quote.model.ref for quote in answer.quotes}
+    def _form_context(self, snapshot: Snapshot, inputs: CalculatorRequest, result: CalculatorResult) -> dict[str, Any]:
+        selected = {quote.model.ref for quote in result.quotes}
         return {
-            "groups": model_groups(snapshot, snapshot.models, chosen),
-            "typed": question.typed or {meter: f"{quantity:,}" for meter, quantity in question.usage.as_dict().items()},
+            "groups": model_groups(snapshot, snapshot.models, selected),
+            "typed": inputs.typed or {meter: f"{quantity:,}" for meter, quantity in inputs.usage.as_dict().items()},
             "usual": COMMON_METERS,
             "more": OTHER_METERS,
             "service_tiers": SERVICE_TIERS,
             "most": calculator.MAX_MODELS,
-            "unknown_refs": [error.ref for error in answer.unresolved],
+            "unknown_refs": [error.ref for error in result.unresolved],
         }
 
 
 def _use_form_labels(errors: Mapping[str, str]) -> dict[str, str]:
-    """A total that is smaller than its parts, said with the names that the form gives them."""
-    return {name: PART_SUM_ERRORS[name] if name in PART_SUM_ERRORS and "is smaller than" in said else said for name, said in errors.items()}
+    """Replace the messages about totals smaller than their parts with texts that use the form's labels."""
+    return {
+        name: PART_SUM_ERRORS[name] if name in PART_SUM_ERRORS and "is smaller than" in message else message
+        for name, message in errors.items()
+    }
 
 
 def _example_question(snapshot: Snapshot) -> CalculatorRequest:
-    """Something to look at before anything was typed."""
+    """Return an example calculation for a page without input."""
     default = snapshot.defaults.get("text")
     price = default.price_at(datetime.now(UTC)) if default else None
     return CalculatorRequest(refs=(default.ref,) if default else (), usage=calculator.typical_usage(price))
 
 
-def _answer_view_model(question: CalculatorRequest, answer: CalculatorResult, errors: Mapping[str, str]) -> dict[str, Any]:
-    """What the answer's fragment is made of."""
-    wrong = {name for name in errors if name != "model"}
-    least = next((quote.total for quote in answer.quotes if quote.cheapest), None)
+def _answer_view_model(inputs: CalculatorRequest, result: CalculatorResult, errors: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of the result fragment."""
+    invalid = {name for name in errors if name != "model"}
+    minimum = next((quote.total for quote in result.quotes if quote.cheapest), None)
     return {
-        "cards": [] if wrong or not question.usage.as_dict() else [_card(quote, question, least) for quote in answer.quotes],
-        "question": question,
+        "cards": [] if invalid or not inputs.usage.as_dict() else [_card(quote, inputs, minimum) for quote in result.quotes],
+        "question": inputs,
         "meters": METER_LABELS,
-        "at": answer.at,
+        "at": result.at,
         "errors": errors,
-        "unresolved": [_suggestions_view_model(error, question) for error in answer.unresolved],
-        "nothing_used": not question.usage.as_dict(),
-        "link": f"{request.path}?{question.query()}",
-        "share": f"{request.url_root.rstrip('/')}{request.path}?{question.query()}",
+        "unresolved": [_suggestions_view_model(error, inputs) for error in result.unresolved],
+        "nothing_used": not inputs.usage.as_dict(),
+        "link": f"{request.path}?{inputs.query()}",
+        "share": f"{request.url_root.rstrip('/')}{request.path}?{inputs.query()}",
     }
 
 
-def _suggestions_view_model(error: UnknownModel | AmbiguousModel, question: CalculatorRequest) -> dict[str, Any]:
-    """What is wrong with a ref, and the same question with each model that may be meant in its place."""
-    meant = error.suggestions if isinstance(error, UnknownModel) else error.candidates
-    queries = [(ref, replace(question, refs=tuple(ref if given == error.ref else given for given in question.refs))) for ref in meant[:3]]
-    return {"detail": error.detail, "links": [(ref, f"{request.path}?{instead.query()}") for ref, instead in queries]}
+def _suggestions_view_model(error: UnknownModel | AmbiguousModel, inputs: CalculatorRequest) -> dict[str, Any]:
+    """Return the error of a ref, with links that replace the ref by each suggested model."""
+    suggestions = error.suggestions if isinstance(error, UnknownModel) else error.candidates
+    queries = [
+        (ref, replace(inputs, refs=tuple(ref if ref_in_query == error.ref else ref_in_query for ref_in_query in inputs.refs)))
+        for ref in suggestions[:3]
+    ]
+    return {"detail": error.detail, "links": [(ref, f"{request.path}?{replacement.query()}") for ref, replacement in queries]}
 
 
-def _card(quote: Quote, question: CalculatorRequest, least: Decimal | None) -> dict[str, Any]:
+def _card(quote: Quote, inputs: CalculatorRequest, minimum: Decimal | None) -> dict[str, Any]:
     currency = quote.cost.currency
     return {
         "quote": quote,
         "model": quote.model,
         "tags": list(_tags(quote)),
         "prefix": "at least " if quote.missing_meters and not quote.is_tier_missing and quote.total is not None else "",
-        "total": _money(quote.total_for(question.calls), currency),
-        "sums": [(words, _money(quote.total_for(calls), currency)) for words, calls in _multiples(question.calls)],
-        "ratio": money_text.format_ratio(quote.total, least) if least and quote.total and quote.total > least else None,
+        "total": _money(quote.total_for(inputs.calls), currency),
+        "sums": [(words, _money(quote.total_for(calls), currency)) for words, calls in _multiples(inputs.calls)],
+        "ratio": money_text.format_ratio(quote.total, minimum) if minimum and quote.total and quote.total > minimum else None,
         "lines": [_line(line, currency) for line in quote.cost.lines],
         "missing": [describe_missing(missing) for missing in quote.cost.missing],
         "no_rate": [label_of(missing).lower() for missing in quote.missing_meters],
-        "later": replace(question, at=quote.price.effective_to).query() if quote.price and quote.price.effective_to else None,
+        "later": replace(inputs, at=quote.price.effective_to).query() if quote.price and quote.price.effective_to else None,
         "source": _source_label(quote),
     }
 
@@ -138,16 +142,16 @@ def _money(amount: Decimal | None, currency: str | None) -> dict[str, str | None
 
 
 def _tags(quote: Quote) -> list[tuple[str, str]]:
-    found = [("Cheapest", "green")] if quote.cheapest else []
+    tags = [("Cheapest", "green")] if quote.cheapest else []
     if quote.cost.price_state == "free":
-        found.append(("Free", "green"))
+        tags.append(("Free", "green"))
     elif quote.cost.price_state == "unknown":
-        found.append(("Price unknown", "yellow"))
+        tags.append(("Price unknown", "yellow"))
     elif not quote.cost.complete:
-        found.append(("Incomplete", "yellow"))
+        tags.append(("Incomplete", "yellow"))
     if not quote.model.supported:
-        found.append((UNSUPPORTED_LABELS.get(quote.model.unsupported_because or "", "Not supported"), "red"))
-    return found
+        tags.append((UNSUPPORTED_LABELS.get(quote.model.unsupported_because or "", "Not supported"), "red"))
+    return tags
 
 
 def _line(line: CostLine, currency: str | None) -> dict[str, Any]:
@@ -165,5 +169,5 @@ def _source_label(quote: Quote) -> str:
     if quote.price is None:
         return ""
     source = quote.price.source
-    said = SOURCE_LABELS.get(source.kind, source.kind)
-    return f"{said}, {source.name}" if source.name else said
+    label = SOURCE_LABELS.get(source.kind, source.kind)
+    return f"{label}, {source.name}" if source.name else label

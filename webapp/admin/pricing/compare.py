@@ -1,4 +1,4 @@
-"""Comparing models for a workload: what a month costs on each that meets the requirements. All of its state is in the address."""
+"""Model comparison: the monthly cost of a workload on each model that meets the requirements. The URL holds the whole state."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ CSV_COLUMNS = (
 
 
 class ModelComparison(GuardedView):
-    """Whoever may read may compare."""
+    """Open to every role that can read the registry."""
 
     needs = Permission.REGISTRY_READ
     purpose = (
@@ -48,69 +48,69 @@ class ModelComparison(GuardedView):
 
     @expose("/")
     def index(self) -> Response:
-        asked, rows, at = _compare_models()
+        comparison, rows, at = _compare_models()
         shown_rows = rows[:MAX_SHOWN]
-        most = max((row.month for row in shown_rows if row.month is not None), default=ZERO)
-        link, query = self.get_url(".index"), asked.query()
-        shown = {
-            "asked": asked,
-            "work": asked.workload,
-            "errors": asked.errors,
-            "rows": [_row_view_model(row, most) for row in shown_rows],
+        maximum = max((row.month for row in shown_rows if row.month is not None), default=ZERO)
+        link, query = self.get_url(".index"), comparison.query()
+        view = {
+            "asked": comparison,
+            "work": comparison.workload,
+            "errors": comparison.errors,
+            "rows": [_row_view_model(row, maximum) for row in shown_rows],
             "at": at,
             "more": max(0, len(rows) - MAX_SHOWN),
-            "spans": list(_spans(workload.list_cheapest_ranges(rows, asked.workload, at))) if rows else [],
+            "spans": list(_spans(workload.list_cheapest_ranges(rows, comparison.workload, at))) if rows else [],
             "link": f"{link}?{query}",
             "share": f"{request.url_root.rstrip('/')}{link}?{query}",
             "csv": f"{self.get_url('.export')}?{query}",
             "days": DAYS_PER_MONTH,
             "unknown": sum(row.month is None for row in rows),
         }
-        status = 422 if asked.errors else 200
+        status = 422 if comparison.errors else 200
         if request.headers.get("HX-Target", "") == ANSWER_TARGET:
-            headers = {} if asked.errors else {"HX-Replace-Url": f"{link}?{query}"}
-            return Response(self.render("admin/pricing/compare/_answer.html", **shown), status, headers)
+            headers = {} if comparison.errors else {"HX-Replace-Url": f"{link}?{query}"}
+            return Response(self.render("admin/pricing/compare/_answer.html", **view), status, headers)
         snapshot = container.registry().snapshot
-        found = {name for model in snapshot.models for name in model.capabilities}
+        available = {name for model in snapshot.models for name in model.capabilities}
         form = {
             "types": [kind for kind in MODEL_TYPES if kind in snapshot.by_type],
             "providers": list(snapshot.providers.values()),
-            "capabilities": [name for name in KNOWN_CAPABILITIES if name in found],
+            "capabilities": [name for name in KNOWN_CAPABILITIES if name in available],
         }
-        return Response(self.render("admin/pricing/compare/index.html", **shown, **form), status)
+        return Response(self.render("admin/pricing/compare/index.html", **view, **form), status)
 
     @expose("/export.csv")
     def export(self) -> Response:
-        """Every model, also those that the page leaves out; no text is a formula to a spreadsheet."""
-        asked, rows, at = _compare_models()
+        """Export all models, including those that the page omits. Cells are escaped against spreadsheet formulas."""
+        comparison, rows, at = _compare_models()
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(CSV_COLUMNS)
-        writer.writerows([safe_cell(value) for value in _csv_row(row, asked, at)] for row in rows)
+        writer.writerows([safe_cell(value) for value in _csv_row(row, comparison, at)] for row in rows)
         return Response(text.getvalue(), headers={"Content-Disposition": "attachment; filename=comparison.csv"}, mimetype="text/csv")
 
 
 def _compare_models() -> tuple[WorkloadRequest, list[WorkloadCost], datetime]:
-    asked = workload.parse_query(request.args.to_dict(flat=False))
-    at = asked.at or datetime.now(UTC).replace(microsecond=0)
-    return asked, [] if asked.errors else workload.compare_models(container.registry().snapshot, asked, at), at
+    comparison = workload.parse_query(request.args.to_dict(flat=False))
+    at = comparison.at or datetime.now(UTC).replace(microsecond=0)
+    return comparison, [] if comparison.errors else workload.compare_models(container.registry().snapshot, comparison, at), at
 
 
-def _csv_row(row: WorkloadCost, asked: WorkloadRequest, at: datetime) -> list[object]:
+def _csv_row(row: WorkloadCost, comparison: WorkloadRequest, at: datetime) -> list[object]:
     cost = row.call
     call = None if row.month is None or cost.total is None else format_decimal(cost.total)
     month = None if row.month is None else format_decimal(row.month)
     missing = " ".join(cost.missing)
-    known = [row.model.ref, row.model.provider, cost.currency, call, asked.workload.calls, month]
-    return [*known, "yes" if cost.complete else "no", cost.price_state, missing, format_timestamp(at)]
+    values = [row.model.ref, row.model.provider, cost.currency, call, comparison.workload.calls, month]
+    return [*values, "yes" if cost.complete else "no", cost.price_state, missing, format_timestamp(at)]
 
 
-def _row_view_model(row: WorkloadCost, most: Decimal) -> dict[str, Any]:
+def _row_view_model(row: WorkloadCost, maximum: Decimal) -> dict[str, Any]:
     cost = row.call
     month = money_text.format_amount(row.month, cost.currency) if row.month is not None else None
     return {
         "model": row.model,
-        "share": int(100 * row.month / most) if row.month and most else 0,
+        "share": int(100 * row.month / maximum) if row.month and maximum else 0,
         "complete": row.complete,
         "month": month,
         "month_about": money_text.format_rounded(row.month, cost.currency) if row.month is not None else None,
@@ -123,11 +123,11 @@ def _row_view_model(row: WorkloadCost, most: Decimal) -> dict[str, Any]:
 
 
 def _spans(spans: Sequence[CheapestRange]) -> Iterator[dict[str, Any]]:
-    for number, span in enumerate(spans):
+    for position, span in enumerate(spans):
         total = span.call.total
         call = (
             money_text.format_rounded(total, span.call.currency) or money_text.format_amount(total, span.call.currency)
             if total is not None
             else None
         )
-        yield {"from": 0 if number == 0 else span.size, "model": span.model, "size": span.size, "call": call}
+        yield {"from": 0 if position == 0 else span.size, "model": span.model, "size": span.size, "call": call}

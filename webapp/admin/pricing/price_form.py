@@ -1,6 +1,6 @@
-"""The form of a price: what was typed as the entry that the services check, and their complaints back at the fields.
+"""The price form: converts its fields to the entry that the services validate, and assigns error messages to fields.
 
-Amounts stay text or exact decimals all the way. A price per token is stored per million by moving the point, never by dividing.
+Amounts stay text or exact decimals. A price per token is stored per million by moving the decimal point, never by dividing.
 """
 
 import re
@@ -36,7 +36,7 @@ LOCAL_DATETIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}", re.
 
 @dataclass(frozen=True, slots=True)
 class PriceFormData:
-    """What stands in the form: single fields, and the rows of further rates."""
+    """The contents of the form: single fields, and the rows of additional rates."""
 
     values: Mapping[str, str]
     rows: Sequence[Mapping[str, str]] = ()
@@ -47,9 +47,9 @@ class PriceFormData:
         return bool(self.rows) or any(name.startswith("rate_") for name in self.values)
 
     def rows_with_blanks(self) -> list[Mapping[str, str]]:
-        """The rows that hold something, and some blank ones."""
-        kept = [row for row in self.rows if row["more_amount"] or row["more_meter"]]
-        return [*kept, *({"more_per": "1000000", "more_tier": STANDARD} for _ in range(BLANK_ROWS))]
+        """Return the rows with content, and some blank rows."""
+        filled = [row for row in self.rows if row["more_amount"] or row["more_meter"]]
+        return [*filled, *({"more_per": "1000000", "more_tier": STANDARD} for _ in range(BLANK_ROWS))]
 
 
 def read_form(form: MultiDict[str, str]) -> PriceFormData:
@@ -60,22 +60,22 @@ def read_form(form: MultiDict[str, str]) -> PriceFormData:
 
 
 def prefill_form(price: Price | None, **more: str) -> PriceFormData:
-    """The form as it is opened: empty, or with the rates of the price that is to be followed or corrected."""
+    """Return the initial form: empty, or with the rates of the price to replace or correct."""
     values = {"state": "priced", "unit": "1000000", "currency": "USD", "when": "now", **more}
     if price is None:
         return PriceFormData(values)
-    usual = [rate for rate in price.rates if _is_basic(rate)]
+    basic_rates = [rate for rate in price.rates if _is_basic(rate)]
     values |= {"currency": price.currency}
     if "corrects" in more:
         values |= {"state": price.state, "source_url": price.source.url or ""}
-    values |= {f"rate_{rate.meter}": _amount_per_unit(rate) for rate in usual}
-    # The form has no fields for hours: a rate for some of them is left out, and the echo says that it ends.
-    return PriceFormData(values, [_rate_row(rate) for rate in price.rates if rate not in usual and rate.window is None])
+    values |= {f"rate_{rate.meter}": _amount_per_unit(rate) for rate in basic_rates}
+    # The form has no fields for hours. A rate with a window is left out, and the preview warns that it ends.
+    return PriceFormData(values, [_rate_row(rate) for rate in price.rates if rate not in basic_rates and rate.window is None])
 
 
 def _is_basic(rate: Rate) -> bool:
-    plain_one = not describe_conditions(rate)
-    return plain_one and rate.meter in BASIC_METERS and (unit_of(rate.meter, 1) == "token" or rate.per == 1)
+    is_unconditional = not describe_conditions(rate)
+    return is_unconditional and rate.meter in BASIC_METERS and (unit_of(rate.meter, 1) == "token" or rate.per == 1)
 
 
 def _amount_per_unit(rate: Rate) -> str:
@@ -90,10 +90,10 @@ def _rate_row(rate: Rate) -> dict[str, str]:
     return dict(zip(ROW_FIELDS, cells, strict=True))
 
 
-def build_entry(typed: PriceFormData, now: datetime) -> tuple[dict[str, Any], list[str]]:
-    """The values for the services, and for each rate the field that it was typed in."""
-    values = typed.values
-    rates, places = _build_rates(typed) if values.get("state", "priced") == "priced" else ([], [])
+def build_entry(form: PriceFormData, now: datetime) -> tuple[dict[str, Any], list[str]]:
+    """Return the values for the services, and the form field of each rate."""
+    values = form.values
+    rates, field_names = _build_rates(form) if values.get("state", "priced") == "priced" else ([], [])
     entry: dict[str, Any] = {
         "state": values.get("state", ""),
         "currency": values.get("currency") or "USD",
@@ -104,27 +104,27 @@ def build_entry(typed: PriceFormData, now: datetime) -> tuple[dict[str, Any], li
     }
     if values.get("corrects"):
         entry["corrects"] = parse_whole_number(values["corrects"])
-    return entry, places
+    return entry, field_names
 
 
-def _build_rates(typed: PriceFormData) -> tuple[list[dict[str, Any]], list[str]]:
-    unit = typed.values.get("unit", "1000000")
-    rates, places = [], []
+def _build_rates(form: PriceFormData) -> tuple[list[dict[str, Any]], list[str]]:
+    unit = form.values.get("unit", "1000000")
+    rates, field_names = [], []
     for meter in BASIC_METERS:
-        if amount := typed.values.get(f"rate_{meter}", ""):
+        if amount := form.values.get(f"rate_{meter}", ""):
             per = unit if unit_of(meter, 1) == "token" else "1"
             rates.append(_build_rate(meter, amount, per))
-            places.append(f"rate_{meter}")
-    for number, row in enumerate(typed.rows):
+            field_names.append(f"rate_{meter}")
+    for index, row in enumerate(form.rows):
         if row["more_amount"] or row["more_meter"]:
             conditions = {"above": parse_whole_number(row["more_above"]), "service_tier": row["more_tier"] or STANDARD}
             rates.append(_build_rate(row["more_meter"], row["more_amount"], row["more_per"]) | conditions)
-            places.append(f"row_{number}")
-    return rates, places
+            field_names.append(f"row_{index}")
+    return rates, field_names
 
 
 def _build_rate(meter: str, amount: str, per: str) -> dict[str, Any]:
-    """Token rates are kept per million, so that they can be compared at a glance; whatever does not fit stays as it was typed."""
+    """Return a rate. Token rates are stored per million for easy comparison; an amount that does not fit stays as entered."""
     divisor = parse_whole_number(per)
     exact = parse_amount(amount)
     if exact is not None and divisor in (1, 1_000) and unit_of(meter, 1) == "token":
@@ -135,7 +135,7 @@ def _build_rate(meter: str, amount: str, per: str) -> dict[str, Any]:
 
 
 def _effective_from(values: Mapping[str, str], now: datetime) -> str:
-    """In whole seconds, so that a form that is sent twice is refused the second time."""
+    """Return the start in whole seconds, so that a form submitted twice is rejected the second time."""
     at = values.get("at", "")
     if values.get("corrects"):
         return values.get("starts", "")
@@ -144,10 +144,10 @@ def _effective_from(values: Mapping[str, str], now: datetime) -> str:
     return f"{at}:00Z" if LOCAL_DATETIME.fullmatch(at) else at
 
 
-def parse_start(typed: PriceFormData, now: datetime) -> datetime | None:
-    """The start that was typed, if it is one."""
+def parse_start(form: PriceFormData, now: datetime) -> datetime | None:
+    """Return the start from the form, or None if it is not a valid time."""
     try:
-        return parse_timestamp(_effective_from(typed.values, now), "at")
+        return parse_timestamp(_effective_from(form.values, now), "at")
     except Invalid:
         return None
 
@@ -156,19 +156,19 @@ CONFIRMATIONS = ("confirm_past", "confirm_price")
 ERROR_FIELDS = {"effective_from": "at", "source.url": "source_url", "source": "source_url", "rates": "rates"}
 
 
-def errors_by_field(error: Invalid | Conflict, places: Sequence[str]) -> dict[str, str]:
-    """What is wrong, by the field it was typed in; what belongs to none stands under the empty name."""
-    found: dict[str, str] = {}
+def errors_by_field(error: Invalid | Conflict, field_names: Sequence[str]) -> dict[str, str]:
+    """Return the messages by form field. Messages that belong to no field have an empty key."""
+    messages: dict[str, str] = {}
     for problem in error.errors:
-        place, said = _error_field(problem.field, places), problem.message
-        found[place] = f"{found[place]}; {said}" if place in found else said
-    return found or {"": error.detail}
+        field_name, message = _error_field(problem.field, field_names), problem.message
+        messages[field_name] = f"{messages[field_name]}; {message}" if field_name in messages else message
+    return messages or {"": error.detail}
 
 
-def _error_field(name: str, places: Sequence[str]) -> str:
-    inside = re.match(r"rates\[([0-9]+)\]", name)
-    if inside and int(inside[1]) < len(places):
-        return places[int(inside[1])]
+def _error_field(name: str, field_names: Sequence[str]) -> str:
+    rate_match = re.match(r"rates\[([0-9]+)\]", name)
+    if rate_match and int(rate_match[1]) < len(field_names):
+        return field_names[int(rate_match[1])]
     return ERROR_FIELDS.get(
         name, name if name in ("state", "currency", "note", *CONFIRMATIONS) else "rates" if name.startswith("rates") else ""
     )
@@ -176,7 +176,7 @@ def _error_field(name: str, places: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PricePreview:
-    """What the typed price means: each rate with its unit, what a usual call costs, and what somebody should know before saving."""
+    """The meaning of an entered price: each rate with its unit, the cost of a sample call, and warnings."""
 
     rates: Sequence[tuple[str, str]] = ()
     sample: str = ""
@@ -185,27 +185,27 @@ class PricePreview:
 
 
 def preview_price(
-    typed: PriceFormData, history: Sequence[Price], now: datetime, ask: Callable[[Price], Sequence[SanityQuestion]] = lambda _: ()
+    form: PriceFormData, history: Sequence[Price], now: datetime, ask: Callable[[Price], Sequence[SanityQuestion]] = lambda _: ()
 ) -> PricePreview:
-    """`history` is the timeline of the model, `ask` what there is to ask about a price before it is saved."""
-    entry, places = build_entry(typed, now)
+    """Return the preview of a form. `history` is the model's timeline; `ask` returns the sanity questions about a price."""
+    entry, field_names = build_entry(form, now)
     try:
-        checked = validate_price(entry)
+        validated = validate_price(entry)
     except Invalid as error:
-        return PricePreview(errors=errors_by_field(error, places))
-    price, present = as_price(checked), price_at(history, now)
-    shown = [(label_of(rate.meter), _format_conditional_rate(rate, price.currency)) for rate in price.rates]
-    change = None if checked.corrects else past_change(history, price.effective_from, now)
-    ending = "" if checked.corrects else _ending_rates_warning(price, present)
-    warnings = [change.warning if change else "", *(question.text for question in ask(price)), ending]
+        return PricePreview(errors=errors_by_field(error, field_names))
+    price, current = as_price(validated), price_at(history, now)
+    rates = [(label_of(rate.meter), _format_conditional_rate(rate, price.currency)) for rate in price.rates]
+    change = None if validated.corrects else past_change(history, price.effective_from, now)
+    ending_warning = "" if validated.corrects else _ending_rates_warning(price, current)
+    warnings = [change.warning if change else "", *(question.text for question in ask(price)), ending_warning]
     return PricePreview(
-        shown, _sample_cost_text(cost_of(price, SAMPLE_USAGE, at=None), price), [warning for warning in warnings if warning]
+        rates, _sample_cost_text(cost_of(price, SAMPLE_USAGE, at=None), price), [warning for warning in warnings if warning]
     )
 
 
 @dataclass(frozen=True, slots=True)
 class PastChange:
-    """A span of the past, for which another price is in force until now. `key` is what somebody confirms: this span and no other."""
+    """A past span whose price would change. A confirmation names its `key`, and so applies to exactly this span."""
 
     start: datetime
     end: datetime | None
@@ -221,14 +221,17 @@ class PastChange:
 
 
 def past_change(history: Sequence[Price], start: datetime, now: datetime) -> PastChange | None:
-    """What a price that starts then would change of the past; None where it starts now or later, or where there was no price."""
+    """Return the past span that a price starting at `start` would change.
+
+    Returns None if the price starts now or later, or if no price applied at `start`.
+    """
     if start > now - NOW_TOLERANCE or price_at(history, start) is None:
         return None
     return PastChange(start, next((price.effective_from for price in history if start < price.effective_from <= now), None))
 
 
 def format_span(price: Price, now: datetime) -> str:
-    """When a price holds: `From 1 Jan 2025 to 12 Oct 2026`, `From now on`."""
+    """Return the validity of a price, such as `From 1 Jan 2025 to 12 Oct 2026` or `From now on`."""
     is_new = now - NOW_TOLERANCE <= price.effective_from <= now
     start = "Since always" if price.effective_from == EPOCH else f"From {'now' if is_new else format_time(price.effective_from)}"
     if price.effective_to:
@@ -236,19 +239,24 @@ def format_span(price: Price, now: datetime) -> str:
     return start if price.effective_from == EPOCH else f"{start} on"
 
 
-def format_time(moment: datetime) -> str:
-    """The day, and the time where it is not midnight."""
-    day = f"{moment.day} {moment:%b %Y}"
-    return day if moment.time().replace(second=0, microsecond=0) == time() else f"{day}, {moment:%H:%M} UTC"
+def format_time(at: datetime) -> str:
+    """Return the day, with the time unless it is midnight."""
+    day = f"{at.day} {at:%b %Y}"
+    return day if at.time().replace(second=0, microsecond=0) == time() else f"{day}, {at:%H:%M} UTC"
 
 
-def _ending_rates_warning(price: Price, present: Price | None) -> str:
-    """A price replaces all rates, also those that were not typed again."""
-    if price.state != "priced" or present is None:
+def _ending_rates_warning(price: Price, current: Price | None) -> str:
+    """Return a warning about current rates that the new price lacks, or an empty string.
+
+    A price replaces all rates, including those that were not entered again.
+    """
+    if price.state != "priced" or current is None:
         return ""
-    kept = {rate[:1] + rate[3:] for rate in price.rates}
+    new_rates = {rate[:1] + rate[3:] for rate in price.rates}
     names = [
-        ", ".join([label_of(rate.meter).lower(), *describe_conditions(rate)]) for rate in present.rates if rate[:1] + rate[3:] not in kept
+        ", ".join([label_of(rate.meter).lower(), *describe_conditions(rate)])
+        for rate in current.rates
+        if rate[:1] + rate[3:] not in new_rates
     ]
     if not names:
         return ""
@@ -256,7 +264,7 @@ def _ending_rates_warning(price: Price, present: Price | None) -> str:
 
 
 def as_price(entry: PriceEntry) -> Price:
-    """What was typed as a price that is not stored yet."""
+    """Return the entry as a price that is not stored yet."""
     return Price(entry.state, entry.effective_from, entry.currency, entry.rates, corrects=entry.corrects)
 
 

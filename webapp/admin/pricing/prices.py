@@ -1,4 +1,4 @@
-"""Prices: a list of everything that was ever charged, and a form that adds to it. Nothing here changes or removes a price."""
+"""Prices: the list of all prices, past and future, and a form that adds one. No page changes or deletes a price."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -39,11 +39,11 @@ PRICE_STATUSES = (("current", "Current"), ("scheduled", "Scheduled"), ("past", "
 
 
 def matches_model(word: str) -> ColumnElement[bool]:
-    named = Model.display_name.icontains(word, autoescape=True) | (SLUG + "/" + Model.model_id).icontains(word, autoescape=True)
-    return Price.model_id.in_(select(Model.id).where(named))
+    matches_name = Model.display_name.icontains(word, autoescape=True) | (SLUG + "/" + Model.model_id).icontains(word, autoescape=True)
+    return Price.model_id.in_(select(Model.id).where(matches_name))
 
 
-def has_status(place: str) -> ColumnElement[bool]:
+def has_status(status: str) -> ColumnElement[bool]:
     started = Price.effective_from <= current_time()
     conditions = {
         "current": is_in_force(),
@@ -51,11 +51,11 @@ def has_status(place: str) -> ColumnElement[bool]:
         "corrected": ~not_corrected(),
         "past": started & not_corrected() & ~is_in_force(),
     }
-    return conditions[place]
+    return conditions[status]
 
 
 class Prices(RowsView):
-    """Append-only: a wrong price is corrected by a new one that says so."""
+    """The append-only price list. A wrong price is corrected by a new price that references it."""
 
     table = Price
     singular_name = "price"
@@ -110,12 +110,12 @@ class Prices(RowsView):
         return f"price {row.id}"
 
     def get_list(self, *args: Any, **options: Any) -> Any:
-        counted, rows = super().get_list(*args, **options)
+        count, rows = super().get_list(*args, **options)
         corrected = select(Price.corrects_id).where(Price.corrects_id.in_([row.id for row in rows]))
         g.corrected = set(db.session.execute(corrected).scalars())
-        return counted, rows
+        return count, rows
 
-    # Adding one.
+        # Add a price.
 
     @expose("/new/", methods=("GET", "POST"))
     def create_view(self) -> Any:
@@ -123,49 +123,49 @@ class Prices(RowsView):
         model = _requested_model(request.values.get("model"))
         if request.method == "GET":
             return self._page(_initial_form_data(model), model)
-        typed = price_form.read_form(request.form)
+        form = price_form.read_form(request.form)
         if "_more" in request.form:
-            return self._page(typed, model)
+            return self._page(form, model)
         now = datetime.now(UTC)
-        entry, places = price_form.build_entry(typed, now)
+        entry, field_names = price_form.build_entry(form, now)
         try:
             if model is None:
                 raise Invalid.field("model", "must be chosen from the list, as provider/model")
             with writing() as session:
-                asked = _require_confirmations(typed, entry, model, now)
-                price = prices.add(session, model.id, entry, actor=self.actor(), confirmed=[question.text for question in asked])
-                added, name = _timeline_price(model, price), model.display_name
+                questions = _require_confirmations(form, entry, model, now)
+                price = prices.add(session, model.id, entry, actor=self.actor(), confirmed=[question.text for question in questions])
+                added_price, name = _timeline_price(model, price), model.display_name
         except (Invalid, Conflict) as error:
             after_this_request(mark_unprocessable)
-            errors = {"model": error.errors[0].message} if model is None else price_form.errors_by_field(error, places)
-            return self._page(price_form.PriceFormData(typed.values, typed.rows, errors), model)
+            errors = {"model": error.errors[0].message} if model is None else price_form.errors_by_field(error, field_names)
+            return self._page(price_form.PriceFormData(form.values, form.rows, errors), model)
         except ModeldeskError as error:
             flash(error.detail, "error")
-            return self._page(typed, model)
-        span = price_form.format_span(added, now)
-        said = f"Corrected: {span[:1].lower()}{span[1:]}" if added.corrects else span
-        flash(f"{said}, the price of {name} is {format_price(added)}.", "success")
+            return self._page(form, model)
+        span = price_form.format_span(added_price, now)
+        label = f"Corrected: {span[:1].lower()}{span[1:]}" if added_price.corrects else span
+        flash(f"{label}, the price of {name} is {format_price(added_price)}.", "success")
         return redirect(url_for("model.details_view", id=model.id))
 
-    def _page(self, typed: price_form.PriceFormData, model: Model | None) -> str:
-        ref = model.ref if model else typed.values.get("model")
+    def _page(self, form: price_form.PriceFormData, model: Model | None) -> str:
+        ref = model.ref if model else form.values.get("model")
         info = snapshot().by_name.get(ref or "")
         now = datetime.now(UTC)
-        past = _timeline(model) if model else ()
-        start = price_form.parse_start(typed, now)
-        echo = price_form.preview_price(typed, past, now, lambda price: _sanity_questions(model, price, past))
+        history = _timeline(model) if model else ()
+        start = price_form.parse_start(form, now)
+        echo = price_form.preview_price(form, history, now, lambda price: _sanity_questions(model, price, history))
         lookup = lookup_attributes(f"{url_for('model.ajax_lookup')}?name=model", ref, model_label(info) if info else None)
         return self.render(
             self.create_template,
-            typed=typed,
+            typed=form,
             used_by=succession.list_affected(db.session(), model) if model else [],
             model=model,
             lookup=lookup,
             present=format_price(info.price) if info else None,
-            echo=echo if request.method == "POST" or typed.has_rates else None,
+            echo=echo if request.method == "POST" or form.has_rates else None,
             return_url=_return_url(model),
-            change=price_form.past_change(past, start, now) if start and "confirm_past" in typed.errors else None,
-            confirm_key=_confirmation_key(typed, model, past, now) if "confirm_price" in typed.errors else None,
+            change=price_form.past_change(history, start, now) if start and "confirm_past" in form.errors else None,
+            confirm_key=_confirmation_key(form, model, history, now) if "confirm_price" in form.errors else None,
             meters=METER_LABELS,
             usual=price_form.BASIC_METERS,
             units=price_form.UNIT_CHOICES,
@@ -175,35 +175,35 @@ class Prices(RowsView):
 
     @expose("/<id>/verify", methods=("POST",))
     def verify(self, id: str) -> Any:
-        """Somebody compared it with its source and found it right."""
+        """Record a verification: someone compared the price with its source."""
         return self.apply_change(
             lambda session: ChangeResult(f"The price of {_verify_price(session, id, self.actor())} is verified.", refresh=True)
         )
 
     @expose("/echo", methods=("POST",))
     def echo(self) -> str:
-        """What the typed price means, as somebody types."""
+        """Preview the price during input."""
         self.require_permission(self.can_create)
         info = _requested_info(request.form.get("model"))
-        past = info.prices if info else ()
-        found = price_form.preview_price(
-            price_form.read_form(request.form), past, datetime.now(UTC), lambda price: _sanity_questions(info, price, past)
+        history = info.prices if info else ()
+        preview = price_form.preview_price(
+            price_form.read_form(request.form), history, datetime.now(UTC), lambda price: _sanity_questions(info, price, history)
         )
-        return self.render("admin/pricing/prices/_echo.html", echo=found)
+        return self.render("admin/pricing/prices/_echo.html", echo=preview)
 
 
 def _verify_price(session: Session, id: str, actor: str) -> str:
     return str(prices.verify(session, int(id) if is_id(id) else 0, actor=actor).model)
 
 
-def _confirmation_key(typed: price_form.PriceFormData, model: Model | None, past: Sequence[PriceValue], now: datetime) -> str:
-    price = price_form.as_price(validate_price(price_form.build_entry(typed, now)[0]))
-    return price_sanity.confirmation_key(price, _sanity_questions(model, price, past))
+def _confirmation_key(form: price_form.PriceFormData, model: Model | None, history: Sequence[PriceValue], now: datetime) -> str:
+    price = price_form.as_price(validate_price(price_form.build_entry(form, now)[0]))
+    return price_sanity.confirmation_key(price, _sanity_questions(model, price, history))
 
 
-def _requested_model(given: str | None) -> Model | None:
-    """The model by its number, or by its ref."""
-    text = (given or "").strip()
+def _requested_model(raw: str | None) -> Model | None:
+    """Return the model by row id or by ref, or None."""
+    text = (raw or "").strip()
     if is_id(text):
         model = db.session.get(Model, int(text))
         if model is None:
@@ -213,22 +213,22 @@ def _requested_model(given: str | None) -> Model | None:
     return db.session.get(Model, info.id) if info and info.id is not None else None
 
 
-def _requested_info(given: str | None) -> ModelInfo | None:
-    text = (given or "").strip()
+def _requested_info(raw: str | None) -> ModelInfo | None:
+    text = (raw or "").strip()
     if is_id(text):
         return next((model for model in snapshot().models if model.id == int(text)), None)
     return snapshot().by_name.get(text)
 
 
 def _initial_form_data(model: Model | None) -> price_form.PriceFormData:
-    """The form for a new price, or for the correction of one."""
-    asked = request.args.get("corrects", "")
-    wrong = db.session.get(Price, int(asked)) if model and is_id(asked) else None
-    if model is None or wrong is None or wrong.model_id != model.id:
-        # A new price replaces every rate, so the form begins with those of the price that it follows.
+    """Return the form for a new price, or for the correction of an existing one."""
+    corrects_id = request.args.get("corrects", "")
+    corrected_price = db.session.get(Price, int(corrects_id)) if model and is_id(corrects_id) else None
+    if model is None or corrected_price is None or corrected_price.model_id != model.id:
+        # A new price replaces every rate, so the form starts with the current rates.
         return price_form.prefill_form(price_at(_timeline(model), datetime.now(UTC)) if model else None)
-    starts = format_timestamp(wrong.effective_from)
-    return price_form.prefill_form(prices.to_domain(wrong), corrects=str(wrong.id), starts=starts)
+    starts = format_timestamp(corrected_price.effective_from)
+    return price_form.prefill_form(prices.to_domain(corrected_price), corrects=str(corrected_price.id), starts=starts)
 
 
 def _timeline(model: Model) -> tuple[PriceValue, ...]:
@@ -236,31 +236,32 @@ def _timeline(model: Model) -> tuple[PriceValue, ...]:
 
 
 def _timeline_price(model: Model, price: Price) -> PriceValue:
-    """The price with its end."""
+    """Return the price with its end time."""
     return next(value for value in _timeline(model) if value.id == price.id)
 
 
-def _require_confirmations(typed: price_form.PriceFormData, entry: Mapping[str, Any], model: Model, now: datetime) -> list[SanityQuestion]:
-    """The questions that were answered. Raises `Invalid` while one is open: each yes is for this very span and these very rates.
+def _require_confirmations(form: price_form.PriceFormData, entry: Mapping[str, Any], model: Model, now: datetime) -> list[SanityQuestion]:
+    """Return the confirmed questions. Raises `Invalid` while one is open.
 
-    A correction changes the past by itself, so it is not asked about that.
+    Each confirmation applies only to this time span and these rates. A correction always changes the past, so it needs no confirmation for
+    that.
     """
-    price, past = price_form.as_price(validate_price(entry)), _timeline(model)
-    change = None if price.corrects else price_form.past_change(past, price.effective_from, now)
-    asked = _sanity_questions(model, price, past)
-    open_ones = []
-    if change and typed.values.get("confirm_past") != change.key:
-        open_ones.append(FieldError("confirm_past", change.warning))
-    if asked and typed.values.get("confirm_price") != price_sanity.confirmation_key(price, asked):
-        open_ones.append(FieldError("confirm_price", " ".join(question.text for question in asked)))
-    if open_ones:
-        raise Invalid.of(open_ones)
-    return asked
+    price, history = price_form.as_price(validate_price(entry)), _timeline(model)
+    change = None if price.corrects else price_form.past_change(history, price.effective_from, now)
+    questions = _sanity_questions(model, price, history)
+    open_errors = []
+    if change and form.values.get("confirm_past") != change.key:
+        open_errors.append(FieldError("confirm_past", change.warning))
+    if questions and form.values.get("confirm_price") != price_sanity.confirmation_key(price, questions):
+        open_errors.append(FieldError("confirm_price", " ".join(question.text for question in questions)))
+    if open_errors:
+        raise Invalid.of(open_errors)
+    return questions
 
 
-def _sanity_questions(model: Model | ModelInfo | None, price: PriceValue, past: Sequence[PriceValue]) -> list[SanityQuestion]:
+def _sanity_questions(model: Model | ModelInfo | None, price: PriceValue, history: Sequence[PriceValue]) -> list[SanityQuestion]:
     info = snapshot().by_name.get(model.ref) if model else None
-    return price_sanity.list_model_questions(price, info, snapshot().models, past) if info else []
+    return price_sanity.list_model_questions(price, info, snapshot().models, history) if info else []
 
 
 def _return_url(model: Model | None) -> str:
@@ -268,8 +269,8 @@ def _return_url(model: Model | None) -> str:
 
 
 def model_cell(price: Price) -> Markup:
-    address = url_for("model.details_view", id=price.model_id)
-    return Markup('<a href="{}">{}</a><span class="row-ref">{}</span>').format(address, price.model.display_name, price.model.ref)
+    url = url_for("model.details_view", id=price.model_id)
+    return Markup('<a href="{}">{}</a><span class="row-ref">{}</span>').format(url, price.model.display_name, price.model.ref)
 
 
 def status_cell(price: Price) -> Markup:

@@ -1,4 +1,4 @@
-"""What-if: the recorded usage of a model at another price or on another model, before anything is saved. The address holds everything."""
+"""What-if: the recorded usage of a model at another price or on another model. Nothing is saved; the URL holds the whole state."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,42 +27,42 @@ RATE_METERS = (("input", 1_000_000), ("cache_read", 1_000_000), ("output", 1_000
 
 
 class WhatIf(GuardedView):
-    """Whoever may read usage may ask."""
+    """Open to every role that can read usage."""
 
     needs = Permission.USAGE_READ
     purpose = "What the usage recorded so far would have cost at another price or on another model. Nothing is saved."
 
     @expose("/")
     def index(self) -> Response:
-        typed = {name: request.args.get(name, "").strip()[:300] for name in ("model", "on", *(meter for meter, _ in RATE_METERS))}
+        values = {name: request.args.get(name, "").strip()[:300] for name in ("model", "on", *(meter for meter, _ in RATE_METERS))}
         days = next((span for span in DAY_SPANS if str(span) == request.args.get("days")), 30)
         errors: dict[str, str] = {}
-        found = None
+        result = None
         try:
-            found = _repricing_view_model(typed, days) if typed["model"] else None
+            result = _repricing_view_model(values, days) if values["model"] else None
         except (UnknownModel, AmbiguousModel) as error:
-            errors = {"model" if error.ref == typed["model"] else "on": error.detail}
+            errors = {"model" if error.ref == values["model"] else "on": error.detail}
         except Invalid as error:
-            errors = {one.field.partition("[")[0]: one.message for one in error.errors} or {"": error.detail}
+            errors = {field_error.field.partition("[")[0]: field_error.message for field_error in error.errors} or {"": error.detail}
         snapshot = container.registry().snapshot
         page = self.render(
             "admin/pricing/whatif.html",
-            typed=typed,
+            typed=values,
             days=days,
             spans=DAY_SPANS,
             errors=errors,
-            found=found,
-            models=model_groups(snapshot, snapshot.models, {typed["model"]}),
-            others=model_groups(snapshot, snapshot.models, {typed["on"]}),
+            found=result,
+            models=model_groups(snapshot, snapshot.models, {values["model"]}),
+            others=model_groups(snapshot, snapshot.models, {values["on"]}),
         )
         return Response(page, 422 if errors else 200)
 
 
-def _repricing_view_model(typed: dict[str, str], days: int) -> dict[str, Any]:
-    """Raises `UnknownModel`, `AmbiguousModel`, or `Invalid` at the field that was typed."""
+def _repricing_view_model(values: dict[str, str], days: int) -> dict[str, Any]:
+    """Return the repriced usage. Raises `UnknownModel`, `AmbiguousModel`, or `Invalid` with the form field."""
     names, now = container.registry().snapshot.names, datetime.now(UTC)
-    model = resolve(names, typed["model"])
-    price, label = _alternative_price(typed, model, now)
+    model = resolve(names, values["model"])
+    price, label = _alternative_price(values, model, now)
     result = reprice(recorded_calls.iterate_calls(db.session(), model.ref, now - timedelta(days=days), now), price)
     groups = sorted(result.groups.items(), key=lambda item: -item[1].original)
     return {
@@ -77,8 +77,8 @@ def _repricing_view_model(typed: dict[str, str], days: int) -> dict[str, Any]:
     }
 
 
-def _alternative_price(typed: dict[str, str], model: ModelInfo, now: datetime) -> tuple[Price, str]:
-    rates = [{"meter": meter, "amount": typed[meter], "per": per} for meter, per in RATE_METERS if typed[meter]]
+def _alternative_price(values: dict[str, str], model: ModelInfo, now: datetime) -> tuple[Price, str]:
+    rates = [{"meter": meter, "amount": values[meter], "per": per} for meter, per in RATE_METERS if values[meter]]
     if rates:
         try:
             entry = validate_price(
@@ -87,11 +87,11 @@ def _alternative_price(typed: dict[str, str], model: ModelInfo, now: datetime) -
         except Invalid:
             raise Invalid.field("rates", "must be plain decimals such as 0.15") from None
         return Price(entry.state, entry.effective_from, entry.currency, entry.rates), "At the price that you typed"
-    other = resolve(container.registry().snapshot.names, typed["on"]) if typed["on"] else model
-    price = other.price_at(now)
+    target = resolve(container.registry().snapshot.names, values["on"]) if values["on"] else model
+    price = target.price_at(now)
     if price is None or price.state == "unknown":
-        raise Invalid.field("on", f"{other.display_name} has no known price now: choose another one, or type a price")
-    return price, f"On {other.display_name}" if other is not model else "At the price of today"
+        raise Invalid.field("on", f"{target.display_name} has no known price now: choose another one, or type a price")
+    return price, f"On {target.display_name}" if target is not model else "At the price of today"
 
 
 def _outcome_view_model(name: str, outcome: RepricingTotals, currency: str) -> dict[str, Any]:
