@@ -1,4 +1,4 @@
-"""Pages outside the admin: signing in and out, set-up, and health."""
+"""Pages outside the admin: sign-in and sign-out, set-up, and health."""
 
 from flask import Flask
 

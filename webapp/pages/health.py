@@ -1,4 +1,4 @@
-"""Health for those who watch over the service."""
+"""Health and metrics endpoints for monitoring."""
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
@@ -22,11 +22,11 @@ def alive() -> ResponseReturnValue:
 
 @blueprint.get("/readyz")
 def ready() -> ResponseReturnValue:
-    """Ready also when the database is away: answers go on from the snapshot."""
+    """Report readiness. A worker stays ready without the database, because it responds from its snapshot."""
     snapshot = container.registry().snapshot
     database = container.database_state()
-    says = {"detail": database_health.ADVICE[database]} if database in database_health.ADVICE else {}
-    return says | {
+    advice = {"detail": database_health.ADVICE[database]} if database in database_health.ADVICE else {}
+    return advice | {
         "database": database,
         "revision": snapshot.revision,
         "source": snapshot.source,
@@ -37,13 +37,13 @@ def ready() -> ResponseReturnValue:
 
 @blueprint.get("/metrics")
 def metrics() -> ResponseReturnValue:
-    """Numbers for Prometheus, for this machine or whoever may read the registry."""
+    """Return metrics for Prometheus. Allowed from this host, or with a token that can read the registry."""
     token = token_from_request()
     if not _is_local_request() and not (token and scopes_allow(token.scopes, Permission.REGISTRY_READ)):
         raise Forbidden("Metrics are served to this machine, or with a token that may read the registry.")
     snapshot = container.registry().snapshot
     workers_current, workers_total = container.current().process_report.count_current(snapshot.revision)
-    numbers = {
+    gauges = {
         "modeldesk_registry_revision": (snapshot.revision, "Revision of the registry that this process serves."),
         "modeldesk_registry_models": (len(snapshot.models), "Models in the registry, inactive ones included."),
         "modeldesk_registry_providers": (len(snapshot.providers), "Providers in the registry."),
@@ -53,11 +53,14 @@ def metrics() -> ResponseReturnValue:
         "modeldesk_workers_current": (workers_current, "Processes that serve this revision or a newer one."),
         "modeldesk_keys_locked": (int(container.vault().locked), "1 while no key can be decrypted."),
     }
-    lines = [f"# HELP {name} {help_text}\n# TYPE {name} gauge\n{name} {value}\n" for name, (value, help_text) in numbers.items()]
+    lines = [f"# HELP {name} {help_text}\n# TYPE {name} gauge\n{name} {value}\n" for name, (value, help_text) in gauges.items()]
     return Response("".join(lines), mimetype="text/plain; version=0.0.4")
 
 
 def _is_local_request() -> bool:
-    """Whoever comes through a proxy is not from here, whatever address the proxy names: a client may have told it."""
-    passed_on = any(request.headers.get(name) for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"))
-    return request.remote_addr in LOOPBACK and not passed_on
+    """Return whether the request comes directly from this host.
+
+    A proxied request is never local, because a client can spoof the forwarded address.
+    """
+    is_proxied = any(request.headers.get(name) for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"))
+    return request.remote_addr in LOOPBACK and not is_proxied

@@ -1,4 +1,4 @@
-"""Signing in, and confirming who one is, through the identity provider: out to it, and back once."""
+"""Sign-in and step-up authentication through the identity provider: the redirect to it, and the single-use callback."""
 
 import hashlib
 import hmac
@@ -38,16 +38,19 @@ MAX_CODE = 4_000
 
 @blueprint.get("/login/openid")
 def begin() -> ResponseReturnValue:
-    """Plain GETs lead out: a form that is redirected to another host would be stopped by `form-action 'self'`. Nothing is written yet."""
+    """Start a sign-in. The redirects are plain GETs, because `form-action 'self'` blocks forms that redirect to another host.
+
+    Nothing is stored in the database yet.
+    """
     return redirect(next_page()) if get_member_or_none() else _redirect_to_provider(confirming=False)
 
 
 @blueprint.get("/confirm/openid")
 def confirm() -> ResponseReturnValue:
-    found = get_member_or_none()
-    if found is None:
+    member = get_member_or_none()
+    if member is None:
         return redirect_to_login()
-    return redirect(url_for("signing.confirm", next=next_page())) if found.has_factor else _redirect_to_provider(confirming=True)
+    return redirect(url_for("signing.confirm", next=next_page())) if member.has_factor else _redirect_to_provider(confirming=True)
 
 
 def _redirect_to_provider(*, confirming: bool) -> ResponseReturnValue:
@@ -59,7 +62,7 @@ def _redirect_to_provider(*, confirming: bool) -> ResponseReturnValue:
         target = provider.authorization_url(_derive_challenge(secret), fresh=confirming)
     except DriverError as error:
         return _on_driver_error(error)
-    # Signed, and only in this browser. All that is sent along follows from the secret, which itself is not sent.
+        # The value is signed and stays in this browser. Everything sent to the provider derives from the secret, which is never sent.
     session[SESSION_KEY] = {"secret": secret, "at": int(datetime.now(UTC).timestamp()), "confirming": confirming, "next": next_page()}
     return redirect(target)
 
@@ -71,15 +74,15 @@ def _derive_challenge(secret: str) -> Challenge:
 
 @blueprint.get(container.OPENID_CALLBACK_PATH)
 def callback() -> ResponseReturnValue:
-    settings, provider, kept = container.settings().openid, container.identity_provider(), session.pop(SESSION_KEY, None)
+    settings, provider, stored = container.settings().openid, container.identity_provider(), session.pop(SESSION_KEY, None)
     if settings is None or provider is None:
         return redirect(url_for("account.login"))
-    if not isinstance(kept, dict) or not _is_matching_callback(str(kept["secret"]), settings):
+    if not isinstance(stored, dict) or not _is_matching_callback(str(stored["secret"]), settings):
         return _failure_page("stale", 400)
-    begun, now = datetime.fromtimestamp(int(kept["at"]), UTC), datetime.now(UTC)
-    way = PendingAuthorization(str(kept["secret"]), begun + CALLBACK_TIMEOUT)
+    began_at, now = datetime.fromtimestamp(int(stored["at"]), UTC), datetime.now(UTC)
+    pending = PendingAuthorization(str(stored["secret"]), began_at + CALLBACK_TIMEOUT)
     try:
-        wait = _consume_state(way, now)
+        wait = _consume_state(pending, now)
     except Conflict:
         return _failure_page("stale", 400)
     if wait is not None:
@@ -87,59 +90,67 @@ def callback() -> ResponseReturnValue:
     if request.args.get("error"):
         return _on_provider_refusal(request.args["error"])
     try:
-        return _handle_callback(settings, provider, kept, begun)
+        return _handle_callback(settings, provider, stored, began_at)
     except (DriverError, TokenRefused, Forbidden, Invalid, Conflict) as error:
         return _on_error(error)
 
 
-def _handle_callback(settings: OpenId, provider: "IdentityProvider", kept: dict[str, object], begun: datetime) -> ResponseReturnValue:
-    """The provider is asked outside of any transaction: nobody waits for it but whoever signs in."""
-    claims = provider.fetch_claims(request.args.get("code", "")[:MAX_CODE], _derive_challenge(str(kept["secret"])))
-    person, target = parse_claims(claims, settings.role_claim), str(kept["next"])
+def _handle_callback(settings: OpenId, provider: "IdentityProvider", stored: dict[str, object], began_at: datetime) -> ResponseReturnValue:
+    """Complete the callback. The provider is called outside any transaction, so that only this sign-in waits for it."""
+    claims = provider.fetch_claims(request.args.get("code", "")[:MAX_CODE], _derive_challenge(str(stored["secret"])))
+    identity, target = parse_claims(claims, settings.role_claim), str(stored["next"])
     target = target if is_safe_path(target) else HOME
-    return _reauthenticate(person, settings, begun, target) if kept["confirming"] else _sign_in(person, settings, target)
+    return _reauthenticate(identity, settings, began_at, target) if stored["confirming"] else _sign_in(identity, settings, target)
 
 
 def _is_matching_callback(secret: str, settings: OpenId) -> bool:
-    """Whether this answer belongs to the question that this browser was sent with; and (RFC 9207) comes from whom it was put to."""
-    same = hmac.compare_digest(request.args.get("state", "").encode("utf-8", "surrogatepass"), _derive_challenge(secret).state.encode())
-    return same and request.args.get("iss", settings.issuer) == settings.issuer
+    """Return whether the response belongs to the request of this browser, and comes from its issuer (RFC 9207)."""
+    is_same_state = hmac.compare_digest(
+        request.args.get("state", "").encode("utf-8", "surrogatepass"), _derive_challenge(secret).state.encode()
+    )
+    return is_same_state and request.args.get("iss", settings.issuer) == settings.issuer
 
 
-def _consume_state(way: PendingAuthorization, now: datetime) -> timedelta | None:
-    """Counted like guesses of passwords, by address and in all, because each makes us ask the provider."""
+def _consume_state(pending: PendingAuthorization, now: datetime) -> timedelta | None:
+    """Mark the state as used. Returns the time to wait if the attempt is throttled, otherwise None.
+
+    Attempts count like password guesses, per address and in total, because each one makes the server call the provider.
+    """
     with writing(refresh=False) as writer:
-        wait = login_throttle.register(writer, Attempt(way.secret, request.remote_addr or "", kind=OPENID), now)
+        wait = login_throttle.register(writer, Attempt(pending.secret, request.remote_addr or "", kind=OPENID), now)
         if wait is None:
-            identities.mark_used(writer, way, now=now)
+            identities.mark_used(writer, pending, now=now)
         return wait
 
 
-def _sign_in(person: IdentityClaims, settings: OpenId, target: str) -> ResponseReturnValue:
-    """As after the right password: a second factor of ours is asked for all the same."""
+def _sign_in(identity: IdentityClaims, settings: OpenId, target: str) -> ResponseReturnValue:
+    """Sign in as after a correct password. A second factor in Modeldesk is still required."""
     now = datetime.now(UTC)
     with writing(refresh=False) as writer:
-        user = identities.resolve_user(writer, person, settings)
-        account = user.email
+        user = identities.resolve_user(writer, identity, settings)
+        email = user.email
         ticket = sign_ins.begin_sign_in(writer, user, now=now, previous_secret=session_secret(), method=OPENID)
     if ticket.needs_code:
         await_second_factor(ticket.secret)
         return redirect(url_for("signing.code", next=target))
     start_session(ticket.secret)
-    return known_browsers.remember(redirect(target), account)
+    return known_browsers.remember(redirect(target), email)
 
 
-def _reauthenticate(person: IdentityClaims, settings: OpenId, begun: datetime, target: str) -> ResponseReturnValue:
-    """Only the same person, and only if the provider asked just now; a session there from this morning proves nothing."""
-    found, now = get_member_or_none(), datetime.now(UTC)
-    if found is None:
+def _reauthenticate(identity: IdentityClaims, settings: OpenId, began_at: datetime, target: str) -> ResponseReturnValue:
+    """Renew the session of the same person, if the provider authenticated them after the request began.
+
+    An older session at the provider proves nothing.
+    """
+    member, now = get_member_or_none(), datetime.now(UTC)
+    if member is None:
         return redirect_to_login()
-    if found.has_factor:
+    if member.has_factor:
         return redirect(url_for("signing.confirm", next=target))
     with writing(refresh=False) as writer:
-        if not identities.is_linked_to(writer, person, settings.issuer, found.id):
+        if not identities.is_linked_to(writer, identity, settings.issuer, member.id):
             raise Forbidden("Somebody else signed in there.", code="somebody_else")
-        if not is_authenticated_since(person, begun, now):
+        if not is_authenticated_since(identity, began_at, now):
             raise Forbidden("The provider did not ask anew, or does not say when it did.", code="not_asked")
         new = sign_ins.renew_session(writer, session_secret(), now=now, method=OPENID)
     if new is None:
@@ -148,7 +159,7 @@ def _reauthenticate(person: IdentityClaims, settings: OpenId, begun: datetime, t
     return redirect(target)
 
 
-# Why it did not work: each leads to a page that says what to do next.
+# Failures. Each one leads to a page that states the next step.
 
 
 def _on_error(error: ModeldeskError) -> ResponseReturnValue:
@@ -160,7 +171,7 @@ def _on_error(error: ModeldeskError) -> ResponseReturnValue:
 def _on_driver_error(error: DriverError) -> ResponseReturnValue:
     detail = "it does not accept MODELDESK_OIDC_CLIENT_ID and MODELDESK_OIDC_CLIENT_SECRET" if error.kind == "auth" else error.detail
     log.warning("the identity provider could not be asked: %s: %s", error.kind, detail)
-    # A refused code is one that was used or is too old: the provider is well.
+    # HTTP 400 means that the code was used or has expired. The provider itself works.
     return _failure_page("stale", 400) if error.http_status == 400 else _failure_page("provider", 502)
 
 
@@ -176,15 +187,18 @@ def _on_provider_refusal(error: str) -> ResponseReturnValue:
 
 
 def _on_account_refused(error: ModeldeskError) -> ResponseReturnValue:
-    """Unknown, switched off and somebody else's account read alike; what only concerns the provider is said."""
+    """Show the failure page. Only failures that concern the provider have their own text.
+
+    Unknown accounts, disabled accounts and accounts of other people look the same.
+    """
     log.warning("somebody came from the identity provider and was kept out: %s", error.code)
     return _failure_page(error.code if error.code in ("unverified", "somebody_else", "not_asked") else "unknown", 403)
 
 
 def _failure_page(reason: str, status: int, **more: str) -> tuple[str, int]:
-    found: StaffMember | None = get_member_or_none()
+    member: StaffMember | None = get_member_or_none()
     page = render_template(
-        "pages/openid_failed.html", reason=reason, name=_provider_name(), signed_in=found is not None, request_id=request_id.get(), **more
+        "pages/openid_failed.html", reason=reason, name=_provider_name(), signed_in=member is not None, request_id=request_id.get(), **more
     )
     return page, status
 

@@ -1,4 +1,4 @@
-"""Signing in and out, and the links that set a first or a new password."""
+"""Sign-in and sign-out, and the links that set a password."""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -40,13 +40,13 @@ def login() -> ResponseReturnValue:
 def sign_in() -> ResponseReturnValue:
     email, password = request.form.get("email", ""), request.form.get("password", "")
     if max(len(email), len(password)) >= MAX_FIELD_LENGTH:
-        return _login_page(WRONG_CREDENTIALS), 422  # Nothing is looked at, so nothing is guessed.
-    guess, now = _login_attempt(email), datetime.now(UTC)
-    wait = _register_attempt(guess, email, now)
+        return _login_page(WRONG_CREDENTIALS), 422  # The input is not checked, so it does not count as a guess.
+    attempt, now = _login_attempt(email), datetime.now(UTC)
+    wait = _register_attempt(attempt, email, now)
     if wait is not None:
         return _throttled_response(wait)
     try:
-        ticket = _authenticate(guess, email, password, now)
+        ticket = _authenticate(attempt, email, password, now)
     except TooManyConcurrentCalls as error:
         return _login_page(error.detail), error.status, {"Retry-After": str(error.retry_after)}
     if ticket is None:
@@ -59,32 +59,34 @@ def sign_in() -> ResponseReturnValue:
     return known_browsers.remember(redirect(target), accounts.normalize_email(email))
 
 
-def _authenticate(guess: login_throttle.Attempt, email: str, password: str, now: datetime) -> sign_ins.Ticket | None:
-    """The way in for whoever has the right password. Checking it takes a tenth of a second on purpose: no other writer has to wait for it.
+def _authenticate(attempt: login_throttle.Attempt, email: str, password: str, now: datetime) -> sign_ins.Ticket | None:
+    """Return a ticket if the password is correct, otherwise None.
 
-    A right one is checked once more if another hash was stored meanwhile: a sign-in at the same moment may have renewed it.
+    Hashing takes a tenth of a second on purpose. It runs outside the transaction, so that no other writer waits for it.
+
+    A correct password is checked again if the stored hash changed in the meantime, because a concurrent sign-in can renew the hash.
     """
     for _ in range(2):
         user = accounts.authenticate(db.session(), email, password)
         if user is None or not _can_use_password(user):
             return None
-        if ticket := _issue_ticket(user, password, guess, now):
+        if ticket := _issue_ticket(user, password, attempt, now):
             return ticket
     return None
 
 
-def _issue_ticket(checked: User, password: str, guess: login_throttle.Attempt, now: datetime) -> sign_ins.Ticket | None:
-    """The same inside a transaction; None where another hash was stored, or the person switched off, while the password was checked."""
-    user_id, stored = checked.id, checked.password_hash
-    renewed = passwords.rehash_or_none(stored, password)
+def _issue_ticket(candidate: User, password: str, attempt: login_throttle.Attempt, now: datetime) -> sign_ins.Ticket | None:
+    """Issue the ticket in a transaction. Returns None if the hash changed or the user was disabled during the check."""
+    user_id, stored_hash = candidate.id, candidate.password_hash
+    new_hash = passwords.rehash_or_none(stored_hash, password)
     with writing(refresh=False) as writer:
-        user = accounts.get_by_password_hash_or_none(writer, user_id, stored)
+        user = accounts.get_by_password_hash_or_none(writer, user_id, stored_hash)
         if user is None:
             return None
-        if stored is not None and renewed is not None:
-            accounts.renew_hash(writer, user_id, stored, renewed)
+        if stored_hash is not None and new_hash is not None:
+            accounts.renew_hash(writer, user_id, stored_hash, new_hash)
         ticket = sign_ins.begin_sign_in(writer, user, now=now, previous_secret=session_secret())
-        login_throttle.forget(writer, guess)
+        login_throttle.forget(writer, attempt)
         return ticket
 
 
@@ -94,30 +96,36 @@ def _redirect_to_code(secret: str, target: str) -> ResponseReturnValue:
 
 
 def _can_use_password(user: User) -> bool:
-    """With passwords switched off they are the admins' way in for the day the identity provider is away."""
+    """Return whether the user can sign in with a password.
+
+    With passwords switched off, admins can still use theirs if the identity provider is down.
+    """
     return container.settings().password_sign_in or user.role == "admin"
 
 
 def _login_attempt(email: str) -> login_throttle.Attempt:
-    """One function folds the name for the count and for the look-up, so that no spelling of it is counted apart."""
+    """Build the attempt for the throttle. The address is normalized as in the look-up, so every spelling has the same count."""
     account = accounts.normalize_email(email)
     return login_throttle.Attempt(account, request.remote_addr or "", known_browsers.get_browser_id_or_none(account))
 
 
-def _register_attempt(guess: login_throttle.Attempt, email: str, now: datetime) -> timedelta | None:
-    """How long to wait; None for whoever may try. The last guess for a while has a line in the trail, in the same transaction."""
+def _register_attempt(attempt: login_throttle.Attempt, email: str, now: datetime) -> timedelta | None:
+    """Register an attempt. Returns the time to wait if it is throttled, otherwise None.
+
+    The attempt that exhausts the limit is audited in the same transaction.
+    """
     with writing(refresh=False) as writer:
-        wait = login_throttle.register(writer, guess, now)
-        if wait is None and login_throttle.should_audit(writer, guess, now):
+        wait = login_throttle.register(writer, attempt, now)
+        if wait is None and login_throttle.should_audit(writer, attempt, now):
             sign_ins.record_exhausted_attempts(writer, email)
         return wait
 
 
 def _throttled_response(wait: timedelta) -> ResponseReturnValue:
-    """The same words for an address that exists and one that does not."""
+    """Return the same response for known and unknown addresses."""
     log.warning("a sign-in from %s was not looked at: too many attempts", request.remote_addr)
-    said = f"Too many attempts. Try again in {format_minutes(wait)}, or in a browser in which you signed in before."
-    return _login_page(said), 429, retry_after_header(wait)
+    message = f"Too many attempts. Try again in {format_minutes(wait)}, or in a browser in which you signed in before."
+    return _login_page(message), 429, retry_after_header(wait)
 
 
 def _login_page(error: str | None = None) -> str:
@@ -138,7 +146,7 @@ def _has_no_users() -> bool:
         return accounts.count(db.session()) == 0
     except (SQLAlchemyError, DatabaseUnreachable):
         db.session.rollback()
-        return False  # The page opens while the database is away; whoever signs in is told.
+        return False  # The page works without the database; the sign-in reports the error.
 
 
 @blueprint.post("/logout")
@@ -158,22 +166,22 @@ def setup(secret: str) -> ResponseReturnValue:
 
 @blueprint.post("/setup/<secret>")
 def use_link(secret: str) -> ResponseReturnValue:
-    email, password, again = (request.form.get(name, "") for name in ("email", "password", "password_again"))
+    email, password, repeated = (request.form.get(name, "") for name in ("email", "password", "password_again"))
     now = datetime.now(UTC)
     user_id = accounts.find_link(db.session(), secret, now=now).user_id
     try:
-        if password != again:
+        if password != repeated:
             raise Invalid.field("password_again", "is not the same as the password above")
         with writing(refresh=False) as writer:
             user = accounts.use_link(writer, secret, email=email, password=password, now=now)
-            account = user.email
+            account_email = user.email
             ticket = sign_ins.begin_sign_in(writer, user, now=now, previous_secret=session_secret())
     except (Invalid, Conflict) as error:
-        return _setup_page(secret, user_id, {found.field: found.message for found in error.errors}), 422
-    if ticket.needs_code:  # Whoever reads the link has not yet shown the device.
+        return _setup_page(secret, user_id, {field_error.field: field_error.message for field_error in error.errors}), 422
+    if ticket.needs_code:  # The link does not prove possession of the second factor.
         return _redirect_to_code(ticket.secret, HOME)
     start_session(ticket.secret)
-    return known_browsers.remember(redirect(HOME), account)
+    return known_browsers.remember(redirect(HOME), account_email)
 
 
 @blueprint.get("/setup")
@@ -182,6 +190,6 @@ def setup_without_link() -> ResponseReturnValue:
 
 
 def _setup_page(secret: str, user_id: int | None, errors: dict[str, str] | None = None) -> str:
-    known = db.session.get(User, user_id) if user_id else None
-    typed = request.form.get("email", "")[:254]
-    return render_template("pages/setup.html", token=secret, email=known.email if known else None, typed_email=typed, errors=errors or {})
+    user = db.session.get(User, user_id) if user_id else None
+    email = request.form.get("email", "")[:254]
+    return render_template("pages/setup.html", token=secret, email=user.email if user else None, typed_email=email, errors=errors or {})

@@ -1,4 +1,4 @@
-"""The code after the password, and the renewed proof before what is dangerous."""
+"""The one-time code after the password, and step-up authentication before sensitive actions."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -27,28 +27,28 @@ WRONG_PASSWORD = "That is not your password."
 def code() -> ResponseReturnValue:
     if get_member_or_none():
         return redirect(next_page())
-    found = sign_ins.get_pending_or_none(db.session(), _pending_secret(), now=datetime.now(UTC))
-    return _code_page() if found else redirect(url_for("account.login"))
+    pending = sign_ins.get_pending_or_none(db.session(), _pending_secret(), now=datetime.now(UTC))
+    return _code_page() if pending else redirect(url_for("account.login"))
 
 
 @blueprint.post("/login/code")
 def use_code() -> ResponseReturnValue:
-    proof, now = SubmittedCode(request.form.get("code", ""), request.remote_addr or ""), datetime.now(UTC)
+    submitted, now = SubmittedCode(request.form.get("code", ""), request.remote_addr or ""), datetime.now(UTC)
     try:
         with writing(refresh=False) as writer:
-            answer = sign_ins.complete(writer, _pending_secret(), proof, vault=container.vault(), now=now)
-    except KeysLocked as error:  # Nothing was looked at, so nothing was guessed.
+            result = sign_ins.complete(writer, _pending_secret(), submitted, vault=container.vault(), now=now)
+    except KeysLocked as error:  # The code was not checked, so it does not count as a guess.
         return _code_page(error.detail), error.status
-    if answer.secret is not None:
+    if result.secret is not None:
         target = next_page()
-        start_session(answer.secret)
-        return known_browsers.remember(redirect(target), accounts.normalize_email(answer.email))
-    if answer.ended:
+        start_session(result.secret)
+        return known_browsers.remember(redirect(target), accounts.normalize_email(result.email))
+    if result.ended:
         session.clear()
         flash("The password was given too long ago, or too many codes were wrong. Begin anew.", "error")
         return redirect(url_for("account.login", next=next_page()))
-    if answer.wait is not None:
-        return (_code_page(f"Too many codes. Try again in {format_minutes(answer.wait)}."), 429, retry_after_header(answer.wait))
+    if result.wait is not None:
+        return (_code_page(f"Too many codes. Try again in {format_minutes(result.wait)}."), 429, retry_after_header(result.wait))
     return _code_page(WRONG_CODE), 422
 
 
@@ -62,68 +62,68 @@ def _code_page(error: str | None = None) -> str:
 
 @blueprint.get("/confirm")
 def confirm() -> ResponseReturnValue:
-    found = get_member_or_none()
-    return _confirm_page(found) if found else redirect_to_login()
+    member = get_member_or_none()
+    return _confirm_page(member) if member else redirect_to_login()
 
 
 @blueprint.post("/confirm")
 def use_proof() -> ResponseReturnValue:
-    """With a second factor its code is the proof, without one the password."""
-    found, now = get_member_or_none(), datetime.now(UTC)
-    if found is None:
+    """Verify the step-up proof: a one-time code if the user has a second factor, otherwise the password."""
+    member, now = get_member_or_none(), datetime.now(UTC)
+    if member is None:
         return redirect_to_login()
-    guess = Attempt(session_secret(), request.remote_addr or "", kind="session")
+    attempt = Attempt(session_secret(), request.remote_addr or "", kind="session")
     with writing(refresh=False) as writer:
-        wait = login_throttle.register(writer, guess, now)
+        wait = login_throttle.register(writer, attempt, now)
     if wait is not None:
-        return _confirm_page(found, f"Too many attempts. Try again in {format_minutes(wait)}."), 429, retry_after_header(wait)
+        return _confirm_page(member, f"Too many attempts. Try again in {format_minutes(wait)}."), 429, retry_after_header(wait)
     try:
-        new = _reauthenticate_by_code(found, now) if found.has_factor else _reauthenticate_by_password(found, now)
+        secret = _reauthenticate_by_code(member, now) if member.has_factor else _reauthenticate_by_password(member, now)
     except KeysLocked as error:
-        return _confirm_page(found, error.detail), error.status
-    if new is None:
-        return _confirm_page(found, WRONG_CODE if found.has_factor else WRONG_PASSWORD), 422
-    login_user(SessionTicket(new))  # The rest of the browser's session stays: forms in other tabs keep their tokens.
+        return _confirm_page(member, error.detail), error.status
+    if secret is None:
+        return _confirm_page(member, WRONG_CODE if member.has_factor else WRONG_PASSWORD), 422
+    login_user(SessionTicket(secret))  # The rest of the browser session stays, so forms in other tabs keep valid CSRF tokens.
     return redirect(next_page())
 
 
-def _reauthenticate_by_code(found: StaffMember, now: datetime) -> str | None:
+def _reauthenticate_by_code(member: StaffMember, now: datetime) -> str | None:
     with writing(refresh=False) as writer:
-        user = writer.get_one(User, found.id)
+        user = writer.get_one(User, member.id)
         kind = second_factor.verify_code(writer, user, request.form.get("code", ""), vault=container.vault(), now=now)
         return sign_ins.renew_session(writer, session_secret(), now=now) if kind is not None else None
 
 
-def _reauthenticate_by_password(found: StaffMember, now: datetime) -> str | None:
+def _reauthenticate_by_password(member: StaffMember, now: datetime) -> str | None:
     password = request.form.get("password", "")[:MAX_FIELD_LENGTH]
-    if accounts.authenticate(db.session(), found.email, password) is None:
+    if accounts.authenticate(db.session(), member.email, password) is None:
         return None
     with writing(refresh=False) as writer:
         return sign_ins.renew_session(writer, session_secret(), now=now)
 
 
-def _confirm_page(found: StaffMember, error: str | None = None) -> str:
+def _confirm_page(member: StaffMember, error: str | None = None) -> str:
     return render_template(
         "pages/confirm.html",
         error=error,
         next_url=request.values.get("next", ""),
-        email=found.email,
-        by_code=found.has_factor,
-        by_password=accounts.has_password(db.session(), found.id),
-        openid=_linked_provider_name(found),
+        email=member.email,
+        by_code=member.has_factor,
+        by_password=accounts.has_password(db.session(), member.id),
+        openid=_linked_provider_name(member),
         minutes=int(sign_ins.CONFIRMATION_LIFETIME.total_seconds() // 60),
     )
 
 
-def _linked_provider_name(found: StaffMember) -> str | None:
-    """The name of the identity provider, for whoever is linked there and has no second factor here."""
+def _linked_provider_name(member: StaffMember) -> str | None:
+    """Return the identity provider's name if the user is linked to it and has no second factor here."""
     settings = container.settings().openid
-    linked = (
+    is_linked = (
         settings is not None
-        and not found.has_factor
-        and identities.get_identity_or_none(db.session(), found.id, settings.issuer) is not None
+        and not member.has_factor
+        and identities.get_identity_or_none(db.session(), member.id, settings.issuer) is not None
     )
-    return settings.name if settings is not None and linked else None
+    return settings.name if settings is not None and is_linked else None
 
 
 def format_minutes(wait: timedelta) -> str:
