@@ -1,4 +1,4 @@
-"""Commands for operators: `.venv/bin/flask --app wsgi ...`. Exit 0 on success, 2 on bad arguments, 1 with one clear line otherwise."""
+"""Commands for operators: `.venv/bin/flask --app wsgi ...`. Exit codes: 0 on success, 2 for invalid arguments, 1 with a one-line error."""
 
 from flask import Flask
 

@@ -18,7 +18,7 @@ from webapp.services.accounts import accounts, api_tokens, identities, second_fa
 
 
 def operator() -> str:
-    """Who is at the keyboard, for the audit trail."""
+    """Return the actor for the audit log: the operating-system user who runs the command."""
     return f"cli:{getpass.getuser()}"
 
 
@@ -63,14 +63,14 @@ def reset_password(email: str) -> None:
 def list_users() -> None:
     """Show all users; the first column is the id."""
     rows = db.session.execute(select(User, User.password_hash.is_(None)).order_by(User.id))
-    cells = [(str(user.id), user.email, user.role, _state(user, waits)) for user, waits in rows]
+    cells = [(str(user.id), user.email, user.role, _state(user, has_no_password)) for user, has_no_password in rows]
     click.echo(format_table(cells, ("ID", "EMAIL", "ROLE", "STATE")))
 
 
-def _state(user: User, waits: bool) -> str:
+def _state(user: User, has_no_password: bool) -> str:
     if not user.is_active:
         return "disabled"
-    return "invited" if waits and not user.last_login_at else "active"
+    return "invited" if has_no_password and not user.last_login_at else "active"
 
 
 @users.command("disable")
@@ -153,8 +153,8 @@ def create_token(name: str, scopes: tuple[str, ...], expires_days: int | None, p
     """Make a token. It is printed once, alone on standard output, and cannot be shown again."""
     with writing(refresh=False) as session:
         expires_at = api_tokens.expiry_date(expires_days, now=datetime.now(UTC))
-        of = validators.optional(validators.slug)(project, "project")
-        _, text = api_tokens.create(session, name, scopes, actor=operator(), expires_at=expires_at, project=of)
+        project_slug = validators.optional(validators.slug)(project, "project")
+        _, text = api_tokens.create(session, name, scopes, actor=operator(), expires_at=expires_at, project=project_slug)
     click.echo(text)
 
 
@@ -165,8 +165,8 @@ def list_tokens() -> None:
     cells = []
     for token in api_tokens.list_all(db.session()):
         state = "revoked" if token.revoked_at else "active"
-        until = f"{token.expires_at:%Y-%m-%d}" if token.expires_at else "never"
-        cells.append((str(token.id), token.name, ",".join(token.scopes), state, until))
+        expiry = f"{token.expires_at:%Y-%m-%d}" if token.expires_at else "never"
+        cells.append((str(token.id), token.name, ",".join(token.scopes), state, expiry))
     click.echo(format_table(cells, ("ID", "NAME", "SCOPES", "STATE", "EXPIRES")))
 
 

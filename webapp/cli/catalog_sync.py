@@ -1,4 +1,4 @@
-"""Commands that compare public catalogues with the registry."""
+"""Commands that compare public catalogs with the registry."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,20 +33,22 @@ def catalog() -> None:
 @command
 def sync(source: str, file: Path | None, propose: bool) -> None:
     """Say how the catalogue SOURCE differs from the registry. Changes nothing, and fetches nothing from the network."""
-    given = Comparison(load_registry().snapshot, sources.read_catalog(source, _read_file(file)), None, _limits(), datetime.now(UTC))
+    comparison = Comparison(load_registry().snapshot, sources.read_catalog(source, _read_file(file)), None, _limits(), datetime.now(UTC))
     if not propose:
-        rows, problems = proposals.build_rows(given)
-        _print_comparison(rows, [*given.catalog.problems, *problems])
+        rows, problems = proposals.build_rows(comparison)
+        _print_comparison(rows, [*comparison.catalog.problems, *problems])
         return
     try:
         with writing(refresh=False) as session:
-            proposal = proposals.open_proposal(session, given, actor=operator())
-            number, counts = proposal.id, proposal.counts
+            proposal = proposals.open_proposal(session, comparison, actor=operator())
+            proposal_id, counts = proposal.id, proposal.counts
     except Conflict as error:
         click.echo(error.detail)
         return
-    told = f"{counts['added']:,} new, {counts['changed']:,} changed, {counts['gone']:,} gone"
-    click.echo(f"Opened the proposal {number}: {told}. Look at it under {container.settings().base_url}/admin/proposals/{number}/")
+    summary = f"{counts['added']:,} new, {counts['changed']:,} changed, {counts['gone']:,} gone"
+    click.echo(
+        f"Opened the proposal {proposal_id}: {summary}. Look at it under {container.settings().base_url}/admin/proposals/{proposal_id}/"
+    )
 
 
 def _limits() -> GuardLimits:
@@ -57,8 +59,8 @@ def _read_file(file: Path | None) -> bytes | None:
     if file is None:
         return None
     try:
-        with file.open("rb") as opened:
-            return opened.read(MAX_BYTES + 1)
+        with file.open("rb") as stream:
+            return stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise Failure(f"{file} cannot be read: {error.strerror}.") from error
 

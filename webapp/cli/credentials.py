@@ -1,4 +1,4 @@
-"""Commands for the encryption key: what it encrypted, and rotating it."""
+"""Commands for the encryption key: its status and its rotation."""
 
 import time
 
@@ -33,11 +33,11 @@ def _require_unlocked_vault() -> Vault:
 def status() -> None:
     """Show what each encryption key can read, and whether the older ones can be dropped."""
     vault = _require_unlocked_vault()
-    found = rotation.tally(db.session(), vault)
-    rows = [(one.column, str(one.current), str(one.older), str(len(one.unreadable))) for one in found]
+    tallies = rotation.tally(db.session(), vault)
+    rows = [(tally.column, str(tally.current), str(tally.older), str(len(tally.unreadable))) for tally in tallies]
     click.echo(format_table(rows, ("COLUMN", "FIRST KEY", "OLDER KEYS", "UNREADABLE")))
-    _print_unreadable({one.column: one.unreadable for one in found})
-    if any(one.older for one in found):
+    _print_unreadable({tally.column: tally.unreadable for tally in tallies})
+    if any(tally.older for tally in tallies):
         click.echo("Older keys are still needed: run `keys rotate`.")
     else:
         click.echo(f"Everything that can be read is under the first key ({vault.key_id}). No other one is needed for what is stored.")
@@ -45,7 +45,7 @@ def status() -> None:
             click.echo(
                 f"Behind it: {', '.join(vault.other_key_ids)}. Keep one that you are about to rotate to; drop one that you rotated from."
             )
-    if any(one.unreadable for one in found):
+    if any(tally.unreadable for tally in tallies):
         click.echo("What no key reads has to be entered again, or needs the key that encrypted it.")
 
 
@@ -54,21 +54,22 @@ def status() -> None:
 def rotate() -> None:
     """Re-encrypt everything with the first key of MODELDESK_ENCRYPTION_KEYS. Can be stopped, and run again."""
     vault = _require_unlocked_vault()
-    if any(one.older for one in rotation.tally(db.session(), vault)):
+    if any(tally.older for tally in rotation.tally(db.session(), vault)):
         with writing(refresh=False) as session:
             rotation.record_start(session, vault, actor=operator())
     rotated = 0
     unreadable: dict[str, tuple[int, ...]] = {}
     for column in rotation.encrypted_columns():
-        place = f"{column.table.name}.{column.name}"
-        after: int | None = 0
-        while after is not None:
-            began = time.monotonic()
+        column_name = f"{column.table.name}.{column.name}"
+        resume_after: int | None = 0
+        while resume_after is not None:
+            started_at = time.monotonic()
             with writing(refresh=False) as session:
-                step = rotation.rotate_batch(session, vault, column, after)
-            time.sleep(time.monotonic() - began)  # SQLite's writers stand in no queue: whoever waits gets a turn only while nobody writes.
-            rotated, after = rotated + step.rotated, step.resume_after
-            unreadable[place] = (*unreadable.get(place, ()), *step.unreadable)
+                step = rotation.rotate_batch(session, vault, column, resume_after)
+            # SQLite does not queue writers: a waiting writer gets its turn only while no one writes.
+            time.sleep(time.monotonic() - started_at)
+            rotated, resume_after = rotated + step.rotated, step.resume_after
+            unreadable[column_name] = (*unreadable.get(column_name, ()), *step.unreadable)
     lost = sum(map(len, unreadable.values()))
     if rotated or lost:
         with writing() as session:
@@ -92,26 +93,24 @@ def accept(yes: bool) -> None:
     """
     if not container.vault().locked:
         raise Failure("The present key reads what this database holds, so nothing is lost. To change it, use `keys rotate`.")
-    vault = Vault(
-        container.settings().encryption_keys, container.settings().encryption_keys_source
-    )  # One that has not yet been compared with the database.
+    # This vault has not been compared with the database.
+    vault = Vault(container.settings().encryption_keys, container.settings().encryption_keys_source)
     if vault.locked:
         raise KeysLocked(f"There is no new key to work with: {vault.reason}.")
-    lost = {one.column: one.unreadable for one in rotation.tally(db.session(), vault)}
+    lost = {tally.column: tally.unreadable for tally in rotation.tally(db.session(), vault)}
     _print_unreadable(lost)
     if not yes:
         raise Failure("This stays unreadable, and the desk would accept the new key. If that is meant, say --yes. Nothing was changed.")
     with writing() as session:
-        rotation.accept_keys(
-            session, vault, sum(map(len, lost.values())) - 1, actor=operator()
-        )  # Less the check itself, which is written anew.
+        # The key check itself does not count, because it is written again.
+        rotation.accept_keys(session, vault, sum(map(len, lost.values())) - 1, actor=operator())
     click.echo(f"The desk works with the key {vault.key_id} now. Enter the providers' keys again on their pages.")
     click.echo("Whoever has a second factor signs in with a recovery code, or asks for `users remove-second-factor`.")
 
 
 def _print_unreadable(rows: dict[str, tuple[int, ...]]) -> None:
-    for place, numbers in rows.items():
-        for name in rotation.describe_rows(db.session(), place, numbers[:MAX_NAMED]):
+    for column_name, row_ids in rows.items():
+        for name in rotation.describe_rows(db.session(), column_name, row_ids[:MAX_NAMED]):
             click.echo(f"No key reads {name}.", err=True)
-        if len(numbers) > MAX_NAMED:
-            click.echo(f"Nor {len(numbers) - MAX_NAMED:,} more of {place}.", err=True)
+        if len(row_ids) > MAX_NAMED:
+            click.echo(f"Nor {len(row_ids) - MAX_NAMED:,} more of {column_name}.", err=True)

@@ -1,4 +1,4 @@
-"""`doctor`: checks settings, database, keys and revisions, and says what to do."""
+"""`doctor`: checks settings, database, keys and revisions, and says how to fix each problem."""
 
 from collections.abc import Iterator
 
@@ -24,9 +24,9 @@ Finding = tuple[bool, str]
 def doctor() -> None:
     """Check everything that can be checked from here, and say what to do about what is wrong."""
     findings = [*_check_database(), *_check_settings(), *_check_keys(), *_check_users(), *_check_audit_log(), *_check_identity_provider()]
-    for good, text in findings:
-        click.echo(f"{'ok  ' if good else 'FAIL'}  {text}")
-    if not all(good for good, _ in findings):
+    for passed, text in findings:
+        click.echo(f"{'ok  ' if passed else 'FAIL'}  {text}")
+    if not all(passed for passed, _ in findings):
         raise Failure("some checks failed; each line above says what to do")
 
 
@@ -36,11 +36,11 @@ def _check_database() -> Iterator[Finding]:
         yield False, f"The database is {state}. {database_health.ADVICE[state]}"
         return
     try:
-        mark = container.current().source.read_revision()
+        revision_mark = container.current().source.read_revision()
     except DatabaseUnreachable as error:
         yield False, f"The database does not answer: {error.detail} Run `prepare`."
         return
-    yield True, f"The database answers, at revision {mark.revision}."
+    yield True, f"The database answers, at revision {revision_mark.revision}."
     yield True, "Its tables are up to date."
 
 
@@ -52,26 +52,28 @@ def _check_settings() -> Iterator[Finding]:
 
 
 def _check_keys() -> Iterator[Finding]:
-    desk = container.current()
+    current = container.current()
     try:
-        check = desk.source.load().key_check
+        check = current.source.load().key_check
     except DatabaseUnreachable:
         return
     if check is not None:
-        desk.vault.verify_key_check(check)
-    if desk.vault.locked:
+        current.vault.verify_key_check(check)
+    if current.vault.locked:
         yield (
             False,
-            f"Keys are locked: {desk.vault.reason}. Set the key that was in use before, behind a newer one if there is one; "
+            f"Keys are locked: {current.vault.reason}. Set the key that was in use before, behind a newer one if there is one; "
             "if it is lost for good, see `keys accept`.",
         )
         return
     session = db.session()
-    lost = [name for one in rotation.tally(session, desk.vault) for name in rotation.describe_rows(session, one.column, one.unreadable)]
+    lost = [
+        name for tally in rotation.tally(session, current.vault) for name in rotation.describe_rows(session, tally.column, tally.unreadable)
+    ]
     if lost:
         yield False, f"No encryption key reads {'; '.join(lost)}. Enter what is lost again, or put the key that encrypted it behind."
     else:
-        yield True, f"Everything encrypted can be read (encryption key {desk.vault.key_id})."
+        yield True, f"Everything encrypted can be read (encryption key {current.vault.key_id})."
 
 
 def _check_users() -> Iterator[Finding]:
@@ -84,13 +86,13 @@ def _check_users() -> Iterator[Finding]:
 
 def _check_audit_log() -> Iterator[Finding]:
     try:
-        broken = audit_log.get_first_break_or_none(db.session())
+        first_break = audit_log.get_first_break_or_none(db.session())
     except SQLAlchemyError:
         return
-    if broken is None:
+    if first_break is None:
         yield True, "The audit trail is whole."
     else:
-        yield False, f"The audit trail was changed by hand: {broken.message}. Compare it with a backup."
+        yield False, f"The audit trail was changed by hand: {first_break.message}. Compare it with a backup."
 
 
 def _check_identity_provider() -> Iterator[Finding]:

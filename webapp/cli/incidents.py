@@ -1,4 +1,4 @@
-"""`incidents analyze`: an incident from a file or a pipe, on a model or the local rules, as text or JSON."""
+"""`incidents analyze`: runs an incident from a file or a pipe on a model or the built-in rules. The output is text or JSON."""
 
 import json
 import sys
@@ -46,21 +46,24 @@ def analyze(file: str, model: str | None, template: str | None, no_cache: bool, 
 
 def _read_text(file: str) -> str:
     try:
-        found = sys.stdin.read(MAX_INPUT_LENGTH + 1) if file == "-" else Path(file).read_text(encoding="utf-8")
+        text = sys.stdin.read(MAX_INPUT_LENGTH + 1) if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Failure(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.") from error
-    return found
+    return text
 
 
 def _format_run(run: Run) -> str:
     lines = []
-    for number, advice in enumerate(run.recommendations, 1):
-        lines += [f"{number}. [{advice.priority}] {advice.title} ({advice.type})", f"   {advice.description}"]
-        lines += [f"   - {action}" for action in advice.actions]
-    asked = "local rules" if run.answered_by == "local" else run.model_ref or run.driver
-    used = run.usage or {}
-    tokens = f", {used.get('input', 0):,} tokens in and {used.get('output', 0):,} out" if used else ""
-    free = "no cost" if run.cached or run.driver == "local" else "cost unknown"
-    cost = free if run.cost_total is None else money_text.format_amount(run.cost_total, run.currency)
+    for position, recommendation in enumerate(run.recommendations, 1):
+        lines += [
+            f"{position}. [{recommendation.priority}] {recommendation.title} ({recommendation.type})",
+            f"   {recommendation.description}",
+        ]
+        lines += [f"   - {action}" for action in recommendation.actions]
+    model = "local rules" if run.answered_by == "local" else run.model_ref or run.driver
+    usage = run.usage or {}
+    tokens = f", {usage.get('input', 0):,} tokens in and {usage.get('output', 0):,} out" if usage else ""
+    fallback_cost = "no cost" if run.cached or run.driver == "local" else "cost unknown"
+    cost = fallback_cost if run.cost_total is None else money_text.format_amount(run.cost_total, run.currency)
     cached = f", answered from the cache of {run.cached_from}" if run.cached else ""
-    return "\n".join([*lines, "", f"{asked}{tokens}, {cost}, {run.latency_ms:,} ms{cached}. Run {run.public_id}."])
+    return "\n".join([*lines, "", f"{model}{tokens}, {cost}, {run.latency_ms:,} ms{cached}. Run {run.public_id}."])

@@ -1,4 +1,4 @@
-"""`backup`, `restore` and `database move`: a copy to keep, putting it back, and going from one engine to the other."""
+"""`backup`, `restore` and `database move`: back up the database, restore it, and move it to another engine."""
 
 from pathlib import Path
 
@@ -45,10 +45,10 @@ def restore(file: Path, replace: bool) -> None:
     kind = backups.kind_of(file)
     if (kind == "sqlite") != (settings.sqlite_path is not None):
         raise backups.BackupRefused(f"{file.name} is a backup of {kind}, but DATABASE_URL names another engine. Set DATABASE_URL to match.")
-    db.session.remove()  # An open reader would keep the restore waiting.
-    kept = _restore_backup(settings, file, replace)
-    if kept:  # Said first: a migration that fails ends this.
-        click.echo(f"What was there before lies at {kept}.")
+    db.session.remove()  # An open reader would block the restore.
+    previous_copy = _restore_backup(settings, file, replace)
+    if previous_copy:  # Printed first, because a failed migration ends the command.
+        click.echo(f"What was there before lies at {previous_copy}.")
     flask_migrate.upgrade(directory=MIGRATIONS)
     with writing(refresh=False) as session:
         key_check.mark_restored(session, file.name, actor=operator())
@@ -61,23 +61,23 @@ def restore(file: Path, replace: bool) -> None:
 
 
 def _restore_backup(settings: Settings, file: Path, replace: bool) -> Path | None:
-    known = {script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()}
-    if backups.migration_of(file) not in known:
+    known_revisions = {script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()}
+    if backups.migration_of(file) not in known_revisions:
         raise backups.BackupRefused(f"{file.name} was made by a newer Modeldesk. Restore it with that version; nothing was changed.")
     if settings.sqlite_path is None:
-        kept = _dump_before_restore(settings, replace) if inspect(db.engine).has_table("registry_state") else None
+        previous_copy = _dump_before_restore(settings, replace) if inspect(db.engine).has_table("registry_state") else None
         backups.restore_postgresql(file, settings.database_url)
-        return kept
+        return previous_copy
     return backups.restore_sqlite(file, settings.sqlite_path, replace=replace)
 
 
 def _dump_before_restore(settings: Settings, replace: bool) -> Path:
     if not replace:
         raise Failure("Restoring replaces every table of the database. Say --replace if that is meant; what is there is kept as a dump.")
-    kept = backups.replaced_database_path(settings.instance_path / "postgresql.dump")
+    dump = backups.replaced_database_path(settings.instance_path / "postgresql.dump")
     settings.instance_path.mkdir(parents=True, exist_ok=True)
-    backups.back_up(settings, kept)
-    return kept
+    backups.back_up(settings, dump)
+    return dump
 
 
 def _format_contents(contents: backups.BackupContents) -> str:

@@ -1,4 +1,4 @@
-"""How commands end: errors become one line on standard error, never a traceback."""
+"""Output of commands. Errors become one line on standard error, never a traceback."""
 
 import functools
 import traceback
@@ -18,21 +18,22 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Failure(click.ClickException):
-    """One clear line, exit code 1."""
+    """A failed command: a one-line error, exit code 1."""
 
     def show(self, file: Any = None) -> None:
         click.echo(f"modeldesk: {' '.join(self.message.split())}", err=True)
 
 
 class BadArguments(Failure):
-    """The same for arguments that make no sense, exit code 2."""
+    """A command with invalid arguments: a one-line error, exit code 2."""
 
     exit_code = 2
 
 
 def translate_error(error: Exception) -> Exception:
-    """What ends a command after this error."""
-    if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort | BrokenPipeError):  # Of `| head`: click ends quietly.
+    """Return the exception that ends a command after `error`."""
+    # A BrokenPipeError comes from `| head`: click exits silently.
+    if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort | BrokenPipeError):
         return error
     if isinstance(error, Invalid):
         return BadArguments(error.detail)
@@ -40,14 +41,14 @@ def translate_error(error: Exception) -> Exception:
         return Failure(error.detail)
     if isinstance(error, SQLAlchemyError):
         return Failure(translate_database_error(error).detail)
-    place = traceback.extract_tb(error.__traceback__)[-1]
+    frame = traceback.extract_tb(error.__traceback__)[-1]
     return Failure(
-        f"an error that nobody expected: {type(error).__name__} at {Path(place.filename).name}:{place.lineno}. Please report it."
+        f"an error that nobody expected: {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}. Please report it."
     )
 
 
 def command(function: Command) -> Command:
-    """Runs inside the application, and turns our errors into one line."""
+    """Run a command in the application context, and turn its errors into one line."""
 
     @with_appcontext
     @functools.wraps(function)
@@ -62,6 +63,6 @@ def command(function: Command) -> Command:
 
 
 def format_table(rows: Sequence[tuple[str, ...]], headings: tuple[str, ...]) -> str:
-    """Columns of text, the first one the id."""
+    """Return a table as text. The first column holds the id."""
     widths = [max(len(row[column]) for row in [headings, *rows]) for column in range(len(headings))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [headings, *rows])

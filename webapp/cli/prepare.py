@@ -1,4 +1,4 @@
-"""`prepare`: everything between a checkout and a desk that serves. Run by `make run`; repeating it changes nothing."""
+"""`prepare`: creates, migrates and seeds the database. `make run` runs it; repeating it changes nothing."""
 
 import sys
 from datetime import UTC, datetime
@@ -36,14 +36,14 @@ def prepare() -> None:
     try:
         flask_migrate.upgrade(directory=str(ROOT / "migrations"))
         _seed_database()
-    except SystemExit as error:  # flask_migrate logs an Alembic error and exits
+    except SystemExit as error:  # flask_migrate logs an Alembic error and exits.
         raise Failure("This database was made by another version of Modeldesk. Start that version, or restore a backup.") from error
     except CommandError as error:
         raise Failure(f"The database cannot be migrated: {error}") from error
     except (OperationalError, DatabaseUnreachable) as error:
         _print_read_only_notice(error)
     except DatabaseError as error:
-        if type(error) is not DatabaseError:  # The class itself stands for a file that is no database.
+        if type(error) is not DatabaseError:  # The base class itself means that the file is not a database.
             raise translate_error(error) from error
         _print_read_only_notice(error)
     except Exception as error:
@@ -57,7 +57,7 @@ def _print_warnings() -> None:
 
 
 def _require_known_version() -> None:
-    """Before Alembic says it in words of its own."""
+    """Reject a database of a newer version before Alembic does, with a clearer message."""
     if container.current().database_watch.check() == database_health.NEWER:
         raise Failure("This database was made by a newer version of Modeldesk. Start that version, or restore a backup.")
 
@@ -68,15 +68,18 @@ def _print_read_only_notice(error: Exception) -> None:
 
 
 def _ensure_database() -> bool:
-    """False when the embedded database was there before and is gone now: nothing may take its place by itself."""
+    """Create the embedded database on the first start.
+
+    Returns False if the database existed before and is gone. A new one must not replace it automatically.
+    """
     settings = container.settings()
     path = settings.sqlite_path
     if path is None or path.exists():
         return True
-    if left := keyfiles.list_leftovers(path, settings.last_good_path):
+    if leftovers := keyfiles.list_leftovers(path, settings.last_good_path):
         click.echo(
             f"modeldesk: the database {path} is gone. Serving the last good copy, read-only. Put the file back (or restore a backup) "
-            f"and it is used at once; to begin anew instead, move {' and '.join(map(str, left))} away and start again.",
+            f"and it is used at once; to begin anew instead, move {' and '.join(map(str, leftovers))} away and start again.",
             err=True,
         )
         return False
@@ -92,11 +95,11 @@ def _ensure_database() -> bool:
 def _seed_database() -> None:
     with writing(refresh=False) as session:
         key_check.ensure_key_check(session, container.current().vault)
-        done = seed.seed(session)
+        result = seed.seed(session)
         prompt_templates.seed(session)
         secret = None if accounts.count(session) else accounts.make_link(session, None, actor=operator(), now=datetime.now(UTC))
-    if done:
-        click.echo(f"Seeded {len(done.providers)} providers and {len(done.models)} models.", err=True)
+    if result:
+        click.echo(f"Seeded {len(result.providers)} providers and {len(result.models)} models.", err=True)
     if reason := container.current().vault.reason:
         click.echo(f"modeldesk: keys are locked: {reason}. Everything that needs no key works.", err=True)
     if secret:

@@ -1,4 +1,4 @@
-"""Commands that ask the registry, and the seed."""
+"""Commands that query and seed the registry."""
 
 import json
 from datetime import UTC, datetime
@@ -29,10 +29,10 @@ def registry() -> None:
 
 
 def load_registry() -> ModelRegistry:
-    """The registry, read once: a command needs no thread that keeps it fresh."""
-    found = container.current().registry
-    found.refresh()
-    return found
+    """Return the registry, read once. A command needs no refresh thread."""
+    model_registry = container.current().registry
+    model_registry.refresh()
+    return model_registry
 
 
 @registry.command("seed")
@@ -41,22 +41,22 @@ def load_registry() -> ModelRegistry:
 @command
 def seed(update_keys: bool, dry_run: bool) -> None:
     """Add the built-in providers and models that are missing. What staff edited or removed stays as it is."""
-    done = SeedResult()
+    result = SeedResult()
     with dry_run_transaction() if dry_run else writing(refresh=False) as session:
-        done = seeding.seed(session)
+        result = seeding.seed(session)
         if update_keys:
             keys = seeding.update_keys(session, container.settings().environment, vault=container.current().vault, actor=operator())
-            done.keys, done.notes = keys.keys, done.notes + keys.notes
-    _print_seeding(done, "Would add" if dry_run else "Added")
+            result.keys, result.notes = keys.keys, result.notes + keys.notes
+    _print_seeding(result, "Would add" if dry_run else "Added")
 
 
-def _print_seeding(done: SeedResult, verb: str) -> None:
-    if not done:
+def _print_seeding(result: SeedResult, verb: str) -> None:
+    if not result:
         click.echo("Nothing is missing.")
-    for kind, names in (("provider", done.providers), ("model", done.models), ("key", done.keys)):
+    for kind, names in (("provider", result.providers), ("model", result.models), ("key", result.keys)):
         for name in names:
             click.echo(f"{verb} {kind} {name}")
-    for note in done.notes:
+    for note in result.notes:
         click.echo(f"Note: {note}")
 
 
@@ -80,17 +80,17 @@ def show(ref: str, as_json: bool) -> None:
 @command
 def explain(ref: str, at: str | None) -> None:
     """Say how the name REF becomes a model and a price, step by step, or why it does not."""
-    moment = parse_timestamp(at, "at") if at else datetime.now(UTC).replace(microsecond=0)
-    found = explained(load_registry().snapshot.names, ref, moment)
-    for step in found.steps:
+    timestamp = parse_timestamp(at, "at") if at else datetime.now(UTC).replace(microsecond=0)
+    explanation = explained(load_registry().snapshot.names, ref, timestamp)
+    for step in explanation.steps:
         click.echo(f"{step.name:<16} {step.query} -> {', '.join(step.refs) or 'nothing'}")
-    if found.model is None:
-        close = found.candidates or found.suggestions
-        meant = f" {'Candidates' if found.candidates else 'Similar'}: {', '.join(close)}." if close else ""
-        raise Failure(f"{ref} is {found.reason}.{meant}")
-    click.echo(f"{'model':<16} {found.model.ref}{'' if found.supported else f' (not supported: {found.reason})'}")
-    since = f", price {found.price.id} since {format_timestamp(found.price.effective_from)}" if found.price else ""
-    click.echo(f"{'price':<16} {_format_price(found.price)}{since}")
+    if explanation.model is None:
+        similar = explanation.candidates or explanation.suggestions
+        hint = f" {'Candidates' if explanation.candidates else 'Similar'}: {', '.join(similar)}." if similar else ""
+        raise Failure(f"{ref} is {explanation.reason}.{hint}")
+    click.echo(f"{'model':<16} {explanation.model.ref}{'' if explanation.supported else f' (not supported: {explanation.reason})'}")
+    since = f", price {explanation.price.id} since {format_timestamp(explanation.price.effective_from)}" if explanation.price else ""
+    click.echo(f"{'price':<16} {_format_price(explanation.price)}{since}")
 
 
 def _model_fields(model: ModelInfo) -> list[tuple[str, Any]]:
@@ -114,8 +114,8 @@ def _format_price(price: Price | None) -> str:
     if price.state == "free":
         return "free"
     rates = [rate for rate in price.rates if rate.service_tier == "standard" and rate.above is None and rate.window is None]
-    shown = ", ".join(f"{rate.meter} {format_decimal(rate.amount)} per {rate.per:,}" for rate in rates)
-    return f"{shown} {price.currency}, since {price.effective_from:%Y-%m-%d}"
+    amounts = ", ".join(f"{rate.meter} {format_decimal(rate.amount)} per {rate.per:,}" for rate in rates)
+    return f"{amounts} {price.currency}, since {price.effective_from:%Y-%m-%d}"
 
 
 @registry.command("cost")
@@ -131,34 +131,34 @@ def cost(ref: str, usage_json: str | None, moment: str | None, as_json: bool, **
     """Say what a usage costs, exactly and itemised."""
     usage = _parse_usage(usage_json, counts)
     at = parse_timestamp(moment, "at") if moment is not None else datetime.now(UTC).replace(microsecond=0)
-    found = load_registry().calculate_cost(ref, usage=usage, at=at)
-    click.echo(json.dumps(cost_document(found)) if as_json else _format_cost(found))
+    result = load_registry().calculate_cost(ref, usage=usage, at=at)
+    click.echo(json.dumps(cost_document(result)) if as_json else _format_cost(result))
 
 
 def _parse_usage(usage_json: str | None, counts: dict[str, int]) -> Usage:
-    given = {name: count for name, count in counts.items() if count}
+    counts_by_meter = {name: count for name, count in counts.items() if count}
     if usage_json is None:
-        return Usage.of(given)
+        return Usage.of(counts_by_meter)
     try:
         usage = json.loads(usage_json, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         raise Malformed.field("usage", "must be a JSON object of meters and whole numbers") from None
     if not isinstance(usage, dict):
         raise Malformed.field("usage", "must be a JSON object of meters and whole numbers")
-    return Usage.of({**given, **usage})
+    return Usage.of({**counts_by_meter, **usage})
 
 
 def _reject_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _format_cost(found: Cost) -> str:
-    total = "unknown: no price is known for this moment" if found.total is None else f"{format_decimal(found.total)} {found.currency}"
-    lines = [f"{found.model} at {format_timestamp(found.at) if found.at else 'now'}"]
-    for line in found.lines:
+def _format_cost(result: Cost) -> str:
+    total = "unknown: no price is known for this moment" if result.total is None else f"{format_decimal(result.total)} {result.currency}"
+    lines = [f"{result.model} at {format_timestamp(result.at) if result.at else 'now'}"]
+    for line in result.lines:
         rate = f"{format_decimal(line.rate.amount)} per {line.rate.per:,}"
         lines.append(f"  {line.meter:<16} {line.quantity:>16,}  x {rate:<24} = {format_decimal(line.cost)}")
     lines.append(f"  {'total':<16} {total}")
-    if found.missing and found.total is not None:
-        lines.append(f"  incomplete: no rate for {', '.join(found.missing)}")
+    if result.missing and result.total is not None:
+        lines.append(f"  incomplete: no rate for {', '.join(result.missing)}")
     return "\n".join(lines)

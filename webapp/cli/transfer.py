@@ -1,4 +1,4 @@
-"""Commands that carry the catalogue out and in: the whole of it as YAML or JSON, its models as CSV."""
+"""Commands that export and import the registry: all of it as YAML or JSON, or its models as CSV."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +26,8 @@ def export(file: Path | None, form: str | None) -> None:
 
     YAML and JSON hold all of it: providers, models, aliases and every price. CSV holds one row a model, with the price that holds now.
     """
-    chosen = form or files.format_of(file.name if file else "") or YAML
-    text = files.export(db.session(), chosen, datetime.now(UTC))
+    file_format = form or files.format_of(file.name if file else "") or YAML
+    text = files.export(db.session(), file_format, datetime.now(UTC))
     if file is None:
         click.echo(text, nl=False)
         return
@@ -55,7 +55,7 @@ def import_file(file: Path, dry_run: bool) -> None:
     except OSError as error:
         raise Failure(f"{file} cannot be read: {error.strerror}.") from error
     except Invalid as error:
-        for message in [found.message for found in error.errors][1:]:
+        for message in [field_error.message for field_error in error.errors][1:]:
             click.echo(message, err=True)
         raise Failure(error.errors[0].message if error.errors else error.detail) from error
     _print_report(report, "Would be" if dry_run else "Were")
