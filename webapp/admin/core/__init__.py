@@ -1,1 +1,1 @@
-"""What all views share: the Flask-Admin adapter, guarded views, lists, fields, filters, formatters and edit conflicts."""
+"""Shared parts of the admin views: the Flask-Admin adapter, base classes, lists, fields, filters, formatters and edit conflicts."""

@@ -1,4 +1,4 @@
-"""What every admin view inherits: denied by default, one commit through the services, htmx fragments, safe parameters."""
+"""Base classes of the admin views: denied by default, one commit through the services, htmx fragments, safe parameters."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ FRAGMENT_TARGETS = ("list", "div#list")
 
 
 class PermissionRequiredMixin(BaseView):
-    """Nobody may, unless `needs` says who. A mixin that stands before Flask-Admin's own classes, whose views are open by default."""
+    """Mixin that denies access unless the view declares `needs`. List it before Flask-Admin's classes, whose views are open by default."""
 
     needs: ClassVar[Permission]
     purpose: ClassVar[str] = ""
@@ -34,12 +34,12 @@ class PermissionRequiredMixin(BaseView):
         return has_permission(self.needs)
 
     def requires_reauthentication(self, name: str) -> bool:
-        """Whether this view is so dangerous that whoever was not asked for ten minutes is asked again."""
+        """Return whether the view requires step-up authentication, which is asked for at most every 10 minutes."""
         return False
 
     def _handle_view(self, name: str, **kwargs: Any) -> Any:
         denied = super()._handle_view(name, **kwargs)
-        # A form is asked for before it is filled in, not when it is sent.
+        # Form views require it before the form is filled in, not when it is submitted.
         if denied is None and (request.method == "POST" or name in FORM_VIEWS) and self.requires_reauthentication(name):
             stepup.require_recent_authentication()
         return denied
@@ -50,7 +50,7 @@ class PermissionRequiredMixin(BaseView):
         raise Forbidden("Your role does not allow this. Ask an admin.")
 
     def _run_view(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        # The original catches TypeError to call again in another way, and so hides the error that was meant.
+        # Flask-Admin catches TypeError to retry with other arguments, which hides the actual error.
         return fn(self, *args, **kwargs)
 
     def render(self, template: str, **kwargs: Any) -> str:
@@ -61,19 +61,19 @@ class PermissionRequiredMixin(BaseView):
 
 
 class GuardedView(PermissionRequiredMixin):
-    """A page that is not a list of rows."""
+    """Page that is not a list of rows."""
 
 
 class GuardedIndex(PermissionRequiredMixin, AdminIndexView):
-    """The dashboard."""
+    """Index page of the admin, which is the dashboard."""
 
 
 class GuardedModelView(PermissionRequiredMixin, ModelView):
-    """A list of rows with its forms. Subclasses say how rows are made through the services; nothing here commits by itself."""
+    """List of rows with its forms. Subclasses change rows through the services. This class does not commit on its own."""
 
     needs = Permission.REGISTRY_READ
     needs_to_edit: ClassVar[Permission] = Permission.REGISTRY_WRITE
-    form_base_class = FlaskForm  # One scheme against forged requests: Flask-WTF's, for forms and htmx alike.
+    form_base_class = FlaskForm  # Flask-WTF is the only CSRF protection, for forms and for htmx.
     named_filter_urls = True
     can_view_details = True
     can_set_page_size = True
@@ -82,7 +82,7 @@ class GuardedModelView(PermissionRequiredMixin, ModelView):
     column_display_actions = True
     simple_list_pager = False
 
-    # Flask-Admin asks these once a row, and checks them in every endpoint.
+    # Flask-Admin reads these once per row and checks them in every endpoint.
     @property
     def can_create(self) -> bool:
         return has_permission(self.needs_to_edit)
@@ -99,23 +99,23 @@ class GuardedModelView(PermissionRequiredMixin, ModelView):
         return has_permission(self.needs_to_edit) and bool(super().is_action_allowed(name))
 
     def get_one(self, id: str) -> Any:
-        """The row, or None also for ids that are no numbers: the original answers those with a 500."""
+        """Return the row, or None, also for an id that is not a number. Flask-Admin responds to such ids with status 500."""
         return super().get_one(id) if is_id(id) else None
 
-    # Where one goes on. Flask-Admin's own rule for that lets line ends through to a header.
+    # Redirects. Flask-Admin's own check of the return URL lets line breaks through to the header.
 
     def return_url(self) -> str:
-        """Where the page before was: a list with its search and filters."""
-        asked = request.values.get("url")
-        found: str = asked if asked is not None and is_safe_path(asked) else self.get_url(".index_view")
-        return found
+        """Return the URL of the previous page: a list with its search and filters."""
+        requested = request.values.get("url")
+        url: str = requested if requested is not None and is_safe_path(requested) else self.get_url(".index_view")
+        return url
 
     def handle_action(self, return_view: str | None = None) -> Any:
-        """A bulk action on the chosen rows, and back to where they were chosen."""
+        """Run a bulk action on the selected rows, then redirect to the list."""
         name = request.form.get("action", "")
         handler = self._actions_data.get(name)
-        answer = handler[0](request.form.getlist("rowid")) if handler and self.is_action_allowed(name) else None
-        return redirect(self.return_url()) if answer is None else answer
+        response = handler[0](request.form.getlist("rowid")) if handler and self.is_action_allowed(name) else None
+        return redirect(self.return_url()) if response is None else response
 
     @expose("/export/<export_type>/")
     def export(self, export_type: str) -> Any:
@@ -123,7 +123,7 @@ class GuardedModelView(PermissionRequiredMixin, ModelView):
             raise NotFound("There is no such download.")
         return super().export(export_type)
 
-    # How rows change. Each calls a service inside one transaction and gives back the row, or None after telling what was wrong.
+    # Changes of rows. Each method calls a service in one transaction and returns the row, or None after it showed the error.
 
     def create_row(self, session: Session, values: Mapping[str, Any]) -> Any:
         raise NotImplementedError
@@ -135,7 +135,7 @@ class GuardedModelView(PermissionRequiredMixin, ModelView):
         raise NotImplementedError
 
     def values_of(self, form: Form) -> dict[str, Any]:
-        """The form's fields as the entry that the services check."""
+        """Return the form's fields as input for the services, which validate it."""
         raise NotImplementedError
 
     def create_model(self, form: Form) -> Any:
@@ -155,7 +155,7 @@ class GuardedModelView(PermissionRequiredMixin, ModelView):
         return False
 
     def on_stale(self, form: Form, row: Any) -> None:
-        """Somebody else was quicker: a form may show both versions."""
+        """Handle an edit conflict. A subclass can show both versions in the form."""
 
     def delete_model(self, model: Any) -> bool:
         def delete(session: Session) -> bool:
@@ -173,7 +173,7 @@ class GuardedModelView(PermissionRequiredMixin, ModelView):
             return None
 
     def handle_view_exception(self, exc: Exception) -> bool:
-        """The database's own words hold SQL: they are translated before anybody reads them."""
+        """Translate database errors, because their original messages contain SQL."""
         if isinstance(exc, SQLAlchemyError):
             flash(translate_database_error(exc).detail, "error")
             return True
@@ -184,31 +184,31 @@ class GuardedModelView(PermissionRequiredMixin, ModelView):
 
 
 def show_error(form: Form | None, error: ModeldeskError) -> None:
-    """Puts each message at its field; what belongs to no field is said at the top. Nothing that was typed is lost."""
+    """Show each message at its field, and messages without a field at the top. All input stays in the form."""
     unplaced = [error.detail]
     if form is not None and isinstance(error, Invalid | Conflict) and error.errors:
         unplaced = []
-        for found in error.errors:
-            field = form._fields.get(found.field.partition("[")[0].partition(".")[0])
+        for field_error in error.errors:
+            field = form._fields.get(field_error.field.partition("[")[0].partition(".")[0])
             if field is None:
-                unplaced.append(f"{found.field} {found.message}")
+                unplaced.append(f"{field_error.field} {field_error.message}")
             else:
-                field.errors = [*field.errors, found.message]
+                field.errors = [*field.errors, field_error.message]
     for message in unplaced:
         flash(message, "error")
 
 
 def is_id(text: object) -> bool:
-    """Whether this can be the number of a row."""
+    """Return whether the text can be a row id."""
     return str(text).isascii() and str(text).isdigit() and len(str(text)) <= MAX_ID_DIGITS
 
 
 def add_toast(response: Response, message: str, *, kind: str = "success", undo: str | None = None, refresh: bool = False) -> Response:
-    """Adds a message that htmx shows in a corner, with a button to take the change back; `refresh` fetches the list anew."""
+    """Add a toast message for htmx, with an optional undo URL. `refresh` makes the page reload the list."""
     content: dict[str, Any] = {"msg": message, "kind": kind}
     if undo:
         content["undo"] = {"url": undo, "label": "Undo"}
     response.headers["HX-Trigger"] = json.dumps(
         {"toast": content} | ({"refresh-list": True} if refresh else {})
-    )  # ASCII only: it travels in a header
+    )  # ASCII only, because it is sent in a header.
     return response

@@ -1,7 +1,7 @@
-"""When two people edit one row: the second is shown both versions beside each other, and nothing of either is lost.
+"""Edit conflicts: when two people edit one row, the second sees both versions side by side, and no input is lost.
 
-The form carries what it was filled from (`row_base`, as JSON) beside the version of the row. It is only compared with what is typed;
-whether a change is stored is decided by the version alone, so a form that lies about it deceives nobody but its sender.
+The form carries the row's version and the values it was filled from (`row_base`, as JSON). Those values are only compared with the input.
+The version alone decides whether a change is stored, so a forged `row_base` misleads only its sender.
 """
 
 import json
@@ -25,43 +25,43 @@ VERSION_FIELD, BASE_FIELD, TAKE_FIELD = "row_version", "row_base", "take"
 
 @dataclass(frozen=True, slots=True)
 class EditConflict:
-    """What the form says above its fields."""
+    """Conflict notice above the fields of a form."""
 
     changed_by: str | None
     changed_at: datetime | None
     merged_labels: list[str]
-    clashes: list[tuple[str, FieldConflict]]  # With the field's label.
+    clashes: list[tuple[str, FieldConflict]]  # Each with the field's label.
 
 
-def prepare_form(form: Any, typed: Mapping[str, Any]) -> Any:
-    """Writes into a form what it is filled from; once it is sent, puts what was chosen of the others' changes into it."""
+def prepare_form(form: Any, row_values: Mapping[str, Any]) -> Any:
+    """Store the form's initial values in it. On POST, apply the other user's changes that the sender selected."""
     if request.method != "POST":
-        form[BASE_FIELD].data = json.dumps(comparable_texts(typed), ensure_ascii=False)
+        form[BASE_FIELD].data = json.dumps(comparable_texts(row_values), ensure_ascii=False)
     for name in request.form.getlist(TAKE_FIELD) if request.method == "POST" else ():
-        if name in comparable_texts(typed):
-            form[name].data = typed[name]
+        if name in comparable_texts(row_values):
+            form[name].data = row_values[name]
     return form
 
 
-def show_conflict(form: Any, typed: Mapping[str, Any], kind: str, row_id: int, actions: Collection[str] = ()) -> None:
-    """Makes a form that was overtaken one that can be sent again: with the others' changes where the sender made none.
+def show_conflict(form: Any, row_values: Mapping[str, Any], kind: str, row_id: int, actions: Collection[str] = ()) -> None:
+    """Prepare an outdated form for another submission. Fields that the sender did not change get the other user's values.
 
-    `actions` are those that change what the form shows, where the trail has others of the same row, such as sign-ins.
+    `actions` names the audit actions that change the form's fields. It is needed if the row has other events, such as sign-ins.
     """
-    theirs = comparable_texts(typed)
-    found = merge(_read_base(form), theirs, comparable_texts({name: form[name].data for name in theirs}))
-    for name in found.accepted:
-        form[name].data = typed[name]
-    form[VERSION_FIELD].data, form[BASE_FIELD].data = typed[VERSION_FIELD], json.dumps(theirs, ensure_ascii=False)
-    who, at = _last_change(kind, row_id, actions)
-    labels = {name: str(form[name].label.text) for name in theirs}
+    current = comparable_texts(row_values)
+    merged = merge(_read_base(form), current, comparable_texts({name: form[name].data for name in current}))
+    for name in merged.accepted:
+        form[name].data = row_values[name]
+    form[VERSION_FIELD].data, form[BASE_FIELD].data = row_values[VERSION_FIELD], json.dumps(current, ensure_ascii=False)
+    changed_by, changed_at = _last_change(kind, row_id, actions)
+    labels = {name: str(form[name].label.text) for name in current}
     form.merging = EditConflict(
-        who, at, [labels[name] for name in found.accepted], [(labels[clash.field], clash) for clash in found.conflicts]
+        changed_by, changed_at, [labels[name] for name in merged.accepted], [(labels[clash.field], clash) for clash in merged.conflicts]
     )
 
 
 def comparable_texts(values: Mapping[str, Any]) -> dict[str, str]:
-    """The values of fields as the texts that people compare."""
+    """Return the values of fields as texts that people can compare."""
     return {name: _comparable_text(value) for name, value in values.items() if name != VERSION_FIELD}
 
 
@@ -74,20 +74,20 @@ def _comparable_text(value: object) -> str:
 
 
 def _read_base(form: Any) -> dict[str, str]:
-    """What the form was filled from, as far as it says so in a way that can be read."""
+    """Return the values the form was filled from, without those that are unreadable."""
     with suppress(ValueError, RecursionError):
-        found = json.loads(form[BASE_FIELD].data or "{}")
-        if isinstance(found, dict):
-            return {name: text for name, text in found.items() if isinstance(text, str)}
+        base = json.loads(form[BASE_FIELD].data or "{}")
+        if isinstance(base, dict):
+            return {name: text for name, text in base.items() if isinstance(text, str)}
     return {}
 
 
 def _last_change(kind: str, row_id: int, actions: Collection[str]) -> tuple[str | None, datetime | None]:
-    """Who changed it last and when, for those who may read the trail."""
+    """Return who changed the row last and when, if the user can read the audit log."""
     if not has_permission(Permission.AUDIT_READ):
         return None, None
     query = select(AuditEvent.actor, AuditEvent.created_at).where(AuditEvent.target_kind == kind, AuditEvent.target_id == row_id)
     if actions:
         query = query.where(AuditEvent.action.in_(actions))
-    found = db.session.execute(query.order_by(AuditEvent.id.desc()).limit(1)).one_or_none()
-    return (found.actor, found.created_at) if found else (None, None)
+    event = db.session.execute(query.order_by(AuditEvent.id.desc()).limit(1)).one_or_none()
+    return (event.actor, event.created_at) if event else (None, None)

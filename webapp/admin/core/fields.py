@@ -1,4 +1,4 @@
-"""Fields of forms, numbers of addresses and cells of exports: what people type as values, and values as text that no spreadsheet runs."""
+"""Form fields, parsers for form and URL input, and export cells that spreadsheets do not run as formulas."""
 
 import json
 import re
@@ -13,14 +13,14 @@ from wtforms.validators import InputRequired
 from webapp.admin.core.flask_admin_adapter import rules
 from webapp.domain.shared.errors import Stale
 
-# Digits, in groups of three if separated at all: `1,5` must not become fifteen.
+# Digits, optionally in groups of three: `1,5` must not become 15.
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}|[0-9]{1,3}(?:[, ][0-9]{3}){1,4}", re.ASCII)
-MAX_PAGE = 1_000_000  # Databases count no further than 2^63.
+MAX_PAGE = 1_000_000  # Offsets must stay below 2^63, the limit of the databases.
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\0", "＝", "＋", "－", "＠")
 
 
 class HiddenFieldRule(rules.BaseRule):
-    """Says that a hidden field belongs to the form; hidden fields are drawn by themselves."""
+    """Form rule for a hidden field. It renders nothing, because hidden fields are rendered separately."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -35,16 +35,16 @@ class HiddenFieldRule(rules.BaseRule):
 
 
 class StaffForm(FlaskForm):
-    """A form as text fields: what was typed stays, and the services say what is wrong with it."""
+    """Form of text fields that keep the input as it was typed. The services validate it."""
 
-    edit_conflict: Any = None  # What to say when somebody else was quicker (merging.py).
+    edit_conflict: Any = None  # Set if someone else saved first (edit_conflicts.py).
 
     def __init__(self, formdata: Any = None, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(formdata, data=data)  # type: ignore[no-untyped-call] # Flask-WTF is untyped
 
 
 class VersionedForm(StaffForm):
-    """A form of a row that somebody else may change meanwhile: it carries what it was filled from (merging.py)."""
+    """Form of a row that several people can edit at once. It carries the values it was filled from (edit_conflicts.py)."""
 
     row_version = HiddenField()
     row_base = HiddenField()
@@ -54,7 +54,7 @@ VERSION_RULES = (HiddenFieldRule("row_version"), HiddenFieldRule("row_base"))
 
 
 def pills_field(label: str, choices: Iterable[tuple[str, str]], description: str = "") -> SelectMultipleField:
-    """Several choices as boxes in a row."""
+    """Return a multiple-choice field with checkboxes in a row."""
     return SelectMultipleField(
         label,
         choices=list(choices),
@@ -65,8 +65,8 @@ def pills_field(label: str, choices: Iterable[tuple[str, str]], description: str
     )
 
 
-def required_field(label: str, description: str = "", **more: Any) -> StringField:
-    return StringField(label, [InputRequired("is required")], description=description, render_kw=more or None)
+def required_field(label: str, description: str = "", **attributes: Any) -> StringField:
+    return StringField(label, [InputRequired("is required")], description=description, render_kw=attributes or None)
 
 
 def date_field(label: str, description: str = "") -> StringField:
@@ -74,35 +74,41 @@ def date_field(label: str, description: str = "") -> StringField:
 
 
 def lookup_attributes(url: str, ref: str | None, label: str | None) -> dict[str, str]:
-    """What turns a text field into a choice that can be searched; without scripts it stays a text field."""
-    chosen = json.dumps([ref, label or ref]) if ref else "[]"
-    return {"data-role": "select2-ajax", "data-url": url, "data-json": chosen, "data-placeholder": "Search a model…", "spellcheck": "false"}
+    """Return the attributes that make a text field a searchable select. Without JavaScript it stays a text field."""
+    selected = json.dumps([ref, label or ref]) if ref else "[]"
+    return {
+        "data-role": "select2-ajax",
+        "data-url": url,
+        "data-json": selected,
+        "data-placeholder": "Search a model…",
+        "spellcheck": "false",
+    }
 
 
-def version_of(typed: str | None) -> int | None:
-    """The version of the row that the form was filled from. Raises `Stale` for what cannot be one."""
-    if not typed:
+def version_of(text: str | None) -> int | None:
+    """Return the row version that the form was filled from. Raises `Stale` if the text cannot be a version."""
+    if not text:
         return None
-    if typed.isascii() and typed.isdigit() and len(typed) < 10:
-        return int(typed)
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return int(text)
     raise Stale("This form is damaged. Load the page again and repeat your change.")
 
 
 def parse_whole_number(text: str | None) -> object:
-    """A typed number for the services' checks: the number, None for nothing, or the text itself, which they refuse in words."""
+    """Return an entered number for the services: the number, None if empty, or the text itself, which they reject with a message."""
     clean = (text or "").strip()
     if WHOLE_NUMBER.fullmatch(clean):
         return int(clean.replace(",", "").replace(" ", ""))
     return clean or None
 
 
-def requested_page(given: MultiDict[str, str]) -> int:
-    """Which page of a list an address asks for, counted from 0. What makes no sense is the first one; nothing of it ends in an error."""
-    return min(max(given.get("page", 0, type=int), 0), MAX_PAGE)
+def requested_page(arguments: MultiDict[str, str]) -> int:
+    """Return the requested page of a list, counted from 0. Invalid values mean the first page and are never an error."""
+    return min(max(arguments.get("page", 0, type=int), 0), MAX_PAGE)
 
 
 def split_list(text: str | None) -> list[str]:
-    """Entries separated by commas or line ends."""
+    """Return the entries of a text, which are separated by commas or line breaks."""
     return [entry.strip() for entry in (text or "").replace(",", "\n").splitlines() if entry.strip()]
 
 

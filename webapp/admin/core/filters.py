@@ -1,4 +1,4 @@
-"""Conditions of lists: each knows its choices, refuses what is none of them, and says in SQL which rows are meant."""
+"""Filters of lists: each has its options, rejects other values, and returns its condition in SQL."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ MAX_VALUE_LENGTH = 200
 
 
 class Filter(BaseFilter):
-    """A condition with free text for its value."""
+    """Filter with a free-text value."""
 
     def __init__(self, name: str, condition: Condition, *, operation: str = "contains", data_type: str | None = None) -> None:
         super().__init__(name, None, data_type)
@@ -30,7 +30,7 @@ class Filter(BaseFilter):
         return 0 < len(value) <= MAX_VALUE_LENGTH and value.isprintable()
 
     def choices(self) -> Options | None:
-        """The options as they are now; None for free text."""
+        """Return the current options, or None for free text."""
         return None
 
     def apply(self, query: Any, value: Any, alias: Any = None) -> Any:
@@ -38,7 +38,7 @@ class Filter(BaseFilter):
 
 
 class ChoiceFilter(Filter):
-    """A condition with a list of options: fixed, or asked for anew each time."""
+    """Filter with a list of options, which is fixed or computed each time."""
 
     def __init__(self, name: str, condition: Condition, options: Options | Callable[[], Options]) -> None:
         super().__init__(name, condition, operation="equals")
@@ -52,7 +52,7 @@ class ChoiceFilter(Filter):
 
 
 class YesNoFilter(ChoiceFilter):
-    """A condition that holds or does not."""
+    """Filter for a condition that is true or false."""
 
     def __init__(self, name: str, condition: Condition) -> None:
         super().__init__(name, condition, YES_NO)
@@ -62,7 +62,7 @@ class YesNoFilter(ChoiceFilter):
 
 
 class SinceFilter(Filter):
-    """From the start of a day on, in UTC."""
+    """Filter for times from the start of a day on, in UTC."""
 
     def __init__(self, name: str, condition: Condition) -> None:
         super().__init__(name, condition, operation="since", data_type="datepicker")
@@ -79,7 +79,7 @@ class SinceFilter(Filter):
 
 
 def match_all_words(text: str, matching: Condition) -> ColumnElement[bool]:
-    """Rows that match every word of a search."""
+    """Return the condition for rows that match every word of a search."""
     words = text.split()[:8]
     condition = matching(words[0]) if words else false()
     for word in words[1:]:

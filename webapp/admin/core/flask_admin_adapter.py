@@ -1,4 +1,4 @@
-"""The only module that imports Flask-Admin, apart from `expose`: what the admin uses of it, so that a new version is one file's work."""
+"""Adapter for Flask-Admin. Only this module imports it, apart from `expose`, so that an upgrade affects one file."""
 
 from flask_admin import Admin, BaseView
 from flask_admin.actions import action

@@ -1,4 +1,4 @@
-"""Cells and small pieces of markup made in Python: a list page renders thousands of them, and templates would take ten times as long."""
+"""Cells and small markup, built in Python: a list page renders thousands of them, and templates would take ten times as long."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -42,7 +42,7 @@ CAPABILITY_ICONS: Mapping[str, str] = {
     "video": "video",
     "rerank": "arrows-sort",
 }
-# What nearly every text model can do says little in a narrow cell: it is counted, and named on pointing at it.
+# Nearly every text model has these. Narrow cells show only their count, with the names in a tooltip.
 COMMON_CAPABILITIES = ("chat", "streaming", "system_prompt")
 NOTHING = Markup('<span class="text-secondary" aria-label="none">—</span>')
 UNKNOWN = Markup('<span class="tag tag-yellow" title="Nobody has entered a price; costs are reported as incomplete">Unknown</span>')
@@ -52,18 +52,18 @@ PER_MILLION = 1_000_000
 
 
 def icon(name: str, cls: str = "") -> Markup:
-    """An icon of the sprite. It is decoration: the control around it carries the name."""
+    """Return an icon of the sprite. It is decorative: the control around it carries the name."""
     address = escape(static_url("vendor/icons.svg"))
     return Markup('<svg class="icon {}" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>').format(cls, address, name)
 
 
 def tag(text: str, tone: str = "neutral", title: str = "") -> Markup:
-    said = Markup(' title="{}"').format(title) if title else ""
-    return Markup('<span class="tag tag-{}"{}>{}</span>').format(tone, said, text)
+    title_attribute = Markup(' title="{}"').format(title) if title else ""
+    return Markup('<span class="tag tag-{}"{}>{}</span>').format(tone, title_attribute, text)
 
 
 def humanize(name: str) -> str:
-    """`json_mode` as people write it."""
+    """Return an identifier such as `json_mode` with spaces."""
     return name.replace("_", " ")
 
 
@@ -74,13 +74,13 @@ def type_tag(model_type: str) -> Markup:
 
 @lru_cache(maxsize=512)
 def capability_icons(capabilities: tuple[str, ...]) -> Markup:
-    """One small icon each, with its name for pointers and screen readers alike."""
+    """Return one small icon per capability, with its name as a tooltip and for screen readers."""
     cell = Markup('<span class="cap" role="img" aria-label="{0}" title="{0}">{1}</span>')
-    telling = [name for name in capabilities if name not in COMMON_CAPABILITIES]
-    icons = [cell.format(humanize(name), icon(CAPABILITY_ICONS.get(name, "sparkles"))) for name in telling]
+    specific = [name for name in capabilities if name not in COMMON_CAPABILITIES]
+    icons = [cell.format(humanize(name), icon(CAPABILITY_ICONS.get(name, "sparkles"))) for name in specific]
     if common := ", ".join(humanize(name) for name in capabilities if name in COMMON_CAPABILITIES):
-        more = Markup('<span class="cap cap-more" role="img" aria-label="{0}" title="{0}">+{1}</span>')
-        icons.append(more.format(common, len(capabilities) - len(telling)))
+        badge = Markup('<span class="cap cap-more" role="img" aria-label="{0}" title="{0}">+{1}</span>')
+        icons.append(badge.format(common, len(capabilities) - len(specific)))
     return Markup('<span class="caps">{}</span>').format(Markup("").join(icons)) if icons else NOTHING
 
 
@@ -92,7 +92,7 @@ def copyable(text: str) -> Markup:
 
 
 def format_tokens(number: int | None) -> Markup | str:
-    """A number of tokens as people say it: 128K, 1M; exactly where it is not round."""
+    """Format a number of tokens: 128K or 1M if it is round, otherwise every digit."""
     if number is None:
         return NOTHING
     if number >= PER_MILLION and number % 1_000 == 0:
@@ -100,14 +100,14 @@ def format_tokens(number: int | None) -> Markup | str:
     return f"{number // 1_000}K" if number % 1_000 == 0 else f"{number:,}"
 
 
-def time_tag(moment: datetime | None) -> Markup:
-    """A moment: exact on the server, the browser says how long ago."""
-    if moment is None:
+def time_tag(at: datetime | None) -> Markup:
+    """Format a time exactly, in UTC. The browser replaces it with a relative time."""
+    if at is None:
         return NOTHING
-    if moment == EPOCH:
+    if at == EPOCH:
         return Markup("since always")
     text = Markup('<time datetime="{:%Y-%m-%dT%H:%M:%SZ}" data-relative>{}</time>')
-    return text.format(moment, f"{moment.day} {moment:%b %Y, %H:%M} UTC")
+    return text.format(at, f"{at.day} {at:%b %Y, %H:%M} UTC")
 
 
 def format_date(value: date | None) -> str | None:
@@ -115,11 +115,13 @@ def format_date(value: date | None) -> str | None:
 
 
 def standard_rate(price: Price | None, meter: str) -> Rate | None:
-    """The plain rate of a meter: no threshold, no hours, no service tier."""
+    """Return the rate of a meter without threshold, hours or service tier, or None."""
     if price is None:
         return None
-    plain_one = (None, STANDARD, None)
-    return next((rate for rate in price.rates if rate.meter == meter and (rate.above, rate.service_tier, rate.window) == plain_one), None)
+    unconditional = (None, STANDARD, None)
+    return next(
+        (rate for rate in price.rates if rate.meter == meter and (rate.above, rate.service_tier, rate.window) == unconditional), None
+    )
 
 
 def per_million(rate: Rate) -> Decimal:
@@ -131,12 +133,12 @@ def state_tag(state: str) -> Markup:
 
 
 def input_cell(model: ModelInfo | None) -> Markup:
-    """What input costs per million tokens; where a model has no such rate, its state or nothing."""
+    """Format the input price per million tokens, the price state, or a dash if the model has no such rate."""
     return _price_cell(model, ("input",))
 
 
 def output_cell(model: ModelInfo | None) -> Markup:
-    """What output costs per million tokens, else one image or one request."""
+    """Format the output price per million tokens, otherwise the price per image, request or other unit."""
     return _price_cell(model, ("output", "image", "request", "second", "character", "page"))
 
 
@@ -163,24 +165,26 @@ def _amount(rate: Rate, currency: str) -> Markup:
 
 
 def format_rate(rate: Rate, currency: str) -> str:
-    """`$3 per 1M tokens`, always with its unit."""
+    """Format a rate with its unit, such as `$3 per 1M tokens`."""
     if unit_of(rate.meter, 1) == "token":
         return f"{money_text.format_amount(per_million(rate), currency)} per 1M tokens"
     return f"{money_text.format_amount(rate.amount, currency)} per {unit_of(rate.meter, rate.per)}"
 
 
 def format_price(price: Price | None) -> str:
-    """A price in one line: its state, or what its plain rates are."""
+    """Format a price in one line: its state, or its rates without conditions."""
     if price is None or price.state == "unknown":
         return "unknown"
     if price.state == "free":
         return "free"
-    shown = [f"{label_of(rate.meter).lower()} {format_rate(rate, price.currency)}" for rate in price.rates if not describe_conditions(rate)]
-    more = len(price.rates) - len(shown[:4])
-    return ", ".join(shown[:4]) + (f" and {more} more rates" if more > 1 else " and 1 more rate" if more else "")
+    descriptions = [
+        f"{label_of(rate.meter).lower()} {format_rate(rate, price.currency)}" for rate in price.rates if not describe_conditions(rate)
+    ]
+    remaining = len(price.rates) - len(descriptions[:4])
+    return ", ".join(descriptions[:4]) + (f" and {remaining} more rates" if remaining > 1 else " and 1 more rate" if remaining else "")
 
 
 def exported_rate(price: Price | None, meter: str) -> str:
-    """The plain rate per million units as exact digits, or nothing."""
+    """Return the rate without conditions per million units as exact digits, or an empty string."""
     rate = standard_rate(price, meter)
     return format_decimal(per_million(rate)) if rate else ""

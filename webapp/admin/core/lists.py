@@ -1,4 +1,4 @@
-"""What the lists and forms of rows share: safe parameters, own search and sorting in SQL, saving through services, answers to htmx."""
+"""Base class of lists and forms of rows: safe parameters, search and sorting in SQL, saving through services, htmx responses."""
 
 import csv
 import io
@@ -32,16 +32,16 @@ MAX_EXPORT_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ChangeResult:
-    """What a change did: a sentence, the address that takes it back, and the markup that htmx puts in the place of the old."""
+    """Result of a change: a message, the URL that undoes it, and the markup that htmx swaps in."""
 
     message: str
     undo_url: str | None = None
     render_fragment: Callable[[], str] | None = None
-    refresh: bool = False  # Other rows changed too: the list is fetched anew.
+    refresh: bool = False  # Other rows changed too, so the page reloads the list.
 
 
 class RowsView(GuardedModelView):
-    """A list of one table's rows. Subclasses name the columns, say how a word is searched for and what can be sorted."""
+    """List of one table's rows. Subclasses define the columns, the search and the sort orders."""
 
     table: ClassVar[Any]
     list_template, details_template = "admin/core/list.html", "admin/core/details.html"
@@ -51,16 +51,16 @@ class RowsView(GuardedModelView):
     default_order: ClassVar[tuple[Any, ...]] = ()
     column_filters: ClassVar[tuple[Filter, ...]] = ()
     form: ClassVar[Any] = StaffForm
-    action_disallowed_list = ("delete",)  # One at a time, with its name in the question.
+    action_disallowed_list = ("delete",)  # Rows are deleted one at a time, with the name in the confirmation.
     export_max_rows = MAX_EXPORT_ROWS
 
     def __init__(self, **options: Any) -> None:
         super().__init__(self.table, db, **options)
 
-    # The question: which rows, in which order.
+    # Query: search, filters and order.
 
     def search_condition(self, word: str) -> ColumnElement[bool]:
-        """The rows in which this word occurs. A subclass that can be searched says how."""
+        """Return the condition for rows that contain the word. Subclasses with a search override this method."""
         raise NotImplementedError
 
     def init_search(self) -> bool:
@@ -86,76 +86,76 @@ class RowsView(GuardedModelView):
     def _get_list_extra_args(self) -> ViewArgs:
         return self.parse_list_args(request.args)
 
-    def parse_list_args(self, given: MultiDict[str, str]) -> ViewArgs:
-        """What a list's address asks for. Whatever makes no sense is left out; nothing of it ends in an error."""
-        search = given.get("search", "").replace("\0", "").strip()[:MAX_SEARCH_LENGTH]
-        sort = given.get("sort", None, type=int)
+    def parse_list_args(self, arguments: MultiDict[str, str]) -> ViewArgs:
+        """Parse the arguments of a list's URL. Invalid arguments are ignored and are never an error."""
+        search = arguments.get("search", "").replace("\0", "").strip()[:MAX_SEARCH_LENGTH]
+        sort = arguments.get("sort", None, type=int)
         return ViewArgs(
-            page=requested_page(given),
-            page_size=given.get("page_size", 0, type=int),
+            page=requested_page(arguments),
+            page_size=arguments.get("page_size", 0, type=int),
             sort=sort if self._get_column_by_idx(sort) else None,
-            sort_desc=given.get("desc") == "1",
+            sort_desc=arguments.get("desc") == "1",
             search=search or None,
-            filters=self._parse_filters(given),
+            filters=self._parse_filters(arguments),
             extra_args={},
         )
 
-    def _parse_filters(self, given: MultiDict[str, str]) -> list[tuple[int, str, str]]:
-        found = []
-        for argument in sorted(given):
+    def _parse_filters(self, arguments: MultiDict[str, str]) -> list[tuple[int, str, str]]:
+        filters = []
+        for argument in sorted(arguments):
             _, _, key = argument.partition("_")
-            known = (self._filter_args or {}).get(key) if argument.startswith("flt") else None
-            if known and known[1].validate(given[argument]):
-                found.append((known[0], known[1].name, given[argument]))
-        return found
+            entry = (self._filter_args or {}).get(key) if argument.startswith("flt") else None
+            if entry and entry[1].validate(arguments[argument]):
+                filters.append((entry[0], entry[1].name, arguments[argument]))
+        return filters
 
     def _apply_search(self, query: Any, count_query: Any, joins: Any, count_joins: Any, search: str) -> Any:
         condition = match_all_words(search, self.search_condition)
         return query.filter(condition), count_query.filter(condition) if count_query is not None else None, joins, count_joins
 
     def _apply_sorting(self, query: Any, joins: Any, sort_column: str | None, sort_desc: bool) -> Any:
-        chosen = self.sort_by.get(sort_column or "")
-        if chosen is not None:
-            query = query.order_by((chosen.desc() if sort_desc else chosen.asc()).nulls_last())
-        return query.order_by(*self.default_order, self.table.id), joins  # The last one so that pages never overlap.
+        column = self.sort_by.get(sort_column or "")
+        if column is not None:
+            query = query.order_by((column.desc() if sort_desc else column.asc()).nulls_last())
+        return query.order_by(*self.default_order, self.table.id), joins  # The id makes the order unique, so that pages never overlap.
 
     def list_matching_ids(self, url: str) -> list[int]:
-        """The rows of a list's address, all pages of it, for "all that match"."""
-        asked = self.parse_list_args(MultiDict(parse_qsl(urlsplit(url).query, max_num_fields=100)))
-        query, *_ = self._filtered_query(asked)
+        """Return the ids of all rows that a list's URL matches, on all pages, for "all matching rows"."""
+        arguments = self.parse_list_args(MultiDict(parse_qsl(urlsplit(url).query, max_num_fields=100)))
+        query, *_ = self._filtered_query(arguments)
         return [row_id for (row_id,) in query.with_entities(self.table.id).order_by(self.table.id).limit(MAX_BULK_ROWS + 1)]
 
-    def _filtered_query(self, asked: ViewArgs) -> Any:
+    def _filtered_query(self, arguments: ViewArgs) -> Any:
         query, count_query = db.session.query(self.table), None
-        found: Any = (query, count_query, {}, {})
-        if asked.search:
-            found = self._apply_search(query, count_query, {}, {}, asked.search)
-        return self._apply_filters(*found, asked.filters) if asked.filters else found
+        queries: Any = (query, count_query, {}, {})
+        if arguments.search:
+            queries = self._apply_search(query, count_query, {}, {}, arguments.search)
+        return self._apply_filters(*queries, arguments.filters) if arguments.filters else queries
 
-    def selected_ids(self, given: list[str]) -> list[int]:
-        """The rows that a bulk action is for. Raises `Invalid` when there are too many."""
-        everything = request.form.get("all_matching") == "1" and self.bulk_all_matching
-        ids = self.list_matching_ids(request.form.get("url", "")) if everything else [int(text) for text in given if is_id(text)]
+    def selected_ids(self, row_ids: list[str]) -> list[int]:
+        """Return the row ids of a bulk action. Raises `Forbidden` if there are too many."""
+        all_matching = request.form.get("all_matching") == "1" and self.bulk_all_matching
+        ids = self.list_matching_ids(request.form.get("url", "")) if all_matching else [int(text) for text in row_ids if is_id(text)]
         if len(ids) > MAX_BULK_ROWS:
             raise Forbidden(f"That would change more than {MAX_BULK_ROWS:,} rows at once. Narrow the search first.")
         return list(dict.fromkeys(ids))
 
     bulk_all_matching: ClassVar[bool] = False
 
-    # Cells. Flask-Admin's own look-up tries type after type for each of them.
+    # Cells. Flask-Admin's own lookup tries one type after another for each cell.
 
     def get_list_value(self, model: Any, name: str) -> Any:
         formatter = self.column_formatters.get(name)
         return formatter(self, None, model, name) if formatter else getattr(model, name)
 
     def get_export_value(self, model: Any, name: str) -> object:
-        """A cell of an export: numbers stay numbers, and no text is a formula to a spreadsheet."""
+        """Return a cell of an export. Numbers stay numbers, and spreadsheets run no text as a formula."""
         formatter = self.column_formatters_export.get(name)
         value = formatter(self, None, model, name) if formatter else getattr(model, name)
         return safe_cell(value)
 
     def _export_csv(self, return_url: str) -> Response:
-        """In one piece: what is streamed after the session has ended can break off in the middle, with a 200 in front."""
+        """Return the whole file at once. A stream continues after the session ends, so it could break off after status 200 was sent."""
         _, rows = self._export_data()
         text = io.StringIO()
         writer = csv.writer(text)
@@ -167,11 +167,11 @@ class RowsView(GuardedModelView):
     # Pages.
 
     def find_row(self, id: object) -> Any:
-        """The row with this number. Raises `NotFound`."""
-        found = self.get_one(str(id)) if id is not None else None
-        if found is None:
+        """Return the row with this id. Raises `NotFound` if there is none."""
+        row = self.get_one(str(id)) if id is not None else None
+        if row is None:
             raise NotFound(f"There is no such {self.singular_name}. It may have been deleted meanwhile.")
-        return found
+        return row
 
     @staticmethod
     def require_permission(allowed: bool) -> None:
@@ -195,20 +195,20 @@ class RowsView(GuardedModelView):
             return self.after_save(row, created=False)
         return self._form_page(self.edit_template, form, self._form_edit_rules, model=row)
 
-    def _form_page(self, template: str, form: Form, form_rules: Any, **more: Any) -> Any:
+    def _form_page(self, template: str, form: Form, form_rules: Any, **context: Any) -> Any:
         if request.method == "POST":
             after_this_request(mark_unprocessable)
         form_opts = FormOpts(widget_args=self.form_widget_args, form_rules=form_rules)
-        return self.render(template, form=form, form_opts=form_opts, return_url=self.return_url(), **more)
+        return self.render(template, form=form, form_opts=form_opts, return_url=self.return_url(), **context)
 
     def after_save(self, row: Any, *, created: bool) -> ResponseReturnValue:
-        """Says what was saved, and goes on as the button that was pressed says."""
+        """Flash a message about the saved row, and redirect according to the button that was pressed."""
         flash(f"{row} was {'added' if created else 'saved'}.", "success")
         if "_add_another" in request.form:
             return redirect(self.get_url(".create_view", url=self.return_url()))
         if "_continue_editing" in request.form:
             return redirect(self.get_url(".edit_view", id=row.id, url=self.return_url()))
-        if created and self.can_view_details:  # Its page says what it still needs: a key, a price.
+        if created and self.can_view_details:  # The details page shows what is still missing, such as a key or a price.
             return redirect(self.get_url(".details_view", id=row.id, url=self.return_url()))
         return redirect(self.return_url())
 
@@ -220,7 +220,7 @@ class RowsView(GuardedModelView):
         return self.render(self.details_template, model=row, return_url=self.return_url(), **self.details_of(row))
 
     def details_of(self, row: Any) -> dict[str, Any]:
-        """What the details page shows."""
+        """Return the template variables of the details page."""
         return {}
 
     @expose("/delete/", methods=("POST",))
@@ -232,13 +232,13 @@ class RowsView(GuardedModelView):
             flash(f"{name} was deleted.", "success")
         return redirect(self.return_url())
 
-    # Changes by a button of a row: a fragment and a toast for htmx, a redirect and a message without it.
+    # Changes by a button in a row: htmx gets a fragment and a toast, other requests get a redirect and a message.
 
     def apply_change(self, run: Callable[[Session], ChangeResult]) -> ResponseReturnValue:
         self.require_permission(has_permission(self.needs_to_edit))
         try:
             with writing() as session:
-                done = run(session)
+                result = run(session)
         except ModeldeskError as error:
             if "HX-Request" in request.headers:
                 raise
@@ -246,31 +246,34 @@ class RowsView(GuardedModelView):
             return redirect(self.return_url())
         if "HX-Request" in request.headers:
             return add_toast(
-                Response(done.render_fragment() if done.render_fragment else ""), done.message, undo=done.undo_url, refresh=done.refresh
+                Response(result.render_fragment() if result.render_fragment else ""),
+                result.message,
+                undo=result.undo_url,
+                refresh=result.refresh,
             )
-        flash_result(done)
+        flash_result(result)
         return redirect(self.return_url())
 
-    def apply_bulk_change(self, given: list[str], run: Callable[[Session, list[int]], ChangeResult]) -> None:
-        """A bulk action on the chosen rows: all or none."""
+    def apply_bulk_change(self, row_ids: list[str], run: Callable[[Session, list[int]], ChangeResult]) -> None:
+        """Run a bulk action on the selected rows. It changes all of them or none."""
         try:
-            ids = self.selected_ids(given)
+            ids = self.selected_ids(row_ids)
             with writing() as session:
-                done = run(session, ids)
+                result = run(session, ids)
         except ModeldeskError as error:
             flash(error.detail, "error")
             return
-        flash_result(done)
+        flash_result(result)
 
 
-def flash_result(done: ChangeResult) -> None:
-    """Says on the next page what was done, with a button that takes it back."""
-    message: Any = {"msg": done.message, "undo": {"url": done.undo_url, "label": "Undo"}} if done.undo_url else done.message
+def flash_result(result: ChangeResult) -> None:
+    """Flash the message of a change, with an undo button if the change has an undo URL."""
+    message: Any = {"msg": result.message, "undo": {"url": result.undo_url, "label": "Undo"}} if result.undo_url else result.message
     flash(message, "success")
 
 
 def requested_state(default: bool | None = None) -> bool | None:
-    """The state that a switch asks for: `to=1`, `to=0`, or whatever it is not now."""
+    """Return the state that a switch requests with `to=1` or `to=0`, otherwise the default."""
     return {"1": True, "0": False}.get(request.values.get("to", ""), default)
 
 

@@ -1,4 +1,4 @@
-"""The price in force, in SQL that SQLite and PostgreSQL read alike: for filters and for sorting, never for costs."""
+"""Price in force as SQL for SQLite and PostgreSQL. It serves filters and sorting, never costs."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,30 +12,30 @@ from webapp.models.base import UtcDateTime, utc_now
 
 
 def current_time() -> ColumnElement[Any]:
-    """Asked when the statement runs, not when it is built."""
+    """Return the time when the statement runs, not when it is built."""
     return bindparam("now", callable_=utc_now, type_=UtcDateTime(), unique=True)
 
 
 def not_corrected() -> ColumnElement[bool]:
-    """A price that no later row corrects."""
+    """Return the condition for a price that no later row corrects."""
     correction = aliased(Price)
     return ~exists(select(correction.id).where(correction.corrects_id == Price.id))
 
 
 def current_price_id() -> Select[Any]:
-    """The number of the price of a model that is in force."""
+    """Return a query for the id of a model's price in force."""
     query = select(Price.id).where(Price.model_id == Model.id, Price.effective_from <= current_time(), not_corrected())
     return query.order_by(Price.effective_from.desc(), Price.id.desc()).limit(1).correlate(Model)
 
 
 def current_price_state() -> ColumnElement[str]:
-    """Priced, free or unknown; unknown also where there is no price yet."""
+    """Return the state of a model's price: priced, free or unknown. It is unknown if the model has no price yet."""
     query = current_price_id().with_only_columns(Price.state)
     return func.coalesce(query.scalar_subquery(), "unknown")
 
 
 def current_rate(meter: str) -> ColumnElement[float]:
-    """About what a unit of this meter costs now, to sort by: exact amounts are shown from the registry."""
+    """Return the approximate current price per unit of a meter, for sorting. Pages show exact amounts from the registry."""
     query = select(cast(PriceRate.amount, Float) / PriceRate.per).where(
         PriceRate.price_id == current_price_id().scalar_subquery(),
         PriceRate.meter == meter,
@@ -47,7 +47,7 @@ def current_rate(meter: str) -> ColumnElement[float]:
 
 
 def is_stale(days: int) -> ColumnElement[bool]:
-    """Whether the price in force of a model was neither entered nor verified for that many days. Models without one are not stale."""
+    """Match models whose price in force was not entered or verified for this many days. Models without a price do not match."""
     since = bindparam("since", callable_=lambda: utc_now() - timedelta(days=days), type_=UtcDateTime(), unique=True)
     price, check = aliased(Price), PriceVerification
     verified = exists(select(check.id).where(check.price_id == price.id, check.created_at >= since))
@@ -56,18 +56,18 @@ def is_stale(days: int) -> ColumnElement[bool]:
 
 
 def is_scheduled() -> ColumnElement[bool]:
-    """Whether a model has a price that begins later."""
+    """Match models that have a scheduled price."""
     price = aliased(Price)
     return exists(select(price.id).where(price.model_id == Model.id, price.effective_from > current_time()).correlate(Model))
 
 
 def is_pinned() -> ColumnElement[bool]:
-    """Whether the price in force was entered by hand, so that no catalogue replaces it."""
+    """Match models whose price in force was entered by hand, so that no catalog replaces it."""
     return current_price_id().with_only_columns(Price.source_kind).scalar_subquery() == "manual"
 
 
 def is_in_force() -> ColumnElement[bool]:
-    """Whether a price is the one in force of its model."""
+    """Match prices that are in force for their model."""
     later = aliased(Price)
     newer = exists(
         select(later.id).where(
