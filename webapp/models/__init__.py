@@ -1,4 +1,4 @@
-"""Tables: columns, constraints, relationships; no business rules. Importing this package makes Alembic see all of them."""
+"""Tables: columns, constraints and relationships, without business rules. Importing this package makes Alembic see all of them."""
 
 from webapp.models.accounts import ApiToken, Identity, LoginAttempt, OneTimeLink, RecoveryCode, UsedAuthorization, User, UserSession
 from webapp.models.audit import AuditEvent, AuditState

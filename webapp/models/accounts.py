@@ -1,4 +1,4 @@
-"""Tables of who may come in: users, their sessions, links that work once, and applications' tokens."""
+"""Tables for access: users, their sessions, one-time links, and API tokens."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from webapp.models.catalog import one_of
 
 
 class User(Base):
-    """A member of staff. Without a password hash the account waits for its set-up link."""
+    """A member of staff. Without a password hash, the account waits for its set-up link."""
 
     __tablename__ = "users"
     __table_args__ = (CheckConstraint(one_of("role", tuple(ROLES)), name="role"),)
@@ -20,10 +20,10 @@ class User(Base):
     password_hash: Mapped[str | None] = mapped_column(String(200), deferred=True)
     role: Mapped[str] = mapped_column(String(10))
     is_active: Mapped[bool] = mapped_column(default=True)
-    # Counts changes of role and state, not sign-ins: a form that was filled from an older one is noticed.
+    # Counts changes of role and state, not sign-ins, to detect a form that shows an older state.
     version: Mapped[int] = mapped_column(default=1, server_default="1")
     last_login_at: Mapped[datetime | None]
-    # The second factor: the authenticator's secret, one that waits for its first code, since when it counts, and the last step used.
+    # The second factor: the active secret, the secret that waits for its first code, the activation time, and the last used time step.
     totp_secret: Mapped[str | None] = mapped_column(Ciphertext, deferred=True)
     totp_pending: Mapped[str | None] = mapped_column(Ciphertext, deferred=True)
     totp_since: Mapped[datetime | None]
@@ -34,10 +34,10 @@ class User(Base):
 
 
 class UserSession(Base):
-    """One log-in. The cookie holds the secret, the row only its digest; signing out deletes the row.
+    """One sign-in. The cookie holds the secret, the row only its digest. Signing out deletes the row.
 
-    `confirmed_at` is when its owner last proved who it is. With `code_tries_left` it is none yet: the password was right, and so many
-    codes may still be tried.
+    `confirmed_at` is the time of the last authentication. A row with `code_tries_left` is not a session yet: the password was correct, and
+    that many codes can still be tried.
     """
 
     __tablename__ = "user_sessions"
@@ -48,13 +48,13 @@ class UserSession(Base):
     last_seen_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
     code_tries_left: Mapped[int | None]
-    method: Mapped[str | None] = mapped_column(String(20))  # How it began; None: with a password, or with a link.
+    method: Mapped[str | None] = mapped_column(String(20))  # The sign-in method; None for a password or a link.
 
     user: Mapped[User] = relationship()
 
 
 class RecoveryCode(Base):
-    """A code that stands in for the authenticator once. Only its digest is kept."""
+    """A code that replaces the authenticator app once. Only its digest is stored."""
 
     __tablename__ = "recovery_codes"
 
@@ -64,7 +64,7 @@ class RecoveryCode(Base):
 
 
 class Identity(Base):
-    """Somebody at an identity provider who is this user: by issuer and subject, because addresses are given to others one day."""
+    """A user's identity at an identity provider: issuer and subject, because an email address can be given to another person."""
 
     __tablename__ = "identities"
     __table_args__ = (UniqueConstraint("issuer", "subject"), UniqueConstraint("issuer", "user_id"))
@@ -75,7 +75,7 @@ class Identity(Base):
 
 
 class UsedAuthorization(Base):
-    """A way back from the identity provider that was used, kept until it would have ended anyway: each is good once."""
+    """A used return from the identity provider, kept until it would have expired anyway, because each works only once."""
 
     __tablename__ = "spent_returns"
 
@@ -84,7 +84,7 @@ class UsedAuthorization(Base):
 
 
 class OneTimeLink(Base):
-    """A link that works once: first set-up, invitation, new password. Only the digest of its secret is kept."""
+    """A one-time link: first set-up, invitation or new password. Only the digest of its secret is stored."""
 
     __tablename__ = "one_time_links"
 
@@ -95,7 +95,7 @@ class OneTimeLink(Base):
 
 
 class LoginAttempt(Base):
-    """One guess of a password, counted for five minutes. `key` is the digest of what it counts against: account, browser, address, all."""
+    """One password attempt, counted for five minutes. `key` is the digest of what it counts against: account, browser, address or all."""
 
     __tablename__ = "login_attempts"
     __table_args__ = (Index("ix_login_attempts_key", "key", "at"), Index("ix_login_attempts_at", "at"))
@@ -105,7 +105,7 @@ class LoginAttempt(Base):
 
 
 class ApiToken(Base):
-    """An application's token: public id, digest, scopes. The token itself is shown once and never stored."""
+    """An application's token: public id, digest and scopes. The token itself is shown once and never stored."""
 
     __tablename__ = "api_tokens"
 

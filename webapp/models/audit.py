@@ -1,4 +1,4 @@
-"""The trail of changes, and where it ends. Append-only: triggers refuse every change and removal of a line."""
+"""The audit log and the end of its chain. Append-only: triggers reject every change and deletion of an event."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from webapp.models.base import Base
 
 
 class AuditEvent(Base):
-    """Who did what to what, with the values before and after (secrets as fingerprints), chained by hashes."""
+    """A change: actor, action, target, and the values before and after (secrets as fingerprints). Hashes chain the events."""
 
     __tablename__ = "audit_events"
     __table_args__ = (Index("ix_audit_events_target", "target_kind", "target_id"), Index("ix_audit_events_created_at", "created_at"))
@@ -27,10 +27,10 @@ class AuditEvent(Base):
 
 
 class AuditState(Base):
-    """One row: how many lines there are, and the hash of the newest. It moves in the transaction of every line.
+    """One row: the number of events and the hash of the newest one, updated in the transaction of every event.
 
-    A chain cannot show that its end was cut off. A row of its own, because lines about sign-ins must neither wait for whoever holds the
-    registry's row nor hold it.
+    It detects truncation, which a chain alone cannot show. It is a row of its own because events about sign-ins must neither wait for the
+    lock on the registry's row nor hold it.
     """
 
     __tablename__ = "audit_state"

@@ -1,4 +1,4 @@
-"""Base: names for constraints, UTC timestamps, and the column types that both engines store alike."""
+"""The declarative base: constraint names, UTC timestamps, and column types that behave alike on both engines."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,9 +11,9 @@ from sqlalchemy.types import TypeEngine
 
 from webapp.domain.shared.money import MAX_LENGTH, format_for_storage
 
-# SQLite numbers rows by itself only in columns of type INTEGER.
+# SQLite generates ids only in columns of type INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
-MAX_ID = 2**63 - 1  # No row has a larger number, and SQLite refuses to be asked for one.
+MAX_ID = 2**63 - 1  # The largest possible id. SQLite rejects a query for a larger one.
 
 
 def utc_now() -> datetime:
@@ -21,7 +21,7 @@ def utc_now() -> datetime:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware moment in UTC. SQLite keeps no offset, so it is taken off on the way in and put back on the way out."""
+    """An aware time in UTC. SQLite stores no offset, so it is removed when a value is stored and added when it is read."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -31,8 +31,8 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError("moments are stored with their offset")
-        moment = value.astimezone(UTC)
-        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+        at = value.astimezone(UTC)
+        return at.replace(tzinfo=None) if dialect.name == "sqlite" else at
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
@@ -41,10 +41,10 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class ExactDecimal(TypeDecorator[Decimal]):
-    """An exact decimal as plain text: Numeric on SQLite goes through floats and loses digits (docs/adr/0004).
+    """An exact decimal stored as text, because Numeric on SQLite uses floats and loses digits (docs/adr/0004).
 
-    The longest costs are longer than the 40 characters that the columns began with. Only PostgreSQL insists on a length, so only there
-    the columns were widened: SQLite would have to copy whole tables for a number that it does not look at.
+    Costs can be longer than the original 40 characters. Only PostgreSQL enforces a length, so the columns were widened only there. SQLite
+    would have to copy whole tables for a length that it ignores.
     """
 
     impl = String(40)
@@ -61,14 +61,14 @@ class ExactDecimal(TypeDecorator[Decimal]):
 
 
 class Ciphertext(TypeDecorator[str]):
-    """What the vault encrypted. Rotation finds the columns that it must re-encrypt by this type, so that none can be forgotten."""
+    """Text encrypted by the vault. Rotation finds the columns to re-encrypt by this type, so that none is missed."""
 
     impl = Text
     cache_ok = True
 
 
 class Base(DeclarativeBase):
-    """What all tables share. Never `db.Model`: in Modeldesk a model is always an LLM."""
+    """The base of all tables. It is never `db.Model`, because in Modeldesk a model is always an LLM."""
 
     metadata = MetaData(
         naming_convention={

@@ -12,7 +12,7 @@ from webapp.models.base import Base, Ciphertext
 
 
 def one_of(column: str, values: tuple[str, ...]) -> str:
-    """The text of a CHECK for values that cannot grow."""
+    """Return the text of a CHECK constraint for a fixed set of values."""
     return f"{column} IN ({', '.join(repr(value) for value in values)})"
 
 
@@ -21,7 +21,7 @@ class Provider(Base):
 
     __tablename__ = "providers"
     __table_args__ = (
-        # At most one primary, enforced by the database: the index holds only rows that are.
+        # The database enforces at most one primary provider: the index contains only primary rows.
         Index("uq_providers_one_primary", "is_primary", unique=True, sqlite_where=text("is_primary"), postgresql_where=text("is_primary")),
     )
 
@@ -79,7 +79,7 @@ class Model(Base):
     deprecated_on: Mapped[date | None]
     retires_on: Mapped[date | None]
     successor: Mapped[str | None] = mapped_column(String(300))
-    switches_on: Mapped[date | None]  # From this day on its default place and its aliases lead to the successor.
+    switches_on: Mapped[date | None]  # From this day, the successor takes over the default and the aliases.
     description: Mapped[str] = mapped_column(Text, default="")
     version: Mapped[int] = mapped_column(default=1)
 
@@ -100,7 +100,7 @@ class Model(Base):
 
 
 class ModelAlias(Base):
-    """Another name of a model: exact, or a pattern with `*` and `?`."""
+    """An additional name of a model: exact, or a pattern with `*` and `?`."""
 
     __tablename__ = "model_aliases"
 
@@ -112,7 +112,7 @@ class ModelAlias(Base):
 
 
 class Price(Base):
-    """A dated price. Append-only: triggers refuse every change and removal; a correction is a later row that names this one."""
+    """A dated price. Append-only: triggers reject every change and deletion. A correction is a later row that names this one."""
 
     __tablename__ = "prices"
     __table_args__ = (
@@ -146,7 +146,7 @@ class Price(Base):
 
 
 class PriceVerification(Base):
-    """Somebody compared a price with its source and found it right, at `created_at`. Added, never changed, like the price itself."""
+    """A verification of a price against its source at `created_at`. Append-only, like the price."""
 
     __tablename__ = "price_verifications"
 
@@ -155,7 +155,7 @@ class PriceVerification(Base):
 
 
 class PriceRate(Base):
-    """The price of one meter. `above` is -1 where there is no threshold, so that the unique constraint sees it."""
+    """The price of one meter. `above` is -1 without a threshold, because unique constraints treat NULL values as distinct."""
 
     __tablename__ = "price_rates"
     __table_args__ = (
@@ -177,7 +177,7 @@ class PriceRate(Base):
 
 
 class Credential(Base):
-    """An encrypted key of a provider. The ciphertext is loaded only where it is asked for by name."""
+    """An encrypted key of a provider. The ciphertext is loaded only when a query names it."""
 
     __tablename__ = "credentials"
     __table_args__ = (

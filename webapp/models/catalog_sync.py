@@ -1,4 +1,4 @@
-"""Proposals: what a catalogue would change, row by row, who chose and approved it, and what is needed to take it back."""
+"""Proposals: the catalog changes row by row, who selected and approved them, and the data to undo them."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ PROPOSAL_STATUSES = ("open", "applied", "undone", "closed")
 
 
 class Proposal(Base):
-    """One comparison with a catalogue. `counts` are its rows by kind and guard, `source_version` names the catalogue for people."""
+    """One comparison with a catalog. `counts` are its rows by kind and guard. `source_version` is the catalog's version for display."""
 
     __tablename__ = "proposals"
     __table_args__ = (CheckConstraint(one_of("status", PROPOSAL_STATUSES), name="status"), Index("ix_proposals_created_at", "created_at"))
@@ -40,7 +40,7 @@ class Proposal(Base):
 
 
 class ProposalRow(Base):
-    """One model of a proposal. `lines` are for reading, `entry` is what is taken over, `done` what applying it made and replaced."""
+    """One model of a proposal. `lines` are for display, `entry` is applied, and `done` stores what applying it created and replaced."""
 
     __tablename__ = "proposal_rows"
     __table_args__ = (
@@ -52,7 +52,7 @@ class ProposalRow(Base):
     ref: Mapped[str] = mapped_column(String(300))
     provider: Mapped[str] = mapped_column(String(60))
     kind: Mapped[str] = mapped_column(String(10))
-    guards: Mapped[str] = mapped_column(Text)  # `,rise,disagree,`: one text that both engines can search
+    guards: Mapped[str] = mapped_column(Text)  # Such as `,rise,disagree,`, a text that both engines can search.
     choosable: Mapped[bool]
     chosen: Mapped[bool]
     lines: Mapped[list[Any]] = mapped_column(JSON)

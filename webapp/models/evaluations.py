@@ -1,4 +1,4 @@
-"""Benches: the same incidents put to several models, cell by cell, with the ratings of staff; and incidents that were saved."""
+"""Evaluations: the same incidents run on several models, cell by cell, with ratings by staff; and saved incidents."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -16,7 +16,7 @@ CELL_STATUSES = ("planned", "running", "done", "failed", "cancelled", "skipped")
 
 
 class SavedIncident(Base):
-    """An incident that somebody keeps for the next bench."""
+    """An incident saved for later evaluations."""
 
     __tablename__ = "incidents"
 
@@ -29,10 +29,10 @@ class SavedIncident(Base):
 
 
 class Evaluation(Base):
-    """One comparison. `incidents` are whole, so that it stays what it was whatever is saved or deleted later.
+    """One evaluation. It stores whole `incidents`, so that it does not change when saved ones are edited or deleted.
 
-    `runs_as` is who resumed it last, if anybody did. Each resuming begins a new `generation`: work of an earlier one, whose process was
-    taken for dead, begins nothing more.
+    `runs_as` is the user who last resumed it, if any. Each resume starts a new `generation`. Workers of an earlier generation, whose
+    process was considered dead, start nothing more.
     """
 
     __tablename__ = "benches"
@@ -58,7 +58,7 @@ class Evaluation(Base):
 
     @property
     def caller(self) -> str:
-        """Who asks: whose keys are used, and who is named by the runs. Whoever resumed it last, else its creator."""
+        """The user whose keys are used and whom the runs name: the last one who resumed it, else its creator."""
         return self.runs_as or self.actor
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class Evaluation(Base):
 
 
 class EvaluationCell(Base):
-    """One incident on one model, once. `max_cost` is the estimate that the spend cap goes by; None where no price is known."""
+    """One incident on one model, once. `max_cost` is the estimate for the spend cap, or None if no price is known."""
 
     __tablename__ = "bench_cells"
     __table_args__ = (
@@ -89,7 +89,7 @@ class EvaluationCell(Base):
 
 
 class Rating(Base):
-    """How good somebody found the answer of a run, from 1 to 5; one a person."""
+    """A rating of a run's response from 1 to 5, one for each user."""
 
     __tablename__ = "ratings"
     __table_args__ = (UniqueConstraint("run_id", "owner"), CheckConstraint("score BETWEEN 1 AND 5", name="score"))

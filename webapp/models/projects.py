@@ -1,4 +1,4 @@
-"""Projects: groups of applications with keys of their own, and how often each key was used in a month."""
+"""Projects: groups of applications with their own keys, and the monthly calls of each key."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ OVERRIDE_KINDS = ("default", "allow", "price")
 
 
 class Project(Base):
-    """Applications that belong together. Tokens and project keys name it by its slug."""
+    """A group of applications. Tokens and project keys reference it by its slug."""
 
     __tablename__ = "projects"
 
@@ -30,7 +30,7 @@ class Project(Base):
 
 
 class ProjectOverride(Base):
-    """A rule of one project about one model, from one moment to another. Rows are added and ended, and never say anything else."""
+    """A rule of a project about a model, for a period. Rows are added and ended, never changed otherwise."""
 
     __tablename__ = "project_overrides"
     __table_args__ = (CheckConstraint(one_of("kind", OVERRIDE_KINDS), name="kind"),)
@@ -49,7 +49,7 @@ class ProjectOverride(Base):
 
 
 class CredentialCounter(Base):
-    """Calls of one key in one month (UTC), such as 2026-11. A new month begins with a new row."""
+    """Calls of one key in one month (UTC), such as 2026-11. Each month has its own row."""
 
     __tablename__ = "credential_counters"
     __table_args__ = (UniqueConstraint("credential_id", "period"),)

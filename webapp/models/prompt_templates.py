@@ -1,4 +1,4 @@
-"""Prompt templates with all their versions, and answers that may be given again."""
+"""Prompt templates with all their versions, and cached responses."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -11,7 +11,7 @@ from webapp.models.base import Base
 
 
 class PromptTemplate(Base):
-    """One version of a template. Versions are added and never edited; one of each name is current."""
+    """One version of a template. Versions are added and never edited. One version of each name is current."""
 
     __tablename__ = "prompt_templates"
     __table_args__ = (
@@ -39,7 +39,7 @@ class PromptTemplate(Base):
 
 
 class CachedResponse(Base):
-    """An answer of a model, good until it expires for a question that is the same in everything that could change the answer."""
+    """A stored response of a model, reused until it expires for a request that is identical in everything that affects the response."""
 
     __tablename__ = "cached_responses"
 

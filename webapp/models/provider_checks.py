@@ -1,4 +1,4 @@
-"""What came of testing the connection to a provider."""
+"""Results of provider connection tests."""
 
 from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -7,7 +7,7 @@ from webapp.models.base import Base
 
 
 class ProviderCheck(Base):
-    """One test: whether address and key worked, how it was found out, and by whom. `created_at` is when."""
+    """One connection test: its result, its method (`how`) and its actor. `created_at` is the time of the test."""
 
     __tablename__ = "provider_checks"
     __table_args__ = (Index("ix_provider_checks_provider_id", "provider_id", "id"),)

@@ -1,4 +1,4 @@
-"""The state of the registry as a whole: its revision, and which process serves which."""
+"""The state of the whole registry: its revision, and the revision that each process serves."""
 
 from datetime import datetime
 
@@ -9,9 +9,9 @@ from webapp.models.base import Base, Ciphertext
 
 
 class RegistryState(Base):
-    """One row. `revision` moves in the transaction of every change that a snapshot can see; writers lock it first.
+    """One row. `revision` increases in the transaction of every change visible in a snapshot. Writers lock the row first.
 
-    `instance` tells this database from every other; `key_check` is a text encrypted with the first key, to recognise a wrong one.
+    `instance` identifies this database. `key_check` is a text encrypted with the first key, to detect a wrong key.
     """
 
     __tablename__ = "registry_state"
@@ -23,7 +23,7 @@ class RegistryState(Base):
 
 
 class RegistryProcess(Base):
-    """What each serving process holds, so that a page can show "workers 2/2 on revision 42"."""
+    """The revision of each serving process, so that a page can show "workers 2/2 on revision 42"."""
 
     __tablename__ = "registry_processes"
 

@@ -1,4 +1,4 @@
-"""Runs: what was asked of which model, what came back, what it used and cost."""
+"""Runs: the request, the model, the response, the usage and the cost."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -47,7 +47,7 @@ class Run(Base):
     cached_from: Mapped[str | None] = mapped_column(String(40))
     key_source: Mapped[str | None] = mapped_column(String(220))
     project: Mapped[str | None] = mapped_column(String(60))
-    # The public id of the bench that it was asked for, also where no cell shows it. Not its number: SQLite gives numbers again.
+    # The public id of the run's evaluation, even if no cell shows the run. Not the row id, because SQLite reuses ids.
     evaluation: Mapped[str | None] = mapped_column("bench", String(40), index=True)
     upstream_request_id: Mapped[str | None] = mapped_column(String(200))
     finished_at: Mapped[datetime | None]
@@ -60,7 +60,7 @@ class Run(Base):
 
 
 class RunRecommendation(Base):
-    """One piece of advice that a run gave."""
+    """One recommendation of a run."""
 
     __tablename__ = "recommendations"
 

@@ -1,4 +1,4 @@
-"""Files that were compared with the registry and wait for somebody to apply them."""
+"""Import files that were compared with the registry and are ready to apply."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ IMPORT_FORMS = ("yaml", "json", "csv")
 
 
 class ImportDraft(Base):
-    """One file as it was sent, and what it would change at that revision. Only whoever sent it sees it; it goes when it is applied."""
+    """One uploaded file and its changes at `revision`. Only its creator sees it. It is deleted when it is applied."""
 
     __tablename__ = "import_drafts"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""Usage that applications report: what a call consumed, priced when it was reported."""
+"""Usage reported by applications: what a call consumed, priced when it was reported."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -11,7 +11,7 @@ from webapp.models.base import Base
 
 
 class UsageRecord(Base):
-    """One reported call. The number is ours; the reporter's idempotency key only keeps it from being counted twice."""
+    """One reported call. Modeldesk assigns the id; the reporter's idempotency key only prevents double counting."""
 
     __tablename__ = "usage_records"
     __table_args__ = (
