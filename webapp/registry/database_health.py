@@ -1,4 +1,4 @@
-"""The states in which a database may be found, each with a name and with what to do about it."""
+"""The possible states of the database, each with a name and advice."""
 
 import os
 from pathlib import Path
@@ -31,14 +31,14 @@ ADVICE = {
 
 
 class DatabaseHealth:
-    """Knows the state that was found last, so that whoever asks never waits for a database that hangs."""
+    """The last detected state, stored so that readers never wait for a database that hangs."""
 
     def __init__(self, engine: Engine, sqlite_file: Path | None) -> None:
         self._engine, self._file = engine, sqlite_file
         self.state = OK
 
     def check(self) -> str:
-        """Finds out the present state."""
+        """Detect and return the current state."""
         self.state = self._detect_state()
         return self.state
 
@@ -49,18 +49,18 @@ class DatabaseHealth:
         except (SQLAlchemyError, OSError, DatabaseUnreachable) as error:
             if "locked" in str(getattr(error, "orig", "")).lower():
                 return BUSY
-            # SQLite's own class stands for a file that is damaged or no database; its subclasses for everything else.
+            # For SQLite, `DatabaseError` itself means a damaged or foreign file. Its subclasses mean other errors.
             return CORRUPT if self._file is not None and type(error) is DatabaseError else UNREACHABLE
 
     def _is_read_only(self, connection: Connection) -> bool:
         if self._file is None:
             return bool(connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on")
-        self._file.stat()  # Raises if it has gone since the connection was opened: what is not there is not read-only.
+        self._file.stat()  # Raises if the file was deleted after the connection was opened, because a missing file is not read-only.
         return not all(os.access(path, os.W_OK, effective_ids=True) for path in (self._file, self._file.parent))
 
 
 def _schema_state(connection: Connection) -> str | None:
-    """The state by which tables there are; None if they are ours."""
+    """Return the state of the schema, or None if it is current and set up."""
     version = (
         connection.execute(migration_guard.VERSION_QUERY).scalar_one_or_none() if inspect(connection).has_table("alembic_version") else None
     )

@@ -1,14 +1,15 @@
-"""Python's search for garbage, and when it would only be in the way."""
+"""A pause of Python's garbage collector while a snapshot is built."""
 
 import gc
 import threading
 
 
 class GcPause:
-    """A snapshot is a hundred thousand new objects that all stay. Looking for garbage among them again and again doubles the time.
+    """Disables garbage collection while any thread is in the context. The last thread that leaves enables it again.
 
-    Several threads may be in it at once: the last one out turns collecting on again. If each put back what it had found, two whose times
-    overlap could leave it off for good, and a worker would grow until it is killed.
+    A snapshot creates a hundred thousand objects that all stay. Searching them for garbage again and again doubles the time. Threads must
+    not each restore the state that they saw. Two overlapping threads could then leave collection off for good, and a worker would grow
+    until it is killed.
     """
 
     def __init__(self) -> None:

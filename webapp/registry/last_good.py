@@ -1,4 +1,4 @@
-"""The last good copy of the registry on this machine's disk: what a start without a database serves. Holds no secrets."""
+"""The last-good copy of the registry on the local disk, which serves starts without a database. It contains no secrets."""
 
 import glob
 import json
@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 
 class LastGoodCopy(NamedTuple):
-    """A catalogue and the moment at which the database last confirmed it."""
+    """A catalog and the time at which the database last confirmed it."""
 
     catalog: Catalog
     as_of: datetime
 
 
 class LastGoodFile:
-    """One JSON file, replaced as a whole."""
+    """One JSON file that is always replaced as a whole."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -41,7 +41,7 @@ class LastGoodFile:
         return self.path.is_file()
 
     def save(self, catalog: Catalog, as_of: datetime) -> None:
-        """Replaces the copy. A disk that refuses it is logged and harms nothing: the registry itself is in the database."""
+        """Replace the copy. A disk error is logged and ignored, because the registry itself is in the database."""
         document = snapshot_document(catalog, catalog.models, catalog.providers)
         document |= {"format": FORMAT, "as_of": format_timestamp(as_of), "tokens": [token_document(token) for token in catalog.tokens]}
         document["overrides"] = [override_document(override) for override in catalog.overrides]
@@ -53,24 +53,24 @@ class LastGoodFile:
             log.warning("the last-good copy could not be written: %s", error.strerror)
 
     def _delete_stale_files(self) -> None:
-        """A process that was killed while it wrote left half a copy beside it."""
-        for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.*"):
-            with suppress(FileNotFoundError):  # Another process was quicker.
-                if left.stat().st_mtime < time.time() - STALE_AFTER_S:
-                    left.unlink()
+        """Delete the partial copies that killed processes left in the folder."""
+        for partial in self.path.parent.glob(f".{glob.escape(self.path.name)}.*"):
+            with suppress(FileNotFoundError):  # Another process has deleted it.
+                if partial.stat().st_mtime < time.time() - STALE_AFTER_S:
+                    partial.unlink()
 
     def _replace(self, content: bytes) -> None:
-        descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")  # mode 600
+        descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")  # `mkstemp` sets mode 600.
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
             Path(name).replace(self.path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)  # A full disk must not fill up further with every attempt.
+            Path(name).unlink(missing_ok=True)  # Otherwise each attempt would fill a full disk further.
             raise
 
     def load(self) -> LastGoodCopy | None:
-        """The copy, or None if there is none that can be read."""
+        """Return the copy, or None if there is no readable one."""
         try:
             document = json.loads(self.path.read_text(encoding="utf-8"))
             if document["format"] != FORMAT:
@@ -80,6 +80,6 @@ class LastGoodFile:
             return LastGoodCopy(replace(catalog_from(document, tokens), overrides=overrides), datetime.fromisoformat(document["as_of"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:  # Any damage: then there is no copy.
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:  # A damaged copy counts as none.
             log.warning("the last-good copy could not be read: %s", type(error).__name__)
             return None

@@ -1,6 +1,7 @@
-"""Reads the registry from the database: the revision in one look, the whole catalogue in one consistent read.
+"""Reading the registry from the database: the revision in one query, the whole registry in one consistent read.
 
-Rows are unpacked and repeated values made once, because a change shows only when the whole catalogue has been read again.
+Reading must be fast, because a change becomes visible only after the whole registry was read again. Rows are unpacked as tuples, and repeated
+values are built once.
 """
 
 import json
@@ -23,25 +24,25 @@ from webapp.registry.price_loader import fetch_rows, load_prices
 
 
 class RevisionMark(NamedTuple):
-    """Which database, and how often it has visibly changed."""
+    """The identity of a database and its number of visible changes."""
 
     instance: str
     revision: int
 
 
 class DatabaseSource:
-    """The registry's rows, read with connections of its own so that it can work beside any request."""
+    """The registry's rows, read over separate connections, independent of any request."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def read_revision(self) -> RevisionMark:
-        """The present mark. Raises `DatabaseUnreachable`."""
+        """Return the current mark. Raises `DatabaseUnreachable`."""
         with self._read_transaction() as connection:
             return _read_mark(connection)
 
     def load(self) -> Catalog:
-        """The whole catalogue as of one moment. Raises `DatabaseUnreachable`."""
+        """Return the whole registry as of one time. Raises `DatabaseUnreachable`."""
         with self._read_transaction() as connection:
             mark = _read_mark(connection)
             key_check = connection.execute(select(RegistryState.key_check)).scalar_one()
@@ -77,23 +78,23 @@ def _read_mark(connection: Connection) -> RevisionMark:
 
 def _providers(connection: Connection) -> Iterator[ProviderInfo]:
     with_key = set(connection.execute(select(Credential.provider_id).where(Credential.is_active)).scalars())
-    p = Provider
+    provider = Provider
     for row in connection.execute(
         select(
-            p.id,
-            p.slug,
-            p.display_name,
-            p.driver,
-            p.base_url,
-            p.is_active,
-            p.is_primary,
-            p.website,
-            p.documentation_url,
-            p.description,
-            p.required_environment,
-            p.sort_order,
-            p.version,
-            p.updated_at,
+            provider.id,
+            provider.slug,
+            provider.display_name,
+            provider.driver,
+            provider.base_url,
+            provider.is_active,
+            provider.is_primary,
+            provider.website,
+            provider.documentation_url,
+            provider.description,
+            provider.required_environment,
+            provider.sort_order,
+            provider.version,
+            provider.updated_at,
         )
     ):
         yield ProviderInfo(
@@ -134,31 +135,31 @@ def _aliases(connection: Connection) -> tuple[dict[int, list[str]], list[tuple[s
 
 
 def _models(connection: Connection, aliases: dict[int, list[str]], prices: dict[int, list[Price]]) -> Iterator[ModelInfo]:
-    m = Model
-    for number, slug, model_id, display_name, kind, capabilities, context, output, quirks, *rest in fetch_rows(
+    model = Model
+    for row_id, slug, model_id, display_name, kind, capabilities, context, output, quirks, *rest in fetch_rows(
         connection,
         select(
-            m.id,
+            model.id,
             Provider.slug,
-            m.model_id,
-            m.display_name,
-            m.type,
-            cast(m.capabilities, String),
-            m.context_window,
-            m.max_output_tokens,
-            cast(m.quirks, String),
-            m.is_active,
-            m.is_default,
-            m.sort_order,
-            m.released_on,
-            m.deprecated_on,
-            m.retires_on,
-            m.successor,
-            m.description,
-            m.version,
-            m.updated_at,
-            m.switches_on,
-        ).join(Provider, Provider.id == m.provider_id),
+            model.model_id,
+            model.display_name,
+            model.type,
+            cast(model.capabilities, String),
+            model.context_window,
+            model.max_output_tokens,
+            cast(model.quirks, String),
+            model.is_active,
+            model.is_default,
+            model.sort_order,
+            model.released_on,
+            model.deprecated_on,
+            model.retires_on,
+            model.successor,
+            model.description,
+            model.version,
+            model.updated_at,
+            model.switches_on,
+        ).join(Provider, Provider.id == model.provider_id),
     ):
         active, default, sort_order, released_on, deprecated_on, retires_on, successor, description, version, updated_at, switches_on = rest
         yield ModelInfo(
@@ -168,13 +169,13 @@ def _models(connection: Connection, aliases: dict[int, list[str]], prices: dict[
             display_name=display_name,
             type=kind,
             updated_at=updated_at,
-            id=number,
+            id=row_id,
             capabilities=_capabilities(capabilities),
             context_window=context,
             max_output_tokens=output,
             active=active,
             default=default,
-            aliases=tuple(aliases.get(number, ())),
+            aliases=tuple(aliases.get(row_id, ())),
             sort_order=sort_order,
             released_on=released_on,
             deprecated_on=deprecated_on,
@@ -182,7 +183,7 @@ def _models(connection: Connection, aliases: dict[int, list[str]], prices: dict[
             successor=successor,
             description=description,
             version=version,
-            prices=timeline(prices.get(number, ())),
+            prices=timeline(prices.get(row_id, ())),
             quirks=NO_VALUES if quirks == "{}" else json.loads(quirks),
             switches_on=switches_on,
         )
@@ -190,27 +191,31 @@ def _models(connection: Connection, aliases: dict[int, list[str]], prices: dict[
 
 @lru_cache(maxsize=1_000)
 def _capabilities(text: str) -> tuple[str, ...]:
-    """Many models can do the same."""
+    """Return the capabilities of a JSON text. The cache shares them, because many models have the same ones."""
     return tuple(json.loads(text))
 
 
 def _overrides(connection: Connection) -> Iterator[Override]:
-    """The rules of active projects."""
-    o = ProjectOverride
+    """Yield the rules of active projects."""
+    override = ProjectOverride
     query = (
-        select(o.id, Project.slug, o.kind, Provider.slug, Model.model_id, o.starts_at, o.ends_at, o.price)
-        .join(Project, Project.id == o.project_id)
-        .join(Model, Model.id == o.model_id)
+        select(
+            override.id, Project.slug, override.kind, Provider.slug, Model.model_id, override.starts_at, override.ends_at, override.price
+        )
+        .join(Project, Project.id == override.project_id)
+        .join(Model, Model.id == override.model_id)
         .join(Provider, Provider.id == Model.provider_id)
         .where(Project.is_active)
-        .order_by(o.id)
+        .order_by(override.id)
     )
-    for number, project, kind, slug, model_id, starts, ends, price in connection.execute(query):
-        yield Override(project, kind, f"{slug}/{model_id}", starts, ends, price_from(price) if price else None, number)
+    for override_id, project, kind, slug, model_id, starts, ends, price in connection.execute(query):
+        yield Override(project, kind, f"{slug}/{model_id}", starts, ends, price_from(price) if price else None, override_id)
 
 
 def _tokens(connection: Connection) -> Iterator[TokenInfo]:
-    t = ApiToken
-    query = select(t.public_id, t.name, t.digest, t.scopes, t.expires_at, t.id, t.project).where(t.revoked_at.is_(None))
-    for public_id, name, digest, scopes, expires_at, number, project in connection.execute(query):
-        yield TokenInfo(public_id, name, bytes(digest), frozenset(scopes), expires_at, number, project)
+    token = ApiToken
+    query = select(token.public_id, token.name, token.digest, token.scopes, token.expires_at, token.id, token.project).where(
+        token.revoked_at.is_(None)
+    )
+    for public_id, name, digest, scopes, expires_at, token_id, project in connection.execute(query):
+        yield TokenInfo(public_id, name, bytes(digest), frozenset(scopes), expires_at, token_id, project)

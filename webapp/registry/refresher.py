@@ -1,4 +1,4 @@
-"""Keeps a process's registry fresh on a thread of its own, and reports which revision this process serves."""
+"""The thread that keeps a process's registry fresh, and the report of the revision that the process serves."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Refresher:
-    """Refreshes a registry every `poll` seconds. Starts on first use and again after a fork, since threads do not survive one."""
+    """Refreshes a registry every `poll` seconds. Starts on first use and again after a fork, because threads do not survive one."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Refresher:
         self._thread: threading.Thread | None = None
 
     def ensure_running(self) -> None:
-        """Loads the registry if this process has not, and sees to it that the thread runs."""
+        """Load the registry if this process has not done so, and start the thread if it is not running."""
         if self._pid == os.getpid():
             return
         with self._lock:
@@ -65,13 +65,13 @@ class Refresher:
                     self._check_database()
                 if state != reported or self._clock() >= next_report:
                     self._check_database()
-                    if self._watch is None or self._watch.state == OK:  # Whatever else lies there is left as it is.
+                    if self._watch is None or self._watch.state == OK:  # A database in any other state is left unchanged.
                         self._report.write(*state)
                     reported, next_report = state, self._clock() + HEARTBEAT
-                if self._clock() >= next_copy:  # Not at every change: writing the copy must not delay the next look.
+                if self._clock() >= next_copy:  # Not at every change, because writing the copy must not delay the next refresh.
                     self._registry.save_copy()
                     next_copy = self._clock() + COPY_INTERVAL
-            except Exception as error:  # Without this thread the registry would stay as it is for ever.
+            except Exception as error:  # Without this thread, the registry would never change again.
                 log.error("the registry could not be refreshed: %s", type(error).__name__, exc_info=error)
                 self._stopped.wait(HEARTBEAT)
 
@@ -80,47 +80,47 @@ class Refresher:
             self._watch.check()
 
     def stop(self) -> None:
-        """Ends the thread, for a process that goes on without the application."""
+        """Stop the thread in a process that continues without the application."""
         self._stopped.set()
         if self._thread is not None and self._pid == os.getpid():
             self._thread.join(timeout=5)
             self._registry.save_copy()
 
     def retire(self) -> None:
-        """Ends the thread of a worker that ends, and says that it serves nobody any more."""
-        ran = self._thread is not None and self._pid == os.getpid()
+        """Stop the thread of a worker that shuts down, and delete the worker's report."""
+        was_running = self._thread is not None and self._pid == os.getpid()
         self.stop()
-        if ran and (self._watch is None or self._watch.state == OK):  # As above.
+        if was_running and (self._watch is None or self._watch.state == OK):  # Any other state is left unchanged, as in `_run`.
             self._report.forget()
 
 
 class ProcessReport:
-    """One row a process: which revision it serves, and when it last said so."""
+    """One row for each process: the revision that it serves, and the time of its last report."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self._silent = engine, False
 
     def silence(self) -> None:
-        """For commands: they read the registry too, and serve nobody."""
+        """Disable the report for commands, which read the registry but serve no requests."""
         self._silent = True
 
     def write(self, revision: int, source: str) -> None:
-        """Writes the row and forgets processes that fell silent. What cannot be written is left out: it is only a report."""
+        """Write the row and delete those of silent processes. Errors are ignored, because this is only a report."""
         if self._silent:
             return
         name, now = _process_name(), datetime.now(UTC)
         values = {"revision": revision, "source": source, "seen_at": now, "updated_at": now}
-        p = RegistryProcess
+        process = RegistryProcess
         try:
             with self._write_transaction() as connection:
-                connection.execute(delete(p).where(p.seen_at < now - STALE_AFTER))
-                if connection.execute(update(p).where(p.name == name).values(values)).rowcount == 0:
-                    connection.execute(insert(p).values(name=name, created_at=now, **values))
+                connection.execute(delete(process).where(process.seen_at < now - STALE_AFTER))
+                if connection.execute(update(process).where(process.name == name).values(values)).rowcount == 0:
+                    connection.execute(insert(process).values(name=name, created_at=now, **values))
         except (SQLAlchemyError, OSError, Unavailable) as error:
             log.debug("this process could not report its revision: %s", type(error).__name__)
 
     def forget(self) -> None:
-        """Removes the row of this process, which ends. One that is killed is forgotten after a while."""
+        """Delete this process's row at shutdown. The row of a killed process is deleted after a while."""
         if self._silent:
             return
         try:
@@ -136,14 +136,14 @@ class ProcessReport:
             yield connection
 
     def count_current(self, revision: int) -> tuple[int, int]:
-        """How many processes serve at least this revision, of how many that were heard of lately."""
+        """Return how many processes serve at least this revision, and how many have reported recently."""
         since = datetime.now(UTC) - STALE_AFTER
         try:
             with self._engine.connect() as connection:
                 revisions = connection.execute(select(RegistryProcess.revision).where(RegistryProcess.seen_at >= since)).scalars().all()
         except (SQLAlchemyError, OSError):
             return 0, 0
-        return sum(found >= revision for found in revisions), len(revisions)
+        return sum(served >= revision for served in revisions), len(revisions)
 
 
 def _process_name() -> str:

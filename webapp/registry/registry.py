@@ -1,4 +1,4 @@
-"""The model registry: one reference to an immutable snapshot, kept fresh off the calling thread (contract, section 3)."""
+"""The model registry: one reference to an immutable snapshot, refreshed outside the calling thread (contract, section 3)."""
 
 import logging
 import threading
@@ -23,12 +23,12 @@ from webapp.registry.last_good import LastGoodCopy
 from webapp.registry.loader import RevisionMark
 
 log = logging.getLogger(__name__)
-# How long an older revision must stay before it counts as a restored backup rather than as one late answer.
+# An older revision that lasts this long counts as a restored backup and not as one late response.
 SETTLE_TIME = timedelta(seconds=1)
 
 
 class RegistrySource(Protocol):
-    """Where the registry's rows come from. Both methods raise `DatabaseUnreachable`."""
+    """The source of the registry's rows. Both methods raise `DatabaseUnreachable`."""
 
     def read_revision(self) -> RevisionMark: ...
 
@@ -36,7 +36,7 @@ class RegistrySource(Protocol):
 
 
 class CopyStore(Protocol):
-    """Where the last good copy is kept."""
+    """The store of the last-good copy."""
 
     def save(self, catalog: Catalog, as_of: datetime) -> None: ...
 
@@ -48,7 +48,10 @@ def utc_now() -> datetime:
 
 
 def this_second() -> datetime:
-    """The same without its fraction. Made once a second, because making it takes as long as pricing three meters."""
+    """Return the current time without its fraction.
+
+    It is created once a second, because creating it takes as long as pricing three meters.
+    """
     return _second(int(time.time()))
 
 
@@ -58,9 +61,9 @@ def _second(timestamp: int) -> datetime:
 
 
 class ModelRegistry:
-    """Answers all questions about models and costs from memory; thread-safe; never touches the database on the calling thread.
+    """Serves models and costs from memory. It is thread-safe and never uses the database on the calling thread.
 
-    Times are in seconds: a change of the revision is noticed within `poll`, and after `ttl` the rows are read again even without one.
+    Times are in seconds. A change of the revision is detected within `poll`. After `ttl`, the rows are read again even without a change.
     """
 
     def __init__(
@@ -77,10 +80,10 @@ class ModelRegistry:
         self._older_since: datetime | None = None
         self.outage_log, self._outage_logged = RateLimitedLog(), False
 
-    # What callers ask. Everything here reads `self.snapshot` once, so that each answer comes from one state of the registry.
+    # Queries. Each method reads `self.snapshot` once, so that each result comes from one state of the registry.
 
     def get_model(self, ref: str) -> ModelInfo | None:
-        """The model that this ref names, active or not, or None. Raises `AmbiguousModel` with the candidates."""
+        """Return the model that this ref names, active or not, or None. Raises `AmbiguousModel` with the candidates."""
         snapshot = self.snapshot
         try:
             return snapshot.by_name[ref]
@@ -88,16 +91,16 @@ class ModelRegistry:
             return _resolve_or_none(snapshot, ref)
 
     def resolve(self, ref: str) -> ModelInfo:
-        """The model that this ref names. Raises `UnknownModel` with suggestions, or `AmbiguousModel`."""
+        """Return the model that this ref names. Raises `UnknownModel` with suggestions, or `AmbiguousModel`."""
         snapshot = self.snapshot
         return snapshot.by_name.get(ref) or resolve(snapshot.names, ref)
 
     def get_models_by_type(self, model_type: str) -> tuple[ModelInfo, ...]:
-        """The active models of this type, in display order."""
+        """Return the active models of this type, in display order."""
         return self.snapshot.by_type.get(model_type, ())
 
     def get_models_by_provider(self, *slugs: str) -> dict[str, tuple[ModelInfo, ...]]:
-        """The active models of each of these providers, in display order, from one look-up."""
+        """Return the active models of each of these providers, in display order, all from one snapshot."""
         by_provider = self.snapshot.by_provider
         return {slug: by_provider.get(slug, ()) for slug in slugs}
 
@@ -105,16 +108,16 @@ class ModelRegistry:
         return self.snapshot.defaults.get(model_type)
 
     def is_model_supported(self, ref: str) -> bool:
-        """Whether the ref names an active model of an active provider that has not retired. Ambiguous names are not supported."""
+        """Return whether the ref names an active, unretired model of an active provider. An ambiguous ref is not supported."""
         snapshot = self.snapshot
         if ref in snapshot.supported:
             return True
         if ref in snapshot.by_name or ref in snapshot.names.model_ids:
             return False
-        found, _ = trace(snapshot.names, ref)
-        return len(found) == 1 and found[0].supported
+        models, _ = trace(snapshot.names, ref)
+        return len(models) == 1 and models[0].supported
 
-    def calculate_cost(  # noqa: PLR0913 # the contract's signature: the three counts of seed 002, or a whole usage
+    def calculate_cost(  # noqa: PLR0913 # the contract's signature: the three counts of seed 002, or a `Usage`
         self,
         ref: str,
         input_tokens: int = 0,
@@ -125,44 +128,44 @@ class ModelRegistry:
         at: datetime | None = None,
         service_tier: str = STANDARD,
     ) -> Cost:
-        """What a usage costs on this model at a moment (now, if none is given), exactly.
+        """Return the exact cost of a usage on this model at `at` (default: now).
 
-        Raises `UnknownModel`, `AmbiguousModel` or `Invalid`. An unknown price is an answer, with `total` None and `complete` false.
+        Raises `UnknownModel`, `AmbiguousModel` or `Invalid`. An unknown price is no error: `total` is None and `complete` is false.
         """
         snapshot = self.snapshot
         model = snapshot.by_name.get(ref) or resolve(snapshot.names, ref)
         if usage is None:
             usage = Usage(input=input_tokens, output=output_tokens, image=image_count)
-        moment = self._this_second() if at is None else _require_aware(at)
-        return cost_of(price_at(model.prices, moment), usage, at=moment, service_tier=service_tier, model=model.ref)
+        effective_at = self._this_second() if at is None else _require_aware(at)
+        return cost_of(price_at(model.prices, effective_at), usage, at=effective_at, service_tier=service_tier, model=model.ref)
 
     def explain(self, ref: str, at: datetime | None = None) -> Explanation:
-        """How the ref becomes a model and a price, step by step, or why it does not."""
+        """Explain, step by step, how the ref resolves to a model and a price, or why it does not."""
         return explain(self.snapshot.names, ref, self._this_second() if at is None else _require_aware(at))
 
-    # Keeping the snapshot fresh.
+    # Refreshing the snapshot.
 
     def refresh(self) -> Snapshot:
-        """Looks at the database once and takes over what changed. Never raises: an unreachable database changes only the label."""
+        """Check the database once and load changes. Never raises: an unreachable database changes only the label."""
         with self._rebuild_lock:
             try:
                 self._apply_revision(self._source.read_revision())
             except DatabaseUnreachable as error:
                 self._handle_outage(error.detail)
-            except Exception as error:  # Rows that make no sense, changed by hand perhaps: what was good before goes on.
+            except Exception as error:  # Invalid rows, perhaps changed by hand: the last good snapshot stays in use.
                 self._handle_outage(f"its rows cannot be read ({type(error).__name__})")
             self._rebuild_if_expired()
             self.loaded = True
             return self.snapshot
 
     def _apply_revision(self, mark: RevisionMark) -> None:
-        now, present = self._clock(), self.snapshot
-        known = RevisionMark(present.catalog.instance, present.revision)
-        confirmed = present.source == DATABASE or (present.source == CONSTANTS and self.loaded)
+        now, current = self._clock(), self.snapshot
+        known = RevisionMark(current.catalog.instance, current.revision)
+        confirmed = current.source == DATABASE or (current.source == CONSTANTS and self.loaded)
         if mark.instance == known.instance and mark.revision < known.revision and not self._is_settled(mark, now):
             return
         self._older_since = None
-        if self.loaded and mark == known and confirmed and (now - present.as_of).total_seconds() < self._ttl:
+        if self.loaded and mark == known and confirmed and (now - current.as_of).total_seconds() < self._ttl:
             self._confirmed_at = now
             return
         with gc_pause:
@@ -181,7 +184,10 @@ class ModelRegistry:
             self.snapshot = snapshots.build(_constants_for(catalog), now=now, source=CONSTANTS)
 
     def save_copy(self) -> None:
-        """Writes the last good copy if it is behind. For the thread that keeps the registry fresh: nobody else waits for the disk."""
+        """Write the last-good copy if it is out of date.
+
+        Call it only from the refresher thread, so that no other thread waits for the disk.
+        """
         with self._rebuild_lock:
             unsaved, self._unsaved_copy = self._unsaved_copy, None
         if unsaved is not None:
@@ -189,7 +195,7 @@ class ModelRegistry:
                 self._copies.save(unsaved.catalog, unsaved.as_of)
 
     def _is_settled(self, mark: RevisionMark, now: datetime) -> bool:
-        """Whether an older revision is there to stay: a single late answer never takes the registry back, a restored backup does."""
+        """Return whether an older revision has lasted, which means a restored backup and not one late response."""
         if self._older_since is None:
             self._older_since = now
         settled = now - self._older_since >= SETTLE_TIME
@@ -198,28 +204,28 @@ class ModelRegistry:
         return settled
 
     def _handle_outage(self, reason: str) -> None:
-        present = self.snapshot
+        current = self.snapshot
         self._older_since = None
-        if present.source == DATABASE:
-            self._log_outage("the database does not answer; serving the last good registry, revision %d: %s", present.revision, reason)
-            self.snapshot = snapshots.relabel(present, LAST_GOOD, self._confirmed_at)
+        if current.source == DATABASE:
+            self._log_outage("the database does not answer; serving the last good registry, revision %d: %s", current.revision, reason)
+            self.snapshot = snapshots.relabel(current, LAST_GOOD, self._confirmed_at)
         elif not self.loaded and (copy := self._copies.load()):
             self._log_outage("the database does not answer; serving the copy of %s", copy.as_of.isoformat())
             self.snapshot = snapshots.build(copy.catalog, now=self._clock(), source=LAST_GOOD, as_of=copy.as_of)
         elif not self.loaded:
             self._log_outage("the database does not answer and there is no copy; serving the built-in constants")
 
-    def _log_outage(self, message: str, *facts: object) -> None:
-        """Once a minute at most, also when the database comes and goes."""
+    def _log_outage(self, message: str, *args: object) -> None:
+        """Log at most once a minute, also when the connection keeps failing and recovering."""
         if self.outage_log.should_log():
-            log.warning(message, *facts)
+            log.warning(message, *args)
             self._outage_logged = True
 
     def _rebuild_if_expired(self) -> None:
-        """A price that starts or a model that retires changes answers without any change of the rows."""
-        present, now = self.snapshot, self._clock()
-        if not present.valid_from <= now < present.valid_until:
-            self.snapshot = snapshots.build(present.catalog, now=now, source=present.source, as_of=present.as_of)
+        """Rebuild the snapshot when a price starts or a model retires, because that changes results without a change of rows."""
+        current, now = self.snapshot, self._clock()
+        if not current.valid_from <= now < current.valid_until:
+            self.snapshot = snapshots.build(current.catalog, now=now, source=current.source, as_of=current.as_of)
 
 
 def _require_aware(at: datetime) -> datetime:
@@ -236,6 +242,6 @@ def _resolve_or_none(snapshot: Snapshot, ref: str) -> ModelInfo | None:
 
 
 def _constants_for(catalog: Catalog) -> Catalog:
-    """The constants under the revision and the tokens of a database that is still empty."""
+    """Return the constants with the revision and tokens of an empty database."""
     built_in = constants()
     return Catalog(built_in.providers, built_in.models, catalog.tokens, (), catalog.instance, catalog.revision, catalog.key_check)

@@ -1,4 +1,4 @@
-"""The registry's revision: locked first by every writer, moved in the same transaction as the change."""
+"""The registry's revision: every writer locks it first and increases it in the transaction of the change."""
 
 from weakref import ref
 
@@ -12,7 +12,7 @@ BUMPED_IN = "registry_changed_in"
 
 
 def lock(session: Session) -> RegistryState:
-    """Waits for other writers of the registry, so that rules over several rows (one default, one primary) hold without races."""
+    """Wait for other writers of the registry, so that rules over several rows (one default, one primary) hold without races."""
     state = session.execute(select(RegistryState).with_for_update()).scalar_one_or_none()
     if state is None:
         raise DatabaseUnreachable("The database is not set up: run `make run` or `.venv/bin/flask --app wsgi prepare`.")
@@ -20,17 +20,18 @@ def lock(session: Session) -> RegistryState:
 
 
 def bump(session: Session) -> RegistryState:
-    """Locks the registry and moves its revision. To be called first by whatever changes something that a snapshot can see.
+    """Lock the registry and increase its revision. Call it before any change that is visible in a snapshot.
 
-    Once in a transaction is enough: it becomes visible as a whole. Taking over a catalogue calls this thousands of times.
+    One increase per transaction is enough, because the transaction becomes visible as a whole. Applying a catalog calls this thousands of
+    times.
     """
-    transaction, known = session.get_transaction(), session.info.get(BUMPED_IN)
-    if known and known[0]() is transaction and transaction is not None:
-        state: RegistryState = known[1]
+    transaction, bumped = session.get_transaction(), session.info.get(BUMPED_IN)
+    if bumped and bumped[0]() is transaction and transaction is not None:
+        state: RegistryState = bumped[1]
         return state
     state = lock(session)
     state.revision += 1
-    started = session.get_transaction()
-    if started is not None:
-        session.info[BUMPED_IN] = (ref(started), state)
+    current = session.get_transaction()
+    if current is not None:
+        session.info[BUMPED_IN] = (ref(current), state)
     return state
