@@ -1,4 +1,4 @@
-"""The part of the providers' pages that looks at the provider: testing the connection, and reviewing the models that it lists."""
+"""Connection tests and model discovery on the provider pages."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +25,7 @@ DISCOVERY_STATES: Mapping[str, tuple[str, str]] = {NEW: ("New", "blue"), GONE: (
 
 
 class ConnectionTestMixin(RowsView):
-    """Endpoints that ask the provider. A test stores what came of it; a review changes nothing until models are chosen."""
+    """Endpoints that send requests to the provider. A test stores its result. Discovery changes nothing until models are selected."""
 
     @expose("/<id>/check", methods=("POST",))
     def check(self, id: str) -> ResponseReturnValue:
@@ -33,14 +33,14 @@ class ConnectionTestMixin(RowsView):
         provider = self.find_row(id)
         probe = connection_tests.prepare(db.session(), planning_context(caller()), provider)
         name = provider.display_name
-        db.session.rollback()  # The provider may take a while; the database is let go.
+        db.session.rollback()  # Release the database connection, because the provider can be slow.
         with container.current().call_limiter.acquire(self.actor()):
             result = connection_tests.check(probe, container.current().outbound)
         with writing(refresh=False) as session:
             row = connection_tests.record_check(session, probe, result, actor=self.actor())
-            shown = check_view_model(row)
+            view = check_view_model(row)
         if request.headers.get("HX-Request"):
-            return Response(self.render("admin/catalog/providers/_check.html", check=shown, model=self.find_row(id), may_check=True))
+            return Response(self.render("admin/catalog/providers/_check.html", check=view, model=self.find_row(id), may_check=True))
         flash(f"{name}: {result.detail}", "success" if result.ok else "error")
         return redirect(self.get_url(".details_view", id=id))
 
@@ -54,12 +54,12 @@ class ConnectionTestMixin(RowsView):
         except ModeldeskError as error:
             page = self.render("admin/catalog/providers/discover.html", model=provider, found=None, why=error.detail, return_url=return_url)
             return Response(page, 409 if error.status < 500 else 502)
-        found = connection_tests.review(db.session(), provider, upstream)
-        counts = {state: sum(one.state == state for one in found) for state in DISCOVERY_STATES}
+        models = connection_tests.review(db.session(), provider, upstream)
+        counts = {state: sum(model.state == state for model in models) for state in DISCOVERY_STATES}
         return self.render(
             "admin/catalog/providers/discover.html",
             model=provider,
-            found=found,
+            found=models,
             counts=counts,
             states=DISCOVERY_STATES,
             types=MODEL_TYPES,
@@ -70,21 +70,21 @@ class ConnectionTestMixin(RowsView):
     def add_discovered(self, id: str) -> ResponseReturnValue:
         self.require_permission(has_permission(self.needs_to_edit))
         provider = self.find_row(id)
-        chosen = _selected_models()
-        if not chosen:
+        selected = _selected_models()
+        if not selected:
             flash("Nothing was added: tick the models that you want.", "error")
             return redirect(self.get_url(".discover", id=id))
         try:
             upstream = self._list_upstream_models(provider, refresh=False)
             with writing() as session:
-                added = connection_tests.add_models(session, self.find_row(id), upstream, chosen, actor=self.actor())
+                added = connection_tests.add_models(session, self.find_row(id), upstream, selected, actor=self.actor())
                 active = sum(model.is_active for model in added)
         except ModeldeskError as error:
             flash(error.detail, "error")
             return redirect(self.get_url(".discover", id=id))
         count = len(added)
-        words = f"{count} model{'s' if count != 1 else ''} of {provider.display_name} added, {active} of them active."
-        flash(f"{words} Their prices are unknown until somebody enters them.", "success")
+        message = f"{count} model{'s' if count != 1 else ''} of {provider.display_name} added, {active} of them active."
+        flash(f"{message} Their prices are unknown until somebody enters them.", "success")
         return redirect(url_for("model.index_view", flt0_provider_equals=provider.slug))
 
     def _list_upstream_models(self, provider: Provider, *, refresh: bool) -> Any:
@@ -95,22 +95,22 @@ class ConnectionTestMixin(RowsView):
 
 
 def _selected_models() -> list[SelectedModel]:
-    """The ticked rows: their names, and the type and state chosen for each."""
+    """Return the selected rows: their names, and the type and state chosen for each."""
     names = dict.fromkeys(request.form.getlist("model"))
     active = set(request.form.getlist("active"))
     return [SelectedModel(name, request.form.get(f"type:{name}", "text"), name in active) for name in names]
 
 
 def check_view_model(row: ProviderCheck | None, provider: Provider | None = None) -> dict[str, Any] | None:
-    """A check as pages show it; it says nothing about a key that its provider was given later."""
+    """Return a connection test as pages show it. It is outdated if a key of the provider was entered after it."""
     if row is None:
         return None
-    how = "a short question, which may be billed" if row.how == "asked" else "a list of its models, which costs nothing"
+    method = "a short question, which may be billed" if row.how == "asked" else "a list of its models, which costs nothing"
     return {
         "tag": tag("Works", "green") if row.ok else tag("Does not work", "red"),
         "ok": row.ok,
         "detail": row.detail,
-        "how": how,
+        "how": method,
         "when": time_tag(row.created_at),
         "actor": row.actor,
         "latency": f"{row.latency_ms:,} ms",

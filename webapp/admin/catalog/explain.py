@@ -1,4 +1,4 @@
-"""Explaining an answer: how a name becomes a model, which price and rates hold, and what a call then costs, or why not."""
+"""Explain page: how a name resolves to a model, which price and rates apply, and the cost of a call or why there is none."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +30,7 @@ REASONS = {
 
 
 class Explainer(GuardedView):
-    """Whoever may read may ask."""
+    """Explain page, open to everyone who can read the registry."""
 
     needs = Permission.REGISTRY_READ
     purpose = "Test a name: through which aliases and patterns it leads to a model, which price holds at a moment, and what a call costs."
@@ -38,31 +38,31 @@ class Explainer(GuardedView):
     @expose("/")
     def index(self) -> Response:
         ref = request.args.get("model", "").strip()[: MAX_REF + 1]
-        question = calculator.parse_query({name: texts for name, texts in request.args.to_dict(flat=False).items() if name != "model"})
-        at = question.at or datetime.now(UTC).replace(microsecond=0)
-        found = explain(container.registry().snapshot.names, ref, at) if ref else None
-        usage = question.usage if question.usage.as_dict() else calculator.typical_usage(found.price if found else None)
+        calculation = calculator.parse_query({name: texts for name, texts in request.args.to_dict(flat=False).items() if name != "model"})
+        at = calculation.at or datetime.now(UTC).replace(microsecond=0)
+        explanation = explain(container.registry().snapshot.names, ref, at) if ref else None
+        usage = calculation.usage if calculation.usage.as_dict() else calculator.typical_usage(explanation.price if explanation else None)
         page = self.render(
             "admin/catalog/explain.html",
             ref=ref,
             at=at,
-            question=question,
-            typed=question.typed,
+            question=calculation,
+            typed=calculation.typed,
             usage=usage,
-            found=found,
-            reason=REASONS.get(found.reason or "") if found else None,
-            answer=_cost_view_model(found, usage, question) if found else None,
+            found=explanation,
+            reason=REASONS.get(explanation.reason or "") if explanation else None,
+            answer=_cost_view_model(explanation, usage, calculation) if explanation else None,
         )
-        return Response(page, 422 if question.errors else 200)
+        return Response(page, 422 if calculation.errors else 200)
 
 
-def _cost_view_model(found: Explanation, usage: Usage, question: CalculatorRequest) -> dict[str, Any] | None:
-    if found.model is None:
+def _cost_view_model(explanation: Explanation, usage: Usage, calculation: CalculatorRequest) -> dict[str, Any] | None:
+    if explanation.model is None:
         return None
-    price = found.price
-    cost = cost_of(price, usage, at=found.at, service_tier=question.service_tier, model=found.model.ref)
+    price = explanation.price
+    cost = cost_of(price, usage, at=explanation.at, service_tier=calculation.service_tier, model=explanation.model.ref)
     return {
-        "model": found.model,
+        "model": explanation.model,
         "price": price,
         "words": format_price(price),
         "source": source_of(price) if price else None,

@@ -1,4 +1,4 @@
-"""The cells of the list of models. Prices come from the registry's snapshot, so that a page of them asks the database nothing."""
+"""Cells of the model list. Prices come from the registry's snapshot, so a page needs no database query for them."""
 
 from collections.abc import Callable, Mapping
 
@@ -25,11 +25,11 @@ Cell = Callable[[object, object, Model, str], object]
 
 
 def snapshot() -> Snapshot:
-    """The registry as it was when this request began, so that all cells of a page agree."""
+    """Return the registry's snapshot for this request, so that all cells of a page agree."""
     if "snapshot" not in g:
         g.snapshot = container.registry().snapshot
-    found: Snapshot = g.snapshot
-    return found
+    current: Snapshot = g.snapshot
+    return current
 
 
 def info_of(model: Model) -> ModelInfo | None:
@@ -40,14 +40,14 @@ def model_label(model: ModelInfo) -> str:
     return f"{model.display_name} · {model.ref}"
 
 
-def _model_url(model: Model, what: str) -> str:
+def _model_url(model: Model, action: str) -> str:
     if "models_url" not in g:
         g.models_url = url_for("model.index_view")
-    return f"{g.models_url}{model.id}/{what}"
+    return f"{g.models_url}{model.id}/{action}"
 
 
 def active_switch(model: Model) -> Markup:
-    """The switch of a row: a button of a real form, so that it works without scripts too."""
+    """Return the switch of a row. It is a submit button of a form, so that it also works without JavaScript."""
     if not g.get("may_edit", True):
         return tag("Active", "green") if model.is_active else tag("Inactive")
     address = f"{_model_url(model, 'active')}?to={0 if model.is_active else 1}"
@@ -58,11 +58,11 @@ def active_switch(model: Model) -> Markup:
 
 
 def default_star(model: Model) -> Markup:
-    """Whether it is the default of its type, and the button that makes it so."""
+    """Return the mark of a default model, or the button that makes the model the default of its type."""
     kind = humanize(model.type)
     if model.is_default:
-        on = Markup('<span class="star is-on" role="img" aria-label="Default for {0}" title="Default for {0}">{1}</span>')
-        return on.format(kind, icon("star-filled"))
+        star = Markup('<span class="star is-on" role="img" aria-label="Default for {0}" title="Default for {0}">{1}</span>')
+        return star.format(kind, icon("star-filled"))
     if not g.get("may_edit", True):
         return Markup("")
     return Markup(
@@ -75,10 +75,10 @@ def _name_cell(_: object, __: object, model: Model, ___: str) -> Markup:
     return Markup('{}<span class="row-ref">{}</span>').format(model.display_name, model.ref)
 
 
-def _drawer_link(model: Model, shown: Markup) -> Markup:
-    """A cell with a price: a link to all about it, which opens at the side where scripts run."""
+def _drawer_link(model: Model, content: Markup) -> Markup:
+    """Return a price cell as a link to the price details. With JavaScript they open in the drawer."""
     return Markup('<a class="price-link" href="{0}" hx-get="{0}" hx-target="#drawer-body" data-drawer="Price of {1}">{2}</a>').format(
-        _model_url(model, "price"), model.display_name, shown
+        _model_url(model, "price"), model.display_name, content
     )
 
 

@@ -1,4 +1,4 @@
-"""Filters and sort orders of the list of models."""
+"""Filters and sort orders of the model list."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,13 +20,13 @@ PRICE_CONDITIONS = [("stale", "not verified lately"), ("scheduled", "about to ch
 
 
 def has_capability(name: str) -> ColumnElement[bool]:
-    """The list is stored as JSON text, in which every word stands between quotation marks."""
+    """Match models that have a capability. The list is stored as JSON text, in which every name is in quotation marks."""
     return cast(Model.capabilities, String).contains(f'"{name}"', autoescape=True)
 
 
-def price_condition(what: str) -> ColumnElement[bool]:
-    found = {"stale": lambda: is_stale(container.settings().stale_price_days), "scheduled": is_scheduled, "pinned": is_pinned}
-    return found[what]()
+def price_condition(name: str) -> ColumnElement[bool]:
+    conditions = {"stale": lambda: is_stale(container.settings().stale_price_days), "scheduled": is_scheduled, "pinned": is_pinned}
+    return conditions[name]()
 
 
 def provider_options() -> Options:
@@ -56,5 +56,5 @@ FILTERS = (
     ChoiceFilter("Price state", lambda state: current_price_state() == state, [(state, state) for state in PRICE_STATES]),
     ChoiceFilter("Price is", price_condition, PRICE_CONDITIONS),
     ChoiceFilter("Capability", has_capability, capability_options),
-    SinceFilter("Changed", lambda moment: Model.updated_at >= moment),
+    SinceFilter("Changed", lambda at: Model.updated_at >= at),
 )

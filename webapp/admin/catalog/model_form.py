@@ -1,4 +1,4 @@
-"""The form of a model: fields that keep what was typed, and their values as the entry that the services check."""
+"""Form of a model: fields that keep the input as it was typed, and their values as input for the services."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ TOKEN_PARAMETER_CHOICES = (("", "As the driver knows it"), ("max_tokens", "max_t
 
 
 class ModelForm(VersionedForm):
-    """Numbers and dates are text here: the services say what is wrong with them, in the same words as the JSON endpoint."""
+    """Form of a model. Numbers and dates stay text, so that the services report errors in the same words as the JSON endpoint."""
 
     provider = SelectField("Provider", validate_choice=False)
     model_id = required_field("Model id", "As the vendor spells it, for example gpt-4o-mini.", spellcheck="false", autocapitalize="off")
@@ -78,7 +78,7 @@ WIDGETS: dict[str, dict[str, Any]] = {
 
 
 def form_values(model: Model) -> dict[str, Any]:
-    """A row as the form shows it."""
+    """Return a row's values for the form."""
     known = [name for name in model.capabilities if name in KNOWN_CAPABILITIES]
     quirks = model.quirks or {}
     temperature = quirks.get("temperature")
@@ -107,7 +107,7 @@ def form_values(model: Model) -> dict[str, Any]:
 
 
 def entry_values(form: ModelForm, row: Model | None) -> dict[str, Any]:
-    """The form as the services take it. What the form does not show of the row stays, the order of its capabilities too."""
+    """Return the form as input for the services. It keeps the row's hidden quirks and the order of its capabilities."""
     return {name: form[name].data or "" for name in TEXT_FIELDS} | {
         "context_window": parse_whole_number(form.context_window.data),
         "max_output_tokens": parse_whole_number(form.max_output_tokens.data),
@@ -120,18 +120,18 @@ def entry_values(form: ModelForm, row: Model | None) -> dict[str, Any]:
     }
 
 
-def _merge_capabilities(form: ModelForm, present: list[str]) -> list[str]:
-    chosen = [*(form.capabilities.data or []), *split_list(form.more_capabilities.data)]
-    return [name for name in present if name in chosen] + [name for name in chosen if name not in present]
+def _merge_capabilities(form: ModelForm, current: list[str]) -> list[str]:
+    selected = [*(form.capabilities.data or []), *split_list(form.more_capabilities.data)]
+    return [name for name in current if name in selected] + [name for name in selected if name not in current]
 
 
-def _merge_quirks(form: ModelForm, present: dict[str, Any]) -> dict[str, Any]:
-    said = {
+def _merge_quirks(form: ModelForm, current: dict[str, Any]) -> dict[str, Any]:
+    entered = {
         "token_parameter": form.token_parameter.data or None,
         "temperature": {"yes": True, "no": False}.get(form.temperature.data or ""),
     }
-    kept = {name: value for name, value in present.items() if name not in said}
-    return kept | {name: value for name, value in said.items() if value is not None}
+    hidden = {name: value for name, value in current.items() if name not in entered}
+    return hidden | {name: value for name, value in entered.items() if value is not None}
 
 
 def group_digits(number: int | None) -> str:

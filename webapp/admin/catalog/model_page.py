@@ -1,4 +1,4 @@
-"""What the page of a model shows: its facts, its price with every rate, and how the price came to be."""
+"""Contents of a model's page: its description, its price with every rate, and the price history."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -25,12 +25,12 @@ from webapp.services.catalog.run_statistics import RunStatistics
 from webapp.services.pricing import prices
 
 CALL_LABELS = {"input": "Input tokens", "cache_read": "of these, cached", "output": "Output tokens"}
-OPTIONAL_METERS = frozenset({"cache_read", "web_search"})  # What many calls use none of.
+OPTIONAL_METERS = frozenset({"cache_read", "web_search"})  # Many calls use none of these.
 SOURCE_LABELS = {"manual": "Entered by hand", "seed": "Built-in catalogue", "catalog": "Catalogue", "import": "Imported"}
 
 
 def description_list(model: Model) -> list[tuple[str, Any]]:
-    """Terms and values for the definition list."""
+    """Return the terms and values of the description list."""
     quirks = ", ".join(f"{humanize(name)}: {value}" for name, value in (model.quirks or {}).items())
     aliases = ", ".join(alias.alias for alias in model.aliases)
     return [
@@ -53,7 +53,7 @@ def description_list(model: Model) -> list[tuple[str, Any]]:
 
 
 def price_card(history: Sequence[Price], now: datetime) -> dict[str, Any]:
-    """The price in force with all of its rates."""
+    """Return the price in force with all of its rates."""
     price = price_at(timeline(history), now)
     if price is None:
         return {"state": "unknown", "price": None, "rates": [], "next": _next_price(history, now)}
@@ -81,52 +81,52 @@ def _next_price(history: Sequence[Price], now: datetime) -> Price | None:
 
 
 def source_of(price: Price) -> dict[str, Any]:
-    said = SOURCE_LABELS.get(price.source.kind, price.source.kind)
-    by = price.source.name
-    return {"text": f"{said}, {by}" if by else said, "url": price.source.url, "verified_at": price.source.verified_at}
+    label = SOURCE_LABELS.get(price.source.kind, price.source.kind)
+    name = price.source.name
+    return {"text": f"{label}, {name}" if name else label, "url": price.source.url, "verified_at": price.source.verified_at}
 
 
 def price_view_model(session: Session, row: Model, now: datetime) -> dict[str, Any]:
-    """All about the price of a model: for its page, and for the drawer of the list."""
-    past = prices.history(session, row)
-    added = session.execute(select(PriceRow.id, PriceRow.created_by, PriceRow.created_at).where(PriceRow.model_id == row.id))
-    entries = history_of(past, now, prices.latest_verifications(session, row))
-    by_number = {entry.id: entry for entry in added}
-    card = price_card(past, now)
+    """Return all data about a model's price, for its page and for the drawer of the list."""
+    price_history = prices.history(session, row)
+    creations = session.execute(select(PriceRow.id, PriceRow.created_by, PriceRow.created_at).where(PriceRow.model_id == row.id))
+    entries = history_of(price_history, now, prices.latest_verifications(session, row))
+    creations_by_id = {entry.id: entry for entry in creations}
+    card = price_card(price_history, now)
     return {
         "model_ref": row.ref,
         "call": calculator_fields(card["price"]),
         "price": card,
-        "chart": chart_of(past, now),
+        "chart": chart_of(price_history, now),
         "today": f"{now:%Y-%m-%d}",
-        "history": [entry | {"added": by_number[entry["price"].id]} for entry in entries],
+        "history": [entry | {"added": creations_by_id[entry["price"].id]} for entry in entries],
     }
 
 
 def calculator_fields(price: Price | None) -> list[tuple[str, str, str]]:
-    """The fields of the small calculator: meter, label, and what an ordinary call uses of it."""
-    rated = {rate.meter for rate in price.rates} if price else set()
-    used = dict.fromkeys(rated & OPTIONAL_METERS, "") | {
+    """Return the fields of the small calculator: meter, label and the quantity of a typical call."""
+    rated_meters = {rate.meter for rate in price.rates} if price else set()
+    quantities = dict.fromkeys(rated_meters & OPTIONAL_METERS, "") | {
         meter: f"{quantity:,}" for meter, quantity in typical_usage(price).as_dict().items()
     }
-    return [(meter, CALL_LABELS.get(meter, label_of(meter)), used[meter]) for meter in METERS if meter in used]
+    return [(meter, CALL_LABELS.get(meter, label_of(meter)), quantities[meter]) for meter in METERS if meter in quantities]
 
 
 def chart_of(history: Sequence[Price], now: datetime) -> dict[str, Any] | None:
-    """The drawing of the price over time, if there is anything to see."""
-    found = build_chart(timeline(history), now)
-    return {"chart": found, "top": money_text.format_amount(found.top, found.currency), "width": WIDTH, "height": HEIGHT} if found else None
+    """Return the chart of the price over time, or None if there is nothing to draw."""
+    chart = build_chart(timeline(history), now)
+    return {"chart": chart, "top": money_text.format_amount(chart.top, chart.currency), "width": WIDTH, "height": HEIGHT} if chart else None
 
 
 def history_of(history: Sequence[Price], now: datetime, verified: Mapping[int, PriceVerification]) -> list[dict[str, Any]]:
-    """All prices, the newest first, each with its place in time and who verified it last."""
-    in_force = timeline(history)
-    present = price_at(in_force, now)
-    kept = {price.id for price in in_force}
+    """Return all prices, newest first, each with its state and its latest verification."""
+    uncorrected = timeline(history)
+    current = price_at(uncorrected, now)
+    uncorrected_ids = {price.id for price in uncorrected}
     return [
         {
             "price": price,
-            "state": _history_state(price, present, kept, now),
+            "state": _history_state(price, current, uncorrected_ids, now),
             "rates": [_rate_view_model(rate, price.currency) for rate in price.rates],
             "source": source_of(price),
             "verified": verified.get(price.id or 0),
@@ -135,52 +135,52 @@ def history_of(history: Sequence[Price], now: datetime, verified: Mapping[int, P
     ]
 
 
-def _history_state(price: Price, present: Price | None, kept: set[int | None], now: datetime) -> tuple[str, str]:
-    if price.id not in kept:
+def _history_state(price: Price, current: Price | None, uncorrected_ids: set[int | None], now: datetime) -> tuple[str, str]:
+    if price.id not in uncorrected_ids:
         return ("Corrected", "red")
     if price.effective_from > now:
         return ("Scheduled", "blue")
-    return ("Current", "green") if present is not None and price.id == present.id else ("Past", "neutral")
+    return ("Current", "green") if current is not None and price.id == current.id else ("Past", "neutral")
 
 
-def succession_view_model(model: Model, found: Snapshot, now: datetime) -> dict[str, Any] | None:
-    """The switch to the successor: when, and whether it has happened. None where there is nothing to follow."""
+def succession_view_model(model: Model, snapshot: Snapshot, now: datetime) -> dict[str, Any] | None:
+    """Return the day and state of the switch to the successor, or None if the model has neither a successor nor a day."""
     if not (model.successor or model.switches_on):
         return None
-    heir = found.by_name.get(model.successor or "") or found.by_name.get(f"{model.provider.slug}/{model.successor}")
+    successor = snapshot.by_name.get(model.successor or "") or snapshot.by_name.get(f"{model.provider.slug}/{model.successor}")
     due = model.switches_on is not None and start_of_day(model.switches_on) <= now
-    if due and (heir is None or not heir.supported):
+    if due and (successor is None or not successor.supported):
         state = "The day has come, but the successor cannot answer: it is unknown, inactive or retired. Nothing was switched."
-    elif due and heir is not None:
-        state = f"Its place as a default and its other names lead to {heir.display_name}."
+    elif due and successor is not None:
+        state = f"Its place as a default and its other names lead to {successor.display_name}."
     elif model.switches_on is not None:
         state = "On that day at 00:00 UTC its place as a default and its other names begin to lead to the successor."
     else:
         state = "Nothing is scheduled: its names go on leading to it."
-    return {"day": model.switches_on, "suggested": model.switches_on or model.retires_on, "due": due, "state": state, "heir": heir}
+    return {"day": model.switches_on, "suggested": model.switches_on or model.retires_on, "due": due, "state": state, "heir": successor}
 
 
-def statistics_view_model(record: RunStatistics) -> dict[str, Any] | None:
-    """How the model has done lately; None if it was never asked."""
-    if not record.runs:
+def statistics_view_model(statistics: RunStatistics) -> dict[str, Any] | None:
+    """Return the recent run statistics of a model, or None if it had no runs."""
+    if not statistics.runs:
         return None
-    per_run = [_format_mean(record, currency, mean) for currency, mean in sort_sums(record.mean_costs)]
+    per_run = [_format_mean(statistics, currency, mean) for currency, mean in sort_sums(statistics.mean_costs)]
     return {
-        "runs": record.runs,
-        "succeeded": f"{record.succeeded} of {record.runs} ({record.success_percent} %)",
-        "p50": format_latency(record.p50) if record.p50 is not None else None,
-        "p95": format_latency(record.p95) if record.p95 is not None else None,
-        "cost": " and ".join(money_text.format_amounts(record.costs)) if record.priced else None,
+        "runs": statistics.runs,
+        "succeeded": f"{statistics.succeeded} of {statistics.runs} ({statistics.success_percent} %)",
+        "p50": format_latency(statistics.p50) if statistics.p50 is not None else None,
+        "p95": format_latency(statistics.p95) if statistics.p95 is not None else None,
+        "cost": " and ".join(money_text.format_amounts(statistics.costs)) if statistics.priced else None,
         "per_run": " and ".join(per_run) if per_run else None,
-        "unpriced": record.unpriced,
+        "unpriced": statistics.unpriced,
     }
 
 
-def _format_mean(record: RunStatistics, currency: str, mean: Decimal) -> str:
-    """The mean cost of a run, and of how many runs, where not all cost the same currency."""
-    priced = record.priced[currency]
+def _format_mean(statistics: RunStatistics, currency: str, mean: Decimal) -> str:
+    """Format the mean cost of a run, with the number of runs if their costs are in several currencies."""
+    priced = statistics.priced[currency]
     return money_text.format_approximate(mean, currency) + (
-        f" in {priced:,} run{'s' if priced != 1 else ''}" if len(record.priced) > 1 else ""
+        f" in {priced:,} run{'s' if priced != 1 else ''}" if len(statistics.priced) > 1 else ""
     )
 
 

@@ -1,4 +1,4 @@
-"""Models: the list with its switches, stars and bulk actions, the form, and a page for each with its price and its past."""
+"""Models: the list with its switches, default stars and bulk actions, the form, and the details page with the price history."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ MAX_LOOKUP_RESULTS, MAX_UNDO_IDS = 20, 200
 
 
 class Models(RowsView):
-    """Every model, active or not."""
+    """All models, active or not."""
 
     table = Model
     singular_name = "model"
@@ -89,9 +89,9 @@ class Models(RowsView):
         return super().get_query().options(joinedload(Model.provider))
 
     def search_condition(self, word: str) -> ColumnElement[bool]:
-        aliased = Model.id.in_(select(ModelAlias.model_id).where(ModelAlias.alias.icontains(word, autoescape=True)))
-        named = Model.display_name.icontains(word, autoescape=True) | (SLUG + "/" + Model.model_id).icontains(word, autoescape=True)
-        return named | PROVIDER_NAME.icontains(word, autoescape=True) | aliased
+        alias_matches = Model.id.in_(select(ModelAlias.model_id).where(ModelAlias.alias.icontains(word, autoescape=True)))
+        name_matches = Model.display_name.icontains(word, autoescape=True) | (SLUG + "/" + Model.model_id).icontains(word, autoescape=True)
+        return name_matches | PROVIDER_NAME.icontains(word, autoescape=True) | alias_matches
 
     def search_placeholder(self) -> str:
         return "name, model id, provider, other names"
@@ -105,36 +105,40 @@ class Models(RowsView):
             g.may_edit = self.can_edit
         return super().render(template, **kwargs)
 
-    def _preset_views(self, shown: Mapping[str, Any]) -> list[dict[str, Any]]:
-        found = snapshot().models if snapshot().source == DATABASE else None
-        active = sum(model.active for model in found or ())
+    def _preset_views(self, context: Mapping[str, Any]) -> list[dict[str, Any]]:
+        registry_models = snapshot().models if snapshot().source == DATABASE else None
+        active = sum(model.active for model in registry_models or ())
         views: tuple[tuple[str, dict[str, str], int], ...] = (
-            ("All", {}, len(found or ())),
+            ("All", {}, len(registry_models or ())),
             ("Active", {"flt0_active_equals": "1"}, active),
-            ("Inactive", {"flt0_active_equals": "0"}, len(found or ()) - active),
-            ("Unknown price", {"flt0_price_state_equals": "unknown"}, sum(model.price_state == "unknown" for model in found or ())),
-            ("Defaults", {"flt0_default_equals": "1"}, sum(model.default for model in found or ())),
+            ("Inactive", {"flt0_active_equals": "0"}, len(registry_models or ()) - active),
+            (
+                "Unknown price",
+                {"flt0_price_state_equals": "unknown"},
+                sum(model.price_state == "unknown" for model in registry_models or ()),
+            ),
+            ("Defaults", {"flt0_default_equals": "1"}, sum(model.default for model in registry_models or ())),
         )
-        present = {} if shown["search"] else shown["filter_args"]
+        current_arguments = {} if context["search"] else context["filter_args"]
         return [
             {
                 "label": label,
-                "url": self.get_url(".index_view", **asked),
-                "count": None if found is None else count,
-                "current": not shown["search"] and asked == present,
+                "url": self.get_url(".index_view", **arguments),
+                "count": None if registry_models is None else count,
+                "current": not context["search"] and arguments == current_arguments,
             }
-            for label, asked, count in views
+            for label, arguments, count in views
         ]
 
-    # Changing, through the services.
+    # Changes, through the services.
 
     def create_form(self, obj: object = None) -> Any:
-        given = {"provider": request.args.get("provider", "")}
-        return self._prepare_form(model_form.ModelForm(get_form_data(), given))
+        defaults = {"provider": request.args.get("provider", "")}
+        return self._prepare_form(model_form.ModelForm(get_form_data(), defaults))
 
     def edit_form(self, obj: Any = None) -> Any:
-        typed = model_form.form_values(obj)
-        return self._prepare_form(edit_conflicts.prepare_form(model_form.ModelForm(get_form_data(), typed), typed))
+        row_values = model_form.form_values(obj)
+        return self._prepare_form(edit_conflicts.prepare_form(model_form.ModelForm(get_form_data(), row_values), row_values))
 
     def on_stale(self, form: Any, row: Any) -> None:
         edit_conflicts.show_conflict(form, model_form.form_values(row), "model", row.id)
@@ -142,9 +146,9 @@ class Models(RowsView):
     def _prepare_form(self, form: Any) -> Any:
         rows = db.session.execute(select(Provider.slug, Provider.display_name).order_by(Provider.sort_order, Provider.slug))
         form.provider.choices = [("", "Choose a provider…")] + [(slug, f"{name} ({slug})") for slug, name in rows]
-        chosen = snapshot().by_name.get(form.successor.data or "")
+        successor = snapshot().by_name.get(form.successor.data or "")
         url = f"{self.get_url('.ajax_lookup')}?name=successor"
-        form.successor.render_kw = lookup_attributes(url, form.successor.data, model_label(chosen) if chosen else None)
+        form.successor.render_kw = lookup_attributes(url, form.successor.data, model_label(successor) if successor else None)
         return form
 
     def create_row(self, session: Session, values: Mapping[str, Any]) -> Model:
@@ -166,21 +170,19 @@ class Models(RowsView):
     def set_active(self, id: str) -> ResponseReturnValue:
         def run(session: Session) -> ChangeResult:
             model = models.set_active(session, self.find_row(id).id, requested_state(), actor=self.actor())
-            said = "active" if model.is_active else "inactive"
+            state = "active" if model.is_active else "inactive"
             undo = url_for(".set_active", id=model.id, to=0 if model.is_active else 1)
-            return ChangeResult(f"{model} is now {said}.", undo, lambda: active_switch(model))
+            return ChangeResult(f"{model} is now {state}.", undo, lambda: active_switch(model))
 
         return self.apply_change(run)
 
     @expose("/<id>/switch-over", methods=("POST",))
     def switch_over(self, id: str) -> ResponseReturnValue:
-        """Schedules the day on which the successor takes over, or with an empty day takes it back."""
+        """Schedule the day on which the successor replaces the model. An empty day cancels the switch."""
 
         def run(session: Session) -> ChangeResult:
-            given = request.form.get("day", "").strip()
-            model = succession.schedule_switch(
-                session, self.find_row(id).id, parse_day(given, "day") if given else None, actor=self.actor()
-            )
+            day = request.form.get("day", "").strip()
+            model = succession.schedule_switch(session, self.find_row(id).id, parse_day(day, "day") if day else None, actor=self.actor())
             if model.switches_on is None:
                 return ChangeResult(f"{model} no longer switches over.", refresh=True)
             return ChangeResult(f"From {format_date(model.switches_on)} on, {model.successor} takes the place of {model}.", refresh=True)
@@ -191,7 +193,7 @@ class Models(RowsView):
     def set_default(self, id: str) -> ResponseReturnValue:
         def run(session: Session) -> ChangeResult:
             model = self.find_row(id)
-            before = session.execute(select(Model).where(Model.type == model.type, Model.is_default)).scalar_one_or_none()
+            previous = session.execute(select(Model).where(Model.type == model.type, Model.is_default)).scalar_one_or_none()
             if not requested_state(True):
                 models.update(session, model.id, {"default": False}, actor=self.actor())
                 return ChangeResult(
@@ -200,8 +202,8 @@ class Models(RowsView):
                     refresh=True,
                 )
             models.set_default(session, model.id, actor=self.actor())
-            back = url_for(".set_default", id=before.id, to=1) if before else url_for(".set_default", id=model.id, to=0)
-            return ChangeResult(f"{model} is now the default for {humanize(model.type)}.", back, refresh=True)
+            undo_url = url_for(".set_default", id=previous.id, to=1) if previous else url_for(".set_default", id=model.id, to=0)
+            return ChangeResult(f"{model} is now the default for {humanize(model.type)}.", undo_url, refresh=True)
 
         return self.apply_change(run)
 
@@ -217,45 +219,45 @@ class Models(RowsView):
 
     @action("set_default", "Set default", "Make the selected models the defaults of their types?")
     def action_set_default(self, ids: list[str]) -> None:
-        def run(session: Session, chosen: list[int]) -> ChangeResult:
-            found = session.execute(select(Model).where(Model.id.in_(chosen))).scalars().all()
-            types = [model.type for model in found]
-            if twice := next((name for name in types if types.count(name) > 1), None):
-                raise Invalid(f"Select one model for each type: several are for {humanize(twice)}.")
-            for model in found:
+        def run(session: Session, selected_ids: list[int]) -> ChangeResult:
+            selected_models = session.execute(select(Model).where(Model.id.in_(selected_ids))).scalars().all()
+            types = [model.type for model in selected_models]
+            if duplicate := next((name for name in types if types.count(name) > 1), None):
+                raise Invalid(f"Select one model for each type: several are for {humanize(duplicate)}.")
+            for model in selected_models:
                 models.set_default(session, model.id, actor=self.actor())
-            return ChangeResult(", ".join(f"{model} is now the default for {humanize(model.type)}" for model in found) + ".")
+            return ChangeResult(", ".join(f"{model} is now the default for {humanize(model.type)}" for model in selected_models) + ".")
 
         self.apply_bulk_change(ids, run)
 
     def _bulk_active(self, ids: list[str], active: bool) -> None:
-        def run(session: Session, chosen: list[int]) -> ChangeResult:
-            query = select(Model.id).where(Model.id.in_(chosen), Model.is_active.is_not(active)).order_by(Model.id)
-            changing = list(session.execute(query).scalars())
-            models.set_active_many(session, changing, active, actor=self.actor())
-            said = f"{len(changing):,} model{'' if len(changing) == 1 else 's'} {'activated' if active else 'deactivated'}"
-            same = len(chosen) - len(changing)
-            undo = url_for(".bulk_active", to=0 if active else 1, ids=",".join(map(str, changing)))
-            message = f"{said}; {same:,} already {'were' if same > 1 else 'was'}." if same else f"{said}."
-            return ChangeResult(message, undo if 0 < len(changing) <= MAX_UNDO_IDS else None)
+        def run(session: Session, selected_ids: list[int]) -> ChangeResult:
+            query = select(Model.id).where(Model.id.in_(selected_ids), Model.is_active.is_not(active)).order_by(Model.id)
+            changed_ids = list(session.execute(query).scalars())
+            models.set_active_many(session, changed_ids, active, actor=self.actor())
+            summary = f"{len(changed_ids):,} model{'' if len(changed_ids) == 1 else 's'} {'activated' if active else 'deactivated'}"
+            unchanged = len(selected_ids) - len(changed_ids)
+            undo = url_for(".bulk_active", to=0 if active else 1, ids=",".join(map(str, changed_ids)))
+            message = f"{summary}; {unchanged:,} already {'were' if unchanged > 1 else 'was'}." if unchanged else f"{summary}."
+            return ChangeResult(message, undo if 0 < len(changed_ids) <= MAX_UNDO_IDS else None)
 
         self.apply_bulk_change(ids, run)
 
     @expose("/active", methods=("POST",))
     def bulk_active(self) -> ResponseReturnValue:
-        """Takes a bulk switch back: `ids` are those that it changed."""
+        """Undo a bulk switch. `ids` are the models that it changed."""
         self.require_permission(self.can_edit)
         self._bulk_active(request.args.get("ids", "").split(",")[:MAX_UNDO_IDS], bool(requested_state(False)))
         return redirect(self.return_url())
 
     @expose("/ajax/lookup/")
     def ajax_lookup(self) -> Response:
-        """Models for the choice of a successor."""
-        asked = request.args.get("query", "").strip().casefold()[:100]
-        found = (model for model in snapshot().models if asked in model.ref.casefold() or asked in model.display_name.casefold())
-        return jsonify([[model.ref, model_label(model)] for model, _ in zip(found, range(MAX_LOOKUP_RESULTS), strict=False)])
+        """Return the models that match a search for a successor."""
+        search = request.args.get("query", "").strip().casefold()[:100]
+        matches = (model for model in snapshot().models if search in model.ref.casefold() or search in model.display_name.casefold())
+        return jsonify([[model.ref, model_label(model)] for model, _ in zip(matches, range(MAX_LOOKUP_RESULTS), strict=False)])
 
-    # The page of one model.
+    # The details page.
 
     def details_of(self, row: Model) -> dict[str, Any]:
         now = datetime.now(UTC)
@@ -276,14 +278,18 @@ class Models(RowsView):
 
     @expose("/<id>/price")
     def price(self, id: str) -> ResponseReturnValue:
-        """The price of a model with its past, for the drawer of the list; whoever comes by its address gets the page."""
+        """Return the price of a model and its history for the drawer of the list. Without htmx, redirect to the details page."""
         row = self.find_row(id)
         if "HX-Request" not in request.headers:
             return redirect(url_for(".details_view", id=row.id, _anchor="price-title"))
-        facts = price_view_model(db.session(), row, datetime.now(UTC))
-        back = url_for(".index_view", search=row.ref)
+        view_model = price_view_model(db.session(), row, datetime.now(UTC))
+        back_url = url_for(".index_view", search=row.ref)
         return Response(
             self.render(
-                "admin/catalog/models/_drawer.html", model=row, back_url=back, may_price=has_permission(self.needs_to_edit), **facts
+                "admin/catalog/models/_drawer.html",
+                model=row,
+                back_url=back_url,
+                may_price=has_permission(self.needs_to_edit),
+                **view_model,
             )
         )

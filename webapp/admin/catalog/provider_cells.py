@@ -1,4 +1,4 @@
-"""The cells of the list of providers, and what is known of a key without showing it."""
+"""Cells of the provider list, and the state of a key without the key itself."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ LOST_KEY_MESSAGE = "It was encrypted with an encryption key that is not there an
 
 
 class KeyState(NamedTuple):
-    """What pages say about a key: a word, its tone, and the details behind it."""
+    """State of a key as pages show it: a short text, its tone, and details."""
 
     text: str
     tone: str
@@ -35,11 +35,11 @@ class KeyState(NamedTuple):
     fingerprint: str = ""
     variable: str | None = None
     locked: str | None = None
-    lost: str | None = None  # Why it cannot be read, if only it cannot.
+    lost: str | None = None  # The reason, if only this key cannot be read.
 
     @property
     def usable(self) -> bool:
-        """Whether a provider in this state can be asked."""
+        """Return whether requests can be sent to a provider with this key state."""
         return not self.lost and (self.stored or self.variable is not None or self.text == NOT_NEEDED)
 
 
@@ -47,15 +47,15 @@ def has_key() -> ColumnElement[bool]:
     return exists(select(Credential.id).where(Credential.provider_id == Provider.id, Credential.scope == "shared", Credential.owner == ""))
 
 
-def key_state(provider: Provider | None, found: Credential | None) -> KeyState:
-    """Where the key of a provider would come from."""
+def key_state(provider: Provider | None, credential: Credential | None) -> KeyState:
+    """Return the state of the key that a provider would use."""
     reason = container.vault().reason
     variable = endpoints.key_variable(provider, container.settings().environment) if provider else None
-    if found is not None:
-        lost = LOST_KEY_MESSAGE if container.vault().lacks_key(found.key_id) else None
-        mark = "unreadable key" if lost else f"key …{found.last_four}" if found.last_four else "key"
+    if credential is not None:
+        lost = LOST_KEY_MESSAGE if container.vault().lacks_key(credential.key_id) else None
+        mark = "unreadable key" if lost else f"key …{credential.last_four}" if credential.last_four else "key"
         tone = "red" if reason or lost else "green"
-        return KeyState(mark, tone, True, found.last_four, found.created_at, found.fingerprint, variable, reason, lost)
+        return KeyState(mark, tone, True, credential.last_four, credential.created_at, credential.fingerprint, variable, reason, lost)
     if variable:
         return KeyState("from environment", "blue", variable=variable, locked=reason)
     if provider is not None and not needs_key(provider.driver, provider.required_environment):
@@ -94,13 +94,13 @@ def active_switch(provider: Provider) -> Markup:
 
 
 def primary_cell(provider: Provider) -> Markup:
-    """The mark of the primary provider, and the button that sets or takes it."""
+    """Return the mark of the primary provider, and the button that sets or clears it."""
     if not g.get("may_edit", True):
         return tag("Primary", "blue") if provider.is_primary else Markup("")
     if not provider.is_primary and unavailable_reason(provider.display_name, provider.driver):
         return NOTHING
     address = url_for("provider.set_primary", id=provider.id, to=0 if provider.is_primary else 1)
-    question, label, shown = (
+    question, label, mark = (
         ("Have no primary provider? Incidents are then answered by the local rules.", "Clear", Markup("{} ").format(tag("Primary", "blue")))
         if provider.is_primary
         else (
@@ -112,7 +112,7 @@ def primary_cell(provider: Provider) -> Markup:
     return Markup(
         '{0}<button type="submit" class="btn btn-sm btn-quiet" form="row_form" formaction="{1}" hx-post="{1}" hx-swap="none" '
         'hx-confirm="{2}" aria-label="{3}: {4}">{3}</button>'
-    ).format(shown, address, question, label, provider.display_name)
+    ).format(mark, address, question, label, provider.display_name)
 
 
 def _name_cell(_: object, __: object, provider: Provider, ___: str) -> Markup:
@@ -130,11 +130,11 @@ def _model_count_cell(_: object, __: object, provider: Provider, ___: str) -> Ma
 
 
 def _connection_cell(provider: Provider) -> Markup:
-    """What the last test of the connection said, and when."""
-    found = g.get("checks", {}).get(provider.id)
-    if found is None:
+    """Return the result and the time of the last connection test."""
+    check = g.get("checks", {}).get(provider.id)
+    if check is None:
         return NOTHING
-    return Markup("{} {}").format(tag("Works", "green") if found.ok else tag("Fails", "red", found.detail), time_tag(found.created_at))
+    return Markup("{} {}").format(tag("Works", "green") if check.ok else tag("Fails", "red", check.detail), time_tag(check.created_at))
 
 
 CELLS: Mapping[str, Cell] = {
@@ -156,7 +156,7 @@ def _effective_base_url(provider: Provider) -> str | None:
 
 
 def description_list(provider: Provider) -> list[tuple[str, Any]]:
-    """Terms and values for the page of a provider."""
+    """Return the terms and values of a provider's description list."""
     temperature = provider.default_temperature
     config = provider.config or {}
     return [

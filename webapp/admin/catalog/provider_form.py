@@ -1,4 +1,4 @@
-"""The form of a provider. The key is write-only: it travels to the server and never back."""
+"""Form of a provider. The key is write-only: the server accepts it and never returns it."""
 
 import json
 from contextlib import suppress
@@ -20,9 +20,9 @@ URL_INPUT = {"type": "url", "spellcheck": "false", "placeholder": "https://"}
 
 
 class ProviderForm(VersionedForm):
-    """Numbers are text here: the services say what is wrong with them, in the same words as the JSON endpoint."""
+    """Form of a provider. Numbers stay text, so that the services report errors in the same words as the JSON endpoint."""
 
-    row: Provider | None = None  # What is edited.
+    row: Provider | None = None  # The provider that is edited.
 
     display_name = required_field("Name", "What people read in lists.")
     slug = required_field("Slug", "The first part of every ref, such as openai in openai/gpt-4o.", spellcheck="false", autocapitalize="off")
@@ -85,7 +85,7 @@ class ProviderForm(VersionedForm):
 
 
 class KeyRule(rules.BaseRule):
-    """The part of the form in which a key is entered: drawn by a template, because it shows the state of the present one."""
+    """Form section for the key. A template renders it, because it shows the state of the current key."""
 
     visible_fields = ("api_key", "remove_key")
 
@@ -94,7 +94,7 @@ class KeyRule(rules.BaseRule):
 
 
 class MoveRule(rules.BaseRule):
-    """Says that saving would remove keys, before it does; drawn by a template, and empty where nothing would happen."""
+    """Form section that warns before saving removes keys. A template renders it. It is empty if no key would be removed."""
 
     visible_fields = ("move_confirmed",)
 
@@ -154,16 +154,16 @@ WIDGETS: dict[str, dict[str, Any]] = {
 
 
 def driver_choices() -> list[tuple[str, str]]:
-    """The drivers with what stands against using one."""
-    found = [("", "Choose a driver…")]
+    """Return the drivers as choices. The label of an unavailable driver has the reason."""
+    choices = [("", "Choose a driver…")]
     for name, info in DRIVERS.items():
         usable, reason = availability(name)
-        found.append((name, info.label if usable else f"{info.label} ({(reason or '').partition(':')[0]})"))
-    return found
+        choices.append((name, info.label if usable else f"{info.label} ({(reason or '').partition(':')[0]})"))
+    return choices
 
 
 def form_values(provider: Provider) -> dict[str, Any]:
-    """A row as the form shows it; never a key."""
+    """Return a row's values for the form, without its key."""
     config = provider.config or {}
     temperature = provider.default_temperature
     return {
@@ -193,7 +193,7 @@ TEXT_FIELDS = ("display_name", "slug", "description", "driver", "base_url", "web
 
 
 def entry_values(form: ProviderForm, config: dict[str, Any]) -> dict[str, Any]:
-    """The form as the services take it, without the key; `config` is what the row has."""
+    """Return the form as input for the services, without the key. `config` is the row's current configuration."""
     return {name: (form[name].data or "").strip() for name in TEXT_FIELDS} | {
         "default_temperature": (form.default_temperature.data or "").strip(),
         "default_max_tokens": parse_whole_number(form.default_max_tokens.data),
@@ -207,23 +207,23 @@ def entry_values(form: ProviderForm, config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _merge_config(form: ProviderForm, present: dict[str, Any]) -> dict[str, Any]:
-    """What a driver is to do otherwise."""
-    kept = {name: value for name, value in present.items() if name not in (*CONFIG_TEXT_FIELDS, *CONFIG_JSON_FIELDS)}
-    given: dict[str, Any] = {name: (form[name].data or "").strip() for name in CONFIG_TEXT_FIELDS}
-    given |= {name: parse_json_object(form[name].data) for name in CONFIG_JSON_FIELDS}
-    bare = {"auth_prefix": ""} if form.bare_key.data and not given["auth_prefix"] else {}
-    return kept | bare | {name: value for name, value in given.items() if value}
+def _merge_config(form: ProviderForm, current: dict[str, Any]) -> dict[str, Any]:
+    """Return the driver configuration: the form's entries and the current settings that the form does not show."""
+    hidden = {name: value for name, value in current.items() if name not in (*CONFIG_TEXT_FIELDS, *CONFIG_JSON_FIELDS)}
+    entered: dict[str, Any] = {name: (form[name].data or "").strip() for name in CONFIG_TEXT_FIELDS}
+    entered |= {name: parse_json_object(form[name].data) for name in CONFIG_JSON_FIELDS}
+    no_scheme = {"auth_prefix": ""} if form.bare_key.data and not entered["auth_prefix"] else {}
+    return hidden | no_scheme | {name: value for name, value in entered.items() if value}
 
 
 def parse_json_object(text: str | None) -> dict[str, Any] | None:
-    """The JSON object that was typed, or None if the text is none; nothing is an empty one."""
+    """Parse a JSON object. Empty text is an empty object. Returns None if the text is not an object."""
     if not (text or "").strip():
         return {}
     with suppress(ValueError, RecursionError):
-        found = json.loads(text or "")
-        if isinstance(found, dict):
-            return found
+        parsed = json.loads(text or "")
+        if isinstance(parsed, dict):
+            return parsed
     return None
 
 

@@ -1,4 +1,4 @@
-"""Providers: the list with key marks, the form with its write-only key, and a page for each."""
+"""Providers: the list with key states, the form with its write-only key, and the details page."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -34,7 +34,7 @@ MAX_NAMED_USERS = 12
 
 
 class Providers(ProviderKeysMixin, ConnectionTestMixin):
-    """The accounts and endpoints that answer for the models."""
+    """All providers: the vendor accounts and endpoints that serve the models."""
 
     table = Provider
     singular_name = "provider"
@@ -86,30 +86,30 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
         return row.display_name
 
     def get_list(self, *args: Any, **options: Any) -> Any:
-        """With what the cells show of other tables, from one question each."""
-        counted, rows = super().get_list(*args, **options)
+        """Return the list, and load what the cells show from other tables with one query per table."""
+        count, rows = super().get_list(*args, **options)
         ids = [row.id for row in rows]
         g.model_counts = dict(
             db.session.execute(select(Model.provider_id, func.count()).where(Model.provider_id.in_(ids)).group_by(Model.provider_id)).all()
         )
         shared = select(Credential).where(Credential.provider_id.in_(ids), Credential.scope == "shared", Credential.owner == "")
-        g.keys = {found.provider_id: found for found in db.session.execute(shared).scalars()}
+        g.keys = {credential.provider_id: credential for credential in db.session.execute(shared).scalars()}
         g.checks = connection_tests.latest_by_provider(db.session(), ids)
         g.may_edit = self.can_edit
-        return counted, rows
+        return count, rows
 
-    # Changing, through the services.
+    # Changes, through the services.
 
     def requires_reauthentication(self, name: str) -> bool:
-        """The forms hold keys and the addresses that keys are sent to; deleting removes keys."""
+        """Protect the forms, which hold keys and the addresses that keys are sent to, and the deletion of providers and keys."""
         return name in ("create_view", "edit_view", "delete_view", "remove_key", *KEY_VIEWS)
 
     def create_form(self, obj: object = None) -> Any:
         return self._prepare_form(provider_form.ProviderForm(get_form_data()), None)
 
     def edit_form(self, obj: Any = None) -> Any:
-        typed = provider_form.form_values(obj)
-        return self._prepare_form(edit_conflicts.prepare_form(provider_form.ProviderForm(get_form_data(), typed), typed), obj)
+        row_values = provider_form.form_values(obj)
+        return self._prepare_form(edit_conflicts.prepare_form(provider_form.ProviderForm(get_form_data(), row_values), row_values), obj)
 
     def on_stale(self, form: Any, row: Any) -> None:
         edit_conflicts.show_conflict(form, provider_form.form_values(row), "provider", row.id)
@@ -133,7 +133,7 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
 
     @expose("/<id>/moves", methods=("POST",))
     def moves(self, id: str) -> str:
-        """What saving the form as it is typed would do to the stored keys. Nothing is stored."""
+        """Return the warning about stored keys that saving the current form would remove. Nothing is stored."""
         self.require_permission(self.can_edit)
         row = self.find_row(id)
         form = provider_form.ProviderForm(get_form_data(), provider_form.form_values(row))
@@ -143,7 +143,7 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
         if not super().validate_form(form):
             return False
         if not isinstance(form, provider_form.ProviderForm):
-            return True  # That of a bulk action.
+            return True  # The form of a bulk action.
         if ((form.api_key.data or "").strip() or form.remove_key.data) and not may_edit_keys():
             raise Forbidden("Only admins may enter or remove keys.")
         for name in provider_form.CONFIG_JSON_FIELDS:
@@ -172,18 +172,18 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
         return provider
 
     def update_row(self, session: Session, row: Provider, values: Mapping[str, Any]) -> Provider:
-        before = credentials.get_shared_or_none(session, row)
+        stored_key = credentials.get_shared_or_none(session, row)
         version = version_of(request.form.get("row_version"))
         provider = providers.update(
             session, row.id, values["entry"], actor=self.actor(), version=version, policy=container.current().outbound
         )
         session.flush()
-        gone = before is not None and credentials.get_shared_or_none(session, provider) is None
-        if values["remove"] and not gone and before is not None:
+        removed = stored_key is not None and credentials.get_shared_or_none(session, provider) is None
+        if values["remove"] and not removed and stored_key is not None:
             credentials.remove(session, provider, actor=self.actor())
         if values["key"]:
             credentials.store(session, provider, values["key"], vault=container.vault(), actor=self.actor())
-        elif gone:
+        elif removed:
             flash("The stored key was removed, because the base URL now leads elsewhere. Enter the key for the new address.", "warning")
         return provider
 
@@ -191,18 +191,18 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
         try:
             providers.delete(session, row.id, actor=self.actor())
         except InUse as error:
-            named = ", ".join(error.users[:MAX_NAMED_USERS])
-            more = len(error.users) - MAX_NAMED_USERS
-            raise InUse(f"{error.detail} Used by: {named}{f' and {more} more' if more > 0 else ''}.", error.users) from None
+            names = ", ".join(error.users[:MAX_NAMED_USERS])
+            remaining = len(error.users) - MAX_NAMED_USERS
+            raise InUse(f"{error.detail} Used by: {names}{f' and {remaining} more' if remaining > 0 else ''}.", error.users) from None
 
     @expose("/<id>/active", methods=("POST",))
     def set_active(self, id: str) -> ResponseReturnValue:
         def run(session: Session) -> ChangeResult:
             provider = providers.set_active(session, self.find_row(id).id, requested_state(), actor=self.actor())
-            on = provider.is_active
+            active = provider.is_active
             return ChangeResult(
-                f"{provider} is now {'active' if on else 'inactive; none of its models is supported'}.",
-                url_for(".set_active", id=provider.id, to=0 if on else 1),
+                f"{provider} is now {'active' if active else 'inactive; none of its models is supported'}.",
+                url_for(".set_active", id=provider.id, to=0 if active else 1),
                 lambda: active_switch(provider),
             )
 
@@ -210,10 +210,10 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
 
     @expose("/<id>/primary", methods=("POST",))
     def set_primary(self, id: str) -> ResponseReturnValue:
-        """Makes it the primary provider; with `to=0` there is none any more."""
+        """Make the provider the primary provider. With `to=0`, clear the primary provider."""
 
         def run(session: Session) -> ChangeResult:
-            before = session.execute(select(Provider).where(Provider.is_primary)).scalar_one_or_none()
+            previous = session.execute(select(Provider).where(Provider.is_primary)).scalar_one_or_none()
             provider = self.find_row(id)
             if not requested_state(True):
                 if not provider.is_primary:
@@ -221,11 +221,11 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
                 providers.clear_primary(session, actor=self.actor())
                 undo = url_for(".set_primary", id=provider.id, to=1)
                 return ChangeResult("There is no primary provider: incidents are answered by the local rules.", undo, refresh=True)
-            if why := unavailable_reason(provider.display_name, provider.driver):
-                raise Conflict(f"{why} A primary provider has to answer incidents, so choose another one.")
+            if reason := unavailable_reason(provider.display_name, provider.driver):
+                raise Conflict(f"{reason} A primary provider has to answer incidents, so choose another one.")
             providers.set_primary(session, provider.id, actor=self.actor())
-            back = url_for(".set_primary", id=before.id if before else provider.id, to=1 if before else 0)
-            return ChangeResult(f"{provider} is now the primary provider.", back, refresh=True)
+            undo_url = url_for(".set_primary", id=previous.id if previous else provider.id, to=1 if previous else 0)
+            return ChangeResult(f"{provider} is now the primary provider.", undo_url, refresh=True)
 
         return self.apply_change(run)
 
@@ -256,18 +256,24 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
 
 
 def move_warning(row: Provider | None, form: Any) -> dict[str, Any] | None:
-    """What saving would remove because the address leads elsewhere, in words; None if nothing."""
-    stored = credentials.list_by_provider(db.session(), row) if row is not None else []
-    if row is None or not stored:
+    """Return which stored keys saving would remove because the base URL changes its origin, or None if there are none."""
+    stored_keys = credentials.list_by_provider(db.session(), row) if row is not None else []
+    if row is None or not stored_keys:
         return None
     entry = {"base_url": (form.base_url.data or "").strip() or None, "driver": (form.driver.data or "").strip()}
     try:
         moved = providers.changes_destination(row, entry)
     except Invalid:
-        return None  # No address at all: the services say what is wrong with it.
+        return None  # The address is invalid. The services report the error.
     if not moved:
         return None
-    ending = stored[0].last_four
-    keys = f"{len(stored)} stored keys" if len(stored) > 1 else f"the stored key ending in …{ending}" if ending else "the stored key"
-    meant = stored[0].origin or "the driver's own address"
-    return {"what": keys, "why": f"It was entered for {meant}, and is sent nowhere else.", "ticked": bool(form.move_confirmed.data)}
+    last_four = stored_keys[0].last_four
+    keys = (
+        f"{len(stored_keys)} stored keys"
+        if len(stored_keys) > 1
+        else f"the stored key ending in …{last_four}"
+        if last_four
+        else "the stored key"
+    )
+    destination = stored_keys[0].origin or "the driver's own address"
+    return {"what": keys, "why": f"It was entered for {destination}, and is sent nowhere else.", "ticked": bool(form.move_confirmed.data)}
