@@ -1,4 +1,4 @@
-"""The part of the providers' pages that is about keys: whose there are, what they may do, and what uses them. No key is ever shown."""
+"""Keys on the provider pages: their holders, their limits, and what uses them. No key is ever shown."""
 
 from typing import Any
 
@@ -27,11 +27,11 @@ KEY_SCOPE_LABELS = {SHARED: "Shared", PROJECT: "Project", PERSONAL: "Personal"}
 
 
 class ProviderKeysMixin(RowsView):
-    """Endpoints for keys: only admins enter, limit and remove them."""
+    """Endpoints for keys. Only admins can enter, limit and remove keys."""
 
     @expose("/<id>/keys", methods=("POST",))
     def store_key(self, id: str) -> ResponseReturnValue:
-        """Enters or replaces the key of a project, or the shared one."""
+        """Enter or replace the key of a project, or the shared key."""
         self.require_permission(may_edit_keys())
 
         def run(session: Session) -> ChangeResult:
@@ -50,14 +50,14 @@ class ProviderKeysMixin(RowsView):
         self.require_permission(may_edit_keys())
 
         def run(session: Session) -> ChangeResult:
-            found = _find_key(session, self.find_row(id), credential_id)
+            credential = _find_key(session, self.find_row(id), credential_id)
             values: dict[str, object] = {
                 "monthly_limit": parse_whole_number(request.form.get("monthly_limit")),
                 "active": request.form.get("active") == "1",
             }
             if isinstance(values["monthly_limit"], str):
                 raise Invalid.field("monthly_limit", "must be a whole number of calls; empty means no limit")
-            credentials.set_limits(session, found, values, actor=self.actor())
+            credentials.set_limits(session, credential, values, actor=self.actor())
             return ChangeResult("What the key may do was saved.", refresh=True)
 
         return self.apply_change(run)
@@ -68,8 +68,8 @@ class ProviderKeysMixin(RowsView):
 
         def run(session: Session) -> ChangeResult:
             provider = self.find_row(id)
-            found = _find_key(session, provider, credential_id)
-            holder = Holder(found.scope, found.owner)
+            credential = _find_key(session, provider, credential_id)
+            holder = Holder(credential.scope, credential.owner)
             credentials.remove(session, provider, actor=self.actor(), holder=holder)
             return ChangeResult(f"The key ({holder}) of {provider} was removed.", refresh=True)
 
@@ -77,15 +77,18 @@ class ProviderKeysMixin(RowsView):
 
 
 def key_destination(provider: Provider) -> str:
-    """Where a key that is entered now would be sent, and nowhere else."""
+    """Return the only origin that a key entered now would be sent to, or an empty string."""
     return endpoints.origin_of(provider, container.settings().environment) or ""
 
 
 def require_current_destination(provider: Provider) -> None:
-    """The page said where the key goes. An editor who moves the provider while somebody types shall not get it."""
-    present = key_destination(provider)
-    if request.form.get("address", "") != present:
-        raise Conflict(f"{provider} leads to {present or 'no address'} now, not where the page said. Nothing was stored: look again.")
+    """Raise `Conflict` if the destination on the page is outdated.
+
+    An editor who moves the provider while the key is typed must not receive the key.
+    """
+    destination = key_destination(provider)
+    if request.form.get("address", "") != destination:
+        raise Conflict(f"{provider} leads to {destination or 'no address'} now, not where the page said. Nothing was stored: look again.")
 
 
 def may_edit_keys() -> bool:
@@ -93,37 +96,37 @@ def may_edit_keys() -> bool:
 
 
 def _find_key(session: Session, provider: Provider, credential_id: str) -> Credential:
-    found = (
+    credential = (
         session.get(Credential, int(credential_id))
         if credential_id.isascii() and credential_id.isdigit() and len(credential_id) < 16
         else None
     )
-    if found is None or found.provider_id != provider.id:
+    if credential is None or credential.provider_id != provider.id:
         raise NotFound("There is no such key. It may have been removed meanwhile.")
-    return found
+    return credential
 
 
 def keys_card(provider: Provider) -> dict[str, Any]:
-    """Everything that the card about keys shows: which one answers for whoever looks, and all that there are."""
+    """Return the contents of the keys card: the key that the current user would use, and all stored keys."""
     session = db.session()
-    found = key_access.decide_access(session, provider, caller(), container.settings().environment)
-    stored = [_key_view_model(session, key, found) for key in credentials.list_by_provider(session, provider)]
+    access = key_access.decide_access(session, provider, caller(), container.settings().environment)
+    stored = [_key_view_model(session, key, access) for key in credentials.list_by_provider(session, provider)]
     unreadable = container.vault().locked or any(key["in_use"] and key["lost"] for key in stored)
-    usable = found.available and not (found.key is not None and unreadable)
+    usable = access.available and not (access.key is not None and unreadable)
     return {
         "address": key_destination(provider),
-        "mine": found.reason if usable or not found.available else "The key that would be used for you cannot be read just now.",
+        "mine": access.reason if usable or not access.available else "The key that would be used for you cannot be read just now.",
         "available": usable,
         "stored": stored,
-        "projects": [one.slug for one in projects.list_all(session)],
+        "projects": [project.slug for project in projects.list_all(session)],
         "used_by": _used_by(session, provider),
         "allow_personal": provider.allow_personal_keys,
         "locked": container.vault().reason,
     }
 
 
-def _key_view_model(session: Session, key: Credential, found: Access) -> dict[str, Any]:
-    used = key_access.count_calls(session, key.id)
+def _key_view_model(session: Session, key: Credential, access: Access) -> dict[str, Any]:
+    calls = key_access.count_calls(session, key.id)
     return {
         "id": key.id,
         "scope": KEY_SCOPE_LABELS[key.scope],
@@ -135,20 +138,20 @@ def _key_view_model(session: Session, key: Credential, found: Access) -> dict[st
         "origin": key.origin,
         "expires": time_tag(key.expires_at) if key.expires_at else None,
         "limit": key.monthly_limit,
-        "used": used,
+        "used": calls,
         "active": key.is_active,
         "lost": container.vault().lacks_key(key.key_id),
-        "in_use": found.available and found.key is not None and found.key.id == key.id,
+        "in_use": access.available and access.key is not None and access.key.id == key.id,
     }
 
 
 def _used_by(session: Session, provider: Provider) -> list[str]:
-    """What would notice if the keys were gone."""
+    """List what would be affected if the keys were removed."""
     active = select(func.count()).select_from(Model).where(Model.provider_id == provider.id, Model.is_active)
     models = session.execute(active).scalar_one()
     owners = [key.owner for key in credentials.list_by_provider(session, provider) if key.scope == PROJECT]
     tokens = select(func.count()).select_from(ApiToken).where(ApiToken.project.in_(owners), ApiToken.revoked_at.is_(None))
-    count = session.execute(tokens).scalar_one()
-    found = [f"{models:,} active model{'s' if models != 1 else ''}"] if models else []
-    found += ["incidents where nobody chose a model (primary provider)"] if provider.is_primary else []
-    return found + ([f"{count} API token{'s' if count != 1 else ''} of its projects"] if count else [])
+    token_count = session.execute(tokens).scalar_one()
+    users = [f"{models:,} active model{'s' if models != 1 else ''}"] if models else []
+    users += ["incidents where nobody chose a model (primary provider)"] if provider.is_primary else []
+    return users + ([f"{token_count} API token{'s' if token_count != 1 else ''} of its projects"] if token_count else [])
