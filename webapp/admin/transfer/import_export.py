@@ -1,4 +1,4 @@
-"""Import and export: the catalogue as files, and a file compared with the catalogue before it changes anything."""
+"""Import and export: the registry as files, and a file compared with the registry before it changes anything."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -24,18 +24,18 @@ from webapp.web.auth import actor, has_permission
 
 PAGE_SIZE = 100
 MAX_ERRORS = 200
-QUESTIONS_FILTER = "look"  # The filter for what should be looked at twice.
+QUESTIONS_FILTER = "look"  # The filter for changes that need a second look.
 CONTENT_TYPES = {YAML: "application/yaml", JSON: "application/json", CSV: "text/csv"}
 
 
 class ImportExport(GuardedView):
-    """Whoever may read may take the catalogue away; editors bring files in."""
+    """Import and export page. Everyone who can read the registry can export it. Editors can import files."""
 
     needs = Permission.REGISTRY_READ
     purpose = "Take the catalogue away as a file, or bring one in. A file is compared first; nothing changes before you apply it."
 
     def requires_reauthentication(self, name: str) -> bool:
-        """A file may bring other addresses of providers."""
+        """Protect the import, because a file can change the base URLs of providers."""
         return name == "apply"
 
     @expose("/")
@@ -53,17 +53,17 @@ class ImportExport(GuardedView):
 
     @expose("/compare", methods=("POST",))
     def compare(self) -> Any:
-        """The dry run. A file with errors is not kept."""
+        """Run the import as a dry run and store the result. A file with errors is not stored."""
         require_edit_permission()
         now = datetime.now(UTC)
         try:
             upload = files.parse_upload(_read_upload())
             with dry_run_transaction() as session:
-                found = import_drafts.preview_import(session, upload, import_context(), now)
+                preview = import_drafts.preview_import(session, upload, import_context(), now)
             with writing(refresh=False) as session:
-                public_id = import_drafts.store(session, found, actor(), now).public_id
+                public_id = import_drafts.store(session, preview, actor(), now).public_id
         except Invalid as error:
-            return Response(self._index([found.message for found in error.errors] or [error.detail]), 422)
+            return Response(self._index([field_error.message for field_error in error.errors] or [error.detail]), 422)
         return redirect(self.get_url(".draft", public_id=public_id))
 
     @expose("/draft/<public_id>/")
@@ -73,7 +73,7 @@ class ImportExport(GuardedView):
         page, kind = requested_page(request.args), request.args.get("kind", "")[:20]
         changes = import_drafts.changes_of(row)
         kinds = sorted({change.kind for change in changes})
-        asked = sum(bool(change.questions) for change in changes)
+        question_count = sum(bool(change.questions) for change in changes)
         matching = [change for change in changes if kind in ("", change.kind) or (kind == QUESTIONS_FILTER and change.questions)]
         shown = matching[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]
         return self.render(
@@ -85,7 +85,7 @@ class ImportExport(GuardedView):
             page=page,
             kind=kind,
             kinds=kinds,
-            asked=asked,
+            asked=question_count,
             look=QUESTIONS_FILTER,
             on_a_page=PAGE_SIZE,
             is_sheet=row.form == CSV,
@@ -107,16 +107,16 @@ class ImportExport(GuardedView):
         return redirect(self.get_url(".index"))
 
     def _compare_again(self, public_id: str, now: datetime) -> Redirect:
-        """What somebody approved was another change than the one that would be made now."""
+        """Compare the file again, because applying it now would make other changes than those the user approved."""
         upload = import_drafts.upload_of(import_drafts.find(db.session(), public_id, actor()))
         try:
             with dry_run_transaction() as session:
-                found = import_drafts.preview_import(session, upload, import_context(), now)
+                preview = import_drafts.preview_import(session, upload, import_context(), now)
         except Invalid as error:
             flash(f"The catalogue changed meanwhile, and the file no longer fits it. {error.detail}", "error")
             return redirect(self.get_url(".index"))
         with writing(refresh=False) as session:
-            import_drafts.update_preview(session, public_id, actor(), found)
+            import_drafts.update_preview(session, public_id, actor(), preview)
         flash("Nothing was applied: the catalogue changed since the file was compared. This is the new comparison.", "error")
         return redirect(self.get_url(".draft", public_id=public_id))
 
@@ -154,13 +154,13 @@ def import_context() -> ImportContext:
 
 
 def _read_upload() -> Upload:
-    """The file of the form. Raises `Invalid` in words."""
-    sent = request.files.get("file")
-    if sent is None or not sent.filename:
+    """Return the uploaded file. Raises `Invalid` if there is none or if its name has an unknown suffix."""
+    file = request.files.get("file")
+    if file is None or not file.filename:
         raise Invalid.of([FieldError("file", "Choose a file first.")])
-    data = sent.stream.read(registry_yaml.MAX_BYTES + 1)
-    sent.close()
-    name = "".join(character for character in sent.filename.replace("\\", "/").rpartition("/")[2] if character.isprintable())[-200:]
+    data = file.stream.read(registry_yaml.MAX_BYTES + 1)
+    file.close()
+    name = "".join(character for character in file.filename.replace("\\", "/").rpartition("/")[2] if character.isprintable())[-200:]
     form = files.format_of(name)
     if form is None:
         raise Invalid.of([FieldError("file", "The name of the file must end in .yaml, .json or .csv, so that it is clear how to read it.")])
