@@ -1,4 +1,4 @@
-"""Proposals: comparing a public catalogue with the registry, choosing rows, approving them, and taking them back."""
+"""Proposals: compare a public catalog with the registry, select rows, approve them, and undo them."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +30,7 @@ FILTER_NAMES = ("kind", "guard", "provider", "word", "chosen")
 
 
 class Proposals(GuardedView):
-    """Whoever may read may look; editors open, choose and approve."""
+    """Proposal pages. Everyone who can read the registry can view them. Editors can open, select and approve."""
 
     needs = Permission.REGISTRY_READ
     purpose = "What public catalogues say about models and prices, compared with the registry. Nothing changes before somebody approves it."
@@ -48,7 +48,7 @@ class Proposals(GuardedView):
             try:
                 return redirect(self.get_url(".details", number=_open_proposal()))
             except Invalid as error:
-                errors = {found.field: found.message for found in error.errors} or {"": error.detail}
+                errors = {field_error.field: field_error.message for field_error in error.errors} or {"": error.detail}
             except Conflict as error:
                 flash(error.detail, "success" if error.code == "no_difference" else "error")
                 return redirect(self.get_url(".index"))
@@ -59,30 +59,30 @@ class Proposals(GuardedView):
 
     @expose("/<number>/")
     def details(self, number: str) -> str:
-        row, wanted = self._find_proposal(number), _row_filter()
+        row, row_filter = self._find_proposal(number), _row_filter()
         session, page = db.session(), requested_page(request.args)
         condition = ProposalRow.proposal_id == row.id
-        matching = session.execute(select(func.count()).select_from(ProposalRow).where(condition, wanted.condition())).scalar_one()
-        query = select(ProposalRow).where(condition, wanted.condition()).order_by(ProposalRow.ref)
-        found = session.execute(query.offset(page * PAGE_SIZE).limit(PAGE_SIZE)).scalars().all()
-        sellers = select(ProposalRow.provider).where(condition).distinct().order_by(ProposalRow.provider)
+        matching = session.execute(select(func.count()).select_from(ProposalRow).where(condition, row_filter.condition())).scalar_one()
+        query = select(ProposalRow).where(condition, row_filter.condition()).order_by(ProposalRow.ref)
+        rows = session.execute(query.offset(page * PAGE_SIZE).limit(PAGE_SIZE)).scalars().all()
+        provider_query = select(ProposalRow.provider).where(condition).distinct().order_by(ProposalRow.provider)
         return self.render(
             "admin/catalog_sync/details.html",
             row=row,
-            rows=[_row_view_model(one) for one in found],
+            rows=[_row_view_model(proposal_row) for proposal_row in rows],
             matching=matching,
             page=page,
             asked=_filter_values(),
             pages=-(-matching // PAGE_SIZE),
             kinds=KINDS,
             guards=GUARDS,
-            providers=session.execute(sellers).scalars().all(),
+            providers=session.execute(provider_query).scalars().all(),
             **self._summary(row),
         )
 
     @expose("/<number>/choose", methods=("POST",))
     def choose(self, number: str) -> Any:
-        """The ticks of one page as they stand now, or with `all` those of every row that matches the filters."""
+        """Store the selection of one page, or with `all` select or deselect every row that matches the filters."""
         require_edit_permission()
         row = self._find_proposal(number)
         try:
@@ -92,7 +92,7 @@ class Proposals(GuardedView):
                 else:
                     shown, chosen = _form_ids("shown"), _form_ids("chosen")
                     proposals.choose(session, row.id, ProposalRow.id.in_(chosen), True)
-                    proposals.choose(session, row.id, ProposalRow.id.in_([one for one in shown if one not in chosen]), False)
+                    proposals.choose(session, row.id, ProposalRow.id.in_([row_id for row_id in shown if row_id not in chosen]), False)
         except ModeldeskError as error:
             if "HX-Request" in request.headers:
                 raise
@@ -106,22 +106,22 @@ class Proposals(GuardedView):
         require_edit_permission()
         try:
             with writing() as session:
-                said = ACTIONS[what](session, self._find_proposal(number).id)
+                message = ACTIONS[what](session, self._find_proposal(number).id)
         except ModeldeskError as error:
             flash(error.detail, "error")
         else:
-            flash(said, "success")
+            flash(message, "success")
         return redirect(self.get_url(".details", number=number))
 
-    def _find_proposal(self, number: str) -> Proposal:
-        return proposals.find(db.session(), int(number) if is_id(number) else 0)
+    def _find_proposal(self, proposal_id: str) -> Proposal:
+        return proposals.find(db.session(), int(proposal_id) if is_id(proposal_id) else 0)
 
     def _summary(self, row: Proposal) -> dict[str, Any]:
         session = db.session()
         query = (
             select(ProposalRow.kind, func.count()).where(ProposalRow.proposal_id == row.id, ProposalRow.chosen).group_by(ProposalRow.kind)
         )
-        by_kind: dict[str, int] = {kind: count for kind, count in session.execute(query)}  # noqa: C416 # mypy takes no Row for a pair
+        by_kind: dict[str, int] = {kind: count for kind, count in session.execute(query)}  # noqa: C416 # mypy does not accept a Row as a pair
         return {
             "chosen": sum(by_kind.values()),
             "by_kind": by_kind,
@@ -143,19 +143,19 @@ def require_edit_permission() -> None:
 
 
 def _open_proposal() -> int:
-    """Reads what was chosen, compares it, and keeps the proposal: its number."""
-    read = _read_source("source", "file")
+    """Compare the selected catalog with the registry and store the proposal. Returns its id."""
+    catalog = _read_source("source", "file")
     second = _read_source("second", "second_file") if request.form.get("second") else None
     registry = container.current().registry
     registry.refresh()
     limits = GuardLimits(percent=container.settings().sync_percent)
     with writing(refresh=False) as session:
-        given = Comparison(registry.snapshot, read, second, limits, datetime.now(UTC))
-        return proposals.open_proposal(session, given, actor=actor()).id
+        comparison = Comparison(registry.snapshot, catalog, second, limits, datetime.now(UTC))
+        return proposals.open_proposal(session, comparison, actor=actor()).id
 
 
 def _read_source(source: str, file: str) -> SourceCatalog:
-    """Raises `Invalid` at the field of this form."""
+    """Read a source of the form. Raises `Invalid` with the names of the form's fields."""
     upload = request.files.get(file)
     data = upload.stream.read(sources.MAX_BYTES + 1) if upload and upload.filename else None
     if upload:
@@ -164,7 +164,9 @@ def _read_source(source: str, file: str) -> SourceCatalog:
         return sources.read_catalog(request.form.get(source, ""), data)
     except Invalid as error:
         fields = {"source": source, "file": file}
-        raise Invalid.of(FieldError(fields.get(found.field, found.field), found.message) for found in error.errors) from None
+        raise Invalid.of(
+            FieldError(fields.get(field_error.field, field_error.field), field_error.message) for field_error in error.errors
+        ) from None
 
 
 def _filter_values() -> dict[str, str]:
@@ -183,22 +185,22 @@ def _row_view_model(row: ProposalRow) -> dict[str, Any]:
     return {"row": row, "lines": [ModelDiffLine(*line) for line in row.lines], "guards": [name for name in row.guards.split(",") if name]}
 
 
-def _approve(session: Any, number: int) -> str:
-    by = apply.Approval(actor(), datetime.now(UTC), container.settings().four_eyes, request.form.get("seal", ""))
-    proposal = apply.apply(session, number, by)
+def _approve(session: Any, proposal_id: int) -> str:
+    approval = apply.Approval(actor(), datetime.now(UTC), container.settings().four_eyes, request.form.get("seal", ""))
+    proposal = apply.apply(session, proposal_id, approval)
     count = proposals.count_chosen(session, proposal.id)
     return f"{count:,} row{'s were' if count != 1 else ' was'} taken over. Undo takes all of them back."
 
 
-def _undo(session: Any, number: int) -> str:
-    left = apply.undo(session, number, actor=actor())
-    if not left:
+def _undo(session: Any, proposal_id: int) -> str:
+    rows = apply.undo(session, proposal_id, actor=actor())
+    if not rows:
         return "Taken back: prices by marked corrections, new models stay in the list as inactive."
-    return f"Taken back, but for {len(left):,} row{'s' if len(left) != 1 else ''}: {'; '.join(left[:5])}{' …' if len(left) > 5 else ''}"
+    return f"Taken back, but for {len(rows):,} row{'s' if len(rows) != 1 else ''}: {'; '.join(rows[:5])}{' …' if len(rows) > 5 else ''}"
 
 
-def _close(session: Any, number: int) -> str:
-    proposals.close(session, number, actor=actor())
+def _close(session: Any, proposal_id: int) -> str:
+    proposals.close(session, proposal_id, actor=actor())
     return "Closed. Nothing was taken over."
 
 
