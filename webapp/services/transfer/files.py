@@ -1,4 +1,4 @@
-"""One door for files in and out: the whole catalogue as YAML or JSON, its models as CSV; what was brought in leaves its trail."""
+"""Import and export of registry files: the whole registry as YAML or JSON, its models as CSV. Imports are audited."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -19,7 +19,7 @@ FORMAT_BY_SUFFIX: Mapping[str, str] = {".json": JSON, ".csv": CSV, ".yaml": YAML
 
 
 class Upload(NamedTuple):
-    """A file that somebody brings: its name for the trail, and in which form it is; `read` once it was read."""
+    """An uploaded file with its name (for the audit log) and format. `parsed` holds its content after parsing."""
 
     name: str
     format: str
@@ -28,12 +28,12 @@ class Upload(NamedTuple):
 
 
 def format_of(name: str) -> str | None:
-    """The form that the ending of a file's name tells."""
-    return next((form for ending, form in FORMAT_BY_SUFFIX.items() if name.lower().endswith(ending)), None)
+    """Return the format for a file name's suffix, or None."""
+    return next((file_format for suffix, file_format in FORMAT_BY_SUFFIX.items() if name.lower().endswith(suffix)), None)
 
 
 def decode_text(data: bytes) -> str:
-    """Raises `Malformed` for what is no text of ours."""
+    """Return the file's text. Raises `Malformed` if it is too large or not UTF-8."""
     if len(data) > registry_yaml.MAX_BYTES:
         raise Malformed(f"The file is larger than {registry_yaml.MAX_BYTES // 1_000_000} MB.")
     try:
@@ -43,26 +43,33 @@ def decode_text(data: bytes) -> str:
         raise Malformed(f"Line {line}: this is not UTF-8 text. Save the file as UTF-8 and try again.") from None
 
 
-def export(session: Session, form: str, at: datetime) -> str:
-    """The file in this form, the same for the same catalogue; a CSV has the prices that hold at this moment."""
-    if form == CSV:
+def export(session: Session, file_format: str, at: datetime) -> str:
+    """Return the export in this format, the same text for the same registry. A CSV file contains the prices in force at `at`."""
+    if file_format == CSV:
         return model_csv.export_models(session, at)
-    return registry_yaml.serialize(registry_import.export_document(session), as_json=form == JSON)
+    return registry_yaml.serialize(registry_import.export_document(session), as_json=file_format == JSON)
 
 
 def parse_upload(upload: Upload) -> Upload:
-    """Read, if that needs no database: before a transaction begins, because nobody else can write meanwhile. Raises `Malformed`."""
+    """Parse a file if its format needs no database. Raises `Malformed`.
+
+    This happens before the write transaction, which blocks all other writers.
+    """
     return upload if upload.format == CSV else upload._replace(parsed=registry_yaml.parse_registry(upload.text))
 
 
-def import_upload(session: Session, upload: Upload, by: ImportContext, at: datetime) -> ImportReport:
-    """Brings the registry to what the file says, all or nothing. The caller's transaction decides whether it stays. Raises `Invalid`."""
+def import_upload(session: Session, upload: Upload, context: ImportContext, at: datetime) -> ImportReport:
+    """Import a file, all or nothing. The caller's transaction decides whether the changes stay. Raises `Invalid`."""
     upload = parse_upload(upload) if upload.parsed is None else upload
-    report = registry_import.apply(session, upload.parsed or model_csv.parse_models(session, upload.text, at), by)
+    report = registry_import.apply(session, upload.parsed or model_csv.parse_models(session, upload.text, at), context)
     counts = report.counts()
     if counts[ADDED] or counts[CHANGED]:
         after = {"form": upload.format, **counts}
         audit_log.record(
-            session, "catalog:file:import", actor=by.actor, target=Target("catalog", None, upload.name), change=AuditChange(None, after)
+            session,
+            "catalog:file:import",
+            actor=context.actor,
+            target=Target("catalog", None, upload.name),
+            change=AuditChange(None, after),
         )
     return report

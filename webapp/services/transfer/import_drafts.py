@@ -1,4 +1,4 @@
-"""Files between their comparison and their import: held here, so that what is applied is what was looked at."""
+"""Import drafts: files stored between preview and import, so that the applied file is the reviewed one."""
 
 import secrets
 from datetime import datetime, timedelta
@@ -17,11 +17,11 @@ from webapp.services.transfer.import_rows import SAME, ImportChange, ImportRepor
 from webapp.services.transfer.registry_import import ImportContext
 
 DRAFT_TTL = timedelta(days=1)
-MAX_VALUE_LENGTH = 500  # Characters of a value: nobody reads more of it in a table.
+MAX_VALUE_LENGTH = 500  # Characters of a value; a table needs no more.
 
 
 class ImportPreview(NamedTuple):
-    """What a file would change, at which revision of the registry."""
+    """The changes of a file, at a revision of the registry."""
 
     upload: Upload
     report: ImportReport
@@ -29,37 +29,37 @@ class ImportPreview(NamedTuple):
 
 
 class OutdatedDraft(Conflict):
-    """The catalogue changed since the file was compared with it."""
+    """The registry changed since the preview."""
 
     code = "changed_since"
 
 
-def preview_import(session: Session, upload: Upload, by: ImportContext, at: datetime) -> ImportPreview:
-    """To be taken back by the caller. Raises `Invalid`."""
+def preview_import(session: Session, upload: Upload, context: ImportContext, at: datetime) -> ImportPreview:
+    """Import the file and return the changes. The caller rolls back the transaction. Raises `Invalid`."""
     revision = state.lock(session).revision
-    return ImportPreview(upload, files.import_upload(session, upload, by, at), revision)
+    return ImportPreview(upload, files.import_upload(session, upload, context, at), revision)
 
 
-def store(session: Session, found: ImportPreview, actor: str, at: datetime) -> ImportDraft:
-    """Keeps the file for this person, in place of their last one. What nobody applied within a day goes."""
+def store(session: Session, preview: ImportPreview, actor: str, at: datetime) -> ImportDraft:
+    """Store the file as this user's only draft. Drafts of any user that are older than a day are deleted."""
     session.execute(delete(ImportDraft).where(or_(ImportDraft.created_by == actor, ImportDraft.created_at < at - DRAFT_TTL)))
-    upload = found.upload
+    upload = preview.upload
     draft = ImportDraft(
         public_id=secrets.token_urlsafe(16), name=upload.name[:200], form=upload.format, content=upload.text, created_by=actor
     )
-    session.add(_fill_from_preview(draft, found))
+    session.add(_fill_from_preview(draft, preview))
     session.flush()
     return draft
 
 
-def update_preview(session: Session, public_id: str, actor: str, found: ImportPreview) -> None:
-    """The same file, compared anew."""
-    _fill_from_preview(find(session, public_id, actor), found)
+def update_preview(session: Session, public_id: str, actor: str, preview: ImportPreview) -> None:
+    """Store a new preview of the same file."""
+    _fill_from_preview(find(session, public_id, actor), preview)
 
 
-def _fill_from_preview(draft: ImportDraft, found: ImportPreview) -> ImportDraft:
-    draft.revision, draft.counts = found.revision, found.report.counts()
-    draft.changes = [_serialize_change(change) for change in found.report.changes if change.state != SAME]
+def _fill_from_preview(draft: ImportDraft, preview: ImportPreview) -> ImportDraft:
+    draft.revision, draft.counts = preview.revision, preview.report.counts()
+    draft.changes = [_serialize_change(change) for change in preview.report.changes if change.state != SAME]
     return draft
 
 
@@ -76,7 +76,7 @@ def changes_of(draft: ImportDraft) -> list[ImportChange]:
 
 
 def find(session: Session, public_id: str, actor: str) -> ImportDraft:
-    """Raises `NotFound` for what is not theirs, too."""
+    """Return the user's draft. Raises `NotFound`, also for another user's draft."""
     query = select(ImportDraft).where(ImportDraft.public_id == public_id, ImportDraft.created_by == actor)
     draft = session.execute(query).scalar_one_or_none()
     if draft is None:
@@ -85,7 +85,7 @@ def find(session: Session, public_id: str, actor: str) -> ImportDraft:
 
 
 def get_latest_or_none(session: Session, actor: str) -> ImportDraft | None:
-    """The file that this person has not decided about yet."""
+    """Return this user's open draft, or None."""
     return session.execute(select(ImportDraft).where(ImportDraft.created_by == actor).order_by(ImportDraft.id.desc()).limit(1)).scalar()
 
 
@@ -93,13 +93,13 @@ def upload_of(draft: ImportDraft) -> Upload:
     return Upload(draft.name, draft.form, draft.content)
 
 
-def apply(session: Session, public_id: str, by: ImportContext, at: datetime) -> ImportReport:
-    """Imports the file as it was compared, in this transaction. Raises `Outdated` if the catalogue is no longer the one it was."""
+def apply(session: Session, public_id: str, context: ImportContext, at: datetime) -> ImportReport:
+    """Import the reviewed file in this transaction. Raises `OutdatedDraft` if the registry changed since the preview."""
     revision = state.lock(session).revision
-    draft = find(session, public_id, by.actor)
+    draft = find(session, public_id, context.actor)
     if revision != draft.revision:
         raise OutdatedDraft("The catalogue changed since this file was compared with it, so nothing was applied.")
-    report = files.import_upload(session, upload_of(draft), by, at)
+    report = files.import_upload(session, upload_of(draft), context, at)
     session.delete(draft)
     return report
 

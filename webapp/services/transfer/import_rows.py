@@ -1,4 +1,4 @@
-"""What a file of the catalogue says, checked row by row, with the line of everything that is wrong. No database is asked here."""
+"""Row-by-row validation of a registry file, with the line of every error. It needs no database."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ _TOP_LEVEL_FIELDS = ("format", "version", "providers", "models")
 
 @dataclass(frozen=True, slots=True)
 class ImportChange:
-    """What an import does to one row. `questions` are what to look at twice: a price far away from the one before."""
+    """The change that an import makes to one row. `questions` are warnings, such as a price far from the previous one."""
 
     kind: str
     name: str
@@ -40,7 +40,7 @@ class ImportChange:
 
 @dataclass(slots=True)
 class ImportReport:
-    """What an import does, or would do; and why it cannot, with the lines. Nothing is changed while there are errors."""
+    """The changes of an import, and its errors with their lines. Nothing changes if there are errors."""
 
     changes: list[ImportChange] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -53,81 +53,81 @@ class ImportReport:
 
 
 class ImportRefused(Invalid):
-    """A file cannot be imported; `errors` name the lines. Nothing was changed."""
+    """A rejected import; `errors` name the lines. Nothing changed."""
 
     code = "import_refused"
 
 
 class ImportErrors:
-    """Collects what is wrong, by line."""
+    """Collects errors with their lines."""
 
     def __init__(self, lines: Mapping[str, int], report: ImportReport) -> None:
         self._lines, self.report = lines, report
 
     def add(self, path: str, error: ModeldeskError) -> None:
-        found = error.errors if isinstance(error, Invalid) and error.errors else [FieldError("", error.detail)]
-        for one in found:
-            where = self._line(f"{path}.{one.field}" if one.field else path)
-            self.report.errors.append(f"line {where}: {one.field + ' ' if one.field else ''}{one.message}")
+        errors = error.errors if isinstance(error, Invalid) and error.errors else [FieldError("", error.detail)]
+        for error_item in errors:
+            line = self._line(f"{path}.{error_item.field}" if error_item.field else path)
+            self.report.errors.append(f"line {line}: {error_item.field + ' ' if error_item.field else ''}{error_item.message}")
 
     def _line(self, path: str) -> int:
-        """The line of the path, or of the nearest entry around it."""
+        """Return the line of the path, or of its nearest enclosing entry."""
         while path and path not in self._lines:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self._lines.get(path, 1)
 
 
-def check_top_level(found: Mapping[str, Any], lines: ImportErrors) -> None:
-    if found.get("format") != FORMAT or found.get("version") != VERSION:
+def check_top_level(document: Mapping[str, Any], lines: ImportErrors) -> None:
+    if document.get("format") != FORMAT or document.get("version") != VERSION:
         lines.add("format", Invalid.field("format", f"must be {FORMAT}, and version {VERSION}"))
-    for name in found:
+    for name in document:
         if name not in _TOP_LEVEL_FIELDS:
-            word = (
+            message = (
                 "never goes in or out by a file"
                 if name in FORBIDDEN_FIELDS
                 else f"is not known here; known are {', '.join(_TOP_LEVEL_FIELDS)}"
             )
-            lines.add(name, Invalid(f"{name[:60]} {word}"))
+            lines.add(name, Invalid(f"{name[:60]} {message}"))
     for name in ("providers", "models"):
-        if not isinstance(found.get(name, []), list):
+        if not isinstance(document.get(name, []), list):
             lines.add(name, Invalid.field(name, "must be a list"))
 
 
 @dataclass(frozen=True, slots=True)
 class ImportEntries:
-    """What the file says, checked row by row: (path, clean entry), models with their prices."""
+    """The validated rows of a file: (path, clean entry), and models with their prices."""
 
     providers: list[tuple[str, dict[str, Any], bool]]
     models: list[tuple[str, dict[str, Any], list[tuple[str, PriceEntry, bool]]]]
 
 
-def parse_entries(found: Mapping[str, Any], lines: ImportErrors) -> ImportEntries:
+def parse_entries(document: Mapping[str, Any], lines: ImportErrors) -> ImportEntries:
     entries = ImportEntries([], [])
-    for number, row in enumerate(_rows(found, "providers")):
-        path = f"providers[{number}]"
+    for index, row in enumerate(_rows(document, "providers")):
+        path = f"providers[{index}]"
         try:
-            clean = (
+            entry = (
                 validate_provider(_known_fields(row, (*PROVIDER_CHECKS, "primary")) | {}, partial=False)
                 if isinstance(row, dict)
                 else _raise_not_an_object()
             )
-            entries.providers.append((path, clean, bool(row.get("primary"))))
+            entries.providers.append((path, entry, bool(row.get("primary"))))
         except Invalid as error:
             lines.add(path, error)
-    for number, row in enumerate(_rows(found, "models")):
-        path = f"models[{number}]"
+    for index, row in enumerate(_rows(document, "models")):
+        path = f"models[{index}]"
         try:
-            given = row if isinstance(row, dict) else _raise_not_an_object()
-            known = _known_fields(given, (*MODEL_CHECKS, "prices"))
-            clean = validate_model({name: value for name, value in known.items() if name != "prices"}, partial=False)
-            entries.models.append((path, clean, _parse_prices(given.get("prices") or [], path, lines)))
+            model = row if isinstance(row, dict) else _raise_not_an_object()
+            known = _known_fields(model, (*MODEL_CHECKS, "prices"))
+            entry = validate_model({name: value for name, value in known.items() if name != "prices"}, partial=False)
+            entries.models.append((path, entry, _parse_prices(model.get("prices") or [], path, lines)))
         except Invalid as error:
             lines.add(path, error)
     return entries
 
 
-def _rows(found: Mapping[str, Any], name: str) -> Sequence[Any]:
-    rows = found.get(name, [])
+def _rows(document: Mapping[str, Any], name: str) -> Sequence[Any]:
+    rows = document.get(name, [])
     return rows if isinstance(rows, list) else []
 
 
@@ -145,25 +145,25 @@ def _known_fields(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any
 
 
 def _parse_prices(rows: object, path: str, lines: ImportErrors) -> list[tuple[str, PriceEntry, bool]]:
-    found = []
-    for number, row in enumerate(rows if isinstance(rows, list) else [None]):
-        where = f"{path}.prices[{number}]"
+    entries = []
+    for index, row in enumerate(rows if isinstance(rows, list) else [None]):
+        price_path = f"{path}.prices[{index}]"
         try:
-            given = dict(row) if isinstance(row, dict) else _raise_not_an_object()
-            corrects = given.pop("corrects_previous", False) is True
-            source = given.pop("source", {"kind": "import"})
-            entry = validate_price(given)
-            found.append((where, entry._replace(source=_parse_source(source)), corrects))
+            price = dict(row) if isinstance(row, dict) else _raise_not_an_object()
+            corrects = price.pop("corrects_previous", False) is True
+            source = price.pop("source", {"kind": "import"})
+            entry = validate_price(price)
+            entries.append((price_path, entry._replace(source=_parse_source(source)), corrects))
         except Invalid as error:
-            lines.add(where, error)
-    return found
+            lines.add(price_path, error)
+    return entries
 
 
-def _parse_source(given: object) -> Mapping[str, Any]:
-    """Where a price came from is kept, whatever kind of source it was."""
-    if not isinstance(given, dict) or given.get("kind") not in SOURCE_KINDS:
+def _parse_source(source: object) -> Mapping[str, Any]:
+    """Return the validated source of a price. Every kind of source is kept."""
+    if not isinstance(source, dict) or source.get("kind") not in SOURCE_KINDS:
         raise Invalid.field("source", f"must be an object whose kind is one of {', '.join(SOURCE_KINDS)}")
-    clean = {"kind": given["kind"]}
+    checked = {"kind": source["kind"]}
     for name in ("name", "url", "verified_at"):
-        clean[name] = SOURCE_CHECKS[name](given.get(name), f"source.{name}")
-    return clean
+        checked[name] = SOURCE_CHECKS[name](source.get(name), f"source.{name}")
+    return checked

@@ -1,4 +1,4 @@
-"""The models of the registry as CSV, out and in. A price that a row changes becomes a new dated one; the past stays as it is."""
+"""CSV import and export of the registry's models. A changed price becomes a new dated price; past prices do not change."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from webapp.services.transfer.registry_yaml import ParsedRegistryFile, check_siz
 
 @dataclass(frozen=True, slots=True)
 class CurrentModel:
-    """A model as it is now: its cells, and its price."""
+    """The current CSV cells and price of a model."""
 
     cells: Mapping[str, str]
     price: Price | None
@@ -33,44 +33,44 @@ class CurrentModel:
 
 @dataclass(slots=True)
 class ParsedModels:
-    """What was read so far: the models as a catalogue file says them, the line of each, and what is wrong."""
+    """The models parsed so far as registry file entries, the line of each, and the errors."""
 
     models: list[dict[str, Any]] = field(default_factory=list)
     lines: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def add_error(self, line: int, error: Invalid) -> None:
-        found = error.errors or [FieldError("", error.detail)]
-        self.problems += [f"line {line}: {one.field + ' ' if one.field else ''}{one.message}" for one in found]
+        errors = error.errors or [FieldError("", error.detail)]
+        self.problems += [f"line {line}: {item.field + ' ' if item.field else ''}{item.message}" for item in errors]
 
 
 def export_models(session: Session, at: datetime) -> str:
-    """All models with the prices that hold at this moment."""
-    return cells.write_csv(COLUMNS, (present.cells for _, present in _current_models(session, at)))
+    """Return all models as CSV, with the prices in force at `at`."""
+    return cells.write_csv(COLUMNS, (model.cells for _, model in _current_models(session, at)))
 
 
 def parse_models(session: Session, text: str, at: datetime) -> ParsedRegistryFile:
-    """What the file says, laid over what there is, as a catalogue file: `catalog_files.apply` takes it on. Raises `Invalid`."""
+    """Merge a CSV file into the current models, and return them as a registry file for `registry_import.apply`. Raises `Invalid`."""
     check_size(text)
     columns, rows = cells.read_csv(text)
     _check_columns(columns)
-    present = dict(_current_models(session, at))
-    found = ParsedModels()
-    seen: dict[str, int] = {}
+    current = dict(_current_models(session, at))
+    parsed = ParsedModels()
+    line_by_ref: dict[str, int] = {}
     for row in rows:
         ref = "/".join(row.cells[name].strip() for name in KEY_COLUMNS)
         try:
-            if ref in seen:
-                raise Invalid(f"{quote_text(ref)} was on line {seen[ref]} already")
-            seen[ref] = row.line
-            entry = _parse_row(row, present.get(ref), at)
+            if ref in line_by_ref:
+                raise Invalid(f"{quote_text(ref)} was on line {line_by_ref[ref]} already")
+            line_by_ref[ref] = row.line
+            entry = _parse_row(row, current.get(ref), at)
         except Invalid as error:
-            found.add_error(row.line, error)
+            parsed.add_error(row.line, error)
         else:
-            found.lines[f"models[{len(found.models)}]"] = row.line
-            found.models.append(entry)
-    document = {"format": FORMAT, "version": VERSION, "models": found.models}
-    return ParsedRegistryFile(document, found.lines, tuple(found.problems))
+            parsed.lines[f"models[{len(parsed.models)}]"] = row.line
+            parsed.models.append(entry)
+    document = {"format": FORMAT, "version": VERSION, "models": parsed.models}
+    return ParsedRegistryFile(document, parsed.lines, tuple(parsed.problems))
 
 
 def _current_models(session: Session, at: datetime) -> Iterator[tuple[str, CurrentModel]]:
@@ -89,25 +89,25 @@ def _check_columns(columns: list[str]) -> None:
         elif columns.count(name) > 1:
             messages.append(f"{name} is there twice")
     if messages:
-        told = [f"line 1: {message}" for message in messages]
-        raise ImportRefused(f"Nothing was imported. {'; '.join(told)}.", [FieldError("file", message) for message in told])
+        lines = [f"line 1: {message}" for message in messages]
+        raise ImportRefused(f"Nothing was imported. {'; '.join(lines)}.", [FieldError("file", message) for message in lines])
 
 
-def _parse_row(row: CsvRow, present: CurrentModel | None, at: datetime) -> dict[str, Any]:
-    """The model as the file leaves it, with a new price if the row states another one."""
-    base = present.cells if present else model_csv.default_cells()
-    full = {**base, **row.cells}
+def _parse_row(row: CsvRow, current: CurrentModel | None, at: datetime) -> dict[str, Any]:
+    """Return the model after the import, with a new price if the row's price differs."""
+    base = current.cells if current else model_csv.default_cells()
+    merged = {**base, **row.cells}
     errors: list[FieldError] = []
     entry: dict[str, Any] = {}
     stated: StatedPrice | None = None
     try:
-        entry = model_csv.parse_entry(full)
-        validate_model(entry, partial=False)  # Here already, so that what is wrong on other lines is told with it.
+        entry = model_csv.parse_entry(merged)
+        validate_model(entry, partial=False)  # Validate now, to report these errors together with those of other lines.
     except Invalid as error:
         errors.extend(error.errors)
     try:
-        stated = model_csv.parse_price(full)
-        entry["prices"] = _new_prices(stated, present.price if present else None, full["price_from"].strip(), at)
+        stated = model_csv.parse_price(merged)
+        entry["prices"] = _new_prices(stated, current.price if current else None, merged["price_from"].strip(), at)
     except Invalid as error:
         errors.extend(error.errors)
     if errors:
@@ -116,7 +116,7 @@ def _parse_row(row: CsvRow, present: CurrentModel | None, at: datetime) -> dict[
 
 
 def _new_prices(stated: StatedPrice | None, price: Price | None, start: str, at: datetime) -> list[dict[str, Any]]:
-    """None, or the one price that is to be added."""
+    """Return a list with the new price, or an empty list."""
     if stated is None:
         if price is not None:
             raise Invalid.field("price_state", "is empty, and so are the rates: write unknown if the price is no longer known")
@@ -128,12 +128,12 @@ def _new_prices(stated: StatedPrice | None, price: Price | None, start: str, at:
 
 
 def _effective_from(price: Price | None, start: str, at: datetime) -> str:
-    """When the new price starts: what the row says, or now where it says nothing or still names the price that it replaces."""
+    """Return the start of the new price: the row's value, or now if the row is empty or repeats the start of the replaced price."""
     now = at.replace(microsecond=0)
     if not start or (price is not None and start == format_timestamp(price.effective_from)):
         return format_timestamp(now)
-    moment = parse_timestamp(start, "price_from")
-    if price is not None and moment < now:
+    effective_from = parse_timestamp(start, "price_from")
+    if price is not None and effective_from < now:
         message = "lies in the past, which a file of models does not change: leave it empty for now, or correct the price on its page"
         raise Invalid.field("price_from", message)
-    return format_timestamp(moment)
+    return format_timestamp(effective_from)

@@ -1,4 +1,4 @@
-"""The whole catalogue out of the database and into it: all or nothing, with the same comparison before and after. Keys are never in it."""
+"""Export of the whole registry from the database and import into it, all or nothing. Keys are never part of a file."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -36,11 +36,11 @@ from webapp.services.transfer.registry_yaml import ParsedRegistryFile
 MAX_ERRORS = 50
 
 
-# Out.
+# Export.
 
 
 def export_document(session: Session) -> dict[str, Any]:
-    """The catalogue, in an order that does not depend on anything but its content."""
+    """Return the registry in an order that depends only on its content."""
     rows = session.execute(select(Provider).order_by(Provider.slug)).scalars()
     return {
         "format": FORMAT,
@@ -51,7 +51,7 @@ def export_document(session: Session) -> dict[str, Any]:
 
 
 def list_model_rows(session: Session) -> Iterable[Model]:
-    """All models with what belongs to them, by provider and id."""
+    """Return all models with their prices, aliases and provider, sorted by provider and model id."""
     loaded = selectinload(Model.prices).selectinload(Price.rates)
     query = (
         select(Model)
@@ -63,10 +63,10 @@ def list_model_rows(session: Session) -> Iterable[Model]:
 
 
 def _provider_document(row: Provider) -> dict[str, Any]:
-    """Without keys, and without headers that may hold one."""
-    facts = providers.audit_values(row)
-    facts["config"] = {name: value for name, value in sorted(row.config.items()) if name != "extra_headers"}
-    return facts
+    """Return a provider without keys, and without extra headers, which can contain a key."""
+    values = providers.audit_values(row)
+    values["config"] = {name: value for name, value in sorted(row.config.items()) if name != "extra_headers"}
+    return values
 
 
 def _model_document(row: Model) -> dict[str, Any]:
@@ -80,34 +80,34 @@ def _sorted_prices(row: Model) -> list[Price]:
 
 
 def _price_document(row: Price, model: Model) -> dict[str, Any]:
-    """Numbers of rows mean nothing elsewhere: a correction says that it corrects the one before it."""
-    found = price_document(prices.to_domain(row)) or {}
-    kept = {name: found[name] for name in ("state", "effective_from", "currency", "rates", "source", "note")}
-    return kept | ({"corrects_previous": True} if row.corrects_id is not None else {})
+    """Return a price without row ids, which have no meaning elsewhere. A correction is marked by `corrects_previous`."""
+    document = price_document(prices.to_domain(row)) or {}
+    exported = {name: document[name] for name in ("state", "effective_from", "currency", "rates", "source", "note")}
+    return exported | ({"corrects_previous": True} if row.corrects_id is not None else {})
 
 
-# In.
+# Import.
 
 
 @dataclass(frozen=True, slots=True)
 class ImportContext:
-    """Who imports, and which addresses may be entered."""
+    """The actor of an import, and the policy for outbound addresses."""
 
     actor: str
     policy: OutboundPolicy
 
 
-def apply(session: Session, read: ParsedRegistryFile, by: ImportContext) -> ImportReport:
-    """Brings the registry to what the file says; rows that it does not name stay. Raises `ImportRefused` with every wrong line.
+def apply(session: Session, parsed: ParsedRegistryFile, context: ImportContext) -> ImportReport:
+    """Import a file; rows that it does not name stay. Raises `ImportRefused` with every error and its line.
 
-    The caller's transaction decides whether it stays: for a rehearsal it is rolled back.
+    The caller's transaction decides whether the changes stay: a dry run rolls back.
     """
-    report = ImportReport(errors=list(read.problems))
-    lines = ImportErrors(read.lines, report)
-    check_top_level(read.document, lines)
-    entries = parse_entries(read.document, lines)
+    report = ImportReport(errors=list(parsed.problems))
+    lines = ImportErrors(parsed.lines, report)
+    check_top_level(parsed.document, lines)
+    entries = parse_entries(parsed.document, lines)
     if not report.errors:
-        _write(session, entries, by, lines)
+        _write(session, entries, context, lines)
     if report.errors:
         report.errors.sort(key=_line_number)
         shown = report.errors[:MAX_ERRORS]
@@ -117,58 +117,58 @@ def apply(session: Session, read: ParsedRegistryFile, by: ImportContext) -> Impo
 
 
 def _line_number(message: str) -> int:
-    """`line 7: ...` comes before `line 12: ...`."""
+    """Return the line number of an error message, so that `line 7: ...` sorts before `line 12: ...`."""
     return int(message.removeprefix("line ").partition(":")[0])
 
 
-def _write(session: Session, entries: ImportEntries, by: ImportContext, lines: ImportErrors) -> None:
+def _write(session: Session, entries: ImportEntries, context: ImportContext, lines: ImportErrors) -> None:
     report = lines.report
     primary = None
     for path, entry, is_primary in entries.providers:
         try:
-            report.changes.append(_write_provider(session, entry, by))
+            report.changes.append(_write_provider(session, entry, context))
             primary = entry["slug"] if is_primary else primary
         except ModeldeskError as error:
             lines.add(path, error)
     if not report.errors:
-        for path, entry, dated in entries.models:
+        for path, entry, price_rows in entries.models:
             try:
-                report.changes.append(_write_model(session, entry, by))
-                report.changes += _write_prices(session, entry, dated, by, lines)
+                report.changes.append(_write_model(session, entry, context))
+                report.changes += _write_prices(session, entry, price_rows, context, lines)
             except ModeldeskError as error:
                 lines.add(path, error)
     if primary is not None and not report.errors:
-        _make_primary(session, primary, by)
+        _make_primary(session, primary, context)
 
 
-def _write_provider(session: Session, entry: dict[str, Any], by: ImportContext) -> ImportChange:
+def _write_provider(session: Session, entry: dict[str, Any], context: ImportContext) -> ImportChange:
     row = providers.get_by_slug_or_none(session, entry["slug"])
     if row is None:
-        providers.create(session, _as_input_values(entry), actor=by.actor, policy=by.policy)
+        providers.create(session, _as_input_values(entry), actor=context.actor, policy=context.policy)
         return ImportChange("provider", entry["slug"], ADDED, describe_fields({}, entry, ("display_name", "driver", "base_url")))
     if providers.changes_destination(row, entry):
         name = row.display_name
         raise Invalid.field("base_url", f"leads elsewhere than that of {name}, whose keys it would remove: change it on its page")
-    kept = row.config.get("extra_headers")
-    entry = entry | {"config": entry["config"] | ({"extra_headers": kept} if kept else {})}
+    extra_headers = row.config.get("extra_headers")
+    entry = entry | {"config": entry["config"] | ({"extra_headers": extra_headers} if extra_headers else {})}
     before = providers.audit_values(row)
-    wanted = {name: value for name, value in _as_input_values(entry).items() if value != before.get(name)}
-    if not wanted:
+    changes = {name: value for name, value in _as_input_values(entry).items() if value != before.get(name)}
+    if not changes:
         return ImportChange("provider", entry["slug"], SAME)
-    providers.update(session, row.id, wanted, actor=by.actor, policy=by.policy)
+    providers.update(session, row.id, changes, actor=context.actor, policy=context.policy)
     return ImportChange(
-        "provider", entry["slug"], CHANGED, describe_fields(_without_headers(before), _without_headers(wanted), sorted(wanted))
+        "provider", entry["slug"], CHANGED, describe_fields(_without_headers(before), _without_headers(changes), sorted(changes))
     )
 
 
-def _without_headers(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Headers may hold a key, and reports are read by more people than those who may enter one."""
-    config = facts.get("config") or {}
-    return {**facts, "config": {name: value for name, value in config.items() if name != "extra_headers"}}
+def _without_headers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return provider values without headers, which can contain a key: more users can read reports than can enter keys."""
+    config = values.get("config") or {}
+    return {**values, "config": {name: value for name, value in config.items() if name != "extra_headers"}}
 
 
 def _as_input_values(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """As a file or a request gives it: the services check what they are given themselves."""
+    """Return validated values in their input form, because the services validate them again."""
     return {name: _as_input_value(value) for name, value in entry.items()}
 
 
@@ -178,10 +178,10 @@ def _as_input_value(value: object) -> object:
     return value.isoformat() if hasattr(value, "isoformat") else list(value) if isinstance(value, tuple) else value
 
 
-def _make_primary(session: Session, slug: str, by: ImportContext) -> None:
+def _make_primary(session: Session, slug: str, context: ImportContext) -> None:
     row = providers.get_by_slug_or_none(session, slug)
     if row is not None and not row.is_primary:
-        providers.set_primary(session, row.id, actor=by.actor)
+        providers.set_primary(session, row.id, actor=context.actor)
 
 
 def _get_model_or_none(session: Session, entry: Mapping[str, Any]) -> Model | None:
@@ -189,24 +189,24 @@ def _get_model_or_none(session: Session, entry: Mapping[str, Any]) -> Model | No
     return session.execute(query).scalar_one_or_none()
 
 
-def _write_model(session: Session, entry: dict[str, Any], by: ImportContext) -> ImportChange:
+def _write_model(session: Session, entry: dict[str, Any], context: ImportContext) -> ImportChange:
     ref, row = f"{entry['provider']}/{entry['model_id']}", _get_model_or_none(session, entry)
     if row is None:
-        models.create(session, _as_input_values(entry), actor=by.actor)
+        models.create(session, _as_input_values(entry), actor=context.actor)
         return ImportChange("model", ref, ADDED, describe_fields({}, entry, ("display_name", "type")))
     before = models.audit_values(row) | {"aliases": sorted(alias.alias for alias in row.aliases)}
-    given = _as_input_values(entry) | {"aliases": sorted(entry["aliases"])}
-    wanted = {name: value for name, value in given.items() if value != _as_input_value(before.get(name))}
-    if not wanted:
+    requested = _as_input_values(entry) | {"aliases": sorted(entry["aliases"])}
+    changes = {name: value for name, value in requested.items() if value != _as_input_value(before.get(name))}
+    if not changes:
         return ImportChange("model", ref, SAME)
-    models.update(session, row.id, wanted, actor=by.actor)
-    return ImportChange("model", ref, CHANGED, describe_fields(before, wanted, sorted(wanted)))
+    models.update(session, row.id, changes, actor=context.actor)
+    return ImportChange("model", ref, CHANGED, describe_fields(before, changes, sorted(changes)))
 
 
 def _write_prices(
-    session: Session, entry: Mapping[str, Any], dated: list[tuple[str, PriceEntry, bool]], by: ImportContext, lines: ImportErrors
+    session: Session, entry: Mapping[str, Any], price_rows: list[tuple[str, PriceEntry, bool]], context: ImportContext, lines: ImportErrors
 ) -> list[ImportChange]:
-    """Adds what is not there yet. A price that is there already must be the same; to change it, the file corrects it."""
+    """Add missing prices. A price that exists must be the same as in the file; to change it, the file must contain a correction."""
     row = _get_model_or_none(session, entry)
     if row is None:
         return []
@@ -214,46 +214,46 @@ def _write_prices(
     chains: dict[Any, list[Price]] = {}
     for price in _sorted_prices(row):
         chains.setdefault(price.effective_from, []).append(price)
-    seen: dict[Any, int] = {}
+    seen_by_start: dict[Any, int] = {}
     changes = []
-    for path, wanted, corrects in dated:
-        number = seen.get(wanted.effective_from, 0)
-        seen[wanted.effective_from] = number + 1
-        there = chains.setdefault(wanted.effective_from, [])
-        if number < len(there):
-            if not _is_same_price(there[number], wanted):
+    for path, entry_price, corrects in price_rows:
+        position = seen_by_start.get(entry_price.effective_from, 0)
+        seen_by_start[entry_price.effective_from] = position + 1
+        existing = chains.setdefault(entry_price.effective_from, [])
+        if position < len(existing):
+            if not _is_same_price(existing[position], entry_price):
                 lines.add(
                     path, Invalid("another price starts at this moment here. Add a second one with corrects_previous: true to correct it")
                 )
             continue
-        if corrects != bool(there):
-            word = (
+        if corrects != bool(existing):
+            reason = (
                 "has nothing to correct"
                 if corrects
                 else "starts when another one does; say corrects_previous: true if it corrects that one"
             )
-            lines.add(path, Invalid(f"this price {word}"))
+            lines.add(path, Invalid(f"this price {reason}"))
             continue
-        added = prices.import_price(session, row, wanted._replace(corrects=there[-1].id if there else None), actor=by.actor)
-        there.append(added)
+        added = prices.import_price(session, row, entry_price._replace(corrects=existing[-1].id if existing else None), actor=context.actor)
+        existing.append(added)
         changes.append(_price_change(row, chains, added))
     return changes
 
 
 def _price_change(model: Model, chains: Mapping[Any, list[Price]], added: Price) -> ImportChange:
-    """Against the price that held at that moment before; of several at one moment the last counts."""
-    earlier = [moment for moment in chains if moment < added.effective_from and chains[moment]]
+    """Compare the new price with the price it replaces: the corrected one, or the last one with an earlier start."""
+    earlier = [start for start in chains if start < added.effective_from and chains[start]]
     corrected = chains[added.effective_from][:-1]
     row = corrected[-1] if corrected else chains[max(earlier)][-1] if earlier else None
     before, after = prices.to_domain(row) if row else None, prices.to_domain(added)
-    asked = tuple(question.text for question in price_sanity.list_questions(after, before))
-    return ImportChange("price", f"{model.ref} from {added.effective_from:%Y-%m-%d %H:%M}", ADDED, describe_price(before, after), asked)
+    warnings = tuple(question.text for question in price_sanity.list_questions(after, before))
+    return ImportChange("price", f"{model.ref} from {added.effective_from:%Y-%m-%d %H:%M}", ADDED, describe_price(before, after), warnings)
 
 
-def _is_same_price(row: Price, wanted: PriceEntry) -> bool:
-    present = prices.to_domain(row)
-    return (present.state, present.currency, sorted(map(repr, present.rates))) == (
-        wanted.state,
-        wanted.currency,
-        sorted(map(repr, wanted.rates)),
+def _is_same_price(row: Price, entry: PriceEntry) -> bool:
+    current = prices.to_domain(row)
+    return (current.state, current.currency, sorted(map(repr, current.rates))) == (
+        entry.state,
+        entry.currency,
+        sorted(map(repr, entry.rates)),
     )

@@ -1,7 +1,7 @@
-"""The catalogue as a file: strict YAML or JSON with the line of every entry, and the text that reads back as the same.
+"""The registry as a file: strict YAML or JSON with the line of every entry, and a serialization that parses to the same document.
 
-JSON is read by the same reader: it is YAML too, and so its lines are known as well. Anchors, tags, doubles and
-unquoted decimals are refused: a price must not go through a float, and a file of a few lines must not unfold into millions.
+The YAML reader also reads JSON, so lines are known for both. Anchors, tags, floats and unquoted decimals are rejected: a price must not
+become a float, and a few lines must not expand into millions.
 """
 
 import json
@@ -22,7 +22,7 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 class ParsedRegistryFile(NamedTuple):
-    """The document, and the line of each of its entries by path, such as `models[3]`; `problems` are what is wrong already."""
+    """The document, the line of each entry by path, such as `models[3]`, and the problems detected so far."""
 
     document: dict[str, Any]
     lines: dict[str, int]
@@ -30,14 +30,14 @@ class ParsedRegistryFile(NamedTuple):
 
 
 def parse_registry(text: str) -> ParsedRegistryFile:
-    """Raises `Malformed` that names the line."""
+    """Parse a registry file. Raises `Malformed` with the line."""
     check_size(text)
-    building = _DocumentBuilder()
+    builder = _DocumentBuilder()
     for event in events(text):
-        building.handle_event(event)
-    if not isinstance(building.document, dict):
+        builder.handle_event(event)
+    if not isinstance(builder.document, dict):
         raise Malformed("The file must be an object with providers and models.")
-    return ParsedRegistryFile(building.document, building.lines)
+    return ParsedRegistryFile(builder.document, builder.lines)
 
 
 def check_size(text: str) -> None:
@@ -47,7 +47,7 @@ def check_size(text: str) -> None:
 
 @dataclass(slots=True)
 class _OpenCollection:
-    """A list or an object that has not ended yet. `name` is the one that waits for its value."""
+    """A list or object that is not complete yet. `name` is the key that waits for its value."""
 
     path: str
     value: list[Any] | dict[str, Any]
@@ -55,7 +55,7 @@ class _OpenCollection:
 
 
 class _DocumentBuilder:
-    """Makes a document out of events, without going down into it: how deep a file is must not be how deep the program goes."""
+    """Builds a document from events without recursion, so that the nesting of a file cannot exhaust the stack."""
 
     def __init__(self) -> None:
         self.document: Any = None
@@ -77,30 +77,30 @@ class _DocumentBuilder:
             self._add_scalar(event)
 
     def _add_scalar(self, event: yaml.ScalarEvent) -> None:
-        within = self._open[-1] if self._open else None
-        if within is not None and isinstance(within.value, dict) and within.name is None:
+        parent = self._open[-1] if self._open else None
+        if parent is not None and isinstance(parent.value, dict) and parent.name is None:
             if _tag_of(event) != _STR:
                 raise malformed_at(event.start_mark, "a name must be text")
-            if event.value in within.value:
+            if event.value in parent.value:
                 raise malformed_at(event.start_mark, f"{event.value[:60]} is given twice")
-            within.name = event.value
+            parent.name = event.value
         else:
             self._add_value(event, _scalar_value(event))
 
     def _add_value(self, event: yaml.Event, value: Any) -> str:
-        """Puts a value where it belongs, and gives its path."""
+        """Add a value to the open collection, and return its path."""
         if not self._open:
             self.document, self.lines[""] = value, line_number(event)
             return ""
-        within = self._open[-1]
-        if isinstance(within.value, list):
-            path = f"{within.path}[{len(within.value)}]"
-            within.value.append(value)
-        elif within.name is None:
+        parent = self._open[-1]
+        if isinstance(parent.value, list):
+            path = f"{parent.path}[{len(parent.value)}]"
+            parent.value.append(value)
+        elif parent.name is None:
             raise malformed_at(event.start_mark, "a name must be text")
         else:
-            path = f"{within.path}.{within.name}" if within.path else within.name
-            within.value[within.name], within.name = value, None
+            path = f"{parent.path}.{parent.name}" if parent.path else parent.name
+            parent.value[parent.name], parent.name = value, None
         self.lines[path] = line_number(event)
         return path
 
@@ -108,7 +108,7 @@ class _DocumentBuilder:
 def _tag_of(event: yaml.ScalarEvent) -> str:
     if event.tag is not None and event.tag != "!":
         return str(event.tag)
-    return str(_resolver.resolve(yaml.ScalarNode, event.value, event.implicit))  # type: ignore[no-untyped-call] # of PyYAML
+    return str(_resolver.resolve(yaml.ScalarNode, event.value, event.implicit))  # type: ignore[no-untyped-call] # PyYAML has no annotation here.
 
 
 def _scalar_value(event: yaml.ScalarEvent) -> Any:
@@ -129,15 +129,15 @@ def _scalar_value(event: yaml.ScalarEvent) -> Any:
 
 
 def serialize(document: dict[str, Any], *, as_json: bool) -> str:
-    """The text of a catalogue; the same catalogue always gives the same text."""
+    """Return the text of a registry file. The same registry always gives the same text."""
     if as_json:
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     dumped: str = yaml.dump(document, Dumper=_AliasFreeDumper, sort_keys=False, allow_unicode=True, width=140)
     return dumped
 
 
-class _AliasFreeDumper(Dumper):  # type: ignore[misc, valid-type] # the C or the Python one, whichever is there
-    """Writes no anchors: what occurs twice is written twice."""
+class _AliasFreeDumper(Dumper):  # type: ignore[misc, valid-type] # The C class or the Python class, depending on the installation.
+    """A dumper that writes repeated values in full instead of anchors."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
