@@ -80,16 +80,16 @@ TEXTS = {"metadata", "labels", "quirks", "config"}  # Objects that people fill a
 
 
 def names() -> list[str]:
-    found = set(WANTED)
+    candidates = set(WANTED)
     if FULL:
-        found |= {column.name for table in Base.metadata.tables.values() for column in table.columns}
-        found |= {name for schema in SCHEMAS.values() for name in schema.get("properties", {})}
-    return sorted(found)
+        candidates |= {column.name for table in Base.metadata.tables.values() for column in table.columns}
+        candidates |= {name for schema in SCHEMAS.values() for name in schema.get("properties", {})}
+    return sorted(candidates)
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
-    found = schema.get("anyOf", [schema])[0]
-    return SCHEMAS[found["$ref"].rpartition("/")[2]] if "$ref" in found else found
+    variant = schema.get("anyOf", [schema])[0]
+    return SCHEMAS[variant["$ref"].rpartition("/")[2]] if "$ref" in variant else variant
 
 
 def objects(schema: dict[str, Any], body: Any, path: tuple = ()) -> Iterator[tuple[tuple, set[str]]]:
@@ -106,18 +106,18 @@ def objects(schema: dict[str, Any], body: Any, path: tuple = ()) -> Iterator[tup
 
 def with_name(body: Any, path: tuple, name: str) -> bytes:
     changed = copy.deepcopy(body)
-    place = changed
+    target = changed
     for step in path:
-        place = place[step]
-    place[name] = 1
+        target = target[step]
+    target[name] = 1
     return json.dumps(changed).encode()
 
 
 @pytest.fixture
 def witness(app, settings) -> Iterator[Witness]:
-    found = Witness(settings.sqlite_path)
-    yield found
-    found.close()
+    observer = Witness(settings.sqlite_path)
+    yield observer
+    observer.close()
 
 
 def test_t09_every_body_of_the_api_is_tried():
@@ -138,36 +138,36 @@ def test_t09_every_object_that_is_taken_refuses_what_it_does_not_name():
 def tried(api, route) -> Iterator[tuple[tuple, str, bool]]:
     """Each name in each object, and whether it was refused."""
     body, target = BODIES[route.method, route.rule], route.rule.replace("<number>", "1")
-    for path, allowed in objects(SCHEMAS[route.takes], body):
+    for path, allowed in objects(SCHEMAS[route.request_schema], body):
         for name in names():
             if name not in allowed:
                 headers = {"Idempotency-Key": f"{path}{name}"}
-                answer = api.request(
+                response = api.request(
                     route.method, target, data=with_name(body, path, name), content_type="application/json", headers=headers
                 )
-                yield path, name, answer.status_code in (400, 422) or (route.name == "post_costs" and REFUSAL in answer.text)
+                yield path, name, response.status_code in (400, 422) or (route.name == "post_costs" and REFUSAL in response.text)
 
 
 @pytest.mark.parametrize("route", [route for route in TAKING if route.request_schema in SCHEMAS], ids=lambda route: route.name)
 def test_t09_no_body_sets_what_it_does_not_name(app, witness, report, route):
     api, before = api_for(app, *SCOPES), witness.content()
     db.session.remove()
-    found = list(tried(api, route))
-    assert [(path, name) for path, name, refused in found if not refused] == []
+    attempts = list(tried(api, route))
+    assert [(path, name) for path, name, refused in attempts if not refused] == []
     assert witness.content() == before
-    report(f"{len(found)} names refused")
+    report(f"{len(attempts)} names refused")
 
 
 def test_t09_no_address_takes_a_field_either(app, witness):
     api, before = api_for(app, *SCOPES), witness.content()
     db.session.remove()
     for route in ROUTES:
-        taken = {parameter.name for parameter in route.query}
-        for name in {"id", "role", "scopes", "version", "active"} - taken:
-            answer = api.request(
+        accepted = {parameter.name for parameter in route.query}
+        for name in {"id", "role", "scopes", "version", "active"} - accepted:
+            response = api.request(
                 route.method, f"{route.rule.replace('<number>', '1')}?{name}=1", json=BODIES.get((route.method, route.rule))
             )
-            assert answer.status_code >= 400, (route.name, name)
+            assert response.status_code >= 400, (route.name, name)
     assert witness.content() == before
 
 
@@ -195,8 +195,8 @@ def test_t09_a_file_sets_no_keys_numbers_or_roles(app, witness):
             }
         ):
             if (path, name) != ((), "version"):
-                answer = api.post("/admin/import", data=with_name(body, path, name), content_type="application/json")
-                assert answer.status_code in (400, 422), (path, name, answer.text)
+                response = api.post("/admin/import", data=with_name(body, path, name), content_type="application/json")
+                assert response.status_code in (400, 422), (path, name, response.text)
     assert witness.content() == before
 
 
@@ -227,12 +227,12 @@ def test_t09_a_form_sets_no_column_that_it_does_not_show(app, ann, name):
     extra = {column.name: "1" for column in table.__table__.columns if column.name not in fields}
     shown = {field for _, _, names in fields_of(ann.get(f"/admin/{name}/new/").text) for field in names}
     twins = {"twin-a@example.com": {}, "twin-b@example.com": {column: value for column, value in extra.items() if column not in shown}}
-    made = []
-    for number, (address, more) in enumerate(twins.items()):
-        own = address if key == "email" else f"twin-{number}"
-        answer = ann.post(f"/admin/{name}/new/", fields | {key: own} | more)
-        assert answer.status_code in (200, 302), answer.text[:2_000]
+    rows = []
+    for number, (address, extra_fields) in enumerate(twins.items()):
+        key_value = address if key == "email" else f"twin-{number}"
+        response = ann.post(f"/admin/{name}/new/", fields | {key: key_value} | extra_fields)
+        assert response.status_code in (200, 302), response.text[:2_000]
         db.session.rollback()
-        made.append(tuple(db.session.execute(select(*columns).where(getattr(table, key) == own)).one()))
+        rows.append(tuple(db.session.execute(select(*columns).where(getattr(table, key) == key_value)).one()))
     assert len(twins["twin-b@example.com"]) >= 4
-    assert made[0] == made[1]
+    assert rows[0] == rows[1]

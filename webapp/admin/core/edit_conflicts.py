@@ -55,7 +55,7 @@ def show_conflict(form: Any, row_values: Mapping[str, Any], kind: str, row_id: i
     form[VERSION_FIELD].data, form[BASE_FIELD].data = row_values[VERSION_FIELD], json.dumps(current, ensure_ascii=False)
     changed_by, changed_at = _last_change(kind, row_id, actions)
     labels = {name: str(form[name].label.text) for name in current}
-    form.merging = EditConflict(
+    form.edit_conflict = EditConflict(
         changed_by, changed_at, [labels[name] for name in merged.accepted], [(labels[clash.field], clash) for clash in merged.conflicts]
     )
 
