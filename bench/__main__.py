@@ -1,4 +1,4 @@
-"""`make bench`: measures everything, prints one table, writes bench/results.json."""
+"""Run all benchmarks, print one table and write bench/results.json (`make bench`)."""
 
 import argparse
 import contextlib
@@ -55,23 +55,23 @@ def _rows(groups: set[str], pace: Pace) -> Iterator[Row]:
 
 
 def _rows_of_a_desk(groups: set[str], pace: Pace, *, quick: bool) -> Iterator[Row]:
-    with on_sqlite(SIZE) as desk:
+    with on_sqlite(SIZE) as instance:
         if "building" in groups:
-            yield from building.rows(Pace(max(3, pace.rounds // 3), pace.seconds), SIZE, desk)
+            yield from building.rows(Pace(max(3, pace.rounds // 3), pace.seconds), SIZE, instance)
         if "batch" in groups:
-            yield costs.batch_row(pace, desk)
+            yield costs.batch_row(pace, instance)
         if "pages" in groups:
-            yield from pages.rows(pace, desk, huge=not quick)
+            yield from pages.rows(pace, instance, huge=not quick)
         if "starting" in groups:
-            yield from starting.rows(desk)
+            yield from starting.rows(instance)
         if "serving" in groups:
-            yield from serving.rows(desk, rounds=1 if quick else 3, seconds=1 if quick else 5)
+            yield from serving.rows(instance, rounds=1 if quick else 3, seconds=1 if quick else 5)
         if "staleness" in groups:
-            yield staleness.row(desk, changes=5 if quick else 100)
+            yield staleness.row(instance, changes=5 if quick else 100)
 
 
 def table(rows: list[Row]) -> str:
-    """The rows under one another, columns aligned."""
+    """Format the rows as a table with aligned columns."""
     verdict = {True: "yes", False: "NO", None: "-"}
     cells = [("what", "ours", "peer", "ratio", "goal", "met?")]
     cells += [(row.what, row.ours, row.peer, "" if row.ratio is None else f"{row.ratio:.2f}", row.goal, verdict[row.met]) for row in rows]

@@ -1,4 +1,4 @@
-"""The peer over HTTP: the least Flask application that answers with the same bytes."""
+"""HTTP peer: a minimal Flask application that responds with the same bytes."""
 
 import os
 from pathlib import Path

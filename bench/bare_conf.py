@@ -1,4 +1,4 @@
-"""The bare application is served just as ours is (gunicorn.conf.py), without what only ours needs."""
+"""gunicorn configuration of the bare application: the same as gunicorn.conf.py, without the hooks of Modeldesk."""
 
 import gc
 import os

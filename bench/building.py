@@ -1,4 +1,4 @@
-"""Turning rows into a snapshot, from either database; and that nobody who asks has to wait for it."""
+"""Benchmarks of snapshot builds from both databases, and a check that no calling thread builds a snapshot."""
 
 import threading
 import time
@@ -23,24 +23,24 @@ def rows(pace: Pace, size: int, sqlite: Desk) -> Iterator[Row]:
     what = f"snapshot build, {size:,} models with prices, from"
     yield _build_row(f"{what} SQLite", pace.rounds, sqlite)
     try:
-        with on_postgresql(size) as desk:
-            yield _build_row(f"{what} PostgreSQL", pace.rounds, desk)
+        with on_postgresql(size) as instance:
+            yield _build_row(f"{what} PostgreSQL", pace.rounds, instance)
     except (ImportError, OSError, RuntimeError) as error:
         yield skipped(f"{what} PostgreSQL", f"it cannot be started here ({type(error).__name__})", "<= 150.0 ms")
     yield _calling_thread_row(sqlite)
 
 
-def _build_row(what: str, rounds: int, desk: Desk) -> Row:
-    """A refresh that finds a change: wall time, because the database's own work counts, too, and of the least disturbed round.
+def _build_row(what: str, rounds: int, instance: Desk) -> Row:
+    """Measure a refresh after a change: the minimum wall time of all rounds, because the database's work counts too.
 
-    Beside it stands the time that only fetching the same rows takes, so that a busy machine can be told from a slow build.
+    The row also shows the time for fetching the same rows, which tells a busy machine from a slow build.
     """
-    with desk.app.app_context():
+    with instance.app.app_context():
         container.registry()
-        container.current().refresher.stop()  # It would take turns with what is measured.
+        container.current().refresher.stop()  # It would disturb the measurement.
         registry = ModelRegistry(Watched(DatabaseSource(db.engine)), NoCopies())
-        found = [(_wall(registry.refresh), _wall(_fetch)) for _ in range(rounds)]
-    ours, fetching = (min(column) for column in zip(*found, strict=True))
+        timings = [(_wall(registry.refresh), _wall(_fetch)) for _ in range(rounds)]
+    ours, fetching = (min(column) for column in zip(*timings, strict=True))
     row = within(what, ours, GOAL)
     return Row(what, row.ours, f"{shown(fetching)} fetching the rows", row.ratio, row.goal, row.met)
 
@@ -58,7 +58,7 @@ def _wall(function: Callable[[], object]) -> float:
 
 
 class Watched:
-    """A source that notes which threads load, and how often."""
+    """A source that records the thread of each load."""
 
     def __init__(self, source: DatabaseSource) -> None:
         self._source = source
@@ -66,7 +66,7 @@ class Watched:
         self.loads: list[int] = []
 
     def read_revision(self) -> RevisionMark:
-        self._revision += 1  # Every read_revision finds a change, so that the refresher builds without a pause.
+        self._revision += 1  # Each call reports a change, so that the refresher builds continuously.
         return RevisionMark("bench", self._revision)
 
     def load(self) -> Catalog:
@@ -87,22 +87,22 @@ class NoReport(ProcessReport):
         pass
 
 
-def _calling_thread_row(desk: Desk) -> Row:
-    """Asks without a pause while another thread builds one snapshot after the other."""
-    with desk.app.app_context():
+def _calling_thread_row(instance: Desk) -> Row:
+    """Call the registry continuously while another thread builds snapshots."""
+    with instance.app.app_context():
         watched = Watched(DatabaseSource(db.engine))
         registry = ModelRegistry(watched, NoCopies(), poll=0.05)
         refresher = Refresher(registry, NoReport(db.engine))
         refresher.ensure_running()
-        first = len(watched.loads)
-        asked = 0
-        end = time.monotonic() + 20
-        while len(watched.loads) < first + BUILDS and time.monotonic() < end:
+        earlier_loads = len(watched.loads)
+        calls = 0
+        deadline = time.monotonic() + 20
+        while len(watched.loads) < earlier_loads + BUILDS and time.monotonic() < deadline:
             registry.get_model(REF)
             registry.calculate_cost(REF, usage=Usage(input=1_200, output=350))
-            asked += 2
+            calls += 2
         refresher.stop()
-    builds = watched.loads[first:]
-    mine = builds.count(threading.get_ident())
-    ours = f"{mine} of {len(builds)} builds meanwhile ({asked:,} questions)"
-    return Row("snapshot builds on a calling thread", ours, goal="none", met=mine == 0 and len(builds) >= BUILDS)
+    builds = watched.loads[earlier_loads:]
+    own_builds = builds.count(threading.get_ident())
+    ours = f"{own_builds} of {len(builds)} builds meanwhile ({calls:,} questions)"
+    return Row("snapshot builds on a calling thread", ours, goal="none", met=own_builds == 0 and len(builds) >= BUILDS)

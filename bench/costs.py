@@ -1,4 +1,4 @@
-"""Costs: exact and itemised, against the least that any such function can do, and against the two libraries that do the same."""
+"""Benchmarks of costs: exact and itemized, compared with a minimal function and with two libraries."""
 
 import json
 import time
@@ -16,12 +16,12 @@ from webapp.domain.shared.money import EXACT
 
 MOST = 10**12
 ITEMS = 1_000
-# Four meters that gpt-4o has rates for; genai-prices gives them the same names with `_tokens` and `_searches`.
+# Four meters with rates for gpt-4o. genai-prices uses the same names with the suffixes `_tokens` and `_searches`.
 METERS = {"input": 12_000, "cache_read": 8_000, "output": 900, "web_search": 2}
 
 
 class Tariff(NamedTuple):
-    """What the limit knows of a model: rates as integers of 10^-8 a unit, below and above a threshold of input."""
+    """A model's rates for `limit`: integers of 10^-8 per unit, below and above a threshold of input."""
 
     expires: float
     threshold: int
@@ -34,7 +34,7 @@ TARIFFS = {REF: Tariff(time.time() + 86_400, 10**9, RATES, RATES)}
 
 
 def limit(ref: str, *, input: int, cache_read: int, output: int, web_search: int) -> Decimal:
-    """The least that an exact price needs: look-up, expiry, validation, tier, four multiply-adds. No lines, no aliases, no dates."""
+    """Return a cost with the minimum of work: lookup, expiry, validation, tier and four multiply-adds. No lines, aliases or dates."""
     tariff = TARIFFS[ref]
     if time.time() >= tariff.expires:
         raise LookupError(ref)
@@ -70,28 +70,28 @@ def rows(pace: Pace, litellm: LiteLLM | None) -> Iterator[Row]:
     }
     if litellm:
         subjects["litellm"] = litellm.subject("cost_per_token")
-    found = medians(subjects, pace)
-    yield at_most("calculate_cost, 4 meters, itemised, exact", found["ready"], found["limit"], 4.5, named="the limit")
-    yield at_most("the same and making its Usage", found["whole"], found["limit"], 4.5, named="the limit")
-    yield times_faster("the same and genai-prices", found["whole"], found["genai"], 30, named="calc_price")
+    seconds = medians(subjects, pace)
+    yield at_most("calculate_cost, 4 meters, itemised, exact", seconds["ready"], seconds["limit"], 4.5, named="the limit")
+    yield at_most("the same and making its Usage", seconds["whole"], seconds["limit"], 4.5, named="the limit")
+    yield times_faster("the same and genai-prices", seconds["whole"], seconds["genai"], 30, named="calc_price")
     if litellm:
-        yield times_faster("the same and LiteLLM", found["whole"], found["litellm"], 30, named="cost_per_token")
+        yield times_faster("the same and LiteLLM", seconds["whole"], seconds["litellm"], 30, named="cost_per_token")
     else:
         yield skipped("the same and LiteLLM", "litellm not installed", ">= 30x faster")
 
 
-def batch_row(pace: Pace, desk: Desk) -> Row:
-    """Through the API's view, in process: from the bytes of the request to the bytes of the answer."""
-    client = desk.app.test_client()
+def batch_row(pace: Pace, instance: Desk) -> Row:
+    """Measure the API's view in process, from the bytes of the request to the bytes of the response."""
+    client = instance.app.test_client()
     items = [{"model": REF, "usage": METERS | {"input": 12_000 + number}} for number in range(ITEMS)]
     body = json.dumps({"items": items}).encode()
-    headers = {"Authorization": f"Bearer {desk.token}"}
+    headers = {"Authorization": f"Bearer {instance.token}"}
 
     def ask() -> None:
-        answer = client.post("/api/v1/cost/batch", data=body, content_type="application/json", headers=headers)
-        assert answer.status_code == 200, answer.get_data(as_text=True)[:500]
-        assert answer.get_data()
+        response = client.post("/api/v1/cost/batch", data=body, content_type="application/json", headers=headers)
+        assert response.status_code == 200, response.get_data(as_text=True)[:500]
+        assert response.get_data()
 
     seconds = medians({"batch": local(ask)}, pace)["batch"]
-    found = within(f"POST /api/v1/cost/batch, {ITEMS:,} items of 4 meters", seconds / ITEMS, 1 / 80_000)
-    return Row(found.what, f"{ITEMS / seconds:,.0f}/s", "", found.ratio, ">= 80,000/s", found.met)
+    row = within(f"POST /api/v1/cost/batch, {ITEMS:,} items of 4 meters", seconds / ITEMS, 1 / 80_000)
+    return Row(row.what, f"{ITEMS / seconds:,.0f}/s", "", row.ratio, ">= 80,000/s", row.met)

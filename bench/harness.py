@@ -1,4 +1,4 @@
-"""How things are timed and told: interleaved rounds, medians, CPU time, no garbage collection meanwhile. Standard library only."""
+"""Timing and reporting: interleaved rounds, medians and CPU time, without garbage collection. Standard library only."""
 
 import gc
 import statistics
@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-# Runs something that often and says how many CPU seconds that took.
+# Runs an operation the given number of times and returns the CPU seconds.
 Subject = Callable[[int], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `met` is None for what is told without a goal, or was skipped."""
+    """One row of the table. `met` is None for rows that have no goal or were skipped."""
 
     what: str
     ours: str
@@ -29,7 +29,7 @@ def skipped(what: str, reason: str, goal: str = "") -> Row:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How thoroughly to measure: rounds, and seconds that each subject gets in a round."""
+    """Effort of a measurement: rounds, and seconds per subject and round."""
 
     rounds: int
     seconds: float
@@ -39,12 +39,12 @@ QUICK, FULL = Pace(5, 0.002), Pace(41, 0.01)
 
 
 def local(function: Callable[[], object]) -> Subject:
-    """A function of this process."""
+    """Return a subject that calls a function in this process."""
 
-    def run(number: int) -> float:
-        repeat = range(number)
+    def run(count: int) -> float:
+        calls = range(count)
         start = time.process_time()
-        for _ in repeat:
+        for _ in calls:
             function()
         return time.process_time() - start
 
@@ -53,7 +53,7 @@ def local(function: Callable[[], object]) -> Subject:
 
 @contextmanager
 def without_collecting() -> Iterator[None]:
-    """Collecting garbage would hit whoever's turn it is."""
+    """Disable garbage collection, which would slow down an arbitrary subject."""
     gc.collect()
     gc.disable()
     try:
@@ -63,37 +63,37 @@ def without_collecting() -> Iterator[None]:
 
 
 def medians(subjects: Mapping[str, Subject], pace: Pace) -> dict[str, float]:
-    """Seconds a call. All subjects take their turns in every round, so that a noisy moment of the machine hits them alike."""
+    """Return the median seconds per call. All subjects run in every round, so that noise of the machine affects them equally."""
     with without_collecting():
-        numbers = {name: _number(run, pace) for name, run in subjects.items()}
-        rounds = [{name: run(numbers[name]) / numbers[name] for name, run in subjects.items()} for _ in range(pace.rounds)]
-    return {name: statistics.median(found[name] for found in rounds) for name in subjects}
+        counts = {name: _number(run, pace) for name, run in subjects.items()}
+        rounds = [{name: run(counts[name]) / counts[name] for name, run in subjects.items()} for _ in range(pace.rounds)]
+    return {name: statistics.median(timings[name] for timings in rounds) for name in subjects}
 
 
 def _number(run: Subject, pace: Pace) -> int:
-    """How many calls fill the time; finding out warms up."""
-    number = 1
-    while (taken := run(number)) < pace.seconds / 4:
-        number *= 4
-    return max(1, round(number * pace.seconds / taken))
+    """Return the number of calls that fill the time. The search is also the warm-up."""
+    count = 1
+    while (seconds := run(count)) < pace.seconds / 4:
+        count *= 4
+    return max(1, round(count * pace.seconds / seconds))
 
 
-def at_most(what: str, ours: float, peer: float, most: float, *, named: str) -> Row:
-    """Ours must not take longer than so many times the peer."""
+def at_most(what: str, ours: float, peer: float, maximum: float, *, named: str) -> Row:
+    """Return a row with the goal that ours takes at most `maximum` times as long as the peer."""
     ratio = ours / peer
-    return Row(what, shown(ours), f"{shown(peer)} {named}", ratio, f"<= {most:g}x", ratio <= most)
+    return Row(what, shown(ours), f"{shown(peer)} {named}", ratio, f"<= {maximum:g}x", ratio <= maximum)
 
 
-def times_faster(what: str, ours: float, peer: float, least: float, *, named: str) -> Row:
-    """The peer must take at least so many times as long as ours."""
+def times_faster(what: str, ours: float, peer: float, minimum: float, *, named: str) -> Row:
+    """Return a row with the goal that the peer takes at least `minimum` times as long as ours."""
     ratio = peer / ours
-    return Row(what, shown(ours), f"{shown(peer)} {named}", ratio, f">= {least:g}x faster", ratio >= least)
+    return Row(what, shown(ours), f"{shown(peer)} {named}", ratio, f">= {minimum:g}x faster", ratio >= minimum)
 
 
 def within(what: str, ours: float, limit: float, *, unit: str = "s") -> Row:
-    """Ours must not be more than a fixed limit."""
-    say = shown if unit == "s" else lambda value: f"{value:.0f} {unit}"
-    return Row(what, say(ours), "", ours / limit, f"<= {say(limit)}", ours <= limit)
+    """Return a row with the goal that ours is at most a fixed limit."""
+    formatted = shown if unit == "s" else lambda value: f"{value:.0f} {unit}"
+    return Row(what, formatted(ours), "", ours / limit, f"<= {formatted(limit)}", ours <= limit)
 
 
 def shown(seconds: float) -> str:

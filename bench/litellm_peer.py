@@ -1,4 +1,4 @@
-"""Runs in .bench-venv: answers `["name", number]` lines with the CPU seconds that so many calls of LiteLLM took."""
+"""LiteLLM side of the pipe, run in .bench-venv: replies to each `["name", count]` line with the CPU seconds of that many calls."""
 
 import json
 import os
@@ -6,10 +6,10 @@ import sys
 
 from bench.harness import local, without_collecting
 
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # It would fetch its prices from the network otherwise.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # Otherwise it would fetch its prices from the network.
 answers = os.dup(1)
-os.dup2(2, 1)  # Whatever it prints must not be taken for an answer.
-import litellm  # type: ignore[import-not-found] # noqa: E402 # it reads its environment when it is imported
+os.dup2(2, 1)  # LiteLLM's own output must not be mistaken for a reply.
+import litellm  # type: ignore[import-not-found] # noqa: E402 # it reads the environment at import
 
 SUBJECTS = {
     "get_model_info": local(lambda: litellm.get_model_info("openai/gpt-4o")),

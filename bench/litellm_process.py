@@ -1,4 +1,4 @@
-"""LiteLLM in a process and an environment of its own: 58 packages that ours shall never hold. It times itself, round by round."""
+"""LiteLLM in a separate process and environment, to keep its 58 packages out of the project's. It times itself, round by round."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ PYTHON = ROOT / ".bench-venv" / "bin" / "python"
 
 
 class LiteLLM:
-    """The peer at the other end of a pipe."""
+    """Client of the LiteLLM process, over pipes."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -20,12 +20,12 @@ class LiteLLM:
         )
 
     def subject(self, name: str) -> Subject:
-        return lambda number: self._ask(name, number)
+        return lambda count: self._ask(name, count)
 
-    def _ask(self, name: str, number: int) -> float:
+    def _ask(self, name: str, count: int) -> float:
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps([name, number]) + "\n")
+        self._process.stdin.write(json.dumps([name, count]) + "\n")
         self._process.stdin.flush()
         return float(json.loads(self._process.stdout.readline()))
 

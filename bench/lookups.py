@@ -1,4 +1,4 @@
-"""Looking a model up: against a plain dict, against LiteLLM's cached look-up, and in a small and a huge registry."""
+"""Benchmarks of model lookups: compared with a plain dict and LiteLLM's cached lookup, and in a small and a huge registry."""
 
 from collections.abc import Callable, Iterator
 from itertools import cycle
@@ -21,29 +21,29 @@ def rows(pace: Pace, litellm: LiteLLM | None) -> Iterator[Row]:
     }
     if litellm:
         subjects["litellm"] = litellm.subject("get_model_info")
-    found = medians(subjects, pace)
+    seconds = medians(subjects, pace)
     for name in ("get_model", "is_model_supported"):
-        yield at_most(f"{name}(ref), {SIZE:,} models", found[name], found["dict"], 2.5, named="plain dict")
+        yield at_most(f"{name}(ref), {SIZE:,} models", seconds[name], seconds["dict"], 2.5, named="plain dict")
     if litellm:
-        yield times_faster("get_model(ref) and LiteLLM's", found["get_model"], found["litellm"], 1, named="get_model_info, cached")
+        yield times_faster("get_model(ref) and LiteLLM's", seconds["get_model"], seconds["litellm"], 1, named="get_model_info, cached")
     else:
         yield skipped("get_model(ref) and LiteLLM's", "litellm not installed", ">= 1x faster")
 
 
 def growth_rows(pace: Pace) -> Iterator[Row]:
-    """The same thirty models are asked about in both registries."""
+    """Look up the same 30 models in a small and a huge registry."""
     small, huge = registry_of(SMALL), registry_of(HUGE)
     refs = [model.ref for model in small.snapshot.models]
     usage = Usage(input=1200, output=350)
-    asked: dict[str, Callable[[], object]] = {}
+    functions: dict[str, Callable[[], object]] = {}
     for name, registry in (("small", small), ("huge", huge)):
-        asked[f"get_model {name}"] = _each(refs, registry.get_model)
-        asked[f"calculate_cost {name}"] = _each(refs, lambda ref, registry=registry: registry.calculate_cost(ref, usage=usage))  # type: ignore[misc]
-    found = medians({name: local(function) for name, function in asked.items()}, pace)
+        functions[f"get_model {name}"] = _each(refs, registry.get_model)
+        functions[f"calculate_cost {name}"] = _each(refs, lambda ref, registry=registry: registry.calculate_cost(ref, usage=usage))  # type: ignore[misc]
+    seconds = medians({name: local(function) for name, function in functions.items()}, pace)
     for name in ("get_model", "calculate_cost"):
-        yield at_most(f"{name} in {HUGE:,} models", found[f"{name} huge"], found[f"{name} small"], 1.1, named=f"in {SMALL} models")
+        yield at_most(f"{name} in {HUGE:,} models", seconds[f"{name} huge"], seconds[f"{name} small"], 1.1, named=f"in {SMALL} models")
 
 
-def _each(refs: list[str], ask: Callable[[str], object]) -> Callable[[], object]:
-    turn = cycle(refs).__next__
-    return lambda: ask(turn())
+def _each(refs: list[str], function: Callable[[str], object]) -> Callable[[], object]:
+    next_ref = cycle(refs).__next__
+    return lambda: function(next_ref())

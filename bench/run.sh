@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures Modeldesk and its peers in one run. LiteLLM gets an environment of its own (once); without a network its rows are skipped by name.
+# Measures Modeldesk and its peers in one run. LiteLLM is installed once into its own environment. Without a network, its rows are skipped.
 set -eu
 cd "$(dirname "$0")/.."
 PEER=.bench-venv

@@ -1,4 +1,4 @@
-"""Over HTTP: two endpoints against a bare Flask view that returns the same bytes on the same server, in turns."""
+"""Benchmarks over HTTP: two endpoints, alternating with a bare Flask view that returns the same bytes on the same server."""
 
 import contextlib
 import json
@@ -23,14 +23,14 @@ POST = "/api/v1/cost"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What wrk is to ask one server for."""
+    """A wrk load for one server."""
 
     server: Server
     path: str
     script: Path
 
     def run(self, seconds: int) -> tuple[float, float]:
-        """Requests a second, and CPU seconds of the workers for a thousand requests."""
+        """Return requests per second, and CPU seconds of the workers per 1,000 requests."""
         before = self.server.cpu_seconds()
         command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(self.script), self.server.url + self.path]
         report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -41,25 +41,25 @@ class Load:
 
 
 def _figure(pattern: str, report: str) -> float:
-    found = re.search(pattern, report)
-    assert found, report
-    return float(found[1])
+    match = re.search(pattern, report)
+    assert match, report
+    return float(match[1])
 
 
-def rows(desk: Desk, *, rounds: int, seconds: int) -> Iterator[Row]:
+def rows(instance: Desk, *, rounds: int, seconds: int) -> Iterator[Row]:
     goals = {f"GET {GET}": 0.90, f"POST {POST}": 0.75}
     if not shutil.which("wrk"):
-        for what, least in goals.items():
-            yield skipped(what, "wrk not installed", f">= {least:.0%} of bare")
+        for what, minimum in goals.items():
+            yield skipped(what, "wrk not installed", f">= {minimum:.0%} of bare")
         return
-    question = json.dumps({"model": REF, "usage": METERS})
-    with gunicorn("wsgi:app", "gunicorn.conf.py", environment_of(desk.settings)) as ours, contextlib.ExitStack() as stack:
+    request_body = json.dumps({"model": REF, "usage": METERS})
+    with gunicorn("wsgi:app", "gunicorn.conf.py", environment_of(instance.settings)) as ours, contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for path, body in ((GET, None), (POST, question)):
+        for path, body in ((GET, None), (POST, request_body)):
             what = f"{'POST' if body else 'GET'} {path}"
-            script = _script(folder, desk.token, body)
-            answer = _answer(ours, path, desk.token, body)
-            with _bare(folder, answer) as bare:
+            script = _script(folder, instance.token, body)
+            response = _answer(ours, path, instance.token, body)
+            with _bare(folder, response) as bare:
                 loads = {"ours": Load(ours, path, script), "bare": Load(bare, "/", script)}
                 yield from _compared(what, _measured(loads, rounds, seconds), goals[what])
 
@@ -67,22 +67,23 @@ def rows(desk: Desk, *, rounds: int, seconds: int) -> Iterator[Row]:
 def _measured(loads: Mapping[str, Load], rounds: int, seconds: int) -> dict[str, tuple[float, float]]:
     for load in loads.values():
         load.run(1)
-    found = [{name: load.run(seconds) for name, load in loads.items()} for _ in range(rounds)]
+    results = [{name: load.run(seconds) for name, load in loads.items()} for _ in range(rounds)]
     return {
-        name: (statistics.median(turn[name][0] for turn in found), statistics.median(turn[name][1] for turn in found)) for name in loads
+        name: (statistics.median(result[name][0] for result in results), statistics.median(result[name][1] for result in results))
+        for name in loads
     }
 
 
-def _compared(what: str, found: dict[str, tuple[float, float]], least: float) -> Iterator[Row]:
-    (rate, cpu), (bare_rate, bare_cpu) = found["ours"], found["bare"]
-    goal = f">= {least:.0%} of bare"
-    yield Row(f"{what}, requests/s", f"{rate:,.0f}", f"{bare_rate:,.0f} bare Flask", rate / bare_rate, goal, rate / bare_rate >= least)
+def _compared(what: str, results: dict[str, tuple[float, float]], minimum: float) -> Iterator[Row]:
+    (rate, cpu), (bare_rate, bare_cpu) = results["ours"], results["bare"]
+    goal = f">= {minimum:.0%} of bare"
+    yield Row(f"{what}, requests/s", f"{rate:,.0f}", f"{bare_rate:,.0f} bare Flask", rate / bare_rate, goal, rate / bare_rate >= minimum)
     share = bare_cpu / cpu
-    yield Row(f"{what}, CPU s per 1,000", f"{cpu:.3f}", f"{bare_cpu:.3f} bare Flask", share, goal, share >= least)
+    yield Row(f"{what}, CPU s per 1,000", f"{cpu:.3f}", f"{bare_cpu:.3f} bare Flask", share, goal, share >= minimum)
 
 
 def _script(folder: Path, token: str, body: str | None) -> Path:
-    """The request, in wrk's language."""
+    """Write the request as a wrk script."""
     lines = [f'wrk.headers["Authorization"] = "Bearer {token}"']
     if body is not None:
         lines += ['wrk.method = "POST"', f"wrk.body = {json.dumps(body)}", 'wrk.headers["Content-Type"] = "application/json"']
@@ -97,9 +98,9 @@ def _answer(server: Server, path: str, token: str, body: str | None) -> bytes:
 
 
 @contextlib.contextmanager
-def _bare(folder: Path, answer: bytes) -> Iterator[Server]:
+def _bare(folder: Path, response: bytes) -> Iterator[Server]:
     body = folder / "body.json"
-    body.write_bytes(answer)
+    body.write_bytes(response)
     with gunicorn("bench.bare:app", "bench/bare_conf.py", {"BENCH_BODY": str(body), "PYTHONPATH": "."}) as server:
-        assert wait_for(server.url + "/") == answer
+        assert wait_for(server.url + "/") == response
         yield server

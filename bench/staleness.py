@@ -1,4 +1,4 @@
-"""How long another worker goes on with the old state after a change was committed."""
+"""Benchmark of staleness: how long another worker uses the old snapshot after a commit."""
 
 import statistics
 import time
@@ -13,12 +13,12 @@ P99, MOST = 0.6, 1.0
 POLL = 0.25
 
 
-def row(desk: Desk, *, changes: int) -> Row:
-    """This process commits; a server beside it is asked until it answers with the new revision."""
-    with gunicorn("wsgi:app", "gunicorn.conf.py", environment_of(desk.settings), workers=1) as server:
+def row(instance: Desk, *, changes: int) -> Row:
+    """Commit in this process, and poll a separate server until it responds with the new revision."""
+    with gunicorn("wsgi:app", "gunicorn.conf.py", environment_of(instance.settings), workers=1) as server:
         url = f"{server.url}/api/v1/models/{REF}"
-        wait_for(url, desk.token)
-        waits = sorted(_wait(desk, url, pause=0.5 + POLL * number / changes) for number in range(changes))
+        wait_for(url, instance.token)
+        waits = sorted(_wait(instance, url, pause=0.5 + POLL * index / changes) for index in range(changes))
     p99 = waits[min(len(waits) - 1, round(0.99 * len(waits)) - 1)]
     ours = f"p99 {p99 * 1e3:.0f} ms, max {waits[-1] * 1e3:.0f} ms, median {statistics.median(waits) * 1e3:.0f} ms"
     return Row(
@@ -26,13 +26,13 @@ def row(desk: Desk, *, changes: int) -> Row:
     )
 
 
-def _wait(desk: Desk, url: str, *, pause: float) -> float:
-    """The pauses are unequal, so that changes fall on every moment between two looks of the server."""
+def _wait(instance: Desk, url: str, *, pause: float) -> float:
+    """Return the seconds until the server has the new revision. Pauses differ, so that commits cover the server's whole poll interval."""
     time.sleep(pause)
-    with desk.app.app_context():
+    with instance.app.app_context():
         with writing(refresh=False) as session:
             revision = state.bump(session).revision
         committed = time.perf_counter()
-    while int(ask(url, desk.token)[1]["Modeldesk-Revision"]) < revision:
+    while int(ask(url, instance.token)[1]["Modeldesk-Revision"]) < revision:
         time.sleep(0.005)
     return time.perf_counter() - committed

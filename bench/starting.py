@@ -1,4 +1,4 @@
-"""How long one worker takes from its start to its first answer, what it has imported by then, and how much memory it holds."""
+"""Benchmarks of the start: seconds to the first response of one worker, its imports and its memory."""
 
 import json
 import statistics
@@ -16,30 +16,30 @@ SDKS = ("openai", "anthropic", "google.genai", "mistralai", "ollama", "litellm",
 STARTS = 3
 
 
-def rows(desk: Desk) -> Iterator[Row]:
-    found = [_start(desk) for _ in range(STARTS)]
-    yield within("start of one worker to first answer", statistics.median(seconds for seconds, _ in found), 1.5)
-    yield within("resident memory of one worker, 3,000 models", statistics.median(memory for _, memory in found), 120, unit="MB")
-    imported = _imported(desk)
+def rows(instance: Desk) -> Iterator[Row]:
+    starts = [_start(instance) for _ in range(STARTS)]
+    yield within("start of one worker to first answer", statistics.median(seconds for seconds, _ in starts), 1.5)
+    yield within("resident memory of one worker, 3,000 models", statistics.median(memory for _, memory in starts), 120, unit="MB")
+    imported = _imported(instance)
     yield Row("SDKs imported at start", ", ".join(imported) or "none", goal="none", met=not imported)
 
 
-def _start(desk: Desk) -> tuple[float, float]:
-    """Seconds from the start of the process to the first answer, and megabytes after a hundred."""
-    begun = time.perf_counter()
-    with gunicorn("wsgi:app", "gunicorn.conf.py", environment_of(desk.settings), workers=1) as server:
-        wait_for(f"{server.url}/api/v1/models/{REF}", desk.token)
-        seconds = time.perf_counter() - begun
+def _start(instance: Desk) -> tuple[float, float]:
+    """Return the seconds from the process start to the first response, and the megabytes after 100 more."""
+    start = time.perf_counter()
+    with gunicorn("wsgi:app", "gunicorn.conf.py", environment_of(instance.settings), workers=1) as server:
+        wait_for(f"{server.url}/api/v1/models/{REF}", instance.token)
+        seconds = time.perf_counter() - start
         for _ in range(100):
-            wait_for(f"{server.url}/api/v1/models/{REF}", desk.token)
+            wait_for(f"{server.url}/api/v1/models/{REF}", instance.token)
         (worker,) = server.workers()
         return seconds, worker.memory_info().rss / 1_000_000
 
 
-def _imported(desk: Desk) -> list[str]:
+def _imported(instance: Desk) -> list[str]:
     script = "import json, sys, wsgi; wsgi.app.test_client().get('/healthz'); print(json.dumps(sorted(sys.modules)))"
     run = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=environment_of(desk.settings), capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], cwd=ROOT, env=environment_of(instance.settings), capture_output=True, text=True, check=True
     )
     modules = set(json.loads(run.stdout.splitlines()[-1]))
     return [name for name in SDKS if name in modules]

