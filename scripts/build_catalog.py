@@ -1,7 +1,7 @@
-"""Builds webapp/domain/catalog/data/catalog.json, the constants of the registry, out of genai-prices and the design documents.
+"""Build webapp/domain/catalog/data/catalog.json, the constants of the registry, from genai-prices and the design documents.
 
-Deterministic: the same package and the same date give the same bytes. What our price model cannot say is left out, with the reason in
-the price's note, and never approximated.
+Deterministic: the same package and date produce the same bytes. Rates that the price model cannot express are omitted, with the reason in
+the price's note. They are never approximated.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # Run as a script, from anywhere.
+sys.path.insert(0, str(Path(__file__).parent.parent))  # The script can run from any folder.
 
 from genai_prices import data
 
@@ -39,11 +39,11 @@ def document_models() -> Iterator[JsonObject]:
 def ordered(models: Iterable[JsonObject]) -> list[JsonObject]:
     refs = {f"{model['provider']}/{model['model_id']}": model for model in models}
     first = {ref: refs.pop(ref) for ref in seed_tables.FIRST_MODELS}
-    return [{**model, "sort_order": number} for number, model in enumerate([*first.values(), *refs.values()])]
+    return [{**model, "sort_order": position} for position, model in enumerate([*first.values(), *refs.values()])]
 
 
-def provider(number: int, values: tuple[Any, ...]) -> JsonObject:
-    return {**dict(zip(seed_tables.PROVIDER_FIELDS, values, strict=True)), "sort_order": number, "config": {}}
+def provider(position: int, values: tuple[Any, ...]) -> JsonObject:
+    return {**dict(zip(seed_tables.PROVIDER_FIELDS, values, strict=True)), "sort_order": position, "config": {}}
 
 
 def catalog(generated_on: str) -> JsonObject:
@@ -58,13 +58,13 @@ def catalog(generated_on: str) -> JsonObject:
             "generated_on": generated_on,
             "notices": NOTICES,
         },
-        "providers": [provider(number, values) for number, values in enumerate(seed_tables.PROVIDERS)],
+        "providers": [provider(position, values) for position, values in enumerate(seed_tables.PROVIDERS)],
         "models": ordered(models),
     }
 
 
 def written(document: JsonObject) -> str:
-    """JSON with one line per provider and model, so that a change of one reads as a change of one line."""
+    """Format the document as JSON with one line per provider and model, so that diffs stay small."""
     parts = []
     for key, value in document.items():
         if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Checks the given files before a commit: none is large, and every text ends with a line break."""
+"""Check files before a commit: none is too large, and every text file ends with a newline."""
 
 import sys
 from pathlib import Path

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs headless Chromium from the system's packages where it may; otherwise the browser tests are skipped by name.
+# Installs headless Chromium from the system's packages, if it has the rights. Otherwise the browser tests are skipped.
 set -uo pipefail
 if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then exit 0; fi
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the third-party mock server that the driver tests also speak to; without npm those tests are skipped by name.
+# Installs the third-party mock server for the driver tests. Without npm, the tests that need it are skipped.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ -e node_modules/@copilotkit/aimock/dist/cli.js ] && exit 0

@@ -1,4 +1,4 @@
-"""Takes pictures of every page in light, dark and narrow, from a desk that runs: `screenshots.py URL EMAIL PASSWORD FOLDER`."""
+"""Take screenshots of every page of a running server, in light, dark and narrow: `screenshots.py URL EMAIL PASSWORD FOLDER`."""
 
 import shutil
 import sys

@@ -1,7 +1,7 @@
-"""The supply chain in three lists, made from requirements/run.lock alone: advisories, parts (SBOM) and licences.
+"""Supply-chain reports from requirements/run.lock: advisories, bill of materials (SBOM) and licenses.
 
-Run by `make audit`, `make sbom` and `make licences`. An auditor that looked at nothing also says that it found nothing (pip-audit does,
-with exit code 0, when an index does not answer), so every list is compared with the lock: as many parts, or it fails.
+Run by `make audit`, `make sbom` and `make licences`. If an index does not respond, pip-audit skips packages and still exits with 0. So
+every report is compared with the lock file, and fails if a package is missing.
 """
 
 import json
@@ -26,7 +26,7 @@ ships itself is in [THIRD_PARTY_NOTICES.md](../THIRD_PARTY_NOTICES.md).
 
 
 def locked(text: str) -> dict[str, str]:
-    """Normalised name and version of every package in a lock file."""
+    """Return the normalized name and the version of every package in a lock file."""
     return {normalised(name): version for name, version in LINE.findall(text)}
 
 
@@ -34,71 +34,71 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def missing(found: dict[str, str], lock: dict[str, str]) -> list[str]:
-    """What the lock holds and a list does not, or in another version."""
-    return sorted(name for name, version in lock.items() if found.get(name) != version)
+def missing(reported: dict[str, str], lock: dict[str, str]) -> list[str]:
+    """Return the packages of the lock that are not reported, or reported with another version."""
+    return sorted(name for name, version in lock.items() if reported.get(name) != version)
 
 
 def audit(tools: Path) -> None:
-    """Asks the advisory database about each locked version; fails on an advisory and on a package that was not looked at."""
+    """Look up advisories for each locked version. Exits with an error for an advisory or a package that was not audited."""
     command = [tools / "pip-audit", "--strict", "--disable-pip", "--require-hashes", "-r", LOCK, "--format", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if not done.stdout.strip():
-        sys.exit(f"The audit could not be made, so nothing is known: {done.stderr.strip()[-500:]}")
-    report = json.loads(done.stdout)["dependencies"]
-    looked_at = {normalised(entry["name"]): entry["version"] for entry in report if "skip_reason" not in entry}
-    _complete(looked_at, "audited")
-    bad = [
-        f"{entry['name']} {entry['version']}: {', '.join(found['id'] for found in entry['vulns'])}"
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not result.stdout.strip():
+        sys.exit(f"The audit could not be made, so nothing is known: {result.stderr.strip()[-500:]}")
+    report = json.loads(result.stdout)["dependencies"]
+    audited = {normalised(entry["name"]): entry["version"] for entry in report if "skip_reason" not in entry}
+    _complete(audited, "audited")
+    vulnerable = [
+        f"{entry['name']} {entry['version']}: {', '.join(advisory['id'] for advisory in entry['vulns'])}"
         for entry in report
         if entry.get("vulns")
     ]
-    if bad:
-        sys.exit("\n".join(bad))
-    _say(f"audited == locked == {len(looked_at)}, no known advisory")
+    if vulnerable:
+        sys.exit("\n".join(vulnerable))
+    _say(f"audited == locked == {len(audited)}, no known advisory")
 
 
 def sbom(tools: Path) -> None:
-    """A CycloneDX bill of materials in build/, without addresses of a package registry."""
+    """Write a CycloneDX bill of materials to build/, without URLs of a package registry."""
     target = ROOT / "build" / "sbom.json"
     target.parent.mkdir(exist_ok=True)
     subprocess.run([tools / "cyclonedx-py", "requirements", "--output-reproducible", LOCK, "-o", target], check=True)
     bill = json.loads(target.read_text())
-    for part in bill["components"]:
-        for reference in part.pop("externalReferences", []):
-            part.setdefault("hashes", []).extend(reference.get("hashes", []))
-        part.pop("description", None)
+    for component in bill["components"]:
+        for reference in component.pop("externalReferences", []):
+            component.setdefault("hashes", []).extend(reference.get("hashes", []))
+        component.pop("description", None)
     target.write_text(json.dumps(bill, indent=1, sort_keys=True) + "\n")
-    _complete({normalised(part["name"]): part["version"] for part in bill["components"]}, "in the bill")
+    _complete({normalised(component["name"]): component["version"] for component in bill["components"]}, "in the bill")
     _say(f"{target.relative_to(ROOT)}: {len(bill['components'])} parts, as many as are locked")
 
 
 def licences(_: Path) -> None:
-    """Writes docs/licences.md. What another system needs and this one has not installed keeps the line that it had."""
-    known = dict(re.findall(r"^\| (\S+) \| \S+ \| (.+) \|$", LICENCES.read_text() if LICENCES.exists() else "", re.MULTILINE))
+    """Write docs/licences.md. Packages that are not installed on this platform keep their existing row."""
+    documented = dict(re.findall(r"^\| (\S+) \| \S+ \| (.+) \|$", LICENCES.read_text() if LICENCES.exists() else "", re.MULTILINE))
     lock = locked(LOCK.read_text())
-    found = {name: licence_of(name) or known.get(name) or UNKNOWN for name in lock}
-    rows = [f"| {name} | {version} | {found[name]} |" for name, version in lock.items()]
+    licenses = {name: licence_of(name) or documented.get(name) or UNKNOWN for name in lock}
+    rows = [f"| {name} | {version} | {licenses[name]} |" for name, version in lock.items()]
     LICENCES.write_text(HEAD + "\n".join(rows) + "\n")
-    if unknown := [name for name, licence in found.items() if licence == UNKNOWN]:
+    if unknown := [name for name, license_name in licenses.items() if license_name == UNKNOWN]:
         sys.exit(f"Not installed here, or without a licence: {', '.join(unknown)}. Enter it in {LICENCES.relative_to(ROOT)} by hand.")
     _say(f"{LICENCES.relative_to(ROOT)}: {len(rows)} packages")
 
 
 def licence_of(name: str) -> str | None:
-    """What an installed package says: its expression, else its classifiers, else its licence field if that is short."""
+    """Return the license of an installed package: its expression, its classifiers, or its license field if that is short."""
     try:
-        found = metadata.metadata(name)
+        metadata_fields = metadata.metadata(name)
     except metadata.PackageNotFoundError:
         return None
-    classifiers = [text.rsplit(" :: ", 1)[1] for text in found.get_all("Classifier", []) if text.startswith("License :: ")]
-    stated = (found.get("License") or "").strip().split("\n")[0]
-    return found.get("License-Expression") or "; ".join(classifiers) or (stated if 0 < len(stated) < 60 else None)
+    classifiers = [text.rsplit(" :: ", 1)[1] for text in metadata_fields.get_all("Classifier", []) if text.startswith("License :: ")]
+    stated = (metadata_fields.get("License") or "").strip().split("\n")[0]
+    return metadata_fields.get("License-Expression") or "; ".join(classifiers) or (stated if 0 < len(stated) < 60 else None)
 
 
-def _complete(found: dict[str, str], word: str) -> None:
-    if left := missing(found, locked(LOCK.read_text())):
-        sys.exit(f"Not {word}: {', '.join(left)}")
+def _complete(reported: dict[str, str], word: str) -> None:
+    if absent := missing(reported, locked(LOCK.read_text())):
+        sys.exit(f"Not {word}: {', '.join(absent)}")
 
 
 def _say(text: str) -> None:

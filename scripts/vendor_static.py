@@ -1,8 +1,8 @@
-"""Copy the pinned front-end files out of node_modules into static/vendor, with their licences and a manifest of digests.
+"""Copy the pinned front-end files from node_modules to static/vendor, with their licenses and a manifest of digests.
 
     npm ci --ignore-scripts && python scripts/vendor_static.py
 
-The result is committed, so running and testing Modeldesk needs neither npm nor this script; tests/test_vendor.py recomputes
+The result is committed, so running and testing Modeldesk does not require npm or this script. tests/test_vendor.py recomputes
 the digests.
 """
 
@@ -21,7 +21,7 @@ TEST_VENDOR = ROOT / "tests" / "browser" / "vendor"
 
 
 class Asset(NamedTuple):
-    """One file to copy: where it goes, which package it is from, and where it lies in that package."""
+    """One file to copy: its target, its package, and its path in the package."""
 
     target: str
     package: str
@@ -41,7 +41,7 @@ STATIC_ASSETS = (
 TEST_ASSETS = (Asset("axe-core/axe.min.js", "axe-core", "axe.min.js"),)
 
 ICON_PACKAGE = "@tabler/icons"
-# Names of @tabler/icons; "-filled" at the end takes the filled drawing.
+# Names of @tabler/icons. The suffix "-filled" selects the filled variant.
 ICON_NAMES = """
 activity adjustments alert-circle alert-triangle api archive arrow-back-up arrow-left arrow-right arrow-up-right
 arrows-diff arrows-sort ban bell bolt book box braces brain building calculator calendar calendar-event chart-bar
@@ -54,7 +54,7 @@ search send server server-bolt settings shield-check shield-lock sparkles stack-
 test-pipe tool trash trending-down trending-up trophy upload user user-plus users video volume wand wifi-off x
 """
 
-# @tabler/core publishes no licence file; this is the text of its repository.
+# The package @tabler/core contains no license file; this is the text from its repository.
 TABLER_LICENCE = """\
 MIT License
 
@@ -87,18 +87,18 @@ FILLED = 'fill="currentColor" stroke="none"'
 
 
 def sha384(data: bytes) -> str:
-    """The digest in the form of Subresource Integrity."""
+    """Return the digest in the format of Subresource Integrity."""
     return "sha384-" + base64.b64encode(hashlib.sha384(data).digest()).decode()
 
 
 def read_package(package: str) -> dict[str, str]:
-    """Name, version and licence as the package states them."""
+    """Return the name, version and license from the package's metadata."""
     meta = json.loads((NODE_MODULES / package / "package.json").read_text(encoding="utf-8"))
     return {"package": package, "version": meta["version"], "license": meta["license"]}
 
 
 def write_licence(package: str, folder: Path) -> None:
-    """Put the licence text of a package beside its files."""
+    """Write the license text of a package next to its files."""
     text = LICENCES_BY_HAND.get(package)
     if text is None:
         text = (NODE_MODULES / package / "LICENSE").read_text(encoding="utf-8")
@@ -106,7 +106,7 @@ def write_licence(package: str, folder: Path) -> None:
 
 
 def copy_asset(asset: Asset, out: Path) -> dict[str, str]:
-    """Copy one file without its source-map comment and answer its line of the manifest."""
+    """Copy one file without its source-map comment, and return its manifest entry."""
     data = (NODE_MODULES / asset.package / asset.source).read_bytes()
     if not asset.target.endswith(".woff2"):
         data = SOURCE_MAP_COMMENT.sub(b"\n", data)
@@ -118,7 +118,7 @@ def copy_asset(asset: Asset, out: Path) -> dict[str, str]:
 
 
 def icon_symbol(name: str) -> str:
-    """One icon as a <symbol> that takes its colour from the text around it."""
+    """Return one icon as a <symbol> in the color of the surrounding text."""
     folder, file_name, attributes = ("outline", name, OUTLINE)
     if name.endswith("-filled"):
         folder, file_name, attributes = ("filled", name.removesuffix("-filled"), FILLED)
@@ -131,7 +131,7 @@ def icon_symbol(name: str) -> str:
 
 
 def write_sprite(out: Path) -> dict[str, str]:
-    """Build icons.svg out of the icons we use: 40 KB in place of a web font of 800 KB."""
+    """Write icons.svg with the used icons only: 40 KB instead of an 800 KB web font."""
     symbols = "".join(icon_symbol(name) for name in sorted(set(ICON_NAMES.split())))
     data = f'<svg xmlns="http://www.w3.org/2000/svg">\n{symbols}</svg>\n'.encode()
     (out / "icons.svg").write_bytes(data)
@@ -141,12 +141,12 @@ def write_sprite(out: Path) -> dict[str, str]:
 
 
 def write_manifest(out: Path, manifest: dict[str, dict[str, str]]) -> None:
-    """Say what lies in the folder, from which version, under which licence."""
+    """Write the manifest: the version and license of each file in the folder."""
     (out / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def fill(out: Path, assets: tuple[Asset, ...], *, with_icons: bool) -> None:
-    """Fill a folder from nothing, so that what is no longer listed goes away."""
+    """Fill a folder from scratch, so that unlisted files are removed."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     manifest = {asset.target: copy_asset(asset, out) for asset in assets}
