@@ -1,4 +1,4 @@
-"""The price calculator without its page: a query string read as a question, and what each model would cost."""
+"""The price calculator without its page: parses a query string and prices the request for each model."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ from webapp.domain.shared.timestamps import DAY, format_timestamp, parse_day, pa
 MAX_MODELS = 8
 MAX_CALLS = 10**9
 MAX_INPUT_LENGTH = 40
-# Digits, in groups of three if separated at all: `1,5` must not become fifteen.
+# Separators must form groups of three digits, so that `1,5` does not become fifteen.
 NUMBER = re.compile(r"[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,5}|[0-9]{1,3}(?: [0-9]{3}){1,5}", re.ASCII)
 NO_USAGE = Usage()
-# Of each meter that is billed by itself, about as much as one call takes.
+# The approximate usage of one call, for each meter that is billed on its own.
 TYPICAL_CALL: Mapping[str, int] = {"input": 1_000, "output": 500, "image": 1, "request": 1, "second": 60, "character": 1_000, "page": 1}
 DEFAULT_METERS = frozenset({"input", "output"})
 
@@ -32,7 +32,7 @@ Query = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class CalculatorRequest:
-    """What somebody wants to know. `typed` are the texts as they were given, `errors` what is wrong with them, by field."""
+    """A calculator request. `typed` holds the texts as entered, and `errors` the messages by field."""
 
     refs: tuple[str, ...] = ()
     usage: Usage = NO_USAGE
@@ -43,7 +43,7 @@ class CalculatorRequest:
     errors: Mapping[str, str] = field(default_factory=dict)
 
     def query(self) -> str:
-        """The shortest query string that asks the same."""
+        """Return the shortest query string for the same request."""
         pairs = [("model", ref) for ref in self.refs]
         pairs += [(meter, str(quantity)) for meter, quantity in self.usage.as_dict().items()]
         if self.service_tier != STANDARD:
@@ -57,7 +57,7 @@ class CalculatorRequest:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What one model would cost. `share` is its part of the dearest, in percent; `total` is None where nothing can be said."""
+    """The cost of one model. `share` is the percentage of the highest total; `total` is None if it is unknown."""
 
     model: ModelInfo
     price: Price | None
@@ -80,7 +80,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class CalculatorResult:
-    """The quotes, cheapest first and unknown last; refs that name no model, each with what to do about it."""
+    """The quotes, cheapest first and unknown last, and the errors for unresolved refs."""
 
     at: datetime
     quotes: tuple[Quote, ...]
@@ -88,7 +88,7 @@ class CalculatorResult:
 
 
 def typical_usage(price: Price | None) -> Usage:
-    """What an ordinary call of a model with this price uses: something of each meter that has a rate, or tokens where none has."""
+    """Return the usage of a typical call at this price: every meter that has a rate, or tokens if no meter has one."""
     billed = {rate.meter for rate in price.rates} if price else set()
     return Usage(
         **{meter: quantity for meter, quantity in TYPICAL_CALL.items() if meter in (billed & TYPICAL_CALL.keys() or DEFAULT_METERS)}
@@ -96,7 +96,7 @@ def typical_usage(price: Price | None) -> Usage:
 
 
 def parse_query(query: Query) -> CalculatorRequest:
-    """A question from a query string. Never raises: what makes no sense is told in `errors`, the rest stands."""
+    """Return the request in a query string. Never raises: invalid values are reported in `errors`, and the rest applies."""
     reader = QueryReader(query)
     usage = reader.usage()
     return CalculatorRequest(
@@ -111,7 +111,7 @@ def parse_query(query: Query) -> CalculatorRequest:
 
 
 class QueryReader:
-    """Reads typed numbers and moments out of a query string; what makes no sense is told in `errors`."""
+    """Parses numbers and times in a query string. Invalid values are reported in `errors`."""
 
     def __init__(self, query: Query) -> None:
         self._query = query
@@ -125,22 +125,22 @@ class QueryReader:
         return text
 
     def refs(self) -> tuple[str, ...]:
-        given = [ref.strip()[: MAX_REF + 1] for ref in self._query.get("model", ())]
-        found = tuple(dict.fromkeys(ref for ref in given if ref))
-        if len(found) > MAX_MODELS:
+        requested = [ref.strip()[: MAX_REF + 1] for ref in self._query.get("model", ())]
+        refs = tuple(dict.fromkeys(ref for ref in requested if ref))
+        if len(refs) > MAX_MODELS:
             self.errors["model"] = f"Choose up to {MAX_MODELS} models; the first {MAX_MODELS} are compared."
-        return found[:MAX_MODELS]
+        return refs[:MAX_MODELS]
 
-    def number(self, name: str, default: int, most: int, label: str = "The number of calls") -> int:
+    def number(self, name: str, default: int, maximum: int, label: str = "The number of calls") -> int:
         text = self.text(name)
         if not text:
             return default
         if len(text) <= MAX_INPUT_LENGTH and NUMBER.fullmatch(text):
             value = int(text.replace(",", "").replace(" ", ""))
-            if value <= most:
+            if value <= maximum:
                 return value
-        said = label_of(name) if name in METERS else label
-        self.errors[name] = f"{said} must be a whole number from 0 to {most:,}, such as 1200 or 1,200."
+        field_label = label_of(name) if name in METERS else label
+        self.errors[name] = f"{field_label} must be a whole number from 0 to {maximum:,}, such as 1200 or 1,200."
         return default
 
     def usage(self) -> Usage:
@@ -150,9 +150,9 @@ class QueryReader:
         try:
             return Usage(**quantities)
         except Invalid as error:
-            for found in error.errors:
-                meter = found.field.removeprefix("usage.")
-                self.errors[meter] = f"{label_of(meter)} {found.message}."
+            for field_error in error.errors:
+                meter = field_error.field.removeprefix("usage.")
+                self.errors[meter] = f"{label_of(meter)} {field_error.message}."
             return NO_USAGE
 
     def service_tier(self) -> str:
@@ -173,24 +173,24 @@ class QueryReader:
             return None
 
 
-def calculate(snapshot: Snapshot, question: CalculatorRequest, now: datetime) -> CalculatorResult:
-    """What each model would cost, in one state of the registry."""
-    at = question.at or now.astimezone(UTC).replace(microsecond=0)
+def calculate(snapshot: Snapshot, request: CalculatorRequest, now: datetime) -> CalculatorResult:
+    """Return the cost of each model, all from the same snapshot."""
+    at = request.at or now.astimezone(UTC).replace(microsecond=0)
     models: dict[str, ModelInfo] = {}
     unresolved: list[UnknownModel | AmbiguousModel] = []
-    for ref in question.refs:
+    for ref in request.refs:
         try:
             model = resolve(snapshot.names, ref)
             models[model.ref] = model
         except (UnknownModel, AmbiguousModel) as error:
             unresolved.append(error)
-    return CalculatorResult(at, _rank_quotes([_quote(model, question, at) for model in models.values()]), tuple(unresolved))
+    return CalculatorResult(at, _rank_quotes([_quote(model, request, at) for model in models.values()]), tuple(unresolved))
 
 
-def _quote(model: ModelInfo, question: CalculatorRequest, at: datetime) -> Quote:
+def _quote(model: ModelInfo, request: CalculatorRequest, at: datetime) -> Quote:
     price = model.price_at(at)
-    cost = cost_of(price, question.usage, at=at, service_tier=question.service_tier, model=model.ref)
-    # Not one rate for what was used: the sum of nothing would be a zero that nobody should read.
+    cost = cost_of(price, request.usage, at=at, service_tier=request.service_tier, model=model.ref)
+    # Without any rate for the usage, the sum would be a misleading zero.
     unknown = cost.total is None or (not cost.lines and any(not missing.startswith("service_tier:") for missing in cost.missing))
     return Quote(model, price, cost, None if unknown else cost.total)
 
@@ -198,19 +198,19 @@ def _quote(model: ModelInfo, question: CalculatorRequest, at: datetime) -> Quote
 def _rank_quotes(quotes: list[Quote]) -> tuple[Quote, ...]:
     ordered = sorted(quotes, key=_sort_key)
     known = [quote for quote in ordered if quote.total is not None]
-    one_currency = len({quote.cost.currency for quote in known}) == 1
-    if len(known) < 2 or not one_currency:
+    same_currency = len({quote.cost.currency for quote in known}) == 1
+    if len(known) < 2 or not same_currency:
         return tuple(ordered)
-    dearest = max(quote.total or ZERO for quote in known)
-    least = next((quote.total for quote in known if quote.cost.complete and quote.model.supported), None)
-    return tuple(_with_share(quote, least, dearest) for quote in ordered)
+    highest = max(quote.total or ZERO for quote in known)
+    lowest = next((quote.total for quote in known if quote.cost.complete and quote.model.supported), None)
+    return tuple(_with_share(quote, lowest, highest) for quote in ordered)
 
 
-def _with_share(quote: Quote, least: Decimal | None, dearest: Decimal) -> Quote:
+def _with_share(quote: Quote, lowest: Decimal | None, highest: Decimal) -> Quote:
     if quote.total is None:
         return quote
-    cheapest = quote.cost.complete and quote.model.supported and quote.total == least and least != dearest
-    return replace(quote, cheapest=cheapest, share=int(100 * quote.total / dearest) if dearest else 0)
+    cheapest = quote.cost.complete and quote.model.supported and quote.total == lowest and lowest != highest
+    return replace(quote, cheapest=cheapest, share=int(100 * quote.total / highest) if highest else 0)
 
 
 def _sort_key(quote: Quote) -> tuple[int, str, Decimal, str]:

@@ -1,6 +1,6 @@
-"""Questions about a price before it is saved: a unit that was mixed up shows as a factor of a thousand, a slip as a zero.
+"""Sanity questions about a price before it is saved. A wrong unit shows as a factor of a thousand, a typing error as a zero.
 
-A guard never refuses. It asks, and the answer is for this very price: `Question.key` names what was asked and about which rates.
+A guard never rejects a price. The user confirms it, and `confirmation_key` binds the confirmation to this price and these questions.
 """
 
 import hashlib
@@ -16,18 +16,21 @@ from webapp.domain.pricing.pricing import Price, Rate, price_at
 from webapp.domain.shared import money_text
 from webapp.domain.shared.money import format_decimal
 
-SUSPICIOUS_FACTOR = 100  # From this factor on a price is asked about.
+SUSPICIOUS_FACTOR = 100  # A price that differs by this factor or more needs a confirmation.
 
 
 class NamedPrice(NamedTuple):
-    """A price to compare with, and how to name it: `the price now`, `GPT-4o mini`."""
+    """A price to compare with, and its name in a question: `the price now`, `GPT-4o mini`."""
 
     name: str
     price: Price
 
 
 class SanityQuestion(NamedTuple):
-    """One thing that somebody has to say yes to. `kind` is far_from_previous, far_from_siblings, far_from_catalogue or crosses_zero."""
+    """One question that a user must confirm.
+
+    `kind` is far_from_previous, far_from_siblings, far_from_catalogue or crosses_zero.
+    """
 
     kind: str
     text: str
@@ -36,44 +39,51 @@ class SanityQuestion(NamedTuple):
 def list_questions(
     price: Price, previous: Price | None, siblings: Sequence[NamedPrice] = (), catalogue: NamedPrice | None = None
 ) -> list[SanityQuestion]:
-    """Everything to ask about a price. `siblings` are other models of the same provider and type."""
-    asked = _zero_questions(price, previous)
+    """Return all questions about a price. `siblings` are other models of the same provider and type."""
+    questions = _zero_questions(price, previous)
     if previous is not None:
-        asked += _factor_questions("far_from_previous", price, NamedPrice("the price before", previous))
+        questions += _factor_questions("far_from_previous", price, NamedPrice("the price before", previous))
     if siblings:
-        asked += _sibling_questions(price, siblings)
+        questions += _sibling_questions(price, siblings)
     if catalogue is not None:
-        asked += _factor_questions("far_from_catalogue", price, catalogue)
-    return asked
+        questions += _factor_questions("far_from_catalogue", price, catalogue)
+    return questions
 
 
 def list_model_questions(price: Price, model: ModelInfo, models: Iterable[ModelInfo], history: Sequence[Price]) -> list[SanityQuestion]:
-    """Everything to ask about a price that is entered for this model. `history` is its timeline, `models` the whole registry."""
+    """Return all questions about a price of this model. `history` is its timeline, `models` the whole registry."""
     start = price.effective_from
-    others = [other for other in models if (other.provider, other.type) == (model.provider, model.type) and other.ref != model.ref]
-    siblings = [NamedPrice(other.display_name, found) for other in others if (found := other.price_at(start)) and found.state == "priced"]
-    before = [one for one in history if one.id is None or one.id != price.corrects]  # A correction is not compared with what it corrects.
+    sibling_models = [
+        sibling for sibling in models if (sibling.provider, sibling.type) == (model.provider, model.type) and sibling.ref != model.ref
+    ]
+    siblings = [
+        NamedPrice(sibling.display_name, sibling_price)
+        for sibling in sibling_models
+        if (sibling_price := sibling.price_at(start)) and sibling_price.state == "priced"
+    ]
+    # A correction is not compared with the price that it corrects.
+    before = [entry for entry in history if entry.id is None or entry.id != price.corrects]
     return list_questions(price, price_at(before, start), siblings, _built_in_price(model.ref, start))
 
 
 def _built_in_price(ref: str, at: datetime) -> NamedPrice | None:
-    """What the catalogue that ships with Modeldesk says."""
+    """Return the price in the built-in catalog."""
     model = next((model for model in constants().models if model.ref == ref), None)
     price = model.price_at(at) if model else None
     return NamedPrice("the built-in catalogue says", price) if price else None
 
 
-def confirmation_key(price: Price, asked: Iterable[SanityQuestion]) -> str:
-    """What a yes is good for: these rates and these questions, and nothing that is typed afterwards."""
+def confirmation_key(price: Price, questions: Iterable[SanityQuestion]) -> str:
+    """Return a key for these rates and these questions. It does not match after the user edits the price again."""
     rates = [
         f"{rate.meter} {format_decimal(rate.amount)} {rate.per} {rate.above} {rate.service_tier} {rate.window}" for rate in price.rates
     ]
-    said = "\n".join([price.state, price.currency, *rates, *(question.text for question in asked)])
-    return hashlib.sha256(said.encode()).hexdigest()[:24]
+    confirmed_text = "\n".join([price.state, price.currency, *rates, *(question.text for question in questions)])
+    return hashlib.sha256(confirmed_text.encode()).hexdigest()[:24]
 
 
 def _zero_questions(price: Price, previous: Price | None) -> list[SanityQuestion]:
-    """To or from nothing: whole prices first, then single rates."""
+    """Return questions about changes to or from zero: the whole price first, then single rates."""
     if previous is None or "unknown" in (price.state, previous.state):
         return []
     if price.state != previous.state:
@@ -84,43 +94,49 @@ def _zero_questions(price: Price, previous: Price | None) -> list[SanityQuestion
         )
         return [SanityQuestion("crosses_zero", text)]
     before = _rates_by_key(previous)
-    crossed = [rate for rate in price.rates if (old := before.get(_rate_key(rate))) and (rate.amount == 0) != (old.amount == 0)]
+    crossing = [rate for rate in price.rates if (old := before.get(_rate_key(rate))) and (rate.amount == 0) != (old.amount == 0)]
     return [
         SanityQuestion(
             "crosses_zero", f"{_rate_label(rate)} {'will be free' if rate.amount == 0 else 'was free until now and will cost something'}."
         )
-        for rate in crossed
+        for rate in crossing
     ]
 
 
-def _factor_questions(kind: str, price: Price, other: NamedPrice) -> list[SanityQuestion]:
-    """Every rate that is a hundred times more or less than the other price's for the same thing."""
-    if price.currency != other.price.currency:
+def _factor_questions(kind: str, price: Price, reference: NamedPrice) -> list[SanityQuestion]:
+    """Return a question for every rate that differs from the reference price by the factor or more."""
+    if price.currency != reference.price.currency:
         return []
-    places = _rates_by_key(other.price)
-    found = ((rate, _describe_factor(rate.unit, places[_rate_key(rate)].unit)) for rate in price.rates if _rate_key(rate) in places)
-    return [SanityQuestion(kind, f"{_rate_label(rate)} is {words} {other.name}. Is the unit right?") for rate, words in found if words]
+    reference_rates = _rates_by_key(reference.price)
+    comparisons = (
+        (rate, _describe_factor(rate.unit, reference_rates[_rate_key(rate)].unit))
+        for rate in price.rates
+        if _rate_key(rate) in reference_rates
+    )
+    return [
+        SanityQuestion(kind, f"{_rate_label(rate)} is {words} {reference.name}. Is the unit right?") for rate, words in comparisons if words
+    ]
 
 
 def _sibling_questions(price: Price, siblings: Sequence[NamedPrice]) -> list[SanityQuestion]:
-    """Siblings differ by much on purpose, so only what is far from the nearest of them is asked about."""
-    asked = []
+    """Return a question for each rate that is far even from the nearest sibling. Siblings can differ a lot on purpose."""
+    questions = []
     for rate in price.rates:
-        near = _nearest_sibling(rate, price.currency, siblings)
-        if near is not None and (words := _describe_factor(rate.unit, near[1])):
-            text = f"{_rate_label(rate)} is {words} {near[0]}, the nearest model of this provider. Is the unit right?"
-            asked.append(SanityQuestion("far_from_siblings", text))
-    return asked
+        nearest = _nearest_sibling(rate, price.currency, siblings)
+        if nearest is not None and (words := _describe_factor(rate.unit, nearest[1])):
+            text = f"{_rate_label(rate)} is {words} {nearest[0]}, the nearest model of this provider. Is the unit right?"
+            questions.append(SanityQuestion("far_from_siblings", text))
+    return questions
 
 
 def _nearest_sibling(rate: Rate, currency: str, siblings: Sequence[NamedPrice]) -> tuple[str, Decimal] | None:
-    place = _rate_key(rate)
-    units = [(known.name, _rates_by_key(known.price)[place].unit) for known in siblings if _has_rate(known.price, currency, place)]
-    return min(units, key=lambda found: _factor(rate.unit, found[1]), default=None)
+    key = _rate_key(rate)
+    units = [(sibling.name, _rates_by_key(sibling.price)[key].unit) for sibling in siblings if _has_rate(sibling.price, currency, key)]
+    return min(units, key=lambda entry: _factor(rate.unit, entry[1]), default=None)
 
 
-def _has_rate(price: Price, currency: str, place: tuple[object, ...]) -> bool:
-    rate = _rates_by_key(price).get(place)
+def _has_rate(price: Price, currency: str, key: tuple[object, ...]) -> bool:
+    rate = _rates_by_key(price).get(key)
     return price.currency == currency and rate is not None and rate.amount > 0
 
 
@@ -129,21 +145,24 @@ def _rates_by_key(price: Price) -> Mapping[tuple[object, ...], Rate]:
 
 
 def _rate_key(rate: Rate) -> tuple[object, ...]:
-    """What a rate is for: meter, threshold, service tier and hours."""
+    """Return the conditions of a rate: meter, threshold, service tier and window."""
     return rate[:1] + rate[3:]
 
 
-def _factor(one: Decimal, other: Decimal) -> Decimal:
-    if not one or not other:
+def _factor(left: Decimal, right: Decimal) -> Decimal:
+    if not left or not right:
         return Decimal(1)
-    return money_text.quotient(max(one, other), min(one, other))
+    return money_text.quotient(max(left, right), min(left, right))
 
 
-def _describe_factor(unit: Decimal, other: Decimal) -> str:
-    """`150 times more than`, or nothing where the two are near each other or one of them is zero, which is asked about elsewhere."""
-    if not unit or not other or _factor(unit, other) < SUSPICIOUS_FACTOR:
+def _describe_factor(unit: Decimal, reference: Decimal) -> str:
+    """Return text such as `150 times more than`.
+
+    Return an empty string if the values are close, or if one is zero: `_zero_questions` covers that case.
+    """
+    if not unit or not reference or _factor(unit, reference) < SUSPICIOUS_FACTOR:
         return ""
-    return f"{money_text.format_ratio(max(unit, other), min(unit, other))} times {'more' if unit > other else 'less'} than"
+    return f"{money_text.format_ratio(max(unit, reference), min(unit, reference))} times {'more' if unit > reference else 'less'} than"
 
 
 def _rate_label(rate: Rate) -> str:
