@@ -1,1 +1,1 @@
-"""Which key a caller can use for a provider, and the keys of the environment."""
+"""The selection of a key for a caller and a provider, and the keys of the environment."""

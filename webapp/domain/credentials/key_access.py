@@ -1,8 +1,8 @@
-"""Which key answers for a caller, or why none does: decided once, for the page that shows it and for the call that spends it.
+"""Selection of the key for a call, or the reason why there is none. The page that shows it and the call that uses it share this code.
 
-The most specific key that the provider allows decides: one's own, then the project's, then the shared one, then a variable of the server's
-environment. A key that exists but cannot be used (expired, switched off, used up) is said to be that: it is never passed over for
-somebody else's, who would pay without knowing (docs/adr/0012).
+The most specific key that the provider allows is selected: personal, project, shared, then a variable of the server's environment.
+A key that exists but is unusable (expired, inactive, limit reached) is reported. It is never skipped in favor of another owner's key,
+because that owner would pay without knowing (docs/adr/0012).
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from webapp.domain.shared.timestamps import format_timestamp
 
 
 class AccessState(StrEnum):
-    """What a caller may do with a provider."""
+    """The access of a caller to a provider."""
 
     AVAILABLE_PERSONAL = "AVAILABLE_PERSONAL"
     AVAILABLE_PROJECT = "AVAILABLE_PROJECT"
@@ -34,7 +34,7 @@ _KEY_LABELS = {PERSONAL: "your own key", PROJECT: "the project's key", SHARED: "
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A stored key, as far as the decision needs it. `used` is the number of calls in the present month."""
+    """The fields of a stored key that the decision needs. `used` is the number of calls in the current month."""
 
     id: int
     scope: str
@@ -46,15 +46,15 @@ class StoredKey:
 
     @property
     def source(self) -> str:
-        """Which key it is, for records: `shared`, `personal:ann@example.com`, `project:billing`."""
+        """The source of the key for records: `shared`, `personal:ann@example.com`, `project:billing`."""
         return f"{self.scope}:{self.owner}" if self.owner else self.scope
 
 
 @dataclass(frozen=True, slots=True)
 class AccessContext:
-    """Everything that the decision depends on."""
+    """The inputs of the decision."""
 
-    provider: str  # Its display name.
+    provider: str  # The display name.
     active: bool = True
     needs_key: bool = True
     allow_shared: bool = True
@@ -63,12 +63,12 @@ class AccessContext:
     project: StoredKey | None = None
     shared: StoredKey | None = None
     variable: str | None = None  # The environment variable that holds a key.
-    unbound_variable: str | None = None  # One that may not be sent to where this provider is.
+    unbound_variable: str | None = None  # A variable that is not bound to this provider's origin.
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The decision, with a sentence that says why and what to do. `key` is the stored key to be used, if it is one."""
+    """The decision, and a sentence with the reason and the next step. `key` is the stored key to use, if any."""
 
     state: AccessState
     reason: str
@@ -81,47 +81,49 @@ class Access:
 
     @property
     def source(self) -> str:
-        """Where the key comes from, for records."""
+        """The source of the key for records."""
         if self.key is not None:
             return self.key.source
         return f"environment:{self.variable}" if self.variable else "none"
 
 
-def evaluate_access(facts: AccessContext, now: datetime) -> Access:
-    """Whether a caller may use a provider, and with which key."""
-    if not facts.active:
-        return Access(AccessState.DISABLED, f"{facts.provider} is inactive. Activate it on its page.")
-    key = _most_specific_key(facts)
+def evaluate_access(context: AccessContext, now: datetime) -> Access:
+    """Return whether a caller can use a provider, and with which key."""
+    if not context.active:
+        return Access(AccessState.DISABLED, f"{context.provider} is inactive. Activate it on its page.")
+    key = _most_specific_key(context)
     if key is not None:
-        wrong = _key_problem(key, now)
-        if wrong:
-            return Access(AccessState.NO_ACCESS, f"{_KEY_LABELS[key.scope].capitalize()} for {facts.provider} {wrong}", key)
-        return Access(_STATES[key.scope], f"{facts.provider} is asked with {_KEY_LABELS[key.scope]}.", key)
-    if facts.variable and facts.allow_shared:
-        reason = f"{facts.provider} is asked with {facts.variable} of the server's environment."
-        return Access(AccessState.AVAILABLE_ENVIRONMENT, reason, variable=facts.variable)
-    if not facts.needs_key:
-        return Access(AccessState.AVAILABLE_WITHOUT_KEY, f"{facts.provider} needs no key.")
-    way = "Enter one on the provider's page, or choose another model."
-    return Access(AccessState.NO_ACCESS, f"{facts.provider} has no key{_caller_note(facts)}.{_unbound_variable_note(facts)} {way}")
+        problem = _key_problem(key, now)
+        if problem:
+            return Access(AccessState.NO_ACCESS, f"{_KEY_LABELS[key.scope].capitalize()} for {context.provider} {problem}", key)
+        return Access(_STATES[key.scope], f"{context.provider} is asked with {_KEY_LABELS[key.scope]}.", key)
+    if context.variable and context.allow_shared:
+        reason = f"{context.provider} is asked with {context.variable} of the server's environment."
+        return Access(AccessState.AVAILABLE_ENVIRONMENT, reason, variable=context.variable)
+    if not context.needs_key:
+        return Access(AccessState.AVAILABLE_WITHOUT_KEY, f"{context.provider} needs no key.")
+    next_step = "Enter one on the provider's page, or choose another model."
+    return Access(
+        AccessState.NO_ACCESS, f"{context.provider} has no key{_caller_note(context)}.{_unbound_variable_note(context)} {next_step}"
+    )
 
 
-def _unbound_variable_note(facts: AccessContext) -> str:
-    if facts.unbound_variable is None or not facts.allow_shared:
+def _unbound_variable_note(context: AccessContext) -> str:
+    if context.unbound_variable is None or not context.allow_shared:
         return ""
     return (
-        f" {facts.unbound_variable} of the server's environment is not sent to its address, "
+        f" {context.unbound_variable} of the server's environment is not sent to its address, "
         f"because {BINDINGS_SETTING} does not say that it may be."
     )
 
 
-def _most_specific_key(facts: AccessContext) -> StoredKey | None:
-    """The most specific key that the provider's flags allow."""
-    if facts.personal is not None and facts.allow_personal:
-        return facts.personal
-    if facts.project is not None:
-        return facts.project
-    return facts.shared if facts.allow_shared else None
+def _most_specific_key(context: AccessContext) -> StoredKey | None:
+    """Return the most specific key that the provider's flags allow."""
+    if context.personal is not None and context.allow_personal:
+        return context.personal
+    if context.project is not None:
+        return context.project
+    return context.shared if context.allow_shared else None
 
 
 def _key_problem(key: StoredKey, now: datetime) -> str | None:
@@ -135,21 +137,21 @@ def _key_problem(key: StoredKey, now: datetime) -> str | None:
 
 
 def describe_limit(limit: int, now: datetime) -> str:
-    """The rest of the sentence about a key that was used up."""
-    again = format_timestamp(next_period(now))
-    return f"has reached its limit of {limit:,} calls this month. It works again from {again}, or when an admin raises the limit."
+    """Return the rest of the sentence about a key that has reached its limit."""
+    resets_at = format_timestamp(next_period(now))
+    return f"has reached its limit of {limit:,} calls this month. It works again from {resets_at}, or when an admin raises the limit."
 
 
-def _caller_note(facts: AccessContext) -> str:
-    return " for you" if facts.shared is not None and not facts.allow_shared else ""
+def _caller_note(context: AccessContext) -> str:
+    return " for you" if context.shared is not None and not context.allow_shared else ""
 
 
 def period_of(now: datetime) -> str:
-    """The month of a moment in UTC, such as 2026-11."""
+    """Return the UTC month of `now`, such as 2026-11."""
     return f"{now:%Y-%m}"
 
 
 def next_period(now: datetime) -> datetime:
-    """When the next month begins."""
+    """Return the start of the next month."""
     first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return first.replace(year=now.year + now.month // 12, month=now.month % 12 + 1)
