@@ -1,4 +1,4 @@
-"""Staff in a real database: links, log-ins, sessions, and the last admin."""
+"""Staff in a real database: links, sign-ins, sessions, and the last admin."""
 
 import threading
 from contextlib import suppress
@@ -86,31 +86,31 @@ def hash_of(email: str) -> str:
 
 
 def test_a_hash_of_an_older_cost_is_renewed_when_its_owner_signs_in_and_no_other_time(either_app, monkeypatch):
-    stored, dearer = hash_of("ann@example.com"), PasswordHasher(time_cost=2, memory_cost=64, parallelism=1)
-    monkeypatch.setattr(passwords, "HASHER", dearer)
+    stored, hasher = hash_of("ann@example.com"), PasswordHasher(time_cost=2, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(passwords, "HASHER", hasher)
     sign_in(either_app, "wrong, but fifteen characters")
     assert hash_of("ann@example.com") == stored
     assert sign_in(either_app, PASSWORD).status_code == 302
     renewed = hash_of("ann@example.com")
-    assert not dearer.check_needs_rehash(renewed)
+    assert not hasher.check_needs_rehash(renewed)
     assert sign_in(either_app, PASSWORD).status_code == 302
     assert hash_of("ann@example.com") == renewed
 
 
 def test_a_sign_in_at_the_same_moment_that_renews_the_hash_keeps_nobody_out(either_app, monkeypatch):
     monkeypatch.setattr(passwords, "HASHER", PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
-    checks, asked = accounts.authenticate, []
+    authenticate, emails = accounts.authenticate, []
 
     def and_somebody_else_too(session, email, password):
-        user = checks(session, email, password)
-        asked.append(email)
-        if len(asked) == 1:
+        user = authenticate(session, email, password)
+        emails.append(email)
+        if len(emails) == 1:
             assert sign_in(either_app, PASSWORD).status_code == 302
         return user
 
     monkeypatch.setattr(accounts, "authenticate", and_somebody_else_too)
     assert sign_in(either_app, PASSWORD).status_code == 302
-    assert len(asked) == 3, "the first, the one beside it, and the first again"
+    assert len(emails) == 3, "the first, the one beside it, and the first again"
 
 
 def test_a_renewed_hash_never_takes_the_place_of_a_password_that_was_set_meanwhile(app):
@@ -176,7 +176,7 @@ def refused_link(secret: str) -> str:
 def test_t04_a_link_of_somebody_who_is_switched_off_is_refused_in_the_words_of_a_used_one(either_app):
     used, secret = link_for("bob@example.com"), link_for("eve@example.com")
     use(used)
-    with by_hand() as session:  # Not by the service, which ends links: the look at the user is what this is about.
+    with by_hand() as session:  # Not by the service, which ends links, because this test covers the check of the user.
         accounts.find(session, "eve@example.com").is_active = False
     assert refused_link(secret) == refused_link(used) == refused_link("never was")
     with by_hand() as session:
@@ -195,7 +195,7 @@ def test_t04_switching_off_ends_open_links_and_switching_on_brings_none_back(eit
 
 def test_t04_what_began_while_somebody_was_kept_out_is_not_good_once_they_are_let_in(app):
     switch("eve@example.com", False)
-    cookie = session_of("eve@example.com")  # As by a sign-in that was being checked at that very moment.
+    cookie = session_of("eve@example.com")  # Like a sign-in that is in progress at that time.
     switch("eve@example.com", True)
     assert accounts.get_session_or_none(db.session(), cookie, now=NOW) is None
 
@@ -214,16 +214,16 @@ def test_no_link_is_made_for_somebody_who_is_switched_off(app):
 
 
 def test_t04_a_password_of_ones_own_ends_open_links(app):
-    secret, other = link_for("eve@example.com"), link_for("bob@example.com")
+    secret, unrelated = link_for("eve@example.com"), link_for("bob@example.com")
     with writing() as session:
         accounts.change_password(session, accounts.find(session, "eve@example.com"), NEW, current_secret="")
     refused_link(secret)
-    assert use(other)
+    assert use(unrelated)
 
 
 @pytest.mark.postgresql
 def test_e17_a_link_used_while_its_owner_is_switched_off_leaves_no_session(postgresql_app):
-    """Both wait for the row of the person; whoever comes second sees what the first did."""
+    """Both transactions wait for the user's row. The second one sees the changes of the first one."""
     for _ in range(5):
         secret, ready = link_for("eve@example.com"), threading.Barrier(2)
 

@@ -1,4 +1,4 @@
-"""Applications' tokens in a real database."""
+"""API tokens in a real database."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -30,10 +30,10 @@ def test_a_new_token_is_known_at_once_and_its_text_is_nowhere(either_app):
 
 
 def test_a_revoked_token_is_unknown_at_once_and_revoking_twice_is_one_event(app):
-    number, secret = made()
+    token_id, secret = made()
     for _ in range(2):
         with writing() as session:
-            api_tokens.revoke(session, number, actor="ann", now=NOW)
+            api_tokens.revoke(session, token_id, actor="ann", now=NOW)
     assert public_id_of(secret) not in container.registry().snapshot.tokens
     actions = db.session.execute(select(AuditEvent.action).where(AuditEvent.target_kind == "token")).scalars().all()
     assert actions == ["accounts:token:create", "accounts:token:revoke"]

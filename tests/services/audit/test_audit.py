@@ -1,4 +1,4 @@
-"""The trail: in the transaction of the change, chained, and honest about tampering."""
+"""The audit log: written in the transaction of the change, chained, and able to detect tampering."""
 
 import threading
 
@@ -36,11 +36,11 @@ def test_every_event_names_the_one_before_and_its_own_content(either_app):
 def test_an_event_that_was_changed_by_hand_is_found(app, change):
     for name in "abc":
         record(name)
-    number = db.session.execute(select(func.max(AuditEvent.id))).scalar_one() - 1
+    event_id = db.session.execute(select(func.max(AuditEvent.id))).scalar_one() - 1
     with writing(refresh=False) as session:
         unguard(session)
-        session.execute(text(f"UPDATE audit_events SET {change} WHERE id = {number}"))
-    assert audit_log.get_first_break_or_none(db.session()).event_id == number
+        session.execute(text(f"UPDATE audit_events SET {change} WHERE id = {event_id}"))
+    assert audit_log.get_first_break_or_none(db.session()).event_id == event_id
 
 
 def test_an_event_that_was_removed_by_hand_is_missed(app):
@@ -54,7 +54,7 @@ def test_an_event_that_was_removed_by_hand_is_missed(app):
 
 
 def by_hand(*statements: str) -> None:
-    """As somebody with the database's password would."""
+    """Change the audit log as anyone with the database password could."""
     with writing(refresh=False) as session:
         unguard(session)
         for statement in statements:
@@ -81,26 +81,26 @@ def test_e16_what_was_done_to_the_end_of_the_trail_is_found_and_named(either_app
     for name in "abc":
         record(name)
     statement, message = ENDS[way]
-    facts = {"newest": newest(), "before": newest() - 1, "count": db.session.execute(select(func.count(AuditEvent.id))).scalar_one()}
+    values = {"newest": newest(), "before": newest() - 1, "count": db.session.execute(select(func.count(AuditEvent.id))).scalar_one()}
     assert audit_log.get_first_break_or_none(db.session()) is None
-    by_hand(statement.format(**facts))
-    assert message.format(**facts) in audit_log.get_first_break_or_none(db.session()).message
+    by_hand(statement.format(**values))
+    assert message.format(**values) in audit_log.get_first_break_or_none(db.session()).message
 
 
-def rehashed(number: int) -> None:
-    """The event with another actor and the hash that goes with it."""
+def rehashed(event_id: int) -> None:
+    """Give the event another actor and the hash that matches."""
     with writing(refresh=False) as session:
         unguard(session)
-        event = session.get_one(AuditEvent, number)
+        event = session.get_one(AuditEvent, event_id)
         event.actor = "nobody"
         event.hash = digest(event)
 
 
 def test_e16_the_newest_event_with_a_hash_that_fits_its_new_content_is_found(either_app):
     record("a")
-    number = newest()
-    rehashed(number)
-    assert audit_log.get_first_break_or_none(db.session()).message.startswith(f"event {number} was changed together with its hash")
+    event_id = newest()
+    rehashed(event_id)
+    assert audit_log.get_first_break_or_none(db.session()).message.startswith(f"event {event_id} was changed together with its hash")
 
 
 def test_e16_a_line_that_was_added_by_hand_at_the_end_is_found(either_app):
@@ -137,12 +137,12 @@ def test_a_trail_whose_end_was_removed_is_written_on_and_never_called_whole_agai
 
 
 def test_a_line_about_what_is_not_the_registry_neither_moves_nor_locks_the_registrys_row(either_app):
-    """Somebody holds the registry, as whoever changes it does, while somebody else signs in."""
+    """One connection locks the registry's row, as every change of the registry does, while a user signs in."""
     revision = db.session.execute(select(RegistryState.revision)).scalar_one()
     db.session.rollback()
-    if db.engine.dialect.name == "postgresql":  # SQLite has one writer at a time, whatever it writes.
-        with db.engine.begin() as other:
-            other.execute(text("SELECT * FROM registry_state FOR UPDATE"))
+    if db.engine.dialect.name == "postgresql":  # SQLite always has only one writer.
+        with db.engine.begin() as connection:
+            connection.execute(text("SELECT * FROM registry_state FOR UPDATE"))
             record("a")
     record("b")
     assert db.session.execute(select(RegistryState.revision)).scalar_one() == revision

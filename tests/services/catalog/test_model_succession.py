@@ -1,4 +1,4 @@
-"""Retiring a model: who still uses it, and the successor that takes over on a day."""
+"""Model retirement: the references to a model, and the scheduled successor."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -19,16 +19,16 @@ YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
 
 @pytest.fixture
 def old(either_app):
-    """The number of a default model with another name, whose successor is gpt-4o."""
+    """The id of a default model with an alias, whose successor is gpt-4o."""
     with writing() as session:
         made = models.create(session, model_values(aliases=["nick"], successor="openai/gpt-4o"), actor="ann")
         models.set_default(session, made.id, actor="ann")
         return made.id
 
 
-def switched(number, day):
+def switched(model_id, day):
     with writing() as session:
-        succession.schedule_switch(session, number, day, actor="ann")
+        succession.schedule_switch(session, model_id, day, actor="ann")
 
 
 def answers():
@@ -60,21 +60,21 @@ def test_without_a_successor_in_the_registry_nothing_is_scheduled(app):
         alone = models.create(session, model_values(), actor="ann").id
         lost = models.create(session, model_values(model_id="lost", successor="openai/nowhere"), actor="ann").id
         selfish = models.create(session, model_values(model_id="selfish", successor="selfish"), actor="ann").id
-    for number, error, said in (
+    for model_id, error, pattern in (
         (alone, Invalid, "needs a successor"),
         (lost, Conflict, "not in the registry"),
         (selfish, Invalid, "itself"),
     ):
-        with pytest.raises(error, match=said):
-            switched(number, YESTERDAY)
+        with pytest.raises(error, match=pattern):
+            switched(model_id, YESTERDAY)
 
 
 def test_the_impact_names_everybody_who_would_notice(app):
     with writing() as session:
-        made = models.create(session, model_values(aliases=["nick"]), actor="ann")
-        models.set_default(session, made.id, actor="ann")
+        model = models.create(session, model_values(aliases=["nick"]), actor="ann")
+        models.set_default(session, model.id, actor="ann")
         models.update(
-            session, session.execute(select(Model.id).where(Model.model_id == "gpt-4o")).scalar_one(), {"successor": made.ref}, actor="ann"
+            session, session.execute(select(Model.id).where(Model.model_id == "gpt-4o")).scalar_one(), {"successor": model.ref}, actor="ann"
         )
         entry = {
             "name": "summary",
@@ -84,10 +84,10 @@ def test_the_impact_names_everybody_who_would_notice(app):
             "user": "{{incident}}",
             "cache_minutes": 0,
         }
-        prompt_templates.create(session, entry | {"preferred_model": made.ref, "temperature": None, "max_tokens": None}, actor="ann")
-        number = made.id
+        prompt_templates.create(session, entry | {"preferred_model": model.ref, "temperature": None, "max_tokens": None}, actor="ann")
+        model_id = model.id
     db.session.rollback()
-    assert succession.list_affected(db.session(), db.session.get(Model, number)) == [
+    assert succession.list_affected(db.session(), db.session.get(Model, model_id)) == [
         "default for text",
         "1 other name",
         "preferred by the template Summary",

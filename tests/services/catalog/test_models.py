@@ -1,4 +1,4 @@
-"""Models in a real database: each rule, its audit row, and races."""
+"""Models in a real database: the rules, their audit events, and races."""
 
 import threading
 
@@ -74,8 +74,8 @@ def test_a_change_of_the_aliases_alone_moves_the_version_too(app):
     model = made(aliases=["one", "two"])
     with writing() as session:
         models.update(session, model.id, {"aliases": ["two", "three"]}, actor="ann")
-    found = container.registry().get_model("three")
-    assert (found.aliases, found.version) == (("three", "two"), 2)
+    updated = container.registry().get_model("three")
+    assert (updated.aliases, updated.version) == (("three", "two"), 2)
 
 
 def test_the_trail_holds_only_what_changed(app):
@@ -151,16 +151,16 @@ def test_an_inactive_model_or_one_of_an_inactive_provider_does_not_become_the_de
 
 
 def test_many_are_switched_together_or_not_at_all(app):
-    one, two, default = made(), made(model_id="two"), made(model_id="three", default=True)
+    first, second, default = made(), made(model_id="two"), made(model_id="three", default=True)
     with pytest.raises(InUse), writing() as session:
-        models.set_active_many(session, [one.id, two.id, default.id], False, actor="ann")
+        models.set_active_many(session, [first.id, second.id, default.id], False, actor="ann")
     assert container.registry().is_model_supported("test-model")
     with writing() as session:
-        assert models.set_active_many(session, [one.id, two.id], False, actor="ann") == 2
+        assert models.set_active_many(session, [first.id, second.id], False, actor="ann") == 2
 
 
 def test_defaults_set_at_the_same_moment_leave_exactly_one_and_a_whole_trail(either_app):
-    numbers = [made(model_id=f"racer-{number}").id for number in range(4)]
+    model_ids = [made(model_id=f"racer-{number}").id for number in range(4)]
     revision = db.session.execute(select(RegistryState.revision)).scalar_one()
     db.session.remove()
     problems = []
@@ -174,7 +174,7 @@ def test_defaults_set_at_the_same_moment_leave_exactly_one_and_a_whole_trail(eit
             except Exception as error:
                 problems.append(error)
 
-    threads = [threading.Thread(target=race, args=(number,)) for number in numbers]
+    threads = [threading.Thread(target=race, args=(number,)) for number in model_ids]
     for thread in threads:
         thread.start()
     for thread in threads:

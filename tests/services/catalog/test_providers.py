@@ -47,9 +47,9 @@ def test_a_slug_is_taken_once(app):
     made()
     with pytest.raises(Conflict):
         made()
-    other = made(slug="other")
+    second = made(slug="other")
     with pytest.raises(Conflict):
-        change(other, slug="acme")
+        change(second, slug="acme")
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ def test_deleting_a_provider_removes_its_key_with_a_trace(either_app):
 
 
 def test_there_is_one_primary_and_it_is_neither_stopped_nor_deleted(either_app):
-    one, two = made(), made(slug="two")
-    for provider in (one, two, two):
+    first, second = made(), made(slug="two")
+    for provider in (first, second, second):
         with writing() as session:
             providers.set_primary(session, provider.id, actor="ann")
     assert container.registry().snapshot.primary.slug == "two"
-    stops = (lambda s: providers.set_active(s, two.id, False, actor="a"), lambda s: providers.delete(s, two.id, actor="a"))
-    for stop in (*stops, lambda s: providers.update(s, two.id, {"active": False}, actor="a")):
+    stops = (lambda s: providers.set_active(s, second.id, False, actor="a"), lambda s: providers.delete(s, second.id, actor="a"))
+    for stop in (*stops, lambda s: providers.update(s, second.id, {"active": False}, actor="a")):
         with pytest.raises(InUse), writing() as session:
             stop(session)
     with writing() as session:
@@ -160,11 +160,11 @@ def test_neither_the_key_nor_a_part_of_it_is_in_the_trail(app):
 
 def test_two_keys_have_two_fingerprints_and_one_key_has_one(app):
     provider = made()
-    found = []
+    fingerprints = []
     for key in (KEY, KEY + "x", KEY):
         store(provider, key)
-        found.append(db.session.execute(select(Credential.fingerprint)).scalar_one())
-    assert found[0] == found[2] != found[1]
+        fingerprints.append(db.session.execute(select(Credential.fingerprint)).scalar_one())
+    assert fingerprints[0] == fingerprints[2] != fingerprints[1]
 
 
 @pytest.mark.parametrize(
@@ -205,14 +205,14 @@ def test_other_edits_leave_the_ciphertext_byte_for_byte(app):
 
 
 def test_a_ciphertext_moved_to_another_row_does_not_decrypt(either_app):
-    one, two = made(), made(slug="two")
-    store(one)
-    store(two, KEY + "-two")
-    found = {row.provider_id: row.ciphertext for row in db.session.execute(text("SELECT provider_id, ciphertext FROM credentials"))}
+    first, second = made(), made(slug="two")
+    store(first)
+    store(second, KEY + "-two")
+    ciphertexts = {row.provider_id: row.ciphertext for row in db.session.execute(text("SELECT provider_id, ciphertext FROM credentials"))}
     with by_hand() as session:
-        for provider, other in ((one, two), (two, one)):
-            session.execute(update(Credential).where(Credential.provider_id == provider.id).values(ciphertext=found[other.id]))
-    for provider in (one, two):
+        for provider, source in ((first, second), (second, first)):
+            session.execute(update(Credential).where(Credential.provider_id == provider.id).values(ciphertext=ciphertexts[source.id]))
+    for provider in (first, second):
         with pytest.raises(KeysLocked, match="another provider"):
             key_of(provider)
 

@@ -1,4 +1,4 @@
-"""Where a provider is asked."""
+"""Base URLs of providers."""
 
 from dataclasses import replace
 
@@ -37,13 +37,13 @@ def test_the_environment_says_where_ollama_is_if_the_database_does_not(given, ad
 
 def test_a_run_on_the_address_of_the_environment_says_so(settings):
     upstream = Upstream().says(reply(200, DIALECTS["ollama"].complete()))
-    kept = read_environment_keys({"OLLAMA_HOST": upstream.place}, {})
-    for desk in running(replace(settings, outbound_allow=frozenset({upstream.place}), environment=kept)):
-        number = db.session.execute(select(Provider.id).where(Provider.slug == "ollama")).scalar_one()
-        api = api_for(desk, "registry:read", "registry:write", "runs:write")
-        assert api.request("PATCH", f"/admin/providers/{number}", json={"base_url": None}).status_code == 200
+    environment = read_environment_keys({"OLLAMA_HOST": upstream.place}, {})
+    for app in running(replace(settings, outbound_allow=frozenset({upstream.place}), environment=environment)):
+        provider_id = db.session.execute(select(Provider.id).where(Provider.slug == "ollama")).scalar_one()
+        api = api_for(app, "registry:read", "registry:write", "runs:write")
+        assert api.request("PATCH", f"/admin/providers/{provider_id}", json={"base_url": None}).status_code == 200
         run = api.post("/runs", {"incident": {"title": "Disk full"}, "model": "ollama/llama3.2"}).json
         assert (run["source"], [path for _, path, _, _ in upstream.requests]) == ("environment", ["/api/chat"])
-        page = Visitor(desk, "eve@example.com", PASSWORD).get(f"/admin/provider/details/?id={number}").text
+        page = Visitor(app, "eve@example.com", PASSWORD).get(f"/admin/provider/details/?id={provider_id}").text
         assert f"http://{upstream.place}, as OLLAMA_HOST of the server&#39;s environment says" in page
     upstream.stop()

@@ -1,4 +1,4 @@
-"""What a provider's key is used for is decided by who may touch the key (T15)."""
+"""Changes to what a provider's key is used for need permission to write keys (T15)."""
 
 import pytest
 from factories import provider_values
@@ -16,7 +16,7 @@ BOB = "bob@example.com"
 
 
 def made() -> Provider:
-    """A provider with a key."""
+    """Return a provider with a key."""
     with writing() as session:
         provider = providers.create(session, provider_values(driver="custom"), actor="ann")
         credentials.store(session, provider, "sk-0123456789abcdef", vault=container.vault(), actor="ann")

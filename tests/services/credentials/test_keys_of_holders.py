@@ -1,4 +1,4 @@
-"""Keys by holder: found, bound, counted; on SQLite and PostgreSQL."""
+"""Keys by holder: selection, binding and call counts, on SQLite and PostgreSQL."""
 
 import threading
 from datetime import UTC, datetime
@@ -27,17 +27,17 @@ ANN, BILLING = Holder(PERSONAL, "ann@example.com"), Holder(PROJECT, "billing")
 @pytest.fixture
 def provider(either_app):
     with writing() as session:
-        made = providers.create(session, provider_values(allow_personal_keys=True), actor="ann")
+        created = providers.create(session, provider_values(allow_personal_keys=True), actor="ann")
         projects.create(session, {"slug": "billing", "display_name": "Billing"}, actor="ann")
         for holder, key in ((SHARED_HOLDER, SHARED_KEY), (ANN, ANNS_KEY), (BILLING, BILLINGS_KEY)):
-            credentials.store(session, made, key, vault=container.vault(), actor="ann", holder=holder)
-    return made
+            credentials.store(session, created, key, vault=container.vault(), actor="ann", holder=holder)
+    return created
 
 
 def used_by(provider, caller, environment=None) -> tuple[AccessState, str | None]:
-    found = key_access.decide_access(db.session(), provider, caller, environment or EnvironmentKeys())
-    holder = Holder(found.key.scope, found.key.owner) if found.key else None
-    return found.state, credentials.reveal(db.session(), provider, vault=container.vault(), holder=holder) if holder else None
+    access = key_access.decide_access(db.session(), provider, caller, environment or EnvironmentKeys())
+    holder = Holder(access.key.scope, access.key.owner) if access.key else None
+    return access.state, credentials.reveal(db.session(), provider, vault=container.vault(), holder=holder) if holder else None
 
 
 def test_each_caller_is_served_with_the_key_that_is_his(provider):
@@ -67,8 +67,8 @@ def test_t22_a_ciphertext_that_was_moved_to_another_holder_is_worth_nothing_and_
     for _ in range(3):
         with pytest.raises(KeysLocked, match="another provider or address"):
             credentials.reveal(db.session(), provider, vault=container.vault(), holder=ANN)
-    (told,) = [record.getMessage() for record in logged.records if "cannot be used" in record.getMessage()]
-    assert ("(personal of acme)" in told, "another provider or address" in told) == (True, True)
+    (message,) = [record.getMessage() for record in logged.records if "cannot be used" in record.getMessage()]
+    assert ("(personal of acme)" in message, "another provider or address" in message) == (True, True)
     assert credentials.reveal(db.session(), provider, vault=container.vault()) == SHARED_KEY
 
 
@@ -76,17 +76,17 @@ def test_exactly_as_many_calls_pass_as_the_limit_allows_however_many_ask_at_once
     with writing() as session:
         key = credentials.get_or_none(session, provider)
         credentials.set_limits(session, key, {"monthly_limit": 10}, actor="ann")
-    passed, refused, number = [], [], provider.id
+    passed, refused, provider_id = [], [], provider.id
 
     def ask() -> None:
         with either_app.app_context():
             for _ in range(4):
                 try:
                     with writing(refresh=False) as session:
-                        found = key_access.decide_access(
-                            session, providers.find(session, number), Caller("bob@example.com"), EnvironmentKeys()
+                        access = key_access.decide_access(
+                            session, providers.find(session, provider_id), Caller("bob@example.com"), EnvironmentKeys()
                         )
-                        key_access.consume_call(session, found.key)
+                        key_access.consume_call(session, access.key)
                     passed.append(1)
                 except LimitReached as error:
                     refused.append(error)
@@ -107,11 +107,11 @@ def test_a_new_month_begins_at_zero(provider):
     with writing() as session:
         key = credentials.get_or_none(session, provider)
         credentials.set_limits(session, key, {"monthly_limit": 1}, actor="ann")
-        fact = key_access.decide_access(session, provider, Caller(), EnvironmentKeys()).key
-        key_access.consume_call(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
+        stored_key = key_access.decide_access(session, provider, Caller(), EnvironmentKeys()).key
+        key_access.consume_call(session, stored_key, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
         with pytest.raises(LimitReached):
-            key_access.consume_call(session, fact, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
-        key_access.consume_call(session, fact, datetime(2026, 12, 1, tzinfo=UTC))
+            key_access.consume_call(session, stored_key, datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
+        key_access.consume_call(session, stored_key, datetime(2026, 12, 1, tzinfo=UTC))
     assert credentials.get_or_none(db.session(), provider).last_used_at == datetime(2026, 12, 1, tzinfo=UTC)
 
 

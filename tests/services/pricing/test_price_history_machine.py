@@ -1,4 +1,4 @@
-"""Whatever is done to prices, in whatever order: what a past moment cost stays, unless a marked correction says otherwise."""
+"""Whatever happens to prices, in any order, a past cost never changes without a marked correction."""
 
 import os
 from datetime import timedelta
@@ -31,13 +31,13 @@ SPENT = Usage(input=1_000_000)
 names = count()
 
 
-def entry(amount, moment, **more):
+def entry(amount, at, **more):
     rates = [{"meter": "input", "amount": amount, "per": 1_000_000}]
-    return {"state": "priced", "currency": "USD", "effective_from": format_timestamp(moment), "rates": rates} | more
+    return {"state": "priced", "currency": "USD", "effective_from": format_timestamp(at), "rates": rates} | more
 
 
 class Prices(RuleBasedStateMachine):
-    """Time only goes on. `past` holds for each moment gone by which price held, and what a call cost."""
+    """A state machine whose time only advances. `past` stores, for each past time, the price in force and the cost of a call."""
 
     added = Bundle("added")
     taken = Bundle("taken")
@@ -59,7 +59,7 @@ class Prices(RuleBasedStateMachine):
             with writing() as session:
                 return prices.add(session, self.number, values, actor="ann").id
         except Conflict:
-            return None  # Two prices may not begin at one moment, and one is corrected once: nothing was changed.
+            return None  # Two prices cannot start at the same time, and a price is corrected once. Nothing was changed.
 
     @rule(target=added, amount=AMOUNTS)
     def a_price_from_now_on(self, amount):
@@ -71,8 +71,8 @@ class Prices(RuleBasedStateMachine):
 
     @rule(target=added, wrong=added, amount=AMOUNTS)
     def a_correction(self, wrong, amount):
-        found = next((price for price in self.history() if price.id == wrong), None)
-        return self.put(entry(amount, found.effective_from, corrects=wrong)) if found else None
+        corrected = next((price for price in self.history() if price.id == wrong), None)
+        return self.put(entry(amount, corrected.effective_from, corrects=wrong)) if corrected else None
 
     @rule(target=taken, amount=AMOUNTS)
     def a_catalogue_taken_over(self, amount):
@@ -87,16 +87,16 @@ class Prices(RuleBasedStateMachine):
             "prices": [entry(amount, NOW - timedelta(days=900)) | {"source": source}],
         }
         container.registry().refresh()
-        given = Comparison(
+        comparison = Comparison(
             container.registry().snapshot, SourceCatalog("acme-list", "1", "0" * 64, [], [offer]), None, GuardLimits(), self.now
         )
         try:
             with writing() as session:
-                number = proposals.open_proposal(session, given, actor="ann").id
-                if not proposals.choose(session, number, RowFilter(word=self.name).condition(), True):
+                proposal_id = proposals.open_proposal(session, comparison, actor="ann").id
+                if not proposals.choose(session, proposal_id, RowFilter(word=self.name).condition(), True):
                     return None  # Pinned, or nothing differs.
-                apply.apply(session, number, Approval("bob", self.now, True, proposals.selection_digest(session, number)))
-                return number
+                apply.apply(session, proposal_id, Approval("bob", self.now, True, proposals.selection_digest(session, proposal_id)))
+                return proposal_id
         except Conflict:
             return None
 
@@ -110,25 +110,25 @@ class Prices(RuleBasedStateMachine):
     def time_goes_on(self, hours):
         line = timeline(self.history())
         for step in (0, hours / 2):
-            moment = self.now + timedelta(hours=step)
-            price = price_at(line, moment)
-            self.past.append((moment, price.id if price else None, cost_of(price, SPENT, at=moment).total))
+            at = self.now + timedelta(hours=step)
+            price = price_at(line, at)
+            self.past.append((at, price.id if price else None, cost_of(price, SPENT, at=at).total))
         self.now += timedelta(hours=hours)
 
     @invariant()
     def the_past_stays_unless_a_correction_says_so(self):
         history = self.history()
         line, corrected = timeline(history), {price.id: price.corrects for price in history}
-        for moment, then, total in self.past:
-            price = price_at(line, moment)
-            if price is None or price.id == then:
-                assert (price.id if price else None) == then
-                assert cost_of(price, SPENT, at=moment).total == total
+        for at, price_id, total in self.past:
+            price = price_at(line, at)
+            if price is None or price.id == price_id:
+                assert (price.id if price else None) == price_id
+                assert cost_of(price, SPENT, at=at).total == total
                 continue
             step = price.id
-            while step is not None and step != then:
+            while step is not None and step != price_id:
                 step = corrected.get(step)
-            assert step == then, f"{moment} was priced by {then} and is by {price.id}, which corrects nothing of it"
+            assert step == price_id, f"{at} was priced by {price_id} and is by {price.id}, which corrects nothing of it"
 
 
 def test_what_a_past_moment_cost_stays_unless_a_marked_correction_says_otherwise(app):

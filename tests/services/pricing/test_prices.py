@@ -1,4 +1,4 @@
-"""Prices in a real database: only added, exact, corrected openly; the database itself refuses everything else."""
+"""Prices in a real database: append-only, exact, and corrected visibly. The database itself rejects every other change."""
 
 from datetime import UTC, datetime
 
@@ -91,14 +91,14 @@ def test_every_digit_and_condition_comes_back(either_app):
     with writing() as session:
         made = models.create(session, model_values(), actor="ann")
         prices.add(session, made.id, price_values(rates=rates, effective_from="2026-11-01T00:00:00.000001Z"), actor="ann")
-    found = container.registry().get_model("test-model").price
-    first = found.rates[0]
-    assert [(format_decimal(rate.amount), rate.per) for rate in found.rates][1:] == [("0.000000000001", 2**29), ("0", 1000)]
+    price = container.registry().get_model("test-model").price
+    first = price.rates[0]
+    assert [(format_decimal(rate.amount), rate.per) for rate in price.rates][1:] == [("0.000000000001", 2**29), ("0", 1000)]
     assert (str(first.amount), first.above, first.service_tier, first.window.days) == ("123456789.123456789012", 10**12, "batch", (0, 6))
-    assert found.effective_from.microsecond == 1
+    assert price.effective_from.microsecond == 1
 
 
-# What the database itself refuses
+# What the database itself rejects
 
 
 CHANGES = {
