@@ -1,4 +1,4 @@
-"""Building a snapshot without searching for garbage, in several threads at once."""
+"""Building snapshots without garbage collection, in several threads at once."""
 
 import gc
 import sys
@@ -38,7 +38,10 @@ def test_what_was_off_before_stays_off(quiet):
 
 
 def test_threads_whose_times_overlap_never_leave_it_off(quiet):
-    """With a worker that puts back what it found, this fails within a moment: it found what another one had turned off."""
+    """If each thread restored the state that it saw, this would fail quickly.
+
+    A thread would see the state that another one had turned off.
+    """
     left_off = []
 
     def build() -> None:

@@ -1,4 +1,4 @@
-"""The copy on disk: whole or not at all, readable by its owner only, and never a reason to fail."""
+"""The last-good copy: complete or absent, readable only by its owner, and never a cause of failure."""
 
 import json
 import os
@@ -68,10 +68,10 @@ def test_a_folder_that_cannot_be_written_to_harms_nothing(tmp_path):
 
 def test_half_a_copy_of_a_process_that_was_killed_is_cleared_away_and_that_of_one_that_writes_is_not(copies):
     copies.save(CATALOG, NOW)
-    left, fresh = (copies.path.with_name(f".copy.json.{name}") for name in ("left", "fresh"))
-    for file in (left, fresh):
+    stale, fresh = (copies.path.with_name(f".copy.json.{name}") for name in ("left", "fresh"))
+    for file in (stale, fresh):
         file.write_text("{")
-    os.utime(left, (time.time() - 120,) * 2)
+    os.utime(stale, (time.time() - 120,) * 2)
     copies.save(CATALOG, NOW)
     assert sorted(os.listdir(copies.path.parent)) == [fresh.name, "copy.json"]
 

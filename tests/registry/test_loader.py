@@ -1,4 +1,4 @@
-"""The registry on a real database: SQLite, and PostgreSQL again."""
+"""The registry on a real database, both SQLite and PostgreSQL."""
 
 import threading
 import time
@@ -42,7 +42,7 @@ def test_an_amount_that_does_not_fit_into_its_column_is_never_sent_to_the_databa
 
 
 def test_a_busy_thread_does_not_keep_the_registry_from_being_read(app):
-    """Row by row it took half a minute: every row waited for its turn behind the busy thread."""
+    """Reading row by row took half a minute, because every row waited for the busy thread."""
     stop = threading.Event()
 
     def be_busy() -> None:

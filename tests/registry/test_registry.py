@@ -1,4 +1,4 @@
-"""The registry against a source that does as it is told, under a clock that stands still: labels, order, time and threads."""
+"""The registry with a scripted source and a fixed clock: labels, order, time and threads."""
 
 import threading
 from datetime import timedelta
@@ -20,7 +20,7 @@ ROCKET = a_model("rocket")
 
 
 class Store:
-    """A database that can be taken away, and counts its readers."""
+    """A database that can become unreachable, and that counts its loads."""
 
     def __init__(self, revision=5, *models, instance="one", tokens=(TOKEN,)):
         self.content = Catalog((a_provider(),), models or (ROCKET,), tokens, (), instance, revision)
@@ -37,12 +37,12 @@ class Store:
         return RevisionMark(self.content.instance, self.content.revision)
 
     def load(self):
-        found = self.content
+        content = self.content
         self.loads += 1
         self.before_load()
         if self.away:
             raise DatabaseUnreachable
-        return found
+        return content
 
 
 class Copies:
@@ -87,7 +87,7 @@ def state(registry):
     return registry.snapshot.source, registry.snapshot.revision
 
 
-# Where answers come from
+# Sources
 
 
 def test_before_any_look_the_constants_answer(store, clock):
@@ -159,7 +159,7 @@ def test_a_copy_written_meanwhile_is_not_read_while_the_registry_serves(desk, st
     assert desk.refresh().models
 
 
-# What is taken over, and when
+# Loading of changes
 
 
 def test_an_unchanged_revision_is_read_again_only_after_the_time_to_live(desk, store, clock):
@@ -292,7 +292,7 @@ def test_t36_one_rebuild_at_a_time_and_a_slow_one_cannot_overwrite_a_newer(desk,
     others = [threading.Thread(target=desk.refresh) for _ in range(8)]
     for thread in others:
         thread.start()
-    assert state(desk) == (DATABASE, 5)  # Callers are answered meanwhile.
+    assert state(desk) == (DATABASE, 5)  # Callers are served in the meantime.
     go_on.set()
     for thread in (slow, *others):
         thread.join(5)
@@ -318,7 +318,7 @@ def test_the_refreshing_thread_outlives_any_error(store, clock, monkeypatch):
     assert not refresher._thread.is_alive()
 
 
-# Questions
+# Queries
 
 
 def test_questions_are_answered_without_asking_the_source(desk, store):

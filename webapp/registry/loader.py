@@ -1,7 +1,7 @@
 """Reading the registry from the database: the revision in one query, the whole registry in one consistent read.
 
-Reading must be fast, because a change becomes visible only after the whole registry was read again. Rows are unpacked as tuples, and repeated
-values are built once.
+Reading must be fast, because a change becomes visible only after the whole registry was read again. Rows are unpacked as tuples, and
+repeated values are built once.
 """
 
 import json

@@ -26,11 +26,11 @@ def create(  # noqa: PLR0913 # the usual parameters, the expiry and the project
     if not scopes or (unknown := [scope for scope in scopes if scope not in SCOPES]):
         raise Invalid.field("scopes", f"must be some of {', '.join(SCOPES)}" + (f"; {unknown[0]} is none" if scopes else ""))
     revision.bump(session)
-    made = tokens.new_token()
+    generated = tokens.new_token()
     token = ApiToken(
         name=valid_name,
-        public_id=made.public_id,
-        digest=made.digest,
+        public_id=generated.public_id,
+        digest=generated.digest,
         scopes=list(dict.fromkeys(scopes)),
         expires_at=expires_at,
         project=project,
@@ -41,7 +41,7 @@ def create(  # noqa: PLR0913 # the usual parameters, the expiry and the project
     audit_log.record(
         session, "accounts:token:create", actor=actor, target=_token_target(token), change=AuditChange(None, _token_audit_values(token))
     )
-    return token, made.text
+    return token, generated.text
 
 
 def revoke(session: Session, token_id: int, *, actor: str, now: datetime) -> ApiToken:
