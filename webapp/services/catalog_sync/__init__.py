@@ -1,1 +1,1 @@
-"""Proposals that a public catalog makes, and their application."""
+"""Proposals from a public catalog, and their application."""

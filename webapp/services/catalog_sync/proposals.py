@@ -1,4 +1,4 @@
-"""Proposals of a catalogue: opened by one person, chosen row by row, approved by another; `proposal_apply` takes them over and back."""
+"""Catalog proposals: one person opens a proposal, rows are selected, and another person approves it. `apply` applies and undoes them."""
 
 import hashlib
 from collections import Counter
@@ -27,7 +27,7 @@ MAX_PROBLEMS = 200
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What is compared: the registry, a catalogue, if there is one a second opinion, the limits and the moment."""
+    """The inputs of a comparison: the registry, a catalog, an optional second catalog, the limits and the time."""
 
     snapshot: Snapshot
     catalog: SourceCatalog
@@ -38,7 +38,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class RowFilter:
-    """Which rows of a proposal are meant; what is empty matters not."""
+    """A filter on the rows of a proposal. Empty fields do not filter."""
 
     kind: str = ""
     guard: str = ""
@@ -47,22 +47,22 @@ class RowFilter:
     chosen: str = ""
 
     def condition(self) -> ColumnElement[bool]:
-        found: list[ColumnElement[bool]] = []
+        conditions: list[ColumnElement[bool]] = []
         if self.kind in KINDS:
-            found.append(ProposalRow.kind == self.kind)
+            conditions.append(ProposalRow.kind == self.kind)
         if self.guard == "none":
-            found.append(ProposalRow.guards == "")
+            conditions.append(ProposalRow.guards == "")
         elif self.guard in GUARDS:
-            found.append(ProposalRow.guards.contains(f",{self.guard},", autoescape=True))
+            conditions.append(ProposalRow.guards.contains(f",{self.guard},", autoescape=True))
         if self.provider:
-            found.append(ProposalRow.provider == self.provider)
+            conditions.append(ProposalRow.provider == self.provider)
         if self.chosen in ("1", "0"):
-            found.append(ProposalRow.chosen.is_(self.chosen == "1"))
-        return and_(True, *found, *(ProposalRow.ref.icontains(word, autoescape=True) for word in self.word.split()[:5]))
+            conditions.append(ProposalRow.chosen.is_(self.chosen == "1"))
+        return and_(True, *conditions, *(ProposalRow.ref.icontains(word, autoescape=True) for word in self.word.split()[:5]))
 
 
 def find(session: Session, proposal_id: int, *, lock: bool = False) -> Proposal:
-    """Raises `NotFound`."""
+    """Return the proposal. Raises `NotFound`."""
     row = session.get(Proposal, proposal_id, with_for_update=lock or None, populate_existing=lock) if 0 < proposal_id <= MAX_ID else None
     if row is None:
         raise NotFound("There is no such proposal.")
@@ -73,21 +73,23 @@ def list_proposals(session: Session, limit: int = 100) -> list[Proposal]:
     return list(session.execute(select(Proposal).order_by(Proposal.id.desc()).limit(limit)).scalars())
 
 
-def open_proposal(session: Session, given: Comparison, *, actor: str) -> Proposal:
-    """Compares, and keeps what differs as a proposal in which nothing is chosen yet. Changes nothing else.
+def open_proposal(session: Session, comparison: Comparison, *, actor: str) -> Proposal:
+    """Compare the catalog with the registry, and store the differences as a proposal without selected rows.
 
-    Raises `Conflict` with the code `no_difference` if there is nothing to propose.
+    Nothing else changes. Raises `Conflict` with the code `no_difference` if there is nothing to propose.
     """
-    rows, problems = build_rows(given)
+    rows, problems = build_rows(comparison)
     if not rows:
-        raise Conflict(f"The registry has everything that {given.catalog.name} {given.catalog.version} says.", code="no_difference")
+        raise Conflict(
+            f"The registry has everything that {comparison.catalog.name} {comparison.catalog.version} says.", code="no_difference"
+        )
     proposal = Proposal(
-        source=given.catalog.name,
-        source_version=given.catalog.version,
-        digest=given.catalog.digest,
+        source=comparison.catalog.name,
+        source_version=comparison.catalog.version,
+        digest=comparison.catalog.digest,
         status=OPEN,
         opened_by=actor,
-        second_source=f"{given.second_catalog.name} {given.second_catalog.version}" if given.second_catalog else None,
+        second_source=f"{comparison.second_catalog.name} {comparison.second_catalog.version}" if comparison.second_catalog else None,
         problems=[],
         counts={},
     )
@@ -96,7 +98,7 @@ def open_proposal(session: Session, given: Comparison, *, actor: str) -> Proposa
     for row in rows:
         row.proposal_id = proposal.id
     session.add_all(rows)
-    proposal.problems = [*given.catalog.problems, *problems][:MAX_PROBLEMS]
+    proposal.problems = [*comparison.catalog.problems, *problems][:MAX_PROBLEMS]
     proposal.counts = count_rows(rows)
     audit_log.record(
         session,
@@ -108,20 +110,20 @@ def open_proposal(session: Session, given: Comparison, *, actor: str) -> Proposa
     return proposal
 
 
-def build_rows(given: Comparison) -> tuple[list[ProposalRow], list[str]]:
-    """The rows, not stored yet, and the records that no model can be made of, each with the reason."""
-    offered = _models_by_ref(given.catalog)
+def build_rows(comparison: Comparison) -> tuple[list[ProposalRow], list[str]]:
+    """Return the rows, which are not stored yet, and the records that cannot become a model, each with the reason."""
+    offered = _models_by_ref(comparison.catalog)
     sides = CatalogComparison(
-        registry={model.ref: model for model in given.snapshot.models},
-        known_names=given.snapshot.by_name,
+        registry={model.ref: model for model in comparison.snapshot.models},
+        known_names=comparison.snapshot.by_name,
         offered=offered,
-        source=given.catalog.name,
-        at=given.at,
-        second_source=_models_by_ref(given.second_catalog) if given.second_catalog else None,
+        source=comparison.catalog.name,
+        at=comparison.at,
+        second_source=_models_by_ref(comparison.second_catalog) if comparison.second_catalog else None,
     )
-    names = {row["slug"]: row.get("display_name") or row["slug"] for row in given.catalog.providers if row.get("slug")}
+    names = {row["slug"]: row.get("display_name") or row["slug"] for row in comparison.catalog.providers if row.get("slug")}
     rows, problems = [], []
-    for difference in compare(sides, given.limits):
+    for difference in compare(sides, comparison.limits):
         try:
             rows.append(_build_row(difference, sides, names))
         except Invalid as error:
@@ -129,21 +131,21 @@ def build_rows(given: Comparison) -> tuple[list[ProposalRow], list[str]]:
     return rows, problems
 
 
-def _models_by_ref(read: SourceCatalog) -> Mapping[str, ModelInfo]:
+def _models_by_ref(source_catalog: SourceCatalog) -> Mapping[str, ModelInfo]:
     try:
-        catalog = catalog_from({"providers": [], "models": read.models})
+        catalog = catalog_from({"providers": [], "models": source_catalog.models})
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise Invalid.field("file", f"holds a model that cannot be read: {str(error)[:200]}") from None
     return {model.ref: model for model in catalog.models}
 
 
 def _build_row(difference: ModelDiff, sides: CatalogComparison, names: Mapping[str, str]) -> ProposalRow:
-    offered, present = sides.offered.get(difference.ref), sides.registry.get(difference.ref)
-    provider = (offered or present).provider  # type: ignore[union-attr] # a difference is of one of them
+    offered, current = sides.offered.get(difference.ref), sides.registry.get(difference.ref)
+    provider = (offered or current).provider  # type: ignore[union-attr] # At least one of them exists.
     entry = (
         _addition_entry(offered, sides, names)
         if difference.kind == ADDED and offered
-        else _change_entry(difference, offered, present, sides)
+        else _change_entry(difference, offered, current, sides)
     )
     return ProposalRow(
         ref=difference.ref,
@@ -158,10 +160,12 @@ def _build_row(difference: ModelDiff, sides: CatalogComparison, names: Mapping[s
 
 
 def _addition_entry(offered: ModelInfo, sides: CatalogComparison, names: Mapping[str, str]) -> dict[str, Any]:
-    """A model to add, inactive, without names that are taken. Raises `Invalid` if no model can be made of it."""
-    known = {name: value for name, value in model_document(offered).items() if name in MODEL_CHECKS}
-    free = [alias for alias in offered.aliases if f"{offered.provider}/{alias}" not in sides.known_names and alias not in sides.known_names]
-    model = known | {"active": False, "default": False, "aliases": free, "sort_order": 1_000}
+    """Return the entry of an inactive new model without taken aliases. Raises `Invalid` if the record cannot become a model."""
+    fields = {name: value for name, value in model_document(offered).items() if name in MODEL_CHECKS}
+    free_aliases = [
+        alias for alias in offered.aliases if f"{offered.provider}/{alias}" not in sides.known_names and alias not in sides.known_names
+    ]
+    model = fields | {"active": False, "default": False, "aliases": free_aliases, "sort_order": 1_000}
     validate_model(model, partial=False)
     prices = [price_document(price) or {} for price in offered.prices]
     for document in prices:
@@ -170,20 +174,20 @@ def _addition_entry(offered: ModelInfo, sides: CatalogComparison, names: Mapping
 
 
 def catalog_price_entry(document: Mapping[str, Any], source: str) -> PriceEntry:
-    """A price as the source says it, checked like any other; where it came from stays with it. Raises `Invalid`."""
-    given = {name: document[name] for name in ("state", "effective_from", "currency", "rates")}
+    """Return the validated entry of a catalog price, with its source. Raises `Invalid`."""
+    fields = {name: document[name] for name in ("state", "effective_from", "currency", "rates")}
     url = (document.get("source") or {}).get("url")
-    entry = validate_price(given | {"note": (document.get("note") or "")[:1_900], "source": {"kind": "manual", "url": url}})
+    entry = validate_price(fields | {"note": (document.get("note") or "")[:1_900], "source": {"kind": "manual", "url": url}})
     return entry._replace(source={"kind": "catalog", "name": source, "url": url, "verified_at": None})
 
 
-def _change_entry(difference: ModelDiff, offered: ModelInfo | None, present: ModelInfo | None, sides: CatalogComparison) -> dict[str, Any]:
-    """What is to change, and what it was when the proposal was opened: it is taken over only if that still holds."""
-    before = present.price_at(sides.at) if present else None
+def _change_entry(difference: ModelDiff, offered: ModelInfo | None, current: ModelInfo | None, sides: CatalogComparison) -> dict[str, Any]:
+    """Return the new values, and the values at the time of opening. The change is applied only if those are still current."""
+    before = current.price_at(sides.at) if current else None
     price = offered.price_at(sides.at) if offered and difference.price else None
     if price:
         catalog_price_entry(price_document(price) or {}, "")
-    document = model_document(present) if present else {}
+    document = model_document(current) if current else {}
     after = model_document(offered) if offered else {}
     return {
         "price": price_document(price),
@@ -199,12 +203,12 @@ def count_rows(rows: Sequence[ProposalRow]) -> dict[str, Any]:
     return {"rows": len(rows), **{kind: kinds[kind] for kind in KINDS}, "guards": {name: guards[name] for name in GUARDS if guards[name]}}
 
 
-def choose(session: Session, proposal_id: int, wanted: ColumnElement[bool], chosen: bool) -> int:
-    """Ticks rows or takes the tick away; those that only report are left out. The number of rows that are ticked now."""
+def choose(session: Session, proposal_id: int, condition: ColumnElement[bool], chosen: bool) -> int:
+    """Select or deselect rows, except report-only rows, and return the number of selected rows."""
     proposal = find(session, proposal_id, lock=True)
     if proposal.status != OPEN:
         raise Conflict("This proposal is no longer open.", code="not_open")
-    rows = and_(ProposalRow.proposal_id == proposal_id, ProposalRow.choosable, ProposalRow.chosen.is_(not chosen), wanted)
+    rows = and_(ProposalRow.proposal_id == proposal_id, ProposalRow.choosable, ProposalRow.chosen.is_(not chosen), condition)
     session.execute(update(ProposalRow).where(rows).values(chosen=chosen), execution_options={"synchronize_session": False})
     return count_chosen(session, proposal_id)
 
@@ -215,13 +219,13 @@ def count_chosen(session: Session, proposal_id: int) -> int:
 
 
 def selection_digest(session: Session, proposal_id: int) -> str:
-    """Stands for just the rows that are ticked: whoever approves sends back the one of what was shown."""
+    """Return the digest of the selected rows. The approver sends back the digest of the reviewed selection."""
     query = select(ProposalRow.id).where(ProposalRow.proposal_id == proposal_id, ProposalRow.chosen).order_by(ProposalRow.id)
     return hashlib.sha256(",".join(map(str, session.execute(query).scalars())).encode()).hexdigest()[:32]
 
 
 def close(session: Session, proposal_id: int, *, actor: str) -> Proposal:
-    """Puts an open proposal away without taking anything over."""
+    """Close an open proposal without applying it."""
     proposal = find(session, proposal_id, lock=True)
     if proposal.status != OPEN:
         raise Conflict("This proposal is no longer open.", code="not_open")
