@@ -1,4 +1,4 @@
-"""Putting back what an event of the trail changed, through the same services as any other change, and audited like one."""
+"""Restore of the state before an audit event, through the same services as any other change, and audited like one."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ UPDATE_VERBS = ("update", "activate", "deactivate")
 
 @dataclass(frozen=True, slots=True)
 class RestoreContext:
-    """Who puts something back, and which addresses may be entered."""
+    """The actor of a restore, and the policy for outbound addresses."""
 
     actor: str
     policy: OutboundPolicy
@@ -35,7 +35,7 @@ class RestoreContext:
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """What putting back would do. `values` are what comes back, `now` what they are at present; `warning` is said before."""
+    """The effect of a restore: the restored values, the current ones, and a warning to show before it runs."""
 
     values: Mapping[str, Any]
     current_values: Mapping[str, Any]
@@ -44,7 +44,7 @@ class RestorePlan:
 
 
 def find_event(session: Session, event_id: int) -> AuditEvent:
-    """Raises `NotFound`."""
+    """Return the audit event. Raises `NotFound`."""
     event = session.get(AuditEvent, event_id) if event_id <= MAX_ID else None
     if event is None:
         raise NotFound("There is no such event.")
@@ -52,24 +52,24 @@ def find_event(session: Session, event_id: int) -> AuditEvent:
 
 
 def required_permission(event: AuditEvent) -> Permission:
-    """What whoever puts it back must be allowed, which is what the change itself needed."""
+    """Return the permission that a restore needs, which is that of the original change."""
     return Permission.CREDENTIALS_WRITE if event.action.split(":")[1:2] == ["project"] else Permission.REGISTRY_WRITE
 
 
 def restore(session: Session, event_id: int, *, actor: str, policy: OutboundPolicy) -> str:
-    """Puts back what was there before the event; the sentence that says so. Raises `Conflict` if that cannot be done, and why."""
+    """Restore the state before the event, and return a message. Raises `Conflict` with the reason if that is impossible."""
     event = find_event(session, event_id)
-    found = plan(session, event)
-    if isinstance(found, str):
-        raise Conflict(found, code="not_restorable")
-    found.run(session, RestoreContext(actor, policy))
-    what = Target(event.target_kind, event.target_id, event.target_name)
-    audit_log.record(session, "audit:event:restore", actor=actor, target=what, change=AuditChange(None, {"event": event.id}))
+    restore_plan = plan(session, event)
+    if isinstance(restore_plan, str):
+        raise Conflict(restore_plan, code="not_restorable")
+    restore_plan.run(session, RestoreContext(actor, policy))
+    target = Target(event.target_kind, event.target_id, event.target_name)
+    audit_log.record(session, "audit:event:restore", actor=actor, target=target, change=AuditChange(None, {"event": event.id}))
     return f"{event.target_name} is as it was before event {event.id}."
 
 
 def plan(session: Session, event: AuditEvent) -> RestorePlan | str:
-    """What restoring the event would do, or why it cannot be restored."""
+    """Return the plan of a restore, or the reason why the event cannot be restored."""
     _, resource, verb = [*event.action.split(":"), "", ""][:3]
     if resource == "price" and verb == "add":
         return _plan_price(session, event)
@@ -86,12 +86,12 @@ def plan(session: Session, event: AuditEvent) -> RestorePlan | str:
     return "Events of this kind are not put back from here."
 
 
-# Rows with fields.
+# Rows.
 
 
 @dataclass(frozen=True, slots=True)
 class RowAdapter:
-    """How rows of one kind are found, described and written. `name` is what makes a deleted one the same again."""
+    """The functions that read, describe and write rows of one kind. `fields` are the restorable ones."""
 
     table: Any
     audit_values: Callable[[Any], dict[str, Any]]
@@ -105,37 +105,39 @@ ROW_ADAPTERS: Mapping[str, RowAdapter] = {
         Model,
         models.audit_values,
         MODEL_CHECKS,
-        lambda session, row_id, values, by: models.update(session, row_id, values, actor=by.actor),
-        lambda session, values, by: models.create(session, values, actor=by.actor),
+        lambda session, row_id, values, context: models.update(session, row_id, values, actor=context.actor),
+        lambda session, values, context: models.create(session, values, actor=context.actor),
     ),
     "provider": RowAdapter(
         Provider,
         providers.audit_values,
         PROVIDER_CHECKS,
-        lambda session, row_id, values, by: providers.update(session, row_id, values, actor=by.actor, policy=by.policy),
-        lambda session, values, by: providers.create(session, values, actor=by.actor, policy=by.policy),
+        lambda session, row_id, values, context: providers.update(session, row_id, values, actor=context.actor, policy=context.policy),
+        lambda session, values, context: providers.create(session, values, actor=context.actor, policy=context.policy),
     ),
     "project": RowAdapter(
         Project,
         projects.project_audit_values,
         projects.CHECKS,
-        lambda session, row_id, values, by: projects.update(session, row_id, values, actor=by.actor),
-        lambda session, values, by: projects.create(session, values, actor=by.actor),
+        lambda session, row_id, values, context: projects.update(session, row_id, values, actor=context.actor),
+        lambda session, values, context: projects.create(session, values, actor=context.actor),
     ),
 }
 
 
-def _plan_update(session: Session, event: AuditEvent, kind: RowAdapter) -> RestorePlan | str:
-    row = session.get(kind.table, event.target_id) if event.target_id is not None else None
+def _plan_update(session: Session, event: AuditEvent, adapter: RowAdapter) -> RestorePlan | str:
+    row = session.get(adapter.table, event.target_id) if event.target_id is not None else None
     if row is None:
         return f"{event.target_name} was deleted since. Put that event back first."
-    values = {name: value for name, value in (event.before or {}).items() if name in kind.fields}
-    facts = kind.audit_values(row)
-    now = {name: facts.get(name) for name in values}
-    if values == now:
+    values = {name: value for name, value in (event.before or {}).items() if name in adapter.fields}
+    audit_values = adapter.audit_values(row)
+    current_values = {name: audit_values.get(name) for name in values}
+    if values == current_values:
         return "It is as it was before this event: there is nothing to put back."
     row_id: int = row.id
-    return RestorePlan(values, now, lambda session, by: kind.update(session, row_id, values, by), _warning(row, values))
+    return RestorePlan(
+        values, current_values, lambda session, context: adapter.update(session, row_id, values, context), _warning(row, values)
+    )
 
 
 def _warning(row: object, values: Mapping[str, Any]) -> str | None:
@@ -144,21 +146,26 @@ def _warning(row: object, values: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _plan_recreation(session: Session, event: AuditEvent, kind: RowAdapter) -> RestorePlan | str:
-    values = {name: value for name, value in (event.before or {}).items() if name in kind.fields}
+def _plan_recreation(session: Session, event: AuditEvent, adapter: RowAdapter) -> RestorePlan | str:
+    values = {name: value for name, value in (event.before or {}).items() if name in adapter.fields}
     if not values:
         return "What it was is not kept."
-    again = "It comes back with a new number"
-    keys = " and without keys, which are never kept" if kind.table is Provider else ""
-    return RestorePlan(values, {}, lambda session, by: kind.create(session, values | _without_default(values), by), f"{again}{keys}.")
+    new_id_notice = "It comes back with a new number"
+    keys_notice = " and without keys, which are never kept" if adapter.table is Provider else ""
+    return RestorePlan(
+        values,
+        {},
+        lambda session, context: adapter.create(session, values | _without_default(values), context),
+        f"{new_id_notice}{keys_notice}.",
+    )
 
 
 def _without_default(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What comes back is not the default by itself: that may be another one by now."""
+    """Return a change that clears the default flag: another model can be the default by now."""
     return {"default": False} if "default" in values else {}
 
 
-# Choices of which there is one.
+# Singletons: the default model of a type, and the primary provider.
 
 
 def _plan_default(session: Session, event: AuditEvent) -> RestorePlan | str:
@@ -172,31 +179,35 @@ def _plan_default(session: Session, event: AuditEvent) -> RestorePlan | str:
     if row.is_default:
         return f"{ref} is the default: there is nothing to put back."
     query = select(Model).where(Model.type == row.type, Model.is_default)
-    present = session.execute(query).scalar_one_or_none()
+    current_default = session.execute(query).scalar_one_or_none()
     row_id = row.id
-    now = {"default": present.ref if present else None}
-    return RestorePlan({"default": ref}, now, lambda session, by: models.set_default(session, row_id, actor=by.actor))
+    current_values = {"default": current_default.ref if current_default else None}
+    return RestorePlan({"default": ref}, current_values, lambda session, context: models.set_default(session, row_id, actor=context.actor))
 
 
 def _plan_primary(session: Session, event: AuditEvent) -> RestorePlan | str:
     slug = (event.before or {}).get("primary")
-    present = session.execute(select(Provider.slug).where(Provider.is_primary)).scalar_one_or_none()
-    if slug == present:
+    current_slug = session.execute(select(Provider.slug).where(Provider.is_primary)).scalar_one_or_none()
+    if slug == current_slug:
         return "It is as it was before this event: there is nothing to put back."
     if slug is None:
-        return RestorePlan({"primary": None}, {"primary": present}, lambda session, by: providers.clear_primary(session, actor=by.actor))
+        return RestorePlan(
+            {"primary": None}, {"primary": current_slug}, lambda session, context: providers.clear_primary(session, actor=context.actor)
+        )
     row = providers.get_by_slug_or_none(session, slug)
     if row is None:
         return f"{slug}, which was primary before, is gone."
     row_id = row.id
-    return RestorePlan({"primary": slug}, {"primary": present}, lambda session, by: providers.set_primary(session, row_id, actor=by.actor))
+    return RestorePlan(
+        {"primary": slug}, {"primary": current_slug}, lambda session, context: providers.set_primary(session, row_id, actor=context.actor)
+    )
 
 
-# Prices: nothing is taken back, a new one is added.
+# Prices are append-only: a restore adds a new price.
 
 
 def _plan_price(session: Session, event: AuditEvent) -> RestorePlan | str:
-    """The price that counted before the event, from now on; if the event's one has not begun, in its place as a correction."""
+    """Plan a new price with the rates before the event, effective now. A scheduled price is corrected in its place instead."""
     added = session.get(Price, (event.after or {}).get("id") or 0)
     row = session.get(Model, event.target_id) if event.target_id is not None else None
     if added is None or row is None:
@@ -205,30 +216,30 @@ def _plan_price(session: Session, event: AuditEvent) -> RestorePlan | str:
     if before is None:
         return "There was no price before it. Add one on the page of the model, or mark it as unknown."
     scheduled = added.effective_from > audit_log.now()
-    moment = added.effective_from if scheduled else audit_log.now()
-    present = price_at(timeline(prices.history(session, row)), moment)
-    if present is not None and _price_values(present) == _price_values(before):
+    effective_from = added.effective_from if scheduled else audit_log.now()
+    current = price_at(timeline(prices.history(session, row)), effective_from)
+    if current is not None and _price_values(current) == _price_values(before):
         return "The price is as it was before this event: there is nothing to put back."
     if scheduled and session.execute(select(Price.id).where(Price.corrects_id == added.id)).first():
         return "That price was already corrected: put the correction back instead."
     entry = _price_input(before) | {
-        "effective_from": format_timestamp(moment),
+        "effective_from": format_timestamp(effective_from),
         "corrects": added.id if scheduled else None,
         "note": f"As before event {event.id}.",
     }
     row_id = row.id
     return RestorePlan(
         _price_values(before),
-        _price_values(present) if present else {},
-        lambda session, by: prices.add(session, row_id, entry, actor=by.actor),
+        _price_values(current) if current else {},
+        lambda session, context: prices.add(session, row_id, entry, actor=context.actor),
         f"A new price is added that counts from {'its beginning' if scheduled else 'now'} on. Past costs stay what they are.",
     )
 
 
 def _price_input(price: PriceValue) -> dict[str, Any]:
     document = price_document(price) or {}
-    kept = {name: document[name] for name in ("state", "currency", "rates")}
-    return kept | {"source": {"kind": "manual", "name": price.source.name, "url": price.source.url}}
+    values = {name: document[name] for name in ("state", "currency", "rates")}
+    return values | {"source": {"kind": "manual", "name": price.source.name, "url": price.source.url}}
 
 
 def _price_values(price: PriceValue) -> dict[str, Any]:
