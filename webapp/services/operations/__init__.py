@@ -1,1 +1,1 @@
-"""The seed, backups, and moving to another database."""
+"""The seed, backups, and the move to another database."""

@@ -1,6 +1,6 @@
-"""Backups and restoring: through SQLite's backup API and PostgreSQL's own tools, because a copied file of a database in use is broken.
+"""Backup and restore through SQLite's backup API and PostgreSQL's tools, because a file copy of a database in use is corrupt.
 
-A backup holds ciphertexts and never the encryption key: keep that somewhere else, or the providers' keys are lost with it.
+A backup contains ciphertexts but never the encryption key. Store the key somewhere else, or the providers' keys are lost with it.
 """
 
 import os
@@ -22,12 +22,12 @@ from webapp.domain.shared.errors import Conflict, ModeldeskError, Unavailable
 SQLITE_HEADER = b"SQLite format 3\x00"
 POSTGRESQL_HEADER = b"PGDMP"
 TOOL_TIMEOUT_S = 3600
-# Between pieces others may write, and a write begins the copy anew: without an end to that, a busy desk would never have a backup.
+# Other connections can write between steps, and a write restarts the copy. Without a limit, a backup of a busy database might never end.
 PAGES_PER_STEP, MAX_RESTARTS = 2_000, 3
 
 
 class BackupRefused(ModeldeskError):
-    """A file is no backup, or one of another kind."""
+    """A file that is not a usable Modeldesk backup."""
 
     status = 422
     code = "no_backup"
@@ -35,7 +35,7 @@ class BackupRefused(ModeldeskError):
 
 @dataclass(frozen=True, slots=True)
 class BackupContents:
-    """What a backup holds, to be said before and after."""
+    """A summary of a backup's contents."""
 
     migration: str
     revision: int
@@ -45,7 +45,10 @@ class BackupContents:
 
 
 def back_up(settings: Settings, target: Path, *, replace: bool = False) -> BackupContents:
-    """Writes a checked backup, readable by its owner only. Raises `Conflict` if the file exists, `Unavailable` if it cannot be made."""
+    """Write a verified backup that only its owner can read.
+
+    Raises `Conflict` if the file exists, and `Unavailable` if the backup cannot be made.
+    """
     if target.exists() and not replace:
         raise Conflict(f"{target.name} exists. Name another file, or say --replace.", code="exists")
     partial = target.with_name(f".{target.name}.partial")
@@ -66,11 +69,11 @@ def back_up(settings: Settings, target: Path, *, replace: bool = False) -> Backu
 
 
 class _TooManyRestarts(Exception):
-    """The copy began anew too often."""
+    """The copy restarted too often."""
 
 
 class _RestartCounter:
-    """Watches a copy in pieces, and ends it when it has begun anew too often."""
+    """Progress callback of a stepwise copy. It aborts a copy that restarts too often."""
 
     def __init__(self) -> None:
         self.left, self.restarts = 0, 0
@@ -83,7 +86,7 @@ class _RestartCounter:
 
 
 def _copy_pages(live: sqlite3.Connection, copy: sqlite3.Connection) -> None:
-    """In pieces if it can be, so that nobody waits; else in one, while writers wait for about a second per 100 MB."""
+    """Copy in steps so that writers do not wait. Otherwise copy at once, while writers wait for about a second per 100 MB."""
     try:
         live.backup(copy, pages=PAGES_PER_STEP, progress=_RestartCounter())
     except _TooManyRestarts:
@@ -94,14 +97,14 @@ def _copy_sqlite(source: Path, target: Path) -> BackupContents:
     try:
         with closing(_open_live(source)) as live, closing(sqlite3.connect(target)) as copy:
             _copy_pages(live, copy)
-            copy.execute("PRAGMA journal_mode=DELETE")  # One file, with nothing beside it.
+            copy.execute("PRAGMA journal_mode=DELETE")  # A single file without a WAL file.
     except sqlite3.Error as error:
         raise Unavailable(f"The database cannot be read: {error}. Run `doctor`.") from error
     return inspect_backup(target)
 
 
 def _open_live(path: Path) -> sqlite3.Connection:
-    """Read-only if that is enough. What a crash left half written can be taken back only by somebody who may write."""
+    """Open read-only if possible. Only a writable connection can roll back a transaction that a crash left incomplete."""
     connection = _open_read_only(path)
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -116,7 +119,7 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
 
 
 def inspect_backup(path: Path) -> BackupContents:
-    """What an SQLite backup holds. Raises `BackupRefused` unless it is a whole database of Modeldesk."""
+    """Return the contents of an SQLite backup. Raises `BackupRefused` unless it is a complete Modeldesk database."""
     try:
         with closing(_open_read_only(path)) as connection:
             (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
@@ -132,7 +135,7 @@ def inspect_backup(path: Path) -> BackupContents:
     return BackupContents(migration, revision, models, users, path.stat().st_size)
 
 
-# What the migrations make: a row of history is never changed or removed. Any other trigger or view would be somebody else's code.
+# The migrations create only triggers that keep history rows immutable. Any other trigger or view would be foreign code.
 _ALLOWED_TRIGGER = re.compile(
     r"CREATE TRIGGER (\w+)_no_(update|delete) BEFORE (UPDATE|DELETE) ON \"?\1\"? BEGIN SELECT RAISE\(ABORT, '[^']*'\); END", re.ASCII
 )
@@ -147,7 +150,7 @@ def _require_known_triggers(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def kind_of(path: Path) -> str:
-    """`sqlite` or `postgresql`, by the first bytes. Raises `BackupRefused`."""
+    """Return `sqlite` or `postgresql`, according to the first bytes. Raises `BackupRefused`."""
     try:
         with path.open("rb") as file:
             start = file.read(len(SQLITE_HEADER))
@@ -161,23 +164,23 @@ def kind_of(path: Path) -> str:
 
 
 def migration_of(path: Path) -> str:
-    """The schema that a backup has, of either kind. Raises `BackupRefused`."""
+    """Return the schema version of a backup of either kind. Raises `BackupRefused`."""
     if kind_of(path) == "sqlite":
         return inspect_backup(path).migration
     try:
-        told = _run_command(["pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(path)], {}).stdout
+        dump = _run_command(["pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(path)], {}).stdout
     except Unavailable as error:
         raise BackupRefused(f"{path.name} cannot be read. {error.detail}") from error
-    found = re.search(r"^COPY [^\n]*alembic_version[^\n]*;\n([0-9a-z_]+)\n", told, re.MULTILINE | re.ASCII)
-    if found is None:
+    match = re.search(r"^COPY [^\n]*alembic_version[^\n]*;\n([0-9a-z_]+)\n", dump, re.MULTILINE | re.ASCII)
+    if match is None:
         raise BackupRefused(f"{path.name} is no dump of a Modeldesk: it holds no version of its tables.")
-    return found[1]
+    return match[1]
 
 
 def restore_sqlite(source: Path, target: Path, *, replace: bool, now: datetime | None = None) -> Path | None:
-    """Puts a backup in the place of the database, which is kept beside it; gives that path. Every worker notices the new file.
+    """Replace the database with a backup, and return the path of the replaced database, if any. Every worker detects the new file.
 
-    Raises `Conflict` if there is a database and `replace` was not said.
+    Raises `Conflict` if there is a database and `replace` is false.
     """
     inspect_backup(source)
     if target.exists() and not replace:
@@ -189,58 +192,58 @@ def restore_sqlite(source: Path, target: Path, *, replace: bool, now: datetime |
     target.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     shutil.copyfile(source, partial)
-    kept = None
+    replaced = None
     if target.exists():
-        kept = replaced_database_path(target, now)
-        for suffix in ("", "-wal", "-shm", "-journal"):  # What lies beside it belongs to it, and to nothing else.
-            beside = target.with_name(f"{target.name}{suffix}")
-            if beside.exists():
-                beside.replace(f"{kept}{suffix}")
+        replaced = replaced_database_path(target, now)
+        for suffix in ("", "-wal", "-shm", "-journal"):  # These files belong to the replaced database only.
+            companion = target.with_name(f"{target.name}{suffix}")
+            if companion.exists():
+                companion.replace(f"{replaced}{suffix}")
     partial.replace(target)
-    return kept
+    return replaced
 
 
 def replaced_database_path(target: Path, now: datetime | None = None) -> Path:
-    """Where what is there now is kept when a backup takes its place."""
+    """Return the path to which a restore moves the current database."""
     return target.with_name(f"{target.name}{BEFORE_RESTORE}{now or datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
 
 
 def _dump_postgresql(database_url: str, target: Path) -> BackupContents:
     _run_tool("pg_dump", database_url, "--format=custom", "--no-owner", "--no-privileges", f"--file={target}")
-    listed = _run_command(["pg_restore", "--list", str(target)], {}).stdout
-    if "registry_state" not in listed:
+    contents = _run_command(["pg_restore", "--list", str(target)], {}).stdout
+    if "registry_state" not in contents:
         raise BackupRefused("The dump holds no tables of Modeldesk. Check DATABASE_URL.")
     return BackupContents("", 0, 0, 0, target.stat().st_size)
 
 
 def restore_postgresql(source: Path, database_url: str) -> None:
-    """Replaces every table of the database by those of the dump, in one transaction: all of it or nothing."""
+    """Replace every table of the database with those of the dump, in one transaction."""
     options = ("--clean", "--if-exists", "--no-owner", "--no-privileges", "--single-transaction", "--exit-on-error")
     _run_tool("pg_restore", database_url, *options, f"--dbname={make_url(database_url).database}", str(source))
 
 
 def _run_tool(name: str, database_url: str, *options: str) -> None:
-    """One of PostgreSQL's tools. The password goes by the environment: everybody can read a command line."""
+    """Run a PostgreSQL tool. The password goes through the environment, because every local user can read command lines."""
     url = make_url(database_url)
     query = {key: value for key, value in url.query.items() if isinstance(value, str)}
-    given = {
+    environment = {
         "PGHOST": url.host or query.get("host"),
         "PGPORT": url.port or query.get("port"),
         "PGUSER": url.username,
         "PGPASSWORD": url.password,
         "PGDATABASE": url.database,
     }
-    _run_command([name, *options], {key: str(value) for key, value in given.items() if value})
+    _run_command([name, *options], {key: str(value) for key, value in environment.items() if value})
 
 
 def _run_command(command: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(  # noqa: S603 # PostgreSQL's own tools, from the path of whoever runs this
+        process = subprocess.run(  # noqa: S603 # PostgreSQL's tools, from the PATH of the user who runs this command.
             command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S, check=False
         )
     except FileNotFoundError:
         raise Unavailable(f"{command[0]} is not installed: install PostgreSQL's client tools, and put them into PATH.") from None
-    if done.returncode:
-        said = " ".join(done.stderr.split())[:300]
-        raise Unavailable(f"{command[0]} failed: {said}")
-    return done
+    if process.returncode:
+        message = " ".join(process.stderr.split())[:300]
+        raise Unavailable(f"{command[0]} failed: {message}")
+    return process

@@ -1,4 +1,4 @@
-"""Moving to another database: every table copied in one transaction, then counted and summed on both sides before it is kept."""
+"""Move to another database: every table is copied in one transaction, and counts and sums are compared before the commit."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ from webapp.models import Base
 from webapp.models.base import ExactDecimal
 
 BATCH_SIZE = 500
-# What a process says of itself, which is of no use elsewhere.
+# Reports of processes, which are of no use in another database.
 EXCLUDED_TABLES = ("registry_processes",)
-# A row that a migration makes, and that gives way to the one that is copied.
+# Tables with a row from a migration. The copied row replaces it.
 TABLES_FILLED_BY_MIGRATION = ("audit_state",)
 
 
 @dataclass(frozen=True, slots=True)
 class TableChecksum:
-    """What both databases were found to hold of one table. `sums` are of numbers and exact decimals, by column."""
+    """The row count of a table, and the sums of its integer and exact decimal columns, by column."""
 
     table: str
     rows: int
@@ -36,9 +36,9 @@ class TableChecksum:
 
 
 def move(source: Engine, target_url: str) -> list[TableChecksum]:
-    """Copies everything. Raises `Invalid` for an address of another kind, `Conflict` unless the target is empty, `Unavailable` if it fails.
+    """Copy everything. The target stays empty unless its counts and sums equal those of the source.
 
-    Nothing is left in the target unless its counts and sums equal those of the source.
+    Raises `Invalid` for an unsupported URL, `Conflict` unless the target is empty, and `Unavailable` if the copy fails.
     """
     target = _create_target_engine(target_url)
     try:
@@ -60,10 +60,10 @@ def move(source: Engine, target_url: str) -> list[TableChecksum]:
 
 
 def _error_text(error: SQLAlchemyError | OSError, target: Engine) -> str:
-    """What the target's driver says, in one line and without the password."""
-    said = " ".join(str(getattr(error, "orig", None) or type(error).__name__).split("\n", 1)[0].split())[:300].rstrip(".")
+    """Return the target driver's message, in one line and without the password."""
+    message = " ".join(str(getattr(error, "orig", None) or type(error).__name__).split("\n", 1)[0].split())[:300].rstrip(".")
     password = str(target.url.password or "")
-    return said.replace(password, "***") if password else said
+    return message.replace(password, "***") if password else message
 
 
 def _create_target_engine(url: str) -> Engine:
@@ -80,8 +80,8 @@ def _create_target_engine(url: str) -> Engine:
 
 
 def _require_current_migration(old: Connection) -> None:
-    present, head = MigrationContext.configure(old).get_current_revision(), _migration_scripts().get_current_head()
-    if present != head:
+    current, head = MigrationContext.configure(old).get_current_revision(), _migration_scripts().get_current_head()
+    if current != head:
         raise Conflict("The tables of the present database are not up to date. Run `prepare` first.", code="not_migrated")
 
 
@@ -93,7 +93,7 @@ def _migrate(new: Connection) -> None:
     scripts = _migration_scripts()
 
     def upgrade(revision: Any, context: MigrationContext) -> Sequence[RevisionStep]:
-        return scripts._upgrade_revs("head", revision)  # Alembic's own commands call it in the same way.
+        return scripts._upgrade_revs("head", revision)  # Alembic's commands make the same call.
 
     with EnvironmentContext(Config(), scripts, fn=upgrade) as environment:
         environment.configure(connection=new, target_metadata=Base.metadata, render_as_batch=True)
@@ -109,7 +109,7 @@ def _copy_tables(old: Connection, new: Connection) -> Iterator[Table]:
         for rows in old.execute(select(table).order_by(table.c.id)).mappings().partitions(BATCH_SIZE):
             new.execute(table.insert(), [dict(row) for row in rows])
         if new.dialect.name == "postgresql":
-            # Numbers that were given do not move the sequence from which the next ones come.
+            # Rows inserted with explicit ids do not advance the id sequence.
             sequence = "SELECT setval(pg_get_serial_sequence(:name, 'id'), coalesce((SELECT max(id) FROM {}), 0) + 1, false)"
             new.execute(text(sequence.format(table.name)), {"name": table.name})
         yield table
@@ -134,7 +134,7 @@ def _is_summable(column: Column[Any]) -> bool:
 
 
 def _column_sum(connection: Connection, column: Column[Any]) -> str:
-    """Added up here, exactly: a database would add decimals that are kept as text with floats."""
+    """Return the exact sum of a column. The database would add decimals stored as text as floats."""
     total = ZERO
     for value in connection.execute(select(column).where(column.is_not(None))).scalars():
         total = EXACT.add(total, Decimal(value))

@@ -1,4 +1,4 @@
-"""Brings the catalogue of constants into the database: each provider and model once, never over what staff edited or removed."""
+"""Seed of the database from the constants: adds each provider and model once, and never overwrites edits or deletions by staff."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,13 +21,13 @@ from webapp.services.credentials import credentials, endpoints
 from webapp.services.pricing import prices
 
 ACTION, ACTOR = "registry:catalog:seed", "seed"
-# Fields of a seeded model that are not entered but handled on their own.
+# Fields of a seeded model that are handled separately.
 SEPARATE_FIELDS = ("prices", "default")
 
 
 @dataclass(slots=True)
 class SeedResult:
-    """What a seeding added, or would add."""
+    """The rows and keys that a seed added, with notes."""
 
     providers: list[str] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
@@ -39,40 +39,40 @@ class SeedResult:
 
 
 def seed(session: Session) -> SeedResult:
-    """Adds what is missing and was never seeded before. Moves the revision only if something was added."""
-    document, done = catalog_document(), SeedResult()
+    """Add entries that are missing and were never seeded before. The revision increases only if something was added."""
+    document, result = catalog_document(), SeedResult()
     seeded = _previously_seeded(session)
     providers = {provider.slug: provider for provider in session.execute(select(Provider)).scalars()}
     new_providers = [entry for entry in document["providers"] if entry["slug"] not in providers and entry["slug"] not in seeded]
-    available = {*providers, *(entry["slug"] for entry in new_providers)}  # Not those that staff renamed or removed.
-    known = {(slug, model_id) for slug, model_id in session.execute(select(Provider.slug, Model.model_id).join(Model.provider))}
+    available = {*providers, *(entry["slug"] for entry in new_providers)}  # Excludes seeded providers that staff renamed or deleted.
+    existing = {(slug, model_id) for slug, model_id in session.execute(select(Provider.slug, Model.model_id).join(Model.provider))}
     new_models = [
         entry
         for entry in document["models"]
         if entry["provider"] in available
-        and (entry["provider"], entry["model_id"]) not in known
+        and (entry["provider"], entry["model_id"]) not in existing
         and f"{entry['provider']}/{entry['model_id']}" not in seeded
     ]
     if not new_providers and not new_models:
-        return done
+        return result
     revision.bump(session)
     for entry in new_providers:
         provider = _new_provider(entry)
         session.add(provider)
         providers[provider.slug] = provider
-        done.providers.append(provider.slug)
+        result.providers.append(provider.slug)
     session.flush()
-    _add_models(session, new_models, providers, done)
+    _add_models(session, new_models, providers, result)
     source = document["source"]
-    after = {"providers": done.providers, "models": done.models, "source": f"{source['name']} {source['version']}"}
+    after = {"providers": result.providers, "models": result.models, "source": f"{source['name']} {source['version']}"}
     audit_log.record(
         session, ACTION, actor=ACTOR, target=Target("catalog", None, "the built-in catalogue"), change=AuditChange(None, after)
     )
-    return done
+    return result
 
 
 def _previously_seeded(session: Session) -> set[str]:
-    """Everything that an earlier seeding added, so that what staff renamed or deleted since does not come back."""
+    """Return the names of all entries that earlier seeds added, so that renamed or deleted ones are not added again."""
     names: set[str] = set()
     for after in session.execute(select(AuditEvent.after).where(AuditEvent.action == ACTION)).scalars():
         names.update(after["providers"], after["models"])
@@ -80,19 +80,19 @@ def _previously_seeded(session: Session) -> set[str]:
 
 
 def _new_provider(entry: Mapping[str, Any]) -> Provider:
-    clean = validate_provider(dict(entry), partial=False)
-    clean["is_active"] = clean.pop("active")
-    return Provider(**clean)
+    values = validate_provider(dict(entry), partial=False)
+    values["is_active"] = values.pop("active")
+    return Provider(**values)
 
 
-def _add_models(session: Session, entries: list[Mapping[str, Any]], providers: Mapping[str, Provider], done: SeedResult) -> None:
+def _add_models(session: Session, entries: list[Mapping[str, Any]], providers: Mapping[str, Provider], result: SeedResult) -> None:
     names = _taken_names(session)
     defaults = set(session.execute(select(Model.type).where(Model.is_default)).scalars())
     for entry in entries:
         model = _new_model(entry, providers[entry["provider"]])
         for alias in entry["aliases"]:
             if alias in names:
-                done.notes.append(f"alias {alias} already leads to another model")
+                result.notes.append(f"alias {alias} already leads to another model")
             else:
                 model.aliases.append(ModelAlias(alias=alias, is_pattern=False))
                 names.add(alias)
@@ -102,7 +102,7 @@ def _add_models(session: Session, entries: list[Mapping[str, Any]], providers: M
         session.add(model)
         session.flush()
         session.add_all(prices.to_row(_price_entry(price), model, ACTOR) for price in entry["prices"])
-        done.models.append(f"{entry['provider']}/{entry['model_id']}")
+        result.models.append(f"{entry['provider']}/{entry['model_id']}")
 
 
 def _taken_names(session: Session) -> set[str]:
@@ -110,11 +110,11 @@ def _taken_names(session: Session) -> set[str]:
 
 
 def _new_model(entry: Mapping[str, Any], provider: Provider) -> Model:
-    clean = validate_model({name: value for name, value in entry.items() if name not in SEPARATE_FIELDS}, partial=False)
+    values = validate_model({name: value for name, value in entry.items() if name not in SEPARATE_FIELDS}, partial=False)
     for name in ("provider", "aliases", "default"):
-        clean.pop(name)
-    clean["is_active"] = clean.pop("active")
-    return Model(provider=provider, **clean)
+        values.pop(name)
+    values["is_active"] = values.pop("active")
+    return Model(provider=provider, **values)
 
 
 def _price_entry(document: Mapping[str, Any]) -> PriceEntry:
@@ -124,33 +124,33 @@ def _price_entry(document: Mapping[str, Any]) -> PriceEntry:
 
 
 def update_keys(session: Session, environment: EnvironmentKeys, *, vault: Vault, actor: str) -> SeedResult:
-    """Copies the keys that the environment holds into credentials; empty ones are left out, equal ones left alone.
+    """Copy the environment's keys into credentials. Empty keys and unchanged keys are skipped.
 
-    A key goes only to providers whose address it may be sent to. Where one is named and not copied for that, a note says so.
+    A key is copied only to a provider whose base URL its binding allows. A note reports each key that was not copied for this reason.
     """
-    done = SeedResult()
+    result = SeedResult()
     for provider in session.execute(select(Provider).order_by(Provider.slug)).scalars():
         name = endpoints.key_variable(provider, environment)
         if name is None:
-            if barred := endpoints.blocked_key_variable(provider, environment):
-                done.notes.append(
-                    f"{provider.slug}: {barred} is not copied, because {BINDINGS_SETTING} does not say that it may be sent to its address"
+            if blocked := endpoints.blocked_key_variable(provider, environment):
+                result.notes.append(
+                    f"{provider.slug}: {blocked} is not copied, because {BINDINGS_SETTING} does not say that it may be sent to its address"
                 )
             continue
         key = environment.value_of(name)
         if _is_stored(session, provider, key, vault):
-            done.notes.append(f"{provider.slug}: the key of {name} is stored already")
+            result.notes.append(f"{provider.slug}: the key of {name} is stored already")
             continue
         credentials.store(session, provider, key, vault=vault, actor=actor)
-        done.keys.append(f"{provider.slug} from {name}")
-    return done
+        result.keys.append(f"{provider.slug} from {name}")
+    return result
 
 
 def _is_stored(session: Session, provider: Provider, key: str, vault: Vault) -> bool:
-    found = credentials.get_shared_or_none(session, provider)
-    if found is None or found.fingerprint != vault.fingerprint(key):
+    stored = credentials.get_shared_or_none(session, provider)
+    if stored is None or stored.fingerprint != vault.fingerprint(key):
         return False
     try:
         return credentials.reveal(session, provider, vault=vault) == key
     except KeysLocked:
-        return False  # It cannot be read any more, for example after a move: it is stored anew.
+        return False  # The stored key cannot be decrypted, for example after a move, so it is stored again.
