@@ -1,4 +1,4 @@
-"""Users, tokens and the audit log."""
+"""The pages of users, tokens and the audit log."""
 
 import re
 
@@ -19,8 +19,8 @@ def newest_actions(count=1):
 
 
 def test_a_new_user_gets_a_link_that_is_shown_once(ann):
-    answer = ann.post("/admin/user/new/", {"email": "Dan@Example.com", "role": "editor"})
-    path = re.search(r'value="http://127.0.0.1:\d+(/setup/[^"]+)"', answer.text)[1]
+    response = ann.post("/admin/user/new/", {"email": "Dan@Example.com", "role": "editor"})
+    path = re.search(r'value="http://127.0.0.1:\d+(/setup/[^"]+)"', response.text)[1]
     assert ann.client.get(path).status_code == 200
     assert path not in ann.get("/admin/user/").text
     assert newest_actions(2) == ["accounts:user:make_link", "accounts:user:create"]
@@ -33,8 +33,8 @@ def test_a_role_is_changed_and_audited_once(ann):
 
 
 def test_the_last_admin_stays(ann):
-    answer = ann.post(f"/admin/user/edit/?id={user('ann').id}", {"role": "viewer", "active": "y"})
-    assert "is the last active admin" in answer.text
+    response = ann.post(f"/admin/user/edit/?id={user('ann').id}", {"role": "viewer", "active": "y"})
+    assert "is the last active admin" in response.text
     ann.post(f"/admin/user/{user('ann').id}/active?to=0")
     assert (user("ann").role, user("ann").is_active) == ("admin", True)
 
@@ -45,25 +45,25 @@ def test_whoever_is_kept_out_is_out_at_once(ann, eve):
 
 
 def test_a_reset_link_is_audited(ann):
-    answer = ann.post(f"/admin/user/{user('bob').id}/link")
-    assert "/setup/" in answer.text
+    response = ann.post(f"/admin/user/{user('bob').id}/link")
+    assert "/setup/" in response.text
     assert newest_actions() == ["accounts:user:make_link"]
 
 
 def test_a_token_is_shown_once_works_and_is_revoked(ann, app):
-    answer = ann.post("/admin/token/new/", {"name": "reports", "scopes": ["registry:read"], "expires_days": "30"})
-    token = re.search(r'value="(mdk_[^"]+)"', answer.text)[1]
-    asked = lambda: app.test_client().get("/api/v1/providers", headers={"Authorization": f"Bearer {token}"}).status_code  # noqa: E731
-    assert asked() == 200
+    response = ann.post("/admin/token/new/", {"name": "reports", "scopes": ["registry:read"], "expires_days": "30"})
+    token = re.search(r'value="(mdk_[^"]+)"', response.text)[1]
+    status = lambda: app.test_client().get("/api/v1/providers", headers={"Authorization": f"Bearer {token}"}).status_code  # noqa: E731
+    assert status() == 200
     assert token not in ann.get("/admin/token/").text
     ann.post(f"/admin/token/{db.session.execute(select(ApiToken.id)).scalars().first()}/revoke")
-    assert asked() == 401
+    assert status() == 401
 
 
 def test_a_token_needs_a_scope_and_a_sensible_end(ann):
     assert "Tick at least one" in ann.post("/admin/token/new/", {"name": "reports", "expires_days": "30"}).text
-    answer = ann.post("/admin/token/new/", {"name": "reports", "scopes": ["registry:read"], "expires_days": "1000"})
-    assert "must be 1 to 365" in answer.text
+    response = ann.post("/admin/token/new/", {"name": "reports", "scopes": ["registry:read"], "expires_days": "1000"})
+    assert "must be 1 to 365" in response.text
 
 
 def test_an_editor_reads_the_log_field_by_field(ann, bob):

@@ -1,4 +1,4 @@
-"""The audit page: reading what happened, taking it away as a file, and putting it back."""
+"""The audit page: reading events, exporting them, and restoring earlier values."""
 
 import csv
 import html
@@ -17,7 +17,7 @@ from webapp.services.projects import projects
 
 
 def edited(name, **values) -> int:
-    """The number of the event of an edit."""
+    """Edit a model, and return the id of the audit event."""
     with writing() as session:
         row = session.execute(select(Model).where(Model.model_id == name)).scalar_one()
         models.update(session, row.id, values, actor="ann")
@@ -44,8 +44,8 @@ def test_the_page_shows_what_would_come_back_and_puts_it_back(bob):
     page = details(bob, event)
     assert "Put back" in page
     assert "changed since" not in page
-    answer = bob.post("/admin/audit/restore/", {"id": event})
-    assert answer.status_code == 302
+    response = bob.post("/admin/audit/restore/", {"id": event})
+    assert response.status_code == 302
     assert name_of("gpt-4o") == before
     assert f"is as it was before event {event}." in bob.get("/admin/audit/").text
     assert "nothing to put back" in details(bob, event)
@@ -71,8 +71,8 @@ def test_a_refusal_is_said_and_nothing_changes(bob):
 
 def test_only_whoever_may_change_a_thing_may_put_it_back(ann, bob, eve):
     with writing() as session:
-        made = projects.create(session, {"slug": "blue", "display_name": "Blue"}, actor="ann")
-        projects.update(session, made.id, {"display_name": "Bluer"}, actor="ann")
+        project = projects.create(session, {"slug": "blue", "display_name": "Blue"}, actor="ann")
+        projects.update(session, project.id, {"display_name": "Bluer"}, actor="ann")
     event = last().id
     assert "Put back" not in details(bob, event).partition("<main")[2]
     assert bob.post("/admin/audit/restore/", {"id": event}).status_code == 403

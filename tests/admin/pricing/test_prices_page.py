@@ -1,4 +1,4 @@
-"""Adding prices: exact, with the unit said, never changing one that is there."""
+"""Adding prices: amounts are exact, units are explicit, and existing prices never change."""
 
 import re
 from decimal import Decimal
@@ -33,14 +33,14 @@ def newest():
     return db.session.execute(select(Price).order_by(Price.id.desc()).limit(1)).scalar_one()
 
 
-def key_in(answer):
-    return re.search(r'name="confirm_price" value="(\w+)"', answer.text)[1]
+def key_in(response):
+    return re.search(r'name="confirm_price" value="(\w+)"', response.text)[1]
 
 
 @pytest.mark.parametrize(("unit", "amount"), [("1", "0.000003"), ("1000", "0.003"), ("1000000", "3")])
 def test_a_price_per_token_is_stored_per_million_by_moving_the_point(ann, unit, amount):
-    answer = add(ann, unit=unit, rate_input=amount, rate_output="")
-    assert answer.headers["Location"] == f"/admin/model/details/?id={model().id}"
+    response = add(ann, unit=unit, rate_input=amount, rate_output="")
+    assert response.headers["Location"] == f"/admin/model/details/?id={model().id}"
     (rate,) = newest().rates
     assert (rate.meter, rate.amount, rate.per) == ("input", Decimal(3), 1_000_000)
 
@@ -66,20 +66,20 @@ def test_a_unit_that_is_mixed_up_is_noticed(ann):
 
 def test_a_price_that_is_far_off_is_saved_only_after_a_yes_to_this_very_price(ann):
     before = count()
-    wrong = {"rate_input": "2500", "rate_output": "10000", "unit": "1000000"}
-    answer = add(ann, **wrong)
-    assert (answer.status_code, count()) == (422, before)
-    assert 'value="2500"' in answer.text
-    key = key_in(answer)
-    assert add(ann, **wrong | {"rate_input": "2600"}, confirm_price=key).status_code == 422
-    assert (add(ann, **wrong, confirm_price=key).status_code, count()) == (302, before + 1)
+    rates = {"rate_input": "2500", "rate_output": "10000", "unit": "1000000"}
+    response = add(ann, **rates)
+    assert (response.status_code, count()) == (422, before)
+    assert 'value="2500"' in response.text
+    key = key_in(response)
+    assert add(ann, **rates | {"rate_input": "2600"}, confirm_price=key).status_code == 422
+    assert (add(ann, **rates, confirm_price=key).status_code, count()) == (302, before + 1)
     event = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
     assert any("1,000 times more than the price before" in text for text in event.after["confirmed"])
 
 
 def test_the_correction_of_a_wrong_unit_is_not_asked_about_for_being_far_from_it(ann):
-    wrong = {"rate_input": "2500", "rate_output": "10000", "unit": "1000000"}
-    add(ann, **wrong, confirm_price=key_in(add(ann, **wrong)))
+    rates = {"rate_input": "2500", "rate_output": "10000", "unit": "1000000"}
+    add(ann, **rates, confirm_price=key_in(add(ann, **rates)))
     starts = format_timestamp(newest().effective_from)
     assert add(ann, corrects=str(newest().id), starts=starts).status_code == 302
 
@@ -99,17 +99,17 @@ def test_further_rates_come_from_rows(ann):
 @pytest.mark.parametrize("wrong", ["-1", "1e5", "NaN", "1,5", "٣", "0.0000000000001", "9" * 30])
 def test_an_amount_that_is_none_is_said_at_its_field_and_kept(ann, wrong):
     before = count()
-    answer = add(ann, rate_input=wrong)
-    assert answer.status_code == 422
-    assert f'value="{wrong}"' in answer.text
-    assert 'id="rate_input-error"' in answer.text
+    response = add(ann, rate_input=wrong)
+    assert response.status_code == 422
+    assert f'value="{wrong}"' in response.text
+    assert 'id="rate_input-error"' in response.text
     assert count() == before
 
 
 @pytest.mark.parametrize("state", ["free", "unknown"])
 def test_free_and_unknown_are_prices_without_rates(ann, state):
-    answered = {"confirm_price": key_in(add(ann, state=state))} if state == "free" else {}
-    assert add(ann, state=state, **answered).status_code == 302
+    confirmation = {"confirm_price": key_in(add(ann, state=state))} if state == "free" else {}
+    assert add(ann, state=state, **confirmation).status_code == 302
     assert (newest().state, list(newest().rates)) == (state, [])
 
 
@@ -123,18 +123,18 @@ def test_a_price_may_start_later_and_is_audited_once(ann):
 
 def test_the_same_moment_twice_is_refused(ann):
     add(ann, when="at", at="2030-01-01T00:00")
-    answer = add(ann, when="at", at="2030-01-01T00:00")
-    assert answer.status_code == 422
-    assert "already starts at this moment" in answer.text
+    response = add(ann, when="at", at="2030-01-01T00:00")
+    assert response.status_code == 422
+    assert "already starts at this moment" in response.text
 
 
 def test_a_correction_takes_the_place_of_the_wrong_price(ann):
     add(ann, when="at", at="2030-01-01T00:00")
-    wrong = newest().id
-    page = ann.get(f"/admin/price/new/?model={model().id}&corrects={wrong}").text
+    wrong_id = newest().id
+    page = ann.get(f"/admin/price/new/?model={model().id}&corrects={wrong_id}").text
     assert 'name="starts" value="2030-01-01T00:00:00Z"' in page
-    assert add(ann, corrects=str(wrong), starts="2030-01-01T00:00:00Z", rate_input="0.000004").status_code == 302
-    assert newest().corrects_id == wrong
+    assert add(ann, corrects=str(wrong_id), starts="2030-01-01T00:00:00Z", rate_input="0.000004").status_code == 302
+    assert newest().corrects_id == wrong_id
 
 
 PAST = {"when": "at", "at": "2026-10-20T00:00"}
@@ -148,11 +148,11 @@ def test_what_a_start_in_the_past_changes_is_said_while_it_is_typed(ann):
 
 def test_the_past_changes_only_after_somebody_confirmed_that_span(ann):
     before = count()
-    asked = add(ann, **PAST)
-    assert (asked.status_code, count()) == (422, before)
-    assert 'id="confirm_past-error"' in asked.text
-    assert 'value="2026-10-20T00:00:00Z/"' in asked.text
-    assert 'value="0.000003"' in asked.text
+    rejected = add(ann, **PAST)
+    assert (rejected.status_code, count()) == (422, before)
+    assert 'id="confirm_past-error"' in rejected.text
+    assert 'value="2026-10-20T00:00:00Z/"' in rejected.text
+    assert 'value="0.000003"' in rejected.text
     assert add(ann, when="at", at="2026-10-21T00:00", confirm_past="2026-10-20T00:00:00Z/").status_code == 422
     assert add(ann, **PAST, confirm_past="2026-10-20T00:00:00Z/").status_code == 302
     assert "From 20 Oct 2026 on, the price of GPT-4o is" in ann.get("/admin/").text
@@ -215,9 +215,9 @@ def test_a_price_is_verified_by_name_and_date_and_the_row_stays_as_it_was(bob, e
 
 def test_a_corrected_price_is_not_verified(bob):
     add(bob)
-    wrong = newest()
-    add(bob, corrects=str(wrong.id), starts=format_timestamp(wrong.effective_from))
-    bob.post(f"/admin/price/{wrong.id}/verify")
+    wrong_price = newest()
+    add(bob, corrects=str(wrong_price.id), starts=format_timestamp(wrong_price.effective_from))
+    bob.post(f"/admin/price/{wrong_price.id}/verify")
     assert "was corrected: verify the correction" in bob.get("/admin/price/").text
 
 
@@ -233,7 +233,7 @@ def test_lists_find_prices_that_are_pinned_or_about_to_change(bob):
 def test_a_price_that_nobody_looked_at_for_long_is_found_until_somebody_does(bob):
     add(bob)
     assert found(bob, "stale") == 0
-    with db.engine.begin() as connection:  # As if time had passed: the database itself refuses to change a price.
+    with db.engine.begin() as connection:  # Simulates an old price. The triggers must be off, because they reject changes of prices.
         unguard(connection, "prices")
         connection.execute(text("UPDATE prices SET created_at = '2020-01-01 00:00:00.000000' WHERE id = :id"), {"id": newest().id})
     assert found(bob, "stale") == 1
@@ -250,11 +250,11 @@ def test_the_page_draws_the_price_over_time_without_anything_inline(bob):
 
 def test_the_price_opens_at_the_side_of_the_list_with_who_added_it_and_without_scripts_on_the_page_of_the_model(bob, eve):
     add(bob, source_url="https://prices.example/today")
-    address = f"/admin/model/{model().id}/price"
-    assert f'href="{address}" hx-get="{address}"' in eve.get("/admin/model/?search=gpt-4o").text
-    drawer = eve.get(address, headers={"HX-Request": "true"}).text
-    for said in ("Price now", "Price history", "added by bob@example.com", "https://prices.example/today", 'name="at"', "<polyline"):
-        assert said in drawer
+    url = f"/admin/model/{model().id}/price"
+    assert f'href="{url}" hx-get="{url}"' in eve.get("/admin/model/?search=gpt-4o").text
+    drawer = eve.get(url, headers={"HX-Request": "true"}).text
+    for expected in ("Price now", "Price history", "added by bob@example.com", "https://prices.example/today", 'name="at"', "<polyline"):
+        assert expected in drawer
     assert "<!doctype html>" not in drawer
-    assert eve.get(address).headers["Location"] == f"/admin/model/details/?id={model().id}#price-title"
+    assert eve.get(url).headers["Location"] == f"/admin/model/details/?id={model().id}#price-title"
     assert eve.get("/admin/model/999999/price").status_code == 404

@@ -1,4 +1,4 @@
-"""Rules of a project on its page: added, shown beside the list price, ended; and tokens that belong to it."""
+"""The overrides of a project: add, compare with the list price, end; and tokens of a project."""
 
 import html
 import re
@@ -32,10 +32,10 @@ def row():
 def test_a_price_of_its_own_stands_beside_the_list_price_struck_through(bob, address):
     assert "No rules of its own" in page(bob, address)
     assert bob.post(address, OWN).status_code == 302
-    shown = page(bob, address)
-    assert "$2.50 per 1M tokens</s>" in shown
-    assert "<strong>$1.25 per 1M tokens</strong>" in shown
-    assert "Contract 17" in shown
+    content = page(bob, address)
+    assert "$2.50 per 1M tokens</s>" in content
+    assert "<strong>$1.25 per 1M tokens</strong>" in content
+    assert "Contract 17" in content
     assert "$2.50 per 1M tokens</s>" in page(bob, f"/admin/model/details/?id={row().model_id}")
     assert "1 rule" in page(bob, "/admin/project/")
 
@@ -49,16 +49,16 @@ def test_a_rule_is_ended_and_stays_to_be_seen(bob, address):
 
 
 def test_what_makes_no_sense_is_said_at_its_field_and_nothing_is_lost(bob, address):
-    for wrong, field in (
+    for invalid, field in (
         ({"model": ""}, "model"),
         ({"starts": "soon"}, "starts"),
         ({"input": "1,5"}, "input"),
         ({"input": "", "output": ""}, "rates"),
     ):
-        answer = bob.post(address, OWN | wrong)
-        assert answer.status_code == 422
-        assert f'id="r-{field}-error"' in answer.text
-        assert "Contract 17" in answer.text
+        response = bob.post(address, OWN | invalid)
+        assert response.status_code == 422
+        assert f'id="r-{field}-error"' in response.text
+        assert "Contract 17" in response.text
     bob.post(address, OWN)
     assert "end it first" in bob.post(address, OWN).text
 

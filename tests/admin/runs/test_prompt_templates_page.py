@@ -1,4 +1,4 @@
-"""The pages of prompt templates, remembered answers end to end, and `incidents analyze`."""
+"""The pages of prompt templates, cached responses end to end, and `incidents analyze`."""
 
 import html
 import json
@@ -37,18 +37,20 @@ DISK = {"title": "Disk usage at 97 %", "severity": "critical"}
 
 @pytest.fixture
 def upstream():
-    found = Upstream()
-    yield found
-    found.stop()
+    server = Upstream()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
 def desk(settings, upstream):
-    """A desk with a model on loopback, and a template whose answers are kept for an hour."""
+    """An app with a model on loopback, and a template whose responses are cached for an hour."""
     for app in running(replace(settings, outbound_allow=frozenset({upstream.place}))):
         with writing() as session:
-            made = providers.create(session, provider_values(base_url=upstream.base_url), actor="ann", policy=container.current().outbound)
-            credentials.store(session, made, "sk-CANARY-0123456789", vault=container.vault(), actor="ann")
+            provider = providers.create(
+                session, provider_values(base_url=upstream.base_url), actor="ann", policy=container.current().outbound
+            )
+            credentials.store(session, provider, "sk-CANARY-0123456789", vault=container.vault(), actor="ann")
             models.create(session, {"provider": "acme", "model_id": "m-1", "display_name": "M", "type": "text"}, actor="ann")
             prompt_templates.create(
                 session, FORM | {"temperature": None, "max_tokens": None, "preferred_model": "acme/m-1", "cache_minutes": 60}, actor="ann"
@@ -69,9 +71,9 @@ def test_a_template_is_added_edited_compared_and_put_back(ann):
 
 
 def test_what_cannot_be_saved_is_said_at_its_field_and_nothing_is_lost(ann):
-    answer = ann.post("/admin/prompts/new", FORM | {"user": "Hello {{name}}", "temperature": "hot", "max_tokens": "many"})
-    page = html.unescape(answer.text)
-    assert answer.status_code == 422
+    response = ann.post("/admin/prompts/new", FORM | {"user": "Hello {{name}}", "temperature": "hot", "max_tokens": "many"})
+    page = html.unescape(response.text)
+    assert response.status_code == 422
     assert "{{name}}, which is no placeholder" in page or "must be a number such as 0.2" in page
     assert "Hello {{name}}" in page
     stale = ann.post("/admin/prompts/incident-analysis/edit", FORM | {"system": "x", "row_version": "7"})
@@ -84,14 +86,14 @@ def test_who_was_overtaken_sees_what_changed_and_saves_again(ann, bob):
         bob.post("/admin/prompts/summary/edit", FORM | {"system": "Be brief.\nBe kind.", "title": "Sums", "row_version": "1"}).status_code
         == 302
     )
-    mine = FORM | {"system": "Be brief.\nBe exact."}
-    answer = ann.post("/admin/prompts/summary/edit", mine | {"row_version": "1"})
-    page = html.unescape(answer.text)
-    assert (answer.status_code, "Changed since version 1" in page, "By bob@example.com" in page) == (422, True, True)
+    form = FORM | {"system": "Be brief.\nBe exact."}
+    response = ann.post("/admin/prompts/summary/edit", form | {"row_version": "1"})
+    page = html.unescape(response.text)
+    assert (response.status_code, "Changed since version 1" in page, "By bob@example.com" in page) == (422, True, True)
     assert "<ins>+ Be kind.</ins>" in page
     assert ("Be exact." in page, "because you had left it alone: Title." in page, 'value="Sums"' in page) == (True, True, True)
     assert 'name="row_version" value="2"' in page
-    assert ann.post("/admin/prompts/summary/edit", mine | {"row_version": "2"}).status_code == 302
+    assert ann.post("/admin/prompts/summary/edit", form | {"row_version": "2"}).status_code == 302
     assert [row.system for row in prompt_templates.list_versions(db.session(), "summary")] == [
         "Be brief.\nBe exact.",
         "Be brief.\nBe kind.",
@@ -101,12 +103,12 @@ def test_who_was_overtaken_sees_what_changed_and_saves_again(ann, bob):
 
 @pytest.mark.parametrize("version", ["0", "-1", "99999999999999", "x"])
 def test_a_version_that_never_was_changes_nothing(ann, version):
-    answer = ann.post("/admin/prompts/incident-analysis/edit", FORM | {"system": "x", "row_version": version})
-    assert (answer.status_code, len(prompt_templates.list_versions(db.session(), "incident-analysis"))) == (422, 1)
+    response = ann.post("/admin/prompts/incident-analysis/edit", FORM | {"system": "x", "row_version": version})
+    assert (response.status_code, len(prompt_templates.list_versions(db.session(), "incident-analysis"))) == (422, 1)
 
 
-def previewed(visitor, **given):
-    return html.unescape(visitor.post("/admin/prompts/incident-analysis/preview", given, headers={"HX-Request": "true"}).text)
+def previewed(visitor, **fields):
+    return html.unescape(visitor.post("/admin/prompts/incident-analysis/preview", fields, headers={"HX-Request": "true"}).text)
 
 
 def test_a_preview_shows_the_words_that_would_be_sent(bob):
@@ -118,11 +120,11 @@ def test_a_preview_shows_the_words_that_would_be_sent(bob):
 
 def test_a_preview_takes_kept_incidents_and_text_of_ones_own_and_stores_nothing(ann, eve):
     with writing() as session:
-        kept = saved_incidents.save(session, "The night of the disks", incident_from(DISK), actor="ann").id
-    assert "Disk usage at 97 %" in previewed(eve, sample=f"kept-{kept}").partition("Question</h3>")[2]
-    own = previewed(eve, sample=f"kept-{kept}", incident="Queue <b>stands</b> still\nSince noon.")
-    assert "plain text: the first line is the title" in own
-    assert "Queue <b>stands</b> still" in own.partition("Question</h3>")[2]
+        saved_id = saved_incidents.save(session, "The night of the disks", incident_from(DISK), actor="ann").id
+    assert "Disk usage at 97 %" in previewed(eve, sample=f"kept-{saved_id}").partition("Question</h3>")[2]
+    preview = previewed(eve, sample=f"kept-{saved_id}", incident="Queue <b>stands</b> still\nSince noon.")
+    assert "plain text: the first line is the title" in preview
+    assert "Queue <b>stands</b> still" in preview.partition("Question</h3>")[2]
     assert "Queue &lt;b&gt;stands" in eve.post("/admin/prompts/incident-analysis/preview", {"incident": "Queue <b>stands</b> still"}).text
     assert "begins like JSON but is not" in previewed(eve, incident='{"title": ')
     assert len(saved_incidents.list_all(db.session())) == 1
@@ -131,8 +133,8 @@ def test_a_preview_takes_kept_incidents_and_text_of_ones_own_and_stores_nothing(
 def test_the_preview_of_an_older_version_has_its_words(ann):
     ann.post("/admin/prompts/new", FORM)
     ann.post("/admin/prompts/summary/edit", FORM | {"system": "Be kind.", "row_version": "1"})
-    answer = html.unescape(ann.post("/admin/prompts/summary/preview", {"version": "1"}).text)
-    assert '<pre class="prompt-text" tabindex="0">Be brief.</pre>' in answer
+    response = html.unescape(ann.post("/admin/prompts/summary/preview", {"version": "1"}).text)
+    assert '<pre class="prompt-text" tabindex="0">Be brief.</pre>' in response
 
 
 def test_a_viewer_looks_and_changes_nothing(eve):
@@ -140,26 +142,26 @@ def test_a_viewer_looks_and_changes_nothing(eve):
     assert ("Incident analysis" in page, "New template" in page) == (True, False)
     assert "Edit" not in eve.get("/admin/prompts/incident-analysis/").text.split("<main")[1].split("</main")[0]
     assert eve.get("/admin/prompts/new").status_code == 403
-    for what in ("deactivate", "delete", "restore"):
-        assert eve.post(f"/admin/prompts/incident-analysis/{what}").status_code == 403
+    for action in ("deactivate", "delete", "restore"):
+        assert eve.post(f"/admin/prompts/incident-analysis/{action}").status_code == 403
     assert eve.post("/admin/prompts/cache/clear").status_code == 403
 
 
 def test_a_remembered_answer_says_so_costs_nothing_and_can_be_passed_by(desk, upstream):
     api = api_for(desk, "runs:write")
     body = {"incident": DISK, "template": "summary"}
-    first, again = api.post("/runs", body).json, api.post("/runs", body).json
-    assert (first["cached"], again["cached"], again["cached_from"]) == (False, True, first["id"])
-    assert (again["cost"], again["usage"], again["recommendations"]) == (None, {}, first["recommendations"])
+    first, second = api.post("/runs", body).json, api.post("/runs", body).json
+    assert (first["cached"], second["cached"], second["cached_from"]) == (False, True, first["id"])
+    assert (second["cost"], second["usage"], second["recommendations"]) == (None, {}, first["recommendations"])
     assert len(upstream.requests) == 1
-    anew = api.post("/runs", body | {"cache": False}).json
-    assert (anew["cached"], len(upstream.requests)) == (False, 2)
-    other = api.post("/runs", body | {"incident": DISK | {"title": "Disk usage at 98 %"}}).json
-    assert (other["cached"], len(upstream.requests)) == (False, 3)
+    uncached = api.post("/runs", body | {"cache": False}).json
+    assert (uncached["cached"], len(upstream.requests)) == (False, 2)
+    changed = api.post("/runs", body | {"incident": DISK | {"title": "Disk usage at 98 %"}}).json
+    assert (changed["cached"], len(upstream.requests)) == (False, 3)
     stored = db.session.execute(text("SELECT * FROM cached_responses")).all()
     assert "sk-CANARY" not in str(stored)
     ann = Visitor(desk, "ann@example.com", PASSWORD)
-    page = html.unescape(ann.get(f"/admin/run/{again['id']}", follow_redirects=True).text)
+    page = html.unescape(ann.get(f"/admin/run/{second['id']}", follow_redirects=True).text)
     assert "answered from the cache" in page
     assert "2 answers remembered" in ann.get("/admin/prompts/").text
     ann.post("/admin/prompts/cache/clear")
@@ -167,22 +169,22 @@ def test_a_remembered_answer_says_so_costs_nothing_and_can_be_passed_by(desk, up
 
 
 def test_t10_applications_of_different_projects_know_nothing_of_each_others_runs(desk, upstream):
-    one, two = (of_project(desk, slug) for slug in ("one", "two"))
-    callers, body = (one, two, api_for(desk, "runs:write")), {"incident": DISK, "template": "summary"}
-    found = [caller.post("/runs", body).json for caller in callers]
-    assert [run["cached"] for run in found] == [False, False, False]
-    seen = [[caller.get(f"/runs/{run['id']}").status_code for run in found] for caller in callers]
-    assert seen == [[200, 404, 404], [404, 200, 404], [404, 404, 200]]
-    again = one.post("/runs", body).json
-    assert (again["cached_from"], len(upstream.requests)) == (found[0]["id"], 3)
+    first, second = (of_project(desk, slug) for slug in ("one", "two"))
+    callers, body = (first, second, api_for(desk, "runs:write")), {"incident": DISK, "template": "summary"}
+    runs = [caller.post("/runs", body).json for caller in callers]
+    assert [run["cached"] for run in runs] == [False, False, False]
+    statuses = [[caller.get(f"/runs/{run['id']}").status_code for run in runs] for caller in callers]
+    assert statuses == [[200, 404, 404], [404, 200, 404], [404, 404, 200]]
+    again = first.post("/runs", body).json
+    assert (again["cached_from"], len(upstream.requests)) == (runs[0]["id"], 3)
 
 
-def of_project(desk, slug: str) -> Api:
+def of_project(app, slug: str) -> Api:
     with writing() as session:
         projects.create(session, {"slug": slug, "display_name": slug}, actor="ann")
         row, token = api_tokens.create(session, "a test", ["runs:write"], actor="tests")
         row.project = slug
-    return Api(desk.test_client(), token)
+    return Api(app.test_client(), token)
 
 
 def test_a_failure_is_not_remembered(desk, upstream):
@@ -197,8 +199,8 @@ def test_a_failure_is_not_remembered(desk, upstream):
     "member", ["url", "base_url", "host", "headers", "path", "system", "user", "request_template", "api_key", "driver"]
 )
 def test_a_request_sets_no_address_header_path_or_template_text(desk, upstream, member):
-    answer = api_for(desk, "runs:write").post("/runs", {"incident": DISK, "template": "summary", member: "https://evil.example/"})
-    assert (answer.status_code, upstream.accepted) == (400, 0)
+    response = api_for(desk, "runs:write").post("/runs", {"incident": DISK, "template": "summary", member: "https://evil.example/"})
+    assert (response.status_code, upstream.accepted) == (400, 0)
 
 
 def test_incidents_are_analyzed_from_files_and_pipes(desk, upstream, tmp_path):
@@ -212,8 +214,8 @@ def test_incidents_are_analyzed_from_files_and_pipes(desk, upstream, tmp_path):
     upstream.says(error(401))
     failed = runner.invoke(args=["incidents", "analyze", str(file), "--model", "acme/m-1"])
     assert (failed.exit_code, "does not accept the key" in failed.stderr, "Traceback" in failed.output) == (1, True, False)
-    fell_back = runner.invoke(args=["incidents", "analyze", str(file), "--template", "summary"])
-    assert (fell_back.exit_code, "so the local rules did" in fell_back.stderr) == (0, True)
+    fallback = runner.invoke(args=["incidents", "analyze", str(file), "--template", "summary"])
+    assert (fallback.exit_code, "so the local rules did" in fallback.stderr) == (0, True)
     for arguments in ((str(tmp_path / "gone"),), ("-",), (str(file), "--model", "no-such"), (str(file), "--template", "no-such")):
-        ran = runner.invoke(args=["incidents", "analyze", *arguments], input="")
-        assert (ran.exit_code, len(ran.stderr.strip().splitlines())) == (1, 1), ran.output
+        result = runner.invoke(args=["incidents", "analyze", *arguments], input="")
+        assert (result.exit_code, len(result.stderr.strip().splitlines())) == (1, 1), result.output

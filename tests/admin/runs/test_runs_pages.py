@@ -1,4 +1,4 @@
-"""The history of runs: to be looked through, never to be changed."""
+"""The run history: it can be searched, and never changed."""
 
 import pytest
 
@@ -12,7 +12,7 @@ LIST = "/admin/run/"
 
 @pytest.fixture
 def made(app):
-    """Three runs of the local rules."""
+    """Run three incidents on the built-in rules."""
     titles = ("Disk full on db-1", "<b>Memory</b> short", "CPU busy")
     return [
         run_incident(incident_from({"title": title}), RunOptions(local=True, caller=OPERATOR), actor="bob@example.com").public_id

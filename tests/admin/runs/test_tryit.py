@@ -1,4 +1,4 @@
-"""Try it: samples and pasted incidents on the local rules and on a provider that speaks the real protocol."""
+"""Try it: samples and pasted incidents on the built-in rules, and on a provider that speaks the real protocol."""
 
 import json
 import re
@@ -30,13 +30,13 @@ def upstream():
 
 @pytest.fixture
 def settings(settings, upstream):
-    """The desk may reach the provider on loopback."""
+    """Allow the app to call the provider on loopback."""
     return replace(settings, outbound_allow=frozenset({upstream.place}))
 
 
 @pytest.fixture
 def openai(app, upstream):
-    """OpenAI's provider, led to loopback, with a key."""
+    """Point the OpenAI provider to loopback, with a key."""
     with writing() as session:
         provider = providers.get_by_slug_or_none(session, "openai")
         provider.base_url = upstream.base_url
@@ -52,18 +52,18 @@ def run(visitor, incident="Disk full\nIt is 97 % used.", model="openai/gpt-4o", 
     return visitor.post(RUN, {"incident": incident, "model": model}, page=PAGE, headers=headers)
 
 
-def words(answer) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.text))
+def words(response) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.text))
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.slug)
 def test_each_sample_runs_on_the_local_rules(bob, session, sample):
-    answer = run(bob, json.dumps(sample.data), "@local")
-    assert answer.status_code == 200
-    assert re.search(r"\b(Critical|High|Medium|Low)\b", words(answer))
-    made = records.list_latest(session, 1)[0]
-    assert (made.status, made.driver, made.decided_by, made.actor) == ("succeeded", "local", "explicit choice", "bob@example.com")
-    assert "No cost" in answer.text
+    response = run(bob, json.dumps(sample.data), "@local")
+    assert response.status_code == 200
+    assert re.search(r"\b(Critical|High|Medium|Low)\b", words(response))
+    record = records.list_latest(session, 1)[0]
+    assert (record.status, record.driver, record.decided_by, record.actor) == ("succeeded", "local", "explicit choice", "bob@example.com")
+    assert "No cost" in response.text
 
 
 def test_there_are_at_least_eight_samples_to_choose_from(eve):
@@ -72,20 +72,20 @@ def test_there_are_at_least_eight_samples_to_choose_from(eve):
 
 def test_a_sample_is_chosen_by_its_address_and_by_htmx(eve):
     assert "Disk usage above 95 % on db-primary" in eve.get(f"{PAGE}?sample=disk-full").text
-    piece = eve.get(f"{PAGE}?sample=disk-full", headers={"HX-Request": "true", "HX-Target": "div#tryit-incident"})
-    assert "<html" not in piece.text
-    assert 'hx-swap-oob="innerHTML"' in piece.text
+    fragment = eve.get(f"{PAGE}?sample=disk-full", headers={"HX-Request": "true", "HX-Target": "div#tryit-incident"})
+    assert "<html" not in fragment.text
+    assert 'hx-swap-oob="innerHTML"' in fragment.text
 
 
 def test_an_answer_shows_advice_tokens_and_the_exact_cost(bob, openai):
-    shown = words(run(bob))
-    assert "1 recommendation from openai/gpt-4o" in shown
-    assert "Critical" in shown
-    assert "Input 100" in shown
-    assert "of which read from cache 60" in shown
-    assert "$0.000575" in shown  # 30 + 10 at $2.5, 60 at $1.25, 40 at $10 per million
-    assert "req-7" in shown
-    assert "the shared key stored in Modeldesk" in shown
+    content = words(run(bob))
+    assert "1 recommendation from openai/gpt-4o" in content
+    assert "Critical" in content
+    assert "Input 100" in content
+    assert "of which read from cache 60" in content
+    assert "$0.000575" in content  # 30 + 10 tokens at $2.5, 60 at $1.25, 40 at $10 per million.
+    assert "req-7" in content
+    assert "the shared key stored in Modeldesk" in content
     assert openai.requests[0][2]["authorization"] == f"Bearer {KEY}"
 
 
@@ -109,15 +109,15 @@ FAILURES = {
 
 @pytest.mark.parametrize("code", FAILURES)
 def test_a_failing_provider_says_so_in_words_and_the_run_is_recorded_as_failed(bob, openai, session, code):
-    answers, said = FAILURES[code]
-    openai.says(answers)
-    answer = run(bob)
-    assert answer.status_code == 200
-    assert said in words(answer)
-    assert "recorded as failed" in answer.text
-    assert KEY not in answer.text
-    made = records.list_latest(session, 1)[0]
-    assert (made.status, made.error_code, list(made.recommendations)) == ("failed", code, [])
+    reply_script, message = FAILURES[code]
+    openai.says(reply_script)
+    response = run(bob)
+    assert response.status_code == 200
+    assert message in words(response)
+    assert "recorded as failed" in response.text
+    assert KEY not in response.text
+    record = records.list_latest(session, 1)[0]
+    assert (record.status, record.error_code, list(record.recommendations)) == ("failed", code, [])
 
 
 def test_an_unreachable_provider_is_a_failed_run_without_recommendations(bob, openai, session):
@@ -135,41 +135,41 @@ def test_when_modeldesk_chose_the_local_rules_step_in_and_it_says_so(bob, openai
     with writing() as writer:
         providers.set_primary(writer, providers.get_by_slug_or_none(writer, "openai").id, actor="tests")
     openai.says(error(500, "oops"))
-    shown = words(run(bob, text_of("disk-full"), ""))
-    assert "failed; the local rules answered" in shown
-    assert "Fell back" in shown
+    content = words(run(bob, text_of("disk-full"), ""))
+    assert "failed; the local rules answered" in content
+    assert "Fell back" in content
     assert records.list_latest(session, 1)[0].status == "fell_back"
 
 
 def test_a_provider_without_a_key_is_marked_and_fails_before_anything_is_sent(bob, app, session):
     page = bob.get(f"{PAGE}?model=anthropic/claude-sonnet-4-5").text
     assert re.search(r'<optgroup label="OpenAI \(no key\)">', page)
-    shown = words(run(bob, model="openai/gpt-4o"))
-    assert "OpenAI has no key" in shown
-    assert "nothing was sent" in shown
+    content = words(run(bob, model="openai/gpt-4o"))
+    assert "OpenAI has no key" in content
+    assert "nothing was sent" in content
     assert records.list_latest(session, 1)[0].status == "failed"
 
 
 def test_pasted_text_and_alertmanager_payloads_are_recognised(eve):
-    piece = {"HX-Request": "true", "HX-Target": "div#run-preview"}
-    text = eve.post(PREVIEW, {"incident": "Disk full\nOn db-1", "model": "@local"}, page=PAGE, headers=piece)
+    headers = {"HX-Request": "true", "HX-Target": "div#run-preview"}
+    text = eve.post(PREVIEW, {"incident": "Disk full\nOn db-1", "model": "@local"}, page=PAGE, headers=headers)
     assert "plain text: the first line is the title" in text.text
-    hook = eve.post(PREVIEW, {"incident": text_of("alertmanager"), "model": "openai/gpt-4o"}, page=PAGE, headers=piece)
-    assert "an Alertmanager webhook payload" in hook.text
-    assert "You are an experienced site reliability engineer" in hook.text
+    payload = eve.post(PREVIEW, {"incident": text_of("alertmanager"), "model": "openai/gpt-4o"}, page=PAGE, headers=headers)
+    assert "an Alertmanager webhook payload" in payload.text
+    assert "You are an experienced site reliability engineer" in payload.text
 
 
 def test_the_estimate_says_about_and_never_invents_a_price(eve, session):
-    piece = {"HX-Request": "true", "HX-Target": "div#run-preview"}
-    shown = words(eve.post(PREVIEW, {"incident": "Disk full", "model": "openai/gpt-4o"}, page=PAGE, headers=piece))
-    assert re.search(r"about 2\d\d tokens, ≈ \$0\.000\d+", shown)
-    assert re.search(r"at most about \$0\.02\d+", shown)
+    headers = {"HX-Request": "true", "HX-Target": "div#run-preview"}
+    content = words(eve.post(PREVIEW, {"incident": "Disk full", "model": "openai/gpt-4o"}, page=PAGE, headers=headers))
+    assert re.search(r"about 2\d\d tokens, ≈ \$0\.000\d+", content)
+    assert re.search(r"at most about \$0\.02\d+", content)
     assert records.list_latest(session, 1) == []
 
 
 def test_letting_modeldesk_choose_says_what_it_would_be_and_why(eve):
-    shown = words(eve.get(PAGE))
-    assert "Local rules There is no primary provider and no OPENAI_API_KEY in the environment" in shown
+    content = words(eve.get(PAGE))
+    assert "Local rules There is no primary provider and no OPENAI_API_KEY in the environment" in content
 
 
 UNREADABLE = {"{": "begins like JSON but is not", "": "is empty", '{"titel": "x"}': "is not known here", "a\0b": "control"}
@@ -177,24 +177,24 @@ UNREADABLE = {"{": "begins like JSON but is not", "": "is empty", '{"titel": "x"
 
 @pytest.mark.parametrize(("incident", "said"), UNREADABLE.items())
 def test_what_cannot_be_read_is_said_at_the_field_and_kept(bob, session, incident, said):
-    answer = run(bob, incident, "@local", headers={})
-    assert answer.status_code == 422
-    assert said in re.search(r'data-error-for="incident">([^<]*)<', answer.text)[1]
+    response = run(bob, incident, "@local", headers={})
+    assert response.status_code == 422
+    assert said in re.search(r'data-error-for="incident">([^<]*)<', response.text)[1]
     assert records.list_latest(session, 1) == []
 
 
 @pytest.mark.parametrize("model", ["openai/nope", "openai/text-embedding-3-small", "x" * 5000, "\0"])
 def test_a_model_that_cannot_run_is_said_at_the_choice(bob, session, model):
-    answer = run(bob, model=model)
-    assert answer.status_code == 422
-    assert "Nothing ran" in answer.text
+    response = run(bob, model=model)
+    assert response.status_code == 422
+    assert "Nothing ran" in response.text
     assert records.list_latest(session, 1) == []
 
 
 def test_without_scripts_a_run_leads_to_its_page(bob):
-    answer = run(bob, text_of("disk-full"), "@local", headers={})
-    assert answer.status_code == 302
-    page = bob.get(answer.location)
+    response = run(bob, text_of("disk-full"), "@local", headers={})
+    assert response.status_code == 302
+    page = bob.get(response.location)
     assert "Disk is 97 % used" in page.text
     assert "Run again" in page.text
 
@@ -225,7 +225,7 @@ def test_a_forged_request_changes_nothing(bob, session, path):
 
 
 def test_a_model_whose_sdk_is_missing_is_shown_but_not_to_be_chosen_and_no_key_is_asked_for(bob, monkeypatch):
-    monkeypatch.setitem(sys.modules, "anthropic", None)  # As if it were not installed.
+    monkeypatch.setitem(sys.modules, "anthropic", None)  # Simulates a missing package.
     page = bob.get(f"{PAGE}?model=anthropic/claude-3-opus").text
     assert '<optgroup label="Anthropic (driver not installed)">' in page
     assert re.search(r'<option value="anthropic/claude-3-haiku" disabled>', page)
@@ -235,6 +235,6 @@ def test_a_model_whose_sdk_is_missing_is_shown_but_not_to_be_chosen_and_no_key_i
 
 
 def test_a_run_without_a_key_does_not_speak_of_a_stored_one(bob):
-    shown = words(run(bob))
-    assert "with no key" in shown
-    assert "key stored in Modeldesk" not in shown
+    content = words(run(bob))
+    assert "with no key" in content
+    assert "key stored in Modeldesk" not in content
