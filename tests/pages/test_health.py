@@ -1,4 +1,4 @@
-"""Health: for those who watch over the service."""
+"""Health and metrics endpoints."""
 
 import sqlite3
 import time
@@ -21,14 +21,19 @@ def test_the_process_is_alive(client):
 
 def test_ready_says_where_answers_come_from(client):
     snapshot = container.registry().snapshot
-    answer = client.get("/readyz").json
-    assert (answer["database"], answer["source"], answer["revision"], answer["keys"]) == ("ok", "database", snapshot.revision, "unlocked")
-    assert answer["as_of"].endswith("Z")
+    response = client.get("/readyz").json
+    assert (response["database"], response["source"], response["revision"], response["keys"]) == (
+        "ok",
+        "database",
+        snapshot.revision,
+        "unlocked",
+    )
+    assert response["as_of"].endswith("Z")
 
 
 def test_an_empty_database_answers_although_the_constants_serve(empty_app):
-    answer = empty_app.test_client().get("/readyz").json
-    assert (answer["database"], answer["source"]) == ("ok", "constants")
+    response = empty_app.test_client().get("/readyz").json
+    assert (response["database"], response["source"]) == ("ok", "constants")
 
 
 def test_numbers_are_for_this_machine_or_for_a_token_that_may_read(app):
@@ -46,7 +51,7 @@ def test_numbers_read_like_prometheus(client):
         assert line.startswith("# ") or float(line.split()[1]) >= 0
 
 
-# Several processes
+# Several processes.
 
 
 def test_each_process_that_serves_is_counted_and_one_that_is_behind_is_seen(app, ann):
@@ -55,8 +60,8 @@ def test_each_process_that_serves_is_counted_and_one_that_is_behind_is_seen(app,
     with by_hand() as session:
         now = datetime.now(UTC)
         for name, behind, age in (("another", 1, 0), ("fell silent", 0, 60)):
-            seen = now - timedelta(seconds=age)
-            session.add(RegistryProcess(name=name, revision=revision - behind, source="database", seen_at=seen, created_at=now))
+            seen_at = now - timedelta(seconds=age)
+            session.add(RegistryProcess(name=name, revision=revision - behind, source="database", seen_at=seen_at, created_at=now))
     assert workers(client) == (1, 2)
     assert "1 of 2 workers answer with it" in ann.get("/admin/").text
     with by_hand() as session:
@@ -84,19 +89,19 @@ def processes(database) -> int:
 
 
 def workers(client) -> tuple[int, int]:
-    """How many serve the present revision, of how many."""
-    numbers = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if not line.startswith("#"))
-    return int(numbers["modeldesk_workers_current"]), int(numbers["modeldesk_workers"])
+    """Return the number of workers at the current revision, and the number of all workers."""
+    gauges = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if not line.startswith("#"))
+    return int(gauges["modeldesk_workers_current"]), int(gauges["modeldesk_workers"])
 
 
-def wait_for(wanted) -> bool:
+def wait_for(condition) -> bool:
     end = time.monotonic() + 20
-    while not (found := wanted()) and time.monotonic() < end:
+    while not (result := condition()) and time.monotonic() < end:
         time.sleep(0.02)
-    return found
+    return result
 
 
-# Keys that are locked
+# Locked keys.
 
 
 @pytest.mark.parametrize(
@@ -108,17 +113,17 @@ def test_t24_a_desk_without_its_key_starts_locked_says_so_and_serves_the_rest(se
         reader = api_for(app, "registry:read", "registry:write")
         assert reader.client.get("/readyz").json["keys"] == "locked"
         assert reader.get("/models/openai/gpt-4o").status_code == 200
-        number = container.registry().snapshot.providers["openai"].id
-        refused = reader.request("PUT", f"/admin/providers/{number}/credential", json={"api_key": "sk-0123456789"})
+        provider_id = container.registry().snapshot.providers["openai"].id
+        refused = reader.request("PUT", f"/admin/providers/{provider_id}/credential", json={"api_key": "sk-0123456789"})
         assert (refused.status_code, refused.json["code"]) == (503, "keys_locked")
-        assert reader.request("PATCH", f"/admin/providers/{number}", json={"description": "still editable"}).status_code == 200
-        ran = app.test_cli_runner().invoke(args=["doctor"])
-        assert (ran.exit_code, "Keys are locked" in ran.stdout) == (1, True)
+        assert reader.request("PATCH", f"/admin/providers/{provider_id}", json={"description": "still editable"}).status_code == 200
+        result = app.test_cli_runner().invoke(args=["doctor"])
+        assert (result.exit_code, "Keys are locked" in result.stdout) == (1, True)
 
 
 def test_locked_keys_are_shown_on_every_page(settings):
     locked = settings_for(settings.database_url, settings.instance_path, encryption_keys=None)
     for app in running(locked):
-        from_login = app.test_client().get("/login")
-        assert from_login.status_code == 200
+        login_page = app.test_client().get("/login")
+        assert login_page.status_code == 200
         assert container.vault().locked

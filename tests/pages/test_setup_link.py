@@ -1,4 +1,4 @@
-"""The set-up link over HTTP: once, in time, and for the first admin only while there is none."""
+"""The set-up link over HTTP: it works once and in time, and creates the first admin only while there is no user."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -52,18 +52,18 @@ def test_a_used_link_is_a_page_that_says_so(app):
 
 
 def test_a_used_link_cannot_be_used_by_a_page_that_was_open_before(app):
-    address, early = link(), app.test_client()
-    token = csrf_token(early.get(address).text)
+    address, client = link(), app.test_client()
+    token = csrf_token(client.get(address).text)
     use(app.test_client(), address)
-    late = early.post(address, data=FORM | {"csrf_token": token, "email": "second@example.com"})
-    assert late.status_code == 404
+    response = client.post(address, data=FORM | {"csrf_token": token, "email": "second@example.com"})
+    assert response.status_code == 404
     assert db.session.execute(select(User.email)).scalars().all() == ["first@example.com"]
 
 
 @pytest.mark.parametrize("address", ["/setup", "/setup/x", "/setup/" + "a" * 43, "/setup/é"])
 def test_a_link_that_never_was_is_a_page_that_says_so(client, address):
-    answer = client.get(address)
-    assert (answer.status_code, "no longer works" in answer.text) == (404, True)
+    response = client.get(address)
+    assert (response.status_code, "no longer works" in response.text) == (404, True)
 
 
 def keep_out(email):
@@ -72,14 +72,16 @@ def keep_out(email):
 
 
 def test_t04_a_page_that_was_open_when_its_owner_was_switched_off_sets_no_password(app, eve):
-    address, used, client = link(eve.email), link("bob@example.com"), app.test_client()
-    use(app.test_client(), used)
+    address, used_address, client = link(eve.email), link("bob@example.com"), app.test_client()
+    use(app.test_client(), used_address)
     token = csrf_token(client.get(address).text)
     keep_out(eve.email)
-    pages = [client.post(path, data=FORM | {"csrf_token": token}) for path in (address, used)]
+    pages = [client.post(path, data=FORM | {"csrf_token": token}) for path in (address, used_address)]
     assert [page.status_code for page in pages] == [404, 404]
-    off, gone = (re.sub(r'nonce="[^"]+"|(?:value|content)="[^"]*"|/setup/[\w-]+|<code>\w+</code>', "", page.text) for page in pages)
-    assert off == gone
+    disabled_page, used_page = (
+        re.sub(r'nonce="[^"]+"|(?:value|content)="[^"]*"|/setup/[\w-]+|<code>\w+</code>', "", page.text) for page in pages
+    )
+    assert disabled_page == used_page
     assert "no longer works" in client.get(address).text
     with writing() as session:
         accounts.set_active(session, accounts.find(session, eve.email), True, actor="ann")
@@ -108,8 +110,8 @@ def test_there_is_no_first_admin_while_there_are_users(app):
 )
 def test_a_mistake_is_shown_at_its_field_and_does_not_spend_the_link(app, more, field):
     client, address = app.test_client(), link()
-    answer = use(client, address, **more)
-    assert (answer.status_code, f'id="{field}-help"' in answer.text, PASSWORD in answer.text) == (422, True, False)
+    response = use(client, address, **more)
+    assert (response.status_code, f'id="{field}-help"' in response.text, PASSWORD in response.text) == (422, True, False)
     assert use(client, address).status_code == 302
 
 
