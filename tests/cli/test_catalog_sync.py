@@ -1,4 +1,4 @@
-"""`catalog sync`: says what differs, and opens a proposal when asked to."""
+"""`catalog sync`: reports the differences, and opens a proposal with `--propose`."""
 
 import json
 
@@ -14,11 +14,11 @@ def test_it_says_what_differs_and_changes_nothing(run, app, tmp_path):
     file = tmp_path / "prices.json"
     row = {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 5e-06, "output_cost_per_token": 1e-05}
     file.write_text(json.dumps({"gpt-4o": row, "openai/new-one": row}))
-    told = run.invoke(args=["catalog", "sync", "litellm", "--file", str(file)])
-    assert told.exit_code == 0, told.output
-    assert "changed  openai/gpt-4o" in told.output
-    assert "Input: $2.50 per 1M tokens -> $5 per 1M tokens (+100.0 %)" in told.output
-    assert "1 new, 1 changed, 0 gone." in told.output
+    report = run.invoke(args=["catalog", "sync", "litellm", "--file", str(file)])
+    assert report.exit_code == 0, report.output
+    assert "changed  openai/gpt-4o" in report.output
+    assert "Input: $2.50 per 1M tokens -> $5 per 1M tokens (+100.0 %)" in report.output
+    assert "1 new, 1 changed, 0 gone." in report.output
     opened = run.invoke(args=["catalog", "sync", "litellm", "--file", str(file), "--propose"])
     assert "Opened the proposal 1: 1 new, 1 changed, 0 gone." in opened.output
     assert "/admin/proposals/1/" in opened.output

@@ -1,4 +1,4 @@
-"""Commands: exit codes, one clear line, and secrets shown once or never."""
+"""Commands: exit codes, one-line errors, and secrets that are shown once or never."""
 
 import json
 import os
@@ -67,12 +67,12 @@ WRONG = [
     ("code", "arguments"), [(code, arguments) for code, *arguments in WRONG], ids=[" ".join(map(ascii, w[1:]))[:60] for w in WRONG]
 )
 def test_what_goes_wrong_ends_with_its_code_and_without_a_traceback(run, code, arguments):
-    ran = run(*arguments)
-    assert (ran.exit_code, "Traceback" in ran.output, ran.stdout if code == 1 else "") == (code, False, "")
-    assert ran.exception is None or isinstance(ran.exception, SystemExit)
-    if ran.stderr.startswith("modeldesk: "):
-        assert len(ran.stderr.strip().splitlines()) == 1
-    assert ran.stderr
+    result = run(*arguments)
+    assert (result.exit_code, "Traceback" in result.output, result.stdout if code == 1 else "") == (code, False, "")
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    if result.stderr.startswith("modeldesk: "):
+        assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stderr
 
 
 @pytest.mark.parametrize(
@@ -80,36 +80,36 @@ def test_what_goes_wrong_ends_with_its_code_and_without_a_traceback(run, code, a
     [("users",), ("users", "create"), ("tokens", "create"), ("registry", "cost"), ("registry", "seed"), ("doctor",), ("prepare",)],
 )
 def test_every_command_explains_itself(run, arguments):
-    ran = run(*arguments, "--help")
-    assert (ran.exit_code, "Usage:" in ran.stdout) == (0, True)
+    result = run(*arguments, "--help")
+    assert (result.exit_code, "Usage:" in result.stdout) == (0, True)
 
 
 def test_a_bug_ends_with_one_line_that_says_where(app, monkeypatch):
     monkeypatch.setattr("webapp.services.accounts.accounts.find", None)
-    ran = app.test_cli_runner().invoke(args=["users", "disable", "ann@example.com"])
-    assert (ran.exit_code, ran.stderr.count("\n")) == (1, 1)
-    assert re.fullmatch(r"modeldesk: an error that nobody expected: TypeError at accounts\.py:\d+\. Please report it\.\n", ran.stderr)
+    result = app.test_cli_runner().invoke(args=["users", "disable", "ann@example.com"])
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert re.fullmatch(r"modeldesk: an error that nobody expected: TypeError at accounts\.py:\d+\. Please report it\.\n", result.stderr)
 
 
-# Users and tokens
+# Users and tokens.
 
 
 def test_a_user_is_made_with_a_password_from_standard_input(run):
-    ran = run("users", "create", " New@Example.com", "--role", "editor", "--password-stdin", input=f"{PASSWORD}\n")
-    assert (ran.exit_code, ran.stdout) == (0, "Created editor new@example.com.\n")
+    result = run("users", "create", " New@Example.com", "--role", "editor", "--password-stdin", input=f"{PASSWORD}\n")
+    assert (result.exit_code, result.stdout) == (0, "Created editor new@example.com.\n")
     assert accounts.authenticate(db.session(), "new@example.com", PASSWORD)
 
 
 def test_a_password_that_is_too_short_is_refused_and_not_repeated(run):
-    ran = run("users", "create", "new@example.com", "--role", "editor", "--password-stdin", input="hunter2\n")
-    assert (ran.exit_code, "hunter2" in ran.output) == (2, False)
+    result = run("users", "create", "new@example.com", "--role", "editor", "--password-stdin", input="hunter2\n")
+    assert (result.exit_code, "hunter2" in result.output) == (2, False)
     assert db.session.execute(select(User).where(User.email == "new@example.com")).all() == []
 
 
 @pytest.mark.parametrize("arguments", [("create", "new@example.com", "--role", "viewer"), ("reset-password", "eve@example.com")])
 def test_a_link_is_printed_that_works(run, app, arguments):
-    ran = run("users", *arguments)
-    link = re.search(r"http://127\.0\.0\.1:8000(/setup/\S+)", ran.stdout)[1]
+    result = run("users", *arguments)
+    link = re.search(r"http://127\.0\.0\.1:8000(/setup/\S+)", result.stdout)[1]
     assert app.test_client().get(link).status_code == 200
 
 
@@ -141,14 +141,14 @@ def test_a_link_that_an_operator_makes_is_in_the_trail(run):
 
 def test_no_link_is_printed_for_whoever_is_switched_off(run, eve):
     run("users", "disable", eve.email)
-    ran = run("users", "reset-password", eve.email)
-    assert (ran.exit_code == 0, "/setup/" in ran.output, "Let the user in first" in ran.output) == (False, False, True)
+    result = run("users", "reset-password", eve.email)
+    assert (result.exit_code == 0, "/setup/" in result.output, "Let the user in first" in result.output) == (False, False, True)
 
 
 def test_a_token_is_printed_alone_works_and_can_be_revoked(run, app):
-    ran = run("tokens", "create", "ci", "--scope", "registry:read", "--scope", "runs:write", "--expires-days", "7", "--project", "web")
-    token = ran.stdout.strip()
-    assert (ran.stdout, ran.stderr) == (f"{token}\n", "")
+    result = run("tokens", "create", "ci", "--scope", "registry:read", "--scope", "runs:write", "--expires-days", "7", "--project", "web")
+    token = result.stdout.strip()
+    assert (result.stdout, result.stderr) == (f"{token}\n", "")
     assert public_id_of(token)
     row = db.session.execute(select(ApiToken)).scalar_one()
     assert (row.scopes, row.project, token in run("tokens", "list").stdout) == (["registry:read", "runs:write"], "web", False)
@@ -161,12 +161,12 @@ def test_a_token_is_printed_alone_works_and_can_be_revoked(run, app):
     assert client.get("/api/v1/defaults", headers=bearer).status_code == 401
 
 
-# The registry
+# The registry.
 
 
 def test_a_model_is_shown_in_words_and_as_the_api_answers(run):
-    shown, document = run("registry", "show", "gpt-4o"), json.loads(run("registry", "show", "gpt-4o", "--json").stdout)
-    assert "openai/gpt-4o" in shown.stdout
+    content, document = run("registry", "show", "gpt-4o"), json.loads(run("registry", "show", "gpt-4o", "--json").stdout)
+    assert "openai/gpt-4o" in content.stdout
     assert (document["ref"], document["price"]["currency"]) == ("openai/gpt-4o", "USD")
 
 
@@ -188,23 +188,23 @@ def test_seeding_again_adds_nothing(run):
 
 
 def test_a_rehearsal_of_the_seed_changes_nothing(empty_app):
-    ran = empty_app.test_cli_runner().invoke(args=["registry", "seed", "--dry-run"])
-    assert (ran.exit_code, "Would add provider openai" in ran.stdout) == (0, True)
+    result = empty_app.test_cli_runner().invoke(args=["registry", "seed", "--dry-run"])
+    assert (result.exit_code, "Would add provider openai" in result.stdout) == (0, True)
     assert db.session.execute(text("SELECT count(*) FROM models")).scalar_one() == 0
 
 
 def test_keys_of_the_environment_are_stored_without_being_shown(settings):
-    kept = read_environment_keys({"OPENAI_API_KEY": "sk-hunter2-0123456789"}, {})
-    given = settings_for(settings.database_url, settings.instance_path, environment=kept)
-    for app in running(given):
-        ran = app.test_cli_runner().invoke(args=["registry", "seed", "--update-keys"])
-        assert (ran.exit_code, "Added key openai from OPENAI_API_KEY" in ran.stdout, "hunter2" in ran.output) == (0, True, False)
+    environment = read_environment_keys({"OPENAI_API_KEY": "sk-hunter2-0123456789"}, {})
+    keyed_settings = settings_for(settings.database_url, settings.instance_path, environment=environment)
+    for app in running(keyed_settings):
+        result = app.test_cli_runner().invoke(args=["registry", "seed", "--update-keys"])
+        assert (result.exit_code, "Added key openai from OPENAI_API_KEY" in result.stdout, "hunter2" in result.output) == (0, True, False)
         assert db.session.execute(select(Credential.last_four)).scalar_one() == "6789"
 
 
 def test_the_doctor_finds_nothing_wrong_with_a_good_desk(run):
-    ran = run("doctor")
-    assert (ran.exit_code, "FAIL" in ran.stdout, "The audit trail is whole." in ran.stdout) == (0, False, True)
+    result = run("doctor")
+    assert (result.exit_code, "FAIL" in result.stdout, "The audit trail is whole." in result.stdout) == (0, False, True)
 
 
 def test_the_doctor_finds_where_the_trail_was_changed(run):
@@ -218,28 +218,28 @@ def test_the_doctor_finds_that_the_end_of_the_trail_was_cut_off(run):
     with writing() as session:
         unguard(session)
         session.execute(text("DELETE FROM audit_events"))
-    ran = run("doctor")
-    assert (ran.exit_code, "FAIL  The audit trail was changed by hand: all " in ran.stdout) == (1, True)
+    result = run("doctor")
+    assert (result.exit_code, "FAIL  The audit trail was changed by hand: all " in result.stdout) == (1, True)
 
 
-@pytest.mark.sqlite  # A PostgreSQL that is stopped: tests/test_outage.py.
+@pytest.mark.sqlite  # tests/test_outage.py covers a stopped PostgreSQL.
 def test_the_doctor_says_what_to_do_about_a_file_that_is_gone(run, settings):
     settings.sqlite_path.rename(settings.sqlite_path.with_suffix(".moved"))
-    ran = run("doctor")
-    assert (ran.exit_code, "put the file back" in ran.stdout) == (1, True)
+    result = run("doctor")
+    assert (result.exit_code, "put the file back" in result.stdout) == (1, True)
 
 
-# As an operator starts them
+# Commands started as an operator starts them.
 
 
 def flask(folder: Path, *arguments, **environment) -> subprocess.CompletedProcess:
-    own = {
+    defaults = {
         "PATH": os.environ["PATH"],
         "MODELDESK_INSTANCE_PATH": str(folder / "instance"),
         "DATABASE_URL": f"sqlite:///{folder / 'desk.sqlite3'}",
     }
     command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=own | environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=ROOT, env=defaults | environment, capture_output=True, text=True, timeout=60)
 
 
 def test_a_first_start_prints_one_link_and_a_second_nothing_new(tmp_path):
@@ -248,8 +248,8 @@ def test_a_first_start_prints_one_link_and_a_second_nothing_new(tmp_path):
     assert "Seeded" not in second.stderr
     private = [tmp_path / "desk.sqlite3", *(tmp_path / "instance").iterdir()]
     assert {path.name: oct(path.stat().st_mode & 0o777) for path in private if path.stat().st_mode & 0o077} == {}
-    ran = flask(tmp_path, "registry", "cost", "gpt-4o", "--input-tokens", "1000000")
-    assert (ran.returncode, "2.5 USD" in ran.stdout, ran.stderr) == (0, True, "")
+    result = flask(tmp_path, "registry", "cost", "gpt-4o", "--input-tokens", "1000000")
+    assert (result.returncode, "2.5 USD" in result.stdout, result.stderr) == (0, True, "")
 
 
 @pytest.mark.parametrize(
@@ -265,9 +265,9 @@ def test_a_first_start_prints_one_link_and_a_second_nothing_new(tmp_path):
     ids=["time", "engine", "port", "secret", "file", "no secret"],
 )
 def test_a_bad_setting_ends_the_start_with_one_line(tmp_path, setting):
-    ran = flask(tmp_path, "users", "list", **setting)
-    assert (ran.returncode, ran.stdout, "hunter2" in ran.stderr) == (1, "", False)
-    assert re.fullmatch(r"modeldesk: (MODELDESK|DATABASE)_\w+ [^\n]+\n", ran.stderr), ran.stderr
+    result = flask(tmp_path, "users", "list", **setting)
+    assert (result.returncode, result.stdout, "hunter2" in result.stderr) == (1, "", False)
+    assert re.fullmatch(r"modeldesk: (MODELDESK|DATABASE)_\w+ [^\n]+\n", result.stderr), result.stderr
 
 
 def test_a_database_that_does_not_answer_is_one_line(tmp_path):
@@ -275,8 +275,8 @@ def test_a_database_that_does_not_answer_is_one_line(tmp_path):
         "DATABASE_URL": "postgresql+psycopg://u:hunter2@127.0.0.1:1/x",
         "MODELDESK_SECRET_KEY": "an-honest-one-Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea",
     }
-    ran = flask(tmp_path, "users", "list", **far)
-    assert (ran.returncode, ran.stderr.count("\n"), "hunter2" in ran.stderr) == (1, 1, False)
+    result = flask(tmp_path, "users", "list", **far)
+    assert (result.returncode, result.stderr.count("\n"), "hunter2" in result.stderr) == (1, 1, False)
     prepared = flask(tmp_path, "prepare", **far)
     assert (prepared.returncode, "Serving what was last known" in prepared.stderr, "Traceback" in prepared.stderr) == (0, True, False)
 
@@ -285,11 +285,11 @@ def test_t24_a_key_that_is_lost_while_the_database_is_away_is_not_replaced_by_a_
     flask(tmp_path, "prepare")
     database, instance = tmp_path / "desk.sqlite3", tmp_path / "instance"
     for app in running(load({"MODELDESK_INSTANCE_PATH": str(instance), "DATABASE_URL": f"sqlite:///{database}"})):
-        app.test_client().get("/readyz")  # It serves, so it leaves a last-good copy.
+        app.test_client().get("/readyz")  # An app that serves leaves a last-good copy.
     database.rename(tmp_path / "moved")
     key = (instance / "encryption-keys").rename(tmp_path / "key")
-    ran = flask(tmp_path, "prepare")
-    assert (ran.returncode, "is gone" in ran.stderr, database.exists(), (instance / "encryption-keys").exists()) == (0, True, False, False)
+    run = flask(tmp_path, "prepare")
+    assert (run.returncode, "is gone" in run.stderr, database.exists(), (instance / "encryption-keys").exists()) == (0, True, False, False)
     (tmp_path / "moved").rename(database)
     assert "the file encryption-keys in the instance folder is missing or empty" in flask(tmp_path, "doctor").stdout
     key.rename(instance / "encryption-keys")
@@ -299,19 +299,19 @@ def test_t24_a_key_that_is_lost_while_the_database_is_away_is_not_replaced_by_a_
 def test_t24_a_key_file_that_others_may_read_is_named_at_the_start_and_by_the_doctor(tmp_path):
     flask(tmp_path, "prepare")
     (tmp_path / "instance" / "encryption-keys").chmod(0o644)
-    given = tmp_path / "given"
-    given.write_text((tmp_path / "instance" / "secret-key").read_text())
-    given.chmod(0o640)
-    start = flask(tmp_path, "prepare", MODELDESK_SECRET_KEY_FILE=str(given))
-    said = start.stderr
-    assert (start.returncode, "encryption-keys holds a secret and can be read by others on this machine (mode 644)" in said) == (0, True)
-    assert ("given holds a secret" in said, "(mode 640)" in said) == (True, True)
+    secret_file = tmp_path / "given"
+    secret_file.write_text((tmp_path / "instance" / "secret-key").read_text())
+    secret_file.chmod(0o640)
+    start = flask(tmp_path, "prepare", MODELDESK_SECRET_KEY_FILE=str(secret_file))
+    errors = start.stderr
+    assert (start.returncode, "encryption-keys holds a secret and can be read by others on this machine (mode 644)" in errors) == (0, True)
+    assert ("given holds a secret" in errors, "(mode 640)" in errors) == (True, True)
     (tmp_path / "instance" / "encryption-keys").chmod(0o600)
-    doctor = flask(tmp_path, "doctor", MODELDESK_SECRET_KEY_FILE=str(given))
+    doctor = flask(tmp_path, "doctor", MODELDESK_SECRET_KEY_FILE=str(secret_file))
     assert (doctor.returncode, "chmod 600" in doctor.stdout, "encryption-keys" in doctor.stdout) == (1, True, False)
 
 
 def test_a_place_where_no_database_can_be_made_is_one_line(tmp_path):
     (tmp_path / "file").touch()
-    ran = flask(tmp_path, "prepare", DATABASE_URL=f"sqlite:///{tmp_path / 'file' / 'desk.sqlite3'}")
-    assert (ran.returncode, ran.stderr.count("\n"), "cannot be created" in ran.stderr) == (1, 1, True)
+    result = flask(tmp_path, "prepare", DATABASE_URL=f"sqlite:///{tmp_path / 'file' / 'desk.sqlite3'}")
+    assert (result.returncode, result.stderr.count("\n"), "cannot be created" in result.stderr) == (1, 1, True)

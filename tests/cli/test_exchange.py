@@ -1,4 +1,4 @@
-"""The whole catalogue out and in: identical, exact, all or nothing, with the line of what is wrong; never keys."""
+"""Export and import of the whole registry: identical, exact, all or nothing, with line numbers in errors, and never keys."""
 
 import csv
 import json
@@ -40,11 +40,11 @@ def tables() -> dict[str, list]:
 
 @pytest.fixture
 def desk(app):
-    """With a key, a secret-looking header, a correction, a scheduled price and a pattern."""
+    """An app with a key, a secret-looking header, a corrected price, a scheduled price and an alias pattern."""
     with writing() as session:
         values = provider_values(config={"extra_headers": {"X-Team": "header-value"}, "json_mode": "prompt"})
-        made = providers.create(session, values, actor="ann")
-        credentials.store(session, made, CANARY, vault=container.vault(), actor="ann")
+        provider = providers.create(session, values, actor="ann")
+        credentials.store(session, provider, CANARY, vault=container.vault(), actor="ann")
         model = models.create(
             session, model_values(provider="acme", aliases=["rocket-*", "rocket"], quirks={"temperature": False}), actor="ann"
         )
@@ -55,7 +55,7 @@ def desk(app):
         ]
         prices.add(session, model.id, price_values(rates=rates, corrects=first.id, note="Typing mistake"), actor="ann")
         prices.add(session, model.id, price_values(effective_from="2027-01-01T00:00:00Z", state="free", rates=[]), actor="ann")
-        providers.set_primary(session, made.id, actor="ann")
+        providers.set_primary(session, provider.id, actor="ann")
     return app
 
 
@@ -64,41 +64,41 @@ def test_an_export_imported_elsewhere_is_exported_the_same_byte_for_byte(desk, e
     first, second = tmp_path / f"first.{suffix}", tmp_path / f"second.{suffix}"
     assert invoke(desk, "export", first).exit_code == 0
     db.session.remove()
-    for other in running(empty_settings):
-        ran = invoke(other, "import", first)
-        assert ran.exit_code == 0, ran.output
-        assert "0 changed" in ran.stdout
-        invoke(other, "export", second)
+    for target_app in running(empty_settings):
+        result = invoke(target_app, "import", first)
+        assert result.exit_code == 0, result.output
+        assert "0 changed" in result.stdout
+        invoke(target_app, "export", second)
         assert second.read_bytes() == first.read_bytes()
-        again = invoke(other, "import", first)
+        again = invoke(target_app, "import", first)
         assert "0 added, 0 changed" in again.stdout
         model = container.registry().refresh().by_name["acme/test-model"]
         assert [str(rate.amount) for rate in model.prices[0].rates] == ["2.000000000001", "1"]
-        assert other.extensions is not desk.extensions
+        assert target_app.extensions is not desk.extensions
 
 
 def test_no_key_and_no_header_is_in_an_export(desk, tmp_path):
     for suffix in ("yaml", "json"):
-        said = invoke(desk, "export", "--format", suffix).stdout
-        assert CANARY not in said
-        assert "header-value" not in said
-        assert "ciphertext" not in said
+        exported = invoke(desk, "export", "--format", suffix).stdout
+        assert CANARY not in exported
+        assert "header-value" not in exported
+        assert "ciphertext" not in exported
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(desk, tmp_path):
     file = tmp_path / "c.yaml"
     invoke(desk, "export", file)
-    found = yaml.safe_load(file.read_text())
-    next(model for model in found["models"] if model["model_id"] == "test-model")["display_name"] = "Renamed"
-    file.write_text(yaml.safe_dump(found, sort_keys=False))
+    document = yaml.safe_load(file.read_text())
+    next(model for model in document["models"] if model["model_id"] == "test-model")["display_name"] = "Renamed"
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
     before = tables()
-    ran = invoke(desk, "import", file, "--dry-run")
-    assert (ran.exit_code, "changed  model     acme/test-model: display_name" in ran.stdout) == (0, True), ran.output
+    result = invoke(desk, "import", file, "--dry-run")
+    assert (result.exit_code, "changed  model     acme/test-model: display_name" in result.stdout) == (0, True), result.output
     assert tables() == before
     assert invoke(desk, "import", file).exit_code == 0
     assert container.registry().refresh().by_name["acme/test-model"].display_name == "Renamed"
     headers = db.session.execute(select(Provider.config).where(Provider.slug == "acme")).scalar_one()
-    assert headers["extra_headers"] == {"X-Team": "header-value"}  # What a file never holds, it never takes away.
+    assert headers["extra_headers"] == {"X-Team": "header-value"}  # A file never contains headers, so an import never removes them.
 
 
 HEAD = "format: modeldesk-registry\nversion: 1\n"
@@ -150,8 +150,8 @@ def test_t12_what_is_wrong_is_named_by_its_line_and_nothing_is_imported(app, tmp
     file = tmp_path / f"wrong.{ending}"
     file.write_text(content)
     before = tables()
-    ran = invoke(app, "import", file)
-    assert (ran.exit_code, line in ran.stderr, "Traceback" in ran.output) == (1, True, False), ran.output
+    result = invoke(app, "import", file)
+    assert (result.exit_code, line in result.stderr, "Traceback" in result.output) == (1, True, False), result.output
     assert tables() == before
 
 
@@ -160,9 +160,9 @@ def test_every_wrong_line_is_named_at_once(app, tmp_path):
     file.write_text(
         HEAD + MODEL.replace("type: text", "type: smell") + "- provider: openai\n  model_id: ''\n  display_name: X\n  type: text\n"
     )
-    said = invoke(app, "import", file).stderr
-    assert "line 7" in said
-    assert "line 9" in said
+    errors = invoke(app, "import", file).stderr
+    assert "line 7" in errors
+    assert "line 9" in errors
 
 
 def test_a_price_that_exists_is_corrected_by_saying_so_and_never_replaced(app, tmp_path):
@@ -180,9 +180,9 @@ def test_a_price_that_exists_is_corrected_by_saying_so_and_never_replaced(app, t
 
 
 def test_a_large_catalogue_is_read_and_written(empty_app, tmp_path):
-    read = registry_yaml.parse_registry(json.dumps(bulk_catalogue(300)))
+    parsed = registry_yaml.parse_registry(json.dumps(bulk_catalogue(300)))
     with writing(refresh=False) as session:
-        report = registry_import.apply(session, read, registry_import.ImportContext("ann", container.current().outbound))
+        report = registry_import.apply(session, parsed, registry_import.ImportContext("ann", container.current().outbound))
     assert report.count("added") == 601
 
 
@@ -190,20 +190,20 @@ def test_a_large_catalogue_is_read_and_written(empty_app, tmp_path):
 
 
 def rows_of(file) -> list[dict[str, str]]:
-    with file.open(encoding="utf-8", newline="") as opened:
-        return list(csv.DictReader(opened))
+    with file.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 def put(file, rows: list[dict[str, str]]) -> None:
-    with file.open("w", encoding="utf-8", newline="") as opened:
-        writer = csv.DictWriter(opened, list(rows[0]))
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
 
 @pytest.fixture
 def sheet(desk, tmp_path):
-    """The models of the desk as a file; one has a description that looks like a formula."""
+    """Export the models to a CSV file. One of them has a description that looks like a formula."""
     with writing() as session:
         models.create(session, model_values(model_id="formula", description="=1+1\n@home", sort_order=-5), actor="ann")
     file = tmp_path / "models.csv"
@@ -215,20 +215,20 @@ def test_models_as_csv_come_back_the_same_byte_for_byte_and_change_nothing(desk,
     before = sheet.read_bytes()
     assert b"'=1+1" in before
     assert CANARY.encode() not in before
-    said = invoke(desk, "import", sheet)
-    assert "0 added, 0 changed" in said.stdout, said.output
+    imported = invoke(desk, "import", sheet)
+    assert "0 added, 0 changed" in imported.stdout, imported.output
     assert invoke(desk, "export", sheet).exit_code == 0
     assert sheet.read_bytes() == before
-    whole, second = tmp_path / "providers.json", tmp_path / "second.csv"
-    invoke(desk, "export", whole)
-    whole.write_text(json.dumps(json.loads(whole.read_text()) | {"models": []}))
+    providers_file, second_file = tmp_path / "providers.json", tmp_path / "second.csv"
+    invoke(desk, "export", providers_file)
+    providers_file.write_text(json.dumps(json.loads(providers_file.read_text()) | {"models": []}))
     db.session.remove()
-    for other in running(empty_settings):
-        assert invoke(other, "import", whole).exit_code == 0
-        ran = invoke(other, "import", sheet)
-        assert ran.exit_code == 0, ran.output
-        invoke(other, "export", second)
-        assert second.read_bytes() == before
+    for target_app in running(empty_settings):
+        assert invoke(target_app, "import", providers_file).exit_code == 0
+        result = invoke(target_app, "import", sheet)
+        assert result.exit_code == 0, result.output
+        invoke(target_app, "export", second_file)
+        assert second_file.read_bytes() == before
 
 
 def test_a_rate_that_a_row_changes_becomes_a_new_price_and_the_past_keeps_its_own(desk, sheet):
@@ -239,14 +239,14 @@ def test_a_rate_that_a_row_changes_becomes_a_new_price_and_the_past_keeps_its_ow
     row["input_per_1m"] = "2"
     put(sheet, [row])
     before = tables()
-    dry = invoke(desk, "import", sheet, "--dry-run")
-    assert "input: $1 per 1,000 tokens -> $2 per 1M tokens" in dry.stdout, dry.output
+    dry_run = invoke(desk, "import", sheet, "--dry-run")
+    assert "input: $1 per 1,000 tokens -> $2 per 1M tokens" in dry_run.stdout, dry_run.output
     assert tables() == before
     assert invoke(desk, "import", sheet).exit_code == 0
     after = tables()
     assert after["prices"][: len(before["prices"])] == before["prices"]
     assert len(after["prices"]) == len(before["prices"]) + 1
-    assert "Imported" not in dry.stdout
+    assert "Imported" not in dry_run.stdout
     actions = [event.action for event in after["audit_events"][len(before["audit_events"]) :]]
     assert actions == ["registry:price:add", "catalog:file:import"]
 
@@ -254,13 +254,13 @@ def test_a_rate_that_a_row_changes_becomes_a_new_price_and_the_past_keeps_its_ow
 def test_a_column_that_is_left_out_leaves_things_as_they_are(app, tmp_path):
     file = tmp_path / "few.csv"
     file.write_text("provider;model_id;display_name\nopenai;gpt-4o;Renamed\n")
-    ran = invoke(app, "import", file)
-    assert "changed  model     openai/gpt-4o: display_name" in ran.stdout, ran.output
-    assert "display_name: GPT-4o -> Renamed" in ran.stdout
-    assert "0 added, 1 changed" in ran.stdout
+    result = invoke(app, "import", file)
+    assert "changed  model     openai/gpt-4o: display_name" in result.stdout, result.output
+    assert "display_name: GPT-4o -> Renamed" in result.stdout
+    assert "0 added, 1 changed" in result.stdout
 
 
-# Files that are meant to break the reader.
+# Files that attack the parser.
 
 DEEP = {
     "brackets": "[" * 200_000,
@@ -273,15 +273,15 @@ DEEP = {
 
 @pytest.mark.parametrize("text", DEEP.values(), ids=DEEP.keys())
 def test_t29_a_file_that_goes_down_without_end_is_refused_by_its_line_and_ends_no_process(text):
-    """In a process of its own: what is tested against is a process that dies."""
+    """Runs in its own process, because an unprotected parser crashes the process."""
     script = (
         "import sys; from webapp.domain.shared.errors import Malformed\n"
         "from webapp.services.transfer import registry_yaml as catalog_text\n"
         "try: catalog_text.parse_registry(sys.stdin.read())\nexcept Malformed as error: print(error.detail)"
     )
-    ran = subprocess.run([sys.executable, "-c", script], input=text, text=True, capture_output=True, cwd=ROOT)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert re.match(r"Line \d+: (nested too deep|a name must be text)\.", ran.stdout)
+    result = subprocess.run([sys.executable, "-c", script], input=text, text=True, capture_output=True, cwd=ROOT)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.match(r"Line \d+: (nested too deep|a name must be text)\.", result.stdout)
 
 
 def test_t29_control_the_reader_itself_dies_of_such_a_file():

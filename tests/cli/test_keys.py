@@ -1,4 +1,4 @@
-"""Rotating the encryption key: nothing is lost, nothing else changes, and it can be stopped and run again."""
+"""Rotation of the encryption key: nothing is lost, nothing else changes, and an interrupted rotation can run again."""
 
 import pytest
 from cryptography.fernet import Fernet
@@ -35,8 +35,8 @@ def store_keys(vault: Vault) -> None:
 
 def secrets_of(vault: Vault) -> set[str]:
     session = db.session()
-    found = session.execute(select(Provider).where(Provider.driver.in_(SLUGS))).scalars()
-    return {credentials.reveal(session, provider, vault=vault) for provider in found}
+    rows = session.execute(select(Provider).where(Provider.driver.in_(SLUGS))).scalars()
+    return {credentials.reveal(session, provider, vault=vault) for provider in rows}
 
 
 def everything_else() -> list[tuple]:
@@ -47,7 +47,7 @@ def everything_else() -> list[tuple]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def stored(request):
-    """Settings of a desk with five keys under the old encryption key, and how the rows look apart from their ciphertexts."""
+    """Return the settings of an app with five keys under the old encryption key, and its rows without their ciphertexts."""
     settings = request.getfixturevalue("settings" if request.param == "sqlite" else "postgresql_settings")
     for _ in running(settings):
         store_keys(container.vault())
@@ -60,10 +60,10 @@ def test_t23_every_secret_is_readable_with_the_new_key_alone_and_nothing_else_ch
     for app in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):
         before = run(app, "status")
         assert "Older keys are still needed" in before.stdout
-        ran = run(app, "rotate")
-        assert (ran.exit_code, ran.stdout.splitlines()[0].split(" with")[0]) == (0, "Re-encrypted 6")  # Five keys and the check.
-        said = run(app, "status").stdout
-        assert ("No other one is needed" in said, f"Behind it: {Vault(ENCRYPTION_KEY).key_id}" in said) == (True, True)
+        result = run(app, "rotate")
+        assert (result.exit_code, result.stdout.splitlines()[0].split(" with")[0]) == (0, "Re-encrypted 6")  # Five keys and the key check.
+        status = run(app, "status").stdout
+        assert ("No other one is needed" in status, f"Behind it: {Vault(ENCRYPTION_KEY).key_id}" in status) == (True, True)
         assert everything_else() == rows
         assert run(app, "rotate").stdout.startswith("Re-encrypted 0")
     for _ in running(with_keys(settings, NEW)):
@@ -79,11 +79,12 @@ def test_t23_a_rotation_that_was_stopped_goes_on_where_it_was(settings, monkeypa
         column = next(column for column in rotation.encrypted_columns() if column.name == "ciphertext")
         with writing() as session:
             assert rotation.rotate_batch(session, container.vault(), column).rotated == 2
-        assert len(secrets_of(container.vault())) == len(SLUGS)  # Half of it new, half old: all of it works.
+        # Half of the keys use the new encryption key, half the old one. All can be read.
+        assert len(secrets_of(container.vault())) == len(SLUGS)
         assert run(app, "rotate").stdout.startswith("Re-encrypted 4")
         query = select(AuditEvent.after).where(AuditEvent.action == "operations:keys:rotate").order_by(AuditEvent.id)
-        begun, done = db.session.execute(query).scalars()
-        assert ("begun_at" in begun, done["rotated"]) == (True, 4)  # What is stopped half-way has left a line too.
+        start_event, end_event = db.session.execute(query).scalars()
+        assert ("begun_at" in start_event, end_event["rotated"]) == (True, 4)  # An interrupted rotation leaves an audit event too.
 
 
 def test_a_key_that_is_replaced_meanwhile_is_not_put_back(settings):
@@ -93,10 +94,10 @@ def test_a_key_that_is_replaced_meanwhile_is_not_put_back(settings):
         vault = container.vault()
         column = next(column for column in rotation.encrypted_columns() if column.name == "ciphertext")
         with writing() as session:
-            number, old = session.execute(select(Credential.id, column).limit(1)).one()
-            session.execute(text("UPDATE credentials SET ciphertext = 'replaced' WHERE id = :id"), {"id": number})
-            assert rotation._compare_and_set(session, vault, column, (number, old, "renewed")) == 0
-            assert session.execute(select(column).where(Credential.id == number)).scalar_one() == "replaced"
+            row_id, old = session.execute(select(Credential.id, column).limit(1)).one()
+            session.execute(text("UPDATE credentials SET ciphertext = 'replaced' WHERE id = :id"), {"id": row_id})
+            assert rotation._compare_and_set(session, vault, column, (row_id, old, "renewed")) == 0
+            assert session.execute(select(column).where(Credential.id == row_id)).scalar_one() == "replaced"
 
 
 def test_a_row_that_no_key_reads_is_named_and_stops_nothing(settings):
@@ -105,12 +106,12 @@ def test_a_row_that_no_key_reads_is_named_and_stops_nothing(settings):
         with writing() as session:
             session.execute(text("UPDATE credentials SET ciphertext = 'gAAAA-broken' WHERE id = 2"))
     for app in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):
-        ran = run(app, "rotate")
-        assert ran.exit_code == 1
-        assert ran.stdout.startswith("Re-encrypted 5")
+        result = run(app, "rotate")
+        assert result.exit_code == 1
+        assert result.stdout.startswith("Re-encrypted 5")
         with app.app_context():
             name = db.session.get_one(Credential, 2).provider.display_name
-        assert f"No key reads the shared key of {name}." in ran.stderr
+        assert f"No key reads the shared key of {name}." in result.stderr
         assert "1" in run(app, "status").stdout
 
 
@@ -120,14 +121,14 @@ def test_a_locked_vault_rotates_nothing_and_says_what_to_do(settings):
         rows = everything_else()
     for app in running(with_keys(settings, NEW)):
         for command in ("status", "rotate"):
-            ran = run(app, command)
-            assert (ran.exit_code, "doctor" in ran.stderr, ran.stdout) == (1, True, "")
+            result = run(app, command)
+            assert (result.exit_code, "doctor" in result.stderr, result.stdout) == (1, True, "")
         assert everything_else() == rows
 
 
 def test_t23_a_new_encrypted_column_is_covered_by_its_type():
-    found = {f"{column.table.name}.{column.name}" for column in rotation.encrypted_columns()}
-    assert {"credentials.ciphertext", "registry_state.key_check"} <= found
+    names = {f"{column.table.name}.{column.name}" for column in rotation.encrypted_columns()}
+    assert {"credentials.ciphertext", "registry_state.key_check"} <= names
     assert isinstance(Ciphertext().impl_instance, Text)
 
 
@@ -135,37 +136,41 @@ def test_a_lost_key_is_given_up_in_words_and_the_desk_works_with_a_new_one(store
     settings, rows = stored
     for app in running(with_keys(settings, NEW)):
         assert container.vault().locked
-        asked = run(app, "accept")
-        assert (asked.exit_code, "say --yes. Nothing was changed" in asked.stderr) == (1, True)
-        assert "No key reads the shared key of OpenAI." in asked.stderr
-        assert "No key reads the check by which a start knows the right key." in asked.stderr
+        unconfirmed = run(app, "accept")
+        assert (unconfirmed.exit_code, "say --yes. Nothing was changed" in unconfirmed.stderr) == (1, True)
+        assert "No key reads the shared key of OpenAI." in unconfirmed.stderr
+        assert "No key reads the check by which a start knows the right key." in unconfirmed.stderr
         container.registry().refresh()
         assert container.vault().locked
-        done = run(app, "accept", "--yes")
-        assert (done.exit_code, "Enter the providers' keys again" in done.stdout) == (0, True)
+        confirmed = run(app, "accept", "--yes")
+        assert (confirmed.exit_code, "Enter the providers' keys again" in confirmed.stdout) == (0, True)
         assert not container.vault().locked
         assert everything_else() == rows  # Nothing is deleted.
         status, doctor = run(app, "status"), app.test_cli_runner().invoke(args=["doctor"])
         assert "What no key reads has to be entered again" in status.stdout
         assert (doctor.exit_code, "No encryption key reads the shared key of" in doctor.stdout) == (1, True)
         see_what_is_lost(app)
-        provider = db.session.execute(select(Provider).where(Provider.driver == "openai")).scalar_one().id
+        provider_id = db.session.execute(select(Provider).where(Provider.driver == "openai")).scalar_one().id
         with writing() as session:
-            credentials.store(session, session.get_one(Provider, provider), "sk-entered-again-0123", vault=container.vault(), actor="ann")
-        assert credentials.reveal(db.session(), db.session.get_one(Provider, provider), vault=container.vault()) == "sk-entered-again-0123"
-    for _ in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):  # The old key turned up.
+            credentials.store(
+                session, session.get_one(Provider, provider_id), "sk-entered-again-0123", vault=container.vault(), actor="ann"
+            )
+        assert (
+            credentials.reveal(db.session(), db.session.get_one(Provider, provider_id), vault=container.vault()) == "sk-entered-again-0123"
+        )
+    for _ in running(with_keys(settings, f"{NEW},{ENCRYPTION_KEY}")):  # The old key is available again.
         assert secrets_of(container.vault()) == {"sk-entered-again-0123"} | {f"sk-secret-of-{slug}" for slug in SLUGS if slug != "openai"}
 
 
 def see_what_is_lost(app):
-    """No page shows a key that nobody can read as one that works."""
+    """Check that no page shows an unreadable key as usable."""
     ann = Visitor(app, "ann@example.com", PASSWORD)
-    number = db.session.execute(select(Provider.id).where(Provider.driver == "openai")).scalar_one()
+    provider_id = db.session.execute(select(Provider.id).where(Provider.driver == "openai")).scalar_one()
     assert "The key of OpenAI cannot be read" in ann.get("/admin/").text
     assert "unreadable key" in ann.get("/admin/provider/").text
-    page = ann.get(f"/admin/provider/details/?id={number}").text
+    page = ann.get(f"/admin/provider/details/?id={provider_id}").text
     assert ("Not usable by you" in page, "Unreadable" in page, "Enter it again" in page) == (True, True, True)
-    assert "It cannot be read" in ann.get(f"/admin/provider/edit/?id={number}").text
+    assert "It cannot be read" in ann.get(f"/admin/provider/edit/?id={provider_id}").text
 
 
 def test_a_key_that_is_not_lost_is_not_given_up_and_none_is_no_key(stored):
