@@ -1,1 +1,1 @@
-"""Incidents: parsing, samples, prompt templates, the schema of answers, model selection and evaluations."""
+"""Incidents: parsing, samples, prompt templates, the response schema, model selection and evaluations."""

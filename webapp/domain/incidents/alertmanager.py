@@ -1,4 +1,4 @@
-"""Alertmanager webhooks (version 4, and Grafana's like them) read as incidents. Foreign, so unknown fields are tolerated."""
+"""Parser of Alertmanager webhooks (version 4) and compatible ones, such as Grafana's. It ignores unknown fields."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ _DESCRIPTION_ANNOTATIONS = ("description", "message", "summary")
 
 
 def is_alertmanager(data: Mapping[str, object]) -> bool:
-    """Whether this is a webhook payload: alerts with labels, in an envelope that an incident does not have."""
+    """Return whether this is a webhook payload: alerts with labels, and a field that an incident does not have."""
     alerts = data.get("alerts")
     if not isinstance(alerts, list) or not ({"groupLabels", "commonLabels", "receiver", "groupKey"} & set(data)):
         return False
@@ -22,12 +22,12 @@ def is_alertmanager(data: Mapping[str, object]) -> bool:
 
 
 def incident_from_payload(data: Mapping[str, object]) -> Incident:
-    """An incident from its own JSON or from a webhook payload. Raises `Invalid`."""
+    """Return an incident from its own JSON or from a webhook payload. Raises `Invalid`."""
     return incident_from_alertmanager(data) if is_alertmanager(data) else incident_from(data)
 
 
 def incident_from_alertmanager(data: Mapping[str, object]) -> Incident:
-    """The incident that a webhook payload tells of. What is too long or unprintable is shortened and replaced, not refused."""
+    """Return the incident in a webhook payload. Text that is too long is shortened, and unprintable characters are replaced."""
     alerts = [alert for alert in _list(data.get("alerts")) if isinstance(alert, Mapping)]
     labels, annotations = _labels(data.get("commonLabels")), _labels(data.get("commonAnnotations"))
     if alerts:
@@ -51,9 +51,12 @@ def _title(labels: Mapping[str, str], annotations: Mapping[str, str]) -> str:
 
 
 def _severity(labels: Mapping[str, str], alerts: list[Mapping[str, object]]) -> str:
-    """The worst that any alert of the group says; `warning` if none says."""
-    said = [labels.get("severity"), *(each.get("severity") for alert in alerts if isinstance(each := alert.get("labels"), Mapping))]
-    named = {_SEVERITY.get(word.lower(), "warning") for word in said if isinstance(word, str) and word}
+    """Return the highest severity of any alert in the group, or `warning` if there is none."""
+    severities = [
+        labels.get("severity"),
+        *(alert_labels.get("severity") for alert in alerts if isinstance(alert_labels := alert.get("labels"), Mapping)),
+    ]
+    named = {_SEVERITY.get(word.lower(), "warning") for word in severities if isinstance(word, str) and word}
     return next((severity for severity in ("critical", "warning", "info") if severity in named), "warning")
 
 
@@ -82,7 +85,7 @@ def _metadata(
 
 
 def _limit_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Few and short enough for the limits of an incident's metadata."""
+    """Return the labels within the limits of an incident's metadata."""
     return {name: text[:500] for name, text in list(labels.items())[:30]}
 
 
@@ -91,14 +94,14 @@ def _select_texts(data: Mapping[str, object], *names: str) -> dict[str, object]:
 
 
 def _host(labels: Mapping[str, str]) -> str | None:
-    """The machine that the labels name. Their `localhost` is the machine of whoever sent the alert, not this one."""
+    """Return the host in the labels. `localhost` is ignored, because it means the sender's machine and not this server."""
     named = next((labels[name] for name in _HOST_LABELS if labels.get(name)), "")
     host = named.rsplit(":", 1)[0] if named.count(":") == 1 or named.startswith("[") else named
     return host if host and host.lower() not in _LOCAL_HOSTS else None
 
 
 def _values(alerts: list[Mapping[str, object]]) -> Iterator[tuple[str, float]]:
-    """Grafana sends the numbers that made the alert fire."""
+    """Yield the numbers that Grafana sends for a firing alert."""
     for alert in alerts[:MAX_ALERTS]:
         values = alert.get("values")
         for name, value in list(values.items())[:MAX_LABELS] if isinstance(values, Mapping) else ():

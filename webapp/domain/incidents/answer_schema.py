@@ -1,4 +1,4 @@
-"""The built-in template `incident-analysis`: what a model is told, and how its answer is read."""
+"""The built-in template `incident-analysis`: its prompt, the response schema, and the parser of responses."""
 
 import json
 import re
@@ -14,7 +14,7 @@ MAX_ANSWER_LENGTH = 200_000
 MAX_RECOMMENDATIONS = 20
 MAX_ACTIONS = 20
 _LIMITS = {"title": 200, "description": 4_000, "action": 500}
-_MAX_CANDIDATES = 50  # How many places of an answer may look like the beginning of JSON.
+_MAX_CANDIDATES = 50  # The maximum number of possible JSON starts that are tried in a response.
 
 SYSTEM_PROMPT = """\
 You are an experienced site reliability engineer who helps the person on call.
@@ -31,7 +31,7 @@ Answer with one JSON object and nothing else:
 - actions: the concrete steps, in order
 Give one to five recommendations, the most important first."""
 
-# The subset of JSON Schema that every vendor's strict mode understands: all properties required, nothing additional, no references.
+# The subset of JSON Schema that every vendor's strict mode supports: all properties required, none additional, no references.
 ANSWER_SCHEMA: Mapping[str, object] = {
     "type": "object",
     "properties": {
@@ -57,18 +57,18 @@ ANSWER_SCHEMA: Mapping[str, object] = {
 
 
 class SchemaMismatch(ModeldeskError):
-    """A model answered, but not with recommendations."""
+    """The model responded, but not with recommendations."""
 
     status = 502
     code = "schema_mismatch"
     kind = "schema_mismatch"
 
-    def __init__(self, why: str):
-        super().__init__(f"The model's answer holds no recommendations that could be read: {why}. Try again, or choose another model.")
+    def __init__(self, reason: str):
+        super().__init__(f"The model's answer holds no recommendations that could be read: {reason}. Try again, or choose another model.")
 
 
 def format_incident(incident: Incident) -> str:
-    """The incident as the model gets to read it. Its texts are put in literally: there is no template language to inject into."""
+    """Return the incident as text for the model. Values are inserted literally, so no template language allows injection."""
     lines = [
         f"Incident: {incident.title}",
         f"Severity: {incident.severity}",
@@ -83,53 +83,53 @@ def format_incident(incident: Incident) -> str:
 
 
 def format_alerts(incident: Incident) -> str:
-    """The alerts, a line each; the first ten of many."""
+    """Return the first ten alerts, one per line, and the number of further ones."""
     lines = [f"- {alert.name}: {alert.description}" for alert in incident.alerts[:MAX_ALERTS]]
-    if (more := len(incident.alerts) - MAX_ALERTS) > 0:
-        lines.append(f"- and {more} more")
+    if (remaining := len(incident.alerts) - MAX_ALERTS) > 0:
+        lines.append(f"- and {remaining} more")
     return "\n".join(lines)
 
 
 def format_metadata(incident: Incident) -> str:
-    """The metadata as JSON, always in the same order."""
+    """Return the metadata as JSON with sorted keys."""
     return json.dumps(incident.metadata, ensure_ascii=False, sort_keys=True)
 
 
 def parse_recommendations(text: str) -> tuple[Recommendation, ...]:
-    """The recommendations in a model's answer, wherever it put them. Raises `SchemaMismatch` if there are none."""
+    """Return the recommendations anywhere in a model's response. Raises `SchemaMismatch` if there are none."""
     if len(text) > MAX_ANSWER_LENGTH:
         raise SchemaMismatch(f"it is longer than {MAX_ANSWER_LENGTH:,} characters")
     answer = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL | re.IGNORECASE)
-    seen = False
+    has_json = False
     for value in _json_values(answer):
-        seen = True
+        has_json = True
         recommendations = tuple(_recommendation(item) for item in _items(value) if _description(item))
         if recommendations:
             return recommendations[:MAX_RECOMMENDATIONS]
-    raise SchemaMismatch("it is JSON, but of another shape or without a description" if seen else "it is not JSON")
+    raise SchemaMismatch("it is JSON, but of another shape or without a description" if has_json else "it is not JSON")
 
 
 def _json_values(answer: str) -> Iterator[object]:
-    """The JSON objects and arrays of an answer, outermost first, past fences and prose."""
+    """Yield the JSON objects and arrays in a response, outermost first, and skip fences and prose."""
     decoder = json.JSONDecoder(parse_constant=lambda _: None)
-    place = 0
+    position = 0
     for _ in range(_MAX_CANDIDATES):
-        start = re.compile(r"[{\[]").search(answer, place)
+        start = re.compile(r"[{\[]").search(answer, position)
         if start is None:
             return
-        place = start.start() + 1
+        position = start.start() + 1
         try:
-            value, place = decoder.raw_decode(answer, start.start())
+            value, position = decoder.raw_decode(answer, start.start())
         except (ValueError, RecursionError):
             continue
         yield value
 
 
 def _items(value: object) -> list[object]:
-    """What could be recommendations: a list, the list of an object, or one object."""
+    """Return possible recommendations: a list, the list of an object, or one object."""
     if isinstance(value, dict):
-        inside = value.get("recommendations")
-        value = inside if isinstance(inside, list) else [inside if isinstance(inside, dict) else value]
+        nested = value.get("recommendations")
+        value = nested if isinstance(nested, list) else [nested if isinstance(nested, dict) else value]
     return value if isinstance(value, list) else []
 
 
@@ -138,16 +138,16 @@ def _description(item: object) -> str:
 
 
 def _recommendation(item: object) -> Recommendation:
-    given = item if isinstance(item, dict) else {}
-    kind, priority = _lower_case_word(given.get("type")), _lower_case_word(given.get("priority"))
-    actions = given.get("actions")
+    fields = item if isinstance(item, dict) else {}
+    kind, priority = _lower_case_word(fields.get("type")), _lower_case_word(fields.get("priority"))
+    actions = fields.get("actions")
     actions = actions if isinstance(actions, list) else [actions]
     steps = (_clean_text(action, "action") for action in actions[:MAX_ACTIONS])
     return Recommendation(
         type=kind if kind in TYPES else "general",
         priority=priority if priority in PRIORITIES else "medium",
-        title=" ".join(_clean_text(given.get("title"), "title").split()) or "Advice of the model",
-        description=_description(given),
+        title=" ".join(_clean_text(fields.get("title"), "title").split()) or "Advice of the model",
+        description=_description(fields),
         actions=tuple(step for step in steps if step),
     )
 
@@ -157,11 +157,11 @@ def _lower_case_word(value: object) -> str:
 
 
 def _clean_text(value: object, kind: str) -> str:
-    """Text that can be stored and shown: no control characters, no halves of surrogate pairs, not too long."""
+    """Return text that can be stored and shown: no control characters, no lone surrogates, within the limit."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = repr(value)
     if not isinstance(value, str):
         return ""
     limit = _LIMITS[kind]
-    kept = "".join(character if character.isprintable() or character in "\n\t" else "�" for character in value.strip()[: limit + 1])
-    return f"{kept[: limit - 1]}…" if len(kept) > limit else kept
+    clean = "".join(character if character.isprintable() or character in "\n\t" else "�" for character in value.strip()[: limit + 1])
+    return f"{clean[: limit - 1]}…" if len(clean) > limit else clean

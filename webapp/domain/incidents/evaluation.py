@@ -1,4 +1,4 @@
-"""Benches: the same incidents on several models. What may be asked, when to stop for the money, and what the answers come to."""
+"""Evaluations: the same incidents on several models. Validates the input, enforces the spend cap and summarizes the results."""
 
 import json
 from collections import Counter
@@ -16,40 +16,40 @@ from webapp.domain.shared.money import EXACT, ROUNDED, ZERO, add_to, sort_sums
 
 MAX_INCIDENTS, MAX_MODELS, MAX_REPEATS = 20, 8, 5
 LOCAL = "@local"
-PROJECTED_INCIDENTS = 1_000  # Costs are compared for a thousand incidents.
-CAP_CURRENCY = "USD"  # Of the spend cap. What costs another one cannot be held against it.
+PROJECTED_INCIDENTS = 1_000  # Costs are projected to a thousand incidents.
+CAP_CURRENCY = "USD"  # The currency of the spend cap. Costs in other currencies cannot be compared with it.
 
 
 def parse_incidents(text: str) -> list[Incident]:
-    """The incidents in a text: one in any form that the try-it page takes, or a JSON list of them. Raises `Invalid`."""
+    """Return the incidents in a text: one in any form that the try-it page accepts, or a JSON list. Raises `Invalid`."""
     clean = text.strip()
     if clean.startswith("["):
         try:
-            found = json.loads(clean)
+            parsed = json.loads(clean)
         except (ValueError, RecursionError):
-            found = None
-        if isinstance(found, list) and found and all(isinstance(one, dict) for one in found):
-            if len(found) > MAX_INCIDENTS:
-                raise Invalid.field("incident", f"holds {len(found)} incidents; a bench takes at most {MAX_INCIDENTS}")
-            return [incident_from_payload(one) for one in found]
+            parsed = None
+        if isinstance(parsed, list) and parsed and all(isinstance(item, dict) for item in parsed):
+            if len(parsed) > MAX_INCIDENTS:
+                raise Invalid.field("incident", f"holds {len(parsed)} incidents; a bench takes at most {MAX_INCIDENTS}")
+            return [incident_from_payload(item) for item in parsed]
     return [parsing.parse_incident(text).incident]
 
 
 def require_valid_selection(incidents: int, models: Sequence[str], repeats: int) -> None:
-    """Raises `Invalid` that names everything that is too much or too little; its code is `nothing_chosen` while there is no choice yet."""
-    wrong = [
+    """Raise `Invalid` that names every count out of range. Its code is `nothing_chosen` while the selection is empty."""
+    rules = [
         ("incidents", f"Choose 1 to {MAX_INCIDENTS} incidents", 1 <= incidents <= MAX_INCIDENTS),
         ("models", f"Choose 1 to {MAX_MODELS} models", 1 <= len(models) <= MAX_MODELS),
         ("repeats", f"Repeat 1 to {MAX_REPEATS} times", 1 <= repeats <= MAX_REPEATS),
     ]
-    errors = [FieldError(field, message) for field, message, fine in wrong if not fine]
+    errors = [FieldError(field, message) for field, message, valid in rules if not valid]
     if errors:
         detail = " ".join(f"{error.message}." for error in errors)
         raise Invalid(detail, errors, code=None if incidents and models else NO_SELECTION)
 
 
 def cell_order(incidents: int, models: Sequence[str], repeats: int) -> Iterator[tuple[int, str, int]]:
-    """The cells in the order in which they are asked: every model gets its turn early."""
+    """Yield the cells in the order in which they run. The order covers every model early."""
     return ((incident, model, repeat) for repeat in range(repeats) for incident in range(incidents) for model in models)
 
 
@@ -57,26 +57,26 @@ NO_SELECTION = "nothing_chosen"
 START, WAIT, SKIP = "start", "wait", "skip"
 
 
-def decide_start(cap: Decimal | None, spent: Decimal, under_way: Iterable[Decimal | None], most: Decimal | None) -> str:
-    """Whether another call may start under the spend cap.
+def decide_start(cap: Decimal | None, spent: Decimal, running: Iterable[Decimal | None], max_cost: Decimal | None) -> str:
+    """Return whether another call can start under the spend cap: START, WAIT or SKIP.
 
-    What runs just now may cost as much as was estimated at most; when that is what stands in the way, it is waited for. A call whose price
-    is unknown, or in another currency than the cap, cannot be counted: it starts while the cap is not reached.
+    A running call can cost up to its estimate. Returns WAIT when only running calls' estimates exceed the cap. A call with an unknown
+    price, or in another currency than the cap, cannot be counted: it starts while the cap is not reached.
     """
     if cap is None:
         return START
-    own = most if most is not None else ZERO
-    if EXACT.add(spent, own) > cap or (most is None and spent >= cap):
+    call_cost = max_cost if max_cost is not None else ZERO
+    if EXACT.add(spent, call_cost) > cap or (max_cost is None and spent >= cap):
         return SKIP
-    total = EXACT.add(spent, own)
-    for cost in under_way:
+    total = EXACT.add(spent, call_cost)
+    for cost in running:
         total = EXACT.add(total, cost if cost is not None else ZERO)
     return START if total <= cap else WAIT
 
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
-    """One cell that was asked. `cost` is None where it is unknown; `type` and `priority` are those of the first recommendation."""
+    """The result of one cell. `cost` is None if it is unknown; `type` and `priority` are those of the first recommendation."""
 
     incident: int
     model: str
@@ -92,9 +92,9 @@ class CellResult:
 
 @dataclass(slots=True)
 class ModelResults:
-    """What the answers of one model come to. Latencies in milliseconds, of the answers that came.
+    """The summed results of one model. Latencies are in milliseconds and cover successful runs only.
 
-    `costs` are of all its runs, by currency; `own` of those that the bench shows, which is what a projection may go by.
+    `costs` covers all its runs, by currency. `shown_costs` covers the runs that the evaluation shows; projections use it.
     """
 
     model: str
@@ -107,23 +107,23 @@ class ModelResults:
     unknown: int = 0
     scores: list[int] = field(default_factory=list)
 
-    def add(self, one: CellResult) -> None:
-        self.answered += one.ok
-        self.failed += not one.ok
-        if one.ok:
-            self.latencies.append(one.latency_ms)
-        self.tokens += one.tokens
-        self.scores += one.scores
-        if one.cost is not None:
-            add_to(self.shown_costs, one.currency, one.cost)
-        self.add_cost(one)
+    def add(self, cell: CellResult) -> None:
+        self.answered += cell.ok
+        self.failed += not cell.ok
+        if cell.ok:
+            self.latencies.append(cell.latency_ms)
+        self.tokens += cell.tokens
+        self.scores += cell.scores
+        if cell.cost is not None:
+            add_to(self.shown_costs, cell.currency, cell.cost)
+        self.add_cost(cell)
 
-    def add_cost(self, one: CellResult) -> None:
-        """Counts only what it cost."""
-        if one.cost is None:
-            self.unknown += one.ok
+    def add_cost(self, cell: CellResult) -> None:
+        """Count only the cost of a cell."""
+        if cell.cost is None:
+            self.unknown += cell.ok
         else:
-            add_to(self.costs, one.currency, one.cost)
+            add_to(self.costs, cell.currency, cell.cost)
 
     @property
     def p50(self) -> int | None:
@@ -135,14 +135,14 @@ class ModelResults:
 
     @property
     def rating(self) -> Decimal | None:
-        """The mean of all ratings, to one decimal."""
+        """The mean of all scores, to one decimal."""
         return Decimal(round(10 * sum(self.scores) / len(self.scores))) / 10 if self.scores else None
 
     @property
     def per_thousand(self) -> tuple[str, Decimal] | None:
-        """What a thousand incidents would cost, and in which currency.
+        """The projected cost of a thousand incidents, with its currency.
 
-        None while nothing was answered, a cost is unknown, or the answers cost several currencies.
+        It is None if there is no response, if a cost is unknown, or if the costs are in several currencies.
         """
         sums = sort_sums(self.shown_costs)
         if not self.answered or self.unknown or len(sums) != 1:
@@ -153,7 +153,7 @@ class ModelResults:
 
 
 def percentile(values: Sequence[int], percent: int) -> int | None:
-    """The nearest-rank percentile: a value that really occurred."""
+    """Return the nearest-rank percentile, which is always one of the values."""
     if not values:
         return None
     rank = max(1, -(-percent * len(values) // 100))
@@ -161,28 +161,28 @@ def percentile(values: Sequence[int], percent: int) -> int | None:
 
 
 def summarize_by_model(models: Sequence[str], results: Iterable[CellResult], late: Iterable[CellResult] = ()) -> list[ModelResults]:
-    """The sums by model, in the order in which the models were chosen. Of `late` answers, which are not shown, only the cost counts."""
-    found = {model: ModelResults(model) for model in models}
-    for one in results:
-        found[one.model].add(one)
-    for one in late:
-        if one.model in found:
-            found[one.model].add_cost(one)
-    return list(found.values())
+    """Return the sums by model, in the order of `models`. For `late` results, which are not shown, only the cost counts."""
+    by_model = {model: ModelResults(model) for model in models}
+    for cell in results:
+        by_model[cell.model].add(cell)
+    for cell in late:
+        if cell.model in by_model:
+            by_model[cell.model].add_cost(cell)
+    return list(by_model.values())
 
 
 def total_costs(results: Iterable[CellResult]) -> dict[str, Decimal]:
-    """What they cost in all, by currency, as far as it is known."""
+    """Return the sum of the known costs by currency."""
     sums: dict[str, Decimal] = {}
-    for one in results:
-        if one.cost is not None:
-            add_to(sums, one.currency, one.cost)
+    for cell in results:
+        if cell.cost is not None:
+            add_to(sums, cell.currency, cell.cost)
     return sums
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How often two models said the same of an incident: of `compared` incidents, with the same type, the same priority."""
+    """The agreement of two models: of `compared` incidents, how many have the same type and the same priority."""
 
     first_model: str
     second_model: str
@@ -192,42 +192,46 @@ class Agreement:
 
 
 def compare_recommendations(models: Sequence[str], results: Iterable[CellResult]) -> list[Agreement]:
-    """Between every two models, by what each says most often of an incident over its repeats."""
-    said = _usual_recommendations(results)
-    found = []
-    for one, other in combinations(models, 2):
-        both = [(said[one, incident], said[other, incident]) for model, incident in said if model == one and (other, incident) in said]
+    """Return the agreement of every two models, by the most frequent recommendation over the repeats of an incident."""
+    recommendations = _usual_recommendations(results)
+    agreements = []
+    for left, right in combinations(models, 2):
+        both = [
+            (recommendations[left, incident], recommendations[right, incident])
+            for model, incident in recommendations
+            if model == left and (right, incident) in recommendations
+        ]
         types = sum(first[0] == second[0] for first, second in both)
         priorities = sum(first[1] == second[1] for first, second in both)
-        found.append(Agreement(one, other, len(both), types, priorities))
-    return found
+        agreements.append(Agreement(left, right, len(both), types, priorities))
+    return agreements
 
 
 def _usual_recommendations(results: Iterable[CellResult]) -> Mapping[tuple[str, int], tuple[str | None, str | None]]:
     types: dict[tuple[str, int], Counter[str]] = {}
     priorities: dict[tuple[str, int], Counter[str]] = {}
-    for one in results:
-        if one.ok and one.type and one.priority:
-            types.setdefault((one.model, one.incident), Counter())[one.type] += 1
-            priorities.setdefault((one.model, one.incident), Counter())[one.priority] += 1
-    return {place: (_most_frequent(types[place]), _most_frequent(priorities[place])) for place in types}
+    for cell in results:
+        if cell.ok and cell.type and cell.priority:
+            types.setdefault((cell.model, cell.incident), Counter())[cell.type] += 1
+            priorities.setdefault((cell.model, cell.incident), Counter())[cell.priority] += 1
+    return {key: (_most_frequent(types[key]), _most_frequent(priorities[key])) for key in types}
 
 
-def _most_frequent(counted: Counter[str]) -> str | None:
-    """The most frequent; of several the first by name, so that the same answers always agree alike."""
-    return min(counted, key=lambda word: (-counted[word], word)) if counted else None
+def _most_frequent(counts: Counter[str]) -> str | None:
+    """Return the most frequent word. A tie goes to the first by name, so the result is deterministic."""
+    return min(counts, key=lambda word: (-counts[word], word)) if counts else None
 
 
-def latency_bars(found: Sequence[ModelResults]) -> list[dict[str, Any]]:
-    """The latencies as lengths from 0 to 100 of the longest, for a chart."""
-    longest = max((column.p95 or 0 for column in found), default=0) or 1
+def latency_bars(results: Sequence[ModelResults]) -> list[dict[str, Any]]:
+    """Return the latencies as lengths from 0 to 100 percent of the longest, for a chart."""
+    maximum = max((result.p95 or 0 for result in results), default=0) or 1
     return [
         {
-            "model": column.model,
-            "p50": column.p50,
-            "p95": column.p95,
-            "short": round(100 * (column.p50 or 0) / longest, 1),
-            "long": round(100 * (column.p95 or 0) / longest, 1),
+            "model": result.model,
+            "p50": result.p50,
+            "p95": result.p95,
+            "short": round(100 * (result.p50 or 0) / maximum, 1),
+            "long": round(100 * (result.p95 or 0) / maximum, 1),
         }
-        for column in found
+        for result in results
     ]

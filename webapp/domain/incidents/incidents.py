@@ -1,4 +1,4 @@
-"""What the try-it page and `POST /runs` work on: incidents with their alerts, and the recommendations that answer them."""
+"""Incidents with their alerts, and recommendations: input and output of the try-it page and of `POST /runs`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ MAX_TEXT = 10_000
 MAX_ALERTS = 50
 MAX_LABELS = 100
 MAX_DEPTH = 8
-MAX_VALUES = 2_000  # Values in the metadata, keys included.
-MAX_CHARACTERS = 50_000  # All texts of the metadata together.
+MAX_VALUES = 2_000  # The number of values in the metadata, including keys.
+MAX_CHARACTERS = 50_000  # The total length of all texts in the metadata.
 MAX_NUMBER = 10**18
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -30,7 +30,7 @@ ALERT_FIELDS = ("name", "description", "labels")
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert that belongs to an incident."""
+    """One alert of an incident."""
 
     name: str
     description: str = ""
@@ -39,7 +39,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something went wrong somewhere. Made by `incident_from`, which checks it."""
+    """An incident to analyze. `incident_from` validates and creates it."""
 
     title: str
     description: str = ""
@@ -51,7 +51,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """One piece of advice. `details` is a JSON object that names the evidence."""
+    """One recommendation. `details` is a JSON object with the evidence."""
 
     type: str
     priority: str
@@ -62,29 +62,32 @@ class Recommendation:
 
 
 def incident_from(data: Mapping[str, object]) -> Incident:
-    """An incident from JSON. Raises `Invalid` (`Malformed` for unknown fields and wrong shapes) that names all wrong fields."""
+    """Return an incident from JSON.
+
+    Raises `Invalid` that names all invalid fields, or `Malformed` for unknown fields and wrong types.
+    """
     reader = _IncidentReader()
-    given = reader.members(data, "incident", INCIDENT_FIELDS)
+    members = reader.members(data, "incident", INCIDENT_FIELDS)
     incident = Incident(
-        title=reader.text(given, "title", "incident", limit=MAX_TITLE, required=True),
-        description=reader.text(given, "description", "incident", limit=MAX_TEXT),
-        severity=reader.choice(given, "severity", SEVERITIES, "warning"),
-        status=reader.choice(given, "status", STATUSES, "open"),
-        alerts=reader.alerts(given.get("alerts", [])),
-        metadata=reader.metadata(given.get("metadata", {})),
+        title=reader.text(members, "title", "incident", limit=MAX_TITLE, required=True),
+        description=reader.text(members, "description", "incident", limit=MAX_TEXT),
+        severity=reader.choice(members, "severity", SEVERITIES, "warning"),
+        status=reader.choice(members, "status", STATUSES, "open"),
+        alerts=reader.alerts(members.get("alerts", [])),
+        metadata=reader.metadata(members.get("metadata", {})),
     )
     reader.raise_errors()
     return incident
 
 
 def alert_dict(alert: Alert) -> dict[str, object]:
-    """The JSON shape; `labels` only where there are some."""
+    """Return the JSON shape. `labels` is left out if it is empty."""
     shape: dict[str, object] = {"name": alert.name, "description": alert.description}
     return shape | {"labels": dict(alert.labels)} if alert.labels else shape
 
 
 def incident_dict(incident: Incident) -> dict[str, object]:
-    """The JSON shape of the contract; `incident_from` reads it back as the same incident."""
+    """Return the JSON shape of the contract. `incident_from` parses it back to an equal incident."""
     return {
         "title": incident.title,
         "description": incident.description,
@@ -96,12 +99,12 @@ def incident_dict(incident: Incident) -> dict[str, object]:
 
 
 def recommendation_dict(recommendation: Recommendation) -> dict[str, object]:
-    """The JSON shape of the contract."""
+    """Return the JSON shape of the contract."""
     return asdict(recommendation) | {"actions": list(recommendation.actions)}
 
 
 def text_problem(text: str, *, lines: bool) -> str | None:
-    """Why this text cannot be stored and shown, or None."""
+    """Return why this text cannot be stored and shown, or None."""
     if _SURROGATES.search(text):
         return "holds half of a surrogate pair, which is no character"
     if lines:
@@ -110,12 +113,12 @@ def text_problem(text: str, *, lines: bool) -> str | None:
 
 
 def clean_text(text: str, *, lines: bool) -> str:
-    """The text with spaces in place of what `complaint` complains about."""
+    """Return the text with spaces in place of the characters that `text_problem` rejects."""
     return _SURROGATES.sub(" ", (_CONTROLS if lines else _CONTROLS_AND_LINES).sub(" ", text))
 
 
 class _IncidentReader:
-    """Collects every complaint, so that a person corrects all of them at once."""
+    """Parser of an incident that collects all errors, so that a user can fix them together."""
 
     def __init__(self) -> None:
         self.errors: list[FieldError] = []
@@ -142,11 +145,11 @@ class _IncidentReader:
                 self.add_error(f"{path}.{_printable(name)}", f"is not known here; known are {', '.join(known)}", malformed=True)
         return value
 
-    def text(self, given: Mapping[str, object], name: str, path: str, *, limit: int, required: bool = False) -> str:
-        value = given.get(name, None if required else "")
+    def text(self, members: Mapping[str, object], name: str, path: str, *, limit: int, required: bool = False) -> str:
+        value = members.get(name, None if required else "")
         path = f"{path}.{name}"
         if not isinstance(value, str):
-            self.add_error(path, "is required" if name not in given else "must be text")
+            self.add_error(path, "is required" if name not in members else "must be text")
             return ""
         if required and not value.strip():
             self.add_error(path, "must not be empty")
@@ -155,12 +158,12 @@ class _IncidentReader:
     def check_text(self, value: str, path: str, limit: int, *, lines: bool = True) -> str:
         if len(value) > limit:
             self.add_error(path, f"is longer than {limit:,} characters")
-        elif wrong := text_problem(value, lines=lines):
-            self.add_error(path, wrong)
+        elif problem := text_problem(value, lines=lines):
+            self.add_error(path, problem)
         return value
 
-    def choice(self, given: Mapping[str, object], name: str, choices: Sequence[str], default: str) -> str:
-        value = given.get(name, default)
+    def choice(self, members: Mapping[str, object], name: str, choices: Sequence[str], default: str) -> str:
+        value = members.get(name, default)
         if isinstance(value, str) and value in choices:
             return value
         self.add_error(f"incident.{name}", f"must be one of {', '.join(choices)}")
@@ -176,11 +179,11 @@ class _IncidentReader:
         return tuple(self.alert(alert, f"incident.alerts[{index}]") for index, alert in enumerate(value))
 
     def alert(self, value: object, path: str) -> Alert:
-        given = self.members(value, path, ALERT_FIELDS)
+        members = self.members(value, path, ALERT_FIELDS)
         return Alert(
-            name=self.text(given, "name", path, limit=MAX_TITLE, required=True),
-            description=self.text(given, "description", path, limit=MAX_TEXT),
-            labels=self.labels(given.get("labels", {}), f"{path}.labels"),
+            name=self.text(members, "name", path, limit=MAX_TITLE, required=True),
+            description=self.text(members, "description", path, limit=MAX_TEXT),
+            labels=self.labels(members.get("labels", {}), f"{path}.labels"),
         )
 
     def labels(self, value: object, path: str) -> dict[str, str]:
@@ -202,10 +205,10 @@ class _IncidentReader:
         return copied if isinstance(copied, dict) else {}
 
     def copy_json(self, value: object, path: str, depth: int) -> object:
-        """A copy of one JSON value; what is refused becomes None."""
+        """Return a copy of one JSON value. A rejected value becomes None."""
         self.values += 1
         if self.values > MAX_VALUES or self.characters > MAX_CHARACTERS:
-            return None  # `metadata` says so once.
+            return None  # `metadata` reports this once.
         if isinstance(value, Mapping | list | tuple):
             return self.copy_nested(value, path, depth - 1)
         if isinstance(value, str):
@@ -223,13 +226,13 @@ class _IncidentReader:
             return [self.copy_json(item, f"{path}[{index}]", depth) for index, item in enumerate(value)]
         copied: dict[str, object] = {}
         for key, item in value.items():
-            inside = f"{path}.{_printable(key)}"
+            item_path = f"{path}.{_printable(key)}"
             if not isinstance(key, str) or not key:
-                self.add_error(inside, "must have a name that is text", malformed=True)
+                self.add_error(item_path, "must have a name that is text", malformed=True)
                 continue
             self.characters += len(key)
-            self.check_text(key, inside, MAX_TITLE, lines=False)
-            copied[key] = self.copy_json(item, inside, depth)
+            self.check_text(key, item_path, MAX_TITLE, lines=False)
+            copied[key] = self.copy_json(item, item_path, depth)
         return copied
 
 

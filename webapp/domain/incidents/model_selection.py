@@ -1,7 +1,7 @@
-"""Which model runs an incident, and which step of the order decided it.
+"""Selection of the model that runs an incident, and the step that decided it.
 
-The order: an explicit ref, the template's preferred model, the primary provider's model, the environment (`OPENAI_API_KEY`), the local
-rules. Without a primary provider nobody has asked for a model, so the local rules answer unless the template or the environment names one.
+Order: an explicit ref, the template's preferred model, the primary provider's model, the environment (`OPENAI_API_KEY`), the built-in
+rules. Without a primary provider, the built-in rules run unless the template or the environment names a model.
 """
 
 from dataclasses import dataclass, replace
@@ -19,9 +19,9 @@ DEFAULT_ENVIRONMENT_MODEL = "gpt-4o-mini"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is to run. `model` is None for the local rules, and for a model of the environment that the registry does not know.
+    """The selected model or rules. `model` is None for the built-in rules and for an environment model that is not in the registry.
 
-    `explicit` says that somebody asked for just this model: then nothing else may answer in its place.
+    `explicit` means that the caller requested exactly this model, so nothing can replace it.
     """
 
     decided_by: str
@@ -30,32 +30,32 @@ class Choice:
     provider: str | None = None
     upstream_model: str | None = None
     explicit: bool = False
-    note: str | None = None  # What was passed over on the way, and why.
+    note: str | None = None  # A skipped model and the reason.
 
 
 LOCAL = Choice("local rules", "local")
 
 
 def choose(snapshot: Snapshot, ref: str | None, environment: EnvironmentKeys, preferred: str | None = None) -> Choice:
-    """The model to run. Raises `UnknownModel` or `AmbiguousModel` for the ref, `Conflict` if its model is not to be used.
+    """Return the model to run. Raises `UnknownModel` or `AmbiguousModel` for the ref, `Conflict` if its model is unusable.
 
-    `preferred` is the template's model. One that is not to be used is passed over, and the choice says so: an incident is no time to stop.
+    `preferred` is the template's model. If it is unusable it is skipped with a note, so that the incident can still be analyzed.
     """
     if ref is not None:
         model = resolve(snapshot.names, ref)
-        if wrong := _model_problem(model):
-            raise Conflict(wrong, code="unsupported_model")
+        if problem := _model_problem(model):
+            raise Conflict(problem, code="unsupported_model")
         return _choice_of(snapshot, model, "explicit ref", explicit=True)
     if preferred is None:
         return _choose_default(snapshot, environment)
     try:
         model = resolve(snapshot.names, preferred)
-        wrong = _model_problem(model)
+        problem = _model_problem(model)
     except (UnknownModel, AmbiguousModel) as error:
-        wrong = error.detail
-    if not wrong:
+        problem = error.detail
+    if not problem:
         return _choice_of(snapshot, model, "template")
-    return replace(_choose_default(snapshot, environment), note=f"The template prefers {preferred}, which was passed over. {wrong}")
+    return replace(_choose_default(snapshot, environment), note=f"The template prefers {preferred}, which was passed over. {problem}")
 
 
 def _model_problem(model: ModelInfo) -> str | None:
@@ -65,11 +65,11 @@ def _model_problem(model: ModelInfo) -> str | None:
 
 
 def _choose_default(snapshot: Snapshot, environment: EnvironmentKeys) -> Choice:
-    """Where nobody named a model: the primary provider's, the default, the environment's, or the local rules."""
+    """Return the default choice: the primary provider's model, the default, the environment's model, or the built-in rules."""
     if snapshot.primary is not None and snapshot.primary.active:
-        model_of_primary = _text_model_of(snapshot, snapshot.primary.slug)
-        if model_of_primary is not None:
-            return _choice_of(snapshot, model_of_primary, "primary provider")
+        primary_model = _text_model_of(snapshot, snapshot.primary.slug)
+        if primary_model is not None:
+            return _choice_of(snapshot, primary_model, "primary provider")
         default = snapshot.defaults.get("text")
         if default is not None and default.supported:
             return _choice_of(snapshot, default, "default text model")
@@ -82,7 +82,7 @@ def _choice_of(snapshot: Snapshot, model: ModelInfo, decided_by: str, *, explici
 
 
 def _text_model_of(snapshot: Snapshot, slug: str) -> ModelInfo | None:
-    """A provider's own default: the default of its type if that is one of its models, else its first text model in display order."""
+    """Return a provider's default text model: the default of the type if it is the provider's, else its first in display order."""
     default = snapshot.defaults.get("text")
     if default is not None and default.provider == slug and default.supported:
         return default

@@ -1,4 +1,4 @@
-"""What somebody pastes, read as an incident: its own JSON, an Alertmanager payload, or plain text."""
+"""Parser of pasted incidents: native JSON, an Alertmanager payload, or plain text."""
 
 import json
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ INCIDENT, ALERTMANAGER, TEXT = "incident", "alertmanager", "text"
 
 @dataclass(frozen=True, slots=True)
 class ParsedIncident:
-    """An incident, and as what it was read."""
+    """An incident and its input format."""
 
     kind: str
     incident: Incident
 
 
 def parse_incident(text: str) -> ParsedIncident:
-    """The incident in a text. Raises `Invalid` whose message says what to change."""
+    """Return the incident in a text. Raises `Invalid` with a message that says what to change."""
     text = text.replace("\r\n", "\n").strip()
     if not text:
         raise Invalid.field(FIELD, "is empty: choose a sample, or paste an incident")
@@ -32,26 +32,29 @@ def parse_incident(text: str) -> ParsedIncident:
     if text[0] not in "{[":
         return ParsedIncident(TEXT, _parse_plain_text(text))
     try:
-        found = _DECODER.decode(text)
+        parsed = _DECODER.decode(text)
     except Invalid:
         raise
     except (ValueError, RecursionError) as error:
-        # “[FIRING:1] HostOutOfMemory” begins like JSON too.
+        # A plain-text title such as “[FIRING:1] HostOutOfMemory” also starts with a bracket.
         if text[0] == "[":
             return ParsedIncident(TEXT, _parse_plain_text(text))
         raise Malformed.field(FIELD, f"begins like JSON but is not: {_describe_json_error(error)}") from None
-    if not isinstance(found, dict):
+    if not isinstance(parsed, dict):
         raise Malformed.field(FIELD, "is a list: paste one incident, or the whole payload of one Alertmanager webhook")
-    return ParsedIncident(ALERTMANAGER if is_alertmanager(found) else INCIDENT, incident_from_payload(found))
+    return ParsedIncident(ALERTMANAGER if is_alertmanager(parsed) else INCIDENT, incident_from_payload(parsed))
 
 
 def dump_incident(incident: Incident) -> str:
-    """An incident as the text that reads back as the same one."""
+    """Return an incident as text that parses back to an equal incident."""
     return json.dumps(incident_dict(incident), indent=2, ensure_ascii=False)
 
 
 def _parse_plain_text(text: str) -> Incident:
-    """The first line is the title, the rest the description. A first line that is too long is both."""
+    """Return an incident with the first line as its title and the rest as its description.
+
+    A first line that is too long is shortened, and the description then has the whole text.
+    """
     first, _, rest = text.partition("\n")
     title = " ".join(first.split())
     if len(title) > MAX_TITLE:
@@ -66,12 +69,12 @@ def _describe_json_error(error: ValueError | RecursionError) -> str:
 
 
 def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Malformed.field(FIELD, f"names {twice[:60]} twice in one object")
-    return found
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise Malformed.field(FIELD, f"names {duplicate[:60]} twice in one object")
+    return members
 
 
 def _bounded_integer(digits: str) -> int:
@@ -88,6 +91,6 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_unique_members, parse_int=_bounde
 
 
 def list_messages(error: ModeldeskError) -> list[str]:
-    """What is wrong with a pasted text, a sentence each."""
+    """Return the errors in a pasted text, one sentence each."""
     errors = error.errors if isinstance(error, Invalid) else ()
-    return [f"{found.field} {found.message}" for found in errors] or [error.detail]
+    return [f"{field_error.field} {field_error.message}" for field_error in errors] or [error.detail]

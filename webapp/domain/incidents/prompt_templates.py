@@ -1,4 +1,4 @@
-"""Prompt templates: texts with placeholders that are replaced plainly, once. There is no template language, so nothing can be injected."""
+"""Prompt templates: texts whose placeholders are replaced once. There is no template language, so nothing can be injected."""
 
 import difflib
 import re
@@ -22,12 +22,12 @@ PLACEHOLDER_VALUES: Mapping[str, Callable[[Incident], str]] = {
     "alerts": answer_schema.format_alerts,
     "metadata": answer_schema.format_metadata,
 }
-CATEGORIES = ("incident", "summary", "chat", "other")  # Suggestions: a category is any word.
+CATEGORIES = ("incident", "summary", "chat", "other")  # Suggestions only. A category can be any word.
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One version of a prompt template. `cache_minutes` 0: every answer is asked for anew."""
+    """One version of a prompt template. With `cache_minutes` 0, responses are not cached."""
 
     name: str
     version: int
@@ -46,14 +46,14 @@ BUILT_IN = Template(answer_schema.TEMPLATE_NAME, 1, "Incident analysis", "incide
 
 
 class RenderedPrompt(NamedTuple):
-    """What would be sent."""
+    """The prompt texts to send."""
 
     system: str
     user: str
 
 
 def render_prompt(template: Template, incident: Incident) -> RenderedPrompt:
-    """The texts with the incident put in. What is put in is never looked at again, whatever it holds."""
+    """Return the texts with the incident inserted. Inserted values are never scanned again."""
     return RenderedPrompt(_fill_placeholders(template.system, incident), _fill_placeholders(template.user, incident))
 
 
@@ -62,26 +62,26 @@ def _fill_placeholders(text: str, incident: Incident) -> str:
 
 
 def validate_template_text(text: str, field: str, *, needs_incident: bool) -> str:
-    """The text, if every placeholder in it is known. Raises `Invalid` naming the field."""
+    """Return the text if every placeholder in it is known. Raises `Invalid` naming the field."""
     known = ", ".join(f"{{{{{name}}}}}" for name in PLACEHOLDER_VALUES)
-    for found in PLACEHOLDER_CANDIDATE.findall(text):
-        match = PLACEHOLDER.fullmatch(found)
+    for placeholder in PLACEHOLDER_CANDIDATE.findall(text):
+        match = PLACEHOLDER.fullmatch(placeholder)
         if match is None or match[1] not in PLACEHOLDER_VALUES:
-            raise Invalid.field(field, f"holds {found[:60]}, which is no placeholder; known are {known}")
+            raise Invalid.field(field, f"holds {placeholder[:60]}, which is no placeholder; known are {known}")
     if needs_incident and not PLACEHOLDER.search(text):
         raise Invalid.field(field, f"says nothing about the incident: use at least one of {known}")
     return text
 
 
 class TextDiffLine(NamedTuple):
-    """One line of a comparison: `mark` is + for added, - for removed, and a space for what stayed."""
+    """One line of a comparison. `mark` is + for added, - for removed, and a space for unchanged."""
 
     mark: str
     text: str
 
 
 def diff_lines(before: str, after: str) -> Iterator[TextDiffLine]:
-    """The lines of both texts, in order, with what was added and removed."""
+    """Yield the lines of both texts in order, marked as added, removed or unchanged."""
     for line in difflib.ndiff(before.splitlines(), after.splitlines()):
         if line[:1] in "+- ":
             yield TextDiffLine(line[0], line[2:])

@@ -1,4 +1,4 @@
-"""Sample incidents for the try-it page, as their JSON; realistic, invented, and each read by the local rules."""
+"""Sample incidents for the try-it page as JSON. They are realistic but invented, and the built-in rules recognize each of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from webapp.domain.incidents.incidents import Incident
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sample: `data` is what a person would paste."""
+    """One sample. `data` is the JSON that a user would paste."""
 
     slug: str
     label: str
