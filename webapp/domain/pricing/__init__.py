@@ -1,1 +1,1 @@
-"""Usage, meters, rates, prices and the cost that follows from them."""
+"""Usage, meters, rates, prices and costs."""

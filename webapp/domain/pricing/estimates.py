@@ -1,4 +1,4 @@
-"""What a question will cost, before it is asked: about, because only the provider counts its tokens."""
+"""Cost estimates before a call. They are approximate, because only the provider counts the tokens."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """About how many tokens go in, how many may come out, and the cost of the question alone and with the longest answer."""
+    """The approximate input tokens, the max output tokens, and the cost of the input alone and with the maximum output."""
 
     input: int
     max_output_tokens: int
@@ -19,11 +19,11 @@ class Estimate:
 
 
 def estimate_tokens(*texts: str) -> int:
-    """A token is about four characters of English; rounded up."""
+    """Return the approximate number of tokens, rounded up. A token is about four characters of English."""
     return -(-sum(len(text) for text in texts) // CHARACTERS_PER_TOKEN)
 
 
-def estimate(price: Price | None, tokens: int, longest: int) -> Estimate:
-    """The estimate at this price."""
-    question = cost_of(price, Usage(input=tokens), at=None)
-    return Estimate(tokens, longest, question, cost_of(price, Usage(input=tokens, output=longest), at=None))
+def estimate(price: Price | None, tokens: int, max_output: int) -> Estimate:
+    """Return the estimate at this price."""
+    input_cost = cost_of(price, Usage(input=tokens), at=None)
+    return Estimate(tokens, max_output, input_cost, cost_of(price, Usage(input=tokens, output=max_output), at=None))

@@ -1,4 +1,4 @@
-"""The meters in words: what staff read instead of `cache_write_1h`, and what each is counted in."""
+"""Display texts of the meters: labels instead of `cache_write_1h`, and units."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from webapp.domain.pricing.pricing import Rate
 
 
 class MeterLabels(NamedTuple):
-    """A meter's label, the unit of its quantities (one, several), and what belongs in it."""
+    """A meter's label, the singular and plural of its unit, and a hint."""
 
     label: str
     unit: str
@@ -35,29 +35,29 @@ METER_LABELS: Mapping[str, MeterLabels] = {
 
 
 def label_of(meter: str) -> str:
-    words = METER_LABELS.get(meter)
-    return words.label if words else meter
+    labels = METER_LABELS.get(meter)
+    return labels.label if labels else meter
 
 
 def unit_of(meter: str, per: int) -> str:
-    """What a rate is for: `1M tokens`, `1,000 requests`, `image`."""
-    words = METER_LABELS.get(meter) or MeterLabels(meter, meter, meter)
+    """Return the quantity that a rate applies to: `1M tokens`, `1,000 requests`, `image`."""
+    labels = METER_LABELS.get(meter) or MeterLabels(meter, meter, meter)
     if per == 1:
-        return words.unit
-    return f"{per // 1_000_000:,}M {words.units}" if per % 1_000_000 == 0 else f"{per:,} {words.units}"
+        return labels.unit
+    return f"{per // 1_000_000:,}M {labels.units}" if per % 1_000_000 == 0 else f"{per:,} {labels.units}"
 
 
 def describe_conditions(rate: Rate) -> list[str]:
-    """Under which conditions this rate holds, where it is not the plain one."""
-    found = [] if rate.service_tier == "standard" else [f"{rate.service_tier} rate"]
+    """Return the conditions of a rate as text, or an empty list for a plain rate."""
+    conditions = [] if rate.service_tier == "standard" else [f"{rate.service_tier} rate"]
     if rate.above is not None:
-        found.append(f"above {rate.above:,} input tokens")
+        conditions.append(f"above {rate.above:,} input tokens")
     if rate.window is not None:
-        found.append(f"from {rate.window.start:%H:%M} to {rate.window.end:%H:%M} UTC")
-    return found
+        conditions.append(f"from {rate.window.start:%H:%M} to {rate.window.end:%H:%M} UTC")
+    return conditions
 
 
 def describe_missing(missing: str) -> str:
-    """An entry of a cost's `missing` for people."""
+    """Return an entry of a cost's `missing` as text for users."""
     tier = missing.removeprefix("service_tier:")
     return f"the {tier} service tier (standard rates are used)" if tier != missing else label_of(missing).lower()

@@ -1,4 +1,4 @@
-"""The price of a model over time as steps in a box of 1000 by 200, ready to be drawn. For looking at; the table beside it is exact."""
+"""A model's price over time as steps in a box of 1000 by 200. The chart is approximate; the table next to it is exact."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from webapp.domain.shared.timestamps import EPOCH, LAST_DAY, start_of_day
 
 WIDTH, HEIGHT = 1000, 200
 LATEST_TIME = start_of_day(LAST_DAY)
-MARGIN = timedelta(days=30)  # What is shown before the first and after the last change.
+MARGIN = timedelta(days=30)  # The time shown before the first and after the last change.
 CHARTED_METERS = ("input", "output", "image", "second", "character", "page", "request")
 MAX_LINES = 3
 MILLION = 1_000_000
@@ -20,7 +20,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ChartLine:
-    """One meter: `points` for a polyline, broken into pieces where there is no such rate."""
+    """One meter. `pieces` are the points of polylines, with a gap where there is no rate."""
 
     meter: str
     label: str
@@ -29,7 +29,7 @@ class ChartLine:
 
 @dataclass(frozen=True, slots=True)
 class ChartMark:
-    """A moment on the axis, at `x`."""
+    """A time on the axis, at `x`."""
 
     x: int
     time: datetime
@@ -37,7 +37,7 @@ class ChartMark:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`top` is the amount at the upper edge, per million tokens or per unit; `now` is where today is."""
+    """A price chart. `top` is the amount at the upper edge, per million tokens or per unit; `now` is the x of today."""
 
     lines: tuple[ChartLine, ...]
     marks: tuple[ChartMark, ...]
@@ -48,25 +48,28 @@ class Chart:
 
 
 def build_chart(history: Sequence[Price], now: datetime) -> Chart | None:
-    """None where there is nothing to see: fewer than two moments, several currencies or no rate. `history` is a timeline."""
+    """Return a chart of `history`, a timeline.
+
+    Returns None if there are fewer than two prices, several currencies or no rate.
+    """
     priced = [price for price in history if price.state == "priced"]
     dated = [price.effective_from for price in history if price.effective_from > EPOCH]
     if len(history) < 2 or not dated or len({price.currency for price in priced}) != 1:
         return None
     begin, end = min([*dated, now]) - MARGIN, min(max([*dated, now]), LATEST_TIME) + MARGIN
-    found = {meter: _steps(history, meter) for meter in CHARTED_METERS}
-    meters = [meter for meter in CHARTED_METERS if any(amount is not None for _, amount in found[meter])][:MAX_LINES]
+    steps = {meter: _steps(history, meter) for meter in CHARTED_METERS}
+    meters = [meter for meter in CHARTED_METERS if any(amount is not None for _, amount in steps[meter])][:MAX_LINES]
     unit = unit_of(meters[0], 1) if meters else ""
     meters = [meter for meter in meters if unit_of(meter, 1) == unit]
-    top = max((amount for meter in meters for _, amount in found[meter] if amount is not None), default=Decimal(0))
+    top = max((amount for meter in meters for _, amount in steps[meter] if amount is not None), default=Decimal(0))
     if not top:
         return None
 
-    def x(moment: datetime) -> int:
-        return round(WIDTH * ((min(max(moment, begin), end) - begin) / (end - begin)))
+    def x(at: datetime) -> int:
+        return round(WIDTH * ((min(max(at, begin), end) - begin) / (end - begin)))
 
-    lines = tuple(ChartLine(meter, label_of(meter), _polylines([(x(at), amount) for at, amount in found[meter]], top)) for meter in meters)
-    marks = tuple(ChartMark(x(moment), moment) for moment in dict.fromkeys(dated))
+    lines = tuple(ChartLine(meter, label_of(meter), _polylines([(x(at), amount) for at, amount in steps[meter]], top)) for meter in meters)
+    marks = tuple(ChartMark(x(at), at) for at in dict.fromkeys(dated))
     return Chart(lines, marks, top, priced[0].currency, "1M tokens" if unit == "token" else unit, x(now))
 
 
@@ -75,11 +78,11 @@ def _steps(history: Sequence[Price], meter: str) -> list[tuple[datetime, Decimal
 
 
 def _base_rate(price: Price, meter: str) -> Rate | None:
-    """The rate without conditions."""
-    fits = (
+    """Return the rate without conditions."""
+    candidates = (
         rate for rate in price.rates if rate.meter == meter and rate.above is None and rate.service_tier == STANDARD and not rate.window
     )
-    return next(fits, None)
+    return next(candidates, None)
 
 
 def _charted_amount(rate: Rate | None) -> Decimal | None:
@@ -89,7 +92,7 @@ def _charted_amount(rate: Rate | None) -> Decimal | None:
 
 
 def _polylines(steps: Sequence[tuple[int, Decimal | None]], top: Decimal) -> tuple[str, ...]:
-    """Polylines that go right until the price changes, then up or down."""
+    """Return polylines that run horizontally until the price changes, then vertically."""
     pieces: list[list[str]] = []
     ends = [x for x, _ in steps[1:]] + [WIDTH]
     broken = True

@@ -1,4 +1,4 @@
-"""Prices and costs: dated sets of rates, and what a usage costs at a moment; exact and itemised (design: pricing.md)."""
+"""Prices and costs: dated sets of rates, and the exact, itemized cost of a usage at a time (design: pricing.md)."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ SOURCE_KINDS = ("manual", "seed", "catalog", "import")
 
 
 class Window(NamedTuple):
-    """When an off-peak rate holds: days of the week (0 is Monday; empty means every day) and hours, in UTC.
+    """The times at which an off-peak rate applies: days of the week (0 is Monday; empty means every day) and hours, in UTC.
 
-    `start` is inclusive, `end` exclusive. One that ends before it starts runs over midnight and belongs to the day it starts on.
+    `start` is inclusive, `end` exclusive. A window that ends before it starts runs over midnight and belongs to the day of its start.
     """
 
     days: tuple[int, ...]
@@ -28,22 +28,22 @@ class Window(NamedTuple):
     end: time
 
     def contains(self, at: datetime) -> bool:
-        moment = at.astimezone(UTC)
-        clock, day = moment.time(), moment.weekday()
+        utc = at.astimezone(UTC)
+        clock, day = utc.time(), utc.weekday()
         if self.start < self.end:
             return self.start <= clock < self.end and self._includes_day(day)
         return (clock >= self.start and self._includes_day(day)) or (clock < self.end and self._includes_day((day - 1) % 7))
 
-    def overlaps(self, other: "Window") -> bool:
-        """Whether there is a minute of the week at which both hold."""
+    def overlaps(self, window: "Window") -> bool:
+        """Return whether both windows include the same minute of a week."""
         return any(
-            (begin - other_begin) % MINUTES_PER_WEEK < other_length or (other_begin - begin) % MINUTES_PER_WEEK < length
+            (begin - second_begin) % MINUTES_PER_WEEK < second_length or (second_begin - begin) % MINUTES_PER_WEEK < length
             for begin, length in self._spans()
-            for other_begin, other_length in other._spans()
+            for second_begin, second_length in window._spans()
         )
 
     def _spans(self) -> Iterator[tuple[int, int]]:
-        """The minute of the week at which it begins, and for how many minutes it holds, day by day."""
+        """Yield the minute of the week at which the window starts and its length in minutes, for each day."""
         start, end = (clock.hour * 60 + clock.minute for clock in (self.start, self.end))
         for day in self.days or range(7):
             yield day * 24 * 60 + start, (end - start) % (24 * 60)
@@ -64,25 +64,25 @@ class Rate(NamedTuple):
 
     @property
     def unit(self) -> Decimal:
-        """The exact price of one unit. Finite, because `per` has no factors but 2 and 5."""
+        """The exact price of one unit. It is finite, because `per` has only the factors 2 and 5."""
         return EXACT.divide(self.amount, Decimal(self.per))
 
 
 class Offer(NamedTuple):
-    """A rate made ready for arithmetic."""
+    """A rate prepared for arithmetic."""
 
-    above: int  # -1 where there is no threshold, so that any total is beyond it
+    above: int  # -1 if there is no threshold, so that every total exceeds it.
     unit: Decimal
     rate: Rate
 
     @property
     def is_steady(self) -> bool:
-        """Whether it holds at all times and for requests of any size."""
+        """Whether the rate applies at all times and to requests of any size."""
         return self.above < 0 and self.rate.window is None
 
 
 class PriceSource(NamedTuple):
-    """Where a price came from."""
+    """The source of a price."""
 
     kind: str = "manual"
     name: str | None = None
@@ -99,7 +99,7 @@ SteadyOffers = Mapping[str, Mapping[str, Offer]]
 
 @dataclass(frozen=True)
 class Price:
-    """A dated, immutable set of rates. In force from `effective_from` to just before `effective_to` (None: open)."""
+    """A dated, immutable set of rates. In force from `effective_from` to just before `effective_to` (None: open-ended)."""
 
     state: str
     effective_from: datetime
@@ -111,7 +111,7 @@ class Price:
     corrects: int | None = None
     note: str = ""
 
-    # Made when they are first asked for: most prices of a registry are history, and would make building a snapshot four times as long.
+    # Computed on first use. Most prices in a registry are history, and computing them all would slow a snapshot build by a factor of four.
     @cached_property
     def offers(self) -> Offers:
         return offers_of(self.rates)
@@ -135,7 +135,7 @@ class CostLine(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a usage costs at a moment. `total` is None when the price is unknown; `complete` is false when a rate is missing."""
+    """The cost of a usage at a time. `total` is None if the price is unknown; `complete` is false if a rate is missing."""
 
     model: str | None
     at: datetime | None
@@ -150,53 +150,53 @@ class Cost(NamedTuple):
 
 
 def offers_of(rates: Iterable[Rate]) -> Offers:
-    """The rates by service tier and meter, the highest threshold first."""
+    """Return the rates by service tier and meter, highest threshold first."""
     offers: dict[str, dict[str, list[Offer]]] = {}
     for rate in rates:
         above = -1 if rate.above is None else rate.above
         offers.setdefault(rate.service_tier, {}).setdefault(rate.meter, []).append(Offer(above, rate.unit, rate))
-    return {tier: {meter: _sort_offers(found) for meter, found in meters.items()} for tier, meters in offers.items()}
+    return {tier: {meter: _sort_offers(meter_offers) for meter, meter_offers in meters.items()} for tier, meters in offers.items()}
 
 
-def _sort_offers(found: list[Offer]) -> tuple[Offer, ...]:
-    # A rate for certain hours comes before the one for all hours, so that the first that fits is the right one.
-    return tuple(found) if len(found) == 1 else tuple(sorted(found, key=lambda offer: (offer.rate.window is None, -offer.above)))
+def _sort_offers(offers: list[Offer]) -> tuple[Offer, ...]:
+    # A rate with a window comes before a rate without one, so that the first match is the most specific.
+    return tuple(offers) if len(offers) == 1 else tuple(sorted(offers, key=lambda offer: (offer.rate.window is None, -offer.above)))
 
 
 def steady_of(offers: Offers) -> SteadyOffers:
-    """By service tier, what each meter is billed at whatever the moment and the size of the request.
+    """Return the offer of each meter, by service tier, if it does not depend on the time and the size of the request.
 
-    This is nearly every rate there is; the search in `_offer` is left for the others.
+    Almost all rates are of this kind. `_offer` searches for the others.
     """
     standard = offers.get(STANDARD, _NO_OFFERS)
-    return {tier: _steady(asked, standard) for tier, asked in offers.items()}
+    return {tier: _steady(offered, standard) for tier, offered in offers.items()}
 
 
-def _steady(asked: MeterOffers, standard: MeterOffers) -> Mapping[str, Offer]:
+def _steady(offered: MeterOffers, standard: MeterOffers) -> Mapping[str, Offer]:
     steady: dict[str, Offer] = {}
-    for meter in METERS:  # wholes come before their parts
-        found = asked.get(meter) or standard.get(meter)
-        if found is None:
+    for meter in METERS:  # METERS lists wholes before their parts.
+        candidates = offered.get(meter) or standard.get(meter)
+        if candidates is None:
             if whole := steady.get(PARENTS.get(meter, "")):
                 steady[meter] = whole
-        elif len(found) == 1 and found[0].is_steady:
-            steady[meter] = found[0]
+        elif len(candidates) == 1 and candidates[0].is_steady:
+            steady[meter] = candidates[0]
     return steady
 
 
 def timeline(prices: Iterable[Price]) -> tuple[Price, ...]:
-    """The prices that are in force, oldest first, each ending where the next begins; corrections replace what they correct."""
-    found = list(prices)
-    corrected = {price.corrects for price in found}
-    kept = sorted((price for price in found if price.id is None or price.id not in corrected), key=lambda price: price.effective_from)
-    if len(kept) < 2:
-        return tuple(kept)
-    ends = [price.effective_from for price in kept[1:]] + [None]
-    return tuple(with_end(price, end) for price, end in zip(kept, ends, strict=True))
+    """Return the prices in force, oldest first, each ending where the next starts. Corrections replace the prices they correct."""
+    listed = list(prices)
+    corrected = {price.corrects for price in listed}
+    current = sorted((price for price in listed if price.id is None or price.id not in corrected), key=lambda price: price.effective_from)
+    if len(current) < 2:
+        return tuple(current)
+    ends = [price.effective_from for price in current[1:]] + [None]
+    return tuple(with_end(price, end) for price, end in zip(current, ends, strict=True))
 
 
 def with_end(price: Price, end: datetime | None) -> Price:
-    """The same price, ending at that moment."""
+    """Return the same price with another end."""
     if price.effective_to == end:
         return price
     return Price(
@@ -213,8 +213,8 @@ def with_end(price: Price, end: datetime | None) -> Price:
 
 
 def price_at(history: Sequence[Price], at: datetime) -> Price | None:
-    """The price in force at that moment, or None before the first. `history` is a `timeline`."""
-    # From the newest, which is nearly always the one: a bisection costs ten times as much, and histories are short.
+    """Return the price in force at `at`, or None before the first. `history` is a `timeline`."""
+    # The newest price almost always matches. A bisection takes ten times as long, and histories are short.
     for price in reversed(history):
         if price.effective_from <= at:
             return price
@@ -222,10 +222,10 @@ def price_at(history: Sequence[Price], at: datetime) -> Price | None:
 
 
 def cost_of(price: Price | None, usage: Usage, *, at: datetime | None, service_tier: str = STANDARD, model: str | None = None) -> Cost:
-    """The exact cost of a usage at this price.
+    """Return the exact cost of a usage at this price.
 
-    A price that is missing or unknown gives no total; a used meter without a rate goes to `missing` and the rest is totalled.
-    Context tiers are chosen by the request's total input, so price one request at a time and never summed usage.
+    A missing or unknown price gives no total. A used meter without a rate goes to `missing`, and the rest is totaled.
+    The request's total input selects the context tier, so price one request at a time and never summed usage.
     """
     if price is None or price.state == "unknown":
         currency, price_id = (price.currency, price.id) if price else (None, None)
@@ -234,7 +234,7 @@ def cost_of(price: Price | None, usage: Usage, *, at: datetime | None, service_t
     if price.state == "free":
         return Cost(model, at, price.currency, ZERO, True, price.id, "free", service_tier, (), ())
     total, lines, missing = _itemize(price, usage, at, service_tier)
-    # Made by the tuple below it, like the lines: that takes a third of the time, and nothing here needs its arguments sorted.
+    # tuple.__new__ takes a third of the time of the NamedTuple constructor, and all arguments are positional. The cost lines use it too.
     return _new(Cost, (model, at, price.currency, total, not missing, price.id, "priced", service_tier, tuple(lines), tuple(missing)))
 
 
@@ -264,26 +264,26 @@ def _itemize(price: Price, usage: Usage, at: datetime | None, service_tier: str)
 
 
 def _offer(meter: str | None, offers: Offers, service_tier: str, total_input: int, at: datetime | None) -> Offer | None:
-    """The rate for this meter, else of the meter it is a part of: of the asked service tier, else the standard one."""
+    """Return the offer for this meter or its nearest whole, in the requested service tier or else the standard tier."""
     standard = offers.get(STANDARD, _NO_OFFERS)
-    asked = offers.get(service_tier, standard)
+    requested = offers.get(service_tier, standard)
     while meter is not None:
-        found = asked.get(meter)
-        if found is not None and (offer := _first_match(found, total_input, at)):
+        candidates = requested.get(meter)
+        if candidates is not None and (offer := _first_match(candidates, total_input, at)):
             return offer
-        if asked is not standard and (found := standard.get(meter)) and (offer := _first_match(found, total_input, at)):
+        if requested is not standard and (candidates := standard.get(meter)) and (offer := _first_match(candidates, total_input, at)):
             return offer
         meter = PARENTS.get(meter)
     return None
 
 
-def _first_match(found: tuple[Offer, ...], total_input: int, at: datetime | None) -> Offer | None:
-    for offer in found:
+def _first_match(candidates: tuple[Offer, ...], total_input: int, at: datetime | None) -> Offer | None:
+    for offer in candidates:
         if offer.above < total_input and (offer.rate.window is None or (at is not None and offer.rate.window.contains(at))):
             return offer
     return None
 
 
 def context_tier_of(cost: Cost) -> int | None:
-    """The highest context threshold that a line of this cost is beyond, or None for the base rates."""
+    """Return the highest context threshold that a line of this cost exceeds, or None for the base rates."""
     return max((line.rate.above for line in cost.lines if line.rate.above is not None), default=None)

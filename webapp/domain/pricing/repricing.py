@@ -1,4 +1,4 @@
-"""Recorded usage at another price: what it cost, and what it would have cost. Exact, and what is unknown is counted and never zero."""
+"""Repricing of recorded usage: the original cost and the cost at another price. Unknown costs are counted and are never zero."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from webapp.domain.shared.money import EXACT, ZERO
 
 
 class RecordedCall(NamedTuple):
-    """One recorded call: `total` is what it cost then, None where that was unknown."""
+    """One recorded call. `total` is its original cost, or None if that was unknown."""
 
     group: str
     at: datetime
@@ -24,7 +24,10 @@ class RecordedCall(NamedTuple):
 
 @dataclass(slots=True)
 class RepricingTotals:
-    """A group of calls. Amounts are of the calls that both prices can price completely and in one currency: `compared` of `calls`."""
+    """The totals of a group of calls.
+
+    Amounts cover the `compared` calls: both costs are complete and in one currency.
+    """
 
     calls: int = 0
     compared: int = 0
@@ -40,7 +43,7 @@ class RepricingTotals:
 
 @dataclass(slots=True)
 class Repricing:
-    """By group, and in all."""
+    """The totals by group and overall."""
 
     currency: str
     overall: RepricingTotals = field(default_factory=RepricingTotals)
@@ -48,14 +51,14 @@ class Repricing:
 
 
 def reprice(calls: Iterable[RecordedCall], price: Price) -> Repricing:
-    """Each call on its own, because context tiers go by the single call. The price holds for all of them, whenever they were."""
-    found = Repricing(price.currency)
+    """Reprice each call separately, because context tiers depend on the single call. The price applies to calls of any date."""
+    result = Repricing(price.currency)
     for call in calls:
-        instead = cost_of(price, call.usage, at=call.at, service_tier=call.service_tier)
-        total = instead.total if instead.complete else None
-        for outcome in (found.overall, found.groups.setdefault(call.group, RepricingTotals())):
+        cost = cost_of(price, call.usage, at=call.at, service_tier=call.service_tier)
+        total = cost.total if cost.complete else None
+        for outcome in (result.overall, result.groups.setdefault(call.group, RepricingTotals())):
             _add_call(outcome, call, total, price)
-    return found
+    return result
 
 
 def _add_call(outcome: RepricingTotals, call: RecordedCall, total: Decimal | None, price: Price) -> None:

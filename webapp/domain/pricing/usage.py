@@ -1,4 +1,4 @@
-"""Usage: what one call consumed, by meter. Totals are inclusive: input holds cached tokens too."""
+"""Usage of one call, by meter. Totals are inclusive: input includes cached tokens."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from webapp.domain.shared.errors import FieldError, Invalid
 
 MAX_QUANTITY = 10**12
 
-# Which meters are parts of which total: a part is inside its whole, and is billed as its whole when it has no rate of its own.
+# The whole of each part. A part is included in its whole, and is billed as its whole if it has no rate of its own.
 PARENTS: Mapping[str, str] = {
     "cache_read": "input",
     "cache_write": "input",
@@ -20,12 +20,12 @@ PARENTS: Mapping[str, str] = {
     "output_audio": "output",
 }
 
-# The short names that the HTTP API takes as well.
+# Alternative names that the HTTP API accepts.
 METER_ALIASES: Mapping[str, str] = {"input_tokens": "input", "output_tokens": "output", "image_count": "image"}
 
 
 class Quantities(TypedDict, total=False):
-    """What `Usage` takes, in the order in which costs are itemised."""
+    """The arguments of `Usage`, in the order in which costs are itemized."""
 
     input: int
     cache_read: int
@@ -53,7 +53,7 @@ TOKEN_METERS: tuple[str, ...] = METERS[: METERS.index("image")]
 class Usage:
     """Quantities by meter: tokens, or counts for the meters from `image` on. Non-negative integers up to 10^12.
 
-    Raises `Invalid` naming every meter that is out of range, of another type (bool, float, string), or larger than its whole.
+    Raises `Invalid` naming every meter that is out of range, of another type (bool, float, string), or smaller than its parts.
     """
 
     input: int = 0
@@ -73,18 +73,18 @@ class Usage:
     web_search: int = 0
     _parts: list[tuple[str, int]] = field(init=False, repr=False, compare=False)
 
-    # A call uses a few of the fifteen meters. So an instance holds those that it was given, and the class has the zeros of the others:
-    # setting every field one by one, the usual way, would take longer than working out the cost.
-    def __init__(self, **given: Unpack[Quantities]) -> None:
-        quantities: dict[str, int] = given  # type: ignore[assignment] # the same, with less known about its keys
+    # A call uses a few of the fifteen meters. So an instance holds only its arguments, and the class holds the zeros of the others.
+    # Setting every field one by one, the usual way, would take longer than the cost calculation.
+    def __init__(self, **arguments: Unpack[Quantities]) -> None:
+        quantities: dict[str, int] = arguments  # type: ignore[assignment] # the same dict with a less specific type
         parts = []
-        for meter, inside in _layout(tuple(quantities)):
+        for meter, part_meters in _layout(tuple(quantities)):
             quantity = quantities.get(meter, 0)
             if type(quantity) is not int or quantity > MAX_QUANTITY:
                 raise _invalid_usage(quantities)
-            for part in inside:
+            for part in part_meters:
                 quantity -= quantities[part]
-            if quantity < 0:  # given so, or smaller than its parts
+            if quantity < 0:  # Negative argument, or smaller than its parts.
                 raise _invalid_usage(quantities)
             if quantity:
                 parts.append((meter, quantity))
@@ -94,14 +94,14 @@ class Usage:
         state["_parts"] = parts
 
     def parts(self) -> list[tuple[str, int]]:
-        """The quantities with overlaps taken out, so that each unit is billed once; meters that were not used are left out."""
+        """Return the quantities without overlaps, so that each unit is billed once. Unused meters are left out."""
         return self._parts.copy()
 
     @classmethod
     def of(cls, quantities: Mapping[str, object]) -> "Usage":
-        """Usage from a mapping of meters (or their HTTP spellings) to quantities. Raises `Invalid` for unknown meters."""
+        """Return usage from a mapping of meters (or their HTTP spellings) to quantities. Raises `Invalid` for unknown meters."""
         if METER_SET.issuperset(quantities):
-            return cls(**quantities)  # type: ignore[arg-type] # the types are what __init__ checks
+            return cls(**quantities)  # type: ignore[arg-type] # __init__ checks the types
         named: dict[str, object] = {}
         for spelling, quantity in quantities.items():
             meter = METER_ALIASES.get(spelling, spelling)
@@ -110,30 +110,32 @@ class Usage:
             if meter in named:
                 raise Invalid.field(f"usage.{spelling}", f"is given twice: it is another name of {meter}")
             named[meter] = quantity
-        return cls(**named)  # type: ignore[arg-type] # likewise
+        return cls(**named)  # type: ignore[arg-type] # __init__ checks the types
 
     def as_dict(self) -> dict[str, int]:
-        """The meters that were used."""
+        """Return the used meters."""
         return {meter: quantity for meter in METERS if (quantity := getattr(self, meter))}
 
 
 @lru_cache(maxsize=1_024)
-def _layout(given: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """How a usage of these meters is taken apart: each meter with those that lie inside it, the last first, so that parts are checked
-    before their wholes. Worked out once for all usages of the same meters."""
-    if unknown := set(given) - METER_SET:
+def _layout(meters: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return each meter with its parts, last meter first, so that parts are checked before their wholes.
+
+    The result is cached for all usages of the same meters.
+    """
+    if unknown := set(meters) - METER_SET:
         raise TypeError(f"Usage.__init__() got an unexpected keyword argument {min(unknown)!r}")
-    used = {*given, *(PARENTS[meter] for meter in given if meter in PARENTS)}
-    return tuple((meter, tuple(part for part in given if PARENTS.get(part) == meter)) for meter in reversed(METERS) if meter in used)
+    used = {*meters, *(PARENTS[meter] for meter in meters if meter in PARENTS)}
+    return tuple((meter, tuple(part for part in meters if PARENTS.get(part) == meter)) for meter in reversed(METERS) if meter in used)
 
 
-def _invalid_usage(given: Mapping[str, int]) -> Invalid:
+def _invalid_usage(quantities: Mapping[str, int]) -> Invalid:
     errors = [
         FieldError(f"usage.{meter}", f"must be a whole number from 0 to {MAX_QUANTITY:,}")
         for meter in METERS
-        if type(quantity := given.get(meter, 0)) is not int or not 0 <= quantity <= MAX_QUANTITY
+        if type(quantity := quantities.get(meter, 0)) is not int or not 0 <= quantity <= MAX_QUANTITY
     ]
-    errors = errors or list(_contradictions({meter: given.get(meter, 0) for meter in METERS}))
+    errors = errors or list(_contradictions({meter: quantities.get(meter, 0) for meter in METERS}))
     return Invalid("; ".join(f"{error.field} {error.message}" for error in errors), errors)
 
 
