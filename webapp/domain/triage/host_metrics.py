@@ -1,4 +1,4 @@
-"""Facts about the machine that Modeldesk runs on, and whether an incident is about that machine."""
+"""Metrics of the host that Modeldesk runs on, and the check whether an incident is about that host."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 
 @dataclass(frozen=True, slots=True)
 class ProcessMetrics:
-    """One process. Never its command line, which may hold secrets."""
+    """One process. Its command line is left out, because it can hold secrets."""
 
     pid: int
     name: str
@@ -21,7 +21,7 @@ class ProcessMetrics:
 
 @dataclass(frozen=True, slots=True)
 class DiskMetrics:
-    """How full one file system is."""
+    """The usage of one file system."""
 
     path: str
     used_percent: float
@@ -29,7 +29,7 @@ class DiskMetrics:
 
 @dataclass(frozen=True, slots=True)
 class HostMetrics:
-    """One look at the machine; `load` is the average of the last minute, None where the system has none."""
+    """One measurement of the host. `load` is the average of the last minute, or None if the system has none."""
 
     memory_percent: float
     swap_percent: float
@@ -41,7 +41,7 @@ class HostMetrics:
 
 
 def is_about_this_host(incident: Incident, names: Collection[str] = ()) -> bool:
-    """Whether the metadata says so: `this_host: true`, or a `host` that is a loopback name or one of `names`."""
+    """Return whether the metadata has `this_host: true`, or a `host` that is a loopback name or one of `names`."""
     if incident.metadata.get("this_host") is True:
         return True
     host = incident.metadata.get("host")

@@ -1,4 +1,4 @@
-"""Which kinds of trouble an incident's words tell of: whole words, any case; `DiskSpaceLow` reads as three."""
+"""Scores of an incident's keywords by kind of problem. Matches are whole words in any case; `DiskSpaceLow` reads as three words."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from webapp.domain.incidents.incidents import Incident
 
-# A kind of trouble -> the words and phrases that tell of it. A phrase stands where one word would be ambiguous ("load").
+# Kind of problem -> the words and phrases that indicate it. A phrase is used where one word would be ambiguous ("load").
 TERMS: Mapping[str, str] = {
     "memory": r"memory|mem|ram|oom|oom ?killed|oom ?killer|out[ -]of[ -]memory|heap|swap(?:ping)?|memory leak",
     "disk": r"disks?|disk space|storage|file ?systems?|inodes?|no space left|space left|free space|volume(?: is)? full"
@@ -22,14 +22,14 @@ TERMS: Mapping[str, str] = {
 }
 
 KINDS = tuple(TERMS)
-_PATHS = re.compile(r"(?<!\S)/[^\s]+")  # `/var/lib/postgresql` says where, not what.
+_PATHS = re.compile(r"(?<!\S)/[^\s]+")  # A path such as `/var/lib/postgresql` is a location, not a symptom.
 _PATTERNS = {kind: re.compile(rf"(?<![\w-])(?:{terms})(?![\w-])", re.IGNORECASE) for kind, terms in TERMS.items()}
 _WEIGHTS = {"title": 4, "name": 3, "description": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The words that tell of one kind, by the field they were found in."""
+    """The words that indicate one kind of problem, by their field."""
 
     kind: str
     score: int = 0
@@ -37,24 +37,27 @@ class Evidence:
 
 
 def split_identifiers(text: str) -> str:
-    """Names as words: `NodeDiskFull` and `node_disk_full`. Hyphens stay: the `db` of `db-primary` is a name, not a symptom."""
+    """Return names as words: `NodeDiskFull` and `node_disk_full`.
+
+    Hyphens stay, because the `db` of `db-primary` is a name and not a symptom.
+    """
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)
     return spaced.replace("_", " ")
 
 
 def matching_words(kind: str, text: str) -> tuple[str, ...]:
-    """The words of a kind in a text, in lower case, each once."""
-    found = [match.group().lower() for version in (text, split_identifiers(text)) for match in _PATTERNS[kind].finditer(version)]
-    return tuple(dict.fromkeys(found))
+    """Return the words of a kind in a text, in lower case, without duplicates."""
+    words = [match.group().lower() for version in (text, split_identifiers(text)) for match in _PATTERNS[kind].finditer(version)]
+    return tuple(dict.fromkeys(words))
 
 
 def match_positions(kind: str, text: str) -> list[int]:
-    """Where the words of a kind stand."""
+    """Return the positions of the words of a kind."""
     return [match.start() for match in _PATTERNS[kind].finditer(text)]
 
 
 def incident_texts(incident: Incident) -> Iterator[tuple[str, str]]:
-    """The texts that tell what is wrong, each with the path of its field."""
+    """Yield the texts that describe the problem, each with the path of its field."""
     yield "title", incident.title
     yield "description", incident.description
     for index, alert in enumerate(incident.alerts):
@@ -63,18 +66,18 @@ def incident_texts(incident: Incident) -> Iterator[tuple[str, str]]:
 
 
 def score_keywords(incident: Incident) -> list[Evidence]:
-    """The kinds that the words tell of, the best founded first."""
-    weighed = (_score_kind(kind, incident) for kind in KINDS)
-    return sorted((evidence for evidence in weighed if evidence.score), key=lambda evidence: -evidence.score)
+    """Return the kinds of problem that the words indicate, highest score first."""
+    scored = (_score_kind(kind, incident) for kind in KINDS)
+    return sorted((evidence for evidence in scored if evidence.score), key=lambda evidence: -evidence.score)
 
 
 def _score_kind(kind: str, incident: Incident) -> Evidence:
     words: dict[str, tuple[str, ...]] = {}
     best: dict[str, int] = {}
     for path, text in incident_texts(incident):
-        if found := matching_words(kind, _PATHS.sub(" ", text)):
-            words[path] = found
+        if matches := matching_words(kind, _PATHS.sub(" ", text)):
+            words[path] = matches
             weight = _WEIGHTS[path.rsplit(".", 1)[-1]]
-            # Said three times in fifty alerts is not three times as true: each word counts once, where it weighs most.
-            best |= {word: max(weight, best.get(word, 0)) for word in found}
+            # Repetition in many alerts is no additional evidence. Each word counts once, in the field with the highest weight.
+            best |= {word: max(weight, best.get(word, 0)) for word in matches}
     return Evidence(kind, sum(best.values()), words)

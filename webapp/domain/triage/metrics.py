@@ -1,4 +1,4 @@
-"""The numbers of an incident that say how bad it is: percentages, “x of y”, bytes, load against cores, days, seconds."""
+"""Metrics in an incident's texts and metadata: percentages, “x of y”, bytes, load against cores, days, seconds."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from webapp.domain.incidents.incidents import Incident
 from webapp.domain.triage.keyword_score import incident_texts, match_positions, split_identifiers
 
-MAX_CLAUSE = 400  # A clause that is longer is no sentence; what follows is not read.
+MAX_CLAUSE = 400  # Longer clauses are not sentences. The rest is ignored.
 _NUMBER = r"(\d{1,12}(?:\.\d{1,6})?)"
 _UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _BYTES = r"(bytes?|[kmgt]i?b?)"
@@ -25,7 +25,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _NOT_A_LEVEL = re.compile(r"(?:\bby|\bthreshold\D{0,6}|\bgrew|\bgrowth of|\brate(?: of| is|:)?)\s*$", re.IGNORECASE)
 _CLAUSES = re.compile(r"[.;,](?=\s|$)|\n|\(|\)")
 
-# A gauge -> the parts of a name in the metadata that mean it.
+# Gauge -> the words in a metadata name that identify it.
 _GAUGES: Sequence[tuple[str, frozenset[str]]] = (
     ("packet_loss", frozenset({"loss"})),
     ("replication_lag", frozenset({"lag"})),
@@ -46,42 +46,45 @@ _CORE_NAMES = frozenset({"cores", "cpus", "vcpus"})
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One number: `value` is percent used, except for certificate (days left), replication_lag (seconds) and restarts (times)."""
+    """One measured value.
 
-    gauge: str | None  # None: a level of whatever the incident is about.
+    `value` is percent used, except for certificate (days left), replication_lag (seconds) and restarts (count).
+    """
+
+    gauge: str | None  # None: a level of the incident's main kind.
     value: float
     field: str
     text: str
 
 
 def extract_metrics(incident: Incident) -> list[Metric]:
-    """All that the texts and the metadata say, in that order."""
-    found = [measure for path, text in incident_texts(incident) for measure in _metrics_from_text(path, text)]
-    found += _metrics_from_metadata(incident.metadata)
+    """Return all metrics in the texts, the metadata and the alert labels, in that order."""
+    metrics = [metric for path, text in incident_texts(incident) for metric in _metrics_from_text(path, text)]
+    metrics += _metrics_from_metadata(incident.metadata)
     for index, alert in enumerate(incident.alerts):
-        found += _metrics_from_mapping(alert.labels, f"alerts[{index}].labels", ())
-    return found
+        metrics += _metrics_from_mapping(alert.labels, f"alerts[{index}].labels", ())
+    return metrics
 
 
 def _metrics_from_text(path: str, text: str) -> Iterator[Metric]:
-    for whole in _CLAUSES.split(text):
-        clause = whole[:MAX_CLAUSE]
+    for part in _CLAUSES.split(text):
+        clause = part[:MAX_CLAUSE]
         if any(character.isdigit() for character in clause):
             yield from _level_metrics(path, clause)
             yield from _count_metrics(path, clause)
     for match in _EXPIRED.finditer(text):
         yield Metric("certificate", 0, path, match.group().strip())
-    # A load and the cores it runs on may stand in neighbouring clauses.
+    # The load and the number of cores can be in neighboring clauses.
     if (load := _LOAD.search(text)) and (cores := _CORES.search(text)) and float(cores[1]):
         yield Metric("cpu", 100 * float(load[1]) / float(cores[1]), path, f"load {load[1]} on {cores[1]} cores")
 
 
 def _level_metrics(path: str, clause: str) -> Iterator[Metric]:
     free = bool(_FREE.search(clause)) and not re.search(r"\b(?:used|full|usage|utili[sz]ation)\b", clause, re.IGNORECASE)
-    places = [(at, kind) for kind in ("disk", "memory", "cpu") for at in match_positions(kind, split_identifiers(clause))]
+    keywords = [(position, kind) for kind in ("disk", "memory", "cpu") for position in match_positions(kind, split_identifiers(clause))]
     lossy = re.search(r"\bloss\b", clause, re.IGNORECASE)
     for match in _PERCENT.finditer(clause):
-        gauge = "packet_loss" if lossy else _nearest_gauge(places, match.start())
+        gauge = "packet_loss" if lossy else _nearest_gauge(keywords, match.start())
         if _NOT_A_LEVEL.search(clause[: match.start()]) or not (gauge or free or _FULL.search(clause)):
             continue
         value = float(match[1])
@@ -89,7 +92,7 @@ def _level_metrics(path: str, clause: str) -> Iterator[Metric]:
     for match in _OF.finditer(clause):
         used, total = float(match[1]) * _byte_factor(match[2] or match[5]), float(match[3]) * _byte_factor(match[5])
         if total > 0 and used <= 100 * total:
-            gauge = "connections" if match[4].lower() == "connections" else _nearest_gauge(places, match.start())
+            gauge = "connections" if match[4].lower() == "connections" else _nearest_gauge(keywords, match.start())
             percent = 100 * used / total
             yield Metric(gauge, 100 - percent if free else percent, path, match.group().strip())
 
@@ -103,9 +106,9 @@ def _count_metrics(path: str, clause: str) -> Iterator[Metric]:
         yield Metric("restarts", float(match[1] or match[2]), path, match.group().strip())
 
 
-def _nearest_gauge(places: Sequence[tuple[int, str]], number: int) -> str | None:
-    """The gauge whose word stands nearest to a number, in its clause."""
-    return min(places, key=lambda place: abs(place[0] - number))[1] if places else None
+def _nearest_gauge(keywords: Sequence[tuple[int, str]], position: int) -> str | None:
+    """Return the gauge whose word is nearest to a number in the same clause."""
+    return min(keywords, key=lambda keyword: abs(keyword[0] - position))[1] if keywords else None
 
 
 def _byte_factor(unit: str | None) -> int:
@@ -113,47 +116,47 @@ def _byte_factor(unit: str | None) -> int:
 
 
 def _metrics_from_metadata(metadata: Mapping[str, object]) -> list[Metric]:
-    found = list(_metrics_from_mapping(metadata, "metadata", ()))
+    metrics = list(_metrics_from_mapping(metadata, "metadata", ()))
     pairs = list(_numbers(metadata, "metadata"))
     loads = [(path, number) for path, words, number in pairs if words & _LOAD_NAMES]
     cores = [number for _, words, number in pairs if words & _CORE_NAMES or {"cpu", "count"} <= words]
     if loads and cores and cores[0]:
         path, load = loads[0]
-        found.append(Metric("cpu", 100 * load / cores[0], path, f"load {load:g} on {cores[0]:g} cores"))
-    return found
+        metrics.append(Metric("cpu", 100 * load / cores[0], path, f"load {load:g} on {cores[0]:g} cores"))
+    return metrics
 
 
 def _numbers(mapping: Mapping[str, object], path: str) -> Iterator[tuple[str, frozenset[str], float]]:
     for name, value in mapping.items():
-        inside = f"{path}.{name}"
+        value_path = f"{path}.{name}"
         if isinstance(value, Mapping):
-            yield from _numbers(value, inside)
+            yield from _numbers(value, value_path)
         first = value[0] if isinstance(value, list) and value else value
         if (quantity := _parse_quantity(first)) is not None:
-            yield inside, _name_words(name), quantity[0]
+            yield value_path, _name_words(name), quantity[0]
 
 
 def _metrics_from_mapping(mapping: Mapping[str, object], path: str, parents: Iterable[str]) -> Iterator[Metric]:
     sizes: dict[frozenset[str], dict[str, tuple[float, str]]] = {}
     for name, value in mapping.items():
-        words, inside = _name_words(name), f"{path}.{name}"
+        words, value_path = _name_words(name), f"{path}.{name}"
         if isinstance(value, Mapping):
-            yield from _metrics_from_mapping(value, inside, (*parents, *words))
+            yield from _metrics_from_mapping(value, value_path, (*parents, *words))
         elif isinstance(value, str) and name in ("summary", "description", "message"):
-            yield from _metrics_from_text(inside, value)
+            yield from _metrics_from_text(value_path, value)
         elif (quantity := _parse_quantity(value)) is not None:
             number, unit = quantity
             gauge = _gauge_of(words) or _gauge_of(frozenset(parents))
             if (level := _level_of(gauge, words, number, unit)) is not None:
-                yield Metric(gauge, level, inside, str(value)[:120])
+                yield Metric(gauge, level, value_path, str(value)[:120])
             role, stem = _size_role(words)
-            sizes.setdefault(stem, {})[role] = (number * _byte_factor(unit or _unit_of(words)), inside)
+            sizes.setdefault(stem, {})[role] = (number * _byte_factor(unit or _unit_of(words)), value_path)
     for stem, roles in sizes.items():
         yield from _ratio_metric(_gauge_of(stem) or _gauge_of(frozenset(parents)), roles)
 
 
 def _level_of(gauge: str | None, words: frozenset[str], number: float, unit: str) -> float | None:
-    """The level that one named number tells by itself, or None when its name leaves the unit open."""
+    """Return the level that one named number states, or None if the name does not define the unit."""
     if gauge in ("replication_lag", "restarts"):
         return number
     if gauge == "certificate":
@@ -176,7 +179,7 @@ def _ratio_metric(gauge: str | None, roles: Mapping[str, tuple[float, str]]) -> 
 
 
 def _size_role(words: frozenset[str]) -> tuple[str, frozenset[str]]:
-    """What a size is (used, free, total) and of what."""
+    """Return the role of a size (used, free, total) and the words for its subject."""
     for role, names in (("total", _TOTAL_NAMES), ("used", _USED_NAMES), ("free", _FREE_NAMES)):
         if words & names:
             return role, words - _TOTAL_NAMES - _USED_NAMES - _FREE_NAMES - set(_UNITS) - {"bytes"}
@@ -196,7 +199,7 @@ def _name_words(name: str) -> frozenset[str]:
 
 
 def _parse_quantity(value: object) -> tuple[float, str] | None:
-    """A number and its unit, from a JSON number or from text such as `97 %` or `31.2 GB`."""
+    """Return a number and its unit from a JSON number or from text such as `97 %` or `31.2 GB`."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""The local rules: advice on an incident from its own words and numbers, without any model."""
+"""The built-in rules: recommendations for an incident from its words and numbers, without a model."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,20 +11,20 @@ from webapp.domain.triage.metrics import Metric, extract_metrics
 from webapp.domain.triage.runbook import ACTIONS, LABELS
 
 TOP_PROCESSES = 5
-BUSY_PERCENT = 70  # Percent from which this host's own numbers are worth telling although the incident's words tell of nothing.
+BUSY_PERCENT = 70  # Host metrics above this percentage are reported even if the incident does not mention them.
 
 
 @dataclass(frozen=True, slots=True)
 class PriorityScale:
-    """When a number is how bad. `limits` are (limit, priority), worst first; below all of them it is `otherwise`."""
+    """The priorities of a gauge's values. `limits` are (limit, priority), worst first; `default` applies below all of them."""
 
     unit: str
     limits: tuple[tuple[float, str], ...]
     default: str = "low"
-    lower_is_worse: bool = False  # Less is worse: days until a certificate expires.
+    lower_is_worse: bool = False  # For example, days until a certificate expires.
 
     def classify(self, value: float) -> tuple[str, str]:
-        """The priority, and the threshold that decided in words."""
+        """Return the priority and a description of the threshold that decided it."""
         for limit, priority in self.limits:
             if value <= limit if self.lower_is_worse else value > limit:
                 return priority, f"{'at most' if self.lower_is_worse else 'more than'} {limit:g}{self.unit} is {priority}"
@@ -59,7 +59,7 @@ _METRIC_TEXTS = {
     "packet_loss": "{value:g} % of the packets are lost",
     "certificate": "certificate expires in {value:g} days",
 }
-# Words that call for other steps than their kind's.
+# Words that need other steps than the default steps of their kind.
 _SPECIFIC_STEPS = (
     ("disk", "inodes", ("inode", "inodes")),
     ("disk", "quota", ("quota", "disk quota")),
@@ -69,7 +69,7 @@ _SPECIFIC_STEPS = (
 
 
 class Verdict(NamedTuple):
-    """A number, how bad it is, and the threshold that decided."""
+    """A metric, its priority, and the threshold that decided it."""
 
     measure: Metric
     priority: str
@@ -78,7 +78,7 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found out about one kind of trouble."""
+    """The evidence and metrics for one kind of problem."""
 
     evidence: Evidence
     metrics: tuple[Metric, ...]
@@ -90,51 +90,59 @@ class Finding:
         return self.evidence.kind
 
     def worst(self) -> Verdict | None:
-        """The number that is worst for its scale, its priority and the threshold that decided."""
-        judged = [Verdict(reading, *SCALES[reading.gauge or self.kind].classify(reading.value)) for reading in self.metrics]
-        return max(judged, key=lambda verdict: (PRIORITIES.index(verdict.priority), verdict.measure.value), default=None)
+        """Return the metric with the highest priority, or None."""
+        verdicts = [Verdict(metric, *SCALES[metric.gauge or self.kind].classify(metric.value)) for metric in self.metrics]
+        return max(verdicts, key=lambda verdict: (PRIORITIES.index(verdict.priority), verdict.measure.value), default=None)
 
 
 def analyze_incident(incident: Incident, host: HostMetrics | None = None) -> tuple[Recommendation, ...]:
-    """What to do, the best founded kind of trouble first; triage if nothing is recognised. `host` only for incidents about this host."""
-    found = _findings(incident, host)
-    return tuple(_recommendation(finding) for finding in found) or (_triage_recommendation(incident),)
+    """Return recommendations, best evidence first, or a triage recommendation if nothing is recognized.
+
+    Pass `host` only for incidents about this host.
+    """
+    findings = _findings(incident, host)
+    return tuple(_recommendation(finding) for finding in findings) or (_triage_recommendation(incident),)
 
 
 def _findings(incident: Incident, host: HostMetrics | None) -> list[Finding]:
-    numbers = extract_metrics(incident)
-    weighed = score_keywords(incident)
-    named = {evidence.kind for evidence in weighed}
-    everything = numbers + (_host_metrics(host, named) if host else [])
-    # A number that is bad by itself is evidence too, whatever the words are.
-    weighed += [Evidence(kind) for kind in KIND_GAUGES if kind not in named and _is_alarming(kind, everything)]
-    leading = next((evidence.kind for evidence in weighed if evidence.kind in ("memory", "disk", "cpu")), None)
-    found = [Finding(evidence, _metrics_of(evidence.kind, everything, leading), incident, host) for evidence in weighed]
-    return [finding for finding in found if finding.metrics or not _is_incidental(finding.evidence, weighed[0])]
+    incident_metrics = extract_metrics(incident)
+    scored = score_keywords(incident)
+    kinds = {evidence.kind for evidence in scored}
+    metrics = incident_metrics + (_host_metrics(host, kinds) if host else [])
+    # An alarming number is evidence too, regardless of the words.
+    scored += [Evidence(kind) for kind in KIND_GAUGES if kind not in kinds and _is_alarming(kind, metrics)]
+    leading = next((evidence.kind for evidence in scored if evidence.kind in ("memory", "disk", "cpu")), None)
+    findings = [Finding(evidence, _metrics_of(evidence.kind, metrics, leading), incident, host) for evidence in scored]
+    return [finding for finding in findings if finding.metrics or not _is_incidental(finding.evidence, scored[0])]
 
 
 def _is_incidental(evidence: Evidence, leading: Evidence) -> bool:
-    """A word in a description ("disk and network are idle") does not make an incident that is clearly about another kind about it."""
+    """Return whether a kind is only mentioned in passing.
+
+    Words in a description ("disk and network are idle") do not count if the incident is clearly about another kind.
+    """
     return evidence.score <= 2 and evidence.score * 2 < leading.score
 
 
-def _metrics_of(kind: str, numbers: Iterable[Metric], leading: str | None) -> tuple[Metric, ...]:
-    """The numbers about a kind; a level of something unnamed belongs to the leading kind."""
-    return tuple(one for one in numbers if one.gauge in KIND_GAUGES[kind] or (one.gauge is None and kind == leading))
+def _metrics_of(kind: str, metrics: Iterable[Metric], leading: str | None) -> tuple[Metric, ...]:
+    """Return the metrics of a kind. A metric without a gauge belongs to the leading kind."""
+    return tuple(metric for metric in metrics if metric.gauge in KIND_GAUGES[kind] or (metric.gauge is None and kind == leading))
 
 
-def _is_alarming(kind: str, numbers: Iterable[Metric]) -> bool:
-    return any(one.gauge in KIND_GAUGES[kind] and SCALES[one.gauge].classify(one.value)[0] in ("high", "critical") for one in numbers)
+def _is_alarming(kind: str, metrics: Iterable[Metric]) -> bool:
+    return any(
+        metric.gauge in KIND_GAUGES[kind] and SCALES[metric.gauge].classify(metric.value)[0] in ("high", "critical") for metric in metrics
+    )
 
 
-def _host_metrics(host: HostMetrics, named: set[str]) -> list[Metric]:
-    """What this host says of itself: on the kinds that the incident names, or on what is busy if it names none of them."""
-    levels = [Metric("memory", host.memory_percent, "this host", "memory in use")]
-    levels += [Metric("disk", disk.used_percent, "this host", disk.path) for disk in host.disks]
+def _host_metrics(host: HostMetrics, kinds: set[str]) -> list[Metric]:
+    """Return the host's metrics of the kinds that the incident names. If it names none, return the ones above BUSY_PERCENT."""
+    metrics = [Metric("memory", host.memory_percent, "this host", "memory in use")]
+    metrics += [Metric("disk", disk.used_percent, "this host", disk.path) for disk in host.disks]
     cpu = 100 * host.load / host.cores if host.load is not None and host.cores else host.cpu_percent
-    levels.append(Metric("cpu", round(cpu, 1), "this host", f"load {host.load} on {host.cores} cores"))
-    wanted = named & {"memory", "disk", "cpu"}
-    return [level for level in levels if (level.gauge in wanted if wanted else level.value > BUSY_PERCENT)]
+    metrics.append(Metric("cpu", round(cpu, 1), "this host", f"load {host.load} on {host.cores} cores"))
+    requested = kinds & {"memory", "disk", "cpu"}
+    return [metric for metric in metrics if (metric.gauge in requested if requested else metric.value > BUSY_PERCENT)]
 
 
 def _recommendation(finding: Finding) -> Recommendation:
@@ -142,7 +150,7 @@ def _recommendation(finding: Finding) -> Recommendation:
     priority, reason = _priority(finding.incident.severity, worst)
     details: dict[str, object] = {"words": dict(finding.evidence.words), "reason": reason}
     if finding.metrics:
-        details["numbers"] = [_metric_document(reading) for reading in finding.metrics[:20]]
+        details["numbers"] = [_metric_document(metric) for metric in finding.metrics[:20]]
     if worst:
         details["threshold"] = worst.threshold
     if finding.host and kind in ("memory", "cpu"):
@@ -158,12 +166,15 @@ def _recommendation(finding: Finding) -> Recommendation:
 
 
 def _priority(severity: str, worst: Verdict | None) -> tuple[str, str]:
-    """The numbers decide; a critical incident is at least high, and critical where no number contradicts it."""
+    """Return the priority and its reason. The worst number decides.
+
+    A critical incident is at least high. It is critical if the number is high or missing.
+    """
     if worst is None:
         by_severity = {"critical": "critical", "warning": "medium"}.get(severity, "low")
         return by_severity, f"no number was found, so the severity ({severity}) decides"
-    measure, priority, threshold = worst
-    reason = f"{measure.field} says “{measure.text}”, and {threshold}"
+    metric, priority, threshold = worst
+    reason = f"{metric.field} says “{metric.text}”, and {threshold}"
     if severity != "critical" or priority == "critical":
         return priority, reason
     if priority == "high":
@@ -174,35 +185,35 @@ def _priority(severity: str, worst: Verdict | None) -> tuple[str, str]:
 def _title(kind: str, priority: str, worst: Verdict | None) -> str:
     if worst is None:
         return f"{LABELS[kind]} trouble is reported, without a number"
-    reading = _format_metric(worst.measure, kind)
+    text = _format_metric(worst.measure, kind)
     verdict = {"low": "no cause for alarm", "medium": "watch it", "high": "act today", "critical": "act now"}[priority]
-    return f"{reading[0].upper()}{reading[1:]}: {verdict}"
+    return f"{text[0].upper()}{text[1:]}: {verdict}"
 
 
-def _format_metric(measure: Metric, kind: str) -> str:
-    if measure.gauge == "certificate" and measure.value <= 0:
+def _format_metric(metric: Metric, kind: str) -> str:
+    if metric.gauge == "certificate" and metric.value <= 0:
         return "certificate has expired"
-    return _METRIC_TEXTS[measure.gauge or kind].format(value=round(measure.value, 1))
+    return _METRIC_TEXTS[metric.gauge or kind].format(value=round(metric.value, 1))
 
 
 def _description(finding: Finding, reason: str) -> str:
-    words = [word for found in finding.evidence.words.values() for word in found]
-    said = ", ".join(f"“{word}”" for word in dict.fromkeys(words))
-    parts = [f"The incident speaks of {said}." if said else "The numbers of the incident tell of it, not its words."]
-    if readings := dict.fromkeys(_format_metric(reading, finding.kind) for reading in finding.metrics[:5]):
-        parts.append(f"What was read: {'; '.join(readings)}.")
+    words = [word for matches in finding.evidence.words.values() for word in matches]
+    quoted = ", ".join(f"“{word}”" for word in dict.fromkeys(words))
+    parts = [f"The incident speaks of {quoted}." if quoted else "The numbers of the incident tell of it, not its words."]
+    if metric_texts := dict.fromkeys(_format_metric(metric, finding.kind) for metric in finding.metrics[:5]):
+        parts.append(f"What was read: {'; '.join(metric_texts)}.")
     return " ".join([*parts, f"Priority: {reason}."])
 
 
 def _actions(evidence: Evidence) -> tuple[str, ...]:
-    words = {word for found in evidence.words.values() for word in found}
-    special = [ACTIONS[steps] for kind, steps, signs in _SPECIFIC_STEPS if kind == evidence.kind and words & set(signs)]
-    return tuple(step for steps in special or [ACTIONS[evidence.kind]] for step in steps)
+    words = {word for matches in evidence.words.values() for word in matches}
+    specific = [ACTIONS[steps] for kind, steps, keywords in _SPECIFIC_STEPS if kind == evidence.kind and words & set(keywords)]
+    return tuple(step for steps in specific or [ACTIONS[evidence.kind]] for step in steps)
 
 
-def _metric_document(measure: Metric) -> dict[str, object]:
-    unit = SCALES[measure.gauge].unit.strip() if measure.gauge else "%"
-    return {"field": measure.field, "text": measure.text, "value": round(measure.value, 1), "unit": unit}
+def _metric_document(metric: Metric) -> dict[str, object]:
+    unit = SCALES[metric.gauge].unit.strip() if metric.gauge else "%"
+    return {"field": metric.field, "text": metric.text, "value": round(metric.value, 1), "unit": unit}
 
 
 def _top_processes(kind: str, processes: Sequence[ProcessMetrics]) -> list[ProcessMetrics]:

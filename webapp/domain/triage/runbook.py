@@ -1,4 +1,4 @@
-"""What to do about each kind of trouble: the steps that the local rules recommend, most urgent first."""
+"""The runbook: steps that the built-in rules recommend for each kind of problem, most urgent first."""
 
 from collections.abc import Mapping
 
