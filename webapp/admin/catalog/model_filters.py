@@ -51,8 +51,8 @@ SORT_BY: Mapping[str, Any] = {
 FILTERS = (
     ChoiceFilter("Provider", lambda slug: slug == SLUG, provider_options),
     ChoiceFilter("Type", lambda name: Model.type == name, [(name, humanize(name)) for name in MODEL_TYPES]),
-    YesNoFilter("Active", lambda on: Model.is_active.is_(on)),
-    YesNoFilter("Default", lambda on: Model.is_default.is_(on)),
+    YesNoFilter("Active", lambda value: Model.is_active.is_(value)),
+    YesNoFilter("Default", lambda value: Model.is_default.is_(value)),
     ChoiceFilter("Price state", lambda state: current_price_state() == state, [(state, state) for state in PRICE_STATES]),
     ChoiceFilter("Price is", price_condition, PRICE_CONDITIONS),
     ChoiceFilter("Capability", has_capability, capability_options),

@@ -67,8 +67,8 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
     default_order = (Provider.sort_order, Provider.slug)
     column_filters = (
         ChoiceFilter("Driver", lambda name: Provider.driver == name, [(name, info.label) for name, info in DRIVERS.items()]),
-        YesNoFilter("Active", lambda on: Provider.is_active.is_(on)),
-        YesNoFilter("Stored key", lambda on: has_key() if on else ~has_key()),
+        YesNoFilter("Active", lambda value: Provider.is_active.is_(value)),
+        YesNoFilter("Stored key", lambda value: has_key() if value else ~has_key()),
     )
     form = provider_form.ProviderForm
     form_rules = provider_form.RULES

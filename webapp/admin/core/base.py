@@ -39,7 +39,7 @@ class PermissionRequiredMixin(BaseView):
 
     def _handle_view(self, name: str, **kwargs: Any) -> Any:
         denied = super()._handle_view(name, **kwargs)
-        # Form views require it before the form is filled in, not when it is submitted.
+        # Form views ask for authentication before the form is filled in, not when it is submitted.
         if denied is None and (request.method == "POST" or name in FORM_VIEWS) and self.requires_reauthentication(name):
             stepup.require_recent_authentication()
         return denied

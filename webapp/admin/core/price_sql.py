@@ -47,7 +47,7 @@ def current_rate(meter: str) -> ColumnElement[float]:
 
 
 def is_stale(days: int) -> ColumnElement[bool]:
-    """Match models whose price in force was not entered or verified for this many days. Models without a price do not match."""
+    """Match models whose price in force was neither entered nor verified in the last `days` days. Models without a price do not match."""
     since = bindparam("since", callable_=lambda: utc_now() - timedelta(days=days), type_=UtcDateTime(), unique=True)
     price, check = aliased(Price), PriceVerification
     verified = exists(select(check.id).where(check.price_id == price.id, check.created_at >= since))
