@@ -1,4 +1,4 @@
-"""Who may open and change what, asked of every address of the admin."""
+"""Permissions to open and change pages, checked for every URL of the admin."""
 
 import re
 
@@ -55,26 +55,26 @@ INLINE = re.compile(r"<script(?![^>]*\ssrc=)|<style\b|javascript:", re.IGNORECAS
 
 
 def rules(app, *methods):
-    found = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/admin") and "static" not in rule.endpoint]
-    for rule in found:
-        filled = re.sub(r"<any\((\w+)[^>]*>", r"\1", rule.rule)
-        filled = re.sub(r"<(?:int:)?(?:\w+)>", "1", filled).replace("/export/1/", "/export/csv/")
+    admin_rules = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/admin") and "static" not in rule.endpoint]
+    for rule in admin_rules:
+        path = re.sub(r"<any\((\w+)[^>]*>", r"\1", rule.rule)
+        path = re.sub(r"<(?:int:)?(?:\w+)>", "1", path).replace("/export/1/", "/export/csv/")
         if rule.methods & set(methods):
-            yield filled
+            yield path
 
 
 def state():
     db.session.rollback()
-    counted = [db.session.execute(select(func.count()).select_from(table)).scalar_one() for table in (Model, Provider)]
-    counted.append(db.session.execute(select(func.count()).where(AuditEvent.action != DENIED)).scalar_one())
-    return counted, db.session.execute(select(RegistryState.revision)).scalar_one()
+    counts = [db.session.execute(select(func.count()).select_from(table)).scalar_one() for table in (Model, Provider)]
+    counts.append(db.session.execute(select(func.count()).where(AuditEvent.action != DENIED)).scalar_one())
+    return counts, db.session.execute(select(RegistryState.revision)).scalar_one()
 
 
 def test_a_stranger_is_sent_to_the_login_page_from_everywhere(app):
-    stranger = app.test_client()
+    anonymous = app.test_client()
     for path in rules(app, "GET"):
-        answer = stranger.get(path)
-        assert (answer.status_code, answer.headers.get("Location", "")[:7]) == (302, "/login?"), path
+        response = anonymous.get(path)
+        assert (response.status_code, response.headers.get("Location", "")[:7]) == (302, "/login?"), path
 
 
 def test_no_post_without_a_token_changes_anything(app, ann):
@@ -90,8 +90,8 @@ def test_a_viewer_changes_nothing_by_any_post(app, eve):
     for path in rules(app, "POST"):
         if path.startswith(("/admin/calculator", "/admin/try-it", "/admin/run", "/admin/account", "/admin/second-factor")):
             continue
-        answer = eve.client.post(f"{path}?id=1", data={"csrf_token": token, "id": "1", "action": "deactivate", "rowid": "2"})
-        assert answer.status_code in (302, 403, 404), path
+        response = eve.client.post(f"{path}?id=1", data={"csrf_token": token, "id": "1", "action": "deactivate", "rowid": "2"})
+        assert response.status_code in (302, 403, 404), path
     assert state() == before
 
 
@@ -117,11 +117,11 @@ def test_a_viewer_sees_neither_switches_nor_forms_of_rows(eve):
 
 
 def test_the_dashboard_asks_a_viewer_for_nothing_and_hides_the_log(ann, eve):
-    shown, full = eve.get("/admin/").text, ann.get("/admin/").text
-    for offered in ("Latest changes", ">Add prices<"):
-        assert offered in full
-        assert offered not in shown
-    assert "no known price" in shown
+    viewer_page, admin_page = eve.get("/admin/").text, ann.get("/admin/").text
+    for text in ("Latest changes", ">Add prices<"):
+        assert text in admin_page
+        assert text not in viewer_page
+    assert "no known price" in viewer_page
 
 
 def test_the_dashboard_says_the_prices_of_defaults_with_their_unit(ann):

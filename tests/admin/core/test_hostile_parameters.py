@@ -1,4 +1,4 @@
-"""Addresses and forms that nobody would type by accident: never an error of ours."""
+"""Hostile URLs and forms never cause a server error."""
 
 import pytest
 
@@ -49,17 +49,17 @@ def test_t33_a_list_answers_every_query(ann, path):
 
 @pytest.mark.parametrize("path", DETAILS)
 def test_a_page_of_one_row_knows_no_strange_numbers(ann, path):
-    assert {ann.get(f"{path}?id={given}").status_code for given in IDS} == {404}
+    assert {ann.get(f"{path}?id={row_id}").status_code for row_id in IDS} == {404}
 
 
 def test_changes_of_strange_rows_are_refused(ann):
-    for given in ("abc", "99999999999999999999", "0", "1,2"):
-        assert ann.post(f"/admin/model/{given}/active").status_code in (302, 404), given
+    for row_id in ("abc", "99999999999999999999", "0", "1,2"):
+        assert ann.post(f"/admin/model/{row_id}/active").status_code in (302, 404), row_id
 
 
 def test_a_bulk_action_ignores_what_is_no_row(ann):
-    answer = ann.post("/admin/model/action/", {"action": "deactivate", "rowid": ["abc", "9" * 30, "-1", "\0"], "url": "//evil.example"})
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/model/")
+    response = ann.post("/admin/model/action/", {"action": "deactivate", "rowid": ["abc", "9" * 30, "-1", "\0"], "url": "//evil.example"})
+    assert (response.status_code, response.headers["Location"]) == (302, "/admin/model/")
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_no_form_leads_to_an_address_that_is_none_of_ours(ann, url):
         ("/admin/model/delete/", {"id": "1"}),
         ("/admin/model/1/active", {}),
     ):
-        answer = ann.post(path, data | {"url": url})
-        assert (answer.status_code, answer.headers["Location"]) == (302, f"/admin/{path.split('/')[2]}/"), path
+        response = ann.post(path, data | {"url": url})
+        assert (response.status_code, response.headers["Location"]) == (302, f"/admin/{path.split('/')[2]}/"), path
 
 
 def test_there_is_no_download_of_what_has_none(ann):

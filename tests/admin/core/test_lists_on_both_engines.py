@@ -1,4 +1,4 @@
-"""Every filter, every order and every search of every list, on SQLite and on PostgreSQL."""
+"""Every filter, sort order and search of every list, on SQLite and on PostgreSQL."""
 
 from environment import PASSWORD
 from factories import Visitor
