@@ -1,4 +1,4 @@
-"""Testing a connection and discovering models, against a provider on loopback; and no key in any page."""
+"""Connection tests and model discovery against a provider on loopback. No page contains a key."""
 
 import base64
 import html
@@ -27,14 +27,14 @@ CANARY = "sk-CANARY-77f3a1c2d4e5b6a7"
 
 @pytest.fixture
 def upstream():
-    found = Upstream()
-    yield found
-    found.stop()
+    server = Upstream()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
 def desk(settings, upstream):
-    """A desk whose operator allows the provider on loopback."""
+    """An app whose operator allows the provider on loopback."""
     yield from running(replace(settings, outbound_allow=frozenset({upstream.place})))
 
 
@@ -42,13 +42,13 @@ def desk(settings, upstream):
 def provider(desk, upstream):
     with writing() as session:
         values = provider_values(base_url=upstream.base_url, allow_personal_keys=True)
-        made = providers.create(session, values, actor="ann", policy=container.current().outbound)
-        credentials.store(session, made, CANARY, vault=container.vault(), actor="ann")
+        row = providers.create(session, values, actor="ann", policy=container.current().outbound)
+        credentials.store(session, row, CANARY, vault=container.vault(), actor="ann")
         models.create(session, {"provider": "acme", "model_id": "m-1", "display_name": "Ours", "type": "text"}, actor="ann")
         models.create(
             session, {"provider": "acme", "model_id": "gone", "display_name": "Gone", "type": "text", "active": False}, actor="ann"
         )
-    return made.id
+    return row.id
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def ann(desk):
 
 def test_a_test_says_that_it_works_is_kept_and_costs_no_completion(ann, provider, upstream):
     upstream.says(reply(200, DIALECTS["openai"].models))
-    answer = ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
-    assert (answer.status_code, "lists 2 models" in answer.text, "costs nothing" in answer.text) == (200, True, True)
+    response = ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
+    assert (response.status_code, "lists 2 models" in response.text, "costs nothing" in response.text) == (200, True, True)
     assert [path for _, path, _, _ in upstream.requests] == ["/v1/models"]
     row = db.session.execute(select(ProviderCheck)).scalar_one()
     assert (row.ok, row.how, row.models, row.key_source, row.actor) == (True, "listed", 2, "shared", "ann@example.com")
@@ -84,11 +84,11 @@ def test_a_test_that_fails_says_what_to_do_and_shows_no_key(ann, provider, upstr
 
 
 def test_t19_a_key_that_the_provider_repeats_beside_its_answer_is_not_kept(ann, provider, upstream):
-    """As the number of the request, which people hand on when they ask for help."""
+    """The provider repeats the key as the request id, which people pass on when they ask for help."""
     upstream.says(reply(401, DIALECTS["openai"].models, headers={"x-request-id": f"req-{CANARY}"}))
-    answer = ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
+    response = ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
     row = db.session.execute(select(ProviderCheck)).scalar_one()
-    assert (row.ok, row.request_id, CANARY in answer.text) == (False, "req-***", False)
+    assert (row.ok, row.request_id, CANARY in response.text) == (False, "req-***", False)
 
 
 def test_t19_a_key_that_the_provider_lists_as_a_model_is_not_shown_and_not_stored(ann, provider, upstream):
@@ -103,8 +103,8 @@ def test_t19_a_key_that_the_provider_lists_as_a_model_is_not_shown_and_not_store
 def test_without_a_key_nothing_is_sent(ann, provider, upstream):
     with writing() as session:
         credentials.remove(session, session.get(type(providers.find(session, provider)), provider), actor="ann")
-    answer = ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
-    assert ("has no key" in answer.text, "Nothing was sent" in answer.text, upstream.accepted) == (True, True, 0)
+    response = ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
+    assert ("has no key" in response.text, "Nothing was sent" in response.text, upstream.accepted) == (True, True, 0)
 
 
 def test_discovered_models_are_new_known_or_gone_and_come_in_inactive_unless_ticked(ann, provider, upstream):
@@ -126,7 +126,7 @@ def test_discovered_models_are_new_known_or_gone_and_come_in_inactive_unless_tic
         ("m-2", "m-2", "text", True),
         ("embed-3", "embed-3", "embedding", False),
     }
-    assert len(upstream.requests) == 1  # The list is kept for a while; nobody is asked for each page.
+    assert len(upstream.requests) == 1  # The list is cached, so that a page does not send a request.
 
 
 @pytest.mark.parametrize(
@@ -144,22 +144,22 @@ def test_what_makes_no_sense_adds_nothing(ann, provider, upstream, form):
 
 def test_a_provider_that_cannot_list_says_so(ann, provider, upstream):
     upstream.says(error(500))
-    answer = ann.get(f"/admin/provider/{provider}/discover?anew=1")
-    assert (answer.status_code, "could not be asked" in answer.text) == (502, True)
+    response = ann.get(f"/admin/provider/{provider}/discover?anew=1")
+    assert (response.status_code, "could not be asked" in response.text) == (502, True)
 
 
 @pytest.mark.parametrize("path", ["/admin/my-keys/", "/admin/provider/{}/keys"])
 def test_t15_a_key_that_was_typed_for_one_address_is_not_stored_for_another(desk, ann, provider, path):
-    """An editor moves the provider while somebody types."""
-    seen = ann.get("/admin/my-keys/" if "my" in path else f"/admin/provider/details/?id={provider}").text
-    address = re.search(r'name="address" value="([^"]+)"', seen)[1]
-    assert f"<code>{address}</code>" in seen
+    """An editor moves the provider while another user enters the key."""
+    page = ann.get("/admin/my-keys/" if "my" in path else f"/admin/provider/details/?id={provider}").text
+    address = re.search(r'name="address" value="([^"]+)"', page)[1]
+    assert f"<code>{address}</code>" in page
     with writing() as session:
         providers.update(session, provider, {"base_url": "https://evil.example/v1"}, actor="bob")
     form = {"provider": provider, "api_key": "sk-typed-0123456789", "owner": "", "address": address}
     target = "/admin/my-keys/store" if "my" in path else path.format(provider)
-    shown = html.unescape(ann.post(target, form, page="/admin/my-keys/", follow_redirects=True).text)
-    assert "leads to https://evil.example now, not where the page said. Nothing was stored" in shown
+    message = html.unescape(ann.post(target, form, page="/admin/my-keys/", follow_redirects=True).text)
+    assert "leads to https://evil.example now, not where the page said. Nothing was stored" in message
     assert db.session.execute(text("SELECT count(*) FROM credentials")).scalar_one() == 0
     ann.post(target, form | {"address": "https://evil.example"}, page="/admin/my-keys/")
     assert db.session.execute(text("SELECT count(*) FROM credentials")).scalar_one() == 1
@@ -174,14 +174,18 @@ def test_a_viewer_asks_no_provider(desk, provider, upstream):
 
 
 def test_ones_own_key_is_entered_used_and_removed_by_nobody_else(desk, ann, provider, upstream):
-    own = "sk-CANARY-of-ann-0123456789"
-    ann.post("/admin/my-keys/store", {"provider": provider, "api_key": own, "address": f"http://{upstream.place}"}, page="/admin/my-keys/")
+    personal_key = "sk-CANARY-of-ann-0123456789"
+    ann.post(
+        "/admin/my-keys/store",
+        {"provider": provider, "api_key": personal_key, "address": f"http://{upstream.place}"},
+        page="/admin/my-keys/",
+    )
     upstream.says(reply(200, DIALECTS["openai"].models))
     ann.post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
     Visitor(desk, "bob@example.com", PASSWORD).post(f"/admin/provider/{provider}/check", headers={"HX-Request": "true"})
-    assert [headers["authorization"] for _, _, headers, _ in upstream.requests] == [f"Bearer {own}", f"Bearer {CANARY}"]
+    assert [headers["authorization"] for _, _, headers, _ in upstream.requests] == [f"Bearer {personal_key}", f"Bearer {CANARY}"]
     page = ann.get("/admin/my-keys/").text
-    assert ("6789" in page, own in page) == (True, False)
+    assert ("6789" in page, personal_key in page) == (True, False)
     ann.post("/admin/my-keys/remove", {"provider": provider}, page="/admin/my-keys/")
     assert "No key of yours" in ann.get("/admin/my-keys/").text
 
@@ -198,23 +202,25 @@ def test_t19_t20_t21_keys_of_all_holders_are_in_no_page_answer_log_export_or_tra
     api = api_for(desk, "registry:read", "registry:write", "runs:write", "usage:read")
     api.post("/runs", {"incident": {"title": "Disk full"}, "model": "acme/m-1"})
     secrets = (CANARY, base64.b64encode(CANARY.encode()).decode(), *ciphertexts)
-    people = [ann, Visitor(desk, "bob@example.com", PASSWORD), Visitor(desk, "eve@example.com", PASSWORD)]
-    seen = 0
+    visitors = [ann, Visitor(desk, "bob@example.com", PASSWORD), Visitor(desk, "eve@example.com", PASSWORD)]
+    response_count = 0
     for address in addresses(desk, provider):
-        answers = [api.get(address.removeprefix("/api/v1"))] if address.startswith("/api/v1") else [one.get(address) for one in people]
-        for answer in answers:
-            seen += 1
-            assert not any(secret in answer.get_data(as_text=True) for secret in secrets), address
-    assert seen > 80
-    trail = db.session.execute(text("SELECT before, after FROM audit_events")).all()
-    assert not any(secret in str(row) for row in trail for secret in secrets)
+        responses = (
+            [api.get(address.removeprefix("/api/v1"))] if address.startswith("/api/v1") else [visitor.get(address) for visitor in visitors]
+        )
+        for response in responses:
+            response_count += 1
+            assert not any(secret in response.get_data(as_text=True) for secret in secrets), address
+    assert response_count > 80
+    audit_rows = db.session.execute(text("SELECT before, after FROM audit_events")).all()
+    assert not any(secret in str(row) for row in audit_rows for secret in secrets)
     assert not any(secret in logged.text for secret in secrets)
 
 
-def addresses(desk, provider) -> list[str]:
-    """Every address that can be read, with a row in the place of each variable."""
-    found = []
-    for rule in desk.url_map.iter_rules():
+def addresses(app, provider) -> list[str]:
+    """Return every URL that accepts GET, with a row in place of each variable."""
+    urls = []
+    for rule in app.url_map.iter_rules():
         if "GET" not in rule.methods or rule.endpoint in ("static", "admin.static") or rule.rule.startswith("/setup"):
             continue
         path = re.sub(
@@ -222,5 +228,5 @@ def addresses(desk, provider) -> list[str]:
             lambda match: {"ref": "openai/gpt-4o", "slug": "openai", "export_type": "csv"}.get(match[1], str(provider)),
             rule.rule,
         )
-        found += [path, f"{path}?id={provider}", f"{path}?id=1"] if path.endswith("/") and path.startswith("/admin") else [path]
-    return found
+        urls += [path, f"{path}?id={provider}", f"{path}?id=1"] if path.endswith("/") and path.startswith("/admin") else [path]
+    return urls

@@ -1,4 +1,4 @@
-"""A provider names the variables of the environment that hold its key. Whoever may edit it shall not read the environment that way."""
+"""A provider names the environment variables that hold its key. An editor of the provider must not read the environment this way."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from webapp.services.credentials import credentials
 from webapp.services.operations import seed
 
 CANARY = "CANARY-of-the-environment-77f3a1c2d4e5b6a7"
-# Of the machine, of other programs, of other vendors, and our own settings.
+# Variables of the machine, of other programs and of other vendors, and Modeldesk's own settings.
 NAMES = ("AWS_SECRET_ACCESS_KEY", "PATH", "OPENAI_API_KEY", "GITHUB_TOKEN", "ACME_API_KEY", "OPENAI_MODEL")
 OURS = ("MODELDESK_SECRET_KEY", "MODELDESK_ENCRYPTION_KEYS", "DATABASE_URL", "PGPASSWORD")
 FORM = {"display_name": "Mine", "slug": "mine", "driver": "custom", "active": "y", "allow_shared_key": "y"}
@@ -27,26 +27,26 @@ FORM = {"display_name": "Mine", "slug": "mine", "driver": "custom", "active": "y
 
 @pytest.fixture
 def evil():
-    """A server of the attacker, which the operator allows for some other reason."""
-    found = Upstream().says(reply(200, DIALECTS["openai"].models))
-    yield found
-    found.stop()
+    """The attacker's server, which the operator allows for another reason."""
+    server = Upstream().says(reply(200, DIALECTS["openai"].models))
+    yield server
+    server.stop()
 
 
 @pytest.fixture
 def desk(settings, evil):
-    kept = read_environment_keys(dict.fromkeys((*NAMES, *OURS), CANARY), {})
-    yield from running(replace(settings, outbound_allow=frozenset({evil.place}), environment=kept))
+    environment = read_environment_keys(dict.fromkeys((*NAMES, *OURS), CANARY), {})
+    yield from running(replace(settings, outbound_allow=frozenset({evil.place}), environment=environment))
 
 
 def sent(evil) -> str:
     return str(evil.requests)
 
 
-def look_around(visitor, number):
-    """Everything that asks a provider."""
-    visitor.post(f"/admin/provider/{number}/check")
-    visitor.get(f"/admin/provider/{number}/discover?anew=1")
+def look_around(visitor, provider_id):
+    """Use every page that sends a request to a provider."""
+    visitor.post(f"/admin/provider/{provider_id}/check")
+    visitor.get(f"/admin/provider/{provider_id}/discover?anew=1")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -54,12 +54,12 @@ def look_around(visitor, number):
 def test_t15_t20_an_editor_cannot_have_a_variable_sent_to_a_server_of_his_own(desk, evil, name, driver):
     bob = Visitor(desk, "bob@example.com", PASSWORD)
     bob.post("/admin/provider/new/", FORM | {"driver": driver, "base_url": evil.base_url, "required_environment": name})
-    made = db.session.execute(select(Provider).where(Provider.slug == "mine")).scalar_one()
-    assert made.required_environment == [name]
-    look_around(bob, made.id)
+    provider = db.session.execute(select(Provider).where(Provider.slug == "mine")).scalar_one()
+    assert provider.required_environment == [name]
+    look_around(bob, provider.id)
     api_for(desk, "registry:read", "registry:write", "runs:write").post("/runs", {"incident": {"title": "Disk full"}, "model": "mine/m-1"})
     assert CANARY not in sent(evil)
-    page = bob.get(f"/admin/provider/details/?id={made.id}").text
+    page = bob.get(f"/admin/provider/details/?id={provider.id}").text
     assert f"{name} of the server&#39;s environment is not sent to its address" in page
 
 
@@ -74,8 +74,8 @@ def test_t15_an_editor_cannot_move_a_provider_that_is_asked_with_a_variable(desk
 @pytest.mark.parametrize("name", OURS)
 def test_t20_a_setting_of_modeldesk_cannot_even_be_named(desk, name):
     bob = Visitor(desk, "bob@example.com", PASSWORD)
-    answer = bob.post("/admin/provider/new/", FORM | {"base_url": "https://api.acme.example/v1", "required_environment": name})
-    assert "a setting of Modeldesk itself, which is never sent to anybody" in answer.text
+    response = bob.post("/admin/provider/new/", FORM | {"base_url": "https://api.acme.example/v1", "required_environment": name})
+    assert "a setting of Modeldesk itself, which is never sent to anybody" in response.text
     api = api_for(desk, "registry:read", "registry:write")
     values = {"slug": "mine", "display_name": "Mine", "driver": "custom", "required_environment": [name]}
     assert api.post("/admin/providers", values).json["errors"][0]["field"] == "required_environment[0]"
@@ -92,23 +92,23 @@ def test_t15_copying_keys_from_the_environment_copies_none_for_another_address(d
     }
     api_for(desk, "registry:read", "registry:write").post("/admin/providers", values)
     with writing() as session:
-        done = seed.update_keys(session, container.settings().environment, vault=container.vault(), actor="ann")
-    mine = db.session.execute(select(Provider).where(Provider.slug == "mine")).scalar_one()
-    assert credentials.list_by_provider(db.session(), mine) == []
-    assert any("mine: OPENAI_API_KEY is not copied" in note for note in done.notes)
+        result = seed.update_keys(session, container.settings().environment, vault=container.vault(), actor="ann")
+    provider = db.session.execute(select(Provider).where(Provider.slug == "mine")).scalar_one()
+    assert credentials.list_by_provider(db.session(), provider) == []
+    assert any("mine: OPENAI_API_KEY is not copied" in note for note in result.notes)
 
 
 def test_control_a_variable_that_the_operator_binds_to_the_address_is_sent_there(settings, evil):
-    words = {
+    variables = {
         "DATABASE_URL": settings.database_url,
         "MODELDESK_SECRET_KEY": "Hq7dV2xN9rTb4LkYw8sPz3JmC6fGu5Ea",
         "ACME_API_KEY": CANARY,
         "MODELDESK_KEY_VARIABLES": f"ACME_API_KEY=http://{evil.place}",
     }
-    for desk in running(replace(settings, outbound_allow=frozenset({evil.place}), environment=load(words).environment)):
-        bob = Visitor(desk, "bob@example.com", PASSWORD)
+    for app in running(replace(settings, outbound_allow=frozenset({evil.place}), environment=load(variables).environment)):
+        bob = Visitor(app, "bob@example.com", PASSWORD)
         bob.post("/admin/provider/new/", FORM | {"base_url": evil.base_url, "required_environment": "ACME_API_KEY"})
-        number = db.session.execute(select(Provider.id).where(Provider.slug == "mine")).scalar_one()
-        look_around(bob, number)
+        provider_id = db.session.execute(select(Provider.id).where(Provider.slug == "mine")).scalar_one()
+        look_around(bob, provider_id)
         assert f"Bearer {CANARY}" in sent(evil)
-        assert CANARY not in bob.get(f"/admin/provider/details/?id={number}").text
+        assert CANARY not in bob.get(f"/admin/provider/details/?id={provider_id}").text

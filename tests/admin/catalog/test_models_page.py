@@ -1,4 +1,4 @@
-"""The pages of models, as somebody without JavaScript and as htmx uses them."""
+"""Model pages, used without JavaScript and with htmx."""
 
 import csv
 import io
@@ -21,8 +21,8 @@ def events(since=0):
 
 
 def last_event():
-    found = events()
-    return found[-1].id if found else 0
+    audit_events = events()
+    return audit_events[-1].id if audit_events else 0
 
 
 def model(name):
@@ -30,8 +30,8 @@ def model(name):
     return db.session.execute(select(Model).where(Model.model_id == name)).scalar_one()
 
 
-def rows(answer):
-    return answer.text.count('<tr id="row-')
+def rows(response):
+    return response.text.count('<tr id="row-')
 
 
 def test_the_list_finds_a_model_by_its_id(ann):
@@ -53,79 +53,79 @@ def test_t33_wildcards_are_letters_like_any_other(ann):
     "query", ["flt0_price_state_equals=unknown", "flt0_default_equals=1", "flt0_type_equals=image", "flt0_capability_equals=vision"]
 )
 def test_filters_choose_what_the_registry_says(ann, registry, query):
-    snapshot = registry.snapshot.models
+    infos = registry.snapshot.models
     expected = {
-        "price_state": sum(found.price_state == "unknown" for found in snapshot),
-        "default": sum(found.default for found in snapshot),
-        "type": sum(found.type == "image" for found in snapshot),
-        "capability": sum("vision" in found.capabilities for found in snapshot),
+        "price_state": sum(info.price_state == "unknown" for info in infos),
+        "default": sum(info.default for info in infos),
+        "type": sum(info.type == "image" for info in infos),
+        "capability": sum("vision" in info.capabilities for info in infos),
     }[query.removeprefix("flt0_").partition("_equals")[0]]
     assert rows(ann.get(f"/admin/model/?{query}&page_size=200")) == expected > 0
 
 
 def test_an_inactive_model_stays_in_the_list(ann):
-    number = model("gpt-4o").id
+    model_id = model("gpt-4o").id
     with writing() as session:
-        models.set_active(session, number, False, actor="tests")
+        models.set_active(session, model_id, False, actor="tests")
     assert "openai/gpt-4o<" in ann.get("/admin/model/").text
 
 
 def test_a_page_of_rows_needs_few_questions(ann, app):
-    asked = []
-    event.listen(db.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    statements = []
+    event.listen(db.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     for path in ("/admin/model/?page_size=200", "/admin/model/", "/admin/price/", "/admin/provider/", "/admin/audit/", "/admin/user/"):
-        asked.clear()
+        statements.clear()
         assert ann.get(path).status_code == 200
-        assert len([text for text in asked if text.startswith("SELECT") and "registry_state" not in text]) <= 7, path
+        assert len([text for text in statements if text.startswith("SELECT") and "registry_state" not in text]) <= 7, path
 
 
 def test_the_switch_answers_htmx_with_itself_and_a_way_back(ann):
-    found = model("gpt-4o")
-    answer = ann.post(f"/admin/model/{found.id}/active?to=0", headers={"HX-Request": "true"})
-    said = json.loads(answer.headers["HX-Trigger"])["toast"]
-    assert 'aria-checked="false"' in answer.text
-    assert (said["msg"], said["undo"]["url"]) == ("GPT-4o is now inactive.", f"/admin/model/{found.id}/active?to=1")
+    row = model("gpt-4o")
+    response = ann.post(f"/admin/model/{row.id}/active?to=0", headers={"HX-Request": "true"})
+    toast = json.loads(response.headers["HX-Trigger"])["toast"]
+    assert 'aria-checked="false"' in response.text
+    assert (toast["msg"], toast["undo"]["url"]) == ("GPT-4o is now inactive.", f"/admin/model/{row.id}/active?to=1")
 
 
 def test_a_default_that_is_switched_off_says_what_to_choose_first(ann):
-    found = model("gpt-4o-mini")
-    answer = ann.post(f"/admin/model/{found.id}/active?to=0", headers={"HX-Request": "true"})
-    assert answer.status_code == 409
-    assert "Choose another default first" in answer.headers["HX-Trigger"]
+    row = model("gpt-4o-mini")
+    response = ann.post(f"/admin/model/{row.id}/active?to=0", headers={"HX-Request": "true"})
+    assert response.status_code == 409
+    assert "Choose another default first" in response.headers["HX-Trigger"]
     assert model("gpt-4o-mini").is_active
 
 
 def test_the_star_moves_and_can_be_put_back(ann):
-    new, old = model("gpt-4o").id, model("gpt-4o-mini").id
-    answer = ann.post(f"/admin/model/{new}/default?to=1", headers={"HX-Request": "true"})
-    assert json.loads(answer.headers["HX-Trigger"])["refresh-list"] is True
-    ann.post(json.loads(answer.headers["HX-Trigger"])["toast"]["undo"]["url"])
-    assert (model("gpt-4o").is_default, model("gpt-4o-mini").is_default, old) == (False, True, model("gpt-4o-mini").id)
+    new_id, old_id = model("gpt-4o").id, model("gpt-4o-mini").id
+    response = ann.post(f"/admin/model/{new_id}/default?to=1", headers={"HX-Request": "true"})
+    assert json.loads(response.headers["HX-Trigger"])["refresh-list"] is True
+    ann.post(json.loads(response.headers["HX-Trigger"])["toast"]["undo"]["url"])
+    assert (model("gpt-4o").is_default, model("gpt-4o-mini").is_default, old_id) == (False, True, model("gpt-4o-mini").id)
 
 
 def test_a_new_model_is_audited_once_with_its_values(ann):
-    before = last_event()
+    last_id = last_event()
     assert ann.post("/admin/model/new/", NEW | {"context_window": "128,000", "aliases": "r1, r2"}).status_code == 302
-    (found,) = events(before)
-    assert (found.action, found.actor, found.before) == ("registry:model:create", "ann@example.com", None)
-    assert (found.after["context_window"], found.after["aliases"]) == (128_000, ["r1", "r2"])
+    (audit_event,) = events(last_id)
+    assert (audit_event.action, audit_event.actor, audit_event.before) == ("registry:model:create", "ann@example.com", None)
+    assert (audit_event.after["context_window"], audit_event.after["aliases"]) == (128_000, ["r1", "r2"])
 
 
 @pytest.mark.parametrize(("button", "next_page"), [({}, "details"), ({"_add_another": "1"}, "new"), ({"_continue_editing": "1"}, "edit")])
 def test_an_added_model_leads_to_its_page_or_where_the_button_says(ann, button, next_page):
-    answer = ann.post("/admin/model/new/", NEW | button)
-    assert answer.location.startswith(f"/admin/model/{next_page}/?")
-    page = ann.get(answer.location).text
+    response = ann.post("/admin/model/new/", NEW | button)
+    assert response.location.startswith(f"/admin/model/{next_page}/?")
+    page = ann.get(response.location).text
     assert "was added" in page
     assert next_page != "details" or "Nobody has entered a price." in page
 
 
 def test_what_was_typed_stays_beside_what_is_wrong_with_it(ann):
-    answer = ann.post("/admin/model/new/", NEW | {"model_id": "two words", "context_window": "1,5", "aliases": "gpt-4o-mini"})
-    assert answer.status_code == 422
-    assert 'value="two words"' in answer.text
-    assert 'value="1,5"' in answer.text
-    assert "must be a whole number" in answer.text
+    response = ann.post("/admin/model/new/", NEW | {"model_id": "two words", "context_window": "1,5", "aliases": "gpt-4o-mini"})
+    assert response.status_code == 422
+    assert 'value="two words"' in response.text
+    assert 'value="1,5"' in response.text
+    assert "must be a whole number" in response.text
 
 
 def form_of(ann, row_id):
@@ -137,20 +137,20 @@ def form_of(ann, row_id):
 def test_t37_saving_a_form_twice_from_two_tabs_is_refused_the_second_time(ann):
     ann.post("/admin/model/new/", NEW)
     row_id = model("rocket-1").id
-    typed = form_of(ann, row_id)
-    assert ann.post(f"/admin/model/edit/?id={row_id}", typed | {"display_name": "First"}).status_code == 302
-    answer = ann.post(f"/admin/model/edit/?id={row_id}", typed | {"display_name": "Second"})
-    assert answer.status_code == 422
-    assert "Somebody else changed this model meanwhile" in answer.text
+    form = form_of(ann, row_id)
+    assert ann.post(f"/admin/model/edit/?id={row_id}", form | {"display_name": "First"}).status_code == 302
+    response = ann.post(f"/admin/model/edit/?id={row_id}", form | {"display_name": "Second"})
+    assert response.status_code == 422
+    assert "Somebody else changed this model meanwhile" in response.text
     assert model("rocket-1").display_name == "First"
 
 
 def test_an_edit_is_audited_once_with_what_differs(ann):
     ann.post("/admin/model/new/", NEW)
-    row_id, before = model("rocket-1").id, last_event()
+    row_id, last_id = model("rocket-1").id, last_event()
     ann.post(f"/admin/model/edit/?id={row_id}", form_of(ann, row_id) | {"display_name": "Comet"})
-    (found,) = events(before)
-    assert (found.before, found.after) == ({"display_name": "Rocket"}, {"display_name": "Comet"})
+    (audit_event,) = events(last_id)
+    assert (audit_event.before, audit_event.after) == ({"display_name": "Rocket"}, {"display_name": "Comet"})
 
 
 def test_a_bulk_switch_changes_all_or_none_and_can_be_taken_back(ann):
@@ -165,21 +165,21 @@ def test_a_bulk_switch_changes_all_or_none_and_can_be_taken_back(ann):
 
 def test_all_that_match_means_every_page_of_the_filter(ann, registry):
     ann.post("/admin/model/action/", {"action": "deactivate", "all_matching": "1", "rowid": "1", "url": "/admin/model/?search=claude"})
-    assert not [found.ref for found in registry.snapshot.models if "claude" in found.ref and found.active]
+    assert not [info.ref for info in registry.snapshot.models if "claude" in info.ref and info.active]
     assert model("gpt-4o").is_active
 
 
 def test_t28_an_export_holds_no_formula_and_keeps_numbers(ann):
     ann.post("/admin/model/new/", NEW | {"display_name": "=cmd|' /C calc'!A0", "context_window": "4096"})
     lines = list(csv.DictReader(io.StringIO(ann.get("/admin/model/export/csv/").text)))
-    found = next(line for line in lines if line["Ref"] == "openai/rocket-1")
-    assert (found["Model"][:2], found["Context"], found["Price State"]) == ("'=", "4096", "unknown")
+    row = next(line for line in lines if line["Ref"] == "openai/rocket-1")
+    assert (row["Model"][:2], row["Context"], row["Price State"]) == ("'=", "4096", "unknown")
     assert not [cell for line in lines for cell in line.values() if cell.startswith(("=", "+", "-", "@", "\t"))]
 
 
 def test_a_model_with_prices_is_not_deleted_but_explained(ann):
-    found = model("gpt-4o").id
-    page = ann.client.post("/admin/model/delete/", data={"id": found, "csrf_token": _token(ann)}, follow_redirects=True).text
+    model_id = model("gpt-4o").id
+    page = ann.client.post("/admin/model/delete/", data={"id": model_id, "csrf_token": _token(ann)}, follow_redirects=True).text
     assert "Deactivate it instead" in page
     assert model("gpt-4o")
 

@@ -1,4 +1,4 @@
-"""Providers and their keys: written, replaced, removed, never shown."""
+"""Providers and their keys. A key can be stored, replaced and removed, and is never shown."""
 
 import base64
 import html
@@ -38,8 +38,8 @@ def credential():
     return db.session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
 
 
-def save(visitor, **more):
-    return visitor.post(f"/admin/provider/edit/?id={provider().id}", FORM | more)
+def save(visitor, **values):
+    return visitor.post(f"/admin/provider/edit/?id={provider().id}", FORM | values)
 
 
 def actions(after=0):
@@ -62,18 +62,18 @@ def test_a_key_stands_in_no_page(ann):
     stored = credential().ciphertext
     events = db.session.execute(select(AuditEvent.id)).scalars().all()
     pages = [ann.get(path).text for path in (*PAGES, *(f"/admin/audit/details/?id={event}" for event in events))]
-    found = [
+    leaked = [
         secret
         for secret in (CANARY, base64.b64encode(CANARY.encode()).decode().rstrip("="), stored)
         if any(secret in page for page in pages)
     ]
-    assert found == []
+    assert leaked == []
 
 
 def test_a_form_that_fails_does_not_send_the_key_back(ann):
-    answer = save(ann, api_key=CANARY, slug="Not a slug")
-    assert answer.status_code == 422
-    assert CANARY not in answer.text
+    response = save(ann, api_key=CANARY, slug="Not a slug")
+    assert response.status_code == 422
+    assert CANARY not in response.text
 
 
 def test_a_blank_key_keeps_the_one_there_is(ann):
@@ -104,12 +104,12 @@ def test_a_new_key_and_its_removal_at_once_are_refused(ann):
 
 def test_t15_another_origin_says_before_saving_that_it_removes_the_key(ann):
     save(ann, api_key=CANARY)
-    asked = ann.post(f"/admin/provider/{provider().id}/moves", FORM | {"base_url": "https://evil.example/v1"})
-    assert f"Saving removes the stored key ending in …{CANARY[-4:]}" in html.unescape(asked.text)
+    warning = ann.post(f"/admin/provider/{provider().id}/moves", FORM | {"base_url": "https://evil.example/v1"})
+    assert f"Saving removes the stored key ending in …{CANARY[-4:]}" in html.unescape(warning.text)
     assert "move_confirmed" not in ann.post(f"/admin/provider/{provider().id}/moves", FORM).text
     refused = save(ann, base_url="https://evil.example/v1")
     assert (refused.status_code, "Tick below that this is meant" in refused.text) == (422, True)
-    assert "https://evil.example/v1" in refused.text  # What was typed is still there.
+    assert "https://evil.example/v1" in refused.text  # The input is still in the form.
     assert (provider().base_url, credential() is None) == (FORM["base_url"], False)
 
 
@@ -129,9 +129,9 @@ def test_an_editor_may_change_a_provider_but_not_its_key(bob):
 
 
 def test_a_provider_whose_sdk_is_missing_says_which_command_installs_it_and_cannot_be_primary(ann, monkeypatch):
-    monkeypatch.setitem(sys.modules, "anthropic", None)  # As if it were not installed.
-    answer = ann.post(f"/admin/provider/{provider('anthropic').id}/primary?to=1", headers={"HX-Request": "true"})
-    assert (answer.status_code, "cannot be run" in answer.headers["HX-Trigger"]) == (409, True)
+    monkeypatch.setitem(sys.modules, "anthropic", None)  # Simulates that the package is not installed.
+    response = ann.post(f"/admin/provider/{provider('anthropic').id}/primary?to=1", headers={"HX-Request": "true"})
+    assert (response.status_code, "cannot be run" in response.headers["HX-Trigger"]) == (409, True)
     assert not provider("anthropic").is_primary
     assert "driver not installed" in ann.get("/admin/provider/?search=anthropic").text
     page = html.unescape(ann.get(f"/admin/provider/details/?id={provider('anthropic').id}").text)
@@ -155,22 +155,22 @@ def test_a_provider_with_models_is_not_deleted_and_they_are_named(ann):
 
 
 def test_extra_headers_must_be_json(ann):
-    answer = save(ann, extra_headers="{not json")
-    assert answer.status_code == 422
-    assert "must be a JSON object" in answer.text
+    response = save(ann, extra_headers="{not json")
+    assert response.status_code == 422
+    assert "must be a JSON object" in response.text
 
 
 def test_a_slug_that_is_taken_is_said_at_its_field(ann):
-    answer = save(ann, slug="anthropic")
-    assert answer.status_code == 422
-    assert "is taken by another provider" in answer.text
+    response = save(ann, slug="anthropic")
+    assert response.status_code == 422
+    assert "is taken by another provider" in response.text
 
 
 def test_everything_that_is_wrong_with_a_provider_is_said_at_once(ann):
-    wrong = FORM | {"driver": "", "slug": "two words", "base_url": "https://me@acme.example/v1", "timeout_seconds": "soon"}
-    answer = ann.post("/admin/provider/new/", wrong)
-    said = [
-        words in answer.text
+    form = FORM | {"driver": "", "slug": "two words", "base_url": "https://me@acme.example/v1", "timeout_seconds": "soon"}
+    response = ann.post("/admin/provider/new/", form)
+    reported = [
+        words in response.text
         for words in ("choose one", "lower-case letters, digits and hyphens", "must not hold a user name", "must be a whole number")
     ]
-    assert (answer.status_code, said) == (422, [True] * 4)
+    assert (response.status_code, reported) == (422, [True] * 4)

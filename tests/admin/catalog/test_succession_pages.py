@@ -1,4 +1,4 @@
-"""Retirement on the pages: the dashboard says what retires and who uses it, the model's page schedules the successor."""
+"""Model retirement: the dashboard lists retiring models and their users, and the model's page schedules the successor."""
 
 import html
 from datetime import UTC, datetime, timedelta
@@ -19,9 +19,9 @@ def number(name="gpt-4o-mini"):
 
 
 def retiring(successor="openai/gpt-4o"):
-    model = number()
+    model_id = number()
     with writing() as session:
-        models.update(session, model, {"retires_on": SOON.isoformat(), "successor": successor}, actor="ann")
+        models.update(session, model_id, {"retires_on": SOON.isoformat(), "successor": successor}, actor="ann")
 
 
 def page(visitor, path):
@@ -30,9 +30,9 @@ def page(visitor, path):
 
 def test_the_dashboard_says_what_retires_who_uses_it_and_what_follows(ann):
     retiring()
-    shown = page(ann, "/admin/")
-    assert "GPT-4o Mini retires on" in shown
-    assert "Successor: openai/gpt-4o, and no day to switch over. Used: default for text" in shown
+    content = page(ann, "/admin/")
+    assert "GPT-4o Mini retires on" in content
+    assert "Successor: openai/gpt-4o, and no day to switch over. Used: default for text" in content
 
 
 def test_the_day_is_scheduled_shown_and_taken_back(bob, eve):
@@ -40,9 +40,9 @@ def test_the_day_is_scheduled_shown_and_taken_back(bob, eve):
     address = f"/admin/model/details/?id={number()}"
     assert f'value="{SOON.isoformat()}"' in page(bob, address)
     bob.post(f"/admin/model/{number()}/switch-over", {"day": SOON.isoformat()})
-    shown = page(bob, address)
-    assert "openai/gpt-4o takes the place of GPT-4o Mini" in shown
-    assert "begin to lead to the successor" in shown
+    content = page(bob, address)
+    assert "openai/gpt-4o takes the place of GPT-4o Mini" in content
+    assert "begin to lead to the successor" in content
     assert "which takes over on" in page(bob, "/admin/")
     assert "switch-over" not in page(eve, address)
     bob.post(f"/admin/model/{number()}/switch-over", {"day": ""})
@@ -58,6 +58,6 @@ def test_a_day_that_is_none_or_a_missing_successor_is_said(bob):
 
 
 def test_deactivating_what_is_used_asks_and_names_the_users(bob):
-    shown = page(bob, f"/admin/model/details/?id={number('gpt-4o')}")
-    assert "Deactivate GPT-4o? It is used: 2 other names." in shown
+    content = page(bob, f"/admin/model/details/?id={number('gpt-4o')}")
+    assert "Deactivate GPT-4o? It is used: 2 other names." in content
     assert "whoever uses it: 2 other names" in page(bob, f"/admin/price/new/?model={number('gpt-4o')}")
