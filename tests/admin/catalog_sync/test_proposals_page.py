@@ -1,4 +1,4 @@
-"""The pages of proposals: opening one, filtering, ticking, approving by somebody else, undoing."""
+"""Proposal pages: open a proposal, filter and select rows, approve as a second person, and undo."""
 
 import html
 import io
@@ -25,9 +25,9 @@ def count(table, *where):
     return db.session.execute(select(func.count()).select_from(table).where(*where)).scalar_one()
 
 
-def opened(visitor, document=MAP, **more):
+def opened(visitor, document=MAP, **fields):
     files = {"file": (io.BytesIO(json.dumps(document).encode()), "prices.json")}
-    return visitor.post("/admin/proposals/new", {"source": "litellm"} | files | more, content_type="multipart/form-data")
+    return visitor.post("/admin/proposals/new", {"source": "litellm"} | files | fields, content_type="multipart/form-data")
 
 
 def page(visitor, path):
@@ -36,12 +36,12 @@ def page(visitor, path):
 
 def test_a_file_is_compared_and_shown_row_by_row_with_its_marks(ann, bob):
     address = opened(ann).location
-    shown = page(bob, address)
-    assert "$2.50 per 1M tokens" in shown
-    assert "$5 per 1M tokens" in shown
-    assert "+100.0 %" in shown
-    assert "Rises by more than the limit" in shown
-    assert "acme/<b>x</b>: model_id must be" in shown
+    content = page(bob, address)
+    assert "$2.50 per 1M tokens" in content
+    assert "$5 per 1M tokens" in content
+    assert "+100.0 %" in content
+    assert "Rises by more than the limit" in content
+    assert "acme/<b>x</b>: model_id must be" in content
     assert "<b>x</b>" not in bob.get(address).text
     assert count(Model, Model.model_id == "new-one") == 0
 
@@ -51,17 +51,17 @@ def test_the_bundled_catalogue_needs_no_file_and_its_pages_stay_small(ann):
     first = page(ann, address)
     assert "Rows 1–50 of 1," in first
     assert first.count('name="shown"') == 50
-    found = page(ann, f"{address}?provider=openrouter&word=claude&page=0")
-    assert "openrouter/" in found
-    assert "groq/" not in found.partition("<tbody>")[2]
+    filtered = page(ann, f"{address}?provider=openrouter&word=claude&page=0")
+    assert "openrouter/" in filtered
+    assert "groq/" not in filtered.partition("<tbody>")[2]
     assert "No row matches" in page(ann, f"{address}?word=zzzqq")
 
 
 def test_rows_are_ticked_by_page_and_by_filter_and_somebody_else_approves(ann, bob):
     address = opened(ann).location
     ids = {row.ref: row.id for row in db.session.execute(select(ProposalRow)).scalars()}
-    answer = bob.post(f"{address}choose", {"shown": list(ids.values()), "chosen": [ids["acme/good"]]}, headers={"HX-Request": "true"})
-    assert "1 of 3 rows ticked" in answer.text
+    response = bob.post(f"{address}choose", {"shown": list(ids.values()), "chosen": [ids["acme/good"]]}, headers={"HX-Request": "true"})
+    assert "1 of 3 rows ticked" in response.text
     bob.post(f"{address}choose", {"all": "1", "word": "gpt"})
     assert "2 of 3 rows ticked" in page(bob, address)
     assert "Somebody else approves what you opened" in page(ann, address)
@@ -69,8 +69,8 @@ def test_rows_are_ticked_by_page_and_by_filter_and_somebody_else_approves(ann, b
     assert "MODELDESK_FOUR_EYES=off" in page(ann, refused.location)
     bob.post(f"{address}approve")
     assert "Other rows are ticked now" in page(bob, address)
-    seen = re.search(r'name="seal" value="([0-9a-f]{32})"', page(bob, address))[1]
-    bob.post(f"{address}approve", {"seal": seen})
+    seal = re.search(r'name="seal" value="([0-9a-f]{32})"', page(bob, address))[1]
+    bob.post(f"{address}approve", {"seal": seal})
     assert "2 rows were taken over" in page(bob, address)
     assert count(Model, Model.model_id == "good") == 1
     assert count(Model, Model.model_id == "new-one") == 0
@@ -79,38 +79,38 @@ def test_rows_are_ticked_by_page_and_by_filter_and_somebody_else_approves(ann, b
 
 
 def test_a_file_of_another_kind_is_said_at_its_field(ann):
-    answer = opened(ann, [1, 2])
-    assert (answer.status_code, "Must be an object" in answer.text) == (422, True)
+    response = opened(ann, [1, 2])
+    assert (response.status_code, "Must be an object" in response.text) == (422, True)
     missing = ann.post("/admin/proposals/new", {"source": "models.dev"})
     assert (missing.status_code, re.search("Is needed for models.dev", missing.text) is not None) == (422, True)
     assert count(Proposal) == 0
 
 
 def test_a_second_source_is_shown_where_it_disagrees(ann):
-    other = {"openai/new-one": GPT | {"input_cost_per_token": 9e-06}}
-    second = {"second": "litellm", "second_file": (io.BytesIO(json.dumps(other).encode()), "other.json")}
-    assert "second opinion: $9 per 1M tokens" in page(ann, opened(ann, **second).location)
+    second_catalog = {"openai/new-one": GPT | {"input_cost_per_token": 9e-06}}
+    upload = {"second": "litellm", "second_file": (io.BytesIO(json.dumps(second_catalog).encode()), "other.json")}
+    assert "second opinion: $9 per 1M tokens" in page(ann, opened(ann, **upload).location)
 
 
 def test_files_larger_than_other_forms_are_taken(ann):
-    long = GPT | {"litellm_provider": "acme", "source": "https://acme.example/" + "x" * 300}
-    document = json.dumps(MAP | {f"acme/m{number}": long for number in range(3_000)})
+    entry = GPT | {"litellm_provider": "acme", "source": "https://acme.example/" + "x" * 300}
+    document = json.dumps(MAP | {f"acme/m{index}": entry for index in range(3_000)})
     assert len(document) > 1_000_000
     fields = {"csrf_token": csrf_token(ann.get("/admin/").text), "source": "litellm"}
     parts = [f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n' for name, text in fields.items()]
     file = f'--x\r\nContent-Disposition: form-data; name="file"; filename="a.json"\r\n\r\n{document}\r\n--x--\r\n'
-    answer = ann.client.post("/admin/proposals/new", data="".join([*parts, file]), content_type="multipart/form-data; boundary=x")
-    assert answer.status_code == 302
+    response = ann.client.post("/admin/proposals/new", data="".join([*parts, file]), content_type="multipart/form-data; boundary=x")
+    assert response.status_code == 302
     assert count(ProposalRow) > 3_000
 
 
 def test_a_viewer_looks_and_changes_nothing(ann, eve):
     address = opened(ann).location
-    shown = page(eve, address)
-    assert ("Approve" in shown, "Tick all" in shown, "Compare a catalogue" in page(eve, "/admin/proposals/")) == (False, False, False)
+    content = page(eve, address)
+    assert ("Approve" in content, "Tick all" in content, "Compare a catalogue" in page(eve, "/admin/proposals/")) == (False, False, False)
     token = csrf_token(eve.get("/admin/").text)
-    for what in ("choose", "approve", "undo", "close"):
-        assert eve.client.post(f"{address}{what}", data={"csrf_token": token, "all": "1"}).status_code == 403
+    for action in ("choose", "approve", "undo", "close"):
+        assert eve.client.post(f"{address}{action}", data={"csrf_token": token, "all": "1"}).status_code == 403
     assert count(ProposalRow, ProposalRow.chosen) == 0
 
 

@@ -1,4 +1,4 @@
-"""The page for import and export: files out, a file compared first, applied as it was seen or not at all."""
+"""Import and export page: a file is compared first, and applied exactly as it was shown or not at all."""
 
 import html
 import io
@@ -39,17 +39,17 @@ def page(visitor, path):
 
 def test_a_file_is_compared_first_and_applied_by_whoever_sent_it(app, bob, ann):
     address = sent(bob, NEW).location
-    shown = page(bob, address)
-    assert "1 added" in shown
-    assert "openai/new-one" in shown
+    content = page(bob, address)
+    assert "1 added" in content
+    assert "openai/new-one" in content
     assert "<b>New</b>" not in bob.get(address).text
     assert "Waiting for you" in page(bob, "/admin/exchange/")
     assert count(Model, Model.model_id == "new-one") == 0
-    assert ann.get(address).status_code == 404  # Another person's file.
+    assert ann.get(address).status_code == 404  # The file belongs to another user.
     assert bob.post(f"{address}apply").location == "/admin/exchange/"
-    after = page(bob, "/admin/exchange/")
-    assert "Imported: 1 added, 0 changed." in after
-    assert "Imported c.json" in after
+    index_page = page(bob, "/admin/exchange/")
+    assert "Imported: 1 added, 0 changed." in index_page
+    assert "Imported c.json" in index_page
     assert count(Model, Model.model_id == "new-one") == 1
     assert count(ImportDraft) == 0
     assert bob.post(f"{address}apply").location == "/admin/exchange/"
@@ -60,22 +60,22 @@ def test_a_catalogue_that_changed_since_is_compared_anew_instead_of_changed(app,
     address = sent(bob, HEAD | {"models": [model_values(model_id="gpt-4o", display_name="Renamed")]}).location
     assert "GPT-4o" in page(bob, address)
     with writing() as session:
-        found = session.execute(select(Model).where(Model.model_id == "gpt-4o")).scalar_one()
-        models.update(session, found.id, {"display_name": "By somebody else"}, actor="ann")
+        row = session.execute(select(Model).where(Model.model_id == "gpt-4o")).scalar_one()
+        models.update(session, row.id, {"display_name": "By somebody else"}, actor="ann")
     assert bob.post(f"{address}apply").location == address
-    shown = page(bob, address)
-    assert "the catalogue changed since the file was compared" in shown
-    assert "By somebody else" in shown
+    content = page(bob, address)
+    assert "the catalogue changed since the file was compared" in content
+    assert "By somebody else" in content
     assert count(Model, Model.display_name == "Renamed") == 0
     bob.post(f"{address}apply")
     assert count(Model, Model.display_name == "Renamed") == 1
 
 
 def test_every_wrong_line_is_said_and_the_file_is_not_kept(bob):
-    answer = sent(bob, b"provider,model_id,display_name,type\nopenai,a,A,smell\nopenai,b,,text\n", "m.csv")
-    assert answer.status_code == 422
-    assert "Line 2: type must be one of" in answer.text
-    assert "Line 3: display_name must have" in answer.text
+    response = sent(bob, b"provider,model_id,display_name,type\nopenai,a,A,smell\nopenai,b,,text\n", "m.csv")
+    assert response.status_code == 422
+    assert "Line 2: type must be one of" in response.text
+    assert "Line 3: display_name must have" in response.text
     assert count(ImportDraft) == 0
 
 
@@ -90,8 +90,8 @@ def test_every_wrong_line_is_said_and_the_file_is_not_kept(bob):
     ],
 )
 def test_what_is_no_file_of_ours_is_refused_in_words(bob, name, content, message):
-    answer = sent(bob, content, name)
-    assert (answer.status_code, message in html.unescape(answer.text)) == (422, True)
+    response = sent(bob, content, name)
+    assert (response.status_code, message in html.unescape(response.text)) == (422, True)
 
 
 def test_a_file_has_a_limit():
@@ -100,27 +100,27 @@ def test_a_file_has_a_limit():
 
 
 def test_the_models_go_out_into_a_spreadsheet_and_come_back_with_a_new_price(bob):
-    answer = bob.get("/admin/exchange/download/csv")
-    assert answer.mimetype == "text/csv"
-    assert "attachment; filename=modeldesk-models-" in answer.headers["Content-Disposition"]
-    old = answer.text
-    assert "The file says nothing new" in page(bob, sent(bob, old.encode(), "m.csv").location)
+    response = bob.get("/admin/exchange/download/csv")
+    assert response.mimetype == "text/csv"
+    assert "attachment; filename=modeldesk-models-" in response.headers["Content-Disposition"]
+    exported = response.text
+    assert "The file says nothing new" in page(bob, sent(bob, exported.encode(), "m.csv").location)
     before = count(Price)
     address = sent(bob, b"provider,model_id,input_per_1m\r\nopenai,gpt-4o,9.75\r\n", "few.csv").location
-    shown = page(bob, address)
-    assert "$2.50 per 1M tokens" in shown
-    assert "$9.75 per 1M tokens" in shown
+    content = page(bob, address)
+    assert "$2.50 per 1M tokens" in content
+    assert "$9.75 per 1M tokens" in content
     bob.post(f"{address}apply")
     assert count(Price) == before + 1
 
 
 def test_a_price_that_is_far_from_the_one_before_is_to_be_looked_at_twice(bob):
     address = sent(bob, b"provider,model_id,input_per_1m\nopenai,gpt-4o,2500\nopenai,gpt-4o-mini,0.16\n", "few.csv").location
-    shown = page(bob, f"{address}?kind=look")
-    assert "1 to look at twice" in shown
-    assert "Input is 1,000 times more than the price before. Is the unit right?" in shown
-    assert "gpt-4o-mini" not in shown.partition("<tbody>")[2]
-    assert "1 price is far away from the one before." in shown
+    content = page(bob, f"{address}?kind=look")
+    assert "1 to look at twice" in content
+    assert "Input is 1,000 times more than the price before. Is the unit right?" in content
+    assert "gpt-4o-mini" not in content.partition("<tbody>")[2]
+    assert "1 price is far away from the one before." in content
 
 
 def test_viewers_take_files_away_and_bring_none(eve):
@@ -142,15 +142,15 @@ def test_a_file_goes_when_it_is_discarded_or_a_day_old(bob, ann):
 
 
 def test_a_held_file_is_applied_as_it_was_compared_on_both_engines(either_app):
-    by, now = ImportContext("bob", container.current().outbound), datetime.now(UTC)
+    context, now = ImportContext("bob", container.current().outbound), datetime.now(UTC)
     upload = Upload("few.csv", "csv", "provider,model_id,input_per_1m\nopenai,gpt-4o,9.75\n")
     with dry_run_transaction() as session:
-        found = import_drafts.preview_import(session, upload, by, now)
+        preview = import_drafts.preview_import(session, upload, context, now)
     before = count(Price)
     with writing(refresh=False) as session:
-        public_id = import_drafts.store(session, found, "bob", now).public_id
+        public_id = import_drafts.store(session, preview, "bob", now).public_id
     with writing() as session:
-        assert import_drafts.apply(session, public_id, by, now).counts() == {"added": 1, "changed": 0, "same": 1}
+        assert import_drafts.apply(session, public_id, context, now).counts() == {"added": 1, "changed": 0, "same": 1}
     assert (count(Price), count(ImportDraft)) == (before + 1, 0)
     price = container.registry().snapshot.by_name["openai/gpt-4o"].price
     assert ("input", "standard", "9.75") in {(rate.meter, rate.service_tier, str(rate.amount)) for rate in price.rates}
