@@ -246,8 +246,8 @@ def _price_text(model: ModelInfo | None) -> Markup | str:
     price = model.price
     if price is None or price.state != "priced":
         return input_cell(model)
-    tokens = [(word, standard_rate(price, meter)) for word, meter in (("in", "input"), ("out", "output"))]
-    amounts = [f"{money_text.format_amount(per_million(rate), price.currency)} {word}" for word, rate in tokens if rate]
+    tokens = [(label, standard_rate(price, meter)) for label, meter in (("in", "input"), ("out", "output"))]
+    amounts = [f"{money_text.format_amount(per_million(rate), price.currency)} {label}" for label, rate in tokens if rate]
     if amounts:
         return f"{' · '.join(amounts)} per 1M tokens"
     output_rate = next((rate for meter in OUTPUT_METERS if (rate := standard_rate(price, meter))), None)
@@ -258,5 +258,5 @@ def _provider_view_model(row: Provider, state: Any, registry: Snapshot) -> dict[
     info = registry.providers.get(row.slug)
     count = info.models if info else 0
     detail = f"{count:,} model{'' if count == 1 else 's'}{', primary' if row.is_primary else ''}"
-    word, tone = (state.text, state.tone) if row.is_active else ("inactive", "neutral")
-    return {"name": row.display_name, "url": url_for("provider.details_view", id=row.id), "detail": detail, "state": word, "tone": tone}
+    label, tone = (state.text, state.tone) if row.is_active else ("inactive", "neutral")
+    return {"name": row.display_name, "url": url_for("provider.details_view", id=row.id), "detail": detail, "state": label, "tone": tone}

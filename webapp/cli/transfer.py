@@ -61,7 +61,7 @@ def import_file(file: Path, dry_run: bool) -> None:
     _print_report(report, "Would be" if dry_run else "Were")
 
 
-def _print_report(report: ImportReport, word: str) -> None:
+def _print_report(report: ImportReport, prefix: str) -> None:
     for change in report.changes:
         if change.state != SAME:
             click.echo(f"{change.state:8} {change.kind:9} {change.name}{': ' + ', '.join(change.fields) if change.fields else ''}")
@@ -71,4 +71,4 @@ def _print_report(report: ImportReport, word: str) -> None:
             for question in change.questions:
                 click.echo(f"           look twice: {question}")
     counts = ", ".join(f"{report.count(state)} {state}" for state in (ADDED, CHANGED, SAME))
-    click.echo(f"{word} {counts}.")
+    click.echo(f"{prefix} {counts}.")

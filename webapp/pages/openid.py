@@ -181,9 +181,11 @@ def _on_token_refused(error: TokenRefused) -> ResponseReturnValue:
 
 
 def _on_provider_refusal(error: str) -> ResponseReturnValue:
-    known = error if error in ("access_denied", "login_required", "server_error", "temporarily_unavailable", "invalid_scope") else "other"
-    log.warning("the identity provider sent somebody back: %s", known)
-    return _failure_page("denied", 403) if known == "access_denied" else _failure_page("provider", 502)
+    known_error = (
+        error if error in ("access_denied", "login_required", "server_error", "temporarily_unavailable", "invalid_scope") else "other"
+    )
+    log.warning("the identity provider sent somebody back: %s", known_error)
+    return _failure_page("denied", 403) if known_error == "access_denied" else _failure_page("provider", 502)
 
 
 def _on_account_refused(error: ModeldeskError) -> ResponseReturnValue:

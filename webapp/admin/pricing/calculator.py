@@ -120,7 +120,7 @@ def _card(quote: Quote, inputs: CalculatorRequest, minimum: Decimal | None) -> d
         "tags": list(_tags(quote)),
         "prefix": "at least " if quote.missing_meters and not quote.is_tier_missing and quote.total is not None else "",
         "total": _money(quote.total_for(inputs.calls), currency),
-        "sums": [(words, _money(quote.total_for(calls), currency)) for words, calls in _multiples(inputs.calls)],
+        "sums": [(label, _money(quote.total_for(calls), currency)) for label, calls in _multiples(inputs.calls)],
         "ratio": money_text.format_ratio(quote.total, minimum) if minimum and quote.total and quote.total > minimum else None,
         "lines": [_line(line, currency) for line in quote.cost.lines],
         "missing": [describe_missing(missing) for missing in quote.cost.missing],

@@ -38,18 +38,18 @@ class OverridesMixin(RowsView):
     @expose("/<id>/rules", methods=("GET", "POST"))
     def rules(self, id: str) -> Any:
         project, errors = self.find_row(id), {}
-        typed = {name: request.form.get(name, "").strip()[:2_000] for name in FORM_FIELDS}
+        values = {name: request.form.get(name, "").strip()[:2_000] for name in FORM_FIELDS}
         if request.method == "POST":
             self.require_permission(may_edit_rules())
             try:
                 with writing() as session:
-                    overrides.add(session, project.id, _build_rule(typed), actor=self.actor())
+                    overrides.add(session, project.id, _build_rule(values), actor=self.actor())
             except (Invalid, Conflict) as error:
                 errors = {field_error.field.partition("[")[0]: field_error.message for field_error in error.errors} or {"": error.detail}
             else:
                 flash("Added. Applications of this project are answered by it within a second.", "success")
                 return redirect(self.get_url(".rules", id=id))
-        return Response(self._rules_page(self.find_row(id), typed, errors), 422 if errors else 200)
+        return Response(self._rules_page(self.find_row(id), values, errors), 422 if errors else 200)
 
     @expose("/<id>/rules/<rule>/end", methods=("POST",))
     def end_rule(self, id: str, rule: str) -> Any:
@@ -63,14 +63,14 @@ class OverridesMixin(RowsView):
             flash("Ended. From now on what holds for everybody holds here too.", "success")
         return redirect(self.get_url(".rules", id=id))
 
-    def _rules_page(self, project: Project, typed: dict[str, str], errors: dict[str, str]) -> str:
+    def _rules_page(self, project: Project, values: dict[str, str], errors: dict[str, str]) -> str:
         rows = [_rule_view_model(row) for row in overrides.list_by_project(db.session(), project)]
         models = [model for model in container.registry().snapshot.models if model.active]
         return self.render(
             "admin/projects/overrides.html",
             project=project,
             rows=rows,
-            typed=typed,
+            typed=values,
             errors=errors,
             kinds=KIND_LABELS,
             models=models,
@@ -87,11 +87,11 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _build_rule(typed: dict[str, str]) -> Rule:
+def _build_rule(values: dict[str, str]) -> Rule:
     """Build a rule from the form. Raises `Invalid` with the form field."""
-    price = _build_price_entry(typed) if typed["kind"] == PRICE else None
-    starts, ends = _parse_time(typed["starts"], "starts") or _now(), _parse_time(typed["ends"], "ends")
-    return Rule(typed["kind"], typed["model"], starts, ends, price, typed["note"])
+    price = _build_price_entry(values) if values["kind"] == PRICE else None
+    starts, ends = _parse_time(values["starts"], "starts") or _now(), _parse_time(values["ends"], "ends")
+    return Rule(values["kind"], values["model"], starts, ends, price, values["note"])
 
 
 def _parse_time(text: str, field: str) -> datetime | None:
@@ -100,9 +100,9 @@ def _parse_time(text: str, field: str) -> datetime | None:
     return start_of_day(parse_day(text, field)) if DAY.fullmatch(text) else parse_timestamp(text.upper(), field)
 
 
-def _build_price_entry(typed: dict[str, str]) -> PriceEntry:
-    rates = [{"meter": meter, "amount": typed[meter], "per": per} for meter, per in RATE_METERS if typed[meter]]
-    entry = {"state": "priced", "currency": typed["currency"] or "USD", "effective_from": format_timestamp(_now()), "rates": rates}
+def _build_price_entry(values: dict[str, str]) -> PriceEntry:
+    rates = [{"meter": meter, "amount": values[meter], "per": per} for meter, per in RATE_METERS if values[meter]]
+    entry = {"state": "priced", "currency": values["currency"] or "USD", "effective_from": format_timestamp(_now()), "rates": rates}
     try:
         return validate_price(entry)
     except Invalid as error:

@@ -91,8 +91,8 @@ class Projects(OverridesMixin):
         edit_conflicts.show_conflict(form, form_values(row), "project", row.id)
 
     def values_of(self, form: Any) -> dict[str, Any]:
-        typed = {name: (form[name].data or "").strip() for name in ("display_name", "slug", "description")}
-        return typed | {"active": bool(form.active.data)}
+        values = {name: (form[name].data or "").strip() for name in ("display_name", "slug", "description")}
+        return values | {"active": bool(form.active.data)}
 
     def create_row(self, session: Session, values: Mapping[str, Any]) -> Project:
         return projects.create(session, values, actor=self.actor())

@@ -63,8 +63,8 @@ def read_request(*, models_needed: bool = True) -> EvaluationRequest:
         evaluation.require_valid_selection(len(selected), models, repeats if isinstance(repeats, int) else 0)
     name = " ".join(form.get("name", "").split())[:200] or _default_name(selected, models)
     plans = {
-        (number, model): plan_run(incident, RunOptions(None if model == LOCAL else model, template, local=model == LOCAL, caller=caller()))
-        for number, incident in enumerate(selected)
+        (index, model): plan_run(incident, RunOptions(None if model == LOCAL else model, template, local=model == LOCAL, caller=caller()))
+        for index, incident in enumerate(selected)
         for model in models
         if models_needed
     }
@@ -147,7 +147,7 @@ def estimate_costs(setup: EvaluationRequest) -> dict[str, Any]:
 
 
 def _model_estimate(setup: EvaluationRequest, model: str) -> dict[str, Any]:
-    plans = [setup.plans[number, model] for number in range(len(setup.incidents))]
+    plans = [setup.plans[index, model] for index in range(len(setup.incidents))]
     input_tokens, output_tokens, low, high = 0, 0, ZERO, ZERO
     known, currency = True, CAP_CURRENCY
     for plan in plans:

@@ -125,13 +125,13 @@ def _latest_runs() -> dict[str, Any]:
     return {"latest": [run_presenter.brief_view_model(run) for run in records.list_latest(db.session(), MAX_LATEST_RUNS)]}
 
 
-def _model_groups(chosen: str) -> list[ModelGroup]:
+def _model_groups(selected: str) -> list[ModelGroup]:
     """Return the text models with remarks on their providers. Models without a driver are shown but disabled."""
     snapshot, environment = container.registry().snapshot, container.settings().environment
     remarks = {slug: remark for slug, provider in snapshot.providers.items() if (remark := provider_remark(provider, environment))}
     models = (model for model in snapshot.by_type.get("text", ()) if model.supported)
     unavailable = {slug for slug, provider in snapshot.providers.items() if unavailable_reason(provider.display_name, provider.driver)}
-    return model_groups(snapshot, models, {chosen}, remarks, unavailable)
+    return model_groups(snapshot, models, {selected}, remarks, unavailable)
 
 
 def _preview_form(values: Mapping[str, str]) -> dict[str, Any]:
