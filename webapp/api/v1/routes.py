@@ -1,8 +1,8 @@
-"""The table of routes: what is served is what is described, because both are made of this."""
+"""The route table. Both the served endpoints and the OpenAPI document come from it."""
 
-from webapp.api.v1.catalog import models, providers, registry_views
+from webapp.api.v1.catalog import registry_views
+from webapp.api.v1.catalog.management_routes import MODEL_ROUTES, PROVIDER_ROUTES
 from webapp.api.v1.catalog.model_list import MODELS_QUERY
-from webapp.api.v1.catalog.providers import PROVIDERS_QUERY
 from webapp.api.v1.catalog.registry_views import EXPLAIN_QUERY, SUPPORTED_QUERY
 from webapp.api.v1.core.authorization import Route
 from webapp.api.v1.core.openapi_views import documentation_routes
@@ -16,10 +16,7 @@ from webapp.api.v1.usage.records import SUMMARY_QUERY
 from webapp.domain.accounts.permissions import Permission
 
 READ, WRITE, KEYS, RUN = (Permission.REGISTRY_READ, Permission.REGISTRY_WRITE, Permission.CREDENTIALS_WRITE, Permission.RUNS_WRITE)
-REF_ERRORS = (404, 409)  # A ref that leads nowhere, or to several models.
-CHANGE_ERRORS = (404, 409, 412, 422, 503)
-MODELS, ONE_MODEL = "/admin/models", "/admin/models/<number>"
-PROVIDERS, ONE_PROVIDER = "/admin/providers", "/admin/providers/<number>"
+REF_ERRORS = (404, 409)  # An unknown or ambiguous ref.
 
 _registry_routes = (
     Route(
@@ -144,174 +141,6 @@ _usage_routes = (
         error_statuses=(*REF_ERRORS, 422, 503),
     ),
 )
-_model_routes = (
-    Route("GET", MODELS, models.list_managed_models, WRITE, "Lists models for managing", "ModelPage", query=MODELS_QUERY),
-    Route(
-        "POST", MODELS, models.create_model, WRITE, "Adds a model", "Model", 201, request_schema="NewModel", error_statuses=(409, 422, 503)
-    ),
-    Route("GET", ONE_MODEL, models.get_managed_model, WRITE, "One model, by id", "Model", error_statuses=(404,)),
-    Route(
-        "PUT",
-        ONE_MODEL,
-        models.replace_model,
-        WRITE,
-        "Replaces a model's entry; what is left out gets its default",
-        "Model",
-        request_schema="NewModel",
-        error_statuses=CHANGE_ERRORS,
-    ),
-    Route(
-        "PATCH",
-        ONE_MODEL,
-        models.edit_model,
-        WRITE,
-        "Changes some fields of a model",
-        "Model",
-        request_schema="ModelChange",
-        error_statuses=CHANGE_ERRORS,
-    ),
-    Route("DELETE", ONE_MODEL, models.delete_model, WRITE, "Deletes a model that nothing uses", "", 204, error_statuses=CHANGE_ERRORS),
-    Route(
-        "POST",
-        f"{ONE_MODEL}/toggle-active",
-        models.toggle_model,
-        WRITE,
-        "Activates or deactivates a model",
-        "Model",
-        error_statuses=CHANGE_ERRORS,
-    ),
-    Route(
-        "POST",
-        f"{ONE_MODEL}/set-default",
-        models.set_default_model,
-        WRITE,
-        "Makes a model the default of its type",
-        "Model",
-        error_statuses=CHANGE_ERRORS,
-    ),
-    Route("GET", f"{ONE_MODEL}/prices", models.list_prices, WRITE, "A model's prices, oldest first", "PriceList", error_statuses=(404,)),
-    Route(
-        "POST",
-        f"{ONE_MODEL}/prices",
-        models.add_price,
-        WRITE,
-        "Adds a dated price",
-        "Price",
-        201,
-        request_schema="NewPrice",
-        error_statuses=(404, 409, 422, 503),
-    ),
-    Route(
-        "POST",
-        f"{ONE_MODEL}/prices/<price>/verify",
-        models.verify_price,
-        WRITE,
-        "Writes down that somebody compared a price with its source and found it right",
-        "Price",
-        error_statuses=CHANGE_ERRORS,
-    ),
-)
-_provider_routes = (
-    Route(
-        "GET",
-        PROVIDERS,
-        providers.list_managed_providers,
-        WRITE,
-        "Lists providers for managing",
-        "ManagedProviderPage",
-        query=PROVIDERS_QUERY,
-    ),
-    Route(
-        "POST",
-        PROVIDERS,
-        providers.create_provider,
-        WRITE,
-        "Adds a provider",
-        "ManagedProvider",
-        201,
-        request_schema="NewProvider",
-        error_statuses=(409, 422, 503),
-    ),
-    Route(
-        "DELETE",
-        f"{PROVIDERS}/primary",
-        providers.clear_primary_provider,
-        WRITE,
-        "No primary provider: local rules only",
-        "",
-        204,
-        error_statuses=(503,),
-    ),
-    Route("GET", ONE_PROVIDER, providers.get_managed_provider, WRITE, "One provider, by id", "ManagedProvider", error_statuses=(404,)),
-    Route(
-        "PUT",
-        ONE_PROVIDER,
-        providers.replace_provider,
-        WRITE,
-        "Replaces a provider's entry; what is left out gets its default",
-        "ManagedProvider",
-        request_schema="NewProvider",
-        error_statuses=CHANGE_ERRORS,
-    ),
-    Route(
-        "PATCH",
-        ONE_PROVIDER,
-        providers.edit_provider,
-        WRITE,
-        "Changes some fields of a provider",
-        "ManagedProvider",
-        request_schema="ProviderChange",
-        error_statuses=CHANGE_ERRORS,
-    ),
-    Route(
-        "DELETE",
-        ONE_PROVIDER,
-        providers.delete_provider,
-        WRITE,
-        "Deletes a provider that nothing uses",
-        "",
-        204,
-        error_statuses=CHANGE_ERRORS,
-    ),
-    Route(
-        "POST",
-        f"{ONE_PROVIDER}/toggle-active",
-        providers.toggle_provider,
-        WRITE,
-        "Activates or deactivates a provider",
-        "ManagedProvider",
-        error_statuses=CHANGE_ERRORS,
-    ),
-    Route(
-        "POST",
-        f"{ONE_PROVIDER}/set-primary",
-        providers.set_primary_provider,
-        WRITE,
-        "Makes a provider the primary one",
-        "ManagedProvider",
-        error_statuses=CHANGE_ERRORS,
-    ),
-    Route(
-        "PUT",
-        f"{ONE_PROVIDER}/credential",
-        providers.store_credential,
-        KEYS,
-        "Stores a provider's key, which is never shown again",
-        "ManagedProvider",
-        request_schema="NewCredential",
-        error_statuses=(404, 422, 503),
-    ),
-    Route(
-        "DELETE",
-        f"{ONE_PROVIDER}/credential",
-        providers.remove_credential,
-        KEYS,
-        "Removes a provider's key",
-        "",
-        204,
-        error_statuses=(404, 503),
-    ),
-)
 _file_routes = (
     Route(
         "GET",
@@ -334,5 +163,5 @@ _file_routes = (
         error_statuses=(409, 422, 503),
     ),
 )
-_api_routes = (*_registry_routes, *_cost_and_run_routes, *_usage_routes, *_model_routes, *_provider_routes, *_file_routes)
+_api_routes = (*_registry_routes, *_cost_and_run_routes, *_usage_routes, *MODEL_ROUTES, *PROVIDER_ROUTES, *_file_routes)
 ROUTES: tuple[Route, ...] = (*_api_routes, *documentation_routes(_api_routes))
