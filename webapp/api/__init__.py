@@ -1,4 +1,4 @@
-"""JSON for other applications, by bearer token only."""
+"""JSON API for other applications. Bearer tokens are the only authentication."""
 
 from flask import Flask
 
@@ -10,7 +10,7 @@ from webapp.runtime import container
 
 def init_app(app: Flask) -> None:
     blueprint = v1.create_blueprint()
-    csrf.exempt(blueprint)  # Only a bearer token opens it, and no browser sends one by itself.
+    csrf.exempt(blueprint)  # Only bearer tokens give access, and no browser sends one on its own.
     app.register_blueprint(blueprint)
-    hot = FastPath(app.wsgi_app, app.extensions[container.KEY], app.config["TRUSTED_HOSTS"])
-    app.wsgi_app = hot  # type: ignore[method-assign] # the way that Flask documents
+    fast_path = FastPath(app.wsgi_app, app.extensions[container.KEY], app.config["TRUSTED_HOSTS"])
+    app.wsgi_app = fast_path  # type: ignore[method-assign] # Flask documents this way to add middleware.

@@ -1,4 +1,4 @@
-"""Version 1 of the HTTP API: one table of routes, served behind one door and described by one document."""
+"""Version 1 of the HTTP API: one route table, one authorization check and one OpenAPI document."""
 
 from flask import Blueprint
 
@@ -9,10 +9,10 @@ PREFIX = "/api/v1"
 
 
 def create_blueprint() -> Blueprint:
-    """All routes of the table. Nothing answers to OPTIONS: no other site's page has any business here."""
-    made = Blueprint("api", __name__, url_prefix=PREFIX)
+    """Create the blueprint of all routes. `OPTIONS` is off, because pages of other sites must not call the API."""
+    blueprint = Blueprint("api", __name__, url_prefix=PREFIX)
     for route in ROUTES:
-        made.add_url_rule(
+        blueprint.add_url_rule(
             route.rule, route.name, authorized_view(route), methods=[route.method], strict_slashes=True, provide_automatic_options=False
         )
-    return made
+    return blueprint

@@ -1,7 +1,7 @@
-"""The hot path: `GET /models/{ref}` and `POST /cost`, asked as usual, are answered before Flask is, which takes longer than the answer.
+"""Fast path: serves usual requests to `GET /models/{ref}` and `POST /cost` before Flask, which takes longer than the response.
 
-Token, permission, body and bodies' bytes come from the same functions as behind the door. Whatever is not quite as usual (a query,
-an unknown name, a refusal of any kind) goes on to Flask with its body put back, so that nothing is decided or worded twice.
+Token, permission, parsing and encoding come from the same functions as in the Flask views. Any unusual request (a query, an unknown name,
+any denial) goes to Flask with its body restored, so that no decision or message exists twice.
 """
 
 import io
@@ -32,7 +32,7 @@ Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
 class FastResponse(NamedTuple):
-    """What is to be sent. The ETag is None where there is none."""
+    """The response to send. `etag` is None if there is none."""
 
     status: str
     body: bytes
@@ -40,27 +40,27 @@ class FastResponse(NamedTuple):
 
 
 class FastPath:
-    """WSGI in front of the application."""
+    """WSGI middleware in front of the application."""
 
     def __init__(self, application: Wsgi, container: Container, trusted_hosts: Sequence[str]) -> None:
         self._application, self._container, self._trusted = application, container, list(trusted_hosts)
         self._hosts: set[str] = set()
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        answerer = _responder(environ)
-        if answerer is None or environ.get("QUERY_STRING") or not self._is_trusted_host(environ):
+        responder = _responder(environ)
+        if responder is None or environ.get("QUERY_STRING") or not self._is_trusted_host(environ):
             return self._application(environ, start_response)
         state = self._authorized_registry(environ)
-        answer = answerer(state, environ) if state else None
-        if state is None or answer is None:
+        response = responder(state, environ) if state else None
+        if state is None or response is None:
             return self._application(environ, start_response)
         request_id.set(new_request_id())
-        environ[ROUTE] = COST_PATH if answerer is _respond_cost else MODEL_ROUTE
-        start_response(answer.status, _response_headers(state, answer))
-        return [answer.body]
+        environ[ROUTE] = COST_PATH if responder is _respond_cost else MODEL_ROUTE
+        start_response(response.status, _response_headers(state, response))
+        return [response.body]
 
     def _is_trusted_host(self, environ: Environ) -> bool:
-        """Whether the request names a host that is served here. Those once found good are remembered."""
+        """Whether the request names a host that is served here. Trusted hosts are cached."""
         host = environ.get("HTTP_HOST", "")
         if host in self._hosts:
             return True
@@ -71,7 +71,7 @@ class FastPath:
         return True
 
     def _authorized_registry(self, environ: Environ) -> EncodedRegistry | None:
-        """The present state for whoever may read it."""
+        """Return the current registry if the request's token can read it, else None."""
         self._container.refresher.ensure_running()
         state = encode_registry(self._container.registry)
         token = token_from_header(environ.get("HTTP_AUTHORIZATION", ""), state.snapshot.tokens)
@@ -79,7 +79,7 @@ class FastPath:
 
 
 def _responder(environ: Environ) -> Callable[[EncodedRegistry, Environ], FastResponse | None] | None:
-    """What answers this kind of request, if it is one of the two."""
+    """Return the function that responds to this request, or None if it is not one of the two."""
     method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
     if method == "GET" and path.startswith(MODELS_PATH):
         return _respond_model
@@ -88,10 +88,10 @@ def _responder(environ: Environ) -> Callable[[EncodedRegistry, Environ], FastRes
 
 def _respond_model(state: EncodedRegistry, environ: Environ) -> FastResponse | None:
     model = state.snapshot.by_name.get(environ["PATH_INFO"][len(MODELS_PATH) :])
-    asked, etag = environ.get("HTTP_IF_NONE_MATCH"), f'"{state.tag}"'
-    if model is None or (asked is not None and asked != etag):
+    if_none_match, etag = environ.get("HTTP_IF_NONE_MATCH"), f'"{state.tag}"'
+    if model is None or (if_none_match is not None and if_none_match != etag):
         return None
-    return FastResponse("200 OK", state.encode_model(model), etag) if asked is None else FastResponse("304 NOT MODIFIED", b"", etag)
+    return FastResponse("200 OK", state.encode_model(model), etag) if if_none_match is None else FastResponse("304 NOT MODIFIED", b"", etag)
 
 
 def _respond_cost(state: EncodedRegistry, environ: Environ) -> FastResponse | None:
@@ -102,14 +102,14 @@ def _respond_cost(state: EncodedRegistry, environ: Environ) -> FastResponse | No
     try:
         return FastResponse("200 OK", state.encode_cost(calculate_cost(state, parse_json_object(body), utc_now())).encode(), None)
     except ModeldeskError:
-        environ["wsgi.input"] = io.BytesIO(body)  # Flask reads it again, and words the refusal.
+        environ["wsgi.input"] = io.BytesIO(body)  # Flask reads it again and writes the error response.
         return None
 
 
-def _response_headers(state: EncodedRegistry, answer: FastResponse) -> list[tuple[str, str]]:
+def _response_headers(state: EncodedRegistry, response: FastResponse) -> list[tuple[str, str]]:
     headers = [*state.snapshot.headers.items(), *API_HEADERS.items(), ("X-Request-Id", request_id.get())]
-    if answer.etag is not None:
-        headers.append(("ETag", answer.etag))
-    if answer.body:
-        headers += [("Content-Type", "application/json"), ("Content-Length", str(len(answer.body)))]
+    if response.etag is not None:
+        headers.append(("ETag", response.etag))
+    if response.body:
+        headers += [("Content-Type", "application/json"), ("Content-Length", str(len(response.body)))]
     return headers

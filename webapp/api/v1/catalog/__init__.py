@@ -1,1 +1,1 @@
-"""Models and providers: reading, listing and managing."""
+"""Endpoints to read, list and manage models and providers."""

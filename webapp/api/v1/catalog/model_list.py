@@ -1,4 +1,4 @@
-"""Lists: filtering, sorting and paging of models in memory. A cursor names the last row seen, so that no row is skipped or repeated."""
+"""Model lists: in-memory filters, sorting and pagination. A cursor names the last row seen, so no row is skipped or repeated."""
 
 import base64
 import binascii
@@ -24,7 +24,7 @@ def _sort_name(model: ModelInfo) -> str:
     return model.display_name.casefold()
 
 
-# Every key ends with the ref, so that no two rows are equal and the reverse order is exactly the other way round.
+# Every key ends with the ref. No two keys are equal, so the descending order is the exact reverse of the ascending one.
 SORT_KEYS: Mapping[str, SortKey] = {
     "": lambda model: (model.sort_order, _sort_name(model), model.ref),
     "display_name": lambda model: (_sort_name(model), model.ref),
@@ -37,13 +37,13 @@ SORTS = tuple(f"{sign}{name}" for name in SORT_KEYS if name for sign in ("", "-"
 
 ModelPredicate = Callable[[ModelInfo], bool]
 FILTERS: Mapping[str, Callable[[Any], ModelPredicate]] = {
-    "type": lambda wanted: lambda model: model.type == wanted,
-    "capability": lambda wanted: lambda model: wanted in model.capabilities,
-    "provider": lambda wanted: lambda model: model.provider == wanted,
-    "active": lambda wanted: lambda model: model.active == wanted,
-    "default": lambda wanted: lambda model: model.default == wanted,
-    "price_state": lambda wanted: lambda model: model.price_state == wanted,
-    "q": lambda wanted: lambda model: _matches_search(model, wanted.casefold()),
+    "type": lambda value: lambda model: model.type == value,
+    "capability": lambda value: lambda model: value in model.capabilities,
+    "provider": lambda value: lambda model: model.provider == value,
+    "active": lambda value: lambda model: model.active == value,
+    "default": lambda value: lambda model: model.default == value,
+    "price_state": lambda value: lambda model: model.price_state == value,
+    "q": lambda value: lambda model: _matches_search(model, value.casefold()),
 }
 MODELS_QUERY = (
     choice_parameter("type", MODEL_TYPES, "Models of this type."),
@@ -59,60 +59,60 @@ MODELS_QUERY = (
 )
 
 
-def _matches_search(model: ModelInfo, wanted: str) -> bool:
-    return wanted in model.ref.casefold() or wanted in _sort_name(model) or any(wanted in alias.casefold() for alias in model.aliases)
+def _matches_search(model: ModelInfo, text: str) -> bool:
+    return text in model.ref.casefold() or text in _sort_name(model) or any(text in alias.casefold() for alias in model.aliases)
 
 
 class Page(NamedTuple):
-    """Some rows of a list, how many there are in all, and the cursor for what follows."""
+    """One page of a list: its rows, the total number of rows, and the cursor of the next page."""
 
     rows: Sequence[Any]
     total: int
     next_cursor: str | None
 
 
-def paginate_models(state: EncodedRegistry, asked: Mapping[str, Any]) -> Page:
-    """The page of models that the query asks for."""
-    sort = asked.get("sort", "")
+def paginate_models(state: EncodedRegistry, query: Mapping[str, Any]) -> Page:
+    """Return the page of models that the query selects."""
+    sort = query.get("sort", "")
     name = sort.lstrip("-")
-    fits = [FILTERS[filter_name](asked[filter_name]) for filter_name in FILTERS if filter_name in asked]
+    predicates = [FILTERS[filter_name](query[filter_name]) for filter_name in FILTERS if filter_name in query]
     rows: Iterable[ModelInfo] = state.sorted_models(name, SORT_KEYS[name])
-    kept = [model for model in rows if all(fit(model) for fit in fits)] if fits else list(rows)
-    return paginate(kept, SORT_KEYS[name], asked, descending=sort.startswith("-"))
+    matching = [model for model in rows if all(matches(model) for matches in predicates)] if predicates else list(rows)
+    return paginate(matching, SORT_KEYS[name], query, descending=sort.startswith("-"))
 
 
-def paginate(rows: list[Row], key: Callable[[Row], Position], asked: Mapping[str, Any], *, descending: bool = False) -> Page:
-    """The page of these rows, which are sorted by `key` upwards, that comes after the cursor."""
-    limit, marker = asked.get("limit", DEFAULT_LIMIT), _query_checksum(asked)
+def paginate(rows: list[Row], key: Callable[[Row], Position], query: Mapping[str, Any], *, descending: bool = False) -> Page:
+    """Return the page after the cursor. `rows` must be sorted by `key` in ascending order."""
+    limit, checksum = query.get("limit", DEFAULT_LIMIT), _query_checksum(query)
     remaining = rows
-    if "cursor" in asked:
-        position = _decode_cursor(asked["cursor"], marker, key(rows[0]) if rows else None)
+    if "cursor" in query:
+        position = _decode_cursor(query["cursor"], checksum, key(rows[0]) if rows else None)
         if rows:
             remaining = rows[: bisect_left(rows, position, key=key)] if descending else rows[bisect_right(rows, position, key=key) :]
     if descending:
         remaining = remaining[::-1]
-    shown = remaining[:limit]
-    return Page(shown, len(rows), _encode_cursor(marker, key(shown[-1])) if len(remaining) > limit else None)
+    page_rows = remaining[:limit]
+    return Page(page_rows, len(rows), _encode_cursor(checksum, key(page_rows[-1])) if len(remaining) > limit else None)
 
 
-def _query_checksum(asked: Mapping[str, Any]) -> int:
-    """Ties a cursor to the filters and the order that it was made for."""
-    chosen_by = sorted((name, str(value)) for name, value in asked.items() if name not in ("limit", "cursor"))
-    return zlib.crc32(repr(chosen_by).encode("utf-8", "backslashreplace"))
+def _query_checksum(query: Mapping[str, Any]) -> int:
+    """Return a checksum of the filters and the sort order, which binds a cursor to its list."""
+    criteria = sorted((name, str(value)) for name, value in query.items() if name not in ("limit", "cursor"))
+    return zlib.crc32(repr(criteria).encode("utf-8", "backslashreplace"))
 
 
-def _encode_cursor(marker: int, position: Position) -> str:
-    return base64.urlsafe_b64encode(json.dumps([marker, *position]).encode()).decode().rstrip("=")
+def _encode_cursor(checksum: int, position: Position) -> str:
+    return base64.urlsafe_b64encode(json.dumps([checksum, *position]).encode()).decode().rstrip("=")
 
 
-def _decode_cursor(cursor: str, marker: int, example: Position | None) -> Position:
-    """Where the last page ended. Raises `Malformed` unless the cursor is one of ours, for this very list."""
+def _decode_cursor(cursor: str, checksum: int, example: Position | None) -> Position:
+    """Return the position where the previous page ended. Raises `Malformed` unless the cursor belongs to this list."""
     try:
-        found, *position = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
+        cursor_checksum, *position = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
     except (binascii.Error, UnicodeError, ValueError, TypeError):
         raise _invalid_cursor() from None
-    fits = example is None or [type(part) for part in position] == [type(part) for part in example]
-    if found != marker or not fits:
+    types_match = example is None or [type(part) for part in position] == [type(part) for part in example]
+    if cursor_checksum != checksum or not types_match:
         raise _invalid_cursor()
     return tuple(position)
 
@@ -122,7 +122,7 @@ def _invalid_cursor() -> Malformed:
     return Malformed(f"cursor {message}", [FieldError("cursor", message)])
 
 
-def encode_page(bodies: Iterable[bytes], shown: Page) -> bytes:
-    """The body of a page."""
-    cursor = "null" if shown.next_cursor is None else f'"{shown.next_cursor}"'
-    return b'{"data":[%b],"next_cursor":%b,"total":%d}' % (b",".join(bodies), cursor.encode(), shown.total)
+def encode_page(bodies: Iterable[bytes], page: Page) -> bytes:
+    """Encode a page as JSON."""
+    cursor = "null" if page.next_cursor is None else f'"{page.next_cursor}"'
+    return b'{"data":[%b],"next_cursor":%b,"total":%d}' % (b",".join(bodies), cursor.encode(), page.total)

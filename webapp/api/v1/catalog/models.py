@@ -1,4 +1,4 @@
-"""Managing models and their prices. A price is only ever added."""
+"""Endpoints to manage models and their prices. Prices are append-only."""
 
 from typing import Any
 
@@ -36,10 +36,10 @@ MODEL_ROW = RowType("model", models.find)
 
 
 def list_managed_models() -> Response:
-    state, asked = refreshed_registry(), read_query(MODELS_QUERY)
-    # The built-in constants are no rows: nothing of them can be managed.
-    found = Page((), 0, None) if state.snapshot.source == CONSTANTS else paginate_models(state, asked)
-    return conditional_response(state.snapshot, state.tag, lambda: encode_page(map(state.encode_model, found.rows), found))
+    state, query = refreshed_registry(), read_query(MODELS_QUERY)
+    # The built-in constants are not database rows, so there is nothing to manage.
+    page = Page((), 0, None) if state.snapshot.source == CONSTANTS else paginate_models(state, query)
+    return conditional_response(state.snapshot, state.tag, lambda: encode_page(map(state.encode_model, page.rows), page))
 
 
 def get_managed_model(number: str) -> Response:
@@ -51,8 +51,8 @@ def get_managed_model(number: str) -> Response:
 def create_model() -> Response:
     values = read_json_object()
     with writing() as session:
-        number = models.create(session, values, actor=actor()).id
-    return _model_response(number, 201, {"Location": f"{BASE_PATH}/{number}"})
+        model_id = models.create(session, values, actor=actor()).id
+    return _model_response(model_id, 201, {"Location": f"{BASE_PATH}/{model_id}"})
 
 
 def replace_model(number: str) -> Response:
@@ -63,8 +63,8 @@ def edit_model(number: str) -> Response:
     return _update(number, read_json_object())
 
 
-def _update(number: str, values: dict[str, Any]) -> Response:
-    with row_transaction(MODEL_ROW, number) as (session, model_id):
+def _update(row_id: str, values: dict[str, Any]) -> Response:
+    with row_transaction(MODEL_ROW, row_id) as (session, model_id):
         models.update(session, model_id, values, actor=actor())
     return _model_response(model_id)
 
@@ -117,14 +117,14 @@ def _price_response(model_id: int, price_id: int, status: int = 200, headers: di
 
 
 def _list_price_documents(model: ModelInfo) -> list[Document]:
-    """All prices, corrected ones too. Without the database those that are in force at some time."""
+    """Return all prices, including corrected ones. Without the database, return only those that are in force at some time."""
 
     def read_all(session: Session) -> list[Price] | None:
         row = session.get(Model, model.id)
         return None if row is None else prices.history(session, row)
 
-    found = read_database_or_none(read_all) or model.prices
-    return [document for price in found if (document := price_document(price))]
+    history = read_database_or_none(read_all) or model.prices
+    return [document for price in history if (document := price_document(price))]
 
 
 def _find_model(state: EncodedRegistry, model_id: int) -> ModelInfo:
@@ -135,7 +135,7 @@ def _find_model(state: EncodedRegistry, model_id: int) -> ModelInfo:
 
 
 def _model_response(model_id: int, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """The model as it is after the change."""
+    """Return the model as it is after the change."""
     state = refreshed_registry()
     model = _find_model(state, model_id)
     return json_response(

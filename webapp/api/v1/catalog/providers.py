@@ -1,4 +1,4 @@
-"""Managing providers and their keys. A key goes in and never comes out."""
+"""Endpoints to manage providers and their keys. Keys are write-only."""
 
 from typing import Any
 
@@ -39,24 +39,24 @@ PROVIDERS_QUERY = (SEARCH, LIMIT, CURSOR)
 
 
 def list_managed_providers() -> Response:
-    shown, asked = refreshed_registry(), read_query(PROVIDERS_QUERY)
-    wanted = asked.get("q", "").casefold()
-    kept = [row for row in _list_documents(shown) if wanted in row["slug"] or wanted in row["display_name"].casefold()]
-    found = paginate(kept, lambda row: (row["sort_order"], row["slug"]), asked)
-    return conditional_response(shown.snapshot, f"{shown.tag}.{shown.snapshot.source}", lambda: encode_page(map(encode, found.rows), found))
+    state, query = refreshed_registry(), read_query(PROVIDERS_QUERY)
+    search = query.get("q", "").casefold()
+    rows = [row for row in _list_documents(state) if search in row["slug"] or search in row["display_name"].casefold()]
+    page = paginate(rows, lambda row: (row["sort_order"], row["slug"]), query)
+    return conditional_response(state.snapshot, f"{state.tag}.{state.snapshot.source}", lambda: encode_page(map(encode, page.rows), page))
 
 
 def get_managed_provider(number: str) -> Response:
-    shown = refreshed_registry()
-    document = _find_document(shown, parse_row_id(number, "provider"))
-    return conditional_response(shown.snapshot, row_tag(document["version"], shown), encode(document))
+    state = refreshed_registry()
+    document = _find_document(state, parse_row_id(number, "provider"))
+    return conditional_response(state.snapshot, row_tag(document["version"], state), encode(document))
 
 
 def create_provider() -> Response:
     values = read_json_object()
     with writing() as session:
-        number = providers.create(session, values, actor=actor(), policy=container.current().outbound).id
-    return _provider_response(number, 201, {"Location": f"{BASE_PATH}/{number}"})
+        provider_id = providers.create(session, values, actor=actor(), policy=container.current().outbound).id
+    return _provider_response(provider_id, 201, {"Location": f"{BASE_PATH}/{provider_id}"})
 
 
 def replace_provider(number: str) -> Response:
@@ -67,8 +67,8 @@ def edit_provider(number: str) -> Response:
     return _update(number, read_json_object())
 
 
-def _update(number: str, values: dict[str, Any]) -> Response:
-    with row_transaction(PROVIDER_ROW, number) as (session, provider_id):
+def _update(row_id: str, values: dict[str, Any]) -> Response:
+    with row_transaction(PROVIDER_ROW, row_id) as (session, provider_id):
         providers.update(session, provider_id, values, actor=actor(), policy=container.current().outbound)
     return _provider_response(provider_id)
 
@@ -112,47 +112,49 @@ def remove_credential(number: str) -> Response:
     return empty_response(refreshed_registry().snapshot)
 
 
-def _list_documents(shown: EncodedRegistry) -> list[Document]:
-    """All providers by display order; from the snapshot, with less to tell, while the database is away."""
+def _list_documents(state: EncodedRegistry) -> list[Document]:
+    """Return all providers in display order. Without the database, return those of the snapshot, which have fewer fields."""
 
     def read_all(session: Session) -> list[Document]:
         rows = session.execute(select(Provider).order_by(Provider.sort_order, Provider.slug)).scalars()
-        return [_row_document(session, row, shown) for row in rows]
+        return [_row_document(session, row, state) for row in rows]
 
-    found = read_database_or_none(read_all)
-    if found is not None:
-        return found
-    return [] if shown.snapshot.source == CONSTANTS else [provider_document(known) for known in shown.snapshot.providers.values()]
+    documents = read_database_or_none(read_all)
+    if documents is not None:
+        return documents
+    return [] if state.snapshot.source == CONSTANTS else [provider_document(provider) for provider in state.snapshot.providers.values()]
 
 
-def _find_document(shown: EncodedRegistry, provider_id: int) -> Document:
+def _find_document(state: EncodedRegistry, provider_id: int) -> Document:
     def read_one(session: Session) -> list[Document]:
         row = session.get(Provider, provider_id)
-        return [] if row is None else [_row_document(session, row, shown)]
+        return [] if row is None else [_row_document(session, row, state)]
 
-    found = read_database_or_none(read_one)
-    if found is None:
-        found = [provider_document(known) for known in shown.snapshot.providers.values() if known.id == provider_id]
-    if not found:
+    documents = read_database_or_none(read_one)
+    if documents is None:
+        documents = [provider_document(provider) for provider in state.snapshot.providers.values() if provider.id == provider_id]
+    if not documents:
         raise NotFound("There is no such provider.")
-    return found[0]
+    return documents[0]
 
 
-def _row_document(session: Session, row: Provider, shown: EncodedRegistry) -> Document:
-    """The whole row: what is read here can be entered again with PUT."""
-    known = shown.snapshot.providers.get(row.slug)
+def _row_document(session: Session, row: Provider, state: EncodedRegistry) -> Document:
+    """Return all fields of the row, so that a client can send the document back with PUT."""
+    snapshot_provider = state.snapshot.providers.get(row.slug)
     return {
         "id": row.id,
         **providers.audit_values(row),
-        "models": known.models if known else 0,
-        "has_key": known.has_key if known and known.id == row.id else credentials.get_shared_or_none(session, row) is not None,
+        "models": snapshot_provider.models if snapshot_provider else 0,
+        "has_key": snapshot_provider.has_key
+        if snapshot_provider and snapshot_provider.id == row.id
+        else credentials.get_shared_or_none(session, row) is not None,
         "updated_at": format_timestamp(row.updated_at),
         "version": row.version,
     }
 
 
 def _provider_response(provider_id: int, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """The provider as it is after the change."""
-    shown = refreshed_registry()
-    document = _find_document(shown, provider_id)
-    return json_response(shown.snapshot, encode(document), status, {"ETag": f'"{row_tag(document["version"], shown)}"', **(headers or {})})
+    """Return the provider as it is after the change."""
+    state = refreshed_registry()
+    document = _find_document(state, provider_id)
+    return json_response(state.snapshot, encode(document), status, {"ETag": f'"{row_tag(document["version"], state)}"', **(headers or {})})

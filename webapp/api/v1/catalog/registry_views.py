@@ -1,4 +1,4 @@
-"""What applications read: models, defaults, providers, the whole registry, and how a name is resolved. From the snapshot, always."""
+"""Read endpoints for applications: models, defaults, providers, the snapshot and explanations. They always read the snapshot."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +21,7 @@ EXPLAIN_QUERY = (MODEL, AT)
 
 
 def resolve_model(state: EncodedRegistry, ref: str) -> ModelInfo:
-    """The model that this ref names. Raises `UnknownModel` or `AmbiguousModel`."""
+    """Return the model that the ref names. Raises `UnknownModel` or `AmbiguousModel`."""
     return state.snapshot.by_name.get(ref) or resolve(state.snapshot.names, ref)
 
 
@@ -31,8 +31,8 @@ def utc_now() -> datetime:
 
 def list_models() -> Response:
     state = request_registry()
-    found = paginate_models(state, read_query(MODELS_QUERY))
-    return conditional_response(state.snapshot, state.tag, lambda: encode_page(map(state.encode_model, found.rows), found))
+    page = paginate_models(state, read_query(MODELS_QUERY))
+    return conditional_response(state.snapshot, state.tag, lambda: encode_page(map(state.encode_model, page.rows), page))
 
 
 def get_model(ref: str) -> Response:
@@ -42,13 +42,13 @@ def get_model(ref: str) -> Response:
 
 def get_supported() -> Response:
     state, ref = request_registry(), str(read_query(SUPPORTED_QUERY)[MODEL.name])
-    found, _ = trace(state.snapshot.names, ref)
-    model = found[0] if len(found) == 1 else None
+    matches, _ = trace(state.snapshot.names, ref)
+    model = matches[0] if len(matches) == 1 else None
     document = {
         "model": ref,
         "ref": model.ref if model else None,
         "supported": model is not None and model.supported,
-        "reason": model.unsupported_because if model else "ambiguous" if found else "unknown",
+        "reason": model.unsupported_because if model else "ambiguous" if matches else "unknown",
         "successor": model.successor if model else None,
     }
     return conditional_response(state.snapshot, state.tag, encode(document))
@@ -56,7 +56,7 @@ def get_supported() -> Response:
 
 def list_defaults() -> Response:
     state = request_registry()
-    pairs = (b"%b:%b" % (encode(kind), state.encode_model(model)) for kind, model in sorted(state.snapshot.defaults.items()))
+    pairs = (b"%b:%b" % (encode(model_type), state.encode_model(model)) for model_type, model in sorted(state.snapshot.defaults.items()))
     return conditional_response(state.snapshot, state.tag, b'{"data":{%b}}' % b",".join(pairs))
 
 
@@ -90,21 +90,21 @@ def get_snapshot() -> Response:
 
 
 def get_explanation() -> Response:
-    state, asked = request_registry(), read_query(EXPLAIN_QUERY)
-    found = explain(state.snapshot.names, asked["model"], asked.get("at") or utc_now())
-    tag = f"{state.tag}.{format_timestamp(found.at)}"
-    return conditional_response(state.snapshot, tag, lambda: encode(_explanation_document(state, found)))
+    state, query = request_registry(), read_query(EXPLAIN_QUERY)
+    explanation = explain(state.snapshot.names, query["model"], query.get("at") or utc_now())
+    tag = f"{state.tag}.{format_timestamp(explanation.at)}"
+    return conditional_response(state.snapshot, tag, lambda: encode(_explanation_document(state, explanation)))
 
 
-def _explanation_document(state: EncodedRegistry, found: Explanation) -> dict[str, Any]:
+def _explanation_document(state: EncodedRegistry, explanation: Explanation) -> dict[str, Any]:
     return {
-        "ref": found.ref,
-        "at": format_timestamp(found.at),
-        "supported": found.supported,
-        "reason": found.reason,
-        "steps": [{"step": step.name, "looked_for": step.query, "found": list(step.refs)} for step in found.steps],
-        "model": state.model_document(found.model) if found.model else None,
-        "price": price_document(found.price),
-        "candidates": list(found.candidates),
-        "suggestions": list(found.suggestions),
+        "ref": explanation.ref,
+        "at": format_timestamp(explanation.at),
+        "supported": explanation.supported,
+        "reason": explanation.reason,
+        "steps": [{"step": step.name, "looked_for": step.query, "found": list(step.refs)} for step in explanation.steps],
+        "model": state.model_document(explanation.model) if explanation.model else None,
+        "price": price_document(explanation.price),
+        "candidates": list(explanation.candidates),
+        "suggestions": list(explanation.suggestions),
     }

@@ -1,1 +1,1 @@
-"""What all endpoints share: authorization, strict JSON, parameters, responses, schemas and the OpenAPI document."""
+"""Shared code of all endpoints: authorization, strict JSON, parameters, responses, schemas and the OpenAPI document."""

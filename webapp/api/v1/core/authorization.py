@@ -1,4 +1,4 @@
-"""The one door of the API: who asks is checked first, then what they may, then the form of the question."""
+"""Authorization of API requests: first the token, then its permission, then the query parameters."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,7 +16,7 @@ View = Callable[..., Response]
 
 
 class Route(NamedTuple):
-    """One operation: how it is served and how it is described. `permission` None is for what strangers may read too."""
+    """One operation: its view and its description. A route whose `permission` is None needs no token."""
 
     method: str
     rule: str
@@ -31,12 +31,12 @@ class Route(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The endpoint, unique in the table."""
+        """The endpoint name, unique in the route table."""
         return self.view.__name__
 
 
 def authorized_view(route: Route) -> View:
-    """The view behind the door."""
+    """Wrap the view of a route in the checks of its permission and its query parameters."""
 
     def view(**path: str) -> Response:
         if route.permission is not None:
@@ -45,17 +45,17 @@ def authorized_view(route: Route) -> View:
             require_known_parameters(route.query)
         return route.view(**path)
 
-    view.permission = route.permission  # type: ignore[attr-defined] # read by the test that walks all routes
+    view.permission = route.permission  # type: ignore[attr-defined] # Read by the test that checks every route.
     return view
 
 
 def require_token_permission(permission: Permission) -> None:
-    """Raises 401 without a good token, `Forbidden` if it does not hold the permission."""
+    """Check the token of the request. Raises `Unauthorized` without a valid token, and `Forbidden` without the permission."""
     token = token_from_request()
     if token is None:
         detail = "Send a valid token in the header Authorization: Bearer <token>. It may be missing, misspelt, expired or revoked."
         raise Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer", {"realm": "Modeldesk"}))
-    g.token = token  # Also of whoever is refused: the trail names who it was.
+    g.token = token  # Set before the check, so that the audit log also names the token of a denied request.
     if not scopes_allow(token.scopes, permission):
         scopes = " or ".join(scope for scope, granted in SCOPES.items() if permission in granted)
         raise Forbidden(f"This token does not have the scope {scopes}.")

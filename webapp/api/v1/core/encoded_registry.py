@@ -1,4 +1,4 @@
-"""What was written out of one snapshot already: bodies and fragments that many answers share, made once and kept as bytes."""
+"""Encoded parts of one snapshot: bodies and fragments that many responses share, kept as bytes."""
 
 import hashlib
 import threading
@@ -21,23 +21,23 @@ from webapp.domain.shared.timestamps import format_timestamp
 from webapp.registry.registry import ModelRegistry
 from webapp.runtime import container
 
-MAX_CACHED_BODIES = 20_000  # About 20 MB; a larger registry is written out again from time to time.
+MAX_CACHED_BODIES = 20_000  # About 20 MB. A larger registry is encoded again from time to time.
 SortKey = Callable[[ModelInfo], tuple[int | str, ...]]
 
 
 class RateFragment(NamedTuple):
-    """The part of a cost line that depends on the rate alone. It holds the rate, so that no other can get its identity."""
+    """The part of a cost line that depends only on the rate. It holds the rate, so that no other rate can get the same `id`."""
 
     rate: Rate
     text: str
 
 
 class EncodedRegistry:
-    """One snapshot and what was made of it so far. Everything here may be dropped at any time."""
+    """One snapshot and its encoded parts. Any part can be dropped at any time."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        # An answer's form may change with the version of the application, its content with the snapshot.
+        # The format of a response can change with the application's version, its content with the snapshot.
         self.tag = f"{__version__}.{snapshot.tag}"
         self._models: dict[str, bytes] = {}
         self._fragments: dict[int, RateFragment] = {}
@@ -49,20 +49,20 @@ class EncodedRegistry:
         self._by_id: dict[int | None, ModelInfo] = {model.id: model for model in snapshot.models}
 
     def project_view(self, project: str | None) -> "EncodedRegistry":
-        """The same as a project with rules of its own sees it; made once. Without rules it is the very same."""
+        """Return the registry as a project with overrides sees it, created once. Without overrides, return `self`."""
         if project is None or not self.snapshot.catalog.overrides:
             return self
-        found = self._views.get(project)
-        if found is None:
-            seen = project_snapshot(self.snapshot, project, datetime.now(UTC))
-            found = self if seen is self.snapshot else EncodedRegistry(seen)
-            if found is not self:
-                found.tag = f"{self.tag}.{hashlib.sha256(project.encode()).hexdigest()[:12]}"
-            self._views[project] = found
-        return found
+        view = self._views.get(project)
+        if view is None:
+            snapshot = project_snapshot(self.snapshot, project, datetime.now(UTC))
+            view = self if snapshot is self.snapshot else EncodedRegistry(snapshot)
+            if view is not self:
+                view.tag = f"{self.tag}.{hashlib.sha256(project.encode()).hexdigest()[:12]}"
+            self._views[project] = view
+        return view
 
     def encode_model(self, model: ModelInfo) -> bytes:
-        """The body of a model."""
+        """Return the JSON of a model."""
         body = self._models.get(model.ref)
         if body is None:
             if len(self._models) >= MAX_CACHED_BODIES:
@@ -71,23 +71,23 @@ class EncodedRegistry:
         return body
 
     def model_document(self, model: ModelInfo) -> Document:
-        """A Model with all its names, the patterns too: what is read can be entered again."""
+        """Return the document of a model with all its aliases, patterns included, so that a client can send it back."""
         document = model_document(model)
         document["aliases"] += self._patterns.get(model.ref, ())
         return document
 
-    def get_model_or_none(self, number: int) -> ModelInfo | None:
-        return self._by_id.get(number)
+    def get_model_or_none(self, model_id: int) -> ModelInfo | None:
+        return self._by_id.get(model_id)
 
     def sorted_models(self, name: str, key: SortKey) -> list[ModelInfo]:
-        """All models by this key; the name tells one key from another."""
-        found = self._orders.get(name)
-        if found is None:
-            found = self._orders[name] = sorted(self.snapshot.models, key=key)
-        return found
+        """Return all models sorted by this key. `name` identifies the key in the cache."""
+        models = self._orders.get(name)
+        if models is None:
+            models = self._orders[name] = sorted(self.snapshot.models, key=key)
+        return models
 
     def encode_snapshot(self) -> bytes:
-        """The whole registry. Several readers who ask at once wait for one writing."""
+        """Return the JSON of the whole registry. Concurrent readers wait for a single encoding."""
         with self._one_at_a_time:
             if self._whole is None:
                 snapshot = self.snapshot
@@ -95,7 +95,7 @@ class EncodedRegistry:
             return self._whole
 
     def encode_cost(self, cost: Cost) -> str:
-        """The body of a cost: as `cost_document` has it, several times faster."""
+        """Return the JSON of a cost. It equals `cost_document`, but is several times faster."""
         fragments = self._fragments
         lines = [
             f'{{"meter":"{meter}","quantity":{quantity},'
@@ -120,10 +120,10 @@ class EncodedRegistry:
 
 
 def _patterns_by_ref(snapshot: Snapshot) -> Mapping[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    patterns: dict[str, list[str]] = {}
     for pattern, ref in snapshot.catalog.patterns:
-        found.setdefault(ref, []).append(pattern)
-    return found
+        patterns.setdefault(ref, []).append(pattern)
+    return patterns
 
 
 @lru_cache(maxsize=4_096)
@@ -132,28 +132,28 @@ def _encode_text(value: str | tuple[str, ...] | None) -> str:
 
 
 @lru_cache(maxsize=1_024)
-def _encode_time(moment: datetime | None) -> str:
-    return "null" if moment is None else f'"{format_timestamp(moment)}"'
+def _encode_time(at: datetime | None) -> str:
+    return "null" if at is None else f'"{format_timestamp(at)}"'
 
 
 _latest: weakref.WeakKeyDictionary[ModelRegistry, EncodedRegistry] = weakref.WeakKeyDictionary()
 
 
 def request_registry() -> EncodedRegistry:
-    """For the snapshot that is served just now, as the project of the token sees it."""
+    """Return the current snapshot as the project of the request's token sees it."""
     token = g.get("token")
     return encode_registry(container.registry()).project_view(token.project if token else None)
 
 
 def unscoped_registry() -> EncodedRegistry:
-    """The same without any project's rules: for managing rows, which are everybody's."""
+    """Return the current snapshot without project overrides, to manage rows, which all projects share."""
     return encode_registry(container.registry())
 
 
 def encode_registry(registry: ModelRegistry) -> EncodedRegistry:
-    """For the snapshot that this registry serves just now."""
+    """Return the encoded form of the snapshot that this registry serves."""
     snapshot = registry.snapshot
-    found = _latest.get(registry)
-    if found is None or found.snapshot is not snapshot:
-        found = _latest[registry] = EncodedRegistry(snapshot)
-    return found
+    encoded = _latest.get(registry)
+    if encoded is None or encoded.snapshot is not snapshot:
+        encoded = _latest[registry] = EncodedRegistry(snapshot)
+    return encoded

@@ -1,4 +1,4 @@
-"""The strict JSON reader: refuses what a lenient one would guess about, quickly, and without ever recursing on somebody's nesting."""
+"""Strict JSON reader. It rejects ambiguous input, is fast, and never recurses into a client's nesting."""
 
 import json
 import re
@@ -11,9 +11,9 @@ from webapp.domain.shared.errors import FieldError, Invalid, Malformed, quote_te
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
-MAX_DIGITS = 16  # 2^53 has 16: beyond it many clients lose digits.
+MAX_DIGITS = 16  # 2^53 has 16. Beyond it, many clients lose digits.
 TOO_MANY_DIGITS = b"0" * (MAX_DIGITS + 1)
-# For bodies without escapes. A string that does not end is taken to the end: looking for another start in it would take the square.
+# For bodies without escapes. An unterminated string matches to the end: a search for another start in it would take quadratic time.
 STRING = re.compile(rb'"[^"]*"?')
 NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'"[]{}')
 BRACES_TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
@@ -21,12 +21,12 @@ DIGITS_AS_ZEROS = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else 32 f
 
 
 def read_json_object(*, floats: bool = False) -> dict[str, Any]:
-    """The JSON object in the request's body. Raises `Malformed` (400), or werkzeug's errors for 413 and 415."""
+    """Return the JSON object in the request's body. Raises `Malformed` (400), or werkzeug's errors for 413 and 415."""
     return parse_json_object(_read_body(), floats=floats)
 
 
 def require_no_fields() -> None:
-    """For requests that say everything with their address: no body, or an empty object."""
+    """Require no body or an empty object. Raises `Malformed` for any field."""
     if request.content_length == 0 or (request.content_length is None and "Transfer-Encoding" not in request.headers):
         return
     if unknown := list(read_json_object()):
@@ -45,13 +45,13 @@ def _read_body() -> bytes:
 
 
 def parse_json_object(body: bytes, *, floats: bool = False) -> dict[str, Any]:
-    """The JSON object that these bytes spell, or `Malformed`."""
+    """Parse a JSON object. Raises `Malformed`."""
     if is_too_deep(body):
         raise Malformed(f"The body is nested deeper than {MAX_DEPTH} levels, or its brackets do not match.", code="malformed_json")
     try:
         document = _decoder(body, floats).decode(body.decode("utf-8"))
         if b"\\u" in body:
-            json.dumps(document, ensure_ascii=False).encode("utf-8")  # Half a surrogate pair is no character, and cannot be encoded.
+            json.dumps(document, ensure_ascii=False).encode("utf-8")  # A lone surrogate is not a character and cannot be encoded.
     except UnicodeError:
         raise Malformed("The body is not UTF-8 text.", code="malformed_json") from None
     except json.JSONDecodeError as error:
@@ -63,7 +63,7 @@ def parse_json_object(body: bytes, *, floats: bool = False) -> dict[str, Any]:
 
 
 def is_too_deep(body: bytes) -> bool:
-    """Whether brackets are left after as many rounds of taking out the innermost pairs as there may be levels."""
+    """Whether brackets are left after `MAX_DEPTH` rounds of removing the innermost pairs."""
     brackets = _brackets(body)
     for _ in range(MAX_DEPTH):
         if not brackets:
@@ -73,30 +73,30 @@ def is_too_deep(body: bytes) -> bool:
 
 
 def _brackets(body: bytes) -> bytes:
-    """The brackets outside of strings, all of one kind."""
+    """Return the brackets outside of strings, with braces as square brackets."""
     if b"\\" in body:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    # Without escapes, a string that holds no bracket is a pair of quotes here. A quote stays if any string does hold one.
-    found = body.translate(BRACES_TO_BRACKETS, NOT_STRUCTURE).replace(b'""', b"")
-    if b'"' not in found:
-        return found
+    # Without escapes, a string without brackets is now an empty pair of quotes. A quote is left only if a string holds a bracket.
+    brackets = body.translate(BRACES_TO_BRACKETS, NOT_STRUCTURE).replace(b'""', b"")
+    if b'"' not in brackets:
+        return brackets
     return STRING.sub(b"", body).translate(BRACES_TO_BRACKETS, NOT_STRUCTURE).replace(b'"', b"")
 
 
 def _decoder(body: bytes, floats: bool) -> json.JSONDecoder:
-    """Numbers are looked at one by one only if some are suspiciously long: that costs as much as all the rest."""
+    """Return the decoder for a body. It checks each integer only if one may be too long, because the check doubles the time."""
     if floats:
         return FLOAT_DECODER
     return INTEGER_DECODER if TOO_MANY_DIGITS in body.translate(DIGITS_AS_ZEROS) else SHORT_INTEGER_DECODER
 
 
 def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    values = dict(pairs)
+    if len(values) != len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Malformed.of([FieldError(twice[:60], "is given twice")])
-    return found
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise Malformed.of([FieldError(duplicate[:60], "is given twice")])
+    return values
 
 
 def _parse_integer(digits: str) -> int:
@@ -130,7 +130,7 @@ FLOAT_DECODER = json.JSONDecoder(
 
 
 def check_object(value: object, field: str) -> dict[str, Any]:
-    """The value, if it is an object."""
+    """Return the value if it is an object. Raises `Invalid`."""
     if not isinstance(value, dict):
         raise Invalid.field(field, "must be an object")
     return value

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made of the table of routes."""
+"""The OpenAPI 3.1 document, generated from the route table."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ PATH_VARIABLE_DESCRIPTIONS: Mapping[str, str] = {
     "model_type": "A type of models, such as text.",
     "run_id": "The id of the run.",
 }
-# What each `code` of a problem means, and what to do. The readable page gives each an anchor, which a problem's `type` leads to.
+# The meaning of each problem `code`, and what to do. The HTML page has an anchor for each, and a problem's `type` links to it.
 CODE_DESCRIPTIONS: Mapping[str, str] = {
     "malformed": "The request has a form that is not allowed here: an unknown field or parameter, one given twice, a float for an integer.",
     "malformed_json": "The body is not one JSON object in UTF-8, or it is nested too deeply.",
@@ -63,7 +63,7 @@ INTRODUCTION = (
     "What models there are, whether they may be used and what they cost, exactly. Amounts are strings that hold exact decimals; times are "
     "RFC 3339 in UTC. Answers name the revision of the registry that they come from. Errors are problem documents (RFC 9457)."
 )
-# What is not JSON, or not only.
+# Bodies that are not JSON, or not only JSON.
 OTHER_CONTENT_TYPES: Mapping[str, Mapping[str, Document]] = {
     "Page": {"text/html": TEXT},
     "CatalogueFile": {"application/json": {"type": "object"}, "application/yaml": TEXT, "text/csv": TEXT},
@@ -77,7 +77,7 @@ ORIGIN_HEADERS: Mapping[str, str] = {
 
 
 def openapi_document(routes: Iterable[Route]) -> Document:
-    """The description of these routes."""
+    """Return the OpenAPI document of these routes."""
     paths: dict[str, Document] = {}
     for route in routes:
         paths.setdefault(path_of(route), {})[route.method.lower()] = _operation(route)
@@ -100,7 +100,7 @@ def path_of(route: Route) -> str:
 
 
 def scope_of(permission: Permission) -> str:
-    """The scope whose tokens may do this."""
+    """Return the scope that grants this permission."""
     return next(scope for scope, granted in SCOPES.items() if permission in granted)
 
 
@@ -131,15 +131,15 @@ def _path_parameters(route: Route) -> list[Document]:
 
 
 def _query_parameter(parameter: Parameter) -> Document:
-    shape = {"name": parameter.name, "in": "query", "schema": dict(parameter.schema), "description": parameter.description}
-    return shape | ({"required": True} if parameter.required else {})
+    document = {"name": parameter.name, "in": "query", "schema": dict(parameter.schema), "description": parameter.description}
+    return document | ({"required": True} if parameter.required else {})
 
 
 def _header_parameters(route: Route) -> list[Document]:
-    """The headers by which a caller says what it has seen, or that it says the same again."""
+    """Return the request headers for conditional requests and for idempotency."""
     if route.rule == "/usage":
-        shown = _header_parameter("Idempotency-Key", "Names this one call: sent again with the same key, it is counted once.")
-        return [shown | {"required": True}]
+        key_parameter = _header_parameter("Idempotency-Key", "Names this one call: sent again with the same key, it is counted once.")
+        return [key_parameter | {"required": True}]
     if route.method == "GET" and route.response_schema != "Page":
         return [_header_parameter("If-None-Match", "The ETag of the answer that you hold; 304 if it is still right.")]
     if 412 in route.error_statuses:
@@ -153,22 +153,22 @@ def _header_parameter(name: str, description: str) -> Document:
 
 def _success_response(route: Route) -> Document:
     headers = {name: {"$ref": f"#/components/headers/{name}"} for name in ORIGIN_HEADERS}
-    found: Document = {"description": route.summary, "headers": headers}
-    return found | {"content": _content(route.response_schema)} if route.response_schema else found
+    response: Document = {"description": route.summary, "headers": headers}
+    return response | {"content": _content(route.response_schema)} if route.response_schema else response
 
 
 def _content(name: str) -> Document:
-    """The kinds in which this goes over the wire, each with its shape."""
+    """Return the schema of a body for each of its content types."""
     if name in OTHER_CONTENT_TYPES:
-        return {kind: {"schema": schema} for kind, schema in OTHER_CONTENT_TYPES[name].items()}
+        return {content_type: {"schema": schema} for content_type, schema in OTHER_CONTENT_TYPES[name].items()}
     return {"application/json": {"schema": schema_ref(name) if name in SCHEMAS else {"type": "object"}}}
 
 
 def _error_statuses(route: Route) -> list[int]:
-    own = {*route.error_statuses, 400}
-    own |= {401, 403} if route.permission else set()
-    own |= {413, 415} if route.request_schema else set()
-    return sorted(own)
+    statuses = {*route.error_statuses, 400}
+    statuses |= {401, 403} if route.permission else set()
+    statuses |= {413, 415} if route.request_schema else set()
+    return sorted(statuses)
 
 
 def _error_response(status: int) -> Document:

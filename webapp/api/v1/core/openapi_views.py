@@ -1,4 +1,4 @@
-"""The description of the API, for programs and for people. The same for everybody, so it needs no token."""
+"""The API description as an OpenAPI document and as an HTML page. It is the same for all clients, so it needs no token."""
 
 import zlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from webapp.api.v1.core.responses import conditional_response, encode
 
 
 def documentation_routes(routes: Sequence[Route]) -> tuple[Route, ...]:
-    """The routes that describe these routes and themselves."""
+    """Return the documentation routes, which describe these routes and themselves."""
 
     def get_openapi() -> Response:
         return conditional_response(request_registry().snapshot, tag, body)
@@ -21,12 +21,12 @@ def documentation_routes(routes: Sequence[Route]) -> tuple[Route, ...]:
         page = render_template("api/docs.html", document=document, operations=operations, codes=openapi.CODE_DESCRIPTIONS)
         return Response(page, 200, request_registry().snapshot.headers)
 
-    own = (
+    documentation = (
         Route("GET", "/openapi.json", get_openapi, None, "This description, for programs", "OpenApi"),
         Route("GET", "/docs", get_docs, None, "This description, for people", "Page"),
     )
-    document = openapi.openapi_document((*routes, *own))
+    document = openapi.openapi_document((*routes, *documentation))
     body = encode(document)
     tag = f"{zlib.crc32(body):08x}"
     operations = [(method, path, operation) for path, methods in document["paths"].items() for method, operation in methods.items()]
-    return own
+    return documentation

@@ -1,4 +1,4 @@
-"""Strict query parameters: each declared once, for reading and for the description; unknown, repeated or odd ones are refused."""
+"""Strict query parameters, each declared once for parsing and for the description. Unknown, repeated or invalid ones are rejected."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ Parse = Callable[[str, str], Any]
 
 
 class Parameter(NamedTuple):
-    """One query parameter: `parse` takes the text and the name, and raises `Invalid`. `schema` describes it."""
+    """One query parameter. `parse` takes the text and the name and raises `Invalid`. `schema` describes the parameter."""
 
     name: str
     parse: Parse
@@ -25,12 +25,12 @@ class Parameter(NamedTuple):
 
 
 def read_query(parameters: Sequence[Parameter]) -> dict[str, Any]:
-    """The clean values of those that were given. Raises one `Malformed` that names every wrong or missing one."""
+    """Return the parsed parameters of the request. Raises one `Malformed` that names every invalid or missing parameter."""
     values: dict[str, Any] = {}
     errors: list[FieldError] = []
-    given = request.args
+    arguments = request.args
     for parameter in parameters:
-        text = given.get(parameter.name)
+        text = arguments.get(parameter.name)
         if text is None:
             errors += [FieldError(parameter.name, "is required")] if parameter.required else []
             continue
@@ -44,7 +44,7 @@ def read_query(parameters: Sequence[Parameter]) -> dict[str, Any]:
 
 
 def require_known_parameters(parameters: Sequence[Parameter]) -> None:
-    """Raises `Malformed` for parameters that nobody declared, and for those given twice."""
+    """Raise `Malformed` for undeclared parameters and for those given twice."""
     known = {parameter.name for parameter in parameters}
     errors = [
         FieldError(name[:60], "is given twice" if name in known else "is not a parameter of this address")
@@ -56,19 +56,19 @@ def require_known_parameters(parameters: Sequence[Parameter]) -> None:
 
 
 def parse_integer(text: str, name: str) -> int:
-    """A whole number in ASCII digits. Its range is judged by whoever knows what it counts."""
+    """Parse a whole number in ASCII digits. The caller checks its range."""
     if DIGITS.fullmatch(text) is None:
         raise Invalid.field(name, "must be a whole number")
     return int(text)
 
 
-def integer_between(least: int, most: int) -> Parse:
-    """A whole number in this range."""
+def integer_between(minimum: int, maximum: int) -> Parse:
+    """Return a parser for a whole number in this range."""
 
     def parse(text: str, name: str) -> int:
         number = parse_integer(text, name)
-        if not least <= number <= most:
-            raise Invalid.field(name, f"must be a whole number from {least} to {most}")
+        if not minimum <= number <= maximum:
+            raise Invalid.field(name, f"must be a whole number from {minimum} to {maximum}")
         return number
 
     return parse
@@ -81,14 +81,14 @@ def parse_boolean(text: str, name: str) -> bool:
 
 
 def parse_text(text: str, name: str) -> str:
-    """Printable text of reasonable length."""
+    """Parse printable text of reasonable length."""
     if not 0 < len(text) <= 300 or not text.isprintable():
         raise Invalid.field(name, "must be 1 to 300 printable characters")
     return text
 
 
 def parse_ref(text: str, name: str) -> str:
-    """Any text that could have been meant as a ref; what is no model's name is answered with 404 later."""
+    """Parse any text that could be a ref. A ref that names no model causes a 404 later."""
     if not text or len(text) > 2_000 or not text.isprintable():
         raise Invalid.field(name, "must be a ref such as openai/gpt-4o-mini")
     return text
@@ -109,7 +109,7 @@ BOOLEAN: Mapping[str, Any] = {"type": "boolean"}
 
 
 def choice_parameter(name: str, words: Sequence[str], description: str) -> Parameter:
-    """A parameter that takes one of these words."""
+    """Return a parameter that takes one of these words."""
     return Parameter(name, one_of(words), {"type": "string", "enum": list(words)}, description)
 
 

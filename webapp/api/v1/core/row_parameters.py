@@ -1,4 +1,4 @@
-"""What managing providers and models has in common: ids, the version as a lock, and answers from the newest state."""
+"""Shared code to manage providers and models: row ids, optimistic locking by version, and responses from the newest state."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -19,19 +19,19 @@ from webapp.runtime.transaction import writing
 
 T = TypeVar("T")
 ID = re.compile(r"[0-9]{1,18}", re.ASCII)
-# Our own tags read "v3.<what the row is shown with>". Whoever knows only the version may say "3" or "v3".
+# Generated tags read "v3.<registry state>". A client that knows only the version can send "3" or "v3".
 ROW_TAG = re.compile(r'"v?([0-9]{1,18})(?:\.[^"]*)?"', re.ASCII)
 
 
 def parse_row_id(text: str, kind: str) -> int:
-    """The id in an address. What is no id is the address of nothing."""
+    """Parse the row id in an address. Raises `NotFound` if the text is not an id."""
     if ID.fullmatch(text) is None:
         raise NotFound(f"There is no such {kind}.")
     return int(text)
 
 
 def refreshed_registry() -> EncodedRegistry:
-    """The state of the database as it is now: whoever manages rows must not see a copy that another process has just changed."""
+    """Return the current state of the database. To manage rows, clients must see changes by other processes at once."""
     registry = container.registry()
     if registry.snapshot.source != LAST_GOOD:
         registry.refresh()
@@ -39,7 +39,7 @@ def refreshed_registry() -> EncodedRegistry:
 
 
 def read_database_or_none(read: Callable[[Session], T]) -> T | None:
-    """What the database says beyond the snapshot, or None while it is away: reading goes on with what the snapshot has."""
+    """Return the result of `read`, or None if the database is unavailable. The caller then reads from the snapshot."""
     if container.registry().snapshot.source == LAST_GOOD:
         return None
     try:
@@ -47,41 +47,43 @@ def read_database_or_none(read: Callable[[Session], T]) -> T | None:
     except (SQLAlchemyError, DatabaseUnreachable):
         return None
     finally:
-        db.session.rollback()  # On SQLite an open read keeps every writer waiting.
+        db.session.rollback()  # On SQLite an open read blocks every writer.
 
 
-def row_tag(version: int, shown: EncodedRegistry) -> str:
-    """A row's version, and what else its answer depends on: prices and keys are rows of their own."""
-    return f"v{version}.{shown.tag}.{shown.snapshot.source}"
+def row_tag(version: int, state: EncodedRegistry) -> str:
+    """Return the tag of a row: its version and the registry state. The state counts because prices and keys are separate rows."""
+    return f"v{version}.{state.tag}.{state.snapshot.source}"
 
 
 class RowType(NamedTuple):
-    """One kind of row: what it is called, and what finds and locks one."""
+    """One kind of row: its name, and the function that finds and locks a row."""
 
     kind: str
     find: Callable[[Session, int], Any]
 
 
 @contextmanager
-def row_transaction(rows: RowType, number: str) -> Iterator[tuple[Session, int]]:
-    """A transaction that changes the row of this id. Raises `Stale` unless its version is one that the request's If-Match names."""
-    row_id = parse_row_id(number, rows.kind)
+def row_transaction(row_type: RowType, raw_id: str) -> Iterator[tuple[Session, int]]:
+    """Open a transaction that changes the row with this id. Raises `Stale` if the request's If-Match names another version."""
+    row_id = parse_row_id(raw_id, row_type.kind)
     with writing() as session:
-        revision.lock(session)  # Before the row, as every other writer does, so that no two wait for each other.
-        asked = request.headers.get("If-Match")
-        if asked is not None and rows.find(session, row_id).version not in _if_match_versions(asked) and asked.strip() != "*":
-            raise Stale(f"Somebody else changed this {rows.kind} since you read it. Load it again, look at the change, and repeat yours.")
+        revision.lock(session)  # Before the row, in the order of all other writers, to avoid deadlocks.
+        if_match = request.headers.get("If-Match")
+        if if_match is not None and row_type.find(session, row_id).version not in _if_match_versions(if_match) and if_match.strip() != "*":
+            raise Stale(
+                f"Somebody else changed this {row_type.kind} since you read it. Load it again, look at the change, and repeat yours."
+            )
         yield session, row_id
 
 
-def _if_match_versions(asked: str) -> set[int]:
-    """The versions in an If-Match header. Weak tags and other people's match nothing."""
-    matches = (ROW_TAG.fullmatch(part.strip()) for part in asked.split(","))
+def _if_match_versions(if_match: str) -> set[int]:
+    """Return the versions in an If-Match header. Weak tags and foreign tags match nothing."""
+    matches = (ROW_TAG.fullmatch(part.strip()) for part in if_match.split(","))
     return {int(match[1]) for match in matches if match}
 
 
 def with_defaults(values: Mapping[str, Any], required: tuple[str, ...], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """A whole entry for PUT: what is left out goes back to its default."""
+    """Return complete values for PUT: omitted fields get their defaults. Raises `Invalid` if a required field is missing."""
     if missing := [FieldError(name, "is required") for name in required if name not in values]:
         raise Invalid.of(missing)
     return {**defaults, **values}

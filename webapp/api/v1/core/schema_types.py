@@ -1,4 +1,4 @@
-"""Builders of JSON Schemas, and the types that several schemas share."""
+"""Builders of JSON Schemas, and types that several schemas share."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ def schema_ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def schema_of(kind: str, **more: object) -> Schema:
-    return {"type": kind, **more}
+def schema_of(kind: str, **keywords: object) -> Schema:
+    return {"type": kind, **keywords}
 
 
 def nullable(schema: Schema) -> Schema:
-    """The same, or null."""
+    """Return the schema with null allowed."""
     if isinstance(schema.get("type"), str) and "enum" not in schema:
         return {**schema, "type": [schema["type"], "null"]}
     return {"anyOf": [schema, {"type": "null"}]}
@@ -29,12 +29,12 @@ def enum_of(values: tuple[str, ...]) -> Schema:
 
 
 def response_object(**properties: Schema) -> Schema:
-    """An answer: every member is there. More may come with time, so callers should overlook what they do not know."""
+    """Return the schema of a response. All members are present. Later versions can add more, so clients should ignore unknown ones."""
     return schema_of("object", properties=properties, required=list(properties))
 
 
 def request_object(required: tuple[str, ...] = (), /, **properties: Schema) -> Schema:
-    """A body: unknown members are refused."""
+    """Return the schema of a request body. Unknown members are rejected."""
     return schema_of("object", properties=properties, required=list(required), additionalProperties=False)
 
 

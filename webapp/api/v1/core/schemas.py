@@ -1,4 +1,4 @@
-"""The shapes of the contract as JSON Schema, for the description."""
+"""JSON Schemas of all requests and responses, for the OpenAPI document."""
 
 from collections.abc import Mapping
 

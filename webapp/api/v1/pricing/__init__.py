@@ -1,1 +1,1 @@
-"""Costs, quotes and comparisons."""
+"""Endpoints for costs, quotes and comparisons."""

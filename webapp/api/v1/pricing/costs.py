@@ -1,4 +1,4 @@
-"""What calls cost: one, many, a price that is not in the registry, and models side by side."""
+"""Endpoints for the cost of one or many calls, at a price outside the registry, and on several models."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -40,12 +40,12 @@ def check_ref(value: object, field: str) -> str:
 
 
 def check_usage(value: object, field: str) -> Usage:
-    """Usage by meters. Other spellings and unknown meters take the longer way, which names what is wrong."""
-    given = check_object(value, field)
+    """Parse usage by meter. Other spellings and unknown meters take the slower path, which reports the invalid field."""
+    quantities = check_object(value, field)
     try:
-        return Usage(**given)
+        return Usage(**quantities)
     except TypeError:
-        return Usage.of(given)
+        return Usage.of(quantities)
 
 
 COST_CHECKS: Mapping[str, Check] = {
@@ -70,10 +70,10 @@ COMPARE_CHECKS: Mapping[str, Check] = {
 
 
 def get_cost() -> Response:
-    state, asked = request_registry(), read_query(COST_QUERY)
-    at = asked.get("at") or utc_now()
-    spent = Usage.of({spelling: asked[spelling] for spelling in METER_ALIASES if spelling in asked})
-    cost = _model_cost(resolve_model(state, asked["model"]), spent, at, asked.get("service_tier"))
+    state, query = request_registry(), read_query(COST_QUERY)
+    at = query.get("at") or utc_now()
+    usage = Usage.of({spelling: query[spelling] for spelling in METER_ALIASES if spelling in query})
+    cost = _model_cost(resolve_model(state, query["model"]), usage, at, query.get("service_tier"))
     return conditional_response(state.snapshot, f"{state.tag}.{format_timestamp(at)}", lambda: state.encode_cost(cost).encode())
 
 
@@ -84,40 +84,40 @@ def post_cost() -> Response:
 
 
 def calculate_cost(state: EncodedRegistry, item: Mapping[str, object], now: datetime) -> Cost:
-    """The cost that a body or an item asks for. Raises `Invalid`, `Malformed`, `UnknownModel` or `AmbiguousModel`."""
-    asked = validate(item, COST_CHECKS, COST_REQUIRED)
-    return _model_cost(resolve_model(state, asked["model"]), asked["usage"], asked.get("at") or now, asked.get("service_tier"))
+    """Calculate the cost for a body or a batch item. Raises `Invalid`, `Malformed`, `UnknownModel` or `AmbiguousModel`."""
+    values = validate(item, COST_CHECKS, COST_REQUIRED)
+    return _model_cost(resolve_model(state, values["model"]), values["usage"], values.get("at") or now, values.get("service_tier"))
 
 
-def _model_cost(model: ModelInfo, spent: Usage, at: datetime, service_tier: str | None) -> Cost:
-    return cost_of(model.price_at(at), spent, at=at, service_tier=service_tier or STANDARD, model=model.ref)
+def _model_cost(model: ModelInfo, usage: Usage, at: datetime, service_tier: str | None) -> Cost:
+    return cost_of(model.price_at(at), usage, at=at, service_tier=service_tier or STANDARD, model=model.ref)
 
 
 class CostTotals(NamedTuple):
-    """Totals by currency, and whether everything is in them."""
+    """Totals by currency, and whether they include every cost in full."""
 
     totals: Mapping[str, Decimal]
     complete: bool
 
 
 def post_costs() -> Response:
-    """Many at once, in order. An item that makes no sense becomes a problem in its place."""
+    """Calculate many costs, in order. An invalid item becomes a problem document in its place."""
     state, now = request_registry(), utc_now()
     costs = [_cost_or_error(state, item, now) for item in _batch_items(read_json_object())]
     parts = [state.encode_cost(cost) if isinstance(cost, Cost) else encode(problem_document(cost)).decode() for cost in costs]
-    found = _total_costs(costs)
+    result = _total_costs(costs)
     summary = {
-        "total": format_decimal(next(iter(found.totals.values()), ZERO)) if len(found.totals) < 2 else None,
-        "totals": {currency: format_decimal(total) for currency, total in found.totals.items()},
-        "complete": found.complete,
+        "total": format_decimal(next(iter(result.totals.values()), ZERO)) if len(result.totals) < 2 else None,
+        "totals": {currency: format_decimal(total) for currency, total in result.totals.items()},
+        "complete": result.complete,
     }
     body = f'{{"data":[{",".join(parts)}],{encode(summary)[1:].decode()}'
     return json_response(state.snapshot, body.encode())
 
 
 def _batch_items(body: Mapping[str, Any]) -> list[Any]:
-    found: list[Any] = validate(body, {"items": _check_items}, ("items",))["items"]
-    return found
+    items: list[Any] = validate(body, {"items": _check_items}, ("items",))["items"]
+    return items
 
 
 def _check_items(value: object, field: str) -> list[Any]:
@@ -136,7 +136,7 @@ def _cost_or_error(state: EncodedRegistry, item: object, now: datetime) -> Cost 
 
 
 def _total_costs(costs: Iterable[Cost | ModeldeskError]) -> CostTotals:
-    """Amounts of different currencies are never added up."""
+    """Sum the costs by currency. Amounts in different currencies are never added."""
     totals: dict[str, Decimal] = {}
     complete = True
     for cost in costs:
@@ -151,36 +151,41 @@ def _total_costs(costs: Iterable[Cost | ModeldeskError]) -> CostTotals:
 
 def post_quote() -> Response:
     state = request_registry()
-    asked = validate(read_json_object(), QUOTE_CHECKS, ("price", "usage"))
-    rates = asked["price"]["rates"]
-    price = Price("priced" if rates else "unknown", EPOCH, asked["price"]["currency"], rates)
-    cost = cost_of(price, asked["usage"], at=asked.get("at") or utc_now(), service_tier=asked.get("service_tier") or STANDARD)
+    values = validate(read_json_object(), QUOTE_CHECKS, ("price", "usage"))
+    rates = values["price"]["rates"]
+    price = Price("priced" if rates else "unknown", EPOCH, values["price"]["currency"], rates)
+    cost = cost_of(price, values["usage"], at=values.get("at") or utc_now(), service_tier=values.get("service_tier") or STANDARD)
     return json_response(state.snapshot, encode(cost_document(cost)))
 
 
 def post_comparison() -> Response:
     state = request_registry()
-    asked = validate(read_json_object(), COMPARE_CHECKS, ("usage",))
-    at = asked.get("at") or utc_now()
-    costs = [_model_cost(model, asked["usage"], at, asked.get("service_tier")) for model in _list_matching_models(state, asked)]
+    values = validate(read_json_object(), COMPARE_CHECKS, ("usage",))
+    at = values.get("at") or utc_now()
+    costs = [_model_cost(model, values["usage"], at, values.get("service_tier")) for model in _list_matching_models(state, values)]
     costs.sort(key=_cheapest_first)
     return json_response(state.snapshot, f'{{"data":[{",".join(map(state.encode_cost, costs))}]}}'.encode())
 
 
-def _list_matching_models(state: EncodedRegistry, asked: Mapping[str, Any]) -> list[ModelInfo]:
-    """The models that meet the requirement: of those named, or of all that are supported."""
-    if asked.get("models") is not None:
-        found = {model.ref: model for model in (resolve_model(state, name) for name in asked["models"])}
+def _list_matching_models(state: EncodedRegistry, values: Mapping[str, Any]) -> list[ModelInfo]:
+    """Return the models that meet the requirements, from those named or from all supported models."""
+    if values.get("models") is not None:
+        candidates = {model.ref: model for model in (resolve_model(state, name) for name in values["models"])}
     else:
-        found = {model.ref: model for model in state.snapshot.models if model.supported}
-    wanted, least, kind = set(asked.get("capabilities") or ()), asked.get("min_context"), asked.get("type")
+        candidates = {model.ref: model for model in state.snapshot.models if model.supported}
+    capabilities, min_context, model_type = set(values.get("capabilities") or ()), values.get("min_context"), values.get("type")
     return [
         model
-        for model in found.values()
-        if kind in (None, model.type) and wanted.issubset(model.capabilities) and (not least or (model.context_window or 0) >= least)
+        for model in candidates.values()
+        if model_type in (None, model.type)
+        and capabilities.issubset(model.capabilities)
+        and (not min_context or (model.context_window or 0) >= min_context)
     ]
 
 
 def _cheapest_first(cost: Cost) -> tuple[bool, bool, str, Decimal, str]:
-    """Unknown prices last, and before them those of which only a part is known: the rest is not free. Currencies stay together."""
+    """Sort key: incomplete costs after complete ones, because the missing part is not free. Unknown costs are last.
+
+    Currencies stay together.
+    """
     return cost.total is None, not cost.complete, cost.currency or "", cost.total or ZERO, cost.model or ""

@@ -1,1 +1,1 @@
-"""Runs of incidents."""
+"""Endpoints for runs of incidents."""

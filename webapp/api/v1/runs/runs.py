@@ -1,4 +1,4 @@
-"""Running an incident on a model or the local rules, and reading what came of it."""
+"""Endpoints to run an incident on a model or the built-in rules, and to read the result."""
 
 from collections.abc import Mapping
 
@@ -27,15 +27,15 @@ MAX_ID = 60
 
 
 def start_run() -> Response:
-    asked = validate(read_json_object(floats=True), RUN_CHECKS, ("incident",))
-    incident = incident_from(asked["incident"])
+    values = validate(read_json_object(floats=True), RUN_CHECKS, ("incident",))
+    incident = incident_from(values["incident"])
     run = run_incident(
         incident,
-        RunOptions(asked.get("model"), asked.get("template"), skip_cache=not asked.get("cache", True), caller=caller()),
+        RunOptions(values.get("model"), values.get("template"), skip_cache=not values.get("cache", True), caller=caller()),
         actor=actor(),
     )
     headers, body = {"Location": f"/api/v1/runs/{run.public_id}"}, encode(records.run_document(run))
-    db.session.rollback()  # The recorded run was read again; on SQLite an open read keeps every writer waiting.
+    db.session.rollback()  # The recorded run was read again. On SQLite an open read blocks every writer.
     return json_response(request_registry().snapshot, body, 201, headers)
 
 
@@ -45,5 +45,5 @@ def get_run(run_id: str) -> Response:
     try:
         document = records.run_document(records.find_in_project(db.session(), run_id, g.token.project))
     finally:
-        db.session.rollback()  # On SQLite an open read keeps every writer waiting.
+        db.session.rollback()  # On SQLite an open read blocks every writer.
     return conditional_response(request_registry().snapshot, f"{__version__}.{document['id']}", encode(document))

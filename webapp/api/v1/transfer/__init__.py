@@ -1,1 +1,1 @@
-"""Export and import of the registry as a file."""
+"""Endpoints to export and import the registry as a file."""

@@ -1,4 +1,4 @@
-"""The catalogue as a file over HTTP: out in three forms, in with a dry run. The rules are those of every other door."""
+"""Export and import of the registry as a file over HTTP. The same rules apply as at every other entry point."""
 
 import hashlib
 from typing import Any
@@ -28,12 +28,12 @@ IMPORT_QUERY = (Parameter("dry_run", parse_boolean, {**BOOLEAN, "default": False
 
 
 def export_catalogue() -> Response:
-    form = read_query(EXPORT_QUERY).get("format", JSON)
+    file_format = read_query(EXPORT_QUERY).get("format", JSON)
     try:
-        body = files.export(db.session(), form, utc_now()).encode()
+        body = files.export(db.session(), file_format, utc_now()).encode()
     finally:
-        db.session.rollback()  # On SQLite an open read keeps every writer waiting.
-    return conditional_response(refreshed_registry().snapshot, hashlib.sha256(body).hexdigest()[:32], body, CONTENT_TYPES[form])
+        db.session.rollback()  # On SQLite an open read blocks every writer.
+    return conditional_response(refreshed_registry().snapshot, hashlib.sha256(body).hexdigest()[:32], body, CONTENT_TYPES[file_format])
 
 
 def import_catalogue() -> Response:
@@ -45,16 +45,16 @@ def import_catalogue() -> Response:
 
 
 def _read_upload() -> Upload:
-    """The body in the form that its content type names."""
-    form = next((form for form, kind in CONTENT_TYPES.items() if request.mimetype == kind), None)
-    if form is None or request.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+    """Read the body in the format of its content type."""
+    file_format = next((file_format for file_format, content_type in CONTENT_TYPES.items() if request.mimetype == content_type), None)
+    if file_format is None or request.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
         raise UnsupportedMediaType(f"Send the file in UTF-8, with its kind as Content-Type: {', '.join(CONTENT_TYPES.values())}.")
     body = request.get_data(cache=False)
     if len(body) > registry_yaml.MAX_BYTES:
         raise RequestEntityTooLarge(f"A file may have {registry_yaml.MAX_BYTES:,} bytes.")
-    if form == JSON:
-        parse_json_object(body)  # The reader of files takes YAML, which is more than what was announced.
-    return Upload("over HTTP", form, files.decode_text(body))
+    if file_format == JSON:
+        parse_json_object(body)  # The file reader accepts YAML, which is more than the declared content type.
+    return Upload("over HTTP", file_format, files.decode_text(body))
 
 
 def _import_document(report: ImportReport, *, dry_run: bool) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Reported usage and its sums."""
+"""Endpoints for reported usage and its totals."""

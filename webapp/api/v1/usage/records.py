@@ -1,4 +1,4 @@
-"""Reporting usage, and what it comes to."""
+"""Endpoints to report and summarize usage."""
 
 import hashlib
 import re
@@ -36,69 +36,69 @@ SUMMARY_QUERY = (
 
 
 def report_usage() -> Response:
-    """One call of one model. Sent again with the same Idempotency-Key, it is counted once and answered as the first time."""
+    """Record one call of one model. A repeated Idempotency-Key is counted once and gets the first response again."""
     state, now = request_registry(), utc_now()
-    asked = validate(read_json_object(), COST_CHECKS, COST_REQUIRED)
+    values = validate(read_json_object(), COST_CHECKS, COST_REQUIRED)
     key = _idempotency_key()
-    at = validate_call_time(asked.get("at"), now)
-    model = resolve_model(state, asked["model"])
-    cost = cost_of(model.price_at(at), asked["usage"], at=at, service_tier=asked.get("service_tier") or STANDARD, model=model.ref)
-    report = records.UsageReport(_token_id(), key, _report_fingerprint(asked), model.ref, asked["usage"], cost)
+    at = validate_call_time(values.get("at"), now)
+    model = resolve_model(state, values["model"])
+    cost = cost_of(model.price_at(at), values["usage"], at=at, service_tier=values.get("service_tier") or STANDARD, model=model.ref)
+    report = records.UsageReport(_token_id(), key, _report_fingerprint(values), model.ref, values["usage"], cost)
     with writing(refresh=False) as session:
-        found, new = records.store_report(session, report)
-        document = records.usage_record_document(found)
-    return json_response(state.snapshot, encode(document), 201 if new else 200)
+        record, created = records.store_report(session, report)
+        document = records.usage_record_document(record)
+    return json_response(state.snapshot, encode(document), 201 if created else 200)
 
 
-def _report_fingerprint(asked: Mapping[str, object]) -> bytes:
-    """What was said, whatever its spelling: the same report sent by another serialiser is the same report."""
-    spent, at = asked["usage"], asked.get("at")
-    return encode([asked["model"], spent.as_dict(), str(at) if at else None, asked.get("service_tier")])  # type: ignore[attr-defined] # checked to be a Usage
+def _report_fingerprint(values: Mapping[str, object]) -> bytes:
+    """Return the content of a report in one spelling, so that the same report from another serializer is recognized."""
+    usage, at = values["usage"], values.get("at")
+    return encode([values["model"], usage.as_dict(), str(at) if at else None, values.get("service_tier")])  # type: ignore[attr-defined] # Validated to be a Usage.
 
 
 def _idempotency_key() -> str:
-    given = request.headers.get("Idempotency-Key", "")
-    if IDEMPOTENCY_KEY.fullmatch(given) is None:
+    key = request.headers.get("Idempotency-Key", "")
+    if IDEMPOTENCY_KEY.fullmatch(key) is None:
         message = "must be a header of 1 to 200 printable ASCII characters without spaces, new for each call"
         raise Malformed(f"Idempotency-Key {message}.", [FieldError("Idempotency-Key", message)])
-    return given
+    return key
 
 
 def _token_id() -> int:
-    number: int | None = g.token.id
-    if number is None:
+    token_id: int | None = g.token.id
+    if token_id is None:
         raise Unavailable("Usage cannot be recorded while the database is away. Send it again later, with the same Idempotency-Key.")
-    return number
+    return token_id
 
 
 def summarise_usage() -> Response:
-    state, asked = request_registry(), read_query(SUMMARY_QUERY)
-    until = asked.get("until") or utc_now() + MAX_CLOCK_SKEW
-    since = asked.get("since") or until - MONTH
+    state, query = request_registry(), read_query(SUMMARY_QUERY)
+    until = query.get("until") or utc_now() + MAX_CLOCK_SKEW
+    since = query.get("since") or until - MONTH
     require_valid_span(since, until)
-    group_by = asked.get("group_by", GROUPS[0])
-    ref = resolve_model(state, asked["model"]).ref if "model" in asked else None
+    group_by = query.get("group_by", GROUPS[0])
+    ref = resolve_model(state, query["model"]).ref if "model" in query else None
     try:
-        groups, everything = records.summarize(db.session(), records.UsageQuery(since, until, group_by, ref, asked.get("project")))
+        groups, total = records.summarize(db.session(), records.UsageQuery(since, until, group_by, ref, query.get("project")))
     finally:
-        db.session.rollback()  # On SQLite an open read keeps every writer waiting.
+        db.session.rollback()  # On SQLite an open read blocks every writer.
     body = {
         "since": format_timestamp(since),
         "until": format_timestamp(until),
         "group_by": group_by,
         "data": [{group_by: name or None, **_summary_document(groups[name])} for name in sorted(groups)],
-        "total": _summary_document(everything),
+        "total": _summary_document(total),
     }
     encoded = encode(body)
     return conditional_response(state.snapshot, hashlib.sha256(encoded).hexdigest()[:32], encoded)
 
 
-def _summary_document(found: UsageSummary) -> dict[str, object]:
+def _summary_document(summary: UsageSummary) -> dict[str, object]:
     return {
-        "records": found.records,
-        "usage": found.ordered_usage(),
-        "totals": {currency: format_decimal(total) for currency, total in sorted(found.totals.items())},
-        "complete": found.complete,
-        "unpriced": found.unpriced,
-        "incomplete": found.incomplete,
+        "records": summary.records,
+        "usage": summary.ordered_usage(),
+        "totals": {currency: format_decimal(total) for currency, total in sorted(summary.totals.items())},
+        "complete": summary.complete,
+        "unpriced": summary.unpriced,
+        "incomplete": summary.incomplete,
     }
