@@ -1,4 +1,4 @@
-"""The drivers by name, as data. No vendor's SDK is imported before a driver is used for the first time."""
+"""The driver registry, as data. The SDK of a vendor is imported only when its driver is first used."""
 
 import importlib
 import importlib.util
@@ -12,12 +12,12 @@ from webapp.security.urlguard import OutboundPolicy
 
 @dataclass(frozen=True, slots=True)
 class DriverInfo:
-    """One driver: which module and SDK it needs, and what a new provider's form offers."""
+    """One driver: its module, the SDK that it needs, and the defaults for the form of a new provider."""
 
     name: str
     label: str
-    package: str | None  # The SDK's import name; None: needs none.
-    requirement: str = ""  # What pip is to be asked for where it is missing.
+    package: str | None  # Import name of the SDK, or None if the driver needs none.
+    requirement: str = ""  # Requirement for pip if the SDK is missing.
     base_url: str | None = None
     needs_key: bool = True
     needs_base_url: bool = False
@@ -92,18 +92,18 @@ DRIVERS: Mapping[str, DriverInfo] = {
 
 
 def needs_key(driver: str, required_environment: Sequence[str]) -> bool:
-    """Whether a provider cannot be asked without a key: its driver says so, or it names the variable that would hold one."""
+    """Whether calls to a provider need a key: its driver needs one, or the provider names an environment variable for one."""
     info = DRIVERS.get(driver)
     return bool(required_environment) or (info is not None and info.needs_key)
 
 
 def driver_names() -> tuple[str, ...]:
-    """The names of the vocabulary, local first."""
+    """Return the names of all drivers, local first."""
     return tuple(DRIVERS)
 
 
 def availability(name: str) -> tuple[bool, str | None]:
-    """Whether a driver can be used here, and why not. Imports nothing."""
+    """Return whether a driver can be used, and the reason if not. Imports nothing."""
     info = DRIVERS.get(name)
     if info is None:
         return False, f"unknown driver; known are {', '.join(DRIVERS)}"
@@ -113,7 +113,7 @@ def availability(name: str) -> tuple[bool, str | None]:
 
 
 def create_driver(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """A new driver of an endpoint; the first one of its kind imports its SDK. Raises `DriverError` of kind `config`."""
+    """Create the driver of an endpoint. The first driver of a kind imports its SDK. Raises `DriverError` of kind `config`."""
     usable, reason = availability(endpoint.driver)
     if not usable:
         raise DriverError("config", f"The driver {endpoint.driver[:60]} cannot be used: {reason}.")
@@ -123,11 +123,11 @@ def create_driver(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
 
 
 def create_adviser() -> Adviser:
-    """The local rules, which also look at this machine where an incident is about it."""
+    """Create the adviser with the built-in rules. It also inspects this server if an incident is about it."""
     module = importlib.import_module(DRIVERS["local"].module)
     return cast(Adviser, module.LocalDriver())
 
 
 def _is_installed(package: str) -> bool:
-    """`find_spec` imports the parents of a dotted name, so only the first part is looked for."""
+    """Whether a package is installed. `find_spec` imports the parents of a dotted name, so only the first part is checked."""
     return importlib.util.find_spec(package.partition(".")[0]) is not None

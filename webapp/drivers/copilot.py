@@ -1,4 +1,7 @@
-"""GitHub Copilot and GitHub Models, by OpenAI's protocol: there is no published contract, so headers and addresses are rows."""
+"""Driver for GitHub Copilot and GitHub Models, on OpenAI's protocol.
+
+GitHub publishes no contract, so rows configure headers and addresses.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,26 +13,26 @@ from webapp.security.urlguard import OutboundPolicy
 
 
 class CopilotDriver(CompatibleDriver):
-    """Base URL without `/v1`. The catalogue of GitHub Models is a bare list, which the SDK would not read."""
+    """Driver for a base URL without `/v1`. The catalog of GitHub Models is a bare list, which the SDK cannot read."""
 
     def headers(self) -> dict[str, str]:
-        # Copilot wants to know which editor asks; a row may say something else.
+        # Copilot requires the name of an editor. A row can override it.
         return {"Copilot-Integration-Id": "vscode-chat", "Editor-Version": "Modeldesk/1.0"} | super().headers()
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
-        answer: Any = self._sdk.models.with_raw_response.list().http_response.json()
-        data = answer.get("data") if isinstance(answer, Mapping) else answer
+        document: Any = self._sdk.models.with_raw_response.list().http_response.json()
+        data = document.get("data") if isinstance(document, Mapping) else document
         if not isinstance(data, list):
             raise DriverError("invalid_response", trace=trace)
-        return (_upstream_model(one) for one in data if isinstance(one, Mapping) and isinstance(one.get("id"), str))
+        return (_upstream_model(entry) for entry in data if isinstance(entry, Mapping) and isinstance(entry.get("id"), str))
 
 
-def _upstream_model(one: Mapping[str, Any]) -> UpstreamModel:
-    limits, name = as_mapping(one.get("limits")), one.get("name")
+def _upstream_model(entry: Mapping[str, Any]) -> UpstreamModel:
+    limits, name = as_mapping(entry.get("limits")), entry.get("name")
     label = name if isinstance(name, str) else None
-    return UpstreamModel(one["id"], label, count_or_none(limits.get("max_input_tokens")), count_or_none(limits.get("max_output_tokens")))
+    return UpstreamModel(entry["id"], label, count_or_none(limits.get("max_input_tokens")), count_or_none(limits.get("max_output_tokens")))
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `create_driver` calls."""
+    """Build the driver. `create_driver` calls this function."""
     return CopilotDriver(endpoint, policy)

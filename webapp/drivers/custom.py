@@ -1,4 +1,4 @@
-"""Any API that speaks OpenAI's protocol, or nearly so, by rows alone: headers, names of parameters, a request template, answer paths."""
+"""Driver for APIs with OpenAI's protocol, or nearly so. Rows configure headers, parameter names, a request template and response paths."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,9 +20,9 @@ ERROR_KIND_BY_FINISH: Mapping[str, str] = {
 
 
 class CustomDriver(CompatibleDriver):
-    """Without a template it is asked like OpenAI, with what the row says otherwise; keyless servers are allowed."""
+    """Without a template, sends OpenAI's requests with the changes in the row. Servers without a key are allowed."""
 
-    json_mode = JSON_OBJECT  # What most servers understand; a row may say json_schema or prompt.
+    json_mode = JSON_OBJECT  # Most servers support it. A row can choose json_schema or prompt.
     needs_key = False
 
     def options(self, request: ChatRequest) -> dict[str, Any]:
@@ -45,23 +45,23 @@ class CustomDriver(CompatibleDriver):
         path = str(self.endpoint.config.get("path") or CHAT_PATH)
         return self._sdk.post(path, body=options["body"], cast_to=object)
 
-    def parse_reply(self, answer: object, trace: Trace) -> ChatReply:
+    def parse_reply(self, response: object, trace: Trace) -> ChatReply:
         paths = self.endpoint.config.get("response_paths")
         if not self.endpoint.config.get("request_template"):
-            return super().parse_reply(answer, trace)
-        if not isinstance(answer, Mapping) or not isinstance(paths, Mapping):
+            return super().parse_reply(response, trace)
+        if not isinstance(response, Mapping) or not isinstance(paths, Mapping):
             raise DriverError("invalid_response", trace=trace)
-        told = {part: value_at(answer, str(path)) for part, path in paths.items()}
+        values = {part: value_at(response, str(path)) for part, path in paths.items()}
         usage = usage_from(
-            {"input": told.get("input"), "output": told.get("output")},
-            {part: told[part] for part in USAGE_PARTS if told.get(part) is not None},
+            {"input": values.get("input"), "output": values.get("output")},
+            {part: values[part] for part in USAGE_PARTS if values.get(part) is not None},
         )
-        if told.get("text") is None:
+        if values.get("text") is None:
             raise DriverError("invalid_response", trace=trace, usage=usage)
-        finish = str(told.get("finish") or "unknown")
-        return build_reply(told["text"], finish, usage, trace, kind=ERROR_KIND_BY_FINISH.get(finish), model=told.get("model"))
+        finish = str(values.get("finish") or "unknown")
+        return build_reply(values["text"], finish, usage, trace, kind=ERROR_KIND_BY_FINISH.get(finish), model=values.get("model"))
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `create_driver` calls."""
+    """Build the driver. `create_driver` calls this function."""
     return CustomDriver(endpoint, policy)

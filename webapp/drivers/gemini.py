@@ -1,4 +1,4 @@
-"""Google's Gemini on the official SDK. Loaded on first use: the SDK takes a second or two to import."""
+"""Driver for Google's Gemini on the official SDK. Loaded on first use, because the SDK takes a second or two to import."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -36,11 +36,11 @@ ERROR_KIND_BY_FINISH: Mapping[str, str] = {
 
 
 class GeminiDriver(VendorDriver):
-    """One key of Google's AI Studio, never Vertex, whatever the environment says."""
+    """Driver for one key of Google's AI Studio. It never uses Vertex, whatever the environment says."""
 
     def __init__(self, endpoint: Endpoint, policy: OutboundPolicy):
         super().__init__(endpoint)
-        # A header of that name is passed on by redirects to other hosts; none is followed here.
+        # Redirects would pass this header on to other hosts, but none is followed here.
         headers = extra_headers(endpoint) | {"x-goog-api-key": key_of(endpoint)}
         self._sdk = genai.Client(
             api_key="unused",  # The key is only in the transport's headers.
@@ -57,7 +57,7 @@ class GeminiDriver(VendorDriver):
         config: dict[str, Any] = {
             "system_instruction": request.system,
             "max_output_tokens": request.max_output_tokens,
-            "automatic_continuation": False,  # On by default, and without an end.
+            "automatic_continuation": False,  # On by default, and unlimited.
             "automatic_function_calling": types.AutomaticFunctionCallingConfig(disable=True),
         }
         if request.temperature is not None:
@@ -69,36 +69,36 @@ class GeminiDriver(VendorDriver):
     def send(self, options: dict[str, Any]) -> object:
         return self._sdk.models.generate_content(**options)
 
-    def parse_reply(self, answer: object, trace: Trace) -> ChatReply:
-        if not isinstance(answer, types.GenerateContentResponse):
+    def parse_reply(self, response: object, trace: Trace) -> ChatReply:
+        if not isinstance(response, types.GenerateContentResponse):
             raise DriverError("invalid_response", trace=trace)
-        usage = _reported_usage(answer.usage_metadata)
-        if not answer.candidates:
-            blocked = answer.prompt_feedback is not None and answer.prompt_feedback.block_reason is not None
-            # An empty body, a list and an error with status 200 all arrive here as an answer without anything in it.
-            silent = usage is None and answer.model_version is None and answer.response_id is None
-            raise DriverError("refused" if blocked else "invalid_response" if silent else "empty", trace=trace, usage=usage)
-        candidate = answer.candidates[0]
+        usage = _reported_usage(response.usage_metadata)
+        if not response.candidates:
+            blocked = response.prompt_feedback is not None and response.prompt_feedback.block_reason is not None
+            # An empty body, a list and an error with status 200 all arrive here as an empty response.
+            is_empty = usage is None and response.model_version is None and response.response_id is None
+            raise DriverError("refused" if blocked else "invalid_response" if is_empty else "empty", trace=trace, usage=usage)
+        candidate = response.candidates[0]
         parts = (candidate.content.parts if candidate.content else None) or []
-        words = "".join(filter_texts(part.text for part in parts if not part.thought))
+        text = "".join(filter_texts(part.text for part in parts if not part.thought))
         finish = candidate.finish_reason.name if candidate.finish_reason else "unknown"
         kind = ERROR_KIND_BY_FINISH.get(finish)
-        return build_reply(words, finish, usage, trace, kind=kind, model=answer.model_version)
+        return build_reply(text, finish, usage, trace, kind=kind, model=response.model_version)
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
-        return [_upstream_model(one) for one in self._sdk.models.list(config={"page_size": PAGE_SIZE}) if isinstance(one.name, str)]
+        return [_upstream_model(model) for model in self._sdk.models.list(config={"page_size": PAGE_SIZE}) if isinstance(model.name, str)]
 
     def close(self) -> None:
         self._sdk.close()
 
 
-def _upstream_model(one: types.Model) -> UpstreamModel:
-    name = (one.name or "").removeprefix("models/")
-    return UpstreamModel(name, one.display_name, count_or_none(one.input_token_limit), count_or_none(one.output_token_limit))
+def _upstream_model(model: types.Model) -> UpstreamModel:
+    name = (model.name or "").removeprefix("models/")
+    return UpstreamModel(name, model.display_name, count_or_none(model.input_token_limit), count_or_none(model.output_token_limit))
 
 
 def _reported_usage(reported: types.GenerateContentResponseUsageMetadata | None) -> Usage | None:
-    """Their output leaves out the thoughts; ours counts them."""
+    """Convert Gemini's usage. Its output count excludes thoughts; Modeldesk's includes them."""
     if reported is None:
         return None
     output = sum_or_none(reported.candidates_token_count, reported.thoughts_token_count)
@@ -108,5 +108,5 @@ def _reported_usage(reported: types.GenerateContentResponseUsageMetadata | None)
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `create_driver` calls."""
+    """Build the driver. `create_driver` calls this function."""
     return GeminiDriver(endpoint, policy)

@@ -1,4 +1,4 @@
-"""xAI's Grok, by OpenAI's protocol."""
+"""Driver for xAI's Grok, on OpenAI's protocol."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from webapp.security.urlguard import OutboundPolicy
 
 
 class GrokDriver(CompatibleDriver):
-    """Its reasoning tokens are not among its completion tokens: ours are, so they are added."""
+    """Adds reasoning tokens to the output: xAI's completion tokens exclude them, and Modeldesk's output includes them."""
 
     token_parameter = "max_completion_tokens"
 
@@ -25,5 +25,5 @@ class GrokDriver(CompatibleDriver):
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `create_driver` calls."""
+    """Build the driver. `create_driver` calls this function."""
     return GrokDriver(endpoint, policy)

@@ -1,4 +1,4 @@
-"""The local rules as a driver: no network, no key; looks at this machine only for incidents that are about it."""
+"""The built-in rules as a driver: no network, no key. It inspects this server only for incidents about it."""
 
 import os
 import socket
@@ -19,15 +19,15 @@ MAX_PROCESSES = 10
 
 
 class LocalDriver:
-    """Advice without a model. `advise` is what runs use; there is no model to chat with."""
+    """Recommendations without a model. Runs use `advise`. There is no model for chat."""
 
     def __init__(self, look: Callable[[], HostMetrics] | None = None):
         self._look = look or collect_host_metrics
 
     def advise(self, incident: Incident) -> tuple[Recommendation, ...]:
-        """What the rules say, with this machine's own numbers if the incident is about it."""
-        here = is_about_this_host(incident, (socket.gethostname(), socket.gethostname().split(".")[0]))
-        return analyze_incident(incident, self._look() if here else None)
+        """Return the recommendations of the rules, with this server's metrics if the incident is about it."""
+        is_local = is_about_this_host(incident, (socket.gethostname(), socket.gethostname().split(".")[0]))
+        return analyze_incident(incident, self._look() if is_local else None)
 
     def chat(self, request: ChatRequest) -> ChatReply:
         raise DriverError("config", "The local rules read incidents and know no prompts: choose a model for this.")
@@ -39,22 +39,22 @@ class LocalDriver:
         return CheckResult(True, "The local rules are always there.", models=0)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing, because there is nothing to close."""
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `create_driver` calls."""
+    """Build the driver. `create_driver` calls this function."""
     return LocalDriver()
 
 
 def collect_host_metrics() -> HostMetrics:
-    """One look at this machine, a tenth of a second long."""
+    """Measure this server for a tenth of a second."""
     watched = list(psutil.process_iter())
     psutil.cpu_percent()
     for process in watched:
         _cpu_percent(process)
     time.sleep(SAMPLE_S)
-    facts = sorted(_processes(watched), key=lambda fact: max(fact.memory_percent, fact.cpu_percent), reverse=True)
+    busiest = sorted(_processes(watched), key=lambda metrics: max(metrics.memory_percent, metrics.cpu_percent), reverse=True)
     return HostMetrics(
         memory_percent=psutil.virtual_memory().percent,
         swap_percent=psutil.swap_memory().percent,
@@ -62,7 +62,7 @@ def collect_host_metrics() -> HostMetrics:
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         cores=psutil.cpu_count() or 1,
         disks=tuple(_disks()),
-        processes=tuple(facts[:MAX_PROCESSES]),
+        processes=tuple(busiest[:MAX_PROCESSES]),
     )
 
 
@@ -78,7 +78,7 @@ def _processes(watched: list[psutil.Process]) -> Iterator[ProcessMetrics]:
         try:
             memory = process.memory_info().rss
             share = process.memory_percent()
-            # The name only: command lines hold passwords more often than one would think.
+            # Only the name, because command lines often contain passwords.
             yield ProcessMetrics(
                 process.pid, process.name()[:100], round(_cpu_percent(process), 1), round(share, 1), round(memory / 2**20, 1)
             )

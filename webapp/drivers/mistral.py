@@ -1,12 +1,12 @@
-"""Mistral on the official SDK. Loaded on first use: the SDK takes a second to import."""
+"""Driver for Mistral on the official SDK. Loaded on first use, because the SDK takes a second to import."""
 
 import json
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import mistralai.client.chat  # Loaded lazily by the SDK otherwise: inside the deadline of the first call.
-import mistralai.client.models_  # noqa: F401 # likewise
+import mistralai.client.chat  # The SDK would load it lazily, within the deadline of the first call.
+import mistralai.client.models_  # noqa: F401 - for the same reason
 from mistralai.client import Mistral
 from mistralai.client.errors import ResponseValidationError
 from mistralai.client.models import ChatCompletionResponse
@@ -31,14 +31,14 @@ ERROR_KIND_BY_FINISH: Mapping[str, str] = {"length": "truncated", "model_length"
 
 
 class _SilentLogger(logging.Logger):
-    """The SDK's own debug log would hold prompts."""
+    """Replaces the SDK's debug log, which would contain prompts."""
 
     def __init__(self) -> None:
         super().__init__("mistral", logging.CRITICAL + 1)
 
 
 class MistralDriver(VendorDriver):
-    """One account at Mistral. The base URL has no `/v1`."""
+    """Driver for one account at Mistral. The base URL has no `/v1`."""
 
     def __init__(self, endpoint: Endpoint, policy: OutboundPolicy):
         super().__init__(endpoint)
@@ -49,7 +49,7 @@ class MistralDriver(VendorDriver):
             server_url=allowed_base_url(endpoint, policy),
             client=self._http,
             async_client=create_blocked_client(),
-            timeout_ms=round(1000 * MAX_DEADLINE_S),  # The transport ends it earlier.
+            timeout_ms=round(1000 * MAX_DEADLINE_S),  # The transport stops earlier.
             debug_logger=_SilentLogger(),
         )
 
@@ -69,49 +69,49 @@ class MistralDriver(VendorDriver):
     def send(self, options: dict[str, Any]) -> object:
         return self._sdk.chat.complete(**options)
 
-    def parse_reply(self, answer: object, trace: Trace) -> ChatReply:
-        if not isinstance(answer, ChatCompletionResponse):
+    def parse_reply(self, response: object, trace: Trace) -> ChatReply:
+        if not isinstance(response, ChatCompletionResponse):
             raise DriverError("invalid_response", trace=trace)
-        usage = _reported_usage(as_mapping(answer.usage))
-        if not answer.choices:
+        usage = _reported_usage(as_mapping(response.usage))
+        if not response.choices:
             raise DriverError("empty", trace=trace, usage=usage)
-        choice = answer.choices[0]
+        choice = response.choices[0]
         finish = str(choice.finish_reason or "unknown")
-        words = _content_text(choice.message.content if choice.message else None)
-        return build_reply(words, finish, usage, trace, kind=ERROR_KIND_BY_FINISH.get(finish), model=answer.model)
+        text = _content_text(choice.message.content if choice.message else None)
+        return build_reply(text, finish, usage, trace, kind=ERROR_KIND_BY_FINISH.get(finish), model=response.model)
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
         try:
-            data: list[Any] = [as_mapping(one) for one in self._sdk.models.list().data or []]
+            data: list[Any] = [as_mapping(entry) for entry in self._sdk.models.list().data or []]
         except ResponseValidationError as error:
-            # Servers that only speak the protocol list less of each model than the SDK insists on.
+            # Other servers with this protocol list fewer fields of each model than the SDK requires.
             data = _parse_model_list(error.body)
         if not data and trace.status != 200:
             raise DriverError("invalid_response", trace=trace)
-        return (_upstream_model(one) for one in data if isinstance(one, Mapping) and isinstance(one.get("id"), str))
+        return (_upstream_model(entry) for entry in data if isinstance(entry, Mapping) and isinstance(entry.get("id"), str))
 
     def close(self) -> None:
         self._http.close()
 
 
 def _parse_model_list(body: str) -> list[Any]:
-    found = json.loads(body)
-    data = found.get("data") if isinstance(found, Mapping) else None
+    document = json.loads(body)
+    data = document.get("data") if isinstance(document, Mapping) else None
     if not isinstance(data, list):
         raise DriverError("invalid_response")
     return data
 
 
-def _upstream_model(one: Mapping[str, Any]) -> UpstreamModel:
-    label, retired = one.get("name"), one.get("deprecation")
+def _upstream_model(entry: Mapping[str, Any]) -> UpstreamModel:
+    label, retired = entry.get("name"), entry.get("deprecation")
     lifecycle = "deprecated" if retired else None
     return UpstreamModel(
-        one["id"], label if isinstance(label, str) else None, count_or_none(one.get("max_context_length")), None, lifecycle
+        entry["id"], label if isinstance(label, str) else None, count_or_none(entry.get("max_context_length")), None, lifecycle
     )
 
 
 def _content_text(content: object) -> str:
-    """Text, or a list of chunks of which some are text."""
+    """Return the text of a content: it is text, or a list of chunks, some of which are text."""
     if isinstance(content, list):
         return "".join(filter_texts(getattr(chunk, "text", None) for chunk in content))
     return content if isinstance(content, str) else ""
@@ -122,5 +122,5 @@ def _reported_usage(reported: Mapping[str, Any]) -> Usage | None:
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `create_driver` calls."""
+    """Build the driver. `create_driver` calls this function."""
     return MistralDriver(endpoint, policy)

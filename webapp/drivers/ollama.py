@@ -1,4 +1,4 @@
-"""Ollama on the official SDK, usually on this machine, which the operator has to allow. Loaded on first use."""
+"""Driver for Ollama on the official SDK. Ollama usually runs on this server, which the operator must allow. Loaded on first use."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,11 +12,11 @@ from webapp.drivers.core.http_old import HttpxTransport
 from webapp.drivers.core.vendor import VendorDriver, allowed_base_url, build_reply, extra_headers, key_of, usage_from
 from webapp.security.urlguard import OutboundPolicy
 
-MAX_CONTEXT = 131_072  # Memory is set aside for all of it, so a model's own limit is not always wise.
+MAX_CONTEXT = 131_072  # Ollama reserves memory for all of it, so a model's own limit can be too much.
 
 
 class OllamaDriver(VendorDriver):
-    """One Ollama server. A key is needed only behind a gateway."""
+    """Driver for one Ollama server. A key is needed only behind a gateway."""
 
     def __init__(self, endpoint: Endpoint, policy: OutboundPolicy):
         super().__init__(endpoint)
@@ -35,7 +35,7 @@ class OllamaDriver(VendorDriver):
         tuning: dict[str, Any] = {"num_predict": request.max_output_tokens}
         if request.temperature is not None:
             tuning["temperature"] = request.temperature
-        if request.context_window:  # Its own default is small, and what is longer is cut off without a word.
+        if request.context_window:  # Ollama's default is small, and it truncates longer requests silently.
             tuning["num_ctx"] = min(request.context_window, MAX_CONTEXT)
         messages = [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}]
         options: dict[str, Any] = {"model": request.model, "messages": messages, "options": tuning}
@@ -44,26 +44,26 @@ class OllamaDriver(VendorDriver):
     def send(self, options: dict[str, Any]) -> object:
         return self._sdk.chat(**options)
 
-    def parse_reply(self, answer: object, trace: Trace) -> ChatReply:
-        if not isinstance(answer, ChatResponse):
+    def parse_reply(self, response: object, trace: Trace) -> ChatReply:
+        if not isinstance(response, ChatResponse):
             raise DriverError("invalid_response", trace=trace)
-        kind = "truncated" if answer.done_reason == "length" else None
+        kind = "truncated" if response.done_reason == "length" else None
         return build_reply(
-            answer.message.content, answer.done_reason or "unknown", _reported_usage(answer), trace, kind=kind, model=answer.model
+            response.message.content, response.done_reason or "unknown", _reported_usage(response), trace, kind=kind, model=response.model
         )
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
-        return [UpstreamModel(one.model) for one in self._sdk.list().models if one.model]
+        return [UpstreamModel(model.model) for model in self._sdk.list().models if model.model]
 
     def close(self) -> None:
-        self._sdk.close()  # type: ignore[no-untyped-call] # the SDK leaves this one out
+        self._sdk.close()  # type: ignore[no-untyped-call] # The SDK does not annotate it.
 
 
-def _reported_usage(answer: ChatResponse) -> Usage | None:
-    """A prompt that it had in its cache is told as nothing at all, which is unknown and not zero."""
-    return usage_from({"input": answer.prompt_eval_count, "output": answer.eval_count}, {})
+def _reported_usage(response: ChatResponse) -> Usage | None:
+    """Convert Ollama's usage. It does not report a prompt from its cache, which is unknown and not zero."""
+    return usage_from({"input": response.prompt_eval_count, "output": response.eval_count}, {})
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `create_driver` calls."""
+    """Build the driver. `create_driver` calls this function."""
     return OllamaDriver(endpoint, policy)

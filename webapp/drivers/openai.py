@@ -1,4 +1,4 @@
-"""OpenAI itself."""
+"""Driver for OpenAI."""
 
 from webapp.drivers.core.base import Driver, Endpoint
 from webapp.drivers.core.openai_compatible import CompatibleDriver
@@ -6,11 +6,11 @@ from webapp.security.urlguard import OutboundPolicy
 
 
 class OpenAIDriver(CompatibleDriver):
-    """Newer models refuse `max_tokens`, which is the name that most other servers know."""
+    """Newer models reject `max_tokens`, the name that most other servers use."""
 
     token_parameter = "max_completion_tokens"
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
-    """What `create_driver` calls."""
+    """Build the driver. `create_driver` calls this function."""
     return OpenAIDriver(endpoint, policy)

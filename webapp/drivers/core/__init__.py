@@ -1,1 +1,1 @@
-"""What all drivers share: contracts, connections, the one outbound HTTP client, shared clients and failures."""
+"""Shared code of all drivers: contracts, connections, the only outbound HTTP client, shared clients and failures."""

@@ -1,4 +1,4 @@
-"""What every driver takes and gives: plain frozen values, one protocol, and errors that say what to do."""
+"""Contracts of all drivers: frozen request and reply values, one protocol, and errors that say what to do."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,20 +14,23 @@ MAX_DEADLINE_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a driver speaks to, as a provider's row says it, with its key in clear: never shown, logged or stored."""
+    """The address that a driver calls, from a provider's row, with its key in clear text. Never show, log or store it."""
 
     slug: str
     driver: str
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
-    config: Mapping[str, object] = field(default_factory=dict, repr=False)  # May hold headers that are secret.
+    config: Mapping[str, object] = field(default_factory=dict, repr=False)  # Can contain secret headers.
     timeout_s: float = 60.0
-    credential: str = ""  # Which of a provider's keys it is, such as shared or personal:ann@example.com; not the key.
+    credential: str = ""  # Name of the provider's key, such as shared or personal:ann@example.com. Not the key.
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One question. What is None is not sent. `token_parameter` names the limit for models and servers that know another name."""
+    """One chat request.
+
+    Fields that are None are not sent. `token_parameter` is the name of the limit, if a model or server uses another name.
+    """
 
     model: str
     system: str
@@ -37,13 +40,13 @@ class ChatRequest:
     json_schema: Mapping[str, object] | None = None
     schema_name: str = "answer"
     token_parameter: str | None = None
-    context_window: int | None = None  # For servers that cut off what is longer than they were told to expect.
+    context_window: int | None = None  # For servers that truncate requests to the context size set by the client.
     deadline_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """One whole answer. `usage` is None where the provider did not tell: unknown, not zero."""
+    """One complete response. `usage` is None if the provider did not report it: unknown, not zero."""
 
     text: str
     finish: str
@@ -68,7 +71,7 @@ class UpstreamModel:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What came of looking whether address and key work."""
+    """Result of a check of a base URL and its key."""
 
     ok: bool
     detail: str
@@ -76,7 +79,7 @@ class CheckResult:
     models: int | None = None
     latency_ms: int = 0
     request_id: str | None = None
-    how: str = "listed"  # Or "asked": a question was put to a model, which may be billed.
+    how: str = "listed"  # Or "asked": a model received a question, which might be billed.
 
 
 ERROR_MESSAGES: Mapping[str, str] = {
@@ -107,10 +110,10 @@ _REQUEST_ERROR_KINDS = frozenset({"config", "too_large", "unsupported_param"})
 
 
 class DriverError(ModeldeskError):
-    """A provider could not be asked, or did not answer well. `kind` (also `code`) is a key of `ERROR_MESSAGES`.
+    """Failure of a call to a provider. `kind` (also `code`) is a key of `ERROR_MESSAGES`.
 
-    `status` stays what Modeldesk answers with (502, 504, or 422 where its own settings are wrong); the provider's is `http_status`:
-    a 401 of a provider must never become a 401 of ours. `usage` is set where tokens were billed although the answer is of no use.
+    `status` is the status of Modeldesk's own response (502, 504, or 422 if its settings are invalid). `http_status` is the provider's: a
+    provider's 401 must never become Modeldesk's 401. `usage` is set if tokens were billed for an unusable response.
     """
 
     def __init__(self, kind: str, detail: str = "", *, trace: "Trace | None" = None, usage: Usage | None = None):
@@ -125,40 +128,40 @@ class DriverError(ModeldeskError):
 
     @property
     def retryable(self) -> bool:
-        """Whether asking again may help. Never for timeouts: the provider may have done, and billed, the work."""
+        """Whether a retry can help. Never true for timeouts: the provider may have done, and billed, the work."""
         return self.kind in RETRYABLE_KINDS
 
 
 @dataclass(slots=True)
 class Trace:
-    """What one HTTP exchange showed, the same for every SDK."""
+    """Observations of one HTTP exchange, the same for every SDK."""
 
     status: int | None = None
     request_id: str | None = None
     retry_after: float | None = None
     received: int = 0
     sent: bool = False
-    body: bytearray = field(default_factory=bytearray, repr=False)  # The beginning of an error's body; may echo the key.
+    body: bytearray = field(default_factory=bytearray, repr=False)  # The beginning of an error's body. It might contain the key.
 
 
 class Driver(Protocol):
-    """Speaks one vendor's protocol. Safe to use from several threads; every method raises `DriverError` only."""
+    """Client for one vendor's protocol. Thread-safe. Every method raises only `DriverError`."""
 
     def chat(self, request: ChatRequest) -> ChatReply:
-        """One question, one whole answer."""
+        """Send one request and return the complete response."""
 
     def list_models(self) -> tuple[UpstreamModel, ...]:
-        """What the provider offers."""
+        """List the provider's models."""
 
     def check(self, model: str | None = None) -> CheckResult:
-        """Whether address and key work. Never raises. The model is asked only where the provider cannot list its models."""
+        """Check the base URL and the key. Never raises. The model is called only if the provider cannot list its models."""
 
     def close(self) -> None:
-        """Ends its use. The connections are the process's, and stay."""
+        """Close the driver. The connections belong to the process and stay open."""
 
 
 class Adviser(Protocol):
-    """Advises on an incident without any model: the local rules."""
+    """Adviser on incidents without a model: the built-in rules."""
 
     def advise(self, incident: Incident) -> tuple[Recommendation, ...]:
-        """What to do, at least one piece of advice."""
+        """Return at least one recommendation."""

@@ -1,4 +1,4 @@
-"""One client a provider and key, shared by all threads of a process, and closed when its key or its settings change."""
+"""Pool of clients, one per provider and key. All threads of a process share a client. It is closed when its key or settings change."""
 
 import hashlib
 import json
@@ -14,12 +14,12 @@ from webapp.drivers.core.base import Driver, DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 
 MAX_CLIENTS = 64
-MAX_CONCURRENT_CALLS = 4  # Calls of one provider: a slow one must not hold every thread.
+MAX_CONCURRENT_CALLS = 4  # Per provider, so that a slow provider cannot occupy every thread.
 T = TypeVar("T")
 
 
 class _Lease:
-    """A client with those who use it just now. It is closed when the last of them is done and nobody else will get it."""
+    """A client and the number of its users. It is closed when its last user is done and no other caller will get it."""
 
     def __init__(self, driver: Driver, identity: bytes) -> None:
         self.driver, self.identity = driver, identity
@@ -27,7 +27,7 @@ class _Lease:
 
 
 class _LeaseCache(LRUCache[str, _Lease]):
-    """The clients by provider and credential. What falls out is retired."""
+    """The clients by provider and credential. Evicted clients are retired."""
 
     def popitem(self) -> tuple[str, _Lease]:
         slot, lease = super().popitem()
@@ -44,33 +44,33 @@ class ClientPool:
         self._turns: dict[str, threading.BoundedSemaphore] = {}
 
     def use(self, endpoint: Endpoint, policy: OutboundPolicy, work: Callable[[Driver], T]) -> T:
-        """Does the work with the endpoint's client, made anew if anything about it changed. Raises `DriverError`."""
+        """Run `work` with the endpoint's client, which is created again if any setting changed. Raises `DriverError`."""
         lease = self._acquire(endpoint, policy)
-        turn = self._call_slot(endpoint.slug)
+        call_slot = self._call_slot(endpoint.slug)
         try:
-            if not turn.acquire(timeout=endpoint.timeout_s):
+            if not call_slot.acquire(timeout=endpoint.timeout_s):
                 raise DriverError(
                     "overloaded", f"{MAX_CONCURRENT_CALLS} calls of this provider are under way already: try again when they have ended."
                 )
             try:
                 return work(lease.driver)
             finally:
-                turn.release()
+                call_slot.release()
         finally:
             self._release(lease)
 
     def _acquire(self, endpoint: Endpoint, policy: OutboundPolicy) -> _Lease:
         identity, slot = _settings_digest(endpoint, policy), f"{endpoint.slug}\n{endpoint.credential}"
         with self._lock:
-            found = self._leases.get(slot)
-            if found is None or found.identity != identity:
-                # A first client imports its SDK, under the lock: the others would only wait for the same import.
+            lease = self._leases.get(slot)
+            if lease is None or lease.identity != identity:
+                # The first client imports its SDK under the lock. Other threads would only wait for the same import.
                 fresh = _Lease(create_driver(endpoint, policy), identity)
-                if found is not None:
+                if lease is not None:
                     _retire(self._leases.pop(slot))
-                found = self._leases[slot] = fresh
-            found.users += 1
-            return found
+                lease = self._leases[slot] = fresh
+            lease.users += 1
+            return lease
 
     def _release(self, lease: _Lease) -> None:
         with self._lock:
@@ -83,7 +83,7 @@ class ClientPool:
             return self._turns.setdefault(slug, threading.BoundedSemaphore(MAX_CONCURRENT_CALLS))
 
     def close(self) -> None:
-        """Ends all clients; those in use as soon as they are given back."""
+        """Close all clients. Those in use are closed when they are released."""
         with self._lock:
             while self._leases:
                 self._leases.popitem()
@@ -96,7 +96,7 @@ def _retire(lease: _Lease) -> None:
 
 
 def _settings_digest(endpoint: Endpoint, policy: OutboundPolicy) -> bytes:
-    """What must stay the same for a client to be used again, as a digest: the key is in it."""
+    """Return a digest of the settings that a client depends on. It is a digest because the key is one of them."""
     content = [
         endpoint.driver,
         endpoint.base_url,
@@ -113,12 +113,12 @@ _process = ClientPool()
 
 
 def shared_clients() -> ClientPool:
-    """The clients of this process."""
+    """Return the pool of this process."""
     return _process
 
 
 def _reset_after_fork() -> None:
-    """The parent's clients are the parent's: their locks may be held by threads that do not exist here."""
+    """Discard the parent's clients. Their locks may be held by threads that do not exist in this process."""
     global _process
     _process = ClientPool()
 

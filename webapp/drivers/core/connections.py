@@ -1,4 +1,4 @@
-"""Connections to providers: vetted addresses, one absolute deadline, a byte cap. Shared by all drivers of a process."""
+"""Connections to providers, shared by all drivers of a process: vetted addresses, one absolute deadline, and a byte limit."""
 
 import atexit
 import contextvars
@@ -24,35 +24,35 @@ T = TypeVar("T")
 
 
 class DeadlineExceeded(httpcore2.ReadTimeout):
-    """The time for the whole call is over."""
+    """The deadline of the whole call has passed."""
 
 
 class ResponseTooLarge(httpcore2.ReadError):
-    """The answer is larger than its cap."""
+    """The response is larger than its limit."""
 
 
 class CompressedResponse(httpcore2.RemoteProtocolError):
-    """The answer is compressed although identity was asked for: it may be a bomb."""
+    """The response is compressed although identity was requested. It might be a decompression bomb."""
 
 
 class BlockedAddress(httpcore2.ConnectError):
-    """The outbound policy refuses the address."""
+    """The outbound policy denies the address."""
 
 
 class NoSuchHost(httpcore2.ConnectError):
-    """The name has no address."""
+    """The host name has no address."""
 
 
 @dataclass(slots=True)
 class OutboundCall:
-    """One HTTP exchange under way: its limits, and what was seen of it."""
+    """One HTTP exchange in progress: its limits and its trace."""
 
     deadline: float
     max_bytes: int = MAX_CHAT_BYTES
     trace: Trace = field(default_factory=Trace)
 
     def remaining_seconds(self) -> float:
-        """Seconds until the deadline. Raises `DeadlineExceeded`."""
+        """Return the seconds until the deadline. Raises `DeadlineExceeded`."""
         seconds = self.deadline - time.monotonic()
         if seconds <= 0:
             raise DeadlineExceeded("deadline")
@@ -69,7 +69,7 @@ current_call: contextvars.ContextVar[OutboundCall] = contextvars.ContextVar("out
 
 
 def run_within(call: OutboundCall, work: Callable[[], T]) -> T:
-    """Does the work, whose requests all belong to this call."""
+    """Run `work`. All its requests belong to this call."""
     token = current_call.set(call)
     try:
         return work()
@@ -78,7 +78,7 @@ def run_within(call: OutboundCall, work: Callable[[], T]) -> T:
 
 
 class _DeadlineStream(httpcore2.NetworkStream):
-    """A connection whose every wait ends at the deadline of the current call, headers and slow drips included."""
+    """A connection whose every wait ends at the deadline of the current call, even if headers or bytes arrive slowly."""
 
     def __init__(self, inner: httpcore2.NetworkStream):
         self._inner = inner
@@ -99,15 +99,15 @@ class _DeadlineStream(httpcore2.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        left = min(CONNECT_TIMEOUT_S, current_call.get().remaining_seconds())
-        return _DeadlineStream(self._inner.start_tls(ssl_context, server_hostname, left))
+        seconds = min(CONNECT_TIMEOUT_S, current_call.get().remaining_seconds())
+        return _DeadlineStream(self._inner.start_tls(ssl_context, server_hostname, seconds))
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
 
 class _VettedBackend(httpcore2.NetworkBackend):
-    """Resolves once, vets every answer, connects to what was vetted. Host header and TLS name stay those of the URL."""
+    """Resolves a name once, vets every address, and connects only to vetted addresses. Host header and TLS name stay those of the URL."""
 
     def __init__(self, policy: OutboundPolicy):
         self._policy = policy
@@ -122,43 +122,43 @@ class _VettedBackend(httpcore2.NetworkBackend):
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
         call = current_call.get()
-        end = time.monotonic() + min(CONNECT_TIMEOUT_S, call.remaining_seconds())
+        connect_deadline = time.monotonic() + min(CONNECT_TIMEOUT_S, call.remaining_seconds())
         failure: Exception = NoSuchHost("no address")
         for address in _resolve_vetted(self._policy, host, port, min(CONNECT_TIMEOUT_S, call.remaining_seconds()))[:4]:
-            left = end - time.monotonic()
-            if left <= 0:
+            seconds = connect_deadline - time.monotonic()
+            if seconds <= 0:
                 raise httpcore2.ConnectTimeout("connect")
             try:
-                return _DeadlineStream(self._inner.connect_tcp(address, port, left, local_address, socket_options))
+                return _DeadlineStream(self._inner.connect_tcp(address, port, seconds, local_address, socket_options))
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as exc:
                 failure = exc
         raise failure
 
 
 def _resolve_vetted(policy: OutboundPolicy, host: str, port: int, seconds: float) -> list[str]:
-    """`policy.vet` with an end: a name server that does not answer would hold the caller for minutes."""
-    answers: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+    """Run `policy.vet` with a timeout, because a name server that does not respond would block the caller for minutes."""
+    results: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
 
     def look_up() -> None:
         try:
-            answers.put(policy.vet(host, port))
+            results.put(policy.vet(host, port))
         except (OSError, UnicodeError):
-            answers.put(NoSuchHost("no address"))
+            results.put(NoSuchHost("no address"))
         except AddressRefused as exc:
-            answers.put(BlockedAddress(exc.detail))
+            results.put(BlockedAddress(exc.detail))
 
     threading.Thread(target=look_up, name="resolve", daemon=True).start()
     try:
-        answer = answers.get(timeout=seconds)
+        result = results.get(timeout=seconds)
     except queue.Empty:
         raise httpcore2.ConnectTimeout("name resolution") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 class _ProcessState:
-    """What all drivers of this process share, made when first needed and made anew after a fork."""
+    """State that all drivers of this process share. It is created on first use, and again after a fork."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -170,7 +170,7 @@ _process = _ProcessState()
 
 
 def _reset_after_fork() -> None:
-    """Forgets the parent's sockets, and a lock that another of its threads may have held."""
+    """Discard the parent's sockets, and a lock that one of its other threads may have held."""
     global _process
     _process = _ProcessState()
 
@@ -179,7 +179,7 @@ os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 def close_pools() -> None:
-    """Closes the connections of this process, at its end."""
+    """Close the connections of this process when it ends."""
     with _process.lock:
         while _process.pools:
             _process.pools.popitem()[1].close()

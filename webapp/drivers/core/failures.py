@@ -1,4 +1,4 @@
-"""From whatever an SDK raised to one `DriverError`: by our own markers, then by the HTTP status, never by an SDK's class names."""
+"""Translates SDK exceptions to one `DriverError`: by Modeldesk's own markers, then by the HTTP status, never by an SDK's class names."""
 
 import json
 import random
@@ -44,7 +44,7 @@ _KIND_BY_STATUS = {
     504: "timeout",
     529: "overloaded",
 }
-# Vendors answer some mistakes with the status of another one: (kind by status, what the body says, the true kind).
+# Vendors use one status for several errors: (kinds by status, pattern in the body, actual kind).
 _KIND_REFINEMENTS = (
     (("bad_request", "permission"), r"api_key_invalid|(?:incorrect|invalid) api key|api key not valid|invalid_api_key", "auth"),
     (("rate_limited", "bad_request"), r"insufficient_quota|billing|credit balance", "billing"),
@@ -57,24 +57,24 @@ _RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d{1,6}(?:\.\d+)?)s"')
 
 @dataclass(frozen=True, slots=True)
 class CallRunner:
-    """Runs calls of one driver and translates what they raise; knows the secrets that must not appear."""
+    """Runs the calls of one driver and translates their exceptions. It holds the secrets to redact."""
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def run(self, work: Callable[[Trace], T], deadline: float, max_bytes: int = MAX_CHAT_BYTES) -> T:
-        """One attempt. Raises `DriverError` without cause or context: the SDK's exception holds the request with its key."""
+        """Make one attempt. Raises `DriverError` without cause or context, because the SDK's exception holds the request with its key."""
         call = OutboundCall(deadline, max_bytes)
         try:
             return run_within(call, lambda: work(call.trace))
         except DriverError as exc:
             error = exc
-        except Exception as exc:  # Every SDK raises what it likes; all of it becomes one DriverError.
+        except Exception as exc:  # SDKs raise arbitrary exceptions. All of them become one DriverError.
             error = self.translate(exc, call.trace)
         error.__context__ = None
         raise error from None
 
     def run_with_retry(self, work: Callable[[int, Trace], T], deadline_s: float) -> T:
-        """At most one more attempt, only where that is safe and there is time for it. `work` gets the number of the attempt."""
+        """Make an attempt, and a second one only if that is safe and there is time for it. `work` gets the attempt number."""
         deadline = time.monotonic() + min(deadline_s, MAX_DEADLINE_S)
         attempt = 1
         while True:
@@ -92,9 +92,9 @@ class CallRunner:
             time.sleep(wait)
 
     def translate(self, exc: BaseException, trace: Trace) -> DriverError:
-        """The `DriverError` for whatever was raised during an exchange."""
+        """Return the `DriverError` for an exception that was raised during an exchange."""
         chain = list(_exception_chain(exc))
-        blocked = next((one for one in chain if isinstance(one, BlockedAddress)), None)
+        blocked = next((error for error in chain if isinstance(error, BlockedAddress)), None)
         if blocked is not None:
             return DriverError("config", f"{blocked} Correct the provider's address.", trace=trace)
         kind = _kind_from_exceptions(chain, trace)
@@ -108,15 +108,15 @@ class CallRunner:
 
     def _from_response(self, trace: Trace) -> DriverError:
         body = bytes(trace.body).decode("utf-8", "replace")
-        said, codes = _parse_error_body(body)
+        message, codes = _parse_error_body(body)
         kind = _kind_from_status(trace.status or 0)
         for kinds, pattern, true_kind in _KIND_REFINEMENTS:
-            if kind in kinds and re.search(pattern, f"{codes} {said}", re.IGNORECASE):
+            if kind in kinds and re.search(pattern, f"{codes} {message}", re.IGNORECASE):
                 kind = true_kind
                 break
         if trace.retry_after is None and (delay := _RETRY_DELAY.search(body)):
             trace.retry_after = float(delay[1])
-        quoted = redact(said, self.secrets)
+        quoted = redact(message, self.secrets)
         detail = f"{ERROR_MESSAGES[kind]} (HTTP {trace.status}{f': “{quoted}”' if quoted else ''})"
         if kind == "rate_limited" and trace.retry_after:
             detail += f" It asks to wait {trace.retry_after:g} seconds."
@@ -124,31 +124,31 @@ class CallRunner:
 
 
 def _kind_from_exceptions(chain: list[BaseException], trace: Trace) -> str | None:
-    """What the transport itself saw, which is surer than any answer."""
-    answered_badly = trace.status is not None and trace.status >= 300
+    """Return the kind that the transport itself detected, which is more reliable than any response."""
+    is_error_status = trace.status is not None and trace.status >= 300
     for types, kind in (
-        (ResponseTooLarge, None if answered_badly else "response_too_large"),
+        (ResponseTooLarge, None if is_error_status else "response_too_large"),
         (CompressedResponse, "invalid_response"),
         (httpcore2.ConnectTimeout, "connect"),
         (httpcore2.TimeoutException, "timeout"),
         (httpcore2.ConnectError, "connect"),
         ((httpcore2.LocalProtocolError, httpcore2.UnsupportedProtocol), "config"),
-        ((httpcore2.NetworkError, httpcore2.RemoteProtocolError), None if answered_badly else "network"),
+        ((httpcore2.NetworkError, httpcore2.RemoteProtocolError), None if is_error_status else "network"),
     ):
-        if any(isinstance(one, types) for one in chain):
+        if any(isinstance(error, types) for error in chain):
             return kind
     return None
 
 
 def _describe_connect_failure(chain: list[BaseException]) -> str:
-    """Which part of connecting failed."""
-    if any(isinstance(one, NoSuchHost) for one in chain):
+    """Describe the connection step that failed."""
+    if any(isinstance(error, NoSuchHost) for error in chain):
         return "The host name of the provider has no address: check the base URL for typing mistakes."
-    if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
+    if any(isinstance(error, ssl.SSLCertVerificationError) for error in chain):
         return "The provider's certificate is not trusted: check its date, its name and the system's authorities."
-    if any(isinstance(one, ssl.SSLError) for one in chain):
+    if any(isinstance(error, ssl.SSLError) for error in chain):
         return "No encrypted connection to the provider is possible: check that its port speaks https."
-    if any(isinstance(one, httpcore2.ConnectTimeout) for one in chain):
+    if any(isinstance(error, httpcore2.ConnectTimeout) for error in chain):
         return "The provider did not accept a connection in time: check its address, and whether a firewall is in between."
     return "The provider refused the connection: check its address and port, and whether it runs."
 
@@ -168,14 +168,14 @@ def _kind_from_status(status: int) -> str:
 
 
 def _parse_error_body(body: str) -> tuple[str, str]:
-    """The sentence in an error's body, and the codes around it. HTML and the like say nothing."""
+    """Return the message in the body of an error, and its codes. HTML has neither."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
         return ("" if "<" in body[:200] or len(body) > 500 else body), ""
     error = data.get("error", data) if isinstance(data, Mapping) else data
     if isinstance(error, Mapping):
-        said = error.get("message") or error.get("detail")
+        message = error.get("message") or error.get("detail")
         codes = [str(error.get(name, ""))[:100] for name in ("code", "type", "status", "param")] + [str(error.get("details", ""))[:500]]
-        return (said if isinstance(said, str) else ""), " ".join(codes)
+        return (message if isinstance(message, str) else ""), " ".join(codes)
     return (error if isinstance(error, str) else ""), str(data.get("code", ""))[:100] if isinstance(data, Mapping) else ""

@@ -1,4 +1,4 @@
-"""The only outbound HTTP client: our headers only, no redirects, no environment, no cookies, over vetted connections."""
+"""The only outbound HTTP client: Modeldesk's headers only, no redirects, no environment settings, no cookies, vetted connections."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ _VERBOSE_LOGGERS = ("httpx2", "httpx", "httpcore2", "httpcore", "openai", "anthr
 
 
 class _ResponseBody(httpx2.SyncByteStream):
-    """The body of an answer; the beginning of an error's body is kept for its message."""
+    """The body of a response. The beginning of an error body is kept for its message."""
 
     def __init__(self, stream: Iterable[bytes], trace: Trace):
         self._stream = stream
@@ -38,7 +38,7 @@ class _ResponseBody(httpx2.SyncByteStream):
 
 
 class GuardedTransport(httpx2.BaseTransport):
-    """Carries requests of an SDK over the process's connection pool, with the headers that we chose."""
+    """Sends requests of an SDK over the process's connection pool, with Modeldesk's own headers."""
 
     def __init__(self, policy: OutboundPolicy, headers: Mapping[str, str]):
         self._policy = policy
@@ -49,36 +49,38 @@ class GuardedTransport(httpx2.BaseTransport):
         return httpx2.Response(status, headers=headers, stream=body)
 
     def exchange(self, request: httpx2.Request) -> tuple[int, list[tuple[str, str]], "_ResponseBody"]:
-        """Sends one request through the door: the status, the headers that may be known, and the body as it comes."""
+        """Send one request. Return the status, the headers without cookies, and the body as a stream."""
         call = current_call.get()
         call.remaining_seconds()
-        # A new trace for each request, so that a second one is never judged by the first.
+        # Reset the trace for each request, so that a second request is never judged by the first.
         trace = call.trace
         trace.status, trace.received, trace.sent = None, 0, False
         trace.body.clear()
-        answer = get_pool(self._policy).handle_request(self._prepare_request(request, call))
-        headers = httpx2.Headers(answer.headers)
-        _trace_response(trace, answer.status, headers)
-        refusal = self._response_error(headers, call)
-        if refusal is not None:
-            answer.close()
-            raise refusal
-        kept = [(name, value) for name, value in headers.multi_items() if name.lower() != "set-cookie"]
-        # A synchronous pool gives nothing but synchronous streams, which the type of httpcore2 does not say.
-        return answer.status, kept, _ResponseBody(cast(Iterable[bytes], answer.stream), trace)
+        response = get_pool(self._policy).handle_request(self._prepare_request(request, call))
+        headers = httpx2.Headers(response.headers)
+        _trace_response(trace, response.status, headers)
+        error = self._response_error(headers, call)
+        if error is not None:
+            response.close()
+            raise error
+        visible = [(name, value) for name, value in headers.multi_items() if name.lower() != "set-cookie"]
+        # A synchronous pool returns only synchronous streams, but the type in httpcore2 does not say so.
+        return response.status, visible, _ResponseBody(cast(Iterable[bytes], response.stream), trace)
 
     def _prepare_request(self, request: httpx2.Request, call: OutboundCall) -> httpcore2.Request:
-        ours = {"accept-encoding": "identity", "user-agent": "Modeldesk"} | {name.lower(): value for name, value in self._headers.items()}
-        theirs = [
+        own_headers = {"accept-encoding": "identity", "user-agent": "Modeldesk"} | {
+            name.lower(): value for name, value in self._headers.items()
+        }
+        sdk_headers = [
             (name, value)
             for name, value in request.headers.multi_items()
-            if name.lower() in _FORWARDED_HEADERS and name.lower() not in ours
+            if name.lower() in _FORWARDED_HEADERS and name.lower() not in own_headers
         ]
         url = request.url
         return httpcore2.Request(
             method=request.method,
             url=httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            headers=httpx2.Headers([*theirs, *ours.items()]).raw,
+            headers=httpx2.Headers([*sdk_headers, *own_headers.items()]).raw,
             content=request.stream,
             extensions={"timeout": {"pool": call.remaining_seconds()}},
         )
@@ -92,7 +94,7 @@ class GuardedTransport(httpx2.BaseTransport):
 
 
 class _BlockedTransport(httpx2.AsyncBaseTransport):
-    """For asynchronous clients that SDKs insist on having: nothing leaves through it."""
+    """Transport for the asynchronous clients that some SDKs require. It sends nothing."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         raise BlockedAddress("Modeldesk asks providers synchronously.")
@@ -100,13 +102,13 @@ class _BlockedTransport(httpx2.AsyncBaseTransport):
 
 def _trace_response(trace: Trace, status: int, headers: httpx2.Headers) -> None:
     trace.status = status
-    found = next((headers[name] for name in _REQUEST_IDS if name in headers), None)
-    trace.request_id = "".join(character for character in found[:100] if character.isprintable()) if found else None
+    request_id = next((headers[name] for name in _REQUEST_IDS if name in headers), None)
+    trace.request_id = "".join(character for character in request_id[:100] if character.isprintable()) if request_id else None
     trace.retry_after = _parse_retry_after(headers.get("retry-after", ""))
 
 
 def _parse_retry_after(value: str) -> float | None:
-    """`Retry-After` is a number of seconds or a date."""
+    """Parse `Retry-After`: a number of seconds or a date. Return None if it is neither."""
     try:
         seconds = float(value) if value[:1].isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError):
@@ -115,18 +117,21 @@ def _parse_retry_after(value: str) -> float | None:
 
 
 def create_client(policy: OutboundPolicy, headers: Mapping[str, str]) -> httpx2.Client:
-    """An HTTP client for an SDK. `headers` are the ones that leave, authorization among them; those of the SDK do not."""
+    """Create an HTTP client for an SDK. It sends `headers`, including authorization, in place of the SDK's own."""
     quiet_loggers()
-    # The transport owns the time: a timeout of the client would be one per read, not one in all.
+    # The transport enforces the deadline. A timeout of the client would apply to each read, not to the whole call.
     return httpx2.Client(transport=GuardedTransport(policy, headers), timeout=None, follow_redirects=False, trust_env=False)
 
 
 def create_blocked_client() -> httpx2.AsyncClient:
-    """An asynchronous client that sends nothing, so that an SDK makes none of its own, with an environment and a certificate store."""
+    """Create an asynchronous client that sends nothing.
+
+    Without it, an SDK creates its own, with environment settings and a certificate store.
+    """
     return httpx2.AsyncClient(transport=_BlockedTransport(), trust_env=False)
 
 
 def quiet_loggers() -> None:
-    """The libraries log URLs and, at debug level, prompts."""
+    """Silence the loggers of the libraries, which log URLs and, at debug level, prompts."""
     for name in _VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)

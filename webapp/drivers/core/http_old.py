@@ -1,4 +1,4 @@
-"""The same HTTP client for the one SDK that still uses httpx: its requests pass through the transport of `core/http.py`."""
+"""HTTP client for the one SDK that still uses httpx. Its requests pass through the transport of `core/http.py`."""
 
 from collections.abc import Iterator, Mapping
 
@@ -21,7 +21,7 @@ class _HttpxStream(httpx.SyncByteStream):
 
 
 class HttpxTransport(httpx.BaseTransport):
-    """Translates requests and answers; every check is made by the guarded transport below it."""
+    """Translates requests and responses. The guarded transport below it makes every check."""
 
     def __init__(self, policy: OutboundPolicy, headers: Mapping[str, str]):
         self._door = GuardedTransport(policy, headers)

@@ -1,10 +1,13 @@
-"""OpenAI's chat completions, for every server that speaks that protocol. Loaded on first use: the SDK takes a second or two to import."""
+"""Driver for OpenAI's chat completions, for all servers with that protocol.
+
+Loaded on first use, because the SDK takes seconds to import.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import openai
-import openai.resources.chat.completions  # Loaded lazily by the SDK otherwise: inside the deadline of the first call.
+import openai.resources.chat.completions  # The SDK would load it lazily, within the deadline of the first call.
 import openai.resources.models
 from openai.types.chat import ChatCompletion
 
@@ -19,7 +22,7 @@ JSON_SCHEMA, JSON_OBJECT, PROMPT_ONLY = "json_schema", "json_object", "prompt"
 
 
 class CompatibleDriver(VendorDriver):
-    """One endpoint that speaks OpenAI's protocol. Subclasses say what their vendor does differently."""
+    """Driver for one endpoint with OpenAI's protocol. Subclasses define the differences of their vendor."""
 
     token_parameter = "max_tokens"
     json_mode = JSON_SCHEMA
@@ -38,7 +41,7 @@ class CompatibleDriver(VendorDriver):
         )
 
     def headers(self) -> dict[str, str]:
-        """The headers that leave: those of the row, and the key in its own."""
+        """Return the headers to send: those of the row, and the auth header with the key."""
         key = key_of(self.endpoint, required=self.needs_key)
         config = self.endpoint.config
         name, prefix = str(config.get("auth_header") or "Authorization"), config.get("auth_prefix")
@@ -72,20 +75,20 @@ class CompatibleDriver(VendorDriver):
     def send(self, options: dict[str, Any]) -> object:
         return self._sdk.chat.completions.create(**options)
 
-    def parse_reply(self, answer: object, trace: Trace) -> ChatReply:
-        """The SDK checks nothing: anything may be of any type."""
-        if not isinstance(answer, ChatCompletion) or not isinstance(cast(object, answer.choices), list):
+    def parse_reply(self, response: object, trace: Trace) -> ChatReply:
+        """Parse a completion. The SDK validates nothing, so any value can be of any type."""
+        if not isinstance(response, ChatCompletion) or not isinstance(cast(object, response.choices), list):
             raise DriverError("invalid_response", trace=trace)
-        usage = self.usage(answer.usage.to_dict() if answer.usage else None)
-        if not answer.choices:
+        usage = self.usage(response.usage.to_dict() if response.usage else None)
+        if not response.choices:
             raise DriverError("empty", trace=trace, usage=usage)
-        choice = answer.choices[0]
+        choice = response.choices[0]
         refused = choice.message.refusal or choice.finish_reason == "content_filter"
         kind = "refused" if refused else "truncated" if choice.finish_reason == "length" else None
-        return build_reply(choice.message.content, str(choice.finish_reason or "unknown"), usage, trace, kind=kind, model=answer.model)
+        return build_reply(choice.message.content, str(choice.finish_reason or "unknown"), usage, trace, kind=kind, model=response.model)
 
     def usage(self, reported: object) -> Usage | None:
-        """Usage by our meters."""
+        """Convert the reported usage to Modeldesk's meters."""
         return usage_of(reported)
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
@@ -99,7 +102,7 @@ class CompatibleDriver(VendorDriver):
 
 
 def usage_of(reported: object) -> Usage | None:
-    """Their totals include cache and reasoning, as ours do."""
+    """Convert OpenAI's usage. Its totals include cache and reasoning, as Modeldesk's do."""
     if not isinstance(reported, Mapping):
         return None
     total = {"input": reported.get("prompt_tokens"), "output": reported.get("completion_tokens")}
@@ -107,12 +110,12 @@ def usage_of(reported: object) -> Usage | None:
 
 
 def usage_parts(reported: Mapping[str, Any]) -> dict[str, object]:
-    """What lies inside the totals."""
-    prompt, answer = reported.get("prompt_tokens_details"), reported.get("completion_tokens_details")
+    """Return the parts of the totals: cache and reasoning."""
+    prompt, completion = reported.get("prompt_tokens_details"), reported.get("completion_tokens_details")
     return {
         "cache_read": _token_detail(prompt, "cached_tokens"),
         "cache_write": _token_detail(prompt, "cache_write_tokens"),
-        "reasoning": _token_detail(answer, "reasoning_tokens"),
+        "reasoning": _token_detail(completion, "reasoning_tokens"),
     }
 
 

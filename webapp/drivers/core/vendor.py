@@ -1,4 +1,4 @@
-"""What the drivers of all vendors have in common: keys that are fit to be sent, one guarded attempt or two, checks, and lists."""
+"""Base of the vendor drivers: keys that are valid in a header, one or two guarded attempts, checks, and model lists."""
 
 import re
 import time
@@ -28,41 +28,41 @@ MAX_MODELS = 5_000
 MAX_NAME = 300
 PROBE_REQUEST = ChatRequest(model="", system="Answer with one word.", user="Say ok.", max_output_tokens=16, deadline_s=CHECK_DEADLINE_S)
 _KEY = re.compile(r"[\x21-\x7e]{1,4096}")
-# What a server answers that cannot list its models, though it may chat well.
+# Error kinds of servers that cannot list their models, but might support chat.
 _LISTING_UNSUPPORTED = ("not_found", "invalid_response", "bad_request")
 
 
 class VendorDriver(ABC):
-    """Asks one vendor through its SDK. Subclasses say how a question, an answer and a list look; the rest is the same for all."""
+    """Calls one vendor through its SDK. Subclasses convert requests, replies and lists; the rest is the same for all vendors."""
 
     def __init__(self, endpoint: Endpoint):
         self.endpoint = endpoint
         secrets = (endpoint.api_key, *extra_headers(endpoint).values())
         self._guard = CallRunner(tuple(secret for secret in secrets if secret and len(secret) >= 4))
 
-    # What a vendor's driver says.
+    # Implemented by the driver of each vendor.
 
     @abstractmethod
     def options(self, request: ChatRequest) -> dict[str, Any]:
-        """The arguments of the SDK's call. Raises `DriverError` of kind `config`."""
+        """Return the arguments of the SDK call. Raises `DriverError` of kind `config`."""
 
     @abstractmethod
     def send(self, options: dict[str, Any]) -> object:
-        """One call of the SDK."""
+        """Make one call of the SDK."""
 
     @abstractmethod
-    def parse_reply(self, answer: object, trace: Trace) -> ChatReply:
-        """The answer as ours. Nothing of it is trusted to be of its type. Raises `DriverError`."""
+    def parse_reply(self, response: object, trace: Trace) -> ChatReply:
+        """Convert the SDK response to a reply. Must not trust any type in it. Raises `DriverError`."""
 
     @abstractmethod
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
-        """What the vendor lists."""
+        """Return the models that the vendor lists."""
 
     @abstractmethod
     def close(self) -> None:
-        """Ends its use. The connections are the process's, and stay."""
+        """Close the driver. The connections belong to the process and stay open."""
 
-    # What follows from it.
+    # Shared by all vendors.
 
     def chat(self, request: ChatRequest) -> ChatReply:
         options = self.options(request)
@@ -79,8 +79,10 @@ class VendorDriver(ABC):
         return self._guard.run(lambda trace: _limit_models(self.fetch_models(trace)), deadline, MAX_LIST_BYTES)
 
     def check(self, model: str | None = None) -> CheckResult:
-        """Looks whether address and key work, by listing the models. A server that cannot list is asked one short question, if a model
-        is named: only that costs anything."""
+        """Check the base URL and the key by listing the models.
+
+        A server that cannot list its models gets one short question, if a model is named. Only that question can cost anything.
+        """
         started = time.monotonic()
         try:
             models = len(self.list_models())
@@ -96,7 +98,7 @@ class VendorDriver(ABC):
         try:
             reply = self.chat(replace(PROBE_REQUEST, model=model))
         except DriverError as error:
-            # It answered with words, though too few or too many: address, key and model work.
+            # The model responded, although with too little or too much text. Base URL, key and model work.
             if error.kind not in ("truncated", "empty"):
                 return CheckResult(False, error.detail, error.kind, None, elapsed_ms(started), error.request_id, "asked")
             request_id = error.request_id
@@ -106,18 +108,18 @@ class VendorDriver(ABC):
         return CheckResult(True, detail, None, None, elapsed_ms(started), request_id, "asked")
 
 
-def _limit_models(found: Iterable[UpstreamModel]) -> tuple[UpstreamModel, ...]:
-    kept: dict[str, UpstreamModel] = {}
-    for model in found:
+def _limit_models(models: Iterable[UpstreamModel]) -> tuple[UpstreamModel, ...]:
+    by_id: dict[str, UpstreamModel] = {}
+    for model in models:
         if 0 < len(model.model_id) <= MAX_NAME and model.model_id.isprintable():
-            kept.setdefault(model.model_id, model)
-        if len(kept) >= MAX_MODELS:
+            by_id.setdefault(model.model_id, model)
+        if len(by_id) >= MAX_MODELS:
             break
-    return tuple(kept.values())
+    return tuple(by_id.values())
 
 
 def key_of(endpoint: Endpoint, *, required: bool = True) -> str:
-    """The key, fit for a header. Raises `DriverError` of kind `config`."""
+    """Return the key if it is valid in a header. Raises `DriverError` of kind `config`."""
     key = endpoint.api_key or ""
     if (key or required) and not _KEY.fullmatch(key):
         problem = "holds spaces or characters that cannot be sent" if key else "is missing"
@@ -126,7 +128,7 @@ def key_of(endpoint: Endpoint, *, required: bool = True) -> str:
 
 
 def allowed_base_url(endpoint: Endpoint, policy: OutboundPolicy) -> str:
-    """The base URL, if it may be reached. Raises `DriverError` of kind `config`."""
+    """Return the base URL if the policy allows it. Raises `DriverError` of kind `config`."""
     try:
         policy.check_url(endpoint.base_url or "")
     except Invalid as error:
@@ -137,21 +139,21 @@ def allowed_base_url(endpoint: Endpoint, policy: OutboundPolicy) -> str:
 
 
 def extra_headers(endpoint: Endpoint) -> dict[str, str]:
-    """The headers that a provider's row adds to every request."""
-    given = endpoint.config.get("extra_headers")
-    return {str(name): str(value) for name, value in given.items()} if isinstance(given, Mapping) else {}
+    """Return the headers that a provider's row adds to every request."""
+    headers = endpoint.config.get("extra_headers")
+    return {str(name): str(value) for name, value in headers.items()} if isinstance(headers, Mapping) else {}
 
 
-def build_reply(  # noqa: PLR0913 # what a reply consists of
+def build_reply(  # noqa: PLR0913 - the parts of a reply
     text: object, finish: str, usage: Usage | None, trace: Trace, *, kind: str | None = None, model: object = None
 ) -> ChatReply:
-    """The answer, or the `DriverError` that says why it is of no use. `kind` is what the vendor's own word for the finish means."""
-    words = text if isinstance(text, str) else ""
-    wrong = kind or ("" if words.strip() else "empty")
-    if wrong:
-        raise DriverError(wrong, ERROR_MESSAGES[wrong], trace=trace, usage=usage)
+    """Return the reply. Raises `DriverError` if it is unusable. `kind` is the error kind of the vendor's finish reason, if any."""
+    content = text if isinstance(text, str) else ""
+    error_kind = kind or ("" if content.strip() else "empty")
+    if error_kind:
+        raise DriverError(error_kind, ERROR_MESSAGES[error_kind], trace=trace, usage=usage)
     return ChatReply(
-        text=words,
+        text=content,
         finish=finish[:40] or "unknown",
         usage=usage,
         model_reported=model[:MAX_NAME] if isinstance(model, str) and model else None,
@@ -163,7 +165,7 @@ def build_reply(  # noqa: PLR0913 # what a reply consists of
 
 
 def usage_from(total: Mapping[str, object], parts: Mapping[str, object]) -> Usage | None:
-    """Usage by our meters: None if the totals are not told. Parts that contradict their totals are not believed; the totals still are."""
+    """Convert quantities to usage. Return None if the totals are not reported. Parts that contradict their totals are dropped."""
     return _usage_or_none({**total, **parts}) or _usage_or_none(total)
 
 
@@ -175,29 +177,29 @@ def _usage_or_none(quantities: Mapping[str, object]) -> Usage | None:
 
 
 def sum_or_none(*quantities: object) -> object:
-    """Their sum, where what is not told counts as nothing; None if one of them is no whole number or all are untold."""
-    told = [quantity for quantity in quantities if quantity is not None]
-    if not told or any(type(quantity) is not int for quantity in told):
+    """Return the sum of the reported quantities. None if one is not a whole number, or if none is reported."""
+    reported = [quantity for quantity in quantities if quantity is not None]
+    if not reported or any(type(quantity) is not int for quantity in reported):
         return None
-    return sum(quantity for quantity in told if isinstance(quantity, int))
+    return sum(quantity for quantity in reported if isinstance(quantity, int))
 
 
 def as_mapping(value: object) -> Mapping[str, Any]:
-    """An SDK's object, or a part of an answer, as a mapping; empty for what is none."""
+    """Return an SDK object or a part of a response as a mapping. Return an empty mapping for any other value."""
     if isinstance(value, Mapping):
         return value
     dump = getattr(value, "model_dump", None)
-    found = dump() if callable(dump) else {}
-    return found if isinstance(found, Mapping) else {}
+    document = dump() if callable(dump) else {}
+    return document if isinstance(document, Mapping) else {}
 
 
 def filter_texts(values: Iterable[object]) -> Iterator[str]:
-    """Those that are text."""
+    """Return the values that are text."""
     return (value for value in values if isinstance(value, str))
 
 
 def count_or_none(value: object) -> int | None:
-    """A count that a vendor tells of a model."""
+    """Return a count that a vendor reports about a model, or None if it is invalid."""
     return value if type(value) is int and 0 < value < 10**9 else None
 
 

@@ -1,1 +1,1 @@
-"""The identity provider (OpenID Connect). It is no driver of a vendor, but uses the same HTTP client."""
+"""Client of the identity provider (OpenID Connect). It is not a vendor driver, but uses the same HTTP client."""

@@ -1,4 +1,4 @@
-"""The identity provider (OpenID Connect), through Authlib, over the same guarded door and policy as the vendors of models."""
+"""Client of the identity provider (OpenID Connect), on Authlib, with the same guarded HTTP client and policy as the vendor drivers."""
 
 import base64
 import threading
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 DISCOVERY = "/.well-known/openid-configuration"
 DEADLINE_S, MAX_BYTES = 10.0, 500_000
 CACHE_S, FAILURE_CACHE_S = 300.0, 5.0
-MAX_CONCURRENT_CALLS, SLOT_TIMEOUT_S = 4, 1.0  # A provider that hangs must not hold every thread of a worker.
+MAX_CONCURRENT_CALLS, SLOT_TIMEOUT_S = 4, 1.0  # A provider that hangs must not occupy every thread of a worker.
 LEEWAY_S = 60
-# Signatures by a key that only the provider has. Never `none`, and never HS*, for which a public key would do.
+# Signatures with a key that only the provider has. Never `none`, and never HS*, for which a public key would suffice.
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class _Metadata:
-    """What the provider says of itself, each address vetted."""
+    """The provider's discovery metadata, with every address vetted."""
 
     authorization: str
     token: str
@@ -40,7 +40,7 @@ class _Metadata:
 
 
 class IdentityProvider:
-    """One provider; safe to use from several threads. Raises `DriverError` where it cannot be asked."""
+    """Client of one provider. Thread-safe. Raises `DriverError` if the provider cannot be called."""
 
     def __init__(self, settings: OpenId, policy: OutboundPolicy, redirect_uri: str) -> None:
         self._settings, self._policy, self._redirect_uri = settings, policy, redirect_uri
@@ -49,36 +49,39 @@ class IdentityProvider:
         self._kept: tuple[float, _Metadata | DriverError] | None = None
 
     def authorization_url(self, challenge: Challenge, *, fresh: bool) -> str:
-        """Where the browser is sent. `fresh`: the provider shall ask who it is even if it knows."""
-        more = {"prompt": "login", "max_age": "0"} if fresh else {}
+        """Return the URL for the browser. With `fresh`, the provider must authenticate the user again."""
+        extra = {"prompt": "login", "max_age": "0"} if fresh else {}
         metadata = self.metadata()
         with self._create_client({}) as client:
             url, _ = client.create_authorization_url(
-                metadata.authorization, state=challenge.state, code_verifier=challenge.verifier, nonce=challenge.nonce, **more
+                metadata.authorization, state=challenge.state, code_verifier=challenge.verifier, nonce=challenge.nonce, **extra
             )
         return str(url)
 
     def fetch_claims(self, code: str, challenge: Challenge) -> Mapping[str, object]:
-        """What the provider says of whoever brought this code. Raises `TokenRefused` unless all of the token is as it must be."""
+        """Exchange the code for the claims about the user. Raises `TokenRefused` unless the whole token is valid."""
         metadata = self.metadata()
         token, keys = self._call_provider(lambda: (self._exchange_code(metadata, code, challenge), self._fetch_document(metadata.keys)))
         claims = self._validate_token(token, keys, challenge)
-        wanted = [name for name in ("email", "email_verified", self._settings.role_claim) if name and name not in claims]
-        if not wanted or metadata.userinfo is None:
+        missing = [name for name in ("email", "email_verified", self._settings.role_claim) if name and name not in claims]
+        if not missing or metadata.userinfo is None:
             return claims
-        told = self._fetch_userinfo(metadata.userinfo, str(token.get("access_token", "")))
-        if told.get("sub") != claims["sub"]:
+        userinfo = self._fetch_userinfo(metadata.userinfo, str(token.get("access_token", "")))
+        if userinfo.get("sub") != claims["sub"]:
             raise TokenRefused("The identity provider told of somebody else.", code="userinfo")
-        return {**claims, **{name: told[name] for name in wanted if name in told}}
+        return {**claims, **{name: userinfo[name] for name in missing if name in userinfo}}
 
     def metadata(self) -> _Metadata:
-        """What discovery says, kept for some minutes; a failure for some seconds, so that strangers cannot make us ask all the time."""
-        kept = self._kept
-        if kept is None or kept[0] <= time.monotonic():
-            kept = self._kept = self._discover()
-        if isinstance(kept[1], DriverError):
-            raise DriverError(kept[1].kind, kept[1].detail)
-        return kept[1]
+        """Return the metadata from discovery.
+
+        It is cached for minutes, and a failure for seconds, so that anonymous users cannot cause a request each time.
+        """
+        cached = self._kept
+        if cached is None or cached[0] <= time.monotonic():
+            cached = self._kept = self._discover()
+        if isinstance(cached[1], DriverError):
+            raise DriverError(cached[1].kind, cached[1].detail)
+        return cached[1]
 
     def _discover(self) -> tuple[float, _Metadata | DriverError]:
         try:
@@ -91,13 +94,13 @@ class IdentityProvider:
         if document.get("issuer") != self._settings.issuer:
             raise DriverError("config", "The provider's discovery document names another issuer than MODELDESK_OIDC_ISSUER.")
         methods = document.get("token_endpoint_auth_methods_supported")
-        named = {str(method) for method in methods} if isinstance(methods, list) else set()
+        supported = {str(method) for method in methods} if isinstance(methods, list) else set()
         return _Metadata(
             authorization=self._endpoint_url(document, "authorization_endpoint"),
             token=self._endpoint_url(document, "token_endpoint"),
             keys=self._endpoint_url(document, "jwks_uri"),
             userinfo=self._endpoint_url(document, "userinfo_endpoint") if document.get("userinfo_endpoint") else None,
-            secret_in_body="client_secret_post" in named and "client_secret_basic" not in named,
+            secret_in_body="client_secret_post" in supported and "client_secret_basic" not in supported,
         )
 
     def _endpoint_url(self, document: Mapping[str, Any], name: str) -> str:
@@ -118,10 +121,10 @@ class IdentityProvider:
 
     def _fetch_document(self, address: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         with self._create_client(headers or {}) as client:
-            answer = client.request("GET", address, withhold_token=True, headers={"accept": "application/json"})
-            answer.raise_for_status()
-            document = answer.json()
-        if answer.status_code != 200 or not isinstance(document, dict):
+            response = client.request("GET", address, withhold_token=True, headers={"accept": "application/json"})
+            response.raise_for_status()
+            document = response.json()
+        if response.status_code != 200 or not isinstance(document, dict):
             raise ValueError("not a JSON object")
         return document
 
@@ -134,9 +137,11 @@ class IdentityProvider:
         from joserfc.jwk import KeySet
         from joserfc.jws import JWSRegistry
 
-        found = keys.get("keys")
-        usable = [key for key in (found if isinstance(found, list) else []) if isinstance(key, dict) and key.get("kty") in ("RSA", "EC")]
-        must_be = {
+        entries = keys.get("keys")
+        usable = [
+            key for key in (entries if isinstance(entries, list) else []) if isinstance(key, dict) and key.get("kty") in ("RSA", "EC")
+        ]
+        required = {
             "iss": {"essential": True, "value": self._settings.issuer},
             "aud": {"essential": True, "value": self._settings.client_id},
         }
@@ -145,15 +150,15 @@ class IdentityProvider:
             key_set = KeySet.import_key_set({"keys": [key for key in usable if key.get("use", "sig") == "sig"]})
             registry = JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
             decoded = jwt.decode(str(token.get("id_token", "")), key_set, registry=registry)
-            claims = CodeIDToken(decoded.claims, decoded.header, must_be, expected)
+            claims = CodeIDToken(decoded.claims, decoded.header, required, expected)
             claims.validate(leeway=LEEWAY_S)
-        except Exception as error:  # Whatever is wrong with a token, nobody comes in; its text may hold the token.
+        except Exception as error:  # Any error denies the sign-in. Its text is dropped, because it can contain the token.
             reason = str(getattr(error, "claim", "") or type(error).__name__)
             raise TokenRefused("The identity provider's answer was not accepted.", code=reason) from None
         return dict(claims)
 
     def _create_client(self, headers: Mapping[str, str], *, in_body: bool = False) -> "OAuth2Client":
-        """Authlib's client over our transport, which alone decides the headers that leave: those of Authlib do not."""
+        """Create an Authlib client over the guarded transport, which alone decides the headers to send."""
         from authlib.integrations.httpx_client import OAuth2Client
 
         quiet_loggers()
@@ -171,7 +176,7 @@ class IdentityProvider:
         )
 
     def _basic_auth(self) -> str:
-        """RFC 6749, 2.3.1: each half encoded before they are joined."""
+        """Return the Basic auth header. RFC 6749, 2.3.1: each half is encoded before they are joined."""
         pair = f"{quote(self._settings.client_id, safe='')}:{quote(self._settings.client_secret, safe='')}"
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
