@@ -1,1 +1,1 @@
-"""Guards, free of any framework."""
+"""Security primitives that depend on no framework."""

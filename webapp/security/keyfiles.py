@@ -1,4 +1,4 @@
-"""Creates the secrets of the embedded database once, readable by their owner only; never over existing ciphertext."""
+"""Creates the secrets of the embedded database once, readable only by their owner, and never if ciphertext exists already."""
 
 import glob
 import os
@@ -14,19 +14,19 @@ from webapp.config.loading import ENCRYPTION_KEYS_FILE, SECRET_KEY_FILE
 from webapp.config.reader import ConfigError, SettingsReader
 from webapp.config.settings import BEFORE_RESTORE, DEFAULT_DATABASE, ROOT, last_good_path, sqlite_path
 
-# All that the vault encrypts; a test compares it with the tables.
+# All columns that the vault encrypts. A test compares them with the tables.
 ENCRYPTED_COLUMNS = (("credentials", "ciphertext"), ("registry_state", "key_check"), ("users", "totp_pending"), ("users", "totp_secret"))
 
 
 def ensure(environment: Mapping[str, str]) -> None:
-    """Makes what is missing for the embedded database. Other databases must bring their own secrets. Raises `ConfigError`."""
+    """Create missing secrets for the embedded database. Other databases must bring their own. Raises `ConfigError`."""
     read = SettingsReader(environment)
     url = read.text("DATABASE_URL") or DEFAULT_DATABASE
     database = sqlite_path(url)
     if database is None:
         return
     instance = Path(read.text("MODELDESK_INSTANCE_PATH") or ROOT / "instance")
-    # First, so that a start that breaks off between the two leaves none that looks like one that lost its encryption key.
+    # First, so that an interrupted start does not leave an instance that seems to have lost its encryption key.
     if not _is_set(environment, "MODELDESK_ENCRYPTION_KEYS") and not _was_key_used(database, last_good_path(instance, url)):
         _create_file(instance / ENCRYPTION_KEYS_FILE, Fernet.generate_key().decode())
     if not _is_set(environment, "MODELDESK_SECRET_KEY"):
@@ -45,7 +45,7 @@ def _create_file(path: Path, secret: str) -> None:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except OSError as error:
         if path.exists():
-            return  # Another process was quicker.
+            return  # Another process created it first.
         raise ConfigError(
             f"MODELDESK_INSTANCE_PATH is a folder that cannot be written to, so {path.name} cannot be created there."
         ) from error
@@ -54,7 +54,7 @@ def _create_file(path: Path, secret: str) -> None:
 
 
 def exposure_warnings(files: Iterable[Path]) -> list[str]:
-    """What to say of files with secrets that others on this machine may read."""
+    """Return a warning for each secret file that other users of this server can read."""
     modes = [(path, path.stat().st_mode & 0o777) for path in files if path.is_file()]
     return [
         f"{path} holds a secret and can be read by others on this machine (mode {mode:o}). Run `chmod 600` on it."
@@ -64,22 +64,23 @@ def exposure_warnings(files: Iterable[Path]) -> list[str]:
 
 
 def _was_key_used(database: Path, last_good: Path) -> bool:
-    """Whether an earlier key was in use here; then a new one would make what it encrypted unreadable."""
-    there = database.is_file() and database.stat().st_size > 0
-    return holds_ciphertext(database) if there else bool(list_leftovers(database, last_good))
+    """Whether an earlier key was in use here. If so, a new key would make its ciphertext unreadable."""
+    database_exists = database.is_file() and database.stat().st_size > 0
+    return holds_ciphertext(database) if database_exists else bool(list_leftovers(database, last_good))
 
 
 def list_leftovers(database: Path, last_good: Path) -> list[Path]:
-    """What is left of a database that is gone. It may come back, so nothing may take its place or that of its key by itself.
+    """Return the files that are left of a missing database.
 
-    The file `secret-key` says nothing: a first start that broke off may have left it, and then there is nothing that a new key could spoil.
+    The database might be restored, so nothing may replace it or its key automatically. The file `secret-key` does not count: an
+    interrupted first start can leave it, and then no ciphertext exists.
     """
-    kept = sorted(database.parent.glob(f"{glob.escape(database.name)}{BEFORE_RESTORE}*"))
-    return [last_good, *kept] if last_good.exists() else kept
+    backups = sorted(database.parent.glob(f"{glob.escape(database.name)}{BEFORE_RESTORE}*"))
+    return [last_good, *backups] if last_good.exists() else backups
 
 
 def holds_ciphertext(database: Path) -> bool:
-    """Whether there is anything that a key encrypted. What cannot be looked into may hide something."""
+    """Whether the database holds any ciphertext. An unreadable database counts, because it might."""
     try:
         with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             return any(_has_values(connection, table, column) for table, column in ENCRYPTED_COLUMNS)
@@ -89,6 +90,6 @@ def holds_ciphertext(database: Path) -> bool:
 
 def _has_values(connection: sqlite3.Connection, table: str, column: str) -> bool:
     if column not in {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}:
-        return False  # An older database, or an empty one: nothing was encrypted there yet.
-    found = connection.execute(f"SELECT 1 FROM {table} WHERE {column} IS NOT NULL LIMIT 1")  # noqa: S608 # both are our own
-    return found.fetchone() is not None
+        return False  # An older or empty database, in which nothing is encrypted yet.
+    rows = connection.execute(f"SELECT 1 FROM {table} WHERE {column} IS NOT NULL LIMIT 1")  # noqa: S608 - both are constants
+    return rows.fetchone() is not None

@@ -1,4 +1,4 @@
-"""Passwords: argon2id at four times the work that OWASP names, the same for a user who does not exist, and only a few at once."""
+"""Password hashing: argon2id at four times the OWASP work factor, equally slow for unknown users, with a limit on concurrent hashes."""
 
 import threading
 from collections.abc import Iterator
@@ -9,22 +9,25 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from webapp.domain.shared.errors import Invalid, TooManyConcurrentCalls
 
-# NIST SP 800-63B-4 for a password that may be the only factor.
+# NIST SP 800-63B-4, for a password that can be the only factor.
 MIN_LENGTH, MAX_LENGTH = 15, 200
 TOO_GUESSABLE = "is easy to guess: it is common, repeats itself or follows a row. Four or five words of your own are good"
-# Of zxcvbn's 0 to 4: 3 is "safely unguessable, moderate protection from an offline attack". It takes no more characters than these.
+# zxcvbn scores from 0 to 4; 3 is "safely unguessable, moderate protection from an offline attack". It accepts only this many characters.
 MIN_SCORE, MAX_SCORED_LENGTH = 3, 72
 HASHER = PasswordHasher(time_cost=4, memory_cost=47_104, parallelism=1)
-# What is verified for an unknown address, so that an answer takes as long as for a known one. Kept, because making it takes as long too.
+# Verified for an unknown address, so that the response takes as long as for a known one. A constant, because hashing takes as long too.
 DUMMY_HASH = "$argon2id$v=19$m=47104,t=4,p=1$20PcKivKwre2LQr9FQTiGw$qzffyJ42HejKgugLes6TP/w02YNGAJyHc6/rX/oddC8"
-# Each takes 46 MiB and a core for a tenth of a second: without a bound, whoever sends passwords fills all threads of a process with them.
+# Each hash takes 46 MiB and a core for a tenth of a second. Without a limit, one client could occupy all threads of a process.
 MAX_CONCURRENT_HASHES = 4
 _hash_slots = threading.BoundedSemaphore(MAX_CONCURRENT_HASHES)
 
 
 @contextmanager
 def _hash_slot() -> Iterator[None]:
-    """One of the few turns of this process. Nobody queues for one: a queue would hold the threads that answer everybody else."""
+    """Hold one of the few hash slots of this process. Raises `TooManyConcurrentCalls` if none is free.
+
+    Callers do not wait: a queue would occupy the threads that serve other requests.
+    """
     if not _hash_slots.acquire(blocking=False):
         raise TooManyConcurrentCalls("Too many people are signing in at this moment. Wait a few seconds and send it again.")
     try:
@@ -34,7 +37,10 @@ def _hash_slot() -> Iterator[None]:
 
 
 def hash_password(password: str, field: str = "password") -> str:
-    """The hash to store. Raises `Invalid` for a password that is too short or too long, `TooManyAtOnce` when others are being hashed."""
+    """Return the hash to store.
+
+    Raises `Invalid` for a password that is too short, too long or easy to guess, and `TooManyConcurrentCalls` if no hash slot is free.
+    """
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         raise Invalid.field(field, f"must have {MIN_LENGTH} to {MAX_LENGTH} characters; a sentence of your own is good")
     if is_guessable(password):
@@ -47,16 +53,16 @@ def hash_password(password: str, field: str = "password") -> str:
 
 
 def is_guessable(password: str) -> bool:
-    """Whether it is made of common passwords, names, repetitions or rows on the keyboard, by zxcvbn's offline lists."""
+    """Whether a password is easy to guess by zxcvbn's offline lists: common passwords, names, repetitions or keyboard rows."""
     from zxcvbn import zxcvbn
 
     return int(zxcvbn(password[:MAX_SCORED_LENGTH])["score"]) < MIN_SCORE
 
 
 def rehash_or_none(password_hash: str | None, password: str) -> str | None:
-    """A hash at today's cost of a password that was right just now; None if the stored one has that cost.
+    """Return a hash of a verified password at today's cost, or None if the stored hash has that cost.
 
-    None too while others are being hashed: nobody is kept out for it, and the next sign-in asks again.
+    Also None if no hash slot is free. This does not block the sign-in, and the next sign-in tries again.
     """
     if password_hash is None or not HASHER.check_needs_rehash(password_hash):
         return None
@@ -68,7 +74,7 @@ def rehash_or_none(password_hash: str | None, password: str) -> str | None:
 
 
 def verify(password_hash: str | None, password: str) -> bool:
-    """Whether the password is right. Takes the same time when there is no hash. Raises `TooManyAtOnce` when others are being checked."""
+    """Whether the password is right. Takes the same time without a hash. Raises `TooManyConcurrentCalls` if no hash slot is free."""
     if len(password) > MAX_LENGTH:
         return False
     try:

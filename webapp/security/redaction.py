@@ -1,4 +1,4 @@
-"""Removes secrets from text that somebody else wrote, before it reaches an error, a log or a page."""
+"""Removes secrets from external text before it reaches an error, a log or a page."""
 
 import base64
 import re
@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 LIMIT, LOG_LIMIT = 300, 2_000
 MASK = "***"
-_MAX_READ = 20_000  # Longer texts are cut only after the known secrets are out, so that no half of one stays.
+_MAX_READ = 20_000  # Longer texts are cut after the known secrets are removed, so that no part of a secret stays.
 _MIN_SECRET_LENGTH = 4
 _SECRET = re.compile(
     r"(?i)\b(?:[a-z0-9-]*api[-_ ]?key|token|password|passwd|secret|authorization)[\"']?\s*[=:]\s*[\"']?"
@@ -20,7 +20,7 @@ _QUERY = re.compile(r"(?<=[\w/])\?\S+")
 
 
 def redact(text: str, secrets: Iterable[str | None] = (), limit: int = LIMIT) -> str:
-    """One short line without the given secrets (also encoded), without what looks like one, and without URLs."""
+    """Return one short line without the given secrets (also encoded), without text that looks like a secret, and without URLs."""
     for spelling in sorted(_spellings(secrets), key=len, reverse=True):
         text = text.replace(spelling, MASK)
     text = _URL.sub("<url>", _SECRET.sub(MASK, text[:_MAX_READ]))
@@ -29,16 +29,16 @@ def redact(text: str, secrets: Iterable[str | None] = (), limit: int = LIMIT) ->
 
 
 def log_redactor(*secrets: str | None) -> Callable[[str], str]:
-    """What goes over each message of the log, ours and other people's. It also takes what stands behind the `?` of a path."""
+    """Return the redactor for every log message, including those of libraries. It also removes the query string of a path."""
     return lambda text: _QUERY.sub("?…", redact(text, secrets, LOG_LIMIT))
 
 
 def _spellings(secrets: Iterable[str | None]) -> set[str]:
-    """Each secret as it is, as a URL holds it, as JSON or repr escape it, and in base64."""
-    found: set[str] = set()
+    """Return each secret as it is, percent-encoded, escaped as in JSON or repr, and in base64."""
+    spellings: set[str] = set()
     for secret in secrets:
         if secret and len(secret) >= _MIN_SECRET_LENGTH:
             raw = secret.encode("utf-8", "surrogatepass")
             encoded = {base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("=")}
-            found |= {secret, secret.strip(), quote(secret, safe="", errors="replace"), repr(secret)[1:-1]} | encoded
-    return {spelling for spelling in found if len(spelling) >= _MIN_SECRET_LENGTH}
+            spellings |= {secret, secret.strip(), quote(secret, safe="", errors="replace"), repr(secret)[1:-1]} | encoded
+    return {spelling for spelling in spellings if len(spelling) >= _MIN_SECRET_LENGTH}

@@ -1,7 +1,7 @@
-"""Makes and recognises applications' tokens, and the secrets of sessions and links.
+"""Creates and recognizes API tokens, and the secrets of sessions and links.
 
-A token reads `mdk_<public id>_<secret>_<check>`: the prefix lets scanners find it, the check digits (CRC-32) let anybody refuse a
-misspelt one without a look-up, the public id finds the row, and only the SHA-256 digest of the whole is stored.
+A token has the form `mdk_<public id>_<secret>_<check>`. The prefix lets scanners detect it. The check digits (CRC-32) expose a misspelled
+token without a lookup. The public id selects the row. Only the SHA-256 digest of the whole token is stored.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ PATTERN = re.compile(r"(mdk_([A-Za-z0-9]{10})_[A-Za-z0-9]{43})_([A-Za-z0-9]{6})"
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A token just made: `text` is to be shown once, the rest to be stored."""
+    """A new token. Show `text` once and store the rest."""
 
     text: str = field(repr=False)
     public_id: str
@@ -27,13 +27,13 @@ class NewToken:
 
 def new_token() -> NewToken:
     public_id = _random_text(10)
-    body = f"mdk_{public_id}_{_random_text(43)}"  # 43 of 62 characters are 256 bits
+    body = f"mdk_{public_id}_{_random_text(43)}"  # 43 characters from an alphabet of 62 hold 256 bits.
     text = f"{body}_{check_digits(body)}"
     return NewToken(text, public_id, digest_of(text))
 
 
 def public_id_of(text: str) -> str | None:
-    """The public id of a well-formed token, else None: wrong check digits never reach a look-up."""
+    """Return the public id of a well-formed token, else None. A token with wrong check digits never causes a lookup."""
     match = PATTERN.fullmatch(text)
     if match is None or check_digits(match[1]) != match[3]:
         return None
@@ -41,7 +41,7 @@ def public_id_of(text: str) -> str | None:
 
 
 def new_secret() -> str:
-    """A secret for a session cookie or a link: 256 bits."""
+    """Return a 256-bit secret for a session cookie or a link."""
     return secrets.token_urlsafe(32)
 
 
@@ -49,9 +49,9 @@ def digest_of(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def digests_match(one: bytes, other: bytes) -> bool:
-    """Compares digests in constant time."""
-    return hmac.compare_digest(one, other)
+def digests_match(left: bytes, right: bytes) -> bool:
+    """Compare digests in constant time."""
+    return hmac.compare_digest(left, right)
 
 
 def check_digits(body: str) -> str:

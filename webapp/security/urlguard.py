@@ -1,4 +1,4 @@
-"""The outbound policy: which addresses drivers may reach. No connection is made here."""
+"""The outbound policy: the addresses that drivers can reach. This module opens no connection."""
 
 import ipaddress
 import socket
@@ -9,11 +9,11 @@ from typing import Any
 from webapp.domain.shared.errors import Invalid
 from webapp.domain.shared.urls import BaseUrl, IpAddress, base_url_error, parse_base_url, parse_ip
 
-Resolver = Callable[..., Sequence[tuple[Any, ...]]]  # As socket.getaddrinfo.
+Resolver = Callable[..., Sequence[tuple[Any, ...]]]  # Same signature as socket.getaddrinfo.
 
 HOW_TO_ALLOW = "Whoever runs Modeldesk can allow it in MODELDESK_OUTBOUND_ALLOW."
 _LOCAL_NAMES = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "home.arpa", "localdomain")
-# Not for the public whatever `is_global` of this Python says: CVE-2024-4032 and the transition forms came later than 3.11.
+# Never public, whatever `is_global` returns: Python 3.11 predates CVE-2024-4032 and the transition formats.
 _REFUSED_V4 = tuple(
     ipaddress.IPv4Network(network)
     for network in (
@@ -46,13 +46,13 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class AddressRefused(Invalid):
-    """Drivers may not reach this address."""
+    """Drivers cannot reach this address."""
 
     code = "address_refused"
 
 
 def is_public(address: str | IpAddress) -> bool:
-    """Whether an address belongs to the public internet. IPv4 inside IPv6 is judged as IPv4; tunnels are refused."""
+    """Whether an address belongs to the public internet. IPv4 inside IPv6 is checked as IPv4; tunnels are rejected."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -64,26 +64,26 @@ def is_public(address: str | IpAddress) -> bool:
     embedded = parsed.ipv4_mapped or (ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF) if parsed in _NAT64 else None)
     if embedded is not None:
         return is_public(embedded)
-    # All public IPv6 is in 2000::/3. That leaves out compatible (::/96), SIIT (::ffff:0:0/96) and local NAT64 (64:ff9b:1::/48) addresses;
-    # 6to4 (2002::/16) and Teredo (inside 2001::/23) are tunnels to some IPv4 address, where no vendor's API lives.
+    # All public IPv6 is in 2000::/3. This excludes compatible (::/96), SIIT (::ffff:0:0/96) and local NAT64 (64:ff9b:1::/48) addresses.
+    # 6to4 (2002::/16) and Teredo (inside 2001::/23) are tunnels to IPv4 addresses, and no vendor's API is behind one.
     return parsed in _PUBLIC_V6 and parsed.is_global and not any(parsed in network for network in _REFUSED_V6)
 
 
 @dataclass(frozen=True, slots=True)
 class OutboundPolicy:
-    """What drivers may reach: public addresses over https, and what the operator allows by `host` or `host:port`."""
+    """The addresses that drivers can reach: public ones over https, and those that the operator allows as `host` or `host:port`."""
 
     allow: frozenset[str] = frozenset()
     resolver: Resolver = field(default=socket.getaddrinfo, repr=False)
 
     def allows(self, host: str, port: int) -> bool:
-        """Whether the operator named this host, with this port or without any."""
-        shown = f"[{host}]" if ":" in host else host
-        named = {entry.strip().lower() for entry in self.allow}
-        return bool(named & {host.lower(), shown.lower(), f"{shown}:{port}".lower()})
+        """Whether the operator allows this host, with this port or without a port."""
+        literal = f"[{host}]" if ":" in host else host
+        entries = {entry.strip().lower() for entry in self.allow}
+        return bool(entries & {host.lower(), literal.lower(), f"{literal}:{port}".lower()})
 
     def check_url(self, url: str) -> BaseUrl:
-        """Whether a base URL may be saved, as far as can be told without a name server. Raises `Invalid` with a sentence."""
+        """Parse a base URL and check it as far as possible without a name server. Raises `Invalid` with a complete sentence."""
         base = parse_base_url(url)
         if self.allows(base.host, base.port):
             return base
@@ -96,7 +96,7 @@ class OutboundPolicy:
         return base
 
     def vet(self, host: str, port: int, resolver: Resolver | None = None) -> list[str]:
-        """The addresses to connect to, and no others. Every answer of the resolver must be allowed, else `AddressRefused`.
+        """Return the only addresses to connect to. Every resolved address must be allowed. Raises `AddressRefused`.
 
         Raises `OSError` (`socket.gaierror`) if the name has no address.
         """

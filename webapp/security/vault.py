@@ -1,4 +1,4 @@
-"""Encrypts credentials. A ciphertext is bound to its row: moved to another one it does not decrypt (Fernet itself would let it)."""
+"""Encrypts credentials. A ciphertext is bound to its row and does not decrypt in another one, which Fernet alone would allow."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{43}=", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class SecretContext:
-    """Where a secret belongs: provider, the origin it may be sent to, and the field."""
+    """The context of a secret: provider, the origin that can receive it, and the field."""
 
     provider_id: int
     origin: str
@@ -28,10 +28,10 @@ class SecretContext:
 
 
 class Vault:
-    """Holds the encryption keys: the first encrypts, all decrypt. Locked when there is none that works; `reason` then says why."""
+    """Holds the encryption keys. The first key encrypts, all keys decrypt. Without a working key it is locked, and `reason` says why."""
 
     def __init__(self, keys: str | None, kept_at: str = SETTING_NAME) -> None:
-        """`kept_at` is where the keys were looked for, as people know it: the setting, or the file."""
+        """`kept_at` is the source of the keys as users know it: the setting, or the file."""
         self._kept_at = kept_at
         self._fernets: list[Fernet] = []
         self._raw: list[bytes] = []
@@ -47,17 +47,16 @@ class Vault:
         return f"<Vault {'locked' if self.locked else 'unlocked'}>"
 
     def _load(self, keys: str | None) -> None:
-        found = [key.strip() for key in (keys or "").split(",") if key.strip()]
-        if not found:
+        encoded = [key.strip() for key in (keys or "").split(",") if key.strip()]
+        if not encoded:
             self._lock(f"{SETTING_NAME} is not set" if self._kept_at == SETTING_NAME else f"{self._kept_at} is missing or empty")
-        for key in found:
-            if (
-                KEY_PATTERN.fullmatch(key) is None
-            ):  # Python's base64 overlooks what does not belong there, a line break in the middle for one.
+        for key in encoded:
+            # Python's base64 ignores invalid characters, such as a line break in the middle.
+            if KEY_PATTERN.fullmatch(key) is None:
                 raise ValueError
             self._fernets.append(Fernet(key))
             self._raw.append(base64.urlsafe_b64decode(key))
-        if found and self._is_weak_key(found[0]):  # Behind the first one it may stay, or nobody could rotate away from it.
+        if encoded and self._is_weak_key(encoded[0]):  # A weak key can stay in another place, or no one could rotate away from it.
             self._lock(
                 f"the first of {self._kept_at} is an example that others know, or follows a pattern: "
                 "put a new key before it, and run `keys rotate`"
@@ -76,40 +75,40 @@ class Vault:
 
     @property
     def key_id(self) -> str:
-        """Names the first key without revealing it."""
+        """Identifier of the first key, which does not reveal it."""
         self._require_unlocked()
         return _key_id(self._raw[0])
 
     @property
     def other_key_ids(self) -> tuple[str, ...]:
-        """Names the keys behind the first one."""
+        """Identifiers of the keys after the first one."""
         return tuple(map(_key_id, self._raw[1:]))
 
     def lacks_key(self, key_id: str) -> bool:
-        """Whether the key with this name is not there, though others are: what it encrypted cannot be read."""
+        """Whether this key is missing although others are present. Its ciphertext cannot be read then."""
         return not self.locked and key_id not in map(_key_id, self._raw)
 
-    def encrypt(self, secret: str, place: SecretContext) -> str:
+    def encrypt(self, secret: str, context: SecretContext) -> str:
         self._require_unlocked()
-        payload = json.dumps([place.provider_id, place.origin, place.field, secret]).encode()
+        payload = json.dumps([context.provider_id, context.origin, context.field, secret]).encode()
         return self._fernets[0].encrypt(payload).decode()
 
-    def decrypt(self, ciphertext: str, place: SecretContext) -> str:
-        """The secret. Raises `KeysLocked` if no key fits, or if the ciphertext was made for another place."""
+    def decrypt(self, ciphertext: str, context: SecretContext) -> str:
+        """Return the secret. Raises `KeysLocked` if no key fits, or if the ciphertext has another context."""
         self._require_unlocked()
-        return self._decrypt(ciphertext, place)
+        return self._decrypt(ciphertext, context)
 
-    def _decrypt(self, ciphertext: str, place: SecretContext) -> str:
+    def _decrypt(self, ciphertext: str, context: SecretContext) -> str:
         try:
             provider_id, origin, field, secret = json.loads(MultiFernet(self._fernets).decrypt(ciphertext.encode()))
         except (InvalidToken, ValueError):
             raise KeysLocked("The stored key cannot be decrypted with the present encryption key. Enter it again.") from None
-        if (provider_id, origin, field) != (place.provider_id, place.origin, place.field):
+        if (provider_id, origin, field) != (context.provider_id, context.origin, context.field):
             raise KeysLocked("The stored key was made for another provider or address. Enter it again.")
         return str(secret)
 
     def is_current(self, ciphertext: str) -> bool:
-        """Whether the first key encrypted this, so that it can be read without the older ones."""
+        """Whether the first key encrypted this, so that it can be read without the older keys."""
         self._require_unlocked()
         try:
             self._fernets[0].decrypt(ciphertext.encode())
@@ -118,7 +117,7 @@ class Vault:
         return True
 
     def reencrypt(self, ciphertext: str) -> str:
-        """The same secret, for the same place, under the first key. Raises `KeysLocked` if no key can read it."""
+        """Encrypt the same secret with the first key, for the same context. Raises `KeysLocked` if no key can read it."""
         self._require_unlocked()
         try:
             return MultiFernet(self._fernets).rotate(ciphertext.encode()).decode()
@@ -126,16 +125,16 @@ class Vault:
             raise KeysLocked("No present encryption key can read this.") from None
 
     def fingerprint(self, secret: str) -> str:
-        """Tells two secrets apart in the audit trail, and says nothing about either without our key."""
+        """Return a keyed fingerprint, which distinguishes secrets in the audit log and reveals nothing without the key."""
         self._require_unlocked()
         return hmac.new(self._raw[0], b"fingerprint" + secret.encode(), hashlib.sha256).hexdigest()[:12]
 
     def create_key_check(self) -> str:
-        """A text to recognise this key by, later."""
+        """Return a ciphertext that identifies this key later."""
         return self.encrypt(CHECK_TEXT, SecretContext(0, "", "check"))
 
     def verify_key_check(self, check: str) -> None:
-        """Locks the vault while its keys cannot read what an earlier start wrote; another database's check may unlock it again."""
+        """Lock the vault while its keys cannot read the check of an earlier start. The check of another database can unlock it again."""
         if not self._fernets or check in (self._verified, self._refused):
             return
         try:
