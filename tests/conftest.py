@@ -1,6 +1,6 @@
-"""The world of the tests: a real database (SQLite, or PostgreSQL for those who ask), the application, and three people.
+"""Shared fixtures: a real database (SQLite by default, PostgreSQL on request), the application, and three users.
 
-Ann is admin, Bob edits, Eve may only look. Databases are copied from templates that were migrated once, so that each test has its own.
+Ann is an admin, Bob is an editor and Eve is a viewer. Each test gets its own copy of a database template that is migrated once.
 """
 
 import logging
@@ -32,26 +32,26 @@ VENDORS = ("OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "XAI_", "MISTRAL_", "G
 PROXIES = ("HTTP", "http", "ALL_PROXY")
 
 
-# `make test-postgresql`: every desk of the tests that does not choose its engine itself is on this one.
+# Set by `make test-postgresql`. Every test application that does not choose an engine uses this one.
 ENGINE = os.environ.get("TEST_ENGINE", "sqlite")
 LONG = ("experiments", "browser", "drivers")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take minutes come first, so that no worker begins one when all others have finished.
+    """Sort the slowest folders first, so that no worker starts one when all the others have finished.
 
-    On PostgreSQL what is about SQLite itself is skipped by name, and the skips are counted at the end like all others.
+    On PostgreSQL, tests marked `sqlite` are skipped, and the summary counts them like all other skips.
     """
     if ENGINE == "postgresql":
         for item in items:
             if item.get_closest_marker("sqlite"):
                 item.add_marker(pytest.mark.skip(reason="about SQLite itself"))
-    items.sort(key=lambda item: next((place for place, name in enumerate(LONG) if name in item.path.parts), len(LONG)))
+    items.sort(key=lambda item: next((rank for rank, name in enumerate(LONG) if name in item.path.parts), len(LONG)))
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the keys or proxies of whoever runs it."""
+    """Remove the provider keys and proxies of the user who runs the tests."""
     for name in list(os.environ):
         if name.startswith((*VENDORS, *PROXIES)) or name == "DATABASE_URL":
             monkeypatch.delenv(name)
@@ -59,13 +59,13 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of tests sign in, at the cost that their stored hashes have. What is about the cost itself takes this back."""
+    """Use a fast password hasher, because thousands of tests sign in. Tests of the hashing cost override this fixture."""
     monkeypatch.setattr(passwords, "HASHER", QUICK_HASHER)
 
 
 @pytest.fixture
 def logged(caplog) -> Iterator[pytest.LogCaptureFixture]:
-    """All that is logged from DEBUG on, ours and other people's. A line of ours shows at both ends that it would be seen."""
+    """All log records from DEBUG up, of Modeldesk and of libraries. A control record at the end proves that records are captured."""
     for logger in (None, "webapp"):
         caplog.set_level(logging.DEBUG, logger=logger)
     yield caplog
@@ -75,20 +75,20 @@ def logged(caplog) -> Iterator[pytest.LogCaptureFixture]:
 
 @pytest.fixture(scope="session")
 def templates(tmp_path_factory) -> dict[bool, Path]:
-    """Migrated SQLite files: with the seeded catalogue (True) and without (False)."""
+    """Migrated SQLite files: with the seeded registry (True) and without it (False)."""
     folder = tmp_path_factory.mktemp("templates")
-    found = {}
+    paths = {}
     for seeded in (True, False):
         path = folder / f"{'seeded' if seeded else 'empty'}.sqlite3"
         create_file(path)
         prepared(settings_for(f"sqlite:///{path}", folder), seeded=seeded)
-        found[seeded] = path
-    return found
+        paths[seeded] = path
+    return paths
 
 
 @pytest.fixture
 def sqlite_settings(templates, tmp_path) -> Settings:
-    """Settings of a desk with the seeded catalogue, on SQLite in every run."""
+    """Settings with the seeded registry, on SQLite in every run."""
     database = tmp_path / "desk.sqlite3"
     shutil.copy(templates[True], database)
     return settings_for(f"sqlite:///{database}", tmp_path / "instance")
@@ -96,7 +96,7 @@ def sqlite_settings(templates, tmp_path) -> Settings:
 
 @pytest.fixture
 def empty_sqlite_settings(templates, tmp_path) -> Settings:
-    """The same with no provider and no model."""
+    """Settings without providers and models, on SQLite in every run."""
     database = tmp_path / "empty.sqlite3"
     shutil.copy(templates[False], database)
     return settings_for(f"sqlite:///{database}", tmp_path / "instance")
@@ -104,13 +104,13 @@ def empty_sqlite_settings(templates, tmp_path) -> Settings:
 
 @pytest.fixture
 def settings(request) -> Settings:
-    """Settings of a desk with the seeded catalogue, on SQLite unless the whole run is on PostgreSQL."""
+    """Settings with the seeded registry, on SQLite unless the whole run is on PostgreSQL."""
     return request.getfixturevalue(f"{ENGINE}_settings")
 
 
 @pytest.fixture
 def empty_settings(request) -> Settings:
-    """The same with no provider and no model."""
+    """Settings without providers and models, on SQLite unless the whole run is on PostgreSQL."""
     return request.getfixturevalue(f"empty_{ENGINE}_settings")
 
 
@@ -131,7 +131,7 @@ def client(app) -> FlaskClient:
 
 @pytest.fixture
 def session(app) -> Session:
-    """The session of the test's own thread; changes go through `writing()`."""
+    """The session of the test's thread. Changes go through `writing()`."""
     return db.session()
 
 
@@ -142,37 +142,37 @@ def registry(app):
 
 @pytest.fixture
 def ann(app) -> Visitor:
-    """An admin who is signed in."""
+    """A signed-in admin."""
     return Visitor(app, "ann@example.com", PASSWORD)
 
 
 @pytest.fixture
 def bob(app) -> Visitor:
-    """An editor who is signed in."""
+    """A signed-in editor."""
     return Visitor(app, "bob@example.com", PASSWORD)
 
 
 @pytest.fixture
 def eve(app) -> Visitor:
-    """A viewer who is signed in."""
+    """A signed-in viewer."""
     return Visitor(app, "eve@example.com", PASSWORD)
 
 
 @pytest.fixture
 def api(app) -> Api:
-    """An application that may read, write and run."""
+    """An API client with the scopes to read, write and run."""
     return api_for(app, "registry:read", "registry:write", "runs:write")
 
 
 @pytest.fixture
 def reader(app) -> Api:
-    """An application that may only read."""
+    """An API client with read access only."""
     return api_for(app, "registry:read")
 
 
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory) -> Iterator[str]:
-    """The address of a real PostgreSQL with the databases `template_seeded` and, if all run on it, `template_empty`."""
+    """The URL of a real PostgreSQL server with the database `template_seeded` and, if the whole run uses it, `template_empty`."""
     with postgresql_server() as server:
         base = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
         for name in ("seeded", "empty") if ENGINE == "postgresql" else ("seeded",):
@@ -184,7 +184,7 @@ def postgresql(tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture
 def postgresql_settings(postgresql, tmp_path) -> Iterator[Settings]:
-    """Settings of a desk with the seeded catalogue, on PostgreSQL."""
+    """Settings with the seeded registry, on PostgreSQL."""
     with copied(postgresql, "seeded") as url:
         yield settings_for(url, tmp_path / "instance")
 
@@ -197,7 +197,7 @@ def empty_postgresql_settings(postgresql, tmp_path) -> Iterator[Settings]:
 
 @contextmanager
 def copied(postgresql: str, template: str) -> Iterator[str]:
-    """The address of a database of its own, made from a template."""
+    """Yield the URL of a new database made from a template, and drop the database afterwards."""
     name = f"desk_{os.urandom(4).hex()}"
     run_sql(postgresql, f"CREATE DATABASE {name} TEMPLATE template_{template}")
     yield postgresql.replace("/postgres?", f"/{name}?")
@@ -211,5 +211,5 @@ def postgresql_app(postgresql_settings) -> Iterator[Flask]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def either_app(request) -> Flask:
-    """The application on SQLite, and again on PostgreSQL."""
+    """The application, once on SQLite and once on PostgreSQL."""
     return request.getfixturevalue("app" if request.param == "sqlite" else "postgresql_app")

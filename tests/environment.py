@@ -1,4 +1,4 @@
-"""What the fixtures are made of, for tests that need more than one desk, or none yet."""
+"""Building blocks of the fixtures, for tests that need several applications or that start one themselves."""
 
 import sqlite3
 import tempfile
@@ -40,8 +40,8 @@ PEOPLE = {"ann@example.com": "admin", "bob@example.com": "editor", "eve@example.
 keep_compiled_routes()
 
 
-def settings_for(database_url: str, instance: Path, **more) -> Settings:
-    values = {
+def settings_for(database_url: str, instance: Path, **overrides) -> Settings:
+    defaults = {
         "secret_key": SECRET_KEY,
         "encryption_keys": ENCRYPTION_KEY,
         "revision_poll": 0.05,
@@ -49,11 +49,11 @@ def settings_for(database_url: str, instance: Path, **more) -> Settings:
         "outbound_allow": frozenset(),
         "instance_path": instance,
     }
-    return Settings(database_url=database_url, **(values | more))
+    return Settings(database_url=database_url, **(defaults | overrides))
 
 
 def prepared(settings: Settings, *, seeded: bool) -> None:
-    """Migrates and fills a database, with the three people in it."""
+    """Migrate a database and add the three users, and the seeded registry on request."""
     app = create_app(settings)
     with app.app_context():
         flask_migrate.upgrade(directory=str(ROOT / "migrations"))
@@ -71,7 +71,7 @@ def prepared(settings: Settings, *, seeded: bool) -> None:
 
 @contextmanager
 def by_hand() -> Iterator[Session]:
-    """Changes of the tables that no service makes, and that leave no line in the trail: what a test begins with."""
+    """Yield a session for direct table changes that write no audit event, to set up a test."""
     with writing() as session:
         yield session
         session.flush()
@@ -79,7 +79,7 @@ def by_hand() -> Iterator[Session]:
 
 
 class OutsideClient(FlaskClient):
-    """Sends each request from an empty context, as a server does, so that one request's `g` is never the next one's."""
+    """A test client that sends each request from an empty context, as a server does, so that requests do not share `g`."""
 
     def open(self, *args, **options):
         return Context().run(super().open, *args, **options)
@@ -87,14 +87,14 @@ class OutsideClient(FlaskClient):
 
 def running(settings: Settings) -> Iterator[Flask]:
     app = create_app(settings)
-    app.config["TESTING"] = False  # Errors are answered as they are in earnest.
+    app.config["TESTING"] = False  # Error responses are the same as in production.
     app.test_client_class = OutsideClient
     app.jinja_env.bytecode_cache = CompiledTemplates()
     with app.app_context():
         try:
             yield app
         finally:
-            db.session.remove()  # First: an open reader keeps SQLite's writers waiting, and with them the thread that is to end.
+            db.session.remove()  # This comes first: an open reader blocks SQLite's writers, and so the threads that must stop.
             evaluation_runner.get_runner().stop()
             container.current().refresher.stop()
             db.engine.dispose()
@@ -108,7 +108,7 @@ def api_for(app: Flask, *scopes: str) -> Api:
 
 @contextmanager
 def postgresql_server() -> Iterator:
-    """A PostgreSQL of its own. Not under pytest's folder: a second pytest that starts would close that to the server's user."""
+    """Run a separate PostgreSQL server outside pytest's folder, to which a second pytest process would revoke the server user's access."""
     with tempfile.TemporaryDirectory(prefix="modeldesk-pg-", ignore_cleanup_errors=True) as folder:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # platformdirs complains that a container has no XDG_RUNTIME_DIR.
@@ -129,7 +129,7 @@ def run_sql(url: str, statement: str) -> None:
 
 @contextmanager
 def no_trail() -> Iterator[None]:
-    """The table of the trail takes no row."""
+    """Make every insert into the audit log fail."""
 
     def refuse(connection, cursor, statement, *_):
         if statement.startswith("INSERT INTO audit_events"):
@@ -143,7 +143,7 @@ def no_trail() -> Iterator[None]:
 
 
 def unguard(connection: Connection | Session, table: str = "audit_events") -> None:
-    """Takes away what keeps rows of a table from being changed, as somebody with the database's password could."""
+    """Remove the triggers that protect rows of a table, as anyone with the database password could."""
     bind = connection.get_bind() if isinstance(connection, Session) else connection
     if bind.dialect.name == "postgresql":
         connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
@@ -154,6 +154,6 @@ def unguard(connection: Connection | Session, table: str = "audit_events") -> No
 
 
 def names_in(path: Path) -> set[str]:
-    """The models in an SQLite file."""
+    """Return the model ids in an SQLite file."""
     with closing(sqlite3.connect(path)) as connection:
         return {name for (name,) in connection.execute("SELECT model_id FROM models")}

@@ -1,4 +1,4 @@
-"""Makers of test data, valid by default: override the one thing that a test is about."""
+"""Factories for test data. The defaults are valid, and a test overrides only the value that it checks."""
 
 import re
 from datetime import UTC, datetime
@@ -16,21 +16,21 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def a_rate(meter="input", amount="1", per=1_000_000, **more) -> Rate:
-    return Rate(meter, Decimal(amount), per, **more)
+def a_rate(meter="input", amount="1", per=1_000_000, **overrides) -> Rate:
+    return Rate(meter, Decimal(amount), per, **overrides)
 
 
-def a_price(*rates: Rate, **more) -> Price:
-    values = {"state": "priced", "effective_from": START, "currency": "USD", "rates": rates or (a_rate(), a_rate("output", "2")), "id": 1}
-    return Price(**(values | more))
+def a_price(*rates: Rate, **overrides) -> Price:
+    defaults = {"state": "priced", "effective_from": START, "currency": "USD", "rates": rates or (a_rate(), a_rate("output", "2")), "id": 1}
+    return Price(**(defaults | overrides))
 
 
-def a_provider(slug="acme", **more) -> ProviderInfo:
-    return ProviderInfo(**({"slug": slug, "display_name": slug.title(), "driver": "openai", "id": 1} | more))
+def a_provider(slug="acme", **overrides) -> ProviderInfo:
+    return ProviderInfo(**({"slug": slug, "display_name": slug.title(), "driver": "openai", "id": 1} | overrides))
 
 
-def a_model(model_id="rocket", provider="acme", prices=(), **more) -> ModelInfo:
-    values = {
+def a_model(model_id="rocket", provider="acme", prices=(), **overrides) -> ModelInfo:
+    defaults = {
         "ref": f"{provider}/{model_id}",
         "provider": provider,
         "model_id": model_id,
@@ -40,33 +40,35 @@ def a_model(model_id="rocket", provider="acme", prices=(), **more) -> ModelInfo:
         "id": 1,
         "prices": timeline(prices or [a_price()]),
     }
-    return ModelInfo(**(values | more))
+    return ModelInfo(**(defaults | overrides))
 
 
-def a_snapshot(*models: ModelInfo, now=NOW, source=DATABASE, **more) -> Snapshot:
-    found = models or (a_model(),)
-    providers = more.pop("providers", None) or tuple(a_provider(slug) for slug in dict.fromkeys(model.provider for model in found))
-    return build(Catalog(providers, found, **({"instance": "test", "revision": 1} | more)), now=now, source=source)
+def a_snapshot(*models: ModelInfo, now=NOW, source=DATABASE, **overrides) -> Snapshot:
+    catalog_models = models or (a_model(),)
+    providers = overrides.pop("providers", None) or tuple(
+        a_provider(slug) for slug in dict.fromkeys(model.provider for model in catalog_models)
+    )
+    return build(Catalog(providers, catalog_models, **({"instance": "test", "revision": 1} | overrides)), now=now, source=source)
 
 
-def model_values(**more) -> dict:
-    """A model as it is entered."""
-    return {"provider": "openai", "model_id": "test-model", "display_name": "Test model", "type": "text"} | more
+def model_values(**overrides) -> dict:
+    """Return the input values of a model."""
+    return {"provider": "openai", "model_id": "test-model", "display_name": "Test model", "type": "text"} | overrides
 
 
-def provider_values(**more) -> dict:
-    """A provider as it is entered."""
-    return {"slug": "acme", "display_name": "Acme gateway", "driver": "openai", "base_url": "https://api.acme.example/v1"} | more
+def provider_values(**overrides) -> dict:
+    """Return the input values of a provider."""
+    return {"slug": "acme", "display_name": "Acme gateway", "driver": "openai", "base_url": "https://api.acme.example/v1"} | overrides
 
 
-def price_values(**more) -> dict:
-    """A price as it is entered."""
+def price_values(**overrides) -> dict:
+    """Return the input values of a price."""
     rates = [{"meter": "input", "amount": "3", "per": 1_000_000}, {"meter": "output", "amount": "15", "per": 1_000_000}]
-    return {"state": "priced", "currency": "USD", "effective_from": "2026-11-01T00:00:00Z", "rates": rates} | more
+    return {"state": "priced", "currency": "USD", "effective_from": "2026-11-01T00:00:00Z", "rates": rates} | overrides
 
 
 class Api:
-    """One application with its token."""
+    """An API client with its token."""
 
     def __init__(self, client: FlaskClient, token: str) -> None:
         self.client, self.token = client, token
@@ -85,31 +87,31 @@ class Api:
 
 
 class Visitor:
-    """One member of staff in a browser without JavaScript."""
+    """A signed-in staff user in a browser without JavaScript."""
 
     def __init__(self, app: Flask, email: str, password: str) -> None:
         self.client = app.test_client()
         self.email = email
-        answer = self.post("/login", {"email": email, "password": password}, page="/login")
-        assert answer.status_code == 302, answer.text[:300]
+        response = self.post("/login", {"email": email, "password": password}, page="/login")
+        assert response.status_code == 302, response.text[:300]
 
     def get(self, path: str, **options) -> TestResponse:
         return self.client.get(path, **options)
 
     def post(self, path: str, data=None, *, page: str | None = None, **options) -> TestResponse:
-        """Posts a form with the CSRF token of the page that it stands on."""
+        """Post a form with the CSRF token of `page`."""
         token = csrf_token(self.client.get(page or "/admin/").text)
         return self.client.post(path, data={"csrf_token": token} | (data or {}), **options)
 
 
 def csrf_token(html: str) -> str:
-    found = re.search(r'name="csrf-?_?token"[^>]*(?:content|value)="([^"]+)"', html)
-    assert found, "the page has no CSRF token"
-    return found[1]
+    match = re.search(r'name="csrf-?_?token"[^>]*(?:content|value)="([^"]+)"', html)
+    assert match, "the page has no CSRF token"
+    return match[1]
 
 
 def bulk_catalogue(count: int) -> dict:
-    """A catalogue as a file says it: one provider, and so many models with a price each."""
+    """Return the content of an import file with one provider and `count` models that have one price each."""
     provider = {"slug": "bulk", "display_name": "Bulk", "driver": "custom", "base_url": "https://bulk.example/v1"}
     price = {
         "state": "priced",

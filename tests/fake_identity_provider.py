@@ -1,4 +1,4 @@
-"""A real OpenID provider on loopback (`oidc-provider-mock`), which can be told to lie in one thing at a time."""
+"""A real OpenID provider on loopback (`oidc-provider-mock`) that can return false claims, signatures or responses."""
 
 import base64
 import hashlib
@@ -14,9 +14,9 @@ from werkzeug.serving import make_server
 
 
 def unsigned(token: str) -> dict:
-    """What a token says, without looking at its signature."""
-    part = token.split(".")[1]
-    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    """Return the claims of a token without verifying its signature."""
+    payload = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
 
 
 def encoded(value: dict) -> str:
@@ -24,11 +24,14 @@ def encoded(value: dict) -> str:
 
 
 class Provider:
-    """`claims` changes what ID tokens say (None leaves a claim out), `sign` how they are signed, `answers` what a path answers instead."""
+    """An OpenID provider with adjustable responses.
+
+    `claims` overrides claims of ID tokens (None removes a claim). `sign` replaces the signature. `answers` replaces the response of a path.
+    """
 
     def __init__(self) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # The mock still uses an older part of Authlib.
+            warnings.simplefilter("ignore")  # The mock uses a deprecated part of Authlib.
             import oidc_provider_mock  # noqa: PLC0415
 
             self.app = oidc_provider_mock.app(require_nonce=True)
@@ -52,13 +55,13 @@ class Provider:
         httpx2.put(f"{self.issuer}/users/{subject}", json=claims).raise_for_status()
 
     def agree(self, location: str, subject: str) -> str:
-        """Signs somebody in there, as a browser would that was sent to `location`; gives the address that leads back."""
-        answer = httpx2.post(location, data={"sub": subject})
-        assert answer.status_code == 302, answer.text
-        return answer.headers["location"]
+        """Sign a user in at the provider, like a browser redirected to `location`. Return the redirect URL."""
+        response = httpx2.post(location, data={"sub": subject})
+        assert response.status_code == 302, response.text
+        return response.headers["location"]
 
     def asked(self, path: str) -> int:
-        return sum(seen == path for seen, _, _ in self.seen)
+        return sum(request_path == path for request_path, _, _ in self.seen)
 
     def _before(self) -> flask.Response | None:
         request = flask.request
@@ -68,49 +71,49 @@ class Provider:
     def _after(self, response: flask.Response) -> flask.Response:
         if flask.request.path == "/oauth2/token" and response.status_code == 200 and response.is_json:
             body = response.get_json()
-            said = {name: value for name, value in (unsigned(body["id_token"]) | self.claims).items() if value is not None}
+            claims = {name: value for name, value in (unsigned(body["id_token"]) | self.claims).items() if value is not None}
             key = flask.g.oidc_provider_mock_storage.jwk
-            body["id_token"] = (self.sign or signed)(said, key.as_dict(is_private=True))
+            body["id_token"] = (self.sign or signed)(claims, key.as_dict(is_private=True))
             self.tokens += [body["id_token"], body["access_token"]]
             response.set_data(json.dumps(body))
         return response
 
 
-def signed(said: dict, key: dict, algorithm: str = "RS256") -> str:
+def signed(claims: dict, key: dict, algorithm: str = "RS256") -> str:
     from joserfc import jwt
     from joserfc.jwk import RSAKey
 
-    found = RSAKey.import_key(key)
-    return jwt.encode({"alg": algorithm, "kid": found.ensure_kid() or found.kid}, said, found, algorithms=[algorithm])
+    rsa_key = RSAKey.import_key(key)
+    return jwt.encode({"alg": algorithm, "kid": rsa_key.ensure_kid() or rsa_key.kid}, claims, rsa_key, algorithms=[algorithm])
 
 
-def by_another_key(said: dict, key: dict) -> str:
+def by_another_key(claims: dict, key: dict) -> str:
     from joserfc import jwt
     from joserfc.jwk import RSAKey
 
-    return jwt.encode({"alg": "RS256", "kid": key.get("kid")}, said, RSAKey.generate_key(2048), algorithms=["RS256"])
+    return jwt.encode({"alg": "RS256", "kid": key.get("kid")}, claims, RSAKey.generate_key(2048), algorithms=["RS256"])
 
 
-def by_nobody(said: dict, key: dict) -> str:
-    return f"{encoded({'alg': 'none'})}.{encoded(said)}."
+def by_nobody(claims: dict, key: dict) -> str:
+    return f"{encoded({'alg': 'none'})}.{encoded(claims)}."
 
 
-def by_the_public_key(said: dict, key: dict) -> str:
-    """HS256, with the published key as the secret that both sides know."""
+def by_the_public_key(claims: dict, key: dict) -> str:
+    """Sign with HS256 and the published key as the shared secret."""
     import hmac  # noqa: PLC0415
 
     from joserfc.jwk import RSAKey
 
     secret = RSAKey.import_key(key).as_pem(private=False)
-    text = f"{encoded({'alg': 'HS256'})}.{encoded(said)}"
-    mark = hmac.new(secret, text.encode(), hashlib.sha256).digest()
-    return f"{text}.{base64.urlsafe_b64encode(mark).rstrip(b'=').decode()}"
+    text = f"{encoded({'alg': 'HS256'})}.{encoded(claims)}"
+    signature = hmac.new(secret, text.encode(), hashlib.sha256).digest()
+    return f"{text}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
-def query_of(address: str) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+def query_of(url: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
 
 
-def path_of(address: str) -> str:
-    parts = urlsplit(address)
+def path_of(url: str) -> str:
+    parts = urlsplit(url)
     return f"{parts.path}?{parts.query}"

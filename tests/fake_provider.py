@@ -1,4 +1,4 @@
-"""A provider on loopback that speaks OpenAI's protocol, or fails at it in every way that a test asks for."""
+"""A fake provider on loopback that speaks OpenAI's protocol, or fails in the ways that a test requests."""
 
 import json
 import threading
@@ -30,13 +30,13 @@ MODELS = {"object": "list", "data": [{"id": name, "object": "model", "created": 
 
 
 def reply(status=200, body=None, *, headers=None, length=None):
-    """An answer in one piece. `length` lies about how long it is."""
+    """Return a handler that sends a response in one piece. `length` overrides Content-Length with a false value."""
     data = body if isinstance(body, bytes) else json.dumps(completion() if body is None else body).encode()
 
     def answer(handler):
         handler.send_response(status)
-        given = {"Content-Type": "application/json", "Content-Length": length or len(data), "x-request-id": "req-7"}
-        for name, value in (given | (headers or {})).items():
+        defaults = {"Content-Type": "application/json", "Content-Length": length or len(data), "x-request-id": "req-7"}
+        for name, value in (defaults | (headers or {})).items():
             handler.send_header(name, str(value))
         handler.end_headers()
         handler.wfile.write(data)
@@ -45,8 +45,8 @@ def reply(status=200, body=None, *, headers=None, length=None):
     return answer
 
 
-def error(status, message="it failed", *, headers=None, **more):
-    return reply(status, {"error": {"message": message, "type": "t", "param": None, "code": None} | more}, headers=headers)
+def error(status, message="it failed", *, headers=None, **extra):
+    return reply(status, {"error": {"message": message, "type": "t", "param": None, "code": None} | extra}, headers=headers)
 
 
 def after(seconds, answer):
@@ -58,7 +58,7 @@ def after(seconds, answer):
 
 
 def drip(handler):
-    """One byte of the headers at a time: no read ever waits long."""
+    """Send the headers one byte at a time, so that no single read waits long."""
     handler.close_connection = True
     for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX-Padding: " + b"x" * 100:
         handler.wfile.write(bytes([byte]))
@@ -85,7 +85,7 @@ def hang_up(handler):
 
 
 class Upstream:
-    """`answers` are given in turn, the last one again and again; `requests` are what came."""
+    """A fake provider's server. It sends `answers` in order and repeats the last one. `requests` records what it received."""
 
     def __init__(self, host="127.0.0.1"):
         self.requests: list[tuple[str, str, dict[str, str], dict]] = []
@@ -122,7 +122,7 @@ class _Server(ThreadingHTTPServer):
         return super().get_request()
 
     def handle_error(self, request, client_address):
-        """The clients of these tests hang up on purpose."""
+        """Ignore errors: the clients of these tests hang up on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile = _Flushing(self.wfile)
         upstream.answers[min(len(upstream.requests), len(upstream.answers)) - 1](self)
 
-    do_GET = do_POST  # noqa: N815 - the name that http.server looks for
+    do_GET = do_POST  # noqa: N815 - http.server requires this name
 
 
 class _Flushing:

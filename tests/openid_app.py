@@ -1,4 +1,4 @@
-"""A desk whose staff come in through an identity provider: leaving for it, coming back, and what the trail says afterwards."""
+"""Helpers for sign-in through an identity provider: the redirect to it, the callback, and the audit events."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,15 +16,15 @@ ANN, EVE = "ann@example.com", "eve@example.com"
 CALLBACK = "/login/openid/callback"
 
 
-def settings_with(settings, provider, **more):
-    openid = OpenId(provider.issuer, "desk", SECRET, "Acme ID", **more.pop("openid", {}))
-    return replace(settings, openid=openid, outbound_allow=frozenset({provider.place}), **more)
+def settings_with(settings, provider, **overrides):
+    openid = OpenId(provider.issuer, "desk", SECRET, "Acme ID", **overrides.pop("openid", {}))
+    return replace(settings, openid=openid, outbound_allow=frozenset({provider.place}), **overrides)
 
 
 def leave(client, path="/login/openid", **query) -> str:
-    answer = client.get(path, query_string=query)
-    assert answer.status_code == 302, answer.text
-    return answer.headers["Location"]
+    response = client.get(path, query_string=query)
+    assert response.status_code == 302, response.text
+    return response.headers["Location"]
 
 
 def sign_in(client, provider, subject="s-ann", **query):
@@ -35,8 +35,8 @@ def is_in(client) -> bool:
     return client.get("/admin/").status_code == 200
 
 
-def kept_out(client, answer, status, words) -> bool:
-    assert (answer.status_code, words in answer.text) == (status, True), answer.text
+def kept_out(client, response, status, text) -> bool:
+    assert (response.status_code, text in response.text) == (status, True), response.text
     return not is_in(client)
 
 

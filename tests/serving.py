@@ -1,4 +1,4 @@
-"""Desks that really serve: gunicorn in processes of its own, on loopback, and a client that keeps its connection."""
+"""Real servers for tests: gunicorn in separate processes on loopback, and a client with a persistent connection."""
 
 import http.client
 import json
@@ -20,12 +20,12 @@ from sqlalchemy import Engine, create_engine
 from webapp.config.settings import ROOT, Settings
 from webapp.extensions.engine import engine_options, guard_engine
 
-READY_WITHIN = 120.0  # Beside other work on a small machine.
+READY_WITHIN = 120.0  # Seconds; a small machine also runs other tests.
 
 
 @dataclass
 class Answer:
-    """One answer of a served desk."""
+    """One HTTP response of a server."""
 
     status: int
     body: bytes
@@ -37,29 +37,29 @@ class Answer:
 
 
 class Client:
-    """Asks one desk over one connection, and opens another one when it breaks. Not for several threads at once."""
+    """A client of one server with one connection, which is reopened after an error. Not thread-safe."""
 
     def __init__(self, port: int, token: str) -> None:
         self.port, self.token = port, token
         self._connection: http.client.HTTPConnection | None = None
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
-        """The answer. Raises `OSError` or `http.client.HTTPException` if none came, and does not ask again."""
+        """Return the response. Raises `OSError` or `http.client.HTTPException` if there is none, without a retry."""
         if self._connection is None:
             self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        sent = {"Authorization": f"Bearer {self.token}"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        request_headers = {"Authorization": f"Bearer {self.token}"} | {name.replace("_", "-"): value for name, value in headers.items()}
         if body is not None:
-            sent["Content-Type"] = "application/json"
+            request_headers["Content-Type"] = "application/json"
         try:
-            self._connection.request(method, f"/api/v1{path}", json.dumps(body) if body is not None else None, sent)
-            answer = self._connection.getresponse()
-            found = Answer(answer.status, answer.read(), dict(answer.getheaders()))
+            self._connection.request(method, f"/api/v1{path}", json.dumps(body) if body is not None else None, request_headers)
+            response = self._connection.getresponse()
+            result = Answer(response.status, response.read(), dict(response.getheaders()))
         except (OSError, http.client.HTTPException):
             self.close()
             raise
-        if answer.will_close:
+        if response.will_close:
             self.close()
-        return found
+        return result
 
     def close(self) -> None:
         if self._connection is not None:
@@ -85,19 +85,19 @@ class Serving:
 
     def flask(self, *arguments: str, **environment: str) -> str:
         command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env={**self.environment, **environment}, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        process = subprocess.run(command, cwd=ROOT, env={**self.environment, **environment}, capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr
+        return process.stdout.strip()
 
     def token(self, *scopes: str) -> str:
-        """A new token, once every worker knows it."""
+        """Return a new token after every worker accepts it."""
         token = self.flask("tokens", "create", "experiment", *(part for scope in scopes for part in ("--scope", scope)))
-        known, end = 0, time.monotonic() + 5
-        while known < 6 * len(self.workers()):  # Each connection leads to some worker.
+        accepted, deadline = 0, time.monotonic() + 5
+        while accepted < 6 * len(self.workers()):  # Each connection reaches an arbitrary worker.
             client = self.client(token)
-            known = known + 1 if client.ask("GET", "/defaults").status != 401 else 0
+            accepted = accepted + 1 if client.ask("GET", "/defaults").status != 401 else 0
             client.close()
-            assert time.monotonic() < end, "a new token is not known after five seconds"
+            assert time.monotonic() < deadline, "a new token is not known after five seconds"
         return token
 
     def engine(self) -> Engine:
@@ -105,26 +105,26 @@ class Serving:
 
 
 def engine_of(settings: Settings) -> Engine:
-    """An engine on the same database, for looking at it from outside."""
+    """Return an engine on the same database, to inspect it from outside."""
     path = settings.sqlite_path
     engine = create_engine(f"sqlite:///{path}" if path else settings.database_url, **engine_options(path))
     guard_engine(engine, path)
     return engine
 
 
-def environment_of(settings: Settings, **more: str) -> dict[str, str]:
-    """What a process needs to serve these settings."""
-    unwanted = ("MODELDESK_", "OPENAI_", "DATABASE_URL", "WEB_")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+def environment_of(settings: Settings, **overrides: str) -> dict[str, str]:
+    """Return the environment variables that a process needs to serve these settings."""
+    prefixes = ("MODELDESK_", "OPENAI_", "DATABASE_URL", "WEB_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     return (
-        clean
+        inherited
         | {
             "DATABASE_URL": settings.database_url,
             "MODELDESK_INSTANCE_PATH": str(settings.instance_path),
             "MODELDESK_SECRET_KEY": settings.secret_key,
             "MODELDESK_ENCRYPTION_KEYS": settings.encryption_keys or "",
         }
-        | more
+        | overrides
     )
 
 
@@ -136,30 +136,32 @@ def free_port() -> int:
 
 @contextmanager
 def serving(settings: Settings, folder: Path, *, workers: int = 2, application: str = "wsgi:app", **environment: str) -> Iterator[Serving]:
-    """Serves until the block ends."""
+    """Run a server until the block ends."""
     port = free_port()
     settings.instance_path.mkdir(parents=True, exist_ok=True)
-    needed = environment_of(settings, HOST="127.0.0.1", PORT=str(port), WEB_CONCURRENCY=str(workers), WEB_THREADS="4", **environment)
-    needed["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    process_environment = environment_of(
+        settings, HOST="127.0.0.1", PORT=str(port), WEB_CONCURRENCY=str(workers), WEB_THREADS="4", **environment
+    )
+    process_environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     log = folder / f"server-{port}.log"
     command = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", application]
-    with log.open("wb") as out:
-        started = subprocess.Popen(command, cwd=ROOT, env=needed, stdout=out, stderr=out)
+    with log.open("wb") as log_file:
+        process = subprocess.Popen(command, cwd=ROOT, env=process_environment, stdout=log_file, stderr=log_file)
     try:
-        _wait_until_ready(port, started, log)
-        yield Serving(settings, port, psutil.Process(started.pid), log, needed)
+        _wait_until_ready(port, process, log)
+        yield Serving(settings, port, psutil.Process(process.pid), log, process_environment)
     finally:
-        started.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         try:
-            started.wait(20)
+            process.wait(20)
         except subprocess.TimeoutExpired:
-            started.kill()
-            started.wait(20)
+            process.kill()
+            process.wait(20)
 
 
-def _wait_until_ready(port: int, started: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + READY_WITHIN
-    while time.monotonic() < end:
+def _wait_until_ready(port: int, process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while time.monotonic() < deadline:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
         try:
             connection.request("GET", "/healthz")
@@ -169,5 +171,5 @@ def _wait_until_ready(port: int, started: subprocess.Popen, log: Path) -> None:
             time.sleep(0.05)
         finally:
             connection.close()
-        assert started.poll() is None, log.read_text()
+        assert process.poll() is None, log.read_text()
     raise AssertionError(f"nobody answered on port {port}: {log.read_text()}")

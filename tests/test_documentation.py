@@ -1,4 +1,4 @@
-"""What the documents name is there."""
+"""Files and threats that the documents name exist."""
 
 import re
 
@@ -10,14 +10,14 @@ DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 
 def test_the_security_table_names_tests_that_exist():
-    named = set(re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "docs" / "security.md").read_text()))
-    assert len(named) > 30
-    assert [path for path in sorted(named) if not (ROOT / path).is_file()] == []
+    paths = set(re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "docs" / "security.md").read_text()))
+    assert len(paths) > 30
+    assert [path for path in sorted(paths) if not (ROOT / path).is_file()] == []
 
 
 def test_every_threat_of_the_design_has_a_test_with_its_number():
-    named = {number for path in (ROOT / "tests").rglob("test_*.py") for number in re.findall(r"_t(\d\d)_", path.read_text())}
-    assert {f"{number:02}" for number in range(1, 41)} - named == set()
+    numbers = {number for path in (ROOT / "tests").rglob("test_*.py") for number in re.findall(r"_t(\d\d)_", path.read_text())}
+    assert {f"{number:02}" for number in range(1, 41)} - numbers == set()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=[str(path.relative_to(ROOT)) for path in DOCUMENTS])

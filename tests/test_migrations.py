@@ -1,4 +1,4 @@
-"""Migrations: the tables are what the migrations make, there and back, on both engines."""
+"""Migrations upgrade and downgrade on both engines, and their tables match the ORM models."""
 
 import re
 from datetime import UTC, datetime
@@ -57,12 +57,12 @@ def test_every_migration_goes_back_and_forth(bare):
         flask_migrate.downgrade(directory=FOLDER, revision="base")
         assert tables() == set()
     with db.engine.connect() as connection:
-        left = (
+        query = (
             "SELECT name FROM sqlite_master WHERE type = 'trigger'"
             if db.engine.dialect.name == "sqlite"
             else ("SELECT proname FROM pg_proc WHERE proname LIKE '%append_only%'")
         )
-        assert connection.execute(text(left)).all() == []
+        assert connection.execute(text(query)).all() == []
 
 
 def test_migrating_twice_changes_nothing(bare):
@@ -72,28 +72,30 @@ def test_migrating_twice_changes_nothing(bare):
 
 
 def a_row(connection, table: str, **values) -> int:
-    """Adds a row with something in every column that must have something; gives its number."""
-    found = Table(table, MetaData(), autoload_with=connection)
-    filler = {int: 1, bool: True, dict: {}, datetime: datetime(2026, 1, 1, tzinfo=UTC)}
-    needed = {
-        column.name: filler.get(column.type.python_type, "x")
-        for column in found.columns
+    """Insert a row with a value in every required column. Return its id."""
+    reflected = Table(table, MetaData(), autoload_with=connection)
+    fillers = {int: 1, bool: True, dict: {}, datetime: datetime(2026, 1, 1, tzinfo=UTC)}
+    required = {
+        column.name: fillers.get(column.type.python_type, "x")
+        for column in reflected.columns
         if not column.nullable and column.server_default is None and column.name != "id"
     }
-    return connection.execute(found.insert().values(needed | values)).inserted_primary_key[0]
+    return connection.execute(reflected.insert().values(required | values)).inserted_primary_key[0]
 
 
 def test_runs_that_a_bench_asked_for_before_are_counted_as_its_own(bare):
     flask_migrate.upgrade(directory=FOLDER, revision="c93f5a7d1e08")
     with db.engine.connect().execution_options(**{WRITING: True}) as connection:
-        bench = a_row(connection, "benches", public_id="bench_1", status="finished")
-        asked, alone = (a_row(connection, "runs", public_id=name, status="succeeded", source="local") for name in ("run_1", "run_2"))
-        a_row(connection, "bench_cells", bench_id=bench, run_id=asked, status="done")
+        evaluation_id = a_row(connection, "benches", public_id="bench_1", status="finished")
+        evaluation_run, single_run = (
+            a_row(connection, "runs", public_id=name, status="succeeded", source="local") for name in ("run_1", "run_2")
+        )
+        a_row(connection, "bench_cells", bench_id=evaluation_id, run_id=evaluation_run, status="done")
         connection.commit()
     flask_migrate.upgrade(directory=FOLDER)
     with db.engine.connect() as connection:
-        found = connection.execute(text("SELECT id, bench FROM runs ORDER BY id")).all()
-        assert found == [(asked, "bench_1"), (alone, None)]
+        rows = connection.execute(text("SELECT id, bench FROM runs ORDER BY id")).all()
+        assert rows == [(evaluation_run, "bench_1"), (single_run, None)]
         assert connection.execute(text("SELECT generation, runs_as FROM benches")).all() == [(0, None)]
 
 

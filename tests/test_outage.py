@@ -1,4 +1,4 @@
-"""The database goes away and comes back: reads go on, writes are refused in words, and nothing takes its place."""
+"""Database outages: reads continue, writes are rejected with a message, and no other file replaces the database."""
 
 import shutil
 import sqlite3
@@ -26,14 +26,14 @@ BACK_WITHIN = 2.0
 
 @pytest.fixture
 def settings(sqlite_settings) -> Settings:
-    """A file that moves away is SQLite in every run; PostgreSQL is named by the tests that stop it."""
+    """SQLite settings in every run, because these tests move the file. Tests that stop PostgreSQL name it themselves."""
     return sqlite_settings
 
 
-def eventually(wanted, seconds=BACK_WITHIN) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if wanted():
+def eventually(condition, seconds=BACK_WITHIN) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
             return True
         time.sleep(0.02)
     return False
@@ -55,24 +55,24 @@ def sign_in(client):
 
 @contextmanager
 def moved_away(path: Path):
-    elsewhere = path.with_suffix(".moved")
-    path.rename(elsewhere)
+    moved = path.with_suffix(".moved")
+    path.rename(moved)
     try:
-        yield elsewhere
+        yield moved
     finally:
         path.unlink(missing_ok=True)
-        elsewhere.rename(path)
+        moved.rename(path)
 
 
-# An SQLite file that is moved away
+# An SQLite file that is moved to another path
 
 
 def test_t39_reads_go_on_and_writes_are_refused_while_the_file_is_away(app, settings):
     reader, client = api_for(app, "registry:read", "registry:write"), app.test_client()
     with moved_away(settings.sqlite_path):
         assert eventually(lambda: source() == "last-good")
-        answer = reader.get("/models/openai/gpt-4o")
-        assert (answer.status_code, answer.headers["Modeldesk-Source"]) == (200, "last-good")
+        response = reader.get("/models/openai/gpt-4o")
+        assert (response.status_code, response.headers["Modeldesk-Source"]) == (200, "last-good")
         assert client.get("/readyz").json["database"] == "unreachable"
         with pytest.raises(DatabaseUnreachable):
             add_a_model()
@@ -89,8 +89,8 @@ def test_t39_reads_go_on_and_writes_are_refused_while_the_file_is_away(app, sett
 def test_staff_who_are_signed_in_get_a_page_that_says_what_to_do(app, settings):
     ann = Visitor(app, "ann@example.com", PASSWORD)
     with moved_away(settings.sqlite_path):
-        answer = ann.get("/admin/")
-        assert (answer.status_code, "Traceback" in answer.text, "Try again in a minute" in answer.text) == (503, False, True)
+        response = ann.get("/admin/")
+        assert (response.status_code, "Traceback" in response.text, "Try again in a minute" in response.text) == (503, False, True)
     assert ann.get("/admin/").status_code == 200
 
 
@@ -120,10 +120,10 @@ def test_another_database_in_its_place_is_served_and_the_first_one_again_with_it
     assert not container.vault().locked
     with moved_away(settings.sqlite_path):
         shutil.copy(templates[True], settings.sqlite_path)
-        with closing(sqlite3.connect(settings.sqlite_path)) as other:
-            other.execute("UPDATE registry_state SET instance = 'other', key_check = 'of another key'")
-            other.execute("UPDATE models SET display_name = 'Other' WHERE model_id = 'gpt-4o'")
-            other.commit()
+        with closing(sqlite3.connect(settings.sqlite_path)) as connection:
+            connection.execute("UPDATE registry_state SET instance = 'other', key_check = 'of another key'")
+            connection.execute("UPDATE models SET display_name = 'Other' WHERE model_id = 'gpt-4o'")
+            connection.commit()
         assert eventually(lambda: container.registry().get_model("gpt-4o").display_name == "Other")
         assert container.vault().locked
     assert eventually(lambda: container.registry().get_model("gpt-4o").display_name != "Other")
@@ -141,36 +141,36 @@ def test_an_older_backup_in_its_place_is_served_once_it_is_there_to_stay(app, se
 
 def test_a_file_that_vanishes_under_an_open_transaction_refuses_the_commit(app, settings):
     container.registry()
-    elsewhere = settings.sqlite_path.with_suffix(".moved")
+    moved = settings.sqlite_path.with_suffix(".moved")
 
     def change_while_it_vanishes():
         with writing() as session:
             models.create(session, model_values(), actor="ann")
-            settings.sqlite_path.rename(elsewhere)
+            settings.sqlite_path.rename(moved)
 
     with pytest.raises(DatabaseUnreachable):
         change_while_it_vanishes()
     assert not settings.sqlite_path.exists()
-    elsewhere.rename(settings.sqlite_path)
+    moved.rename(settings.sqlite_path)
     assert eventually(lambda: source() == "database")
     assert container.registry().get_model("test-model") is None
 
 
-# An SQLite file that somebody else has locked
+# An SQLite file that another process has locked
 
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """The five seconds that a writer waits, in less of the reader's time."""
+    """Shorten the five seconds that a writer waits for the lock."""
     monkeypatch.setattr("webapp.extensions.engine.BUSY_TIMEOUT_MS", 300)
 
 
 @contextmanager
-def locked(path: Path, how="IMMEDIATE"):
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute(f"BEGIN {how}")
+def locked(path: Path, mode="IMMEDIATE"):
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"BEGIN {mode}")
         yield
-        other.execute("ROLLBACK")
+        connection.execute("ROLLBACK")
 
 
 def test_a_locked_database_is_busy_and_not_broken(impatient, app, settings):
@@ -197,7 +197,7 @@ def test_a_page_is_shown_although_the_session_cannot_be_marked_as_seen(impatient
         assert ann.get("/admin/").status_code == 200
 
 
-# Starting without it
+# Starts without the database
 
 
 desk = contextmanager(running)
@@ -209,15 +209,15 @@ def test_a_start_without_database_serves_the_copy_and_creates_nothing(settings):
         revision = container.registry().snapshot.revision
     with moved_away(settings.sqlite_path), desk(settings) as second:
         reader = second.test_client()
-        answer = reader.get("/api/v1/models/gpt-4o", headers={"Authorization": f"Bearer {secret}"})
-        assert (answer.status_code, answer.headers["Modeldesk-Source"], answer.headers["Modeldesk-Revision"]) == (
+        response = reader.get("/api/v1/models/gpt-4o", headers={"Authorization": f"Bearer {secret}"})
+        assert (response.status_code, response.headers["Modeldesk-Source"], response.headers["Modeldesk-Revision"]) == (
             200,
             "last-good",
             str(revision),
         )
         assert not settings.sqlite_path.exists()
-        ran = second.test_cli_runner().invoke(args=["prepare"])
-        assert (ran.exit_code, "Put the file back" in ran.stderr, "begin anew" in ran.stderr) == (0, True, True)
+        result = second.test_cli_runner().invoke(args=["prepare"])
+        assert (result.exit_code, "Put the file back" in result.stderr, "begin anew" in result.stderr) == (0, True, True)
         assert not settings.sqlite_path.exists()
 
 
@@ -233,12 +233,12 @@ def test_a_start_without_database_and_copy_serves_the_constants(settings):
 def test_prepare_on_a_file_that_is_no_database_lets_the_start_go_on(settings):
     settings.sqlite_path.write_bytes(b"this is no database" * 1000)
     with desk(settings) as app:
-        ran = app.test_cli_runner().invoke(args=["prepare"])
-        assert (ran.exit_code, "Serving what was last known" in ran.stderr) == (0, True)
+        result = app.test_cli_runner().invoke(args=["prepare"])
+        assert (result.exit_code, "Serving what was last known" in result.stderr) == (0, True)
         assert source() == "constants"
 
 
-# A PostgreSQL that is stopped
+# A PostgreSQL server that is stopped
 
 
 @pytest.mark.postgresql
@@ -258,8 +258,8 @@ def check_a_stop(app, server, settings) -> None:
     server.stop()
     try:
         assert eventually(lambda: source() == "last-good")
-        answer = reader.get("/models/openai/gpt-4o")
-        assert (answer.status_code, answer.headers["Modeldesk-Revision"]) == (200, str(revision))
+        response = reader.get("/models/openai/gpt-4o")
+        assert (response.status_code, response.headers["Modeldesk-Revision"]) == (200, str(revision))
         refused = reader.post("/admin/models", model_values())
         assert (refused.status_code, refused.json["code"]) == (503, "database_unreachable")
         assert sign_in(app.test_client()).status_code == 503
@@ -273,9 +273,9 @@ def check_a_stop(app, server, settings) -> None:
 
 
 def test_a_file_that_goes_away_while_it_is_looked_at_is_unreachable_and_not_read_only(app, settings, monkeypatch):
-    away = settings.sqlite_path.with_suffix(".moved")
-    monkeypatch.setattr(database_health, "_schema_state", lambda _: settings.sqlite_path.rename(away) and None)
+    moved = settings.sqlite_path.with_suffix(".moved")
+    monkeypatch.setattr(database_health, "_schema_state", lambda _: settings.sqlite_path.rename(moved) and None)
     try:
         assert container.current().database_watch.check() == "unreachable"
     finally:
-        away.rename(settings.sqlite_path)
+        moved.rename(settings.sqlite_path)

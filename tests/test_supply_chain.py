@@ -1,4 +1,4 @@
-"""What is installed is what is locked, and each part of it is listed with its licence (T40)."""
+"""The installed packages match the lock files, and each one is listed with its license (T40)."""
 
 import json
 import re
@@ -12,12 +12,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
-import supply  # noqa: E402 # a script, in no package
+import supply  # noqa: E402 # a script outside of any package
 
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 RUN = supply.locked((ROOT / "requirements" / "run.lock").read_text())
-# What may be run by the interpreter at every start; a trojan of 2026 came as such a file.
-KNOWN_PTH = {"distutils-precedence.pth", "a1_coverage.pth"}  # The second one of the tests alone, and inert unless its variable is set.
+# The interpreter runs these files at every start. A trojan of 2026 was such a file.
+KNOWN_PTH = {"distutils-precedence.pth", "a1_coverage.pth"}  # Only tests install the second one. It is inert unless its variable is set.
 FINE = re.compile(r"MIT|BSD|Apache|PSF|Python Software Foundation|ISC|MPL|Mozilla|LGPL|Zlib|CC0|Unlicense", re.IGNORECASE)
 
 
@@ -43,12 +43,12 @@ def test_every_package_is_listed_with_a_licence_that_allows_this_use():
 
 
 def test_t40_no_package_runs_code_at_every_start_of_the_interpreter():
-    found = {path.name for folder in site.getsitepackages() for path in Path(folder).glob("*.pth")}
-    assert found <= KNOWN_PTH
+    files = {path.name for folder in site.getsitepackages() for path in Path(folder).glob("*.pth")}
+    assert files <= KNOWN_PTH
 
 
 def report_of(**vulnerable: list[dict]) -> str:
-    """What the auditor says of every locked package."""
+    """Return an auditor report that covers every locked package."""
     rows = [{"name": name, "version": version, "vulns": vulnerable.get(name, [])} for name, version in RUN.items()]
     return json.dumps({"dependencies": rows})
 
@@ -65,13 +65,15 @@ AUDITS = {
 
 @pytest.mark.parametrize("name", AUDITS)
 def test_t40_an_audit_is_good_news_only_if_all_that_is_locked_was_looked_at(tmp_path, name):
-    """The auditor is replaced by one that says what it is told to, and keeps how it was asked."""
-    answer, code, said = AUDITS[name]
-    (tmp_path / "answer").write_text(answer)
+    """A fake auditor prints the prepared report and stores its arguments."""
+    report, code, message = AUDITS[name]
+    (tmp_path / "answer").write_text(report)
     (tmp_path / "pip-audit").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\ncat {tmp_path}/answer\n')
     (tmp_path / "pip-audit").chmod(0o755)
-    done = subprocess.run([sys.executable, ROOT / "scripts" / "supply.py", "audit", tmp_path], capture_output=True, text=True, check=False)
-    assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stderr
+    process = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "supply.py", "audit", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert (process.returncode, message in process.stdout + process.stderr) == (code, True), process.stderr
     assert {"--strict", "--require-hashes", "--disable-pip"} <= set((tmp_path / "asked").read_text().split())
 
 
@@ -85,19 +87,19 @@ def bill(versions: dict[str, str]) -> str:
 
 
 def test_t40_the_bill_of_materials_has_every_locked_part_and_no_address(tmp_path):
-    """On a copy, so that nothing of this checkout is written; the tool that reads the lock is replaced."""
+    """Works on a copy, so that this checkout stays unchanged, and with a fake tool that reads the lock file."""
     for folder in ("scripts", "requirements", "tools"):
         (tmp_path / folder).mkdir()
     shutil.copy(ROOT / "scripts" / "supply.py", tmp_path / "scripts")
     shutil.copy(ROOT / "requirements" / "run.lock", tmp_path / "requirements")
-    tool, said = tmp_path / "tools" / "cyclonedx-py", tmp_path / "said.json"
-    tool.write_text(f'#!/bin/sh\nfor last; do :; done\ncp {said} "$last"\n')
+    tool, bom_file = tmp_path / "tools" / "cyclonedx-py", tmp_path / "said.json"
+    tool.write_text(f'#!/bin/sh\nfor last; do :; done\ncp {bom_file} "$last"\n')
     tool.chmod(0o755)
     command = [sys.executable, tmp_path / "scripts" / "supply.py", "sbom", tmp_path / "tools"]
-    said.write_text(bill(RUN))
+    bom_file.write_text(bill(RUN))
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     written = (tmp_path / "build" / "sbom.json").read_text()
     assert ("://" in written, len(json.loads(written)["components"]), "SHA-256" in written) == (False, len(RUN), True)
-    said.write_text(bill({name: version for name, version in RUN.items() if name != "flask"}))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, "Not in the bill: flask" in done.stderr) == (1, True)
+    bom_file.write_text(bill({name: version for name, version in RUN.items() if name != "flask"}))
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (process.returncode, "Not in the bill: flask" in process.stderr) == (1, True)

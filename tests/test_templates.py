@@ -1,4 +1,4 @@
-"""The templates keep to the content policy: nothing inline, nothing that htmx would have to evaluate."""
+"""Templates comply with the content security policy: nothing inline, and nothing that htmx evaluates."""
 
 import re
 from pathlib import Path
@@ -21,8 +21,8 @@ FORBIDDEN = {
 
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_no_template_contains(what):
-    found = [path.name for path in TEMPLATES if FORBIDDEN[what].search(JINJA_COMMENT.sub("", path.read_text()))]
-    assert found == []
+    matches = [path.name for path in TEMPLATES if FORBIDDEN[what].search(JINJA_COMMENT.sub("", path.read_text()))]
+    assert matches == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The third-party files that are committed are the ones that their manifests name."""
+"""The committed third-party files match their manifests."""
 
 import base64
 import hashlib
@@ -30,8 +30,8 @@ def test_a_vendored_file_has_the_version_that_package_json_pins(folder, name, en
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=["static", "tests"])
 def test_every_vendored_file_is_in_the_manifest_or_is_a_licence(folder):
-    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert {name for name in present - set(MANIFESTS[folder]) if not name.endswith("LICENSE")} == {"manifest.json"}
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {name for name in files - set(MANIFESTS[folder]) if not name.endswith("LICENSE")} == {"manifest.json"}
 
 
 @pytest.mark.parametrize(("folder", "name", "entry"), ASSETS, ids=[name for _, name, _ in ASSETS])

@@ -1,4 +1,4 @@
-"""Spellings of addresses that no driver may reach: of this machine, and of others that are only ever resolved by recorders."""
+"""Spellings of addresses that no driver is allowed to reach: of this machine, and of others that only test doubles resolve."""
 
 LOOPBACK = [
     "127.0.0.1",

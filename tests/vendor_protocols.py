@@ -1,4 +1,4 @@
-"""How each vendor's protocol looks on the wire: a completion, an error, a list, an answer of no use; and what ours must read from it."""
+"""Each vendor's wire protocol (a completion, an error, a model list, an unusable response) and what drivers must read from it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,10 +13,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Dialect:
-    """One driver's way of speaking. `finish` are the vendor's words for a whole answer, one that is cut off, and a refusal."""
+    """The wire protocol of one driver. `finishes` has the vendor's codes for a complete response, a truncated one and a refusal."""
 
     driver: str
-    prefix: str  # Of the base URL.
+    prefix: str  # Path prefix of the base URL.
     chat_path: str
     list_path: str
     complete: Callable[..., Json]
@@ -84,9 +84,9 @@ def _ollama(text: object = ANSWER, finish: str = "stop") -> Json:
 
 
 def _grok(text: object = ANSWER, finish: str = "stop") -> Json:
-    found = completion(text, finish_reason=finish)
-    found["usage"]["completion_tokens"] = 25  # And 15 of reasoning beside them.
-    return found
+    body = completion(text, finish_reason=finish)
+    body["usage"]["completion_tokens"] = 25  # Plus 15 reasoning tokens, which are reported separately.
+    return body
 
 
 FULL = Usage(input=100, cache_read=60, cache_write=10, output=40, reasoning=15)
