@@ -1,4 +1,4 @@
-"""What E9 attacks with: requests as bytes, one connection, and a judge who looks at each answer and at the database behind it."""
+"""Tools of E9: requests as bytes, one connection, and a judge that checks each response and the database."""
 
 import contextlib
 import hashlib
@@ -19,9 +19,9 @@ from webapp.services.accounts import sign_ins
 from webapp.services.audit import denied_requests
 
 SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
-# Guesses are counted although they are refused, and processes say every second that they live. Where the trail ends goes by its lines.
+# Rejected guesses are counted, and processes report a heartbeat every second. The end of the audit log follows from its rows.
 NOT_OURS = ("login_attempts", "registry_processes", "sqlite_sequence", "audit_state")
-# Lines about refusals themselves; all others are about changes.
+# Audit actions for denied requests. All other actions describe changes.
 OF_REFUSALS = (denied_requests.ACTION, sign_ins.ATTEMPTS_EXHAUSTED)
 SEEN = ("last_seen_at", "last_login_at", "last_used_at")
 PATIENCE_S = 10.0
@@ -30,7 +30,7 @@ TRACES = (b"Traceback (most recent call last)", b"sqlalchemy.", b"werkzeug.", b"
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it goes over the wire."""
+    """One request as sent over the wire."""
 
     method: str
     target: str
@@ -41,8 +41,8 @@ class Request:
     def __str__(self) -> str:
         return f"{self.method} {self.target[:200]} {dict(self.headers)!s:.200} {(self.body or b'')[:200]!r} {self.note}"
 
-    def raw(self, host: str, more: Mapping[str, str]) -> bytes:
-        headers = {"Host": host} | dict(more) | dict(self.headers)
+    def raw(self, host: str, extra_headers: Mapping[str, str]) -> bytes:
+        headers = {"Host": host} | dict(extra_headers) | dict(self.headers)
         if self.body is not None and not {"Content-Length", "Transfer-Encoding"} & headers.keys():
             headers["Content-Length"] = str(len(self.body))
         lines = [f"{self.method} {self.target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
@@ -66,41 +66,41 @@ class Answer:
 
 
 class Wire:
-    """One connection, opened again when the other side has closed it."""
+    """One connection, which is reopened after the server closes it."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self._socket: socket.socket | None = None
 
     def ask(self, data: bytes, method: str) -> Answer:
-        began = time.perf_counter()
-        kept = self._socket is not None
+        start = time.perf_counter()
+        reused = self._socket is not None
         try:
-            answer = self._once(data, method)
+            response = self._once(data, method)
         except (OSError, http.client.HTTPException) as error:
-            if not kept or isinstance(error, TimeoutError):
+            if not reused or isinstance(error, TimeoutError):
                 raise
-            began = time.perf_counter()  # What was kept open had been closed meanwhile.
-            answer = self._once(data, method)
-        answer.seconds = time.perf_counter() - began
-        return answer
+            start = time.perf_counter()  # The server had closed the reused connection.
+            response = self._once(data, method)
+        response.seconds = time.perf_counter() - start
+        return response
 
     def _once(self, data: bytes, method: str) -> Answer:
         if self._socket is None:
             self._socket = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
         try:
-            # What is refused before it was sent whole may have its answer all the same.
+            # The server can reject a request before it is sent completely, and its response still arrives.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 self._socket.sendall(data)
-            found = http.client.HTTPResponse(self._socket, method=method)
-            found.begin()
-            answer = Answer(found.status, found.getheaders(), found.read(), 0)
+            http_response = http.client.HTTPResponse(self._socket, method=method)
+            http_response.begin()
+            response = Answer(http_response.status, http_response.getheaders(), http_response.read(), 0)
         except (OSError, http.client.HTTPException):
             self.close()
             raise
-        if found.will_close:
+        if http_response.will_close:
             self.close()
-        return answer
+        return response
 
     def close(self) -> None:
         if self._socket is not None:
@@ -109,7 +109,7 @@ class Wire:
 
 
 class Witness:
-    """Looks at the database from outside. `moved` costs microseconds: it asks whether anybody has committed anything."""
+    """Observes the database from outside. `moved` reports whether any process has committed, and takes microseconds."""
 
     def __init__(self, path: Path) -> None:
         self._file = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)
@@ -120,32 +120,32 @@ class Witness:
         return int(self._file.execute("PRAGMA data_version").fetchone()[0])
 
     def moved(self) -> bool:
-        before, self._version = self._version, self._now()
-        return self._version != before
+        previous, self._version = self._version, self._now()
+        return self._version != previous
 
     def _read_columns(self) -> dict[str, str]:
         tables = [name for (name,) in self._file.execute("SELECT name FROM sqlite_master WHERE type = 'table'") if name not in NOT_OURS]
-        found = {}
+        columns = {}
         for table in tables:
             names = [row[1] for row in self._file.execute(f"PRAGMA table_info({table})") if row[1] not in SEEN]
-            found[table] = ", ".join(f'"{name}"' for name in names)
-        return found
+            columns[table] = ", ".join(f'"{name}"' for name in names)
+        return columns
 
     def content(self) -> dict[str, str]:
-        """What each table holds, but for when somebody was seen last. The trail only grows (E16), so counting it is enough."""
-        lines = f"SELECT count(*) FROM audit_events WHERE action NOT IN {OF_REFUSALS}"
-        found = {}
+        """Return a digest per table, without the last-seen columns. The audit log is append-only (E16), so its row count is enough."""
+        events_query = f"SELECT count(*) FROM audit_events WHERE action NOT IN {OF_REFUSALS}"
+        digests = {}
         for table, columns in self._columns.items():
-            question = f"SELECT {columns} FROM {table} ORDER BY 1" if table != "audit_events" else lines
-            found[table] = hashlib.sha256(repr(self._file.execute(question).fetchall()).encode()).hexdigest()
-        return found
+            query = f"SELECT {columns} FROM {table} ORDER BY 1" if table != "audit_events" else events_query
+            digests[table] = hashlib.sha256(repr(self._file.execute(query).fetchall()).encode()).hexdigest()
+        return digests
 
     def close(self) -> None:
         self._file.close()
 
 
 class Judge:
-    """Sends requests one after the other and keeps what must not be."""
+    """Sends requests in sequence and collects faults."""
 
     def __init__(self, served: Serving, canaries: Iterable[bytes]) -> None:
         assert served.settings.sqlite_path is not None
@@ -158,36 +158,36 @@ class Judge:
         self.refused = 0
         self._content: dict[str, str] | None = None
 
-    def send(self, request: Request, more: Mapping[str, str] | None = None) -> Answer | None:
-        """The answer, or None if the other side hung up without one, which is a refusal too."""
+    def send(self, request: Request, extra_headers: Mapping[str, str] | None = None) -> Answer | None:
+        """Return the response, or None if the server closed the connection without one, which also counts as a refusal."""
         if self._content is None or self.witness.moved():
             self._content = self.witness.content()
             self.witness.moved()
         try:
-            answer = self.wire.ask(request.raw(self.host, more or {}), request.method)
+            response = self.wire.ask(request.raw(self.host, extra_headers or {}), request.method)
         except (OSError, http.client.HTTPException) as error:
             self.statuses[0] += 1
             if isinstance(error, TimeoutError):
                 self.faults.append(f"no answer: {request}")
-            answer = None
+            response = None
         else:
-            self._judge(request, answer)
-        self._unchanged(request, answer)
-        return answer
+            self._judge(request, response)
+        self._unchanged(request, response)
+        return response
 
-    def _judge(self, request: Request, answer: Answer) -> None:
-        self.statuses[answer.status] += 1
-        self.seconds.append(answer.seconds)
-        if answer.status >= 500 and not documented(request, answer) and "may be 501" not in request.note:
-            self.faults.append(f"{answer.status}: {request}")
-        if not same_site(answer.header("Location"), self.host):
-            self.faults.append(f"leads to {answer.header('Location')[:60]}: {request}")
-        shown = answer.body + "\n".join(f"{name}: {value}" for name, value in answer.headers if name != "Set-Cookie").encode()
-        self.faults += [f"{trace!r} in the answer to {request}" for trace in TRACES if trace in answer.body]
-        self.faults += [f"canary {number} in the answer to {request}" for number, canary in enumerate(self.canaries) if canary in shown]
+    def _judge(self, request: Request, response: Answer) -> None:
+        self.statuses[response.status] += 1
+        self.seconds.append(response.seconds)
+        if response.status >= 500 and not documented(request, response) and "may be 501" not in request.note:
+            self.faults.append(f"{response.status}: {request}")
+        if not same_site(response.header("Location"), self.host):
+            self.faults.append(f"leads to {response.header('Location')[:60]}: {request}")
+        visible = response.body + "\n".join(f"{name}: {value}" for name, value in response.headers if name != "Set-Cookie").encode()
+        self.faults += [f"{trace!r} in the answer to {request}" for trace in TRACES if trace in response.body]
+        self.faults += [f"canary {index} in the answer to {request}" for index, canary in enumerate(self.canaries) if canary in visible]
 
-    def _unchanged(self, request: Request, answer: Answer | None) -> None:
-        refusal = answer is None or answer.status >= 400
+    def _unchanged(self, request: Request, response: Answer | None) -> None:
+        refusal = response is None or response.status >= 400
         self.refused += refusal
         if not refusal and request.method not in SAFE:
             return
@@ -196,7 +196,7 @@ class Judge:
             self.witness.moved()
             changed = sorted(table for table in content if content[table] != self._content.get(table))
             if changed:
-                self.faults.append(f"{answer.status if answer else 'a refusal'} and yet {changed} changed: {request}")
+                self.faults.append(f"{response.status if response else 'a refusal'} and yet {changed} changed: {request}")
             self._content = content
 
     def close(self) -> None:
@@ -209,17 +209,20 @@ class Judge:
 
     def faults_of_log(self) -> list[str]:
         text = self.served.log.read_bytes()
-        found = [f"canary {number} in the log" for number, canary in enumerate(self.canaries) if canary in text]
-        return found + [
+        faults = [f"canary {index} in the log" for index, canary in enumerate(self.canaries) if canary in text]
+        return faults + [
             f"in the log: {line}" for line in re.findall(r"(?m)^.*(?:Traceback|Error:|error that nobody).*$", text.decode())[:5]
         ]
 
 
-def documented(request: Request, answer: Answer) -> bool:
-    """503 with a time to wait: locked keys, a busy or absent database. 502 where a vendor is asked on the spot, and does not answer."""
-    if answer.status == 502:
+def documented(request: Request, response: Answer) -> bool:
+    """Whether a server error is documented.
+
+    503 with `Retry-After` means locked keys, or a busy or unreachable database. 502 means that a vendor did not respond to a direct call.
+    """
+    if response.status == 502:
         return re.fullmatch(r"/admin/provider/\d+/discover", request.target.partition("?")[0]) is not None
-    return answer.status == 503 and bool(answer.header("Retry-After"))
+    return response.status == 503 and bool(response.header("Retry-After"))
 
 
 def same_site(location: str, host: str) -> bool:
@@ -232,7 +235,7 @@ def resident(served: Serving) -> int:
 
 
 def fields_of(html: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Each form of a page: its method, its address, the names of its fields."""
+    """Yield each form of a page: its method, its URL and the names of its fields."""
     for attributes, content in re.findall(r"<form([^>]*)>(.*?)</form>", html, re.DOTALL):
         method = re.search(r'method="?(\w+)', attributes)
         action = re.search(r'(?:action|hx-post)="([^"]*)"', attributes)

@@ -1,6 +1,6 @@
-"""What the experiments of security.md share: a desk that really serves, how far to go, and where the numbers are written.
+"""Shared fixtures of the experiments in security.md: a real server, the scale, and the report.
 
-`make test` runs each in its short form; `make experiments` runs all of them at the size that the design asks for.
+`make test` runs the short form of each experiment. `make experiments` runs all of them at the size that the design requires.
 """
 
 import os
@@ -20,13 +20,13 @@ _writing = threading.Lock()
 
 @pytest.fixture
 def scale() -> Callable[[int, int], int]:
-    """How many: the first number in `make test`, the second in `make experiments`."""
+    """A function that returns its first number in `make test` and its second one in `make experiments`."""
     return lambda short, full: full if FULL else short
 
 
 @pytest.fixture
 def report(request) -> Callable[[str], None]:
-    """Writes a line of numbers for people; in the full form also into build/experiments.md."""
+    """A function that prints a line of results. In the full form, it also appends the line to build/experiments.md."""
 
     def write(line: str) -> None:
         print(f"{request.node.name}: {line}")  # noqa: T201 # shown by pytest -s
@@ -41,13 +41,13 @@ def report(request) -> Callable[[str], None]:
 
 @pytest.fixture
 def settings(sqlite_settings) -> Settings:
-    """An experiment names its engines itself; the plain one is SQLite in every run."""
+    """SQLite settings in every run, because an experiment names its engines itself."""
     return sqlite_settings
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def served(request, tmp_path: Path) -> Iterator[Serving]:
-    """A desk of four workers on either engine."""
+    """A server with four workers, once on each engine."""
     settings = request.getfixturevalue("settings" if request.param == "sqlite" else "postgresql_settings")
-    with serving(settings, tmp_path, workers=4) as found:
-        yield found
+    with serving(settings, tmp_path, workers=4) as server:
+        yield server

@@ -1,4 +1,4 @@
-"""A desk for E5 whose registry lives through a day in the seconds that HURRY names."""
+"""The application for E5. Its registry's clock runs through a day in HURRY seconds."""
 
 import os
 import time

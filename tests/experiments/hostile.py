@@ -1,4 +1,4 @@
-"""What E9 sends: the words and bodies of threats T25 to T34, put into every place of the API and of the pages that takes any."""
+"""Hostile requests for E9: the words and bodies of threats T25 to T34, in every input of the API and the pages."""
 
 import random
 import re
@@ -214,21 +214,21 @@ def encoded(word: str) -> str:
 
 
 def bodies(document: dict[str, Any]) -> Iterator[Request]:
-    """Every body, and every kind of body, to everything of the API that takes one; every word in every field of it."""
+    """Yield every body, and every content type, for every API operation that takes a body."""
     for path, methods in document["paths"].items():
         target = "/api/v1" + re.sub(r"\{\w+\}", "1", path)
         for method, operation in methods.items():
             if "requestBody" not in operation:
                 continue
-            more = {"Content-Type": "application/json", "Idempotency-Key": "one"}
+            headers = {"Content-Type": "application/json", "Idempotency-Key": "one"}
             for name, body in BODIES.items():
-                yield Request(method.upper(), target, more, body, name)
+                yield Request(method.upper(), target, headers, body, name)
             for kind in KINDS:
-                yield Request(method.upper(), target, more | {"Content-Type": kind}, b"a=1&b=2")
+                yield Request(method.upper(), target, headers | {"Content-Type": kind}, b"a=1&b=2")
 
 
 def words_in_addresses(document: dict[str, Any]) -> Iterator[Request]:
-    """Every word as every parameter of the query and as every part of a path."""
+    """Yield every word as every query parameter and as every path parameter."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             for parameter in operation["parameters"]:
@@ -240,7 +240,7 @@ def words_in_addresses(document: dict[str, Any]) -> Iterator[Request]:
 
 
 def odd_requests() -> Iterator[Request]:
-    """Addresses, methods and headers that no client sends by accident."""
+    """Yield URLs, methods and headers that no client sends by accident."""
     for target in TARGETS:
         yield Request("GET", target)
     for method in METHODS:
@@ -259,14 +259,14 @@ def odd_requests() -> Iterator[Request]:
 
 
 def oversize() -> Iterator[Request]:
-    """More than may be sent, said in advance, in pieces, or not said at all (T29)."""
+    """Yield bodies over the size limit: declared in advance, in chunks, or not declared (T29)."""
     kind = {"Content-Type": "application/json"}
     yield Request("POST", "/api/v1/cost", kind, b'{"model":"' + b"x" * 1_000_000 + b'"}', "1 MB and a little")
     yield Request("POST", "/api/v1/cost", kind | {"Content-Length": "10000000000", "Connection": "close"}, b"", "says 10 GB")
     piece = b"%x\r\n%b\r\n" % (250_000, b"x" * 250_000)
     yield Request("POST", "/api/v1/cost", kind | {"Transfer-Encoding": "chunked"}, piece * 5 + b"0\r\n\r\n", "in pieces")
     yield Request("POST", "/api/v1/cost", kind | {"Transfer-Encoding": "chunked"}, b"zz\r\n\r\n", "bad pieces")
-    # RFC 9112 asks for 501 where a coding is not known, and the server says so before the desk hears of it.
+    # RFC 9112 requires 501 for an unknown transfer coding. The server returns it before Modeldesk sees the request.
     yield Request("POST", "/api/v1/cost", kind | {"Transfer-Encoding": "gzip, x"}, b"", "may be 501")
     parts = b"".join(b'--b\r\nContent-Disposition: form-data; name="f%d"\r\n\r\nx\r\n' % number for number in range(1_001)) + b"--b--\r\n"
     yield Request("POST", "/login", {"Content-Type": "multipart/form-data; boundary=b"}, parts, "1,001 parts")
@@ -275,7 +275,7 @@ def oversize() -> Iterator[Request]:
 
 
 def lists() -> Iterator[Request]:
-    """Flask-Admin's own parameters: pages, sorting, filters, exports, look-ups."""
+    """Yield hostile values for Flask-Admin's parameters: paging, sorting, filters, exports and lookups."""
     for name in LISTS:
         for parameter in LIST_PARAMETERS:
             for word in WORDS:
@@ -294,15 +294,15 @@ def lists() -> Iterator[Request]:
 
 
 def filters(keys: dict[str, list[str]]) -> Iterator[Request]:
-    """Every filter that a list has, with every word."""
-    for name, found in keys.items():
-        for key in found:
+    """Yield every filter of every list with every word."""
+    for name, filter_keys in keys.items():
+        for key in filter_keys:
             for word in WORDS:
                 yield Request("GET", f"/admin/{name}/?flt0_{encoded(key)}={encoded(word)}")
 
 
 def changes(token: str) -> Iterator[Request]:
-    """Flask-Admin's own ways to change rows, for rows that there are not."""
+    """Yield Flask-Admin's requests that change rows, for rows that do not exist."""
     for name in LISTS:
         for word in WORDS:
             yield form("POST", f"/admin/{name}/ajax/update/", [("csrf_token", token), ("list_form_pk", word), (word, word)])
@@ -313,7 +313,7 @@ def changes(token: str) -> Iterator[Request]:
 
 
 def views(rules: list[tuple[str, str]], token: str) -> Iterator[Request]:
-    """Every page with every word in the place of each of its variables."""
+    """Yield every page with every word as its URL variables."""
     for method, rule in rules:
         if "<" not in rule:
             continue
@@ -324,7 +324,7 @@ def views(rules: list[tuple[str, str]], token: str) -> Iterator[Request]:
 
 
 def filled_forms(forms: list[tuple[str, str, list[str]]], token: str) -> Iterator[Request]:
-    """Every form that a page has, with every word in each field, and in all of them at once."""
+    """Yield every form with every word in each field, and in all fields at once."""
     for method, target, names in forms:
         for word in WORDS:
             for name in (*names, None):
@@ -338,6 +338,6 @@ def filled_forms(forms: list[tuple[str, str, list[str]]], token: str) -> Iterato
 
 
 def some(requests: Iterator[Request], count: int, seed: int) -> list[Request]:
-    """So many of them, chosen evenly; all if there are not so many."""
-    found = list(requests)
-    return found if len(found) <= count else random.Random(seed).sample(found, count)
+    """Return a random sample of `count` requests, or all of them if there are fewer."""
+    candidates = list(requests)
+    return candidates if len(candidates) <= count else random.Random(seed).sample(candidates, count)

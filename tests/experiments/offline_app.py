@@ -1,4 +1,4 @@
-"""The desk of E9: the whole product, in a process that cannot send a packet off this machine. What tries to is refused and written down."""
+"""The application for E9: the whole product, in a process that cannot send a packet off this machine. It refuses and logs attempts."""
 
 import os
 import sys
@@ -15,13 +15,13 @@ def confine(event: str, arguments: tuple[Any, ...]) -> None:
     elif event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
         host = arguments[1][0]
     if host not in ALLOWED:
-        print(OUTSIDE, event, file=sys.stderr, flush=True)  # noqa: T201 # for the test that reads the log
+        print(OUTSIDE, event, file=sys.stderr, flush=True)  # noqa: T201 # a test reads the log
         raise ConnectionRefusedError(f"{OUTSIDE}: {event}")
 
 
 sys.addaudithook(confine)
 
-from webapp.app import create_app  # noqa: E402 # nothing of the product runs before the hook
-from webapp.config.loading import load  # noqa: E402 # likewise
+from webapp.app import create_app  # noqa: E402 # the product must not run before the hook
+from webapp.config.loading import load  # noqa: E402 # the product must not run before the hook
 
 app = create_app(load(os.environ))

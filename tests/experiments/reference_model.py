@@ -1,4 +1,4 @@
-"""The desk as E18 thinks it is: plain dictionaries and the rules in their simplest form. It shares no line with the product."""
+"""The reference model of E18: plain dictionaries and the rules in their simplest form. It shares no code with the product."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,21 +14,21 @@ class LittleModel:
     aliases: frozenset[str]
     active: bool = True
     default: bool = False
-    prices: dict[datetime, str | None] = field(default_factory=dict)  # From when on; None is free.
+    prices: dict[datetime, str | None] = field(default_factory=dict)  # By start time; None means free.
     number: int = 0
 
     @property
     def ref(self) -> str:
         return f"{self.provider}/{self.model_id}"
 
-    def price_at(self, moment: datetime) -> tuple[datetime, str | None] | None:
-        begun = [start for start in self.prices if start <= moment]
-        return (max(begun), self.prices[max(begun)]) if begun else None
+    def price_at(self, at: datetime) -> tuple[datetime, str | None] | None:
+        started = [start for start in self.prices if start <= at]
+        return (max(started), self.prices[max(started)]) if started else None
 
-    def cost_at(self, moment: datetime) -> str | None:
-        """What a million tokens cost, as text; None if nobody knows."""
-        found = self.price_at(moment)
-        return None if found is None else found[1] or "0"
+    def cost_at(self, at: datetime) -> str | None:
+        """Return the cost of a million tokens as text, or None if the price is unknown."""
+        price = self.price_at(at)
+        return None if price is None else price[1] or "0"
 
 
 @dataclass
@@ -40,7 +40,7 @@ class LittleProvider:
 
 
 class LittleDesk:
-    """Each change gives the status that the desk must answer with, and happens only if that is a success."""
+    """The reference registry. Each change returns the status that the product must return, and takes effect only if that is a success."""
 
     def __init__(self) -> None:
         self.providers: dict[str, LittleProvider] = {}
@@ -59,12 +59,12 @@ class LittleDesk:
         return 201
 
     def _name_is_taken(self, new: LittleModel) -> bool:
-        family = [model for model in self.models.values() if model.provider == new.provider]
-        return new.ref in self.models or any(new.model_id in model.aliases for model in family)
+        siblings = [model for model in self.models.values() if model.provider == new.provider]
+        return new.ref in self.models or any(new.model_id in model.aliases for model in siblings)
 
-    def _taken_aliases(self, own: LittleModel, wanted: frozenset[str]) -> bool:
-        others = [model for model in self.models.values() if model is not own]
-        return any(wanted & ({model.model_id, model.ref} | model.aliases) for model in others)
+    def _taken_aliases(self, owner: LittleModel, aliases: frozenset[str]) -> bool:
+        others = [model for model in self.models.values() if model is not owner]
+        return any(aliases & ({model.model_id, model.ref} | model.aliases) for model in others)
 
     def rename(self, model: LittleModel, aliases: frozenset[str]) -> int:
         if self.away:
@@ -95,9 +95,9 @@ class LittleDesk:
             return 503
         if not (model.active and self.providers[model.provider].active):
             return 409
-        for other in self.models.values():
-            if other.type == model.type:
-                other.default = other is model
+        for candidate in self.models.values():
+            if candidate.type == model.type:
+                candidate.default = candidate is model
         return 200
 
     def add_price(self, model: LittleModel, start: datetime, amount: str | None) -> int:
@@ -122,30 +122,30 @@ class LittleDesk:
             return 503
         if not provider.active:
             return 409
-        for other in self.providers.values():
-            other.primary = other is provider
+        for candidate in self.providers.values():
+            candidate.primary = candidate is provider
         return 200
 
-    # Questions
+    # Queries
 
     def named(self, name: str) -> tuple[int, str | None]:
-        """The status of the answer to a name, and the ref that it leads to."""
+        """Return the response status for a name, and the ref that it resolves to."""
         if name in self.models:
             return 200, name
         models = list(self.models.values())
-        for found in (
+        for matches in (
             [model for model in models if name in model.aliases or name in {f"{model.provider}/{alias}" for alias in model.aliases}],
             [model for model in models if model.model_id == name],
         ):
-            if found:
-                return (200, found[0].ref) if len(found) == 1 else (409, None)
+            if matches:
+                return (200, matches[0].ref) if len(matches) == 1 else (409, None)
         return 404, None
 
     def defaults(self) -> dict[str, str]:
         return {model.type: model.ref for model in self.models.values() if model.default}
 
     def state(self, now: datetime) -> dict[str, tuple]:
-        """All that a snapshot says of the models."""
+        """Return the state of every model in a snapshot."""
         return {ref: self._said(model, now) for ref, model in self.models.items()}
 
     def _said(self, model: LittleModel, now: datetime) -> tuple:

@@ -1,4 +1,4 @@
-"""What E19 enters wherever people or vendors can enter a text: markup that runs as a script if any page fails to write it as text."""
+"""Payloads of E19 for every text that users or vendors can enter: markup that runs as a script if a page does not escape it."""
 
 from itertools import cycle, product
 
@@ -81,9 +81,9 @@ LITERAL = (
 
 
 def payloads(count: int) -> list[str]:
-    """So many different ones, none longer than the shortest field takes; markup that may be found in the page says so by its attribute."""
-    literal = [text.format(js=RUN) for text in LITERAL]
+    """Return `count` different payloads that fit into the shortest field. Markup has an attribute that makes it visible in the page."""
+    literals = [text.format(js=RUN) for text in LITERAL]
     marked = [before + tag.format(js=RUN).replace(">", " data-xss>", 1) for before, tag in product(BEFORE, TAGS)]
-    found = dict.fromkeys(text for pair in zip(marked, cycle(literal), strict=False) for text in pair if len(text) <= 100)
-    every = list(found)
-    return [every[number * len(every) // count] for number in range(count)]
+    unique = dict.fromkeys(text for pair in zip(marked, cycle(literals), strict=False) for text in pair if len(text) <= 100)
+    candidates = list(unique)
+    return [candidates[index * len(candidates) // count] for index in range(count)]

@@ -1,4 +1,4 @@
-"""E3: the n-th statement of a change fails, for every n, the commit included. The database is as before or as after, never in between."""
+"""E3: the n-th statement of a change fails, for every n including the commit. The database keeps the old or the new state, nothing else."""
 
 import hashlib
 from contextlib import contextmanager
@@ -23,39 +23,39 @@ IGNORED = ("registry_processes",)
 
 
 def digest() -> str:
-    """Everything that is stored, as one hash."""
-    found = hashlib.sha256()
+    """Return one hash of all stored data."""
+    hasher = hashlib.sha256()
     with db.engine.connect() as connection:
         for table in Base.metadata.sorted_tables:
             if table.name not in IGNORED:
                 for row in connection.execute(text(f"SELECT * FROM {table.name} ORDER BY id")):
-                    found.update(repr(tuple(row)).encode())
-    return found.hexdigest()
+                    hasher.update(repr(tuple(row)).encode())
+    return hasher.hexdigest()
 
 
 class Fault(Exception):
-    """What the experiment raises in the place of the database."""
+    """The error that the experiment raises instead of the database."""
 
 
 @contextmanager
 def failing_at(number: int):
-    """The statement of this number fails, or the commit if there are not as many. Gives the list of statements that were run."""
-    seen: list[str] = []
+    """Make the statement with this number fail. The commit counts as the last statement. Yields the list of statements that ran."""
+    statements: list[str] = []
 
     def count(connection, cursor, statement, *_):
-        seen.append(statement)
-        if len(seen) == number:
+        statements.append(statement)
+        if len(statements) == number:
             raise OperationalError(statement, {}, Fault("disk I/O error"))
 
     def commit(connection):
-        seen.append("COMMIT")
-        if len(seen) == number:
+        statements.append("COMMIT")
+        if len(statements) == number:
             raise OperationalError("COMMIT", {}, Fault("disk I/O error"))
 
     event.listen(db.engine, "before_cursor_execute", count)
     event.listen(db.engine, "commit", commit)
     try:
-        yield seen
+        yield statements
     finally:
         event.remove(db.engine, "before_cursor_execute", count)
         event.remove(db.engine, "commit", commit)
@@ -86,7 +86,7 @@ CHANGES = {"a provider with all that belongs to it": add_everything, "a provider
 
 @contextmanager
 def committing_in_between():
-    """What a careless writer does: before each statement, what went before it is committed."""
+    """Simulate a careless writer that commits before each statement."""
 
     def commit(connection, *_):
         raw = connection.connection.driver_connection
@@ -112,11 +112,11 @@ def prepared() -> None:
 
 
 def first_state_between(change) -> tuple[int, str | None]:
-    """Lets one statement after another fail: how many did, and the first one after which something of the refused change was there."""
+    """Make each statement fail in turn. Return the number of failures, and the first failed statement that left a partial change."""
     before, number = digest(), 0
     while True:
         number += 1
-        with failing_at(number) as seen:
+        with failing_at(number) as statements:
             try:
                 with writing(refresh=False) as session:
                     change(session)
@@ -129,7 +129,7 @@ def first_state_between(change) -> tuple[int, str | None]:
             assert digest() != before
             return number - 1, None
         if digest() != before:
-            return number, seen[-1]
+            return number, statements[-1]
 
 
 @pytest.mark.parametrize("name", CHANGES)

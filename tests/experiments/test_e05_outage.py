@@ -1,4 +1,4 @@
-"""E5: a day without the database. Reads are answered in time and marked, the log stays readable, and afterwards all is fresh."""
+"""E5: a day without the database. Responses are fast and name their source, the log stays readable, and data is fresh again afterwards."""
 
 import json
 import threading
@@ -19,10 +19,10 @@ WORKERS = 2
 
 @contextmanager
 def file_away(path) -> Iterator[None]:
-    elsewhere = path.with_suffix(".moved")
-    path.rename(elsewhere)
+    moved = path.with_suffix(".moved")
+    path.rename(moved)
     yield
-    elsewhere.rename(path)
+    moved.rename(path)
 
 
 @contextmanager
@@ -41,26 +41,26 @@ class Reads:
     broken: int = 0
 
     def run(self, client, end: float) -> None:
-        turn = time.monotonic()
+        next_turn = time.monotonic()
         for number in range(1_000_000):
-            turn += READERS / A_SECOND
-            time.sleep(max(0.0, turn - time.monotonic()))
-            began = time.monotonic()
-            if began >= end:
+            next_turn += READERS / A_SECOND
+            time.sleep(max(0.0, next_turn - time.monotonic()))
+            start = time.monotonic()
+            if start >= end:
                 return
             try:
-                answer = client.ask("GET", PATHS[number % len(PATHS)])
+                response = client.ask("GET", PATHS[number % len(PATHS)])
             except OSError:
                 self.broken += 1
                 continue
-            self.times.append(time.monotonic() - began)
-            self.statuses.append(answer.status)
-            self.sources.add(answer.headers.get("Modeldesk-Source"))
-            self.unmarked += not ("Modeldesk-Source" in answer.headers and "Modeldesk-As-Of" in answer.headers)
+            self.times.append(time.monotonic() - start)
+            self.statuses.append(response.status)
+            self.sources.add(response.headers.get("Modeldesk-Source"))
+            self.unmarked += not ("Modeldesk-Source" in response.headers and "Modeldesk-As-Of" in response.headers)
 
 
 def read_for(served, token: str, seconds: float) -> Reads:
-    """Reads a hundred times a second from several connections, and tries to change something once a second."""
+    """Read a hundred times per second over several connections, and attempt a write once per second."""
     reads, end = Reads(), time.monotonic() + seconds
     clients = [served.client(token) for _ in range(READERS + 1)]
     threads = [threading.Thread(target=reads.run, args=(client, end)) for client in clients[1:]]
@@ -77,14 +77,14 @@ def read_for(served, token: str, seconds: float) -> Reads:
 
 
 def seconds_until_fresh(served, token: str) -> float:
-    """Until each of many connections in a row, over all workers, is answered from the database."""
-    began, fresh, last = time.monotonic(), 0, 0.0
+    """Return the seconds until 30 new connections in a row, over all workers, get data from the database."""
+    start, fresh, last = time.monotonic(), 0, 0.0
     while fresh < 30:
         client = served.client(token)
         fresh = fresh + 1 if client.ask("GET", "/defaults").headers["Modeldesk-Source"] == "database" else 0
-        last = last if fresh else time.monotonic() - began
+        last = last if fresh else time.monotonic() - start
         client.close()
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - start < 30
     return last
 
 
@@ -99,20 +99,20 @@ def check_a_day(settings, folder, away, scale, report) -> None:
         before = len(lines_of(served))
         with away:
             reads = read_for(served, token, seconds + 0.5)
-            told = [line for line in lines_of(served)[before:] if line["level"] != "info"]
-        late = seconds_until_fresh(served, token)
+            warnings = [line for line in lines_of(served)[before:] if line["level"] != "info"]
+        delay = seconds_until_fresh(served, token)
     reads.times.sort()
     p99 = reads.times[int(0.99 * (len(reads.times) - 1))] * 1e3
     report(
         f"24 hours in {seconds} s: {len(reads.statuses)} reads, {sum(status >= 500 for status in reads.statuses)} 5xx, "
-        f"{reads.broken} broken, p99 {p99:.1f} ms, {reads.unmarked} unmarked; {len(told)} log lines of {WORKERS} workers; "
-        f"fresh after {late:.2f} s"
+        f"{reads.broken} broken, p99 {p99:.1f} ms, {reads.unmarked} unmarked; {len(warnings)} log lines of {WORKERS} workers; "
+        f"fresh after {delay:.2f} s"
     )
     assert (set(reads.statuses), reads.unmarked, reads.broken) == ({200}, 0, 0)
     assert "last-good" in reads.sources <= {"database", "last-good"}
-    assert len(told) <= WORKERS * (1 + seconds // 60), told
-    assert late <= 2
-    assert p99 <= scale(200, 20)  # Other tests run beside the short form.
+    assert len(warnings) <= WORKERS * (1 + seconds // 60), warnings
+    assert delay <= 2
+    assert p99 <= scale(200, 20)  # The short form runs in parallel with other tests.
 
 
 def test_e5_a_day_without_the_file_is_answered_for(settings, tmp_path, scale, report):

@@ -1,4 +1,4 @@
-"""E6: whatever lies where the database should be at the start has a name, is answered for in three seconds, and is not written to."""
+"""E6: starts with an unusable database. Modeldesk names its state, responds within three seconds, and does not write to it."""
 
 import ctypes
 import os
@@ -18,7 +18,7 @@ from webapp.runtime.transaction import writing
 from webapp.services.catalog import models
 
 WITHIN_S = 3.0
-OVERRIDE = 1 << 1  # CAP_DAC_OVERRIDE: what lets root write where nobody may.
+OVERRIDE = 1 << 1  # CAP_DAC_OVERRIDE lets root write to read-only files.
 desk = contextmanager(running)
 
 
@@ -68,11 +68,11 @@ def try_to_write():
 
 
 def timed(settings):
-    """A desk from its making to its first answer about itself."""
-    began = time.monotonic()
+    """Start an application. Yields it, its first `/readyz` response and the seconds until then."""
+    start = time.monotonic()
     with desk(settings) as app:
         ready = app.test_client().get("/readyz").json
-        yield app, ready, time.monotonic() - began
+        yield app, ready, time.monotonic() - start
 
 
 started = contextmanager(timed)
@@ -81,33 +81,33 @@ started = contextmanager(timed)
 @pytest.mark.parametrize("with_copy", [True, False])
 @pytest.mark.parametrize("found", FOUND)
 def test_e6_each_state_has_a_name_and_is_answered_for_and_stays_as_it_is(settings, found, with_copy, report):
-    name, make = FOUND[found]
+    name, prepare = FOUND[found]
     with desk(settings) as first:
         token = api_for(first, "registry:read").token
         container.registry()
     if not with_copy:
         settings.last_good_path.unlink()
-    make(settings.sqlite_path)
+    prepare(settings.sqlite_path)
     before = content(settings.sqlite_path)
-    with started(settings) as (app, ready, took):
-        report(f"{found}{', with a copy' if with_copy else ''}: {ready['database']}, {ready['source']}, after {took:.2f} s")
+    with started(settings) as (app, ready, seconds):
+        report(f"{found}{', with a copy' if with_copy else ''}: {ready['database']}, {ready['source']}, after {seconds:.2f} s")
         assert (ready["database"], ready["source"]) == (name, "last-good" if with_copy else "constants")
-        assert took <= WITHIN_S
+        assert seconds <= WITHIN_S
         assert container.registry().is_model_supported("gpt-4o")
-        answer = app.test_client().get("/api/v1/models/gpt-4o", headers={"Authorization": f"Bearer {token}"})
-        assert answer.status_code == (200 if with_copy else 401)  # Built-in constants know no token.
+        response = app.test_client().get("/api/v1/models/gpt-4o", headers={"Authorization": f"Bearer {token}"})
+        assert response.status_code == (200 if with_copy else 401)  # The built-in constants have no tokens.
         with pytest.raises(Unavailable):
             try_to_write()
         assert app.test_client().get("/admin/").status_code in (302, 503)
         doctor = app.test_cli_runner().invoke(args=["doctor"])
         assert (doctor.exit_code, f"The database is {name}." in doctor.output) == (1, True)
-        time.sleep(0.15)  # Some rounds of the refreshing thread, and its report.
+        time.sleep(0.15)  # Several rounds of the refresh thread, and its report.
     assert content(settings.sqlite_path) == before
 
 
 def test_e6_an_empty_registry_is_answered_for_by_constants_that_are_never_written(empty_sqlite_settings):
-    with started(empty_sqlite_settings) as (_, ready, took):
-        assert (ready["database"], ready["source"], took <= WITHIN_S) == ("ok", "constants", True)
+    with started(empty_sqlite_settings) as (_, ready, seconds):
+        assert (ready["database"], ready["source"], seconds <= WITHIN_S) == ("ok", "constants", True)
         time.sleep(0.15)
     with closing(sqlite3.connect(empty_sqlite_settings.sqlite_path)) as connection:
         assert connection.execute("SELECT (SELECT count(*) FROM models) + (SELECT count(*) FROM providers)").fetchone() == (0,)
@@ -115,20 +115,20 @@ def test_e6_an_empty_registry_is_answered_for_by_constants_that_are_never_writte
 
 @contextmanager
 def like_anybody():
-    """This thread without root's right to write everywhere; threads that it starts likewise."""
+    """Drop root's permission to write everywhere, in this thread and the threads that it starts."""
     if os.geteuid() != 0:
         yield
         return
     libc = ctypes.CDLL(None, use_errno=True)
     header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
     assert libc.capget(header, sets) == 0
-    given = sets[0]
-    sets[0] = given & ~OVERRIDE
+    capabilities = sets[0]
+    sets[0] = capabilities & ~OVERRIDE
     assert libc.capset(header, sets) == 0
     try:
         yield
     finally:
-        sets[0] = given
+        sets[0] = capabilities
         assert libc.capset(header, sets) == 0
 
 
@@ -154,14 +154,14 @@ SEEN_BY_STAFF = {"read-only": (read_only, "database_read_only"), "newer": (newer
 
 @pytest.mark.parametrize("name", SEEN_BY_STAFF)
 def test_e6_what_can_be_read_is_read_and_pages_and_refusals_say_why_nothing_is_written(settings, name):
-    as_it_is, code = SEEN_BY_STAFF[name]
+    state, code = SEEN_BY_STAFF[name]
     with desk(settings) as first:
         cookie = Visitor(first, "ann@example.com", PASSWORD).client.get_cookie("modeldesk").value
         writer = api_for(first, "registry:read", "registry:write").token
-    with as_it_is(settings.sqlite_path):
+    with state(settings.sqlite_path):
         before = content(settings.sqlite_path)
-        with started(settings) as (app, ready, took):
-            assert (ready["database"], ready["source"], took <= WITHIN_S) == (name, "database", True)
+        with started(settings) as (app, ready, seconds):
+            assert (ready["database"], ready["source"], seconds <= WITHIN_S) == (name, "database", True)
             client = app.test_client()
             client.set_cookie("modeldesk", cookie)
             page = client.get("/admin/")
@@ -197,20 +197,20 @@ def test_e6_postgresql_that_is_empty_newer_read_only_or_stopped_at_the_start(tmp
         base = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
         empty = base.replace("/postgres?", "/nothing?")
         run_sql(base, "CREATE DATABASE nothing")
-        said = {"empty": named(settings_for(empty, tmp_path / "empty"))}
+        states = {"empty": named(settings_for(empty, tmp_path / "empty"))}
         assert tables(empty) == 0
         settings = settings_for(base, tmp_path / "instance")
         prepared(settings, seeded=True)
         run_sql(base, "UPDATE alembic_version SET version_num = 'fffffffffff0'")
-        said["newer"] = named(settings)
+        states["newer"] = named(settings)
         run_sql(base, f"UPDATE alembic_version SET version_num = '{KNOWN_VERSIONS[-1]}'")
         run_sql(base, "ALTER DATABASE postgres SET default_transaction_read_only = on")
-        said["read-only"] = named(settings)
+        states["read-only"] = named(settings)
         server.stop()
-        said["stopped"] = named(settings)
+        states["stopped"] = named(settings)
         server.ensure_postgres_running()
-    report(str(said))
-    assert said == {
+    report(str(states))
+    assert states == {
         "empty": ("empty", "constants"),
         "newer": ("newer", "database"),
         "read-only": ("read-only", "database"),
@@ -219,8 +219,8 @@ def test_e6_postgresql_that_is_empty_newer_read_only_or_stopped_at_the_start(tmp
 
 
 def named(settings) -> tuple[str, str]:
-    with started(settings) as (_, ready, took):
-        assert took <= WITHIN_S
+    with started(settings) as (_, ready, seconds):
+        assert seconds <= WITHIN_S
         with pytest.raises(Unavailable):
             try_to_write()
         return ready["database"], ready["source"]

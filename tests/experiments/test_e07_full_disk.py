@@ -1,4 +1,4 @@
-"""E7: there is no space left at a random point. Nothing acknowledged is lost, reading goes on, and writing comes back by itself."""
+"""E7: the disk becomes full at random points. No acknowledged write is lost, reads continue, and writes resume without a restart."""
 
 import random
 import sqlite3
@@ -14,7 +14,7 @@ from webapp.models import Model, UserSession
 
 
 class Limit:
-    """How many pages a connection of this process may use: SQLite's own way of a disk that is full."""
+    """A limit on the database's pages for connections of this process, which is how SQLite simulates a full disk."""
 
     def __init__(self, path) -> None:
         with closing(sqlite3.connect(path)) as connection:
@@ -34,25 +34,25 @@ def add(api, name: str):
 
 
 def filled_again_and_again(app, settings, points: int, adding=add) -> tuple[list[str], int]:
-    """What was acknowledged, and how often a write was refused, while the disk became full at random points."""
+    """Fill the disk at random points. Return the acknowledged models and the number of rejected writes."""
     api = api_for(app, "registry:read", "registry:write")
-    limit, chance = Limit(settings.sqlite_path), random.Random(3)
+    limit, rng = Limit(settings.sqlite_path), random.Random(3)
     acknowledged, refused = [], 0
     try:
         for point in range(points):
             with closing(sqlite3.connect(settings.sqlite_path)) as connection:
-                limit.pages = connection.execute("PRAGMA page_count").fetchone()[0] + chance.randrange(0, 12)
+                limit.pages = connection.execute("PRAGMA page_count").fetchone()[0] + rng.randrange(0, 12)
             for number in range(25):
-                answer = adding(api, f"m-{point}-{number}")
-                if answer.status_code == 201:
+                response = adding(api, f"m-{point}-{number}")
+                if response.status_code == 201:
                     acknowledged.append(f"m-{point}-{number}")
                     continue
-                assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+                assert (response.status_code, "Retry-After" in response.headers) == (503, True)
                 refused += 1
                 break
             assert api.get("/models/openai/gpt-4o").status_code == 200
             limit.pages = 0
-            assert add(api, f"after-{point}").status_code == 201  # No restart is needed.
+            assert add(api, f"after-{point}").status_code == 201  # Writes resume without a restart.
             acknowledged.append(f"after-{point}")
     finally:
         limit.close()
@@ -67,15 +67,15 @@ def test_e7_a_full_disk_refuses_writes_in_words_and_loses_nothing(app, settings,
     points = scale(8, 200)
     acknowledged, refused = filled_again_and_again(app, settings, points)
     with closing(sqlite3.connect(settings.sqlite_path)) as connection:
-        whole = connection.execute("PRAGMA integrity_check").fetchone()[0]
+        integrity = connection.execute("PRAGMA integrity_check").fetchone()[0]
     report(f"{points} points: {refused} writes refused with 503, {len(acknowledged)} acknowledged, {len(lost(acknowledged))} lost")
     assert refused
-    assert (lost(acknowledged), whole) == (set(), "ok")
+    assert (lost(acknowledged), integrity) == (set(), "ok")
 
 
 def test_e7_control_a_desk_that_acknowledges_before_it_stores_loses(app, settings, report):
     def hasty(api, name: str):
-        add(api, name)  # Whatever becomes of it.
+        add(api, name)  # The result is ignored.
         return Response(status=201)
 
     acknowledged, _ = filled_again_and_again(app, settings, 2, hasty)
@@ -84,18 +84,18 @@ def test_e7_control_a_desk_that_acknowledges_before_it_stores_loses(app, setting
 
 
 def test_e7_signing_in_fails_closed_while_the_disk_is_full_and_works_again_after(app, settings):
-    """A session that could not be stored is none: no cookie opens the desk. What was open stays so, for reading."""
+    """A session that was not stored does not exist, so no cookie grants access. Open sessions can still read."""
     ann, limit = Visitor(app, "ann@example.com", PASSWORD), Limit(settings.sqlite_path)
-    limit.pages = 1  # SQLite takes the present size then: not one page more.
+    limit.pages = 1  # SQLite raises this to its size at that time, so the file cannot grow.
     try:
         statuses = []
         while 503 not in statuses:
             client, sessions = app.test_client(), count(UserSession)
-            answer = sign_in(client)
-            statuses.append(answer.status_code)
+            response = sign_in(client)
+            statuses.append(response.status_code)
             assert len(statuses) < 300, "the free space inside the pages is never used up"
         assert set(statuses) <= {302, 503}
-        assert (count(UserSession), "Retry-After" in answer.headers) == (sessions, True)
+        assert (count(UserSession), "Retry-After" in response.headers) == (sessions, True)
         assert client.get("/admin/").headers["Location"].startswith("/login")
         assert ann.get("/admin/model/").status_code == 200
         limit.pages = 0

@@ -1,4 +1,4 @@
-"""E8: another process holds the database's lock. Reading goes on, writing ends in words before its time, nothing is a 500."""
+"""E8: another process holds the database lock. Reads continue, and writes get a clear error within the timeout, never a 500."""
 
 import sqlite3
 import threading
@@ -14,10 +14,10 @@ PATIENCE_S = 5.5
 
 @contextmanager
 def lock_held(path):
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
         yield
-        other.execute("ROLLBACK")
+        connection.execute("ROLLBACK")
 
 
 def test_e8_readers_go_on_and_writers_are_told_in_time(settings, tmp_path, scale, report):
@@ -28,9 +28,9 @@ def test_e8_readers_go_on_and_writers_are_told_in_time(settings, tmp_path, scale
 
         def write() -> None:
             client = served.client(token)
-            began = time.monotonic()
+            start = time.monotonic()
             statuses.append(client.ask("POST", "/admin/models", model_values(model_id="locked-out")).status)
-            waits.append(time.monotonic() - began)
+            waits.append(time.monotonic() - start)
             client.close()
 
         reads: list[float] = []
@@ -38,33 +38,33 @@ def test_e8_readers_go_on_and_writers_are_told_in_time(settings, tmp_path, scale
             writers = [threading.Thread(target=write) for _ in range(3)]
             for thread in writers:
                 thread.start()
-            client, end = served.client(token), time.monotonic() + scale(6, 30)
-            while time.monotonic() < end:
-                began = time.monotonic()
+            client, deadline = served.client(token), time.monotonic() + scale(6, 30)
+            while time.monotonic() < deadline:
+                start = time.monotonic()
                 assert client.ask("GET", "/models/openai/gpt-4o").status == 200
-                reads.append(time.monotonic() - began)
+                reads.append(time.monotonic() - start)
                 time.sleep(0.002)
             for thread in writers:
                 thread.join()
-        after = client.ask("POST", "/admin/models", model_values(model_id="after-the-lock")).status
+        status_after = client.ask("POST", "/admin/models", model_values(model_id="after-the-lock")).status
         client.close()
     reads.sort()
     p99 = reads[int(0.99 * (len(reads) - 1))]
     report(f"{len(reads)} reads, p99 {p99 * 1e3:.1f} ms; writers answered {sorted(set(statuses))} after at most {max(waits):.1f} s")
-    assert (set(statuses), after) == ({503}, 201)
+    assert (set(statuses), status_after) == ({503}, 201)
     assert scale(True, p99 <= 0.05)
-    assert max(waits) <= PATIENCE_S + scale(10.0, 1.0)  # For starting and answering; more on a machine that runs other tests too.
+    assert max(waits) <= PATIENCE_S + scale(10.0, 1.0)  # Time to start and respond; more if other tests run on the machine.
 
 
 def test_e8_control_a_deferred_transaction_that_begins_to_write_fails_at_once(settings):
-    """What `BEGIN IMMEDIATE` is for: without it, a reader that turns into a writer does not even wait."""
+    """Shows why transactions use `BEGIN IMMEDIATE`: without it, a reader that starts to write fails without waiting."""
     with closing(sqlite3.connect(settings.sqlite_path, isolation_level=None, timeout=5)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM models").fetchone()
         with closing(sqlite3.connect(settings.sqlite_path, isolation_level=None, timeout=0)) as writer:
             writer.execute("BEGIN IMMEDIATE")
-            began = time.monotonic()
+            start = time.monotonic()
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 reader.execute("UPDATE models SET sort_order = 1 WHERE id = 1")
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - start < 1
             writer.execute("ROLLBACK")

@@ -1,5 +1,5 @@
-"""E9: thousands of requests that nobody sends by accident, against a desk that really serves. None is an error of ours, none says what it
-must not, and none that was refused has changed anything."""
+"""E9: thousands of hostile requests against a real server. None causes an internal error or discloses a secret, and no rejected request
+changes anything."""
 
 import base64
 import html
@@ -39,28 +39,31 @@ with warnings.catch_warnings():
 
 KEY = "sk-CANARY-{:032x}"
 MB = 1_000_000
-# What ends the attacker's own session or account is attacked elsewhere, and what waits for other machines has tests of its own.
+# Other tests attack the pages that end the attacker's session or account, and the pages that call other machines.
 LEFT_OUT = ("/logout", "/admin/account/", "/admin/second-factor/")
 
 
 @pytest.fixture
 def prepared(settings):
-    """A desk with a key for each provider. Gives the token of the attack, and what nobody may ever see of it."""
+    """Prepare a database with a key for each provider.
+
+    Returns the attacker's token, the secrets that must stay hidden, the filters of each list, and the page routes.
+    """
     app = create_app(settings)
     with app.app_context():
         with writing() as session:
             for provider in session.execute(select(Provider)).scalars():
                 credentials.store(session, provider, KEY.format(provider.id), vault=container.vault(), actor="ann")
-            _, other = api_tokens.create(session, "somebody else", list(SCOPES), actor="ann")
-            # Not the first row: that is the one which what is sent revokes.
+            _, other_token = api_tokens.create(session, "somebody else", list(SCOPES), actor="ann")
+            # The attacker's token must not be the first row, because hostile requests revoke that one.
             _, token = api_tokens.create(session, "attacker", list(SCOPES), actor="ann")
-        read = db.session
-        secrets = [KEY.format(provider.id) for provider in read.execute(select(Provider)).scalars()]
+        reader = db.session
+        secrets = [KEY.format(provider.id) for provider in reader.execute(select(Provider)).scalars()]
         secrets += [base64.b64encode(secret.encode()).decode()[:20] for secret in secrets[:1]]
-        secrets += [token, other, PASSWORD, SECRET_KEY, ENCRYPTION_KEY, "$argon2id", "sk-CANARY"]
-        secrets += list(read.execute(select(Credential.ciphertext)).scalars())
-        secrets += [digest.hex() for digest in read.execute(select(ApiToken.digest)).scalars()]
-        secrets += list(read.execute(select(User.password_hash)).scalars())
+        secrets += [token, other_token, PASSWORD, SECRET_KEY, ENCRYPTION_KEY, "$argon2id", "sk-CANARY"]
+        secrets += list(reader.execute(select(Credential.ciphertext)).scalars())
+        secrets += [digest.hex() for digest in reader.execute(select(ApiToken.digest)).scalars()]
+        secrets += list(reader.execute(select(User.password_hash)).scalars())
         keys = {
             view.endpoint: sorted(view._filter_args or {}) for view in app.extensions["admin"][0]._views if hasattr(view, "_filter_args")
         }
@@ -84,34 +87,38 @@ def attacked(settings, folder, prepared, **options) -> Iterator[Judge]:
 
 
 def of_the_description(count: int, seed: int) -> Iterator[Request]:
-    """What schemathesis makes of our description: right and wrong data for each operation; rows half of the time ones that there are."""
+    """Yield schemathesis requests from the OpenAPI document: valid and invalid data for each operation. Half of the row ids exist."""
     schema = schemathesis.openapi.from_dict(openapi.openapi_document(ROUTES))
     session = requests.Session()
-    operations = [found.ok() for found in schema.get_all_operations()]
-    each = max(1, count // (2 * len(operations)))
+    operations = [result.ok() for result in schema.get_all_operations()]
+    per_operation = max(1, count // (2 * len(operations)))
     for operation in operations:
         for mode in (GenerationMode.NEGATIVE, GenerationMode.POSITIVE):
-            for number, case in enumerate(examples(operation.as_strategy(generation_mode=mode), each, seed)):
+            for number, case in enumerate(examples(operation.as_strategy(generation_mode=mode), per_operation, seed)):
                 if "number" in (case.path_parameters or {}) and number % 2:
                     case.path_parameters["number"] = str(number % 9 + 1)
-                made = session.prepare_request(requests.Request(**sendable(case)))
-                body = made.body.encode() if isinstance(made.body, str) else made.body
-                kept = {
+                prepared_request = session.prepare_request(requests.Request(**sendable(case)))
+                body = prepared_request.body.encode() if isinstance(prepared_request.body, str) else prepared_request.body
+                headers = {
                     name: value
-                    for name, value in made.headers.items()
+                    for name, value in prepared_request.headers.items()
                     if name not in ("Content-Length", "Authorization", "Transfer-Encoding")
                 }
                 yield Request(
-                    made.method, made.path_url, {name: text(value) for name, value in kept.items()}, body, f"{mode.name} {operation.label}"
+                    prepared_request.method,
+                    prepared_request.path_url,
+                    {name: text(value) for name, value in headers.items()},
+                    body,
+                    f"{mode.name} {operation.label}",
                 )
 
 
 def sendable(case) -> dict:
-    taken = case.as_transport_kwargs(base_url="http://127.0.0.1/api/v1")
+    options = case.as_transport_kwargs(base_url="http://127.0.0.1/api/v1")
     return {
-        name: taken[name]
+        name: options[name]
         for name in ("method", "url", "headers", "params", "data", "json", "files", "cookies")
-        if taken.get(name) is not None
+        if options.get(name) is not None
     }
 
 
@@ -120,7 +127,7 @@ def text(value) -> str:
 
 
 def examples(strategy, count: int, seed: int) -> list:
-    found: list = []
+    cases: list = []
 
     @hypothesis.seed(seed)
     @hypothesis.settings(
@@ -133,31 +140,31 @@ def examples(strategy, count: int, seed: int) -> list:
     )
     @hypothesis.given(strategy)
     def collect(case):
-        found.append(case)
+        cases.append(case)
 
-    with suppress(hypothesis.errors.Unsatisfiable):  # An operation without parameters takes nothing that could be wrong.
+    with suppress(hypothesis.errors.Unsatisfiable):  # An operation without parameters has no invalid data.
         collect()
-    return found[:count]
+    return cases[:count]
 
 
 def sign_in(judge: Judge) -> tuple[str, str]:
-    """A session of Ann's: her cookie, and the token that her forms carry."""
+    """Sign Ann in. Return her session cookie and her CSRF token."""
     page = judge.send(Request("GET", "/login"))
     cookie = page.header("Set-Cookie").partition(";")[0]
     fields = [("csrf_token", csrf_token(page.body.decode())), ("email", "ann@example.com"), ("password", PASSWORD)]
-    entered = judge.send(form("POST", "/login", fields), {"Cookie": cookie})
-    assert entered.status == 302, entered.body[:300]
-    cookie = session_cookie(entered)
+    response = judge.send(form("POST", "/login", fields), {"Cookie": cookie})
+    assert response.status == 302, response.body[:300]
+    cookie = session_cookie(response)
     page = judge.send(Request("GET", "/admin/"), {"Cookie": cookie})
-    return session_cookie(page), csrf_token(page.body.decode())  # The page's cookie knows the token.
+    return session_cookie(page), csrf_token(page.body.decode())  # The cookie of this page contains the token.
 
 
-def session_cookie(answer) -> str:
-    return next(value.partition(";")[0] for name, value in answer.headers if name == "Set-Cookie" and value.startswith("modeldesk="))
+def session_cookie(response) -> str:
+    return next(value.partition(";")[0] for name, value in response.headers if name == "Set-Cookie" and value.startswith("modeldesk="))
 
 
 class Staff:
-    """Ann, who comes in again when what she sent has put her out, or when she would be asked who she is."""
+    """Ann's session. She signs in again after a request ends the session or requires step-up authentication."""
 
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
@@ -165,14 +172,14 @@ class Staff:
         self.cookie, self.token = sign_in(judge)
 
     def send(self, request: Request):
-        answer = self.judge.send(request, {"Cookie": self.cookie})
+        response = self.judge.send(request, {"Cookie": self.cookie})
         self.sent += 1
-        self.forged += answer is not None and b"CSRF" in answer.body
-        if answer is not None and answer.header("Location").startswith(("/login", "/confirm")):
+        self.forged += response is not None and b"CSRF" in response.body
+        if response is not None and response.header("Location").startswith(("/login", "/confirm")):
             self.cookie, token = sign_in(self.judge)
             self.judge.send(self.again(request, token), {"Cookie": self.cookie})
             self.token = token
-        return answer
+        return response
 
     def again(self, request: Request, token: str) -> Request:
         body = request.body.replace(self.token.encode(), token.encode()) if request.body else request.body
@@ -215,16 +222,16 @@ PAGES = (
 
 
 def forms_of(staff: Staff) -> list[tuple[str, str, list[str]]]:
-    found = {}
+    forms = {}
     for page in PAGES:
-        answer = staff.send(Request("GET", f"/admin/{page}"))
-        assert answer.status == 200, (page, answer.status)
-        for method, action, names in fields_of(answer.body.decode()):
+        response = staff.send(Request("GET", f"/admin/{page}"))
+        assert response.status == 200, (page, response.status)
+        for method, action, names in fields_of(response.body.decode()):
             target = html.unescape(action) or f"/admin/{page}"
             target = target if target.startswith("/") else f"/admin/{page.partition('?')[0]}{target}"
             if names and not target.startswith(LEFT_OUT):
-                found[method, target] = names
-    return [(method, target, names) for (method, target), names in found.items()]
+                forms[method, target] = names
+    return [(method, target, names) for (method, target), names in forms.items()]
 
 
 def attack_pages(judge: Judge, prepared, count: int, seed: int) -> None:
@@ -265,10 +272,10 @@ def test_e9_hostile_requests_are_refused_in_words_and_change_nothing(settings, t
         for request in hostile.odd_requests():
             judge.send(request, {"Authorization": f"Bearer {prepared[0]}"})
         attack(judge, prepared, scale(300, 11_000) // rounds, seed)
-        warm = resident(judge.served)  # Pages are compiled and caches are filled: what grows from here on would go on growing.
+        baseline = resident(judge.served)  # Templates are compiled and caches are full, so any growth from here on is a leak.
         for number in range(1, rounds):
             attack(judge, prepared, scale(300, 11_000) // rounds, seed + number)
-        growth = resident(judge.served) - warm
+        growth = resident(judge.served) - baseline
         faults = judge.faults + judge.faults_of_log()
         statuses = ", ".join(f"{count} x {status or 'hung up'}" for status, count in sorted(judge.statuses.items()))
         report(
@@ -276,9 +283,9 @@ def test_e9_hostile_requests_are_refused_in_words_and_change_nothing(settings, t
             f"p99 {judge.p99 * 1e3:.0f} ms, most {max(judge.seconds) * 1e3:.0f} ms, memory {growth / MB:+.1f} MB"
         )
     assert faults == []
-    assert judge.p99 <= scale(0.5, 0.25)  # Short forms run beside other tests.
+    assert judge.p99 <= scale(0.5, 0.25)  # The short form runs in parallel with other tests.
     assert growth <= 50 * MB
-    assert judge.statuses[401] < 0.02 * sum(judge.statuses.values())  # Strangers get no further than the door.
+    assert judge.statuses[401] < 0.02 * sum(judge.statuses.values())  # Unauthenticated requests would only test the authentication.
     assert judge.refused > 0.3 * sum(judge.statuses.values())
 
 
@@ -297,10 +304,10 @@ def test_e9_control_a_change_behind_a_refusal_is_noticed(settings, tmp_path, pre
         ask = judge.wire.ask
 
         def ask_and_change(data, method):
-            answer = ask(data, method)
+            response = ask(data, method)
             with judge.served.engine().begin() as connection:
                 connection.exec_driver_sql("UPDATE models SET sort_order = sort_order + 1 WHERE id = 1")
-            return answer
+            return response
 
         judge.wire.ask = ask_and_change
         judge.send(Request("POST", "/api/v1/cost"))

@@ -1,4 +1,4 @@
-"""E11: the encryption key is rotated while workers of every phase use the keys; and a wrong key changes nothing at all."""
+"""E11: the encryption key is rotated while workers of every phase use the credentials. A start with a wrong key changes nothing."""
 
 import hashlib
 import sqlite3
@@ -34,7 +34,7 @@ PHASES = (f"{ENCRYPTION_KEY},{NEW}", f"{NEW},{ENCRYPTION_KEY}")
 
 
 def fill(count: int) -> None:
-    """That many providers with a key each, bound to its place like any other."""
+    """Add `count` providers with one credential each, bound to its provider and origin as usual."""
     vault = container.vault()
     with writing() as session:
         for number in range(count):
@@ -61,16 +61,16 @@ def fill(count: int) -> None:
             session.execute(insert(Credential.__table__).values(**values))
 
 
-def others(but=()) -> str:
-    """Every column of the credentials but those that rotation is about, as one hash; without the keys of some providers."""
+def others(excluded=()) -> str:
+    """Return one hash of the credentials' columns that rotation must not change, without the credentials of excluded providers."""
     columns = [column for column in Credential.__table__.c if column.name not in ("ciphertext", "key_id")]
     with db.engine.connect() as connection:
-        rows = connection.execute(select(*columns).where(Credential.provider_id.not_in(but)).order_by(Credential.id)).all()
+        rows = connection.execute(select(*columns).where(Credential.provider_id.not_in(excluded)).order_by(Credential.id)).all()
     return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 class Reader(threading.Thread):
-    """A worker of one phase that decrypts all the time, and counts what it could not read."""
+    """A worker of one phase that decrypts credentials continuously and counts failures."""
 
     def __init__(self, app, keys: str) -> None:
         super().__init__()
@@ -80,10 +80,10 @@ class Reader(threading.Thread):
     def run(self) -> None:
         with self.app.app_context():
             while not self.stop.is_set():
-                found = (
+                batch = (
                     db.session.execute(select(Provider).where(Provider.slug.like("p%")).limit(40).offset(self.read % 200)).scalars().all()
                 )
-                for provider in found:
+                for provider in batch:
                     self.read += 1
                     try:
                         self.failed += credentials.reveal(db.session(), provider, vault=self.vault) is None
@@ -94,14 +94,14 @@ class Reader(threading.Thread):
 
 
 def rotate(vault: Vault) -> int:
-    done = 0
+    count = 0
     for column in rotation.encrypted_columns():
-        after: int | None = 0
-        while after is not None:
+        cursor: int | None = 0
+        while cursor is not None:
             with writing(refresh=False) as session:
-                step = rotation.rotate_batch(session, vault, column, after)
-            done, after = done + step.rotated, step.resume_after
-    return done
+                step = rotation.rotate_batch(session, vault, column, cursor)
+            count, cursor = count + step.rotated, step.resume_after
+    return count
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
@@ -134,7 +134,7 @@ def test_e11_nothing_is_unreadable_at_any_moment_of_a_rotation(either_settings, 
 
 
 class Asker(threading.Thread):
-    """An application that has incidents analysed over HTTP; for each the desk decrypts a stored key and sends it to the provider."""
+    """A client that starts runs over HTTP. For each run, the server decrypts a credential and sends it to the provider."""
 
     def __init__(self, served: Serving, token: str) -> None:
         super().__init__()
@@ -143,8 +143,8 @@ class Asker(threading.Thread):
     def run(self) -> None:
         while not self.stop.is_set():
             incident = {"title": f"Disk {self.seen.total()} of {id(self)} is full"}
-            answer = self.client.ask("POST", "/runs", {"incident": incident, "model": "acme/m-1"})
-            self.seen[answer.status, answer.json.get("status"), answer.json.get("source")] += 1
+            response = self.client.ask("POST", "/runs", {"incident": incident, "model": "acme/m-1"})
+            self.seen[response.status, response.json.get("status"), response.json.get("source")] += 1
         self.client.close()
 
 
@@ -161,50 +161,50 @@ def closing_engine(served: Serving):
 
 
 def rotate_and_be_killed(served: Serving, total: int) -> int:
-    """Kills the command when some of the keys are rotated, and says how many."""
+    """Kill the command after some credentials are rotated. Return their number."""
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "keys", "rotate"]
-    rotating = subprocess.Popen(command, cwd=ROOT, env=served.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, env=served.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while rotated(served) == 0:
-        assert rotating.poll() is None, "it ended by itself"
-    rotating.kill()
-    rotating.wait()
-    done = rotated(served)
-    assert 0 < done < total
-    return done
+        assert process.poll() is None, "it ended by itself"
+    process.kill()
+    process.wait()
+    count = rotated(served)
+    assert 0 < count < total
+    return count
 
 
 @pytest.fixture
 def upstream():
-    found = Upstream().says(reply(200))
-    yield found
-    found.stop()
+    server = Upstream().says(reply(200))
+    yield server
+    server.stop()
 
 
 def test_e11_a_rotation_that_is_killed_is_resumed_by_one_command_while_people_ask(either_settings, upstream, scale, report, tmp_path):
     count = scale(1_500, 10_000)
     for _ in running(replace(either_settings, outbound_allow=frozenset({upstream.place}))):
-        with writing() as session:  # First, so that what is asked with while all goes on is new early.
+        with writing() as session:  # This is the first row, so that the credential used by the runs is rotated early.
             acme = providers.create(session, provider_values(base_url=upstream.base_url), actor="ann", policy=container.current().outbound)
             credentials.store(session, acme, CANARY, vault=container.vault(), actor="ann")
             models.create(session, {"provider": "acme", "model_id": "m-1", "display_name": "Ours", "type": "text"}, actor="ann")
-            touched = [acme.id]  # A key counts the calls that are made with it.
+            changed_ids = [acme.id]  # Each call updates its credential's usage.
         fill(count)
-        mixed = [providers.get_by_slug_or_none(db.session(), slug).id for slug in ("p1", f"p{count - 1}")]
-        touched += mixed
-        before = others(touched)
-    knows, uses = (replace(either_settings, encryption_keys=keys) for keys in PHASES)
-    more = {"workers": 1, "MODELDESK_OUTBOUND_ALLOW": upstream.place}
-    with serving(knows, tmp_path, **more) as one, serving(uses, tmp_path, **more) as two:
-        tokens = [served.token("registry:read", "registry:write", "runs:write") for served in (one, two)]
-        askers = [Asker(served, token) for served, token in zip((one, two), tokens, strict=True)]
+        mixed_ids = [providers.get_by_slug_or_none(db.session(), slug).id for slug in ("p1", f"p{count - 1}")]
+        changed_ids += mixed_ids
+        before = others(changed_ids)
+    old_settings, new_settings = (replace(either_settings, encryption_keys=keys) for keys in PHASES)
+    options = {"workers": 1, "MODELDESK_OUTBOUND_ALLOW": upstream.place}
+    with serving(old_settings, tmp_path, **options) as first, serving(new_settings, tmp_path, **options) as second:
+        tokens = [served.token("registry:read", "registry:write", "runs:write") for served in (first, second)]
+        askers = [Asker(served, token) for served, token in zip((first, second), tokens, strict=True)]
         for asker in askers:
             asker.start()
         try:
-            killed_at = rotate_and_be_killed(two, count + 1)
-            # While some is new and some is old, each server stores a key: the first under the old key, the second under the new one.
-            for served, token, number in zip((one, two), tokens, mixed, strict=True):
-                store(served, token, number)
-            resumed = int(two.flask("keys", "rotate").split()[1])
+            killed_at = rotate_and_be_killed(second, count + 1)
+            # During the rotation, each server stores a credential: the first encrypts with the old key, the second with the new one.
+            for served, token, provider_id in zip((first, second), tokens, mixed_ids, strict=True):
+                store(served, token, provider_id)
+            resumed = int(second.flask("keys", "rotate").split()[1])
         finally:
             for asker in askers:
                 asker.stop.set()
@@ -215,23 +215,23 @@ def test_e11_a_rotation_that_is_killed_is_resumed_by_one_command_while_people_as
     assert set(seen) == {(201, "succeeded", "database")}
     assert {headers["authorization"] for _, _, headers, _ in upstream.requests} == {f"Bearer {CANARY}"}
     for _ in running(replace(either_settings, encryption_keys=NEW)):
-        assert others(touched) == before
-        assert misread(mixed, count) == []
+        assert others(changed_ids) == before
+        assert misread(mixed_ids, count) == []
 
 
-def misread(mixed: list[int], count: int) -> list[str]:
-    """Which keys are not what was stored last."""
-    found = db.session.execute(select(Provider).where(Provider.base_url.like("https://p%.example/v1"))).scalars().all()
-    assert len(found) == count
-    right = {one.slug: f"sk-mixed-{one.id}" if one.id in mixed else f"sk-secret-{int(one.slug[1:]):08}" for one in found}
-    return [one.slug for one in found if credentials.reveal(db.session(), one, vault=container.vault()) != right[one.slug]]
+def misread(mixed_ids: list[int], count: int) -> list[str]:
+    """Return the providers whose credential differs from the last stored one."""
+    rows = db.session.execute(select(Provider).where(Provider.base_url.like("https://p%.example/v1"))).scalars().all()
+    assert len(rows) == count
+    expected = {row.slug: f"sk-mixed-{row.id}" if row.id in mixed_ids else f"sk-secret-{int(row.slug[1:]):08}" for row in rows}
+    return [row.slug for row in rows if credentials.reveal(db.session(), row, vault=container.vault()) != expected[row.slug]]
 
 
-def store(served: Serving, token: str, number: int) -> None:
+def store(served: Serving, token: str, provider_id: int) -> None:
     client = served.client(token)
-    answer = client.ask("PUT", f"/admin/providers/{number}/credential", {"api_key": f"sk-mixed-{number}"})
+    response = client.ask("PUT", f"/admin/providers/{provider_id}/credential", {"api_key": f"sk-mixed-{provider_id}"})
     client.close()
-    assert answer.status < 300, answer.body
+    assert response.status < 300, response.body
 
 
 def test_e11_control_rotating_by_deleting_and_making_anew_is_noticed(settings):
@@ -257,14 +257,14 @@ WRONG = {
 
 
 def content(settings) -> str:
-    """Everything in the database, but what processes report about themselves."""
+    """Return a dump of the database without the rows that processes report about themselves."""
     with closing(sqlite3.connect(settings.sqlite_path)) as connection:
         lines = [line for line in connection.iterdump() if not line.startswith('INSERT INTO "registry_processes"')]
     return "\n".join(lines)
 
 
 def start(settings, *, locked: bool) -> None:
-    """As `make run` does it: prepare, then serve."""
+    """Start like `make run`: prepare, then serve."""
     for app in running(settings):
         prepared = app.test_cli_runner().invoke(args=["prepare"])
         assert (prepared.exit_code, "keys are locked" in prepared.output) == (0, locked)

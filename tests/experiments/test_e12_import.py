@@ -1,4 +1,4 @@
-"""E12: an import is killed at a random point. Afterwards all of the file is there, or nothing of it; run again, it is whole."""
+"""E12: an import is killed at a random point. Either the whole file is imported or nothing. A second run imports the whole file."""
 
 import json
 import random
@@ -15,7 +15,7 @@ from serving import environment_of
 from webapp.config.settings import ROOT
 
 IMPORT = [sys.executable, "-m", "flask", "--app", "wsgi", "registry", "import"]
-# The negative control: the same rows, each in a transaction of its own.
+# Negative control: the same rows, each in a separate transaction.
 ROW_BY_ROW = [
     sys.executable,
     "-c",
@@ -37,7 +37,7 @@ with create_app(load(os.environ)).app_context():
 
 
 class Imports:
-    """Runs an import on a fresh copy of the same desk each time, and counts what is there after it."""
+    """Runs imports on fresh copies of the same database and counts the imported rows."""
 
     def __init__(self, settings, file) -> None:
         self.file, self.database, self.environment = file, settings.sqlite_path, environment_of(settings)
@@ -50,28 +50,28 @@ class Imports:
         shutil.copy(self.before, self.database)
 
     def run(self, command: list[str], seconds: float | None = None) -> tuple[bool, float]:
-        """Whether it ended by itself, and after how many seconds; it is killed after `seconds`."""
-        began = time.monotonic()
-        ran = subprocess.Popen([*command, str(self.file)], cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
+        """Run the import and kill it after `seconds`. Return whether it finished, and its run time in seconds."""
+        start = time.monotonic()
+        process = subprocess.Popen([*command, str(self.file)], cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
         try:
-            assert ran.wait(seconds) == 0
-            return True, time.monotonic() - began
+            assert process.wait(seconds) == 0
+            return True, time.monotonic() - start
         except subprocess.TimeoutExpired:
-            ran.kill()
-            ran.wait()
-            return False, time.monotonic() - began
+            process.kill()
+            process.wait()
+            return False, time.monotonic() - start
 
     def killed_after_the_first_row(self, command: list[str]) -> int:
-        """How many rows are there when it is killed as soon as one can be seen."""
-        ran = subprocess.Popen([*command, str(self.file)], cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
-        while ran.poll() is None and not self.found()[0]:
+        """Kill the import as soon as one row is visible. Return the number of models."""
+        process = subprocess.Popen([*command, str(self.file)], cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
+        while process.poll() is None and not self.found()[0]:
             time.sleep(0.001)
-        ran.kill()
-        ran.wait()
+        process.kill()
+        process.wait()
         return self.found()[0]
 
     def found(self) -> tuple[int, int, str]:
-        """Models and prices of the file, and whether the database is whole."""
+        """Return the number of models and prices from the file, and the result of the integrity check."""
         count = "SELECT count(*) FROM {} JOIN providers p ON p.id = m.provider_id WHERE p.slug = 'bulk'"
         with closing(sqlite3.connect(self.database)) as connection:
             models = connection.execute(count.format("models m")).fetchone()[0]
@@ -83,19 +83,19 @@ def test_e12_an_import_that_is_killed_leaves_all_or_nothing(settings, tmp_path, 
     points, count = scale(6, 200), scale(60, 5_000)
     file = tmp_path / "bulk.json"
     file.write_text(json.dumps(bulk_catalogue(count)))
-    imports, chance = Imports(settings, file), random.Random(12)
-    _, longest = imports.run(IMPORT)
+    imports, rng = Imports(settings, file), random.Random(12)
+    _, full_seconds = imports.run(IMPORT)
     assert imports.found() == (count, count, "ok")
-    seen = []
+    outcomes = []
     for _ in range(points):
         imports.reset()
-        imports.run(IMPORT, chance.uniform(0.3, 1.02) * longest)
-        seen.append(imports.found())
+        imports.run(IMPORT, rng.uniform(0.3, 1.02) * full_seconds)
+        outcomes.append(imports.found())
     imports.reset()
     control = imports.killed_after_the_first_row(ROW_BY_ROW)
-    whole = sum(models == count for models, _, _ in seen)
-    report(f"{points} points within {longest:.1f} s: {whole} whole, {points - whole} nothing, control left {control} of {count}")
-    assert set(seen) <= {(0, 0, "ok"), (count, count, "ok")}
+    complete = sum(models == count for models, _, _ in outcomes)
+    report(f"{points} points within {full_seconds:.1f} s: {complete} whole, {points - complete} nothing, control left {control} of {count}")
+    assert set(outcomes) <= {(0, 0, "ok"), (count, count, "ok")}
     assert 0 < control < count
     imports.reset()
     imports.run(IMPORT)

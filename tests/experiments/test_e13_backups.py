@@ -1,4 +1,4 @@
-"""E13: backups that are made while everybody writes are whole, hold all that was acknowledged, and open with the key and with no other."""
+"""E13: backups under load are complete, contain every acknowledged row, and open only with the right encryption key."""
 
 import sqlite3
 import threading
@@ -28,7 +28,7 @@ OTHER_KEY = Fernet.generate_key().decode()
 
 @contextmanager
 def writers(path: Path, acknowledged: list[str]):
-    """Somebody who writes all the time, and remembers what the database acknowledged."""
+    """Run two threads that write continuously and append each acknowledged name to `acknowledged`."""
     stop = threading.Event()
 
     def write() -> None:
@@ -58,10 +58,10 @@ def writers(path: Path, acknowledged: list[str]):
 
 
 def copied_slowly(source, target):
-    """As `cp` copies: piece by piece, of a file that is large enough for somebody to write meanwhile."""
-    with source.open("rb") as reading, target.open("wb") as made:
-        while piece := reading.read(65_536):
-            made.write(piece)
+    """Copy like `cp`, in chunks and slowly enough for another process to write in the meantime."""
+    with source.open("rb") as source_file, target.open("wb") as target_file:
+        while chunk := source_file.read(65_536):
+            target_file.write(chunk)
             time.sleep(0.001)
 
 
@@ -77,9 +77,9 @@ def test_e13_backups_under_load_are_whole_and_hold_all_that_was_acknowledged(app
     with writers(settings.sqlite_path, acknowledged):
         for number in range(count):
             target, before = tmp_path / f"{number}.backup", set(acknowledged)
-            began = time.monotonic()
+            start = time.monotonic()
             contents = backups.back_up(settings, target)
-            seconds.append(time.monotonic() - began)
+            seconds.append(time.monotonic() - start)
             assert before <= names_in(target)
             assert contents.models >= len(before)
             assert backups.inspect_backup(target) == contents
@@ -89,7 +89,7 @@ def test_e13_backups_under_load_are_whole_and_hold_all_that_was_acknowledged(app
 
 
 def test_e13_a_backup_comes_to_an_end_however_much_is_written(app, settings, tmp_path, monkeypatch):
-    """In small pieces, of which each is outdated by a write before the last one is there, as with a large database and usual pieces."""
+    """With small steps, writes invalidate copied pages before the backup ends, as with a large database and the usual steps."""
     monkeypatch.setattr(backups, "PAGES_PER_STEP", 1)
     with closing(sqlite3.connect(settings.sqlite_path)) as connection, connection:
         connection.execute("CREATE TABLE ballast AS SELECT randomblob(30000000) AS x")
@@ -108,19 +108,19 @@ def test_e13_a_backup_that_is_put_back_elsewhere_opens_with_the_key_and_says_so_
         credentials.store(session, provider, SECRET, vault=container.current().vault, actor="tests")
     backups.back_up(settings, tmp_path / "desk.backup")
     assert SECRET.encode() not in (tmp_path / "desk.backup").read_bytes()
-    elsewhere = tmp_path / "elsewhere" / "desk.sqlite3"
-    backups.restore_sqlite(tmp_path / "desk.backup", elsewhere, replace=False)
-    same = settings_for(f"sqlite:///{elsewhere}", elsewhere.parent)
-    for _ in running(same):
+    restored = tmp_path / "elsewhere" / "desk.sqlite3"
+    backups.restore_sqlite(tmp_path / "desk.backup", restored, replace=False)
+    restored_settings = settings_for(f"sqlite:///{restored}", restored.parent)
+    for _ in running(restored_settings):
         assert revealed() == SECRET
-    for there in running(replace(same, encryption_keys=OTHER_KEY)):
+    for other_app in running(replace(restored_settings, encryption_keys=OTHER_KEY)):
         with pytest.raises(KeysLocked, match=r"[Kk]ey"):
             revealed()
-        assert there.test_client().get("/readyz").status_code == 200  # Prices are served; only secrets are locked.
+        assert other_app.test_client().get("/readyz").status_code == 200  # Only secrets are locked. Prices are still served.
 
 
 def test_e13_control_plain_copies_under_load_are_not_backups(app, settings, tmp_path):
-    """The negative control: what `cp` makes lacks acknowledged rows or is corrupt, at least once in many."""
+    """Negative control: at least one of many copies made like `cp` is corrupt or lacks acknowledged rows."""
     acknowledged: list[str] = []
     broken = 0
     with writers(settings.sqlite_path, acknowledged):

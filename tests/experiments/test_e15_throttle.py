@@ -1,4 +1,4 @@
-"""E15: guesses over several workers of two servers on one database, many at once: no more than ten are looked at, five of one network."""
+"""E15: concurrent password guesses on several workers of two servers with one database. At most ten are checked, five per network."""
 
 import http.client
 import re
@@ -25,7 +25,7 @@ def either_settings(request):
 
 
 class From(urllib.request.HTTPHandler):
-    """Asks from one of the many addresses that loopback has, which to the desk are networks of their own."""
+    """A handler that connects from one of the loopback addresses. Modeldesk treats each of them as a separate network."""
 
     def __init__(self, address: str) -> None:
         super().__init__()
@@ -36,24 +36,24 @@ class From(urllib.request.HTTPHandler):
 
 
 def guesses(port: int, address: str, passwords: Iterable[str], statuses: list[int]) -> str:
-    """A stranger's browser: the page first, for its token, then one guess after the other. Gives the address where the last one led."""
+    """Simulate an anonymous browser that loads the sign-in page and then guesses passwords in sequence. Return the last URL reached."""
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()), From(address))
-    url = led = f"http://127.0.0.1:{port}/login"
+    url = final_url = f"http://127.0.0.1:{port}/login"
     page = opener.open(url, timeout=30).read().decode()
     token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)[1]
     for password in passwords:
         data = urllib.parse.urlencode({"csrf_token": token, "email": ANN, "password": password}).encode()
         try:
-            answer = opener.open(url, data, timeout=30)
-            statuses.append(answer.status)
-            led = answer.url
+            response = opener.open(url, data, timeout=30)
+            statuses.append(response.status)
+            final_url = response.url
         except urllib.error.HTTPError as error:
             statuses.append(error.code)
-    return led
+    return final_url
 
 
 def tried(settings, folder, count, networks=8, **options) -> tuple[list[int], str]:
-    """The answers to so many guesses from so many networks at once, and where the owner comes to from yet another one afterwards."""
+    """Send `count` guesses concurrently. Return the statuses, and the URL that the owner then reaches from another network."""
     statuses: list[int] = []
     with ExitStack() as stack:
         ports = [stack.enter_context(serving(settings, folder, **options)).port for _ in range(2)]
@@ -72,16 +72,16 @@ def tried(settings, folder, count, networks=8, **options) -> tuple[list[int], st
 
 @pytest.mark.parametrize("networks", [8, 1])
 def test_e15_no_more_than_ten_guesses_are_looked_at_by_all_workers_together(either_settings, tmp_path, scale, report, networks):
-    statuses, led = tried(either_settings, tmp_path, scale(48, 2_000), networks, workers=scale(2, 4))
-    looked_at = statuses.count(422)
+    statuses, final_url = tried(either_settings, tmp_path, scale(48, 2_000), networks, workers=scale(2, 4))
+    checked = statuses.count(422)
     report(
-        f"{len(statuses)} guesses of {networks} networks over 2 servers: {looked_at} looked at, {statuses.count(429)} refused, "
-        f"{statuses.count(503)} busy; the owner then came to {led.rpartition('/login')[1] or 'the desk'}"
+        f"{len(statuses)} guesses of {networks} networks over 2 servers: {checked} looked at, {statuses.count(429)} refused, "
+        f"{statuses.count(503)} busy; the owner then came to {final_url.rpartition('/login')[1] or 'the desk'}"
     )
-    assert 1 <= looked_at <= (PER_NETWORK if networks == 1 else PER_ACCOUNT)
+    assert 1 <= checked <= (PER_NETWORK if networks == 1 else PER_ACCOUNT)
     assert set(statuses) <= {422, 429, 503}
     if networks == 1:
-        assert led.endswith("/admin/")
+        assert final_url.endswith("/admin/")
 
 
 def test_e15_control_workers_that_count_for_themselves_look_at_more(settings, tmp_path, report):

@@ -1,4 +1,4 @@
-"""E16: every change through the API leaves exactly one line in the trail, a denied one likewise; and without the trail nothing changes."""
+"""E16: every change or denied change through the API writes exactly one audit event. If the audit log fails, nothing changes."""
 
 import pytest
 from environment import api_for, no_trail, unguard
@@ -17,7 +17,7 @@ from webapp.services.credentials import credentials
 from webapp.services.pricing import prices
 from webapp.services.transfer.import_rows import FORMAT, VERSION
 
-# Changes that write no line: usage is a record of its own, and what only computes changes nothing.
+# Requests without an audit event: usage has its own records, and calculations change nothing.
 UNTRAILED = {"/usage", "/cost", "/cost/batch", "/quote", "/compare"}
 IMPORTED = {
     "format": FORMAT,
@@ -46,22 +46,22 @@ REQUESTS = {
     ("PUT", "/admin/providers/<number>/credential"): {"api_key": "sk-0123456789abcdef"},
     ("DELETE", "/admin/providers/<number>/credential"): None,
 }
-# The key that goes with a provider has a line of its own; an import has one beside those of what it changes.
+# Deleting a provider also writes an event for its credential. An import writes one event in addition to those of its changes.
 LINES = {("DELETE", "/admin/providers/<number>"): 2, ("POST", "/admin/import"): 2}
 CHANGING = sorted((route.method, route.rule) for route in ROUTES if route.method != "GET" and route.rule not in UNTRAILED)
 
 
 @pytest.fixture
 def subjects(app) -> dict[str, int]:
-    """A provider with a key, and one with a model and one that has a price; nothing else uses them."""
+    """Ids of a provider with a credential, and of a provider with an unpriced and a priced model. Nothing else uses them."""
     with writing() as session:
-        alone = providers.create(session, provider_values(slug="alone"), actor="ann")
-        credentials.store(session, alone, "sk-0123456789abcdef", vault=container.vault(), actor="ann")
-        other = providers.create(session, provider_values(slug="audited"), actor="ann")
+        standalone = providers.create(session, provider_values(slug="alone"), actor="ann")
+        credentials.store(session, standalone, "sk-0123456789abcdef", vault=container.vault(), actor="ann")
+        audited = providers.create(session, provider_values(slug="audited"), actor="ann")
         model = models.create(session, model_values(provider="audited", model_id="m"), actor="ann")
         priced = models.create(session, model_values(provider="audited", model_id="priced"), actor="ann")
         price = prices.add(session, priced.id, price_values(), actor="ann")
-        return {"providers": alone.id, "models": model.id, "audited": other.id, "priced": priced.id, "price": price.id}
+        return {"providers": standalone.id, "models": model.id, "audited": audited.id, "priced": priced.id, "price": price.id}
 
 
 def events() -> int:
@@ -75,8 +75,8 @@ def latest() -> AuditEvent:
 
 def ask(api, subjects, method, rule):
     kind = "priced" if "<price>" in rule else "models" if "/models/" in rule else "providers"
-    number = subjects["audited"] if method == "PUT" and rule == "/admin/providers/<number>" else subjects[kind]
-    path = rule.replace("<number>", str(number)).replace("<price>", str(subjects["price"]))
+    row_id = subjects["audited"] if method == "PUT" and rule == "/admin/providers/<number>" else subjects[kind]
+    path = rule.replace("<number>", str(row_id)).replace("<price>", str(subjects["price"]))
     body = REQUESTS[method, rule]
     return api.request(method, path, **({"json": body} if body is not None else {}))
 
@@ -99,40 +99,40 @@ def test_e16_one_change_leaves_one_line_and_a_denied_one_too(app, subjects, meth
     before, rows = events(), state()
     assert ask(reader, subjects, method, rule).status_code == 403
     assert (events(), state()) == (before + 1, rows)
-    line = latest()
-    assert (line.action, line.actor, line.target_name) == (DENIED, "token:a test", f"{method} /api/v1{rule}")
+    event = latest()
+    assert (event.action, event.actor, event.target_name) == (DENIED, "token:a test", f"{method} /api/v1{rule}")
     with no_trail():
-        assert ask(reader, subjects, method, rule).status_code == 403  # What changes nothing needs no line to be refused.
+        assert ask(reader, subjects, method, rule).status_code == 403  # A denied request changes nothing, so it needs no audit event.
         refused = ask(api, subjects, method, rule)
         assert (refused.status_code, "Retry-After" in refused.headers) == (503, True), refused.text
     assert (events(), state()) == (before + 1, rows)
-    answer = ask(api, subjects, method, rule)
-    assert answer.status_code in (200, 201, 204), answer.text
+    response = ask(api, subjects, method, rule)
+    assert response.status_code in (200, 201, 204), response.text
     assert events() == before + 1 + LINES.get((method, rule), 1)
     assert latest().action != DENIED
     assert audit_log.get_first_break_or_none(db.session()) is None
 
 
 def test_e16_one_changed_or_missing_line_is_found(app, subjects):
-    middle = db.session.execute(select(AuditEvent.id).order_by(AuditEvent.id).offset(3).limit(1)).scalar_one()
+    middle_id = db.session.execute(select(AuditEvent.id).order_by(AuditEvent.id).offset(3).limit(1)).scalar_one()
     db.session.rollback()
     with db.engine.begin() as connection:
         unguard(connection)
-        connection.exec_driver_sql(f"UPDATE audit_events SET actor = 'nobody' WHERE id = {middle}")
-    assert audit_log.get_first_break_or_none(db.session()).event_id == middle
+        connection.exec_driver_sql(f"UPDATE audit_events SET actor = 'nobody' WHERE id = {middle_id}")
+    assert audit_log.get_first_break_or_none(db.session()).event_id == middle_id
     db.session.rollback()
     with db.engine.begin() as connection:
-        connection.exec_driver_sql(f"DELETE FROM audit_events WHERE id = {middle}")
+        connection.exec_driver_sql(f"DELETE FROM audit_events WHERE id = {middle_id}")
     db.session.rollback()
-    assert audit_log.get_first_break_or_none(db.session()).event_id == middle + 1
+    assert audit_log.get_first_break_or_none(db.session()).event_id == middle_id + 1
 
 
 def test_e16_a_trail_without_its_newest_line_is_not_called_whole(app, subjects):
-    newest = db.session.execute(select(func.max(AuditEvent.id))).scalar_one()
+    newest_id = db.session.execute(select(func.max(AuditEvent.id))).scalar_one()
     db.session.rollback()
     with db.engine.begin() as connection:
         unguard(connection)
-        connection.exec_driver_sql(f"DELETE FROM audit_events WHERE id = {newest}")
+        connection.exec_driver_sql(f"DELETE FROM audit_events WHERE id = {newest_id}")
     assert "the newest 1 of" in audit_log.get_first_break_or_none(db.session()).message
 
 

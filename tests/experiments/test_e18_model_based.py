@@ -1,4 +1,4 @@
-"""E18: whatever is done to a real desk, in whatever order, it answers as a desk of two hundred lines does."""
+"""E18: after any sequence of operations, the real application responds like a reference model of two hundred lines."""
 
 import os
 import re
@@ -27,27 +27,27 @@ from webapp.services.accounts import api_tokens
 from webapp.services.catalog import models, providers
 
 PROVIDERS, IDS, TYPES = ("acme", "beta"), ("m1", "m2", "m3"), ("text", "image")
-ALIASES = ("fast", "cheap", "m2")  # One of them is a model's own id elsewhere.
+ALIASES = ("fast", "cheap", "m2")  # One of them is also a model id.
 NAMES = (*IDS, *ALIASES[:2], "acme/fast", "beta/m2", "acme/m2", "nobody", "base/keep")
 AMOUNTS = st.sampled_from(["1", "2.5", "0.000375", None])
 PICK, HOURS = st.integers(0, 1_000), st.integers(-400, 400)
 SOME_ALIASES = st.frozensets(st.sampled_from(ALIASES), max_size=2)
 STEPS = int(os.environ.get("MODEL_STEPS", "10000"))
-PARTS = int(os.environ.get("MODEL_PARTS", "1"))  # For as many processes of `pytest -n`.
-A_RUN = 50  # At most; some end sooner, so there are more of them than it takes.
+PARTS = int(os.environ.get("MODEL_PARTS", "1"))  # The number of `pytest -n` processes.
+A_RUN = 50  # Maximum steps per run. Some runs end sooner, so the number of runs is higher than necessary.
 
 
 class Divergence(AssertionError):
-    """The desk and the little desk do not say the same."""
+    """The application and the reference model disagree."""
 
 
-def same(said: object, expected: object, what: str) -> None:
-    if said != expected:
-        raise Divergence(f"{what}: the desk says {said}, and should say {expected}")
+def same(actual: object, expected: object, subject: str) -> None:
+    if actual != expected:
+        raise Divergence(f"{subject}: the desk says {actual}, and should say {expected}")
 
 
 class Desks(RuleBasedStateMachine):
-    """One real application on a database of its own, and the little one beside it."""
+    """A real application with its own database, next to the reference model."""
 
     template: Path
     steps = 0
@@ -64,9 +64,9 @@ class Desks(RuleBasedStateMachine):
         self.ann = Visitor(self.app, "ann@example.com", PASSWORD)
         self._connect()
         for slug in (*PROVIDERS, "base"):
-            number = self.api.post("/admin/providers", provider_values(slug=slug)).json["id"]
-            self.little.providers[slug] = LittleProvider(slug, number)
-        self._add(LittleModel("base", "keep", "text", frozenset()))  # Without any model the constants would answer.
+            provider_id = self.api.post("/admin/providers", provider_values(slug=slug)).json["id"]
+            self.little.providers[slug] = LittleProvider(slug, provider_id)
+        self._add(LittleModel("base", "keep", "text", frozenset()))  # Without any model, the constants would be served.
 
     def _start(self) -> None:
         self.generator = running(self.settings)
@@ -85,19 +85,19 @@ class Desks(RuleBasedStateMachine):
     # Changes through the API
 
     def _ask(self, method: str, path: str, expected: int, json=None):
-        answer = self.api.request(method, path, **({"json": json if json is not None else {}} if method != "DELETE" else {}))
-        same(answer.status_code, expected, f"{method} {path} {json or ''}")
-        return answer
+        response = self.api.request(method, path, **({"json": json if json is not None else {}} if method != "DELETE" else {}))
+        same(response.status_code, expected, f"{method} {path} {json or ''}")
+        return response
 
     def _add(self, new: LittleModel) -> None:
         values = model_values(provider=new.provider, model_id=new.model_id, type=new.type, aliases=sorted(new.aliases))
-        answer = self._ask("POST", "/admin/models", self.little.add_model(new), values)
-        if answer.status_code == 201:
-            new.number = answer.json["id"]
+        response = self._ask("POST", "/admin/models", self.little.add_model(new), values)
+        if response.status_code == 201:
+            new.number = response.json["id"]
 
     def _model(self, pick: int) -> LittleModel:
-        found = list(self.little.models.values())
-        return found[pick % len(found)]
+        candidates = list(self.little.models.values())
+        return candidates[pick % len(candidates)]
 
     @rule(provider=st.sampled_from(PROVIDERS), name=st.sampled_from(IDS), kind=st.sampled_from(TYPES), aliases=SOME_ALIASES)
     def a_model_is_added(self, provider, name, kind, aliases):
@@ -106,8 +106,8 @@ class Desks(RuleBasedStateMachine):
     @rule(pick=PICK, aliases=SOME_ALIASES)
     def a_model_gets_other_names(self, pick, aliases):
         model = self._model(pick)
-        wanted = aliases - {model.model_id}
-        self._ask("PATCH", f"/admin/models/{model.number}", self.little.rename(model, wanted), {"aliases": sorted(wanted)})
+        new_aliases = aliases - {model.model_id}
+        self._ask("PATCH", f"/admin/models/{model.number}", self.little.rename(model, new_aliases), {"aliases": sorted(new_aliases)})
 
     @rule(pick=PICK)
     def a_model_is_switched(self, pick):
@@ -148,27 +148,29 @@ class Desks(RuleBasedStateMachine):
         provider = self.little.providers[slug]
         self._ask("POST", f"/admin/providers/{provider.number}/set-primary", self.little.set_primary(provider))
 
-    # Changes through the admin's pages
+    # Changes through the admin pages
 
     @precondition(lambda self: not self.little.away and len(self.little.tokens) < 6)
     @rule()
     def an_admin_makes_a_token(self):
-        answer = self.ann.post("/admin/token/new/", {"name": "app", "scopes": ["registry:read"], "expires_days": "30"})
-        made = re.search(r"mdk_[\w-]+", answer.text)
-        assert made, f"no token, but {answer.status_code} to {answer.headers.get('Location')}: was this process stopped for ten minutes?"
-        self.little.tokens[made[0]] = True
+        response = self.ann.post("/admin/token/new/", {"name": "app", "scopes": ["registry:read"], "expires_days": "30"})
+        match = re.search(r"mdk_[\w-]+", response.text)
+        assert match, (
+            f"no token, but {response.status_code} to {response.headers.get('Location')}: was this process stopped for ten minutes?"
+        )
+        self.little.tokens[match[0]] = True
 
     @precondition(lambda self: not self.little.away and self.little.tokens)
     @rule(pick=PICK)
     def an_admin_revokes_a_token(self, pick):
         token = list(self.little.tokens)[pick % len(self.little.tokens)]
-        number = db.session.execute(select(ApiToken.id).where(ApiToken.public_id == public_id_of(token))).scalar_one()
-        same(self.ann.post(f"/admin/token/{number}/revoke").status_code, 302, "revoking a token")
+        token_id = db.session.execute(select(ApiToken.id).where(ApiToken.public_id == public_id_of(token))).scalar_one()
+        same(self.ann.post(f"/admin/token/{token_id}/revoke").status_code, 302, "revoking a token")
         self.little.tokens[token] = False
 
-    # What happens to a desk
+    # Events in operation
 
-    @precondition(lambda self: self.done % 4 == 0)  # It takes as long as ten other steps.
+    @precondition(lambda self: self.done % 4 == 0)  # A restart takes as long as ten other steps.
     @rule()
     def it_is_started_anew(self):
         cookie = self.ann.client.get_cookie("modeldesk").value
@@ -185,8 +187,8 @@ class Desks(RuleBasedStateMachine):
 
     @rule()
     def the_database_goes_or_comes_back(self):
-        elsewhere = self.path.with_suffix(".moved")
-        source, target = (elsewhere, self.path) if self.little.away else (self.path, elsewhere)
+        moved = self.path.with_suffix(".moved")
+        source, target = (moved, self.path) if self.little.away else (self.path, moved)
         db.session.remove()
         source.rename(target)
         self.little.away = not self.little.away
@@ -195,10 +197,10 @@ class Desks(RuleBasedStateMachine):
     @precondition(lambda self: self.little.away)
     @rule()
     def the_database_comes_back(self):
-        """A second time, so that it is there for most of the steps."""
+        """Restore the database. This second rule keeps it available for most of the steps."""
         self.the_database_goes_or_comes_back()
 
-    # What must be the same after each step
+    # Equal after each step
 
     @invariant()
     def both_say_the_same(self):
@@ -207,39 +209,39 @@ class Desks(RuleBasedStateMachine):
         snapshot = self._get("/snapshot")
         same(snapshot.headers["Modeldesk-Source"], "last-good" if self.little.away else "database", "the source")
         same({model["ref"]: said(model) for model in snapshot.json["models"]}, self.little.state(self.now), "the models")
-        found = {provider["slug"]: (provider["active"], provider["primary"]) for provider in snapshot.json["providers"]}
-        same(found, {slug: (known.active, known.primary) for slug, known in self.little.providers.items()}, "the providers")
+        actual = {provider["slug"]: (provider["active"], provider["primary"]) for provider in snapshot.json["providers"]}
+        same(actual, {slug: (expected.active, expected.primary) for slug, expected in self.little.providers.items()}, "the providers")
         defaults = self._get("/defaults").json["data"]
         same({kind: model["ref"] for kind, model in defaults.items()}, self.little.defaults(), "the defaults")
 
     @invariant()
     def names_costs_and_tokens_lead_to_the_same(self):
         for name in NAMES[self.done % 3 :: 3]:
-            answer = self.api.get(f"/models/{name}")
-            same((answer.status_code, answer.json.get("ref")), self.little.named(name), f"the name {name}")
+            response = self.api.get(f"/models/{name}")
+            same((response.status_code, response.json.get("ref")), self.little.named(name), f"the name {name}")
         items = [{"model": ref, "usage": {"input": MILLION}, "at": format_timestamp(self.now)} for ref in self.little.models]
         costs = self.api.post("/cost/batch", {"items": items}).json["data"]
         same({cost["model"]: cost["total"] for cost in costs}, self.little.costs(self.now), "the costs")
-        for token, good in self.little.tokens.items():
-            same(Api(self.api.client, token).get("/defaults").status_code, 200 if good else 401, "a token")
+        for token, active in self.little.tokens.items():
+            same(Api(self.api.client, token).get("/defaults").status_code, 200 if active else 401, "a token")
 
     def _get(self, path: str):
-        answer = self.api.get(path)
-        same(answer.status_code, 200, path)
-        return answer
+        response = self.api.get(path)
+        same(response.status_code, 200, path)
+        return response
 
 
 def said(model: dict) -> tuple:
     price = model["price"]
-    starts = frozenset(datetime.fromisoformat(found["effective_from"]) for found in model["prices"])
-    begun = price and datetime.fromisoformat(price["effective_from"])
-    return model["active"], model["default"], model["supported"], frozenset(model["aliases"]), begun, starts
+    starts = frozenset(datetime.fromisoformat(entry["effective_from"]) for entry in model["prices"])
+    start = price and datetime.fromisoformat(price["effective_from"])
+    return model["active"], model["default"], model["supported"], frozenset(model["aliases"]), start, starts
 
 
 def run(templates, steps: int, *, random: bool = False) -> int:
-    """Runs so many steps, and gives how many there were. Raises `Divergence`."""
+    """Run about `steps` steps. Return their number. Raises `Divergence`."""
     machine = type("Desks", (Desks,), {"template": templates[False], "steps": 0})
-    size = sizes(
+    profile = sizes(
         max_examples=steps // 40,
         stateful_step_count=A_RUN,
         deadline=None,
@@ -249,31 +251,31 @@ def run(templates, steps: int, *, random: bool = False) -> int:
         phases=(Phase.generate,),
     )
     try:
-        run_state_machine_as_test(machine, settings=size)
+        run_state_machine_as_test(machine, settings=profile)
     finally:
         run.steps = machine.steps
-        print(f"{machine.steps} steps were taken")  # noqa: T201 # what an interrupted run of hours has shown stays known
+        print(f"{machine.steps} steps were taken")  # noqa: T201 # keeps the result of an interrupted long run
     return machine.steps
 
 
 @pytest.mark.parametrize("part", [pytest.param(number, marks=pytest.mark.xdist_group(f"part {number}")) for number in range(PARTS)])
 def test_e18_a_desk_answers_as_the_little_desk_whatever_is_done_to_it(templates, scale, report, part):
-    wanted = -(-STEPS // PARTS)
-    steps = run(templates, scale(600, wanted), random=scale(0, 1))
+    minimum = -(-STEPS // PARTS)
+    steps = run(templates, scale(600, minimum), random=scale(0, 1))
     report(f"part {part + 1} of {PARTS}: {steps} steps, 0 divergences")
-    assert steps >= scale(500, wanted)
+    assert steps >= scale(500, minimum)
 
 
 def revoke_nothing(session, token_id, *, actor, now):
     return session.get(ApiToken, token_id)
 
 
-def only_add_aliases(session, model, wanted, add=models._set_aliases):
-    add(session, model, [*wanted, *(alias.alias for alias in model.aliases if alias.alias not in wanted)])
+def only_add_aliases(session, model, requested, add=models._set_aliases):
+    add(session, model, [*requested, *(alias.alias for alias in model.aliases if alias.alias not in requested)])
 
 
 def refuse_nothing(session, provider):
-    """A provider that is primary or holds a default may then be stopped."""
+    """Accept any provider, so that a primary provider or one with a default model can be deactivated."""
 
 
 SEEDED = {
@@ -288,7 +290,7 @@ def test_e18_control_a_seeded_bug_is_found(templates, monkeypatch, scale, report
     if bug != scale("aliases", bug):
         pytest.skip("takes up to half a minute: only in the full form")
     monkeypatch.setattr(*SEEDED[bug])
-    with pytest.raises(Divergence) as found:
+    with pytest.raises(Divergence) as caught:
         run(templates, 5_000)
-    report(f"{bug}: found within {run.steps} steps: {str(found.value)[:120]}")
+    report(f"{bug}: found within {run.steps} steps: {str(caught.value)[:120]}")
     assert run.steps <= 5_000

@@ -1,5 +1,5 @@
-"""E19: scripts entered wherever people or vendors can enter a text, and every page that shows it in a real Chromium. None runs, and none is
-even tried: the content policy is the second net, and a single thing that it has to catch fails the experiment."""
+"""E19: scripts in every text that users or vendors can enter, on every page that shows it, in a real Chromium. No script runs. The content
+security policy is only the second line of defense, so a single violation of it fails the experiment."""
 
 import json
 import re
@@ -85,7 +85,7 @@ SEARCHES = (
     "/confirm?next={}",
     "/api/v1/docs?x={}",
 )
-# Runs before any script of a page: whatever a page is kept from doing, and whatever it does, is told to the test.
+# Runs before any script of a page. It reports executed scripts and policy violations to the test.
 WATCH = """
   Object.defineProperty(window, 'executed', { set() { window.toldOf('executed', location.href) } })
   document.addEventListener('securitypolicyviolation', (e) =>
@@ -97,7 +97,7 @@ COUNT = "[document.querySelectorAll('[data-xss]').length, document.documentEleme
 
 
 class Chromium:
-    """One page, and what it did that it must not."""
+    """One browser page and its faults."""
 
     def __init__(self, context: BrowserContext) -> None:
         self.told: list[str] = []
@@ -113,32 +113,32 @@ class Chromium:
         dialog.dismiss()
 
     def look(self, path: str, *, may_be_missing: bool = False) -> None:
-        answer = self.page.goto(path, wait_until="load")
-        assert answer.ok or may_be_missing, (path, answer.status)
+        response = self.page.goto(path, wait_until="load")
+        assert response.ok or may_be_missing, (path, response.status)
         self.count()
 
     def count(self) -> None:
-        """How many of the payloads the page shows as text. Elements that a payload made are faults."""
+        """Count the payloads that the page shows as text. Elements created by a payload are faults."""
         self.opened += 1
-        made, shown = self.page.evaluate(
+        elements, shown = self.page.evaluate(
             "[document.querySelectorAll('[data-xss]').length, document.documentElement.textContent.split('executed=1').length - 1]"
         )
         self.seen += shown
-        if made:
-            self.told.append(f"element: {made} on {self.page.url}")
+        if elements:
+            self.told.append(f"element: {elements} on {self.page.url}")
 
     def post(self, path: str, **options) -> None:
-        """Sends a form as the page would, with its token."""
+        """Submit a form like the page does, with its CSRF token."""
         token = csrf_token(self.page.content())
         if "multipart" in options:
             options["multipart"] = {"csrf_token": token} | options["multipart"]
         else:
             options["form"] = {"csrf_token": token} | options.get("form", {})
-        answer = self.page.request.post(path, max_redirects=0, **options)
-        assert answer.status < 400, (path, answer.status, answer.text()[:500])
+        response = self.page.request.post(path, max_redirects=0, **options)
+        assert response.status < 400, (path, response.status, response.text()[:500])
 
     def settle(self) -> None:
-        self.page.wait_for_timeout(200)  # For pictures that fail to load, and for what timers begin.
+        self.page.wait_for_timeout(200)  # Time for images that fail to load, and for timers.
 
 
 @contextmanager
@@ -147,18 +147,18 @@ def chromium(url: str) -> Iterator[Chromium]:
         pytest.skip("no Chromium on this machine")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        found = Chromium(browser.new_context(base_url=url, reduced_motion="reduce"))
-        found.page.goto("/login")
-        found.page.get_by_label("E-mail").fill("ann@example.com")
-        found.page.get_by_label("Password").fill(PASSWORD)
-        found.page.get_by_role("button", name="Sign in").click()
-        found.page.wait_for_url("**/admin/")
-        yield found
+        session = Chromium(browser.new_context(base_url=url, reduced_motion="reduce"))
+        session.page.goto("/login")
+        session.page.get_by_label("E-mail").fill("ann@example.com")
+        session.page.get_by_label("Password").fill(PASSWORD)
+        session.page.get_by_role("button", name="Sign in").click()
+        session.page.wait_for_url("**/admin/")
+        yield session
         browser.close()
 
 
 def fill(settings, texts: Sequence[str], vendor: Upstream) -> None:
-    """One row of each kind for each text, with the text in each of its fields; and one whose long fields hold all of them."""
+    """Add one row of each kind per text, with the text in all its fields, and one row whose long fields contain all texts."""
     app = create_app(settings)
     everything = "\n".join(texts)[:9_000]
     with app.app_context():
@@ -174,27 +174,27 @@ def fill(settings, texts: Sequence[str], vendor: Upstream) -> None:
             models.create(
                 session, model_values(provider="vendor", model_id="m", display_name=texts[0], description=everything), actor="ann"
             )
-            for number, text in enumerate(texts):
-                whole = {"display_name": text, "description": text}
-                providers.create(session, provider_values(slug=f"p{number}", **whole), actor=text)
-                model = models.create(session, model_values(provider=f"p{number}", model_id=f"m{number}", **whole), actor=text)
+            for index, text in enumerate(texts):
+                fields = {"display_name": text, "description": text}
+                providers.create(session, provider_values(slug=f"p{index}", **fields), actor=text)
+                model = models.create(session, model_values(provider=f"p{index}", model_id=f"m{index}", **fields), actor=text)
                 prices.add(session, model.id, price_values(note=text, source={"kind": "manual", "name": text}), actor=text)
-                projects.create(session, {"slug": f"j{number}", **whole}, actor=text)
+                projects.create(session, {"slug": f"j{index}", **fields}, actor=text)
                 api_tokens.create(session, text, ["registry:read"], actor=text)
                 saved_incidents.save(session, text, incident_from({"title": text, "description": text}), actor=text)
-                given = {
-                    "name": f"t{number}",
+                template = {
+                    "name": f"t{index}",
                     "title": text,
                     "category": text[:60],
                     "system": text,
                     "user": text + " {{incident}}",
                     "note": text,
                 }
-                prompt_templates.create(session, given, actor=text)
-                asked = EvaluationSetup(
+                prompt_templates.create(session, template, actor=text)
+                setup = EvaluationSetup(
                     text, [incident_from({"title": text, "description": text})], ["@local"], 1, "incident-analysis", Decimal(1), {}
                 )
-                evaluations.create(session, asked, actor=text)
+                evaluations.create(session, setup, actor=text)
         db.session.remove()
         db.engine.dispose()
 
@@ -205,23 +205,23 @@ def answer_of(texts: Sequence[str]) -> str:
 
 
 def run_incidents(served: Serving, texts: Sequence[str], vendor: Upstream) -> None:
-    """The vendor answers with the texts, in its advice and in its errors."""
+    """Run incidents. The vendor returns the texts in its recommendations and in its errors."""
     client = served.client(served.token("runs:write"))
-    for some in (texts[first : first + 10] for first in range(0, len(texts), 10)):
-        vendor.says(reply(200, completion(answer_of(some), message={"role": "assistant"}) | {"model": some[0]}))
-        alerts = [{"name": text, "description": text, "labels": {"x": text}} for text in some]
-        body = {"incident": {"title": some[0], "description": "\n".join(some), "alerts": alerts}, "model": "vendor/m"}
-        answered = client.ask("POST", "/runs", body)
-        assert (answered.json["status"], len(answered.json["recommendations"])) == ("succeeded", len(some)), answered.body
-        vendor.says(reply(200, completion(some[0])), error(400, some[0], headers={"x-request-id": some[0]}))
+    for batch in (texts[first : first + 10] for first in range(0, len(texts), 10)):
+        vendor.says(reply(200, completion(answer_of(batch), message={"role": "assistant"}) | {"model": batch[0]}))
+        alerts = [{"name": text, "description": text, "labels": {"x": text}} for text in batch]
+        body = {"incident": {"title": batch[0], "description": "\n".join(batch), "alerts": alerts}, "model": "vendor/m"}
+        response = client.ask("POST", "/runs", body)
+        assert (response.json["status"], len(response.json["recommendations"])) == ("succeeded", len(batch)), response.body
+        vendor.says(reply(200, completion(batch[0])), error(400, batch[0], headers={"x-request-id": batch[0]}))
         assert client.ask("POST", "/runs", body | {"cache": False}).status == 201
     vendor.says(error(400, texts[0]))
     client.ask("POST", "/runs", body | {"cache": False})
     client.close()
 
 
-def addresses(settings, most: int) -> list[str]:
-    """Pages of single rows: the one that holds every text first."""
+def addresses(settings, limit: int) -> list[str]:
+    """Return the URLs of pages of single rows: the newest rows of each kind, and the rows that contain all texts."""
     app = create_app(settings)
     kinds = (
         (Model, "/admin/model/details/?id={0.id}"),
@@ -236,28 +236,28 @@ def addresses(settings, most: int) -> list[str]:
         (AuditEvent, "/admin/audit/details/?id={0.id}"),
     )
     with app.app_context():
-        found = []
+        paths = []
         for table, path in kinds:
-            rows = db.session.execute(select(table).order_by(table.id.desc()).limit(most)).scalars().all()
-            found += [path.format(row) for row in rows]
-        found += [f"/admin/project/{number}/rules" for number in range(1, most + 1)]
+            rows = db.session.execute(select(table).order_by(table.id.desc()).limit(limit)).scalars().all()
+            paths += [path.format(row) for row in rows]
+        paths += [f"/admin/project/{row_id}/rules" for row_id in range(1, limit + 1)]
         vendor = db.session.execute(select(Provider.id).where(Provider.slug == "vendor")).scalar_one()
         model = db.session.execute(select(Model.id).where(Model.model_id == "m")).scalar_one()
-        found += [
-            f"/admin/{kind}/{page}/?id={number}"
-            for kind, number in (("provider", vendor), ("model", model))
+        paths += [
+            f"/admin/{kind}/{page}/?id={row_id}"
+            for kind, row_id in (("provider", vendor), ("model", model))
             for page in ("details", "edit")
         ]
         db.session.remove()
         db.engine.dispose()
-    return [*found, f"/admin/provider/{vendor}/discover"]
+    return [*paths, f"/admin/provider/{vendor}/discover"]
 
 
 def bring_files(seen: Chromium, texts: Sequence[str]) -> None:
-    """Files whose fields and whose names are scripts, compared and shown before anything is taken over."""
+    """Upload files with scripts in their fields and names. The page compares and shows them before they are applied."""
     rows = [model_values(model_id=f"new-{number}", display_name=text, description=text, type=text) for number, text in enumerate(texts)]
     good = [row | {"type": "text"} for row in rows]
-    for content in (good, rows):  # The second is refused, in words that name what is wrong.
+    for content in (good, rows):  # The second file is rejected, with a message that names the invalid values.
         data = json.dumps({"format": FORMAT, "version": VERSION, "models": content}).encode()
         file = {"name": f"{texts[0]}.json"[:90], "mimeType": "application/json", "buffer": data}
         seen.page.goto("/admin/exchange/")
@@ -268,22 +268,22 @@ def bring_files(seen: Chromium, texts: Sequence[str]) -> None:
 
 
 def use(seen: Chromium, text: str) -> None:
-    """What scripts show: a message after saving, a toast after switching, a question before deleting."""
+    """Trigger the texts that JavaScript shows: a message after saving, a toast after a toggle, a confirmation before deleting."""
     seen.page.goto("/admin/model/new/")
     seen.post("/admin/model/new/", form={"provider": "vendor", "model_id": f"made-{abs(hash(text))}", "display_name": text, "type": "text"})
     seen.look("/admin/model/?search=m0")
     seen.page.get_by_role("switch").first.click()
     seen.page.locator("#toasts [data-toast-msg]").first.wait_for(state="visible")
     seen.look("/admin/model/details/?id=" + re.search(r"details/\?[^\"]*?id=(\d+)", seen.page.content())[1])
-    question = seen.page.locator("[data-confirm]:visible").first
-    if question.count():
-        question.click()
+    confirm_button = seen.page.locator("[data-confirm]:visible").first
+    if confirm_button.count():
+        confirm_button.click()
         seen.settle()
         seen.page.keyboard.press("Escape")
 
 
 def test_e19_t25_scripts_in_every_text_are_shown_as_text_on_every_page(settings, tmp_path, scale, report):
-    texts, few, step = payloads(scale(12, 200)), scale(1, 20), scale(6, 1)  # A sixth of the addresses that any text can be put in.
+    texts, few, step = payloads(scale(12, 200)), scale(1, 20), scale(6, 1)  # The short form tries every sixth URL that contains a text.
     vendor = Upstream()
     fill(settings, texts, vendor)
     with serving(settings, tmp_path, workers=2, MODELDESK_OUTBOUND_ALLOW="127.0.0.1") as served:
@@ -305,7 +305,7 @@ def test_e19_t25_scripts_in_every_text_are_shown_as_text_on_every_page(settings,
 
 
 def test_e19_control_one_field_that_is_written_as_markup_is_noticed(settings, tmp_path, report):
-    """Without the policy the script runs. With it, it does not, and that the policy had to keep it from running is noticed."""
+    """Without the policy, the script runs. With the policy, it is blocked and the violation is reported."""
     text, vendor, kinds = "<img src=x onerror=window.executed=1 data-xss>", Upstream(), {}
     fill(settings, [text], vendor)
     vendor.stop()

@@ -1,4 +1,4 @@
-"""T02: how long a refused sign-in takes says nothing about whether there is such an account. Measured with passwords hashed in earnest."""
+"""T02: the time of a rejected sign-in does not disclose whether the account exists. Measured with production password hashes."""
 
 import statistics
 import time
@@ -14,8 +14,8 @@ from webapp.extensions import db
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts
 
-KINDS = ("known", "inactive", "invited", "unknown")  # Who was invited has no password yet.
-EACH_ACCOUNT = 8  # Guesses at one account, so that none is refused for their number.
+KINDS = ("known", "inactive", "invited", "unknown")  # Invited users have no password yet.
+EACH_ACCOUNT = 8  # Guesses per account, few enough that the throttle rejects none.
 
 
 def fill(settings, count: int) -> None:
@@ -24,10 +24,10 @@ def fill(settings, count: int) -> None:
         with writing(refresh=False) as session:
             for number in range(count):
                 accounts.create(session, f"known{number}@example.com", "viewer", actor="tests", password="A quiet harbour at dusk")
-                left = accounts.create(
+                disabled = accounts.create(
                     session, f"inactive{number}@example.com", "viewer", actor="tests", password="A quiet harbour at dusk"
                 )
-                accounts.set_active(session, left, False, actor="tests")
+                accounts.set_active(session, disabled, False, actor="tests")
                 accounts.create(session, f"invited{number}@example.com", "viewer", actor="tests")
         db.session.remove()
         db.engine.dispose()
@@ -35,30 +35,30 @@ def fill(settings, count: int) -> None:
 
 @pytest.fixture
 def quick_hashes() -> None:
-    """What a hash costs is what this file measures."""
+    """Keep the production hasher, because this file measures its cost."""
 
 
-def measured(served: Serving, count: int, middle: Callable[[list[float]], float] = statistics.median) -> Mapping[str, float]:
-    """The middle of each kind. They take turns, so that whatever else the machine does is shared by all."""
+def measured(served: Serving, count: int, statistic: Callable[[list[float]], float] = statistics.median) -> Mapping[str, float]:
+    """Return the statistic of the times per kind, in seconds. The kinds alternate, so that other load on the machine affects them all."""
     wire, host, engine = Wire(served.port), f"127.0.0.1:{served.port}", served.engine()
     page = wire.ask(Request("GET", "/login").raw(host, {}), "GET")
     cookie, token = page.header("Set-Cookie").partition(";")[0], csrf_token(page.body.decode())
     seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for number in range(-2, count):
         with engine.begin() as connection:
-            connection.exec_driver_sql("DELETE FROM login_attempts")  # One address may not guess a hundred times.
+            connection.exec_driver_sql("DELETE FROM login_attempts")  # The throttle would reject a hundred guesses from one address.
         for kind in KINDS[number % 4 :] + KINDS[: number % 4]:
             email = f"{kind}{max(number, 0) // EACH_ACCOUNT}@example.com"
             fields = [("csrf_token", token), ("email", email), ("password", "not this one at all")]
             request = form("POST", "/login", fields).raw(host, {"Cookie": cookie})
-            began = time.perf_counter()
-            answer = wire.ask(request, "POST")
-            if number >= 0:  # The first ones warm up.
-                seconds[kind].append(time.perf_counter() - began)
-            assert answer.status == 422, answer.body
+            start = time.perf_counter()
+            response = wire.ask(request, "POST")
+            if number >= 0:  # The first rounds warm up the server.
+                seconds[kind].append(time.perf_counter() - start)
+            assert response.status == 422, response.body
     engine.dispose()
     wire.close()
-    return {kind: middle(found) for kind, found in seconds.items()}
+    return {kind: statistic(durations) for kind, durations in seconds.items()}
 
 
 def said(medians: Mapping[str, float]) -> str:
@@ -73,9 +73,9 @@ def test_t02_a_refused_sign_in_takes_as_long_for_every_kind_of_account(settings,
     count = scale(8, 200)
     fill(settings, count // EACH_ACCOUNT + 1)
     with serving(settings, tmp_path, workers=1) as served:
-        medians = measured(served, count, scale(min, statistics.median))  # The least of few is what other tests disturbed least.
+        medians = measured(served, count, scale(min, statistics.median))  # With few samples, the minimum is least affected by other tests.
     report(f"{count} of each kind: {said(medians)}; {spread(medians):.1%} between them")
-    assert spread(medians) <= scale(0.4, 0.05)  # Eight beside other tests are too few for more.
+    assert spread(medians) <= scale(0.4, 0.05)  # Eight samples in parallel with other tests do not allow a lower limit.
 
 
 def test_t02_control_a_desk_that_hashes_only_for_those_it_knows_tells(settings, tmp_path, report):

@@ -1,5 +1,5 @@
-"""T09: no body of the API sets what it does not name. Every other name that the description or the database knows is tried in every object
-of every body: refused each time, and nothing is changed."""
+"""T09: no API request sets a field that its schema does not name. The tests try every other name in the OpenAPI document or the database in
+every object of every body. Each attempt is rejected and changes nothing."""
 
 import copy
 import json
@@ -33,7 +33,7 @@ BODIES = {method_and_rule: body for method_and_rule, body in REQUESTS.items() if
     ("POST", "/admin/models/<number>/prices"): price_values(source={"kind": "manual"}),
 }
 TAKING = [route for route in ROUTES if route.request_schema]
-# What somebody would try first. The full form tries every name that there is.
+# Names that an attacker would try first. The full form tries all names.
 WANTED = {
     "id",
     "version",
@@ -75,8 +75,8 @@ WANTED = {
     "__class__",
 }
 IN_FILES = ("id", "version", "created_at", "digest", "role", "scopes", "api_key", "ciphertext", "credentials", "users", "tokens", "has_key")
-REFUSAL = '"status":4'  # What a batch says of one of its items.
-TEXTS = {"metadata", "labels", "quirks", "config"}  # Objects that people fill as they like; nothing in them has a meaning of ours.
+REFUSAL = '"status":4'  # The status of one item in a batch response.
+TEXTS = {"metadata", "labels", "quirks", "config"}  # Free-form objects of the user. Their names have no meaning for Modeldesk.
 
 
 def names() -> list[str]:
@@ -93,7 +93,7 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def objects(schema: dict[str, Any], body: Any, path: tuple = ()) -> Iterator[tuple[tuple, set[str]]]:
-    """Each object of the body: where it is, and what it may hold."""
+    """Yield each object of the body: its path and its allowed names."""
     if isinstance(body, list):
         for number, item in enumerate(body):
             yield from objects(resolved(schema["items"]), item, (*path, number))
@@ -125,7 +125,7 @@ def test_t09_every_body_of_the_api_is_tried():
 
 
 def test_t09_every_object_that_is_taken_refuses_what_it_does_not_name():
-    """What the description promises to refuse. A new body that forgets it fails here."""
+    """Every object schema sets `additionalProperties: false`. A new body without it fails here."""
     for route in TAKING:
         if route.request_schema in SCHEMAS:
             for path, _ in objects(SCHEMAS[route.request_schema], BODIES[route.method, route.rule]):
@@ -136,7 +136,7 @@ def test_t09_every_object_that_is_taken_refuses_what_it_does_not_name():
 
 
 def tried(api, route) -> Iterator[tuple[tuple, str, bool]]:
-    """Each name in each object, and whether it was refused."""
+    """Try each name in each object. Yield the path, the name and whether it was rejected."""
     body, target = BODIES[route.method, route.rule], route.rule.replace("<number>", "1")
     for path, allowed in objects(SCHEMAS[route.request_schema], body):
         for name in names():
@@ -216,12 +216,12 @@ FORMS = {
     "user": (User, {"email": "", "role": "viewer"}, "email"),
     "token": (ApiToken, {"name": "", "scopes": "registry:read", "expires_days": "30"}, "name"),
 }
-DIFFERS = {"id", "created_at", "updated_at", "public_id", "digest", "expires_at"}  # From row to row, whoever makes it.
+DIFFERS = {"id", "created_at", "updated_at", "public_id", "digest", "expires_at"}  # These columns differ in every row.
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_t09_a_form_sets_no_column_that_it_does_not_show(app, ann, name):
-    """A twin made with every column of its table in the form is what its twin is that was made without."""
+    """A row created with extra form fields for every column equals a row created without them."""
     table, fields, key = FORMS[name]
     columns = [column for column in table.__table__.columns if column.name not in {key, *DIFFERS}]
     extra = {column.name: "1" for column in table.__table__.columns if column.name not in fields}

@@ -1,4 +1,4 @@
-"""The negative control of E1: a desk that acknowledges usage before it is stored. Never served to anybody but that test."""
+"""Negative control of E1: an application that acknowledges usage before it is stored. Only that test serves it."""
 
 import io
 import os
@@ -17,11 +17,11 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     if environ["REQUEST_METHOD"] != "POST" or environ["PATH_INFO"] != "/api/v1/usage":
         return _desk(environ, start_response)
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-    later = {**environ, "wsgi.input": io.BytesIO(body)}
+    deferred_environ = {**environ, "wsgi.input": io.BytesIO(body)}
 
     def store() -> None:
         time.sleep(0.2)
-        list(_desk(later, lambda *_: None))
+        list(_desk(deferred_environ, lambda *_: None))
 
     threading.Thread(target=store, daemon=True).start()
     start_response("201 Created", [("Content-Type", "application/json"), ("Content-Length", "2")])
@@ -29,4 +29,4 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 
 app.callable = _desk  # type: ignore[attr-defined]
-app.app_context = _desk.app_context  # type: ignore[attr-defined] # what gunicorn.conf.py asks of the application
+app.app_context = _desk.app_context  # type: ignore[attr-defined] # gunicorn.conf.py uses it

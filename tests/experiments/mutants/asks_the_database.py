@@ -1,4 +1,4 @@
-"""The negative control of E5: a desk that asks the database at each request. Never served to anybody but that test."""
+"""Negative control of E5: an application that queries the database for each request. Only that test serves it."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,4 +20,4 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 
 app.callable = _desk  # type: ignore[attr-defined]
-app.app_context = _desk.app_context  # type: ignore[attr-defined] # what gunicorn.conf.py asks of the application
+app.app_context = _desk.app_context  # type: ignore[attr-defined] # gunicorn.conf.py uses it

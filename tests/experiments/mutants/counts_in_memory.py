@@ -1,4 +1,4 @@
-"""The negative control of E15: a desk that counts guesses in the memory of each worker. Never served to anybody but that test."""
+"""Negative control of E15: an application that counts guesses in the memory of each worker. Only that test serves it."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The negative control of E9: a desk that reads JSON as Python does, deep, huge and broken. Never served to anybody but that test."""
+"""Negative control of E9: an application that parses JSON with Python's parser, without limits. Only that test serves it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The negative control of E4: a desk whose workers never look whether something changed. Never served to anybody but that test."""
+"""Negative control of E4: an application whose workers never check for changes. Only that test serves it."""
 
 import os
 

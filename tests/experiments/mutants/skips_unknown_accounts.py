@@ -1,4 +1,4 @@
-"""The negative control of T02: a desk that looks at no password where there is no account. Never served to anybody but that test."""
+"""Negative control of T02: an application that skips the password check for unknown accounts. Only that test serves it."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The negative control of E19: one field of one page is written as markup, with or without the content policy. Served to nobody else."""
+"""Negative control of E19: one field of one page is not escaped, with or without the content security policy. Only that test serves it."""
 
 import os
 from collections.abc import Callable
@@ -12,17 +12,17 @@ PAGE, FIELD = "admin/catalog/models/details.html", "{% block heading %}{{ model.
 
 
 class Careless(BaseLoader):
-    """The product's templates, but for one."""
+    """A loader of the product's templates that changes one of them."""
 
-    def __init__(self, real: BaseLoader) -> None:
-        self._real = real
+    def __init__(self, loader: BaseLoader) -> None:
+        self._real = loader
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
-        source, name, fresh = self._real.get_source(environment, template)
+        source, name, is_current = self._real.get_source(environment, template)
         if template == PAGE:
             assert FIELD in source
             source = source.replace(FIELD, FIELD.replace("display_name", "display_name|safe"))
-        return source, name, fresh
+        return source, name, is_current
 
 
 app = create_app(load(os.environ))
@@ -35,4 +35,4 @@ def without_policy(response):
     return response
 
 
-app.after_request_funcs[None].insert(0, without_policy)  # Functions run from the last to the first.
+app.after_request_funcs[None].insert(0, without_policy)  # Flask runs these functions from last to first.
