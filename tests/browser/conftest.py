@@ -1,4 +1,4 @@
-"""A desk that really serves, and a real browser that tolerates no error and no violation of the content policy."""
+"""A real server, and a real browser in which any error or violation of the content security policy fails the test."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from webapp.config.settings import ROOT
 
 PASSWORD = "Quiet-Harbour-of-the-browser"
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
-# Without these, Chromium asks its maker's hosts for updates at every start.
+# Without these, Chromium contacts its vendor's hosts for updates at every start.
 SWITCHES = [
     "--no-sandbox",
     "--disable-gpu",
@@ -34,7 +34,7 @@ SWITCHES = [
 
 @dataclass
 class Desk:
-    """A running desk: two workers on a database of their own."""
+    """A running server with its own database."""
 
     url: str
     folder: Path
@@ -42,8 +42,8 @@ class Desk:
 
     def flask(self, *arguments: str, stdin: str = "") -> str:
         command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, input=stdin, capture_output=True, text=True, check=True)
-        return done.stdout
+        process = subprocess.run(command, cwd=ROOT, env=self.environment, input=stdin, capture_output=True, text=True, check=True)
+        return process.stdout
 
 
 def free_port() -> int:
@@ -56,24 +56,24 @@ def free_port() -> int:
 def desk(tmp_path_factory) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("browser-desk")
     port = free_port()
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MODELDESK_", "OPENAI_", "DATABASE_URL"))}
-    environment = clean | {
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MODELDESK_", "OPENAI_", "DATABASE_URL"))}
+    environment = inherited | {
         "DATABASE_URL": f"sqlite:///{folder / 'desk.sqlite3'}",
         "MODELDESK_INSTANCE_PATH": str(folder / "instance"),
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "MODELDESK_OUTBOUND_ALLOW": "127.0.0.1",
     }
-    found = Desk(f"http://127.0.0.1:{port}", folder, environment)
-    found.flask("prepare")
+    instance = Desk(f"http://127.0.0.1:{port}", folder, environment)
+    instance.flask("prepare")
     for name, role in (("ann", "admin"), ("eve", "viewer")):
-        found.flask("users", "create", f"{name}@example.com", "--role", role, "--password-stdin", stdin=f"{PASSWORD}\n")
+        instance.flask("users", "create", f"{name}@example.com", "--role", role, "--password-stdin", stdin=f"{PASSWORD}\n")
     command = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"]
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
-        wait_for(f"{found.url}/healthz")
-        yield found
+        wait_for(f"{instance.url}/healthz")
+        yield instance
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(20)
@@ -95,13 +95,13 @@ def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield found
-        found.close()
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield chromium
+        chromium.close()
 
 
 class Watch:
-    """Collects what must not happen in a page. `expected` holds the statuses that a test provokes on purpose."""
+    """Collects errors of a page. `expected` has the error statuses that a test causes on purpose."""
 
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.complaints: list[str] = []
@@ -123,35 +123,35 @@ class Watch:
 
 @pytest.fixture
 def context(browser, desk) -> Iterator[BrowserContext]:
-    found = browser.new_context(base_url=desk.url, viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
-    found.set_default_timeout(10_000)
-    yield found
-    found.close()
+    browser_context = browser.new_context(base_url=desk.url, viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
+    browser_context.set_default_timeout(10_000)
+    yield browser_context
+    browser_context.close()
 
 
 @pytest.fixture
 def watch(context, desk) -> Iterator[Watch]:
-    found = Watch(context, desk.url)
-    yield found
-    assert found.complaints == []
+    page_watch = Watch(context, desk.url)
+    yield page_watch
+    assert page_watch.complaints == []
 
 
 @pytest.fixture
 def page(context, watch) -> Page:
-    """A page of a stranger; every console message, error and foreign request fails the test."""
+    """A page without a session. Any console error or warning, script error or request to another host fails the test."""
     return context.new_page()
 
 
 @pytest.fixture
 def ann(page) -> Page:
-    """A page of an admin who has signed in through the form."""
+    """A page of an admin, signed in through the form."""
     sign_in(page, "ann@example.com")
     return page
 
 
 @pytest.fixture
 def eve(page) -> Page:
-    """A page of a viewer."""
+    """A page of a signed-in viewer."""
     sign_in(page, "eve@example.com")
     return page
 

@@ -1,4 +1,4 @@
-"""Signing in and out, in a real browser."""
+"""Sign-in and sign-out in a real browser."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A bench in a real browser: 3 incidents on 4 models, 3 times, against local servers of which one fails and one is slow; and cancelling."""
+"""Evaluations in a real browser: 3 incidents on 4 models, 3 times, with one failing and one slow local server; and cancellation."""
 
 import json
 import re
@@ -16,31 +16,33 @@ SLOW_S = 0.35
 
 @pytest.fixture(scope="module")
 def upstreams():
-    found = {name: Upstream() for name in ("swift", "other", "failing", "slow")}
-    found["other"].says(reply(200, completion(json.dumps(OTHER))))
-    found["failing"].says(error(401))
-    found["slow"].says(after(SLOW_S, reply()))
-    yield found
-    for one in found.values():
-        one.stop()
+    servers = {name: Upstream() for name in ("swift", "other", "failing", "slow")}
+    servers["other"].says(reply(200, completion(json.dumps(OTHER))))
+    servers["failing"].says(error(401))
+    servers["slow"].says(after(SLOW_S, reply()))
+    yield servers
+    for server in servers.values():
+        server.stop()
 
 
 @pytest.fixture(scope="module")
 def models(desk, upstreams):
-    """Four providers with a key, a model and a price each, made through the API."""
+    """Refs of four models. Each has its own provider with a credential, and a price, created through the API."""
     token = desk.flask("tokens", "create", "browser", "--scope", "registry:write").strip()
 
     def send(method: str, path: str, body: object) -> dict:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         request = urllib.request.Request(f"{desk.url}/api/v1/admin{path}", json.dumps(body).encode(), headers, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
 
     rates = [{"meter": "input", "amount": "3", "per": 1_000_000}, {"meter": "output", "amount": "15", "per": 1_000_000}]
     price = {"state": "priced", "currency": "USD", "effective_from": "2026-01-01T00:00:00Z", "rates": rates}
     for name, upstream in upstreams.items():
-        made = send("POST", "/providers", {"slug": name, "display_name": name.title(), "driver": "openai", "base_url": upstream.base_url})
-        send("PUT", f"/providers/{made['id']}/credential", {"api_key": "sk-CANARY-0123456789"})
+        provider = send(
+            "POST", "/providers", {"slug": name, "display_name": name.title(), "driver": "openai", "base_url": upstream.base_url}
+        )
+        send("PUT", f"/providers/{provider['id']}/credential", {"api_key": "sk-CANARY-0123456789"})
         model = send("POST", "/models", {"provider": name, "model_id": "m", "display_name": f"{name.title()} model", "type": "text"})
         send("POST", f"/models/{model['id']}/prices", price)
     return [f"{name}/m" for name in upstreams]
@@ -61,14 +63,14 @@ def test_a_bench_of_three_incidents_four_models_and_three_repeats(ann, models, u
     progress = ann.locator(".bench-progress")
     expect(progress).to_contain_text("of 36 asked")
     seen = set()
-    while "36 of 36" not in (said := progress.inner_text()):
-        seen.add(re.search(r"(\d+) of 36", said)[1])
+    while "36 of 36" not in (text := progress.inner_text()):
+        seen.add(re.search(r"(\d+) of 36", text)[1])
         ann.wait_for_timeout(100)
-    assert len(seen) > 1  # The answers arrived one by one, without anybody loading the page.
+    assert len(seen) > 1  # The results arrived one by one, without a page load.
     expect(progress).to_contain_text("Finished")
-    sums = ann.get_by_role("table", name="Latency, tokens, cost, failures and ratings by model")
+    summary = ann.get_by_role("table", name="Latency, tokens, cost, failures and ratings by model")
     cells = {
-        row.get_by_role("rowheader").inner_text(): row.get_by_role("cell").all_inner_texts() for row in sums.get_by_role("row").all()[1:]
+        row.get_by_role("rowheader").inner_text(): row.get_by_role("cell").all_inner_texts() for row in summary.get_by_role("row").all()[1:]
     }
     assert {name: (row[0], row[1]) for name, row in cells.items()} == {
         "swift/m": ("9", "0"),
@@ -77,11 +79,11 @@ def test_a_bench_of_three_incidents_four_models_and_three_repeats(ann, models, u
         "slow/m": ("9", "0"),
     }
     assert len(upstreams["slow"].requests) == 9
-    answers = ann.get_by_role("region", name="other/m on incident 1")
-    expect(answers).to_contain_text("<img src=x onerror=alert(1)>")
+    results = ann.get_by_role("region", name="other/m on incident 1")
+    expect(results).to_contain_text("<img src=x onerror=alert(1)>")
     assert json.loads(ANSWER)["recommendations"][0]["title"] in ann.get_by_role("region", name="swift/m on incident 1").inner_text()
-    agreed = ann.get_by_role("table", name="Agreement between models")
-    expect(agreed.get_by_role("row", name="other/m and swift/m")).to_have_text(re.compile(r"3\s*0\s*0\s*$"))
+    agreement = ann.get_by_role("table", name="Agreement between models")
+    expect(agreement.get_by_role("row", name="other/m and swift/m")).to_have_text(re.compile(r"3\s*0\s*0\s*$"))
 
 
 def test_an_answer_is_rated_and_a_model_made_the_default_from_the_bench(ann, models):

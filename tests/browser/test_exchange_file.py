@@ -1,4 +1,4 @@
-"""Models out into a spreadsheet and back, in a real browser: compared, asked about, applied."""
+"""Export to a spreadsheet and import in a real browser: compare, confirm, apply."""
 
 import csv
 import re
@@ -11,15 +11,15 @@ pytestmark = pytest.mark.browser
 
 def test_the_models_are_taken_away_edited_and_brought_in(ann, tmp_path):
     ann.goto("/admin/exchange/")
-    with ann.expect_download() as started:
+    with ann.expect_download() as download:
         ann.get_by_role("link", name="CSV").click()
     file = tmp_path / "models.csv"
-    started.value.save_as(file)
-    with file.open(encoding="utf-8", newline="") as opened:
-        rows = list(csv.DictReader(opened))
+    download.value.save_as(file)
+    with file.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
     row = next(row for row in rows if (row["provider"], row["model_id"]) == ("mistral", "mistral-small-2603"))
-    with file.open("w", encoding="utf-8", newline="") as opened:
-        writer = csv.DictWriter(opened, list(row))
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(row))
         writer.writeheader()
         writer.writerow(row | {"input_per_1m": "7.5", "currency": "USD"})
 

@@ -1,4 +1,4 @@
-"""The complete bundled catalogue as a proposal in a real browser: opened, filtered, partly approved by a second person, undone."""
+"""The bundled catalog as a proposal in a real browser: opened, filtered, partly approved by a second user, and reverted."""
 
 import re
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def bob(desk, browser):
-    """The second person, in a browser of their own."""
+    """A page of a second user in a separate browser context."""
     desk.flask("users", "create", "bob@example.com", "--role", "editor", "--password-stdin", stdin=f"{PASSWORD}\n")
     context = browser.new_context(base_url=desk.url, viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
     context.set_default_timeout(10_000)

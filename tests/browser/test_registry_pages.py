@@ -1,4 +1,4 @@
-"""Models and prices in a real browser: switching, the star, a price that the calculator shows at once and every worker within a second."""
+"""Models and prices in a real browser: toggles, the default star, and a new price, which reaches every worker within a second."""
 
 import json
 import re
@@ -83,8 +83,8 @@ def test_a_new_price_shows_in_the_calculator_at_once_and_from_every_worker_withi
 
 
 def total(url: str, token: str) -> str:
-    """What one worker answers; each request opens a connection of its own, so that both take part."""
-    question = f"{url}/api/v1/cost?model=anthropic/claude-3-sonnet&input_tokens=1000000"
-    request = urllib.request.Request(question, headers={"Authorization": f"Bearer {token}", "Connection": "close"})
-    with urllib.request.urlopen(request, timeout=5) as answer:
-        return json.load(answer)["total"]
+    """Return the total that one worker calculates. Each request opens a new connection, so that both workers respond."""
+    query_url = f"{url}/api/v1/cost?model=anthropic/claude-3-sonnet&input_tokens=1000000"
+    request = urllib.request.Request(query_url, headers={"Authorization": f"Bearer {token}", "Connection": "close"})
+    with urllib.request.urlopen(request, timeout=5) as response:
+        return json.load(response)["total"]

@@ -1,4 +1,4 @@
-"""The calculator and try it in a real browser."""
+"""The calculator and the "Try it" page in a real browser."""
 
 import re
 

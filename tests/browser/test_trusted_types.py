@@ -1,4 +1,4 @@
-"""Trusted Types (T25): in a browser that has them, no text becomes a script on a page of the desk, whoever asks for it."""
+"""Trusted Types (T25): in a browser that supports them, no text becomes a script on any page."""
 
 import re
 
@@ -13,7 +13,7 @@ SCRIPTS_FROM_TEXT = {
     "another policy": "trustedTypes.createPolicy('mine', { createScript: (text) => text })",
 }
 
-# Not in the call itself: what a debugger runs may call eval.
+# Runs in a timer, because code that a debugger runs directly can call eval.
 LATER = """() => new Promise((done) => setTimeout(() => { try { %s; done("done") } catch (error) { done(error.name) } }))"""
 
 
@@ -22,7 +22,7 @@ def test_t25_no_text_becomes_a_script(ann, watch, attempt):
     refused = ann.evaluate(LATER % attempt)
     assert refused in ("TypeError", "EvalError")
     assert ann.evaluate("() => window.ran") is None
-    # The browser tells of it, and of nothing else.
+    # The browser reports this violation and nothing else.
     assert watch.complaints
     assert [text for text in watch.complaints if not re.search("Trusted|trusted-types|unsafe-eval", text)] == []
     watch.complaints.clear()
