@@ -1,4 +1,4 @@
-"""Public catalogues, each read from the shape that its project publishes, exactly and without a guess."""
+"""Tests of the catalog parsers: each published format is read exactly, without guesses."""
 
 import json
 
@@ -20,19 +20,19 @@ def read(source, document):
 
 
 def test_the_bundled_catalogue_has_all_sellers_and_reads_as_a_registry():
-    found = sources.read_catalog("genai-prices")
-    assert (len(found.providers) > 40, len(found.models) > 2_000, found.problems) == (True, True, [])
-    catalog = catalog_from({"providers": [], "models": found.models})
+    bundled = sources.read_catalog("genai-prices")
+    assert (len(bundled.providers) > 40, len(bundled.models) > 2_000, bundled.problems) == (True, True, [])
+    catalog = catalog_from({"providers": [], "models": bundled.models})
     assert {model.type for model in catalog.models} <= set(MODEL_TYPES)
-    ours = {model.ref: model for model in constants().models}
-    theirs = {model.ref: model for model in catalog.models}
-    shared = ours.keys() & theirs.keys()
+    registry_models = {model.ref: model for model in constants().models}
+    bundled_models = {model.ref: model for model in catalog.models}
+    shared = registry_models.keys() & bundled_models.keys()
     assert len(shared) > 200
-    assert all(ours[ref].prices == theirs[ref].prices for ref in shared)
+    assert all(registry_models[ref].prices == bundled_models[ref].prices for ref in shared)
 
 
 def test_litellms_map_becomes_rates_per_million_with_tiers():
-    found = read(
+    parsed = read(
         "litellm",
         {
             "sample_spec": {"litellm_provider": "one of ..."},
@@ -51,7 +51,7 @@ def test_litellms_map_becomes_rates_per_million_with_tiers():
             "openai/mystery": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 0, "output_cost_per_token": 0},
         },
     )
-    grok, imagen, mystery = found.models
+    grok, imagen, mystery = parsed.models
     assert (grok["provider"], grok["model_id"], grok["context_window"], grok["retires_on"]) == ("xai", "grok-4", 128000, "2027-01-31")
     assert rates(grok) == {
         ("input", None, "standard"): ("2.5", 1_000_000),
@@ -69,8 +69,8 @@ def test_litellms_map_becomes_rates_per_million_with_tiers():
 def test_models_dev_is_per_million_already():
     cost = {"input": 1.25, "output": 10, "cache_read": 0.125, "context_over_200k": {"input": 2.5}}
     limit = {"context": 1048576, "output": 65536}
-    found = read("models.dev", {"google": {"name": "Google", "models": {"gemini-x": {"name": "Gemini X", "cost": cost, "limit": limit}}}})
-    (model,) = found.models
+    parsed = read("models.dev", {"google": {"name": "Google", "models": {"gemini-x": {"name": "Gemini X", "cost": cost, "limit": limit}}}})
+    (model,) = parsed.models
     assert (model["display_name"], model["context_window"], model["max_output_tokens"]) == ("Gemini X", 1048576, 65536)
     assert rates(model)["input", None, "standard"] == ("1.25", 1_000_000)
     assert rates(model)["input", 200_000, "standard"] == ("2.5", 1_000_000)
@@ -78,10 +78,10 @@ def test_models_dev_is_per_million_already():
 
 @pytest.mark.parametrize("amount", [10**40, -1, True, "0.1", 1e-40])
 def test_an_amount_that_is_none_is_named_and_left_out(amount):
-    found = read("litellm", {"openai/m": {"litellm_provider": "openai", "input_cost_per_token": amount, "output_cost_per_token": 1e-6}})
-    assert ("output", None, "standard") in rates(found.models[0])
-    assert ("input", None, "standard") not in rates(found.models[0])
-    assert "openai/m: input_cost_per_token" in found.problems[0]
+    parsed = read("litellm", {"openai/m": {"litellm_provider": "openai", "input_cost_per_token": amount, "output_cost_per_token": 1e-6}})
+    assert ("output", None, "standard") in rates(parsed.models[0])
+    assert ("input", None, "standard") not in rates(parsed.models[0])
+    assert "openai/m: input_cost_per_token" in parsed.problems[0]
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_a_file_of_another_kind_is_refused_in_words(source, data, said):
 def test_the_published_json_of_genai_prices_is_read_like_the_package():
     prices = {"input_mtok": {"base": 2, "tiers": [{"start": 200000, "price": 4}]}, "output_mtok": "6"}
     vendor = {"id": "x-ai", "name": "xAI", "api_pattern": "https://api\\.x\\.ai", "pricing_urls": ["https://x.ai/prices"]}
-    found = read("genai-prices-json", [vendor | {"models": [{"id": "grok-9", "match": {"equals": "grok-9"}, "prices": prices}]}])
-    (model,) = found.models
-    assert (found.name, model["provider"], model["prices"][0]["source"]["url"]) == ("genai-prices", "xai", "https://x.ai/prices")
+    parsed = read("genai-prices-json", [vendor | {"models": [{"id": "grok-9", "match": {"equals": "grok-9"}, "prices": prices}]}])
+    (model,) = parsed.models
+    assert (parsed.name, model["provider"], model["prices"][0]["source"]["url"]) == ("genai-prices", "xai", "https://x.ai/prices")
     assert rates(model) == {
         ("input", None, "standard"): ("2", 1_000_000),
         ("input", 200_000, "standard"): ("4", 1_000_000),
