@@ -1,4 +1,4 @@
-"""A desk with four providers on loopback: one answers at once, one fails, one is slow, and one says what would run in a browser."""
+"""Fixtures of the evaluation tests: an app with four local providers, which respond at once, fail, are slow, or return active content."""
 
 import json
 from dataclasses import replace
@@ -20,24 +20,24 @@ SLOW_S = 0.5
 
 @pytest.fixture
 def upstreams():
-    found = {name: Upstream() for name in ("quick", "failing", "slow", "tricky")}
-    found["failing"].says(error(500))
-    found["slow"].says(after(SLOW_S, reply()))
+    providers_by_name = {name: Upstream() for name in ("quick", "failing", "slow", "tricky")}
+    providers_by_name["failing"].says(error(500))
+    providers_by_name["slow"].says(after(SLOW_S, reply()))
     advice = {"recommendations": [{"type": "cpu", "priority": "low", "title": INJECTED, "description": INJECTED, "actions": [INJECTED]}]}
-    found["tricky"].says(reply(200, completion(json.dumps(advice))))
-    yield found
-    for one in found.values():
-        one.stop()
+    providers_by_name["tricky"].says(reply(200, completion(json.dumps(advice))))
+    yield providers_by_name
+    for upstream in providers_by_name.values():
+        upstream.stop()
 
 
 def desk_with(settings, upstreams):
-    allowed = frozenset(one.place for one in upstreams.values())
+    allowed = frozenset(upstream.place for upstream in upstreams.values())
     for app in running(replace(settings, outbound_allow=allowed)):
         with writing() as session:
-            for name, one in upstreams.items():
-                values = provider_values(slug=name, display_name=name.title(), base_url=one.base_url)
-                made = providers.create(session, values, actor="ann", policy=container.current().outbound)
-                credentials.store(session, made, "sk-CANARY-0123456789", vault=container.vault(), actor="ann")
+            for name, upstream in upstreams.items():
+                values = provider_values(slug=name, display_name=name.title(), base_url=upstream.base_url)
+                provider = providers.create(session, values, actor="ann", policy=container.current().outbound)
+                credentials.store(session, provider, "sk-CANARY-0123456789", vault=container.vault(), actor="ann")
                 model = models.create(session, {"provider": name, "model_id": "m", "display_name": name, "type": "text"}, actor="ann")
                 if name != "tricky":
                     prices.add(session, model.id, price_values(), actor="ann")

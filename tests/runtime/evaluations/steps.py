@@ -1,4 +1,4 @@
-"""What the tests of benches do: starting, waiting, resuming, holding an answer up, and counting what came back."""
+"""Steps of the evaluation tests: start, wait, resume, delay a response, and count the costs of runs."""
 
 import html
 import threading
@@ -23,50 +23,50 @@ def form(*names, **more):
 
 
 def started(visitor, *names, wait=20.0, **more) -> Evaluation:
-    answer = visitor.post("/admin/bench/new", form(*names, **more))
-    assert answer.status_code == 302, html.unescape(answer.text)
-    public_id = answer.location.rstrip("/").rsplit("/", 1)[1]
+    response = visitor.post("/admin/bench/new", form(*names, **more))
+    assert response.status_code == 302, html.unescape(response.text)
+    public_id = response.location.rstrip("/").rsplit("/", 1)[1]
     if wait:
         get_runner().wait(evaluations.find(db.session(), public_id).id, wait)
     db.session.rollback()
     return evaluations.find_with_cells(db.session(), public_id)
 
 
-def after_resuming(visitor, found) -> Evaluation:
-    visitor.post(f"/admin/bench/{found.public_id}/resume")
-    get_runner().wait(found.id, 20)
+def after_resuming(visitor, row) -> Evaluation:
+    visitor.post(f"/admin/bench/{row.public_id}/resume")
+    get_runner().wait(row.id, 20)
     db.session.rollback()
-    return evaluations.find_with_cells(db.session(), found.public_id)
+    return evaluations.find_with_cells(db.session(), row.public_id)
 
 
-def when(event, answer):
-    """An answer that is given once the event happened."""
+def when(event, respond):
+    """Return a handler that responds after the event."""
 
     def later(handler):
         assert event.wait(20)
-        answer(handler)
+        respond(handler)
 
     return later
 
 
 def until(happened) -> None:
-    end = time.monotonic() + 15
+    deadline = time.monotonic() + 15
     while not happened():
-        assert time.monotonic() < end
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def statuses(found) -> dict[str, list[str]]:
-    return {model: [cell.status for cell in found.cells if cell.model == model] for model in found.models}
+def statuses(row) -> dict[str, list[str]]:
+    return {model: [cell.status for cell in row.cells if cell.model == model] for model in row.models}
 
 
-def loaded(found) -> Evaluation:
+def loaded(row) -> Evaluation:
     db.session.rollback()
-    return evaluations.find_with_cells(db.session(), found.public_id)
+    return evaluations.find_with_cells(db.session(), row.public_id)
 
 
-def paid(found) -> Decimal:
-    """What all runs that there are have cost."""
+def paid(row) -> Decimal:
+    """Return the total cost of all runs in the database."""
     return sum(db.session.execute(select(Run.cost_total).where(Run.cost_total.is_not(None))).scalars(), Decimal(0))
 
 
@@ -76,9 +76,9 @@ def gone_silent() -> None:
 
 
 def held_up(visitor, upstream) -> tuple[threading.Event, Evaluation]:
-    """A bench whose first answer is under way until the event happens."""
-    held = threading.Event()
-    upstream.says(when(held, reply()), reply())
-    found = started(visitor, "slow", wait=0)
+    """Start an evaluation whose first response waits for the returned event."""
+    released = threading.Event()
+    upstream.says(when(released, reply()), reply())
+    row = started(visitor, "slow", wait=0)
     until(lambda: len(upstream.requests) == 1)
-    return held, found
+    return released, row
