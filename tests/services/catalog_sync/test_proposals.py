@@ -1,4 +1,4 @@
-"""Proposals of a catalogue: nothing changes before a second person approves, everything or nothing is taken over, and undoing adds."""
+"""Tests of catalog proposals: four-eyes approval, all-or-nothing application, and undo by corrections."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -37,7 +37,7 @@ def offered(amount="2", **more):
 
 
 def ours(amount="1", kind="catalog"):
-    """A model of the registry whose price came from the list, or from somebody's hand."""
+    """Add a registry model with a price from the catalog or a manual price, and return its id."""
     with writing() as session:
         model = models.create(session, model_values(model_id="known"), actor="ann")
         entry = proposals.catalog_price_entry(offered(amount)["prices"][0], "acme-list")
@@ -51,27 +51,27 @@ def ours(amount="1", kind="catalog"):
 KNOWN = {"provider": "openai", "model_id": "known"}
 
 
-def opened(*found, second=None, ticked=True) -> int:
+def opened(*models, second=None, selected=True) -> int:
     container.registry().refresh()
     names = [{"slug": "newcomer", "display_name": "The newcomer"}]
-    read = SourceCatalog("acme-list", "version 1", "0" * 64, names, list(found))
+    catalog = SourceCatalog("acme-list", "version 1", "0" * 64, names, list(models))
     with writing(refresh=False) as session:
-        given = Comparison(container.registry().snapshot, read, second, GuardLimits(), datetime.now(UTC))
-        number = proposals.open_proposal(session, given, actor="ann").id
-        if ticked:
-            proposals.choose(session, number, RowFilter().condition(), True)
-    return number
+        comparison = Comparison(container.registry().snapshot, catalog, second, GuardLimits(), datetime.now(UTC))
+        proposal_id = proposals.open_proposal(session, comparison, actor="ann").id
+        if selected:
+            proposals.choose(session, proposal_id, RowFilter().condition(), True)
+    return proposal_id
 
 
-def approved(number, actor="bob", *, four_eyes=True, seal=None):
+def approved(proposal_id, actor="bob", *, four_eyes=True, digest=None):
     with writing() as session:
-        seen = proposals.selection_digest(session, number) if seal is None else seal
-        apply.apply(session, number, Approval(actor, datetime.now(UTC), four_eyes, seen))
+        reviewed_digest = proposals.selection_digest(session, proposal_id) if digest is None else digest
+        apply.apply(session, proposal_id, Approval(actor, datetime.now(UTC), four_eyes, reviewed_digest))
 
 
-def undone(number):
+def undone(proposal_id):
     with writing() as session:
-        return apply.undo(session, number, actor="bob")
+        return apply.undo(session, proposal_id, actor="bob")
 
 
 def row(table, **values):
@@ -104,62 +104,64 @@ def test_a_new_model_arrives_inactive_with_its_price_and_if_need_be_its_provider
 
 
 def test_a_changed_price_holds_from_now_on_and_past_costs_stay(either_app):
-    number = ours("1")
+    model_id = ours("1")
     before = datetime.now(UTC) - timedelta(hours=1)
     approved(opened(offered("2", **KNOWN)))
     assert (cost("openai/known", before), cost("openai/known")) == (1, 2)
-    assert rates(number) == [(False, "1"), (False, "2")]
+    assert rates(model_id) == [(False, "1"), (False, "2")]
 
 
 def test_undoing_corrects_the_price_from_its_start_and_is_no_edit(either_app):
-    number = ours("1")
-    proposal = opened(offered("2", **KNOWN))
-    approved(proposal)
-    assert undone(proposal) == []
-    assert rates(number) == [(False, "1"), (False, "2"), (True, "1")]
+    model_id = ours("1")
+    proposal_id = opened(offered("2", **KNOWN))
+    approved(proposal_id)
+    assert undone(proposal_id) == []
+    assert rates(model_id) == [(False, "1"), (False, "2"), (True, "1")]
     assert cost("openai/known") == 1
-    assert row(Proposal, id=proposal).status == "undone"
+    assert row(Proposal, id=proposal_id).status == "undone"
     with pytest.raises(Conflict):
-        undone(proposal)
+        undone(proposal_id)
     assert audit_log.get_first_break_or_none(db.session()) is None
 
 
 def test_whoever_opened_it_does_not_approve_it_unless_the_desk_is_of_one_person(app):
-    number = opened(offered())
+    proposal_id = opened(offered())
     with pytest.raises(Forbidden, match="MODELDESK_FOUR_EYES=off"):
-        approved(number, "ann")
-    approved(number, "ann", four_eyes=False)
-    assert row(Proposal, id=number).applied_by == "ann"
+        approved(proposal_id, "ann")
+    approved(proposal_id, "ann", four_eyes=False)
+    assert row(Proposal, id=proposal_id).applied_by == "ann"
 
 
 def test_only_ticked_rows_are_taken_over_and_none_is_an_error(app):
-    number = opened(offered(), offered(model_id="other"), ticked=False)
+    proposal_id = opened(offered(), offered(model_id="other"), selected=False)
     with pytest.raises(Invalid, match="Nothing is chosen"):
-        approved(number)
+        approved(proposal_id)
     with writing(refresh=False) as session:
-        assert proposals.choose(session, number, RowFilter(word="other").condition(), True) == 1
-    approved(number)
+        assert proposals.choose(session, proposal_id, RowFilter(word="other").condition(), True) == 1
+    approved(proposal_id)
     assert db.session.execute(select(Model.model_id).join(Provider).where(Provider.slug == "newcomer")).scalars().all() == ["other"]
 
 
 def test_a_price_by_hand_is_pinned_and_cannot_be_ticked(app):
-    number = ours("1", kind="manual")
-    proposal = opened(offered("2", **KNOWN), offered())
-    pinned = row(ProposalRow, proposal_id=proposal, ref="openai/known")
+    model_id = ours("1", kind="manual")
+    proposal_id = opened(offered("2", **KNOWN), offered())
+    pinned = row(ProposalRow, proposal_id=proposal_id, ref="openai/known")
     assert (pinned.guards, pinned.choosable, pinned.chosen) == (",pinned,", False, False)
-    approved(proposal)
-    assert rates(number) == [(False, "1")]
+    approved(proposal_id)
+    assert rates(model_id) == [(False, "1")]
 
 
 def test_what_changed_since_stops_everything(either_app):
-    number = ours("1")
-    proposal = opened(offered("2", **KNOWN), offered())
+    model_id = ours("1")
+    proposal_id = opened(offered("2", **KNOWN), offered())
     with writing() as session:
-        prices.add(session, number, price_values(rates=[RATE | {"amount": "9"}], effective_from=datetime.now(UTC).isoformat()), actor="eve")
+        prices.add(
+            session, model_id, price_values(rates=[RATE | {"amount": "9"}], effective_from=datetime.now(UTC).isoformat()), actor="eve"
+        )
     with pytest.raises(Conflict, match="openai/known: its price changed"):
-        approved(proposal)
+        approved(proposal_id)
     assert db.session.execute(select(Model).where(Model.model_id == "fresh")).first() is None
-    assert row(Proposal, id=proposal).status == "open"
+    assert row(Proposal, id=proposal_id).status == "open"
 
 
 def test_limits_and_dates_are_taken_over_and_back_unless_somebody_edited_them(app):
@@ -189,50 +191,50 @@ def test_a_model_that_is_gone_is_deactivated_and_comes_back(app):
 
 def test_the_same_catalogue_again_proposes_nothing(app):
     approved(opened(offered()))
-    with pytest.raises(Conflict, match="has everything") as refused:
+    with pytest.raises(Conflict, match="has everything") as rejected:
         opened(offered())
-    assert refused.value.code == "no_difference"
+    assert rejected.value.code == "no_difference"
     assert len(db.session.execute(select(Proposal)).scalars().all()) == 1
 
 
 def test_a_record_of_which_no_model_can_be_made_is_named_and_left_out(app):
-    number = opened(
+    proposal_id = opened(
         offered(), offered(model_id="@cf/no"), offered(model_id="odd", type="poem"), offered("0.1234567890123456789", model_id="long")
     )
-    problems = row(Proposal, id=number).problems
+    problems = row(Proposal, id=proposal_id).problems
     assert [problem.partition(":")[0] for problem in problems] == ["newcomer/@cf/no", "newcomer/long", "newcomer/odd"]
 
 
 def test_every_step_is_in_the_trail(app):
-    number = opened(offered())
-    approved(number)
-    undone(number)
+    proposal_id = opened(offered())
+    approved(proposal_id)
+    undone(proposal_id)
     query = select(AuditEvent.action, AuditEvent.actor).where(AuditEvent.target_kind == "proposal")
-    found = [tuple(event) for event in db.session.execute(query)]
-    assert found == [("catalog:proposal:create", "ann"), ("catalog:proposal:apply", "bob"), ("catalog:proposal:undo", "bob")]
+    events = [tuple(event) for event in db.session.execute(query)]
+    assert events == [("catalog:proposal:create", "ann"), ("catalog:proposal:apply", "bob"), ("catalog:proposal:undo", "bob")]
 
 
 def test_a_closed_proposal_stays_as_it_is(app):
-    number = opened(offered())
+    proposal_id = opened(offered())
     with writing(refresh=False) as session:
-        proposals.close(session, number, actor="ann")
-    for act in (
-        lambda session: proposals.close(session, number, actor="ann"),
-        lambda session: proposals.choose(session, number, RowFilter().condition(), True),
+        proposals.close(session, proposal_id, actor="ann")
+    for action in (
+        lambda session: proposals.close(session, proposal_id, actor="ann"),
+        lambda session: proposals.choose(session, proposal_id, RowFilter().condition(), True),
     ):
         with pytest.raises(Conflict, match="no longer open"), writing() as session:
-            act(session)
+            action(session)
     with pytest.raises(Conflict, match="no longer open"):
-        approved(number)
+        approved(proposal_id)
 
 
 def test_what_was_ticked_after_somebody_looked_is_not_approved(app):
-    number = opened(offered(), offered(model_id="second"))
-    seen = proposals.selection_digest(db.session(), number)
-    for ticked in (False, True):
+    proposal_id = opened(offered(), offered(model_id="second"))
+    digest = proposals.selection_digest(db.session(), proposal_id)
+    for selected in (False, True):
         with writing() as session:
-            proposals.choose(session, number, ProposalRow.ref == "newcomer/second", ticked)
-        if not ticked:
+            proposals.choose(session, proposal_id, ProposalRow.ref == "newcomer/second", selected)
+        if not selected:
             with pytest.raises(Conflict, match="Other rows are ticked"):
-                approved(number, seal=seen)
-    approved(number, seal=seen)
+                approved(proposal_id, digest=digest)
+    approved(proposal_id, digest=digest)

@@ -1,4 +1,4 @@
-"""The seed: once, never over what staff did, and with keys only when told to."""
+"""Tests of the seed: it runs once, never overwrites edits by staff, and copies keys only on request."""
 
 import pytest
 from factories import model_values
@@ -41,32 +41,34 @@ def revision() -> int:
 
 
 def test_the_catalogue_comes_into_an_empty_database_whole(empty_app):
-    done = seeded()
-    assert (len(done.providers), len(done.models), done.notes) == (
+    result = seeded()
+    assert (len(result.providers), len(result.models), result.notes) == (
         len(catalog_document()["providers"]),
         len(catalog_document()["models"]),
         [],
     )
-    found, expected = container.registry().snapshot, constants()
-    assert {model.ref: [price.rates for price in model.prices] for model in found.models} == {
+    seeded_snapshot, expected = container.registry().snapshot, constants()
+    assert {model.ref: [price.rates for price in model.prices] for model in seeded_snapshot.models} == {
         model.ref: [price.rates for price in model.prices] for model in expected.models
     }
-    assert {model.ref: set(model.aliases) for model in found.models} == {model.ref: set(model.aliases) for model in expected.models}
-    assert found.source == "database"
+    assert {model.ref: set(model.aliases) for model in seeded_snapshot.models} == {
+        model.ref: set(model.aliases) for model in expected.models
+    }
+    assert seeded_snapshot.source == "database"
 
 
 def test_seeding_again_changes_nothing_not_even_the_revision(either_app):
     before = (counts(), revision())
-    done = seeded()
-    assert (bool(done), (counts(), revision())) == (False, before)
+    result = seeded()
+    assert (bool(result), (counts(), revision())) == (False, before)
 
 
 def test_what_staff_edited_renamed_or_deleted_stays_so(app):
     registry = container.registry()
-    numbers = {ref: registry.get_model(ref).id for ref in ("openai/gpt-4o", "openai/gpt-4o-mini")}
+    ids = {ref: registry.get_model(ref).id for ref in ("openai/gpt-4o", "openai/gpt-4o-mini")}
     with writing() as session:
-        models.update(session, numbers["openai/gpt-4o"], {"display_name": "Ours", "active": False, "default": False}, actor="ann")
-        models.update(session, numbers["openai/gpt-4o-mini"], {"model_id": "renamed", "aliases": []}, actor="ann")
+        models.update(session, ids["openai/gpt-4o"], {"display_name": "Ours", "active": False, "default": False}, actor="ann")
+        models.update(session, ids["openai/gpt-4o-mini"], {"model_id": "renamed", "aliases": []}, actor="ann")
         providers.update(session, registry.snapshot.providers["mistral"].id, {"slug": "le-chat"}, actor="ann")
         providers.delete(session, registry.snapshot.providers["copilot"].id, actor="ann")
     before = revision()
@@ -77,13 +79,13 @@ def test_what_staff_edited_renamed_or_deleted_stays_so(app):
 
 
 def test_a_new_model_of_a_provider_that_staff_removed_is_left_out_every_time(empty_app):
-    known = {
+    previous = {
         "providers": [entry["slug"] for entry in catalog_document()["providers"]],
         "models": [model.ref for model in constants().models][1:],
     }
-    with writing() as session:  # As an earlier release left it, which did not know the first model yet; then staff removed everything.
+    with writing() as session:  # An earlier release seeded everything but the first model; then staff deleted all providers.
         audit_log.record(
-            session, seed.ACTION, actor=seed.ACTOR, target=Target("catalog", None, "constants"), change=AuditChange(None, known)
+            session, seed.ACTION, actor=seed.ACTOR, target=Target("catalog", None, "constants"), change=AuditChange(None, previous)
         )
     before = (counts(), revision())
     assert (bool(seeded()), (counts(), revision())) == (False, before)
@@ -93,8 +95,8 @@ def test_an_alias_that_staff_gave_to_another_model_is_noted_and_left_alone(empty
     with writing() as session:
         providers.create(session, {"slug": "openai", "display_name": "Ours", "driver": "openai"}, actor="ann")
         models.create(session, model_values(aliases=["gpt-4o-2024-08-06"]), actor="ann")
-    done = seeded()
-    assert done.notes == ["alias gpt-4o-2024-08-06 already leads to another model"]
+    result = seeded()
+    assert result.notes == ["alias gpt-4o-2024-08-06 already leads to another model"]
     assert container.registry().resolve("gpt-4o-2024-08-06").ref == "openai/test-model"
     assert container.registry().snapshot.providers["openai"].display_name == "Ours"
 

@@ -1,4 +1,4 @@
-"""Putting back what an event of the audit trail changed: through the services, audited, and never by editing a price."""
+"""Tests of restoring the state before an audit event: through the services, audited, and never by editing a price."""
 
 import pytest
 from factories import model_values, price_values, provider_values
@@ -18,7 +18,7 @@ from webapp.services.restore import restore
 
 
 def done(change, *args, **more) -> int:
-    """The number of the event of a change, the last one that it wrote."""
+    """Make a change, and return the id of its last audit event."""
     with writing() as session:
         change(session, *args, actor="ann", **more)
         return session.execute(select(AuditEvent.id).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
@@ -30,9 +30,9 @@ def put_back(event_id: int) -> str:
 
 
 def why_not(event_id: int) -> str:
-    with pytest.raises(Conflict) as refused:
+    with pytest.raises(Conflict) as rejected:
         put_back(event_id)
-    return refused.value.detail
+    return rejected.value.detail
 
 
 def row(table, **values):
@@ -58,9 +58,14 @@ def test_putting_back_is_in_the_trail_and_the_chain_stays_whole(app):
         model_id = models.create(session, model_values(), actor="ann").id
     event = done(models.set_active, model_id, False)
     put_back(event)
-    change, said = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(2)).scalars().all()[::-1]
+    change, restore_event = db.session.execute(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(2)).scalars().all()[::-1]
     assert (change.action, change.actor, change.after) == ("registry:model:update", "bob", {"active": True})
-    assert (said.action, said.actor, said.after, said.target_name) == ("audit:event:restore", "bob", {"event": event}, "openai/test-model")
+    assert (restore_event.action, restore_event.actor, restore_event.after, restore_event.target_name) == (
+        "audit:event:restore",
+        "bob",
+        {"event": event},
+        "openai/test-model",
+    )
     assert audit_log.get_first_break_or_none(db.session()) is None
 
 
@@ -95,12 +100,12 @@ def test_a_default_and_a_primary_provider_go_back_to_the_ones_before(app):
 def test_a_base_url_that_is_put_back_takes_the_keys_of_the_present_one_with_it(app):
     policy = container.current().outbound
     with writing() as session:
-        made = providers.create(session, provider_values(base_url="https://first.example/v1"), actor="ann", policy=policy)
-        provider_id = made.id
+        provider = providers.create(session, provider_values(base_url="https://first.example/v1"), actor="ann", policy=policy)
+        provider_id = provider.id
     event = done(providers.update, provider_id, {"base_url": "https://second.example/v1"}, policy=policy)
-    found = restore.plan(db.session(), restore.find_event(db.session(), event))
+    plan = restore.plan(db.session(), restore.find_event(db.session(), event))
     assert (
-        found.warning
+        plan.warning
         == f"The keys of {row(Provider, id=provider_id).display_name} will be removed: they were entered for the present address."
     )
     put_back(event)
@@ -111,8 +116,8 @@ def test_a_price_that_has_begun_is_followed_by_a_new_row_and_past_costs_stay(eit
     with writing() as session:
         model_id = models.create(session, model_values(), actor="ann").id
     done(prices.add, model_id, price_values(effective_from="2026-01-01T00:00:00Z"))
-    wrong = price_values(effective_from="2026-02-01T00:00:00Z", rates=[{"meter": "input", "amount": "99", "per": 1_000_000}])
-    event = done(prices.add, model_id, wrong)
+    incorrect_price = price_values(effective_from="2026-02-01T00:00:00Z", rates=[{"meter": "input", "amount": "99", "per": 1_000_000}])
+    event = done(prices.add, model_id, incorrect_price)
     put_back(event)
     first, second, third = prices.history(db.session(), row(Model, id=model_id))
     assert third.rates == first.rates != second.rates
@@ -125,8 +130,8 @@ def test_a_price_that_has_not_begun_is_corrected_where_it_begins(app):
     with writing() as session:
         model_id = models.create(session, model_values(), actor="ann").id
     done(prices.add, model_id, price_values(effective_from="2026-01-01T00:00:00Z"))
-    wrong = price_values(effective_from="2099-02-01T00:00:00Z", rates=[{"meter": "input", "amount": "99", "per": 1_000_000}])
-    event = done(prices.add, model_id, wrong)
+    incorrect_price = price_values(effective_from="2099-02-01T00:00:00Z", rates=[{"meter": "input", "amount": "99", "per": 1_000_000}])
+    event = done(prices.add, model_id, incorrect_price)
     put_back(event)
     first, second, third = prices.history(db.session(), row(Model, id=model_id))
     assert (third.corrects, format_timestamp(third.effective_from), third.rates) == (second.id, "2099-02-01T00:00:00Z", first.rates)
@@ -141,9 +146,9 @@ def test_what_cannot_be_put_back_says_why(app):
     assert why_not(event).startswith("There was no price before it")
     switched = done(models.update, row(Model, model_id="gpt-4o").id, {"display_name": "X"})
     with writing() as session:
-        other = models.create(session, model_values(model_id="other"), actor="ann").id
-    changed = done(models.update, other, {"display_name": "Y"})
-    done(models.delete, other)
+        second_id = models.create(session, model_values(model_id="other"), actor="ann").id
+    changed = done(models.update, second_id, {"display_name": "Y"})
+    done(models.delete, second_id)
     assert "was deleted since" in why_not(changed)
     assert put_back(switched)
 
@@ -163,6 +168,6 @@ def test_a_project_goes_back_too(app):
     event = done(projects.update, project.id, {"display_name": "Bluer", "active": False})
     put_back(event)
     assert (row(Project, slug="blue").display_name, row(Project, slug="blue").is_active) == ("Blue", True)
-    gone = done(projects.delete, project.id)
-    put_back(gone)
+    deletion = done(projects.delete, project.id)
+    put_back(deletion)
     assert row(Project, slug="blue").display_name == "Blue"

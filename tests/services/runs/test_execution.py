@@ -1,4 +1,4 @@
-"""A provider that repeats the key it was sent: nothing of it is stored or shown."""
+"""Tests that a key repeated by a provider is neither stored nor shown."""
 
 from webapp.drivers.core.base import ChatReply
 from webapp.services.runs.execution import redact_key, redact_reply

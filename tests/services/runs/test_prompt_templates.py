@@ -1,4 +1,4 @@
-"""Templates as versions, the order in which a model is chosen, and answers that are remembered; on SQLite and PostgreSQL."""
+"""Tests of template versions, the order of model choice, and cached responses, on SQLite and PostgreSQL."""
 
 import threading
 from dataclasses import replace
@@ -140,15 +140,15 @@ def test_the_key_itself_is_in_no_digest_and_a_slower_deadline_asks_the_same():
     )
 
 
-def remember(session, key=KEY, minutes=10, now=None, said="text") -> None:
-    response_cache.store(session, CacheEntry(key, "summary", "acme/m", said, {"input": 1}, "run_1", minutes), now)
+def remember(session, key=KEY, minutes=10, now=None, response="text") -> None:
+    response_cache.store(session, CacheEntry(key, "summary", "acme/m", response, {"input": 1}, "run_1", minutes), now)
 
 
 def test_an_answer_is_found_until_it_expires_and_then_swept_out(either_app):
-    then = datetime.now(UTC) - timedelta(minutes=30)
+    stored_at = datetime.now(UTC) - timedelta(minutes=30)
     with writing() as session:
-        remember(session, now=then)
-        assert response_cache.get_hit_or_none(session, KEY, then + timedelta(minutes=9)).text == "text"
+        remember(session, now=stored_at)
+        assert response_cache.get_hit_or_none(session, KEY, stored_at + timedelta(minutes=9)).text == "text"
         assert response_cache.get_hit_or_none(session, KEY) is None
         remember(session, "f" * 64)
         assert session.execute(select(func.count()).select_from(CachedResponse)).scalar_one() == 1
@@ -162,7 +162,7 @@ def test_the_same_answer_remembered_by_many_at_once_is_one_row(either_app):
         with either_app.app_context():
             try:
                 with writing(refresh=False) as session:
-                    remember(session, said=str(number))
+                    remember(session, response=str(number))
             except Exception as error:
                 errors.append(error)
             finally:
