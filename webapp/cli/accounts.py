@@ -28,7 +28,7 @@ def setup_url(secret: str) -> str:
 
 @click.group()
 def users() -> None:
-    """Staff who may sign in."""
+    """Staff accounts."""
 
 
 @users.command("create")

@@ -31,7 +31,7 @@ def incidents() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the run as the HTTP API answers it.")
 @command
 def analyze(file: str, model: str | None, template: str | None, no_cache: bool, as_json: bool) -> None:
-    """Run an incident (JSON, an Alertmanager payload, or text whose first line is the title) and print what came back."""
+    """Run an incident (JSON, an Alertmanager payload, or text whose first line is the title) and print the result."""
     try:
         incident = parsing.parse_incident(_read_text(file)).incident
     except Invalid as error:

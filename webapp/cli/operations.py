@@ -29,7 +29,10 @@ FILE_PATH = click.Path(path_type=Path, dir_okay=False)
 @click.option("--replace", is_flag=True, help="Overwrite the file if it exists.")
 @command
 def backup(file: Path, replace: bool) -> None:
-    """Write a backup of the database to FILE, while the desk serves. It holds no encryption key: keep that elsewhere."""
+    """Write a backup of the database to FILE. The server can keep running.
+
+    The file holds no encryption key: keep that elsewhere.
+    """
     contents = backups.back_up(container.settings(), file, replace=replace)
     click.echo(f"Backed up {_format_contents(contents)} to {file}.")
     click.echo("The keys in it are encrypted. Keep MODELDESK_ENCRYPTION_KEYS somewhere else, or they cannot be read again.", err=True)
@@ -40,7 +43,7 @@ def backup(file: Path, replace: bool) -> None:
 @click.option("--replace", is_flag=True, help="Put it in the place of the present database.")
 @command
 def restore(file: Path, replace: bool) -> None:
-    """Put the backup in FILE in the place of the database; running workers go on with it within a second or two."""
+    """Replace the database with the backup in FILE. Running workers use it within a second or two."""
     settings = container.settings()
     kind = backups.kind_of(file)
     if (kind == "sqlite") != (settings.sqlite_path is not None):
@@ -96,7 +99,7 @@ def database() -> None:
 def move(target_url: str) -> None:
     """Copy everything to the empty database at URL (usually from SQLite to PostgreSQL), and prove that both hold the same.
 
-    Stop the desk first, so that nothing changes meanwhile. The old database is not touched.
+    Stop the server first, so that nothing changes while the copy is made. The old database is not touched.
     """
     proofs = database_move.move(db.engine, target_url)
     for proof in proofs:

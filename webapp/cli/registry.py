@@ -124,13 +124,13 @@ def _format_price(price: Price | None) -> str:
 @click.option("--output-tokens", type=int, default=0, help="All output tokens, reasoning included.")
 @click.option("--image-count", type=int, default=0)
 @click.option("--usage", "usage_json", help='Usage by meter as JSON, such as {"input": 1000, "cache_read": 400}.')
-@click.option("--at", "moment", help="The moment, such as 2026-11-21T00:00:00Z; now if left out.")
+@click.option("--at", "time_text", help="The time, such as 2026-11-21T00:00:00Z; now if left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the HTTP API answers.")
 @command
-def cost(ref: str, usage_json: str | None, moment: str | None, as_json: bool, **counts: int) -> None:
+def cost(ref: str, usage_json: str | None, time_text: str | None, as_json: bool, **counts: int) -> None:
     """Say what a usage costs, exactly and itemised."""
     usage = _parse_usage(usage_json, counts)
-    at = parse_timestamp(moment, "at") if moment is not None else datetime.now(UTC).replace(microsecond=0)
+    at = parse_timestamp(time_text, "at") if time_text is not None else datetime.now(UTC).replace(microsecond=0)
     result = load_registry().calculate_cost(ref, usage=usage, at=at)
     click.echo(json.dumps(cost_document(result)) if as_json else _format_cost(result))
 
