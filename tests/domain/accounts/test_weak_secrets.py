@@ -1,4 +1,4 @@
-"""Secrets that everybody knows are told from those that nobody does."""
+"""Tests of the detection of weak secrets."""
 
 import secrets
 from base64 import b64encode
@@ -7,7 +7,7 @@ import pytest
 
 from webapp.domain.accounts.weak_secrets import is_weak
 
-# As they stand in documentation, compose files and examples of others; the long ones, because short ones are refused for their length.
+# Secrets from public documentation, compose files and examples. Only long ones, because short ones are rejected for their length.
 KNOWN = [
     "CHANGE_ME_TO_A_COMPLEX_RANDOM_SECRET",
     "your_own_random_generated_secret_key",
