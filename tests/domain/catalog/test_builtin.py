@@ -62,8 +62,8 @@ DATED_NAMES = {
 CAPABILITIES = {"chat", "code", "vision", "json_mode", "tools", "streaming", "system_prompt", "reasoning", "image", "audio", "embedding"}
 
 
-def offending(pairs, wrong):
-    return [name for name, value in pairs if wrong(value)]
+def offending(pairs, is_wrong):
+    return [name for name, value in pairs if is_wrong(value)]
 
 
 def key(rate):
@@ -71,8 +71,8 @@ def key(rate):
 
 
 def amounts(price, meter):
-    found = [rate for rate in price["rates"] if rate["meter"] == meter and rate["service_tier"] == "standard"]
-    return [(rate["amount"], rate["per"], rate["above"], rate["window"]) for rate in found]
+    rates = [rate for rate in price["rates"] if rate["meter"] == meter and rate["service_tier"] == "standard"]
+    return [(rate["amount"], rate["per"], rate["above"], rate["window"]) for rate in rates]
 
 
 # The document
@@ -95,11 +95,11 @@ needs_genai_prices = pytest.mark.skipif(importlib.util.find_spec("genai_prices")
 
 @needs_genai_prices
 def test_generating_it_again_gives_the_same_bytes(tmp_path):
-    again = tmp_path / "catalog.json"
+    output = tmp_path / "catalog.json"
     script = ROOT / "scripts" / "build_catalog.py"
     day = catalog_document()["source"]["generated_on"]
-    subprocess.run([sys.executable, script, "--generated-on", day, "--output", again], check=True, capture_output=True)
-    assert again.read_bytes() == CATALOG_FILE.read_bytes()
+    subprocess.run([sys.executable, script, "--generated-on", day, "--output", output], check=True, capture_output=True)
+    assert output.read_bytes() == CATALOG_FILE.read_bytes()
 
 
 @needs_genai_prices
@@ -199,7 +199,7 @@ def test_models_are_numbered_in_display_order():
 
 def test_no_two_providers_read_the_same_variable():
     names = [name for provider in catalog_document()["providers"] for name in provider["required_environment"]]
-    assert len(set(names)) == len(names) == len(catalog_document()["providers"]) - 1  # Ollama needs none.
+    assert len(set(names)) == len(names) == len(catalog_document()["providers"]) - 1  # Ollama needs no variable.
 
 
 # Prices
@@ -231,8 +231,8 @@ def test_windows_are_hours_of_the_day_in_utc():
 
 def test_histories_begin_in_1970_and_go_forward_without_equal_moments():
     histories = [(ref, [datetime.fromisoformat(price["effective_from"]) for price in model["prices"]]) for ref, model in REFS.items()]
-    assert offending(histories, lambda moments: moments != sorted(set(moments))) == []
-    assert offending(histories, lambda moments: moments[:1] != [datetime.fromisoformat("1970-01-01T00:00:00Z")]) == []
+    assert offending(histories, lambda times: times != sorted(set(times))) == []
+    assert offending(histories, lambda times: times[:1] != [datetime.fromisoformat("1970-01-01T00:00:00Z")]) == []
 
 
 def test_priced_means_rates_and_anything_else_means_none_with_a_reason():
@@ -245,39 +245,37 @@ def test_every_price_says_where_it_comes_from():
     assert offending(PRICES, lambda price: price["source"]["kind"] not in SOURCE_KINDS or not price["source"]["name"]) == []
 
 
-# What both public catalogues agree on
+# Agreement of both public catalogs
 
 
 def agreed(file):
-    """The cases whose model is in our catalogue, with that model."""
+    """Yield the cases whose model is in the built-in catalog, with that model."""
     slugs = {"x-ai": "xai"}
     for line in (CASES / file).read_text(encoding="utf-8").splitlines():
         case = json.loads(line)
-        seller, name = case["model"].split("/")[0], case["model"].split("/")[-1]
-        provider = slugs.get(seller, seller)
+        vendor, name = case["model"].split("/")[0], case["model"].split("/")[-1]
+        provider = slugs.get(vendor, vendor)
         for ref, model in REFS.items():
             if model["provider"] == provider and name in (ref.removeprefix(f"{provider}/"), *model["aliases"]):
                 yield case, model
 
 
 def comparable(rates):
-    """Both catalogues of the cases know tokens only, and no hours of the day."""
+    """Return the rates that both catalogs support: tokens only, without windows."""
     meters = {"input", "output", "cache_read", "cache_write", "cache_write_1h", "input_audio", "output_audio", "reasoning"}
-    kept = [rate for rate in rates if rate["meter"] in meters and rate.get("window") is None]
-    return {(rate["meter"], rate["amount"], rate["per"], rate["above"], rate["service_tier"]) for rate in kept}
+    token_rates = [rate for rate in rates if rate["meter"] in meters and rate.get("window") is None]
+    return {(rate["meter"], rate["amount"], rate["per"], rate["above"], rate["service_tier"]) for rate in token_rates}
 
 
-def in_force(model, moment):
-    return [price for price in model["prices"] if price["effective_from"] <= moment][-1]
+def in_force(model, at):
+    return [price for price in model["prices"] if price["effective_from"] <= at][-1]
 
 
 def test_rates_equal_those_of_the_agreed_cases():
-    moment = f"{catalog_document()['source']['generated_on']}T00:00:00Z"
+    at = f"{catalog_document()['source']['generated_on']}T00:00:00Z"
     pairs = list(agreed("cost-cases.jsonl"))
     assert len({case["model"] for case, _ in pairs}) >= 70
-    differing = {
-        case["model"] for case, model in pairs if comparable(case["price"]["rates"]) != comparable(in_force(model, moment)["rates"])
-    }
+    differing = {case["model"] for case, model in pairs if comparable(case["price"]["rates"]) != comparable(in_force(model, at)["rates"])}
     assert differing == set()
 
 
@@ -286,6 +284,6 @@ def test_histories_equal_those_of_the_agreed_cases():
     assert len({case["model"] for case, _ in pairs}) >= 15
     for case, model in pairs:
         for price in case["prices"]:
-            ours = in_force(model, price["effective_from"] or "1970-01-01T00:00:00Z")
-            standard = {rate for rate in comparable(ours["rates"]) if rate[-1] == "standard"}
+            current = in_force(model, price["effective_from"] or "1970-01-01T00:00:00Z")
+            standard = {rate for rate in comparable(current["rates"]) if rate[-1] == "standard"}
             assert standard == comparable(price["rates"]), case["id"]

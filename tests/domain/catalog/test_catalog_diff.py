@@ -1,4 +1,4 @@
-"""What a catalogue proposes: models that are new, other and gone, and what is marked."""
+"""Tests of the catalog comparison: added, changed and removed models, and their guards."""
 
 from dataclasses import replace
 from datetime import date
@@ -89,13 +89,13 @@ def test_a_price_that_was_entered_by_hand_is_pinned_and_only_reported():
 
 
 def test_free_and_priced_cross_zero_and_an_unknown_price_takes_none_away():
-    free, cost = a_model(prices=priced(state="free")), a_model(prices=priced(a_rate()))
-    assert compared([free], [cost])[0].guards == compared([cost], [free])[0].guards == ("zero",)
+    free, paid = a_model(prices=priced(state="free")), a_model(prices=priced(a_rate()))
+    assert compared([free], [paid])[0].guards == compared([paid], [free])[0].guards == ("zero",)
     unknown = a_model(prices=priced(state="unknown"))
-    (difference,) = compared([cost], [unknown])
+    (difference,) = compared([paid], [unknown])
     assert difference.guards == ("lost",)
-    other = a_model(prices=priced(a_rate(), source=PriceSource("catalog", "another list")))
-    assert compared([other], [unknown]) == []
+    foreign = a_model(prices=priced(a_rate(), source=PriceSource("catalog", "another list")))
+    assert compared([foreign], [unknown]) == []
 
 
 def test_names_are_the_staffs_and_dates_are_taken_over():
@@ -105,16 +105,18 @@ def test_names_are_the_staffs_and_dates_are_taken_over():
 
 
 def test_only_what_came_from_the_source_can_be_gone_from_it():
-    seller = a_model("other", prices=priced(a_rate()))
-    ours, foreign = a_model("ours", prices=priced(a_rate())), a_model("hand", prices=priced(a_rate(), source=PriceSource("manual")))
-    assert [(found.kind, found.ref) for found in compared([seller, ours, foreign], [seller], mass=90)] == [("gone", "acme/ours")]
-    assert compared([ours], [a_model("x", "another-seller", prices=priced(a_rate()))])[0].kind == "added"
+    offered = a_model("other", prices=priced(a_rate()))
+    sourced, manual = a_model("ours", prices=priced(a_rate())), a_model("hand", prices=priced(a_rate(), source=PriceSource("manual")))
+    assert [(difference.kind, difference.ref) for difference in compared([offered, sourced, manual], [offered], mass=90)] == [
+        ("gone", "acme/ours")
+    ]
+    assert compared([sourced], [a_model("x", "another-seller", prices=priced(a_rate()))])[0].kind == "added"
 
 
 def test_many_at_once_are_marked():
     registry = [a_model(f"m{number}", prices=priced(a_rate())) for number in range(50)]
-    found = compared(registry, registry[:44], mass=10)
-    assert [(one.kind, one.guards) for one in found] == [("gone", ("mass",))] * 6
+    differences = compared(registry, registry[:44], mass=10)
+    assert [(difference.kind, difference.guards) for difference in differences] == [("gone", ("mass",))] * 6
     assert compared(registry, registry[:45], mass=10)[0].guards == ()
 
 

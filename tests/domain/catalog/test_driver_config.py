@@ -1,4 +1,4 @@
-"""What a provider's config may hold, and request templates: plain replacement, once, and nothing else."""
+"""Tests of a provider's config, and of request templates, whose placeholders are replaced once."""
 
 import pytest
 from hypothesis import given
@@ -69,16 +69,16 @@ def test_placeholders_become_values_and_what_has_none_is_left_out():
 
 @given(st.text(), st.sampled_from(["{{user}}", "{{model}}", "{{7*7}}", "{% for x in y %}", "${x}", "%(x)s", "{0.__class__}"]))
 def test_what_is_put_in_is_never_looked_at_again(text, trick):
-    said = fill_template({"a": "[{{user}}]", "b": "{{user}}"}, {"user": f"{text}{trick}", "model": "EXPANDED"})
-    assert said == {"a": f"[{text}{trick}]", "b": f"{text}{trick}"}
+    filled = fill_template({"a": "[{{user}}]", "b": "{{user}}"}, {"user": f"{text}{trick}", "model": "EXPANDED"})
+    assert filled == {"a": f"[{text}{trick}]", "b": f"{text}{trick}"}
 
 
 @given(
     st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
 )
 def test_looking_for_a_path_never_fails(document):
-    found = value_at(document, "choices.0.message.content")
-    assert found is None or isinstance(document, dict)
+    value = value_at(document, "choices.0.message.content")
+    assert value is None or isinstance(document, dict)
 
 
 def test_a_path_leads_through_objects_and_lists():

@@ -1,4 +1,4 @@
-"""What may be entered for a provider, a model and a price."""
+"""Tests of the input schemas for a provider, a model and a price."""
 
 from decimal import Decimal
 
@@ -163,8 +163,8 @@ MONDAY, TUESDAY = ({"days": [day], "from": "22:00", "to": "02:00"} for day in (0
 )
 def test_two_windows_of_a_meter_never_hold_at_the_same_hours(one, other, clash):
     rows = [{"meter": "input", "amount": str(amount), "per": 1, "window": window} for amount, window in enumerate((one, other), 1)]
-    apart = [rows[0], rows[1] | {"above": 1000}]
-    assert len(validate_rates(apart, "rates")) == 2
+    separate = [rows[0], rows[1] | {"above": 1000}]
+    assert len(validate_rates(separate, "rates")) == 2
     if not clash:
         assert len(validate_rates(rows, "rates")) == 2
         return

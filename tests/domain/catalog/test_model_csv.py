@@ -1,4 +1,4 @@
-"""Cells that no spreadsheet runs and that read back exactly, and models as rows of them."""
+"""Tests of CSV: cells are never formulas and read back unchanged, and models are rows."""
 
 import csv
 import io
@@ -20,17 +20,17 @@ TEXTS = st.text(st.sampled_from("'=+-@\t\r\n,;\"aé＝ "), max_size=12)
 
 @given(TEXTS)
 def test_t28_a_cell_never_begins_a_formula_and_reads_back_as_it_was(text):
-    out = csv_text.escape_formula(text)
-    assert not out.startswith(("=", "+", "-", "@", "\t", "\r", "＝"))
-    assert csv_text.unescape_formula(out) == text
+    escaped = csv_text.escape_formula(text)
+    assert not escaped.startswith(("=", "+", "-", "@", "\t", "\r", "＝"))
+    assert csv_text.unescape_formula(escaped) == text
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS), max_size=4))
 def test_a_file_reads_back_as_it_was_written(rows):
-    wanted = [{"provider": f"{one}x", "model_id": other} for one, other in rows]
-    columns, found = csv_text.read_csv(csv_text.write_csv(("provider", "model_id"), wanted))
+    written = [{"provider": f"{provider}x", "model_id": model_id} for provider, model_id in rows]
+    columns, read_rows = csv_text.read_csv(csv_text.write_csv(("provider", "model_id"), written))
     assert columns == ["provider", "model_id"]
-    assert [row.cells for row in found] == wanted
+    assert [row.cells for row in read_rows] == written
 
 
 def test_lines_are_those_of_the_editor_also_after_cells_with_line_breaks():
@@ -61,10 +61,10 @@ PRICES = {
 @pytest.mark.parametrize("name", PRICES)
 def test_every_price_reads_back_as_one_that_charges_the_same(name):
     price = PRICES[name]
-    out = model_csv.default_cells() | {
+    cells = model_csv.default_cells() | {
         column: text for column, text in model_csv._price_cells(price).items() if column in model_csv.PRICE_COLUMNS
     }
-    assert model_csv.parse_price(out).equals(price)
+    assert model_csv.parse_price(cells).equals(price)
 
 
 WRONG = {
@@ -81,9 +81,9 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_price_that_makes_no_sense_is_refused_at_its_column(name):
-    given, column = WRONG[name]
+    cells, column = WRONG[name]
     with pytest.raises(Invalid) as refused:
-        model_csv.parse_price(model_csv.default_cells() | given)
+        model_csv.parse_price(model_csv.default_cells() | cells)
     assert {error.field.partition("[")[0] for error in refused.value.errors} == {column}
 
 

@@ -1,4 +1,4 @@
-"""The registry as one project sees it: its own default, list and price, each in its time."""
+"""Tests of a project's view of the registry: its default, allowed models and prices, each for a period."""
 
 from datetime import timedelta
 
@@ -23,8 +23,8 @@ def rule(kind, ref, starts=START, ends=None, price=None):
 
 
 def test_another_project_sees_the_registry_as_it_is():
-    base, other = seen(rule("default", "b"), project="green")
-    assert other is base
+    base, green = seen(rule("default", "b"), project="green")
+    assert green is base
     assert base.defaults["text"].model_id == "a"
 
 
@@ -45,18 +45,18 @@ def test_what_is_not_on_the_list_is_inactive_for_it():
 
 def test_a_price_of_its_own_holds_from_its_start_to_its_end_and_past_costs_stay():
     base, blue = seen(rule("price", "b", NOW - DAY, NOW + DAY, CHEAP))
-    ours, theirs = base.by_name["acme/b"], blue.by_name["acme/b"]
-    assert theirs.price_at(NOW - 2 * DAY).rates == ours.price_at(NOW - 2 * DAY).rates
-    assert theirs.price_at(NOW).rates == CHEAP.rates
-    assert theirs.price_at(NOW + DAY).rates == ours.price_at(NOW + DAY).rates
-    assert (theirs.price.source.name, theirs.price.id) == ("project blue", None)
+    base_model, project_model = base.by_name["acme/b"], blue.by_name["acme/b"]
+    assert project_model.price_at(NOW - 2 * DAY).rates == base_model.price_at(NOW - 2 * DAY).rates
+    assert project_model.price_at(NOW).rates == CHEAP.rates
+    assert project_model.price_at(NOW + DAY).rates == base_model.price_at(NOW + DAY).rates
+    assert (project_model.price.source.name, project_model.price.id) == ("project blue", None)
 
 
 def test_a_span_goes_over_changes_of_the_list_price_and_ends_in_the_one_that_holds_then():
     history = timeline([a_price(a_rate(amount=str(number)), effective_from=START + number * DAY, id=number) for number in range(4)])
-    found = overlay_price(history, rule("price", "b", START + DAY / 2, START + 2.5 * DAY, CHEAP))
-    assert [(price.id, price.effective_from - START) for price in found] == [(0, 0 * DAY), (None, DAY / 2), (2, 2.5 * DAY), (3, 3 * DAY)]
-    assert [price.effective_to for price in found] == [price.effective_from for price in found[1:]] + [None]
+    prices = overlay_price(history, rule("price", "b", START + DAY / 2, START + 2.5 * DAY, CHEAP))
+    assert [(price.id, price.effective_from - START) for price in prices] == [(0, 0 * DAY), (None, DAY / 2), (2, 2.5 * DAY), (3, 3 * DAY)]
+    assert [price.effective_to for price in prices] == [price.effective_from for price in prices[1:]] + [None]
 
 
 def test_answers_change_when_a_rule_begins_and_ends():

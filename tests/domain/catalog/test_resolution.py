@@ -1,4 +1,4 @@
-"""Resolution: each step of the order, and never a guess."""
+"""Tests of the resolution: each step of the order, without any guess."""
 
 import time
 
@@ -40,8 +40,8 @@ NAMES = index_names(MODELS, [("ft:*", "openai/gpt-4o"), ("ft:gpt-4o-mini*", "ope
     ],
 )
 def test_each_name_is_found_at_its_step(ref, model, step):
-    found, steps = trace(NAMES, ref)
-    assert (found, steps[-1].name) == ((model,), step)
+    models, steps = trace(NAMES, ref)
+    assert (models, steps[-1].name) == ((model,), step)
 
 
 @pytest.mark.parametrize(
@@ -114,19 +114,19 @@ def test_a_wrong_name_gets_look_alikes_as_suggestions():
 
 @given(st.text(), st.sampled_from([model.ref for model in MODELS]))
 def test_whatever_is_asked_gets_one_model_or_a_named_error(text, ref):
-    for asked in (text, ref + text, text + ref):
+    for name in (text, ref + text, text + ref):
         try:
-            found = resolve(NAMES, asked)
+            model = resolve(NAMES, name)
         except (UnknownModel, AmbiguousModel):
             continue
-        assert found in MODELS
+        assert model in MODELS
 
 
 @given(st.text())
 def test_a_normal_form_is_its_own_normal_form(text):
-    once = normal_forms(text)
-    assert len(once) <= 3
-    assert all(form == form.strip() for form in once if not text.strip().lower().startswith(("models/", "publishers/")))
+    forms = normal_forms(text)
+    assert len(forms) <= 3
+    assert all(form == form.strip() for form in forms if not text.strip().lower().startswith(("models/", "publishers/")))
 
 
 def test_a_wrong_name_is_cheap_in_a_large_registry():

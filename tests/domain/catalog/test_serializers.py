@@ -1,4 +1,4 @@
-"""Documents: the shapes of the contract, and the way there and back without a loss."""
+"""Tests of the documents: the shapes of the contract, and lossless round trips."""
 
 import json
 from datetime import UTC, date, datetime, time

@@ -1,4 +1,4 @@
-"""The snapshot: immutable, indexed, and true for the moment it was built for."""
+"""Tests of the snapshot: immutable, indexed, and correct for the time of its build."""
 
 import subprocess
 import sys
@@ -85,7 +85,7 @@ def test_the_price_of_a_model_is_the_one_in_force():
 def test_a_snapshot_knows_from_when_until_when_it_holds():
     soon = NOW + timedelta(hours=1)
     model = a_model(prices=[a_price(), a_price(id=2, effective_from=soon)], retires_on=RETIRES)
-    spans = [(found.valid_from, found.valid_until) for found in (a_snapshot(model, now=now) for now in (NOW, soon, MIDNIGHT))]
+    spans = [(snapshot.valid_from, snapshot.valid_until) for snapshot in (a_snapshot(model, now=now) for now in (NOW, soon, MIDNIGHT))]
     assert spans == [(START, soon), (soon, MIDNIGHT), (MIDNIGHT, END_OF_TIME)]
 
 
@@ -111,9 +111,13 @@ def test_the_tag_is_the_same_in_every_process():
 
 def test_another_label_changes_the_headers_and_nothing_else():
     snapshot = a_snapshot()
-    other = relabel(snapshot, LAST_GOOD, NOW + TICK)
-    assert other.headers == {"Modeldesk-Revision": "1", "Modeldesk-Source": "last-good", "Modeldesk-As-Of": "2026-11-21T12:00:00.000001Z"}
-    assert replace(other, source=DATABASE, as_of=snapshot.as_of, headers=snapshot.headers) == snapshot
+    relabeled = relabel(snapshot, LAST_GOOD, NOW + TICK)
+    assert relabeled.headers == {
+        "Modeldesk-Revision": "1",
+        "Modeldesk-Source": "last-good",
+        "Modeldesk-As-Of": "2026-11-21T12:00:00.000001Z",
+    }
+    assert replace(relabeled, source=DATABASE, as_of=snapshot.as_of, headers=snapshot.headers) == snapshot
 
 
 def test_an_empty_catalogue_makes_an_empty_snapshot():

@@ -1,4 +1,4 @@
-"""A model that switches over to its successor on a day: defaults and other names, by the clock alone."""
+"""Tests of the succession: on a date, defaults and aliases move to the successor."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -30,9 +30,9 @@ def test_the_old_model_keeps_its_own_name_and_nothing_else():
 
 
 def test_nothing_is_handed_over_to_a_successor_that_cannot_answer():
-    for heir in (a_model("new", active=False), a_model("new", retires_on=date(2020, 1, 1)), a_model("other")):
+    for successor in (a_model("new", active=False), a_model("new", retires_on=date(2020, 1, 1)), a_model("other")):
         old = a_model("old", aliases=("nick",), default=True, switches_on=TODAY, successor="acme/new")
-        snapshot = a_snapshot(old, heir)
+        snapshot = a_snapshot(old, successor)
         assert (snapshot.defaults["text"].model_id, snapshot.by_name["nick"].model_id) == ("old", "old")
 
 
