@@ -1,4 +1,4 @@
-"""The calculator's questions and answers, without any page."""
+"""Tests of the calculator without its page."""
 
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
@@ -27,26 +27,26 @@ ALL = (CHEAP, DEAR, FREE, UNKNOWN, PARTIAL, PAGES)
 
 
 def test_the_cheapest_comes_first_and_what_is_not_known_last():
-    found = asked(a_snapshot(*ALL), model=[model.ref for model in ALL], input="1000", output="500").quotes
-    assert [quote.model.model_id for quote in found] == ["free", "cheap", "dear", "partial", "pages", "unknown"]
-    assert [quote.cheapest for quote in found] == [True, False, False, False, False, False]
+    quotes = asked(a_snapshot(*ALL), model=[model.ref for model in ALL], input="1000", output="500").quotes
+    assert [quote.model.model_id for quote in quotes] == ["free", "cheap", "dear", "partial", "pages", "unknown"]
+    assert [quote.cheapest for quote in quotes] == [True, False, False, False, False, False]
 
 
 def test_what_has_no_rate_at_all_has_no_total_and_never_a_zero():
-    found = asked(a_snapshot(*ALL), model=["acme/pages", "acme/unknown"], input="1000").quotes
-    assert [quote.total for quote in found] == [None, None]
+    quotes = asked(a_snapshot(*ALL), model=["acme/pages", "acme/unknown"], input="1000").quotes
+    assert [quote.total for quote in quotes] == [None, None]
 
 
 def test_an_inactive_model_is_compared_but_never_called_the_cheapest():
     off = a_model("off", prices=[a_price(a_rate(amount="0.5"))], active=False, id=7)
-    found = asked(a_snapshot(CHEAP, DEAR, off), model=["acme/off", "acme/cheap", "acme/dear"], input="1000").quotes
-    assert [(quote.model.model_id, quote.cheapest) for quote in found] == [("off", False), ("cheap", True), ("dear", False)]
+    quotes = asked(a_snapshot(CHEAP, DEAR, off), model=["acme/off", "acme/cheap", "acme/dear"], input="1000").quotes
+    assert [(quote.model.model_id, quote.cheapest) for quote in quotes] == [("off", False), ("cheap", True), ("dear", False)]
 
 
 def test_amounts_of_different_currencies_are_not_compared():
     euros = a_model("euros", prices=[a_price(a_rate(amount="0.5"), currency="EUR")], id=8)
-    found = asked(a_snapshot(CHEAP, euros), model=["acme/euros", "acme/cheap"], input="1000").quotes
-    assert [(quote.cheapest, quote.share) for quote in found] == [(False, None), (False, None)]
+    quotes = asked(a_snapshot(CHEAP, euros), model=["acme/euros", "acme/cheap"], input="1000").quotes
+    assert [(quote.cheapest, quote.share) for quote in quotes] == [(False, None), (False, None)]
 
 
 def test_many_calls_are_priced_one_by_one_and_exactly():
@@ -81,9 +81,9 @@ def test_thousands_may_be_grouped(text):
     ],
 )
 def test_what_is_no_whole_number_is_said_at_its_field(text):
-    question = parse_query({"input": [text], "output": ["5"]})
-    assert set(question.errors) == {"input"}
-    assert question.typed["output"] == "5"
+    request = parse_query({"input": [text], "output": ["5"]})
+    assert set(request.errors) == {"input"}
+    assert request.typed["output"] == "5"
 
 
 def test_parts_that_are_larger_than_their_whole_are_said_at_the_whole():
@@ -91,8 +91,8 @@ def test_parts_that_are_larger_than_their_whole_are_said_at_the_whole():
 
 
 def test_no_more_than_eight_models_are_compared():
-    question = parse_query({"model": [f"acme/m{number}" for number in range(20)]})
-    assert (len(question.refs), set(question.errors)) == (MAX_MODELS, {"model"})
+    request = parse_query({"model": [f"acme/m{number}" for number in range(20)]})
+    assert (len(request.refs), set(request.errors)) == (MAX_MODELS, {"model"})
 
 
 @pytest.mark.parametrize("text", ["2026-11-21", "2026-11-21T00:00:00Z", "2026-11-21t02:00:00+02:00"])
@@ -112,11 +112,16 @@ def test_what_is_no_moment_is_said_at_its_field(text):
     calls=st.integers(0, 10**9),
 )
 def test_an_address_that_was_made_of_a_question_asks_the_same(refs, usage, tier, calls):
-    first = parse_query(
+    request = parse_query(
         {"model": refs, "service_tier": [tier], "calls": [str(calls)], **{meter: [str(count)] for meter, count in usage.items()}}
     )
-    again = parse_query(parse_qs(first.query()))
-    assert (again.refs, again.usage, again.service_tier, again.calls) == (first.refs, first.usage, first.service_tier, first.calls)
+    parsed = parse_query(parse_qs(request.query()))
+    assert (parsed.refs, parsed.usage, parsed.service_tier, parsed.calls) == (
+        request.refs,
+        request.usage,
+        request.service_tier,
+        request.calls,
+    )
 
 
 @given(

@@ -1,4 +1,4 @@
-"""What is asked before a price is saved."""
+"""Tests of the sanity questions before a price is saved."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -9,8 +9,8 @@ from factories import a_model, a_price, a_rate
 from webapp.domain.costing.price_sanity import NamedPrice, confirmation_key, list_model_questions, list_questions
 
 
-def kinds(*given, **more):
-    return [question.kind for question in list_questions(*given, **more)]
+def kinds(*arguments, **options):
+    return [question.kind for question in list_questions(*arguments, **options)]
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ def test_units_are_compared_and_not_the_numbers_that_were_typed():
 
 def test_only_rates_for_the_same_thing_are_compared():
     before = a_price(a_rate(amount="1"))
-    other = [a_rate("output", "500"), a_rate(amount="500", service_tier="priority"), a_rate(amount="500", above=200_000)]
-    assert kinds(a_price(*other), before) == []
+    rates = [a_rate("output", "500"), a_rate(amount="500", service_tier="priority"), a_rate(amount="500", above=200_000)]
+    assert kinds(a_price(*rates), before) == []
 
 
 def test_free_and_priced_are_a_step_that_is_asked_about_and_unknown_is_none():
@@ -52,8 +52,8 @@ def test_another_currency_is_not_compared():
 
 def test_the_catalogue_that_ships_with_modeldesk_is_asked_too():
     model = a_model("gpt-4o", "openai")
-    asked = list_model_questions(a_price(a_rate(amount="2500")), model, [model], ())
-    assert [(one.kind, "the built-in catalogue says" in one.text) for one in asked] == [("far_from_catalogue", True)]
+    questions = list_model_questions(a_price(a_rate(amount="2500")), model, [model], ())
+    assert [(question.kind, "the built-in catalogue says" in question.text) for question in questions] == [("far_from_catalogue", True)]
 
 
 def test_a_correction_is_compared_with_what_was_before_the_wrong_price():
@@ -65,7 +65,7 @@ def test_a_correction_is_compared_with_what_was_before_the_wrong_price():
 
 def test_a_yes_is_for_these_rates_only():
     price = a_price(a_rate(amount="100"))
-    asked = list_questions(price, a_price(a_rate(amount="1")))
-    other = a_price(a_rate(amount="101"))
-    assert confirmation_key(price, asked) == confirmation_key(a_price(a_rate(amount=Decimal("100.0"))), asked)
-    assert confirmation_key(price, asked) != confirmation_key(other, asked)
+    questions = list_questions(price, a_price(a_rate(amount="1")))
+    edited = a_price(a_rate(amount="101"))
+    assert confirmation_key(price, questions) == confirmation_key(a_price(a_rate(amount=Decimal("100.0"))), questions)
+    assert confirmation_key(price, questions) != confirmation_key(edited, questions)

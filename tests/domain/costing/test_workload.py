@@ -1,4 +1,4 @@
-"""A workload over models: cheapest first, unknown last, exact months, and the sizes at which the lead changes."""
+"""Tests of a workload over models: cheapest first, unknown last, exact months, and the sizes at which the cheapest model changes."""
 
 from decimal import Decimal
 
@@ -22,10 +22,10 @@ def rows(*models, work=QUESTIONS, **needs):
 def test_the_cheapest_comes_first_and_an_unknown_price_last_and_without_an_amount():
     unknown = a_model("what", prices=(a_price(state="unknown"),), context_window=1_000_000)
     partly = model("partly", a_rate("output", "1"))
-    found = rows(unknown, model("dear", a_rate(amount="4")), partly, model("cheap", a_rate(amount="2")))
-    assert [row.model.model_id for row in found] == ["cheap", "dear", "partly", "what"]
-    assert [row.month for row in found] == [Decimal("0.6"), Decimal("1.2"), None, None]
-    assert (found[0].ratio, found[1].ratio) == (None, 2)
+    costs = rows(unknown, model("dear", a_rate(amount="4")), partly, model("cheap", a_rate(amount="2")))
+    assert [row.model.model_id for row in costs] == ["cheap", "dear", "partly", "what"]
+    assert [row.month for row in costs] == [Decimal("0.6"), Decimal("1.2"), None, None]
+    assert (costs[0].ratio, costs[1].ratio) == (None, 2)
 
 
 def test_a_month_is_exact_and_has_thirty_days():
@@ -62,13 +62,13 @@ def test_cached_reasoning_and_batch_are_billed_by_their_own_rates():
     ],
 )
 def test_only_models_that_meet_the_requirements_are_compared(needs, names):
-    given = [
+    models = [
         model("a", a_rate(), context_window=100_000),
         model("b", a_rate(), capabilities=("vision",)),
         model("i", a_rate(), type="image"),
         model("off", a_rate(), active=False),
     ]
-    assert [row.model.model_id for row in rows(*given, **needs)] == names
+    assert [row.model.model_id for row in rows(*models, **needs)] == names
 
 
 def test_the_next_tier_of_a_model_is_told():
@@ -80,15 +80,15 @@ def test_the_next_tier_of_a_model_is_told():
 def test_the_size_at_which_the_lead_changes_is_exact_to_the_token():
     steps = model("steps", a_rate(amount="1"), a_rate(amount="3", above=200_000))
     flat = model("flat", a_rate(amount="2"))
-    found = list_cheapest_ranges(rows(steps, flat), Workload(output=0), NOW)
-    assert [(span.size, span.model.model_id) for span in found] == [(100, "steps"), (200_001, "flat")]
+    ranges = list_cheapest_ranges(rows(steps, flat), Workload(output=0), NOW)
+    assert [(span.size, span.model.model_id) for span in ranges] == [(100, "steps"), (200_001, "flat")]
 
 
 def test_a_dearer_question_can_be_the_cheaper_answer():
     talker = model("talker", a_rate(amount="1"), a_rate("output", "100"))
     reader = model("reader", a_rate(amount="3"), a_rate("output", "10"))
-    found = list_cheapest_ranges(rows(talker, reader), Workload(output=1_000), NOW)
-    assert [(span.size, span.model.model_id) for span in found] == [(100, "reader"), (45_001, "talker")]
+    ranges = list_cheapest_ranges(rows(talker, reader), Workload(output=1_000), NOW)
+    assert [(span.size, span.model.model_id) for span in ranges] == [(100, "reader"), (45_001, "talker")]
 
 
 def test_a_call_that_no_context_holds_has_no_cheapest():
@@ -96,11 +96,11 @@ def test_a_call_that_no_context_holds_has_no_cheapest():
 
 
 def test_an_address_is_read_and_written_back_and_says_what_is_wrong():
-    asked = parse_query(
+    request = parse_query(
         {"calls": ["2,000"], "input": ["5000"], "cached": ["80"], "batch": ["1"], "type": ["text"], "capability": ["vision"]}
     )
-    assert asked.errors == {}
-    assert asked.workload == Workload(calls=2_000, input=5_000, cached=80, batch=True)
-    assert "capability=vision" in asked.query()
-    wrong = parse_query({"calls": ["many"], "cached": ["101"], "reasoning": ["501"]})
-    assert set(wrong.errors) == {"calls", "cached", "reasoning"}
+    assert request.errors == {}
+    assert request.workload == Workload(calls=2_000, input=5_000, cached=80, batch=True)
+    assert "capability=vision" in request.query()
+    invalid = parse_query({"calls": ["many"], "cached": ["101"], "reasoning": ["501"]})
+    assert set(invalid.errors) == {"calls", "cached", "reasoning"}
