@@ -1,4 +1,4 @@
-"""Which variable of the server's environment may be sent where."""
+"""Tests of the origins that a variable of the server's environment can be sent to."""
 
 import pytest
 
@@ -16,7 +16,7 @@ OPENAI, EVIL = "https://api.openai.com", "https://evil.example"
 def test_a_variable_is_sent_to_its_vendor_and_to_nobody_else():
     keys = read_environment_keys({"OPENAI_API_KEY": " sk-1 "}, {})
     assert (keys.first_usable(["OPENAI_API_KEY"], OPENAI), keys.value_of("OPENAI_API_KEY")) == ("OPENAI_API_KEY", "sk-1")
-    assert [keys.first_usable(["OPENAI_API_KEY"], elsewhere) for elsewhere in (EVIL, "http://api.openai.com", f"{OPENAI}:8443", None)] == [
+    assert [keys.first_usable(["OPENAI_API_KEY"], origin) for origin in (EVIL, "http://api.openai.com", f"{OPENAI}:8443", None)] == [
         None
     ] * 4
     assert (keys.first_unbound(["OPENAI_API_KEY"], EVIL), keys.first_unbound(["OPENAI_API_KEY"], OPENAI)) == ("OPENAI_API_KEY", None)
@@ -28,9 +28,9 @@ def test_the_first_variable_that_is_set_and_may_be_sent_is_used():
 
 
 def test_nothing_is_remembered_but_keys_and_the_words_beside_them():
-    found = read_environment_keys({**OURS, "HOME": "/root", "OPENAI_API_KEY": "b", "OPENAI_MODEL": "gpt-5"}, {})
-    assert set(found.values) == {"OPENAI_API_KEY", "OPENAI_MODEL"}
-    assert "gpt-5" not in repr(found)
+    keys = read_environment_keys({**OURS, "HOME": "/root", "OPENAI_API_KEY": "b", "OPENAI_MODEL": "gpt-5"}, {})
+    assert set(keys.values) == {"OPENAI_API_KEY", "OPENAI_MODEL"}
+    assert "gpt-5" not in repr(keys)
 
 
 def test_what_the_operator_binds_replaces_what_is_shipped():
@@ -83,6 +83,10 @@ def test_t20_no_setting_of_modeldesk_can_be_named_as_a_key(name):
 
 def test_the_table_agrees_with_the_drivers_and_the_catalogue():
     named = {info.key_variable: {parse_origin(info.base_url)} for info in DRIVERS.values() if info.key_variable}
-    seeded = {name: {parse_origin(one["base_url"])} for one in catalog_document()["providers"] for name in one["required_environment"]}
+    seeded = {
+        name: {parse_origin(provider["base_url"])}
+        for provider in catalog_document()["providers"]
+        for name in provider["required_environment"]
+    }
     assert set(VENDOR_ORIGINS) == named.keys() | seeded.keys()
-    assert all(found <= VENDOR_ORIGINS[name] for name, found in (named | seeded).items())
+    assert all(origins <= VENDOR_ORIGINS[name] for name, origins in (named | seeded).items())

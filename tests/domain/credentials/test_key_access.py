@@ -1,4 +1,4 @@
-"""Which key answers: the most specific that is allowed, and never somebody else's because one's own is used up."""
+"""Tests of the key selection: the most specific allowed key, and never another owner's key in place of an unusable one."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -30,14 +30,14 @@ MOMENTS = st.one_of(st.none(), A_MOMENT)
 
 
 def keys(scope):
-    made = st.builds(
+    stored_keys = st.builds(
         lambda active, expires, limit, used: key(scope, active=active, expires_at=expires, monthly_limit=limit, used=used),
         st.booleans(),
         MOMENTS,
         st.one_of(st.none(), st.integers(1, 10)),
         st.integers(0, 12),
     )
-    return st.one_of(st.none(), made)
+    return st.one_of(st.none(), stored_keys)
 
 
 FACTS = st.builds(
@@ -79,34 +79,36 @@ WRONG = [{"active": False}, {"expires_at": NOW}, {"monthly_limit": 5, "used": 5}
 
 @pytest.mark.parametrize("wrong", WRONG, ids=["switched off", "expired", "used up"])
 def test_a_key_that_cannot_be_used_is_not_passed_over_for_the_shared_one(wrong):
-    found = evaluate_access(
+    access = evaluate_access(
         AccessContext("Acme", allow_personal=True, personal=key(PERSONAL, **wrong), shared=key(SHARED), variable="K"), NOW
     )
-    assert (found.state, found.reason.startswith("Your own key for Acme")) == (AccessState.NO_ACCESS, True)
+    assert (access.state, access.reason.startswith("Your own key for Acme")) == (AccessState.NO_ACCESS, True)
 
 
 def test_a_key_that_is_used_up_says_when_it_works_again():
-    found = evaluate_access(AccessContext("Acme", shared=key(SHARED, monthly_limit=1_000, used=1_000)), NOW)
-    assert "1,000 calls this month" in found.reason
-    assert "2026-12-01T00:00:00Z" in found.reason
+    access = evaluate_access(AccessContext("Acme", shared=key(SHARED, monthly_limit=1_000, used=1_000)), NOW)
+    assert "1,000 calls this month" in access.reason
+    assert "2026-12-01T00:00:00Z" in access.reason
 
 
 @given(FACTS)
-def test_what_is_decided_is_allowed_and_says_what_to_do(facts):
-    found = evaluate_access(facts, NOW)
-    if found.available:
-        assert facts.active
-        assert found.key is None or found.key in (facts.personal, facts.project, facts.shared)
-        assert facts.allow_personal or found.key is None or found.key.scope != PERSONAL
-        assert facts.allow_shared or (found.variable is None and (found.key is None or found.key.scope != SHARED))
-        assert found.key is None or (found.key.active and (found.key.monthly_limit is None or found.key.used < found.key.monthly_limit))
-        assert found.key or found.variable or not facts.needs_key
-    assert "Acme" in found.reason
-    assert found.reason.endswith(".")
+def test_what_is_decided_is_allowed_and_says_what_to_do(context):
+    access = evaluate_access(context, NOW)
+    if access.available:
+        assert context.active
+        assert access.key is None or access.key in (context.personal, context.project, context.shared)
+        assert context.allow_personal or access.key is None or access.key.scope != PERSONAL
+        assert context.allow_shared or (access.variable is None and (access.key is None or access.key.scope != SHARED))
+        assert access.key is None or (
+            access.key.active and (access.key.monthly_limit is None or access.key.used < access.key.monthly_limit)
+        )
+        assert access.key or access.variable or not context.needs_key
+    assert "Acme" in access.reason
+    assert access.reason.endswith(".")
 
 
 @given(A_MOMENT)
-def test_the_next_month_begins_right_after_this_one(moment):
-    following = next_period(moment)
-    assert period_of(following) > period_of(moment)
-    assert period_of(following - timedelta(microseconds=1)) == period_of(moment)
+def test_the_next_month_begins_right_after_this_one(at):
+    following = next_period(at)
+    assert period_of(following) > period_of(at)
+    assert period_of(following - timedelta(microseconds=1)) == period_of(at)
