@@ -1,4 +1,4 @@
-"""Webhook payloads as Alertmanager and Grafana send them become incidents."""
+"""Tests of webhook payloads from Alertmanager and Grafana."""
 
 import pytest
 

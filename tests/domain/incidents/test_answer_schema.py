@@ -1,4 +1,4 @@
-"""What a model is told, and how its answer is read, however it is wrapped."""
+"""Tests of the prompt for a model, and of the parser of its responses in any wrapping."""
 
 import json
 import time
@@ -30,8 +30,14 @@ OBJECT = json.dumps({"recommendations": [ITEM]})
     ],
 )
 def test_recommendations_are_found_wherever_they_stand(answer):
-    (one,) = parse_recommendations(answer)
-    assert (one.type, one.priority, one.title, one.description, one.actions) == ("disk", "high", "T", "D", ("A", "B"))
+    (recommendation,) = parse_recommendations(answer)
+    assert (recommendation.type, recommendation.priority, recommendation.title, recommendation.description, recommendation.actions) == (
+        "disk",
+        "high",
+        "T",
+        "D",
+        ("A", "B"),
+    )
 
 
 def one_of(**change):
@@ -89,7 +95,7 @@ def test_an_answer_is_bounded_and_can_be_stored():
         500,
     )
     assert "\x00" not in advice[0].title + advice[0].description
-    (advice[0].title + advice[0].description).encode()  # Half a surrogate pair could not be stored.
+    (advice[0].title + advice[0].description).encode()  # Raises an error for a lone surrogate, which cannot be stored.
 
 
 def test_numbers_that_json_does_not_know_do_no_harm():

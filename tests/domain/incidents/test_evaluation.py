@@ -1,4 +1,4 @@
-"""Benches: what may be asked, when the money stops it, and what the answers come to."""
+"""Tests of evaluations: input, spend cap and results."""
 
 import json
 from decimal import Decimal
@@ -68,14 +68,14 @@ DECISIONS = [
     ("cap", "spent", "running", "most", "verdict"), DECISIONS, ids=[f"{row[0]}-{row[1]}-{row[-1]}" for row in DECISIONS]
 )
 def test_no_call_begins_that_could_pass_the_cap(cap, spent, running, most, verdict):
-    found = decide_start(D(cap) if cap else None, D(spent), [D(cost) for cost in running], D(most) if most else None)
-    assert found == verdict
+    decision = decide_start(D(cap) if cap else None, D(spent), [D(cost) for cost in running], D(most) if most else None)
+    assert decision == verdict
 
 
 @given(CENTS, st.lists(CENTS, max_size=30))
-def test_a_bench_whose_calls_cost_at_most_their_estimate_never_passes_its_cap(cap, most):
+def test_a_bench_whose_calls_cost_at_most_their_estimate_never_passes_its_cap(cap, estimates):
     spent = D(0)
-    for cost in most:
+    for cost in estimates:
         if decide_start(cap, spent, [], cost) == START:
             spent += cost
     assert spent <= cap
@@ -95,14 +95,14 @@ def result(model, incident=0, **more):
 
 
 def test_sums_are_exact_and_say_what_is_unknown():
-    found = summarize_by_model(
+    results = summarize_by_model(
         ["a", "b"],
         [result("a"), result("a", latency_ms=300, cost=D("0.0000007")), result("b", ok=False, cost=None), result("b", cost=None)],
     )
-    a, b = found
+    a, b = results
     assert (a.answered, a.failed, a.p50, a.p95, a.tokens, a.costs) == (2, 0, 100, 300, 20, {"USD": D("0.0010007")})
     assert (b.answered, b.failed, b.unknown, b.per_thousand) == (1, 1, 1, None)
-    assert a.per_thousand == ("USD", D("0.5004"))  # Half of 1.0007, to four decimals.
+    assert a.per_thousand == ("USD", D("0.5004"))  # Half of 1.0007, rounded to four decimals.
 
 
 def test_currencies_are_never_added_up_and_a_projection_needs_just_one():
@@ -124,14 +124,14 @@ def test_the_longest_costs_are_projected_as_well():
 
 
 def test_a_rating_is_the_mean_of_all_who_rated():
-    column = ModelResults("a")
+    results = ModelResults("a")
     for scores in ((5, 4), (3,)):
-        column.add(result("a", scores=scores))
-    assert (column.rating, len(column.scores)) == (D("4.0"), 3)
+        results.add(result("a", scores=scores))
+    assert (results.rating, len(results.scores)) == (D("4.0"), 3)
 
 
 def test_agreement_counts_what_each_model_says_most_often():
-    found = [
+    results = [
         result("a", 0),
         result("a", 0),
         result("a", 0, type="cpu"),
@@ -141,8 +141,8 @@ def test_agreement_counts_what_each_model_says_most_often():
         result("b", 2),
         result("a", 2, ok=False),
     ]
-    (agreed,) = compare_recommendations(["a", "b"], found)
-    assert (agreed.compared, agreed.same_type, agreed.same_priority) == (2, 2, 1)
+    (agreement,) = compare_recommendations(["a", "b"], results)
+    assert (agreement.compared, agreement.same_type, agreement.same_priority) == (2, 2, 1)
 
 
 @given(
@@ -152,11 +152,11 @@ def test_agreement_counts_what_each_model_says_most_often():
     )
 )
 def test_nobody_agrees_more_often_than_was_compared(rows):
-    for one in compare_recommendations(
+    for agreement in compare_recommendations(
         list("abc"), [result(model, incident, type=kind, priority=level) for model, incident, kind, level in rows]
     ):
-        assert 0 <= one.same_type <= one.compared <= 4
-        assert 0 <= one.same_priority <= one.compared
+        assert 0 <= agreement.same_type <= agreement.compared <= 4
+        assert 0 <= agreement.same_priority <= agreement.compared
 
 
 def test_several_incidents_come_in_one_list_and_one_in_any_form():

@@ -1,4 +1,4 @@
-"""Incidents are read strictly: what makes no sense is refused with the path of the field."""
+"""Tests of the strict incident parser, which reports the path of each invalid field."""
 
 import json
 

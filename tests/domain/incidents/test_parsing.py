@@ -1,4 +1,4 @@
-"""What people paste is read as what it is, or refused with a sentence that helps."""
+"""Tests of pasted text: it is parsed in its format, or rejected with a helpful message."""
 
 import json
 from contextlib import suppress
@@ -13,19 +13,19 @@ from webapp.domain.shared.errors import Invalid
 
 
 def test_json_of_an_incident_is_read():
-    found = parse_incident('{"title": "Disk full", "severity": "critical"}')
-    assert (found.kind, found.incident.title, found.incident.severity) == (INCIDENT, "Disk full", "critical")
+    parsed = parse_incident('{"title": "Disk full", "severity": "critical"}')
+    assert (parsed.kind, parsed.incident.title, parsed.incident.severity) == (INCIDENT, "Disk full", "critical")
 
 
 def test_an_alertmanager_payload_is_recognised():
-    found = parse_incident(json.dumps(SAMPLES_BY_SLUG["alertmanager"].data))
-    assert (found.kind, found.incident.severity, len(found.incident.alerts)) == (ALERTMANAGER, "critical", 2)
+    parsed = parse_incident(json.dumps(SAMPLES_BY_SLUG["alertmanager"].data))
+    assert (parsed.kind, parsed.incident.severity, len(parsed.incident.alerts)) == (ALERTMANAGER, "critical", 2)
 
 
 @pytest.mark.parametrize("text", ["Disk full\r\nIt is 97 % used.\r\nSince noon.", "  Disk full\nIt is 97 % used.\nSince noon.\n\n"])
 def test_plain_text_has_its_title_in_the_first_line(text):
-    found = parse_incident(text)
-    assert (found.kind, found.incident.title, found.incident.description) == (TEXT, "Disk full", "It is 97 % used.\nSince noon.")
+    parsed = parse_incident(text)
+    assert (parsed.kind, parsed.incident.title, parsed.incident.description) == (TEXT, "Disk full", "It is 97 % used.\nSince noon.")
 
 
 def test_a_title_may_begin_with_a_bracket():
@@ -33,8 +33,8 @@ def test_a_title_may_begin_with_a_bracket():
 
 
 def test_a_first_line_that_is_too_long_is_kept_whole_in_the_description():
-    found = parse_incident("x" * 400).incident
-    assert (len(found.title), found.description) == (300, "x" * 400)
+    incident = parse_incident("x" * 400).incident
+    assert (len(incident.title), incident.description) == (300, "x" * 400)
 
 
 @pytest.mark.parametrize(

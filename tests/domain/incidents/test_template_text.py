@@ -1,4 +1,4 @@
-"""Prompt templates: placeholders are replaced once and plainly (T27), unknown ones refused, versions compared line by line."""
+"""Tests of prompt templates: single replacement of placeholders (T27), rejection of unknown ones, and line-by-line comparison."""
 
 import pytest
 from hypothesis import given
@@ -29,8 +29,8 @@ def test_the_built_in_template_says_what_was_always_said(sample):
 @given(st.text(max_size=60), st.sampled_from(TRICKS))
 def test_t27_what_an_incident_says_is_never_a_placeholder(text, trick):
     template = Template("t", 1, "T", "x", "S {{title}}", "[{{description}}] {{severity}}")
-    words = render_prompt(template, Incident(f"{text}{trick}", f"{trick}{text}", "critical"))
-    assert words == (f"S {text}{trick}", f"[{trick}{text}] critical")
+    prompt = render_prompt(template, Incident(f"{text}{trick}", f"{trick}{text}", "critical"))
+    assert prompt == (f"S {text}{trick}", f"[{trick}{text}] critical")
 
 
 @pytest.mark.parametrize("text", ["Hello {{name}}", "{{incident.title}}", "{{7*7}}", "{{ }}", "{{title|upper}} {{incident}}"])
