@@ -1,4 +1,4 @@
-"""Every cost on which two public calculators agree, exactly (tests/data/README.md)."""
+"""Tests of every cost on which two public calculators agree exactly (tests/data/README.md)."""
 
 import json
 from datetime import UTC, datetime

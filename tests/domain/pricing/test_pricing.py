@@ -1,4 +1,4 @@
-"""Costs and dated prices: properties against a naive reading of the rules, and each rule by example."""
+"""Tests of costs and dated prices: properties against a naive implementation of the rules, and each rule by example."""
 
 import itertools
 from datetime import UTC, datetime, time, timedelta, timezone
@@ -16,7 +16,7 @@ from webapp.domain.pricing.usage import MAX_QUANTITY, METERS, PARENTS, Usage
 MINUTES_A_WEEK = 7 * 1440
 
 
-# The rules of pricing.md, read naively: no indexes, fractions instead of decimals, minutes of the week instead of clocks.
+# A naive implementation of pricing.md: no indexes, fractions instead of decimals, minutes of the week instead of clock times.
 
 
 def reference(rates, usage, at, tier):
@@ -34,23 +34,23 @@ def reference(rates, usage, at, tier):
 
 
 def reference_parts(used):
-    own = dict(used)
+    parts = dict(used)
     for part, whole in PARENTS.items():
         if part in used:
-            own[whole] -= used[part]
-    return {meter: own[meter] for meter in METERS if own.get(meter)}
+            parts[whole] -= used[part]
+    return {meter: parts[meter] for meter in METERS if parts.get(meter)}
 
 
 def reference_rate(rates, meter, conditions):
     tier, total_input, at = conditions
     while meter:
-        for wanted in dict.fromkeys((tier, "standard")):
-            of_tier = [rate for rate in rates if (rate.meter, rate.service_tier) == (meter, wanted)]
-            fits = [
-                rate for rate in of_tier if total_input > (-1 if rate.above is None else rate.above) and reference_holds(rate.window, at)
+        for candidate_tier in dict.fromkeys((tier, "standard")):
+            tier_rates = [rate for rate in rates if (rate.meter, rate.service_tier) == (meter, candidate_tier)]
+            matches = [
+                rate for rate in tier_rates if total_input > (-1 if rate.above is None else rate.above) and reference_holds(rate.window, at)
             ]
-            if fits:
-                return max([rate for rate in fits if rate.window] or fits, key=lambda rate: -1 if rate.above is None else rate.above)
+            if matches:
+                return max([rate for rate in matches if rate.window] or matches, key=lambda rate: -1 if rate.above is None else rate.above)
         meter = PARENTS.get(meter)
     return None
 
@@ -59,11 +59,11 @@ def reference_holds(window, at):
     if window is None:
         return True
     start, end = (clock.hour * 60 + clock.minute for clock in (window.start, window.end))
-    present = at.weekday() * 1440 + at.hour * 60 + at.minute
-    return any((present - (day * 1440 + start)) % MINUTES_A_WEEK < (end - start) % 1440 for day in window.days or range(7))
+    minute = at.weekday() * 1440 + at.hour * 60 + at.minute
+    return any((minute - (day * 1440 + start)) % MINUTES_A_WEEK < (end - start) % 1440 for day in window.days or range(7))
 
 
-# What prices and usages there can be.
+# Strategies for prices and usages
 
 amounts = st.decimals(0, 10**9 - 1, places=12).filter(lambda amount: amount < 10**9)
 divisors = st.sampled_from([1, 1000, 1_000_000, 2**29, 5**12])
@@ -82,16 +82,16 @@ rates = st.builds(
 )
 rate_sets = st.lists(rates, max_size=12, unique_by=lambda rate: (rate.meter, rate.above, rate.service_tier, rate.window))
 quantities = st.integers(0, 5) | st.integers(199_998, 200_002) | st.integers(0, MAX_QUANTITY // 20)
-moments = st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 # hypothesis adds the zone
+moments = st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 # Hypothesis adds the time zone.
 
 
 @st.composite
 def usages(draw):
-    own = {meter: draw(st.just(0) | quantities) for meter in METERS}
-    own["cache_write"] += own["cache_write_1h"]
-    own["input"] += own["cache_read"] + own["cache_write"] + own["input_audio"] + own["input_image"]
-    own["output"] += own["reasoning"] + own["output_audio"]
-    return Usage(**own)
+    drawn = {meter: draw(st.just(0) | quantities) for meter in METERS}
+    drawn["cache_write"] += drawn["cache_write_1h"]
+    drawn["input"] += drawn["cache_read"] + drawn["cache_write"] + drawn["input_audio"] + drawn["input_image"]
+    drawn["output"] += drawn["reasoning"] + drawn["output_audio"]
+    return Usage(**drawn)
 
 
 @given(rate_sets, usages(), moments, st.sampled_from(SERVICE_TIERS))
@@ -119,17 +119,17 @@ untiered = st.lists(st.builds(a_rate, st.sampled_from(METERS), amounts, divisors
 
 
 @given(untiered, usages(), usages())
-def test_without_tiers_costs_add_up_and_more_never_costs_less(rates, one, other):
-    both = Usage(**{meter: getattr(one, meter) + getattr(other, meter) for meter in METERS})
-    first, second, sum_of_both = (Fraction(cost_of(a_price(*rates), usage, at=NOW).total) for usage in (one, other, both))
-    assert sum_of_both == first + second
-    assert sum_of_both >= max(first, second)
+def test_without_tiers_costs_add_up_and_more_never_costs_less(rates, left, right):
+    combined = Usage(**{meter: getattr(left, meter) + getattr(right, meter) for meter in METERS})
+    first, second, combined_cost = (Fraction(cost_of(a_price(*rates), usage, at=NOW).total) for usage in (left, right, combined))
+    assert combined_cost == first + second
+    assert combined_cost >= max(first, second)
 
 
 def test_the_largest_cost_of_all_meters_is_exact_next_to_the_smallest_fraction():
-    most = Usage(input=MAX_QUANTITY, output=MAX_QUANTITY, **dict.fromkeys(METERS[METERS.index("image") :], MAX_QUANTITY))
+    maximum = Usage(input=MAX_QUANTITY, output=MAX_QUANTITY, **dict.fromkeys(METERS[METERS.index("image") :], MAX_QUANTITY))
     large = [a_rate(meter, "999999999.999999999999", 1) for meter in METERS if meter != "output"]
-    cost = cost_of(a_price(*large, a_rate("output", "0.000000000001", 2**29)), most, at=NOW)
+    cost = cost_of(a_price(*large, a_rate("output", "0.000000000001", 2**29)), maximum, at=NOW)
     assert Fraction(cost.total) == sum(line.quantity * Fraction(line.rate.amount) / line.rate.per for line in cost.lines)
 
 
@@ -209,12 +209,12 @@ NIGHT, MORNING = Window((), time(16, 30), time(0, 30)), Window((0, 4), time(8), 
         (NIGHT, "2026-11-21T16:30:00+00:00", True),
         (NIGHT, "2026-11-22T00:29:59.999999+00:00", True),
         (NIGHT, "2026-11-22T00:30:00+00:00", False),
-        (MORNING, "2026-11-20T08:00:00+00:00", True),  # a Friday
+        (MORNING, "2026-11-20T08:00:00+00:00", True),  # A Friday.
         (MORNING, "2026-11-20T12:00:00+00:00", False),
         (MORNING, "2026-11-21T08:00:00+00:00", False),
-        (Window((4,), time(22), time(2)), "2026-11-21T01:59:00+00:00", True),  # Saturday, in the window of Friday
+        (Window((4,), time(22), time(2)), "2026-11-21T01:59:00+00:00", True),  # Saturday, in Friday's window.
         (Window((4,), time(22), time(2)), "2026-11-20T01:59:00+00:00", False),
-        (NIGHT, "2026-11-21T12:30:00-04:00", True),  # 16:30 in UTC
+        (NIGHT, "2026-11-21T12:30:00-04:00", True),  # 16:30 in UTC.
         (NIGHT, "2026-11-21T16:30:00+02:00", False),
     ],
 )
@@ -224,8 +224,8 @@ def test_a_window_holds_by_the_clock_of_utc(window, at, holds):
 
 def test_an_off_peak_rate_is_billed_in_its_hours_whatever_zone_the_caller_lives_in():
     price = a_price(a_rate(amount="4", per=1), a_rate(amount="1", per=1, window=NIGHT))
-    moment = datetime(2026, 11, 21, 16, 30, tzinfo=UTC)
-    totals = {cost_of(price, Usage(input=1), at=moment.astimezone(timezone(timedelta(hours=hours)))).total for hours in (-11, 0, 5)}
+    at = datetime(2026, 11, 21, 16, 30, tzinfo=UTC)
+    totals = {cost_of(price, Usage(input=1), at=at.astimezone(timezone(timedelta(hours=hours)))).total for hours in (-11, 0, 5)}
     assert totals == {1}
 
 
@@ -251,10 +251,10 @@ def test_a_price_holds_from_its_first_moment_to_just_before_the_next(numbers):
 def test_a_timeline_has_no_overlap_and_no_gap(numbers, day):
     history = timeline(days(*numbers))
     assert [price.effective_from for price in history] == sorted(START + timedelta(days=number) for number in numbers)
-    assert all(one.effective_to == other.effective_from for one, other in itertools.pairwise(history))
+    assert all(left.effective_to == right.effective_from for left, right in itertools.pairwise(history))
     expected = max((number for number in numbers if number <= day), default=None)
-    found = price_at(history, START + timedelta(days=day))
-    assert (found.id if found else None) == expected
+    current = price_at(history, START + timedelta(days=day))
+    assert (current.id if current else None) == expected
 
 
 def test_a_correction_takes_the_place_of_what_it_corrects_and_may_be_corrected_itself():

@@ -1,4 +1,4 @@
-"""Usage: whole numbers, parts within their wholes, and a name for everything that is wrong."""
+"""Tests of usage: whole numbers, parts within their wholes, and errors that name the meter."""
 
 import pytest
 from hypothesis import given
