@@ -1,4 +1,4 @@
-"""Exact decimals: only plain ones come in, and what goes out reads back equal."""
+"""Tests of exact decimals: strict parsing, and output that parses back to an equal value."""
 
 import time
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Amounts as people read them."""
+"""Tests of amounts for display."""
 
 from decimal import Decimal
 

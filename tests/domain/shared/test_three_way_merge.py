@@ -1,4 +1,4 @@
-"""Three versions of one form: who changed what, and what a person has to decide."""
+"""Tests of the three-way merge of form fields."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,12 +30,12 @@ def test_line_ends_and_space_around_are_no_change():
 
 @given(TEXTS, TEXTS, TEXTS)
 def test_nothing_of_either_side_is_lost(before, theirs, mine):
-    taken, clashes = merge(before, theirs, mine)
-    asked = {clash.field for clash in clashes}
+    accepted, conflicts = merge(before, theirs, mine)
+    conflicting = {conflict.field for conflict in conflicts}
     for name in theirs:
-        stored = theirs[name] if name in taken else mine[name]
+        stored = theirs[name] if name in accepted else mine[name]
         assert stored in (theirs[name], mine[name])
         if theirs[name] != before[name] and stored != theirs[name]:
-            assert name in asked
+            assert name in conflicting
         if mine[name] != before[name]:
             assert stored == mine[name]

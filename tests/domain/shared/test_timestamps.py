@@ -1,4 +1,4 @@
-"""Moments: RFC 3339 in, aware UTC inside, `Z` out."""
+"""Tests of timestamps: RFC 3339 as input, aware UTC inside, `Z` as output."""
 
 from datetime import UTC, datetime
 
@@ -59,17 +59,17 @@ def test_what_is_no_moment_with_an_offset_is_refused_by_name(text):
 
 
 @given(st.datetimes(*(start_of_day(day).replace(tzinfo=None) for day in (FIRST_DAY, LAST_DAY)), timezones=st.just(UTC)))
-def test_a_moment_reads_back_equal(moment):
-    assert parse_timestamp(format_timestamp(moment), "at") == moment
+def test_a_moment_reads_back_equal(at):
+    assert parse_timestamp(format_timestamp(at), "at") == at
 
 
 @given(st.text() | st.from_regex(r"[0-9TZ:.+\-]{0,32}") | st.integers() | st.floats() | st.none())
 def test_whatever_comes_in_is_a_moment_in_utc_or_refused_as_invalid(value):
     try:
-        moment = parse_timestamp(value, "at")
+        parsed = parse_timestamp(value, "at")
     except Invalid:
         return
-    assert moment.tzinfo is UTC
+    assert parsed.tzinfo is UTC
 
 
 @given(st.dates(FIRST_DAY, LAST_DAY))

@@ -1,4 +1,4 @@
-"""Base URLs are read in one way, and have one origin. What is refused is tried in `tests/security/test_urlguard.py`."""
+"""Tests of base URLs and origins. `tests/security/test_urlguard.py` tests the rejected URLs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Checks of entered values: each gives a clean value or names the field; nothing else ever comes out."""
+"""Tests of the validators: each returns a clean value or raises `Invalid` with the field."""
 
 import re
 import time
