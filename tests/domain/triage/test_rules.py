@@ -1,4 +1,4 @@
-"""The local rules: whole words decide the kind, numbers the priority, and the details say which."""
+"""Tests of the built-in rules: whole words decide the kind, numbers the priority, and the details show both."""
 
 import json
 import time
@@ -59,7 +59,7 @@ def test_the_words_of_an_incident_decide_the_kind(title, kind):
     ],
 )
 def test_a_word_inside_another_word_decides_nothing(title):
-    assert [one.type for one in advise(title, description=title)] == ["general"]
+    assert [recommendation.type for recommendation in advise(title, description=title)] == ["general"]
 
 
 def test_nothing_known_gets_steps_of_triage():
@@ -156,12 +156,12 @@ def test_a_title_does_not_cry_wolf():
 
 def test_several_kinds_come_in_the_order_of_their_evidence():
     advice = advise("Memory: worker OOM-killed, out of memory", description="Then the disk filled up at 99%.")
-    assert [one.type for one in advice] == ["memory", "disk"]
+    assert [recommendation.type for recommendation in advice] == ["memory", "disk"]
 
 
 def test_a_word_in_passing_is_not_what_an_incident_is_about():
     advice = advise("CPU load average at 64 on 8 cores", "critical", description="Disk and network are idle.")
-    assert [one.type for one in advice] == ["cpu"]
+    assert [recommendation.type for recommendation in advice] == ["cpu"]
 
 
 def test_numbers_and_words_of_alerts_and_their_labels_count():
@@ -201,7 +201,7 @@ def test_this_hosts_own_numbers_decide_too():
 
 
 def test_a_look_at_this_host_without_words_tells_only_what_is_busy():
-    assert [one.type for one in analyze_incident(Incident("How is it?"), BUSY)] == ["memory"]
+    assert [recommendation.type for recommendation in analyze_incident(Incident("How is it?"), BUSY)] == ["memory"]
 
 
 @pytest.mark.parametrize(
@@ -223,8 +223,8 @@ def test_an_incident_says_itself_that_it_is_about_this_host(metadata, names, her
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.slug)
 def test_every_sample_is_advised_on_in_json(sample):
     advice = analyze_incident(sample.incident())
-    assert json.loads(json.dumps([recommendation_dict(one) for one in advice]))
-    assert all(one.title and one.description and one.actions for one in advice)
+    assert json.loads(json.dumps([recommendation_dict(recommendation) for recommendation in advice]))
+    assert all(recommendation.title and recommendation.description and recommendation.actions for recommendation in advice)
 
 
 def test_samples_have_their_own_names_and_one_line_summaries():
@@ -250,4 +250,4 @@ def test_hostile_texts_are_read_in_time(text):
     incident = incident_from({"title": "disk", "description": text[:10_000], "alerts": alerts})
     started = time.thread_time()
     analyze_incident(incident)
-    assert time.thread_time() - started < 6.0  # seconds of CPU; what grew with the square took minutes
+    assert time.thread_time() - started < 6.0  # Seconds of CPU time. A quadratic algorithm took minutes.
