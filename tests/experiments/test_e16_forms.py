@@ -1,6 +1,6 @@
-"""E16 for everything outside the API: every form that changes something leaves its line, and without the trail it changes nothing.
+"""E16 for everything outside the API: every form that changes something writes an audit event, and changes nothing without it.
 
-The forms are those of the map of addresses: one that is in neither list here fails. Reading goes on while the trail takes no line.
+The forms come from the URL map. A form that is in neither list of `form_table` fails. Reads continue while the audit log rejects events.
 """
 
 import html
@@ -37,9 +37,9 @@ from webapp.services.projects import projects
 from webapp.services.runs import connection_tests, evaluations, prompt_templates, saved_incidents
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
-# Who is there and how often it was tried, noted whatever becomes of a request.
+# Tables that change even if a request fails: the registered processes and the sign-in attempts.
 NOTED = ("registry_processes", "login_attempts")
-NEW_PASSWORD = "Another-Harbour-of-tests"  # as PASSWORD
+NEW_PASSWORD = "Another-Harbour-of-tests"  # a fixed test value, like PASSWORD
 CATALOGUE = {"format": "modeldesk-registry", "version": 1, "models": [model_values(model_id="new-one")]}
 LITELLM = {"gpt-4o": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 5e-06, "output_cost_per_token": 1e-05}}
 PRICED = {"state": "priced", "unit": "1000000", "rate_input": "2.5", "rate_output": "10", "when": "now"}
@@ -60,7 +60,7 @@ OPENAI = {"slug": "openai", "display_name": "Open AI", "driver": "openai", "base
 
 @dataclass
 class Stage:
-    """One of each thing, made when it is asked for, and whoever acts on it."""
+    """Test objects, created on request, and the client that acts on them."""
 
     app: Flask
     ann: Visitor
@@ -75,22 +75,22 @@ class Stage:
         return self.client
 
     def send(self, path: str, form: Mapping[str, Any]) -> TestResponse:
-        """As a browser would; a file is given as bytes."""
+        """Submit a form like a browser. A value of type bytes is sent as a file."""
         data = {"csrf_token": csrf_token(self.client.get(self.page).text)}
         for name, value in form.items():
             data[name] = (io.BytesIO(value), "file.json") if isinstance(value, bytes) else value
         return self.client.post(path, data=data)
 
     def made(self, path: str, form: Mapping[str, Any]) -> str:
-        answer = self.send(path, form)
-        assert answer.status_code == 302, answer.text
-        return answer.location
+        response = self.send(path, form)
+        assert response.status_code == 302, response.text
+        return response.location
 
     def one(self, query) -> Any:
         db.session.rollback()
-        found = db.session.execute(query).scalars().first()
+        row = db.session.execute(query).scalars().first()
         db.session.rollback()
-        return found
+        return row
 
     def model(self, name: str = "gpt-4o") -> int:
         return self.one(select(Model.id).where(Model.model_id == name))
@@ -109,7 +109,7 @@ class Stage:
         return self.with_user(lambda session, user: accounts.make_link(session, user, actor="tests", now=datetime.now(UTC)))
 
     def factor(self, name: str = "ann") -> list[str]:
-        """The second factor is on; these are the recovery codes."""
+        """Turn the second factor on. Return the recovery codes."""
 
         def turn_on(session, user):
             secret = second_factor.begin_enrollment(session, user, vault=container.vault())
@@ -143,16 +143,16 @@ class Stage:
             )
 
     def bench(self) -> str:
-        address = self.made("/admin/bench/new", BENCH)
-        public_id = address.rstrip("/").rsplit("/", 1)[1]
+        location = self.made("/admin/bench/new", BENCH)
+        public_id = location.rstrip("/").rsplit("/", 1)[1]
         get_runner().wait(evaluations.find(db.session(), public_id).id, 20)
         db.session.rollback()
         return public_id
 
     def cell(self, public_id: str) -> str:
-        found = evaluations.find_with_cells(db.session(), public_id).cells[0].run.public_id
+        run_id = evaluations.find_with_cells(db.session(), public_id).cells[0].run.public_id
         db.session.rollback()
-        return found
+        return run_id
 
     def incident(self) -> int:
         with writing() as session:
@@ -174,17 +174,17 @@ class Stage:
         return session.execute(select(Model.id).where(Model.model_id == "gpt-4o")).scalar_one()
 
     def event(self) -> int:
-        number = self.model()
+        model_id = self.model()
         with writing() as session:
-            models.update(session, number, {"display_name": "Wrong"}, actor="tests")
+            models.update(session, model_id, {"display_name": "Wrong"}, actor="tests")
         return self.one(select(AuditEvent.id).order_by(AuditEvent.id.desc()))
 
     def retiring(self) -> int:
-        number, soon = self.model("gpt-4o-mini"), (datetime.now(UTC) + timedelta(days=30)).date()
+        model_id, retires_on = self.model("gpt-4o-mini"), (datetime.now(UTC) + timedelta(days=30)).date()
         with writing() as session:
-            models.update(session, number, {"retires_on": soon.isoformat(), "successor": "openai/gpt-4o"}, actor="tests")
-            succession.schedule_switch(session, number, soon, actor="tests")
-        return number
+            models.update(session, model_id, {"retires_on": retires_on.isoformat(), "successor": "openai/gpt-4o"}, actor="tests")
+            succession.schedule_switch(session, model_id, retires_on, actor="tests")
+        return model_id
 
 
 BENCH = {"samples": "disk-full", "models": LOCAL, "repeats": "1", "spend_cap": "", "incident": ""}
@@ -230,10 +230,10 @@ def ending_a_session(stage: Stage) -> Sent:
 
 
 def unlinking(stage: Stage) -> Sent:
-    number = stage.user()
+    user_id = stage.user()
     with by_hand() as session:
-        session.add(Identity(issuer="https://login.example", subject="1", user_id=number))
-    return f"/admin/user/{number}/unlink", {}
+        session.add(Identity(issuer="https://login.example", subject="1", user_id=user_id))
+    return f"/admin/user/{user_id}/unlink", {}
 
 
 def removing_a_users_factor(stage: Stage) -> Sent:
@@ -248,10 +248,10 @@ def revoking(stage: Stage) -> Sent:
 
 def own_key(path: str, *, stored: bool) -> Callable[[Stage], Sent]:
     def made(stage: Stage) -> Sent:
-        number = stage.provider()
+        provider_id = stage.provider()
         with writing() as session:
-            providers.update(session, number, {"allow_personal_keys": True}, actor="tests")
-        form = {"provider": str(number), "api_key": "sk-0123456789abcdef", "address": "https://api.openai.com"}
+            providers.update(session, provider_id, {"allow_personal_keys": True}, actor="tests")
+        form = {"provider": str(provider_id), "api_key": "sk-0123456789abcdef", "address": "https://api.openai.com"}
         if stored:
             stage.made("/admin/my-keys/store", form)
         return path, form
@@ -282,8 +282,8 @@ def an_older_template(stage: Stage) -> Sent:
 
 
 def rating(stage: Stage) -> Sent:
-    bench = stage.bench()
-    return f"/admin/bench/{bench}/rate", {"run": stage.cell(bench), "score": "4"}
+    public_id = stage.bench()
+    return f"/admin/bench/{public_id}/rate", {"run": stage.cell(public_id), "score": "4"}
 
 
 def a_primary_provider(stage: Stage) -> Sent:
@@ -301,7 +301,7 @@ def a_lonely_model(stage: Stage) -> Sent:
         return "/admin/model/delete/", {"id": str(models.create(session, model_values(), actor="tests").id)}
 
 
-# What each of them does: the lines that it leaves, all of them, and how it is sent.
+# By endpoint: all audit actions that the form writes, and the function that prepares its path and fields.
 FORMS: dict[str, tuple[tuple[str, ...], Callable[[Stage], Sent]]] = {
     "account.sign_in": (("accounts:session:begin",), signing_in),
     "account.logout": (("accounts:session:sign_out",), lambda _: ("/logout", {})),
@@ -421,7 +421,7 @@ NOTHING = {
     "exchange.compare": PREPARES,
     "exchange.discard": PREPARES,
     "proposal.choose": "ticks of an open proposal; applying has the line",
-    # Flask-Admin brings them along, and every caller is refused (tests/web/test_permissions.py).
+    # Flask-Admin adds these, and Modeldesk denies them to everyone (tests/web/test_permissions.py).
     **{f"{view}.action_view": "no action" for view in ("audit", "price", "project", "provider", "run", "token", "user")},
     **{f"{view}.ajax_update": "no cell is edited" for view in ("audit", "model", "price", "project", "provider", "run", "token", "user")},
     **{f"{view}.create_view": "cannot be made" for view in ("audit", "run")},
@@ -433,7 +433,7 @@ NOTHING = {
 @pytest.fixture
 def stage(app, ann, monkeypatch) -> Stage:
     listed = (connection_tests.ListedModel("listed-1", "Listed", None, None, "active"),)
-    monkeypatch.setattr(connection_tests, "list_upstream_models", lambda *_, **__: listed)  # Nobody is asked for it.
+    monkeypatch.setattr(connection_tests, "list_upstream_models", lambda *_, **__: listed)  # No provider is contacted.
     return Stage(app, ann)
 
 
@@ -442,15 +442,15 @@ def changing(app: Flask) -> set[str]:
 
 
 def state() -> dict[str, list]:
-    """All that is stored, but for when somebody was seen last."""
+    """Return all stored rows, without the last-seen columns."""
     db.session.rollback()
-    found = {}
+    rows = {}
     with db.engine.connect() as connection:
         for table in Base.metadata.sorted_tables:
             if table.name not in NOTED:
                 columns = ", ".join(column.name for column in table.columns if column.name not in ("last_seen_at", "updated_at"))
-                found[table.name] = connection.execute(text(f"SELECT {columns} FROM {table.name} ORDER BY id")).all()
-    return found
+                rows[table.name] = connection.execute(text(f"SELECT {columns} FROM {table.name} ORDER BY id")).all()
+    return rows
 
 
 def actions(since: int) -> list[str]:
@@ -463,11 +463,11 @@ def newest() -> int:
     return db.session.execute(select(AuditEvent.id).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
 
 
-def admits(stage: Stage, answer: TestResponse) -> bool:
-    """503; or where a form keeps what was typed, the words for it, in the page or in the one that it leads to."""
-    if answer.status_code == 503:
+def admits(stage: Stage, response: TestResponse) -> bool:
+    """Whether the response reports the outage: 503, or the message on the page with the form or on the page after the redirect."""
+    if response.status_code == 503:
         return True
-    page = stage.client.get(answer.location).text if answer.status_code == 302 else answer.text
+    page = stage.client.get(response.location).text if response.status_code == 302 else response.text
     return DatabaseUnreachable().detail in html.unescape(page)
 
 
@@ -478,20 +478,20 @@ def test_e16_every_form_is_tried_or_has_a_reason_why_it_needs_no_line(app):
 
 @pytest.mark.parametrize("endpoint", FORMS)
 def test_e16_a_form_changes_nothing_without_its_line_and_leaves_it_with_the_change(stage, endpoint):
-    expected, sending = FORMS[endpoint]
-    path, form = sending(stage)
+    expected, prepare = FORMS[endpoint]
+    path, form = prepare(stage)
     before, since = state(), newest()
-    kept = stage.client.get_cookie("modeldesk")
+    cookie = stage.client.get_cookie("modeldesk")
     with no_trail():
         refused = stage.send(path, form)
     assert admits(stage, refused), (refused.status_code, refused.text[:2000])
     assert state() == before
-    if kept is not None:
-        stage.client.set_cookie("modeldesk", kept.value)  # Signing out ends the cookie in any case.
-    answer = stage.send(path, form)
-    assert answer.status_code in (200, 302), (answer.status_code, answer.text[:2000])
+    if cookie is not None:
+        stage.client.set_cookie("modeldesk", cookie.value)  # Signing out deletes the cookie even if the audit log fails.
+    response = stage.send(path, form)
+    assert response.status_code in (200, 302), (response.status_code, response.text[:2000])
     if endpoint == "bench.create":
-        get_runner().wait(evaluations.find(db.session(), answer.location.rstrip("/").rsplit("/", 1)[1]).id, 20)
+        get_runner().wait(evaluations.find(db.session(), response.location.rstrip("/").rsplit("/", 1)[1]).id, 20)
     assert tuple(actions(since)) == expected
     assert audit_log.get_first_break_or_none(db.session()) is None
 
@@ -503,9 +503,9 @@ def test_e16_reading_goes_on_while_the_trail_takes_no_line(app, ann):
         for rule in app.url_map.iter_rules()
         if "GET" in rule.methods and "<" not in rule.rule and not rule.rule.startswith("/api/")
     ]
-    asked = ["/models", "/models/gpt-4o", "/defaults", "/providers", "/snapshot", "/cost?model=gpt-4o&input_tokens=1", "/usage/summary"]
-    before = [ann.get(path).status_code for path in paths], [api.get(path).status_code for path in asked]
+    api_paths = ["/models", "/models/gpt-4o", "/defaults", "/providers", "/snapshot", "/cost?model=gpt-4o&input_tokens=1", "/usage/summary"]
+    before = [ann.get(path).status_code for path in paths], [api.get(path).status_code for path in api_paths]
     assert {200} == set(before[1])
     with no_trail():
-        assert ([ann.get(path).status_code for path in paths], [api.get(path).status_code for path in asked]) == before
+        assert ([ann.get(path).status_code for path in paths], [api.get(path).status_code for path in api_paths]) == before
         assert api.post("/cost", {"model": "openai/gpt-4o", "usage": {"input": 1}}).status_code == 200
