@@ -191,7 +191,7 @@ def _models_dev_entry(seller: str, model_id: str, row: Mapping[str, Any], proble
 
 def _model_entry(seller: str, model_id: str, price: Entry, attributes: Mapping[str, Any]) -> Entry:
     blank = dict.fromkeys(("context_window", "max_output_tokens", "released_on", "deprecated_on", "retires_on", "successor"))
-    known = {name: value for name, value in attributes.items() if value is not None}
+    known_attributes = {name: value for name, value in attributes.items() if value is not None}
     return {
         "provider": _provider_slug(seller),
         "model_id": model_id,
@@ -200,7 +200,7 @@ def _model_entry(seller: str, model_id: str, price: Entry, attributes: Mapping[s
         "aliases": [],
         "description": "",
         **blank,
-        **known,
+        **known_attributes,
         "prices": [price],
     }
 
@@ -256,15 +256,15 @@ def _rate(amount: object, meter: str, scale: AmountScale, condition: RateConditi
 
 def _price_document(rates: list[Entry], name: str, url: str | None) -> Entry:
     """Return a price document. The price is unknown if all rates are zero, because these sources write 0 for unknown rates."""
-    known = any(Decimal(rate["amount"]) for rate in rates)
+    has_price = any(Decimal(rate["amount"]) for rate in rates)
     source = {"kind": "catalog", "name": name, "url": url if url and url.startswith(("https://", "http://")) else None, "verified_at": None}
     return {
-        "state": "priced" if known else "unknown",
+        "state": "priced" if has_price else "unknown",
         "effective_from": EARLIEST_TIME,
         "currency": "USD",
-        "rates": rates if known else [],
+        "rates": rates if has_price else [],
         "source": source,
-        "note": "" if known or not rates else "The source says 0, which may mean free or unknown.",
+        "note": "" if has_price or not rates else "The source says 0, which may mean free or unknown.",
     }
 
 

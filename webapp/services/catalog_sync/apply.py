@@ -93,7 +93,7 @@ def _add_model(session: Session, row: ProposalRow, approval: Approval) -> dict[s
 
 
 def _update_model(session: Session, model: Model, row: ProposalRow, approval: Approval) -> dict[str, Any]:
-    entry, done = row.entry, {"model": model.id}
+    entry, applied_values = row.entry, {"model": model.id}
     current_price = price_at(timeline(prices.history(session, model)), approval.at)
     if (current_price.id if current_price else None) != entry["price_before"]:
         raise Conflict("its price changed since the proposal was opened.")
@@ -102,7 +102,7 @@ def _update_model(session: Session, model: Model, row: ProposalRow, approval: Ap
         raise Conflict("it was edited since the proposal was opened.")
     if entry["fields"]:
         models.update(session, model.id, entry["fields"], actor=approval.actor)
-        done |= {"fields": entry["fields_before"], "taken": entry["fields"]}
+        applied_values |= {"fields": entry["fields_before"], "taken": entry["fields"]}
     if entry["price"]:
         effective_from = format_timestamp(approval.at.replace(microsecond=0))
         added = prices.import_price(
@@ -111,8 +111,8 @@ def _update_model(session: Session, model: Model, row: ProposalRow, approval: Ap
             catalog_price_entry(entry["price"] | {"effective_from": effective_from}, row.proposal.source),
             actor=approval.actor,
         )
-        done |= {"price": added.id, "price_before": entry["price_before"]}
-    return done
+        applied_values |= {"price": added.id, "price_before": entry["price_before"]}
+    return applied_values
 
 
 def _find_model(session: Session, ref: str) -> Model:
@@ -145,38 +145,38 @@ def undo(session: Session, proposal_id: int, *, actor: str) -> list[str]:
 
 def _undo_row(session: Session, row: ProposalRow, actor: str) -> str | None:
     """Undo one row, and return None or why it stays."""
-    done = row.done or {}
-    model = session.get(Model, done.get("model", 0))
+    applied_values = row.done or {}
+    model = session.get(Model, applied_values.get("model", 0))
     if model is None:
         return None  # The model was deleted, so there is nothing to undo.
     if row.kind == ADDED:
         return "was activated since, so it stays." if model.is_active else None
-    if done.get("deactivated"):
+    if applied_values.get("deactivated"):
         if not model.is_active:
             models.set_active(session, model.id, True, actor=actor)
         return None
-    reasons = [_restore_fields(session, model, done, actor), _restore_price(session, model, done, row, actor=actor)]
+    reasons = [_restore_fields(session, model, applied_values, actor), _restore_price(session, model, applied_values, row, actor=actor)]
     return "; ".join(reason for reason in reasons if reason) or None
 
 
-def _restore_fields(session: Session, model: Model, done: dict[str, Any], actor: str) -> str | None:
-    if not done.get("fields"):
+def _restore_fields(session: Session, model: Model, applied_values: dict[str, Any], actor: str) -> str | None:
+    if not applied_values.get("fields"):
         return None
     current_values = models.audit_values(model)
-    if any(current_values[name] != value for name, value in done["taken"].items()):
+    if any(current_values[name] != value for name, value in applied_values["taken"].items()):
         return "was edited since"
-    models.update(session, model.id, done["fields"], actor=actor)
+    models.update(session, model.id, applied_values["fields"], actor=actor)
     return None
 
 
-def _restore_price(session: Session, model: Model, done: dict[str, Any], row: ProposalRow, *, actor: str) -> str | None:
+def _restore_price(session: Session, model: Model, applied_values: dict[str, Any], row: ProposalRow, *, actor: str) -> str | None:
     """Correct the added price with the rates that applied before it."""
-    added = session.get(Price, done.get("price") or 0)
+    added = session.get(Price, applied_values.get("price") or 0)
     if added is None:
         return None
     if session.execute(select(Price.id).where(Price.corrects_id == added.id)).first():
         return "has a corrected price since"
-    before = session.get(Price, done["price_before"] or 0)
+    before = session.get(Price, applied_values["price_before"] or 0)
     unknown_price: dict[str, Any] = {"state": "unknown", "currency": added.currency, "rates": []}
     document: dict[str, Any] = (price_document(prices.to_domain(before)) if before else None) or unknown_price
     overrides = {"effective_from": format_timestamp(added.effective_from), "note": f"Undo of the proposal {row.proposal}."}

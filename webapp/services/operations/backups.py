@@ -78,9 +78,9 @@ class _RestartCounter:
     def __init__(self) -> None:
         self.left, self.restarts = 0, 0
 
-    def __call__(self, _status: int, left: int, _total: int) -> None:
-        self.restarts += left > self.left > 0
-        self.left = left
+    def __call__(self, _status: int, remaining: int, _total: int) -> None:
+        self.restarts += remaining > self.left > 0
+        self.left = remaining
         if self.restarts >= MAX_RESTARTS:
             raise _TooManyRestarts
 

@@ -28,8 +28,8 @@ def results(row: Evaluation, rated: Mapping[int, dict[str, int]]) -> list[CellRe
 
 def list_late_runs(session: Session, row: Evaluation) -> Sequence[Run]:
     """Return the runs of an evaluation that no cell shows, because the response arrived after the cell was started again."""
-    shown = select(EvaluationCell.run_id).where(EvaluationCell.evaluation_id == row.id, EvaluationCell.run_id.is_not(None))
-    query = select(Run).where(Run.evaluation == row.public_id, Run.id.not_in(shown)).options(selectinload(Run.recommendations))
+    shown_run_ids = select(EvaluationCell.run_id).where(EvaluationCell.evaluation_id == row.id, EvaluationCell.run_id.is_not(None))
+    query = select(Run).where(Run.evaluation == row.public_id, Run.id.not_in(shown_run_ids)).options(selectinload(Run.recommendations))
     return session.execute(query.order_by(Run.id)).scalars().all()
 
 

@@ -71,10 +71,10 @@ def find_current(session: Session, name: str | None) -> Template:
     if row is None and requested == TEMPLATE_NAME:
         return BUILT_IN
     if row is None:
-        known = (
+        names = (
             ", ".join(session.execute(select(PromptTemplate.name).where(PromptTemplate.is_current).limit(10)).scalars()) or TEMPLATE_NAME
         )
-        raise NotFound(f"There is no template of that name; there is {known}.", code="unknown_template")
+        raise NotFound(f"There is no template of that name; there is {names}.", code="unknown_template")
     if not row.is_active:
         raise Conflict(f"The template {row.title} is inactive. Activate it, or name another.", code="inactive")
     return value_of(row)

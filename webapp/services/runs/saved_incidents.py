@@ -19,10 +19,10 @@ def list_all(session: Session) -> list[SavedIncident]:
 
 def save(session: Session, name: str, incident: Incident, *, actor: str) -> SavedIncident:
     """Save an incident under a name. Raises `Invalid`, or `Conflict` if the name is taken."""
-    clean = NAME(name, "name")
-    if session.execute(select(SavedIncident.id).where(SavedIncident.name == clean)).scalar_one_or_none() is not None:
-        raise Conflict(f"There is an incident named {clean}.", [FieldError("name", "is taken by another incident")], code="duplicate")
-    row = SavedIncident(name=clean, incident=incident_dict(incident), created_by=actor)
+    valid_name = NAME(name, "name")
+    if session.execute(select(SavedIncident.id).where(SavedIncident.name == valid_name)).scalar_one_or_none() is not None:
+        raise Conflict(f"There is an incident named {valid_name}.", [FieldError("name", "is taken by another incident")], code="duplicate")
+    row = SavedIncident(name=valid_name, incident=incident_dict(incident), created_by=actor)
     session.add(row)
     session.flush()
     audit_log.record(
@@ -30,7 +30,7 @@ def save(session: Session, name: str, incident: Incident, *, actor: str) -> Save
         "runs:incident:create",
         actor=actor,
         target=_incident_target(row),
-        change=AuditChange(None, {"name": clean, "title": incident.title}),
+        change=AuditChange(None, {"name": valid_name, "title": incident.title}),
     )
     return row
 

@@ -118,8 +118,8 @@ def parse_entries(document: Mapping[str, Any], lines: ImportErrors) -> ImportEnt
         path = f"models[{index}]"
         try:
             model = row if isinstance(row, dict) else _raise_not_an_object()
-            known = _known_fields(model, (*MODEL_CHECKS, "prices"))
-            entry = validate_model({name: value for name, value in known.items() if name != "prices"}, partial=False)
+            fields = _known_fields(model, (*MODEL_CHECKS, "prices"))
+            entry = validate_model({name: value for name, value in fields.items() if name != "prices"}, partial=False)
             entries.models.append((path, entry, _parse_prices(model.get("prices") or [], path, lines)))
         except Invalid as error:
             lines.add(path, error)

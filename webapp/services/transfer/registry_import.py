@@ -110,9 +110,11 @@ def apply(session: Session, parsed: ParsedRegistryFile, context: ImportContext) 
         _write(session, entries, context, lines)
     if report.errors:
         report.errors.sort(key=_line_number)
-        shown = report.errors[:MAX_ERRORS]
-        more = f" And {len(report.errors) - MAX_ERRORS} more." if len(report.errors) > MAX_ERRORS else ""
-        raise ImportRefused(f"Nothing was imported. {'; '.join(shown)}.{more}", [FieldError("file", message) for message in report.errors])
+        messages = report.errors[:MAX_ERRORS]
+        suffix = f" And {len(report.errors) - MAX_ERRORS} more." if len(report.errors) > MAX_ERRORS else ""
+        raise ImportRefused(
+            f"Nothing was imported. {'; '.join(messages)}.{suffix}", [FieldError("file", message) for message in report.errors]
+        )
     return report
 
 
