@@ -1,4 +1,4 @@
-"""Changing the registry through the API."""
+"""Changes to the registry through the API."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -34,8 +34,8 @@ WRITES = {
     "start_run": {"json": {"incident": {"title": "Disk is full"}}},
 }
 ANSWERED_WITHOUT_CHANGING = {"post_cost", "post_costs", "post_quote", "post_comparison"}
-RECORDS_ITSELF = {"report_usage"}  # A record of usage is its own trail; tests/api/usage/test_api_usage.py has it.
-# One event for each row and one for the file; tests/api/transfer/test_api_registry_files.py has it.
+RECORDS_ITSELF = {"report_usage"}  # A usage record is its own audit row; tests/api/usage/test_api_usage.py covers it.
+# One event for each row and one for the file; tests/api/transfer/test_api_registry_files.py covers it.
 RECORDS_EACH_ROW = {"import_catalogue"}
 ELSEWHERE = ANSWERED_WITHOUT_CHANGING | RECORDS_ITSELF | RECORDS_EACH_ROW
 MUTATING = [route for route in ROUTES if route.method != "GET" and route.name not in ELSEWHERE]
@@ -47,18 +47,18 @@ def events(app) -> list[AuditEvent]:
 
 
 def address(api, route) -> str:
-    """The route's address with a row that nothing uses."""
+    """Return the route's address, with the id of an unused row."""
     if "<number>" not in route.rule:
         return route.rule
     if route.rule.startswith("/admin/models"):
-        number = api.post("/admin/models", model_values(model_id="spare")).json["id"]
-        price = api.post(f"/admin/models/{number}/prices", price_values()).json["id"] if "<price>" in route.rule else None
-        return route.rule.replace("<number>", str(number)).replace("<price>", str(price))
+        row_id = api.post("/admin/models", model_values(model_id="spare")).json["id"]
+        price = api.post(f"/admin/models/{row_id}/prices", price_values()).json["id"] if "<price>" in route.rule else None
+        return route.rule.replace("<number>", str(row_id)).replace("<price>", str(price))
     spare = provider_values(slug="spare", base_url="https://api.spare.example/v1")
-    number = api.post("/admin/providers", spare).json["id"]
+    row_id = api.post("/admin/providers", spare).json["id"]
     if route.name == "remove_credential":
-        api.request("PUT", f"/admin/providers/{number}/credential", json={"api_key": "sk-a-key-for-tests"})
-    return route.rule.replace("<number>", str(number))
+        api.request("PUT", f"/admin/providers/{row_id}/credential", json={"api_key": "sk-a-key-for-tests"})
+    return route.rule.replace("<number>", str(row_id))
 
 
 def test_every_mutating_route_is_known_here():
@@ -97,12 +97,12 @@ def test_a_change_is_served_at_once_and_says_its_revision(api):
 
 
 def test_patch_changes_what_it_names_and_put_resets_the_rest(api):
-    number = api.post("/admin/models", model_values(context_window=9_000, aliases=["tm"], description="Long")).json["id"]
-    patched = api.request("PATCH", f"/admin/models/{number}", json={"display_name": "New"}).json
+    model_id = api.post("/admin/models", model_values(context_window=9_000, aliases=["tm"], description="Long")).json["id"]
+    patched = api.request("PATCH", f"/admin/models/{model_id}", json={"display_name": "New"}).json
     assert (patched["display_name"], patched["context_window"], patched["aliases"]) == ("New", 9_000, ["tm"])
-    replaced = api.request("PUT", f"/admin/models/{number}", json=model_values()).json
+    replaced = api.request("PUT", f"/admin/models/{model_id}", json=model_values()).json
     assert (replaced["display_name"], replaced["context_window"], replaced["aliases"]) == ("Test model", None, [])
-    missing = api.request("PUT", f"/admin/models/{number}", json={"display_name": "Alone"})
+    missing = api.request("PUT", f"/admin/models/{model_id}", json={"display_name": "Alone"})
     assert {error["field"] for error in missing.json["errors"]} == {"provider", "model_id", "type"}
 
 
@@ -137,8 +137,8 @@ def test_an_edit_from_an_old_copy_is_refused(api, path):
     [('"1"', 200), ('"v1"', 200), ("*", 200), ('"7", "v1"', 200), ('"v2"', 412), ("1", 412), ('W/"v1"', 412), ('"x"', 412)],
 )
 def test_an_if_match_names_the_version_in_any_honest_way(api, asked, status):
-    number = api.post("/admin/models", model_values()).json["id"]
-    answer = api.request("PATCH", f"/admin/models/{number}", json={"display_name": "New"}, headers={"If-Match": asked})
+    model_id = api.post("/admin/models", model_values()).json["id"]
+    answer = api.request("PATCH", f"/admin/models/{model_id}", json={"display_name": "New"}, headers={"If-Match": asked})
     assert answer.status_code == status
 
 
@@ -159,7 +159,7 @@ def test_of_simultaneous_edits_exactly_one_wins(either_app):
 
 
 def api_of(api, app):
-    """The same token in a client of its own."""
+    """Return a new client with the same token."""
     return type(api)(app.test_client(), api.token)
 
 
@@ -191,48 +191,48 @@ def test_names_are_taken_once(api):
 
 
 def test_a_price_is_added_with_its_end_and_never_changed(api):
-    number = api.post("/admin/models", model_values()).json["id"]
-    first = api.post(f"/admin/models/{number}/prices", price_values())
+    model_id = api.post("/admin/models", model_values()).json["id"]
+    first = api.post(f"/admin/models/{model_id}/prices", price_values())
     assert (first.status_code, first.json["effective_to"]) == (201, None)
-    second = api.post(f"/admin/models/{number}/prices", price_values(effective_from="2026-11-10T00:00:00Z", state="free", rates=[]))
-    history = api.get(f"/admin/models/{number}/prices").json["data"]
+    second = api.post(f"/admin/models/{model_id}/prices", price_values(effective_from="2026-11-10T00:00:00Z", state="free", rates=[]))
+    history = api.get(f"/admin/models/{model_id}/prices").json["data"]
     assert [price["id"] for price in history] == [first.json["id"], second.json["id"]]
     assert history[0]["effective_to"] == "2026-11-10T00:00:00Z"
-    assert api.post(f"/admin/models/{number}/prices", price_values()).status_code == 409
+    assert api.post(f"/admin/models/{model_id}/prices", price_values()).status_code == 409
     for method in ("PUT", "PATCH", "DELETE"):
-        assert api.request(method, f"/admin/models/{number}/prices/{first.json['id']}").status_code == 404
+        assert api.request(method, f"/admin/models/{model_id}/prices/{first.json['id']}").status_code == 404
 
 
 def test_a_corrected_price_stays_in_the_history(api):
-    number = api.post("/admin/models", model_values()).json["id"]
-    wrong = api.post(f"/admin/models/{number}/prices", price_values()).json
-    right = api.post(f"/admin/models/{number}/prices", price_values(corrects=wrong["id"], note="A slip")).json
-    history = api.get(f"/admin/models/{number}/prices").json["data"]
+    model_id = api.post("/admin/models", model_values()).json["id"]
+    wrong = api.post(f"/admin/models/{model_id}/prices", price_values()).json
+    right = api.post(f"/admin/models/{model_id}/prices", price_values(corrects=wrong["id"], note="A slip")).json
+    history = api.get(f"/admin/models/{model_id}/prices").json["data"]
     assert {price["id"]: price["corrects"] for price in history} == {wrong["id"]: None, right["id"]: wrong["id"]}
-    assert api.get(f"/admin/models/{number}").json["price"]["id"] == right["id"]
+    assert api.get(f"/admin/models/{model_id}").json["price"]["id"] == right["id"]
 
 
 def test_a_price_is_verified_and_says_so_everywhere_without_being_changed(api):
-    number = api.post("/admin/models", model_values()).json["id"]
-    wrong = api.post(f"/admin/models/{number}/prices", price_values()).json
+    model_id = api.post("/admin/models", model_values()).json["id"]
+    wrong = api.post(f"/admin/models/{model_id}/prices", price_values()).json
     assert wrong["source"]["verified_at"] is None
-    verified = api.post(f"/admin/models/{number}/prices/{wrong['id']}/verify")
-    moment = verified.json["source"]["verified_at"]
-    assert (verified.status_code, moment is None) == (200, False)
-    shown = api.get(f"/models/{api.get(f'/admin/models/{number}').json['ref']}").json["price"]
-    assert shown == verified.json == wrong | {"source": wrong["source"] | {"verified_at": moment}}
-    api.post(f"/admin/models/{number}/prices", price_values(corrects=wrong["id"]))
-    refused = api.post(f"/admin/models/{number}/prices/{wrong['id']}/verify")
+    verified = api.post(f"/admin/models/{model_id}/prices/{wrong['id']}/verify")
+    verified_at = verified.json["source"]["verified_at"]
+    assert (verified.status_code, verified_at is None) == (200, False)
+    shown = api.get(f"/models/{api.get(f'/admin/models/{model_id}').json['ref']}").json["price"]
+    assert shown == verified.json == wrong | {"source": wrong["source"] | {"verified_at": verified_at}}
+    api.post(f"/admin/models/{model_id}/prices", price_values(corrects=wrong["id"]))
+    refused = api.post(f"/admin/models/{model_id}/prices/{wrong['id']}/verify")
     assert (refused.status_code, refused.json["code"]) == (409, "corrected")
-    for path in (f"1/prices/{wrong['id']}", f"{number}/prices/999999", f"{number}/prices/one"):
+    for path in (f"1/prices/{wrong['id']}", f"{model_id}/prices/999999", f"{model_id}/prices/one"):
         assert api.post(f"/admin/models/{path}/verify").status_code == 404
 
 
 def test_one_default_per_type_and_one_primary(api):
-    numbers = [api.post("/admin/models", model_values(model_id=f"r{n}", type="rerank")).json["id"] for n in range(2)]
-    for number in numbers:
-        assert api.post(f"/admin/models/{number}/set-default").json["default"] is True
-    assert api.get(f"/admin/models/{numbers[0]}").json["default"] is False
+    model_ids = [api.post("/admin/models", model_values(model_id=f"r{n}", type="rerank")).json["id"] for n in range(2)]
+    for model_id in model_ids:
+        assert api.post(f"/admin/models/{model_id}/set-default").json["default"] is True
+    assert api.get(f"/admin/models/{model_ids[0]}").json["default"] is False
     slugs = ["one", "two"]
     for slug in slugs:
         made = api.post("/admin/providers", provider_values(slug=slug)).json

@@ -1,4 +1,4 @@
-"""What applications read."""
+"""Read endpoints for applications."""
 
 import json
 
@@ -36,8 +36,8 @@ def test_every_get_has_a_strong_etag_and_knows_what_did_not_change(api, path):
     first = api.get(path)
     etag = first.headers["ETag"]
     assert (first.status_code, etag[0], etag[-1]) == (200, '"', '"')
-    for asked in (etag, "*", f'"x", {etag}', f"W/{etag}"):
-        again = api.get(path, headers={"If-None-Match": asked})
+    for if_none_match in (etag, "*", f'"x", {etag}', f"W/{etag}"):
+        again = api.get(path, headers={"If-None-Match": if_none_match})
         assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", etag)
         assert again.headers["Modeldesk-Revision"] == first.headers["Modeldesk-Revision"]
     assert api.get(path, headers={"If-None-Match": '"another"'}).status_code == 200
@@ -65,10 +65,10 @@ def test_reading_touches_no_database(app, reader):
     event.remove(db.engine, "before_cursor_execute", boom)
 
 
-def every(reader, path="/models", **asked) -> list[dict]:
+def every(reader, path="/models", **query) -> list[dict]:
     rows, cursor = [], None
     while True:
-        page = reader.get(path, query_string=asked | ({"cursor": cursor} if cursor else {})).json
+        page = reader.get(path, query_string=query | ({"cursor": cursor} if cursor else {})).json
         rows, cursor = rows + page["data"], page["next_cursor"]
         if cursor is None:
             assert page["total"] == len(rows)
@@ -95,13 +95,13 @@ def test_a_row_added_between_two_pages_repeats_and_hides_nothing(reader):
     second = reader.get("/models", query_string={"sort": "ref", "limit": 10, "cursor": first["next_cursor"]}).json
     refs = [row["ref"] for row in first["data"] + second["data"]]
     assert len(set(refs)) == 20
-    assert "anthropic/aaa" not in refs  # It came before what was seen already.
+    assert "anthropic/aaa" not in refs  # It sorts before the rows of the first page.
 
 
 def test_a_cursor_is_good_for_its_own_list_only(reader):
     cursor = reader.get("/models?sort=ref&limit=5").json["next_cursor"]
-    for asked in ({"sort": "-ref"}, {"sort": "display_name"}, {"sort": "ref", "type": "text"}, {}):
-        answer = reader.get("/models", query_string=asked | {"cursor": cursor})
+    for query in ({"sort": "-ref"}, {"sort": "display_name"}, {"sort": "ref", "type": "text"}, {}):
+        answer = reader.get("/models", query_string=query | {"cursor": cursor})
         assert (answer.status_code, answer.json["errors"][0]["field"]) == (400, "cursor")
     for forged in ("nonsense", "W10", "bnVsbA", "e30", "%00", "AAAA\xff"):
         assert reader.get("/models", query_string={"cursor": forged}).status_code == 400
@@ -191,8 +191,8 @@ def test_supported_says_why_not_and_what_comes_next(api):
         "reason": "unknown",
         "successor": None,
     }
-    number = api.get("/models/gpt-4o").json["id"]
-    api.request("PATCH", f"/admin/models/{number}", json={"retires_on": "2020-01-01", "successor": "openai/gpt-4.1"})
+    model_id = api.get("/models/gpt-4o").json["id"]
+    api.request("PATCH", f"/admin/models/{model_id}", json={"retires_on": "2020-01-01", "successor": "openai/gpt-4.1"})
     assert api.get("/supported?model=gpt-4o").json == known | {"supported": False, "reason": "retired", "successor": "openai/gpt-4.1"}
 
 
@@ -215,17 +215,17 @@ def test_the_snapshot_holds_every_model_with_its_history_and_no_token(reader, re
 
 
 def test_an_explanation_shows_every_step_and_the_price_of_the_moment(reader):
-    found = reader.get("/explain?model=gpt-4o&at=2026-11-21T00:00:00Z").json
-    assert [step["step"] for step in found["steps"]] == ["canonical ref", "exact alias", "bare model id"]
-    assert found["model"]["ref"] == "openai/gpt-4o"
-    assert {rate["meter"] for rate in found["price"]["rates"]} >= {"input", "output"}
+    explanation = reader.get("/explain?model=gpt-4o&at=2026-11-21T00:00:00Z").json
+    assert [step["step"] for step in explanation["steps"]] == ["canonical ref", "exact alias", "bare model id"]
+    assert explanation["model"]["ref"] == "openai/gpt-4o"
+    assert {rate["meter"] for rate in explanation["price"]["rates"]} >= {"input", "output"}
     unknown = reader.get("/explain?model=nope").json
     assert (unknown["model"], unknown["reason"], unknown["price"]) == (None, "unknown", None)
 
 
 def test_a_pattern_is_shown_among_its_models_names(api):
-    number = api.get("/models/gpt-4o").json["id"]
-    answer = api.request("PATCH", f"/admin/models/{number}", json={"aliases": ["my-4o", "my-4o-*"]})
+    model_id = api.get("/models/gpt-4o").json["id"]
+    answer = api.request("PATCH", f"/admin/models/{model_id}", json={"aliases": ["my-4o", "my-4o-*"]})
     assert answer.json["aliases"] == ["my-4o", "my-4o-*"]
     assert api.get("/models/my-4o-blue").json["aliases"] == ["my-4o", "my-4o-*"]
 
@@ -235,7 +235,7 @@ def test_the_list_and_the_single_answer_agree_with_the_domain(reader, registry):
         assert reader.get(f"/models/{model.ref}").json == json.loads(json.dumps(model_document(model)))
 
 
-@pytest.mark.sqlite  # Likewise with a PostgreSQL that is stopped: tests/test_outage.py.
+@pytest.mark.sqlite  # tests/test_outage.py does the same with a stopped PostgreSQL.
 def test_reading_goes_on_when_the_database_is_gone(app, api, registry, settings):
     before = {path: api.get(path).data for path in GETS}
     settings.sqlite_path.rename(settings.sqlite_path.with_suffix(".away"))

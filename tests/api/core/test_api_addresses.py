@@ -1,4 +1,4 @@
-"""E14 at the doors: no spelling of a forbidden address is saved, by creating or by editing, and nothing is connected to."""
+"""E14 in the API and the form: no spelling of a forbidden address is saved, on create or edit, and no connection is made."""
 
 import html
 
@@ -13,7 +13,7 @@ from webapp.models import Provider
 
 def test_e14_the_api_saves_no_forbidden_address(app, api):
     listener = Upstream()
-    number = api.post("/admin/providers", provider_values()).json["id"]
+    provider_id = api.post("/admin/providers", provider_values()).json["id"]
     before = db.session.execute(select(func.count()).select_from(Provider)).scalar_one()
     db.session.rollback()
     try:
@@ -21,7 +21,7 @@ def test_e14_the_api_saves_no_forbidden_address(app, api):
             for scheme in ("http", "https"):
                 address = f"{scheme}://{spelling}:{listener.port}/v1"
                 made = api.post("/admin/providers", provider_values(slug=f"p{index}", base_url=address))
-                moved = api.request("PATCH", f"/admin/providers/{number}", json={"base_url": address})
+                moved = api.request("PATCH", f"/admin/providers/{provider_id}", json={"base_url": address})
                 assert (made.status_code, moved.status_code) in ((422, 422), (400, 400)), address
         assert listener.accepted == 0
     finally:
@@ -39,7 +39,7 @@ def test_e14_the_form_says_at_its_field_why_an_address_is_refused(ann):
 
 
 def test_an_address_that_was_there_before_can_stay_while_other_fields_change(api):
-    found = next(one for one in api.get("/admin/providers").json["data"] if one["slug"] == "ollama")
-    assert found["base_url"] == "http://localhost:11434"
-    changed = api.request("PATCH", f"/admin/providers/{found['id']}", json={"description": "Ours", "base_url": found["base_url"]})
+    ollama = next(row for row in api.get("/admin/providers").json["data"] if row["slug"] == "ollama")
+    assert ollama["base_url"] == "http://localhost:11434"
+    changed = api.request("PATCH", f"/admin/providers/{ollama['id']}", json={"description": "Ours", "base_url": ollama["base_url"]})
     assert changed.status_code == 200

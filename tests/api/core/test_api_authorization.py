@@ -1,4 +1,4 @@
-"""Who gets through the door of the API: asked of every route, so that a new one cannot be forgotten."""
+"""Authorization of every route in the route table, so that a new route cannot be forgotten."""
 
 import pytest
 from environment import api_for
@@ -48,10 +48,10 @@ def test_a_stranger_is_asked_for_a_token_before_anything_is_judged(client, regis
 
 @pytest.mark.parametrize("route", GUARDED, ids=named)
 def test_t11_a_token_without_the_scope_is_refused(app, registry, route):
-    wrong = [scope for scope in SCOPES if not scopes_allow(frozenset({scope}), route.permission)]
-    stranger = api_for(app, *wrong)
+    insufficient = [scope for scope in SCOPES if not scopes_allow(frozenset({scope}), route.permission)]
+    unauthorized = api_for(app, *insufficient)
     before = registry.snapshot.revision
-    answer = stranger.request(route.method, address(route), data=b"{", content_type="application/json")
+    answer = unauthorized.request(route.method, address(route), data=b"{", content_type="application/json")
     assert (answer.status_code, answer.json["code"]) == (403, "forbidden")
     assert answer.headers["Modeldesk-Revision"] == str(before) == str(registry.refresh().revision)
 

@@ -1,4 +1,4 @@
-"""The strict JSON reader, seen from outside."""
+"""The strict JSON reader."""
 
 import json
 

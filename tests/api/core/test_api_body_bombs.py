@@ -1,4 +1,4 @@
-"""Bodies that would cost the square of their length: strings full of escapes that never end."""
+"""Bodies that could take quadratic time: unterminated strings full of escapes."""
 
 import time
 
@@ -21,7 +21,7 @@ def test_t30_a_string_without_an_end_is_refused_in_one_pass(body):
     began = time.thread_time()
     with pytest.raises(Malformed):
         parse_json_object(body)
-    assert time.thread_time() - began < 2  # seconds of CPU; what looked for another start in it took many minutes
+    assert time.thread_time() - began < 2  # Seconds of CPU time. A search for another start in it took many minutes.
 
 
 @pytest.mark.parametrize("body", [b'{"a":"\\\\"}', b'{"a":"\\\\\\"[["}', b'{"a":{"b":"]\\"}"}}', b'{"a":"[[[[[[[[[[[[[[[[[[[[[[["}'])

@@ -1,4 +1,4 @@
-"""The hot path answers as the door does: each request here is asked both ways."""
+"""The fast path responds as the Flask views do. Each request is sent both ways."""
 
 import pytest
 from environment import api_for
@@ -8,17 +8,17 @@ BODY = {"model": "openai/gpt-4o", "usage": {"input": 1200, "output": 350, "cache
 VARYING = ("X-Request-Id", "Content-Length")
 
 
-def both(app, **asked):
-    fast = app.test_client().open(**asked)
-    hot, app.wsgi_app = app.wsgi_app, app.wsgi_app._application
-    slow = app.test_client().open(**asked)
-    app.wsgi_app = hot
+def both(app, **request):
+    fast = app.test_client().open(**request)
+    fast_path, app.wsgi_app = app.wsgi_app, app.wsgi_app._application
+    slow = app.test_client().open(**request)
+    app.wsgi_app = fast_path
     return fast, slow
 
 
 def same(fast, slow) -> bool:
-    kept = [{name: value for name, value in answer.headers.items() if name not in VARYING} for answer in (fast, slow)]
-    return (fast.status_code, fast.data, kept[0]) == (slow.status_code, slow.data, kept[1])
+    headers = [{name: value for name, value in answer.headers.items() if name not in VARYING} for answer in (fast, slow)]
+    return (fast.status_code, fast.data, headers[0]) == (slow.status_code, slow.data, headers[1])
 
 
 ASKED = {
@@ -49,8 +49,8 @@ def test_the_hot_path_answers_as_the_door_does(app, reader, asked, token):
 def test_an_unchanged_model_is_304_either_way(app, reader):
     headers = {"Authorization": f"Bearer {reader.token}"}
     etag = reader.get("/models/gpt-4o").headers["ETag"]
-    for asked, status in ((etag, 304), ('"other"', 200), ("*", 304), (f'"a", {etag}', 304), (f"W/{etag}", 304)):
-        fast, slow = both(app, path=MODEL, headers=headers | {"If-None-Match": asked})
+    for if_none_match, status in ((etag, 304), ('"other"', 200), ("*", 304), (f'"a", {etag}', 304), (f"W/{etag}", 304)):
+        fast, slow = both(app, path=MODEL, headers=headers | {"If-None-Match": if_none_match})
         assert same(fast, slow)
         assert fast.status_code == status
 
@@ -73,7 +73,7 @@ def test_a_token_without_the_scope_does_not_pass_by_the_door(app):
 
 def test_the_hot_path_serves_a_change_at_once(api):
     before = api.get("/models/openai/gpt-4o")
-    number = before.json["id"]
-    api.request("PATCH", f"/admin/models/{number}", json={"display_name": "Renamed"})
+    model_id = before.json["id"]
+    api.request("PATCH", f"/admin/models/{model_id}", json={"display_name": "Renamed"})
     after = api.get("/models/openai/gpt-4o", headers={"If-None-Match": before.headers["ETag"]})
     assert (after.status_code, after.json["display_name"]) == (200, "Renamed")

@@ -1,4 +1,4 @@
-"""The description of the API says what is served, and what is served is as it says."""
+"""The OpenAPI document describes every served route, and responses match its schemas."""
 
 import re
 import warnings
@@ -75,7 +75,7 @@ def test_an_answer_has_the_shape_that_is_described(api, document, path, name):
 
 def test_the_answers_to_posts_have_the_shapes_that_are_described(api, document):
     usage = {"input": 5, "output": 1}
-    number = api.post("/admin/models", model_values()).json["id"]
+    model_id = api.post("/admin/models", model_values()).json["id"]
     rates = [{"meter": "input", "amount": "1", "per": 1}]
     posted = {
         "/cost": ({"model": "gpt-4o", "usage": usage}, "CostRequest", "Cost"),
@@ -83,13 +83,13 @@ def test_the_answers_to_posts_have_the_shapes_that_are_described(api, document):
         "/quote": ({"price": {"currency": "USD", "rates": rates}, "usage": usage}, "QuoteRequest", "Cost"),
         "/compare": ({"usage": usage, "type": "text"}, "CompareRequest", "Comparison"),
         "/admin/models": (model_values(model_id="second"), "NewModel", "Model"),
-        f"/admin/models/{number}/prices": (price_values(), "NewPrice", "Price"),
+        f"/admin/models/{model_id}/prices": (price_values(), "NewPrice", "Price"),
         "/admin/providers": (provider_values(), "NewProvider", "ManagedProvider"),
         "/runs": ({"incident": {"title": "Disk is full"}}, "RunRequest", "Run"),
     }
-    for path, (sent, taken, answered) in posted.items():
-        conforms(document, taken, sent)
-        conforms(document, answered, api.post(path, sent).json)
+    for path, (body, request_schema, response_schema) in posted.items():
+        conforms(document, request_schema, body)
+        conforms(document, response_schema, api.post(path, body).json)
     file = {"format": "modeldesk-registry", "version": 1, "models": [model_values(model_id="third")]}
     conforms(document, "Imported", api.post("/admin/import?dry_run=true", file).json)
 
@@ -100,7 +100,7 @@ def test_the_described_fields_are_those_that_can_be_entered():
 
 
 def every_error(kind=errors.ModeldeskError):
-    return [kind, *(found for inner in kind.__subclasses__() for found in every_error(inner))]
+    return [kind, *(error for inner in kind.__subclasses__() for error in every_error(inner))]
 
 
 def test_every_code_is_explained_under_the_anchor_that_problems_lead_to(client):

@@ -1,4 +1,4 @@
-"""What calls cost, through the API."""
+"""Costs through the API."""
 
 import json
 from fractions import Fraction
@@ -40,8 +40,8 @@ def test_every_dated_case_is_exact_through_its_model(api):
         assert answer.json["total"] == case["expected"], case["id"]
 
 
-def a_model_with(api, number: int, prices: list[dict]) -> str:
-    values = {"provider": "openai", "model_id": f"case-{number}", "display_name": "A case", "type": "text"}
+def a_model_with(api, index: int, prices: list[dict]) -> str:
+    values = {"provider": "openai", "model_id": f"case-{index}", "display_name": "A case", "type": "text"}
     made = api.post("/admin/models", values)
     for price in prices:
         start = price["effective_from"] or "1970-01-01T00:00:00Z"
@@ -58,8 +58,15 @@ quantities = st.integers(0, 10**11)
     st.sampled_from([MINI, "openai/gpt-4o", "anthropic/claude-3-haiku", "openai/dall-e-3"]), st.lists(quantities, min_size=6, max_size=6)
 )
 def test_the_written_cost_is_the_document_of_the_domain(reader, registry, ref, amounts):
-    read, plain, thought, said, images, seconds = amounts
-    usage = {"input": read + plain, "cache_read": read, "output": thought + said, "reasoning": thought, "image": images, "second": seconds}
+    read, plain, thought, visible, images, seconds = amounts
+    usage = {
+        "input": read + plain,
+        "cache_read": read,
+        "output": thought + visible,
+        "reasoning": thought,
+        "image": images,
+        "second": seconds,
+    }
     answer = reader.post("/cost", {"model": ref, "usage": usage, "at": AT}).json
     at = registry.explain(ref).at.replace(2026, 11, 21, 0, 0, 0)
     assert answer == cost_document(registry.calculate_cost(ref, usage=Usage(**usage), at=at))
@@ -67,10 +74,10 @@ def test_the_written_cost_is_the_document_of_the_domain(reader, registry, ref, a
 
 def test_get_post_and_batch_agree(reader):
     got = reader.get(f"/cost?model=gpt-4o-mini&input_tokens=1000&output_tokens=200&at={AT}").json
-    asked = {"model": MINI, "usage": {"input": 1000, "output": 200}, "at": AT}
-    other = {"model": "gpt-4o-mini", "usage": {"input_tokens": 1000, "output_tokens": 200}, "at": AT, "service_tier": "standard"}
-    batch = reader.post("/cost/batch", {"items": [asked, other]}).json
-    assert got == reader.post("/cost", asked).json == batch["data"][0] == batch["data"][1]
+    request = {"model": MINI, "usage": {"input": 1000, "output": 200}, "at": AT}
+    equivalent = {"model": "gpt-4o-mini", "usage": {"input_tokens": 1000, "output_tokens": 200}, "at": AT, "service_tier": "standard"}
+    batch = reader.post("/cost/batch", {"items": [request, equivalent]}).json
+    assert got == reader.post("/cost", request).json == batch["data"][0] == batch["data"][1]
     assert (got["total"], batch["total"], batch["complete"]) == ("0.00027", "0.00054", True)
 
 
@@ -91,17 +98,17 @@ def test_one_bad_item_does_not_fail_the_others(reader):
         7,
     ]
     answer = reader.post("/cost/batch", {"items": [good, *bad, good]})
-    found = answer.json["data"]
+    items = answer.json["data"]
     assert answer.status_code == 200
-    assert [item.get("status") for item in found] == [None, 404, 422, 422, 400, 422, 400, 400, None]
+    assert [item.get("status") for item in items] == [None, 404, 422, 422, 400, 422, 400, 400, None]
     assert (answer.json["total"], answer.json["complete"]) == ("0.0003", False)
 
 
 def test_amounts_of_two_currencies_are_not_added_up(api):
-    number = api.post("/admin/models", {"provider": "openai", "model_id": "euro", "display_name": "E", "type": "text"}).json["id"]
+    model_id = api.post("/admin/models", {"provider": "openai", "model_id": "euro", "display_name": "E", "type": "text"}).json["id"]
     rates = [{"meter": "input", "amount": "2", "per": 1_000_000}]
     entered = {"state": "priced", "currency": "EUR", "effective_from": "2026-01-01T00:00:00Z", "rates": rates}
-    api.post(f"/admin/models/{number}/prices", entered)
+    api.post(f"/admin/models/{model_id}/prices", entered)
     items = [{"model": ref, "usage": {"input": 1_000_000}, "at": AT} for ref in (MINI, "openai/euro", "openai/euro")]
     answer = api.post("/cost/batch", {"items": items}).json
     assert (answer["total"], answer["totals"], answer["complete"]) == (None, {"USD": "0.15", "EUR": "4"}, True)
@@ -116,19 +123,19 @@ def test_a_batch_takes_a_thousand_items_and_no_more(reader):
 
 
 def test_the_cheapest_comes_first_then_what_is_known_in_part_then_what_is_unknown(api):
-    number = api.post("/admin/models", {"provider": "openai", "model_id": "unpriced", "display_name": "U", "type": "text"}).json["id"]
+    model_id = api.post("/admin/models", {"provider": "openai", "model_id": "unpriced", "display_name": "U", "type": "text"}).json["id"]
     names = ["openai/unpriced", "mistral/mistral-ocr-2503", "openai/gpt-4o", "openai/gpt-4.1", MINI]
     answer = api.post("/compare", {"usage": {"input": 1000, "output": 1000}, "models": names, "at": AT}).json
-    found = [(cost["model"], cost["total"], cost["complete"]) for cost in answer["data"]]
-    assert number
-    assert found[:3] == [(MINI, "0.00075", True), ("openai/gpt-4.1", "0.01", True), ("openai/gpt-4o", "0.0125", True)]
-    assert [(model, complete) for model, _, complete in found[3:]] == [("mistral/mistral-ocr-2503", False), ("openai/unpriced", False)]
-    assert found[4][1] is None
+    costs = [(cost["model"], cost["total"], cost["complete"]) for cost in answer["data"]]
+    assert model_id
+    assert costs[:3] == [(MINI, "0.00075", True), ("openai/gpt-4.1", "0.01", True), ("openai/gpt-4o", "0.0125", True)]
+    assert [(model, complete) for model, _, complete in costs[3:]] == [("mistral/mistral-ocr-2503", False), ("openai/unpriced", False)]
+    assert costs[4][1] is None
 
 
 def test_a_comparison_keeps_to_what_is_required(reader, registry):
-    asked = {"usage": {"input": 1}, "type": "text", "capabilities": ["vision", "tools"], "min_context": 200_000}
-    found = {cost["model"] for cost in reader.post("/compare", asked).json["data"]}
+    requirements = {"usage": {"input": 1}, "type": "text", "capabilities": ["vision", "tools"], "min_context": 200_000}
+    refs = {cost["model"] for cost in reader.post("/compare", requirements).json["data"]}
     fits = {
         model.ref
         for model in registry.snapshot.models
@@ -137,8 +144,8 @@ def test_a_comparison_keeps_to_what_is_required(reader, registry):
         and {"vision", "tools"} <= set(model.capabilities)
         and (model.context_window or 0) >= 200_000
     }
-    assert found == fits
-    assert found
+    assert refs == fits
+    assert refs
 
 
 def test_a_comparison_with_an_unknown_model_is_refused(reader):

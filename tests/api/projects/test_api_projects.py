@@ -1,4 +1,4 @@
-"""What an application of a project is answered: its default, its list and its prices, on every way that leads to an answer."""
+"""Responses to an application of a project: its default, its models and its prices, at every endpoint."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -25,7 +25,7 @@ ASKED = {"model": "openai/gpt-4o", "usage": {"input": 1_000_000}}
 
 @pytest.fixture
 def blue(either_app):
-    """An application of the project blue."""
+    """Return the client of an application in the project blue."""
     with writing() as session:
         projects.create(session, {"slug": "blue", "display_name": "Blue"}, actor="ann")
         token, text = api_tokens.create(session, "blue app", ["registry:read", "usage:write"], actor="ann")
@@ -39,14 +39,14 @@ def ruled(kind, ref="openai/gpt-4o", starts=NOW - timedelta(hours=1), **more):
         return overrides.add(session, project, Rule(kind, ref, starts, **more), actor="ann").id
 
 
-def ended(number, at=NOW):
+def ended(override_id, at=NOW):
     with writing() as session:
-        overrides.end(session, number, at, actor="ann")
+        overrides.end(session, override_id, at, actor="ann")
 
 
 def test_a_price_of_its_own_is_charged_on_every_way_and_to_nobody_else(blue, either_app, api_for_all):
     before = blue.get("/models/openai/gpt-4o")
-    number = ruled("price", price=CHEAP)
+    override_id = ruled("price", price=CHEAP)
     quick, slow = blue.post("/cost", ASKED), blue.post("/cost/batch", {"items": [ASKED]})
     assert (quick.json["total"], slow.json["data"][0]["total"]) == ("1", "1")
     assert quick.headers["Modeldesk-Project"] == "blue"
@@ -58,7 +58,7 @@ def test_a_price_of_its_own_is_charged_on_every_way_and_to_nobody_else(blue, eit
     assert past.json["total"] == "2.5"
     used = blue.post("/usage", ASKED, headers={"Idempotency-Key": "k1"})
     assert (used.status_code, used.json["cost"]["total"], used.json["project"]) == (201, "1", "blue")
-    ended(number)
+    ended(override_id)
     assert blue.post("/cost", ASKED).json["total"] == "2.5"
 
 
@@ -80,13 +80,13 @@ def test_an_inactive_project_has_no_rules(blue):
 
 
 def test_two_rules_of_one_kind_do_not_hold_at_once(blue):
-    number = ruled("default", "openai/gpt-4o")
+    override_id = ruled("default", "openai/gpt-4o")
     with pytest.raises(Conflict, match="end it first"):
         ruled("default", "anthropic/claude-3-haiku")
-    ended(number)
+    ended(override_id)
     ruled("default", "anthropic/claude-3-haiku", starts=NOW)
     with pytest.raises(Conflict, match="ended already"):
-        ended(number)
+        ended(override_id)
 
 
 def test_a_rule_that_makes_no_sense_is_refused(blue):
@@ -96,8 +96,8 @@ def test_a_rule_that_makes_no_sense_is_refused(blue):
 
 
 def test_rules_are_in_the_trail_and_keep_what_they_name(blue):
-    number = ruled("allow")
-    ended(number, NOW + timedelta(days=1))
+    override_id = ruled("allow")
+    ended(override_id, NOW + timedelta(days=1))
     db.session.rollback()
     actions = db.session.execute(select(AuditEvent.action).where(AuditEvent.target_name == "blue").order_by(AuditEvent.id)).scalars().all()
     assert actions[-2:] == ["registry:project:add_rule", "registry:project:end_rule"]
@@ -109,7 +109,7 @@ def test_rules_are_in_the_trail_and_keep_what_they_name(blue):
 
 @pytest.fixture
 def api_for_all(either_app):
-    """An application of no project."""
+    """Return the client of an application without a project."""
     with writing() as session:
         _, text = api_tokens.create(session, "all", ["registry:read"], actor="ann")
     return Api(either_app.test_client(), text)

@@ -1,4 +1,4 @@
-"""Runs through the API, on the local rules."""
+"""Runs through the API, on the built-in rules."""
 
 import pytest
 

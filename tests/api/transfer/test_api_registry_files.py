@@ -1,4 +1,4 @@
-"""The catalogue as a file over HTTP: the same rules, the same lines, the same file again."""
+"""Registry files over HTTP: the same rules and errors as at other entry points, and a lossless round trip."""
 
 import json
 

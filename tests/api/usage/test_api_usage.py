@@ -1,4 +1,4 @@
-"""Reported usage: counted once, priced at its moment, summed exactly (T38, E10)."""
+"""Reported usage: counted once, priced at the time of the call, summed exactly (T38, E10)."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -55,13 +55,13 @@ def test_t38_the_same_report_sent_again_is_counted_once_and_answered_alike(repor
 
 def test_t38_another_report_under_the_same_key_is_refused_and_nothing_is_recorded(reporter):
     report(reporter, "one")
-    other = report(reporter, "one", usage={"input": 1})
-    assert (other.status_code, other.json["code"], count()) == (409, "idempotency_key_reused", 1)
+    refused = report(reporter, "one", usage={"input": 1})
+    assert (refused.status_code, refused.json["code"], count()) == (409, "idempotency_key_reused", 1)
 
 
 def test_two_tokens_may_use_the_same_key(either_app, reporter):
-    other = api_for(either_app, "usage:write")
-    assert (report(reporter, "one").status_code, report(other, "one").status_code, count()) == (201, 201, 2)
+    second_reporter = api_for(either_app, "usage:write")
+    assert (report(reporter, "one").status_code, report(second_reporter, "one").status_code, count()) == (201, 201, 2)
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "é", "x" * 201], ids=repr)
@@ -117,24 +117,24 @@ def test_what_is_unknown_is_recorded_and_never_counted_as_zero(reporter):
 def test_sums_are_exact_by_every_group(reporter):
     random = Random(7)
     expected, tokens = Fraction(0), 0
-    for number in range(60):
+    for index in range(60):
         used = {"input": random.randrange(10**6), "output": random.randrange(10**5)}
-        answer = report(reporter, f"k{number}", model=random.choice(["openai/gpt-4o", "openai/gpt-4o-mini"]), usage=used)
+        answer = report(reporter, f"k{index}", model=random.choice(["openai/gpt-4o", "openai/gpt-4o-mini"]), usage=used)
         expected += Fraction(answer.json["cost"]["total"])
         tokens += used["input"]
     for group in ("model", "project", "token", "day"):
         body = reporter.get(f"/usage/summary?group_by={group}").json
         assert Fraction(body["total"]["totals"]["USD"]) == expected
-        assert sum(Fraction(one["totals"]["USD"]) for one in body["data"]) == expected
+        assert sum(Fraction(group_row["totals"]["USD"]) for group_row in body["data"]) == expected
         assert body["total"]["usage"]["input"] == tokens
-    assert [one["model"] for one in reporter.get("/usage/summary").json["data"]] == ["openai/gpt-4o", "openai/gpt-4o-mini"]
+    assert [group_row["model"] for group_row in reporter.get("/usage/summary").json["data"]] == ["openai/gpt-4o", "openai/gpt-4o-mini"]
     (today,) = reporter.get("/usage/summary?group_by=day").json["data"]
     assert today["day"] == f"{datetime.now(UTC):%Y-%m-%d}"
 
 
 def test_a_summary_is_narrowed_by_model_and_span(reporter):
-    for number, model in enumerate(("openai/gpt-4o", "openai/gpt-4o-mini", "openai/gpt-4o-mini")):
-        report(reporter, f"k{number}", model=model)
+    for index, model in enumerate(("openai/gpt-4o", "openai/gpt-4o-mini", "openai/gpt-4o-mini")):
+        report(reporter, f"k{index}", model=model)
     assert reporter.get("/usage/summary?model=gpt-4o-mini").json["total"]["records"] == 2
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     assert (
