@@ -1,4 +1,4 @@
-"""Providers on loopback, and drivers that may reach exactly those."""
+"""Providers on loopback, and drivers that can reach only those."""
 
 import pytest
 from fake_provider import ASK, KEY, Upstream
@@ -17,7 +17,7 @@ def upstream():
 
 @pytest.fixture
 def make_driver():
-    """A driver for a provider on loopback; `allow` are its host and port unless said otherwise."""
+    """Return a factory of drivers for a loopback provider. `allow` defaults to its host and port."""
 
     def make(base_url, allow=None, key=KEY, **more):
         allowed = frozenset({base_url.split("/")[2]} if allow is None else allow)
@@ -34,7 +34,7 @@ def driver(upstream, make_driver):
 
 @pytest.fixture
 def failing(upstream, driver):
-    """Asks a provider that answers as told, and returns the error."""
+    """Return a function that sends a request, with these answers of the provider, and returns the error."""
 
     def fail(*answers, request=ASK):
         upstream.says(*answers)

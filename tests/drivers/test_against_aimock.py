@@ -1,7 +1,7 @@
-"""The same drivers against a mock server that nobody here wrote: @copilotkit/aimock speaks the vendors' protocols by its own reading.
+"""The drivers against an independent mock server: @copilotkit/aimock implements the vendors' protocols on its own.
 
-What it does not do, and what is therefore not asked of it: request ids of anthropic, cached and reasoning tokens, counts of ollama, lists
-of gemini.
+It does not support, and these tests do not cover, request ids of anthropic, cached and reasoning tokens, counts of ollama, and lists of
+gemini.
 """
 
 import json
@@ -75,9 +75,9 @@ def _wait(port, log, server) -> None:
 def driver(request, place):
     name = request.param
     endpoint = Endpoint("mock", name, f"http://{place}{PATHS[name]}", "sk-mock-0123456789", timeout_s=10.0)
-    found = create_driver(endpoint, OutboundPolicy(frozenset({place})))
-    yield found
-    found.close()
+    mock_driver = create_driver(endpoint, OutboundPolicy(frozenset({place})))
+    yield mock_driver
+    mock_driver.close()
 
 
 def question(text: str, **more) -> ChatRequest:
@@ -85,9 +85,9 @@ def question(text: str, **more) -> ChatRequest:
 
 
 def journal(place) -> list[dict]:
-    with urllib.request.urlopen(f"http://{place}/__aimock/journal?limit=1", timeout=5) as answer:
-        found = json.load(answer)
-    return found if isinstance(found, list) else found["entries"]
+    with urllib.request.urlopen(f"http://{place}/__aimock/journal?limit=1", timeout=5) as response:
+        document = json.load(response)
+    return document if isinstance(document, list) else document["entries"]
 
 
 def test_an_answer_arrives_whole_with_its_usage(driver, place):
@@ -95,7 +95,7 @@ def test_an_answer_arrives_whole_with_its_usage(driver, place):
     assert parse_recommendations(answer.text)[0].description == "Full 漢字"
     if driver.endpoint.driver != "ollama":
         assert answer.usage == Usage(input=120, output=30)
-    assert "sk-mock-0123456789" not in json.dumps(journal(place))  # It saw the key in its header, where it is masked, and nowhere else.
+    assert "sk-mock-0123456789" not in json.dumps(journal(place))  # The mock saw the key only in its header, where it is masked.
 
 
 def test_a_fenced_answer_is_read(driver):

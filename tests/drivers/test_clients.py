@@ -1,4 +1,4 @@
-"""One client a provider and key: shared by threads, made anew when its key changes, closed when nobody uses it any more."""
+"""One client per provider and key: shared by threads, created again when its key changes, closed when no caller uses it."""
 
 import os
 import threading
@@ -18,9 +18,9 @@ def endpoint(upstream: Upstream, key=KEY, slug="acme", **more) -> Endpoint:
 
 @pytest.fixture
 def pool():
-    found = ClientPool()
-    yield found
-    found.close()
+    client_pool = ClientPool()
+    yield client_pool
+    client_pool.close()
 
 
 @pytest.fixture
@@ -66,23 +66,23 @@ def test_a_client_in_use_is_closed_only_when_it_is_given_back(pool, upstream, po
         answers.append(driver.chat(ASK).text)
         return driver
 
-    found = []
-    slow = threading.Thread(target=lambda: found.append(pool.use(endpoint(upstream), policy, slowly)))
+    drivers = []
+    slow = threading.Thread(target=lambda: drivers.append(pool.use(endpoint(upstream), policy, slowly)))
     slow.start()
     begun.wait(5)
     pool.use(endpoint(upstream, key="sk-another-0123456789"), policy, lambda driver: driver)
     slow.join()
     assert len(answers) == 1
-    assert found[0]._sdk.is_closed()
+    assert drivers[0]._sdk.is_closed()
 
 
 def test_only_a_few_calls_of_one_provider_run_at_once_and_another_is_not_delayed(pool, upstream, policy):
-    running, most, lock = [], [], threading.Lock()
+    running, counts, lock = [], [], threading.Lock()
 
     def work(driver):
         with lock:
             running.append(1)
-            most.append(len(running))
+            counts.append(len(running))
         barrier.wait(5)
         with lock:
             running.pop()
@@ -91,12 +91,12 @@ def test_only_a_few_calls_of_one_provider_run_at_once_and_another_is_not_delayed
     threads = [threading.Thread(target=pool.use, args=(endpoint(upstream), policy, work)) for _ in range(MAX_CONCURRENT_CALLS)]
     for thread in threads:
         thread.start()
-    other = endpoint(upstream, slug="other")
-    assert pool.use(other, policy, lambda driver: driver.chat(ASK)).text  # While all turns of the first are taken.
+    second = endpoint(upstream, slug="other")
+    assert pool.use(second, policy, lambda driver: driver.chat(ASK)).text  # While all slots of the first provider are in use.
     barrier.wait(5)
     for thread in threads:
         thread.join()
-    assert max(most) == MAX_CONCURRENT_CALLS
+    assert max(counts) == MAX_CONCURRENT_CALLS
 
 
 def test_the_key_is_in_no_slot_and_no_identity(pool, upstream, policy):

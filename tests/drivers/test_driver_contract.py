@@ -1,4 +1,4 @@
-"""One contract for every driver: the vendor's own SDK against a server that speaks the vendor's protocol, well and in every wrong way."""
+"""One contract for every driver: the vendor's own SDK against a server with the vendor's protocol, in success and in every failure."""
 
 import gzip
 import json
@@ -26,7 +26,7 @@ def dialect(request) -> Dialect:
 
 @pytest.fixture
 def asked(dialect, upstream):
-    """The driver of this dialect, for the provider on loopback."""
+    """Return the driver of this dialect for the provider on loopback."""
     driver = driver_of(dialect, upstream)
     yield driver
     driver.close()
@@ -67,8 +67,8 @@ def test_temperature_is_sent_only_when_it_is_given(dialect, asked, upstream):
     upstream.says(reply(200, dialect.complete()))
     asked.chat(ASK)
     asked.chat(replace(ASK, temperature=0.25))
-    without, given = (json.dumps(body) for _, _, _, body in upstream.requests)
-    assert ("0.25" in without, "0.25" in given) == (False, True)
+    without_temperature, with_temperature = (json.dumps(body) for _, _, _, body in upstream.requests)
+    assert ("0.25" in without_temperature, "0.25" in with_temperature) == (False, True)
 
 
 def test_only_our_headers_leave_however_polluted_the_environment_is(dialect, upstream, monkeypatch):
@@ -267,8 +267,8 @@ def test_a_redirect_is_not_followed(dialect, asked, upstream, status):
 
 @pytest.mark.parametrize("status", [400, 401, 500])
 def test_an_echoed_key_is_nowhere_in_the_error_or_the_log(dialect, asked, upstream, status, logged):
-    said = f"Incorrect API key provided: {KEY}. See https://example.com/{KEY}"
-    for answer in (in_dialect(dialect, status, said), reply(status, said.encode()), reply(200, f"not json {KEY}".encode())):
+    message = f"Incorrect API key provided: {KEY}. See https://example.com/{KEY}"
+    for answer in (in_dialect(dialect, status, message), reply(status, message.encode()), reply(200, f"not json {KEY}".encode())):
         upstream.requests.clear()
         caught = failure(asked, upstream, answer)
         lines = traceback.TracebackException.from_exception(caught, capture_locals=True).format()
@@ -293,7 +293,7 @@ def test_one_client_serves_sixteen_threads(dialect, asked, upstream):
 def test_a_missing_or_odd_key_is_refused_before_anything_is_sent(dialect, upstream):
     for key in (None, "sk with spaces", "sk-\n", "schlüssel"):
         if key is None and dialect.driver in ("custom", "ollama"):
-            continue  # These may do without one.
+            continue  # These drivers can work without a key.
         with pytest.raises(DriverError) as caught:
             driver_of(dialect, upstream, key=key).chat(ASK)
         assert (caught.value.kind, upstream.accepted) == ("config", 0)

@@ -1,4 +1,4 @@
-"""Every way in which a provider fails, through the real SDK: one kind each, in time, once, and without the key."""
+"""Every failure of a provider, through the real SDK: one kind each, in time, once, and without the key."""
 
 import gzip
 import json
@@ -38,7 +38,7 @@ def test_a_status_becomes_one_kind_and_is_asked_once(failing, upstream, answer, 
     assert (caught.kind, caught.code, caught.attempts, len(upstream.requests)) == (kind, kind, 1, 1)
     assert ERROR_MESSAGES[kind] in caught.detail
     assert caught.request_id == "req-7"
-    assert caught.status in (422, 502, 504)  # What we answer; theirs is http_status.
+    assert caught.status in (422, 502, 504)  # Modeldesk's own status. The provider's is http_status.
 
 
 def test_a_429_tells_how_long_to_wait(failing):
@@ -151,7 +151,7 @@ def test_an_echoed_key_is_nowhere_in_the_error(upstream, driver, answer, ask):
     caught = raised.value
     assert (caught.__cause__, caught.__context__) == (None, None)
     lines = traceback.TracebackException.from_exception(caught, capture_locals=True).format()
-    # Locals of this test's own fixtures are no leak of the driver's.
+    # Locals of the test's own fixtures are not a leak of the driver.
     shown = "".join(line for line in lines if "/webapp/" in line) + str(caught) + repr(caught) + repr(vars(caught))
     assert KEY not in shown
     assert "/webapp/" in shown

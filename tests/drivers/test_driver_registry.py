@@ -1,4 +1,4 @@
-"""The drivers by name, what importing them costs, and the local rules as a driver."""
+"""The driver registry, the cost of importing it, and the built-in rules as a driver."""
 
 import subprocess
 import sys
@@ -90,15 +90,15 @@ def test_only_an_incident_about_this_host_looks_at_it():
     assert looks == []
     advice = driver.advise(SAMPLES_BY_SLUG["this-host"].incident())
     assert looks == [1]
-    assert {"20 %", "30 %"} <= {number for one in advice for number in ("20 %", "30 %") if number in one.title}
+    assert {"20 %", "30 %"} <= {percent for recommendation in advice for percent in ("20 %", "30 %") if percent in recommendation.title}
 
 
 def test_this_host_is_looked_at_without_command_lines():
-    facts = collect_host_metrics()
-    assert 0 < facts.memory_percent <= 100
-    assert facts.cores >= 1
-    assert facts.disks
-    assert facts.processes
+    metrics = collect_host_metrics()
+    assert 0 < metrics.memory_percent <= 100
+    assert metrics.cores >= 1
+    assert metrics.disks
+    assert metrics.processes
     assert ProcessMetrics.__slots__ == ("pid", "name", "cpu_percent", "memory_percent", "memory_mb")
 
 

@@ -1,7 +1,7 @@
-"""E14: every spelling of a forbidden address, at every stage, for every SDK's way out: no connection is accepted.
+"""E14: every spelling of a forbidden address, at every stage, through every SDK: no connection is accepted.
 
-Spellings of this machine meet real listeners that count what they accept. Other forbidden addresses are never dialled: name resolution and
-connecting are replaced by recorders, and so is everything in the negative controls.
+Spellings of this server meet real listeners that count connections. Other forbidden addresses are never dialed: recorders replace name
+resolution and connections, also in the negative controls.
 """
 
 import ipaddress
@@ -35,12 +35,12 @@ VENDORS = [name for name in DRIVERS if name != "local"]
 
 
 class Dialled(Exception):
-    """A recorder was asked to connect."""
+    """A driver tried to connect to a recorder."""
 
 
 @pytest.fixture
 def dialled(monkeypatch):
-    """Where a driver would have connected to; nothing leaves."""
+    """Return the list of hosts that a driver tried to connect to. Nothing leaves the server."""
     seen: list[str] = []
 
     def record(self, host, port, *_, **__):
@@ -52,12 +52,12 @@ def dialled(monkeypatch):
 
 
 def answering(*answers):
-    """A resolver that gives these addresses, one list a question, the last one again and again."""
-    asked = iter(answers)
+    """Return a resolver with these results, one list per query. It repeats the last list."""
+    results = iter(answers)
     last: list[list[str]] = []
 
     def resolve(host, port, **_):
-        last[:] = [next(asked, last[0] if last else [])]
+        last[:] = [next(results, last[0] if last else [])]
         family = socket.AF_INET6 if any(":" in address for address in last[0]) else socket.AF_INET
         return [(family, socket.SOCK_STREAM, 6, "", (address, port)) for address in last[0]]
 
@@ -105,7 +105,7 @@ def test_e14_no_forbidden_address_is_dialled_whatever_a_name_leads_to(driver, di
     for address in ONLY_RESOLVED:
         policy = OutboundPolicy(resolver=answering([address]))
         assert try_it(driver, "https://innocent.example", policy).kind == "config"
-        both = OutboundPolicy(resolver=answering([PUBLIC, address]))  # One bad answer of several spoils all.
+        both = OutboundPolicy(resolver=answering([PUBLIC, address]))  # One forbidden address of several blocks all of them.
         assert try_it(driver, "https://innocent.example", both).kind == "config"
     assert dialled == []
 
@@ -115,7 +115,7 @@ def test_e14_a_name_that_is_bound_to_another_address_meanwhile_is_judged_again_f
     policy = OutboundPolicy(resolver=answering([PUBLIC], ["127.0.0.1"], ["127.0.0.1"]))
     first = try_it(driver, "https://innocent.example", policy)
     assert first.kind in ("connect", "config")
-    assert set(dialled) <= {PUBLIC}  # What was vetted is what is dialled; the second answer is refused.
+    assert set(dialled) <= {PUBLIC}  # Only the vetted address is dialed. The second result is rejected.
 
 
 @pytest.mark.parametrize("driver", VENDORS)
@@ -149,19 +149,19 @@ def test_e14_t18_no_proxy_of_the_environment_is_used(driver, monkeypatch):
 
 
 def test_e14_what_the_operator_names_is_reached_by_that_port_only():
-    allowed, other = Upstream(), Upstream()
+    allowed, forbidden = Upstream(), Upstream()
     policy = OutboundPolicy(frozenset({f"localhost:{allowed.port}"}))
     try:
         assert create_driver(Endpoint("a", "openai", f"http://localhost:{allowed.port}/v1", "sk-0123456789"), policy).chat(ASK).text
-        assert try_it("openai", f"http://localhost:{other.port}/v1", policy).kind == "config"
-        assert (allowed.accepted, other.accepted) == (1, 0)
+        assert try_it("openai", f"http://localhost:{forbidden.port}/v1", policy).kind == "config"
+        assert (allowed.accepted, forbidden.accepted) == (1, 0)
     finally:
         allowed.stop()
-        other.stop()
+        forbidden.stop()
 
 
 def test_e14_control_a_guard_that_asks_only_is_private_lets_many_forms_through():
-    """What the common guard overlooks, by Python's own judgement; nothing is dialled."""
+    """Address formats that a check of `is_private` misses. Nothing is dialed."""
     forms = [
         "::ffff:0:169.254.169.254",
         "64:ff9b::a9fe:a9fe",
@@ -178,7 +178,7 @@ def test_e14_control_a_guard_that_asks_only_is_private_lets_many_forms_through()
     through = [form for form in forms if not ipaddress.ip_address(form).is_private]
     policy = OutboundPolicy()
     for form in forms:
-        shown = f"[{form}]" if ":" in form else form
+        host = f"[{form}]" if ":" in form else form
         with pytest.raises(Invalid):
-            policy.check_url(f"https://{shown}/v1")
+            policy.check_url(f"https://{host}/v1")
     assert len(through) >= 7

@@ -1,4 +1,4 @@
-"""The real SDK against a provider on loopback: what it asks, and what comes of good answers."""
+"""The real SDK against a provider on loopback: its requests, and its results for valid responses."""
 
 from dataclasses import replace
 
@@ -121,8 +121,8 @@ def test_usage_that_is_not_told_is_unknown_and_not_zero(usage):
 
 
 def test_parts_that_contradict_their_total_are_not_believed():
-    told = {"prompt_tokens": 10, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 60}}
-    assert usage_of(told) == Usage(input=10, output=4)
+    usage = {"prompt_tokens": 10, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 60}}
+    assert usage_of(usage) == Usage(input=10, output=4)
 
 
 def test_the_key_shows_in_no_repr(driver, make_driver):

@@ -1,4 +1,4 @@
-"""The door itself: only vetted addresses are connected to, names and certificates stay those of the URL, forks start anew."""
+"""The outbound HTTP client: only vetted addresses, host and TLS names of the URL, and new connections after a fork."""
 
 import datetime
 import os
@@ -20,7 +20,7 @@ from webapp.security.urlguard import OutboundPolicy
 
 
 def resolving_to(*addresses, seconds=0.0):
-    """A resolver that records what it is asked and knows one answer. Nothing leaves the machine."""
+    """Return a resolver that records its queries and returns these addresses. Nothing leaves the server."""
 
     def resolve(host, port, **_):
         resolve.asked.append((host, port))
@@ -77,7 +77,7 @@ def test_a_name_server_that_does_not_answer_cannot_hold_a_call(make_driver):
 
 @pytest.fixture
 def self_signed(tmp_path):
-    """A TLS server's context for vendor.test that no authority vouches for."""
+    """Return the context of a TLS server for vendor.test with a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vendor.test")])
     now = datetime.datetime.now(datetime.UTC)
@@ -100,7 +100,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_the_name_is_the_ur
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():
-        for _ in range(2):  # The call and its one repetition.
+        for _ in range(2):  # The call and its one retry.
             connection = listener.accept()[0]
             try:
                 self_signed.wrap_socket(connection, server_side=True).close()
@@ -129,7 +129,7 @@ def test_a_forked_child_makes_its_own_connections(upstream, driver):
             os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     driver.chat(ASK)
-    assert upstream.accepted == before + 1  # The child's; the parent's own connection was kept and still works.
+    assert upstream.accepted == before + 1  # The child's connection. The parent kept its own, which still works.
 
 
 def test_calls_side_by_side_do_not_disturb_each_other(upstream, driver):
@@ -143,8 +143,8 @@ def test_calls_side_by_side_do_not_disturb_each_other(upstream, driver):
 
 
 def test_an_upstream_on_another_loopback_address_is_not_allowed_by_the_first(upstream, make_driver):
-    other = Upstream("127.0.0.2")
+    second = Upstream("127.0.0.2")
     with pytest.raises(DriverError) as caught:
-        make_driver(other.base_url, allow={upstream.place})
-    other.stop()
-    assert (caught.value.kind, other.accepted) == ("config", 0)
+        make_driver(second.base_url, allow={upstream.place})
+    second.stop()
+    assert (caught.value.kind, second.accepted) == ("config", 0)
