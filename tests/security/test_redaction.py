@@ -1,4 +1,4 @@
-"""Somebody else's text loses secrets, URLs and control characters."""
+"""Redaction of secrets, URLs and control characters in external text."""
 
 import base64
 from urllib.parse import quote

@@ -1,4 +1,4 @@
-"""Tokens and passwords: strong, recognised without a look-up, and never a reason to fail."""
+"""Tokens and passwords: strong, recognized without a lookup, and never the cause of an exception."""
 
 import time
 
@@ -25,8 +25,8 @@ def test_a_token_is_recognised_by_its_check_digits():
 
 @pytest.mark.parametrize("position", range(4, len(TOKEN.text)))
 def test_t14_a_misspelt_token_is_refused_without_a_look_up(position):
-    other = "A" if TOKEN.text[position] != "A" else "B"
-    assert tokens.public_id_of(TOKEN.text[:position] + other + TOKEN.text[position + 1 :]) is None
+    replacement = "A" if TOKEN.text[position] != "A" else "B"
+    assert tokens.public_id_of(TOKEN.text[:position] + replacement + TOKEN.text[position + 1 :]) is None
 
 
 @given(st.text(st.characters(codec=None)) | st.text().map(lambda more: TOKEN.text + more) | st.text().map(lambda more: more + TOKEN.text))
@@ -36,11 +36,11 @@ def test_t14_whatever_is_sent_is_a_token_or_none(text):
 
 
 def test_a_password_is_verified_against_its_own_hash_only():
-    kept = passwords.hash_password("a long enough sentence")
-    assert passwords.verify(kept, "a long enough sentence")
+    stored = passwords.hash_password("a long enough sentence")
+    assert passwords.verify(stored, "a long enough sentence")
     for wrong in ("a long enough sentencE", "", "x" * 1000, "\ud800", "a long enough sentence\x00"):
-        assert not passwords.verify(kept, wrong)
-    assert "sentence" not in kept
+        assert not passwords.verify(stored, wrong)
+    assert "sentence" not in stored
 
 
 @pytest.mark.parametrize("kept", [None, "", "no hash", "$argon2id$v=19$m=1"])
@@ -68,4 +68,4 @@ def test_t03_a_password_that_everybody_tries_is_refused_with_what_to_do(password
 def test_t03_a_long_password_takes_no_time_to_look_at():
     began = time.process_time()
     assert not passwords.is_guessable("correct horse battery staple and the rest " * 5)
-    assert time.process_time() - began < 5  # seconds; a pattern that runs away would take minutes
+    assert time.process_time() - began < 5  # Seconds. A pattern with catastrophic backtracking would take minutes.

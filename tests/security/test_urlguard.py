@@ -1,4 +1,4 @@
-"""The outbound policy on every spelling of the threat list. Name resolution is a recorder; nothing is ever connected to."""
+"""The outbound policy on every spelling in the threat list. Name resolution is a recorder, and no connection is made."""
 
 import ipaddress
 import socket
@@ -8,7 +8,7 @@ import pytest
 from webapp.domain.shared.errors import Invalid
 from webapp.security.urlguard import AddressRefused, OutboundPolicy, is_public
 
-# Address forms that Python 3.11 does not call private although they lead inside.
+# Address formats that point to internal networks, although Python 3.11 does not report them as private.
 NOT_CALLED_PRIVATE = (
     "::ffff:0:169.254.169.254",
     "64:ff9b::a9fe:a9fe",
@@ -199,7 +199,7 @@ def test_t16_a_forbidden_spelling_is_refused_when_it_is_saved(host):
         OutboundPolicy(resolver=resolve).check_url(f"https://{host}/v1")
     assert caught.value.errors[0].field == "base_url"
     assert caught.value.detail.endswith((".", ")"))
-    assert resolve.asked == []  # Saving asks no name server.
+    assert resolve.asked == []  # Saving does not query a name server.
 
 
 BAD_URLS = (

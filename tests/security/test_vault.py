@@ -1,4 +1,4 @@
-"""The vault: what it encrypts belongs to one place, and it is locked while its keys do not fit."""
+"""The vault: a ciphertext belongs to one context, and the vault is locked while its keys do not fit."""
 
 import base64
 
@@ -17,8 +17,8 @@ SECRET = "sk-nobody-sees-this"
 
 @given(st.text(), st.integers(0, 2**63), st.text())
 def test_a_secret_comes_back_from_its_own_place(secret, number, origin):
-    place = SecretContext(number, origin)
-    assert Vault(ONE).decrypt(Vault(ONE).encrypt(secret, place), place) == secret
+    context = SecretContext(number, origin)
+    assert Vault(ONE).decrypt(Vault(ONE).encrypt(secret, context), context) == secret
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_t22_no_changed_byte_decrypts():
     for position in range(len(ciphertext)):
         changed = ciphertext[:position] + chr(ord(ciphertext[position]) ^ 1) + ciphertext[position + 1 :]
         try:
-            assert vault.decrypt(changed, PLACE) == SECRET  # Base64's last characters hold bits that say nothing.
+            assert vault.decrypt(changed, PLACE) == SECRET  # The last Base64 characters hold unused bits.
         except KeysLocked:
             continue
 
