@@ -134,33 +134,33 @@ def _aliases(connection: Connection) -> tuple[dict[int, list[str]], list[tuple[s
     return exact, patterns
 
 
+MODEL_COLUMNS = (
+    Model.id,
+    Provider.slug,
+    Model.model_id,
+    Model.display_name,
+    Model.type,
+    cast(Model.capabilities, String),
+    Model.context_window,
+    Model.max_output_tokens,
+    cast(Model.quirks, String),
+    Model.is_active,
+    Model.is_default,
+    Model.sort_order,
+    Model.released_on,
+    Model.deprecated_on,
+    Model.retires_on,
+    Model.successor,
+    Model.description,
+    Model.version,
+    Model.updated_at,
+    Model.switches_on,
+)
+
+
 def _models(connection: Connection, aliases: dict[int, list[str]], prices: dict[int, list[Price]]) -> Iterator[ModelInfo]:
-    model = Model
-    for row_id, slug, model_id, display_name, kind, capabilities, context, output, quirks, *rest in fetch_rows(
-        connection,
-        select(
-            model.id,
-            Provider.slug,
-            model.model_id,
-            model.display_name,
-            model.type,
-            cast(model.capabilities, String),
-            model.context_window,
-            model.max_output_tokens,
-            cast(model.quirks, String),
-            model.is_active,
-            model.is_default,
-            model.sort_order,
-            model.released_on,
-            model.deprecated_on,
-            model.retires_on,
-            model.successor,
-            model.description,
-            model.version,
-            model.updated_at,
-            model.switches_on,
-        ).join(Provider, Provider.id == model.provider_id),
-    ):
+    query = select(*MODEL_COLUMNS).join(Provider, Provider.id == Model.provider_id)
+    for row_id, slug, model_id, display_name, kind, capabilities, context, output, quirks, *rest in fetch_rows(connection, query):
         active, default, sort_order, released_on, deprecated_on, retires_on, successor, description, version, updated_at, switches_on = rest
         yield ModelInfo(
             ref=f"{slug}/{model_id}",
