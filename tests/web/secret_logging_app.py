@@ -1,4 +1,4 @@
-"""A desk that logs what nobody should, in every way there is. Never served to anybody but tests/web/test_logs.py."""
+"""An application that logs secrets in every possible way. Only tests/web/test_logs.py starts it."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ _desk = create_app(load(os.environ))
 
 def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     if environ["PATH_INFO"] == "/raise":
-        raise RuntimeError(CANARY)  # Beyond our handlers, so gunicorn writes about it, with the address.
+        raise RuntimeError(CANARY)  # Outside of the error handlers, so gunicorn logs it with the URL.
     if environ["PATH_INFO"] == "/talk":
         for name in ("webapp.services.runs.connection_tests", "a.library", "gunicorn.error"):
             log = logging.getLogger(name)
@@ -31,4 +31,4 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 
 app.callable = _desk  # type: ignore[attr-defined]
-app.app_context = _desk.app_context  # type: ignore[attr-defined] # what gunicorn.conf.py asks of the application
+app.app_context = _desk.app_context  # type: ignore[attr-defined] # used by gunicorn.conf.py

@@ -1,4 +1,4 @@
-"""Bodies that come in pieces, over a real socket: whatever is wrong with them is the sender's mistake and never an error of ours."""
+"""Chunked bodies over a real socket: malformed chunks are a client error, never a server error."""
 
 import socket
 
@@ -36,6 +36,6 @@ def test_t29_pieces_that_make_no_sense_are_a_bad_request(port, pieces):
 
 
 def test_pieces_that_make_sense_are_read(port):
-    answer = answer_to(port, b"7\r\nemail=x\r\n0\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b"CSRF" in answer  # It was read, and what is missing is the token.
+    response = answer_to(port, b"7\r\nemail=x\r\n0\r\n\r\n")
+    assert response.startswith(b"HTTP/1.1 400 ")
+    assert b"CSRF" in response  # The body was read; only the token is missing.

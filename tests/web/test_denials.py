@@ -1,4 +1,4 @@
-"""What somebody known was refused has a line in the trail, which never stands in the way of the refusal and never fills the trail."""
+"""Denied requests of known callers are audited, within a quota. An audit failure does not change the denial."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -32,30 +32,30 @@ def row_of(email: str) -> User:
 def test_t09_who_makes_an_admin_of_themselves_gets_403_and_a_line(request, who):
     visitor = request.getfixturevalue(who)
     user = row_of(visitor.email)
-    number, role = user.id, user.role
-    answer = visitor.post(f"/admin/user/edit/?id={number}", {"role": "admin", "active": "y"})
-    assert (answer.status_code, row_of(visitor.email).role) == (403, role)
+    user_id, role = user.id, user.role
+    response = visitor.post(f"/admin/user/edit/?id={user_id}", {"role": "admin", "active": "y"})
+    assert (response.status_code, row_of(visitor.email).role) == (403, role)
     (line,) = lines()
     assert (line.actor, line.target_kind, line.target_name) == (visitor.email, "request", "POST /admin/user/edit/")
-    assert line.request_id == answer.headers["X-Request-Id"]
+    assert line.request_id == response.headers["X-Request-Id"]
     assert (line.before, line.after) == (None, None)
 
 
 def test_t09_a_token_that_may_only_read_gets_403_and_a_line_without_what_it_sent(app, reader):
-    answer = reader.post("/admin/models?secret=sk-CANARY", model_values(display_name="sk-CANARY"))
-    assert answer.status_code == 403
+    response = reader.post("/admin/models?secret=sk-CANARY", model_values(display_name="sk-CANARY"))
+    assert response.status_code == 403
     (line,) = lines()
     assert (line.actor, line.target_name) == ("token:a test", "POST /api/v1/admin/models")
-    assert line.request_id == answer.headers["X-Request-Id"]
+    assert line.request_id == response.headers["X-Request-Id"]
     assert "CANARY" not in repr([getattr(line, column.key) for column in AuditEvent.__table__.columns])
 
 
 def test_the_audit_log_tells_it_in_words_and_the_dashboard_does_not(ann, eve):
     eve.post("/admin/provider/1/primary")
     (line,) = lines()
-    told = "Refused POST /admin/provider/&lt;id&gt;/primary"
-    assert told in ann.get("/admin/audit/").text
-    assert told in ann.get(f"/admin/audit/details/?id={line.id}").text
+    description = "Refused POST /admin/provider/&lt;id&gt;/primary"
+    assert description in ann.get("/admin/audit/").text
+    assert description in ann.get(f"/admin/audit/details/?id={line.id}").text
     assert "Refused POST" not in ann.get("/admin/").text
 
 
@@ -73,8 +73,8 @@ def test_looking_is_no_change_and_of_strangers_and_other_sites_there_is_no_line(
 def test_a_refusal_that_cannot_be_written_down_is_still_the_answer(app, eve, reader, caplog):
     with no_trail():
         assert eve.post("/admin/model/1/default").status_code == 403
-        answer = reader.post("/admin/models", model_values())
-    assert (answer.status_code, answer.json["code"]) == (403, "forbidden")
+        response = reader.post("/admin/models", model_values())
+    assert (response.status_code, response.json["code"]) == (403, "forbidden")
     assert "a refusal could not be written into the audit log" in caplog.text
     assert lines() == []
 
@@ -82,32 +82,32 @@ def test_a_refusal_that_cannot_be_written_down_is_still_the_answer(app, eve, rea
 def test_one_caller_cannot_fill_the_trail_and_the_last_line_says_that_more_is_left_out(app, reader, eve, monkeypatch):
     for _ in range(PER_MINUTE):
         assert reader.post("/admin/models").status_code == 403
-    monkeypatch.setattr(denial_recorder, "writing", None)  # Who is over the bound does not even keep writers waiting.
+    monkeypatch.setattr(denial_recorder, "writing", None)  # Over the quota, denials do not take the write lock.
     for _ in range(3):
         assert reader.post("/admin/models").status_code == 403
     monkeypatch.undo()
-    found = lines()
-    assert [line.after for line in found] == [None] * (PER_MINUTE - 1) + [
+    recorded = lines()
+    assert [line.after for line in recorded] == [None] * (PER_MINUTE - 1) + [
         {"left_out": "further refusals of this caller, for up to an hour"}
     ]
     eve.post("/admin/model/1/default")
-    assert lines()[-1].actor == eve.email  # Others have bounds of their own.
+    assert lines()[-1].actor == eve.email  # Other callers have their own quota.
     assert audit_log.get_first_break_or_none(db.session()) is None
 
 
 def test_there_is_room_again_after_a_minute_until_the_hour_is_full(app):
     caller = DeniedRequest("token:wrong", "POST /api/v1/usage")
-    began = datetime.now(UTC)
+    start = datetime.now(UTC)
 
     def in_minutes(minutes: float) -> int:
-        return denied_requests.remaining_quota(db.session(), caller.actor, began + timedelta(minutes=minutes))
+        return denied_requests.remaining_quota(db.session(), caller.actor, start + timedelta(minutes=minutes))
 
     with writing(refresh=False) as session:
         for _ in range(PER_MINUTE + 5):
             denied_requests.record_denial(session, caller, datetime.now(UTC))
     assert (len(lines()), in_minutes(0), in_minutes(2)) == (PER_MINUTE, 0, PER_MINUTE)
     with writing(refresh=False) as session:
-        for _ in range(PER_HOUR):  # As if a minute had passed each time.
+        for _ in range(PER_HOUR):  # As if a minute had passed before each denial.
             denied_requests.record_denial(session, caller, datetime.now(UTC) + timedelta(minutes=2))
     assert (len(lines()), in_minutes(3), in_minutes(62)) == (PER_HOUR, 0, PER_MINUTE)
 

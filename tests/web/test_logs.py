@@ -1,4 +1,4 @@
-"""What is written to the log: lines of JSON with the request's id, one a request where that is asked for, and no secret."""
+"""Logs: JSON lines with the request id, an optional access log, and no secrets."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ CANARY = "sk-CANARY-77f3a1c2d4e5b6a7"
 
 @contextmanager
 def written():
-    """The lines as they go to standard error, read back."""
+    """Collect the parsed log lines that would go to standard error."""
     lines: list[dict] = []
 
     class Keeps(logging.Handler):
@@ -40,15 +40,15 @@ def written():
 
 def get(port: int, path: str) -> int:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
-            return answer.status
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as response:
+            return response.status
     except urllib.error.HTTPError as error:
         return error.code
 
 
 @pytest.fixture(scope="module")
 def server_log(templates, tmp_path_factory) -> str:
-    """What a served desk wrote that was asked to say everything."""
+    """Return the log of a server that tries to log every secret."""
     folder = tmp_path_factory.mktemp("talkative")
     database = folder / "desk.sqlite3"
     database.write_bytes(templates[True].read_bytes())
@@ -61,23 +61,23 @@ def server_log(templates, tmp_path_factory) -> str:
 
 def test_t20_the_log_of_a_served_desk_is_lines_of_json_without_what_was_said_to_it(server_log):
     lines = [json.loads(line) for line in server_log.splitlines() if not line.startswith("Modeldesk serves on")]
-    said = {(line["logger"], line["message"]) for line in lines}
+    messages = {(line["logger"], line["message"]) for line in lines}
     for name in ("webapp.services.runs.connection_tests", "a.library", "gunicorn.error"):
         assert {
             (name, "answered to ***"),
             (name, "asked <url>"),
             (name, "could not answer /runs?…"),
             (name, "%d words are no number, and Bearer %s is told"),
-        } <= said
-    assert {("webapp.services.runs.connection_tests", "our own secret is ***"), ("a.library", "our own secret is ***")} <= said
+        } <= messages
+    assert {("webapp.services.runs.connection_tests", "our own secret is ***"), ("a.library", "our own secret is ***")} <= messages
     assert {line["error"] for line in lines if line["message"] == "it failed"} == {"RuntimeError"}
-    assert ("gunicorn.error", "Error handling request GET /raise?…") in said
+    assert ("gunicorn.error", "Error handling request GET /raise?…") in messages
     assert [secret for secret in (CANARY, SECRET_KEY) if secret in server_log] == []
 
 
 def test_a_start_says_which_journal_mode_and_why(server_log):
-    mode, why = journal_mode(sqlite3.sqlite_version_info)
-    assert f"SQLite {sqlite3.sqlite_version}: journal mode {mode}, because {why}" in server_log
+    mode, reason = journal_mode(sqlite3.sqlite_version_info)
+    assert f"SQLite {sqlite3.sqlite_version}: journal mode {mode}, because {reason}" in server_log
 
 
 def test_t24_a_served_desk_that_is_locked_says_so_in_its_log(templates, tmp_path):
@@ -98,10 +98,10 @@ def test_the_journal_mode_is_chosen_by_the_version_of_sqlite(version, mode):
 
 def test_each_line_of_a_request_has_its_number(client):
     with written() as lines:
-        answers = [client.post("/login", data=form(client)) for _ in range(2)]
-    found = [line["request_id"] for line in lines if "was refused" in line["message"]]
-    assert found == [answer.headers["X-Request-Id"] for answer in answers]
-    assert len(set(found)) == 2
+        responses = [client.post("/login", data=form(client)) for _ in range(2)]
+    request_ids = [line["request_id"] for line in lines if "was refused" in line["message"]]
+    assert request_ids == [response.headers["X-Request-Id"] for response in responses]
+    assert len(set(request_ids)) == 2
 
 
 def form(client) -> dict[str, str]:
@@ -114,7 +114,7 @@ def test_t20_a_line_for_each_request_names_its_place_and_nothing_that_was_sent(s
     for app in running(replace(settings, access_log=True)):
         api = api_for(app, "registry:read")
         with written() as lines:
-            answers = [
+            responses = [
                 api.get("/models/openai/gpt-4o"),
                 api.post("/cost", {"model": "openai/gpt-4o", "usage": {"input": 1}}),
                 api.get(f"/models?q={secret}"),
@@ -122,17 +122,17 @@ def test_t20_a_line_for_each_request_names_its_place_and_nothing_that_was_sent(s
                 app.test_client().get(f"/{secret}?x={secret}"),
                 app.test_client().post("/login", data={"email": secret}, headers={"User-Agent": secret}),
             ]
-        asked = [line for line in lines if line["message"] == "request"]
-        assert [(line["method"], line["route"], line["status"]) for line in asked] == [
+        request_lines = [line for line in lines if line["message"] == "request"]
+        assert [(line["method"], line["route"], line["status"]) for line in request_lines] == [
             ("GET", "/api/v1/models/<path:ref>", 200),
             ("POST", "/api/v1/cost", 200),
             ("GET", "/api/v1/models", 200),
-            ("GET", "/setup/<secret>", answers[3].status_code),
+            ("GET", "/setup/<secret>", responses[3].status_code),
             ("GET", "no such address", 404),
             ("POST", "/login", 400),
         ]
-        assert [line["request_id"] for line in asked] == [answer.headers["X-Request-Id"] for answer in answers]
-        assert all(0 <= line["ms"] < 60_000 and line["level"] == "info" for line in asked)
+        assert [line["request_id"] for line in request_lines] == [response.headers["X-Request-Id"] for response in responses]
+        assert all(0 <= line["ms"] < 60_000 and line["level"] == "info" for line in request_lines)
         assert secret not in json.dumps(lines)
 
 
@@ -145,5 +145,5 @@ def test_no_line_is_written_for_a_request_unless_that_is_asked_for(client):
 def test_configuring_twice_writes_each_line_once():
     for _ in range(2):
         logs.configure(log_redactor())
-    ours = [handler for handler in logging.getLogger().handlers if isinstance(handler.formatter, JsonFormatter)]
-    assert len(ours) == 1
+    handlers = [handler for handler in logging.getLogger().handlers if isinstance(handler.formatter, JsonFormatter)]
+    assert len(handlers) == 1

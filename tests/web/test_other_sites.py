@@ -1,9 +1,8 @@
-"""Forms that another site sends (T06): refused by what the browser says of their origin, whatever token they carry.
+"""Cross-site requests (T06): rejected by the browser's origin headers, even with a valid CSRF token.
 
-And every address outside the API, as the map of addresses names it: nothing is stored without the token of whoever is signed in, and
-nothing by reading. The API takes no cookies (tests/api/core/test_api_authorization.py).
-The way back from an identity provider is a GET because the
-protocol says so; it is bound to the browser that was sent out, and good once (tests/web/openid/test_openid.py).
+For every route outside the API, nothing is stored without the CSRF token of the signed-in user, and nothing by a GET. The API accepts no
+cookies (tests/api/core/test_api_authorization.py). The redirect from an identity provider is a GET, because the protocol requires it. It
+is bound to the browser that started the sign-in, and valid once (tests/web/openid/test_openid.py).
 """
 
 import hashlib
@@ -38,10 +37,10 @@ OWN = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
 
 def switch(visitor, headers):
     token = csrf_token(visitor.get("/admin/").text)
-    number = db.session.execute(select(Model.id).where(Model.model_id == "gpt-4o")).scalar_one()
-    status = visitor.client.post(f"/admin/model/{number}/active?to=0", data={"csrf_token": token}, headers=headers).status_code
+    row_id = db.session.execute(select(Model.id).where(Model.model_id == "gpt-4o")).scalar_one()
+    status = visitor.client.post(f"/admin/model/{row_id}/active?to=0", data={"csrf_token": token}, headers=headers).status_code
     db.session.rollback()
-    return status, db.session.get(Model, number).is_active
+    return status, db.session.get(Model, row_id).is_active
 
 
 @pytest.mark.parametrize(
@@ -69,18 +68,18 @@ def test_t06_forms_of_this_desk_are_taken(bob, headers):
 
 def test_t06_signing_in_is_refused_as_well(client):
     token = csrf_token(client.get("/login").text)
-    answer = client.post("/login", data={"csrf_token": token, "email": "a@b.example"}, headers={"Origin": "https://evil.example"})
-    assert answer.status_code == 403
-    assert "sent by another site" in answer.text
+    response = client.post("/login", data={"csrf_token": token, "email": "a@b.example"}, headers={"Origin": "https://evil.example"})
+    assert response.status_code == 403
+    assert "sent by another site" in response.text
 
 
-# Every address
+# Every route
 
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
-# Who is there, and how often it was tried: noted whatever becomes of a request.
+# Tables that any request can change: processes, sessions and counts of attempts.
 NOTED = ("registry_processes", "user_sessions", "login_attempts")
-# What a form of another site would send: enough for each of the addresses to do what it is for.
+# Fields of a forged form: enough for each route to perform its action.
 FORM = {
     "id": "1",
     "rowid": "1",
@@ -102,19 +101,19 @@ FORM = {
 
 
 def stored() -> str:
-    """Everything that is stored, as one hash."""
-    found = hashlib.sha256()
+    """Return one hash of the whole database."""
+    digest = hashlib.sha256()
     with db.engine.connect() as connection:
         for table in Base.metadata.sorted_tables:
             if table.name not in NOTED:
                 for row in connection.execute(text(f"SELECT * FROM {table.name} ORDER BY id")):
-                    found.update(repr(tuple(row)).encode())
-    return found.hexdigest()
+                    digest.update(repr(tuple(row)).encode())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class Things:
-    """One of each thing that an address names, so that a refusal is one of the token and not of a row that is missing."""
+    """One object per URL parameter, so that a rejection is caused by the token and not by a missing row."""
 
     secret: str
     run: str
@@ -124,18 +123,18 @@ class Things:
     session: str
 
     def address(self, rule: str) -> str:
-        of = next((name for name in ("run", "bench", "exchange/draft") if rule.startswith(f"/admin/{name}/")), "exchange/draft")
-        public = {"run": self.run, "bench": self.bench}.get(of, self.draft)
-        given = {
+        kind = next((name for name in ("run", "bench", "exchange/draft") if rule.startswith(f"/admin/{name}/")), "exchange/draft")
+        public_id = {"run": self.run, "bench": self.bench}.get(kind, self.draft)
+        parameters = {
             "secret": self.secret,
-            "public_id": public,
+            "public_id": public_id,
             "number": self.session if "account" in rule else self.proposal,
             "slug": "incident-analysis",
             "form": "yaml",
             "export_type": "csv",
         }
         path = re.sub(r"<any\((\w+)[^>]*>", r"\1", rule)
-        return re.sub(r"<(?:\w+:)?(\w+)>", lambda match: given.get(match[1], "1"), path)
+        return re.sub(r"<(?:\w+:)?(\w+)>", lambda match: parameters.get(match[1], "1"), path)
 
 
 @pytest.fixture
@@ -146,16 +145,16 @@ def things(app, ann) -> Things:
         secret = accounts.make_link(session, accounts.find(session, "eve@example.com"), actor="tests", now=datetime.now(UTC))
     run = run_incident(incident_from({"title": "Disk full"}), RunOptions(local=True, caller=OPERATOR), actor=ann.email).public_id
     form = {"samples": ["disk-full"], "models": [LOCAL], "repeats": "1", "spend_cap": "", "incident": ""}
-    bench = ann.post("/admin/bench/new", form).location.rstrip("/").rsplit("/", 1)[1]
-    get_runner().wait(evaluations.find(db.session(), bench).id, 20)
-    catalogue = {"format": "modeldesk-registry", "version": 1, "models": [model_values(model_id="new-one")]}
+    evaluation_id = ann.post("/admin/bench/new", form).location.rstrip("/").rsplit("/", 1)[1]
+    get_runner().wait(evaluations.find(db.session(), evaluation_id).id, 20)
+    catalog = {"format": "modeldesk-registry", "version": 1, "models": [model_values(model_id="new-one")]}
     price = {"gpt-4o": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 5e-06, "output_cost_per_token": 1e-05}}
-    upload(ann, "/admin/exchange/compare", catalogue)
+    upload(ann, "/admin/exchange/compare", catalog)
     upload(ann, "/admin/proposals/new", price, source="litellm")
     db.session.rollback()
     draft = db.session.execute(select(ImportDraft.public_id)).scalar_one()
-    numbers = [db.session.execute(select(table.id)).scalars().first() for table in (Proposal, UserSession)]
-    return Things(secret, run, bench, draft, *map(str, numbers))
+    row_ids = [db.session.execute(select(table.id)).scalars().first() for table in (Proposal, UserSession)]
+    return Things(secret, run, evaluation_id, draft, *map(str, row_ids))
 
 
 def upload(visitor: Visitor, path: str, document: object, **more: str) -> None:
@@ -164,7 +163,7 @@ def upload(visitor: Visitor, path: str, document: object, **more: str) -> None:
 
 
 def addresses(app: Flask, things: Things, *, reading: bool) -> Iterator[tuple[str, str]]:
-    """Method and path of everything outside the API that is read, or that may change something."""
+    """Yield method and path of all routes outside the API: those that read, or those that can change something."""
     for rule in app.url_map.iter_rules():
         if not rule.rule.startswith("/api/") and not rule.endpoint.endswith("static"):
             for method in sorted(rule.methods & {"GET"} if reading else rule.methods - SAFE):
@@ -190,24 +189,24 @@ WITHOUT: dict[str, Callable[[dict[str, str]], dict]] = {
 
 @pytest.mark.parametrize("case", WITHOUT)
 def test_t06_without_a_good_token_nothing_is_stored_at_any_address(app, ann, bob, things, case):
-    options, before, asked, wrong = WITHOUT[case](tokens_of(ann, bob)), stored(), 0, []
+    options, before, requested, failures = WITHOUT[case](tokens_of(ann, bob)), stored(), 0, []
     for method, path in addresses(app, things, reading=False):
-        asked += 1
-        answer = ann.client.open(path, method=method, **options)
-        if answer.status_code not in (400, 403):
-            wrong.append((method, path, answer.status_code))
-    assert (wrong, stored() == before, asked > 90) == ([], True, True)
-    assert ann.get("/admin/").status_code == 200  # Not even signed out.
+        requested += 1
+        response = ann.client.open(path, method=method, **options)
+        if response.status_code not in (400, 403):
+            failures.append((method, path, response.status_code))
+    assert (failures, stored() == before, requested > 90) == ([], True, True)
+    assert ann.get("/admin/").status_code == 200  # Ann is still signed in.
 
 
 def test_t06_control_with_the_token_the_same_forms_do_store_something(app, ann, bob, things):
-    """Or the test above would hold for a desk in which nothing can be changed at all."""
-    mine, changed = tokens_of(ann, bob)["mine"], []
+    """Check that the forms work with a token. Otherwise the test above would pass even if no form did anything."""
+    token, changed = tokens_of(ann, bob)["mine"], []
     for method, path in addresses(app, things, reading=False):
         if path.startswith(("/login", "/logout", "/setup", "/admin/account/sessions")):
-            continue  # They end the session, and its token with it.
+            continue  # They end the session, which also invalidates the token.
         before = stored()
-        ann.client.open(path, method=method, data=FORM | {"csrf_token": mine}, query_string={"id": "1"})
+        ann.client.open(path, method=method, data=FORM | {"csrf_token": token}, query_string={"id": "1"})
         if stored() != before:
             changed.append(path)
     assert len(changed) > 15, changed
@@ -215,12 +214,12 @@ def test_t06_control_with_the_token_the_same_forms_do_store_something(app, ann, 
 
 @pytest.mark.parametrize("query", [{}, FORM | {"search": "gpt", "page": "1"}])
 def test_t06_nothing_is_stored_by_reading(app, ann, things, query):
-    before, asked, wrong = stored(), 0, []
+    before, requested, failures = stored(), 0, []
     for visitor in (ann.client, app.test_client()):
         for _, path in addresses(app, things, reading=True):
-            asked += 1
-            answer = visitor.get(path, query_string=query | {"id": "1"} if query else {})
-            answer.close()
-            if answer.status_code >= 500:
-                wrong.append((path, answer.status_code))
-    assert (wrong, stored() == before, asked > 120) == ([], True, True)
+            requested += 1
+            response = visitor.get(path, query_string=query | {"id": "1"} if query else {})
+            response.close()
+            if response.status_code >= 500:
+                failures.append((path, response.status_code))
+    assert (failures, stored() == before, requested > 120) == ([], True, True)

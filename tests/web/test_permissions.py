@@ -1,6 +1,7 @@
-"""Who may do what (T10, T11): every address, every method and every caller, against one table. A new route without a line in it fails.
+"""Permissions (T10, T11): every route, method and caller, compared with one table. A new route without an entry fails.
 
-Callers are a stranger, the three roles, and a token of each scope. What is absent, or refused to everybody, has its own lines.
+Callers are an anonymous client, the three roles, and a token for each scope. Routes that are absent or denied to every role have their own
+entries.
 """
 
 import re
@@ -20,7 +21,7 @@ from webapp.services.audit.denied_requests import ACTION as DENIED
 from webapp.services.catalog import providers
 from webapp.services.projects import projects
 
-# Methods and endpoints, by the least role that gets through. G is for GET, P for POST, B for both.
+# Methods and endpoints by the lowest role with access. G is GET, P is POST, B is both.
 VIEWER = """
     G admin.index  G account_page.index  P account_page.change_password  P account_page.end_session
     G second_factor.index  P second_factor.begin  G second_factor.scan  P second_factor.turn_on
@@ -51,7 +52,7 @@ ADMIN = """
     G token.index_view  B token.create_view  P token.revoke  G user.index_view  B user.create_view  B user.edit_view
     P user.set_active  P user.new_link  P user.unlink  P user.remove_second_factor
 """
-# What Flask-Admin brings along and the desk does not offer: refused, absent, or led back to the list, whoever asks.
+# Views of Flask-Admin that Modeldesk does not offer. They are denied, absent or redirected to the list for every role.
 NOBODY = """
     P audit.action_view  P model.action_view  P price.action_view  P project.action_view  P provider.action_view  P run.action_view
     P token.action_view  P user.action_view
@@ -63,18 +64,18 @@ NOBODY = """
     B audit.edit_view  B price.edit_view  B run.edit_view  B token.edit_view  B audit.create_view  B run.create_view
     G token.details_view  G user.details_view  G price.details_view  G project.details_view
 """
-# What is outside the admin and the API, with every answer: to a stranger, to somebody signed in whatever the role, and to a token that may
-# read. Named one by one: a page that is added without a permission, wherever it stands, is not in here and fails.
+# Routes outside the admin and the API, with the responses to an anonymous client, a signed-in user of any role, and a token with read
+# access. Listed one by one, so that a page without a permission fails wherever it is added.
 LOGIN, AGAIN, HOME = "302 /login", "302 /login?next=", "302 /admin/"
 PAGES = {
-    ("GET", "account.root"): (HOME, HOME, HOME),  # leads on, to where somebody is asked
+    ("GET", "account.root"): (HOME, HOME, HOME),  # redirects to a page that requires a sign-in
     ("GET", "account.login"): ("200", HOME, "200"),
     ("POST", "account.sign_in"): ("422", "422", "422"),
     ("POST", "account.logout"): (LOGIN, LOGIN, LOGIN),
-    ("GET", "account.setup"): ("404", "404", "404"),  # opened by the secret in the address alone
+    ("GET", "account.setup"): ("404", "404", "404"),  # requires only the secret in the URL
     ("POST", "account.use_link"): ("404", "404", "404"),
     ("GET", "account.setup_without_link"): ("404", "404", "404"),
-    ("GET", "signing.code"): (LOGIN, HOME, LOGIN),  # after the right password
+    ("GET", "signing.code"): (LOGIN, HOME, LOGIN),  # after a correct password
     ("POST", "signing.use_code"): (AGAIN, AGAIN, AGAIN),
     ("GET", "signing.confirm"): (AGAIN, "200", AGAIN),
     ("POST", "signing.use_proof"): (AGAIN, "422", AGAIN),
@@ -86,8 +87,8 @@ PAGES = {
     ("GET", "health.metrics"): ("403", "403", "200"),  # from another machine
     ("GET", "static"): ("200", "200", "200"),
 }
-# Open beneath a prefix that is closed otherwise.
-FILES = {("GET", "admin.static")}  # Flask-Admin's own scripts and styles.
+# Open routes under a protected prefix.
+FILES = {("GET", "admin.static")}  # Flask-Admin's scripts and styles.
 DESCRIPTION = {("GET", "api.get_openapi"), ("GET", "api.get_docs")}
 PEOPLE = {"viewer": "eve", "editor": "bob", "admin": "ann"}
 RANK = list(PEOPLE)
@@ -112,21 +113,21 @@ def entries(lines: str) -> Iterator[tuple[str, str]]:
 
 
 def table() -> dict[tuple[str, str], str | None]:
-    found: dict[tuple[str, str], str | None] = {}
+    roles: dict[tuple[str, str], str | None] = {}
     for role, lines in (("viewer", VIEWER), ("editor", EDITOR), ("admin", ADMIN), (None, NOBODY)):
         for entry in entries(lines):
-            assert entry not in found, f"{entry} is in the table twice"
-            found[entry] = role
-    return found
+            assert entry not in roles, f"{entry} is in the table twice"
+            roles[entry] = role
+    return roles
 
 
 def everything(app) -> dict[tuple[str, str], Rule]:
-    """All that the map of addresses holds."""
+    """Return all rules of the URL map."""
     return {(method, rule.endpoint): rule for rule in app.url_map.iter_rules() for method in rule.methods - {"HEAD", "OPTIONS"}}
 
 
 def served(app) -> dict[tuple[str, str], Rule]:
-    """What the table of roles is about. Only what is named elsewhere is left out: nothing by what its address looks like."""
+    """Return the routes for the table of roles. Only routes listed elsewhere are excluded, never by a pattern of the URL."""
     api = {(route.method, f"api.{route.name}") for route in ROUTES}
     return {entry: rule for entry, rule in everything(app).items() if entry not in PAGES.keys() | FILES | api}
 
@@ -138,14 +139,14 @@ def address(rule: Rule) -> str:
 
 @pytest.fixture
 def rows(app) -> None:
-    """One of each thing, so that a refusal is one of the role and not of a row that is missing."""
+    """Create one row of each kind, so that a denial is caused by the role and not by a missing row."""
     with writing() as session:
         projects.create(session, {"slug": "payments", "display_name": "Payments"}, actor="tests")
         providers.create(session, provider_values(), actor="tests")
 
 
 def events() -> int:
-    """How many changes there were; a refusal is none, though it has a line."""
+    """Return the number of audited changes, without denials."""
     db.session.rollback()
     return db.session.query(AuditEvent).where(AuditEvent.action != DENIED).count()
 
@@ -157,86 +158,86 @@ def test_t11_every_address_there_is_has_a_line_in_a_table_and_every_line_an_addr
 
 def test_t11_only_the_description_of_the_api_is_open_to_strangers(app):
     assert {(route.method, f"api.{route.name}") for route in ROUTES if route.permission is None} == DESCRIPTION
-    wrong = []
+    failures = []
     for route in ROUTES:
         rule = everything(app)[route.method, f"api.{route.name}"]
         status = app.test_client().open(re.sub(r"<[^>]+>", "1", rule.rule), method=route.method, json={}).status_code
         if (status == 401) == (route.permission is None):
-            wrong.append((route.method, route.rule, status))
-    assert wrong == []
+            failures.append((route.method, route.rule, status))
+    assert failures == []
 
 
 @pytest.mark.parametrize("caller", ["stranger", *RANK, "token"])
 def test_t11_what_is_outside_of_admin_and_api_answers_as_the_table_says(app, request, caller):
-    wrong = {}
+    failures = {}
     headers = {"Authorization": f"Bearer {api_for(app, 'registry:read').token}"} if caller == "token" else {}
     column = {"stranger": 0, "token": 2}.get(caller, 1)
-    for (method, endpoint), answers in PAGES.items():
-        if column == 1:  # Anew for each, because some of them end the session.
+    for (method, endpoint), responses in PAGES.items():
+        if column == 1:  # A new session for each, because some routes end it.
             client = Visitor(app, f"{PEOPLE[caller]}@example.com", PASSWORD).client
             token = csrf_token(client.get("/admin/").text)
         else:
             client = app.test_client()
             token = csrf_token(client.get("/login").text)
         form = {"data": {"csrf_token": token}} if method == "POST" else {}
-        rule, elsewhere = everything(app)[method, endpoint], {"REMOTE_ADDR": "192.0.2.7"}
-        answer = client.open(address(rule), method=method, headers=headers, environ_base=elsewhere, **form)
-        answer.close()
-        said = f"{answer.status_code} {answer.headers.get('Location', '')}".strip()
-        if said != answers[column] and not (answers[column] == AGAIN and said.startswith(AGAIN)):
-            wrong[method, endpoint] = said
-    assert wrong == {}
+        rule, environ = everything(app)[method, endpoint], {"REMOTE_ADDR": "192.0.2.7"}
+        response = client.open(address(rule), method=method, headers=headers, environ_base=environ, **form)
+        response.close()
+        actual = f"{response.status_code} {response.headers.get('Location', '')}".strip()
+        if actual != responses[column] and not (responses[column] == AGAIN and actual.startswith(AGAIN)):
+            failures[method, endpoint] = actual
+    assert failures == {}
 
 
 @pytest.mark.parametrize("role", RANK)
 def test_t10_nobody_gets_through_below_the_role_that_an_address_asks_for(app, rows, request, role):
     visitor = request.getfixturevalue(PEOPLE[role])
-    token, before, wrong = csrf_token(visitor.get("/admin/").text), events(), []
+    token, before, failures = csrf_token(visitor.get("/admin/").text), events(), []
     for (method, endpoint), rule in served(app).items():
-        least = table()[method, endpoint]
-        if least is not None and RANK.index(role) >= RANK.index(least):
+        minimum = table()[method, endpoint]
+        if minimum is not None and RANK.index(role) >= RANK.index(minimum):
             continue
-        answer = visitor.client.open(address(rule), method=method, query_string={"id": "1"}, data={"csrf_token": token, "id": "1"})
-        answer.close()
-        refused = answer.status_code == 403 if least is not None else answer.status_code in (302, 403, 404)
+        response = visitor.client.open(address(rule), method=method, query_string={"id": "1"}, data={"csrf_token": token, "id": "1"})
+        response.close()
+        refused = response.status_code == 403 if minimum is not None else response.status_code in (302, 403, 404)
         if not refused:
-            wrong.append((method, endpoint, answer.status_code))
-    assert wrong == []
+            failures.append((method, endpoint, response.status_code))
+    assert failures == []
     assert events() == before
 
 
 @pytest.mark.parametrize("role", RANK)
 def test_t10_whoever_has_the_role_gets_to_what_it_is_for(app, rows, request, role):
-    """By reading only: what a change does has tests of its own."""
-    visitor, wrong = request.getfixturevalue(PEOPLE[role]), []
+    """Only GET requests; changes have their own tests."""
+    visitor, failures = request.getfixturevalue(PEOPLE[role]), []
     for (method, endpoint), rule in served(app).items():
-        least = table()[method, endpoint]
-        if method != "GET" or least is None or RANK.index(role) < RANK.index(least):
+        minimum = table()[method, endpoint]
+        if method != "GET" or minimum is None or RANK.index(role) < RANK.index(minimum):
             continue
-        answer = visitor.client.get(address(rule), query_string={"id": "1"})
-        answer.close()
-        if answer.status_code in (401, 403) or answer.headers.get("Location", "").startswith(("/login", "/confirm")):
-            wrong.append((endpoint, answer.status_code))
-    assert wrong == []
+        response = visitor.client.get(address(rule), query_string={"id": "1"})
+        response.close()
+        if response.status_code in (401, 403) or response.headers.get("Location", "").startswith(("/login", "/confirm")):
+            failures.append((endpoint, response.status_code))
+    assert failures == []
 
 
 @pytest.mark.parametrize("caller", ["stranger", *SCOPES])
 def test_t11_no_token_and_no_stranger_gets_into_the_admin(app, rows, caller):
     headers = {} if caller == "stranger" else {"Authorization": f"Bearer {api_for(app, caller).token}"}
-    client, wrong = app.test_client(), []
+    client, failures = app.test_client(), []
     token, before = csrf_token(client.get("/login").text), events()
     for (method, endpoint), rule in served(app).items():
-        answer = client.open(address(rule), method=method, headers=headers, data={"csrf_token": token, "id": "1"})
-        if (answer.status_code, answer.headers.get("Location", "")[:7]) != (302, "/login?"):
-            wrong.append((method, endpoint, answer.status_code))
-    assert wrong == []
+        response = client.open(address(rule), method=method, headers=headers, data={"csrf_token": token, "id": "1"})
+        if (response.status_code, response.headers.get("Location", "")[:7]) != (302, "/login?"):
+            failures.append((method, endpoint, response.status_code))
+    assert failures == []
     assert events() == before
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_t11_a_token_gets_through_exactly_where_its_scope_allows(app, scope):
-    api, wrong = api_for(app, scope), []
-    filled = {
+    api, failures = api_for(app, scope), []
+    parameters = {
         "<path:ref>": "nobody/nothing",
         "<model_type>": "nothing",
         "<slug>": "nothing",
@@ -245,12 +246,12 @@ def test_t11_a_token_gets_through_exactly_where_its_scope_allows(app, scope):
         "<run_id>": "run_0",
     }
     for route in ROUTES:
-        path = re.sub(r"<[^>]+>", lambda match: filled[match[0]], route.rule)
-        answer = api.request(route.method, path, data=b"{", content_type="application/json")
-        through = answer.status_code not in (401, 403)
-        if through != (route.permission is None or scopes_allow(frozenset({scope}), route.permission)):
-            wrong.append((route.method, route.rule, answer.status_code))
-    assert wrong == []
+        path = re.sub(r"<[^>]+>", lambda match: parameters[match[0]], route.rule)
+        response = api.request(route.method, path, data=b"{", content_type="application/json")
+        has_access = response.status_code not in (401, 403)
+        if has_access != (route.permission is None or scopes_allow(frozenset({scope}), route.permission)):
+            failures.append((route.method, route.rule, response.status_code))
+    assert failures == []
 
 
 def test_a_role_holds_all_that_the_one_below_it_holds():

@@ -1,4 +1,4 @@
-"""Proxies before the desk (T05): the client's address is believed from as many of them as the operator runs, and from nobody else."""
+"""Reverse proxies (T05): the forwarded client address is trusted only for the configured number of proxies."""
 
 import pytest
 from environment import running, settings_for
@@ -13,32 +13,32 @@ PROXY, CLIENT, OTHER = "10.0.0.1", "198.51.100.7", "198.51.100.8"
 
 @pytest.fixture
 def desk(settings, tmp_path):
-    """A desk with so many proxies before it."""
-    made = []
+    """Return a factory of applications, which accepts settings such as `proxies`."""
+    generators = []
 
     def make(**more):
-        begun = running(settings_for(settings.database_url, tmp_path / "instance", **more))
-        made.append(begun)
-        return next(begun)
+        generator = running(settings_for(settings.database_url, tmp_path / "instance", **more))
+        generators.append(generator)
+        return next(generator)
 
     yield make
-    for begun in made:
-        next(begun, None)
+    for generator in generators:
+        next(generator, None)
 
 
 def guesses(app, count, **headers):
-    """So many people guess at once, each another account; what the last one is told."""
+    """Send `count` failed sign-ins, each for another account, and return the last status."""
     client = app.test_client()
     token = csrf_token(client.get("/login").text)
     for number in range(count):
         form = {"email": f"nobody{number}@example.com", "password": "wrong", "csrf_token": token}
-        answer = client.post("/login", data=form, environ_base={"REMOTE_ADDR": PROXY}, headers=headers)
-    return answer.status_code
+        response = client.post("/login", data=form, environ_base={"REMOTE_ADDR": PROXY}, headers=headers)
+    return response.status_code
 
 
 @pytest.fixture
 def few(monkeypatch):
-    """So few guesses an address: a hundred would take a hundred times what a password costs."""
+    """Lower the limit per address, because each attempt takes the time of a password hash."""
     monkeypatch.setattr(login_throttle, "PER_ADDRESS", FEW)
 
 

@@ -1,4 +1,4 @@
-"""When a request is there: the head, and as much of a body as it announces, however it is cut into pieces on its way."""
+"""Detection of a complete request: its head and its declared body, regardless of how the data is split."""
 
 import itertools
 
@@ -16,7 +16,7 @@ WHOLE = {
     "pieces": HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\nA;x=1\r\n0123456789\r\n0\r\n\r\n",
     "pieces that hold an end": HEAD + b"transfer-encoding: gzip, chunked\r\n\r\n7\r\n0\r\n\r\nab\r\n0\r\nTrailer: x\r\n\r\n",
 }
-# Nothing more is waited for: the parser refuses it.
+# These count as complete, and the parser rejects them.
 ODD = {
     "no number": HEAD + b"Content-Length: five\r\n\r\n",
     "a number with a sign": HEAD + b"Content-Length: +5\r\n\r\n",
@@ -42,11 +42,11 @@ def test_a_request_is_whole_with_its_last_byte_and_not_before(name):
 def test_it_does_not_matter_how_a_request_is_cut(name, cuts):
     data = WHOLE[name]
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    incoming, said = RequestBuffer(0.0), []
+    incoming, completeness = RequestBuffer(0.0), []
     for start, end in itertools.pairwise(edges):
         incoming.add(data[start:end])
-        said.append(incoming.is_complete())
-    assert said == [False] * (len(said) - 1) + [True]
+        completeness.append(incoming.is_complete())
+    assert completeness == [False] * (len(completeness) - 1) + [True]
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -1,4 +1,4 @@
-"""What every answer carries, and how errors become pages, problems and toasts."""
+"""Headers of every response, and errors as pages, problem documents and toasts."""
 
 import re
 from dataclasses import replace
@@ -33,9 +33,9 @@ def test_over_tls_browsers_are_told_to_stay_there_also_behind_a_proxy_that_ends_
 
 
 def test_each_answer_has_its_own_number_and_its_own_nonce(client):
-    one, other = client.get("/login"), client.get("/login")
+    first, second = client.get("/login"), client.get("/login")
     for name in ("X-Request-Id", "Content-Security-Policy"):
-        assert one.headers[name] != other.headers[name]
+        assert first.headers[name] != second.headers[name]
 
 
 def test_a_request_id_that_a_stranger_sends_is_not_taken_over(client):
@@ -43,8 +43,8 @@ def test_a_request_id_that_a_stranger_sends_is_not_taken_over(client):
 
 
 def test_static_files_may_be_kept(client):
-    with client.get("/static/css/app.css") as answer:
-        assert (answer.status_code, "max-age=31536000" in answer.headers["Cache-Control"]) == (200, True)
+    with client.get("/static/css/app.css") as response:
+        assert (response.status_code, "max-age=31536000" in response.headers["Cache-Control"]) == (200, True)
 
 
 @pytest.mark.parametrize("path", ["/static/../webapp/app.py", "/static/%2e%2e/wsgi.py", "/static//etc/passwd", "/static/.."])
@@ -57,9 +57,9 @@ def test_t34_nothing_but_static_files_is_served_as_such(client, path):
     [("GET", "/nothing", 404), ("PUT", "/login", 405), ("POST", "/login", 400), ("GET", "/logout", 405), ("TRACE", "/", 405)],
 )
 def test_errors_are_pages_that_say_what_to_do(client, method, path, status):
-    answer = client.open(path, method=method)
-    assert (answer.status_code, f"Error {status}" in answer.text or method == "TRACE") == (status, True)
-    assert answer.headers["X-Request-Id"] in answer.text
+    response = client.open(path, method=method)
+    assert (response.status_code, f"Error {status}" in response.text or method == "TRACE") == (status, True)
+    assert response.headers["X-Request-Id"] in response.text
 
 
 def test_a_method_that_is_not_allowed_says_which_are(client):
@@ -67,17 +67,17 @@ def test_a_method_that_is_not_allowed_says_which_are(client):
 
 
 def test_a_viewer_is_told_that_the_role_does_not_allow_it(eve):
-    answer = eve.get("/admin/model/new/")
-    assert (answer.status_code, "Your role does not allow this" in answer.text) == (403, True)
+    response = eve.get("/admin/model/new/")
+    assert (response.status_code, "Your role does not allow this" in response.text) == (403, True)
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1@evil.example", "", "a b"])
 @pytest.mark.parametrize("path", ["/login", "/admin/", "/api/v1/models", "/healthz", "/nothing"])
 def test_t08_a_foreign_host_gets_a_400_and_no_address(client, host, path):
-    answer = client.get(path, headers={"Host": host})
-    assert answer.status_code == 400
-    assert host not in answer.text or not host.strip()
-    assert "Location" not in answer.headers
+    response = client.get(path, headers={"Host": host})
+    assert response.status_code == 400
+    assert host not in response.text or not host.strip()
+    assert "Location" not in response.headers
 
 
 def test_a_form_that_is_too_large_is_refused(client):
@@ -94,15 +94,15 @@ def broken(settings):
 
 def test_a_bug_shows_a_number_and_nothing_of_the_inside(broken):
     page, problem = broken.get("/broken"), broken.get("/api/v1/broken")
-    for answer in (page, problem):
-        assert (answer.status_code, answer.headers["X-Request-Id"] in answer.text) == (500, True)
-        assert not re.search(r"secret|Traceback|ZeroDivision|ValueError|\.py", answer.text)
+    for response in (page, problem):
+        assert (response.status_code, response.headers["X-Request-Id"] in response.text) == (500, True)
+        assert not re.search(r"secret|Traceback|ZeroDivision|ValueError|\.py", response.text)
     assert problem.content_type == "application/problem+json"
 
 
 def test_a_fragment_gets_its_error_as_a_toast(broken):
-    answer = broken.get("/broken", headers={"HX-Request": "true"})
-    assert (answer.status_code, answer.text, "toast" in answer.headers["HX-Trigger"]) == (500, "", True)
+    response = broken.get("/broken", headers={"HX-Request": "true"})
+    assert (response.status_code, response.text, "toast" in response.headers["HX-Trigger"]) == (500, "", True)
 
 
 # Two workers
@@ -110,18 +110,18 @@ def test_a_fragment_gets_its_error_as_a_toast(broken):
 
 def test_whoever_changes_something_through_one_worker_sees_it_at_once_through_another(settings):
     slow = settings_for(settings.database_url, settings.instance_path, revision_poll=0.5)
-    for one in running(slow):
-        ann = Visitor(one, "ann@example.com", PASSWORD)
-        for other in running(slow):
+    for first_worker in running(slow):
+        ann = Visitor(first_worker, "ann@example.com", PASSWORD)
+        for second_worker in running(slow):
             registry = container.registry()
-            container.current().refresher.stop()  # As if its next look were far away.
-            with one.app_context():
-                number = container.registry().get_model("openai/gpt-4o").id
+            container.current().refresher.stop()  # Stopped, so that it does not refresh.
+            with first_worker.app_context():
+                row_id = container.registry().get_model("openai/gpt-4o").id
                 with writing() as session:
-                    models.update(session, number, {"display_name": "Renamed just now"}, actor="ann")
+                    models.update(session, row_id, {"display_name": "Renamed just now"}, actor="ann")
             ann.post("/logout")
             assert registry.get_model("openai/gpt-4o").display_name != "Renamed just now"
-            browser = other.test_client()
+            browser = second_worker.test_client()
             browser.set_cookie("modeldesk_revision", ann.client.get_cookie("modeldesk_revision").value)
             browser.get("/login")
             assert registry.get_model("openai/gpt-4o").display_name == "Renamed just now"
@@ -134,7 +134,7 @@ def test_a_made_up_revision_harms_nothing(client, cookie):
 
 
 def test_the_other_workers_follow_within_a_second(settings):
-    for one in running(settings):
+    for worker in running(settings):
         registry = container.registry()
         for _ in running(settings):
             with writing() as session:
@@ -143,4 +143,4 @@ def test_the_other_workers_follow_within_a_second(settings):
                 if registry.get_model("test-model"):
                     break
                 container.current().refresher._stopped.wait(0.01)
-            assert registry.get_model("test-model"), one
+            assert registry.get_model("test-model"), worker

@@ -1,4 +1,4 @@
-"""What somebody may do is asked of the database each time (T04): a change acts on the next request, in whichever process that lands."""
+"""Permissions are read from the database on every request (T04): a change applies to the next request in any process."""
 
 import http.client
 import re
@@ -18,13 +18,13 @@ BOB = "bob@example.com"
 
 
 class Browser:
-    """One browser whose requests land in any of several processes, as behind a balancer."""
+    """A browser whose requests reach several processes, as behind a load balancer."""
 
     def __init__(self) -> None:
         self.cookies: dict[str, str] = {}
 
     def ask(self, port: int, method: str, path: str, **form: str) -> tuple[int, str, str]:
-        """The status, where it leads, and the page."""
+        """Return the status, the redirect target and the page."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
         if method == "POST":
@@ -42,8 +42,8 @@ class Browser:
         return re.search(r'name="csrf_token"[^>]*value="([^"]+)"', self.ask(port, "GET", path)[2])[1]
 
     def sign_in(self, port: int) -> None:
-        status, led, _ = self.ask(port, "POST", "/login", csrf_token=self.token(port, "/login"), email=BOB, password=PASSWORD)
-        assert (status, led) == (302, "/admin/")
+        status, location, _ = self.ask(port, "POST", "/login", csrf_token=self.token(port, "/login"), email=BOB, password=PASSWORD)
+        assert (status, location) == (302, "/admin/")
 
 
 @pytest.mark.parametrize(
@@ -62,12 +62,12 @@ def test_t04_a_change_of_rights_in_one_process_acts_on_the_next_request_in_every
         for port in ports:
             assert bob.ask(port, "GET", "/admin/model/new/")[0] == 200
         token = bob.token(ports[1], "/admin/model/new/")
-        for here in running(settings):  # A third process, in which an admin decides.
-            number = db.session.execute(select(User.id).where(User.email == BOB)).scalar_one()
+        for admin_app in running(settings):  # A third process, in which an admin makes the change.
+            user_id = db.session.execute(select(User.id).where(User.email == BOB)).scalar_one()
             db.session.rollback()
-            assert Visitor(here, "ann@example.com", PASSWORD).post(path.format(number), form).status_code == 302
+            assert Visitor(admin_app, "ann@example.com", PASSWORD).post(path.format(user_id), form).status_code == 302
         for port in ports:
             assert bob.ask(port, "GET", "/admin/model/new/")[:2] == answer
         for port in ports:
-            status, led, _ = bob.ask(port, "POST", "/admin/model/1/default", csrf_token=token)
-            assert (status, led[:7]) in ((403, ""), (302, "/login?"))
+            status, location, _ = bob.ask(port, "POST", "/admin/model/1/default", csrf_token=token)
+            assert (status, location[:7]) in ((403, ""), (302, "/login?"))

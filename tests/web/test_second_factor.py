@@ -1,4 +1,4 @@
-"""The second factor at the door (T13): asked after the password and after a link, each code good once, and the ways back in."""
+"""Second factor at sign-in (T13): required after a password or a link, one-time codes, and recovery."""
 
 import re
 import threading
@@ -29,7 +29,7 @@ def code_at(secret: str, offset: int = 0) -> str:
 
 @pytest.fixture
 def factor(app) -> tuple[str, list[str]]:
-    """Ann's authenticator, turned on with the code of the half minute before, and her recovery codes."""
+    """Return the secret of Ann's authenticator, enrolled with the previous code, and her recovery codes."""
     return turned_on()
 
 
@@ -41,7 +41,7 @@ def turned_on() -> tuple[str, list[str]]:
 
 
 def password_given(app):
-    """A browser in which the password was right, and what it was answered."""
+    """Return a client after a correct password, and the response to it."""
     client = app.test_client()
     form = {"csrf_token": csrf_token(client.get("/login").text), "email": ANN, "password": PASSWORD}
     return client, client.post("/login", data=form, query_string={"next": "/admin/model/"})
@@ -57,8 +57,8 @@ def actions() -> list[str]:
 
 
 def test_the_password_alone_opens_nothing_and_the_code_leads_on(app, factor):
-    client, answer = password_given(app)
-    assert answer.headers["Location"] == "/login/code?next=/admin/model/"
+    client, response = password_given(app)
+    assert response.headers["Location"] == "/login/code?next=/admin/model/"
     assert client.get("/admin/").headers["Location"].startswith("/login")
     waiting = client.get_cookie("modeldesk").value
     assert give(client, code_at(factor[0]), next="/admin/model/").headers["Location"] == "/admin/model/"
@@ -88,12 +88,12 @@ def test_t13_whatever_else_is_typed_opens_nothing(app, factor, code):
 
 def test_a_hash_of_an_older_cost_is_renewed_on_the_way_to_the_code(either_app, monkeypatch):
     secret, _ = turned_on()
-    dearer = PasswordHasher(time_cost=2, memory_cost=64, parallelism=1)
-    monkeypatch.setattr(passwords, "HASHER", dearer)
-    client, answer = password_given(either_app)
-    assert answer.headers["Location"].startswith("/login/code")
+    stronger = PasswordHasher(time_cost=2, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(passwords, "HASHER", stronger)
+    client, response = password_given(either_app)
+    assert response.headers["Location"].startswith("/login/code")
     db.session.rollback()
-    assert not dearer.check_needs_rehash(db.session.execute(select(User.password_hash).where(User.email == ANN)).scalar_one())
+    assert not stronger.check_needs_rehash(db.session.execute(select(User.password_hash).where(User.email == ANN)).scalar_one())
     assert give(client, code_at(secret)).status_code == 302
 
 
@@ -129,7 +129,7 @@ def test_a_waiting_sign_in_ends_after_five_minutes_and_with_the_account(app, fac
 
 
 def test_a_waiting_sign_in_is_none_even_as_a_session(app, factor):
-    """Its secret, put where a session's belongs, opens nothing; nor does the list of sign-ins show it."""
+    """The secret of a pending sign-in is no valid session, and the list of sessions does not show it."""
     password_given(app)
     with writing() as session:
         row = session.execute(select(UserSession)).scalar_one()
@@ -152,9 +152,9 @@ def test_recovery_codes_are_stored_hashed_and_work_once_with_a_locked_vault_too(
         assert give(client, codes[0].upper().replace("-", " ")).status_code == 302
         client, _ = password_given(locked)
         assert give(client, codes[0]).status_code == 422
-        answer = give(client, code_at(factor[0]))
-        assert answer.status_code == 503, "a code that cannot be checked opens nothing"
-        assert ("Use a recovery code" in answer.text, 'name="code"' in answer.text) == (True, True)
+        response = give(client, code_at(factor[0]))
+        assert response.status_code == 503, "a code that cannot be checked opens nothing"
+        assert ("Use a recovery code" in response.text, 'name="code"' in response.text) == (True, True)
         assert give(client, codes[1]).status_code == 302, "and it was not counted as a guess"
     assert actions().count("accounts:recovery_code:use") == 2
 
@@ -165,8 +165,8 @@ def test_a_link_sets_a_password_and_still_asks_for_the_code(app, factor):
     client = app.test_client()
     token = csrf_token(client.get(f"/setup/{secret}").text)
     new = "a new password by a link"
-    answer = client.post(f"/setup/{secret}", data={"csrf_token": token, "password": new, "password_again": new})
-    assert answer.headers["Location"].startswith("/login/code")
+    response = client.post(f"/setup/{secret}", data={"csrf_token": token, "password": new, "password_again": new})
+    assert response.headers["Location"].startswith("/login/code")
     assert client.get("/admin/").status_code == 302
     assert give(client, code_at(factor[0])).status_code == 302
     assert client.get("/admin/").status_code == 200
@@ -198,24 +198,24 @@ def test_a_secret_in_the_row_of_somebody_else_opens_nothing(app, factor):
 def test_t13_four_requests_at_once_use_a_code_once(either_app):
     secret, codes = turned_on()
     for code in (code_at(secret), codes[0]):
-        found, together = [], threading.Barrier(4)
+        kinds, together = [], threading.Barrier(4)
 
-        def use(code=code, found=found, together=together):
+        def use(code=code, kinds=kinds, together=together):
             with either_app.app_context():
                 together.wait()
                 with by_hand() as session:
                     user = accounts.find(session, ANN)
-                    found.append(second_factor.verify_code(session, user, code, vault=container.vault(), now=datetime.now(UTC)))
+                    kinds.append(second_factor.verify_code(session, user, code, vault=container.vault(), now=datetime.now(UTC)))
 
         threads = [threading.Thread(target=use) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert sorted(kind is not None for kind in found) == [False, False, False, True]
+        assert sorted(kind is not None for kind in kinds) == [False, False, False, True]
 
 
-# Setting it up, and where it has to be
+# Enrollment, and roles that require it
 
 
 def test_it_is_turned_on_with_its_first_code_and_recovery_codes_are_shown_once(app, ann):
@@ -254,11 +254,11 @@ def test_another_device_replaces_the_first_only_with_its_own_first_code(app, fac
 def test_an_admin_takes_a_lost_one_away(app, factor):
     with writing() as session:
         zoe = accounts.create(session, "zoe@example.com", "admin", actor="ann", password=PASSWORD)
-        number = accounts.find(session, ANN).id
-        assert zoe.id != number
+        user_id = accounts.find(session, ANN).id
+        assert zoe.id != user_id
     admin = Visitor(app, "zoe@example.com", PASSWORD)
-    assert "Remove second factor" in admin.get(f"/admin/user/edit/?id={number}").text
-    admin.post(f"/admin/user/{number}/second-factor/remove")
+    assert "Remove second factor" in admin.get(f"/admin/user/edit/?id={user_id}").text
+    admin.post(f"/admin/user/{user_id}/second-factor/remove")
     assert actions()[-1] == "accounts:second_factor:remove"
     assert Visitor(app, ANN, PASSWORD).get("/admin/").status_code == 200
 
@@ -268,8 +268,8 @@ def test_a_role_that_has_to_have_one_gets_nowhere_before_it_is_set_up(settings):
         ann, eve = Visitor(app, ANN, PASSWORD), Visitor(app, "eve@example.com", PASSWORD)
         for rule in app.url_map.iter_rules():
             if rule.rule.startswith("/admin") and "GET" in rule.methods and "static" not in rule.endpoint and not rule.arguments:
-                led = ann.get(rule.rule).headers.get("Location")
-                assert led == "/admin/second-factor/" or rule.endpoint.startswith("second_factor."), rule.rule
+                location = ann.get(rule.rule).headers.get("Location")
+                assert location == "/admin/second-factor/" or rule.endpoint.startswith("second_factor."), rule.rule
         token = csrf_token(ann.get("/admin/second-factor/").text)
         posted = ann.client.post("/admin/user/new/", data={"csrf_token": token, "email": "x@example.com", "role": "admin"})
         assert posted.headers["Location"] == "/admin/second-factor/"

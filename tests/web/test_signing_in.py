@@ -1,4 +1,4 @@
-"""Signing in and out over HTTP: what a stranger learns, what a copied cookie is worth, where a log-in leads."""
+"""Sign-in and sign-out over HTTP: no information for anonymous users, no use of copied cookies, and safe redirects."""
 
 import re
 from dataclasses import replace
@@ -33,18 +33,18 @@ def without_noise(answer) -> tuple:
 
 
 def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(app):
-    one = sign_in(app.test_client(), password="wrong")
-    other = sign_in(app.test_client(), email="nobody@example.com", password="wrong")
-    assert one.status_code == 422
-    assert without_noise(one) == without_noise(other)
+    wrong_password = sign_in(app.test_client(), password="wrong")
+    unknown_user = sign_in(app.test_client(), email="nobody@example.com", password="wrong")
+    assert wrong_password.status_code == 422
+    assert without_noise(wrong_password) == without_noise(unknown_user)
 
 
 @pytest.mark.parametrize(
     ("email", "password"), [("", ""), (ANN, ""), (ANN, "x" * 5000), ("a" * 5000, PASSWORD), ("a\x00@b.c", PASSWORD), ("é@ü", "ß")]
 )
 def test_whatever_is_typed_is_refused_in_words(app, email, password):
-    answer = sign_in(app.test_client(), email, password)
-    assert (answer.status_code, "is wrong" in answer.text) == (422, True)
+    response = sign_in(app.test_client(), email, password)
+    assert (response.status_code, "is wrong" in response.text) == (422, True)
 
 
 def test_a_disabled_user_does_not_come_in_and_is_put_out_at_once(app, eve):
@@ -63,13 +63,13 @@ def test_a_disabled_user_does_not_come_in_and_is_put_out_at_once(app, eve):
     ],
 )
 def test_t04_what_happens_while_a_password_is_checked_counts(either_app, monkeypatch, meanwhile):
-    """Checking takes a tenth of a second outside of any transaction: the old password must not begin a session after its change."""
-    client, checks = either_app.test_client(), accounts.authenticate
+    """The check takes 0.1 s outside of any transaction. The old password must not start a session after it was changed."""
+    client, authenticate = either_app.test_client(), accounts.authenticate
 
     def and_meanwhile(session, email, password):
-        user = checks(session, email, password)
-        with either_app.app_context(), writing(refresh=False) as other:
-            meanwhile(other, accounts.find(other, email))
+        user = authenticate(session, email, password)
+        with either_app.app_context(), writing(refresh=False) as writer:
+            meanwhile(writer, accounts.find(writer, email))
         return user
 
     monkeypatch.setattr(accounts, "authenticate", and_meanwhile)
@@ -80,8 +80,8 @@ def test_t04_what_happens_while_a_password_is_checked_counts(either_app, monkeyp
 
 
 def test_a_form_without_its_token_is_refused(app):
-    answer = app.test_client().post("/login", data={"email": ANN, "password": PASSWORD})
-    assert answer.status_code == 400
+    response = app.test_client().post("/login", data={"email": ANN, "password": PASSWORD})
+    assert response.status_code == 400
 
 
 def test_signing_out_makes_a_copied_cookie_worthless(app, ann):
@@ -93,7 +93,7 @@ def test_signing_out_makes_a_copied_cookie_worthless(app, ann):
 
 
 def opens(app, cookie) -> bool:
-    """Whether a copy of this cookie lets in a thief."""
+    """Whether a copy of this cookie gives access."""
     thief = app.test_client()
     thief.set_cookie("modeldesk", cookie)
     return thief.get("/admin/").status_code == 200
@@ -153,9 +153,9 @@ def test_using_a_session_keeps_it_alive(app, ann):
 
 
 def test_every_cookie_is_for_the_server_only_and_goes_nowhere_else(app):
-    answer = sign_in(app.test_client())
-    cookies = answer.headers.getlist("Set-Cookie")
-    assert len(cookies) == 3  # The session, the revision, and that this browser is known.
+    response = sign_in(app.test_client())
+    cookies = response.headers.getlist("Set-Cookie")
+    assert len(cookies) == 3  # The session, the revision and the known browser.
     assert all("HttpOnly" in cookie and "SameSite=Lax" in cookie and "Path=/" in cookie for cookie in cookies)
 
 
@@ -164,15 +164,15 @@ def test_t05_over_tls_cookies_are_secure_and_the_session_belongs_to_this_host_al
         client, site = app.test_client(), {"base_url": "https://localhost"}
         token = csrf_token(client.get("/login", **site).text)
         data = {"csrf_token": token, "email": "ann@example.com", "password": PASSWORD}
-        answer = client.post("/login", data=data, headers={"Referer": "https://localhost/login"}, **site)
-        cookies = answer.headers.getlist("Set-Cookie")
-        assert (answer.status_code, len(cookies), all("Secure" in cookie for cookie in cookies)) == (302, 3, True)
+        response = client.post("/login", data=data, headers={"Referer": "https://localhost/login"}, **site)
+        cookies = response.headers.getlist("Set-Cookie")
+        assert (response.status_code, len(cookies), all("Secure" in cookie for cookie in cookies)) == (302, 3, True)
         (session,) = (cookie for cookie in cookies if cookie.startswith("__Host-modeldesk="))
         assert ("Domain=" in session, "Path=/" in session) == (False, True)
         assert client.get("/admin/", **site).status_code == 200
 
 
-# Where a log-in leads
+# Redirects after a sign-in
 
 HOSTILE = [
     "//evil.example",
@@ -204,9 +204,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("target", HOSTILE)
 def test_a_log_in_never_leads_to_another_site(app, target):
-    answer = sign_in(app.test_client(), next=target)
-    parts = urlsplit(answer.headers["Location"])
-    assert (answer.status_code, parts.scheme, parts.netloc, parts.path[:1], parts.path[1:2] in ("/", "\\")) == (302, "", "", "/", False)
+    response = sign_in(app.test_client(), next=target)
+    parts = urlsplit(response.headers["Location"])
+    assert (response.status_code, parts.scheme, parts.netloc, parts.path[:1], parts.path[1:2] in ("/", "\\")) == (302, "", "", "/", False)
 
 
 @given(st.text() | st.from_regex(r"[/\\.:@?#%a-z\t\n ]{0,20}"))
@@ -221,15 +221,15 @@ def test_a_safe_path_is_a_path_of_this_site(target):
 @pytest.mark.parametrize("target", ["/admin/model/", "/admin/model/?search=gpt&page=2", "/admin/"])
 def test_a_log_in_leads_back_to_where_one_came_from(app, target):
     client = app.test_client()
-    asked = client.get(target)
-    assert asked.headers["Location"].startswith("/login?next=")
+    redirect = client.get(target)
+    assert redirect.headers["Location"].startswith("/login?next=")
     assert sign_in(client, next=target).headers["Location"] == target
     assert client.get("/login", query_string={"next": target}).headers["Location"] == target
 
 
 def test_a_fragment_asks_the_browser_to_load_the_log_in_page(client):
-    answer = client.get("/admin/", headers={"HX-Request": "true"})
-    assert (answer.status_code, answer.headers["HX-Redirect"].startswith("/login")) == (401, True)
+    response = client.get("/admin/", headers={"HX-Request": "true"})
+    assert (response.status_code, response.headers["HX-Redirect"].startswith("/login")) == (401, True)
 
 
 def test_the_root_leads_to_the_admin(client):

@@ -1,4 +1,4 @@
-"""Clients who are slow, or only pretend to send: a server with four threads answers everybody else beside hundreds of them."""
+"""Slow clients: a server with four threads still responds to other clients while hundreds of slow ones are connected."""
 
 import http.client
 import socket
@@ -32,11 +32,11 @@ def desk(templates, tmp_path_factory):
 
 @pytest.fixture
 def opened():
-    """Opens a connection to a desk and sends something on it; all are closed at the end."""
+    """Return a function that opens a connection and sends data. All connections are closed at the end."""
     lines = []
 
-    def connect(desk: Serving, sent: bytes) -> socket.socket:
-        lines.append(socket.create_connection(("127.0.0.1", desk.port), timeout=30))
+    def connect(server: Serving, sent: bytes) -> socket.socket:
+        lines.append(socket.create_connection(("127.0.0.1", server.port), timeout=30))
         lines[-1].sendall(sent)
         return lines[-1]
 
@@ -45,32 +45,32 @@ def opened():
         line.close()
 
 
-def answered(desk: Serving, within: float = 5.0) -> None:
-    """Somebody else asks. Raises `TimeoutError` if there is no answer within that time."""
-    with closing(http.client.HTTPConnection("127.0.0.1", desk.port, timeout=within)) as client:
+def answered(server: Serving, within: float = 5.0) -> None:
+    """Send a request from another client. Raises `TimeoutError` without a response in `within` seconds."""
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=within)) as client:
         client.request("GET", "/healthz")
         assert client.getresponse().status == 200
 
 
 def statuses(line: socket.socket) -> tuple[int, ...]:
-    """Of all that is answered until the server ends the connection."""
+    """Return the statuses of all responses until the server closes the connection."""
     with line:
-        said = b"".join(iter(lambda: line.recv(65_536), b""))
-    return tuple(int(part[:3]) for part in said.split(b"HTTP/1.1 ")[1:])
+        data = b"".join(iter(lambda: line.recv(65_536), b""))
+    return tuple(int(part[:3]) for part in data.split(b"HTTP/1.1 ")[1:])
 
 
 def test_t29_hundreds_of_slow_clients_hold_nobody_up_and_are_told(desk, opened):
     lines = [(name, opened(desk, sent)) for name, (sent, _) in SLOW.items() for _ in range(40)]
     for _ in range(20):
         answered(desk)
-    told = Counter((name, statuses(line)) for name, line in lines)
-    assert told == Counter({(name, meant): 40 for name, (_, meant) in SLOW.items()})
+    counts = Counter((name, statuses(line)) for name, line in lines)
+    assert counts == Counter({(name, expected): 40 for name, (_, expected) in SLOW.items()})
     answered(desk)
     assert "Traceback" not in desk.log.read_text()
 
 
 def test_t29_the_servers_usual_worker_is_silenced_by_four(templates, tmp_path, opened):
-    """The control: what we would have without a worker of our own."""
+    """Control test: gunicorn's threaded worker without the buffering."""
     (tmp_path / "desk.sqlite3").write_bytes(templates[True].read_bytes())
     settings = settings_for(f"sqlite:///{tmp_path / 'desk.sqlite3'}", tmp_path / "instance")
     with serving(settings, tmp_path, workers=1, GUNICORN_CMD_ARGS="--worker-class gthread") as usual:
@@ -83,16 +83,16 @@ def test_t29_the_servers_usual_worker_is_silenced_by_four(templates, tmp_path, o
 def test_t29_a_client_that_drips_is_given_up(desk, opened):
     line = opened(desk, GET)
     line.settimeout(0.2)
-    said, end = b"", time.monotonic() + 25
-    while not said:
-        assert time.monotonic() < end
+    data, deadline = b"", time.monotonic() + 25
+    while not data:
+        assert time.monotonic() < deadline
         line.sendall(b"X-Drip: 1\r\n")
         try:
-            said = line.recv(65_536)
+            data = line.recv(65_536)
         except TimeoutError:
             continue
-    assert said.startswith(b"HTTP/1.1 408 ")
-    assert b"Connection: close" in said
+    assert data.startswith(b"HTTP/1.1 408 ")
+    assert b"Connection: close" in data
 
 
 def test_t29_clients_that_do_not_read_hold_nobody_up(desk, opened):
@@ -117,7 +117,7 @@ def test_who_asks_first_may_send_the_body(desk, opened):
     line = opened(desk, POST + b"Content-Length: 7\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n")
     assert line.recv(65_536).startswith(b"HTTP/1.1 100 ")
     line.sendall(b"email=x")
-    assert [status for status in statuses(line) if status != 100] == [400]  # It was read; the token is missing.
+    assert [status for status in statuses(line) if status != 100] == [400]  # The body was read; only the token is missing.
 
 
 def test_a_body_that_takes_its_time_arrives(desk, opened):
@@ -136,4 +136,4 @@ def test_a_server_that_stops_waits_for_no_slow_client(templates, tmp_path, opene
             opened(stopping, sent)
         answered(stopping)
         stopping.master.terminate()
-        assert stopping.master.wait(8) == 0  # It would wait ten seconds for what is under way, and kill it then.
+        assert stopping.master.wait(8) == 0  # gunicorn would wait ten seconds for open requests and then kill the worker.

@@ -1,4 +1,4 @@
-"""Renewed proof (T13): every POST is known to ask or not to ask, and what asks changes nothing before it is answered."""
+"""Step-up authentication (T13): every POST is classified, and a protected POST changes nothing before the confirmation."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from webapp.runtime.transaction import writing
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import Target
 
-# Views of Flask-Admin that every list has, and that answer only where something can be edited.
+# Flask-Admin views of every list. They respond only if the list is editable.
 LISTS = ("model", "price", "project", "run", "audit")
 ROW_VIEWS = ("action_view", "ajax_update", "create_view", "delete_view", "edit_view")
 ASKS = {
@@ -40,7 +40,7 @@ ASKS = {
     "second_factor.codes",
     "second_factor.remove",
 }
-# The rest, with the reason in a word: no key, no role, no token, no address, nothing put back.
+# The rest does not change keys, roles, tokens or addresses, and restores nothing.
 DOES_NOT_ASK = {
     *(f"{view}.{name}" for view in LISTS for name in ROW_VIEWS),
     "provider.action_view",
@@ -76,9 +76,9 @@ DOES_NOT_ASK = {
     "prompts.create",
     "prompts.edit",
     "prompts.preview",
-    "prompts.restore",  # an older text of a template becomes the newest version
-    "account_page.change_password",  # asks for the present password itself
-    "account_page.end_session",  # makes things safer
+    "prompts.restore",  # an older version of a template becomes the newest
+    "account_page.change_password",  # asks for the current password itself
+    "account_page.end_session",  # only removes access
 }
 
 
@@ -120,8 +120,8 @@ def test_t13_what_asks_changes_nothing_before_it_is_answered(app, ann):
     before = events()
     for rule in posts(app):
         if rule.endpoint in ASKS:
-            answer = ann.client.post(f"{filled(rule)}?id=1", data={"csrf_token": token, "id": "1", "rowid": "1", "action": "x"})
-            assert answer.headers.get("Location", "").startswith("/confirm?next="), rule.endpoint
+            response = ann.client.post(f"{filled(rule)}?id=1", data={"csrf_token": token, "id": "1", "rowid": "1", "action": "x"})
+            assert response.headers.get("Location", "").startswith("/confirm?next="), rule.endpoint
     assert events() == before
 
 
@@ -129,9 +129,9 @@ def test_t13_what_asks_changes_nothing_before_it_is_answered(app, ann):
 def test_a_form_asks_before_it_is_filled_in_and_the_answer_leads_to_it(ann, path):
     assert ann.get(path).status_code == 200
     age(11)
-    asked = ann.get(path)
-    assert asked.headers["Location"].startswith("/confirm?next=")
-    page = ann.get(asked.headers["Location"])
+    redirect = ann.get(path)
+    assert redirect.headers["Location"].startswith("/confirm?next=")
+    page = ann.get(redirect.headers["Location"])
     target = re.search(r'name="next" value="([^"]+)"', page.text)[1]
     assert target == path
     assert confirm(ann, next=target).headers["Location"] == path
@@ -171,8 +171,8 @@ def test_t04_the_answer_gives_the_session_another_id_and_forms_in_other_tabs_sti
 )
 def test_t13_no_proof_is_no_proof(ann, data):
     age(11)
-    answer = ann.post("/confirm", data, page="/confirm")
-    assert (answer.status_code, "not your password" in answer.text) == (422, True)
+    response = ann.post("/confirm", data, page="/confirm")
+    assert (response.status_code, "not your password" in response.text) == (422, True)
     assert ann.get("/admin/token/new/").status_code == 302
 
 
@@ -194,23 +194,23 @@ def test_t07_the_answer_leads_to_no_other_site(ann, target):
     assert confirm(ann, next=target).headers["Location"] == "/admin/"
     age(11)
     token = csrf_token(ann.get("/admin/").text)
-    answer = ann.client.post("/admin/my-keys/store", data={"csrf_token": token}, headers={"Referer": target})
-    assert answer.headers["Location"] == "/confirm?next=/admin/"
+    response = ann.client.post("/admin/my-keys/store", data={"csrf_token": token}, headers={"Referer": target})
+    assert response.headers["Location"] == "/confirm?next=/admin/"
 
 
 def test_a_fragment_asks_the_browser_to_load_the_page(ann):
     age(11)
     token = csrf_token(ann.get("/admin/").text)
     headers = {"HX-Request": "true", "HX-Current-URL": "http://localhost/admin/user/?search=eve"}
-    answer = ann.client.post("/admin/user/3/active?to=0", data={"csrf_token": token}, headers=headers)
-    assert (answer.status_code, answer.headers["HX-Redirect"]) == (401, "/confirm?next=/admin/user/?search%3Deve")
+    response = ann.client.post("/admin/user/3/active?to=0", data={"csrf_token": token}, headers=headers)
+    assert (response.status_code, response.headers["HX-Redirect"]) == (401, "/confirm?next=/admin/user/?search%3Deve")
 
 
 def test_putting_back_from_the_trail_asks(app, ann):
     with writing() as session:
-        number = session.execute(select(Provider.id).limit(1)).scalar_one()
+        row_id = session.execute(select(Provider.id).limit(1)).scalar_one()
         change = ({"description": "a"}, {"description": "b"})
-        event = audit_log.record(session, "registry:provider:update", actor="ann", target=Target("provider", number, "x"), change=change).id
+        event = audit_log.record(session, "registry:provider:update", actor="ann", target=Target("provider", row_id, "x"), change=change).id
     age(11)
     before = events()
     assert ann.post("/admin/audit/restore/", {"id": event}).headers["Location"].startswith("/confirm")

@@ -1,4 +1,4 @@
-"""Guessing passwords (T01, E15): counted for all workers alike, refused when in doubt, and kept from keeping the owner out."""
+"""Throttling of sign-in attempts (T01, E15): counted across all workers, denied on errors, and without locking out the owner."""
 
 import itertools
 import re
@@ -34,12 +34,12 @@ def sign_in(client, email=ANN, password="wrong", **options):
 
 
 def at(network: int) -> dict:
-    """From an address of this network of strangers."""
+    """Return the options for a request from another network."""
     return {"environ_base": {"REMOTE_ADDR": f"192.0.2.{network}"}}
 
 
 def used_up(app, email=ANN) -> None:
-    """Strangers of several networks have had all guesses that there are for an account."""
+    """Use up all attempts of an account from several networks."""
     stranger = app.test_client()
     assert [sign_in(stranger, email, **at(number % 3)).status_code for number in range(PER_ACCOUNT)] == [422] * PER_ACCOUNT
 
@@ -54,12 +54,12 @@ def admitted(guess, now):
 
 
 def test_t01_the_eleventh_guess_in_five_minutes_is_refused_before_a_password_is_looked_at(app, monkeypatch):
-    looked_at = []
-    monkeypatch.setattr(accounts, "authenticate", lambda session, email, password: looked_at.append(password))
+    checked = []
+    monkeypatch.setattr(accounts, "authenticate", lambda session, email, password: checked.append(password))
     stranger = app.test_client()
-    answers = [sign_in(stranger, **at(number % 7)).status_code for number in range(PER_ACCOUNT + 3)]
-    assert answers == [422] * PER_ACCOUNT + [429] * 3
-    assert len(looked_at) == PER_ACCOUNT
+    responses = [sign_in(stranger, **at(number % 7)).status_code for number in range(PER_ACCOUNT + 3)]
+    assert responses == [422] * PER_ACCOUNT + [429] * 3
+    assert len(checked) == PER_ACCOUNT
     refused = sign_in(stranger, password=PASSWORD, **at(99))
     assert (refused.status_code, 1 <= int(refused.headers["Retry-After"]) <= 301) == (429, True)
     assert "Too many attempts. Try again in 5 minutes" in refused.text
@@ -67,9 +67,9 @@ def test_t01_the_eleventh_guess_in_five_minutes_is_refused_before_a_password_is_
 
 def test_t01_guesses_from_one_network_leave_room_for_the_owner_from_another(app):
     stranger, owner = app.test_client(), app.test_client()
-    answers = [sign_in(stranger, **at(1)).status_code for _ in range(PER_ACCOUNT + 2)]
-    assert answers == [422] * PER_NETWORK + [429] * (PER_ACCOUNT + 2 - PER_NETWORK)
-    assert sign_in(owner, **at(2)).status_code == 422  # Mistyped, and still let in.
+    responses = [sign_in(stranger, **at(1)).status_code for _ in range(PER_ACCOUNT + 2)]
+    assert responses == [422] * PER_NETWORK + [429] * (PER_ACCOUNT + 2 - PER_NETWORK)
+    assert sign_in(owner, **at(2)).status_code == 422  # A typo still leaves the owner another attempt.
     assert sign_in(owner, password=PASSWORD, **at(2)).status_code == 302
 
 
@@ -83,7 +83,7 @@ def test_t01_the_owner_who_comes_in_gives_strangers_no_more_guesses(app):
     assert (looked_at(1), looked_at(3), looked_at(4)) == (0, PER_NETWORK, 0)
     sign_out(owner)
     owner.delete_cookie(DEVICE)
-    assert sign_in(owner, password=PASSWORD, **at(2)).status_code == 429  # Several networks can: see docs/adr/0017.
+    assert sign_in(owner, password=PASSWORD, **at(2)).status_code == 429  # Several networks can lock out the owner: see docs/adr/0017.
 
 
 def test_t02_an_account_that_does_not_exist_is_refused_in_the_same_words(app):
@@ -97,24 +97,24 @@ def test_t02_an_account_that_does_not_exist_is_refused_in_the_same_words(app):
 
 
 def test_t01_the_owner_gets_in_from_a_browser_of_their_own_while_others_guess(app):
-    own = app.test_client()
-    assert sign_in(own, password=PASSWORD).status_code == 302
-    sign_out(own)
+    owner = app.test_client()
+    assert sign_in(owner, password=PASSWORD).status_code == 302
+    sign_out(owner)
     used_up(app)
     assert sign_in(app.test_client(), password=PASSWORD).status_code == 429
-    assert sign_in(own, password=PASSWORD).status_code == 302
+    assert sign_in(owner, password=PASSWORD).status_code == 302
 
 
 def test_t01_a_browser_in_which_a_password_was_set_by_a_link_is_known(app):
-    own, new = app.test_client(), "a new password by a link"
+    owner, new = app.test_client(), "a new password by a link"
     with writing() as session:
         address = "/setup/" + accounts.make_link(session, accounts.find(session, ANN), actor="tests", now=datetime.now(UTC))
-    form = {"csrf_token": csrf_token(own.get(address).text), "password": new, "password_again": new}
-    assert own.post(address, data=form).status_code == 302
-    sign_out(own)
+    form = {"csrf_token": csrf_token(owner.get(address).text), "password": new, "password_again": new}
+    assert owner.post(address, data=form).status_code == 302
+    sign_out(owner)
     used_up(app)
     assert sign_in(app.test_client(), password=new).status_code == 429
-    assert sign_in(own, password=new).status_code == 302
+    assert sign_in(owner, password=new).status_code == 302
 
 
 def test_t01_a_cookie_that_was_made_up_or_is_somebody_elses_is_worth_nothing(app):
@@ -148,15 +148,15 @@ def test_t01_after_five_minutes_guesses_are_forgotten(either_app):
 
 @pytest.mark.parametrize(("networks", "most"), [(1, PER_NETWORK), (8, PER_ACCOUNT)])
 def test_t01_many_at_once_are_counted_one_by_one(either_app, networks, most):
-    """What four workers and two hosts do: each asks the same table."""
-    now, let_in, ready = datetime.now(UTC), [], threading.Barrier(8)
+    """Simulate several workers and hosts, which share one table."""
+    now, admissions, ready = datetime.now(UTC), [], threading.Barrier(8)
 
     def guess(number):
         with either_app.app_context():
             ready.wait()
             for _ in range(5):
                 if admitted(Attempt(ANN, f"192.0.2.{number % networks}"), now) is None:
-                    let_in.append(1)
+                    admissions.append(1)
             db.session.remove()
 
     threads = [threading.Thread(target=guess, args=(number,)) for number in range(8)]
@@ -164,7 +164,7 @@ def test_t01_many_at_once_are_counted_one_by_one(either_app, networks, most):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(let_in) == most
+    assert len(admissions) == most
 
 
 def test_t01_without_the_count_nobody_is_let_through(app, monkeypatch):
@@ -172,8 +172,8 @@ def test_t01_without_the_count_nobody_is_let_through(app, monkeypatch):
         raise OperationalError("SELECT", {}, Exception("gone"))
 
     monkeypatch.setattr(login_throttle, "register", away)
-    answer = sign_in(app.test_client(), password=PASSWORD)
-    assert answer.status_code == 503
+    response = sign_in(app.test_client(), password=PASSWORD)
+    assert response.status_code == 503
 
 
 def test_t01_one_address_cannot_try_every_account(app):
@@ -204,20 +204,20 @@ def test_t01_every_spelling_of_a_name_is_counted_as_one(changes):
 
 
 def fill_up(now) -> None:
-    """Strangers have used up what all of them share."""
+    """Use up the shared quota of all unknown clients."""
     with by_hand() as session:
         session.add_all(LoginAttempt(key=login_throttle._key("all"), at=now) for _ in range(login_throttle.OVERALL))
 
 
 def test_t01_strangers_who_use_up_what_all_share_keep_nobody_out_who_is_known(either_app):
-    own = either_app.test_client()
-    assert sign_in(own, password=PASSWORD).status_code == 302
+    owner = either_app.test_client()
+    assert sign_in(owner, password=PASSWORD).status_code == 302
     signed_in = Visitor(either_app, "bob@example.com", PASSWORD)
     fill_up(datetime.now(UTC))
     assert sign_in(either_app.test_client(), password=PASSWORD).status_code == 429
     assert sign_in(either_app.test_client(), email="nobody@example.com").status_code == 429
-    sign_out(own)
-    assert sign_in(own, password=PASSWORD).status_code == 302
+    sign_out(owner)
+    assert sign_in(owner, password=PASSWORD).status_code == 302
     confirmed = signed_in.post("/confirm", {"password": PASSWORD, "next": "/admin/"})
     assert confirmed.status_code == 302
 
@@ -235,8 +235,8 @@ def test_t01_all_addresses_of_an_ipv6_network_are_one_stranger(app):
         assert admitted(Attempt(f"a{number}", f"2001:db8:1:2::{number:x}"), now) is None
     assert admitted(Attempt("b", "2001:db8:1:2:ffff::1"), now)
     assert admitted(Attempt("b", "2001:db8:1:3::1"), now) is None
-    ours = [admitted(Attempt(ANN, f"2001:db8:9:9::{number:x}"), now) for number in range(PER_ACCOUNT)]
-    assert ours.count(None) == PER_NETWORK
+    waits = [admitted(Attempt(ANN, f"2001:db8:9:9::{number:x}"), now) for number in range(PER_ACCOUNT)]
+    assert waits.count(None) == PER_NETWORK
     assert {login_throttle._network(f"{mapped}192.0.2.7") for mapped in ("", "::ffff:")} == {"192.0.2.7"}
 
 
@@ -263,25 +263,25 @@ def test_e16_somebody_who_uses_up_the_guesses_at_an_account_leaves_one_line(app)
 
 
 def test_e16_guesses_that_go_on_as_old_ones_are_forgotten_leave_no_second_line_for_five_minutes(app):
-    began, guess, told = datetime.now(UTC), Attempt(ANN, "192.0.2.1"), []
+    start, guess, audited = datetime.now(UTC), Attempt(ANN, "192.0.2.1"), []
     for second in range(0, 2 * int(WINDOW.total_seconds()), 10):
-        now = began + timedelta(seconds=second)
+        now = start + timedelta(seconds=second)
         with writing(refresh=False) as session:
             if login_throttle.register(session, guess, now) is None and login_throttle.should_audit(session, guess, now):
-                told.append(second)
-    assert len(told) == 2
-    assert told[1] - told[0] >= WINDOW.total_seconds()
+                audited.append(second)
+    assert len(audited) == 2
+    assert audited[1] - audited[0] >= WINDOW.total_seconds()
 
 
 def test_e16_strangers_cannot_fill_the_trail_with_guesses_at_many_names(app):
-    now, told = datetime.now(UTC), 0
+    now, audited = datetime.now(UTC), 0
     for name in range(login_throttle.MAX_AUDITED + 5):
         for number in range(PER_NETWORK):
             guess = Attempt(f"name-{name}", f"192.0.{name}.{7}")
             with writing(refresh=False) as session:
                 assert login_throttle.register(session, guess, now) is None, (name, number)
-                told += login_throttle.should_audit(session, guess, now)
-    assert told == login_throttle.MAX_AUDITED
+                audited += login_throttle.should_audit(session, guess, now)
+    assert audited == login_throttle.MAX_AUDITED
 
 
 def test_e16_without_the_line_the_last_guess_is_not_looked_at(app, monkeypatch):
@@ -298,31 +298,31 @@ def test_e16_without_the_line_the_last_guess_is_not_looked_at(app, monkeypatch):
 
 @pytest.mark.parametrize("room", [login_throttle.MAX_AUDITED, 2], ids=["while there is room", "when there is none left"])
 def test_t02_the_last_guess_does_the_same_work_whoever_has_the_name_and_whoever_was_guessed_at_before(app, monkeypatch, room):
-    """Also after others were: a line that all unknown names share would be written for the first of them only, and tell them apart."""
+    """An audit row shared by all unknown names would be written only for the first, which would reveal the names that exist."""
     container.current().refresher.stop()
     monkeypatch.setattr(login_throttle, "MAX_AUDITED", room)
-    typed, done = "my-password-in-the-wrong-field", {}
+    typed, statements = "my-password-in-the-wrong-field", {}
     for network, email in enumerate(("nobody@example.com", "eve@example.com", typed, ANN)):
-        stranger, done[email] = app.test_client(), []
+        stranger, statements[email] = app.test_client(), []
         for _ in range(PER_NETWORK - 1):
             sign_in(stranger, email, **at(network))
-        with written(done[email]):
+        with written(statements[email]):
             sign_in(stranger, email, **at(network))
-    assert done["nobody@example.com"] == done["eve@example.com"]
-    assert done[typed] == done[ANN]
-    assert any(statement.startswith("INSERT INTO audit_events") for statement in done[typed]) == (room > 2)
-    nobody = ("anonymous", "an address that nobody has")
-    expected = [nobody, ("anonymous", "eve@example.com"), nobody, ("anonymous", ANN)]
+    assert statements["nobody@example.com"] == statements["eve@example.com"]
+    assert statements[typed] == statements[ANN]
+    assert any(statement.startswith("INSERT INTO audit_events") for statement in statements[typed]) == (room > 2)
+    unknown = ("anonymous", "an address that nobody has")
+    expected = [unknown, ("anonymous", "eve@example.com"), unknown, ("anonymous", ANN)]
     assert lines_of_last_guesses() == expected[:room]
 
 
 @contextmanager
-def written(seen: list[str]):
-    """What is written meanwhile."""
+def written(statements: list[str]):
+    """Collect the SQL statements that write during the block."""
 
     def note(connection, cursor, statement, *_):
         if statement.startswith(("INSERT", "UPDATE", "DELETE")):
-            seen.append(statement)
+            statements.append(statement)
 
     event.listen(db.engine, "before_cursor_execute", note)
     try:

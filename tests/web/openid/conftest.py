@@ -1,4 +1,4 @@
-"""Each test here has an identity provider of its own, and a desk that trusts it."""
+"""Fixtures: an identity provider for each test, and an application that trusts it."""
 
 import pytest
 from environment import running
@@ -8,12 +8,12 @@ from openid_app import ANN, EVE, settings_with
 
 @pytest.fixture
 def provider(monkeypatch):
-    monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")  # For the provider: it is asked over plain HTTP here.
-    made = Provider()
-    made.person("s-ann", email=ANN, email_verified=True)
-    made.person("s-eve", email=EVE, email_verified=True)
-    yield made
-    made.stop()
+    monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")  # The test provider uses plain HTTP.
+    server = Provider()
+    server.person("s-ann", email=ANN, email_verified=True)
+    server.person("s-eve", email=EVE, email_verified=True)
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The way in through an identity provider (OpenID Connect), over real HTTP on loopback, and every lie on the way back."""
+"""Sign-in through an identity provider (OpenID Connect) over real HTTP on loopback, and every forged response."""
 
 import base64
 import hashlib
@@ -21,10 +21,10 @@ from webapp.runtime.transaction import writing
 from webapp.services.accounts import identities
 from webapp.services.accounts.identities import PendingAuthorization
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of the mock, in the threads of its server.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Raised in the mock's server threads.
 
 
-# The way in
+# Sign-in
 
 
 def test_the_first_time_links_by_the_verified_address_and_from_then_on_the_subject_counts(app, provider):
@@ -35,9 +35,9 @@ def test_the_first_time_links_by_the_verified_address_and_from_then_on_the_subje
     again = app.test_client()
     sign_in(again, provider)
     assert is_in(again)
-    began = ("accounts:session:begin", ANN, {"method": "OpenID Connect"})
-    linked = ("accounts:identity:link", "identity provider", {"issuer": provider.issuer, "subject": "s-ann"})
-    assert events() == [linked, began, began]
+    session_event = ("accounts:session:begin", ANN, {"method": "OpenID Connect"})
+    link_event = ("accounts:identity:link", "identity provider", {"issuer": provider.issuer, "subject": "s-ann"})
+    assert events() == [link_event, session_event, session_event]
 
 
 def test_pkce_state_and_nonce_are_sent_and_the_secret_never_passes_the_browser(app, provider):
@@ -54,8 +54,8 @@ def test_pkce_state_and_nonce_are_sent_and_the_secret_never_passes_the_browser(a
     assert len({sent["state"], sent["nonce"], form["code_verifier"]}) == 3
     assert base64.b64decode(headers["Authorization"].removeprefix("Basic ")) == b"desk:a-client-secret-of-the-tests%2F%2B"
     assert (SECRET in location, SECRET in back, "client_secret" in form) == (False, False, False)
-    other = query_of(leave(app.test_client()))
-    assert not {sent["state"], sent["nonce"], sent["code_challenge"]} & {other["state"], other["nonce"], other["code_challenge"]}
+    second = query_of(leave(app.test_client()))
+    assert not {sent["state"], sent["nonce"], sent["code_challenge"]} & {second["state"], second["nonce"], second["code_challenge"]}
 
 
 def test_t04_the_session_is_a_new_one_and_ends_like_any_other(app, provider):
@@ -89,7 +89,7 @@ def test_t07_it_leads_to_no_other_site(app, provider, target):
     assert client.get("/login/openid", query_string={"next": target}).headers["Location"] == "/admin/"
 
 
-# The way back is bound to this browser, works once and soon
+# The callback is bound to the browser, single-use and time-limited
 
 
 def test_a_wrong_state_opens_nothing_and_the_provider_is_not_asked(app, provider):
@@ -102,12 +102,12 @@ def test_a_wrong_state_opens_nothing_and_the_provider_is_not_asked(app, provider
 
 
 def test_an_answer_in_another_browser_opens_nothing(app, provider):
-    """Somebody is not signed in as the one who sends a link."""
+    """A link from an attacker must not sign a user in to the attacker's account."""
     back = path_of(provider.agree(leave(app.test_client()), "s-ann"))
-    stranger, other = app.test_client(), app.test_client()
-    leave(other)
+    stranger, waiting = app.test_client(), app.test_client()
+    leave(waiting)
     assert kept_out(stranger, stranger.get(back), 400, "Begin anew")
-    assert kept_out(other, other.get(back), 400, "Begin anew")
+    assert kept_out(waiting, waiting.get(back), 400, "Begin anew")
     assert provider.asked("/oauth2/token") == 0
 
 
@@ -121,31 +121,31 @@ def test_a_replayed_answer_opens_nothing_with_the_same_cookie_either(app, provid
 
 
 def test_a_way_back_is_used_once_by_four_at_once(either_app):
-    way, found, together = PendingAuthorization("a-secret", datetime.now(UTC) + timedelta(minutes=1)), [], threading.Barrier(4)
+    authorization, results, together = PendingAuthorization("a-secret", datetime.now(UTC) + timedelta(minutes=1)), [], threading.Barrier(4)
 
     def use():
         with either_app.app_context():
             together.wait()
             try:
                 with writing(refresh=False) as session:
-                    identities.mark_used(session, way, now=datetime.now(UTC))
-                found.append(True)
+                    identities.mark_used(session, authorization, now=datetime.now(UTC))
+                results.append(True)
             except Conflict:
-                found.append(False)
+                results.append(False)
 
     threads = [threading.Thread(target=use) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(found) == [False, False, False, True]
+    assert sorted(results) == [False, False, False, True]
 
 
 def test_an_answer_after_ten_minutes_opens_nothing(app, provider):
     client = app.test_client()
     back = path_of(provider.agree(leave(client), "s-ann"))
-    with client.session_transaction() as kept:
-        kept["openid"] = kept["openid"] | {"at": int(time.time()) - 601}
+    with client.session_transaction() as browser_session:
+        browser_session["openid"] = browser_session["openid"] | {"at": int(time.time()) - 601}
     assert kept_out(client, client.get(back), 400, "Begin anew")
 
 
@@ -163,7 +163,7 @@ def test_a_code_that_was_used_there_already_opens_nothing(app, provider):
     assert kept_out(client, client.get(path_of(back)), 400, "Begin anew")
 
 
-# Every lie of a token
+# Every forged claim of a token
 
 LIES = {
     "nonce": {"nonce": "another"},
@@ -190,8 +190,8 @@ LIES = {
 def test_a_token_that_lies_opens_nothing(app, provider, lie):
     provider.claims = LIES[lie]
     client = app.test_client()
-    answer = sign_in(client, provider)
-    assert (answer.status_code, is_in(client)) == (403, False), lie
+    response = sign_in(client, provider)
+    assert (response.status_code, is_in(client)) == (403, False), lie
     assert count(UserSession) == count(Identity) == 0
 
 
@@ -210,8 +210,8 @@ def test_what_the_token_leaves_out_is_asked_for_and_must_be_about_the_same_perso
     assert sign_in(client, provider).status_code == 302
     assert provider.asked("/userinfo") == 1
     provider.answers["/userinfo"] = lambda: flask.jsonify(sub="s-ann", email=EVE, email_verified=True)
-    other = app.test_client()
-    assert kept_out(other, sign_in(other, provider, "s-eve"), 403, "The answer was not accepted")
+    second = app.test_client()
+    assert kept_out(second, sign_in(second, provider, "s-eve"), 403, "The answer was not accepted")
 
 
 def test_a_provider_that_wants_the_secret_in_the_body_gets_it_there(app, provider):

@@ -1,4 +1,4 @@
-"""An identity provider that refuses, breaks, hangs or points elsewhere; and that nothing secret is written down."""
+"""Failures of an identity provider: denials, errors, timeouts and forbidden addresses. No secret is logged or stored."""
 
 import logging
 import time
@@ -17,7 +17,7 @@ from webapp.app import create_app
 from webapp.config.reader import ConfigError
 from webapp.domain.accounts.openid import OpenId
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of the mock, in the threads of its server.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Raised in the mock's server threads.
 
 
 # The provider fails
@@ -30,9 +30,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of the 
 def test_what_the_provider_refuses_is_said(app, provider, error, status, words):
     client = app.test_client()
     state = query_of(leave(client))["state"]
-    answer = client.get(CALLBACK, query_string={"error": error, "error_description": "<b>hello</b>", "state": state})
-    assert kept_out(client, answer, status, words)
-    assert (error in answer.text, "hello" in answer.text) == (False, False)
+    response = client.get(CALLBACK, query_string={"error": error, "error_description": "<b>hello</b>", "state": state})
+    assert kept_out(client, response, status, words)
+    assert (error in response.text, "hello" in response.text) == (False, False)
 
 
 def moved():
@@ -112,7 +112,7 @@ def test_a_provider_cannot_send_us_to_a_forbidden_address(app, provider, name):
     assert inside.accepted == 0
 
 
-# Nothing secret is written down
+# No secret is logged or stored
 
 
 def test_t20_no_secret_is_in_the_logs_the_trail_or_the_pages(app, provider):
@@ -120,7 +120,8 @@ def test_t20_no_secret_is_in_the_logs_the_trail_or_the_pages(app, provider):
 
     class Keeps(logging.Handler):
         def emit(self, record):
-            if not record.name.startswith(("authlib.oauth2.rfc", "werkzeug", "oidc_provider_mock")):  # The provider's own, in this process.
+            # The provider runs in this process; its own logs are excluded.
+            if not record.name.startswith(("authlib.oauth2.rfc", "werkzeug", "oidc_provider_mock")):
                 lines.append(record.getMessage() + str(record.exc_info or ""))
 
     handler, roots = Keeps(logging.DEBUG), [logging.getLogger(), logging.getLogger("webapp")]

@@ -1,4 +1,4 @@
-"""Whom the identity provider can let in, who is linked to whom, and being asked again for a second factor or a fresh proof."""
+"""Accounts and identity providers: access, linked identities, second factors and step-up authentication."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -18,10 +18,10 @@ from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts, identities, login_throttle, second_factor
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of the mock, in the threads of its server.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Raised in the mock's server threads.
 
 
-# Who may come in
+# Access
 
 
 @pytest.mark.parametrize("claims", [{"email_verified": False}, {"email_verified": "true"}, {"email_verified": 1}, {}, {"email": None}])
@@ -33,7 +33,7 @@ def test_an_address_that_the_provider_does_not_vouch_for_links_nobody(app, provi
 
 
 def test_an_address_that_only_looks_alike_links_nobody(app, provider):
-    """The full-width a is another address there, and would be folded into Ann's here."""
+    """For the provider, the full-width a makes another address. Modeldesk would normalize it to Ann's."""
     provider.person("s-ann", email="\uff41nn@example.com", email_verified=True)
     client = app.test_client()
     assert kept_out(client, sign_in(client, provider), 403, "not confirmed")
@@ -53,7 +53,7 @@ def test_t01_a_browser_that_the_provider_let_in_is_known_when_the_password_is_as
 
 
 def test_t04_coming_back_ends_the_session_that_the_browser_had(app, provider):
-    """Idle when somebody leaves, or nobody would be sent out; and used again elsewhere by a copy before they are back."""
+    """The session is idle when the browser leaves, so that it is redirected. A copy of the cookie is used before the browser returns."""
     client, thief = app.test_client(), app.test_client()
     sign_in(client, provider, "s-eve")
     thief.set_cookie("modeldesk", client.get_cookie("modeldesk").value)
@@ -79,9 +79,9 @@ def test_unknown_switched_off_and_taken_read_alike(app, provider):
     pages = set()
     for subject in ("s-zoe", "s-eve", "s-other"):
         client = app.test_client()
-        answer = sign_in(client, provider, subject)
-        assert kept_out(client, answer, 403, "Ask an administrator")
-        main = answer.text.partition("<main")[2]
+        response = sign_in(client, provider, subject)
+        assert kept_out(client, response, 403, "Ask an administrator")
+        main = response.text.partition("<main")[2]
         pages.add(main.partition("Request ")[0])
     assert len(pages) == 1
     assert count(User) == 3
@@ -108,12 +108,12 @@ def test_unlinking_ends_the_sessions_and_lets_the_next_person_of_that_address_be
 
 def test_an_admin_sees_who_is_linked_and_unlinks(app, provider):
     ann = Visitor(app, ANN, PASSWORD)
-    number = accounts.find(db.session(), EVE).id
-    assert "Unlink sign-in" not in ann.get(f"/admin/user/edit/?id={number}").text
+    user_id = accounts.find(db.session(), EVE).id
+    assert "Unlink sign-in" not in ann.get(f"/admin/user/edit/?id={user_id}").text
     client = app.test_client()
     sign_in(client, provider, "s-eve")
-    assert "Unlink sign-in" in ann.get(f"/admin/user/edit/?id={number}").text
-    ann.post(f"/admin/user/{number}/unlink")
+    assert "Unlink sign-in" in ann.get(f"/admin/user/edit/?id={user_id}").text
+    ann.post(f"/admin/user/{user_id}/unlink")
     assert (is_in(client), count(Identity), events()[-1][:2]) == (False, 0, ("accounts:identity:unlink", ANN))
     assert "Unlinked from the identity provider: eve@example.com" in ann.get("/admin/audit/").text
 
@@ -171,7 +171,7 @@ def test_tries_are_counted_by_address(app, provider, monkeypatch):
     assert statuses == [302, 302, 429]
 
 
-# The second factor, and being asked again
+# Second factor and step-up authentication
 
 
 def test_a_second_factor_is_asked_for_all_the_same(app, provider):
@@ -201,7 +201,7 @@ def test_a_role_that_has_to_have_a_second_factor_has_to_have_one_here(settings, 
 
 @pytest.fixture
 def without_password(app, provider):
-    """Ann, who came through the provider and has no password, eleven minutes later."""
+    """Return a client of Ann without a password, 11 minutes after her sign-in through the provider."""
     with by_hand() as session:
         session.execute(update(User).where(User.email == ANN).values(password_hash=None))
     client = app.test_client()
@@ -230,21 +230,21 @@ def test_whoever_has_no_password_confirms_at_the_provider_which_asks_anew(app, p
 def test_a_proof_of_this_morning_or_none_confirms_nothing(provider, without_password, auth_time):
     client = without_password
     provider.claims = {"auth_time": int(time.time()) + auth_time if type(auth_time) is int else auth_time}
-    answer = client.get(path_of(provider.agree(leave(client, "/confirm/openid"), "s-ann")))
-    assert answer.status_code == 403
+    response = client.get(path_of(provider.agree(leave(client, "/confirm/openid"), "s-ann")))
+    assert response.status_code == 403
     assert client.get("/admin/token/new/").status_code == 302
 
 
 def test_somebody_else_confirms_nothing(provider, without_password):
     client = without_password
     provider.claims = {"auth_time": int(time.time())}
-    answer = client.get(path_of(provider.agree(leave(client, "/confirm/openid"), "s-eve")))
-    assert (answer.status_code, "somebody else" in answer.text) == (403, True)
+    response = client.get(path_of(provider.agree(leave(client, "/confirm/openid"), "s-eve")))
+    assert (response.status_code, "somebody else" in response.text) == (403, True)
     assert client.get("/admin/token/new/").status_code == 302
 
 
 def test_signing_in_anew_is_not_taken_for_a_confirmation(app, provider, without_password):
-    """The answer to a plain sign-in, which the provider may give without asking, begins no fresh proof of an older session."""
+    """A plain sign-in does not confirm an older session, because the provider can respond without asking the user."""
     client = without_password
     assert leave(client) == "/admin/"
     assert client.get("/admin/token/new/").status_code == 302
