@@ -1,4 +1,4 @@
-"""Settings: read once, checked, and named without their value when they make no sense."""
+"""Settings: read once and validated. Errors name the setting, never its value."""
 
 import os
 import sqlite3
@@ -27,17 +27,17 @@ def settings(**environment) -> Settings:
 
 
 def test_the_defaults_are_those_of_the_contract():
-    found = settings()
-    assert found.database_url == "sqlite:///instance/modeldesk.sqlite3"
-    assert (found.cache_ttl, found.revision_poll, found.outbound_allow) == (300.0, 0.25, frozenset())
-    assert found.trusted_hosts == ("localhost", "127.0.0.1", "[::1]")
+    defaults = settings()
+    assert defaults.database_url == "sqlite:///instance/modeldesk.sqlite3"
+    assert (defaults.cache_ttl, defaults.revision_poll, defaults.outbound_allow) == (300.0, 0.25, frozenset())
+    assert defaults.trusted_hosts == ("localhost", "127.0.0.1", "[::1]")
 
 
 def test_attempts_are_counted_in_the_database_and_whoever_asks_for_redis_is_told():
     assert settings(MODELDESK_RATE_LIMIT_STORAGE="database").ignored_settings == settings().ignored_settings == ()
-    for place in ("redis://:hunter2@cache.example:6379/0", "rediss://cache.example"):
-        (said,) = settings(MODELDESK_RATE_LIMIT_STORAGE=place).ignored_settings
-        assert ("MODELDESK_RATE_LIMIT_STORAGE" in said, "counted in the database" in said, "cache" in said) == (True, True, False)
+    for url in ("redis://:hunter2@cache.example:6379/0", "rediss://cache.example"):
+        (warning,) = settings(MODELDESK_RATE_LIMIT_STORAGE=url).ignored_settings
+        assert ("MODELDESK_RATE_LIMIT_STORAGE" in warning, "counted in the database" in warning, "cache" in warning) == (True, True, False)
 
 
 BAD = [
@@ -109,14 +109,14 @@ def test_a_file_that_cannot_be_read_is_named(name, tmp_path):
 
 
 def test_no_secret_is_in_the_representation():
-    found = settings(DATABASE_URL="postgresql+psycopg://u:hunter2@h/x", MODELDESK_ENCRYPTION_KEYS="hunter2", OPENAI_API_KEY="hunter2")
-    assert "hunter2" not in repr(found)
-    assert SECRET not in repr(found)
+    loaded = settings(DATABASE_URL="postgresql+psycopg://u:hunter2@h/x", MODELDESK_ENCRYPTION_KEYS="hunter2", OPENAI_API_KEY="hunter2")
+    assert "hunter2" not in repr(loaded)
+    assert SECRET not in repr(loaded)
 
 
 def test_each_database_has_its_own_copy():
-    one, other = settings(), settings(DATABASE_URL="sqlite:///other.sqlite3")
-    assert one.last_good_path != other.last_good_path
+    first, second = settings(), settings(DATABASE_URL="sqlite:///other.sqlite3")
+    assert first.last_good_path != second.last_good_path
     assert "hunter2" not in str(settings(DATABASE_URL="postgresql+psycopg://u:hunter2@h/x").last_good_path)
 
 
@@ -141,8 +141,8 @@ def test_t03_one_value_is_not_both_the_secret_key_and_an_encryption_key(tmp_path
 
 @pytest.mark.parametrize("keys", ["no key", "é", ",", Fernet.generate_key().decode()[:-3]], ids=["words", "not ASCII", "comma", "cut off"])
 def test_malformed_keys_lock_the_vault_and_do_not_stop_the_start(keys, tmp_path):
-    found = settings(MODELDESK_ENCRYPTION_KEYS=keys, MODELDESK_INSTANCE_PATH=str(tmp_path))
-    assert Vault(found.encryption_keys).locked
+    loaded = settings(MODELDESK_ENCRYPTION_KEYS=keys, MODELDESK_INSTANCE_PATH=str(tmp_path))
+    assert Vault(loaded.encryption_keys).locked
 
 
 def test_a_key_file_that_cannot_be_read_locks_the_vault_and_does_not_stop_the_start(tmp_path):
@@ -150,7 +150,7 @@ def test_a_key_file_that_cannot_be_read_locks_the_vault_and_does_not_stop_the_st
     assert (vault.locked, "MODELDESK_ENCRYPTION_KEYS" in vault.reason) == (True, True)
 
 
-# What is created by itself
+# Generated secrets
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ LEFT = {
 @pytest.mark.parametrize("left", LEFT)
 @pytest.mark.parametrize("database", ["gone", "an empty file"])
 def test_t24_no_key_is_made_while_the_database_is_away(home, tmp_path, left, database):
-    """It may come back, and then a new key would be a wrong one."""
+    """The database might come back, and then a new key could not decrypt it."""
     path = tmp_path / "desk.sqlite3"
     (tmp_path / "instance").mkdir()
     LEFT[left](home, path).write_text("{}")
@@ -241,9 +241,9 @@ def test_a_first_start_that_broke_off_after_either_file_goes_on(home, tmp_path):
 
 
 def test_what_another_database_left_keeps_no_key_from_being_made(home):
-    other = load(home | GOOD | {"DATABASE_URL": "sqlite:////elsewhere/desk.sqlite3"}).last_good_path
-    other.parent.mkdir()
-    other.write_text("{}")
+    copy = load(home | GOOD | {"DATABASE_URL": "sqlite:////elsewhere/desk.sqlite3"}).last_good_path
+    copy.parent.mkdir()
+    copy.write_text("{}")
     keyfiles.ensure(home)
     assert "encryption-keys" in made(home)
 
@@ -281,7 +281,7 @@ def test_an_identity_provider_is_there_whole_or_not_at_all(tmp_path):
     assert settings(**from_file).openid.client_secret == "from-a-file"
     for name in OIDC:
         with pytest.raises(ConfigError, match=f"not {name}"):
-            settings(**{other: value for other, value in OIDC.items() if other != name})
+            settings(**{setting: value for setting, value in OIDC.items() if setting != name})
     with pytest.raises(ConfigError, match="MODELDESK_OIDC_NAME is set, but not MODELDESK_OIDC_ISSUER"):
         settings(MODELDESK_OIDC_NAME="Acme ID")
 

@@ -1,4 +1,4 @@
-"""Nothing is stored without a line in the trail, whoever forgets it."""
+"""The audit guard: no change is stored without an audit event."""
 
 import pytest
 from environment import api_for
@@ -58,7 +58,7 @@ def test_a_line_of_an_earlier_change_does_not_count_for_a_later_one(app):
 def test_what_is_only_looked_at_needs_no_line(app):
     with writing() as session:
         row = session.execute(select(Provider)).scalars().first()
-        row.sort_order = row.sort_order  # touched and not changed
+        row.sort_order = row.sort_order  # assigned but not changed
 
 
 def test_every_name_in_the_list_is_a_table_and_the_trail_is_one():
@@ -68,8 +68,8 @@ def test_every_name_in_the_list_is_a_table_and_the_trail_is_one():
 def test_e16_control_a_service_that_forgets_its_line_is_noticed_and_stores_nothing(app, monkeypatch):
     api = api_for(app, "registry:read", "registry:write")
     monkeypatch.setattr(audit_log, "record", lambda *_, **__: None)
-    answer = api.post("/admin/models", model_values())
-    assert (answer.status_code, answer.json["code"]) == (500, "internal")
+    response = api.post("/admin/models", model_values())
+    assert (response.status_code, response.json["code"]) == (500, "internal")
     monkeypatch.undo()
     db.session.rollback()
     assert api.get("/models/openai/test-model").status_code == 404

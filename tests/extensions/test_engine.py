@@ -1,4 +1,4 @@
-"""How SQLite is opened: nobody who only reads keeps a writer waiting."""
+"""SQLite transactions: readers do not block writers."""
 
 import threading
 import time
@@ -15,28 +15,28 @@ from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import providers
 
-WAIT = 3.0  # seconds; a writer that waits for a reader gives up after five
+WAIT = 3.0  # Seconds. A writer that waits for a reader fails after five.
 
 
 def seconds_to_write(slug: str) -> float:
-    began = time.monotonic()
+    start = time.monotonic()
     with writing(refresh=False) as session:
         providers.set_active(session, providers.get_by_slug_or_none(session, slug).id, actor="tests")
-    return time.monotonic() - began
+    return time.monotonic() - start
 
 
 def test_a_page_that_has_read_and_reads_on_never_waits_for_a_writer_that_waits_for_it(app):
-    assert db.session.execute(select(Provider)).scalars().all()  # what a request does first, and it is not over yet
-    taken = []
+    assert db.session.execute(select(Provider)).scalars().all()  # the first query of a request that is still open
+    durations = []
     with app.app_context():
-        writer = threading.Thread(target=in_context, args=(app, lambda: taken.append(seconds_to_write("copilot"))))
+        writer = threading.Thread(target=in_context, args=(app, lambda: durations.append(seconds_to_write("copilot"))))
         writer.start()
         time.sleep(0.1)
-        began = time.monotonic()
-        container.current().process_report.count_current(1)  # the top bar's look, through a second connection
-        assert time.monotonic() - began < WAIT
+        start = time.monotonic()
+        container.current().process_report.count_current(1)  # the query of the top bar, through a second connection
+        assert time.monotonic() - start < WAIT
         writer.join(10)
-    assert [seconds < WAIT for seconds in taken] == [True]
+    assert [seconds < WAIT for seconds in durations] == [True]
 
 
 def in_context(app, function) -> None:
@@ -80,4 +80,4 @@ def change_and_roll_back_between(row: Provider) -> None:
 
 def test_the_versions_of_the_tables_are_those_of_the_migrations_in_their_order():
     script = ScriptDirectory(str(ROOT / "migrations"))
-    assert tuple(found.revision for found in script.walk_revisions())[::-1] == migration_guard.KNOWN_VERSIONS
+    assert tuple(migration.revision for migration in script.walk_revisions())[::-1] == migration_guard.KNOWN_VERSIONS
