@@ -57,7 +57,7 @@ def test_an_unknown_driver_is_an_error_in_words():
 
 def test_importing_the_drivers_imports_no_sdk_and_no_http_client():
     program = (
-        "import sys, webapp.drivers; webapp.drivers.available('openai'); "
+        "import sys, webapp.drivers; webapp.drivers.availability('openai'); "
         "print(sorted({'openai', 'anthropic', 'google.genai', 'mistralai', 'ollama', 'httpx', 'httpx2', 'httpcore2', 'psutil'} "
         "& set(sys.modules)))"
     )
