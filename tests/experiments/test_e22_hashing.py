@@ -93,7 +93,7 @@ def test_e22_no_more_than_four_passwords_are_checked_at_once_and_the_others_are_
 
 
 def test_e22_control_without_the_bound_more_than_four_are_hashed_at_once(app, hasher, report):
-    with patch.object(passwords, "_turns", GREAT_MANY):
+    with patch.object(passwords, "_hash_slots", GREAT_MANY):
         responses = all_at_once(app, hasher)
     report(f"12 at once without the bound: {hasher.most} hashed at the same time")
     assert (hasher.most, {response.status_code for response in responses}) == (TWELVE, {422})
@@ -102,7 +102,7 @@ def test_e22_control_without_the_bound_more_than_four_are_hashed_at_once(app, ha
 @pytest.fixture
 def all_taken():
     """Occupy all hashing slots."""
-    with patch.object(passwords, "_turns", threading.Semaphore(0)):
+    with patch.object(passwords, "_hash_slots", threading.Semaphore(0)):
         yield
 
 
@@ -135,7 +135,7 @@ def test_e22_a_setup_link_is_not_spent_when_there_is_no_turn(app, hasher):
         "password": "a new sentence of my own",
         "password_again": "a new sentence of my own",
     }
-    with patch.object(passwords, "_turns", threading.Semaphore(0)):
+    with patch.object(passwords, "_hash_slots", threading.Semaphore(0)):
         response = client.post(path, data=form)
     assert (response.status_code, response.headers["Retry-After"], hasher.calls) == (429, "2", 0)
     assert client.post(path, data=form).status_code == 302
@@ -173,5 +173,5 @@ def test_e22_a_turn_is_given_back_after_a_wrong_password_and_after_a_password_th
     for wrong in ("wrong", "\ud800") * passwords.MAX_CONCURRENT_HASHES:
         assert not passwords.verify(password_hash, wrong)
     assert passwords.verify(password_hash, "a long enough sentence")
-    with patch.object(passwords, "_turns", threading.Semaphore(0)), pytest.raises(TooManyConcurrentCalls):
+    with patch.object(passwords, "_hash_slots", threading.Semaphore(0)), pytest.raises(TooManyConcurrentCalls):
         passwords.verify(password_hash, "a long enough sentence")
