@@ -34,7 +34,7 @@ SWITCHES = [
 
 @dataclass
 class Desk:
-    """A running server with its own database."""
+    """A running server with two workers and its own database."""
 
     url: str
     folder: Path

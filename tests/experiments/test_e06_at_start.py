@@ -79,9 +79,9 @@ started = contextmanager(timed)
 
 
 @pytest.mark.parametrize("with_copy", [True, False])
-@pytest.mark.parametrize("found", FOUND)
-def test_e6_each_state_has_a_name_and_is_answered_for_and_stays_as_it_is(settings, found, with_copy, report):
-    name, prepare = FOUND[found]
+@pytest.mark.parametrize("state", FOUND)
+def test_e6_each_state_has_a_name_and_is_answered_for_and_stays_as_it_is(settings, state, with_copy, report):
+    name, prepare = FOUND[state]
     with desk(settings) as first:
         token = api_for(first, "registry:read").token
         container.registry()
@@ -90,7 +90,7 @@ def test_e6_each_state_has_a_name_and_is_answered_for_and_stays_as_it_is(setting
     prepare(settings.sqlite_path)
     before = content(settings.sqlite_path)
     with started(settings) as (app, ready, seconds):
-        report(f"{found}{', with a copy' if with_copy else ''}: {ready['database']}, {ready['source']}, after {seconds:.2f} s")
+        report(f"{state}{', with a copy' if with_copy else ''}: {ready['database']}, {ready['source']}, after {seconds:.2f} s")
         assert (ready["database"], ready["source"]) == (name, "last-good" if with_copy else "constants")
         assert seconds <= WITHIN_S
         assert container.registry().is_model_supported("gpt-4o")
