@@ -21,13 +21,13 @@ MAX_PROCESSES = 10
 class LocalDriver:
     """Recommendations without a model. Runs use `advise`. There is no model for chat."""
 
-    def __init__(self, look: Callable[[], HostMetrics] | None = None):
-        self._look = look or collect_host_metrics
+    def __init__(self, collect_metrics: Callable[[], HostMetrics] | None = None):
+        self._collect_metrics = collect_metrics or collect_host_metrics
 
     def advise(self, incident: Incident) -> tuple[Recommendation, ...]:
         """Return the recommendations of the rules, with this server's metrics if the incident is about it."""
         is_local = is_about_this_host(incident, (socket.gethostname(), socket.gethostname().split(".")[0]))
-        return analyze_incident(incident, self._look() if is_local else None)
+        return analyze_incident(incident, self._collect_metrics() if is_local else None)
 
     def chat(self, request: ChatRequest) -> ChatReply:
         raise DriverError("config", "The local rules read incidents and know no prompts: choose a model for this.")

@@ -11,12 +11,12 @@ class OncePerProcess:
     """Allows one message per key in this process, for at most `MAX_TRACKED` keys."""
 
     def __init__(self) -> None:
-        self._told: set[object] = set()
+        self._logged: set[object] = set()
 
     def should_log(self, key: object) -> bool:
-        if key in self._told or len(self._told) >= MAX_TRACKED:
+        if key in self._logged or len(self._logged) >= MAX_TRACKED:
             return False
-        self._told.add(key)
+        self._logged.add(key)
         return True
 
 

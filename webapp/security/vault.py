@@ -30,9 +30,9 @@ class SecretContext:
 class Vault:
     """Holds the encryption keys. The first key encrypts, all keys decrypt. Without a working key it is locked, and `reason` says why."""
 
-    def __init__(self, keys: str | None, kept_at: str = SETTING_NAME) -> None:
+    def __init__(self, keys: str | None, key_location: str = SETTING_NAME) -> None:
         """`kept_at` is the source of the keys as users know it: the setting, or the file."""
-        self._kept_at = kept_at
+        self._key_location = key_location
         self._fernets: list[Fernet] = []
         self._raw: list[bytes] = []
         self.reason: str | None = None
@@ -41,7 +41,7 @@ class Vault:
         try:
             self._load(keys)
         except (ValueError, binascii.Error):
-            self._lock(f"{kept_at} cannot be read, or is no comma-separated list of Fernet keys")
+            self._lock(f"{key_location} cannot be read, or is no comma-separated list of Fernet keys")
 
     def __repr__(self) -> str:
         return f"<Vault {'locked' if self.locked else 'unlocked'}>"
@@ -49,7 +49,7 @@ class Vault:
     def _load(self, keys: str | None) -> None:
         encoded = [key.strip() for key in (keys or "").split(",") if key.strip()]
         if not encoded:
-            self._lock(f"{SETTING_NAME} is not set" if self._kept_at == SETTING_NAME else f"{self._kept_at} is missing or empty")
+            self._lock(f"{SETTING_NAME} is not set" if self._key_location == SETTING_NAME else f"{self._key_location} is missing or empty")
         for key in encoded:
             # Python's base64 ignores invalid characters, such as a line break in the middle.
             if KEY_PATTERN.fullmatch(key) is None:
@@ -58,7 +58,7 @@ class Vault:
             self._raw.append(base64.urlsafe_b64decode(key))
         if encoded and self._is_weak_key(encoded[0]):  # A weak key can stay in another place, or no one could rotate away from it.
             self._lock(
-                f"the first of {self._kept_at} is an example that others know, or follows a pattern: "
+                f"the first of {self._key_location} is an example that others know, or follows a pattern: "
                 "put a new key before it, and run `keys rotate`"
             )
 
@@ -142,7 +142,7 @@ class Vault:
             self._verified, self._refused, self.reason = check, None, None
         except KeysLocked:
             self._verified, self._refused = None, check
-            self.reason = f"{self._kept_at} does not hold the key that this database was last used with"
+            self.reason = f"{self._key_location} does not hold the key that this database was last used with"
 
     def _require_unlocked(self) -> None:
         if self.reason is not None:

@@ -30,11 +30,11 @@ class ChunkedBody:
     """A chunked request body. Each server raises its own errors for malformed chunks; all are treated as a broken connection."""
 
     def __init__(self, body: IO[bytes]) -> None:
-        self._given = body
+        self._body = body
 
     def read(self, size: int = -1) -> bytes:
         try:
-            return self._given.read(size)
+            return self._body.read(size)
         except Exception as error:
             raise OSError("the body broke off, or its pieces make no sense") from error  # Werkzeug returns 400 for it.
 

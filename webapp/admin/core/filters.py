@@ -21,10 +21,10 @@ class Filter(BaseFilter):
 
     def __init__(self, name: str, condition: Condition, *, operation: str = "contains", data_type: str | None = None) -> None:
         super().__init__(name, None, data_type)
-        self.condition, self.words = condition, operation
+        self.condition, self.operation_text = condition, operation
 
     def operation(self) -> str:
-        return self.words
+        return self.operation_text
 
     def validate(self, value: str) -> bool:
         return 0 < len(value) <= MAX_VALUE_LENGTH and value.isprintable()

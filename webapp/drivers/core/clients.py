@@ -41,7 +41,7 @@ class ClientPool:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._leases: _LeaseCache = _LeaseCache(MAX_CLIENTS)
-        self._turns: dict[str, threading.BoundedSemaphore] = {}
+        self._slots: dict[str, threading.BoundedSemaphore] = {}
 
     def use(self, endpoint: Endpoint, policy: OutboundPolicy, work: Callable[[Driver], T]) -> T:
         """Run `work` with the endpoint's client, which is created again if any setting changed. Raises `DriverError`."""
@@ -80,7 +80,7 @@ class ClientPool:
 
     def _call_slot(self, slug: str) -> threading.BoundedSemaphore:
         with self._lock:
-            return self._turns.setdefault(slug, threading.BoundedSemaphore(MAX_CONCURRENT_CALLS))
+            return self._slots.setdefault(slug, threading.BoundedSemaphore(MAX_CONCURRENT_CALLS))
 
     def close(self) -> None:
         """Close all clients. Those in use are closed when they are released."""

@@ -24,9 +24,9 @@ class HttpxTransport(httpx.BaseTransport):
     """Translates requests and responses. The guarded transport below it makes every check."""
 
     def __init__(self, policy: OutboundPolicy, headers: Mapping[str, str]):
-        self._door = GuardedTransport(policy, headers)
+        self._transport = GuardedTransport(policy, headers)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         translated = httpx2.Request(request.method, str(request.url), headers=list(request.headers.multi_items()), content=request.read())
-        status, headers, body = self._door.exchange(translated)
+        status, headers, body = self._transport.exchange(translated)
         return httpx.Response(status, headers=headers, stream=_HttpxStream(body))

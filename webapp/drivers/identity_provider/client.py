@@ -45,8 +45,8 @@ class IdentityProvider:
     def __init__(self, settings: OpenId, policy: OutboundPolicy, redirect_uri: str) -> None:
         self._settings, self._policy, self._redirect_uri = settings, policy, redirect_uri
         self._guard = CallRunner((settings.client_secret,))
-        self._turns = threading.BoundedSemaphore(MAX_CONCURRENT_CALLS)
-        self._kept: tuple[float, _Metadata | DriverError] | None = None
+        self._slots = threading.BoundedSemaphore(MAX_CONCURRENT_CALLS)
+        self._cached_metadata: tuple[float, _Metadata | DriverError] | None = None
 
     def authorization_url(self, challenge: Challenge, *, fresh: bool) -> str:
         """Return the URL for the browser. With `fresh`, the provider must authenticate the user again."""
@@ -76,9 +76,9 @@ class IdentityProvider:
 
         It is cached for minutes, and a failure for seconds, so that anonymous users cannot cause a request each time.
         """
-        cached = self._kept
+        cached = self._cached_metadata
         if cached is None or cached[0] <= time.monotonic():
-            cached = self._kept = self._discover()
+            cached = self._cached_metadata = self._discover()
         if isinstance(cached[1], DriverError):
             raise DriverError(cached[1].kind, cached[1].detail)
         return cached[1]
@@ -181,9 +181,9 @@ class IdentityProvider:
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
     def _call_provider(self, work: Callable[[], T]) -> T:
-        if not self._turns.acquire(timeout=SLOT_TIMEOUT_S):
+        if not self._slots.acquire(timeout=SLOT_TIMEOUT_S):
             raise DriverError("overloaded", "The identity provider is being asked by others already.")
         try:
             return self._guard.run(lambda _: work(), time.monotonic() + DEADLINE_S, MAX_BYTES)
         finally:
-            self._turns.release()
+            self._slots.release()

@@ -76,11 +76,11 @@ class _RestartCounter:
     """Progress callback of a stepwise copy. It aborts a copy that restarts too often."""
 
     def __init__(self) -> None:
-        self.left, self.restarts = 0, 0
+        self.remaining, self.restarts = 0, 0
 
     def __call__(self, _status: int, remaining: int, _total: int) -> None:
-        self.restarts += remaining > self.left > 0
-        self.left = remaining
+        self.restarts += remaining > self.remaining > 0
+        self.remaining = remaining
         if self.restarts >= MAX_RESTARTS:
             raise _TooManyRestarts
 
