@@ -82,7 +82,7 @@ migrations: $(VENV)/.dev ## check that the migrations create the declared tables
 	@$(BIN)/python -m pytest --quiet tests/test_migrations.py
 
 quick: $(VENV)/.dev ## run the fast tests
-	@$(BIN)/python -m pytest --quiet tests/domain tests/test_architecture.py tests/test_vendor.py
+	@$(BIN)/python -m pytest --quiet tests/domain tests/test_architecture.py tests/test_layout.py tests/test_language.py tests/test_vendor.py
 
 browser:
 	@scripts/ensure_browser.sh
