@@ -75,7 +75,7 @@ class Identity(Base):
 
 
 class UsedAuthorization(Base):
-    """A used return from the identity provider, kept until it would have expired anyway, because each works only once."""
+    """A used authorization response of the identity provider, kept until it expires, because each response works only once."""
 
     __tablename__ = "spent_returns"
 

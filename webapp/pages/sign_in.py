@@ -104,7 +104,7 @@ def _can_use_password(user: User) -> bool:
 
 
 def _login_attempt(email: str) -> login_throttle.Attempt:
-    """Build the attempt for the throttle. The address is normalized as in the look-up, so every spelling has the same count."""
+    """Build the attempt for the throttle. The address is normalized as in the lookup, so every spelling has the same count."""
     account = accounts.normalize_email(email)
     return login_throttle.Attempt(account, request.remote_addr or "", known_browsers.get_browser_id_or_none(account))
 

@@ -1,4 +1,4 @@
-"""Creates the secrets of the embedded database once, readable only by their owner, and never if ciphertext exists already."""
+"""Creation of the secrets for the embedded database: once, readable only by their owner, and never if ciphertext exists already."""
 
 import glob
 import os
@@ -64,7 +64,7 @@ def exposure_warnings(files: Iterable[Path]) -> list[str]:
 
 
 def _was_key_used(database: Path, last_good: Path) -> bool:
-    """Whether an earlier key was in use here. If so, a new key would make its ciphertext unreadable."""
+    """Return whether an earlier key was in use here. If so, a new key would make its ciphertext unreadable."""
     database_exists = database.is_file() and database.stat().st_size > 0
     return holds_ciphertext(database) if database_exists else bool(list_leftovers(database, last_good))
 
@@ -80,7 +80,7 @@ def list_leftovers(database: Path, last_good: Path) -> list[Path]:
 
 
 def holds_ciphertext(database: Path) -> bool:
-    """Whether the database holds any ciphertext. An unreadable database counts, because it might."""
+    """Return whether the database holds any ciphertext. An unreadable database counts, because it might."""
     try:
         with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             return any(_has_values(connection, table, column) for table, column in ENCRYPTED_COLUMNS)

@@ -15,7 +15,8 @@ TOO_GUESSABLE = "is easy to guess: it is common, repeats itself or follows a row
 # zxcvbn scores from 0 to 4; 3 is "safely unguessable, moderate protection from an offline attack". It accepts only this many characters.
 MIN_SCORE, MAX_SCORED_LENGTH = 3, 72
 HASHER = PasswordHasher(time_cost=4, memory_cost=47_104, parallelism=1)
-# Verified for an unknown address, so that the response takes as long as for a known one. A constant, because hashing takes as long too.
+# Verified for an unknown address, so that the response takes as long as for a known one. It is a constant, because computing it takes as
+# long as verifying it.
 DUMMY_HASH = "$argon2id$v=19$m=47104,t=4,p=1$20PcKivKwre2LQr9FQTiGw$qzffyJ42HejKgugLes6TP/w02YNGAJyHc6/rX/oddC8"
 # Each hash takes 46 MiB and a core for a tenth of a second. Without a limit, one client could occupy all threads of a process.
 MAX_CONCURRENT_HASHES = 4
@@ -53,16 +54,16 @@ def hash_password(password: str, field: str = "password") -> str:
 
 
 def is_guessable(password: str) -> bool:
-    """Whether a password is easy to guess by zxcvbn's offline lists: common passwords, names, repetitions or keyboard rows."""
+    """Return whether zxcvbn considers a password easy to guess: common passwords, names, repetitions or keyboard rows."""
     from zxcvbn import zxcvbn
 
     return int(zxcvbn(password[:MAX_SCORED_LENGTH])["score"]) < MIN_SCORE
 
 
 def rehash_or_none(password_hash: str | None, password: str) -> str | None:
-    """Return a hash of a verified password at today's cost, or None if the stored hash has that cost.
+    """Return a hash of a verified password at the current cost, or None if the stored hash already has that cost.
 
-    Also None if no hash slot is free. This does not block the sign-in, and the next sign-in tries again.
+    Returns None also if no hash slot is free: the sign-in continues, and the next one tries again.
     """
     if password_hash is None or not HASHER.check_needs_rehash(password_hash):
         return None
@@ -74,7 +75,7 @@ def rehash_or_none(password_hash: str | None, password: str) -> str | None:
 
 
 def verify(password_hash: str | None, password: str) -> bool:
-    """Whether the password is right. Takes the same time without a hash. Raises `TooManyConcurrentCalls` if no hash slot is free."""
+    """Return whether the password is correct, in the same time without a hash. Raises `TooManyConcurrentCalls` if no slot is free."""
     if len(password) > MAX_LENGTH:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Removes secrets from external text before it reaches an error, a log or a page."""
+"""Redaction of secrets in external text before it reaches an error, a log or a page."""
 
 import base64
 import re

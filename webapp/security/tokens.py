@@ -1,4 +1,4 @@
-"""Creates and recognizes API tokens, and the secrets of sessions and links.
+"""API tokens, and the secrets of sessions and links.
 
 A token has the form `mdk_<public id>_<secret>_<check>`. The prefix lets scanners detect it. The check digits (CRC-32) expose a misspelled
 token without a lookup. The public id selects the row. Only the SHA-256 digest of the whole token is stored.

@@ -52,7 +52,7 @@ class AddressRefused(Invalid):
 
 
 def is_public(address: str | IpAddress) -> bool:
-    """Whether an address belongs to the public internet. IPv4 inside IPv6 is checked as IPv4; tunnels are rejected."""
+    """Return whether an address belongs to the public internet. IPv4 inside IPv6 is checked as IPv4; tunnels are rejected."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -77,7 +77,7 @@ class OutboundPolicy:
     resolver: Resolver = field(default=socket.getaddrinfo, repr=False)
 
     def allows(self, host: str, port: int) -> bool:
-        """Whether the operator allows this host, with this port or without a port."""
+        """Return whether the operator allows this host, with this port or without a port."""
         literal = f"[{host}]" if ":" in host else host
         entries = {entry.strip().lower() for entry in self.allow}
         return bool(entries & {host.lower(), literal.lower(), f"{literal}:{port}".lower()})

@@ -1,4 +1,4 @@
-"""Encrypts credentials. A ciphertext is bound to its row and does not decrypt in another one, which Fernet alone would allow."""
+"""Encryption of credentials. A ciphertext is bound to its row: it does not decrypt in another row, which Fernet alone would allow."""
 
 import base64
 import binascii
@@ -31,7 +31,7 @@ class Vault:
     """Holds the encryption keys. The first key encrypts, all keys decrypt. Without a working key it is locked, and `reason` says why."""
 
     def __init__(self, keys: str | None, key_location: str = SETTING_NAME) -> None:
-        """`kept_at` is the source of the keys as users know it: the setting, or the file."""
+        """Load the keys. `key_location` names their source in messages: the setting, or the file."""
         self._key_location = key_location
         self._fernets: list[Fernet] = []
         self._raw: list[bytes] = []
@@ -56,7 +56,7 @@ class Vault:
                 raise ValueError
             self._fernets.append(Fernet(key))
             self._raw.append(base64.urlsafe_b64decode(key))
-        if encoded and self._is_weak_key(encoded[0]):  # A weak key can stay in another place, or no one could rotate away from it.
+        if encoded and self._is_weak_key(encoded[0]):  # A weak key is allowed in a later position, so that it can be rotated out.
             self._lock(
                 f"the first of {self._key_location} is an example that others know, or follows a pattern: "
                 "put a new key before it, and run `keys rotate`"
@@ -85,7 +85,7 @@ class Vault:
         return tuple(map(_key_id, self._raw[1:]))
 
     def lacks_key(self, key_id: str) -> bool:
-        """Whether this key is missing although others are present. Its ciphertext cannot be read then."""
+        """Return whether the vault has keys, but not this one, so that its ciphertext cannot be read."""
         return not self.locked and key_id not in map(_key_id, self._raw)
 
     def encrypt(self, secret: str, context: SecretContext) -> str:
@@ -108,7 +108,7 @@ class Vault:
         return str(secret)
 
     def is_current(self, ciphertext: str) -> bool:
-        """Whether the first key encrypted this, so that it can be read without the older keys."""
+        """Return whether the first key encrypted this, so that it can be read without the older keys."""
         self._require_unlocked()
         try:
             self._fernets[0].decrypt(ciphertext.encode())

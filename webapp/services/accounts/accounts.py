@@ -23,7 +23,7 @@ SESSION_IDLE_TIMEOUT, SESSION_LIFETIME = timedelta(minutes=30), timedelta(hours=
 
 
 def normalize_email(email: str) -> str:
-    """Return the canonical spelling of an address for storing, finding and counting, so that no variant gets attempts of its own."""
+    """Return the canonical spelling of an address. It is stored, looked up and counted, so that no variant gets its own attempts."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", email).strip().casefold()).strip()
 
 
@@ -149,7 +149,7 @@ def list_sessions(session: Session, user_id: int, *, now: datetime) -> Sequence[
 
 
 def end_own_session(session: Session, user_id: int, session_id: int, *, actor: str) -> None:
-    """End one session of this user. Raises `NotFound`, also for another user's session, so as not to reveal it."""
+    """End one session of this user. Raises `NotFound` even for another user's session, so that it is not revealed."""
     row = session.get(UserSession, session_id) if 0 < session_id <= MAX_ID else None
     if row is None or row.user_id != user_id:
         raise NotFound("That sign-in has ended already.")
@@ -168,7 +168,7 @@ def end_links(session: Session, user: User | None) -> None:
 
 
 def make_link(session: Session, user: User | None, *, actor: str, now: datetime) -> str:
-    """Return the secret of a one-time link, valid for 30 minutes, for this user or for the first admin. Earlier links end.
+    """Return the secret of a one-time link, valid for 30 minutes, for this user or for the first admin. Earlier links no longer work.
 
     Raises `Invalid` for a disabled user, because enabling a user is a separate action.
     """
@@ -232,7 +232,7 @@ def get_by_password_hash_or_none(session: Session, user_id: int, stored: str | N
 def renew_hash(session: Session, user_id: int, before: str, renewed: str) -> None:
     """Store the same password at the current hashing cost, unless another password was set in the meantime.
 
-    The password stays, so there is no audit event, and the update bypasses the session, which would require one.
+    The password itself does not change, so there is no audit event. The update bypasses the session, which would require one.
     """
     unchanged = (User.id == user_id, User.password_hash == before)
     session.connection().execute(update(User).where(*unchanged).values(password_hash=renewed, updated_at=User.updated_at))

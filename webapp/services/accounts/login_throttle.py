@@ -1,10 +1,10 @@
-"""The limit of password attempts, counted in the database, so that all workers and hosts share one count. In doubt, an attempt is denied.
+"""The limit on password attempts. The counts are in the database, so all workers and hosts share them. In doubt, an attempt is denied.
 
-An anonymous attempt counts against the account that it names, whether it exists or not. It also counts against the limits of its network
-for that account, of its network, and of all attempts. A browser with an earlier sign-in, a signed-in user, and a user who entered the
-correct password and now a code each have only a count of their own. Anonymous clients can use up what they share, and cannot lock out a
-known user. An owner in a new browser counts as anonymous: attempts from one network leave room for the owner, attempts from several
-networks might not.
+An anonymous attempt counts against the account that it names, whether or not the account exists. It also counts against three more limits:
+its network for that account, its network, and all attempts. Three kinds of attempts have only their own count: those of a browser with an
+earlier sign-in, those of a signed-in user, and the codes after a correct password. So anonymous clients can exhaust the shared limits, but
+they cannot lock out a known user. An owner in a new browser counts as anonymous. Attempts from one network leave room for the owner;
+attempts from several networks might not.
 """
 
 import hashlib
@@ -59,8 +59,8 @@ def register(session: Session, attempt: Attempt, now: datetime) -> timedelta | N
 def should_audit(session: Session, attempt: Attempt, now: datetime) -> bool:
     """Return whether to audit this attempt: it exhausted a limit of its account, browser or network, and the audit quota is not used up.
 
-    Counts the event: one for each account, and `MAX_AUDITED` in total. The result and the time taken do not depend on whether the account
-    exists, because a difference would reveal it (T02).
+    A true result uses up the quota: one event for each account, and `MAX_AUDITED` in total. The result and the time taken do not depend on
+    whether the account exists, because a difference would reveal it (T02).
     """
     limits = attempt.limits()[:2]
     if not any(_count(session, key) >= limit for key, limit in limits):
@@ -79,7 +79,7 @@ def _count(session: Session, key: str) -> int:
 def forget(session: Session, attempt: Attempt) -> None:
     """Delete the failed attempts of this client after a correct password. Counts of addresses and of all attempts stay.
 
-    Attempts by other networks on the account stay counted too. Otherwise each sign-in of the owner would give them a new set of attempts.
+    Attempts from other networks on the account stay counted too. Otherwise each sign-in of the owner would give them new attempts.
     """
     account_key, *shared_keys = (key for key, _ in attempt.limits())
     if not shared_keys:
