@@ -104,11 +104,11 @@ class EvaluationRunner:
         with _lane_slots:
             while not self._stopped.is_set():
                 with writing(refresh=False) as session:
-                    work = evaluation_cells.start_next_cell(session, *generation, model)
-                if work == evaluation.WAIT:
+                    task = evaluation_cells.start_next_cell(session, *generation, model)
+                if task == evaluation.WAIT:
                     self._stopped.wait(RETRY_INTERVAL_S)
-                elif isinstance(work, CellTask):
-                    _run_cell(work)
+                elif isinstance(task, CellTask):
+                    _run_cell(task)
                 else:
                     return
 
@@ -118,18 +118,18 @@ def _in_transaction(change: Callable[..., None]) -> None:
         change(session)
 
 
-def _run_cell(work: CellTask) -> None:
+def _run_cell(task: CellTask) -> None:
     """Plan, execute and record one cell. It never uses the cache, because an evaluation measures."""
-    local = work.model == evaluation.LOCAL
-    options = RunOptions(None if local else work.model, work.template, local=local, skip_cache=True, caller=Caller(work.actor))
+    local = task.model == evaluation.LOCAL
+    options = RunOptions(None if local else task.model, task.template, local=local, skip_cache=True, caller=Caller(task.actor))
     try:
-        planned = plan_run(incident_from(work.incident), options)
+        planned = plan_run(incident_from(task.incident), options)
         outcome = execute_plan(planned)
     except ModeldeskError as error:
         detail = error.detail
-        _in_transaction(lambda session: evaluation_cells.fail_cell(session, work, detail))
+        _in_transaction(lambda session: evaluation_cells.fail_cell(session, task, detail))
         return
-    _in_transaction(lambda session: evaluation_cells.complete_cell(session, work, planned, outcome))
+    _in_transaction(lambda session: evaluation_cells.complete_cell(session, task, planned, outcome))
 
 
 def get_runner() -> EvaluationRunner:

@@ -99,10 +99,10 @@ def max_costs_of_running_cells(session: Session, evaluation_id: int) -> Sequence
     return session.execute(query).scalars().all()
 
 
-def complete_cell(session: Session, work: CellTask, planned: RunPlan, outcome: RunOutcome) -> None:
+def complete_cell(session: Session, task: CellTask, planned: RunPlan, outcome: RunOutcome) -> None:
     """Record the outcome of a cell, always as a run of the evaluation, because it is billed."""
-    cell, current = _lock_cell(session, work)
-    run = records.record(session, planned, outcome, actor=work.actor, evaluation_public_id=work.evaluation_public_id)
+    cell, current = _lock_cell(session, task)
+    run = records.record(session, planned, outcome, actor=task.actor, evaluation_public_id=task.evaluation_public_id)
     if cell is None:
         return  # The evaluation was deleted in the meantime; the run stays.
     # A response of an earlier generation is late. It counts if the cell was not started again, and never replaces a result.
@@ -111,21 +111,21 @@ def complete_cell(session: Session, work: CellTask, planned: RunPlan, outcome: R
         cell.status = "done" if run.status == "succeeded" else "failed"
 
 
-def fail_cell(session: Session, work: CellTask, reason: str) -> None:
+def fail_cell(session: Session, task: CellTask, reason: str) -> None:
     """Mark a cell without a run as failed, with the reason."""
-    cell, current = _lock_cell(session, work)
+    cell, current = _lock_cell(session, task)
     if cell is not None and current:
         cell.status, cell.run_id, cell.reason = "failed", None, reason
 
 
-def _lock_cell(session: Session, work: CellTask) -> tuple[EvaluationCell | None, bool]:
+def _lock_cell(session: Session, task: CellTask) -> tuple[EvaluationCell | None, bool]:
     """Return the cell, and whether the task belongs to its evaluation's current generation.
 
     The evaluation is locked first, in the same order as in every other change.
     """
-    row = session.get(Evaluation, work.evaluation_id, with_for_update=True, populate_existing=True)
-    cell = session.get(EvaluationCell, work.cell_id, populate_existing=True)
-    return cell, row is not None and row.generation == work.generation
+    row = session.get(Evaluation, task.evaluation_id, with_for_update=True, populate_existing=True)
+    cell = session.get(EvaluationCell, task.cell_id, populate_existing=True)
+    return cell, row is not None and row.generation == task.generation
 
 
 def heartbeat(session: Session, evaluation_id: int, generation: int) -> None:
