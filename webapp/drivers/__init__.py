@@ -92,7 +92,7 @@ DRIVERS: Mapping[str, DriverInfo] = {
 
 
 def needs_key(driver: str, required_environment: Sequence[str]) -> bool:
-    """Whether calls to a provider need a key: its driver needs one, or the provider names an environment variable for one."""
+    """Return whether calls to a provider need a key: its driver needs one, or the provider names an environment variable for one."""
     info = DRIVERS.get(driver)
     return bool(required_environment) or (info is not None and info.needs_key)
 
@@ -129,5 +129,5 @@ def create_adviser() -> Adviser:
 
 
 def _is_installed(package: str) -> bool:
-    """Whether a package is installed. `find_spec` imports the parents of a dotted name, so only the first part is checked."""
+    """Return whether a package is installed. Only the first part of a dotted name is checked, because `find_spec` imports the parents."""
     return importlib.util.find_spec(package.partition(".")[0]) is not None

@@ -29,7 +29,7 @@ class RateLimitedLog:
         self._next: float | None = None
 
     def should_log(self) -> bool:
-        """Whether to log now. True also starts the next interval, so the caller must log."""
+        """Return whether to log now. True also starts the next interval, so the caller must log."""
         with self._lock:
             now = self._clock()
             if self._next is not None and now < self._next:

@@ -66,7 +66,7 @@ class LastGoodFile:
                 file.write(content)
             Path(name).replace(self.path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)  # Otherwise each attempt would fill a full disk further.
+            Path(name).unlink(missing_ok=True)  # Otherwise failed attempts would fill the disk.
             raise
 
     def load(self) -> LastGoodCopy | None:

@@ -79,7 +79,7 @@ def vault() -> Vault:
 def database_state() -> str:
     """Return the name of the last known database state, without waiting for a check."""
     state = current().database_watch.state
-    unreachable = state == database_health.OK and registry().snapshot.source == LAST_GOOD  # The watch has not noticed it yet.
+    unreachable = state == database_health.OK and registry().snapshot.source == LAST_GOOD  # No health check has detected it yet.
     return database_health.UNREACHABLE if unreachable else state
 
 

@@ -43,7 +43,7 @@ class StaffMember(UserMixin):
 
 
 def load_user(secret: str) -> StaffMember | None:
-    """Return the user of a session. Role and state are read on every request, so that changes apply at once."""
+    """Return the user of a session. Role and state are read on every request, so that changes apply immediately."""
     now = datetime.now(UTC)
     if g.get("nobody_can_be_loaded"):
         return None  # The error page loads the user again.
@@ -183,5 +183,5 @@ def actor() -> str:
 
 
 def is_safe_path(target: str | None) -> bool:
-    """Whether a `next` value stays in this application: one slash, then no second slash, backslash or control character."""
+    """Return whether a `next` value stays in this application: one slash, then no second slash, backslash or control character."""
     return bool(target) and re.fullmatch(r"/(?![/\\])[^\x00-\x20\\\x7f]*", target or "") is not None

@@ -39,7 +39,7 @@ class RequestBuffer:
         return self._body is None and len(self.data) > MAX_HEAD
 
     def is_complete(self) -> bool:
-        """Whether the request can be dispatched. Call it after each `add`."""
+        """Return whether the request can be dispatched. Call it after each `add`."""
         if self._body is None and not self._read_head():
             return False
         return len(self.data) >= self._end if self._end is not None else self._is_chunked_body_complete()

@@ -45,7 +45,7 @@ def _return_url() -> str:
 
 
 def requires_enrollment() -> bool:
-    """Whether the user's role requires a second factor that is not enrolled yet."""
+    """Return whether the user's role requires a second factor that is not enrolled yet."""
     roles = container.settings().second_factor_roles
     member = get_member_or_none() if roles else None
     return member is not None and member.role in roles and not member.has_factor

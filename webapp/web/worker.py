@@ -136,7 +136,7 @@ class BufferingThreadWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is u
             super().finish_request(conn, done)
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
-        """Whether the connection stays open. The unread body is buffered already, so that gunicorn does not wait for it in this thread."""
+        """Return whether the connection stays open. An unread body is buffered already, so gunicorn does not wait for it here."""
         if self.cfg.is_ssl:
             return bool(super()._keepalive_after(conn, keepalive))
         return keepalive and bool(conn.parser.finish_body(max_bytes=MAX_BODY))

@@ -99,7 +99,7 @@ class GuardedModelView(PermissionRequiredMixin, ModelView):
         return has_permission(self.needs_to_edit) and bool(super().is_action_allowed(name))
 
     def get_one(self, id: str) -> Any:
-        """Return the row, or None, also for an id that is not a number. Flask-Admin responds to such ids with status 500."""
+        """Return the row, or None if there is none. Also None for an id that is not a number, where Flask-Admin returns status 500."""
         return super().get_one(id) if is_id(id) else None
 
     # Redirects. Flask-Admin's own check of the return URL lets line breaks through to the header.
@@ -184,7 +184,7 @@ class GuardedModelView(PermissionRequiredMixin, ModelView):
 
 
 def show_error(form: Form | None, error: ModeldeskError) -> None:
-    """Show each message at its field, and messages without a field at the top. All input stays in the form."""
+    """Show each message next to its field, and messages without a field at the top. All input stays in the form."""
     unplaced = [error.detail]
     if form is not None and isinstance(error, Invalid | Conflict) and error.errors:
         unplaced = []

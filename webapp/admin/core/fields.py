@@ -95,7 +95,7 @@ def version_of(text: str | None) -> int | None:
 
 
 def parse_whole_number(text: str | None) -> object:
-    """Return an entered number for the services: the number, None if empty, or the text itself, which they reject with a message."""
+    """Return the entered number, or None if the text is empty. Invalid text is returned unchanged, and the services reject it."""
     clean = (text or "").strip()
     if WHOLE_NUMBER.fullmatch(clean):
         return int(clean.replace(",", "").replace(" ", ""))

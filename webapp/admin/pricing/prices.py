@@ -115,7 +115,7 @@ class Prices(RowsView):
         g.corrected = set(db.session.execute(corrected).scalars())
         return count, rows
 
-        # Add a price.
+    # Add a price.
 
     @expose("/new/", methods=("GET", "POST"))
     def create_view(self) -> Any:

@@ -1,4 +1,4 @@
-"""Fast path: serves usual requests to `GET /models/{ref}` and `POST /cost` before Flask, which takes longer than the response.
+"""Fast path: usual requests to `GET /models/{ref}` and `POST /cost`, served before Flask, which takes longer than the response itself.
 
 Token, permission, parsing and encoding come from the same functions as in the Flask views. Any unusual request (a query, an unknown name,
 any denial) goes to Flask with its body restored, so that no decision or message exists twice.
@@ -60,7 +60,7 @@ class FastPath:
         return [response.body]
 
     def _is_trusted_host(self, environ: Environ) -> bool:
-        """Whether the request names a host that is served here. Trusted hosts are cached."""
+        """Return whether the request names a host that is served here. Trusted hosts are cached."""
         host = environ.get("HTTP_HOST", "")
         if host in self._hosts:
             return True

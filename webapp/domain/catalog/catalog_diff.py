@@ -58,7 +58,7 @@ class ModelDiffLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelDiff:
-    """One model that differs. `price` is true if the price differs; `fields` has the new values of other fields."""
+    """One model that differs. `price` is true if the catalog's price can be applied; `fields` has the new values of other fields."""
 
     kind: str
     ref: str
@@ -89,7 +89,7 @@ class CatalogComparison:
 
 
 def compare(sides: CatalogComparison, limits: GuardLimits) -> list[ModelDiff]:
-    """Return every model that differs, by ref. A model that is missing in the source counts only if the source has priced it."""
+    """Return every model that differs, sorted by ref. A model missing from the source counts only if its price came from there."""
     differences = [*_added_models(sides), *_changed_models(sides, limits), *_removed_models(sides)]
     return sorted(_mark_mass_changes(differences, sides, limits), key=lambda difference: difference.ref)
 
@@ -218,7 +218,7 @@ def _guards_of(lines: Iterable[ModelDiffLine], sides: CatalogComparison, ref: st
 
 
 def _mark_mass_changes(differences: list[ModelDiff], sides: CatalogComparison, limits: GuardLimits) -> Iterator[ModelDiff]:
-    """Mark changed and removed models if they are too large a share. A source that lost half its models is broken, not cheaper."""
+    """Mark all changed or all removed models if their share is too large. A source that lost half its models is broken, not cheaper."""
     shared = sum(ref in sides.registry for ref in sides.offered) + sum(difference.kind == GONE for difference in differences)
     counts = {kind: sum(difference.kind == kind for difference in differences) for kind in (CHANGED, GONE)}
     mass_kinds = {kind for kind, count in counts.items() if count >= MIN_MASS_CHANGES and count * 100 > limits.mass * shared}

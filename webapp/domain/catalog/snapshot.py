@@ -93,7 +93,7 @@ def project_snapshot(snapshot: Snapshot, project: str | None, now: datetime) -> 
 
 
 def relabel(snapshot: Snapshot, source: str, as_of: datetime | None = None) -> Snapshot:
-    """Return the same registry with another source."""
+    """Return the same registry with a different source."""
     confirmed_at = as_of or snapshot.as_of
     return replace(snapshot, source=source, as_of=confirmed_at, headers=_response_headers(snapshot.revision, source, confirmed_at))
 

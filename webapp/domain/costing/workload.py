@@ -36,7 +36,7 @@ class Workload:
         return "batch" if self.batch else STANDARD
 
     def usage(self, size: int | None = None) -> Usage:
-        """Return the usage of one call, optionally with another number of input tokens."""
+        """Return the usage of one call, optionally with a different number of input tokens."""
         total = self.input if size is None else size
         return Usage(input=total, cache_read=total * self.cached // 100, output=self.output, reasoning=min(self.reasoning, self.output))
 

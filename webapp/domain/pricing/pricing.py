@@ -196,7 +196,7 @@ def timeline(prices: Iterable[Price]) -> tuple[Price, ...]:
 
 
 def with_end(price: Price, end: datetime | None) -> Price:
-    """Return the same price with another end."""
+    """Return the same price with a different end."""
     if price.effective_to == end:
         return price
     return Price(

@@ -14,7 +14,7 @@ MAX_DEADLINE_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The address that a driver calls, from a provider's row, with its key in clear text. Never show, log or store it."""
+    """The address that a driver calls, from a provider's row, with its key in plaintext. Never show, log or store it."""
 
     slug: str
     driver: str

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class _Lease:
-    """A client and the number of its users. It is closed when its last user is done and no other caller will get it."""
+    """A client and the number of its users. A retired client is closed when its last user is done."""
 
     def __init__(self, driver: Driver, identity: bytes) -> None:
         self.driver, self.identity = driver, identity

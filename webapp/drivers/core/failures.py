@@ -1,4 +1,4 @@
-"""Translates SDK exceptions to one `DriverError`: by Modeldesk's own markers, then by the HTTP status, never by an SDK's class names."""
+"""Translation of SDK exceptions to one `DriverError`: by Modeldesk's own markers, then by HTTP status, never by an SDK's class names."""
 
 import json
 import random

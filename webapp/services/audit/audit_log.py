@@ -99,7 +99,7 @@ def _chain_end(session: Session) -> tuple[int, str] | None:
 
 
 def update_without_audit(session: Session, change: Update) -> None:
-    """Apply an update that no one decided and that its own row documents, such as the last use of a key.
+    """Apply an update that is not a user's decision and that its own row documents, such as the last use of a key.
 
     It bypasses the session, which stores no other change without an audit event (`extensions/audit_guard.py`).
     """

@@ -208,7 +208,7 @@ def _require_allowed_address(entry: Mapping[str, Any], provider: Provider | None
 
 
 def changes_destination(provider: Provider, entry: Mapping[str, Any]) -> bool:
-    """Return whether keys would go to another address than before. Without a base URL, the driver's default counts."""
+    """Return whether keys would go to a different address than before. Without a base URL, the driver's default counts."""
     base_url, driver = entry.get("base_url", provider.base_url), entry.get("driver", provider.driver)
     return _destination(base_url, driver) != _destination(provider.base_url, provider.driver)
 

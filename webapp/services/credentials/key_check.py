@@ -1,4 +1,4 @@
-"""Preparing a database: its state row, and the check that detects a wrong encryption key."""
+"""Preparation of a database: its state row, and the check that detects a wrong encryption key."""
 
 import secrets
 
@@ -23,7 +23,7 @@ def ensure_state(session: Session) -> RegistryState:
 
 
 def ensure_key_check(session: Session, vault: Vault) -> None:
-    """Write the check with the first good key. From then on, a key that cannot read it locks the vault."""
+    """Verify the key check, or write it if nothing is encrypted yet. A key that cannot read the check locks the vault."""
     state = ensure_state(session)
     if state.key_check is not None:
         vault.verify_key_check(state.key_check)
@@ -37,9 +37,9 @@ def _holds_ciphertext(session: Session) -> bool:
 
 
 def mark_restored(session: Session, name: str, *, actor: str) -> None:
-    """Give a restored database a new instance, so that no process takes its revisions for known ones, and audit the restore.
+    """Give a restored database a new instance, so that no process mistakes its revisions for known ones, and audit the restore.
 
-    Sessions and links end, because the backup does not know which of them ended since it was made.
+    All sessions and links end, because the backup cannot tell which of them ended after it was made.
     """
     state = ensure_state(session)
     for table in (UserSession, OneTimeLink):

@@ -150,7 +150,7 @@ def record_rotation(session: Session, vault: Vault, rotated: int, unreadable: in
 
 
 def accept_keys(session: Session, vault: Vault, unreadable: int, *, actor: str) -> None:
-    """Accept this vault's keys as the correct ones, whatever they cannot read. Every process reads the new check at once."""
+    """Accept this vault's keys as the correct ones, even if rows stay unreadable. Every process then reads the new check."""
     row = revision.bump(session)
     row.key_check = vault.create_key_check()
     change = AuditChange(None, {"key": vault.key_id, "unreadable": unreadable})

@@ -86,7 +86,7 @@ class _RestartCounter:
 
 
 def _copy_pages(live: sqlite3.Connection, copy: sqlite3.Connection) -> None:
-    """Copy in steps so that writers do not wait. Otherwise copy at once, while writers wait for about a second per 100 MB."""
+    """Copy in steps so that writers do not wait. Otherwise copy in one step, while writers wait for about a second per 100 MB."""
     try:
         live.backup(copy, pages=PAGES_PER_STEP, progress=_RestartCounter())
     except _TooManyRestarts:

@@ -121,7 +121,7 @@ def _require_no_overlap(session: Session, project: Project, model: Model, rule: 
     )
     if rule.ends is not None:
         query = query.where(override.starts_at < rule.ends)
-    # A rule that was cancelled before it began never applies.
+    # A rule that was canceled before it began never applies.
     conflict = session.execute(query.where(or_(override.ends_at.is_(None), override.ends_at > override.starts_at))).scalars().first()
     if conflict is not None:
         message = f"{conflict.model.ref} has a rule of this kind since {format_timestamp(conflict.starts_at)}: end it first"

@@ -1,1 +1,1 @@
-"""Restores a row from the audit log. It uses every other area."""
+"""Restore of a row from the audit log. This area uses every other one."""

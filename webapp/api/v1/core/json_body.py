@@ -63,7 +63,7 @@ def parse_json_object(body: bytes, *, floats: bool = False) -> dict[str, Any]:
 
 
 def is_too_deep(body: bytes) -> bool:
-    """Whether brackets are left after `MAX_DEPTH` rounds of removing the innermost pairs."""
+    """Return whether brackets are left after `MAX_DEPTH` rounds of removing the innermost pairs."""
     brackets = _brackets(body)
     for _ in range(MAX_DEPTH):
         if not brackets:

@@ -24,14 +24,14 @@ ROW_TAG = re.compile(r'"v?([0-9]{1,18})(?:\.[^"]*)?"', re.ASCII)
 
 
 def parse_row_id(text: str, kind: str) -> int:
-    """Parse the row id in an address. Raises `NotFound` if the text is not an id."""
+    """Parse the row id in a URL. Raises `NotFound` if the text is not an id."""
     if ID.fullmatch(text) is None:
         raise NotFound(f"There is no such {kind}.")
     return int(text)
 
 
 def refreshed_registry() -> EncodedRegistry:
-    """Return the current state of the database. To manage rows, clients must see changes by other processes at once."""
+    """Return the current state of the database. To manage rows, clients must see changes by other processes immediately."""
     registry = container.registry()
     if registry.snapshot.source != LAST_GOOD:
         registry.refresh()
