@@ -65,7 +65,7 @@ class OutboundCall:
         return data
 
 
-current_call: contextvars.ContextVar[OutboundCall] = contextvars.ContextVar("outboundcurrent_call")
+current_call: contextvars.ContextVar[OutboundCall] = contextvars.ContextVar("outbound_call")
 
 
 def run_within(call: OutboundCall, work: Callable[[], T]) -> T:
