@@ -207,7 +207,7 @@ def _plan_primary(session: Session, event: AuditEvent) -> RestorePlan | str:
 
 
 def _plan_price(session: Session, event: AuditEvent) -> RestorePlan | str:
-    """Plan a new price with the rates before the event, effective now. A scheduled price is corrected in its place instead."""
+    """Plan a new price with the rates before the event, effective now, or as a correction if the price of the event is still scheduled."""
     added = session.get(Price, (event.after or {}).get("id") or 0)
     row = session.get(Model, event.target_id) if event.target_id is not None else None
     if added is None or row is None:
