@@ -96,7 +96,8 @@ def test_a_key_that_is_replaced_meanwhile_is_not_put_back(settings):
         with writing() as session:
             row_id, old = session.execute(select(Credential.id, column).limit(1)).one()
             session.execute(text("UPDATE credentials SET ciphertext = 'replaced' WHERE id = :id"), {"id": row_id})
-            assert rotation._compare_and_set(session, vault, column, (row_id, old, "renewed")) == 0
+            change = rotation.Reencryption(row_id, old, "renewed", vault.key_id)
+            assert rotation._compare_and_set(session, column, change) == 0
             assert session.execute(select(column).where(Credential.id == row_id)).scalar_one() == "replaced"
 
 
