@@ -276,6 +276,6 @@ def test_a_file_that_goes_away_while_it_is_looked_at_is_unreachable_and_not_read
     moved = settings.sqlite_path.with_suffix(".moved")
     monkeypatch.setattr(database_health, "_schema_state", lambda _: settings.sqlite_path.rename(moved) and None)
     try:
-        assert container.current().database_watch.check() == "unreachable"
+        assert container.current().database_health.check() == "unreachable"
     finally:
         moved.rename(settings.sqlite_path)

@@ -15,7 +15,7 @@ from dataclasses import replace
 import pytest
 
 from webapp.config.settings import ROOT
-from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, parse_recommendations
+from webapp.domain.incidents.answer_schema import RESPONSE_SCHEMA, SCHEMA_NAME, parse_recommendations
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers import create_driver
 from webapp.drivers.core.base import ChatRequest, DriverError, Endpoint
@@ -81,7 +81,7 @@ def driver(request, place):
 
 
 def question(text: str, **more) -> ChatRequest:
-    return ChatRequest("gpt-mock", "Be brief.", text, json_schema=ANSWER_SCHEMA, schema_name=SCHEMA_NAME, deadline_s=10.0, **more)
+    return ChatRequest("gpt-mock", "Be brief.", text, json_schema=RESPONSE_SCHEMA, schema_name=SCHEMA_NAME, deadline_s=10.0, **more)
 
 
 def journal(place) -> list[dict]:

@@ -11,7 +11,7 @@ import pytest
 from fake_provider import ANSWER, ASK, KEY, Upstream, after, drip, drip_body, endless, hang_up, reply
 from vendor_protocols import DIALECTS, Dialect
 
-from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, parse_recommendations
+from webapp.domain.incidents.answer_schema import RESPONSE_SCHEMA, SCHEMA_NAME, parse_recommendations
 from webapp.drivers import create_driver
 from webapp.drivers.core.base import ERROR_MESSAGES, DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
@@ -51,13 +51,13 @@ def in_dialect(dialect: Dialect, status: int, message="it failed", **headers):
 
 def test_a_question_is_asked_in_the_vendors_protocol_and_its_answer_read_by_our_meters(dialect, asked, upstream):
     upstream.says(reply(200, dialect.complete()))
-    answer = asked.chat(replace(ASK, json_schema=ANSWER_SCHEMA, schema_name=SCHEMA_NAME, max_output_tokens=77, context_window=4096))
+    answer = asked.chat(replace(ASK, json_schema=RESPONSE_SCHEMA, schema_name=SCHEMA_NAME, max_output_tokens=77, context_window=4096))
     assert (answer.text, answer.usage, answer.model_reported, answer.request_id) == (ANSWER, dialect.usage, "m-resolved", "req-7")
     assert (answer.finish, answer.http_status, answer.attempts) == (dialect.finishes["whole"], 200, 1)
     assert parse_recommendations(answer.text)[0].title == "T 漢字 🚒"
     method, path, headers, body = upstream.requests[0]
     assert (method, path.partition("?")[0], headers[dialect.key_header[0]]) == ("POST", dialect.chat_path, dialect.key_header[1])
-    assert (dialect.system(body), dialect.limit(body), dialect.schema(body)) == ("Be brief.", 77, ANSWER_SCHEMA)
+    assert (dialect.system(body), dialect.limit(body), dialect.schema(body)) == ("Be brief.", 77, RESPONSE_SCHEMA)
     assert "What is wrong?" in json.dumps(body)
     assert KEY not in path
     assert KEY not in json.dumps(body)

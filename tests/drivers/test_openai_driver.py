@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from fake_provider import ASK, KEY, MODELS, completion, error, reply
 
-from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SCHEMA_NAME, parse_recommendations
+from webapp.domain.incidents.answer_schema import RESPONSE_SCHEMA, SCHEMA_NAME, parse_recommendations
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers.core.base import DriverError
 from webapp.drivers.core.openai_compatible import usage_of
@@ -26,12 +26,12 @@ def test_a_question_is_answered_with_usage_and_ids(driver):
 
 
 def test_what_is_asked_is_openais_protocol(driver, upstream):
-    driver.chat(replace(ASK, json_schema=ANSWER_SCHEMA, schema_name=SCHEMA_NAME, max_output_tokens=77))
+    driver.chat(replace(ASK, json_schema=RESPONSE_SCHEMA, schema_name=SCHEMA_NAME, max_output_tokens=77))
     method, path, headers, body = upstream.requests[0]
     assert (method, path, headers["authorization"]) == ("POST", "/v1/chat/completions", f"Bearer {KEY}")
     assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is wrong?"}]
     assert body["max_completion_tokens"] == 77
-    assert body["response_format"]["json_schema"] == {"name": SCHEMA_NAME, "schema": ANSWER_SCHEMA, "strict": True}
+    assert body["response_format"]["json_schema"] == {"name": SCHEMA_NAME, "schema": RESPONSE_SCHEMA, "strict": True}
     assert not {"temperature", "max_tokens", "stream", "store"} & set(body)
 
 

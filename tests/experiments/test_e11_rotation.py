@@ -44,7 +44,7 @@ def fill(count: int) -> None:
             if number % 500 == 0:
                 credentials.store(session, provider, f"sk-secret-{number:08}", vault=vault, actor="ann")
                 continue
-            place = credentials.place_of(provider)
+            place = credentials.secret_context(provider)
             values = {
                 "provider_id": provider.id,
                 "scope": "shared",

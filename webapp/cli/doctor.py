@@ -16,7 +16,7 @@ from webapp.services.accounts import accounts
 from webapp.services.audit import audit_log
 from webapp.services.credentials import rotation
 
-Finding = tuple[bool, str]
+Diagnosis = tuple[bool, str]
 
 
 @click.command()
@@ -30,8 +30,8 @@ def doctor() -> None:
         raise Failure("some checks failed; each line above says what to do")
 
 
-def _check_database() -> Iterator[Finding]:
-    state = container.current().database_watch.check()
+def _check_database() -> Iterator[Diagnosis]:
+    state = container.current().database_health.check()
     if state in database_health.ADVICE:
         yield False, f"The database is {state}. {database_health.ADVICE[state]}"
         return
@@ -44,14 +44,14 @@ def _check_database() -> Iterator[Finding]:
     yield True, "Its tables are up to date."
 
 
-def _check_settings() -> Iterator[Finding]:
+def _check_settings() -> Iterator[Diagnosis]:
     for warning in keyfiles.exposure_warnings(container.settings().secret_files):
         yield False, warning
     for notice in container.settings().ignored_settings:
         yield True, notice
 
 
-def _check_keys() -> Iterator[Finding]:
+def _check_keys() -> Iterator[Diagnosis]:
     current = container.current()
     try:
         check = current.source.load().key_check
@@ -76,7 +76,7 @@ def _check_keys() -> Iterator[Finding]:
         yield True, f"Everything encrypted can be read (encryption key {current.vault.key_id})."
 
 
-def _check_users() -> Iterator[Finding]:
+def _check_users() -> Iterator[Diagnosis]:
     try:
         count = accounts.count(db.session())
     except SQLAlchemyError:
@@ -84,7 +84,7 @@ def _check_users() -> Iterator[Finding]:
     yield count > 0, f"{count} user(s)." if count else "There is no user: run `prepare` for a set-up link, or `users create`."
 
 
-def _check_audit_log() -> Iterator[Finding]:
+def _check_audit_log() -> Iterator[Diagnosis]:
     try:
         first_break = audit_log.get_first_break_or_none(db.session())
     except SQLAlchemyError:
@@ -95,7 +95,7 @@ def _check_audit_log() -> Iterator[Finding]:
         yield False, f"The audit trail was changed by hand: {first_break.message}. Compare it with a backup."
 
 
-def _check_identity_provider() -> Iterator[Finding]:
+def _check_identity_provider() -> Iterator[Diagnosis]:
     provider = container.identity_provider()
     if provider is None:
         return

@@ -58,7 +58,7 @@ def _print_warnings() -> None:
 
 def _require_known_version() -> None:
     """Reject a database of a newer version before Alembic does, with a clearer message."""
-    if container.current().database_watch.check() == database_health.NEWER:
+    if container.current().database_health.check() == database_health.NEWER:
         raise Failure("This database was made by a newer version of Modeldesk. Start that version, or restore a backup.")
 
 

@@ -35,7 +35,7 @@ def load(environment: Mapping[str, str]) -> Settings:
     """Load the settings from environment variables, or from the files named by `NAME_FILE`. Raises `ConfigError`."""
     reader = SettingsReader(environment)
     instance = Path(reader.text("MODELDESK_INSTANCE_PATH") or ROOT / "instance").absolute()
-    database_url = reader.parse("DATABASE_URL", DEFAULT_DATABASE, parsers.database_url)
+    database_url = reader.parse("DATABASE_URL", DEFAULT_DATABASE, parsers.parse_database_url)
     embedded = sqlite_path(database_url) is not None
     openid = _openid(reader)
     secret_key, encryption_keys = _secret_key(reader, instance, embedded=embedded), _encryption_keys(reader, instance, embedded=embedded)
@@ -50,12 +50,12 @@ def load(environment: Mapping[str, str]) -> Settings:
         outbound_allow=frozenset(reader.parse("MODELDESK_OUTBOUND_ALLOW", NO_NAMES, parse_hosts)),
         cache_ttl=reader.parse("MODELDESK_CACHE_TTL", 300.0, seconds_parser(1, 86_400)),
         revision_poll=reader.parse("MODELDESK_REVISION_POLL", 0.25, seconds_parser(0.05, 0.5)),
-        base_url=reader.parse("MODELDESK_BASE_URL", _default_base_url(environment), parsers.base_url),
+        base_url=reader.parse("MODELDESK_BASE_URL", _default_base_url(environment), parsers.parse_public_url),
         rate_limit_storage=reader.parse("MODELDESK_RATE_LIMIT_STORAGE", "database", parse_storage),
         four_eyes=reader.parse("MODELDESK_FOUR_EYES", True, parse_switch),
         sync_percent=reader.parse("MODELDESK_SYNC_PERCENT", 50, integer_parser(1, 1_000)),
         stale_price_days=reader.parse("MODELDESK_STALE_PRICE_DAYS", 90, integer_parser(1, 3_650)),
-        second_factor_roles=reader.parse("MODELDESK_SECOND_FACTOR_ROLES", frozenset(), parsers.roles),
+        second_factor_roles=reader.parse("MODELDESK_SECOND_FACTOR_ROLES", frozenset(), parsers.parse_roles),
         openid=openid,
         password_sign_in=_password_sign_in(reader, openid),
         proxies=reader.parse("MODELDESK_PROXIES", 0, integer_parser(0, 5)),
@@ -82,12 +82,12 @@ def _openid(reader: SettingsReader) -> OpenId | None:
     if missing:
         raise ConfigError(f"{present[0]} is set, but not {', '.join(missing)}: signing in through an identity provider needs all of them.")
     no_roles: dict[str, str] = {}
-    roles = reader.parse("MODELDESK_OIDC_ROLES", no_roles, parsers.role_mapping)
+    roles = reader.parse("MODELDESK_OIDC_ROLES", no_roles, parsers.parse_role_mapping)
     claim = reader.parse("MODELDESK_OIDC_ROLE_CLAIM", "", word_parser(100)) or None
     if bool(roles) != bool(claim):
         raise ConfigError("MODELDESK_OIDC_ROLE_CLAIM and MODELDESK_OIDC_ROLES go together: set both or neither.")
     return OpenId(
-        issuer=reader.parse("MODELDESK_OIDC_ISSUER", "", parsers.issuer),
+        issuer=reader.parse("MODELDESK_OIDC_ISSUER", "", parsers.parse_issuer),
         client_id=reader.parse("MODELDESK_OIDC_CLIENT_ID", "", word_parser(500)),
         client_secret=reader.parse("MODELDESK_OIDC_CLIENT_SECRET", "", word_parser(2_000)),
         name=reader.parse("MODELDESK_OIDC_NAME", "single sign-on", parse_label),

@@ -7,14 +7,14 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.domain.accounts.permissions import ROLES
 from webapp.models.base import Base, Ciphertext
-from webapp.models.catalog import one_of
+from webapp.models.catalog import check_one_of
 
 
 class User(Base):
     """A member of staff. Without a password hash, the account waits for its set-up link."""
 
     __tablename__ = "users"
-    __table_args__ = (CheckConstraint(one_of("role", tuple(ROLES)), name="role"),)
+    __table_args__ = (CheckConstraint(check_one_of("role", tuple(ROLES)), name="role"),)
 
     email: Mapped[str] = mapped_column(String(254), unique=True)
     password_hash: Mapped[str | None] = mapped_column(String(200), deferred=True)

@@ -11,7 +11,7 @@ from webapp.domain.pricing.pricing import PRICE_STATES, SOURCE_KINDS
 from webapp.models.base import Base, Ciphertext
 
 
-def one_of(column: str, values: tuple[str, ...]) -> str:
+def check_one_of(column: str, values: tuple[str, ...]) -> str:
     """Return the text of a CHECK constraint for a fixed set of values."""
     return f"{column} IN ({', '.join(repr(value) for value in values)})"
 
@@ -124,8 +124,8 @@ class Price(Base):
             sqlite_where=text("corrects_id IS NULL"),
             postgresql_where=text("corrects_id IS NULL"),
         ),
-        CheckConstraint(one_of("state", PRICE_STATES), name="state"),
-        CheckConstraint(one_of("source_kind", SOURCE_KINDS), name="source_kind"),
+        CheckConstraint(check_one_of("state", PRICE_STATES), name="state"),
+        CheckConstraint(check_one_of("source_kind", SOURCE_KINDS), name="source_kind"),
     )
 
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="RESTRICT"), index=True)
@@ -182,7 +182,7 @@ class Credential(Base):
     __tablename__ = "credentials"
     __table_args__ = (
         UniqueConstraint("provider_id", "scope", "owner"),
-        CheckConstraint(one_of("scope", ("shared", "personal", "project")), name="scope"),
+        CheckConstraint(check_one_of("scope", ("shared", "personal", "project")), name="scope"),
     )
 
     provider_id: Mapped[int] = mapped_column(ForeignKey("providers.id", ondelete="CASCADE"))

@@ -7,7 +7,7 @@ from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.models.base import Base
-from webapp.models.catalog import one_of
+from webapp.models.catalog import check_one_of
 
 PROPOSAL_STATUSES = ("open", "applied", "undone", "closed")
 
@@ -16,7 +16,10 @@ class Proposal(Base):
     """One comparison with a catalog. `counts` are its rows by kind and guard. `source_version` is the catalog's version for display."""
 
     __tablename__ = "proposals"
-    __table_args__ = (CheckConstraint(one_of("status", PROPOSAL_STATUSES), name="status"), Index("ix_proposals_created_at", "created_at"))
+    __table_args__ = (
+        CheckConstraint(check_one_of("status", PROPOSAL_STATUSES), name="status"),
+        Index("ix_proposals_created_at", "created_at"),
+    )
 
     source: Mapped[str] = mapped_column(String(60))
     source_version: Mapped[str] = mapped_column(String(100))

@@ -8,7 +8,7 @@ from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text, U
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.models.base import Base
-from webapp.models.catalog import one_of
+from webapp.models.catalog import check_one_of
 from webapp.models.runs import Run
 
 EVALUATION_STATUSES = ("running", "finished", "cancelled", "interrupted")
@@ -36,7 +36,10 @@ class Evaluation(Base):
     """
 
     __tablename__ = "benches"
-    __table_args__ = (CheckConstraint(one_of("status", EVALUATION_STATUSES), name="status"), Index("ix_benches_created_at", "created_at"))
+    __table_args__ = (
+        CheckConstraint(check_one_of("status", EVALUATION_STATUSES), name="status"),
+        Index("ix_benches_created_at", "created_at"),
+    )
 
     public_id: Mapped[str] = mapped_column(String(40), unique=True)
     name: Mapped[str] = mapped_column(String(200))
@@ -71,7 +74,7 @@ class EvaluationCell(Base):
     __tablename__ = "bench_cells"
     __table_args__ = (
         UniqueConstraint("bench_id", "incident", "model", "repeat"),
-        CheckConstraint(one_of("status", CELL_STATUSES), name="status"),
+        CheckConstraint(check_one_of("status", CELL_STATUSES), name="status"),
     )
 
     evaluation_id: Mapped[int] = mapped_column("bench_id", ForeignKey("benches.id", ondelete="CASCADE"), index=True)

@@ -7,7 +7,7 @@ from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, Text, UniqueCo
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.models.base import Base
-from webapp.models.catalog import Model, one_of
+from webapp.models.catalog import Model, check_one_of
 
 OVERRIDE_KINDS = ("default", "allow", "price")
 
@@ -33,7 +33,7 @@ class ProjectOverride(Base):
     """A rule of a project about a model, for a period. Rows are added and ended, never changed otherwise."""
 
     __tablename__ = "project_overrides"
-    __table_args__ = (CheckConstraint(one_of("kind", OVERRIDE_KINDS), name="kind"),)
+    __table_args__ = (CheckConstraint(check_one_of("kind", OVERRIDE_KINDS), name="kind"),)
 
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="RESTRICT"), index=True)
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id", ondelete="RESTRICT"), index=True)

@@ -8,7 +8,7 @@ from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.models.base import Base
-from webapp.models.catalog import one_of
+from webapp.models.catalog import check_one_of
 
 
 class Run(Base):
@@ -16,8 +16,8 @@ class Run(Base):
 
     __tablename__ = "runs"
     __table_args__ = (
-        CheckConstraint(one_of("status", ("running", "succeeded", "failed", "fell_back")), name="status"),
-        CheckConstraint(one_of("source", ("database", "environment", "local")), name="source"),
+        CheckConstraint(check_one_of("status", ("running", "succeeded", "failed", "fell_back")), name="status"),
+        CheckConstraint(check_one_of("source", ("database", "environment", "local")), name="source"),
         Index("ix_runs_created_at", "created_at"),
         Index("ix_runs_model_ref", "model_ref", "created_at"),
         Index("ix_runs_template", "template", "template_version"),

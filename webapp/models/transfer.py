@@ -6,7 +6,7 @@ from sqlalchemy import JSON, CheckConstraint, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.models.base import Base
-from webapp.models.catalog import one_of
+from webapp.models.catalog import check_one_of
 
 IMPORT_FORMS = ("yaml", "json", "csv")
 
@@ -16,7 +16,7 @@ class ImportDraft(Base):
 
     __tablename__ = "import_drafts"
     __table_args__ = (
-        CheckConstraint(one_of("form", IMPORT_FORMS), name="form"),
+        CheckConstraint(check_one_of("form", IMPORT_FORMS), name="form"),
         Index("ix_import_drafts_public_id", "public_id", unique=True),
         Index("ix_import_drafts_created_at", "created_at"),
     )

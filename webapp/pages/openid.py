@@ -119,7 +119,7 @@ def _consume_state(pending: PendingAuthorization, now: datetime) -> timedelta | 
     with writing(refresh=False) as writer:
         wait = login_throttle.register(writer, Attempt(pending.secret, request.remote_addr or "", kind=OPENID), now)
         if wait is None:
-            identities.mark_used(writer, pending, now=now)
+            identities.consume_authorization(writer, pending, now=now)
         return wait
 
 

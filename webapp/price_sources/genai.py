@@ -27,7 +27,7 @@ def exact_names(match: object) -> Iterator[str]:
             yield from exact_names(clause)
 
 
-def family(name: str) -> str:
+def family_name(name: str) -> str:
     """Return the name without its date suffix and with normalized punctuation, to group spellings of one model."""
     return re.sub(r"-(latest|\d{4}-\d{2}-\d{2})$", "", name).replace(".", "-")
 
@@ -37,9 +37,9 @@ def names_of(model: types.ModelInfo) -> dict[str, list[str]]:
     main = genai_rules.RENAMED.get(model.id, model.id)
     spellings = dict.fromkeys(exact_names(model.match))
     names: dict[str, list[str]] = {main: [], **{model_id: [] for model_id in spellings if model_id in genai_rules.OWN_MODELS}}
-    heads = {family(model_id): model_id for model_id in reversed(names)}
+    heads = {family_name(model_id): model_id for model_id in reversed(names)}
     for model_id in spellings:
-        head = heads.get(family(model_id), main)
+        head = heads.get(family_name(model_id), main)
         if model_id not in names and is_alias(model_id, head):
             names[head].append(model_id)
     return {model_id: sorted({*aliases, *genai_rules.REVIEWED_NAMES.get(model_id, ())}) for model_id, aliases in names.items()}

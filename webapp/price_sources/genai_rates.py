@@ -51,7 +51,7 @@ class DatedRates:
         return json.dumps([self.rates, list(self.reasons)])
 
 
-def plain(amount: Decimal) -> str:
+def format_plain(amount: Decimal) -> str:
     text = format(amount, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -135,7 +135,7 @@ def rates_for(key: str, value: Decimal | types.TieredPrices, tier: str, window: 
     return [
         {
             "meter": meter,
-            "amount": plain(divide_exactly(key, amount, units)),
+            "amount": format_plain(divide_exactly(key, amount, units)),
             "per": per,
             "above": above,
             "service_tier": tier,
@@ -151,11 +151,13 @@ def divide_exactly(key: str, amount: Decimal, divisor: int) -> Decimal:
         try:
             return amount / divisor
         except Inexact:
-            raise UnsupportedRate(f"{key} ({plain(amount)}) is left out: a second would cost no finite decimal.") from None
+            raise UnsupportedRate(f"{key} ({format_plain(amount)}) is left out: a second would cost no finite decimal.") from None
 
 
 def format_amounts(value: Decimal | types.TieredPrices) -> str:
-    return ", ".join(plain(amount) if above is None else f"{plain(amount)} above {above}" for above, amount in context_tiers(value))
+    return ", ".join(
+        format_plain(amount) if above is None else f"{format_plain(amount)} above {above}" for above, amount in context_tiers(value)
+    )
 
 
 def remove_ambiguous_rates(values: PriceValues) -> tuple[PriceValues, list[str]]:

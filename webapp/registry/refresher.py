@@ -32,11 +32,11 @@ class Refresher:
         self,
         registry: ModelRegistry,
         report: "ProcessReport",
-        watch: DatabaseHealth | None = None,
+        health: DatabaseHealth | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._registry, self._report, self._watch, self._clock = registry, report, watch, clock
+        self._registry, self._report, self._health, self._clock = registry, report, health, clock
         self._lock = threading.Lock()
         self._pid: int | None = None
         self._stopped = threading.Event()
@@ -61,11 +61,11 @@ class Refresher:
             try:
                 snapshot = self._registry.refresh()
                 state = (snapshot.revision, snapshot.source)
-                if snapshot.source != DATABASE or (self._watch and self._watch.state != OK):
+                if snapshot.source != DATABASE or (self._health and self._health.state != OK):
                     self._check_database()
                 if state != reported or self._clock() >= next_report:
                     self._check_database()
-                    if self._watch is None or self._watch.state == OK:  # A database in any other state is left unchanged.
+                    if self._health is None or self._health.state == OK:  # A database in any other state is left unchanged.
                         self._report.write(*state)
                     reported, next_report = state, self._clock() + HEARTBEAT
                 if self._clock() >= next_copy:  # Not at every change, because writing the copy must not delay the next refresh.
@@ -76,8 +76,8 @@ class Refresher:
                 self._stopped.wait(HEARTBEAT)
 
     def _check_database(self) -> None:
-        if self._watch is not None:
-            self._watch.check()
+        if self._health is not None:
+            self._health.check()
 
     def stop(self) -> None:
         """Stop the thread in a process that continues without the application."""
@@ -90,7 +90,7 @@ class Refresher:
         """Stop the thread of a worker that shuts down, and delete the worker's report."""
         was_running = self._thread is not None and self._pid == os.getpid()
         self.stop()
-        if was_running and (self._watch is None or self._watch.state == OK):  # Any other state is left unchanged, as in `_run`.
+        if was_running and (self._health is None or self._health.state == OK):  # Any other state is left unchanged, as in `_run`.
             self._report.forget()
 
 

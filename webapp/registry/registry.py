@@ -12,7 +12,7 @@ from webapp.domain.catalog import snapshot as snapshots
 from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.entities import Catalog, ModelInfo
 from webapp.domain.catalog.explanation import Explanation, explain
-from webapp.domain.catalog.resolution import resolve, trace
+from webapp.domain.catalog.resolution import resolve, trace_resolution
 from webapp.domain.catalog.snapshot import CONSTANTS, DATABASE, LAST_GOOD, Snapshot
 from webapp.domain.pricing.pricing import STANDARD, Cost, cost_of, price_at
 from webapp.domain.pricing.usage import Usage
@@ -114,7 +114,7 @@ class ModelRegistry:
             return True
         if ref in snapshot.by_name or ref in snapshot.names.model_ids:
             return False
-        models, _ = trace(snapshot.names, ref)
+        models, _ = trace_resolution(snapshot.names, ref)
         return len(models) == 1 and models[0].supported
 
     def calculate_cost(  # noqa: PLR0913 # the contract's signature: the three counts of seed 002, or a `Usage`

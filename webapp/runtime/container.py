@@ -37,7 +37,7 @@ class Container:
     last_good: LastGoodFile
     process_report: ProcessReport
     source: DatabaseSource
-    database_watch: DatabaseHealth
+    database_health: DatabaseHealth
     call_limiter: CallLimiter
 
 
@@ -78,7 +78,7 @@ def vault() -> Vault:
 
 def database_state() -> str:
     """Return the name of the last known database state, without waiting for a check."""
-    state = current().database_watch.state
+    state = current().database_health.state
     unreachable = state == database_health.OK and registry().snapshot.source == LAST_GOOD  # No health check has detected it yet.
     return database_health.UNREACHABLE if unreachable else state
 

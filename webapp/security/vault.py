@@ -36,8 +36,8 @@ class Vault:
         self._fernets: list[Fernet] = []
         self._raw: list[bytes] = []
         self.reason: str | None = None
-        self._verified: str | None = None
-        self._refused: str | None = None
+        self._verified_check: str | None = None
+        self._rejected_check: str | None = None
         try:
             self._load(keys)
         except (ValueError, binascii.Error):
@@ -135,13 +135,13 @@ class Vault:
 
     def verify_key_check(self, check: str) -> None:
         """Lock the vault while its keys cannot read the check of an earlier start. The check of another database can unlock it again."""
-        if not self._fernets or check in (self._verified, self._refused):
+        if not self._fernets or check in (self._verified_check, self._rejected_check):
             return
         try:
             self._decrypt(check, SecretContext(0, "", "check"))
-            self._verified, self._refused, self.reason = check, None, None
+            self._verified_check, self._rejected_check, self.reason = check, None, None
         except KeysLocked:
-            self._verified, self._refused = None, check
+            self._verified_check, self._rejected_check = None, check
             self.reason = f"{self._key_location} does not hold the key that this database was last used with"
 
     def _require_unlocked(self) -> None:

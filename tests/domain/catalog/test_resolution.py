@@ -7,7 +7,7 @@ from factories import a_model, a_provider, a_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.catalog.resolution import index_names, normal_forms, resolve, suggest_refs, trace
+from webapp.domain.catalog.resolution import index_names, normal_forms, resolve, suggest_refs, trace_resolution
 from webapp.domain.shared.errors import AmbiguousModel, UnknownModel
 
 GPT = a_model("gpt-4o", "openai", aliases=("gpt-4o-2024-08-06", "omni"))
@@ -40,7 +40,7 @@ NAMES = index_names(MODELS, [("ft:*", "openai/gpt-4o"), ("ft:gpt-4o-mini*", "ope
     ],
 )
 def test_each_name_is_found_at_its_step(ref, model, step):
-    models, steps = trace(NAMES, ref)
+    models, steps = trace_resolution(NAMES, ref)
     assert (models, steps[-1].name) == ((model,), step)
 
 
@@ -102,7 +102,7 @@ def test_patterns_that_say_equally_much_are_ambiguous_unless_they_lead_to_one_mo
 
 
 def test_the_steps_say_what_was_looked_up_and_found():
-    _, steps = trace(NAMES, "gpt-4o-20240806")
+    _, steps = trace_resolution(NAMES, "gpt-4o-20240806")
     assert [(step.name, step.refs) for step in steps][:3] == [("canonical ref", ()), ("exact alias", ()), ("bare model id", ())]
     assert steps[-1].query == "gpt-4o-2024-08-06"
 
@@ -135,7 +135,7 @@ def test_a_wrong_name_is_cheap_in_a_large_registry():
     )
     started = time.thread_time()
     for ref in ("model-x" * 40, "1" * 300, "9" * 1_000_000):
-        trace(names, ref)
+        trace_resolution(names, ref)
         suggest_refs(names, ref)
     assert time.thread_time() - started < 2
 

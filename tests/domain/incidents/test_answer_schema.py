@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from webapp.domain.incidents.answer_schema import ANSWER_SCHEMA, SYSTEM_PROMPT, SchemaMismatch, format_incident, parse_recommendations
+from webapp.domain.incidents.answer_schema import RESPONSE_SCHEMA, SYSTEM_PROMPT, SchemaMismatch, format_incident, parse_recommendations
 from webapp.domain.incidents.incidents import PRIORITIES, TYPES, Alert, Incident
 
 ITEM = {"type": "disk", "priority": "high", "title": "T", "description": "D", "actions": ["A", "B"]}
@@ -122,8 +122,8 @@ def test_no_template_is_made_from_data(payload):
 
 
 def test_the_schema_is_strict_everywhere_and_knows_our_words():
-    item = ANSWER_SCHEMA["properties"]["recommendations"]["items"]
-    for shape in (ANSWER_SCHEMA, item):
+    item = RESPONSE_SCHEMA["properties"]["recommendations"]["items"]
+    for shape in (RESPONSE_SCHEMA, item):
         assert shape["additionalProperties"] is False
         assert set(shape["required"]) == set(shape["properties"])
     assert item["properties"]["type"]["enum"] == list(TYPES)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from webapp.domain.incidents.incidents import Alert, Incident, Recommendation, incident_dict, incident_from, recommendation_dict
+from webapp.domain.incidents.incidents import Alert, Incident, Recommendation, incident_document, incident_from, recommendation_document
 from webapp.domain.shared.errors import Invalid, Malformed
 
 FULL = {
@@ -26,8 +26,8 @@ def errors(data):
 def test_a_full_incident_is_read_and_written_back_the_same():
     incident = incident_from(FULL)
     assert incident.alerts == (Alert("DiskSpaceLow", "3 % left", {"instance": "db-1:9100"}),)
-    assert incident_dict(incident) == FULL
-    assert incident_from(json.loads(json.dumps(incident_dict(incident)))) == incident
+    assert incident_document(incident) == FULL
+    assert incident_from(json.loads(json.dumps(incident_document(incident)))) == incident
 
 
 def test_only_a_title_is_needed():
@@ -110,7 +110,7 @@ def test_the_incident_keeps_no_reference_to_what_it_was_read_from():
 
 
 def test_a_recommendation_is_json():
-    shape = recommendation_dict(Recommendation("disk", "high", "T", "D", {"words": {"title": ("disk",)}}, ("a", "b")))
+    shape = recommendation_document(Recommendation("disk", "high", "T", "D", {"words": {"title": ("disk",)}}, ("a", "b")))
     assert json.loads(json.dumps(shape)) == {
         "type": "disk",
         "priority": "high",

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from webapp.domain.incidents.incidents import Alert, Incident, incident_from, recommendation_dict
+from webapp.domain.incidents.incidents import Alert, Incident, incident_from, recommendation_document
 from webapp.domain.incidents.samples import SAMPLES
 from webapp.domain.triage.host_metrics import DiskMetrics, HostMetrics, ProcessMetrics, is_about_this_host
 from webapp.domain.triage.rules import analyze_incident
@@ -223,7 +223,7 @@ def test_an_incident_says_itself_that_it_is_about_this_host(metadata, names, her
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.slug)
 def test_every_sample_is_advised_on_in_json(sample):
     advice = analyze_incident(sample.incident())
-    assert json.loads(json.dumps([recommendation_dict(recommendation) for recommendation in advice]))
+    assert json.loads(json.dumps([recommendation_document(recommendation) for recommendation in advice]))
     assert all(recommendation.title and recommendation.description and recommendation.actions for recommendation in advice)
 
 

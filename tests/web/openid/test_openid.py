@@ -128,7 +128,7 @@ def test_a_way_back_is_used_once_by_four_at_once(either_app):
             together.wait()
             try:
                 with writing(refresh=False) as session:
-                    identities.mark_used(session, authorization, now=datetime.now(UTC))
+                    identities.consume_authorization(session, authorization, now=datetime.now(UTC))
                 results.append(True)
             except Conflict:
                 results.append(False)

@@ -19,7 +19,7 @@ from webapp.admin.core.fields import version_of
 from webapp.admin.core.filters import ChoiceFilter, YesNoFilter
 from webapp.admin.core.flask_admin_adapter import get_form_data
 from webapp.admin.core.lists import ChangeResult, requested_state
-from webapp.admin.credentials.provider_keys import KEY_VIEWS, ProviderKeysMixin, keys_card, may_edit_keys
+from webapp.admin.credentials.provider_keys import KEY_VIEWS, ProviderKeysMixin, can_edit_keys, keys_card
 from webapp.admin.runs.model_choices import unavailable_reason
 from webapp.domain.shared.errors import Conflict, Forbidden, InUse, Invalid
 from webapp.drivers import DRIVERS
@@ -117,7 +117,7 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
     def _prepare_form(self, form: Any, row: Provider | None) -> Any:
         form.driver.choices = provider_form.driver_choices()
         state = key_state(row, credentials.get_shared_or_none(db.session(), row) if row else None)
-        form.key_part = lambda: Markup(render_template("admin/credentials/_key.html", form=form, key=state, may=may_edit_keys()))
+        form.key_part = lambda: Markup(render_template("admin/credentials/_key.html", form=form, key=state, may=can_edit_keys()))
         form.row = row
         form.move_part = lambda: Markup(render_template("admin/catalog/providers/_move.html", warning=move_warning(row, form)))
         if row is not None:
@@ -144,7 +144,7 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
             return False
         if not isinstance(form, provider_form.ProviderForm):
             return True  # The form of a bulk action.
-        if ((form.api_key.data or "").strip() or form.remove_key.data) and not may_edit_keys():
+        if ((form.api_key.data or "").strip() or form.remove_key.data) and not can_edit_keys():
             raise Forbidden("Only admins may enter or remove keys.")
         for name in provider_form.CONFIG_JSON_FIELDS:
             if provider_form.parse_json_object(form[name].data) is None:
@@ -231,7 +231,7 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
 
     @expose("/<id>/remove-key", methods=("POST",))
     def remove_key(self, id: str) -> ResponseReturnValue:
-        self.require_permission(may_edit_keys())
+        self.require_permission(can_edit_keys())
 
         def run(session: Session) -> ChangeResult:
             provider = self.find_row(id)
@@ -250,7 +250,7 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
             "may_check": self.can_edit and row.driver != connection_tests.LOCAL,
             "model_count": count,
             "events": target_events("provider", row.id),
-            "may_key": may_edit_keys(),
+            "may_key": can_edit_keys(),
             "may_edit": self.can_edit,
         }
 

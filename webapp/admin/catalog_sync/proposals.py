@@ -38,7 +38,7 @@ class Proposals(GuardedView):
     @expose("/")
     def index(self) -> str:
         rows = proposals.list_proposals(db.session())
-        return self.render("admin/catalog_sync/list.html", rows=rows, statuses=STATUSES, may_edit=may_edit())
+        return self.render("admin/catalog_sync/list.html", rows=rows, statuses=STATUSES, may_edit=can_edit())
 
     @expose("/new", methods=("GET", "POST"))
     def create(self) -> Any:
@@ -126,19 +126,19 @@ class Proposals(GuardedView):
             "chosen": sum(by_kind.values()),
             "by_kind": by_kind,
             "seal": proposals.selection_digest(session, row.id),
-            "may_edit": may_edit(),
+            "may_edit": can_edit(),
             "is_open": row.status == OPEN,
             "needs_other": container.settings().four_eyes and row.opened_by == actor(),
             "statuses": STATUSES,
         }
 
 
-def may_edit() -> bool:
+def can_edit() -> bool:
     return has_permission(Permission.REGISTRY_WRITE)
 
 
 def require_edit_permission() -> None:
-    if not may_edit():
+    if not can_edit():
         raise Forbidden("Your role does not allow this. Ask an admin.")
 
 

@@ -139,7 +139,7 @@ class GuardedModelView(PermissionRequiredMixin, ModelView):
         raise NotImplementedError
 
     def create_model(self, form: Form) -> Any:
-        return self._through_service(form, lambda session: self.create_row(session, self.values_of(form)))
+        return self._run_service(form, lambda session: self.create_row(session, self.values_of(form)))
 
     def update_model(self, form: Form, model: Any) -> bool:
         try:
@@ -162,9 +162,9 @@ class GuardedModelView(PermissionRequiredMixin, ModelView):
             self.delete_row(session, model)
             return True
 
-        return self._through_service(None, delete) is not None
+        return self._run_service(None, delete) is not None
 
-    def _through_service(self, form: Form | None, change: Callable[[Session], Any]) -> Any:
+    def _run_service(self, form: Form | None, change: Callable[[Session], Any]) -> Any:
         try:
             with writing() as session:
                 return change(session)

@@ -30,7 +30,7 @@ class EditConflict:
     changed_by: str | None
     changed_at: datetime | None
     merged_labels: list[str]
-    clashes: list[tuple[str, FieldConflict]]  # Each with the field's label.
+    conflicts: list[tuple[str, FieldConflict]]  # Each with the field's label.
 
 
 def prepare_form(form: Any, row_values: Mapping[str, Any]) -> Any:

@@ -32,7 +32,7 @@ class ProviderKeysMixin(RowsView):
     @expose("/<id>/keys", methods=("POST",))
     def store_key(self, id: str) -> ResponseReturnValue:
         """Enter or replace the key of a project, or the shared key."""
-        self.require_permission(may_edit_keys())
+        self.require_permission(can_edit_keys())
 
         def run(session: Session) -> ChangeResult:
             provider = self.find_row(id)
@@ -47,7 +47,7 @@ class ProviderKeysMixin(RowsView):
 
     @expose("/<id>/keys/<credential_id>/limit", methods=("POST",))
     def limit_key(self, id: str, credential_id: str) -> ResponseReturnValue:
-        self.require_permission(may_edit_keys())
+        self.require_permission(can_edit_keys())
 
         def run(session: Session) -> ChangeResult:
             credential = _find_key(session, self.find_row(id), credential_id)
@@ -64,7 +64,7 @@ class ProviderKeysMixin(RowsView):
 
     @expose("/<id>/keys/<credential_id>/remove", methods=("POST",))
     def remove_one_key(self, id: str, credential_id: str) -> ResponseReturnValue:
-        self.require_permission(may_edit_keys())
+        self.require_permission(can_edit_keys())
 
         def run(session: Session) -> ChangeResult:
             provider = self.find_row(id)
@@ -91,7 +91,7 @@ def require_current_destination(provider: Provider) -> None:
         raise Conflict(f"{provider} leads to {destination or 'no address'} now, not where the page said. Nothing was stored: look again.")
 
 
-def may_edit_keys() -> bool:
+def can_edit_keys() -> bool:
     return has_permission(Permission.CREDENTIALS_WRITE)
 
 

@@ -45,10 +45,10 @@ class Calculator(GuardedView):
         snapshot = container.registry().snapshot
         inputs = calculator.parse_query(request.args.to_dict(flat=False))
         if not request.args:
-            inputs = _example_question(snapshot)
+            inputs = _example_request(snapshot)
         result = calculator.calculate(snapshot, inputs, datetime.now(UTC))
         errors = {**_use_form_labels(inputs.errors), **({"model": result.unresolved[0].detail} if result.unresolved else {})}
-        view = {**_answer_view_model(inputs, result, errors), "revision": snapshot.revision}
+        view = {**_result_view_model(inputs, result, errors), "revision": snapshot.revision}
         target = request.headers.get("HX-Target", "")
         if target in (PAGE_TARGET, PANEL_TARGET):
             body = self.render("admin/pricing/calculator/_answer.html", panel=target == PANEL_TARGET, **view)
@@ -78,14 +78,14 @@ def _use_form_labels(errors: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _example_question(snapshot: Snapshot) -> CalculatorRequest:
+def _example_request(snapshot: Snapshot) -> CalculatorRequest:
     """Return an example calculation for a page without input."""
     default = snapshot.defaults.get("text")
     price = default.price_at(datetime.now(UTC)) if default else None
     return CalculatorRequest(refs=(default.ref,) if default else (), usage=calculator.typical_usage(price))
 
 
-def _answer_view_model(inputs: CalculatorRequest, result: CalculatorResult, errors: Mapping[str, str]) -> dict[str, Any]:
+def _result_view_model(inputs: CalculatorRequest, result: CalculatorResult, errors: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of the result fragment."""
     invalid = {name for name in errors if name != "model"}
     minimum = next((quote.total for quote in result.quotes if quote.cheapest), None)

@@ -185,7 +185,7 @@ class PricePreview:
 
 
 def preview_price(
-    form: PriceFormData, history: Sequence[Price], now: datetime, ask: Callable[[Price], Sequence[SanityQuestion]] = lambda _: ()
+    form: PriceFormData, history: Sequence[Price], now: datetime, list_questions: Callable[[Price], Sequence[SanityQuestion]] = lambda _: ()
 ) -> PricePreview:
     """Return the preview of a form. `history` is the model's timeline; `ask` returns the sanity questions about a price."""
     entry, field_names = build_entry(form, now)
@@ -197,7 +197,7 @@ def preview_price(
     rates = [(label_of(rate.meter), _format_conditional_rate(rate, price.currency)) for rate in price.rates]
     change = None if validated.corrects else past_change(history, price.effective_from, now)
     ending_warning = "" if validated.corrects else _ending_rates_warning(price, current)
-    warnings = [change.warning if change else "", *(question.text for question in ask(price)), ending_warning]
+    warnings = [change.warning if change else "", *(question.text for question in list_questions(price)), ending_warning]
     return PricePreview(
         rates, _sample_cost_text(cost_of(price, SAMPLE_USAGE, at=None), price), [warning for warning in warnings if warning]
     )

@@ -40,7 +40,7 @@ class OverridesMixin(RowsView):
         project, errors = self.find_row(id), {}
         values = {name: request.form.get(name, "").strip()[:2_000] for name in FORM_FIELDS}
         if request.method == "POST":
-            self.require_permission(may_edit_rules())
+            self.require_permission(can_edit_rules())
             try:
                 with writing() as session:
                     overrides.add(session, project.id, _build_rule(values), actor=self.actor())
@@ -53,7 +53,7 @@ class OverridesMixin(RowsView):
 
     @expose("/<id>/rules/<rule>/end", methods=("POST",))
     def end_rule(self, id: str, rule: str) -> Any:
-        self.require_permission(may_edit_rules())
+        self.require_permission(can_edit_rules())
         try:
             with writing() as session:
                 overrides.end(session, int(rule) if is_id(rule) else 0, _now(), actor=self.actor())
@@ -74,12 +74,12 @@ class OverridesMixin(RowsView):
             errors=errors,
             kinds=KIND_LABELS,
             models=models,
-            may_edit=may_edit_rules(),
+            may_edit=can_edit_rules(),
             narrowed=any(row["kind"] == ALLOW and row["state"][0] == "In force" for row in rows),
         )
 
 
-def may_edit_rules() -> bool:
+def can_edit_rules() -> bool:
     return has_permission(Permission.REGISTRY_WRITE)
 
 

@@ -61,7 +61,7 @@ class Evaluations(GuardedView):
             page=page,
             statuses=evaluation_presenter.STATUSES,
             label_of=evaluation_presenter.ref_label,
-            may_run=may_run(),
+            may_run=can_run(),
         )
 
     @expose("/new", methods=("GET", "POST"))
@@ -138,7 +138,7 @@ class Evaluations(GuardedView):
         return evaluation_presenter.view_model(
             row, ratings, evaluation_results.list_late_runs(db.session(), row), require_member().email
         ) | {
-            "may_run": may_run(),
+            "may_run": can_run(),
             "may_default": has_permission(Permission.REGISTRY_WRITE),
             "defaults": {ref: model.id for ref, model in known.items() if not model.default and model.active},
             "is_default": {ref for ref, model in known.items() if model.default},
@@ -188,12 +188,12 @@ class Evaluations(GuardedView):
         return Response(body, headers=headers, mimetype="application/json")
 
 
-def may_run() -> bool:
+def can_run() -> bool:
     return has_permission(Permission.RUNS_WRITE)
 
 
 def require_run_permission() -> None:
-    if not may_run():
+    if not can_run():
         raise Forbidden(f"Your role, {require_member().role}, may look but not run. Ask an admin.")
 
 

@@ -56,7 +56,7 @@ class Prompts(GuardedView):
             category=category,
             categories=categories,
             kept=cached_count,
-            may_edit=may_edit(),
+            may_edit=can_edit(),
         )
 
     @expose("/<slug>/")
@@ -82,7 +82,7 @@ class Prompts(GuardedView):
             row=row,
             versions=versions,
             use=prompt_templates.usage(session, row.name),
-            may_edit=may_edit(),
+            may_edit=can_edit(),
             against=older,
             compared=_list_differences(prompt_templates.find(session, row.name, older), row) if older else [],
             temperature=None if row.temperature is None else format_decimal(row.temperature),
@@ -165,12 +165,12 @@ class Prompts(GuardedView):
         return redirect(self.get_url(".index"))
 
 
-def may_edit() -> bool:
+def can_edit() -> bool:
     return has_permission(Permission.REGISTRY_WRITE)
 
 
 def require_edit_permission() -> None:
-    if not may_edit():
+    if not can_edit():
         raise Forbidden("Your role does not allow this. Ask an admin.")
 
 

@@ -133,19 +133,19 @@ class ImportExport(GuardedView):
             "admin/transfer/index.html",
             errors=errors[:MAX_ERRORS],
             more=max(len(errors) - MAX_ERRORS, 0),
-            may_edit=may_edit(),
+            may_edit=can_edit(),
             most=registry_yaml.MAX_BYTES // 1_000_000,
             waiting=import_drafts.get_latest_or_none(db.session(), actor()),
             events=event_text.latest_events(AuditEvent.action == "catalog:file:import"),
         )
 
 
-def may_edit() -> bool:
+def can_edit() -> bool:
     return has_permission(Permission.REGISTRY_WRITE)
 
 
 def require_edit_permission() -> None:
-    if not may_edit():
+    if not can_edit():
         raise Forbidden("Your role does not allow this. Ask an admin.")
 
 

@@ -43,8 +43,8 @@ class FastPath:
     """WSGI middleware in front of the application."""
 
     def __init__(self, application: Wsgi, container: Container, trusted_hosts: Sequence[str]) -> None:
-        self._application, self._container, self._trusted = application, container, list(trusted_hosts)
-        self._hosts: set[str] = set()
+        self._application, self._container, self._trusted_hosts = application, container, list(trusted_hosts)
+        self._known_hosts: set[str] = set()
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         responder = _responder(environ)
@@ -62,12 +62,12 @@ class FastPath:
     def _is_trusted_host(self, environ: Environ) -> bool:
         """Return whether the request names a host that is served here. Trusted hosts are cached."""
         host = environ.get("HTTP_HOST", "")
-        if host in self._hosts:
+        if host in self._known_hosts:
             return True
-        if not host_is_trusted(host, self._trusted):
+        if not host_is_trusted(host, self._trusted_hosts):
             return False
-        if len(self._hosts) < MAX_HOSTS:
-            self._hosts.add(host)
+        if len(self._known_hosts) < MAX_HOSTS:
+            self._known_hosts.add(host)
         return True
 
     def _authorized_registry(self, environ: Environ) -> EncodedRegistry | None:

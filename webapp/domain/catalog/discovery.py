@@ -59,7 +59,7 @@ def guess_type(model_id: str) -> str:
     return next((kind for kind, pattern in _TYPES if re.search(pattern, model_id, re.IGNORECASE)), "text")
 
 
-def compare_models(listed: Iterable[ListedModel], present: Iterable[RegisteredModel]) -> list[DiscoveredModel]:
+def compare_model_lists(listed: Iterable[ListedModel], present: Iterable[RegisteredModel]) -> list[DiscoveredModel]:
     """Return new models first, then removed, then known ones, each group by name."""
     registered: Mapping[str, RegisteredModel] = {model.model_id: model for model in present}
     offered = {model.model_id: model for model in listed}

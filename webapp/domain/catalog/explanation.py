@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.catalog.resolution import NameIndex, ResolutionStep, suggest_refs, trace
+from webapp.domain.catalog.resolution import NameIndex, ResolutionStep, suggest_refs, trace_resolution
 from webapp.domain.pricing.pricing import Price
 
 
@@ -28,7 +28,7 @@ class Explanation:
 
 def explain(names: NameIndex, ref: str, at: datetime) -> Explanation:
     """Follow the ref through every resolution step to the price in force at `at`."""
-    models, steps = trace(names, ref)
+    models, steps = trace_resolution(names, ref)
     if len(models) == 1:
         model = models[0]
         return Explanation(ref, at, steps, model, model.unsupported_because, (), (), model.price_at(at), model.supported)

@@ -95,7 +95,7 @@ def normal_forms(ref: str) -> list[str]:
     return list(dict.fromkeys(forms))
 
 
-def trace(names: NameIndex, ref: str) -> tuple[tuple[ModelInfo, ...], tuple[ResolutionStep, ...]]:
+def trace_resolution(names: NameIndex, ref: str) -> tuple[tuple[ModelInfo, ...], tuple[ResolutionStep, ...]]:
     """Return the models that match this ref (one, none or several) and the steps of the resolution."""
     steps: list[ResolutionStep] = []
     if len(ref) > MAX_REF:
@@ -127,7 +127,7 @@ def _as_tuple(model: ModelInfo | None) -> tuple[ModelInfo, ...]:
 
 def resolve(names: NameIndex, ref: str) -> ModelInfo:
     """Return the one model that matches this ref. Raises `UnknownModel` with suggestions, or `AmbiguousModel` with the candidates."""
-    models, _ = trace(names, ref)
+    models, _ = trace_resolution(names, ref)
     if not models:
         raise UnknownModel(ref, suggest_refs(names, ref))
     if len(models) > 1:

@@ -37,7 +37,7 @@ class SanityQuestion(NamedTuple):
 
 
 def list_questions(
-    price: Price, previous: Price | None, siblings: Sequence[NamedPrice] = (), catalogue: NamedPrice | None = None
+    price: Price, previous: Price | None, siblings: Sequence[NamedPrice] = (), builtin_price: NamedPrice | None = None
 ) -> list[SanityQuestion]:
     """Return all questions about a price. `siblings` are other models of the same provider and type."""
     questions = _zero_questions(price, previous)
@@ -45,8 +45,8 @@ def list_questions(
         questions += _factor_questions("far_from_previous", price, NamedPrice("the price before", previous))
     if siblings:
         questions += _sibling_questions(price, siblings)
-    if catalogue is not None:
-        questions += _factor_questions("far_from_catalogue", price, catalogue)
+    if builtin_price is not None:
+        questions += _factor_questions("far_from_catalogue", price, builtin_price)
     return questions
 
 

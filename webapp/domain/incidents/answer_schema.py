@@ -32,7 +32,7 @@ Answer with one JSON object and nothing else:
 Give one to five recommendations, the most important first."""
 
 # The subset of JSON Schema that every vendor's strict mode supports: all properties required, none additional, no references.
-ANSWER_SCHEMA: Mapping[str, object] = {
+RESPONSE_SCHEMA: Mapping[str, object] = {
     "type": "object",
     "properties": {
         "recommendations": {

@@ -80,25 +80,25 @@ def incident_from(data: Mapping[str, object]) -> Incident:
     return incident
 
 
-def alert_dict(alert: Alert) -> dict[str, object]:
+def alert_document(alert: Alert) -> dict[str, object]:
     """Return the JSON shape. `labels` is left out if it is empty."""
     shape: dict[str, object] = {"name": alert.name, "description": alert.description}
     return shape | {"labels": dict(alert.labels)} if alert.labels else shape
 
 
-def incident_dict(incident: Incident) -> dict[str, object]:
+def incident_document(incident: Incident) -> dict[str, object]:
     """Return the JSON shape of the contract. `incident_from` parses it back to an equal incident."""
     return {
         "title": incident.title,
         "description": incident.description,
         "severity": incident.severity,
         "status": incident.status,
-        "alerts": [alert_dict(alert) for alert in incident.alerts],
+        "alerts": [alert_document(alert) for alert in incident.alerts],
         "metadata": dict(incident.metadata),
     }
 
 
-def recommendation_dict(recommendation: Recommendation) -> dict[str, object]:
+def recommendation_document(recommendation: Recommendation) -> dict[str, object]:
     """Return the JSON shape of the contract."""
     return asdict(recommendation) | {"actions": list(recommendation.actions)}
 

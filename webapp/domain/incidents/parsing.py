@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from webapp.domain.incidents.alertmanager import incident_from_payload, is_alertmanager
-from webapp.domain.incidents.incidents import MAX_TITLE, Incident, incident_dict, incident_from
+from webapp.domain.incidents.incidents import MAX_TITLE, Incident, incident_document, incident_from
 from webapp.domain.shared.errors import Invalid, Malformed, ModeldeskError
 
 MAX_INPUT_LENGTH = 100_000
@@ -47,7 +47,7 @@ def parse_incident(text: str) -> ParsedIncident:
 
 def dump_incident(incident: Incident) -> str:
     """Return an incident as text that parses back to an equal incident."""
-    return json.dumps(incident_dict(incident), indent=2, ensure_ascii=False)
+    return json.dumps(incident_document(incident), indent=2, ensure_ascii=False)
 
 
 def _parse_plain_text(text: str) -> Incident:

@@ -38,7 +38,7 @@ class VendorDriver(ABC):
     def __init__(self, endpoint: Endpoint):
         self.endpoint = endpoint
         secrets = (endpoint.api_key, *extra_headers(endpoint).values())
-        self._guard = CallRunner(tuple(secret for secret in secrets if secret and len(secret) >= 4))
+        self._runner = CallRunner(tuple(secret for secret in secrets if secret and len(secret) >= 4))
 
     # Implemented by the driver of each vendor.
 
@@ -72,11 +72,11 @@ class VendorDriver(ABC):
             reply = self.parse_reply(self.send(options), trace)
             return replace(reply, latency_ms=elapsed_ms(started), attempts=number)
 
-        return self._guard.run_with_retry(attempt, request.deadline_s)
+        return self._runner.run_with_retry(attempt, request.deadline_s)
 
     def list_models(self) -> tuple[UpstreamModel, ...]:
         deadline = time.monotonic() + min(self.endpoint.timeout_s, CHECK_DEADLINE_S)
-        return self._guard.run(lambda trace: _limit_models(self.fetch_models(trace)), deadline, MAX_LIST_BYTES)
+        return self._runner.run(lambda trace: _limit_models(self.fetch_models(trace)), deadline, MAX_LIST_BYTES)
 
     def check(self, model: str | None = None) -> CheckResult:
         """Check the base URL and the key by listing the models.

@@ -44,7 +44,7 @@ class IdentityProvider:
 
     def __init__(self, settings: OpenId, policy: OutboundPolicy, redirect_uri: str) -> None:
         self._settings, self._policy, self._redirect_uri = settings, policy, redirect_uri
-        self._guard = CallRunner((settings.client_secret,))
+        self._runner = CallRunner((settings.client_secret,))
         self._slots = threading.BoundedSemaphore(MAX_CONCURRENT_CALLS)
         self._cached_metadata: tuple[float, _Metadata | DriverError] | None = None
 
@@ -184,6 +184,6 @@ class IdentityProvider:
         if not self._slots.acquire(timeout=SLOT_TIMEOUT_S):
             raise DriverError("overloaded", "The identity provider is being asked by others already.")
         try:
-            return self._guard.run(lambda _: work(), time.monotonic() + DEADLINE_S, MAX_BYTES)
+            return self._runner.run(lambda _: work(), time.monotonic() + DEADLINE_S, MAX_BYTES)
         finally:
             self._slots.release()

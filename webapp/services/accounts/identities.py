@@ -26,7 +26,7 @@ class PendingAuthorization:
     expires_at: datetime
 
 
-def mark_used(session: Session, authorization: PendingAuthorization, *, now: datetime) -> None:
+def consume_authorization(session: Session, authorization: PendingAuthorization, *, now: datetime) -> None:
     """Use up an authorization. Raises `Conflict` if it was used before or has expired.
 
     The unique digest rejects the second of two concurrent uses.

@@ -36,7 +36,7 @@ def begin_enrollment(session: Session, user: User, *, vault: Vault) -> str:
     It takes effect with its first correct code. Until then, the previous state stays in force.
     """
     secret = pyotp.random_base32()
-    user.totp_pending = vault.encrypt(secret, _secret_place(user, "totp_pending"))
+    user.totp_pending = vault.encrypt(secret, _secret_context(user, "totp_pending"))
     session.flush()
     audit_log.record(session, "accounts:second_factor:begin", actor=user.email, target=_user_target(user))
     return secret
@@ -45,7 +45,7 @@ def begin_enrollment(session: Session, user: User, *, vault: Vault) -> str:
 def get_pending_secret_or_none(session: Session, user: User, *, vault: Vault) -> str | None:
     """Return the secret that waits for its first code."""
     text = session.execute(select(User.totp_pending).where(User.id == user.id)).scalar_one()
-    return None if text is None else vault.decrypt(text, _secret_place(user, "totp_pending"))
+    return None if text is None else vault.decrypt(text, _secret_context(user, "totp_pending"))
 
 
 def provisioning_uri(secret: str, user: User) -> str:
@@ -59,7 +59,7 @@ def confirm_enrollment(session: Session, user: User, code: str, *, vault: Vault,
     step = _matching_step(secret, normalize_code(code), now) if secret is not None else None
     if secret is None or step is None:
         raise Invalid.field("code", "is not the one that the authenticator shows now; check the clock of the device")
-    user.totp_secret, user.totp_pending = vault.encrypt(secret, _secret_place(user, "totp_secret")), None
+    user.totp_secret, user.totp_pending = vault.encrypt(secret, _secret_context(user, "totp_secret")), None
     user.totp_since, user.totp_step = now, step
     audit_log.record(session, "accounts:second_factor:turn_on", actor=user.email, target=_user_target(user))
     return _replace_codes(session, user)
@@ -110,7 +110,7 @@ def normalize_code(code: str) -> str:
 
 def _decrypt_secret(vault: Vault, user: User, ciphertext: str) -> str:
     try:
-        return vault.decrypt(ciphertext, _secret_place(user, "totp_secret"))
+        return vault.decrypt(ciphertext, _secret_context(user, "totp_secret"))
     except KeysLocked:
         raise KeysLocked(LOCKED_MESSAGE) from None
 
@@ -155,7 +155,7 @@ def _replace_codes(session: Session, user: User) -> list[str]:
     return ["-".join(code[start : start + 4] for start in range(0, CODE_LENGTH, 4)) for code in codes]
 
 
-def _secret_place(user: User, field: str) -> SecretContext:
+def _secret_context(user: User, field: str) -> SecretContext:
     """Return the encryption context of the user. A secret that is copied to another user's row cannot be decrypted."""
     return SecretContext(user.id, "second factor", field)
 

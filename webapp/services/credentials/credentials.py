@@ -50,7 +50,7 @@ def store(session: Session, provider: Provider, key: object, *, vault: Vault, ac
     key_check.ensure_key_check(session, vault)
     existing = get_or_none(session, provider, holder)
     before = _key_audit_values(existing)
-    context = place_of(provider, holder)
+    context = secret_context(provider, holder)
     credential = existing or Credential(provider_id=provider.id, scope=holder.scope, owner=holder.owner)
     credential.ciphertext = vault.encrypt(plaintext, context)
     credential.key_id, credential.fingerprint = vault.key_id, vault.fingerprint(plaintext)
@@ -160,7 +160,7 @@ def reveal(session: Session, provider: Provider, *, vault: Vault, holder: Holder
     if credential is None:
         return None
     try:
-        return vault.decrypt(credential.ciphertext, place_of(provider, holder))
+        return vault.decrypt(credential.ciphertext, secret_context(provider, holder))
     except KeysLocked as error:
         # Moved from another row, tampered with, or encrypted with a lost key. Reading writes no audit event, so a log entry reports it.
         if not vault.locked and unreadable_keys_logged.should_log((credential.id, credential.ciphertext)):
@@ -168,7 +168,7 @@ def reveal(session: Session, provider: Provider, *, vault: Vault, holder: Holder
         raise
 
 
-def place_of(provider: Provider, holder: Holder = SHARED_HOLDER) -> SecretContext:
+def secret_context(provider: Provider, holder: Holder = SHARED_HOLDER) -> SecretContext:
     """Return the encryption context of a key. With another provider, origin or holder, its ciphertext cannot be decrypted."""
     field = "api_key" if holder == SHARED_HOLDER else f"api_key:{holder}"
     return SecretContext(provider.id, parse_origin(provider.base_url) if provider.base_url else "", field)

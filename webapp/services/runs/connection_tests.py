@@ -9,7 +9,7 @@ from cachetools import TTLCache
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.discovery import DiscoveredModel, ListedModel, RegisteredModel, compare_models
+from webapp.domain.catalog.discovery import DiscoveredModel, ListedModel, RegisteredModel, compare_model_lists
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.credentials.key_access import Access
 from webapp.domain.shared.errors import Conflict, Invalid, ModeldeskError
@@ -128,7 +128,7 @@ def _redact_listed_model(model: UpstreamModel, key: str | None) -> ListedModel:
 def review(session: Session, provider: Provider, upstream: Sequence[ListedModel]) -> list[DiscoveredModel]:
     """Compare the provider's list with the registry: new, missing and known models."""
     rows = session.execute(select(Model.id, Model.model_id, Model.display_name, Model.is_active).where(Model.provider_id == provider.id))
-    return compare_models(upstream, (RegisteredModel(*row) for row in rows))
+    return compare_model_lists(upstream, (RegisteredModel(*row) for row in rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, selectinload
 
 from webapp.domain.incidents import evaluation
-from webapp.domain.incidents.incidents import Incident, incident_dict
+from webapp.domain.incidents.incidents import Incident, incident_document
 from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.models import Evaluation, EvaluationCell, Rating, Run
 from webapp.services.audit import audit_log
@@ -44,7 +44,7 @@ def create(session: Session, setup: EvaluationSetup, *, actor: str) -> Evaluatio
         actor=actor,
         status="running",
         template=setup.template,
-        incidents=[incident_dict(incident) for incident in setup.incidents],
+        incidents=[incident_document(incident) for incident in setup.incidents],
         models=list(setup.models),
         repeats=setup.repeats,
         spend_cap=setup.spend_cap,

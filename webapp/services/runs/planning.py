@@ -144,7 +144,7 @@ def _build_request(
         user=prompt.user,
         max_output_tokens=_max_tokens(context, choice, provider, template),
         temperature=None if temperature is None else float(temperature),
-        json_schema=answer_schema.ANSWER_SCHEMA,
+        json_schema=answer_schema.RESPONSE_SCHEMA,
         schema_name=answer_schema.SCHEMA_NAME,
         token_parameter=str(token_parameter) if token_parameter else None,
         context_window=choice.model.context_window if choice.model else None,

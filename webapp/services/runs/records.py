@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.serializers import cost_document
-from webapp.domain.incidents.incidents import incident_dict, recommendation_dict
+from webapp.domain.incidents.incidents import incident_document, recommendation_document
 from webapp.domain.shared.errors import NotFound
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import Run, RunRecommendation
@@ -35,7 +35,7 @@ def record(session: Session, planned: RunPlan, outcome: RunOutcome, *, actor: st
         evaluation=evaluation_public_id,
         cached=outcome.cached_from is not None,
         cached_from=outcome.cached_from,
-        incident=incident_dict(planned.incident),
+        incident=incident_document(planned.incident),
         model_ref=choice.model.ref if choice.model else None,
         provider_slug=choice.provider,
         driver=choice.driver,
@@ -56,7 +56,7 @@ def record(session: Session, planned: RunPlan, outcome: RunOutcome, *, actor: st
         error_detail=outcome.error.detail if outcome.error else None,
     )
     run.recommendations = [
-        RunRecommendation(position=position, **recommendation_dict(recommendation))
+        RunRecommendation(position=position, **recommendation_document(recommendation))
         for position, recommendation in enumerate(outcome.recommendations)
     ]
     session.add(run)

@@ -3,7 +3,7 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.incidents.incidents import Incident, incident_dict
+from webapp.domain.incidents.incidents import Incident, incident_document
 from webapp.domain.shared.errors import Conflict, FieldError, NotFound
 from webapp.domain.shared.validators import line
 from webapp.models import MAX_ID, SavedIncident
@@ -22,7 +22,7 @@ def save(session: Session, name: str, incident: Incident, *, actor: str) -> Save
     valid_name = NAME(name, "name")
     if session.execute(select(SavedIncident.id).where(SavedIncident.name == valid_name)).scalar_one_or_none() is not None:
         raise Conflict(f"There is an incident named {valid_name}.", [FieldError("name", "is taken by another incident")], code="duplicate")
-    row = SavedIncident(name=valid_name, incident=incident_dict(incident), created_by=actor)
+    row = SavedIncident(name=valid_name, incident=incident_document(incident), created_by=actor)
     session.add(row)
     session.flush()
     audit_log.record(

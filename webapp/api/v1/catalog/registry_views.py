@@ -11,7 +11,7 @@ from webapp.api.v1.core.parameters import AT, MODEL, read_query
 from webapp.api.v1.core.responses import conditional_response, encode
 from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.catalog.explanation import Explanation, explain
-from webapp.domain.catalog.resolution import resolve, trace
+from webapp.domain.catalog.resolution import resolve, trace_resolution
 from webapp.domain.catalog.serializers import price_document, provider_document
 from webapp.domain.shared.errors import NotFound, quote_text
 from webapp.domain.shared.timestamps import format_timestamp
@@ -42,7 +42,7 @@ def get_model(ref: str) -> Response:
 
 def get_supported() -> Response:
     state, ref = request_registry(), str(read_query(SUPPORTED_QUERY)[MODEL.name])
-    matches, _ = trace(state.snapshot.names, ref)
+    matches, _ = trace_resolution(state.snapshot.names, ref)
     model = matches[0] if len(matches) == 1 else None
     document = {
         "model": ref,

@@ -42,9 +42,9 @@ class EncodedRegistry:
         self._models: dict[str, bytes] = {}
         self._fragments: dict[int, RateFragment] = {}
         self._orders: dict[str, list[ModelInfo]] = {}
-        self._whole: bytes | None = None
+        self._snapshot_body: bytes | None = None
         self._views: dict[str, EncodedRegistry] = {}
-        self._one_at_a_time = threading.Lock()
+        self._snapshot_lock = threading.Lock()
         self._patterns = _patterns_by_ref(snapshot)
         self._by_id: dict[int | None, ModelInfo] = {model.id: model for model in snapshot.models}
 
@@ -88,11 +88,11 @@ class EncodedRegistry:
 
     def encode_snapshot(self) -> bytes:
         """Return the JSON of the whole registry. Concurrent readers wait for a single encoding."""
-        with self._one_at_a_time:
-            if self._whole is None:
+        with self._snapshot_lock:
+            if self._snapshot_body is None:
                 snapshot = self.snapshot
-                self._whole = encode(snapshot_document(snapshot.catalog, snapshot.models, tuple(snapshot.providers.values())))
-            return self._whole
+                self._snapshot_body = encode(snapshot_document(snapshot.catalog, snapshot.models, tuple(snapshot.providers.values())))
+            return self._snapshot_body
 
     def encode_cost(self, cost: Cost) -> str:
         """Return the JSON of a cost. It equals `cost_document`, but is several times faster."""

@@ -62,7 +62,7 @@ def parse_integer(text: str, name: str) -> int:
     return int(text)
 
 
-def integer_between(minimum: int, maximum: int) -> Parse:
+def integer_range_parser(minimum: int, maximum: int) -> Parse:
     """Return a parser for a whole number in this range."""
 
     def parse(text: str, name: str) -> int:
@@ -94,7 +94,7 @@ def parse_ref(text: str, name: str) -> str:
     return text
 
 
-def one_of(words: Sequence[str]) -> Parse:
+def choice_parser(words: Sequence[str]) -> Parse:
     def parse(text: str, name: str) -> str:
         if text not in words:
             raise Invalid.field(name, f"must be one of {', '.join(words)}")
@@ -110,11 +110,13 @@ BOOLEAN: Mapping[str, Any] = {"type": "boolean"}
 
 def choice_parameter(name: str, words: Sequence[str], description: str) -> Parameter:
     """Return a parameter that takes one of these words."""
-    return Parameter(name, one_of(words), {"type": "string", "enum": list(words)}, description)
+    return Parameter(name, choice_parser(words), {"type": "string", "enum": list(words)}, description)
 
 
 MODEL = Parameter("model", parse_ref, TEXT, "A ref, alias or bare model id.", required=True)
 AT = Parameter("at", parse_timestamp, {"type": "string", "format": "date-time"}, "The moment in question; now if left out.")
-LIMIT = Parameter("limit", integer_between(1, 200), {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "Rows on a page.")
+LIMIT = Parameter(
+    "limit", integer_range_parser(1, 200), {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "Rows on a page."
+)
 CURSOR = Parameter("cursor", parse_text, TEXT, "The `next_cursor` of the page before, with the same filters and sort.")
 SEARCH = Parameter("q", parse_text, TEXT, "Rows whose names hold this text, whatever its case.")
