@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # The script can run from
 from genai_prices import data
 
 from webapp.price_sources import genai_rules, seed_tables
+from webapp.price_sources.cost_fields import ReadLog
 from webapp.price_sources.genai import catalog_entry, source_models
 from webapp.price_sources.genai_rates import JsonObject, Origin, price_entry
 
@@ -48,7 +49,7 @@ def provider(position: int, values: tuple[Any, ...]) -> JsonObject:
 
 def catalog(generated_on: str) -> JsonObject:
     vendors = {vendor.id: vendor for vendor in data.providers}
-    models = [*document_models(), *(model for vendor in seed_tables.VENDORS for model in source_models(vendors[vendor]))]
+    models = [*document_models(), *(model for vendor in seed_tables.VENDORS for model in source_models(vendors[vendor], ReadLog()))]
     digest = hashlib.sha256(Path(data.__file__).read_bytes()).hexdigest()
     return {
         "source": {

@@ -4,18 +4,20 @@ Only the proposals page, the command line and the script that builds the constan
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from genai_prices import data, types
 
 from webapp.price_sources import genai_rules
+from webapp.price_sources.catalog_entries import provider_slug
+from webapp.price_sources.cost_fields import ReadLog
 from webapp.price_sources.genai_rates import JsonObject, price_history
 from webapp.price_sources.seed_tables import DEFAULT_MODELS, VENDORS
 
 NAME = "genai-prices"
-# Sellers whose slug differs from the source's id. All other sellers keep the id.
-SLUGS = {**VENDORS, "github-copilot": "copilot"}
+# What the package's parser, and the arithmetic on what it returns, raise for a record in another format.
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError)
 
 
 def exact_names(match: object) -> Iterator[str]:
@@ -102,17 +104,28 @@ def catalog_entry(provider: str, model_id: str, prices: list[JsonObject], attrib
     }
 
 
-def source_models(vendor: types.Provider) -> Iterator[JsonObject]:
-    """Yield the models of one seller. Only reviewed vendors get aliases or several models per record."""
+def source_models(vendor: types.Provider, log: ReadLog) -> Iterator[JsonObject]:
+    """Yield the models of one seller. Only reviewed vendors get aliases or several models per record.
+
+    A record that is left out is a problem with its reason.
+    """
     for model in vendor.models:
-        if vendor.id not in VENDORS:
-            yield source_model(vendor, model, model.id, [])
-        elif not genai_rules.skip_reason(vendor.id, model.id, model.price_comments or ""):
-            for name, aliases in names_of(model).items():
-                yield source_model(vendor, model, name, aliases)
+        reason = genai_rules.skip_reason(vendor.id, model.id, model.price_comments or "") if vendor.id in VENDORS else None
+        if reason:
+            log.problems.append(f"{vendor.id}/{model.id}: is left out: {reason}")
+            continue
+        names = names_of(model) if vendor.id in VENDORS else {model.id: []}
+        try:
+            models = [source_model(vendor, model, (name, *aliases), log) for name, aliases in names.items()]
+        except UNREADABLE as error:
+            log.problems.append(f"{vendor.id}/{model.id}: cannot be read: {str(error)[:200]}")
+            continue
+        yield from models
 
 
-def source_model(vendor: types.Provider, model: types.ModelInfo, name: str, aliases: list[str]) -> JsonObject:
+def source_model(vendor: types.Provider, model: types.ModelInfo, names: Sequence[str], log: ReadLog) -> JsonObject:
+    """Return the entry of a model. `names` are its id and its aliases."""
+    name, *aliases = names
     main = name == genai_rules.RENAMED.get(model.id, model.id)
     attributes = {
         "aliases": aliases,
@@ -122,11 +135,11 @@ def source_model(vendor: types.Provider, model: types.ModelInfo, name: str, alia
         "description": description(model, name),
     }
     url = vendor.pricing_urls[0] if vendor.pricing_urls else None
-    return catalog_entry(slug_of(vendor), name, price_history(model, name, url), attributes)
+    return catalog_entry(slug_of(vendor), name, price_history(model, name, url, log), attributes)
 
 
 def slug_of(vendor: types.Provider) -> str:
-    return SLUGS.get(vendor.id) or re.sub(r"[^a-z0-9]+", "-", vendor.id.lower()).strip("-")
+    return provider_slug(vendor.id)
 
 
 def bundled_providers() -> list[types.Provider]:
@@ -134,13 +147,44 @@ def bundled_providers() -> list[types.Provider]:
     return list(data.providers)
 
 
-def parse_providers(raw: list[Any]) -> list[types.Provider]:
-    """Parse the published JSON with the package's own parser. Propagates its exceptions if the file has another format."""
-    return types._providers_from_raw(raw)
+def parse_providers(raw: list[Any], problems: list[str]) -> list[types.Provider]:
+    """Parse the published JSON with the package's own parser. Providers and models that it rejects are problems."""
+    try:
+        return types._providers_from_raw(raw)
+    except UNREADABLE:
+        parsed = (_parse_provider(provider, position, problems) for position, provider in enumerate(raw))
+        return [provider for provider in parsed if provider]
 
 
-def catalog_document(vendors: Iterable[types.Provider]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _parse_provider(raw: Any, position: int, problems: list[str]) -> types.Provider | None:
+    """Return the provider with those of its models that can be read."""
+    fields = raw if isinstance(raw, dict) else {}
+    name = str(fields.get("id", f"[{position}]"))[:100]
+    models = fields.get("models")
+    if not isinstance(models, list):
+        problems.append(f"{name}: cannot be read, because it has no list of models")
+        return None
+    provider = _parse_or_report({**fields, "models": []}, name, problems)
+    if provider is None:
+        return None
+    for number, model in enumerate(models):
+        model_name = str(model.get("id", f"[{number}]"))[:200] if isinstance(model, dict) else f"[{number}]"
+        parsed = _parse_or_report({**fields, "models": [model]}, f"{name}/{model_name}", problems)
+        provider.models.extend(parsed.models if parsed else [])
+    return provider
+
+
+def _parse_or_report(raw: JsonObject, name: str, problems: list[str]) -> types.Provider | None:
+    try:
+        return types._providers_from_raw([raw])[0]
+    except UNREADABLE as error:
+        problems.append(f"{name}: cannot be read by the installed genai-prices: {' '.join(str(error).split())[:200]}")
+        return None
+
+
+def catalog_document(vendors: Iterable[types.Provider], log: ReadLog) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return providers and models in the format that `domain.catalog.serializers.catalog_from` reads."""
     sellers = list(vendors)
-    providers = [{"slug": slug_of(vendor), "display_name": vendor.name, "website": None} for vendor in sellers]
-    return providers, [model for vendor in sellers for model in source_models(vendor)]
+    providers = {slug_of(vendor): vendor.name for vendor in reversed(sellers)}
+    entries = [{"slug": slug, "display_name": name, "website": None} for slug, name in reversed(providers.items())]
+    return entries, [model for vendor in sellers for model in source_models(vendor, log)]

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from genai_prices import types
 
 from webapp.price_sources import genai_rules
+from webapp.price_sources.cost_fields import MILLION, ReadLog, scaled_amount
 
-MILLION = 1_000_000
 # The source's price key -> (meter, quantity of the rate, number of our units in one of the source's units).
 METERS: Mapping[str, tuple[str, int, int]] = {
     "input_mtok": ("input", MILLION, 1),
@@ -46,6 +46,8 @@ class DatedRates:
 
     rates: list[JsonObject] = field(default_factory=list)
     reasons: dict[str, None] = field(default_factory=dict)
+    read: set[str] = field(default_factory=set)
+    unread: set[str] = field(default_factory=set)
 
     def key(self) -> str:
         return json.dumps([self.rates, list(self.reasons)])
@@ -135,7 +137,7 @@ def rates_for(key: str, value: Decimal | types.TieredPrices, tier: str, window: 
     return [
         {
             "meter": meter,
-            "amount": format_plain(divide_exactly(key, amount, units)),
+            "amount": short_amount(key, divide_exactly(key, amount, units)),
             "per": per,
             "above": above,
             "service_tier": tier,
@@ -152,6 +154,13 @@ def divide_exactly(key: str, amount: Decimal, divisor: int) -> Decimal:
             return amount / divisor
         except Inexact:
             raise UnsupportedRate(f"{key} ({format_plain(amount)}) is left out: a second would cost no finite decimal.") from None
+
+
+def short_amount(key: str, amount: Decimal) -> str:
+    text = scaled_amount(amount, 1)
+    if text is None:
+        raise UnsupportedRate(f"{key} ({format_plain(amount)}) is left out: it has more digits than a price can have.")
+    return text
 
 
 def format_amounts(value: Decimal | types.TieredPrices) -> str:
@@ -180,15 +189,19 @@ def remove_ambiguous_rates(values: PriceValues) -> tuple[PriceValues, list[str]]
 
 
 def add_rates(row: DatedRates, values: PriceValues, tier: str, window: JsonObject | None = None) -> None:
-    """Add the rates of one service tier. Reasons are recorded for the standard tier only: the other tiers omit the same keys."""
+    """Add the rates of one service tier. The reason for a field is recorded once: the other tiers mostly omit the same fields."""
     usable, reasons = remove_ambiguous_rates(values)
+    unread = set(values) - set(usable) if reasons else set()
     for key, value in usable.items():
         try:
             row.rates += rates_for(key, value, tier, window)
         except UnsupportedRate as reason:
+            unread.add(key)
             reasons.append(str(reason))
-    if tier == "standard":
+    if not unread <= row.unread:
         row.reasons.update(dict.fromkeys(reasons))
+    row.unread |= unread
+    row.read |= {key for key, value in values.items() if value} - unread
 
 
 def add_window_rates(row: DatedRates, model: types.ModelInfo, name: str, day: date) -> None:
@@ -244,9 +257,11 @@ def price_entry(state: str, day: date, rates: list[JsonObject], source: Origin, 
     }
 
 
-def price_history(model: types.ModelInfo, name: str, url: str | None) -> list[JsonObject]:
+def price_history(model: types.ModelInfo, name: str, url: str | None, log: ReadLog) -> list[JsonObject]:
     """Return the dated prices, oldest first, without dates at which no supported rate changes."""
     history: list[JsonObject] = []
+    read: set[str] = set()
+    unread: set[str] = set()
     last_key = ""
     for day in start_dates(model, name):
         row = dated_rates_of(model, name, day)
@@ -254,4 +269,7 @@ def price_history(model: types.ModelInfo, name: str, url: str | None) -> list[Js
             state = "priced" if row.rates else "free" if name in genai_rules.FREE_MODELS else "unknown"
             history.append(price_entry(state, day, row.rates, Origin("genai-prices", url), " ".join(row.reasons)))
         last_key = row.key()
+        read, unread = read | row.read, unread | row.unread
+    log.fields_read += len(read - unread)
+    log.fields_noted += len(unread)
     return history

@@ -1,8 +1,8 @@
 """Catalog sources: each public catalog of models and prices is read into one format, which a sync compares with the registry.
 
 `read_catalog` returns providers and models as documents for `domain.catalog.serializers.catalog_from`. Rates that the price model cannot
-express are omitted, with the reason in the price's note. Unreadable records are listed in `problems`. Nothing is guessed, and nothing is
-fetched from the network.
+express are omitted, with the reason in the price's note, and counted. Unreadable records are listed in `problems`. Nothing is guessed, and
+nothing is fetched from the network.
 """
 
 import hashlib
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from webapp.domain.shared.errors import Invalid
+from webapp.price_sources import litellm, models_dev
+from webapp.price_sources.cost_fields import ReadLog
 from webapp.price_sources.exact_json import CatalogEntries
 
 MAX_BYTES = 20_000_000
@@ -44,7 +46,11 @@ SOURCES: Mapping[str, CatalogSource] = {
 
 @dataclass(frozen=True, slots=True)
 class SourceCatalog:
-    """A catalog that was read. `version` is its readable name; `digest` is the SHA-256 of its bytes."""
+    """A catalog that was read. `version` is its readable name; `digest` is the SHA-256 of its bytes.
+
+    `problems` are all records and fields that could not be read. `fields_read` and `fields_noted` count the non-zero cost fields in
+    rates and in notes.
+    """
 
     source: str
     version: str
@@ -52,6 +58,8 @@ class SourceCatalog:
     providers: list[dict[str, Any]]
     models: list[dict[str, Any]]
     problems: list[str] = field(default_factory=list)
+    fields_read: int = 0
+    fields_noted: int = 0
 
     @property
     def name(self) -> str:
@@ -70,12 +78,13 @@ def read_catalog(source: str, data: bytes | None = None) -> SourceCatalog:
         raise Invalid.field("file", f"is needed for {kind.label}: {kind.hint}")
     if len(data) > MAX_BYTES:
         raise Invalid.field("file", f"is larger than {MAX_BYTES // 1_000_000} MB")
+    log = ReadLog()
+    entries = _reader_for(source)(data, log)
+    if not entries[1]:
+        example = f" Nothing in it can be read. The first problem: {log.problems[0]}" if log.problems else ""
+        raise Invalid.field("file", f"names no model: is it really {kind.label.removesuffix(', a file')}? {kind.hint}{example}")
     digest = hashlib.sha256(data).hexdigest()
-    problems: list[str] = []
-    providers, models = _reader_for(source)(data, problems)
-    if not models:
-        raise Invalid.field("file", f"names no model: is it really {kind.label.removesuffix(', a file')}? {kind.hint}")
-    return SourceCatalog(source, f"file {digest[:12]}", digest, providers, models, problems)
+    return SourceCatalog(source, f"file {digest[:12]}", digest, *entries, log.problems, log.fields_read, log.fields_noted)
 
 
 def _read_bundled() -> SourceCatalog:
@@ -83,16 +92,18 @@ def _read_bundled() -> SourceCatalog:
 
     from webapp.price_sources import genai
 
+    log = ReadLog()
     digest = hashlib.sha256(Path(data.__file__).read_bytes()).hexdigest()
-    return SourceCatalog(genai.NAME, f"version {version(genai.NAME)}", digest, *genai.catalog_document(genai.bundled_providers()))
+    entries = genai.catalog_document(genai.bundled_providers(), log)
+    return SourceCatalog(genai.NAME, f"version {version(genai.NAME)}", digest, *entries, log.problems, log.fields_read, log.fields_noted)
 
 
-def _reader_for(source: str) -> Callable[[bytes, list[str]], CatalogEntries]:
+def _reader_for(source: str) -> Callable[[bytes, ReadLog], CatalogEntries]:
     from webapp.price_sources import catalog_files
 
     return {
         "genai-prices-json": catalog_files.read_genai_json,
-        "litellm": catalog_files.read_litellm,
-        "models.dev": catalog_files.read_models_dev,
+        "litellm": litellm.read_litellm,
+        "models.dev": models_dev.read_models_dev,
         "modeldesk": catalog_files.read_modeldesk,
     }[source]

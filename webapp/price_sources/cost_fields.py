@@ -1,0 +1,186 @@
+"""Accounting of a record's cost fields: each non-zero field becomes part of a rate, or is named in the price's note with the reason."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from webapp.domain.pricing.pricing import STANDARD
+from webapp.domain.shared.money import EXACT, format_decimal, parse_amount
+
+MILLION = 1_000_000
+MAX_AMOUNT = 10**15  # No real price is higher, and the exact arithmetic rejects larger numbers.
+MAX_NOTE = 1_800  # A stored note has at most 2,000 characters.
+MAX_DEPTH = 6
+# Catalogs are written from floats: an amount this close to a short decimal is that decimal.
+NOISE = Decimal("1e-12")
+SHORT_DECIMAL = Decimal("1e-10")
+ZERO_NOTE = "The source says 0, which may mean free or unknown."
+INDISTINGUISHABLE = "no meter tells it apart from a field with another amount"
+
+Rate = dict[str, Any]
+
+
+class FieldRate(NamedTuple):
+    """The rate that a field states: `factor` times its amount, per `per` units of the meter.
+
+    If fields state different amounts of one rate, the lowest `rank` is read. The field is not read if the record has a non-zero field of
+    `unless`, which states the same usage in another unit, or if `modes` are named and the record has another one.
+    """
+
+    meter: str
+    factor: int
+    per: int
+    rank: int = 0
+    unless: tuple[str, ...] = ()
+    modes: frozenset[str] = frozenset()
+
+
+# A field maps to its rate, or to the reason for which it is not read.
+FieldTable = Mapping[str, FieldRate | str]
+
+
+class RateTerms(NamedTuple):
+    """The conditions of a rate: a minimum number of input tokens, a service tier, and hours."""
+
+    above: int | None = None
+    service_tier: str = STANDARD
+    window: tuple[tuple[str, Any], ...] | None = None
+
+
+class Candidate(NamedTuple):
+    """An amount that a field states for a rate."""
+
+    field: str
+    amount: str
+    rate: FieldRate
+
+
+@dataclass
+class ReadLog:
+    """Every problem of a file with its record, and how many non-zero cost fields were read and how many are named in notes."""
+
+    problems: list[str] = field(default_factory=list)
+    fields_read: int = 0
+    fields_noted: int = 0
+
+
+class RecordRates:
+    """The rates of one record, and the fields that they leave out."""
+
+    def __init__(self, name: str, log: ReadLog) -> None:
+        self._name = name
+        self._log = log
+        self._candidates: dict[tuple[str, RateTerms], list[Candidate]] = {}
+        self._unread: dict[str, str] = {}
+        self._read: set[str] = set()
+
+    def add(self, location: str, amount: object, rate: FieldRate, terms: RateTerms) -> None:
+        """Add an amount. An amount that no price can hold is a problem, and is noted."""
+        if amount is None:
+            return
+        text = None
+        if isinstance(amount, bool) or not isinstance(amount, int | Decimal) or not 0 <= amount < MAX_AMOUNT:
+            reason = "no amount"
+        else:
+            reason = "an amount with more digits than a price can have"
+            text = scaled_amount(Decimal(amount), rate.factor)
+        if text is None:
+            self._log.problems.append(f"{self._name}: {location} is not read, because {str(amount)[:40]} is {reason}")
+            self._unread[location] = reason
+            return
+        self._candidates.setdefault((rate.meter, terms), []).append(Candidate(location, text, rate))
+
+    def leave_out(self, location: str, value: object, reason: str) -> None:
+        """Note a field that is not read, unless it is zero."""
+        if not is_zero(value):
+            self._unread[location] = reason
+
+    def price(self, name: str, url: str | None) -> dict[str, Any]:
+        """Return the price document. The price is unknown if all rates are zero, because these sources write 0 for unknown rates."""
+        rates = [rate for (_, terms), candidates in self._candidates.items() if (rate := self._choose(terms, candidates))]
+        self._log.fields_read += len(self._read - self._unread.keys())
+        self._log.fields_noted += len(self._unread)
+        has_price = any(rate["amount"] != "0" for rate in rates)
+        notes = [ZERO_NOTE] if rates and not has_price else []
+        return {
+            "state": "priced" if has_price else "unknown",
+            "effective_from": "1970-01-01T00:00:00Z",
+            "currency": "USD",
+            "rates": rates if has_price else [],
+            "source": {
+                "kind": "catalog",
+                "name": name,
+                "url": url if url and url.startswith(("https://", "http://")) else None,
+                "verified_at": None,
+            },
+            "note": " ".join([*notes, *_unread_note(self._unread)]),
+        }
+
+    def _choose(self, terms: RateTerms, candidates: list[Candidate]) -> Rate | None:
+        """Return the rate that the fields state. Zeros are ignored next to other amounts, and contradictions are left out."""
+        nonzero = [candidate for candidate in candidates if candidate.amount != "0"]
+        lowest = min(candidate.rate.rank for candidate in nonzero or candidates)
+        amounts = {candidate.amount for candidate in nonzero or candidates if candidate.rate.rank == lowest}
+        amount = amounts.pop() if len(amounts) == 1 else None
+        for candidate in nonzero:
+            if candidate.amount == amount:
+                self._read.add(candidate.field)
+            else:
+                self._unread[candidate.field] = INDISTINGUISHABLE
+        if amount is None:
+            return None
+        meter, _, per, *_ = candidates[0].rate
+        window = dict(terms.window) if terms.window else None
+        return {"meter": meter, "amount": amount, "per": per, "above": terms.above, "service_tier": terms.service_tier, "window": window}
+
+
+def scaled_amount(amount: Decimal, factor: int) -> str | None:
+    """Return `amount * factor` without the noise of floats, or None if a price cannot have so many digits. Noise is never read as 0."""
+    exact = EXACT.multiply(amount, Decimal(factor))
+    short = exact.quantize(SHORT_DECIMAL, context=_QUANTIZE)
+    if short and abs(exact - short) < NOISE:
+        exact = short
+    text = format_decimal(exact) if exact else "0"
+    return text if parse_amount(text) is not None else None
+
+
+_QUANTIZE = EXACT.copy()
+_QUANTIZE.clear_traps()
+
+
+def is_zero(value: object) -> bool:
+    return value is None or value is False or value in (0, "") or (isinstance(value, list | dict) and not value)
+
+
+def cost_leaves(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
+    """Yield the path and value of everything inside `value` whose path names a cost, a price or a multiplier."""
+    children: Iterable[tuple[str, object]]
+    if isinstance(value, dict) and depth < MAX_DEPTH:
+        children = ((f"{path}.{key}" if path else key, child) for key, child in value.items())
+    elif isinstance(value, list) and depth < MAX_DEPTH:
+        children = ((f"{path}[]", child) for child in value)
+    else:
+        if any(word in path.lower() for word in ("cost", "price", "multiplier")):
+            yield path, value
+        return
+    for location, child in children:
+        yield from cost_leaves(child, location, depth + 1)
+
+
+def _unread_note(unread: Mapping[str, str]) -> list[str]:
+    """Return the sentence that names the fields, grouped by reason. Fields that do not fit into a note are counted."""
+    by_reason: dict[str, list[str]] = {}
+    for location, reason in unread.items():
+        by_reason.setdefault(reason, []).append(location)
+    parts, left = [], MAX_NOTE
+    rest = 0
+    for reason, locations in by_reason.items():
+        part = f"{', '.join(locations)} ({reason})"
+        if len(part) <= left:
+            parts.append(part)
+            left -= len(part) + 2
+        else:
+            rest += len(locations)
+    more = [f"{rest:,} more field{'s' if rest != 1 else ''}"] if rest else []
+    return [f"Not read: {'; '.join([*parts, *more])}."] if unread else []

@@ -1,0 +1,128 @@
+"""Reader of models.dev's api.json: an object of sellers with their models. Costs are US dollars per million tokens."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from webapp.domain.pricing.pricing import SERVICE_TIERS, STANDARD
+from webapp.domain.shared.errors import Invalid
+from webapp.price_sources import catalog_entries
+from webapp.price_sources.catalog_entries import Entry, as_count, as_date, as_object, as_text
+from webapp.price_sources.cost_fields import MILLION, FieldRate, FieldTable, RateTerms, ReadLog, RecordRates, cost_leaves
+from webapp.price_sources.exact_json import CatalogEntries, parse_json
+from webapp.price_sources.genai_rules import type_of
+
+UNDOCUMENTED = "not in the format's documentation"
+MODELS_DEV_FIELDS: FieldTable = {
+    "input": FieldRate("input", 1, MILLION),
+    "output": FieldRate("output", 1, MILLION),
+    "cache_read": FieldRate("cache_read", 1, MILLION),
+    "cache_write": FieldRate("cache_write", 1, MILLION),
+    "reasoning": FieldRate("reasoning", 1, MILLION),
+    "input_audio": FieldRate("input_audio", 1, MILLION),
+    "output_audio": FieldRate("output_audio", 1, MILLION),
+    "cache_input": UNDOCUMENTED,
+    "cached_input": UNDOCUMENTED,
+    "cached_write": UNDOCUMENTED,
+    "citation": UNDOCUMENTED,
+    "image": UNDOCUMENTED,
+    "request": UNDOCUMENTED,
+}
+LEGACY_THRESHOLD = 200_000
+NO_CONTEXT_TIER = "the tier has no size in input tokens"
+COPY_DIFFERS = "the exact tiers differ"
+NO_TIER = "a mode that is no service tier"
+
+
+def read_models_dev(data: bytes, log: ReadLog) -> CatalogEntries:
+    raw = parse_json(data)
+    if not isinstance(raw, dict):
+        raise Invalid.field("file", "must be an object whose keys are providers, as models.dev publishes it")
+    models = catalog_entries.unify((_entry(seller, model_id, row, log) for seller, model_id, row in _rows(raw, log)), log)
+    names = {seller: as_text(vendor.get("name")) or seller for seller, vendor in raw.items() if isinstance(vendor, dict)}
+    return catalog_entries.provider_entries(models, names), models
+
+
+def _rows(raw: Mapping[str, Any], log: ReadLog) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for seller, vendor in raw.items():
+        models = vendor.get("models") if isinstance(vendor, dict) else None
+        if not isinstance(models, dict):
+            log.problems.append(f"{seller}: is left out, because it has no object of models")
+            continue
+        for model_id, row in models.items():
+            if isinstance(row, dict):
+                yield seller, model_id, row
+            else:
+                log.problems.append(f"{seller}/{model_id}: is left out, because it is no object")
+
+
+def _entry(seller: str, model_id: str, row: Mapping[str, Any], log: ReadLog) -> tuple[str, Entry]:
+    key = f"{seller}/{model_id}"
+    rates = RecordRates(key, log)
+    _add_costs(rates, row.get("cost"))
+    for name, mode in as_object(as_object(row.get("experimental")).get("modes")).items():
+        _add_mode(rates, f"experimental.modes.{name}.cost", as_object(mode))
+    for location, value in cost_leaves({name: value for name, value in row.items() if name not in ("cost", "experimental")}):
+        rates.leave_out(location, value, UNDOCUMENTED)
+    limit = as_object(row.get("limit"))
+    attributes = {
+        "type": type_of(model_id),
+        "display_name": as_text(row.get("name")),
+        "context_window": as_count(limit.get("context")),
+        "max_output_tokens": as_count(limit.get("output")),
+        "released_on": as_date(row.get("release_date"), f"{key}: release_date", log),
+    }
+    return key, catalog_entries.model_entry(catalog_entries.provider_slug(seller), model_id, rates.price("models.dev", None), attributes)
+
+
+def _add_costs(rates: RecordRates, cost: object) -> None:
+    if not isinstance(cost, dict):
+        rates.leave_out("cost", cost, UNDOCUMENTED)
+        return
+    tiers, legacy = cost.get("tiers"), cost.get("context_over_200k")
+    _add_fields(rates, "cost", {name: value for name, value in cost.items() if name not in ("tiers", "context_over_200k")}, RateTerms())
+    if isinstance(tiers, list) and tiers:
+        exact = [as_object(tier) for tier in tiers]
+        for tier in exact:
+            _add_tier(rates, tier)
+        for name, value in as_object(legacy).items():
+            if not any(tier.get(name) == value for tier in exact):
+                rates.leave_out(f"cost.context_over_200k.{name}", value, COPY_DIFFERS)
+    else:
+        _leave_out_all(rates, "cost.tiers", tiers, UNDOCUMENTED)
+        _add_fields(rates, "cost.context_over_200k", as_object(legacy), RateTerms(LEGACY_THRESHOLD))
+    if not isinstance(legacy, dict):
+        rates.leave_out("cost.context_over_200k", legacy, UNDOCUMENTED)
+
+
+def _add_tier(rates: RecordRates, tier: Mapping[str, Any]) -> None:
+    terms = as_object(tier.get("tier"))
+    size = as_count(terms.get("size"))
+    costs = {name: value for name, value in tier.items() if name != "tier"}
+    if size is None or terms.get("type", "context") != "context":
+        _leave_out_all(rates, "cost.tiers", costs, NO_CONTEXT_TIER)
+    else:
+        _add_fields(rates, f"cost.tiers[{size}]", costs, RateTerms(size))
+
+
+def _add_mode(rates: RecordRates, location: str, mode: Mapping[str, Any]) -> None:
+    """Add the rates of a mode that sends a service tier. Other modes are noted."""
+    tier = as_object(as_object(mode.get("provider")).get("body")).get("service_tier")
+    cost = mode.get("cost")
+    if isinstance(cost, dict) and tier in SERVICE_TIERS and tier != STANDARD:
+        _add_fields(rates, location, cost, RateTerms(None, str(tier)))
+    else:
+        _leave_out_all(rates, location, cost, NO_TIER)
+
+
+def _add_fields(rates: RecordRates, location: str, costs: Mapping[str, Any], terms: RateTerms) -> None:
+    for name, value in costs.items():
+        rate = MODELS_DEV_FIELDS.get(name, UNDOCUMENTED)
+        if isinstance(rate, str):
+            _leave_out_all(rates, f"{location}.{name}", value, rate)
+        else:
+            rates.add(f"{location}.{name}", value, rate, terms)
+
+
+def _leave_out_all(rates: RecordRates, location: str, value: object, reason: str) -> None:
+    for path, leaf in cost_leaves(value, location):
+        rates.leave_out(path, leaf, reason)
