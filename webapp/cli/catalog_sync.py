@@ -12,7 +12,7 @@ from webapp.domain.catalog.catalog_diff import GUARDS, GuardLimits
 from webapp.domain.shared.errors import Conflict
 from webapp.models import ProposalRow
 from webapp.price_sources import sources
-from webapp.price_sources.sources import MAX_BYTES, SOURCES
+from webapp.price_sources.sources import MAX_BYTES, SOURCES, SourceCatalog
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog_sync import proposals
@@ -36,7 +36,7 @@ def sync(source: str, file: Path | None, propose: bool) -> None:
     comparison = Comparison(load_registry().snapshot, sources.read_catalog(source, _read_file(file)), None, _limits(), datetime.now(UTC))
     if not propose:
         rows, problems = proposals.build_rows(comparison)
-        _print_comparison(rows, [*comparison.catalog.problems, *problems])
+        _print_comparison(rows, comparison.catalog, [*comparison.catalog.problems, *problems])
         return
     try:
         with writing(refresh=False) as session:
@@ -65,7 +65,7 @@ def _read_file(file: Path | None) -> bytes | None:
         raise Failure(f"{file} cannot be read: {error.strerror}.") from error
 
 
-def _print_comparison(rows: list[ProposalRow], problems: list[str]) -> None:
+def _print_comparison(rows: list[ProposalRow], catalog: SourceCatalog, problems: list[str]) -> None:
     counts = proposals.count_rows(rows)
     for row in [row for row in rows if row.kind != "added"][:MAX_SHOWN]:
         click.echo(f"{row.kind:8} {row.ref}")
@@ -73,5 +73,6 @@ def _print_comparison(rows: list[ProposalRow], problems: list[str]) -> None:
             click.echo(f"         {field}: {before or '-'} -> {after or '-'}{f' ({percent})' if percent else ''}")
     marks = "".join(f"\n  {count:,} marked: {GUARDS[name]}" for name, count in counts["guards"].items())
     click.echo(f"{counts['added']:,} new, {counts['changed']:,} changed, {counts['gone']:,} gone.{marks}")
+    click.echo(f"Price fields: {catalog.fields_read:,} in rates, {catalog.fields_noted:,} named in notes.")
     if problems:
-        click.echo(f"{len(problems):,} records of the source cannot be taken, such as {problems[0]}", err=True)
+        click.echo(f"{len(problems):,} problem{'s' if len(problems) != 1 else ''} in the source, such as {problems[0]}", err=True)

@@ -238,3 +238,27 @@ def test_what_was_ticked_after_somebody_looked_is_not_approved(app):
             with pytest.raises(Conflict, match="Other rows are ticked"):
                 approved(proposal_id, digest=digest)
     approved(proposal_id, digest=digest)
+
+
+def test_a_record_that_cannot_be_read_is_a_problem_of_the_proposal_and_rejects_no_other(app):
+    proposal_id = opened(offered(), offered(model_id="dated", released_on="2025-25-11"), {"provider": "newcomer", "model_id": "bare"})
+    proposal = row(Proposal, id=proposal_id)
+    assert [problem.partition(":")[0] for problem in proposal.problems] == ["newcomer/dated", "newcomer/bare"]
+    assert (proposal.counts["added"], proposal.counts["problems"]) == (1, 2)
+
+
+def test_every_problem_is_counted_even_if_the_list_is_cut(app):
+    proposal = row(Proposal, id=opened(offered(), *[{"provider": "newcomer", "model_id": f"bad-{number}"} for number in range(361)]))
+    assert (len(proposal.problems), proposal.counts["problems"]) == (200, 361)
+
+
+@pytest.mark.parametrize("record", [{"provider": "newcomer", "model_id": "bare"}, offered(model_id="has space")])
+def test_a_catalog_in_which_nothing_can_be_read_is_an_error_and_never_nothing_new(app, record):
+    with pytest.raises(Invalid, match="no record that can be read"):
+        opened(record)
+
+
+def test_nothing_new_names_the_problems_of_the_source(app):
+    ours("2")
+    with pytest.raises(Conflict, match=r"Problems in the source: 1\. The first one: newcomer/bare"):
+        opened(offered("2", **KNOWN, display_name="GPT-4o mini"), {"provider": "newcomer", "model_id": "bare"})

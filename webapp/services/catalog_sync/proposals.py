@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from webapp.domain.catalog.catalog_diff import ADDED, GUARDS, KINDS, CatalogComparison, GuardLimits, ModelDiff, compare
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry, validate_model, validate_price
-from webapp.domain.catalog.serializers import catalog_from, model_document, price_document
+from webapp.domain.catalog.serializers import model_document, model_from, price_document
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.models import MAX_ID, Proposal, ProposalRow
@@ -79,9 +79,11 @@ def open_proposal(session: Session, comparison: Comparison, *, actor: str) -> Pr
     Nothing else changes. Raises `Conflict` with the code `no_difference` if there is nothing to propose.
     """
     rows, problems = build_rows(comparison)
+    all_problems = [*comparison.catalog.problems, *problems]
     if not rows:
+        unread = f" Problems in the source: {len(all_problems):,}. The first one: {all_problems[0]}" if all_problems else ""
         raise Conflict(
-            f"The registry has everything that {comparison.catalog.name} {comparison.catalog.version} says.", code="no_difference"
+            f"The registry has everything that {comparison.catalog.name} {comparison.catalog.version} says.{unread}", code="no_difference"
         )
     proposal = Proposal(
         source=comparison.catalog.name,
@@ -98,8 +100,12 @@ def open_proposal(session: Session, comparison: Comparison, *, actor: str) -> Pr
     for row in rows:
         row.proposal_id = proposal.id
     session.add_all(rows)
-    proposal.problems = [*comparison.catalog.problems, *problems][:MAX_PROBLEMS]
-    proposal.counts = count_rows(rows)
+    proposal.problems = all_problems[:MAX_PROBLEMS]
+    proposal.counts = count_rows(rows) | {
+        "problems": len(all_problems),
+        "fields_read": comparison.catalog.fields_read,
+        "fields_noted": comparison.catalog.fields_noted,
+    }
     audit_log.record(
         session,
         "catalog:proposal:create",
@@ -112,31 +118,46 @@ def open_proposal(session: Session, comparison: Comparison, *, actor: str) -> Pr
 
 def build_rows(comparison: Comparison) -> tuple[list[ProposalRow], list[str]]:
     """Return the rows, which are not stored yet, and the records that cannot become a model, each with the reason."""
-    offered = _models_by_ref(comparison.catalog)
+    problems: list[str] = []
+    offered = _models_by_ref(comparison.catalog, problems)
     sides = CatalogComparison(
         registry={model.ref: model for model in comparison.snapshot.models},
         known_names=comparison.snapshot.by_name,
         offered=offered,
         source=comparison.catalog.name,
         at=comparison.at,
-        second_source=_models_by_ref(comparison.second_catalog) if comparison.second_catalog else None,
+        second_source=_models_by_ref(comparison.second_catalog, []) if comparison.second_catalog else None,
     )
     names = {row["slug"]: row.get("display_name") or row["slug"] for row in comparison.catalog.providers if row.get("slug")}
-    rows, problems = [], []
+    rows = []
     for difference in compare(sides, comparison.limits):
         try:
             rows.append(_build_row(difference, sides, names))
         except Invalid as error:
             problems.append(f"{difference.ref}: {error.detail}")
+    if not rows and problems and sides.registry.keys().isdisjoint(offered):
+        raise Invalid.field("file", f"has no record that can be read. The first problem: {problems[0]}")
     return rows, problems
 
 
-def _models_by_ref(source_catalog: SourceCatalog) -> Mapping[str, ModelInfo]:
-    try:
-        catalog = catalog_from({"providers": [], "models": source_catalog.models})
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise Invalid.field("file", f"holds a model that cannot be read: {str(error)[:200]}") from None
-    return {model.ref: model for model in catalog.models}
+def _models_by_ref(source_catalog: SourceCatalog, problems: list[str]) -> Mapping[str, ModelInfo]:
+    """Return the models of the catalog. A record that cannot be read is left out and added to `problems`."""
+    models: dict[str, ModelInfo] = {}
+    for record in source_catalog.models:
+        name = f"{record.get('provider')}/{record.get('model_id')}"
+        try:
+            model = model_from(record)
+        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            problems.append(f"{name[:300]}: cannot be read: {_reason(error)}")
+            continue
+        if model.ref in models:
+            problems.append(f"{name}: is left out, because an earlier record has the same name")
+        models.setdefault(model.ref, model)
+    return models
+
+
+def _reason(error: Exception) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)[:200]
 
 
 def _build_row(difference: ModelDiff, sides: CatalogComparison, names: Mapping[str, str]) -> ProposalRow:
