@@ -259,6 +259,20 @@ def test_a_bad_record_is_named_and_the_others_are_read(source, document, names, 
     assert all(model.get("released_on") is None for model in catalog.models)
 
 
+@pytest.mark.parametrize(
+    ("source", "url", "problems"),
+    [
+        ("https://prices.example/?$filter=name%20eq%20'Models'", "https://prices.example/?$filter=name%20eq%20%27Models%27", 0),
+        ("https://prices.example/a b", None, 1),
+        ("The vendor's page", None, 0),
+        (7, None, 0),
+    ],
+)
+def test_the_address_of_a_source_never_costs_the_record(source, url, problems):
+    catalog, price = acme(input_cost_per_token=1e-06, source=source)
+    assert (price["source"]["url"], len(catalog.problems)) == (url, problems)
+
+
 def test_a_bad_model_or_provider_of_genai_prices_is_named_and_the_others_are_read():
     good = {"id": "b", "match": {"equals": "b"}, "prices": {"input_mtok": "2"}}
     vendor = {"id": "acme", "name": "Acme", "api_pattern": "acme", "models": [{"id": "a", "prices": {"input_mtok": "x"}}, good]}

@@ -6,6 +6,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from webapp.domain.shared import validators
+from webapp.domain.shared.errors import Invalid
 from webapp.price_sources.cost_fields import ReadLog
 
 Entry = dict[str, Any]
@@ -108,6 +110,19 @@ def as_count(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | Decimal) or not 0 < value < 10**9 or value != int(value):
         return None
     return int(value)
+
+
+def as_url(value: object, location: str, log: ReadLog) -> str | None:
+    """Return an address that a price can link to, or None. An address that cannot be stored is reported; a sentence is no address."""
+    text = (as_text(value) or "").replace("'", "%27")
+    if not text.startswith(("https://", "http://")):
+        return None
+    try:
+        validators.url(text, "source")
+    except Invalid:
+        log.problems.append(f"{location} is no address that a price can link to: the record is read without it")
+        return None
+    return text
 
 
 def as_date(value: object, location: str, log: ReadLog) -> str | None:

@@ -108,12 +108,7 @@ class RecordRates:
             "effective_from": "1970-01-01T00:00:00Z",
             "currency": "USD",
             "rates": rates if has_price else [],
-            "source": {
-                "kind": "catalog",
-                "name": name,
-                "url": url if url and url.startswith(("https://", "http://")) else None,
-                "verified_at": None,
-            },
+            "source": {"kind": "catalog", "name": name, "url": url, "verified_at": None},
             "note": " ".join([*notes, *_unread_note(self._unread)]),
         }
 

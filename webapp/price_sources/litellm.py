@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from webapp.domain.pricing.pricing import STANDARD
 from webapp.domain.shared.errors import Invalid
 from webapp.price_sources import catalog_entries
-from webapp.price_sources.catalog_entries import Entry, as_count, as_date, as_object, as_text, provider_slug
+from webapp.price_sources.catalog_entries import Entry, as_count, as_date, as_object, as_text, as_url, provider_slug
 from webapp.price_sources.cost_fields import RateTerms, ReadLog, RecordRates, cost_leaves, is_zero
 from webapp.price_sources.exact_json import CatalogEntries, parse_json
 from webapp.price_sources.genai_rules import type_of
@@ -81,7 +81,9 @@ def _entry(key: str, row: Mapping[str, Any], log: ReadLog) -> Entry:
         "max_output_tokens": as_count(row.get("max_output_tokens")),
         "retires_on": as_date(row.get("deprecation_date"), f"{key}: deprecation_date", log),
     }
-    return catalog_entries.model_entry(provider, model_id, rates.price("litellm", as_text(row.get("source"))), attributes)
+    return catalog_entries.model_entry(
+        provider, model_id, rates.price("litellm", as_url(row.get("source"), f"{key}: source", log)), attributes
+    )
 
 
 def _add_rates(rates: RecordRates, row: Mapping[str, Any]) -> None:

@@ -46,6 +46,14 @@ def test_a_file_is_compared_and_shown_row_by_row_with_its_marks(ann, bob):
     assert count(Model, Model.model_id == "new-one") == 0
 
 
+def test_the_page_counts_all_problems_and_the_fields_that_notes_name(ann):
+    broken = {f"broken-{number}": 1 for number in range(250)}
+    content = page(ann, opened(ann, {"acme/good": GPT | {"litellm_provider": "acme", "input_cost_per_pixel": 0.1}} | broken).location)
+    assert "250 problems in the source" in content
+    assert "The first 200:" in content
+    assert "1 price field of the source cannot be stored as rates." in content
+
+
 def test_the_bundled_catalogue_needs_no_file_and_its_pages_stay_small(ann):
     address = ann.post("/admin/proposals/new", {"source": "genai-prices"}).location
     first = page(ann, address)
