@@ -1,0 +1,140 @@
+"""Usage of OpenAI's APIs and of the vendors that speak the protocol of chat completions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import product
+
+from webapp.domain.usage.converted_usage import Meters
+from webapp.domain.usage.usage_reader import UsageReader
+
+REMAINDER = "the remainder of its total"
+INSIDE = "included in the output"
+TIMING = "a timing"
+_TIMINGS = ("queue_time", "prompt_time", "completion_time", "total_time")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCounts:
+    """The counts of a chat completion that decide whether a part is inside its total."""
+
+    prompt: int
+    completion: int
+    cached: int
+    reasoning: int
+
+    def totals(self, extra: int | None, *, reasoning_is_extra: bool) -> Meters:
+        """Return the inclusive totals. `extra` is what the vendor's own total exceeds its prompt and completion by, if it is known."""
+        cached_extra = 0
+        reasoning_extra = self.reasoning if reasoning_is_extra and extra != 0 else 0
+        if extra is not None and extra > 0:
+            cached_extra, reasoning_extra = next(self._explanations(extra), (cached_extra, reasoning_extra))
+        return {"input": self.prompt + cached_extra, "output": self.completion + reasoning_extra}
+
+    def _explanations(self, extra: int) -> Iterator[tuple[int, int]]:
+        """Return the cached tokens and the reasoning outside of the totals that make up the extra tokens, reasoning alone first."""
+        for cached_extra, reasoning_extra in product((0, self.cached), (0, self.reasoning)):
+            fits = self.cached <= self.prompt + cached_extra and self.reasoning <= self.completion + reasoning_extra
+            if fits and cached_extra + reasoning_extra == extra:
+                yield cached_extra, reasoning_extra
+
+
+def read_chat(reader: UsageReader, *, reasoning_is_extra: bool = False) -> Meters:
+    """Read usage of chat completions. Totals include their parts, unless the vendor's own total shows that they do not."""
+    prompt, completion = reader.count("prompt_tokens"), reader.count("completion_tokens")
+    meters = _prompt_parts(reader, prompt) | _output_parts(reader, "completion_tokens_details")
+    prediction = "completion_tokens_details.{}_prediction_tokens"
+    reader.ignore(INSIDE, prediction.format("accepted"), prediction.format("rejected"))
+    reader.ignore(TIMING, *_TIMINGS)
+    total = reader.count("total_tokens")
+    if prompt is None or completion is None:
+        return meters | {"input": prompt, "output": completion}
+    cached = (meters["cache_read"] or 0) + (meters["cache_write"] or 0)
+    counts = ChatCounts(prompt, completion, cached, meters["reasoning"] or 0)
+    extra = None if total is None else total - prompt - completion
+    totals = counts.totals(extra, reasoning_is_extra=reasoning_is_extra)
+    reader.require_total("total_tokens", sum(count or 0 for count in totals.values()))
+    return meters | totals
+
+
+def _prompt_parts(reader: UsageReader, prompt: int | None) -> Meters:
+    nested = reader.count("prompt_tokens_details.cached_tokens")
+    hit, miss = reader.count("prompt_cache_hit_tokens"), reader.count("prompt_cache_miss_tokens")
+    cached = hit if nested is None else nested
+    if None not in (hit, miss, prompt) and (hit or 0) + (miss or 0) != prompt:
+        reader.contradictions.append("prompt_cache_miss_tokens")
+        cached = nested
+    return _input_parts(reader, "prompt_tokens_details") | {"cache_read": cached}
+
+
+def _input_parts(reader: UsageReader, details: str) -> Meters:
+    cached = f"{details}.cached_tokens_details"
+    reader.ignore(REMAINDER, f"{details}.text_tokens", f"{cached}.text_tokens")
+    return {
+        "cache_read": reader.count(f"{details}.cached_tokens"),
+        "cache_write": reader.count(f"{details}.cache_write_tokens"),
+        "input_audio": reader.count(f"{details}.audio_tokens"),
+        "input_image": reader.count(f"{details}.image_tokens"),
+        "input_video": reader.count(f"{details}.video_tokens"),
+        "cache_read_audio": reader.count(f"{cached}.audio_tokens"),
+        "cache_read_image": reader.count(f"{cached}.image_tokens"),
+    }
+
+
+def _output_parts(reader: UsageReader, details: str) -> Meters:
+    reader.ignore(REMAINDER, f"{details}.text_tokens")
+    return {
+        "reasoning": reader.count(f"{details}.reasoning_tokens"),
+        "output_audio": reader.count(f"{details}.audio_tokens"),
+        "output_image": reader.count(f"{details}.image_tokens"),
+        "output_video": reader.count(f"{details}.video_tokens"),
+    }
+
+
+def read_responses(reader: UsageReader) -> Meters:
+    """Read usage of the Responses API, of images and of transcriptions. Totals include their parts."""
+    if reader.text("type") == "duration":
+        return {"second": _whole_seconds(reader, "seconds")}
+    totals = {"input": reader.count("input_tokens"), "output": reader.count("output_tokens")}
+    inputs, outputs = (name if reader.peek(name) else f"{whole}_tokens_details" for whole in totals if (name := f"{whole}_token_details"))
+    reader.require_total("total_tokens", sum(count or 0 for count in totals.values()))
+    return totals | _input_parts(reader, inputs) | _output_parts(reader, outputs) | _count_calls(reader)
+
+
+def _count_calls(reader: UsageReader) -> Meters:
+    """Count the tool calls that are billed by themselves. Only the types of the output items are read."""
+    output = reader.response.get("output")
+    types = [item.get("type") for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+    return {"web_search": types.count("web_search_call"), "file_search": types.count("file_search_call")}
+
+
+def _whole_seconds(reader: UsageReader, path: str) -> int | None:
+    """Return a duration. A fraction of a second has no meter yet, so it is missing, and not rounded."""
+    seconds = reader.value(path)
+    if isinstance(seconds, float | Decimal) and seconds % 1:
+        reader.mark_missing(path)
+        return None
+    return reader.to_count(path, seconds)
+
+
+def read_embeddings(reader: UsageReader) -> Meters:
+    return {"input": reader.count("prompt_tokens", "total_tokens"), "output": 0}
+
+
+def read_mistral(reader: UsageReader) -> Meters:
+    seconds = _whole_seconds(reader, "prompt_audio_seconds")
+    return read_chat(reader) | {"second": seconds}
+
+
+def read_xai(reader: UsageReader) -> Meters:
+    """Read usage of xAI. Chat completions count reasoning in addition to the completion; responses include it."""
+    reader.value("cost_in_usd_ticks")
+    if reader.value("input_tokens") is not None:
+        return read_responses(reader)
+    return read_chat(reader, reasoning_is_extra=True)
+
+
+def read_openrouter(reader: UsageReader) -> Meters:
+    reader.ignore("a breakdown of the reported cost", "cost_details")
+    reader.value("cost")
+    return read_chat(reader) | {"web_search": reader.count("server_tool_use.web_search_requests")}
