@@ -7,8 +7,8 @@ from fake_provider import ASK, KEY, MODELS, completion, error, reply
 
 from webapp.domain.incidents.answer_schema import RESPONSE_SCHEMA, SCHEMA_NAME, parse_recommendations
 from webapp.domain.pricing.usage import Usage
+from webapp.domain.usage.formats import convert_usage
 from webapp.drivers.core.base import DriverError
-from webapp.drivers.core.openai_compatible import usage_of
 
 
 def test_a_question_is_answered_with_usage_and_ids(driver):
@@ -117,12 +117,12 @@ UNTOLD = [None, [], {}, LOTS, {"prompt_tokens": 5}, {"prompt_tokens": -1, "compl
 
 @pytest.mark.parametrize("usage", UNTOLD)
 def test_usage_that_is_not_told_is_unknown_and_not_zero(usage):
-    assert usage_of(usage) is None
+    assert convert_usage("openai.chat", usage).usage is None
 
 
 def test_parts_that_contradict_their_total_are_not_believed():
     usage = {"prompt_tokens": 10, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 60}}
-    assert usage_of(usage) == Usage(input=10, output=4)
+    assert convert_usage("openai.chat", usage).usage == Usage(input=10, output=4)
 
 
 def test_the_key_shows_in_no_repr(driver, make_driver):

@@ -1,27 +1,24 @@
 """Driver for Anthropic's Messages API, on the official SDK. Loaded on first use, because the SDK takes seconds to import."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import anthropic
 import anthropic.resources.messages  # The SDK would load it lazily, within the deadline of the first call.
 import anthropic.resources.models
-from anthropic.types import Message
 
-from webapp.domain.pricing.usage import Usage
 from webapp.drivers.core.base import MAX_DEADLINE_S, ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
 from webapp.drivers.core.http import create_client
 from webapp.drivers.core.vendor import (
     VendorDriver,
     allowed_base_url,
-    as_mapping,
     build_reply,
     count_or_none,
     extra_headers,
-    filter_texts,
     key_of,
-    sum_or_none,
-    usage_from,
+    model_entries,
+    read_json,
+    text_or_unknown,
 )
 from webapp.security.urlguard import OutboundPolicy
 
@@ -31,6 +28,8 @@ LIST_LIMIT = 1_000
 
 class ClaudeDriver(VendorDriver):
     """Driver for one account at Anthropic, or for a server with the same protocol. The base URL has no `/v1`."""
+
+    usage_format = "anthropic.messages"
 
     def __init__(self, endpoint: Endpoint, policy: OutboundPolicy):
         super().__init__(endpoint)
@@ -59,21 +58,19 @@ class ClaudeDriver(VendorDriver):
         return options
 
     def send(self, options: dict[str, Any]) -> object:
-        return self._sdk.messages.create(**options)
+        return self._sdk.messages.with_raw_response.create(**options)
 
-    def parse_reply(self, response: object, trace: Trace) -> ChatReply:
-        if not isinstance(response, Message) or not isinstance(cast(object, response.content), list):
+    def parse_reply(self, document: Mapping[str, Any], trace: Trace) -> ChatReply:
+        content = document.get("content")
+        if not isinstance(content, list):
             raise DriverError("invalid_response", trace=trace)
-        usage = usage_of(as_mapping(response.usage))
-        text = "".join(filter_texts(getattr(block, "text", None) for block in response.content if getattr(block, "type", None) == "text"))
-        stop = str(response.stop_reason or "unknown")
-        return build_reply(text, stop, usage, trace, kind=ERROR_KIND_BY_FINISH.get(stop), model=response.model)
+        finish = text_or_unknown(document.get("stop_reason"))
+        kind = ERROR_KIND_BY_FINISH.get(finish)
+        return build_reply(content, finish, self.convert(document), trace, kind=kind, model=document.get("model"))
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
-        data: object = self._sdk.models.list(limit=LIST_LIMIT).data
-        if not isinstance(data, list):
-            raise DriverError("invalid_response", trace=trace)
-        return (_upstream_model(as_mapping(model)) for model in data if isinstance(getattr(model, "id", None), str))
+        document = read_json(lambda: self._sdk.models.with_raw_response.list(limit=LIST_LIMIT), trace)
+        return (_upstream_model(model) for model in model_entries(document, trace))
 
     def close(self) -> None:
         self._sdk.close()
@@ -88,16 +85,6 @@ def _upstream_model(model: Mapping[str, Any]) -> UpstreamModel:
         count_or_none(model.get("max_tokens")),
         lifecycle if isinstance(lifecycle, str) else None,
     )
-
-
-def usage_of(reported: Mapping[str, Any]) -> Usage | None:
-    """Convert Anthropic's usage. Its input count excludes cache reads and writes; Modeldesk's includes them."""
-    read, written = reported.get("cache_read_input_tokens"), reported.get("cache_creation_input_tokens")
-    uncached = reported.get("input_tokens")
-    total = {"input": sum_or_none(uncached, read, written) if uncached is not None else None, "output": reported.get("output_tokens")}
-    written_1h = as_mapping(reported.get("cache_creation")).get("ephemeral_1h_input_tokens") or 0
-    thinking = as_mapping(reported.get("output_tokens_details")).get("thinking_tokens") or 0
-    return usage_from(total, {"cache_read": read or 0, "cache_write": written or 0, "cache_write_1h": written_1h, "reasoning": thinking})
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:

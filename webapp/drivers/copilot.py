@@ -6,25 +6,22 @@ GitHub publishes no contract, so rows configure headers and addresses.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from webapp.drivers.core.base import Driver, DriverError, Endpoint, Trace, UpstreamModel
+from webapp.drivers.core.base import Driver, Endpoint, Trace, UpstreamModel
 from webapp.drivers.core.openai_compatible import CompatibleDriver
-from webapp.drivers.core.vendor import as_mapping, count_or_none
+from webapp.drivers.core.vendor import as_mapping, count_or_none, model_entries, read_json
 from webapp.security.urlguard import OutboundPolicy
 
 
 class CopilotDriver(CompatibleDriver):
-    """Driver for a base URL without `/v1`. The catalog of GitHub Models is a bare list, which the SDK cannot read."""
+    """Driver for a base URL without `/v1`. The catalog of GitHub Models is a bare list with the limits of each model."""
 
     def headers(self) -> dict[str, str]:
         # Copilot requires the name of an editor. A row can override it.
         return {"Copilot-Integration-Id": "vscode-chat", "Editor-Version": "Modeldesk/1.0"} | super().headers()
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
-        document: Any = self._sdk.models.with_raw_response.list().http_response.json()
-        data = document.get("data") if isinstance(document, Mapping) else document
-        if not isinstance(data, list):
-            raise DriverError("invalid_response", trace=trace)
-        return (_upstream_model(entry) for entry in data if isinstance(entry, Mapping) and isinstance(entry.get("id"), str))
+        document = read_json(self._sdk.models.with_raw_response.list, trace)
+        return (_upstream_model(model) for model in model_entries(document, trace))
 
 
 def _upstream_model(entry: Mapping[str, Any]) -> UpstreamModel:

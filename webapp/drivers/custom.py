@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from webapp.domain.catalog.driver_config import fill_template, value_at
+from webapp.domain.usage.formats import convert_meters
 from webapp.drivers.core.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace
 from webapp.drivers.core.openai_compatible import JSON_OBJECT, CompatibleDriver
-from webapp.drivers.core.vendor import build_reply, usage_from
+from webapp.drivers.core.vendor import build_reply
 from webapp.security.urlguard import OutboundPolicy
 
 CHAT_PATH = "/chat/completions"
-USAGE_PARTS = ("cache_read", "cache_write", "reasoning")
+USAGE_METERS = ("input", "output", "cache_read", "cache_write", "reasoning")
 ERROR_KIND_BY_FINISH: Mapping[str, str] = {
     "length": "truncated",
     "max_tokens": "truncated",
@@ -45,17 +46,14 @@ class CustomDriver(CompatibleDriver):
         path = str(self.endpoint.config.get("path") or CHAT_PATH)
         return self._sdk.post(path, body=options["body"], cast_to=object)
 
-    def parse_reply(self, response: object, trace: Trace) -> ChatReply:
+    def parse_reply(self, document: Mapping[str, Any], trace: Trace) -> ChatReply:
         paths = self.endpoint.config.get("response_paths")
         if not self.endpoint.config.get("request_template"):
-            return super().parse_reply(response, trace)
-        if not isinstance(response, Mapping) or not isinstance(paths, Mapping):
+            return super().parse_reply(document, trace)
+        if not isinstance(paths, Mapping):
             raise DriverError("invalid_response", trace=trace)
-        values = {part: value_at(response, str(path)) for part, path in paths.items()}
-        usage = usage_from(
-            {"input": values.get("input"), "output": values.get("output")},
-            {part: values[part] for part in USAGE_PARTS if values.get(part) is not None},
-        )
+        values = {part: value_at(document, str(path)) for part, path in paths.items()}
+        usage = self.redacted(convert_meters({meter: values.get(meter) for meter in USAGE_METERS}))
         if values.get("text") is None:
             raise DriverError("invalid_response", trace=trace, usage=usage)
         finish = str(values.get("finish") or "unknown")

@@ -6,19 +6,18 @@ from typing import Any
 from google import genai
 from google.genai import types
 
-from webapp.domain.pricing.usage import Usage
 from webapp.drivers.core.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
 from webapp.drivers.core.http import create_blocked_client, create_client
 from webapp.drivers.core.vendor import (
     VendorDriver,
     allowed_base_url,
+    as_mapping,
     build_reply,
     count_or_none,
     extra_headers,
-    filter_texts,
+    first_mapping,
     key_of,
-    sum_or_none,
-    usage_from,
+    text_or_unknown,
 )
 from webapp.security.urlguard import OutboundPolicy
 
@@ -37,6 +36,8 @@ ERROR_KIND_BY_FINISH: Mapping[str, str] = {
 
 class GeminiDriver(VendorDriver):
     """Driver for one key of Google's AI Studio. It never uses Vertex, whatever the environment says."""
+
+    usage_format = "gemini"
 
     def __init__(self, endpoint: Endpoint, policy: OutboundPolicy):
         super().__init__(endpoint)
@@ -69,21 +70,19 @@ class GeminiDriver(VendorDriver):
     def send(self, options: dict[str, Any]) -> object:
         return self._sdk.models.generate_content(**options)
 
-    def parse_reply(self, response: object, trace: Trace) -> ChatReply:
-        if not isinstance(response, types.GenerateContentResponse):
-            raise DriverError("invalid_response", trace=trace)
-        usage = _reported_usage(response.usage_metadata)
-        if not response.candidates:
-            blocked = response.prompt_feedback is not None and response.prompt_feedback.block_reason is not None
-            # An empty body, a list and an error with status 200 all arrive here as an empty response.
-            is_empty = usage is None and response.model_version is None and response.response_id is None
+    def parse_reply(self, document: Mapping[str, Any], trace: Trace) -> ChatReply:
+        usage = self.convert(document)
+        candidates, model = document.get("candidates"), document.get("modelVersion")
+        if not candidates or not isinstance(candidates, list):
+            blocked = as_mapping(document.get("promptFeedback")).get("blockReason")
+            # A response without any of these is not one of Gemini's.
+            is_empty = usage.usage is None and model is None and document.get("responseId") is None
             raise DriverError("refused" if blocked else "invalid_response" if is_empty else "empty", trace=trace, usage=usage)
-        candidate = response.candidates[0]
-        parts = (candidate.content.parts if candidate.content else None) or []
-        text = "".join(filter_texts(part.text for part in parts if not part.thought))
-        finish = candidate.finish_reason.name if candidate.finish_reason else "unknown"
-        kind = ERROR_KIND_BY_FINISH.get(finish)
-        return build_reply(text, finish, usage, trace, kind=kind, model=response.model_version)
+        candidate = first_mapping(candidates)
+        parts = as_mapping(candidate.get("content")).get("parts")
+        texts = [part for part in parts if not as_mapping(part).get("thought")] if isinstance(parts, list) else []
+        finish = text_or_unknown(candidate.get("finishReason"))
+        return build_reply(texts, finish, usage, trace, kind=ERROR_KIND_BY_FINISH.get(finish), model=model)
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
         return [_upstream_model(model) for model in self._sdk.models.list(config={"page_size": PAGE_SIZE}) if isinstance(model.name, str)]
@@ -95,16 +94,6 @@ class GeminiDriver(VendorDriver):
 def _upstream_model(model: types.Model) -> UpstreamModel:
     name = (model.name or "").removeprefix("models/")
     return UpstreamModel(name, model.display_name, count_or_none(model.input_token_limit), count_or_none(model.output_token_limit))
-
-
-def _reported_usage(reported: types.GenerateContentResponseUsageMetadata | None) -> Usage | None:
-    """Convert Gemini's usage. Its output count excludes thoughts; Modeldesk's includes them."""
-    if reported is None:
-        return None
-    output = sum_or_none(reported.candidates_token_count, reported.thoughts_token_count)
-    total: dict[str, object] = {"input": reported.prompt_token_count, "output": 0 if output is None else output}
-    parts = {"cache_read": reported.cached_content_token_count or 0, "reasoning": reported.thoughts_token_count or 0}
-    return usage_from(total, parts)
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:

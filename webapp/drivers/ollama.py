@@ -1,15 +1,23 @@
 """Driver for Ollama on the official SDK. Ollama usually runs on this server, which the operator must allow. Loaded on first use."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ollama import ChatResponse, Client
+from ollama import Client
 
-from webapp.domain.pricing.usage import Usage
 from webapp.drivers.core.base import ChatReply, ChatRequest, Driver, DriverError, Endpoint, Trace, UpstreamModel
 from webapp.drivers.core.http import quiet_loggers
 from webapp.drivers.core.http_old import HttpxTransport
-from webapp.drivers.core.vendor import VendorDriver, allowed_base_url, build_reply, extra_headers, key_of, usage_from
+from webapp.drivers.core.vendor import (
+    VendorDriver,
+    allowed_base_url,
+    build_reply,
+    extra_headers,
+    key_of,
+    model_entries,
+    read_json,
+    text_or_unknown,
+)
 from webapp.security.urlguard import OutboundPolicy
 
 MAX_CONTEXT = 131_072  # Ollama reserves memory for all of it, so a model's own limit can be too much.
@@ -17,6 +25,8 @@ MAX_CONTEXT = 131_072  # Ollama reserves memory for all of it, so a model's own 
 
 class OllamaDriver(VendorDriver):
     """Driver for one Ollama server. A key is needed only behind a gateway."""
+
+    usage_format = "ollama"
 
     def __init__(self, endpoint: Endpoint, policy: OutboundPolicy):
         super().__init__(endpoint)
@@ -44,24 +54,20 @@ class OllamaDriver(VendorDriver):
     def send(self, options: dict[str, Any]) -> object:
         return self._sdk.chat(**options)
 
-    def parse_reply(self, response: object, trace: Trace) -> ChatReply:
-        if not isinstance(response, ChatResponse):
+    def parse_reply(self, document: Mapping[str, Any], trace: Trace) -> ChatReply:
+        message = document.get("message")
+        if not isinstance(message, Mapping):
             raise DriverError("invalid_response", trace=trace)
-        kind = "truncated" if response.done_reason == "length" else None
-        return build_reply(
-            response.message.content, response.done_reason or "unknown", _reported_usage(response), trace, kind=kind, model=response.model
-        )
+        finish = text_or_unknown(document.get("done_reason"))
+        kind = "truncated" if finish == "length" else None
+        return build_reply(message.get("content"), finish, self.convert(document), trace, kind=kind, model=document.get("model"))
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
-        return [UpstreamModel(model.model) for model in self._sdk.list().models if model.model]
+        document = read_json(self._sdk.list, trace)
+        return (UpstreamModel(model["model"]) for model in model_entries(document, trace, "model"))
 
     def close(self) -> None:
         self._sdk.close()  # type: ignore[no-untyped-call] # The SDK does not annotate it.
-
-
-def _reported_usage(response: ChatResponse) -> Usage | None:
-    """Convert Ollama's usage. It does not report a prompt from its cache, which is unknown and not zero."""
-    return usage_from({"input": response.prompt_eval_count, "output": response.eval_count}, {})
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Protocol
 
 from webapp.domain.incidents.incidents import Incident, Recommendation
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import ModeldeskError
+from webapp.domain.usage.converted_usage import UNKNOWN_USAGE, ConvertedUsage
 
 CHECK_DEADLINE_S = 15.0
 MAX_DEADLINE_S = 300.0
@@ -46,7 +48,10 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """One complete response. `usage` is None if the provider did not report it: unknown, not zero."""
+    """One complete response. `usage` is None if the provider did not report it: unknown, not zero.
+
+    `missing` names what makes the cost of the usage incomplete. `reported_cost` is the provider's own amount in US dollars.
+    """
 
     text: str
     finish: str
@@ -56,6 +61,10 @@ class ChatReply:
     http_status: int
     latency_ms: int
     attempts: int
+    service_tier: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    reported_cost: Decimal | None = None
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +122,19 @@ class DriverError(ModeldeskError):
     """Failure of a call to a provider. `kind` (also `code`) is a key of `ERROR_MESSAGES`.
 
     `status` is the status of Modeldesk's own response (502, 504, or 422 if its settings are invalid). `http_status` is the provider's: a
-    provider's 401 must never become Modeldesk's 401. `usage` is set if tokens were billed for an unusable response.
+    provider's 401 must never become Modeldesk's 401. `usage` and `missing` are set if tokens were billed for an unusable response.
     """
 
-    def __init__(self, kind: str, detail: str = "", *, trace: "Trace | None" = None, usage: Usage | None = None):
+    def __init__(self, kind: str, detail: str = "", *, trace: "Trace | None" = None, usage: ConvertedUsage = UNKNOWN_USAGE):
         super().__init__(detail or ERROR_MESSAGES[kind], code=kind)
         self.kind = kind
         self.status = 422 if kind in _REQUEST_ERROR_KINDS else 504 if kind == "timeout" else 502
         self.http_status = trace.status if trace else None
         self.retry_after = trace.retry_after if trace else None
         self.request_id = trace.request_id if trace else None
-        self.usage = usage
+        self.usage = usage.usage
+        self.missing = usage.gaps
+        self.service_tier = usage.metadata.service_tier
         self.attempts = 1
 
     @property
@@ -141,7 +152,8 @@ class Trace:
     retry_after: float | None = None
     received: int = 0
     sent: bool = False
-    body: bytearray = field(default_factory=bytearray, repr=False)  # The beginning of an error's body. It might contain the key.
+    body: bytearray = field(default_factory=bytearray, repr=False)  # Only the beginning of an error's. It might contain the key.
+    complete: bool = False  # Whether the whole body was received.
 
 
 class Driver(Protocol):

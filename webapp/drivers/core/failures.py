@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import httpcore2
 
+from webapp.domain.usage.converted_usage import ConvertedUsage
 from webapp.drivers.core.base import ERROR_MESSAGES, MAX_DEADLINE_S, DriverError, Trace
 from webapp.drivers.core.connections import (
     MAX_CHAT_BYTES,
@@ -105,6 +106,12 @@ class CallRunner:
         if kind is None and trace.status is not None:
             kind = "invalid_response"
         return DriverError(kind or ("unknown" if trace.sent else "config"), trace=trace)
+
+    def reported_error(self, trace: Trace, usage: ConvertedUsage) -> DriverError:
+        """Return the error that a response with a status of success reports in its body."""
+        quoted = redact(_parse_error_body(bytes(trace.body).decode("utf-8", "replace"))[0], self.secrets)
+        detail = f"The provider reported an error with a status of success: “{quoted}”." if quoted else ""
+        return DriverError("invalid_response", detail, trace=trace, usage=usage)
 
     def _from_response(self, trace: Trace) -> DriverError:
         body = bytes(trace.body).decode("utf-8", "replace")

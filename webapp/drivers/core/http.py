@@ -2,6 +2,7 @@
 
 import logging
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import cast
@@ -20,21 +21,40 @@ _VERBOSE_LOGGERS = ("httpx2", "httpx", "httpcore2", "httpcore", "openai", "anthr
 
 
 class _ResponseBody(httpx2.SyncByteStream):
-    """The body of a response. The beginning of an error body is kept for its message."""
+    """The body of a response. The trace keeps it: of an error the beginning, for its message; else all, for its usage."""
 
-    def __init__(self, stream: Iterable[bytes], trace: Trace):
+    def __init__(self, stream: Iterable[bytes], call: OutboundCall, gzipped: bool):
         self._stream = stream
-        self._trace = trace
+        self._chunks = _unzip(stream, call) if gzipped else stream
+        self._trace = call.trace
 
     def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._stream:
-            if self._trace.status is not None and self._trace.status >= 300:
-                self._trace.body += chunk[: max(0, MAX_ERROR_BODY - len(self._trace.body))]
+        is_error = self._trace.status is not None and self._trace.status >= 300
+        for chunk in self._chunks:
+            self._trace.body += chunk[: max(0, MAX_ERROR_BODY - len(self._trace.body))] if is_error else chunk
             yield chunk
+        self._trace.complete = True
 
     def close(self) -> None:
         if close := getattr(self._stream, "close", None):
             close()
+
+
+def _unzip(stream: Iterable[bytes], call: OutboundCall) -> Iterator[bytes]:
+    """Decompress a body of a server that ignores `Accept-Encoding`. The byte limit of the call applies to the result."""
+    unzip = zlib.decompressobj(wbits=31)
+    received = 0
+    try:
+        for data in stream:
+            chunk = unzip.decompress(data, call.max_bytes - received + 1)
+            received += len(chunk)
+            if received > call.max_bytes:
+                raise ResponseTooLarge("too many bytes")
+            yield chunk
+    except zlib.error:
+        raise CompressedResponse("damaged") from None
+    if not unzip.eof:
+        raise CompressedResponse("incomplete")
 
 
 class GuardedTransport(httpx2.BaseTransport):
@@ -54,7 +74,7 @@ class GuardedTransport(httpx2.BaseTransport):
         call.remaining_seconds()
         # Reset the trace for each request, so that a second request is never judged by the first.
         trace = call.trace
-        trace.status, trace.received, trace.sent = None, 0, False
+        trace.status, trace.received, trace.sent, trace.complete = None, 0, False, False
         trace.body.clear()
         response = get_pool(self._policy).handle_request(self._prepare_request(request, call))
         headers = httpx2.Headers(response.headers)
@@ -63,9 +83,11 @@ class GuardedTransport(httpx2.BaseTransport):
         if error is not None:
             response.close()
             raise error
-        visible = [(name, value) for name, value in headers.multi_items() if name.lower() != "set-cookie"]
+        gzipped = _encoding(headers) == "gzip"
+        hidden = {"set-cookie", "content-encoding", "content-length"} if gzipped else {"set-cookie"}
+        visible = [(name, value) for name, value in headers.multi_items() if name.lower() not in hidden]
         # A synchronous pool returns only synchronous streams, but the type in httpcore2 does not say so.
-        return response.status, visible, _ResponseBody(cast(Iterable[bytes], response.stream), trace)
+        return response.status, visible, _ResponseBody(cast(Iterable[bytes], response.stream), call, gzipped)
 
     def _prepare_request(self, request: httpx2.Request, call: OutboundCall) -> httpcore2.Request:
         own_headers = {"accept-encoding": "identity", "user-agent": "Modeldesk"} | {
@@ -87,10 +109,14 @@ class GuardedTransport(httpx2.BaseTransport):
 
     @staticmethod
     def _response_error(headers: httpx2.Headers, call: OutboundCall) -> Exception | None:
-        if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        if _encoding(headers) not in ("", "identity", "gzip"):
             return CompressedResponse("compressed")
         length = headers.get("content-length", "")
         return ResponseTooLarge("announced") if length.isdecimal() and int(length[:18]) > call.max_bytes else None
+
+
+def _encoding(headers: httpx2.Headers) -> str:
+    return headers.get("content-encoding", "identity").strip().lower()
 
 
 class _BlockedTransport(httpx2.AsyncBaseTransport):

@@ -4,20 +4,29 @@ Loaded on first use, because the SDK takes seconds to import.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import openai
 import openai.resources.chat.completions  # The SDK would load it lazily, within the deadline of the first call.
 import openai.resources.models
-from openai.types.chat import ChatCompletion
 
-from webapp.domain.pricing.usage import Usage
 from webapp.drivers.core.base import ChatReply, ChatRequest, DriverError, Endpoint, Trace, UpstreamModel
 from webapp.drivers.core.http import create_client
-from webapp.drivers.core.vendor import VendorDriver, allowed_base_url, build_reply, extra_headers, key_of, usage_from
+from webapp.drivers.core.vendor import (
+    VendorDriver,
+    allowed_base_url,
+    build_reply,
+    extra_headers,
+    first_mapping,
+    key_of,
+    model_entries,
+    read_json,
+    text_or_unknown,
+)
 from webapp.security.urlguard import OutboundPolicy
 
 TOKEN_PARAMETERS = ("max_completion_tokens", "max_tokens")
+ERROR_KIND_BY_FINISH: Mapping[str, str] = {"length": "truncated", "content_filter": "refused", "error": "server_error"}
 JSON_SCHEMA, JSON_OBJECT, PROMPT_ONLY = "json_schema", "json_object", "prompt"
 
 
@@ -73,51 +82,26 @@ class CompatibleDriver(VendorDriver):
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
     def send(self, options: dict[str, Any]) -> object:
-        return self._sdk.chat.completions.create(**options)
+        return self._sdk.chat.completions.with_raw_response.create(**options)
 
-    def parse_reply(self, response: object, trace: Trace) -> ChatReply:
-        """Parse a completion. The SDK validates nothing, so any value can be of any type."""
-        if not isinstance(response, ChatCompletion) or not isinstance(cast(object, response.choices), list):
+    def parse_reply(self, document: Mapping[str, Any], trace: Trace) -> ChatReply:
+        choices = document.get("choices")
+        if not isinstance(choices, list):
             raise DriverError("invalid_response", trace=trace)
-        usage = self.usage(response.usage.to_dict() if response.usage else None)
-        if not response.choices:
+        usage = self.convert(document)
+        if not choices:
             raise DriverError("empty", trace=trace, usage=usage)
-        choice = response.choices[0]
-        refused = choice.message.refusal or choice.finish_reason == "content_filter"
-        kind = "refused" if refused else "truncated" if choice.finish_reason == "length" else None
-        return build_reply(choice.message.content, str(choice.finish_reason or "unknown"), usage, trace, kind=kind, model=response.model)
-
-    def usage(self, reported: object) -> Usage | None:
-        """Convert the reported usage to Modeldesk's meters."""
-        return usage_of(reported)
+        choice = first_mapping(choices)
+        message = choice.get("message")
+        if not isinstance(message, Mapping):
+            raise DriverError("invalid_response", trace=trace, usage=usage)
+        finish = text_or_unknown(choice.get("finish_reason"))
+        kind = "refused" if message.get("refusal") else ERROR_KIND_BY_FINISH.get(finish)
+        return build_reply(message.get("content"), finish, usage, trace, kind=kind, model=document.get("model"))
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
-        data: object = self._sdk.models.list().data
-        if not isinstance(data, list):
-            raise DriverError("invalid_response", trace=trace)
-        return (UpstreamModel(name) for model in data if isinstance(name := getattr(model, "id", None), str))
+        document = read_json(self._sdk.models.with_raw_response.list, trace)
+        return (UpstreamModel(model["id"]) for model in model_entries(document, trace))
 
     def close(self) -> None:
         self._sdk.close()
-
-
-def usage_of(reported: object) -> Usage | None:
-    """Convert OpenAI's usage. Its totals include cache and reasoning, as Modeldesk's do."""
-    if not isinstance(reported, Mapping):
-        return None
-    total = {"input": reported.get("prompt_tokens"), "output": reported.get("completion_tokens")}
-    return usage_from(total, usage_parts(reported))
-
-
-def usage_parts(reported: Mapping[str, Any]) -> dict[str, object]:
-    """Return the parts of the totals: cache and reasoning."""
-    prompt, completion = reported.get("prompt_tokens_details"), reported.get("completion_tokens_details")
-    return {
-        "cache_read": _token_detail(prompt, "cached_tokens"),
-        "cache_write": _token_detail(prompt, "cache_write_tokens"),
-        "reasoning": _token_detail(completion, "reasoning_tokens"),
-    }
-
-
-def _token_detail(details: object, name: str) -> object:
-    return (details.get(name) or 0) if isinstance(details, Mapping) else 0

@@ -1,14 +1,17 @@
 """Base of the vendor drivers: keys that are valid in a header, one or two guarded attempts, checks, and model lists."""
 
+import json
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
-from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import Invalid
+from webapp.domain.usage.converted_usage import ConvertedUsage
+from webapp.domain.usage.formats import convert_usage
 from webapp.drivers.core.base import (
     CHECK_DEADLINE_S,
     ERROR_MESSAGES,
@@ -22,10 +25,12 @@ from webapp.drivers.core.base import (
 )
 from webapp.drivers.core.connections import MAX_LIST_BYTES
 from webapp.drivers.core.failures import CallRunner
+from webapp.security.redaction import redact
 from webapp.security.urlguard import OutboundPolicy
 
 MAX_MODELS = 5_000
 MAX_NAME = 300
+TEXT_PARTS = ("text", "output_text")
 PROBE_REQUEST = ChatRequest(model="", system="Answer with one word.", user="Say ok.", max_output_tokens=16, deadline_s=CHECK_DEADLINE_S)
 _KEY = re.compile(r"[\x21-\x7e]{1,4096}")
 # Error kinds of servers that cannot list their models, but might support chat.
@@ -34,6 +39,8 @@ _LISTING_UNSUPPORTED = ("not_found", "invalid_response", "bad_request")
 
 class VendorDriver(ABC):
     """Calls one vendor through its SDK. Subclasses convert requests, replies and lists; the rest is the same for all vendors."""
+
+    usage_format = "openai.chat"  # The name of the vendor's format in `webapp/domain/usage/formats.py`.
 
     def __init__(self, endpoint: Endpoint):
         self.endpoint = endpoint
@@ -48,11 +55,11 @@ class VendorDriver(ABC):
 
     @abstractmethod
     def send(self, options: dict[str, Any]) -> object:
-        """Make one call of the SDK."""
+        """Make one call of the SDK. Its result is not used."""
 
     @abstractmethod
-    def parse_reply(self, response: object, trace: Trace) -> ChatReply:
-        """Convert the SDK response to a reply. Must not trust any type in it. Raises `DriverError`."""
+    def parse_reply(self, document: Mapping[str, Any], trace: Trace) -> ChatReply:
+        """Convert the JSON of a response to a reply. Must not trust any type in it. Raises `DriverError`."""
 
     @abstractmethod
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
@@ -69,10 +76,35 @@ class VendorDriver(ABC):
 
         def attempt(number: int, trace: Trace) -> ChatReply:
             started = time.monotonic()
-            reply = self.parse_reply(self.send(options), trace)
+            document = read_json(lambda: self.send(options), trace)
+            if not isinstance(document, Mapping):
+                raise DriverError("invalid_response", trace=trace)
+            reply = self._parse_or_explain(document, trace)
             return replace(reply, latency_ms=elapsed_ms(started), attempts=number)
 
         return self._runner.run_with_retry(attempt, request.deadline_s)
+
+    def _parse_or_explain(self, document: Mapping[str, Any], trace: Trace) -> ChatReply:
+        """Parse a response. If it has no answer but reports an error, the error's own message explains why."""
+        try:
+            return self.parse_reply(document, trace)
+        except DriverError as error:
+            if error.kind not in ("invalid_response", "empty") or not document.get("error"):
+                raise
+        raise self._guard.reported_error(trace, self.convert(document))
+
+    def convert(self, document: object) -> ConvertedUsage:
+        """Return the usage in a response. Names of fields are the provider's text, which can contain the key."""
+        return self.redacted(convert_usage(self.usage_format, document))
+
+    def redacted(self, converted: ConvertedUsage) -> ConvertedUsage:
+        """Return the usage with the driver's secrets redacted from all text of the provider."""
+        secrets = self._guard.secrets
+        attributes = {name: redact(value, secrets) for name, value in converted.metadata.attributes.items()}
+        missing = tuple(redact(name, secrets) for name in converted.gaps)
+        return replace(
+            converted, missing=missing, contradictions=(), errors=(), metadata=replace(converted.metadata, attributes=attributes)
+        )
 
     def list_models(self) -> tuple[UpstreamModel, ...]:
         deadline = time.monotonic() + min(self.endpoint.timeout_s, CHECK_DEADLINE_S)
@@ -145,52 +177,75 @@ def extra_headers(endpoint: Endpoint) -> dict[str, str]:
 
 
 def build_reply(  # noqa: PLR0913 - the parts of a reply
-    text: object, finish: str, usage: Usage | None, trace: Trace, *, kind: str | None = None, model: object = None
+    text: object, finish: str, usage: ConvertedUsage, trace: Trace, *, kind: str | None = None, model: object = None
 ) -> ChatReply:
     """Return the reply. Raises `DriverError` if it is unusable. `kind` is the error kind of the vendor's finish reason, if any."""
-    content = text if isinstance(text, str) else ""
+    content = join_text(text)
     error_kind = kind or ("" if content.strip() else "empty")
     if error_kind:
         raise DriverError(error_kind, ERROR_MESSAGES[error_kind], trace=trace, usage=usage)
     return ChatReply(
         text=content,
         finish=finish[:40] or "unknown",
-        usage=usage,
+        usage=usage.usage,
         model_reported=model[:MAX_NAME] if isinstance(model, str) and model else None,
         request_id=trace.request_id,
         http_status=trace.status or 0,
         latency_ms=0,
         attempts=1,
+        service_tier=usage.metadata.service_tier,
+        attributes=usage.metadata.attributes,
+        reported_cost=usage.metadata.reported_cost,
+        missing=usage.gaps,
     )
 
 
-def usage_from(total: Mapping[str, object], parts: Mapping[str, object]) -> Usage | None:
-    """Convert quantities to usage. Return None if the totals are not reported. Parts that contradict their totals are dropped."""
-    return _usage_or_none({**total, **parts}) or _usage_or_none(total)
+def read_json(call: Callable[[], object], trace: Trace) -> Any:
+    """Make a call of an SDK and return the JSON of the response.
 
-
-def _usage_or_none(quantities: Mapping[str, object]) -> Usage | None:
+    An SDK coerces, drops or rejects what its types do not expect, so only the body counts, if it is complete.
+    """
     try:
-        return Usage.of(quantities)
-    except Invalid:
-        return None
+        call()
+    except Exception:
+        if not trace.complete or trace.status is None or trace.status >= 300:
+            raise
+    return json.loads(bytes(trace.body).decode("utf-8-sig"), parse_float=Decimal)
 
 
-def sum_or_none(*quantities: object) -> object:
-    """Return the sum of the reported quantities. None if one is not a whole number, or if none is reported."""
-    reported = [quantity for quantity in quantities if quantity is not None]
-    if not reported or any(type(quantity) is not int for quantity in reported):
-        return None
-    return sum(quantity for quantity in reported if isinstance(quantity, int))
+def model_entries(document: object, trace: Trace, name_field: str = "id") -> list[Mapping[str, Any]]:
+    """Return the models of a list: a bare list, or the list in an object. Raises `DriverError` if there is none."""
+    if isinstance(document, Mapping):
+        lists = [document.get(name) for name in ("data", "models")]
+        document = next((value for value in lists if isinstance(value, list)), None)
+    if not isinstance(document, list):
+        raise DriverError("invalid_response", trace=trace)
+    entries = [entry for entry in document if isinstance(entry, Mapping) and isinstance(entry.get(name_field), str)]
+    if document and not entries:
+        raise DriverError("invalid_response", trace=trace)
+    return entries
+
+
+def join_text(content: object) -> str:
+    """Return the text of a content: text, or a list of parts, some of which are text."""
+    if isinstance(content, list):
+        parts = (part for part in content if isinstance(part, Mapping) and part.get("type", "text") in TEXT_PARTS)
+        return "".join(filter_texts(part.get("text") for part in parts))
+    return content if isinstance(content, str) else ""
 
 
 def as_mapping(value: object) -> Mapping[str, Any]:
-    """Return an SDK object or a part of a response as a mapping. Return an empty mapping for any other value."""
-    if isinstance(value, Mapping):
-        return value
-    dump = getattr(value, "model_dump", None)
-    document = dump() if callable(dump) else {}
-    return document if isinstance(document, Mapping) else {}
+    """Return a part of a response as a mapping. Return an empty mapping for any other value."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def first_mapping(value: object) -> Mapping[str, Any]:
+    """Return the first entry of a list as a mapping."""
+    return as_mapping(value[0]) if isinstance(value, list) and value else {}
+
+
+def text_or_unknown(value: object) -> str:
+    return value if isinstance(value, str) and value else "unknown"
 
 
 def filter_texts(values: Iterable[object]) -> Iterator[str]:

@@ -1,0 +1,210 @@
+"""Responses as vendors really send them, through their SDKs: the raw JSON decides usage, text and errors."""
+
+import gzip
+import json
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from fake_provider import ANSWER, ASK, KEY, completion, error, reply
+from vendor_protocols import DIALECTS
+
+from webapp.domain.pricing.pricing import Price, Rate, cost_of
+from webapp.domain.pricing.usage import Usage
+from webapp.drivers import create_driver
+from webapp.drivers.core.base import DriverError, Endpoint
+from webapp.security.urlguard import OutboundPolicy
+
+ZIPPED = {"Content-Encoding": "gzip"}
+TEXTS = {name: dialect for name, dialect in DIALECTS.items() if name not in ("custom-template", "ollama")}
+
+
+@pytest.fixture
+def asked(upstream):
+    """Return a function that makes the driver of a dialect for the provider on loopback, which gives these answers."""
+    drivers = []
+
+    def ask(name, *answers):
+        dialect = DIALECTS[name]
+        upstream.says(*answers)
+        endpoint = Endpoint("acme", dialect.driver, f"http://{upstream.place}{dialect.prefix}", KEY, config=dialect.config, timeout_s=5.0)
+        drivers.append(create_driver(endpoint, OutboundPolicy(frozenset({upstream.place}))))
+        return drivers[-1]
+
+    yield ask
+    for driver in drivers:
+        driver.close()
+
+
+def with_usage(usage, **more):
+    return completion() | {"usage": usage} | more
+
+
+def test_c11_cache_hits_of_deepseek_are_billed_at_their_own_rate(asked):
+    usage = {"prompt_tokens": 36_100, "completion_tokens": 1_200, "prompt_cache_hit_tokens": 21_600, "prompt_cache_miss_tokens": 14_500}
+    answer = asked("custom", reply(200, with_usage(usage))).chat(ASK)
+    rates = tuple(Rate(meter, Decimal(amount), 1_000_000) for meter, amount in (("input", "1"), ("cache_read", "0.1"), ("output", "2")))
+    cost = cost_of(Price("priced", datetime(2026, 1, 1, tzinfo=UTC), "USD", rates), answer.usage, at=None)
+    assert (cost.total, cost.complete, answer.missing) == (Decimal("0.01906"), True, ())
+
+
+def test_c12_the_providers_own_cost_tier_and_model_are_in_the_reply(asked):
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "cost": "COST"}
+    body = json.dumps(with_usage(usage, model="vendor/m-9", service_tier="default")).replace('"COST"', "0.00001234567890123456789")
+    answer = asked("custom", reply(200, body.encode())).chat(ASK)
+    assert answer.reported_cost == Decimal("0.00001234567890123456789")
+    assert (answer.service_tier, answer.model_reported) == ("standard", "vendor/m-9")
+    assert asked("custom", reply(200, completion())).chat(ASK).reported_cost is None
+
+
+def test_claude_reports_searches_and_writes_that_last_an_hour(asked):
+    usage = {
+        "input_tokens": 5,
+        "cache_creation_input_tokens": 9,
+        "cache_creation": {"ephemeral_1h_input_tokens": 4, "ephemeral_5m_input_tokens": 5},
+        "output_tokens": 2,
+        "server_tool_use": {"web_search_requests": 3},
+        "service_tier": "standard",
+        "speed": "fast",
+    }
+    answer = asked("claude", reply(200, DIALECTS["claude"].complete() | {"usage": usage})).chat(ASK)
+    assert answer.usage == Usage(input=14, cache_write=9, cache_write_1h=4, output=2, web_search=3)
+    assert (answer.service_tier, answer.attributes) == ("standard", {"speed": "fast"})
+
+
+def test_gemini_bills_tool_results_as_input(asked):
+    usage = {"promptTokenCount": 100, "toolUsePromptTokenCount": 50, "candidatesTokenCount": 20, "thoughtsTokenCount": 15}
+    usage["promptTokensDetails"] = [{"modality": "AUDIO", "tokenCount": 40}, {"modality": "TEXT", "tokenCount": 60}]
+    answer = asked("gemini", reply(200, DIALECTS["gemini"].complete() | {"usageMetadata": usage})).chat(ASK)
+    assert answer.usage == Usage(input=150, input_audio=40, output=35, reasoning=15)
+
+
+def test_a_count_that_has_no_meter_is_named_in_the_reply_and_in_the_error(asked):
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "num_sources_used": 7}
+    assert asked("grok", reply(200, with_usage(usage))).chat(ASK).missing == ("raw:num_sources_used",)
+    with pytest.raises(DriverError) as caught:
+        asked("grok", reply(200, with_usage(usage, choices=[]))).chat(ASK)
+    assert (caught.value.usage, caught.value.missing) == (Usage(input=3, output=2), ("raw:num_sources_used",))
+
+
+COUNTS = {
+    "openai": "prompt_tokens",
+    "mistral": "prompt_tokens",
+    "claude": "input_tokens",
+    "gemini": "promptTokenCount",
+    "ollama": "prompt_eval_count",
+}
+
+
+@pytest.mark.parametrize("odd", ["lots", None, [], True, -1, 0.5])
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_count_of_another_type_makes_usage_unknown_and_keeps_the_answer(asked, name, odd):
+    body = DIALECTS[name].complete()
+    holder = body if name == "ollama" else body["usageMetadata" if name == "gemini" else "usage"]
+    holder[COUNTS[name]] = odd
+    answer = asked(name, reply(200, body)).chat(ASK)
+    assert (answer.text, answer.usage) == (ANSWER, None)
+
+
+@pytest.mark.parametrize("name", ["openai", "mistral", "claude", "gemini", "grok"])
+def test_an_answer_without_usage_is_an_answer(asked, name):
+    body = {field: value for field, value in DIALECTS[name].complete().items() if field not in ("usage", "usageMetadata")}
+    answer = asked(name, reply(200, body)).chat(ASK)
+    assert (answer.text, answer.usage) == (ANSWER, None)
+
+
+@pytest.mark.parametrize("name", ["openai", "custom", "mistral", "grok", "copilot"])
+def test_content_in_parts_is_joined_without_the_reasoning(asked, name):
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+        {"type": "text", "text": ANSWER[:9]},
+        {"type": "text", "text": ANSWER[9:]},
+    ]
+    assert asked(name, reply(200, completion(parts))).chat(ASK).text == ANSWER
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_compressed_body_is_read_although_none_was_requested(asked, name, upstream):
+    body = gzip.compress(json.dumps(DIALECTS[name].complete()).encode())
+    answer = asked(name, reply(200, body, headers=ZIPPED)).chat(ASK)
+    assert (answer.text, answer.usage) == (ANSWER, DIALECTS[name].usage)
+    assert upstream.requests[0][2]["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("name", ["openai", "ollama", "gemini"])
+def test_a_compressed_bomb_and_a_damaged_body_are_refused(asked, name):
+    whole = gzip.compress(json.dumps(DIALECTS[name].complete()).encode())
+    for body, headers, kind in (
+        (gzip.compress(b" " * 50_000_000), ZIPPED, "response_too_large"),
+        (whole[:-9], ZIPPED, "invalid_response"),
+        (b"no gzip", ZIPPED, "invalid_response"),
+        (whole, {"Content-Encoding": "br"}, "invalid_response"),
+    ):
+        with pytest.raises(DriverError) as caught:
+            asked(name, reply(200, body, headers=headers)).chat(ASK)
+        assert caught.value.kind == kind
+
+
+def test_a_compressed_error_is_read_too(asked):
+    body = gzip.compress(json.dumps({"error": {"message": "insufficient_quota", "code": "insufficient_quota"}}).encode())
+    with pytest.raises(DriverError) as caught:
+        asked("openai", reply(429, body, headers=ZIPPED)).chat(ASK)
+    assert caught.value.kind == "billing"
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_an_error_with_the_status_of_success_is_quoted_without_the_key(asked, name, upstream):
+    for body in ({"error": {"message": f"overloaded {KEY}", "code": 503}}, {"error": f"overloaded {KEY}", "choices": []}):
+        upstream.requests.clear()
+        with pytest.raises(DriverError) as caught:
+            asked(name, reply(200, body)).chat(ASK)
+        assert (caught.value.kind, "overloaded" in caught.value.detail, len(upstream.requests)) == ("invalid_response", True, 1)
+        assert KEY not in caught.value.detail
+
+
+def test_a_key_in_the_name_of_a_field_is_not_repeated(asked):
+    secret = KEY.removeprefix("sk-CANARY-")
+    endpoint = Endpoint("acme", "custom", "", secret)
+    driver = asked("custom", reply(200, with_usage({"prompt_tokens": 1, "completion_tokens": 1, f"{secret}_tokens": 5})))
+    with_secret = create_driver(
+        replace(endpoint, base_url=driver.endpoint.base_url), OutboundPolicy(frozenset({driver.endpoint.base_url.split("/")[2]}))
+    )
+    assert secret not in str(with_secret.chat(ASK))
+
+
+BARE = [{"id": "m-1"}, {"id": "m-2", "limits": None}, {"id": 5}, "text"]
+
+
+@pytest.mark.parametrize("name", ["openai", "custom", "grok", "copilot", "mistral", "claude"])
+@pytest.mark.parametrize("listed", [BARE, {"data": BARE}, {"models": BARE}, {"models": [], "data": BARE}], ids=str)
+def test_a_list_of_models_is_read_bare_or_in_an_object(asked, name, listed):
+    models = asked(name, reply(200, listed)).list_models()
+    assert [model.model_id for model in models] == ["m-1", "m-2"]
+
+
+@pytest.mark.parametrize("name", ["openai", "copilot", "mistral", "claude", "ollama"])
+def test_a_list_of_something_else_cannot_be_read(asked, name):
+    for body in ([1, 2], {"data": None}, {"data": [{"name": "x"}]}, "text", {}):
+        with pytest.raises(DriverError) as caught:
+            asked(name, reply(200, body)).list_models()
+        assert caught.value.kind == "invalid_response"
+
+
+def test_a_status_of_failure_still_decides_before_its_body(asked):
+    with pytest.raises(DriverError) as caught:
+        asked("mistral", error(401)).chat(ASK)
+    assert (caught.value.kind, caught.value.usage, caught.value.missing) == ("auth", None, ())
+
+
+def test_bodies_of_parallel_calls_are_not_mixed_up(asked):
+    driver = asked("mistral", *(reply(200, with_usage({"prompt_tokens": n, "completion_tokens": n}, model=f"m-{n}")) for n in range(16)))
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(driver.chat(ASK))) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 16
+    assert all(answer.model_reported == f"m-{answer.usage.input}" for answer in answers)
