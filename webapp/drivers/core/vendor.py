@@ -210,7 +210,7 @@ def read_json(call: Callable[[], object], trace: Trace) -> Any:
     except Exception:
         if not trace.complete or trace.status is None or trace.status >= 300:
             raise
-    return json.loads(bytes(trace.body).decode("utf-8-sig"), parse_float=Decimal)
+    return json.loads(trace.body.decode("utf-8-sig"), parse_float=Decimal)
 
 
 def model_entries(document: object, trace: Trace, name_field: str = "id") -> list[Mapping[str, Any]]:

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 from webapp.domain.incidents import answer_schema
 from webapp.domain.incidents.incidents import Recommendation
-from webapp.domain.pricing.pricing import Cost, cost_of
+from webapp.domain.pricing.pricing import STANDARD, Cost, cost_of
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import ModeldeskError
 from webapp.drivers import availability, create_adviser
 from webapp.drivers.core import clients
-from webapp.drivers.core.base import ChatReply, ChatRequest, Endpoint
+from webapp.drivers.core.base import ChatReply, ChatRequest, DriverError, Endpoint
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.runs.planning import RunPlan
 from webapp.services.runs.response_cache import CacheHit
@@ -54,7 +54,7 @@ def execute(planned: RunPlan, policy: OutboundPolicy) -> RunOutcome:
         recommendations = answer_schema.parse_recommendations(reply.text)
     except ModeldeskError as error:
         return _failed_outcome(planned, error, started_at, started, reply)
-    cost = _calculate_cost(planned, reply.usage, started_at)
+    cost = _calculate_cost(planned, reply, started_at)
     driver, attempts = planned.choice.driver, reply.attempts
     return RunOutcome(
         "succeeded", recommendations, driver, started_at, reply.latency_ms, reply.usage, cost, None, reply.request_id, attempts, reply.text
@@ -107,17 +107,21 @@ def _failed_outcome(planned: RunPlan, error: ModeldeskError, started_at: datetim
     status, answered_by = "failed", planned.choice.driver
     if not planned.choice.explicit:
         recommendations, status, answered_by = create_adviser().advise(planned.incident), "fell_back", "local"
-    cost = _calculate_cost(planned, usage, started_at)
+    cost = _calculate_cost(planned, reply or error, started_at)
     attempts = reply.attempts if reply else getattr(error, "attempts", 1)
     return RunOutcome(status, recommendations, answered_by, started_at, _elapsed_ms(started), usage, cost, error, request_id, attempts)
 
 
-def _calculate_cost(planned: RunPlan, usage: Usage | None, started_at: datetime) -> Cost | None:
+def _calculate_cost(planned: RunPlan, response: ChatReply | ModeldeskError, started_at: datetime) -> Cost | None:
+    """Return the cost of a response, or of an error that was billed. It is incomplete if the provider counted what no meter holds."""
     model = planned.choice.model
-    if model is None or usage is None:
+    if model is None or not isinstance(response, ChatReply | DriverError) or response.usage is None:
         return None
     at = started_at.replace(microsecond=0)
-    return cost_of(model.price_at(at), usage, at=at, model=model.ref)
+    tier = response.service_tier or STANDARD
+    cost = cost_of(model.price_at(at), response.usage, at=at, service_tier=tier, model=model.ref)
+    missing = tuple(dict.fromkeys((*cost.missing, *response.missing)))
+    return cost if cost.price_state == "free" else cost._replace(complete=cost.complete and not missing, missing=missing)
 
 
 def _elapsed_ms(started: float) -> int:
