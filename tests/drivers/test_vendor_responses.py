@@ -118,7 +118,7 @@ def test_an_answer_without_usage_is_an_answer(asked, name):
 @pytest.mark.parametrize("name", ["openai", "custom", "mistral", "grok", "copilot"])
 def test_content_in_parts_is_joined_without_the_reasoning(asked, name):
     parts = [
-        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+        {"type": "thinking", "text": "hm", "thinking": [{"type": "text", "text": "hm"}]},
         {"type": "text", "text": ANSWER[:9]},
         {"type": "text", "text": ANSWER[9:]},
     ]

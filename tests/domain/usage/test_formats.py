@@ -169,6 +169,11 @@ def test_cached_tokens_outside_the_prompt_are_added_to_the_input():
     assert convert_usage("openai.chat", raw).usage == Usage(input=70, cache_read=60, output=4)
 
 
+def test_without_a_total_reasoning_of_xai_is_outside_the_completion():
+    raw = XAI | {"total_tokens": None}
+    assert convert_usage("xai", raw).usage == Usage(input=1_000, cache_read=200, output=400, reasoning=300)
+
+
 def test_reasoning_that_xai_counts_in_the_completion_is_not_added_twice():
     raw = XAI | {"completion_tokens": 400, "total_tokens": 1_400}
     assert convert_usage("xai", raw).usage == Usage(input=1_000, cache_read=200, output=400, reasoning=300)

@@ -91,7 +91,7 @@ class VendorDriver(ABC):
         except DriverError as error:
             if error.kind not in ("invalid_response", "empty") or not document.get("error"):
                 raise
-        raise self._guard.reported_error(trace, self.convert(document))
+        raise self._runner.reported_error(trace, self.convert(document))
 
     def convert(self, document: object) -> ConvertedUsage:
         """Return the usage in a response. Names of fields are the provider's text, which can contain the key."""
@@ -99,7 +99,7 @@ class VendorDriver(ABC):
 
     def redacted(self, converted: ConvertedUsage) -> ConvertedUsage:
         """Return the usage with the driver's secrets redacted from all text of the provider."""
-        secrets = self._guard.secrets
+        secrets = self._runner.secrets
         attributes = {name: redact(value, secrets) for name, value in converted.metadata.attributes.items()}
         missing = tuple(redact(name, secrets) for name in converted.gaps)
         return replace(
