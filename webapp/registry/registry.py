@@ -112,7 +112,7 @@ class ModelRegistry:
         snapshot = self.snapshot
         if ref in snapshot.supported:
             return True
-        if ref in snapshot.by_name or ref in snapshot.names.model_ids:
+        if ref in snapshot.by_name:
             return False
         models, _ = trace_resolution(snapshot.names, ref)
         return len(models) == 1 and models[0].supported

@@ -29,6 +29,10 @@ class Explanation:
 def explain(names: NameIndex, ref: str, at: datetime) -> Explanation:
     """Follow the ref through every resolution step to the price in force at `at`."""
     models, steps = trace_resolution(names, ref)
+    inactive = names.inactive.find(ref)
+    if models and inactive and models[0] not in inactive:
+        unused = ResolutionStep("inactive models with this name, not used", ref, tuple(model.ref for model in inactive))
+        steps = (*steps[:-1], unused, steps[-1])
     if len(models) == 1:
         model = models[0]
         return Explanation(ref, at, steps, model, model.unsupported_because, (), (), model.price_at(at), model.supported)

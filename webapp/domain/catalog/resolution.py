@@ -3,20 +3,26 @@
 Order: canonical ref, exact alias (bare, or after its provider's slug), bare model id if exactly one model has it. Then the same
 for the normalized name (trimmed, lower case, without Google's prefixes, the other spelling of a date). Then the most
 specific pattern alias. A name that matches several models at any step is ambiguous.
+
+Only active models compete for a name. An inactive model always has its canonical ref. Its aliases and its bare id count only if no
+active model matches the name, so adding inactive models never changes the meaning of a name in use. The same holds for patterns.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.vendor_names import fine_tune_hint, plain_forms, provider_likeness, version_spellings
 from webapp.domain.shared.errors import AmbiguousModel, UnknownModel
 
 MAX_REF = 300
 PREFIXES = ("publishers/google/models/", "models/")
 COMPACT_DATE = re.compile(r"-(20[0-9]{2})([01][0-9])([0-3][0-9])(?![0-9])", re.ASCII)
 DASHED_DATE = re.compile(r"-(20[0-9]{2})-([01][0-9])-([0-3][0-9])(?![0-9])", re.ASCII)
+
+Matches = tuple[ModelInfo, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,40 +35,80 @@ class ResolutionStep:
 
 
 @dataclass(frozen=True, slots=True)
-class NameIndex:
-    """All names of all models. `aliases` have exactly one model; `shared_aliases` are claimed by several models."""
+class NameTable:
+    """Aliases and bare ids of models that compete with each other. The keys of the folded tables are in lower case."""
 
-    refs: Mapping[str, ModelInfo]
-    aliases: Mapping[str, ModelInfo]
-    shared_aliases: Mapping[str, tuple[ModelInfo, ...]]
-    model_ids: Mapping[str, tuple[ModelInfo, ...]]
-    folded: Mapping[str, tuple[ModelInfo, ...]]
-    patterns: tuple[tuple[str, ModelInfo], ...]
+    aliases: dict[str, Matches] = field(default_factory=dict)
+    model_ids: dict[str, Matches] = field(default_factory=dict)
+    folded_aliases: dict[str, Matches] = field(default_factory=dict)
+    folded_ids: dict[str, Matches] = field(default_factory=dict)
+    patterns: list[tuple[str, ModelInfo]] = field(default_factory=list)
+
+    def add(self, model: ModelInfo) -> None:
+        _claim(self.model_ids, model.model_id, model)
+        _claim(self.folded_ids, model.model_id.lower(), model)
+        for name in _alias_names(model):
+            _claim(self.aliases, name, model)
+            _claim(self.folded_aliases, name.lower(), model)
+
+    def find(self, name: str) -> Matches:
+        """Return the models that have this name as an alias or a bare id, in any equivalent spelling."""
+        matches = self.aliases.get(name) or self.model_ids.get(name)
+        return matches or next(filter(None, map(self.find_folded, normal_forms(name))), ())
+
+    def find_folded(self, form: str) -> Matches:
+        return self.folded_aliases.get(form) or self.folded_ids.get(form, ())
+
+    def unique_names(self) -> Iterator[tuple[str, ModelInfo]]:
+        """Yield the exact names that identify one model."""
+        for name, models in (self.model_ids | self.aliases).items():
+            if len(models) == 1:
+                yield name, models[0]
+
+
+@dataclass(frozen=True, slots=True)
+class NameIndex:
+    """All names of all models: canonical refs, and the aliases and bare ids of active and of inactive models."""
+
+    refs: dict[str, ModelInfo]
+    folded_refs: dict[str, Matches]
+    active: NameTable
+    inactive: NameTable
 
     def exact_matches(self) -> dict[str, ModelInfo]:
         """Return every name that identifies exactly one model without normalization or patterns, in the order of the rules."""
-        unique_ids = {name: models[0] for name, models in self.model_ids.items() if len(models) == 1 and name not in self.shared_aliases}
-        return {**unique_ids, **self.aliases, **self.refs}
+        inactive = {name: model for name, model in self.inactive.unique_names() if not self._is_taken(name)}
+        return {**inactive, **dict(self.active.unique_names()), **self.refs}
+
+    @property
+    def model_ids(self) -> Mapping[str, Matches]:
+        """The bare ids that active models compete for."""
+        return self.active.model_ids
+
+    def _is_taken(self, name: str) -> bool:
+        """Return whether a canonical ref or an active model matches the name before any inactive model does."""
+        return bool(self.active.find(name)) or any(form in self.folded_refs for form in normal_forms(name))
 
 
-def index_names(models: Iterable[ModelInfo], patterns: Iterable[tuple[str, str]] = ()) -> NameIndex:
-    """Index the names of these models. `patterns` are pairs of a pattern and a canonical ref."""
-    refs: dict[str, ModelInfo] = {}
-    claims: dict[str, tuple[ModelInfo, ...]] = {}
-    bare: dict[str, tuple[ModelInfo, ...]] = {}
-    folded: dict[str, tuple[ModelInfo, ...]] = {}
+def index_names(
+    models: Iterable[ModelInfo], patterns: Iterable[tuple[str, str]] = (), active_refs: Collection[str] | None = None
+) -> NameIndex:
+    """Index the names of these models. `patterns` are pairs of a pattern and a canonical ref.
+
+    `active_refs` are the models that compete for names, if they are not the active ones of `models`.
+    """
+    names = NameIndex({}, {}, NameTable(), NameTable())
+    competitors: set[str] = set()
     for model in models:
-        refs[model.ref] = model
-        bare[model.model_id] = (*bare.get(model.model_id, ()), model)
-        for name in _alias_names(model):
-            _claim(claims, name, model)
-        for name in (model.ref, model.model_id, *_alias_names(model)):
-            _claim(folded, name.lower(), model)
-    aliases = {name: claimants[0] for name, claimants in claims.items() if len(claimants) == 1}
-    shared = {name: claimants for name, claimants in claims.items() if len(claimants) > 1}
-    known = ((pattern, refs[ref]) for pattern, ref in patterns if ref in refs)
-    ordered = sorted(known, key=lambda entry: _specificity(entry[0]), reverse=True)
-    return NameIndex(refs, aliases, shared, bare, folded, tuple(ordered))
+        names.refs[model.ref] = model
+        _claim(names.folded_refs, model.ref.lower(), model)
+        if model.active if active_refs is None else model.ref in active_refs:
+            competitors.add(model.ref)
+        (names.active if model.ref in competitors else names.inactive).add(model)
+    known = ((pattern, names.refs[ref]) for pattern, ref in patterns if ref in names.refs)
+    for pattern, model in sorted(known, key=lambda entry: _specificity(entry[0]), reverse=True):
+        (names.active if model.ref in competitors else names.inactive).patterns.append((pattern, model))
+    return names
 
 
 def _alias_names(model: ModelInfo) -> Iterator[str]:
@@ -71,7 +117,7 @@ def _alias_names(model: ModelInfo) -> Iterator[str]:
         yield f"{model.provider}/{alias}"
 
 
-def _claim(names: dict[str, tuple[ModelInfo, ...]], name: str, model: ModelInfo) -> None:
+def _claim(names: dict[str, Matches], name: str, model: ModelInfo) -> None:
     known = names.get(name, ())
     if model not in known:
         names[name] = (*known, model)
@@ -91,11 +137,13 @@ def normal_forms(ref: str) -> list[str]:
     name = ref.strip().lower()
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
+    if "-20" not in name:
+        return [name]
     forms = [name, COMPACT_DATE.sub(r"-\1-\2-\3", name), DASHED_DATE.sub(r"-\1\2\3", name)]
     return list(dict.fromkeys(forms))
 
 
-def trace_resolution(names: NameIndex, ref: str) -> tuple[tuple[ModelInfo, ...], tuple[ResolutionStep, ...]]:
+def trace_resolution(names: NameIndex, ref: str) -> tuple[Matches, tuple[ResolutionStep, ...]]:
     """Return the models that match this ref (one, none or several) and the steps of the resolution."""
     steps: list[ResolutionStep] = []
     if len(ref) > MAX_REF:
@@ -107,13 +155,24 @@ def trace_resolution(names: NameIndex, ref: str) -> tuple[tuple[ModelInfo, ...],
     return (), tuple(steps)
 
 
-def _lookups(names: NameIndex, ref: str) -> Iterator[tuple[str, str, tuple[ModelInfo, ...]]]:
+def _lookups(names: NameIndex, ref: str) -> Iterator[tuple[str, str, Matches]]:
+    yield from _name_lookups(names, ref)
+    yield from _pattern_lookups(names.active, ref)
+    yield from _pattern_lookups(names.inactive, ref)
+
+
+def _name_lookups(names: NameIndex, ref: str) -> Iterator[tuple[str, str, Matches]]:
     yield "canonical ref", ref, _as_tuple(names.refs.get(ref))
-    yield "exact alias", ref, _as_tuple(names.aliases.get(ref)) or names.shared_aliases.get(ref, ())
+    yield "exact alias", ref, names.active.aliases.get(ref, ())
     yield "bare model id", ref, names.model_ids.get(ref, ())
     for form in normal_forms(ref):
-        yield "normal form", form, names.folded.get(form, ())
-    matches = [(pattern, model) for pattern, model in names.patterns if fnmatchcase(ref, pattern)]
+        yield "normal form", form, names.folded_refs.get(form) or names.active.find_folded(form)
+    if names.inactive.model_ids:
+        yield "name of an inactive model", ref, names.inactive.find(ref)
+
+
+def _pattern_lookups(table: NameTable, ref: str) -> Iterator[tuple[str, str, Matches]]:
+    matches = [(pattern, model) for pattern, model in table.patterns if fnmatchcase(ref, pattern)]
     if matches:
         best = matches[0][0]
         # Equally specific patterns have the same rank. If they match several models, the name is ambiguous.
@@ -121,7 +180,7 @@ def _lookups(names: NameIndex, ref: str) -> Iterator[tuple[str, str, tuple[Model
         yield f"pattern {best}", ref, tuple(models.values())
 
 
-def _as_tuple(model: ModelInfo | None) -> tuple[ModelInfo, ...]:
+def _as_tuple(model: ModelInfo | None) -> Matches:
     return () if model is None else (model,)
 
 
@@ -129,23 +188,45 @@ def resolve(names: NameIndex, ref: str) -> ModelInfo:
     """Return the one model that matches this ref. Raises `UnknownModel` with suggestions, or `AmbiguousModel` with the candidates."""
     models, _ = trace_resolution(names, ref)
     if not models:
-        raise UnknownModel(ref, suggest_refs(names, ref))
+        raise UnknownModel(ref, suggest_refs(names, ref), fine_tune_hint(ref))
     if len(models) > 1:
         raise AmbiguousModel(ref, sorted(model.ref for model in models))
     return models[0]
 
 
 def suggest_refs(names: NameIndex, ref: str, limit: int = 5) -> list[str]:
-    """Return canonical refs that are similar to this one, most similar first. Similarity is the share of common trigrams.
+    """Return canonical refs for which this name could be another spelling, most likely first. They never set a price.
 
-    The cost is linear in the number of models with a small constant, so an unknown name stays cheap in a large registry.
+    First come the models that have the name without vendors' decoration. Then come similar names, by the share of common trigrams.
+    The cost is linear in the number of names with a small constant, so an unknown name stays cheap in a large registry.
     """
-    grams = _trigrams(ref[:MAX_REF].lower().rpartition("/")[2])
-    if not grams:
-        return []
-    scored = [(_similarity(grams, model.model_id.lower()), known) for known, model in names.refs.items()]
-    best = sorted((entry for entry in scored if entry[0] >= 0.4), key=lambda entry: (-entry[0], entry[1]))
-    return [known for _, known in best[:limit]]
+    forms = plain_forms(ref[:MAX_REF])
+    spellings = [spelling for form in forms for spelling in version_spellings(form)]
+    exact = [model for spelling in spellings for model in _most_likely(_find_by_name(names, spelling), ref)]
+    refs = dict.fromkeys(model.ref for model in sorted(exact, key=lambda model: not model.active))
+    grams = _trigrams(forms[-1].rpartition("/")[2]) if forms else []
+    if grams and len(refs) < limit:
+        refs |= dict.fromkeys(_similar_refs(names, grams))
+    return list(refs)[:limit]
+
+
+def _find_by_name(names: NameIndex, name: str) -> Matches:
+    return next((models for _, _, models in _name_lookups(names, name) if models), ())
+
+
+def _most_likely(models: Matches, ref: str) -> list[ModelInfo]:
+    """Return the models with those first whose provider the ref spells in some way."""
+    return sorted(models, key=lambda model: (-provider_likeness(ref, model.provider), model.ref))
+
+
+def _similar_refs(names: NameIndex, grams: Sequence[str]) -> list[str]:
+    scored = [(_best_similarity(grams, model), not model.active, ref) for ref, model in names.refs.items()]
+    best = sorted((entry for entry in scored if entry[0] >= 0.4), key=lambda entry: (-entry[0], *entry[1:]))
+    return [ref for _, _, ref in best]
+
+
+def _best_similarity(grams: Sequence[str], model: ModelInfo) -> float:
+    return max(_similarity(grams, name.lower()) for name in (model.model_id, *model.aliases))
 
 
 def _trigrams(text: str) -> list[str]:

@@ -1,6 +1,6 @@
 """The snapshot: the whole registry as one immutable value, with all indexes built at construction."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -53,8 +53,10 @@ class Snapshot:
         return next((provider for provider in self.providers.values() if provider.primary), None)
 
 
-def build(catalog: Catalog, *, now: datetime, source: str, as_of: datetime | None = None) -> Snapshot:
-    """Build a snapshot of this catalog as of `now`."""
+def build(
+    catalog: Catalog, *, now: datetime, source: str, as_of: datetime | None = None, active_refs: Collection[str] | None = None
+) -> Snapshot:
+    """Build a snapshot of this catalog as of `now`. `active_refs` compete for names, by default the active models."""
     providers = {provider.slug: provider for provider in sorted(catalog.providers, key=_provider_order)}
     models = apply_successions(
         tuple(sorted((_with_current_state(model, providers, now) for model in catalog.models), key=_model_order)), now
@@ -62,7 +64,7 @@ def build(catalog: Catalog, *, now: datetime, source: str, as_of: datetime | Non
     counts = _group_by(models, "provider")
     providers = {slug: _with_model_count(provider, len(counts.get(slug, ()))) for slug, provider in providers.items()}
     active = [model for model in models if model.active and model.provider in providers and providers[model.provider].active]
-    names = index_names(models, catalog.patterns)
+    names = index_names(models, catalog.patterns, active_refs)
     by_name = names.exact_matches()
     valid_from, valid_until = _validity_period(catalog, now)
     return Snapshot(
@@ -85,10 +87,15 @@ def build(catalog: Catalog, *, now: datetime, source: str, as_of: datetime | Non
 
 
 def project_snapshot(snapshot: Snapshot, project: str | None, now: datetime) -> Snapshot:
-    """Return the registry as this project sees it, or the same snapshot if the project has no overrides. Responses name the project."""
+    """Return the registry as this project sees it, or the same snapshot if the project has no overrides. Responses name the project.
+
+    A name identifies the same model for every project, whether the project can use it or not.
+    """
     if project is None or not overrides_of(snapshot.catalog.overrides, project):
         return snapshot
-    view = build(apply_overrides(snapshot.catalog, project, now), now=now, source=snapshot.source, as_of=snapshot.as_of)
+    active = {model.ref for model in snapshot.models if model.active}
+    catalog = apply_overrides(snapshot.catalog, project, now)
+    view = build(catalog, now=now, source=snapshot.source, as_of=snapshot.as_of, active_refs=active)
     return replace(view, valid_from=snapshot.valid_from, headers=view.headers | {"Modeldesk-Project": project})
 
 

@@ -90,9 +90,9 @@ class UnknownModel(NotFound):
 
     code = "unknown_model"
 
-    def __init__(self, ref: str, suggestions: Sequence[str] = ()):
-        hint = f" Did you mean {' or '.join(suggestions[:3])}?" if suggestions else ""
-        super().__init__(f"No model is named {quote_text(ref)}.{hint}")
+    def __init__(self, ref: str, suggestions: Sequence[str] = (), hint: str = ""):
+        question = f"Did you mean {' or '.join(suggestions[:3])}?" if suggestions else ""
+        super().__init__(" ".join(filter(None, (f"No model is named {quote_text(ref)}.", question, hint))))
         self.ref = ref
         self.suggestions = tuple(suggestions)
 
