@@ -32,7 +32,7 @@ def create_app(settings: Settings) -> Flask:
     logs.configure(redaction.log_redactor(*list_secrets(settings)))
     app = Flask(__name__, template_folder="../templates", static_folder="../static", instance_path=str(settings.instance_path))
     app.config.from_mapping(flask_config(settings))
-    app.url_map.merge_slashes = False  # A model id can contain two slashes, and each URL must have one meaning.
+    app.url_map.merge_slashes = False  # A ref whose id starts with a slash contains two, and each URL must have one meaning.
     db.init_app(app)
     migrate.init_app(app, db)
     login.init_app(app)

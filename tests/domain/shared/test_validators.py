@@ -80,6 +80,36 @@ def test_t32_a_model_id_holds_no_look_alike_and_no_space(value):
         validators.model_id(value, "model_id")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "@cf/meta/llama-3.1-8b-instruct",
+        "/m/a.gguf",
+        "~/models/a.gguf",
+        "~anthropic/claude-opus-latest",
+        "@1",
+        "a/",
+        "a...b",
+        "a/.b",
+        "~/.cache/a",
+    ],
+)
+def test_a_model_id_can_start_with_an_at_sign_a_slash_or_a_tilde(value):
+    assert validators.model_id(value, "model_id") == value
+
+
+@pytest.mark.parametrize("value", ["a//b", "//a", "a//", "a/../b", "../a", "a/..", "a/./b", "/./a", "/../a", "~/../a", "@/../a"])
+def test_a_model_id_that_a_url_parser_would_change_is_rejected(value):
+    with pytest.raises(Invalid, match=r"must not contain //, /\./ or /\.\./, because .*: remove it"):
+        validators.model_id(value, "model_id")
+
+
+@pytest.mark.parametrize("value", ["/", "@", "~", "~/", "@/~", ".a", ":a", "*a"])
+def test_a_model_id_has_a_letter_or_digit_after_its_first_signs(value):
+    with pytest.raises(Invalid, match=r"starts with a letter, a digit, @, / or ~"):
+        validators.model_id(value, "model_id")
+
+
 @pytest.mark.parametrize("value", [True, 1.0, "1", 10, -1, None])
 def test_a_whole_number_is_neither_a_bool_nor_a_float_nor_out_of_range(value):
     with pytest.raises(Invalid):

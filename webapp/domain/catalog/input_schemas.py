@@ -19,9 +19,9 @@ from webapp.domain.shared.validators import Check, validate
 
 MAX_TOKENS = 10**9
 _capability = checks.regex(re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII), "must be a lower-case word such as json_mode")
-_alias = checks.regex(
-    re.compile(r"[A-Za-z0-9*?][A-Za-z0-9._:@/+*?\-]{0,199}", re.ASCII),
-    "must be 1 to 200 letters, digits and . _ : @ / + - (* and ? make a pattern)",
+_alias = checks.name_in_urls(
+    re.compile(r"[A-Za-z0-9*?@/~][A-Za-z0-9._:@/+*?~\-]{0,199}", re.ASCII),
+    "must be 1 to 200 letters, digits and . _ : @ / + ~ - (* and ? make a pattern)",
 )
 
 MODEL_CHECKS: Mapping[str, Check] = {

@@ -15,7 +15,7 @@ from webapp.domain.shared.timestamps import parse_day, parse_timestamp
 Check = Callable[[object, str], Any]
 SLUG = re.compile(r"[a-z0-9]([a-z0-9\-]{0,58}[a-z0-9])?", re.ASCII)
 # Printable ASCII without spaces, like every vendor's model ids. Look-alike letters of other alphabets would allow duplicates.
-MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+\-]{0,199}", re.ASCII)
+MODEL_ID = re.compile(r"(?=[^A-Za-z0-9]*[A-Za-z0-9])[A-Za-z0-9@/~][A-Za-z0-9._:@/+~\-]{0,199}", re.ASCII)
 HTTP_URL = re.compile(r"https?://[^\s\"'<>\\^`{|}]{1,480}", re.ASCII)
 EMAIL = re.compile(r"[^\s@,;<>\"\x00-\x1f\x7f\ud800-\udfff]{1,64}@[A-Za-z0-9]([A-Za-z0-9.\-]{0,180}[A-Za-z0-9])?", re.ASCII)
 FORBIDDEN_CATEGORIES = ("Cc", "Cs", "Co", "Cn")
@@ -68,8 +68,25 @@ def regex(pattern: re.Pattern[str], message: str) -> Check:
     return check
 
 
+def name_in_urls(pattern: re.Pattern[str], message: str) -> Check:
+    """Accept text that matches the pattern and that no URL parser rewrites: without `//` and segments `.` and `..`."""
+    checked = regex(pattern, message)
+
+    def check(value: object, field: str) -> str:
+        if isinstance(value, str) and ("//" in value or {".", ".."} & set(value.strip().split("/"))):
+            raise Invalid.field(field, "must not contain //, /./ or /../, because clients and proxies rewrite such URLs: remove it")
+        name: str = checked(value, field)
+        return name
+
+    return check
+
+
 slug = regex(SLUG, "must be 1 to 60 lower-case letters, digits and hyphens, such as acme-gateway")
-model_id = regex(MODEL_ID, "must be 1 to 200 letters, digits and . _ : @ / + - as the vendor spells it, such as gpt-4o-mini")
+model_id = name_in_urls(
+    MODEL_ID,
+    "must be 1 to 200 letters, digits and . _ : @ / + ~ - as the vendor spells it, such as gpt-4o-mini. "
+    "It starts with a letter, a digit, @, / or ~",
+)
 url = regex(HTTP_URL, "must be an address that begins with https:// or http://")
 email = regex(EMAIL, "must be an e-mail address")
 

@@ -38,9 +38,10 @@ def schedule_switch(session: Session, model_id: int, day: date | None, *, actor:
 def _require_successor(session: Session, model: Model) -> None:
     if not model.successor:
         raise Invalid.field("switches_on", "needs a successor: choose one on the page of the model first")
-    slug, _, name = model.successor.partition("/") if "/" in model.successor else (model.provider.slug, "", model.successor)
-    query = select(Model).join(Provider).where(Provider.slug == slug, Model.model_id == name)
-    successor = session.execute(query).scalar_one_or_none()
+    refs = (model.successor, f"{model.provider.slug}/{model.successor}")  # The full ref comes first, as in `domain`.
+    query = select(Model).join(Provider).where((Provider.slug + "/" + Model.model_id).in_(refs))
+    matches = {row.ref: row for row in session.execute(query).scalars()}
+    successor = matches.get(refs[0]) or matches.get(refs[1])
     if successor is None:
         raise Conflict(f"{model.successor} is not in the registry: add it first, or choose another successor.", code="no_successor")
     if successor.id == model.id:

@@ -15,7 +15,7 @@ from webapp.web.errors import TITLE_BY_STATUS
 Document = dict[str, Any]
 PATH_VARIABLE = re.compile(r"<(?:path:)?([a-z_]+)>")
 PATH_VARIABLE_DESCRIPTIONS: Mapping[str, str] = {
-    "ref": "A ref, alias or bare model id. It may hold `/` and `:`, as they are or percent-encoded.",
+    "ref": "A ref, alias or bare model id. It can contain `/`, `:`, `@` and `~`, literal or percent-encoded. Slashes are never merged.",
     "number": "The id of the row.",
     "price": "The id of the price.",
     "slug": "The slug of the provider.",
