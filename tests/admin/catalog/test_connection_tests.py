@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from environment import PASSWORD, api_for, running
-from factories import Visitor, provider_values
+from factories import Visitor, model_values, provider_values
 from fake_provider import Upstream, error, reply
 from sqlalchemy import select, text
 from vendor_protocols import DIALECTS
@@ -127,6 +127,22 @@ def test_discovered_models_are_new_known_or_gone_and_come_in_inactive_unless_tic
         ("embed-3", "embed-3", "embedding", False),
     }
     assert len(upstream.requests) == 1  # The list is cached, so that a page does not send a request.
+
+
+def test_a_listed_file_path_can_be_added_and_what_cannot_be_added_says_why_before_it_is_selected(ann, provider, upstream):
+    names = ("/m/a.gguf", "@cf/meta/llama", "m//b", "C:\\models\\c.gguf", "ours")
+    upstream.says(
+        reply(200, {"object": "list", "data": [{"id": name, "object": "model", "created": 1, "owned_by": "x"} for name in names]})
+    )
+    with writing() as session:
+        models.create(session, model_values(provider="acme", model_id="m-9", aliases=["ours"]), actor="ann")
+    page = html.unescape(ann.get(f"/admin/provider/{provider}/discover").text)
+    assert re.findall(r'name="model" value="([^"]+)"', page) == ["/m/a.gguf", "@cf/meta/llama"]
+    assert page.count("Cannot be added") == 3
+    for reason in ("must not contain //", "must be 1 to 200 letters", "is an alias of another model of this provider"):
+        assert reason in page
+    ann.post(f"/admin/provider/{provider}/discover", {"model": ["/m/a.gguf"], "type:/m/a.gguf": "text", "active": ["/m/a.gguf"]})
+    assert container.registry().resolve("/m/a.gguf").ref == "acme//m/a.gguf"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.entities import Override, ProviderInfo
 from webapp.domain.catalog.explanation import explain
-from webapp.domain.catalog.resolution import index_names, normal_forms, resolve, trace
+from webapp.domain.catalog.resolution import index_names, normal_forms, resolve, trace_resolution
 from webapp.domain.catalog.snapshot import CONSTANTS, build, project_snapshot
 from webapp.domain.shared.errors import AmbiguousModel
 
@@ -91,17 +91,17 @@ QUERIES = st.one_of(st.sampled_from(IDS), st.builds("{}/{}".format, st.sampled_f
 @given(REGISTRIES, QUERIES)
 def test_inactive_models_change_no_name_of_an_active_model_except_their_own_refs(models, name):
     active = tuple(model for model in models if model.active)
-    before, _ = trace(index_names(active), name)
+    before, _ = trace_resolution(index_names(active), name)
     own_refs = {model.ref.lower() for model in models if not model.active}
     if before and not own_refs & {name, *normal_forms(name)}:
-        assert trace(index_names(models), name)[0] == before
+        assert trace_resolution(index_names(models), name)[0] == before
 
 
 @given(REGISTRIES)
 def test_the_direct_lookup_agrees_with_the_resolution(models):
     names = index_names(models)
     for name, model in names.exact_matches().items():
-        assert trace(names, name)[0] == (model,)
+        assert trace_resolution(names, name)[0] == (model,)
 
 
 def test_five_thousand_inactive_rows_change_no_name_of_the_built_in_registry():
@@ -116,5 +116,5 @@ def test_five_thousand_inactive_rows_change_no_name_of_the_built_in_registry():
     assert len(rows) > 5_000
     before = build(catalog, now=NOW, source=CONSTANTS)
     after = build(replace(catalog, providers=catalog.providers + resellers, models=catalog.models + rows), now=NOW, source=CONSTANTS)
-    changed = {name for name in names if trace(before.names, name)[0] != trace(after.names, name)[0]}
+    changed = {name for name in names if trace_resolution(before.names, name)[0] != trace_resolution(after.names, name)[0]}
     assert (changed, before.by_name.keys() - after.by_name.keys()) == (set(), set())

@@ -40,13 +40,17 @@ class RegisteredModel:
 
 @dataclass(frozen=True, slots=True)
 class DiscoveredModel:
-    """One row of the review. New and known models have `listed`; known and removed models have `registered`."""
+    """One row of the review. New and known models have `listed`; known and removed models have `registered`.
+
+    `problem` says why a new model cannot be added.
+    """
 
     state: str
     model_id: str
     type: str
     listed: ListedModel | None = None
     registered: RegisteredModel | None = None
+    problem: str = ""
 
     @property
     def name(self) -> str:

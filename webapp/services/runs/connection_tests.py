@@ -1,7 +1,7 @@
 """Provider connection tests, and model lists from providers for review."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,14 +9,15 @@ from cachetools import TTLCache
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.discovery import DiscoveredModel, ListedModel, RegisteredModel, compare_model_lists
+from webapp.domain.catalog.discovery import NEW, DiscoveredModel, ListedModel, RegisteredModel, compare_model_lists
 from webapp.domain.catalog.entities import MODEL_TYPES
+from webapp.domain.catalog.input_schemas import validate_model
 from webapp.domain.credentials.key_access import Access
 from webapp.domain.shared.errors import Conflict, Invalid, ModeldeskError
 from webapp.drivers import availability
 from webapp.drivers.core import clients
 from webapp.drivers.core.base import CheckResult, Endpoint, UpstreamModel
-from webapp.models import Model, Provider, ProviderCheck
+from webapp.models import Model, ModelAlias, Provider, ProviderCheck
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
@@ -126,9 +127,25 @@ def _redact_listed_model(model: UpstreamModel, key: str | None) -> ListedModel:
 
 
 def review(session: Session, provider: Provider, upstream: Sequence[ListedModel]) -> list[DiscoveredModel]:
-    """Compare the provider's list with the registry: new, missing and known models."""
+    """Compare the provider's list with the registry: new, missing and known models. New ones that cannot be added have a problem."""
     rows = session.execute(select(Model.id, Model.model_id, Model.display_name, Model.is_active).where(Model.provider_id == provider.id))
-    return compare_model_lists(upstream, (RegisteredModel(*row) for row in rows))
+    query = select(ModelAlias.alias).join(Model).where(Model.provider_id == provider.id)
+    aliases = set(session.execute(query).scalars())
+    compared = compare_model_lists(upstream, (RegisteredModel(*row) for row in rows))
+    return [replace(row, problem=_addition_problem(provider, row, aliases)) if row.state == NEW else row for row in compared]
+
+
+def _addition_problem(provider: Provider, row: DiscoveredModel, aliases: Collection[str]) -> str:
+    """Return why this new model cannot be added, or an empty text."""
+    if row.listed is None:
+        return ""
+    if row.model_id in aliases:
+        return "The id is an alias of another model of this provider. Remove the alias first."
+    try:
+        validate_model(_new_model_entry(provider, row.listed, SelectedModel(row.model_id, row.type)), partial=False)
+    except Invalid as error:
+        return f"{error.detail}."
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
