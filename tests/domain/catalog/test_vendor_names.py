@@ -18,11 +18,12 @@ NAMES = index_names(
         a_model("gpt-4.1-mini", "openai"),
         a_model("grok-4-0709", "xai", aliases=("grok-4",)),
         a_model("gemini-2.5-pro", "google"),
+        a_model("mistral-large-2512", "a-reseller"),
         a_model("mistral-large-2512", "mistral"),
-        a_model("mistral-large-2512", "reseller"),
         a_model("meta-llama/llama-3.1-70b", "together"),
         a_model("@cf/meta/llama-3.1-8b-instruct", "cloudflare"),
         a_model("claude-sonnet-4-5", "azure", active=False),
+        a_model("anthropic/claude-sonnet-4.5", "gateway", active=False),
     )
 )
 SONNET, MINI = "anthropic/claude-sonnet-4-5", "openai/gpt-4o-mini"
