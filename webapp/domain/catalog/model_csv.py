@@ -5,7 +5,8 @@ as tiers, go to `more_rates` as JSON, so nothing is lost. A missing column leave
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ _LIST_COLUMNS, _INTEGER_COLUMNS, _BOOLEAN_COLUMNS = (
     ("context_window", "max_output_tokens", "sort_order"),
     ("active", "default"),
 )
+_DECIMAL_COMMA = re.compile(r"[0-9]+,[0-9]+", re.ASCII)
+_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(\.[0-9]{3})+", re.ASCII)
 _BOOLEANS: Mapping[str, bool] = {"true": True, "false": False}
 
 
@@ -165,10 +168,18 @@ def _reject_number(text: str) -> None:
     raise ValueError(text)
 
 
-def parse_price(cells: Mapping[str, str]) -> StatedPrice | None:
-    """Return the price in these cells, or None if there is none. Raises `Invalid` naming the columns."""
+def has_decimal_commas(rows: Iterable[Mapping[str, str]]) -> bool:
+    """Return whether any amount is written with a decimal comma, such as `2,5`."""
+    return any("," in cells.get(column, "") for cells in rows for column in RATE_COLUMNS)
+
+
+def parse_price(cells: Mapping[str, str], *, decimal_comma: bool = False) -> StatedPrice | None:
+    """Return the price in these cells, or None if there is none. Raises `Invalid` naming the columns.
+
+    With `decimal_comma`, the amounts of the file can have one, and an amount that could have a thousands separator is rejected.
+    """
     state, currency = cells["price_state"].strip(), cells["currency"].strip()
-    rates, errors = _parse_rates(cells)
+    rates, errors = _parse_rates(cells, decimal_comma=decimal_comma)
     if not (state or rates or errors):
         return None
     state = state or "priced"
@@ -185,22 +196,43 @@ def parse_price(cells: Mapping[str, str]) -> StatedPrice | None:
     return StatedPrice(state, currency, tuple(rates))
 
 
-def _parse_rates(cells: Mapping[str, str]) -> tuple[list[Rate], list[FieldError]]:
+def _parse_rates(cells: Mapping[str, str], *, decimal_comma: bool) -> tuple[list[Rate], list[FieldError]]:
     rates: list[Rate] = []
     errors: list[FieldError] = []
     for column, meter in RATE_COLUMNS.items():
         text = cells[column].strip()
-        amount = parse_amount(text)
+        amount = _parse_amount(text, decimal_comma=decimal_comma)
         if amount is not None:
             rates.append(Rate(meter, amount, MILLION if meter in PER_MILLION_METERS else 1))
         elif text:
-            errors.append(FieldError(column, AMOUNT_RULE))
+            errors.append(FieldError(column, _amount_rule(text, decimal_comma=decimal_comma)))
     if cells["more_rates"].strip():
         try:
             rates += input_schemas.validate_rates(_parse_json(cells["more_rates"], "more_rates"), "more_rates")
         except Invalid as error:
             errors.extend(error.errors)
     return rates, errors
+
+
+def _parse_amount(text: str, *, decimal_comma: bool) -> Decimal | None:
+    if not decimal_comma:
+        return parse_amount(text)
+    if _THOUSANDS.fullmatch(text):
+        return None
+    return parse_amount(text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text)
+
+
+def _amount_rule(text: str, *, decimal_comma: bool) -> str:
+    """Return the message for an amount that cannot be read."""
+    if decimal_comma and _THOUSANDS.fullmatch(text):
+        return (
+            f"is {text[:40]}, which other amounts of this file make ambiguous: write {text[:40].replace('.', '')} for thousands, or a comma"
+        )
+    if "," in text and "." in text:
+        return f"is {text[:40]}: leave out the thousands separator, as in 1250.00"
+    if "," in text and not decimal_comma:
+        return "has a decimal comma: write a point, or separate the cells of the file with semicolons or tabs"
+    return AMOUNT_RULE
 
 
 def _duplicate_errors(rates: Sequence[Rate]) -> list[FieldError]:

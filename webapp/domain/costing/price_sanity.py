@@ -63,10 +63,10 @@ def list_model_questions(price: Price, model: ModelInfo, models: Iterable[ModelI
     ]
     # A correction is not compared with the price that it corrects.
     before = [entry for entry in history if entry.id is None or entry.id != price.corrects]
-    return list_questions(price, price_at(before, start), siblings, _built_in_price(model.ref, start))
+    return list_questions(price, price_at(before, start), siblings, built_in_price(model.ref, start))
 
 
-def _built_in_price(ref: str, at: datetime) -> NamedPrice | None:
+def built_in_price(ref: str, at: datetime) -> NamedPrice | None:
     """Return the price in the built-in catalog."""
     model = next((model for model in constants().models if model.ref == ref), None)
     price = model.price_at(at) if model else None

@@ -14,6 +14,10 @@ MAX_CELL_LENGTH = 120_000
 _FORMULA_START = re.compile("'*[=+\\-@\t\r＝＋－＠]")
 
 
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;|\t])"?[,;|\t]*(?:\r\n|[\r\n]|$)', re.IGNORECASE)
+_SEPARATORS = ",;\t"
+
+
 class CsvRow(NamedTuple):
     """One row of a file: the number of its first line, and its cells by column."""
 
@@ -39,16 +43,13 @@ def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
 
 
 def read_csv(text: str) -> tuple[list[str], list[CsvRow]]:
-    """Return the columns and every row that is not empty.
-
-    The header decides whether commas or semicolons separate the cells. Raises `Malformed`.
-    """
-    clean = text.removeprefix("\ufeff")
-    header = clean.partition("\n")[0]
-    reader = csv.reader(io.StringIO(clean, newline=""), delimiter=";" if header.count(";") > header.count(",") else ",", strict=True)
+    """Return the columns and every row that is not empty. `separator_of` defines the separator. Raises `Malformed`."""
+    table, is_stated = _without_separator_line(text)
+    reader = csv.reader(io.StringIO(table, newline=""), delimiter=separator_of(text), strict=True)
     columns: list[str] | None = None
     rows: list[CsvRow] = []
-    line = 1
+    first_line = 2 if is_stated else 1
+    line = first_line
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
@@ -56,12 +57,28 @@ def read_csv(text: str) -> tuple[list[str], list[CsvRow]]:
                     columns = [cell.strip() for cell in cells]
                 else:
                     rows.append(_parse_row(columns, cells, line))
-            line = reader.line_num + 1
+            line = reader.line_num + first_line
     except csv.Error as error:
         raise Malformed(f"Line {line}: this is not CSV: {error}.") from None
     if columns is None:
         raise Malformed("Line 1: the file is empty. Its first line must name the columns.")
     return columns, rows
+
+
+def separator_of(text: str) -> str:
+    """Return the separator of the cells: the one in a first line such as `sep=;`, or the most frequent one in the header."""
+    clean = text.removeprefix("\ufeff")
+    if stated := _SEPARATOR_LINE.match(clean):
+        return stated[1]
+    header = next((line for line in io.StringIO(clean, newline=None) if line.strip()), "")
+    return max(_SEPARATORS, key=header.count)
+
+
+def _without_separator_line(text: str) -> tuple[str, bool]:
+    """Return the text after a line such as `sep=;`, and whether it had one."""
+    clean = text.removeprefix("\ufeff")
+    stated = _SEPARATOR_LINE.match(clean)
+    return (clean[stated.end() :], True) if stated else (clean, False)
 
 
 def _parse_row(columns: Sequence[str], cells: Sequence[str], line: int) -> CsvRow:

@@ -1,12 +1,14 @@
 """Import and export of registry files: the whole registry as YAML or JSON, its models as CSV. Imports are audited."""
 
+import codecs
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from webapp.domain.shared.errors import Malformed
+from webapp.domain.shared.errors import FieldError, Malformed
+from webapp.price_sources import foreign_files
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.transfer import model_csv, registry_import, registry_yaml
@@ -33,14 +35,21 @@ def format_of(name: str) -> str | None:
 
 
 def decode_text(data: bytes) -> str:
-    """Return the file's text. Raises `Malformed` if it is too large or not UTF-8."""
+    """Return the file's text: UTF-8, or UTF-16 with a byte order mark, as spreadsheets write it.
+
+    Raises `Malformed` if it is too large, in another encoding, or recognized as a file of another program.
+    """
     if len(data) > registry_yaml.MAX_BYTES:
         raise Malformed(f"The file is larger than {registry_yaml.MAX_BYTES // 1_000_000} MB.")
+    encoding = "UTF-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "UTF-8"
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-16" if encoding == "UTF-16" else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise Malformed(f"Line {line}: this is not UTF-8 text. Save the file as UTF-8 and try again.") from None
+        raise Malformed(f"Line {line}: this is not {encoding} text. Save the file as UTF-8 and try again.") from None
+    if reason := foreign_files.describe_foreign_file(text):
+        raise Malformed(reason, [FieldError("file", reason)])
+    return text
 
 
 def export(session: Session, file_format: str, at: datetime) -> str:

@@ -1,10 +1,11 @@
 """CSV import and export of the registry's models. A changed price becomes a new dated price; past prices do not change."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webapp.domain.catalog import model_csv
@@ -16,6 +17,7 @@ from webapp.domain.shared import csv_text as cells
 from webapp.domain.shared.csv_text import CsvRow
 from webapp.domain.shared.errors import FieldError, Invalid, quote_text
 from webapp.domain.shared.timestamps import format_timestamp, parse_timestamp
+from webapp.models import Provider
 from webapp.services.catalog import models
 from webapp.services.pricing import prices
 from webapp.services.transfer import registry_import
@@ -29,6 +31,14 @@ class CurrentModel:
 
     cells: Mapping[str, str]
     price: Price | None
+
+
+class RowContext(NamedTuple):
+    """What a row is compared with: its model, the time of the import, and the decimal mark of the file."""
+
+    current: CurrentModel | None
+    at: datetime
+    decimal_comma: bool
 
 
 @dataclass(slots=True)
@@ -55,6 +65,8 @@ def parse_models(session: Session, text: str, at: datetime) -> ParsedRegistryFil
     columns, rows = cells.read_csv(text)
     _check_columns(columns)
     current = dict(_current_models(session, at))
+    slugs = set(session.execute(select(Provider.slug)).scalars())
+    decimal_comma = cells.separator_of(text) != "," and model_csv.has_decimal_commas(row.cells for row in rows)
     parsed = ParsedModels()
     line_by_ref: dict[str, int] = {}
     for row in rows:
@@ -63,7 +75,8 @@ def parse_models(session: Session, text: str, at: datetime) -> ParsedRegistryFil
             if ref in line_by_ref:
                 raise Invalid(f"{quote_text(ref)} was on line {line_by_ref[ref]} already")
             line_by_ref[ref] = row.line
-            entry = _parse_row(row, current.get(ref), at)
+            _require_provider(row, slugs)
+            entry = _parse_row(row, RowContext(current.get(ref), at, decimal_comma))
         except Invalid as error:
             parsed.add_error(row.line, error)
         else:
@@ -71,6 +84,15 @@ def parse_models(session: Session, text: str, at: datetime) -> ParsedRegistryFil
             parsed.models.append(entry)
     document = {"format": FORMAT, "version": VERSION, "models": parsed.models}
     return ParsedRegistryFile(document, parsed.lines, tuple(parsed.problems))
+
+
+def _require_provider(row: CsvRow, slugs: Collection[str]) -> None:
+    """Raise `Invalid` for an unknown provider. This comes first, because all columns of its models look missing."""
+    slug = row.cells["provider"].strip()
+    if slug and slug not in slugs:
+        raise Invalid.field(
+            "provider", f"there is no provider with the slug {quote_text(slug, 60)}: add the provider first, or correct the slug"
+        )
 
 
 def _current_models(session: Session, at: datetime) -> Iterator[tuple[str, CurrentModel]]:
@@ -93,8 +115,9 @@ def _check_columns(columns: list[str]) -> None:
         raise ImportRefused(f"Nothing was imported. {'; '.join(lines)}.", [FieldError("file", message) for message in lines])
 
 
-def _parse_row(row: CsvRow, current: CurrentModel | None, at: datetime) -> dict[str, Any]:
+def _parse_row(row: CsvRow, context: RowContext) -> dict[str, Any]:
     """Return the model after the import, with a new price if the row's price differs."""
+    current, at = context.current, context.at
     base = current.cells if current else model_csv.default_cells()
     merged = {**base, **row.cells}
     errors: list[FieldError] = []
@@ -106,7 +129,7 @@ def _parse_row(row: CsvRow, current: CurrentModel | None, at: datetime) -> dict[
     except Invalid as error:
         errors.extend(error.errors)
     try:
-        stated = model_csv.parse_price(merged)
+        stated = model_csv.parse_price(merged, decimal_comma=context.decimal_comma)
         entry["prices"] = _new_prices(stated, current.price if current else None, merged["price_from"].strip(), at)
     except Invalid as error:
         errors.extend(error.errors)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
@@ -32,6 +32,7 @@ from webapp.services.transfer.import_rows import (
     parse_entries,
 )
 from webapp.services.transfer.registry_yaml import ParsedRegistryFile
+from webapp.services.transfer.sibling_prices import SiblingPrices
 
 MAX_ERRORS = 50
 
@@ -97,6 +98,14 @@ class ImportContext:
     policy: OutboundPolicy
 
 
+class PriceImport(NamedTuple):
+    """What the import of prices needs: the actor, the errors with their lines, and the prices of other models."""
+
+    actor: str
+    lines: ImportErrors
+    siblings: SiblingPrices
+
+
 def apply(session: Session, parsed: ParsedRegistryFile, context: ImportContext) -> ImportReport:
     """Import a file; rows that it does not name stay. Raises `ImportRefused` with every error and its line.
 
@@ -124,7 +133,7 @@ def _line_number(message: str) -> int:
 
 
 def _write(session: Session, entries: ImportEntries, context: ImportContext, lines: ImportErrors) -> None:
-    report = lines.report
+    report, prices_context = lines.report, PriceImport(context.actor, lines, SiblingPrices(session))
     primary = None
     for path, entry, is_primary in entries.providers:
         try:
@@ -136,7 +145,7 @@ def _write(session: Session, entries: ImportEntries, context: ImportContext, lin
         for path, entry, price_rows in entries.models:
             try:
                 report.changes.append(_write_model(session, entry, context))
-                report.changes += _write_prices(session, entry, price_rows, context, lines)
+                report.changes += _write_prices(session, entry, price_rows, prices_context)
             except ModeldeskError as error:
                 lines.add(path, error)
     if primary is not None and not report.errors:
@@ -206,7 +215,7 @@ def _write_model(session: Session, entry: dict[str, Any], context: ImportContext
 
 
 def _write_prices(
-    session: Session, entry: Mapping[str, Any], price_rows: list[tuple[str, PriceEntry, bool]], context: ImportContext, lines: ImportErrors
+    session: Session, entry: Mapping[str, Any], price_rows: list[tuple[str, PriceEntry, bool]], context: PriceImport
 ) -> list[ImportChange]:
     """Add missing prices. A price that exists must be the same as in the file; to change it, the file must contain a correction."""
     row = _get_model_or_none(session, entry)
@@ -224,7 +233,7 @@ def _write_prices(
         existing = chains.setdefault(entry_price.effective_from, [])
         if position < len(existing):
             if not _is_same_price(existing[position], entry_price):
-                lines.add(
+                context.lines.add(
                     path, Invalid("another price starts at this moment here. Add a second one with corrects_previous: true to correct it")
                 )
             continue
@@ -234,21 +243,27 @@ def _write_prices(
                 if corrects
                 else "starts when another one does; say corrects_previous: true if it corrects that one"
             )
-            lines.add(path, Invalid(f"this price {reason}"))
+            context.lines.add(path, Invalid(f"this price {reason}"))
             continue
         added = prices.import_price(session, row, entry_price._replace(corrects=existing[-1].id if existing else None), actor=context.actor)
         existing.append(added)
-        changes.append(_price_change(row, chains, added))
+        changes.append(_price_change(row, chains, added, context.siblings))
     return changes
 
 
-def _price_change(model: Model, chains: Mapping[Any, list[Price]], added: Price) -> ImportChange:
-    """Compare the new price with the price it replaces: the corrected one, or the last one with an earlier start."""
+def _price_change(model: Model, chains: Mapping[Any, list[Price]], added: Price, siblings: SiblingPrices) -> ImportChange:
+    """Compare the new price with the price it replaces: the corrected one, or the last one with an earlier start.
+
+    The questions are those of the price form.
+    """
     earlier = [start for start in chains if start < added.effective_from and chains[start]]
     corrected = chains[added.effective_from][:-1]
     row = corrected[-1] if corrected else chains[max(earlier)][-1] if earlier else None
     before, after = prices.to_domain(row) if row else None, prices.to_domain(added)
-    warnings = tuple(question.text for question in price_sanity.list_questions(after, before))
+    start = after.effective_from
+    catalog_price = price_sanity.built_in_price(model.ref, start)
+    questions = price_sanity.list_questions(after, before, siblings.list_at(model, start), catalog_price)
+    warnings = tuple(question.text for question in questions)
     return ImportChange("price", f"{model.ref} from {added.effective_from:%Y-%m-%d %H:%M}", ADDED, describe_price(before, after), warnings)
 
 

@@ -47,14 +47,15 @@ def import_catalogue() -> Response:
 def _read_upload() -> Upload:
     """Read the body in the format of its content type."""
     file_format = next((file_format for file_format, content_type in CONTENT_TYPES.items() if request.mimetype == content_type), None)
-    if file_format is None or request.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
-        raise UnsupportedMediaType(f"Send the file in UTF-8, with its kind as Content-Type: {', '.join(CONTENT_TYPES.values())}.")
+    if file_format is None or request.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8", "utf-16"):
+        raise UnsupportedMediaType(f"Send the file in UTF-8 or UTF-16, with its kind as Content-Type: {', '.join(CONTENT_TYPES.values())}.")
     body = request.get_data(cache=False)
     if len(body) > registry_yaml.MAX_BYTES:
         raise RequestEntityTooLarge(f"A file may have {registry_yaml.MAX_BYTES:,} bytes.")
+    text = files.decode_text(body)
     if file_format == JSON:
         parse_json_object(body)  # The file reader accepts YAML, which is more than the declared content type.
-    return Upload("over HTTP", file_format, files.decode_text(body))
+    return Upload("over HTTP", file_format, text)
 
 
 def _import_document(report: ImportReport, *, dry_run: bool) -> dict[str, Any]:
