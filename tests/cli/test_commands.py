@@ -20,6 +20,7 @@ from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security.tokens import public_id_of
 from webapp.services.accounts import accounts
+from webapp.services.projects import projects
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ WRONG = [
     (1, "tokens", "revoke", "999"),
     (1, "tokens", "revoke", "9" * 60),
     (2, "tokens", "create", "ci", "--scope", "registry:read", "--project", "A B"),
+    (2, "tokens", "create", "ci", "--scope", "registry:read", "--project", "no-such-project"),
     (1, "registry", "show", "no-such"),
     (1, "registry", "show", ""),
     (2, "registry", "cost", "gpt-4o", "--input-tokens", "many"),
@@ -146,6 +148,9 @@ def test_no_link_is_printed_for_whoever_is_switched_off(run, eve):
 
 
 def test_a_token_is_printed_alone_works_and_can_be_revoked(run, app):
+    with writing() as session:
+        projects.create(session, {"slug": "web", "display_name": "Web"}, actor="ann")
+    db.session.remove()
     result = run("tokens", "create", "ci", "--scope", "registry:read", "--scope", "runs:write", "--expires-days", "7", "--project", "web")
     token = result.stdout.strip()
     assert (result.stdout, result.stderr) == (f"{token}\n", "")

@@ -1,6 +1,7 @@
 """Reported usage: counted once, priced at the time of the call, summed exactly (T38, E10)."""
 
 import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -8,14 +9,18 @@ from random import Random
 
 import pytest
 from environment import api_for
-from factories import price_values
+from factories import Api, model_values, price_values
 from sqlalchemy import func, select
 
+from webapp.domain.usage import usage_summary
 from webapp.extensions import db
 from webapp.models import UsageRecord
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
+from webapp.services.accounts import api_tokens
+from webapp.services.catalog import models
 from webapp.services.pricing import prices
+from webapp.services.projects import projects
 
 CALL = {"model": "openai/gpt-4o-mini", "usage": {"input": 1000, "output": 500, "cache_read": 200}}
 
@@ -185,3 +190,75 @@ def test_the_longest_exact_cost_is_stored_and_comes_back_to_the_last_digit(repor
     assert (made.status_code, Fraction(made.json["cost"]["total"]), len(made.json["cost"]["total"])) == (201, exact, 64)
     db.session.rollback()
     assert Fraction(db.session.execute(select(UsageRecord.cost_total)).scalar_one()) == exact
+
+
+def removed_model(model_id="short-lived"):
+    """Return a call of a model that has no price, and the function that deletes the model."""
+    with writing() as session:
+        row_id = models.create(session, model_values(model_id=model_id), actor="ann").id
+
+    def delete():
+        with writing() as session:
+            models.delete(session, row_id, actor="ann")
+
+    return {"model": f"openai/{model_id}", "usage": {"input": 5}}, delete
+
+
+def test_a_report_sent_again_returns_its_record_when_the_model_is_gone(reporter):
+    call, delete = removed_model()
+    first = report(reporter, "one", **call)
+    assert first.status_code == 201
+    delete()
+    repeated = report(reporter, "one", **call)
+    assert (repeated.status_code, repeated.text, count()) == (200, first.text, 1)
+    different = report(reporter, "one", **call | {"usage": {"input": 6}})
+    assert (different.status_code, different.json["code"]) == (409, "idempotency_key_reused")
+    assert report(reporter, "two", **call).status_code == 404
+    assert report(api_for(reporter.client.application, "usage:write"), "one", **call).status_code == 404
+
+
+def test_a_report_sent_again_returns_its_record_when_the_call_is_too_old_to_report(reporter):
+    call = {"at": (datetime.now(UTC) - timedelta(days=1)).replace(microsecond=0).isoformat()}
+    first = report(reporter, "one", **call)
+    with maximum_age(timedelta(hours=1)):
+        repeated = report(reporter, "one", **call)
+        assert (repeated.status_code, repeated.text) == (200, first.text)
+        assert report(reporter, "two", **call).status_code == 422
+
+
+@contextmanager
+def maximum_age(age):
+    """Shorten the time in which usage can be reported, in place of waiting for a week."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(usage_summary, "MAX_AGE", age)
+        yield
+
+
+@pytest.fixture
+def blue(reporter, either_app):
+    """Return the client of an application in the project blue. The projects blue and red and no project have one report each."""
+    tokens = {}
+    with writing() as session:
+        for slug in ("blue", "red"):
+            projects.create(session, {"slug": slug, "display_name": slug.title()}, actor="ann")
+            tokens[slug] = api_tokens.create(session, f"{slug} app", ["usage:write", "usage:read"], actor="ann", project=slug)[1]
+    clients = {slug: Api(either_app.test_client(), text) for slug, text in tokens.items()}
+    for client in (*clients.values(), reporter):
+        assert report(client, "one").status_code == 201
+    return clients["blue"]
+
+
+@pytest.mark.parametrize("group", ["model", "project", "token", "day"])
+def test_a_token_with_a_project_reads_only_the_usage_of_its_project(blue, reporter, group):
+    own = blue.get(f"/usage/summary?group_by={group}").json
+    assert own["total"]["records"] == sum(row["records"] for row in own["data"]) == 1
+    assert own == blue.get(f"/usage/summary?group_by={group}&project=blue&until={own['until']}").json
+    assert {row.get("project", "blue") for row in own["data"]} == {"blue"}
+    assert {row.get("token", "blue app") for row in own["data"]} == {"blue app"}
+    assert reporter.get(f"/usage/summary?group_by={group}").json["total"]["records"] == 3
+    assert reporter.get(f"/usage/summary?group_by={group}&project=red").json["total"]["records"] == 1
+
+
+@pytest.mark.parametrize("project", ["red", "nowhere", "BLUE"])
+def test_usage_of_another_project_does_not_exist_for_a_token_with_a_project(blue, project):
+    assert blue.get(f"/usage/summary?project={project}").status_code == 404

@@ -12,6 +12,7 @@ from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security.tokens import digest_of, public_id_of
 from webapp.services.accounts import api_tokens
+from webapp.services.projects import projects
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -44,6 +45,17 @@ def test_a_token_that_makes_no_sense_is_refused(app, name, scopes):
     with pytest.raises(Invalid):
         made(name, scopes)
     assert db.session.execute(select(ApiToken)).all() == []
+
+
+def test_a_token_of_an_unknown_project_is_refused(either_app):
+    with writing() as session:
+        projects.create(session, {"slug": "blue", "display_name": "Blue"}, actor="ann")
+    for slug in ("red", "BLUE", ""):
+        with pytest.raises(Invalid, match="there is no project with the slug"):
+            made(project=slug)
+    made(project="blue")
+    db.session.rollback()
+    assert db.session.execute(select(ApiToken.project)).scalars().all() == ["blue"]
 
 
 @pytest.mark.parametrize("number", [0, 10**9, 2**70])

@@ -59,7 +59,8 @@ def test_without_a_successor_in_the_registry_nothing_is_scheduled(app):
     with writing() as session:
         alone = models.create(session, model_values(), actor="ann").id
         lost = models.create(session, model_values(model_id="lost", successor="openai/nowhere"), actor="ann").id
-        selfish = models.create(session, model_values(model_id="selfish", successor="selfish"), actor="ann").id
+        row = models.create(session, model_values(model_id="selfish"), actor="ann")
+        row.successor, selfish = "selfish", row.id  # As in a database from before the services refused it.
     for model_id, error, pattern in (
         (alone, Invalid, "needs a successor"),
         (lost, Conflict, "not in the registry"),

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.accounts.permissions import SCOPES
 from webapp.domain.shared import validators
-from webapp.domain.shared.errors import Invalid, NotFound
-from webapp.models import MAX_ID, ApiToken
+from webapp.domain.shared.errors import Invalid, NotFound, quote_text
+from webapp.models import MAX_ID, ApiToken, Project
 from webapp.registry import revision
 from webapp.security import tokens
 from webapp.services.audit import audit_log
@@ -26,6 +26,7 @@ def create(  # noqa: PLR0913 # the usual parameters, the expiry and the project
     if not scopes or (unknown := [scope for scope in scopes if scope not in SCOPES]):
         raise Invalid.field("scopes", f"must be some of {', '.join(SCOPES)}" + (f"; {unknown[0]} is none" if scopes else ""))
     revision.bump(session)
+    _require_project(session, project)
     generated = tokens.new_token()
     token = ApiToken(
         name=valid_name,
@@ -42,6 +43,11 @@ def create(  # noqa: PLR0913 # the usual parameters, the expiry and the project
         session, "accounts:token:create", actor=actor, target=_token_target(token), change=AuditChange(None, _token_audit_values(token))
     )
     return token, generated.text
+
+
+def _require_project(session: Session, slug: str | None) -> None:
+    if slug is not None and session.execute(select(Project.id).where(Project.slug == slug)).scalar_one_or_none() is None:
+        raise Invalid.field("project", f"there is no project with the slug {quote_text(slug, 60)}: add it under Projects first")
 
 
 def revoke(session: Session, token_id: int, *, actor: str, now: datetime) -> ApiToken:

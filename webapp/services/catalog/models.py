@@ -14,9 +14,11 @@ from webapp.registry import revision
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog import providers
+from webapp.services.catalog.successors import require_no_loop
 
 # Entry fields whose columns have other names. `provider`, `aliases` and `default` are handled separately.
 COLUMNS: Mapping[str, str] = {"active": "is_active"}
+NAME_FIELDS = ("provider", "model_id", "aliases", "successor")  # A change of these can close a chain of successors.
 RELATION_FIELDS = ("provider", "aliases", "default")
 
 
@@ -40,6 +42,7 @@ def create(session: Session, values: Mapping[str, object], *, actor: str) -> Mod
         _set_aliases(session, model, entry["aliases"])
     session.add(model)
     session.flush()
+    require_no_loop(session, model)
     audit_log.record(session, "registry:model:create", actor=actor, target=target(model), change=AuditChange(None, audit_values(model)))
     if entry["default"]:
         _make_default(session, model, actor)
@@ -64,6 +67,8 @@ def update(session: Session, model_id: int, values: Mapping[str, object], *, act
     if entry.get("default") is False:
         model.is_default = False
     session.flush()
+    if not entry.keys().isdisjoint(NAME_FIELDS):
+        require_no_loop(session, model)
     audit_log.record(session, "registry:model:update", actor=actor, target=target(model), change=AuditChange(before, audit_values(model)))
     if entry.get("default") and not model.is_default:
         _make_default(session, model, actor)

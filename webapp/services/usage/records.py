@@ -40,6 +40,23 @@ class IdempotencyKeyReused(Conflict):
     code = "idempotency_key_reused"
 
 
+def find_repeated_or_none(session: Session, token_id: int, key: str, body: bytes) -> UsageRecord | None:
+    """Return the record of an earlier report with this key, or None. Raises `IdempotencyKeyReused` if that report was a different one."""
+    query = select(UsageRecord).where(UsageRecord.token_id == token_id, UsageRecord.idempotency_key == key)
+    record = session.execute(query).scalar_one_or_none()
+    if record is not None:
+        _require_same_report(record, hashlib.sha256(body).digest())
+    return record
+
+
+def _require_same_report(record: UsageRecord, digest: bytes) -> None:
+    if record.body_digest != digest:
+        when = format_timestamp(record.created_at)
+        raise IdempotencyKeyReused(
+            f"This Idempotency-Key was used for another report at {when}. Nothing was recorded; use a new key for each call."
+        )
+
+
 def store_report(session: Session, report: UsageReport) -> tuple[UsageRecord, bool]:
     """Return the record and whether it is new. A repeated report returns the first record.
 
@@ -70,11 +87,7 @@ def store_report(session: Session, report: UsageReport) -> tuple[UsageRecord, bo
     is_new = session.execute(insert.returning(UsageRecord.id)).scalar_one_or_none() is not None
     same_key = (UsageRecord.token_id == report.token_id, UsageRecord.idempotency_key == report.key)
     record = session.execute(select(UsageRecord).where(*same_key)).scalar_one()
-    if record.body_digest != digest:
-        when = format_timestamp(record.created_at)
-        raise IdempotencyKeyReused(
-            f"This Idempotency-Key was used for another report at {when}. Nothing was recorded; use a new key for each call."
-        )
+    _require_same_report(record, digest)
     return record, is_new
 
 

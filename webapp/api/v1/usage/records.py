@@ -4,17 +4,18 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from flask import Response, g, request
 
 from webapp.api.v1.catalog.registry_views import resolve_model, utc_now
-from webapp.api.v1.core.encoded_registry import request_registry
+from webapp.api.v1.core.encoded_registry import EncodedRegistry, request_registry
 from webapp.api.v1.core.json_body import read_json_object
 from webapp.api.v1.core.parameters import TEXT, Parameter, choice_parameter, parse_ref, parse_text, read_query
 from webapp.api.v1.core.responses import conditional_response, encode, json_response
 from webapp.api.v1.pricing.costs import COST_CHECKS, COST_REQUIRED
-from webapp.domain.pricing.pricing import STANDARD, cost_of
-from webapp.domain.shared.errors import FieldError, Malformed, Unavailable
+from webapp.domain.pricing.pricing import STANDARD, Cost, cost_of
+from webapp.domain.shared.errors import FieldError, Malformed, ModeldeskError, NotFound, Unavailable
 from webapp.domain.shared.money import format_decimal
 from webapp.domain.shared.timestamps import format_timestamp, parse_timestamp
 from webapp.domain.shared.validators import validate
@@ -37,17 +38,45 @@ SUMMARY_QUERY = (
 
 def report_usage() -> Response:
     """Record one call of one model. A repeated Idempotency-Key is counted once and gets the first response again."""
-    state, now = request_registry(), utc_now()
+    state = request_registry()
     values = validate(read_json_object(), COST_CHECKS, COST_REQUIRED)
-    key = _idempotency_key()
-    at = validate_call_time(values.get("at"), now)
-    model = resolve_model(state, values["model"])
-    cost = cost_of(model.price_at(at), values["usage"], at=at, service_tier=values.get("service_tier") or STANDARD, model=model.ref)
-    report = records.UsageReport(_token_id(), key, _report_fingerprint(values), model.ref, values["usage"], cost)
+    key, fingerprint = _idempotency_key(), _report_fingerprint(values)
+    try:
+        cost = _cost_of_report(state, values)
+    except ModeldeskError:
+        # The model can be gone, and the call too old, by the time the report is repeated.
+        if (body := _repeated_record(key, fingerprint)) is None:
+            raise
+        return json_response(state.snapshot, body)
+    report = records.UsageReport(_token_id(), key, fingerprint, cost.model or "", values["usage"], cost)
     with writing(refresh=False) as session:
         record, created = records.store_report(session, report)
         document = records.usage_record_document(record)
     return json_response(state.snapshot, encode(document), 201 if created else 200)
+
+
+def _cost_of_report(state: EncodedRegistry, values: Mapping[str, Any]) -> Cost:
+    """Return the cost of the reported call. Raises `ModeldeskError` for an unknown model, or a call outside the accepted time."""
+    at = validate_call_time(values.get("at"), utc_now())
+    model = resolve_model(state, values["model"])
+    return cost_of(model.price_at(at), values["usage"], at=at, service_tier=values.get("service_tier") or STANDARD, model=model.ref)
+
+
+def _repeated_record(key: str, fingerprint: bytes) -> bytes | None:
+    """Return the record of the same report, if it was sent before."""
+    try:
+        record = records.find_repeated_or_none(db.session(), _token_id(), key, fingerprint)
+        return encode(records.usage_record_document(record)) if record else None
+    finally:
+        db.session.rollback()  # On SQLite an open read blocks every writer.
+
+
+def _own_project(requested: str | None) -> str | None:
+    """Return the project to read. A token with a project reads only its own: raises `NotFound` for another one."""
+    own: str | None = g.token.project
+    if own is not None and requested not in (None, own):
+        raise NotFound("There is no usage of such a project.")
+    return own or requested
 
 
 def _report_fingerprint(values: Mapping[str, object]) -> bytes:
@@ -78,8 +107,9 @@ def summarise_usage() -> Response:
     require_valid_span(since, until)
     group_by = query.get("group_by", GROUPS[0])
     ref = resolve_model(state, query["model"]).ref if "model" in query else None
+    project = _own_project(query.get("project"))
     try:
-        groups, total = records.summarize(db.session(), records.UsageQuery(since, until, group_by, ref, query.get("project")))
+        groups, total = records.summarize(db.session(), records.UsageQuery(since, until, group_by, ref, project))
     finally:
         db.session.rollback()  # On SQLite an open read blocks every writer.
     body = {
