@@ -115,7 +115,6 @@ FILTERS = [
     ({"price_state": "unknown"}, lambda row: (row["price"] or {"state": "unknown"})["state"] == "unknown"),
     ({"q": "SONNET"}, lambda row: "sonnet" in f"{row['ref']} {row['display_name']} {row['aliases']}".lower()),
     ({"q": "%"}, lambda row: False),
-    ({"provider": "nobody"}, lambda row: False),
 ]
 
 
@@ -257,3 +256,29 @@ def test_an_empty_desk_serves_constants_for_reading_and_nothing_for_managing(emp
     made = api.post("/admin/providers", {"slug": "acme", "display_name": "Acme", "driver": "openai"})
     assert (made.status_code, made.json["models"], made.json["has_key"]) == (201, 0, False)
     assert [row["slug"] for row in api.get("/admin/providers").json["data"]] == ["acme"]
+
+
+def test_models_of_several_providers_are_listed_together(api):
+    counts = [api.get(f"/models?provider={slug}").json["total"] for slug in ("openai", "mistral")]
+    both = api.get("/models?provider=openai,mistral&limit=200").json
+    assert both["total"] == sum(counts) > max(counts)
+    assert {model["provider"] for model in both["data"]} <= {"openai", "mistral"}
+    assert api.get("/admin/models?provider=mistral,openai").json["total"] == both["total"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "provider=nope",
+        "provider=openai,nope",
+        "provider=openai,",
+        "provider=,",
+        "provider=OpenAI",
+        "capability=vision,tools",
+        "type=text,image",
+    ],
+)
+@pytest.mark.parametrize("path", ["/models", "/admin/models"])
+def test_a_filter_that_cannot_match_is_refused_by_name(api, path, query):
+    response = api.get(f"{path}?{query}")
+    assert (response.status_code, response.json["errors"][0]["field"]) == (400, query.partition("=")[0])

@@ -5,6 +5,7 @@ import warnings
 
 import jsonschema
 import pytest
+from environment import api_for
 from factories import model_values, price_values, provider_values
 
 from webapp.api.v1.core import openapi
@@ -119,3 +120,80 @@ def test_the_readable_page_works_under_the_content_policy(client):
     assert not re.findall(r"(?:src|href)=\"(?:https?:)?//", answer.text)
     for heading in ("/api/v1/models/{ref}", "CostBatch", "database_unreachable"):
         assert heading in answer.text
+
+
+def operations(document):
+    return [(method, path, operation) for path, methods in document["paths"].items() for method, operation in methods.items()]
+
+
+def test_every_operation_has_a_tag_that_the_document_describes(document):
+    tags = {tag["name"] for tag in document["tags"]}
+    assert {operation["tags"][0] for _, _, operation in operations(document)} == tags
+    assert document["paths"]["/admin/models/{number}/prices"]["get"]["tags"] == ["Models"]
+
+
+def test_ids_in_addresses_are_integers_as_in_bodies(document):
+    types = {
+        parameter["name"]: parameter["schema"]["type"]
+        for _, _, operation in operations(document)
+        for parameter in operation["parameters"]
+        if parameter["in"] == "path"
+    }
+    assert types == {"number": "integer", "price": "integer", "ref": "string", "slug": "string", "model_type": "string", "run_id": "string"}
+
+
+def headers_of(document, path, method, status):
+    return set(document["paths"][path][method]["responses"][str(status)]["headers"])
+
+
+GOT = [path for path, name in SHOWN.items() if name != "Problem"]
+
+
+@pytest.mark.parametrize("path", [*GOT, "/admin/export", "/openapi.json"])
+def test_an_unchanged_answer_and_its_tag_are_described(api, document, path):
+    described = re.sub(r"/\d+", "/{number}", path.partition("?")[0])
+    for name, variable in (
+        ("/models/gpt-4o", "/models/{ref}"),
+        ("/defaults/text", "/defaults/{model_type}"),
+        ("/providers/openai", "/providers/{slug}"),
+    ):
+        described = described.replace(name, variable)
+    response = api.get(path)
+    assert "ETag" in response.headers
+    assert "ETag" in headers_of(document, described, "get", 200)
+    unchanged = api.get(path, headers={"If-None-Match": response.headers["ETag"]})
+    assert unchanged.status_code == 304
+    assert headers_of(document, described, "get", 304) <= set(unchanged.headers.keys())
+
+
+def test_the_address_and_the_tag_of_what_was_created_are_described(api, document):
+    model = api.post("/admin/models", model_values())
+    posted = {
+        "/admin/models": (model, {"Location", "ETag"}),
+        "/admin/providers": (api.post("/admin/providers", provider_values()), {"Location", "ETag"}),
+        "/admin/models/{number}/prices": (api.post(f"/admin/models/{model.json['id']}/prices", price_values()), {"Location"}),
+        "/runs": (api.post("/runs", {"incident": {"title": "Disk is full"}}), {"Location"}),
+    }
+    for path, (response, names) in posted.items():
+        assert response.status_code == 201
+        assert (
+            headers_of(document, path, "post", 201) & {"Location", "ETag"} == set(response.headers.keys()) & {"Location", "ETag"} == names
+        )
+    edited = api.request("PATCH", f"/admin/models/{model.json['id']}", json={"sort_order": 1})
+    assert "ETag" in edited.headers
+    assert "ETag" in headers_of(document, "/admin/models/{number}", "patch", 200)
+
+
+def test_a_repeated_report_and_the_names_of_groups_are_described(app, document):
+    api = api_for(app, "usage:write", "usage:read")
+    body, headers = {"model": "gpt-4o", "usage": {"input": 5}}, {"Idempotency-Key": "one"}
+    statuses = [api.post("/usage", body, headers=headers).status_code for _ in range(2)]
+    assert statuses == [201, 200]
+    responses = document["paths"]["/usage"]["post"]["responses"]
+    assert responses["200"]["content"] == responses["201"]["content"]
+    assert "Location" not in responses["201"]["headers"]
+    for group in ("model", "project", "token", "day"):
+        summary = api.get(f"/usage/summary?group_by={group}").json
+        conforms(document, "UsageSummary", summary)
+        assert group in summary["data"][0]
+        assert group in document["components"]["schemas"]["UsageGroup"]["properties"]

@@ -12,12 +12,14 @@ from webapp.api.v1.core.encoded_registry import EncodedRegistry, SortKey
 from webapp.api.v1.core.parameters import BOOLEAN, CURSOR, LIMIT, SEARCH, TEXT, Parameter, choice_parameter, parse_boolean, parse_text
 from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.pricing.pricing import PRICE_STATES
-from webapp.domain.shared.errors import FieldError, Malformed
+from webapp.domain.shared import validators
+from webapp.domain.shared.errors import FieldError, Invalid, Malformed, quote_text
 from webapp.domain.shared.timestamps import format_timestamp
 
 Row = TypeVar("Row")
 Position = tuple[int | str, ...]
 DEFAULT_LIMIT = 50
+MAX_NAMED_PROVIDERS = 30
 
 
 def _sort_name(model: ModelInfo) -> str:
@@ -35,11 +37,23 @@ SORT_KEYS: Mapping[str, SortKey] = {
 }
 SORTS = tuple(f"{sign}{name}" for name in SORT_KEYS if name for sign in ("", "-"))
 
+
+def _parse_slugs(text: str, name: str) -> tuple[str, ...]:
+    """Parse one or more slugs, separated by commas."""
+    return tuple(validators.slug(word, name) for word in text.split(","))
+
+
+def _parse_capability(text: str, name: str) -> str:
+    if "," in text:
+        raise Invalid.field(name, "takes one capability: send a request for each")
+    return parse_text(text, name)
+
+
 ModelPredicate = Callable[[ModelInfo], bool]
 FILTERS: Mapping[str, Callable[[Any], ModelPredicate]] = {
     "type": lambda value: lambda model: model.type == value,
     "capability": lambda value: lambda model: value in model.capabilities,
-    "provider": lambda value: lambda model: model.provider == value,
+    "provider": lambda values: lambda model: model.provider in values,
     "active": lambda value: lambda model: model.active == value,
     "default": lambda value: lambda model: model.default == value,
     "price_state": lambda value: lambda model: model.price_state == value,
@@ -47,8 +61,8 @@ FILTERS: Mapping[str, Callable[[Any], ModelPredicate]] = {
 }
 MODELS_QUERY = (
     choice_parameter("type", MODEL_TYPES, "Models of this type."),
-    Parameter("capability", parse_text, TEXT, "Models that can do this, such as vision."),
-    Parameter("provider", parse_text, TEXT, "Models of the provider with this slug."),
+    Parameter("capability", _parse_capability, TEXT, "Models that can do this, such as vision."),
+    Parameter("provider", _parse_slugs, TEXT, "Models of the provider with this slug, or of several: `openai,mistral`."),
     Parameter("active", parse_boolean, BOOLEAN, "Active models, or inactive ones."),
     Parameter("default", parse_boolean, BOOLEAN, "The defaults of their types, or all others."),
     choice_parameter("price_state", PRICE_STATES, "Models whose price is in this state now."),
@@ -73,12 +87,21 @@ class Page(NamedTuple):
 
 def paginate_models(state: EncodedRegistry, query: Mapping[str, Any]) -> Page:
     """Return the page of models that the query selects."""
+    _require_known_providers(state, query.get("provider", ()))
     sort = query.get("sort", "")
     name = sort.lstrip("-")
     predicates = [FILTERS[filter_name](query[filter_name]) for filter_name in FILTERS if filter_name in query]
     rows: Iterable[ModelInfo] = state.sorted_models(name, SORT_KEYS[name])
     matching = [model for model in rows if all(matches(model) for matches in predicates)] if predicates else list(rows)
     return paginate(matching, SORT_KEYS[name], query, descending=sort.startswith("-"))
+
+
+def _require_known_providers(state: EncodedRegistry, slugs: Sequence[str]) -> None:
+    """Raise `Malformed` for a slug without a provider, because an empty list would look like a provider without models."""
+    known = state.snapshot.providers
+    if unknown := [slug for slug in slugs if slug not in known]:
+        message = f"has no provider with the slug {quote_text(unknown[0])}; slugs are {', '.join(sorted(known)[:MAX_NAMED_PROVIDERS])}"
+        raise Malformed.of([FieldError("provider", message)])
 
 
 def paginate(rows: list[Row], key: Callable[[Row], Position], query: Mapping[str, Any], *, descending: bool = False) -> Page:

@@ -15,6 +15,9 @@ from webapp.web.auth import token_from_request
 View = Callable[..., Response]
 
 
+ROW_SCHEMAS = ("Model", "ManagedProvider")
+
+
 class Route(NamedTuple):
     """One operation: its view and its description. A route whose `permission` is None needs no token."""
 
@@ -28,6 +31,21 @@ class Route(NamedTuple):
     query: tuple[Parameter, ...] = ()
     request_schema: str | None = None
     error_statuses: tuple[int, ...] = ()
+
+    @property
+    def has_location(self) -> bool:
+        """Whether the response names the address of what was created."""
+        return self.status == 201 and not self.is_repeatable
+
+    @property
+    def has_row_tag(self) -> bool:
+        """Whether the response to a change carries the new ETag of the row."""
+        return self.method != "GET" and self.response_schema in ROW_SCHEMAS
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether a request with the same Idempotency-Key and content gets the first record again, with the status 200."""
+        return (self.method, self.rule) == ("POST", "/usage")
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from webapp import __version__
 from webapp.api.v1.core.authorization import Route
 from webapp.api.v1.core.parameters import Parameter
-from webapp.api.v1.core.schema_types import TEXT, schema_ref
+from webapp.api.v1.core.schema_types import ROW_ID, TEXT, schema_ref
 from webapp.api.v1.core.schemas import SCHEMAS
 from webapp.domain.accounts.permissions import SCOPES, Permission
 from webapp.web.errors import TITLE_BY_STATUS
@@ -74,6 +74,31 @@ ORIGIN_HEADERS: Mapping[str, str] = {
     "Modeldesk-As-Of": "When the database last confirmed it.",
     "X-Request-Id": "Names this request in the log and in the trail.",
 }
+HEADERS: Mapping[str, str] = {
+    **ORIGIN_HEADERS,
+    "ETag": "Names this state of the response, for If-None-Match. Of a row also for If-Match.",
+    "Location": "The address of what was created.",
+}
+ROW_IDS = ("number", "price")  # Variables of addresses that are row ids.
+TAGS: Mapping[str, str] = {
+    "Models": "Models, their defaults and prices.",
+    "Providers": "Providers and their keys.",
+    "Registry": "The whole registry, as a snapshot or a file.",
+    "Costs": "Costs of calls.",
+    "Runs": "Incidents that a model analyzes.",
+    "Usage": "Usage that applications report.",
+    "Description": "The description of this API.",
+}
+# The tag of an operation, by the first part of its address after `/admin`.
+_TAG_BY_SEGMENT: Mapping[str, str] = {
+    **dict.fromkeys(("models", "supported", "defaults", "explain"), "Models"),
+    "providers": "Providers",
+    **dict.fromkeys(("snapshot", "export", "import"), "Registry"),
+    **dict.fromkeys(("cost", "quote", "compare"), "Costs"),
+    "runs": "Runs",
+    "usage": "Usage",
+    **dict.fromkeys(("openapi.json", "docs"), "Description"),
+}
 
 
 def openapi_document(routes: Iterable[Route]) -> Document:
@@ -86,11 +111,12 @@ def openapi_document(routes: Iterable[Route]) -> Document:
         "info": {"title": "Modeldesk", "version": __version__, "description": INTRODUCTION},
         "servers": [{"url": "/api/v1"}],
         "security": [{"bearer": []}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": "An application's token: mdk_..."}},
             "schemas": dict(SCHEMAS),
-            "headers": {name: {"description": text, "schema": TEXT} for name, text in ORIGIN_HEADERS.items()},
+            "headers": {name: {"description": text, "schema": TEXT} for name, text in HEADERS.items()},
         },
     }
 
@@ -108,11 +134,9 @@ def _operation(route: Route) -> Document:
     operation: Document = {
         "operationId": route.name,
         "summary": route.summary,
+        "tags": [_TAG_BY_SEGMENT[route.rule.removeprefix("/admin").split("/")[1]]],
         "parameters": [*_path_parameters(route), *(_query_parameter(parameter) for parameter in route.query), *_header_parameters(route)],
-        "responses": {
-            str(route.status): _success_response(route),
-            **{str(status): _error_response(status) for status in _error_statuses(route)},
-        },
+        "responses": {**_success_responses(route), **{str(status): _error_response(status) for status in _error_statuses(route)}},
     }
     if route.permission is None:
         operation["security"] = []
@@ -125,7 +149,13 @@ def _operation(route: Route) -> Document:
 
 def _path_parameters(route: Route) -> list[Document]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": TEXT, "description": PATH_VARIABLE_DESCRIPTIONS[name]}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": ROW_ID if name in ROW_IDS else TEXT,
+            "description": PATH_VARIABLE_DESCRIPTIONS[name],
+        }
         for name in PATH_VARIABLE.findall(route.rule)
     ]
 
@@ -137,10 +167,10 @@ def _query_parameter(parameter: Parameter) -> Document:
 
 def _header_parameters(route: Route) -> list[Document]:
     """Return the request headers for conditional requests and for idempotency."""
-    if route.rule == "/usage":
+    if route.is_repeatable:
         key_parameter = _header_parameter("Idempotency-Key", "Names this one call: sent again with the same key, it is counted once.")
         return [key_parameter | {"required": True}]
-    if route.method == "GET" and route.response_schema != "Page":
+    if _is_conditional(route):
         return [_header_parameter("If-None-Match", "The ETag of the answer that you hold; 304 if it is still right.")]
     if 412 in route.error_statuses:
         return [_header_parameter("If-Match", "The ETag of the row that you edited; 412 if somebody else changed it since.")]
@@ -151,10 +181,28 @@ def _header_parameter(name: str, description: str) -> Document:
     return {"name": name, "in": "header", "schema": TEXT, "description": description}
 
 
-def _success_response(route: Route) -> Document:
-    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in ORIGIN_HEADERS}
-    response: Document = {"description": route.summary, "headers": headers}
+def _is_conditional(route: Route) -> bool:
+    return route.method == "GET" and route.response_schema != "Page"
+
+
+def _success_responses(route: Route) -> Document:
+    """Return the responses without an error by status: also 304 for an unchanged one, and 200 for a repeated request."""
+    names = [*ORIGIN_HEADERS, *(["ETag"] if _is_conditional(route) or route.has_row_tag else [])]
+    responses = {str(route.status): _response(route, route.summary, [*names, *(["Location"] if route.has_location else [])])}
+    if route.is_repeatable:
+        responses["200"] = _response(route, "The record of the first request with this Idempotency-Key and content", names)
+    if _is_conditional(route):
+        responses["304"] = {"description": "Not modified: you have this response", "headers": _header_refs(names)}
+    return responses
+
+
+def _response(route: Route, description: str, header_names: Iterable[str]) -> Document:
+    response: Document = {"description": description, "headers": _header_refs(header_names)}
     return response | {"content": _content(route.response_schema)} if route.response_schema else response
+
+
+def _header_refs(names: Iterable[str]) -> Document:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _content(name: str) -> Document:

@@ -48,5 +48,6 @@ def list_of(name: str) -> Schema:
 
 TEXT, FLAG, INTEGER = schema_of("string"), schema_of("boolean"), schema_of("integer")
 COUNT = schema_of("integer", minimum=0)
+ROW_ID = schema_of("integer", minimum=1)
 OBJECT = schema_of("object")
 AMOUNT = schema_of("string", pattern=r"^[0-9]+(\.[0-9]+)?$", description="An exact decimal, as a string.", examples=["0.15"])

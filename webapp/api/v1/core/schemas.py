@@ -220,11 +220,13 @@ _usage: Mapping[str, Schema] = {
     "UsageRecord": response_object(
         id=TEXT, model=REF, project=nullable(TEXT), usage=schema_ref("Usage"), at=TIMESTAMP, cost=schema_ref("Cost"), created_at=TIMESTAMP
     ),
+    # A group has the name that `group_by` selects. It is null for usage without a project.
+    "UsageGroup": schema_of("object", properties={name: nullable(TEXT) for name in GROUPS} | dict(SUMMARY), required=list(SUMMARY)),
     "UsageSummary": response_object(
         since=TIMESTAMP,
         until=TIMESTAMP,
         group_by=enum_of(GROUPS),
-        data=array_of(response_object(**SUMMARY)),
+        data=array_of(schema_ref("UsageGroup")),
         total=response_object(**SUMMARY),
     ),
 }
