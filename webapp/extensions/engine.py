@@ -62,9 +62,15 @@ def connection_factory(path: Path) -> Callable[[], sqlite3.Connection]:
             "cache_spill=OFF",  # A long transaction that writes pages early would block readers before it ends.
         ):
             connection.execute(f"PRAGMA {pragma}")
+        # Searches compare lower(...) of both sides. SQLite's own function changes only the letters A to Z.
+        connection.create_function("lower", 1, _fold_case, deterministic=True)
         return connection
 
     return open_file
+
+
+def _fold_case(value: object) -> str | None:
+    return None if value is None else str(value).casefold()
 
 
 def create_file(path: Path) -> None:
