@@ -10,6 +10,11 @@
     if (!guarded.has(form)) requestAnimationFrame(() => guarded.set(form, content(form)));
   };
   document.addEventListener("submit", (event) => guarded.delete(event.target));
+  // A value in such a field selects the choice that the field belongs to.
+  document.addEventListener("input", (event) => {
+    const choice = event.target.value && document.getElementById(event.target.dataset.selects ?? "");
+    if (choice) choice.checked = true;
+  });
   window.addEventListener("beforeunload", (event) => {
     const changed = [...guarded].some(([form, before]) => form.isConnected && content(form) !== before);
     if (changed) event.preventDefault();

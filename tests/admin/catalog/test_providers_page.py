@@ -174,3 +174,23 @@ def test_everything_that_is_wrong_with_a_provider_is_said_at_once(ann):
         for words in ("choose one", "lower-case letters, digits and hyphens", "must not hold a user name", "must be a whole number")
     ]
     assert (response.status_code, reported) == (422, [True] * 4)
+
+
+def test_a_new_address_and_its_key_are_saved_together(ann):
+    save(ann, api_key=CANARY)
+    before = last_event()
+    moved = {"base_url": "https://new.example/v1", "api_key": "sk-new-0123456789abcdef"}
+    assert "move_confirmed" not in ann.post(f"/admin/provider/{provider().id}/moves", FORM | moved).text
+    assert save(ann, **moved).status_code == 302
+    assert (provider().base_url, credential().origin, credential().last_four) == (moved["base_url"], "https://new.example", "cdef")
+    assert {"registry:credential:remove", "registry:credential:create"} <= set(actions(before))
+    assert "was removed, because" not in ann.get("/admin/provider/").text
+
+
+def test_a_custom_provider_needs_a_base_url(ann):
+    new = {"slug": "mine", "display_name": "Mine", "driver": "custom", "active": "y"}
+    response = ann.post("/admin/provider/new/", new)
+    assert (response.status_code, "is required for a provider with the driver custom" in response.text) == (422, True)
+    assert ann.post("/admin/provider/new/", new | {"base_url": "https://mine.example/v1"}).status_code == 302
+    edited = ann.post(f"/admin/provider/edit/?id={provider('mine').id}", new | {"base_url": ""})
+    assert (edited.status_code, provider("mine").base_url) == (422, "https://mine.example/v1")

@@ -258,3 +258,46 @@ def test_the_price_opens_at_the_side_of_the_list_with_who_added_it_and_without_s
     assert "<!doctype html>" not in drawer
     assert eve.get(url).headers["Location"] == f"/admin/model/details/?id={model().id}#price-title"
     assert eve.get("/admin/model/999999/price").status_code == 404
+
+
+DATE = "2030-01-01T06:30"
+
+
+def test_a_date_without_the_choice_of_a_start_is_the_start(ann):
+    form = {name: text for name, text in PRICED.items() if name != "when"}
+    assert ann.post("/admin/price/new/", {"model": str(model().id), **form, "at": DATE}).status_code == 302
+    assert format_timestamp(newest().effective_from) == "2030-01-01T06:30:00Z"
+
+
+def test_a_date_next_to_the_choice_now_is_refused_and_nothing_is_stored(ann):
+    before = count()
+    response = add(ann, when="now", at=DATE)
+    assert (response.status_code, count()) == (422, before)
+    assert "has a date, but “from now on” is selected" in response.text
+    assert f'value="{DATE}"' in response.text
+    assert add(ann, when="at", at=DATE).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("start", "echoed", "label"),
+    [
+        ({}, "It starts now.", "Add this price, starting now"),
+        ({"when": "at", "at": DATE}, "It starts 1 Jan 2030, 06:30 UTC.", "Add this price, starting 1 Jan 2030, 06:30 UTC"),
+        ({"when": "at", "at": "2030-01-01T00:00"}, "It starts 1 Jan 2030, 00:00 UTC.", "Add this price, starting 1 Jan 2030, 00:00 UTC"),
+        ({"when": "now", "at": DATE}, "Has a date, but “from now on” is selected", "Add this price"),
+        ({"when": "at", "at": ""}, "", "Add this price"),
+    ],
+)
+def test_the_preview_and_the_button_name_the_start(ann, start, echoed, label):
+    form = {"model": str(model().id)} | PRICED | start
+    echo = ann.post("/admin/price/echo", form).text
+    assert echoed in echo
+    assert f'<span id="submit-label" hx-swap-oob="innerHTML">{label}</span>' in echo
+    assert f'<span id="submit-label">{label}</span>' in ann.post("/admin/price/new/", form | {"_more": "1"}).text
+
+
+def test_a_correction_says_where_it_starts(ann):
+    add(ann, when="at", at=DATE)
+    page = ann.get(f"/admin/price/new/?model={model().id}&corrects={newest().id}").text
+    assert '<span id="submit-label">Save the correction</span>' in page
+    assert "It starts 1 Jan 2030, 06:30 UTC." in page

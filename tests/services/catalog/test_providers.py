@@ -254,3 +254,21 @@ def test_moving_a_provider_leaves_its_headers_behind_like_its_key(app):
         provider = providers.create(session, values, actor="ann")
         providers.update(session, provider.id, {"base_url": "https://elsewhere.example/v1"}, actor="ann")
         assert provider.config == {"auth_header": "X-Api-Key"}
+
+
+def test_an_active_provider_without_an_address_of_its_driver_needs_a_base_url(app):
+    with writing() as session, pytest.raises(Invalid, match="base_url is required"):
+        providers.create(session, provider_values(driver="custom", base_url=None), actor="ann")
+    with writing() as session:
+        ollama = providers.create(session, provider_values(slug="mine", driver="ollama", base_url=None), actor="ann").id
+        proposed = providers.create(session, provider_values(driver="custom", base_url=None, active=False), actor="ann").id
+    for change in (
+        lambda session: providers.update(session, ollama, {"driver": "custom"}, actor="ann"),
+        lambda session: providers.update(session, proposed, {"active": True}, actor="ann"),
+        lambda session: providers.set_active(session, proposed, True, actor="ann"),
+    ):
+        with pytest.raises(Invalid, match="base_url is required"), writing() as session:
+            change(session)
+    with writing() as session:
+        providers.update(session, proposed, {"active": True, "base_url": "https://acme.example/v1"}, actor="ann")
+        providers.update(session, proposed, {"display_name": "Renamed"}, actor="ann")

@@ -1,6 +1,6 @@
 """Providers: the list with key states, the form with its write-only key, and the details page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from flask import flash, g, render_template, request, url_for
@@ -21,6 +21,7 @@ from webapp.admin.core.flask_admin_adapter import get_form_data
 from webapp.admin.core.lists import ChangeResult, requested_state
 from webapp.admin.credentials.provider_keys import KEY_VIEWS, ProviderKeysMixin, can_edit_keys, keys_card
 from webapp.admin.runs.model_choices import unavailable_reason
+from webapp.domain.credentials.key_access import SHARED
 from webapp.domain.shared.errors import Conflict, Forbidden, InUse, Invalid
 from webapp.drivers import DRIVERS
 from webapp.extensions import db
@@ -255,10 +256,15 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
         }
 
 
+def _is_replaced(stored_keys: Sequence[Credential], form: Any) -> bool:
+    """Return whether the entered key replaces the only stored one, so that saving removes no other key."""
+    return bool((form.api_key.data or "").strip()) and [key.scope for key in stored_keys] == [SHARED]
+
+
 def move_warning(row: Provider | None, form: Any) -> dict[str, Any] | None:
     """Return which stored keys saving would remove because the base URL changes its origin, or None if there are none."""
     stored_keys = credentials.list_by_provider(db.session(), row) if row is not None else []
-    if row is None or not stored_keys:
+    if row is None or not stored_keys or _is_replaced(stored_keys, form):
         return None
     entry = {"base_url": (form.base_url.data or "").strip() or None, "driver": (form.driver.data or "").strip()}
     try:

@@ -6,13 +6,15 @@ Amounts stay text or exact decimals. A price per token is stored per million by 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
+from datetime import datetime, time
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
 from webapp.admin.core.fields import parse_whole_number
 from webapp.admin.core.formatters import format_rate
+from webapp.admin.pricing import price_start
+from webapp.admin.pricing.price_start import NOW_TOLERANCE
 from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
 from webapp.domain.costing.price_sanity import SanityQuestion
 from webapp.domain.pricing.meters import describe_conditions, label_of, unit_of
@@ -21,7 +23,7 @@ from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import Conflict, Invalid
 from webapp.domain.shared.money import EXACT, format_decimal, parse_amount
-from webapp.domain.shared.timestamps import EPOCH, format_timestamp, parse_timestamp
+from webapp.domain.shared.timestamps import EPOCH, format_timestamp
 
 BASIC_METERS = ("input", "output", "cache_read", "cache_write", "image", "request")
 UNIT_CHOICES = (("1000000", "per 1M tokens"), ("1000", "per 1K tokens"), ("1", "per token"))
@@ -30,8 +32,6 @@ ROW_FIELDS = ("more_meter", "more_amount", "more_per", "more_above", "more_tier"
 BLANK_ROWS, MAX_ROWS = 2, 60
 MILLION = 1_000_000
 SAMPLE_USAGE = Usage(input=1_000, output=500)
-NOW_TOLERANCE = timedelta(minutes=1)
-LOCAL_DATETIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def build_entry(form: PriceFormData, now: datetime) -> tuple[dict[str, Any], lis
         "state": values.get("state", ""),
         "currency": values.get("currency") or "USD",
         "rates": rates,
-        "effective_from": _effective_from(values, now),
+        "effective_from": price_start.effective_from(values, now),
         "source": {"kind": "manual", "url": values.get("source_url") or None},
         "note": values.get("note", ""),
     }
@@ -134,24 +134,6 @@ def _build_rate(meter: str, amount: str, per: str) -> dict[str, Any]:
     return {"meter": meter, "amount": amount, "per": divisor}
 
 
-def _effective_from(values: Mapping[str, str], now: datetime) -> str:
-    """Return the start in whole seconds, so that a form submitted twice is rejected the second time."""
-    at = values.get("at", "")
-    if values.get("corrects"):
-        return values.get("starts", "")
-    if values.get("when", "now") == "now":
-        return format_timestamp(now.replace(microsecond=0))
-    return f"{at}:00Z" if LOCAL_DATETIME.fullmatch(at) else at
-
-
-def parse_start(form: PriceFormData, now: datetime) -> datetime | None:
-    """Return the start from the form, or None if it is not a valid time."""
-    try:
-        return parse_timestamp(_effective_from(form.values, now), "at")
-    except Invalid:
-        return None
-
-
 CONFIRMATIONS = ("confirm_past", "confirm_price")
 ERROR_FIELDS = {"effective_from": "at", "source.url": "source_url", "source": "source_url", "rates": "rates"}
 
@@ -180,6 +162,7 @@ class PricePreview:
 
     rates: Sequence[tuple[str, str]] = ()
     sample: str = ""
+    start: str = ""
     warnings: Sequence[str] = ()
     errors: Mapping[str, str] = field(default_factory=dict)
 
@@ -190,6 +173,7 @@ def preview_price(
     """Return the preview of a form. `history` is the model's timeline; `ask` returns the sanity questions about a price."""
     entry, field_names = build_entry(form, now)
     try:
+        price_start.require_one_start(form.values)
         validated = validate_price(entry)
     except Invalid as error:
         return PricePreview(errors=errors_by_field(error, field_names))
@@ -198,9 +182,9 @@ def preview_price(
     change = None if validated.corrects else past_change(history, price.effective_from, now)
     ending_warning = "" if validated.corrects else _ending_rates_warning(price, current)
     warnings = [change.warning if change else "", *(question.text for question in list_questions(price)), ending_warning]
-    return PricePreview(
-        rates, _sample_cost_text(cost_of(price, SAMPLE_USAGE, at=None), price), [warning for warning in warnings if warning]
-    )
+    sample = _sample_cost_text(cost_of(price, SAMPLE_USAGE, at=None), price)
+    start = f"It starts {price_start.format_start(price.effective_from, now)}."
+    return PricePreview(rates, sample, start, [warning for warning in warnings if warning])
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from webapp.admin.core.filters import ChoiceFilter, Filter
 from webapp.admin.core.formatters import format_price, state_tag, tag, time_tag
 from webapp.admin.core.lists import ChangeResult, RowsView, mark_unprocessable
 from webapp.admin.core.price_sql import current_time, is_in_force, not_corrected
-from webapp.admin.pricing import price_form
+from webapp.admin.pricing import price_form, price_start
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.input_schemas import validate_price
 from webapp.domain.costing import price_sanity
@@ -131,6 +131,7 @@ class Prices(RowsView):
         try:
             if model is None:
                 raise Invalid.field("model", "must be chosen from the list, as provider/model")
+            price_start.require_one_start(form.values)
             with writing() as session:
                 questions = _require_confirmations(form, entry, model, now)
                 price = prices.add(session, model.id, entry, actor=self.actor(), confirmed=[question.text for question in questions])
@@ -152,7 +153,7 @@ class Prices(RowsView):
         info = snapshot().by_name.get(ref or "")
         now = datetime.now(UTC)
         history = _timeline(model) if model else ()
-        start = price_form.parse_start(form, now)
+        start = price_start.parse_start(form.values, now)
         echo = price_form.preview_price(form, history, now, lambda price: _sanity_questions(model, price, history))
         lookup = lookup_attributes(f"{url_for('model.ajax_lookup')}?name=model", ref, model_label(info) if info else None)
         return self.render(
@@ -164,6 +165,7 @@ class Prices(RowsView):
             present=format_price(info.price) if info else None,
             echo=echo if request.method == "POST" or form.has_rates else None,
             return_url=_return_url(model),
+            submit_label=price_start.submit_label(form.values, now),
             change=price_form.past_change(history, start, now) if start and "confirm_past" in form.errors else None,
             confirm_key=_confirmation_key(form, model, history, now) if "confirm_price" in form.errors else None,
             meters=METER_LABELS,
@@ -186,10 +188,9 @@ class Prices(RowsView):
         self.require_permission(self.can_create)
         info = _requested_info(request.form.get("model"))
         history = info.prices if info else ()
-        preview = price_form.preview_price(
-            price_form.read_form(request.form), history, datetime.now(UTC), lambda price: _sanity_questions(info, price, history)
-        )
-        return self.render("admin/pricing/prices/_echo.html", echo=preview)
+        form, now = price_form.read_form(request.form), datetime.now(UTC)
+        preview = price_form.preview_price(form, history, now, lambda price: _sanity_questions(info, price, history))
+        return self.render("admin/pricing/prices/_echo.html", echo=preview, new_label=price_start.submit_label(form.values, now))
 
 
 def _verify_price(session: Session, id: str, actor: str) -> str:

@@ -44,6 +44,7 @@ def create(session: Session, values: Mapping[str, object], *, actor: str, policy
     """Add a provider. `policy` sets the allowed addresses. Raises `Invalid`, or `Conflict` if the slug is taken."""
     entry = validate_provider(values, partial=False)
     _require_known_driver(entry)
+    _require_base_url(entry["driver"], entry["base_url"], active=entry["active"])
     _require_allowed_address(entry, None, policy)
     revision.bump(session)
     if get_by_slug_or_none(session, entry["slug"]):
@@ -75,6 +76,9 @@ def update(  # noqa: PLR0913 # the usual parameters and the outbound policy
     provider = find(session, provider_id, version=version)
     before = audit_values(provider)
     _require_valid_edit(session, provider, entry)
+    if not entry.keys().isdisjoint(("driver", "base_url", "active")):
+        driver, base_url = entry.get("driver", provider.driver), entry.get("base_url", provider.base_url)
+        _require_base_url(driver, base_url, active=entry.get("active", provider.is_active))
     _require_allowed_address(entry, provider, policy)
     destination_changed = changes_destination(provider, entry)
     old_overrides, old_variables = request_overrides(provider.base_url, provider.config), set(provider.required_environment)
@@ -137,6 +141,7 @@ def set_active(session: Session, provider_id: int, active: bool | None = None, *
     is_active = not provider.is_active if active is None else active
     if not is_active:
         _require_no_dependents(session, provider)
+    _require_base_url(provider.driver, provider.base_url, active=is_active)
     before = audit_values(provider)
     provider.is_active = is_active
     action = "activate" if is_active else "deactivate"
@@ -196,6 +201,13 @@ def _require_no_dependents(session: Session, provider: Provider) -> None:
 def _require_known_driver(entry: Mapping[str, Any]) -> None:
     if "driver" in entry and entry["driver"] not in driver_names():
         raise Invalid.field("driver", f"must be one of {', '.join(driver_names())}")
+
+
+def _require_base_url(driver: str, base_url: str | None, *, active: bool) -> None:
+    """Require a base URL if the driver has no default one. An inactive provider, such as one from a catalog, can get it later."""
+    info = DRIVERS.get(driver)
+    if active and not base_url and info and info.needs_base_url and info.base_url is None:
+        raise Invalid.field("base_url", f"is required for a provider with the driver {driver}: enter the address of its API")
 
 
 def _require_allowed_address(entry: Mapping[str, Any], provider: Provider | None, policy: OutboundPolicy) -> None:
