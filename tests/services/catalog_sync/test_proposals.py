@@ -199,10 +199,10 @@ def test_the_same_catalogue_again_proposes_nothing(app):
 
 def test_a_record_of_which_no_model_can_be_made_is_named_and_left_out(app):
     proposal_id = opened(
-        offered(), offered(model_id="@cf/no"), offered(model_id="odd", type="poem"), offered("0.1234567890123456789", model_id="long")
+        offered(), offered(model_id="@cf//no"), offered(model_id="odd", type="poem"), offered("0.1234567890123456789", model_id="long")
     )
     problems = row(Proposal, id=proposal_id).problems
-    assert [problem.partition(":")[0] for problem in problems] == ["newcomer/@cf/no", "newcomer/long", "newcomer/odd"]
+    assert [problem.partition(":")[0] for problem in problems] == ["newcomer/@cf//no", "newcomer/long", "newcomer/odd"]
 
 
 def test_every_step_is_in_the_trail(app):
