@@ -158,7 +158,7 @@ def test_a_field_of_litellm_becomes_the_rate_of_its_meter(fields, meter, unit):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"output_cost_per_image_token": 3e-05},
+        {"output_cost_per_image_token": 1e-06},
         {"input_cost_per_token_ultrafast": 6e-05},
         {"cache_creation_input_token_cost_above_12hr_above_272k_tokens_flex": 2.5e-05},
         {"output_cost_per_second_1080p": 0.16},
@@ -179,7 +179,9 @@ def test_a_field_of_litellm_becomes_the_rate_of_its_meter(fields, meter, unit):
         },
         {"regional_processing_uplift_multiplier_eu": 1.1},
         {"provider_specific_entry": {"fast": 2.0}},
-        {"output_cost_per_image": 0.134, "output_cost_per_image_token": 0.00012},
+        {"provider_specific_entry": {"eu": 1.1}},
+        {"off_peak_pricing": [{"input_cost_per_token": 1e-06}]},
+        {"output_cost_per_image": 0.134, "output_cost_per_image_token": 1e-06},
         {"input_cost_per_audio_per_second": 0.1, "input_cost_per_video_per_second": 0.7},
     ],
 )
@@ -334,3 +336,10 @@ def test_the_documented_table_of_a_source_is_that_of_the_code(heading, fields):
         [name, rate.meter, f"{rate.per:,}", ""] if isinstance(rate, FieldRate) else [name, "", "", rate] for name, rate in fields.items()
     ]
     assert rows == expected
+
+
+@pytest.mark.parametrize(("image", "complete"), [(1.2e-4, False), (1.2e-5, True)])
+def test_text_output_has_no_rate_where_image_output_costs_another_amount(image, complete):
+    _, price = acme(input_cost_per_token=2e-6, output_cost_per_token=1.2e-5, output_cost_per_image_token=image)
+    assert total(price, input=100, output=1_170)[1] is complete
+    assert "output_cost_per_image_token" in price["note"]

@@ -17,7 +17,7 @@ from webapp.price_sources.seed_tables import DEFAULT_MODELS, VENDORS
 
 NAME = "genai-prices"
 # What the package's parser, and the arithmetic on what it returns, raise for a record in another format.
-UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError)
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, AssertionError)
 
 
 def exact_names(match: object) -> Iterator[str]:

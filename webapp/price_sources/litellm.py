@@ -32,6 +32,8 @@ FIELD_NAME = re.compile(
 SIZE_UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
 SEARCH, TIERED, OFF_PEAK = "search_context_cost_per_query", "tiered_pricing", "off_peak_pricing"
 SEARCH_SIZES = tuple(f"search_context_size_{size}" for size in ("low", "medium", "high"))
+TEXT_OUTPUT, MEDIA_OUTPUT = "output_cost_per_token", ("output_cost_per_image_token", "output_cost_per_video_token")
+OTHER_OUTPUT = "image or video output costs another amount, and no meter tells them apart"
 SAME_USAGE = "the same usage as another field, in another unit"
 OTHER_MODE = "counted input images have no meter"
 BY_CONTEXT_SIZE = "depends on the search context size"
@@ -93,13 +95,12 @@ def _add_rates(rates: RecordRates, row: Mapping[str, Any]) -> None:
             _add_search(rates, value)
         elif field == TIERED:
             _add_ranges(rates, value, row)
-        elif field == OFF_PEAK:
-            _add_off_peak(rates, as_object(value), row)
+        elif field == OFF_PEAK and isinstance(value, Mapping):
+            _add_off_peak(rates, value, row)
         else:
             for path, leaf in cost_leaves(value, field):
                 _add_field(rates, path, parse_field(path), leaf, row)
-    for name in ("us", "fast"):
-        factor = as_object(row.get("provider_specific_entry")).get(name)
+    for name, factor in as_object(row.get("provider_specific_entry")).items():
         rates.leave_out(f"provider_specific_entry.{name}", factor, "a factor on all rates")
 
 
@@ -116,6 +117,8 @@ def _add_field(rates: RecordRates, location: str, name: FieldName, value: object
     rate = LITELLM_FIELDS.get(name.base) or _unread_reason(name.base)
     if isinstance(rate, str):
         rates.leave_out(location, value, rate)
+    elif name.base == TEXT_OUTPUT and any(not is_zero(row.get(field)) and row.get(field) != row.get(TEXT_OUTPUT) for field in MEDIA_OUTPUT):
+        rates.leave_out(location, value, OTHER_OUTPUT)
     elif any(not is_zero(row.get(field)) for field in rate.unless):
         rates.leave_out(location, value, SAME_USAGE)
     elif rate.modes and str(row.get("mode")) not in rate.modes:

@@ -148,3 +148,9 @@ models:
     "litellm_provider": x
 """
     assert imported(api, text, content_type="application/yaml").status_code == 200
+
+
+def test_a_decimal_comma_in_one_column_says_nothing_about_the_stored_amounts_of_others(api):
+    assert imported(api, f"{COLUMNS},cache_read_per_1m\n{ROW},1.125\n").json["added"] == 2
+    response = imported(api, "provider;model_id;input_per_1m\nopenai;xl-1;2,5\n")
+    assert (response.status_code, response.json["added"]) == (200, 0), response.text

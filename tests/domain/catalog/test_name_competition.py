@@ -118,3 +118,11 @@ def test_five_thousand_inactive_rows_change_no_name_of_the_built_in_registry():
     after = build(replace(catalog, providers=catalog.providers + resellers, models=catalog.models + rows), now=NOW, source=CONSTANTS)
     changed = {name for name in names if trace_resolution(before.names, name)[0] != trace_resolution(after.names, name)[0]}
     assert (changed, before.by_name.keys() - after.by_name.keys()) == (set(), set())
+
+
+def test_a_pattern_of_an_active_model_comes_before_the_name_of_an_inactive_one():
+    active = a_model("claude", "anthropic")
+    inactive = a_model("claude-x", "reseller", active=False)
+    names = index_names((active, inactive), [("claude-*", "anthropic/claude")])
+    assert resolve(names, "claude-x") == active
+    assert resolve(names, "reseller/claude-x") == inactive

@@ -331,3 +331,28 @@ def test_exclusive_counts_are_added_for_every_size(uncached, read, written, outp
     raw = {"input_tokens": uncached, "cache_read_input_tokens": read, "cache_creation_input_tokens": written, "output_tokens": output}
     usage = Usage(input=uncached + read + written, cache_read=read, cache_write=written, output=output)
     assert convert_usage("anthropic.messages", raw).usage == usage
+
+
+@pytest.mark.parametrize("size", [20_000, 200_000])
+def test_long_names_and_many_fields_are_reported_without_copies_of_their_paths(size):
+    parts = {"x" * size: {f"a{number}": 1 for number in range(size // 10)}, **{f"f{number}_tokens": 1 for number in range(size // 10)}}
+    converted = convert_usage("openai.chat", {"usage": {"prompt_tokens": 1, "completion_tokens": 1, **parts}})
+    assert (converted.usage, converted.complete) == (Usage(input=1, output=1), False)
+    assert "raw:unnamed" in converted.gaps
+    assert sum(map(len, converted.gaps)) < 5_000
+
+
+def test_null_is_absent_also_next_to_another_spelling():
+    converted = convert_usage("openai.chat", {"prompt_tokens": None, "promptTokens": 5, "completion_tokens": 1})
+    assert (converted.usage, converted.complete) == (Usage(input=5, output=1), True)
+
+
+def test_names_that_cannot_be_encoded_never_reach_a_cost():
+    contradiction = {"x\ud800": {"a": 1}, "X\ud800": {"a": 2}}
+    converted = convert_usage("openai.chat", {"prompt_tokens": 1, "completion_tokens": 1, **contradiction})
+    assert (converted.gaps, converted.complete) == (("unnamed",), False)
+
+
+def test_details_of_another_type_than_a_list_make_the_usage_incomplete():
+    counts = {"promptTokenCount": 5, "candidatesTokenCount": 1, "promptTokensDetails": {"AUDIO": 3}}
+    assert not convert_usage("gemini", {"usageMetadata": counts}).complete

@@ -64,3 +64,9 @@ def test_the_service_tier_of_the_response_decides_the_price(run):
     assert (cost.service_tier, cost.complete) == ("standard", True)
     cost = run(completion() | {"usage": DEEPSEEK, "service_tier": "priority"}).cost
     assert (cost.service_tier, cost.complete, cost.missing) == ("priority", False, ("service_tier:priority",))
+
+
+def test_a_condition_that_no_rate_can_have_makes_the_cost_incomplete(run):
+    cost = run(completion() | {"usage": DEEPSEEK | {"speed": "fast"}}).cost
+    assert (cost.complete, cost.missing) == (False, ("attribute:speed",))
+    assert run(completion() | {"usage": DEEPSEEK | {"inference_geo": "global"}}).cost.complete

@@ -158,6 +158,7 @@ def trace_resolution(names: NameIndex, ref: str) -> tuple[Matches, tuple[Resolut
 def _lookups(names: NameIndex, ref: str) -> Iterator[tuple[str, str, Matches]]:
     yield from _name_lookups(names, ref)
     yield from _pattern_lookups(names.active, ref)
+    yield from _inactive_lookup(names, ref)
     yield from _pattern_lookups(names.inactive, ref)
 
 
@@ -167,6 +168,9 @@ def _name_lookups(names: NameIndex, ref: str) -> Iterator[tuple[str, str, Matche
     yield "bare model id", ref, names.model_ids.get(ref, ())
     for form in normal_forms(ref):
         yield "normal form", form, names.folded_refs.get(form) or names.active.find_folded(form)
+
+
+def _inactive_lookup(names: NameIndex, ref: str) -> Iterator[tuple[str, str, Matches]]:
     if names.inactive.model_ids:
         yield "name of an inactive model", ref, names.inactive.find(ref)
 
@@ -211,7 +215,8 @@ def suggest_refs(names: NameIndex, ref: str, limit: int = 5) -> list[str]:
 
 
 def _find_by_name(names: NameIndex, name: str) -> Matches:
-    return next((models for _, _, models in _name_lookups(names, name) if models), ())
+    lookups = (*_name_lookups(names, name), *_inactive_lookup(names, name))
+    return next((models for _, _, models in lookups if models), ())
 
 
 def _most_likely(models: Matches, ref: str) -> list[ModelInfo]:

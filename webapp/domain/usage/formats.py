@@ -139,5 +139,9 @@ def _read_tier(usage_format: UsageFormat, reader: UsageReader) -> str | None:
 
 def _read_attributes(reader: UsageReader) -> dict[str, str]:
     values = {"speed": reader.text("speed"), "region": reader.text("inference_geo"), "traffic": reader.text("traffic_type")}
-    usual = {"speed": ("standard",), "region": (), "traffic": ("ON_DEMAND", "ON_DEMAND_PRIORITY", "ON_DEMAND_FLEX")}
+    usual = {
+        "speed": ("standard",),
+        "region": ("global", "not_available"),
+        "traffic": ("ON_DEMAND", "ON_DEMAND_PRIORITY", "ON_DEMAND_FLEX"),
+    }
     return {name: value for name, value in values.items() if value and value not in usual[name]}

@@ -8,7 +8,8 @@ from decimal import Decimal
 from webapp.domain.pricing.usage import MAX_QUANTITY
 from webapp.domain.shared.errors import Malformed
 
-MAX_NESTING = 10
+MAX_NESTING, MAX_FIELDS, MAX_NAME = 10, 1_000, 100
+UNREAD_PART = "raw:unnamed"
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _COUNT_NAME = re.compile(r"(?:^|\.)(?:num_[^.]*|[^.]*(?:tokens|count|units|requests|seconds|searches|images))$")
 _PLAIN_NAME = re.compile(r"[\w.]{1,100}", re.ASCII)
@@ -66,6 +67,8 @@ class UsageReader:
     def entries(self, path: str) -> list[Mapping[str, object]]:
         """Return the objects of the list at a path."""
         values = self.value(path)
+        if values and not isinstance(values, list):
+            self.mark_missing(path)
         return [entry for entry in values if isinstance(entry, Mapping)] if isinstance(values, list) else []
 
     def text(self, path: str) -> str | None:
@@ -103,6 +106,10 @@ class UsageReader:
     def mark_missing(self, path: str) -> None:
         self.missing.append(f"raw:{self.spelling(path)}")
 
+    def _mark_unread_part(self) -> None:
+        if UNREAD_PART not in self.missing:
+            self.missing.append(UNREAD_PART)
+
     def spelling(self, path: str) -> str:
         """Return a path as the vendor spells it."""
         spelling = self._spellings.get(path, path)
@@ -138,12 +145,17 @@ class UsageReader:
             return value
         document: dict[str, object] = {}
         for name, item in value.items():
+            if item is None:
+                continue
+            if len(str(name)) > MAX_NAME or len(self._spellings) >= MAX_FIELDS:  # Paths would take more memory than the response.
+                self._mark_unread_part()
+                continue
             snake = snake_name(name)
             inner_path, inner_spelling = (f"{path}.{snake}", f"{spelling}.{name}") if path else (snake, str(name))
             self._spellings[inner_path] = inner_spelling
             normalized = self._normalize(item, inner_path, inner_spelling, depth + 1)
             if document.setdefault(snake, normalized) != normalized:
-                self.contradictions.append(snake)
+                self.contradictions.append(self.spelling(inner_path))
         return document
 
 

@@ -128,7 +128,9 @@ def build_rows(comparison: Comparison) -> tuple[list[ProposalRow], list[str]]:
         at=comparison.at,
         second_source=_models_by_ref(comparison.second_catalog, []) if comparison.second_catalog else None,
     )
-    names = {row["slug"]: row.get("display_name") or row["slug"] for row in comparison.catalog.providers if row.get("slug")}
+    names = {
+        row["slug"]: row.get("display_name") or row["slug"] for row in comparison.catalog.providers if isinstance(row.get("slug"), str)
+    }
     rows = []
     for difference in compare(sides, comparison.limits):
         try:

@@ -113,14 +113,18 @@ def _failed_outcome(planned: RunPlan, error: ModeldeskError, started_at: datetim
 
 
 def _calculate_cost(planned: RunPlan, response: ChatReply | ModeldeskError, started_at: datetime) -> Cost | None:
-    """Return the cost of a response, or of an error that was billed. It is incomplete if the provider counted what no meter holds."""
+    """Return the cost of a response, or of an error that was billed.
+
+    It is incomplete if the provider counted what no meter holds, or states a condition such as `speed: fast` that no rate can have.
+    """
     model = planned.choice.model
     if model is None or not isinstance(response, ChatReply | DriverError) or response.usage is None:
         return None
     at = started_at.replace(microsecond=0)
     tier = response.service_tier or STANDARD
     cost = cost_of(model.price_at(at), response.usage, at=at, service_tier=tier, model=model.ref)
-    missing = tuple(dict.fromkeys((*cost.missing, *response.missing)))
+    conditions = [f"attribute:{name}" for name in response.attributes] if isinstance(response, ChatReply) else []
+    missing = tuple(dict.fromkeys((*cost.missing, *response.missing, *conditions)))
     return cost if cost.price_state == "free" else cost._replace(complete=cost.complete and not missing, missing=missing)
 
 

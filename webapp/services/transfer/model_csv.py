@@ -119,6 +119,8 @@ def _parse_row(row: CsvRow, context: RowContext) -> dict[str, Any]:
     """Return the model after the import, with a new price if the row's price differs."""
     current, at = context.current, context.at
     base = current.cells if current else model_csv.default_cells()
+    if context.decimal_comma:  # Stored amounts are written as those of the file, so that none of them is ambiguous.
+        base = {**base, **{column: base[column].replace(".", ",") for column in model_csv.RATE_COLUMNS}}
     merged = {**base, **row.cells}
     errors: list[FieldError] = []
     entry: dict[str, Any] = {}

@@ -12,6 +12,8 @@ from webapp.domain.pricing.pricing import price_at, timeline
 from webapp.models import Model, Price
 from webapp.services.pricing import prices
 
+MAX_SIBLINGS = 200  # Of a larger provider, evenly spread ones are compared: each imported price meets all of them.
+
 
 class _Sibling(NamedTuple):
     model_id: int
@@ -36,5 +38,6 @@ class SiblingPrices:
 
     def _read(self, provider_id: int, model_type: str) -> list[_Sibling]:
         query = select(Model).where(Model.provider_id == provider_id, Model.type == model_type).order_by(Model.id)
-        rows = self._session.execute(query.options(selectinload(Model.prices).selectinload(Price.rates))).scalars()
+        rows = self._session.execute(query.options(selectinload(Model.prices).selectinload(Price.rates))).scalars().all()
+        rows = rows[:: 1 + len(rows) // MAX_SIBLINGS]
         return [_Sibling(row.id, row.display_name, timeline(map(prices.to_domain, row.prices))) for row in rows]
