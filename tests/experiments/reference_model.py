@@ -132,13 +132,14 @@ class LittleDesk:
         """Return the response status for a name, and the ref that it resolves to."""
         if name in self.models:
             return 200, name
-        models = list(self.models.values())
-        for matches in (
-            [model for model in models if name in model.aliases or name in {f"{model.provider}/{alias}" for alias in model.aliases}],
-            [model for model in models if model.model_id == name],
-        ):
-            if matches:
-                return (200, matches[0].ref) if len(matches) == 1 else (409, None)
+        for active in (True, False):  # Inactive models have only the names that no active model has.
+            models = [model for model in self.models.values() if model.active is active]
+            for matches in (
+                [model for model in models if name in model.aliases or name in {f"{model.provider}/{alias}" for alias in model.aliases}],
+                [model for model in models if model.model_id == name],
+            ):
+                if matches:
+                    return (200, matches[0].ref) if len(matches) == 1 else (409, None)
         return 404, None
 
     def defaults(self) -> dict[str, str]:
