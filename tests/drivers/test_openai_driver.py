@@ -126,7 +126,7 @@ def test_parts_that_contradict_their_total_are_not_believed():
 
 
 def test_the_key_shows_in_no_repr(driver, make_driver):
-    assert KEY not in repr(driver) + repr(driver._guard) + repr(vars(driver)) + repr(driver._sdk.api_key)
+    assert KEY not in repr(driver) + repr(driver._runner) + repr(vars(driver)) + repr(driver._sdk.api_key)
 
 
 @pytest.mark.parametrize("key", ["", "sk-with space", "sk-with\nnewline", "sk-ž"])
