@@ -57,7 +57,7 @@ def test_the_page_counts_all_problems_and_the_fields_that_notes_name(ann):
 def test_the_bundled_catalogue_needs_no_file_and_its_pages_stay_small(ann):
     address = ann.post("/admin/proposals/new", {"source": "genai-prices"}).location
     first = page(ann, address)
-    assert "Rows 1–50 of 1," in first
+    assert "Rows 1–50 of 2," in first
     assert first.count('name="shown"') == 50
     filtered = page(ann, f"{address}?provider=openrouter&word=claude&page=0")
     assert "openrouter/" in filtered
