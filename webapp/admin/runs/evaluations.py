@@ -28,7 +28,6 @@ from webapp.runtime.transaction import writing
 from webapp.services.runs import evaluation_results, evaluations, saved_incidents
 from webapp.web.auth import actor, has_permission, require_member
 
-ESTIMATE_TARGET = "div#bench-estimate"
 PAGE_SIZE = 30
 MAX_SPEND_CAP = Decimal(10_000)
 
