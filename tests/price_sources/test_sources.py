@@ -3,12 +3,23 @@
 import json
 
 import pytest
+from factories import NOW
 
+from webapp.config.settings import ROOT
 from webapp.domain.catalog.builtin import constants
+from webapp.domain.catalog.catalog_diff import CatalogComparison, compare
+from webapp.domain.catalog.catalog_guards import GuardLimits
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.catalog.serializers import catalog_from
+from webapp.domain.catalog.source_scope import FULL_SCOPE
+from webapp.domain.pricing.pricing import SERVICE_TIERS
+from webapp.domain.pricing.usage import METER_SET
 from webapp.domain.shared.errors import Invalid
 from webapp.price_sources import sources
+from webapp.price_sources.cost_fields import FieldRate
+from webapp.price_sources.genai_rates import METERS
+from webapp.price_sources.litellm_fields import LITELLM_FIELDS, LITELLM_SCOPE
+from webapp.price_sources.models_dev import MODELS_DEV_FIELDS, MODELS_DEV_SCOPE
 
 
 def rates(model):
@@ -122,3 +133,52 @@ def test_the_published_json_of_genai_prices_is_read_like_the_package():
         ("input", 200_000, "standard"): ("4", 1_000_000),
         ("output", None, "standard"): ("6", 1_000_000),
     }
+
+
+GENAI_SCOPE = sources.read_catalog("genai-prices").scope
+
+
+@pytest.mark.parametrize(
+    ("label", "scope"),
+    [("LiteLLM", LITELLM_SCOPE), ("models.dev", MODELS_DEV_SCOPE), ("genai-prices", GENAI_SCOPE), ("an export of Modeldesk", FULL_SCOPE)],
+)
+def test_the_documented_scope_of_a_source_is_that_of_the_code(label, scope):
+    page = (ROOT / "docs" / "catalogs.md").read_text()
+    rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines())
+    documented = next(cells for cells in rows if len(cells) == 6 and cells[0] == label)
+    tiers = ", ".join(f"`{tier}`" for tier in SERVICE_TIERS if tier in scope.service_tiers)
+    flags = ["yes" if flag else "no" for flag in (scope.thresholds, scope.windows, scope.conditions)]
+    assert documented[2:] == [tiers if scope != FULL_SCOPE else "all", *flags]
+
+
+def test_a_scope_has_every_meter_that_the_sources_table_states():
+    assert LITELLM_SCOPE.meters == {rate.meter for rate in LITELLM_FIELDS.values() if isinstance(rate, FieldRate)}
+    assert MODELS_DEV_SCOPE.meters == {rate.meter for rate in MODELS_DEV_FIELDS.values() if isinstance(rate, FieldRate)}
+    assert GENAI_SCOPE.meters == {meter for meter, _, _ in METERS.values()}
+    assert FULL_SCOPE.meters == METER_SET
+
+
+def test_models_dev_over_the_seed_removes_no_tier_and_no_search():
+    """models.dev states neither: a file with the standard rates of every seeded model would have removed 63 batch and 54 search rates."""
+    token_rates = {"input", "output", "cache_read", "cache_write", "reasoning", "input_audio", "output_audio"}
+    sellers: dict[str, dict] = {}
+    for model in constants().models:
+        price = model.prices[-1]
+        costs = {
+            rate.meter: float(rate.amount) * 1.01
+            for rate in price.rates
+            if rate[3:] == (None, "standard", None) and rate.meter in token_rates
+        }
+        sellers.setdefault(model.provider, {"name": model.provider, "models": {}})["models"][model.model_id] = {"cost": costs}
+    catalog = read("models.dev", sellers)
+    registry = {model.ref: model for model in constants().models}
+    offered = {model.ref: model for model in catalog_from({"providers": [], "models": catalog.models}).models}
+    differences = compare(CatalogComparison(registry, registry, offered, "models.dev", NOW, scope=catalog.scope), GuardLimits())
+    tiers = ("batch", "flex", "priority", "Web searches")
+    lines = [line for difference in differences for line in difference.lines if any(word in line.field for word in tiers)]
+    assert (len(lines) > 150, {(line.unstated, line.guards, line.before == line.after) for line in lines}) == (True, {(True, (), True)})
+    for difference in differences:
+        stays = {
+            rate for rate in registry[difference.ref].price_at(NOW).rates if rate.service_tier != "standard" or rate.meter == "web_search"
+        }
+        assert difference.price is None or stays <= set(difference.price.rates)

@@ -8,7 +8,7 @@ import click
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
 from webapp.cli.registry import load_registry
-from webapp.domain.catalog.catalog_diff import GUARDS, GuardLimits
+from webapp.domain.catalog.catalog_guards import GUARDS, GuardLimits
 from webapp.domain.shared.errors import Conflict
 from webapp.models import ProposalRow
 from webapp.price_sources import sources
@@ -71,7 +71,7 @@ def _print_comparison(rows: list[ProposalRow], catalog: SourceCatalog, problems:
         click.echo(f"{row.kind:8} {row.ref}")
         for field, before, after, percent, *_ in row.lines:
             click.echo(f"         {field}: {before or '-'} -> {after or '-'}{f' ({percent})' if percent else ''}")
-    marks = "".join(f"\n  {count:,} marked: {GUARDS[name]}" for name, count in counts["guards"].items())
+    marks = "".join(f"\n  {count:,} marked: {GUARDS[name].label}" for name, count in counts["guards"].items())
     click.echo(f"{counts['added']:,} new, {counts['changed']:,} changed, {counts['gone']:,} gone.{marks}")
     click.echo(f"Price fields: {catalog.fields_read:,} in rates, {catalog.fields_noted:,} named in notes.")
     if problems:

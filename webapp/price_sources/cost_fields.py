@@ -40,6 +40,11 @@ class FieldRate(NamedTuple):
 FieldTable = Mapping[str, FieldRate | str]
 
 
+def meters_of(table: FieldTable) -> frozenset[str]:
+    """Return the meters whose rates the fields state."""
+    return frozenset(rate.meter for rate in table.values() if isinstance(rate, FieldRate))
+
+
 class RateTerms(NamedTuple):
     """The conditions of a rate: a minimum number of input tokens, a service tier, and hours."""
 

@@ -1,6 +1,8 @@
 """LiteLLM's cost fields: the rate that each one states, or the reason for which it is not read. docs/catalogs.md has the same table."""
 
-from webapp.price_sources.cost_fields import MILLION, FieldRate, FieldTable
+from webapp.domain.catalog.source_scope import SourceScope
+from webapp.domain.pricing.pricing import STANDARD
+from webapp.price_sources.cost_fields import MILLION, FieldRate, FieldTable, meters_of
 
 UNKNOWN_FIELD = "unknown to this reader"
 NO_METER = "no meter counts it"
@@ -56,6 +58,8 @@ LITELLM_FIELDS: FieldTable = {
     "input_dbu_cost_per_token": "in Databricks units, not in dollars",
     "output_dbu_cost_per_token": "in Databricks units, not in dollars",
 }
+# Any field can have a threshold, and off-peak prices have hours.
+LITELLM_SCOPE = SourceScope(meters_of(LITELLM_FIELDS), frozenset({STANDARD, *LITELLM_TIERS.values()}), thresholds=True, windows=True)
 # The reason for a field that is not in the table, by the expression that its name contains.
 LITELLM_ENDINGS = (
     (r"^guardrail_cost_per_unit\.", NO_METER),

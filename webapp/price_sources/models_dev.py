@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from webapp.domain.catalog.source_scope import SourceScope
 from webapp.domain.pricing.pricing import SERVICE_TIERS, STANDARD
 from webapp.domain.shared.errors import Invalid
 from webapp.price_sources import catalog_entries
 from webapp.price_sources.catalog_entries import Entry, as_count, as_date, as_object, as_text
-from webapp.price_sources.cost_fields import MILLION, FieldRate, FieldTable, RateTerms, ReadLog, RecordRates, cost_leaves
+from webapp.price_sources.cost_fields import MILLION, FieldRate, FieldTable, RateTerms, ReadLog, RecordRates, cost_leaves, meters_of
 from webapp.price_sources.exact_json import CatalogEntries, parse_json
 from webapp.price_sources.genai_rules import type_of
 
@@ -27,6 +28,8 @@ MODELS_DEV_FIELDS: FieldTable = {
     "image": UNDOCUMENTED,
     "request": UNDOCUMENTED,
 }
+# Modes are experimental, and few records have them: a service tier that a record does not mention is not gone.
+MODELS_DEV_SCOPE = SourceScope(meters_of(MODELS_DEV_FIELDS), thresholds=True)
 LEGACY_THRESHOLD = 200_000
 NO_CONTEXT_TIER = "the tier has no size in input tokens"
 COPY_DIFFERS = "the exact tiers differ"

@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from webapp.domain.catalog.source_scope import FULL_SCOPE, SourceScope
 from webapp.domain.shared.errors import Invalid
 from webapp.price_sources import litellm, models_dev
 from webapp.price_sources.cost_fields import ReadLog
 from webapp.price_sources.exact_json import CatalogEntries
+from webapp.price_sources.litellm_fields import LITELLM_SCOPE
+from webapp.price_sources.models_dev import MODELS_DEV_SCOPE
 
 MAX_BYTES = 20_000_000
 
@@ -49,7 +52,7 @@ class SourceCatalog:
     """A catalog that was read. `version` is its readable name; `digest` is the SHA-256 of its bytes.
 
     `problems` are all records and fields that could not be read. `fields_read` and `fields_noted` count the non-zero cost fields in
-    rates and in notes.
+    rates and in notes. `scope` is what the source can state.
     """
 
     source: str
@@ -60,6 +63,7 @@ class SourceCatalog:
     problems: list[str] = field(default_factory=list)
     fields_read: int = 0
     fields_noted: int = 0
+    scope: SourceScope = FULL_SCOPE
 
     @property
     def name(self) -> str:
@@ -79,12 +83,13 @@ def read_catalog(source: str, data: bytes | None = None) -> SourceCatalog:
     if len(data) > MAX_BYTES:
         raise Invalid.field("file", f"is larger than {MAX_BYTES // 1_000_000} MB")
     log = ReadLog()
-    entries = _reader_for(source)(data, log)
+    reader = _reader_for(source)
+    entries = reader.read(data, log)
     if not entries[1]:
         example = f" Nothing in it can be read. The first problem: {log.problems[0]}" if log.problems else ""
         raise Invalid.field("file", f"names no model: is it really {kind.label.removesuffix(', a file')}? {kind.hint}{example}")
     digest = hashlib.sha256(data).hexdigest()
-    return SourceCatalog(source, f"file {digest[:12]}", digest, *entries, log.problems, log.fields_read, log.fields_noted)
+    return SourceCatalog(source, f"file {digest[:12]}", digest, *entries, log.problems, log.fields_read, log.fields_noted, reader.scope)
 
 
 def _read_bundled() -> SourceCatalog:
@@ -95,15 +100,23 @@ def _read_bundled() -> SourceCatalog:
     log = ReadLog()
     digest = hashlib.sha256(Path(data.__file__).read_bytes()).hexdigest()
     entries = genai.catalog_document(genai.bundled_providers(), log)
-    return SourceCatalog(genai.NAME, f"version {version(genai.NAME)}", digest, *entries, log.problems, log.fields_read, log.fields_noted)
+    label = f"version {version(genai.NAME)}"
+    return SourceCatalog(genai.NAME, label, digest, *entries, log.problems, log.fields_read, log.fields_noted, genai.GENAI_SCOPE)
 
 
-def _reader_for(source: str) -> Callable[[bytes, ReadLog], CatalogEntries]:
-    from webapp.price_sources import catalog_files
+class _Reader(NamedTuple):
+    """The function that reads a file, and what such a file can state."""
+
+    read: Callable[[bytes, ReadLog], CatalogEntries]
+    scope: SourceScope
+
+
+def _reader_for(source: str) -> _Reader:
+    from webapp.price_sources import catalog_files, genai
 
     return {
-        "genai-prices-json": catalog_files.read_genai_json,
-        "litellm": litellm.read_litellm,
-        "models.dev": models_dev.read_models_dev,
-        "modeldesk": catalog_files.read_modeldesk,
+        "genai-prices-json": _Reader(catalog_files.read_genai_json, genai.GENAI_SCOPE),
+        "litellm": _Reader(litellm.read_litellm, LITELLM_SCOPE),
+        "models.dev": _Reader(models_dev.read_models_dev, MODELS_DEV_SCOPE),
+        "modeldesk": _Reader(catalog_files.read_modeldesk, FULL_SCOPE),
     }[source]

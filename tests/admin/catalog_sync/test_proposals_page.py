@@ -11,7 +11,20 @@ from sqlalchemy import func, select
 from webapp.extensions import db
 from webapp.models import Model, Proposal, ProposalRow
 
-GPT = {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 5e-06, "output_cost_per_token": 1e-05}
+# Every rate that the seed has for gpt-4o, so that none disappears.
+GPT = {
+    "litellm_provider": "openai",
+    "mode": "chat",
+    "input_cost_per_token": 5e-06,
+    "output_cost_per_token": 1e-05,
+    "cache_read_input_token_cost": 1.25e-06,
+    "input_cost_per_token_batches": 1.25e-06,
+    "output_cost_per_token_batches": 5e-06,
+    "input_cost_per_token_priority": 4.25e-06,
+    "output_cost_per_token_priority": 1.7e-05,
+    "cache_read_input_token_cost_priority": 2.125e-06,
+    "search_context_cost_per_query": dict.fromkeys([f"search_context_size_{size}" for size in ("low", "medium", "high")], 0.01),
+}
 MAP = {
     "gpt-4o": GPT,
     "openai/new-one": GPT,
@@ -84,6 +97,29 @@ def test_rows_are_ticked_by_page_and_by_filter_and_somebody_else_approves(ann, b
     assert count(Model, Model.model_id == "new-one") == 0
     bob.post(f"{address}undo")
     assert "Undone" in page(bob, address)
+
+
+def test_select_all_leaves_out_a_row_whose_rate_disappears_and_says_so(ann, bob):
+    address = opened(ann, MAP | {"gpt-4o": {name: value for name, value in GPT.items() if "priority" not in name}}).location
+    response = bob.post(f"{address}choose", {"all": "1"})
+    content = page(bob, response.location)
+    assert "2 of 3 rows ticked" in content
+    assert "1 row is not selected: a rate disappears" in content
+    assert "A rate disappears (1)" in content
+    held = db.session.execute(select(ProposalRow).where(ProposalRow.ref == "openai/gpt-4o")).scalar_one()
+    assert ("removed" in held.guards, held.chosen) == (True, False)
+    bob.post(f"{address}choose", {"shown": [held.id], "chosen": [held.id]})
+    content = page(bob, address)
+    assert "3 of 3 rows ticked" in content
+    assert "1 with marks" in content
+
+
+def test_what_the_source_cannot_state_is_shown_and_stays(ann):
+    cost = {"input": 2.5, "output": 11, "cache_read": 1.25}
+    document = {"openai": {"name": "OpenAI", "models": {"gpt-4o": {"name": "GPT-4o", "cost": cost}}}}
+    content = page(ann, opened(ann, document, source="models.dev").location)
+    assert content.count("not stated by this source") == 6
+    assert "A rate disappears" not in content
 
 
 def test_a_file_of_another_kind_is_said_at_its_field(ann):

@@ -6,7 +6,7 @@ import pytest
 from factories import model_values, price_values
 from sqlalchemy import select
 
-from webapp.domain.catalog.catalog_diff import GuardLimits
+from webapp.domain.catalog.catalog_guards import GuardLimits
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Proposal, ProposalRow, Provider

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
-from webapp.domain.catalog.catalog_diff import GuardLimits
+from webapp.domain.catalog.catalog_guards import GuardLimits
 from webapp.domain.pricing.pricing import cost_of, price_at, timeline
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import Conflict

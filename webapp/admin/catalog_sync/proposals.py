@@ -11,7 +11,9 @@ from werkzeug.wrappers import Response as Redirect
 from webapp.admin.core.base import GuardedView, is_id
 from webapp.admin.core.fields import requested_page
 from webapp.domain.accounts.permissions import Permission
-from webapp.domain.catalog.catalog_diff import GUARDS, KINDS, GuardLimits, ModelDiffLine
+from webapp.domain.catalog.catalog_diff import KINDS
+from webapp.domain.catalog.catalog_guards import GUARDS, GuardLimits
+from webapp.domain.catalog.price_diff import ModelDiffLine
 from webapp.domain.shared.errors import Conflict, FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.extensions import db
 from webapp.models import Proposal, ProposalRow
@@ -85,10 +87,11 @@ class Proposals(GuardedView):
         """Store the selection of one page, or with `all` select or deselect every row that matches the filters."""
         require_edit_permission()
         row = self._find_proposal(number)
+        held = 0
         try:
             with writing(refresh=False) as session:
                 if request.form.get("all") in ("1", "0"):
-                    proposals.choose(session, row.id, _row_filter().condition(), request.form["all"] == "1")
+                    held = proposals.choose_matching(session, row.id, _row_filter(), request.form["all"] == "1")
                 else:
                     shown, chosen = _form_ids("shown"), _form_ids("chosen")
                     proposals.choose(session, row.id, ProposalRow.id.in_(chosen), True)
@@ -97,6 +100,8 @@ class Proposals(GuardedView):
             if "HX-Request" in request.headers:
                 raise
             flash(error.detail, "error")
+        if held:
+            flash(_held_message(held), "warning")
         if "HX-Request" in request.headers:
             return self.render("admin/catalog_sync/_chosen.html", row=row, **self._summary(row))
         return redirect(self.get_url(".details", number=number, **_filter_values(), page=request.form.get("page", 0, type=int)))
@@ -125,6 +130,7 @@ class Proposals(GuardedView):
         return {
             "chosen": sum(by_kind.values()),
             "by_kind": by_kind,
+            "marked": proposals.count_chosen(session, row.id, marked=True),
             "seal": proposals.selection_digest(session, row.id),
             "may_edit": can_edit(),
             "is_open": row.status == OPEN,
@@ -167,6 +173,11 @@ def _read_source(source: str, file: str) -> SourceCatalog:
         raise Invalid.of(
             FieldError(fields.get(field_error.field, field_error.field), field_error.message) for field_error in error.errors
         ) from None
+
+
+def _held_message(count: int) -> str:
+    rows = "1 row is" if count == 1 else f"{count:,} rows are"
+    return f"{rows} not selected: a rate disappears, moves by more than 3 times or to zero. Check such rows and select each on its own."
 
 
 def _filter_values() -> dict[str, str]:

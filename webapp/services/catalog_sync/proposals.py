@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.catalog_diff import ADDED, GUARDS, KINDS, CatalogComparison, GuardLimits, ModelDiff, compare
+from webapp.domain.catalog.catalog_diff import ADDED, KINDS, CatalogComparison, ModelDiff, compare
+from webapp.domain.catalog.catalog_guards import GUARDS, HELD_GUARDS, GuardLimits
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry, validate_model, validate_price
 from webapp.domain.catalog.serializers import model_document, model_from, price_document
@@ -53,12 +54,16 @@ class RowFilter:
         if self.guard == "none":
             conditions.append(ProposalRow.guards == "")
         elif self.guard in GUARDS:
-            conditions.append(ProposalRow.guards.contains(f",{self.guard},", autoescape=True))
+            conditions.append(_has_guard(self.guard))
         if self.provider:
             conditions.append(ProposalRow.provider == self.provider)
         if self.chosen in ("1", "0"):
             conditions.append(ProposalRow.chosen.is_(self.chosen == "1"))
         return and_(True, *conditions, *(ProposalRow.ref.icontains(word, autoescape=True) for word in self.word.split()[:5]))
+
+
+def _has_guard(name: str) -> ColumnElement[bool]:
+    return ProposalRow.guards.contains(f",{name},", autoescape=True)
 
 
 def find(session: Session, proposal_id: int, *, lock: bool = False) -> Proposal:
@@ -127,6 +132,7 @@ def build_rows(comparison: Comparison) -> tuple[list[ProposalRow], list[str]]:
         source=comparison.catalog.name,
         at=comparison.at,
         second_source=_models_by_ref(comparison.second_catalog, []) if comparison.second_catalog else None,
+        scope=comparison.catalog.scope,
     )
     names = {
         row["slug"]: row.get("display_name") or row["slug"] for row in comparison.catalog.providers if isinstance(row.get("slug"), str)
@@ -207,13 +213,12 @@ def catalog_price_entry(document: Mapping[str, Any], source: str) -> PriceEntry:
 def _change_entry(difference: ModelDiff, offered: ModelInfo | None, current: ModelInfo | None, sides: CatalogComparison) -> dict[str, Any]:
     """Return the new values, and the values at the time of opening. The change is applied only if those are still current."""
     before = current.price_at(sides.at) if current else None
-    price = offered.price_at(sides.at) if offered and difference.price else None
-    if price:
-        catalog_price_entry(price_document(price) or {}, "")
+    if difference.price:
+        catalog_price_entry(price_document(difference.price) or {}, "")
     document = model_document(current) if current else {}
     after = model_document(offered) if offered else {}
     return {
-        "price": price_document(price),
+        "price": price_document(difference.price),
         "price_before": before.id if before else None,
         "fields": {name: after[name] for name in difference.fields},
         "fields_before": {name: document[name] for name in difference.fields},
@@ -236,9 +241,18 @@ def choose(session: Session, proposal_id: int, condition: ColumnElement[bool], c
     return count_chosen(session, proposal_id)
 
 
-def count_chosen(session: Session, proposal_id: int) -> int:
+def choose_matching(session: Session, proposal_id: int, row_filter: RowFilter, chosen: bool) -> int:
+    """Select or deselect the rows that match, and return how many stay deselected: someone must select a held row on its own."""
+    condition, held = row_filter.condition(), or_(*(_has_guard(name) for name in HELD_GUARDS))
+    choose(session, proposal_id, and_(condition, ~held) if chosen else condition, chosen)
+    rows = and_(ProposalRow.proposal_id == proposal_id, ProposalRow.choosable, ~ProposalRow.chosen, condition)
+    return session.execute(select(func.count()).select_from(ProposalRow).where(rows)).scalar_one() if chosen else 0
+
+
+def count_chosen(session: Session, proposal_id: int, *, marked: bool = False) -> int:
+    """Return the number of selected rows, or of those with guards."""
     query = select(func.count()).select_from(ProposalRow).where(ProposalRow.proposal_id == proposal_id, ProposalRow.chosen)
-    return session.execute(query).scalar_one()
+    return session.execute(query.where(ProposalRow.guards != "") if marked else query).scalar_one()
 
 
 def selection_digest(session: Session, proposal_id: int) -> str:
