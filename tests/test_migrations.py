@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from environment import run_sql, running, settings_for
 from sqlalchemy import MetaData, Table, inspect, select, text
+from sqlalchemy.exc import DBAPIError
 
 from webapp.config.settings import ROOT
 from webapp.extensions import db
@@ -109,6 +110,20 @@ def test_the_trail_that_there_was_before_ends_where_it_ended(bare, lines):
     flask_migrate.upgrade(directory=FOLDER)
     db.session.rollback()
     assert db.session.execute(select(AuditState.events, AuditState.hash)).all() == [(lines, f"hash {lines - 1}" if lines else GENESIS)]
+
+
+def test_prices_stay_append_only_where_scheduled_ones_can_be_canceled(bare):
+    flask_migrate.upgrade(directory=FOLDER, revision="5d0b7f9e41a3")
+    with db.engine.connect().execution_options(**{WRITING: True}) as connection:
+        provider_id = a_row(connection, "providers", default_temperature=None)
+        model_id = a_row(connection, "models", provider_id=provider_id, is_default=False)
+        a_row(connection, "prices", model_id=model_id, state="free", source_kind="manual")
+        connection.commit()
+    flask_migrate.upgrade(directory=FOLDER)
+    with db.engine.connect().execution_options(**{WRITING: True}) as connection:
+        assert connection.execute(text("SELECT cancels FROM prices")).scalars().all() == [False]
+        with pytest.raises(DBAPIError, match="rows of prices are history"):
+            connection.execute(text("UPDATE prices SET cancels = true"))
 
 
 def test_there_is_one_line_of_migrations():

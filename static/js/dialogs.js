@@ -4,7 +4,7 @@
   const dialog = () => document.getElementById("confirm");
 
   // Ask, and run `proceed` when the answer is yes. With `typed`, yes can be given only after that word was typed.
-  const ask = ({ message, action = "Continue", typed = "" }, proceed, decline = () => {}) => {
+  const ask = ({ message, action = "Continue", stay = "Cancel", typed = "" }, proceed, decline = () => {}) => {
     const box = dialog();
     const yes = box.querySelector("[data-confirm-yes]");
     const field = box.querySelector("[data-confirm-field]");
@@ -15,6 +15,7 @@
     input.value = "";
     input.oninput = () => { yes.disabled = input.value.trim() !== typed; };
     yes.textContent = action;
+    box.querySelector("[data-confirm-no]").textContent = stay;
     yes.disabled = Boolean(typed);
     box.returnValue = "";
     box.onclose = () => (box.returnValue === "yes" ? proceed() : decline());
@@ -24,7 +25,8 @@
   window.desk.ask = ask;
 
   const question = (element) => ({
-    message: element.dataset.confirm, action: element.dataset.confirmAction, typed: element.dataset.confirmType,
+    message: element.dataset.confirm, action: element.dataset.confirmAction,
+    stay: element.dataset.confirmStay, typed: element.dataset.confirmType,
   });
 
   // <button type="button" form="..." name="..." value="..." data-confirm="..."> submits its form after a yes. It is no submit button

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 import yaml
@@ -302,3 +303,21 @@ def test_t29_a_file_of_more_values_than_any_catalogue_is_refused(monkeypatch):
 def test_what_is_no_catalogue_is_said(text, said):
     with pytest.raises(Malformed, match=said):
         registry_yaml.parse_registry(text)
+
+
+def test_a_canceled_price_is_still_canceled_where_its_export_is_imported(app, empty_settings, tmp_path):
+    with writing() as session:
+        model_id = models.create(session, model_values(provider="openai", model_id="postponed"), actor="ann").id
+        prices.add(session, model_id, price_values(), actor="ann")
+        scheduled = prices.add(session, model_id, price_values(effective_from="2099-01-01T00:00:00Z", state="free", rates=[]), actor="ann")
+        prices.cancel(session, scheduled.id, actor="ann")
+    first_file, second_file = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    invoke(app, "export", first_file)
+    assert first_file.read_text().count("cancels_previous: true") == 1
+    db.session.remove()
+    for target_app in running(empty_settings):
+        assert invoke(target_app, "import", first_file).exit_code == 0
+        assert invoke(target_app, "import", first_file).stdout.count("added ") == 0
+        invoke(target_app, "export", second_file)
+        assert container.registry().refresh().by_name["openai/postponed"].price_at(datetime(2100, 1, 1, tzinfo=UTC)).state == "priced"
+    assert second_file.read_bytes() == first_file.read_bytes()

@@ -161,6 +161,10 @@ class Stage:
         with writing() as session:
             return prices.add(session, self.one_model(session), price_values(), actor="tests").id
 
+    def scheduled_price(self) -> int:
+        with writing() as session:
+            return prices.add(session, self.one_model(session), price_values(effective_from="2099-01-01T00:00:00Z"), actor="tests").id
+
     def one_model(self, session) -> int:
         return session.execute(select(Model.id).where(Model.model_id == "gpt-4o")).scalar_one()
 

@@ -206,6 +206,7 @@ FORMS: dict[str, tuple[tuple[str, ...], Callable[[Stage], Sent]]] = {
     "model.switch_over": (("registry:model:switch_over",), lambda stage: (f"/admin/model/{stage.retiring()}/switch-over", {"day": ""})),
     "price.create_view": (("registry:price:add",), lambda stage: ("/admin/price/new/", {"model": str(stage.model())} | PRICED)),
     "price.verify": (("registry:price:verify",), lambda stage: (f"/admin/price/{stage.price()}/verify", {})),
+    "price.cancel": (("registry:price:cancel",), lambda stage: (f"/admin/price/{stage.scheduled_price()}/cancel", {})),
     "project.create_view": (
         ("registry:project:create",),
         lambda _: ("/admin/project/new/", {"slug": "red", "display_name": "Red", "active": "y"}),

@@ -35,6 +35,7 @@ REQUESTS = {
     ("POST", "/admin/models/<number>/toggle-active"): None,
     ("POST", "/admin/models/<number>/set-default"): None,
     ("POST", "/admin/models/<number>/prices"): price_values(),
+    ("POST", "/admin/models/<number>/prices/<price>/cancel"): None,
     ("POST", "/admin/models/<number>/prices/<price>/verify"): None,
     ("POST", "/admin/providers"): provider_values(slug="brand-new"),
     ("DELETE", "/admin/providers/primary"): None,
@@ -61,7 +62,9 @@ def subjects(app) -> dict[str, int]:
         model = models.create(session, model_values(provider="audited", model_id="m"), actor="ann")
         priced = models.create(session, model_values(provider="audited", model_id="priced"), actor="ann")
         price = prices.add(session, priced.id, price_values(), actor="ann")
-        return {"providers": standalone.id, "models": model.id, "audited": audited.id, "priced": priced.id, "price": price.id}
+        scheduled = prices.add(session, priced.id, price_values(effective_from="2099-01-01T00:00:00Z"), actor="ann")
+        rows = {"providers": standalone, "models": model, "audited": audited, "priced": priced, "price": price, "scheduled": scheduled}
+        return {name: row.id for name, row in rows.items()}
 
 
 def events() -> int:
@@ -76,7 +79,7 @@ def latest() -> AuditEvent:
 def ask(api, subjects, method, rule):
     kind = "priced" if "<price>" in rule else "models" if "/models/" in rule else "providers"
     row_id = subjects["audited"] if method == "PUT" and rule == "/admin/providers/<number>" else subjects[kind]
-    path = rule.replace("<number>", str(row_id)).replace("<price>", str(subjects["price"]))
+    path = rule.replace("<number>", str(row_id)).replace("<price>", str(subjects["scheduled" if "cancel" in rule else "price"]))
     body = REQUESTS[method, rule]
     return api.request(method, path, **({"json": body} if body is not None else {}))
 

@@ -40,7 +40,7 @@ EDITOR = """
     P exchange.compare  G exchange.draft  P exchange.apply  P exchange.discard
     P model.set_active  P model.set_default  P model.switch_over  P model.bulk_active
     P model.delete_view  B model.edit_view  B model.create_view
-    P price.verify  P price.echo  B price.create_view
+    P price.verify  P price.cancel  P price.echo  B price.create_view
     P provider.set_active  P provider.set_primary  P provider.check  G provider.discover  P provider.add_discovered  P provider.moves
     B provider.edit_view  B provider.create_view  P provider.delete_view  P project.rules  P project.end_rule
     P prompts.change  B prompts.edit  P prompts.restore  P prompts.clear_cache  B prompts.create

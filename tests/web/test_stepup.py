@@ -54,6 +54,7 @@ DOES_NOT_ASK = {
     "model.set_active",
     "model.set_default",
     "model.switch_over",
+    "price.cancel",
     "price.echo",
     "price.verify",
     "proposal.act",

@@ -4,7 +4,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.domain.pricing.pricing import PRICE_STATES, SOURCE_KINDS
@@ -140,6 +140,7 @@ class Price(Base):
     note: Mapped[str] = mapped_column(Text, default="")
     created_by: Mapped[str] = mapped_column(String(200), default="")
     corrects_id: Mapped[int | None] = mapped_column(ForeignKey("prices.id"), unique=True)
+    cancels: Mapped[bool] = mapped_column(default=False, server_default=false())
 
     model: Mapped[Model] = relationship(back_populates="prices")
     rates: Mapped[list["PriceRate"]] = relationship(back_populates="price", order_by="PriceRate.id")

@@ -39,7 +39,7 @@ def load_prices(connection: Connection) -> dict[int, list[Price]]:
     rates, verification_times = _load_rates(connection), _load_verification_times(connection)
     prices: dict[int, list[Price]] = defaultdict(list)
     price = PriceRow
-    for price_id, model_id, state, effective_from, currency, kind, name, url, verified_at, note, corrects in fetch_rows(
+    for price_id, model_id, state, effective_from, currency, kind, name, url, verified_at, note, corrects, cancels in fetch_rows(
         connection,
         select(
             price.id,
@@ -53,6 +53,7 @@ def load_prices(connection: Connection) -> dict[int, list[Price]]:
             price.verified_at,
             price.note,
             price.corrects_id,
+            price.cancels,
         ),
     ):
         prices[model_id].append(
@@ -65,6 +66,7 @@ def load_prices(connection: Connection) -> dict[int, list[Price]]:
                 id=price_id,
                 corrects=corrects,
                 note=note,
+                cancels=cancels,
             )
         )
     return prices

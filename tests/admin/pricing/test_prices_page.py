@@ -260,6 +260,52 @@ def test_the_price_opens_at_the_side_of_the_list_with_who_added_it_and_without_s
     assert eve.get("/admin/model/999999/price").status_code == 404
 
 
+LATER = {"when": "at", "at": "2030-01-01T00:00"}
+
+
+def listed(visitor, status):
+    return visitor.get(f"/admin/price/?flt0_in_time_equals={status}").text.count('<tr id="row-')
+
+
+def test_a_scheduled_price_is_canceled_from_both_pages_and_marked_there(bob, eve):
+    scheduled_before = listed(bob, "scheduled"), found(bob, "scheduled")
+    add(bob, **LATER)
+    scheduled = newest()
+    address = f"/admin/price/{scheduled.id}/cancel"
+    question = 'data-confirm="Cancel the price of GPT-4o that starts on 1 Jan 2030?"'
+    for page in (details, lambda visitor: visitor.get("/admin/price/").text):
+        assert (address in page(bob), question in page(bob), address in page(eve)) == (True, True, False)
+    assert listed(bob, "canceled") == 0
+    assert bob.post(address, {"url": "/admin/price/"}).headers["Location"] == "/admin/price/"
+    assert "Canceled: the price of GPT-4o does not change on 1 Jan 2030." in bob.get("/admin/price/").text
+    assert (newest().corrects_id, newest().cancels) == (scheduled.id, True)
+    for page in (details(bob), bob.get("/admin/price/?search=gpt-4o").text):
+        assert all(text in page for text in (">Canceled</span>", ">Cancellation</span>", "The price before continues"))
+        assert address not in page
+    assert listed(bob, "canceled") == 2
+    assert (listed(bob, "scheduled"), found(bob, "scheduled")) == scheduled_before
+
+
+def test_a_price_that_started_is_not_canceled(bob, eve):
+    add(bob)
+    before = count()
+    assert eve.post(f"/admin/price/{newest().id}/cancel").status_code == 403
+    bob.post(f"/admin/price/{newest().id}/cancel")
+    assert "That price has started, so it cannot be canceled." in bob.get("/admin/price/").text
+    assert bob.post("/admin/price/nothing/cancel").status_code == 302
+    assert count() == before
+
+
+def test_a_canceled_price_that_would_have_started_by_now_is_not_taken_for_the_current_one(bob):
+    current, at_list = listed(bob, "current"), found(bob, "pinned")
+    add(bob, **LATER)
+    bob.post(f"/admin/price/{newest().id}/cancel")
+    with db.engine.begin() as connection:  # Simulates that time passed. The triggers must be off, because they reject changes of prices.
+        unguard(connection, "prices")
+        connection.execute(text("UPDATE prices SET effective_from = '2026-11-30 00:00:00' WHERE effective_from > '2029-01-01'"))
+    assert (listed(bob, "current"), listed(bob, "canceled"), found(bob, "pinned")) == (current, 2, at_list)
+
+
 DATE = "2030-01-01T06:30"
 
 

@@ -21,6 +21,7 @@ WRITES = {
     "toggle_model": {},
     "set_default_model": {},
     "add_price": {"json": price_values()},
+    "cancel_price": {},
     "verify_price": {},
     "create_provider": {"json": provider_values()},
     "replace_provider": {"json": provider_values(base_url="https://api.spare.example/v1")},
@@ -33,6 +34,7 @@ WRITES = {
     "remove_credential": {},
     "start_run": {"json": {"incident": {"title": "Disk is full"}}},
 }
+LATER = "2099-01-01T00:00:00Z"
 ANSWERED_WITHOUT_CHANGING = {"post_cost", "post_costs", "post_quote", "post_comparison"}
 RECORDS_ITSELF = {"report_usage"}  # A usage record is its own audit row; tests/api/usage/test_api_usage.py covers it.
 # One event for each row and one for the file; tests/api/transfer/test_api_registry_files.py covers it.
@@ -52,7 +54,8 @@ def address(api, route) -> str:
         return route.rule
     if route.rule.startswith("/admin/models"):
         row_id = api.post("/admin/models", model_values(model_id="spare")).json["id"]
-        price = api.post(f"/admin/models/{row_id}/prices", price_values()).json["id"] if "<price>" in route.rule else None
+        values = price_values(effective_from=LATER) if route.name == "cancel_price" else price_values()
+        price = api.post(f"/admin/models/{row_id}/prices", values).json["id"] if "<price>" in route.rule else None
         return route.rule.replace("<number>", str(row_id)).replace("<price>", str(price))
     spare = provider_values(slug="spare", base_url="https://api.spare.example/v1")
     row_id = api.post("/admin/providers", spare).json["id"]
@@ -226,6 +229,78 @@ def test_a_price_is_verified_and_says_so_everywhere_without_being_changed(api):
     assert (refused.status_code, refused.json["code"]) == (409, "corrected")
     for path in (f"1/prices/{wrong['id']}", f"{model_id}/prices/999999", f"{model_id}/prices/one"):
         assert api.post(f"/admin/models/{path}/verify").status_code == 404
+
+
+def cost_of_a_million(api, ref, at):
+    return api.get("/cost", query_string={"model": ref, "input_tokens": 1_000_000, "at": at}).json
+
+
+def priced(amount: str, **more) -> dict:
+    return price_values(rates=[{"meter": "input", "amount": amount, "per": 1_000_000}], **more)
+
+
+def test_a_scheduled_price_is_canceled_by_a_correction_with_the_rates_before(api):
+    made = api.post("/admin/models", model_values()).json
+    path = f"/admin/models/{made['id']}/prices"
+    before = api.post(path, priced("3")).json
+    scheduled = api.post(path, priced("9", effective_from=LATER)).json
+    canceled = api.post(f"{path}/{scheduled['id']}/cancel")
+    assert (canceled.status_code, canceled.headers["Location"]) == (201, f"/api/v1{path}")
+    expected = {"corrects": scheduled["id"], "cancels": True, "effective_from": LATER, "rates": before["rates"], "state": "priced"}
+    assert {name: canceled.json[name] for name in expected} == expected
+    assert [(row["id"], row["corrects"], row["cancels"], row["effective_to"]) for row in api.get(path).json["data"]] == [
+        (before["id"], None, False, None),
+        (scheduled["id"], None, False, None),
+        (canceled.json["id"], scheduled["id"], True, None),
+    ]
+    assert cost_of_a_million(api, made["ref"], "2100-01-01T00:00:00Z")["total"] == "3"
+
+
+def test_a_price_without_one_before_it_is_unknown_after_it_was_canceled(api):
+    made = api.post("/admin/models", model_values()).json
+    path = f"/admin/models/{made['id']}/prices"
+    scheduled = api.post(path, priced("9", effective_from=LATER, currency="EUR")).json
+    canceled = api.post(f"{path}/{scheduled['id']}/cancel").json
+    assert (canceled["state"], canceled["rates"], canceled["currency"], canceled["cancels"]) == ("unknown", [], "EUR", True)
+    cost = cost_of_a_million(api, made["ref"], "2100-01-01T00:00:00Z")
+    assert (cost["price_state"], cost["total"]) == ("unknown", None)
+
+
+def test_what_has_started_or_is_corrected_or_canceled_is_not_canceled(api):
+    made = api.post("/admin/models", model_values()).json
+    path = f"/admin/models/{made['id']}/prices"
+    started = api.post(path, priced("3")).json
+    corrected = api.post(path, priced("9", effective_from=LATER)).json
+    correction = api.post(path, priced("8", effective_from=LATER, corrects=corrected["id"])).json
+
+    def refusal(price) -> tuple:
+        refused = api.post(f"{path}/{price['id']}/cancel")
+        return refused.status_code, refused.json["code"]
+
+    assert (refusal(started), refusal(corrected)) == ((409, "started"), (409, "corrected"))
+    cancellation = api.post(f"{path}/{correction['id']}/cancel").json
+    assert cancellation["rates"] == started["rates"]
+    assert [refusal(price) for price in (correction, cancellation)] == [(409, "canceled")] * 2
+    assert len(api.get(path).json["data"]) == 4
+
+
+def test_only_a_price_of_this_model_is_canceled_and_only_from_a_fresh_copy(api, reader):
+    made = api.post("/admin/models", model_values())
+    path = f"/admin/models/{made.json['id']}/prices"
+    scheduled = api.post(path, priced("9", effective_from=LATER)).json["id"]
+    for wrong in (
+        f"1/prices/{scheduled}",
+        f"{made.json['id']}/prices/999999",
+        f"{made.json['id']}/prices/one",
+        f"999999/prices/{scheduled}",
+    ):
+        assert api.post(f"/admin/models/{wrong}/cancel").status_code == 404
+    assert reader.post(f"{path}/{scheduled}/cancel").status_code == 403
+    api.request("PATCH", f"/admin/models/{made.json['id']}", json={"display_name": "Edited"})
+    stale = api.post(f"{path}/{scheduled}/cancel", headers={"If-Match": made.headers["ETag"]})
+    assert (stale.status_code, stale.json["code"]) == (412, "stale")
+    assert api.post(f"{path}/{scheduled}/cancel", {"note": "x"}).status_code == 400
+    assert api.post(f"{path}/{scheduled}/cancel").status_code == 201
 
 
 def test_one_default_per_type_and_one_primary(api):

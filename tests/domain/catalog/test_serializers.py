@@ -88,6 +88,7 @@ def test_a_model_has_the_shape_of_the_contract():
         "effective_to": None,
         "currency": "USD",
         "corrects": None,
+        "cancels": False,
         "note": "",
         "rates": [{"meter": "input", "amount": "0.15", "per": 1_000_000, "above": None, "service_tier": "standard", "window": None}],
         "source": {"kind": "manual", "name": None, "url": None, "verified_at": None},

@@ -1,7 +1,8 @@
 """Whatever happens to prices, in any order, a past cost never changes without a marked correction."""
 
 import os
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from factories import NOW, model_values
@@ -73,6 +74,13 @@ class Prices(RuleBasedStateMachine):
     def a_correction(self, wrong, amount):
         corrected = next((price for price in self.history() if price.id == wrong), None)
         return self.put(entry(amount, corrected.effective_from, corrects=wrong)) if corrected else None
+
+    @rule(scheduled=added)
+    def a_cancellation(self, scheduled):
+        price = next((price for price in self.history() if price.id == scheduled), None)
+        if price and price.effective_from > max(self.now, datetime.now(UTC)):
+            with suppress(Conflict), writing() as session:  # Corrected or canceled already.
+                prices.cancel(session, scheduled, actor="ann")
 
     @rule(target=taken, amount=AMOUNTS)
     def a_catalogue_taken_over(self, amount):

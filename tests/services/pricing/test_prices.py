@@ -54,6 +54,45 @@ def test_a_correction_takes_the_place_of_what_it_names(model):
     assert [price.id for price in history] == [wrong.id, right.id, again.id, after.id]
 
 
+def cancel(price_id) -> Price:
+    with writing() as session:
+        return prices.cancel(session, price_id, actor="ann")
+
+
+def amount_at(text: str) -> str | None:
+    price = container.registry().refresh().by_name["openai/test-model"].price_at(datetime.fromisoformat(text))
+    return str(price.rates[0].amount) if price else None
+
+
+def input_rate(amount: str) -> list[dict]:
+    return [{"meter": "input", "amount": amount, "per": 1_000_000}]
+
+
+def test_where_a_price_was_canceled_the_price_before_continues_whatever_it_becomes(model):
+    add(model, rates=input_rate("1"))
+    first, second = (add(model, effective_from=f"{year}-01-01T00:00:00Z", rates=input_rate(str(year))) for year in (2097, 2098))
+    assert cancel(second.id).rates[0].amount == 2097
+    cancel(first.id)
+    assert amount_at("2099-01-01T00:00:00+00:00") == "1"
+    add(model, effective_from="2096-01-01T00:00:00Z", rates=input_rate("5"))
+    assert [amount_at(f"{year}-06-01T00:00:00+00:00") for year in (2095, 2096, 2097, 2098)] == ["1", "5", "5", "5"]
+
+
+def test_the_start_of_a_canceled_price_can_be_used_again(model):
+    add(model, rates=input_rate("1"))
+    later = {"effective_from": "2097-01-01T00:00:00Z"}
+    cancellation = cancel(add(model, **later, rates=input_rate("9")).id)
+    again = add(model, **later, rates=input_rate("8"))
+    assert (again.corrects_id, amount_at("2098-01-01T00:00:00+00:00")) == (cancellation.id, "8")
+    with pytest.raises(Conflict, match="already starts"):
+        add(model, **later)
+
+
+def test_a_cancellation_is_no_field_of_a_price(model):
+    with pytest.raises(Invalid, match="cancels"):
+        add(model, cancels=True)
+
+
 @pytest.mark.parametrize("more", [{"effective_from": "2026-11-02T00:00:00Z"}, {"corrects": 10**9}])
 def test_a_correction_fits_what_it_corrects(model, more):
     first = add(model)

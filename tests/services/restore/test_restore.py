@@ -137,6 +137,19 @@ def test_a_price_that_has_not_begun_is_corrected_where_it_begins(app):
     assert (third.corrects, format_timestamp(third.effective_from), third.rates) == (second.id, "2099-02-01T00:00:00Z", first.rates)
 
 
+def test_a_restored_schedule_is_canceled_and_a_restored_cancellation_is_scheduled_again(app):
+    with writing() as session:
+        model_id = models.create(session, model_values(), actor="ann").id
+    event = done(prices.add, model_id, price_values(effective_from="2099-02-01T00:00:00Z"))
+    put_back(event)
+    scheduled, cancellation = prices.history(db.session(), row(Model, id=model_id))
+    assert (cancellation.cancels, cancellation.corrects, cancellation.state) == (True, scheduled.id, "unknown")
+    assert why_not(event) == "That price was corrected or canceled since: there is nothing to restore."
+    put_back(row(AuditEvent, action="registry:price:cancel", target_id=model_id).id)
+    *_, again = prices.history(db.session(), row(Model, id=model_id))
+    assert (again.corrects, again.cancels, again.rates) == (cancellation.id, False, scheduled.rates)
+
+
 def test_what_cannot_be_put_back_says_why(app):
     with writing() as session:
         model_id = models.create(session, model_values(), actor="ann").id

@@ -69,6 +69,7 @@ RESOURCE_VERBS: Mapping[tuple[str, str], str] = {
     ("backup", "restore"): "Restored a backup:",
     ("bench", "create"): "Started the bench",
     ("run", "create"): "Ran",
+    ("price", "cancel"): "Canceled a scheduled price of",
     ("proposal", "create"): "Opened the proposal",
     ("token", "create"): "Made the token",
     ("second_factor", "begin"): "Began to set up a second factor for",

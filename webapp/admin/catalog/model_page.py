@@ -1,6 +1,6 @@
 """Contents of a model's page: its description, its price with every rate, and the price history."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.admin.core.formatters import copyable, format_date, format_rate, humanize, tag, time_tag, type_tag
+from webapp.admin.core.formatters import copyable, format_date, format_rate, format_time, humanize, tag, time_tag, type_tag
 from webapp.admin.runs.run_presenter import format_latency
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.costing.calculator import typical_usage
@@ -120,24 +120,33 @@ def chart_of(history: Sequence[Price], now: datetime) -> dict[str, Any] | None:
 
 def history_of(history: Sequence[Price], now: datetime, verified: Mapping[int, PriceVerification]) -> list[dict[str, Any]]:
     """Return all prices, newest first, each with its state and its latest verification."""
-    uncorrected = timeline(history)
-    current = price_at(uncorrected, now)
-    uncorrected_ids = {price.id for price in uncorrected}
+    effective = timeline(history)
+    current = price_at(effective, now)
+    effective_ids = {price.id for price in effective}
+    canceled_ids = {price.corrects for price in history if price.cancels}
     return [
         {
             "price": price,
-            "state": _history_state(price, current, uncorrected_ids, now),
+            "state": _replacement_state(price, effective_ids, canceled_ids) or _history_state(price, current, now),
             "rates": [_rate_view_model(rate, price.currency) for rate in price.rates],
             "source": source_of(price),
+            "starts": format_time(price.effective_from),
             "verified": verified.get(price.id or 0),
         }
         for price in reversed(history)
     ]
 
 
-def _history_state(price: Price, current: Price | None, uncorrected_ids: set[int | None], now: datetime) -> tuple[str, str]:
-    if price.id not in uncorrected_ids:
-        return ("Corrected", "red")
+def _replacement_state(price: Price, effective_ids: Collection[int | None], canceled_ids: Collection[int | None]) -> tuple[str, str] | None:
+    """Return the state of a price that never applies: because it was canceled or corrected, or because it cancels another one."""
+    if price.cancels:
+        return ("Cancellation", "neutral")
+    if price.id in effective_ids:
+        return None
+    return ("Canceled" if price.id in canceled_ids else "Corrected", "red")
+
+
+def _history_state(price: Price, current: Price | None, now: datetime) -> tuple[str, str]:
     if price.effective_from > now:
         return ("Scheduled", "blue")
     return ("Current", "green") if current is not None and price.id == current.id else ("Past", "neutral")

@@ -1,7 +1,7 @@
 """Cells and small markup, built in Python: a list page renders thousands of them, and templates would take ten times as long."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 
@@ -108,6 +108,12 @@ def time_tag(at: datetime | None) -> Markup:
         return Markup("since always")
     text = Markup('<time datetime="{:%Y-%m-%dT%H:%M:%SZ}" data-relative>{}</time>')
     return text.format(at, f"{at.day} {at:%b %Y, %H:%M} UTC")
+
+
+def format_time(at: datetime) -> str:
+    """Return the day, with the time unless it is midnight."""
+    day = f"{at.day} {at:%b %Y}"
+    return day if at.time().replace(second=0, microsecond=0) == time() else f"{day}, {at:%H:%M} UTC"
 
 
 def format_date(value: date | None) -> str | None:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Select, bindparam, cast, exists, func, select
+from sqlalchemy import ColumnElement, Float, Select, and_, bindparam, cast, exists, func, select
 from sqlalchemy.orm import aliased
 
 from webapp.domain.pricing.pricing import STANDARD
@@ -16,15 +16,21 @@ def current_time() -> ColumnElement[Any]:
     return bindparam("now", callable_=utc_now, type_=UtcDateTime(), unique=True)
 
 
-def not_corrected() -> ColumnElement[bool]:
-    """Return the condition for a price that no later row corrects."""
+def is_canceled() -> ColumnElement[bool]:
+    """Return the condition for a canceled price, and for the row that cancels it."""
+    cancellation = aliased(Price)
+    return Price.cancels | exists(select(cancellation.id).where(cancellation.corrects_id == Price.id, cancellation.cancels))
+
+
+def is_effective(price: Any = Price) -> ColumnElement[bool]:
+    """Return the condition for a price that applies from its start: no later row corrects it, and it cancels no other price."""
     correction = aliased(Price)
-    return ~exists(select(correction.id).where(correction.corrects_id == Price.id))
+    return and_(~price.cancels, ~exists(select(correction.id).where(correction.corrects_id == price.id)))
 
 
 def current_price_id() -> Select[Any]:
     """Return a query for the id of a model's price in force."""
-    query = select(Price.id).where(Price.model_id == Model.id, Price.effective_from <= current_time(), not_corrected())
+    query = select(Price.id).where(Price.model_id == Model.id, Price.effective_from <= current_time(), is_effective())
     return query.order_by(Price.effective_from.desc(), Price.id.desc()).limit(1).correlate(Model)
 
 
@@ -58,7 +64,8 @@ def is_stale(days: int) -> ColumnElement[bool]:
 def is_scheduled() -> ColumnElement[bool]:
     """Match models that have a scheduled price."""
     price = aliased(Price)
-    return exists(select(price.id).where(price.model_id == Model.id, price.effective_from > current_time()).correlate(Model))
+    scheduled = select(price.id).where(price.model_id == Model.id, price.effective_from > current_time(), is_effective(price))
+    return exists(scheduled.correlate(Model))
 
 
 def is_pinned() -> ColumnElement[bool]:
@@ -71,7 +78,10 @@ def is_in_force() -> ColumnElement[bool]:
     later = aliased(Price)
     newer = exists(
         select(later.id).where(
-            later.model_id == Price.model_id, later.effective_from > Price.effective_from, later.effective_from <= current_time()
+            later.model_id == Price.model_id,
+            later.effective_from > Price.effective_from,
+            later.effective_from <= current_time(),
+            is_effective(later),
         )
     )
-    return (Price.effective_from <= current_time()) & not_corrected() & ~newer
+    return (Price.effective_from <= current_time()) & is_effective() & ~newer

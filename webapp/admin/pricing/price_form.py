@@ -6,13 +6,13 @@ Amounts stay text or exact decimals. A price per token is stored per million by 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import datetime
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
 from webapp.admin.core.fields import parse_whole_number
-from webapp.admin.core.formatters import format_rate
+from webapp.admin.core.formatters import format_rate, format_time
 from webapp.admin.pricing import price_start
 from webapp.admin.pricing.price_start import NOW_TOLERANCE
 from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
@@ -221,12 +221,6 @@ def format_span(price: Price, now: datetime) -> str:
     if price.effective_to:
         return f"{start} to {format_time(price.effective_to)}"
     return start if price.effective_from == EPOCH else f"{start} on"
-
-
-def format_time(at: datetime) -> str:
-    """Return the day, with the time unless it is midnight."""
-    day = f"{at.day} {at:%b %Y}"
-    return day if at.time().replace(second=0, microsecond=0) == time() else f"{day}, {at:%H:%M} UTC"
 
 
 def _ending_rates_warning(price: Price, current: Price | None) -> str:

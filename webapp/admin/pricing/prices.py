@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from flask import after_this_request, flash, g, redirect, request, url_for
 from flask_admin import expose
-from markupsafe import Markup
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
@@ -15,10 +14,10 @@ from webapp.admin.catalog.model_page import SOURCE_LABELS
 from webapp.admin.core.base import is_id
 from webapp.admin.core.fields import lookup_attributes
 from webapp.admin.core.filters import ChoiceFilter, Filter
-from webapp.admin.core.formatters import format_price, state_tag, tag, time_tag
+from webapp.admin.core.formatters import format_price, format_time, state_tag, time_tag
 from webapp.admin.core.lists import ChangeResult, RowsView, mark_unprocessable
-from webapp.admin.core.price_sql import current_time, is_in_force, not_corrected
-from webapp.admin.pricing import price_form, price_start
+from webapp.admin.core.price_sql import current_time, is_canceled, is_effective, is_in_force
+from webapp.admin.pricing import price_cells, price_form, price_start
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.input_schemas import validate_price
 from webapp.domain.costing import price_sanity
@@ -35,7 +34,13 @@ from webapp.services.catalog import succession
 from webapp.services.pricing import prices
 
 SLUG = select(Provider.slug).where(Provider.id == Model.provider_id).scalar_subquery()
-PRICE_STATUSES = (("current", "Current"), ("scheduled", "Scheduled"), ("past", "Past"), ("corrected", "Corrected"))
+PRICE_STATUSES = (
+    ("current", "Current"),
+    ("scheduled", "Scheduled"),
+    ("past", "Past"),
+    ("corrected", "Corrected"),
+    ("canceled", "Canceled"),
+)
 
 
 def matches_model(word: str) -> ColumnElement[bool]:
@@ -47,9 +52,10 @@ def has_status(status: str) -> ColumnElement[bool]:
     started = Price.effective_from <= current_time()
     conditions = {
         "current": is_in_force(),
-        "scheduled": ~started & not_corrected(),
-        "corrected": ~not_corrected(),
-        "past": started & not_corrected() & ~is_in_force(),
+        "scheduled": ~started & is_effective(),
+        "corrected": ~is_effective() & ~is_canceled(),
+        "canceled": is_canceled(),
+        "past": started & is_effective() & ~is_in_force(),
     }
     return conditions[status]
 
@@ -64,7 +70,7 @@ class Prices(RowsView):
     empty_text = "Without a price the costs of a model are reported as incomplete, never as zero."
     can_edit = can_delete = can_view_details = False
     column_display_actions = False
-    list_template, create_template = "admin/core/list.html", "admin/pricing/prices/new.html"
+    list_template, create_template = "admin/pricing/prices/list.html", "admin/pricing/prices/new.html"
     column_list = ("model", "state", "place", "rates", "effective_from", "source_kind", "created_by")
     column_minor = ("created_by",)
     column_labels: ClassVar[dict[str, str]] = {
@@ -88,10 +94,10 @@ class Prices(RowsView):
         ChoiceFilter("In time", has_status, PRICE_STATUSES),
     )
     column_formatters: ClassVar[dict[str, Any]] = {
-        "model": lambda _, __, price, ___: model_cell(price),
+        "model": lambda _, __, price, ___: price_cells.model_cell(price),
         "state": lambda _, __, price, ___: state_tag(price.state),
-        "place": lambda _, __, price, ___: status_cell(price),
-        "rates": lambda _, __, price, ___: format_price(prices.to_domain(price)) if price.state == "priced" else "",
+        "place": lambda view, __, price, ___: price_cells.status_cell(price, can_cancel=view.can_create),
+        "rates": lambda _, __, price, ___: price_cells.rates_cell(price),
         "effective_from": lambda _, __, price, ___: time_tag(price.effective_from),
         "source_kind": lambda _, __, price, ___: SOURCE_LABELS.get(price.source_kind, price.source_kind),
         "created_by": lambda _, __, price, ___: price.created_by,
@@ -111,8 +117,8 @@ class Prices(RowsView):
 
     def get_list(self, *args: Any, **options: Any) -> Any:
         count, rows = super().get_list(*args, **options)
-        corrected = select(Price.corrects_id).where(Price.corrects_id.in_([row.id for row in rows]))
-        g.corrected = set(db.session.execute(corrected).scalars())
+        corrections = select(Price.corrects_id, Price.cancels).where(Price.corrects_id.in_([row.id for row in rows]))
+        g.is_canceled_by_price_id = dict(db.session.execute(corrections).all())
         return count, rows
 
     # Add a price.
@@ -144,7 +150,7 @@ class Prices(RowsView):
             flash(error.detail, "error")
             return self._page(form, model)
         span = price_form.format_span(added_price, now)
-        label = f"Corrected: {span[:1].lower()}{span[1:]}" if added_price.corrects else span
+        label = f"Corrected: {span[:1].lower()}{span[1:]}" if entry.get("corrects") else span
         flash(f"{label}, the price of {name} is {format_price(added_price)}.", "success")
         return redirect(url_for("model.details_view", id=model.id))
 
@@ -182,6 +188,11 @@ class Prices(RowsView):
             lambda session: ChangeResult(f"The price of {_verify_price(session, id, self.actor())} is verified.", refresh=True)
         )
 
+    @expose("/<id>/cancel", methods=("POST",))
+    def cancel(self, id: str) -> Any:
+        """Cancel a scheduled price."""
+        return self.apply_change(lambda session: ChangeResult(_cancel_price(session, id, self.actor()), refresh=True))
+
     @expose("/echo", methods=("POST",))
     def echo(self) -> str:
         """Preview the price during input."""
@@ -195,6 +206,11 @@ class Prices(RowsView):
 
 def _verify_price(session: Session, id: str, actor: str) -> str:
     return str(prices.verify(session, int(id) if is_id(id) else 0, actor=actor).model)
+
+
+def _cancel_price(session: Session, id: str, actor: str) -> str:
+    cancellation = prices.cancel(session, int(id) if is_id(id) else 0, actor=actor)
+    return f"Canceled: the price of {cancellation.model} does not change on {format_time(cancellation.effective_from)}."
 
 
 def _confirmation_key(form: price_form.PriceFormData, model: Model | None, history: Sequence[PriceValue], now: datetime) -> str:
@@ -267,17 +283,3 @@ def _sanity_questions(model: Model | ModelInfo | None, price: PriceValue, histor
 
 def _return_url(model: Model | None) -> str:
     return url_for("model.details_view", id=model.id) if model else url_for("price.index_view")
-
-
-def model_cell(price: Price) -> Markup:
-    url = url_for("model.details_view", id=price.model_id)
-    return Markup('<a href="{}">{}</a><span class="row-ref">{}</span>').format(url, price.model.display_name, price.model.ref)
-
-
-def status_cell(price: Price) -> Markup:
-    if price.id in g.get("corrected", ()):
-        return tag("Corrected", "red")
-    if price.effective_from > datetime.now(UTC):
-        return tag("Scheduled", "blue")
-    info = snapshot().by_name.get(price.model.ref)
-    return tag("Current", "green") if info and info.price and info.price.id == price.id else tag("Past")

@@ -129,6 +129,7 @@ class PriceEntry(NamedTuple):
     source: Mapping[str, Any]
     note: str
     corrects: int | None
+    cancels: bool = False  # Only `prices.cancel` and imports set it.
 
 
 def validate_model(values: Mapping[str, object], *, partial: bool) -> dict[str, Any]:

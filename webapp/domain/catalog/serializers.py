@@ -67,6 +67,7 @@ def price_document(price: Price | None) -> Document | None:
             "verified_at": _timestamp(price.source.verified_at),
         },
         "corrects": price.corrects,
+        "cancels": price.cancels,
         "note": price.note,
     }
 

@@ -110,6 +110,7 @@ class Price:
     effective_to: datetime | None = None
     corrects: int | None = None
     note: str = ""
+    cancels: bool = False  # The row cancels the scheduled price that it corrects, and states the rates that stay in force.
 
     # Computed on first use. Most prices in a registry are history, and computing them all would slow a snapshot build by a factor of four.
     @cached_property
@@ -185,10 +186,14 @@ def _steady(offered: MeterOffers, standard: MeterOffers) -> Mapping[str, Offer]:
 
 
 def timeline(prices: Iterable[Price]) -> tuple[Price, ...]:
-    """Return the prices in force, oldest first, each ending where the next starts. Corrections replace the prices they correct."""
+    """Return the prices in force, oldest first, each ending where the next starts. Corrections replace the prices they correct.
+
+    Where a price was canceled, the price before it continues, whatever that becomes later.
+    """
     listed = list(prices)
     corrected = {price.corrects for price in listed}
-    current = sorted((price for price in listed if price.id is None or price.id not in corrected), key=lambda price: price.effective_from)
+    effective = (price for price in listed if not price.cancels and (price.id is None or price.id not in corrected))
+    current = sorted(effective, key=lambda price: price.effective_from)
     if len(current) < 2:
         return tuple(current)
     ends = [price.effective_from for price in current[1:]] + [None]

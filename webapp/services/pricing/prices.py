@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
 from webapp.domain.catalog.serializers import price_document
@@ -28,7 +28,7 @@ def add(session: Session, model_id: int, values: Mapping[str, object], *, actor:
     entry = validate_price(values)
     revision.bump(session)
     model = models.find(session, model_id)
-    _require_free_start(session, model, entry)
+    entry = _with_free_start(session, model, entry)
     price = to_row(entry, model, actor)
     session.add(price)
     session.flush()
@@ -50,15 +50,64 @@ def import_price(session: Session, model: Model, entry: PriceEntry, *, actor: st
     return price
 
 
+def cancel(session: Session, price_id: int, *, actor: str, model_id: int | None = None) -> Price:
+    """Cancel a scheduled price: add a row that corrects it with the rates in force before, or as unknown if there was no price before.
+
+    With `model_id`, the price must be of that model. Raises `NotFound`, or `Conflict` if the price started, was corrected or canceled.
+    """
+    revision.bump(session)
+    price = _find(session, price_id, model_id)
+    _require_cancelable(session, price)
+    before, canceled = price_before(session, price), to_domain(price)
+    entry = PriceEntry(
+        state=before.state if before else "unknown",
+        effective_from=price.effective_from,
+        currency=before.currency if before else price.currency,
+        rates=before.rates if before else (),
+        source={"kind": "manual"},
+        note="",
+        corrects=price.id,
+        cancels=True,
+    )
+    cancellation = to_row(entry, price.model, actor)
+    session.add(cancellation)
+    session.flush()
+    change = AuditChange(price_document(canceled), price_document(to_domain(cancellation)))
+    audit_log.record(session, "registry:price:cancel", actor=actor, target=Target("model", price.model_id, price.model.ref), change=change)
+    return cancellation
+
+
+def price_before(session: Session, price: Price) -> PriceValue | None:
+    """Return the price that is in force until this one starts, or None."""
+    earlier = [value for value in timeline(history(session, price.model)) if value.effective_from < price.effective_from]
+    return earlier[-1] if earlier else None
+
+
+def _require_cancelable(session: Session, price: Price) -> None:
+    correction = session.execute(select(Price).where(Price.corrects_id == price.id)).scalar_one_or_none()
+    if price.cancels or (correction is not None and correction.cancels):
+        raise Conflict("That price was already canceled.", code="canceled")
+    if correction is not None:
+        raise Conflict("That price was corrected: cancel the correction.", code="corrected")
+    if price.effective_from <= audit_log.now():
+        raise Conflict("That price has started, so it cannot be canceled. Add a new price, or correct this one.", code="started")
+
+
+def _find(session: Session, price_id: int, model_id: int | None) -> Price:
+    """Return the price. With `model_id`, it must be of that model. Raises `NotFound`."""
+    price = session.get(Price, price_id) if price_id <= MAX_ID else None
+    if price is None or model_id not in (None, price.model_id):
+        raise NotFound("There is no such price.")
+    return price
+
+
 def verify(session: Session, price_id: int, *, actor: str, model_id: int | None = None) -> Price:
     """Record that a price was compared with its source and is correct. With `model_id`, the price must be of that model.
 
     Raises `NotFound`, or `Conflict` if the price was corrected.
     """
     revision.bump(session)
-    price = session.get(Price, price_id) if price_id <= MAX_ID else None
-    if price is None or model_id not in (None, price.model_id):
-        raise NotFound("There is no such price.")
+    price = _find(session, price_id, model_id)
     if session.execute(select(Price.id).where(Price.corrects_id == price.id)).first():
         raise Conflict("That price was corrected: verify the correction.", code="corrected")
     session.add(PriceVerification(price_id=price.id, verified_by=actor))
@@ -74,14 +123,24 @@ def latest_verifications(session: Session, model: Model) -> Mapping[int, PriceVe
     return {row.price_id: row for row in session.execute(query.order_by(PriceVerification.id)).scalars()}
 
 
-def _require_free_start(session: Session, model: Model, entry: PriceEntry) -> None:
+def _with_free_start(session: Session, model: Model, entry: PriceEntry) -> PriceEntry:
+    """Return the entry. Where a price was canceled, it corrects the cancellation, so that its start can be used again.
+
+    Raises `Invalid` or `Conflict` if it cannot start at its time.
+    """
     if entry.corrects is not None:
         _require_valid_correction(session, model, entry)
-        return
-    query = select(Price.id).where(Price.model_id == model.id, Price.effective_from == entry.effective_from, Price.corrects_id.is_(None))
-    if session.execute(query).scalar_one_or_none() is not None:
+        return entry
+    correction = aliased(Price)
+    is_corrected = select(correction.id).where(correction.corrects_id == Price.id).exists()
+    query = select(Price).where(Price.model_id == model.id, Price.effective_from == entry.effective_from, ~is_corrected)
+    existing = session.execute(query).scalar_one_or_none()
+    if existing is not None and existing.cancels:
+        return entry._replace(corrects=existing.id)
+    if existing is not None:
         message = "another price already starts at this moment; a correction must name it in `corrects`"
         raise Conflict(f"{model.display_name}: {message}.", [FieldError("effective_from", message)], code="duplicate")
+    return entry
 
 
 def _require_valid_correction(session: Session, model: Model, entry: PriceEntry) -> None:
@@ -112,6 +171,7 @@ def to_row(entry: PriceEntry, model: Model, actor: str) -> Price:
         note=entry.note,
         created_by=actor,
         corrects_id=entry.corrects,
+        cancels=entry.cancels,
     )
     price.rates = [
         PriceRate(
@@ -143,6 +203,7 @@ def to_domain(price: Price) -> PriceValue:
         id=price.id,
         corrects=price.corrects_id,
         note=price.note,
+        cancels=price.cancels,
     )
 
 

@@ -71,7 +71,7 @@ def restore(session: Session, event_id: int, *, actor: str, policy: OutboundPoli
 def plan(session: Session, event: AuditEvent) -> RestorePlan | str:
     """Return the plan of a restore, or the reason why the event cannot be restored."""
     _, resource, verb = [*event.action.split(":"), "", ""][:3]
-    if resource == "price" and verb == "add":
+    if resource == "price" and verb in ("add", "cancel"):
         return _plan_price(session, event)
     if resource in ROW_ADAPTERS and verb in UPDATE_VERBS:
         return _plan_update(session, event, ROW_ADAPTERS[resource])
@@ -207,11 +207,16 @@ def _plan_primary(session: Session, event: AuditEvent) -> RestorePlan | str:
 
 
 def _plan_price(session: Session, event: AuditEvent) -> RestorePlan | str:
-    """Plan a new price with the rates before the event, effective now, or as a correction if the price of the event is still scheduled."""
+    """Plan a new price with the rates before the event, effective now, or as a correction if the price of the event is still scheduled.
+
+    A scheduled price that corrects no other is canceled.
+    """
     added = session.get(Price, (event.after or {}).get("id") or 0)
     row = session.get(Model, event.target_id) if event.target_id is not None else None
     if added is None or row is None:
         return f"{event.target_name} was deleted since."
+    if added.effective_from > audit_log.now() and added.corrects_id is None:
+        return _plan_cancellation(session, added)
     before = price_at(timeline([price for price in prices.history(session, row) if (price.id or 0) < added.id]), added.effective_from)
     if before is None:
         return "There was no price before it. Add one on the page of the model, or mark it as unknown."
@@ -233,6 +238,18 @@ def _plan_price(session: Session, event: AuditEvent) -> RestorePlan | str:
         _price_values(current) if current else {},
         lambda session, context: prices.add(session, row_id, entry, actor=context.actor),
         f"A new price is added that counts from {'its beginning' if scheduled else 'now'} on. Past costs stay what they are.",
+    )
+
+
+def _plan_cancellation(session: Session, added: Price) -> RestorePlan | str:
+    if session.execute(select(Price.id).where(Price.corrects_id == added.id)).first():
+        return "That price was corrected or canceled since: there is nothing to restore."
+    price_id, before = added.id, prices.price_before(session, added)
+    return RestorePlan(
+        _price_values(before) if before else {"state": "unknown"},
+        _price_values(prices.to_domain(added)),
+        lambda session, context: prices.cancel(session, price_id, actor=context.actor),
+        "The scheduled price is canceled. Past costs stay what they are.",
     )
 
 

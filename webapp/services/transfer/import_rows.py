@@ -150,10 +150,11 @@ def _parse_prices(rows: object, path: str, lines: ImportErrors) -> list[tuple[st
         price_path = f"{path}.prices[{index}]"
         try:
             price = dict(row) if isinstance(row, dict) else _raise_not_an_object()
-            corrects = price.pop("corrects_previous", False) is True
+            cancels = price.pop("cancels_previous", False) is True
+            corrects = price.pop("corrects_previous", False) is True or cancels
             source = price.pop("source", {"kind": "import"})
             entry = validate_price(price)
-            entries.append((price_path, entry._replace(source=_parse_source(source)), corrects))
+            entries.append((price_path, entry._replace(source=_parse_source(source), cancels=cancels), corrects))
         except Invalid as error:
             lines.add(price_path, error)
     return entries

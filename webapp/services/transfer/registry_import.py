@@ -84,7 +84,11 @@ def _price_document(row: Price, model: Model) -> dict[str, Any]:
     """Return a price without row ids, which have no meaning elsewhere. A correction is marked by `corrects_previous`."""
     document = price_document(prices.to_domain(row)) or {}
     exported = {name: document[name] for name in ("state", "effective_from", "currency", "rates", "source", "note")}
-    return exported | ({"corrects_previous": True} if row.corrects_id is not None else {})
+    return (
+        exported
+        | ({"corrects_previous": True} if row.corrects_id is not None else {})
+        | ({"cancels_previous": True} if row.cancels else {})
+    )
 
 
 # Import.
@@ -269,8 +273,9 @@ def _price_change(model: Model, chains: Mapping[Any, list[Price]], added: Price,
 
 def _is_same_price(row: Price, entry: PriceEntry) -> bool:
     current = prices.to_domain(row)
-    return (current.state, current.currency, sorted(map(repr, current.rates))) == (
+    return (current.state, current.currency, current.cancels, sorted(map(repr, current.rates))) == (
         entry.state,
         entry.currency,
+        entry.cancels,
         sorted(map(repr, entry.rates)),
     )

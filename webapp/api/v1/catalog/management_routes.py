@@ -70,6 +70,16 @@ MODEL_ROUTES = (
     ),
     Route(
         "POST",
+        f"{ONE_MODEL}/prices/<price>/cancel",
+        models.cancel_price,
+        WRITE,
+        "Cancels a scheduled price: adds a row that corrects it with the rates in force before",
+        "Price",
+        201,
+        error_statuses=(404, 409, 412, 503),
+    ),
+    Route(
+        "POST",
         f"{ONE_MODEL}/prices/<price>/verify",
         models.verify_price,
         WRITE,

@@ -102,6 +102,14 @@ def add_price(number: str) -> Response:
     return _price_response(model_id, price_id, 201, {"Location": f"{BASE_PATH}/{model_id}/prices"})
 
 
+def cancel_price(number: str, price: str) -> Response:
+    require_no_fields()
+    price_id = parse_row_id(price, "price")
+    with row_transaction(MODEL_ROW, number) as (session, model_id):
+        cancellation_id = prices.cancel(session, price_id, actor=actor(), model_id=model_id).id
+    return _price_response(model_id, cancellation_id, 201, {"Location": f"{BASE_PATH}/{model_id}/prices"})
+
+
 def verify_price(number: str, price: str) -> Response:
     require_no_fields()
     price_id = parse_row_id(price, "price")

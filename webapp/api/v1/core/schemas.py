@@ -103,6 +103,7 @@ PRICE_FIELDS: Mapping[str, Schema] = {
     "note": TEXT,
     "corrects": nullable(INTEGER),
 }
+CANCELS = FLAG | {"description": "Whether this row cancels the scheduled price that it corrects. The price before continues."}
 COST_INPUT_FIELDS: Mapping[str, Schema] = {"usage": schema_ref("Usage"), "at": nullable(TIMESTAMP), "service_tier": nullable(TIER)}
 MODEL = response_object(
     id=nullable(INTEGER),
@@ -122,7 +123,7 @@ USAGE = request_object((), **dict.fromkeys((*METERS, *METER_ALIASES), QUANTITY))
 _registry: Mapping[str, Schema] = {
     "Model": MODEL,
     "ModelPage": page_of("Model"),
-    "Price": response_object(id=nullable(INTEGER), **PRICE_FIELDS, effective_to=nullable(TIMESTAMP), source=PRICE_SOURCE),
+    "Price": response_object(id=nullable(INTEGER), **PRICE_FIELDS, cancels=CANCELS, effective_to=nullable(TIMESTAMP), source=PRICE_SOURCE),
     "PriceList": list_of("Price"),
     "Rate": schema_of(
         "object",
