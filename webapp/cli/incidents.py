@@ -52,6 +52,13 @@ def _read_text(file: str) -> str:
     return text
 
 
+def _cost_text(run: Run) -> str:
+    cost = run.call_cost
+    if cost.amount is None:
+        return "cost unknown" if cost.sent else "no cost"
+    return f"{'' if cost.complete else 'at least '}{money_text.format_amount(cost.amount, cost.currency)}"
+
+
 def _format_run(run: Run) -> str:
     lines = []
     for position, recommendation in enumerate(run.recommendations, 1):
@@ -63,7 +70,6 @@ def _format_run(run: Run) -> str:
     model = "local rules" if run.answered_by == "local" else run.model_ref or run.driver
     usage = run.usage or {}
     tokens = f", {usage.get('input', 0):,} tokens in and {usage.get('output', 0):,} out" if usage else ""
-    fallback_cost = "no cost" if run.cached or run.driver == "local" else "cost unknown"
-    cost = fallback_cost if run.cost_total is None else money_text.format_amount(run.cost_total, run.currency)
+    cost = _cost_text(run)
     cached = f", answered from the cache of {run.cached_from}" if run.cached else ""
     return "\n".join([*lines, "", f"{model}{tokens}, {cost}, {run.latency_ms:,} ms{cached}. Run {run.public_id}."])

@@ -66,7 +66,7 @@ class ClaudeDriver(VendorDriver):
             raise DriverError("invalid_response", trace=trace)
         finish = text_or_unknown(document.get("stop_reason"))
         kind = ERROR_KIND_BY_FINISH.get(finish)
-        return build_reply(content, finish, self.convert(document), trace, kind=kind, model=document.get("model"))
+        return build_reply(content, finish, self.convert(document), trace, kind=kind)
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
         document = read_json(lambda: self._sdk.models.with_raw_response.list(limit=LIST_LIMIT), trace)

@@ -53,11 +53,11 @@ class CustomDriver(CompatibleDriver):
         if not isinstance(paths, Mapping):
             raise DriverError("invalid_response", trace=trace)
         values = {part: value_at(document, str(path)) for part, path in paths.items()}
-        usage = self.redacted(convert_meters({meter: values.get(meter) for meter in USAGE_METERS}))
+        usage = self.redacted(convert_meters({meter: values.get(meter) for meter in USAGE_METERS}, values.get("model")))
         if values.get("text") is None:
             raise DriverError("invalid_response", trace=trace, usage=usage)
         finish = str(values.get("finish") or "unknown")
-        return build_reply(values["text"], finish, usage, trace, kind=ERROR_KIND_BY_FINISH.get(finish), model=values.get("model"))
+        return build_reply(values["text"], finish, usage, trace, kind=ERROR_KIND_BY_FINISH.get(finish))
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:

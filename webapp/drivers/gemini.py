@@ -72,17 +72,17 @@ class GeminiDriver(VendorDriver):
 
     def parse_reply(self, document: Mapping[str, Any], trace: Trace) -> ChatReply:
         usage = self.convert(document)
-        candidates, model = document.get("candidates"), document.get("modelVersion")
+        candidates = document.get("candidates")
         if not candidates or not isinstance(candidates, list):
             blocked = as_mapping(document.get("promptFeedback")).get("blockReason")
             # A response without any of these is not one of Gemini's.
-            is_empty = usage.usage is None and model is None and document.get("responseId") is None
+            is_empty = usage.usage is None and document.get("modelVersion") is None and document.get("responseId") is None
             raise DriverError("refused" if blocked else "invalid_response" if is_empty else "empty", trace=trace, usage=usage)
         candidate = first_mapping(candidates)
         parts = as_mapping(candidate.get("content")).get("parts")
         texts = [part for part in parts if not as_mapping(part).get("thought")] if isinstance(parts, list) else []
         finish = text_or_unknown(candidate.get("finishReason"))
-        return build_reply(texts, finish, usage, trace, kind=ERROR_KIND_BY_FINISH.get(finish), model=model)
+        return build_reply(texts, finish, usage, trace, kind=ERROR_KIND_BY_FINISH.get(finish))
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
         return [_upstream_model(model) for model in self._sdk.models.list(config={"page_size": PAGE_SIZE}) if isinstance(model.name, str)]

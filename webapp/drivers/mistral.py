@@ -79,7 +79,7 @@ class MistralDriver(VendorDriver):
         choice = first_mapping(choices)
         finish = text_or_unknown(choice.get("finish_reason"))
         content = as_mapping(choice.get("message")).get("content")
-        return build_reply(content, finish, usage, trace, kind=ERROR_KIND_BY_FINISH.get(finish), model=document.get("model"))
+        return build_reply(content, finish, usage, trace, kind=ERROR_KIND_BY_FINISH.get(finish))
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
         return (_upstream_model(model) for model in model_entries(read_json(self._sdk.models.list, trace), trace))

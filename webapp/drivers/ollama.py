@@ -60,7 +60,7 @@ class OllamaDriver(VendorDriver):
             raise DriverError("invalid_response", trace=trace)
         finish = text_or_unknown(document.get("done_reason"))
         kind = "truncated" if finish == "length" else None
-        return build_reply(message.get("content"), finish, self.convert(document), trace, kind=kind, model=document.get("model"))
+        return build_reply(message.get("content"), finish, self.convert(document), trace, kind=kind)
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
         document = read_json(self._sdk.list, trace)

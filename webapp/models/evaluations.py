@@ -86,6 +86,8 @@ class EvaluationCell(Base):
     max_cost: Mapped[Decimal | None] = mapped_column("most_cost")
     reason: Mapped[str | None] = mapped_column("why", Text)
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"), index=True)
+    # Calls that were started and whose outcome is not recorded: the call in progress, and calls that were lost with their process.
+    open_calls: Mapped[int] = mapped_column(default=0, server_default="0")
 
     evaluation: Mapped[Evaluation] = relationship(back_populates="cells")
     run: Mapped[Run | None] = relationship()

@@ -4,9 +4,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from webapp.domain.pricing.spend import CallCost
 from webapp.models.base import Base
 from webapp.models.catalog import check_one_of
 
@@ -50,6 +51,11 @@ class Run(Base):
     # The public id of the run's evaluation, even if no cell shows the run. Not the row id, because SQLite reuses ids.
     evaluation: Mapped[str | None] = mapped_column("bench", String(40), index=True)
     upstream_request_id: Mapped[str | None] = mapped_column(String(200))
+    # Whether a request reached the provider. Without one there is no cost; otherwise a cost of NULL is unknown.
+    sent: Mapped[bool] = mapped_column(default=True, server_default=true())
+    served_model: Mapped[str | None] = mapped_column(String(300))
+    reported_cost: Mapped[Decimal | None]
+    reported_currency: Mapped[str | None] = mapped_column(String(3))
     finished_at: Mapped[datetime | None]
     error_code: Mapped[str | None] = mapped_column(String(40))
     error_detail: Mapped[str | None] = mapped_column(Text)
@@ -57,6 +63,18 @@ class Run(Base):
     recommendations: Mapped[list["RunRecommendation"]] = relationship(
         back_populates="run", cascade="all, delete-orphan", order_by="RunRecommendation.position"
     )
+
+    @property
+    def call_cost(self) -> CallCost:
+        """The calculated cost. Without a usage or a price it is unknown; without a call there is none."""
+        return CallCost(self.cost_total, self.currency, complete=bool((self.cost or {}).get("complete")), sent=self.sent)
+
+    @property
+    def tokens(self) -> int | None:
+        """The input and output tokens, or None if a call was sent and its usage is unknown."""
+        if self.usage is None:
+            return None if self.sent else 0
+        return int(self.usage.get("input", 0) + self.usage.get("output", 0))
 
 
 class RunRecommendation(Base):

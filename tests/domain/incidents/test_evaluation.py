@@ -22,6 +22,7 @@ from webapp.domain.incidents.evaluation import (
     summarize_by_model,
     total_costs,
 )
+from webapp.domain.pricing.spend import CallCost
 from webapp.domain.shared.errors import Invalid
 from webapp.domain.shared.money import ROUNDED
 
@@ -89,37 +90,49 @@ def test_percentiles_are_values_that_occurred_in_order(values):
     assert percentile([], 50) is None
 
 
+def cost(amount, currency="USD", **more):
+    return CallCost(amount, currency, **({"complete": amount is not None} | more))
+
+
 def result(model, incident=0, **more):
-    values = {"ok": True, "latency_ms": 100, "cost": D("0.001"), "tokens": 10, "type": "disk", "priority": "high"}
+    values = {"ok": True, "latency_ms": 100, "cost": cost(D("0.001")), "tokens": 10, "type": "disk", "priority": "high"}
     return CellResult(incident, model, **(values | more))
 
 
 def test_sums_are_exact_and_say_what_is_unknown():
     results = summarize_by_model(
         ["a", "b"],
-        [result("a"), result("a", latency_ms=300, cost=D("0.0000007")), result("b", ok=False, cost=None), result("b", cost=None)],
+        [
+            result("a"),
+            result("a", latency_ms=300, cost=cost(D("0.0000007"))),
+            result("b", ok=False, cost=cost(None), tokens=None),
+            result("b", cost=cost(None)),
+        ],
     )
     a, b = results
-    assert (a.answered, a.failed, a.p50, a.p95, a.tokens, a.costs) == (2, 0, 100, 300, 20, {"USD": D("0.0010007")})
-    assert (b.answered, b.failed, b.unknown, b.per_thousand) == (1, 1, 1, None)
+    assert (a.answered, a.failed, a.p50, a.p95, a.tokens, a.spend.amounts) == (2, 0, 100, 300, 20, {"USD": D("0.0010007")})
+    assert (b.answered, b.failed, b.spend.unknown, b.per_thousand) == (1, 1, 2, None)
+    assert (b.tokens, b.unknown_usage, a.unknown_usage) == (10, 1, 0)
     assert a.per_thousand == ("USD", D("0.5004"))  # Half of 1.0007, rounded to four decimals.
 
 
 def test_currencies_are_never_added_up_and_a_projection_needs_just_one():
-    both = [result("a", cost=D("0.5")), result("a", cost=D("0.25"), currency="EUR"), result("b", cost=D("0.25"), currency="EUR")]
+    quarter = cost(D("0.25"), "EUR")
+    both = [result("a", cost=cost(D("0.5"))), result("a", cost=quarter), result("b", cost=quarter)]
     a, b = summarize_by_model(["a", "b"], both)
-    assert (a.costs, a.per_thousand) == ({"USD": D("0.5"), "EUR": D("0.25")}, None)
-    assert (b.costs, b.per_thousand) == ({"EUR": D("0.25")}, ("EUR", D(250)))
-    assert total_costs(both) == {"USD": D("0.5"), "EUR": D("0.5")}
+    assert (a.spend.amounts, a.per_thousand) == ({"USD": D("0.5"), "EUR": D("0.25")}, None)
+    assert (b.spend.amounts, b.per_thousand) == ({"EUR": D("0.25")}, ("EUR", D(250)))
+    assert total_costs(both).amounts == {"USD": D("0.5"), "EUR": D("0.5")}
 
 
 def test_of_a_late_answer_only_the_cost_counts():
-    (a,) = summarize_by_model(["a"], [result("a", cost=D(1))], [result("a", latency_ms=9, cost=D(2)), result("unheard of", cost=D(4))])
-    assert (a.answered, a.p50, a.tokens, a.costs, a.per_thousand) == (1, 100, 10, {"USD": D(3)}, ("USD", D(1000)))
+    late = [result("a", latency_ms=9, cost=cost(D(2))), result("unheard of", cost=cost(D(4)))]
+    (a,) = summarize_by_model(["a"], [result("a", cost=cost(D(1)))], late)
+    assert (a.answered, a.p50, a.tokens, a.spend.amounts, a.per_thousand) == (1, 100, 10, {"USD": D(3)}, ("USD", D(1000)))
 
 
 def test_the_longest_costs_are_projected_as_well():
-    (a,) = summarize_by_model(["a"], [result("a", cost=D("9" * 22 + "." + "9" * 41))] * 3)
+    (a,) = summarize_by_model(["a"], [result("a", cost=cost(D("9" * 22 + "." + "9" * 41)))] * 3)
     assert a.per_thousand == ("USD", D("1" + "0" * 25).quantize(D("0.0001"), context=ROUNDED))
 
 

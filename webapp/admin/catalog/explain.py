@@ -16,6 +16,7 @@ from webapp.domain.costing import calculator
 from webapp.domain.costing.calculator import CalculatorRequest
 from webapp.domain.pricing.meters import describe_conditions, describe_missing, label_of, unit_of
 from webapp.domain.pricing.pricing import Cost, context_tier_of, cost_of
+from webapp.domain.pricing.spend import known_amount
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared import money_text
 from webapp.runtime import container
@@ -61,13 +62,14 @@ def _cost_view_model(explanation: Explanation, usage: Usage, calculation: Calcul
         return None
     price = explanation.price
     cost = cost_of(price, usage, at=explanation.at, service_tier=calculation.service_tier, model=explanation.model.ref)
+    amount = known_amount(cost.total, complete=cost.complete)
     return {
         "model": explanation.model,
         "price": price,
         "words": format_price(price),
         "source": source_of(price) if price else None,
         "cost": cost,
-        "total": money_text.format_amount(cost.total, cost.currency) if cost.total is not None else None,
+        "total": None if amount is None else money_text.format_amount(amount, cost.currency),
         "tier": context_tier_of(cost),
         "lines": [_line(line, cost) for line in cost.lines],
         "missing": [describe_missing(name) for name in cost.missing],

@@ -15,6 +15,7 @@ from webapp.domain.costing.calculator import typical_usage
 from webapp.domain.pricing.meters import describe_conditions, label_of
 from webapp.domain.pricing.price_chart import HEIGHT, WIDTH, build_chart
 from webapp.domain.pricing.pricing import Price, price_at, timeline
+from webapp.domain.pricing.spend import describe_unknown, format_spend
 from webapp.domain.pricing.usage import METERS
 from webapp.domain.shared import money_text
 from webapp.domain.shared.money import sort_sums
@@ -179,9 +180,9 @@ def statistics_view_model(statistics: RunStatistics) -> dict[str, Any] | None:
         "succeeded": f"{statistics.succeeded} of {statistics.runs} ({statistics.success_percent} %)",
         "p50": format_latency(statistics.p50) if statistics.p50 is not None else None,
         "p95": format_latency(statistics.p95) if statistics.p95 is not None else None,
-        "cost": " and ".join(money_text.format_amounts(statistics.costs)) if statistics.priced else None,
+        "cost": format_spend(statistics.spend) if statistics.spend.known or statistics.spend.unknown else None,
         "per_run": " and ".join(per_run) if per_run else None,
-        "unpriced": statistics.unpriced,
+        "unknown": describe_unknown(statistics.spend),
     }
 
 

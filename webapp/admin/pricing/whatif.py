@@ -105,9 +105,13 @@ def _outcome_view_model(name: str, outcome: RepricingTotals, currency: str) -> d
         "compared": outcome.compared,
         "unknown_then": outcome.unknown_original,
         "unknown_instead": outcome.unknown_repriced,
-        "then": money_text.format_amount(outcome.original, currency),
-        "instead": money_text.format_amount(outcome.repriced, currency),
+        "then": money_text.format_amount(outcome.original, currency) if outcome.compared else None,
+        "instead": money_text.format_amount(outcome.repriced, currency) if outcome.compared else None,
         "less": outcome.difference < 0,
         "change": change,
-        "difference": f"{'−' if outcome.difference < 0 else '+'}{money_text.format_amount(abs(outcome.difference), currency)}",
+        "difference": _difference_text(outcome, currency) if outcome.compared else None,
     }
+
+
+def _difference_text(outcome: RepricingTotals, currency: str) -> str:
+    return f"{'−' if outcome.difference < 0 else '+'}{money_text.format_amount(abs(outcome.difference), currency)}"

@@ -130,8 +130,7 @@ def estimate_costs(setup: EvaluationRequest) -> dict[str, Any]:
         add_to(high, row["currency"], row["high"])
     sums = [
         (_format_estimate(low[currency], currency), _format_estimate(maximum, currency))
-        for currency, maximum in sort_sums(high or {CAP_CURRENCY: ZERO})
-        if known
+        for currency, maximum in (sort_sums(high) if len(known) == len(rows) or any(high.values()) else ())
     ]
     formatted = [
         row | {"low": _format_estimate(row["low"], row["currency"]), "high": _format_estimate(row["high"], row["currency"])} for row in rows

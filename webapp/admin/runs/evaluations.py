@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin.core.base import GuardedView, is_id
 from webapp.admin.core.fields import parse_whole_number, requested_page
-from webapp.admin.runs import evaluation_presenter
+from webapp.admin.runs import evaluation_export, evaluation_presenter
 from webapp.admin.runs.evaluation_setup import EvaluationRequest, estimate_costs, form_context, read_request
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.incidents.evaluation import LOCAL, NO_SELECTION
@@ -182,8 +182,8 @@ class Evaluations(GuardedView):
         name = secure_filename(f"{row.name}.{kind}") or f"bench.{kind}"
         headers = {"Content-Disposition": f"attachment; filename={name}"}
         if kind == "csv":
-            return Response(evaluation_presenter.export_csv(row, ratings, late), headers=headers, mimetype="text/csv")
-        body = json.dumps(evaluation_presenter.export_document(row, ratings, late), indent=2, ensure_ascii=False)
+            return Response(evaluation_export.export_csv(row, ratings, late), headers=headers, mimetype="text/csv")
+        body = json.dumps(evaluation_export.export_document(row, ratings, late), indent=2, ensure_ascii=False)
         return Response(body, headers=headers, mimetype="application/json")
 
 

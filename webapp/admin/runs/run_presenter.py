@@ -6,10 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 from webapp.domain.pricing.meters import describe_missing, label_of, unit_of
+from webapp.domain.pricing.spend import NO_COST
 from webapp.domain.pricing.usage import METERS, PARENTS
 from webapp.domain.shared import money_text
 from webapp.drivers import DRIVERS
 from webapp.models import Run, RunRecommendation
+from webapp.services.runs import records
 
 STATUSES: Mapping[str, tuple[str, str]] = {
     "succeeded": ("Succeeded", "green"),
@@ -42,9 +44,6 @@ DECISIONS: Mapping[str, str] = {
 }
 PROVIDER_ERRORS = frozenset({"auth", "config", "permission", "billing", "not_found", "no_key", "connect", "redirect", "unsupported_param"})
 
-# Errors that occur before a request is sent to the provider.
-UNSENT_ERRORS = frozenset({"no_key", "config", "limit_reached"})
-
 
 def view_model(run: Run) -> dict[str, Any]:
     """Return everything that templates show of a run."""
@@ -61,8 +60,8 @@ def view_model(run: Run) -> dict[str, Any]:
         "advice": [_recommendation_view_model(recommendation) for recommendation in run.recommendations],
         "tokens": _token_rows(run),
         "cost": cost_view_model(run),
+        "reported": _reported_view_model(run),
         "lines": [_cost_line(line, run.currency) for line in (run.cost or {}).get("lines", [])],
-        "missing": [describe_missing(missing) for missing in (run.cost or {}).get("missing", [])],
         "latency": format_latency(run.latency_ms),
         "look_at_provider": run.provider_slug if run.error_code in PROVIDER_ERRORS else None,
         "incident": as_json(run.incident),
@@ -117,31 +116,52 @@ def format_latency(milliseconds: int) -> str:
 
 def cost_view_model(run: Run) -> dict[str, str | None]:
     """Return the exact cost, or the reason why there is none. An unknown cost is never shown as zero."""
-    if run.answered_by == "local" and run.cost is None and run.driver == "local":
-        return _cost_without_amount("No cost", "the local rules use no model")
-    if run.cached:
-        return _cost_without_amount("No cost", f"answered from the cache: the model was asked by {run.cached_from}")
-    if run.error_code in UNSENT_ERRORS:
-        return _cost_without_amount("No cost", "nothing was sent")
-    if run.cost is None:
-        reason = "the provider did not say how much was used" if run.usage is None else "the registry does not know the model"
-        return _cost_without_amount(
-            "Unknown", reason if run.status == "succeeded" else "no usage was reported; the provider may bill all the same"
-        )
-    if run.cost_total is None:
-        return _cost_without_amount("Unknown", "no price was known for the model at that moment")
-    exact = money_text.format_amount(run.cost_total, run.currency)
-    if run.cost.get("complete"):
-        return {"text": exact, "rounded": money_text.format_rounded(run.cost_total, run.currency), "why": None}
-    return (
-        {"text": f"at least {exact}", "rounded": None, "why": "a rate is missing"}
-        if run.cost.get("lines")
-        else _cost_without_amount("Unknown", "no rate was known for what was used")
-    )
+    cost = run.call_cost
+    if cost.state == NO_COST:
+        return _cost_without_amount("No cost", _no_cost_reason(run))
+    if cost.amount is None:
+        return _cost_without_amount("Unknown", _unknown_cost_reason(run))
+    exact = money_text.format_amount(cost.amount, run.currency)
+    if not cost.complete:
+        missing = ", ".join(map(describe_missing, run.cost.get("missing", []))) if run.cost else ""
+        return _cost_without_amount(f"at least {exact}", f"not counted: {missing}" if missing else "a part of it is unknown")
+    return {"text": exact, "rounded": money_text.format_rounded(cost.amount, run.currency), "why": None}
 
 
 def _cost_without_amount(text: str, reason: str) -> dict[str, str | None]:
     return {"text": text, "rounded": None, "why": reason}
+
+
+def _no_cost_reason(run: Run) -> str:
+    if run.cached:
+        return f"answered from the cache: the model was asked by {run.cached_from}"
+    return "the local rules use no model" if run.driver == "local" else "nothing was sent"
+
+
+def _unknown_cost_reason(run: Run) -> str:
+    if run.usage is None:
+        succeeded = run.status == "succeeded"
+        return "the provider did not say how much was used" if succeeded else "no usage was reported; the provider may bill all the same"
+    if run.cost is None:
+        return "the registry does not know the model"
+    return "no price was known for the model at that moment" if run.cost_total is None else "no rate was known for what was used"
+
+
+def _reported_view_model(run: Run) -> dict[str, str | None] | None:
+    """Return the provider's own cost and its difference to the calculated cost, or None if it reported none."""
+    if run.reported_cost is None:
+        return None
+    return {
+        "text": money_text.format_amount(run.reported_cost, run.reported_currency),
+        "difference": _difference_text(records.reported_difference(run), run.reported_currency),
+    }
+
+
+def _difference_text(difference: Decimal | None, currency: str | None) -> str | None:
+    if difference is None:
+        return None
+    amount = money_text.format_amount(abs(difference), currency)
+    return f"{amount} {'more' if difference > 0 else 'less'} than calculated" if difference else "as calculated"
 
 
 def _token_rows(run: Run) -> list[tuple[str, int]]:

@@ -111,13 +111,15 @@ def _cost_cell(run: Run) -> Markup:
     cost = run_presenter.cost_view_model(run)
     if cost["text"] == "Unknown":
         return Markup('<span class="tag tag-yellow" title="{}">Unknown</span>').format(cost["why"])
-    return Markup('<span class="money">{}</span>').format(cost["text"]) if run.cost else escape("—")
+    if cost["text"] == "No cost":
+        return Markup('<span title="{}">—</span>').format(cost["why"])
+    return Markup('<span class="money">{}</span>').format(cost["text"])
 
 
 def _tokens_cell(run: Run) -> Markup:
-    usage = run.usage or {}
-    total = usage.get("input", 0) + usage.get("output", 0)
-    return escape(f"{total:,}" if total else "—")
+    if run.tokens is None:
+        return Markup('<span class="tag tag-yellow" title="{}">Unknown</span>').format("the provider did not say how much was used")
+    return escape(f"{run.tokens:,}" if run.tokens else "—")
 
 
 def _time_cell(run: Run) -> Markup:

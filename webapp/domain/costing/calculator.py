@@ -12,6 +12,7 @@ from webapp.domain.catalog.resolution import MAX_REF, resolve
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.pricing.meters import label_of
 from webapp.domain.pricing.pricing import SERVICE_TIERS, STANDARD, Cost, Price, cost_of
+from webapp.domain.pricing.spend import known_amount
 from webapp.domain.pricing.usage import MAX_QUANTITY, METERS, Usage
 from webapp.domain.shared.errors import AmbiguousModel, Invalid, UnknownModel
 from webapp.domain.shared.money import EXACT, ZERO
@@ -190,9 +191,7 @@ def calculate(snapshot: Snapshot, request: CalculatorRequest, now: datetime) -> 
 def _quote(model: ModelInfo, request: CalculatorRequest, at: datetime) -> Quote:
     price = model.price_at(at)
     cost = cost_of(price, request.usage, at=at, service_tier=request.service_tier, model=model.ref)
-    # Without any rate for the usage, the sum would be a misleading zero.
-    unknown = cost.total is None or (not cost.lines and any(not missing.startswith("service_tier:") for missing in cost.missing))
-    return Quote(model, price, cost, None if unknown else cost.total)
+    return Quote(model, price, cost, known_amount(cost.total, complete=cost.complete))
 
 
 def _rank_quotes(quotes: list[Quote]) -> tuple[Quote, ...]:

@@ -11,6 +11,7 @@ from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.costing.calculator import MAX_CALLS, Query, QueryReader
 from webapp.domain.pricing.pricing import STANDARD, Cost, cost_of
+from webapp.domain.pricing.spend import known_amount
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.money import EXACT, ZERO
 from webapp.domain.shared.money_text import quotient
@@ -147,8 +148,8 @@ def compare_models(snapshot: Snapshot, request: WorkloadRequest, at: datetime) -
 def _workload_cost(model: ModelInfo, usage: Usage, workload: Workload, at: datetime) -> WorkloadCost:
     price = model.price_at(at)
     cost = cost_of(price, usage, at=at, service_tier=workload.tier, model=model.ref)
-    unknown = cost.total is None or (not cost.lines and cost.price_state == "priced")
-    month = None if unknown or cost.total is None else EXACT.multiply(cost.total, workload.calls * DAYS_PER_MONTH)
+    amount = known_amount(cost.total, complete=cost.complete)
+    month = None if amount is None else EXACT.multiply(amount, workload.calls * DAYS_PER_MONTH)
     above = (rate.above for rate in price.rates if rate.above is not None and rate.above >= usage.input) if price else ()
     return WorkloadCost(model, cost, month, next_tier=min(above, default=None))
 

@@ -11,8 +11,9 @@ from typing import Any
 from webapp.domain.incidents import parsing
 from webapp.domain.incidents.alertmanager import incident_from_payload
 from webapp.domain.incidents.incidents import Incident
+from webapp.domain.pricing.spend import CallCost, SpendTotals, total_spend
 from webapp.domain.shared.errors import FieldError, Invalid
-from webapp.domain.shared.money import EXACT, ROUNDED, ZERO, add_to, sort_sums
+from webapp.domain.shared.money import EXACT, ROUNDED, ZERO, sort_sums
 
 MAX_INCIDENTS, MAX_MODELS, MAX_REPEATS = 20, 8, 5
 LOCAL = "@local"
@@ -76,15 +77,14 @@ def decide_start(cap: Decimal | None, spent: Decimal, running: Iterable[Decimal 
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
-    """The result of one cell. `cost` is None if it is unknown; `type` and `priority` are those of the first recommendation."""
+    """The result of one cell. `tokens` is None if they are unknown; `type` and `priority` are those of the first recommendation."""
 
     incident: int
     model: str
     ok: bool
     latency_ms: int
-    cost: Decimal | None = None
-    currency: str = CAP_CURRENCY
-    tokens: int = 0
+    cost: CallCost
+    tokens: int | None = 0
     type: str | None = None
     priority: str | None = None
     scores: tuple[int, ...] = ()
@@ -94,7 +94,8 @@ class CellResult:
 class ModelResults:
     """The summed results of one model. Latencies are in milliseconds and cover successful runs only.
 
-    `costs` covers all its runs, by currency. `shown_costs` covers the runs that the evaluation shows; projections use it.
+    `spend` covers all its calls. `shown_spend` covers the runs that the evaluation shows; projections use it. `tokens` are those of the
+    calls that reported them, and `unknown_usage` counts the other ones.
     """
 
     model: str
@@ -102,9 +103,9 @@ class ModelResults:
     failed: int = 0
     latencies: list[int] = field(default_factory=list)
     tokens: int = 0
-    costs: dict[str, Decimal] = field(default_factory=dict)
-    shown_costs: dict[str, Decimal] = field(default_factory=dict)
-    unknown: int = 0
+    unknown_usage: int = 0
+    spend: SpendTotals = field(default_factory=SpendTotals)
+    shown_spend: SpendTotals = field(default_factory=SpendTotals)
     scores: list[int] = field(default_factory=list)
 
     def add(self, cell: CellResult) -> None:
@@ -112,18 +113,11 @@ class ModelResults:
         self.failed += not cell.ok
         if cell.ok:
             self.latencies.append(cell.latency_ms)
-        self.tokens += cell.tokens
+        self.tokens += cell.tokens or 0
+        self.unknown_usage += cell.tokens is None
         self.scores += cell.scores
-        if cell.cost is not None:
-            add_to(self.shown_costs, cell.currency, cell.cost)
-        self.add_cost(cell)
-
-    def add_cost(self, cell: CellResult) -> None:
-        """Count only the cost of a cell."""
-        if cell.cost is None:
-            self.unknown += cell.ok
-        else:
-            add_to(self.costs, cell.currency, cell.cost)
+        self.shown_spend.add(cell.cost)
+        self.spend.add(cell.cost)
 
     @property
     def p50(self) -> int | None:
@@ -142,10 +136,10 @@ class ModelResults:
     def per_thousand(self) -> tuple[str, Decimal] | None:
         """The projected cost of a thousand incidents, with its currency.
 
-        It is None if there is no response, if a cost is unknown, or if the costs are in several currencies.
+        It is None if there is no response, if a cost is not completely known, or if the costs are in several currencies.
         """
-        sums = sort_sums(self.shown_costs)
-        if not self.answered or self.unknown or len(sums) != 1:
+        sums = sort_sums(self.shown_spend.amounts) or [(CAP_CURRENCY, ZERO)]
+        if not self.answered or not self.spend.complete or len(sums) != 1:
             return None
         currency, total = sums[0]
         per = ROUNDED.divide(ROUNDED.multiply(total, Decimal(PROJECTED_INCIDENTS)), Decimal(self.answered))
@@ -167,17 +161,13 @@ def summarize_by_model(models: Sequence[str], results: Iterable[CellResult], lat
         by_model[cell.model].add(cell)
     for cell in late:
         if cell.model in by_model:
-            by_model[cell.model].add_cost(cell)
+            by_model[cell.model].spend.add(cell.cost)
     return list(by_model.values())
 
 
-def total_costs(results: Iterable[CellResult]) -> dict[str, Decimal]:
-    """Return the sum of the known costs by currency."""
-    sums: dict[str, Decimal] = {}
-    for cell in results:
-        if cell.cost is not None:
-            add_to(sums, cell.currency, cell.cost)
-    return sums
+def total_costs(results: Iterable[CellResult]) -> SpendTotals:
+    """Return the sums of what all the calls cost."""
+    return total_spend(cell.cost for cell in results)
 
 
 @dataclass(frozen=True, slots=True)

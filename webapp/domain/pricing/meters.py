@@ -33,6 +33,15 @@ METER_LABELS: Mapping[str, MeterLabels] = {
     "web_search": MeterLabels("Web searches", "search", "searches"),
 }
 
+# What a cost can miss besides a rate of a meter.
+MISSING_TEXTS: Mapping[str, str] = {
+    "service_tier": "the {} service tier (standard rates are used)",
+    "raw": "{}, a count of the provider that no meter holds",
+    "attribute": "the price for the {} of the call",
+    "context_tier": "the higher price of large requests",
+    "failed_attempt": "an attempt that failed, which the provider may bill",
+}
+
 
 def label_of(meter: str) -> str:
     labels = METER_LABELS.get(meter)
@@ -59,5 +68,6 @@ def describe_conditions(rate: Rate) -> list[str]:
 
 def describe_missing(missing: str) -> str:
     """Return an entry of a cost's `missing` as text for users."""
-    tier = missing.removeprefix("service_tier:")
-    return f"the {tier} service tier (standard rates are used)" if tier != missing else label_of(missing).lower()
+    kind, _, name = missing.partition(":")
+    describe = MISSING_TEXTS.get(kind)
+    return describe.format(name) if describe else label_of(missing).lower()

@@ -12,11 +12,11 @@ from webapp.domain.shared.money import EXACT, ZERO
 
 
 class RecordedCall(NamedTuple):
-    """One recorded call. `total` is its original cost, or None if that was unknown."""
+    """One recorded call. `usage` is None if it is unknown, and `total` is None unless the original cost is completely known."""
 
     group: str
     at: datetime
-    usage: Usage
+    usage: Usage | None
     service_tier: str
     currency: str | None
     total: Decimal | None
@@ -54,11 +54,17 @@ def reprice(calls: Iterable[RecordedCall], price: Price) -> Repricing:
     """Reprice each call separately, because context tiers depend on the single call. The price applies to calls of any date."""
     result = Repricing(price.currency)
     for call in calls:
-        cost = cost_of(price, call.usage, at=call.at, service_tier=call.service_tier)
-        total = cost.total if cost.complete else None
+        total = _repriced_total(call, price)
         for outcome in (result.overall, result.groups.setdefault(call.group, RepricingTotals())):
             _add_call(outcome, call, total, price)
     return result
+
+
+def _repriced_total(call: RecordedCall, price: Price) -> Decimal | None:
+    if call.usage is None:
+        return ZERO if price.state == "free" else None
+    cost = cost_of(price, call.usage, at=call.at, service_tier=call.service_tier)
+    return cost.total if cost.complete else None
 
 
 def _add_call(outcome: RepricingTotals, call: RecordedCall, total: Decimal | None, price: Price) -> None:

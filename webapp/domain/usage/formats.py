@@ -81,10 +81,11 @@ def convert_usage(format_name: str, document: object) -> ConvertedUsage:
     return build_usage(reader, meters, _read_metadata(usage_format, reader))
 
 
-def convert_meters(quantities: Mapping[str, object]) -> ConvertedUsage:
+def convert_meters(quantities: Mapping[str, object], model: object = None) -> ConvertedUsage:
     """Convert quantities that are named by Modeldesk's meters, such as those at the response paths of a custom provider."""
     reader = UsageReader(quantities, {})
-    return build_usage(reader, {meter: reader.count(meter) for meter in ("input", "output", *quantities)}, ResponseMetadata())
+    meters = {meter: reader.count(meter) for meter in ("input", "output", *quantities)}
+    return build_usage(reader, meters, ResponseMetadata(model=text_or_none(model)))
 
 
 def _locate_usage(usage_format: UsageFormat, document: Mapping[str, object]) -> tuple[Mapping[str, object], Mapping[str, object]]:

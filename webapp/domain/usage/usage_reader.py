@@ -8,7 +8,8 @@ from decimal import Decimal
 from webapp.domain.pricing.usage import MAX_QUANTITY
 from webapp.domain.shared.errors import Malformed
 
-MAX_NESTING, MAX_FIELDS, MAX_NAME = 10, 1_000, 100
+MAX_NESTING, MAX_FIELDS, MAX_NAME, MAX_TEXT = 10, 1_000, 100, 300
+MAX_FRACTION = 60  # Digits after the point of an amount of money. Longer ones cannot be stored.
 UNREAD_PART = "raw:unnamed"
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _COUNT_NAME = re.compile(r"(?:^|\.)(?:num_[^.]*|[^.]*(?:tokens|count|units|requests|seconds|searches|images))$")
@@ -72,7 +73,8 @@ class UsageReader:
         return [entry for entry in values if isinstance(entry, Mapping)] if isinstance(values, list) else []
 
     def text(self, path: str) -> str | None:
-        return text_or_none(self.value(path))
+        value = self.value(path)
+        return value[:MAX_TEXT] if isinstance(value, str) and value else None
 
     def sum(self, whole: str, *additions: str) -> int | None:
         """Return the sum of counts. None if the first is absent, or if any of them is invalid."""
@@ -164,7 +166,8 @@ def snake_name(name: object) -> str:
 
 
 def text_or_none(value: object) -> str | None:
-    return value[:300] if isinstance(value, str) and value else None
+    """Return the beginning of a text that can be stored and shown."""
+    return value[:MAX_TEXT] if isinstance(value, str) and value and value.isprintable() else None
 
 
 def amount_or_none(value: object) -> Decimal | None:
@@ -175,7 +178,12 @@ def amount_or_none(value: object) -> Decimal | None:
         amount = Decimal(str(value))
     except ArithmeticError:
         return None
-    return amount if amount.is_finite() and 0 <= amount <= MAX_QUANTITY else None
+    return amount if amount.is_finite() and 0 <= amount <= MAX_QUANTITY and _has_short_fraction(amount) else None
+
+
+def _has_short_fraction(amount: Decimal) -> bool:
+    exponent = amount.as_tuple().exponent
+    return not amount or (isinstance(exponent, int) and exponent >= -MAX_FRACTION)
 
 
 def _type_name(value: object) -> str:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from webapp.domain.pricing.spend import known_amount
 from webapp.domain.pricing.usage import METERS
 from webapp.domain.shared.errors import Invalid
-from webapp.domain.shared.money import EXACT, ZERO
+from webapp.domain.shared.money import add_to
 from webapp.domain.shared.timestamps import format_timestamp
 
 MAX_AGE, MAX_CLOCK_SKEW = timedelta(days=7), timedelta(minutes=5)
@@ -30,7 +31,7 @@ class ReportedCall:
 class UsageSummary:
     """Usage and cost of a group of calls. Amounts of different currencies are never added.
 
-    `unpriced` counts the calls with an unknown price, `incomplete` the calls with a partly unknown cost.
+    `unpriced` counts the calls with an unknown cost, `incomplete` the calls with a partly unknown cost.
     """
 
     records: int = 0
@@ -47,12 +48,12 @@ class UsageSummary:
         self.records += 1
         for meter, quantity in call.usage.items():
             self.usage[meter] = self.usage.get(meter, 0) + quantity
-        if call.total is None:
+        amount = known_amount(call.total, complete=call.complete)
+        if amount is None:
             self.unpriced += 1
             return
         self.incomplete += not call.complete
-        currency = call.currency or ""
-        self.totals[currency] = EXACT.add(self.totals.get(currency, ZERO), call.total)
+        add_to(self.totals, call.currency or "", amount)
 
     def ordered_usage(self) -> dict[str, int]:
         """Return the quantities in the order of the meters."""

@@ -51,6 +51,7 @@ class ChatReply:
     """One complete response. `usage` is None if the provider did not report it: unknown, not zero.
 
     `missing` names what makes the cost of the usage incomplete. `reported_cost` is the provider's own amount in US dollars.
+    `failed_attempts` counts the earlier attempts that were sent, and may be billed.
     """
 
     text: str
@@ -65,6 +66,7 @@ class ChatReply:
     attributes: Mapping[str, str] = field(default_factory=dict)
     reported_cost: Decimal | None = None
     missing: tuple[str, ...] = ()
+    failed_attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ class DriverError(ModeldeskError):
     """Failure of a call to a provider. `kind` (also `code`) is a key of `ERROR_MESSAGES`.
 
     `status` is the status of Modeldesk's own response (502, 504, or 422 if its settings are invalid). `http_status` is the provider's: a
-    provider's 401 must never become Modeldesk's 401. `usage` and `missing` are set if tokens were billed for an unusable response.
+    provider's 401 must never become Modeldesk's 401. `usage`, `missing`, `model_reported` and `reported_cost` are set if tokens were billed
+    for an unusable response. `failed_attempts` counts the earlier attempts that were sent, and `sent` is true if any attempt was.
     """
 
     def __init__(self, kind: str, detail: str = "", *, trace: "Trace | None" = None, usage: ConvertedUsage = UNKNOWN_USAGE):
@@ -135,7 +138,12 @@ class DriverError(ModeldeskError):
         self.usage = usage.usage
         self.missing = usage.gaps
         self.service_tier = usage.metadata.service_tier
+        self.attributes = usage.metadata.attributes
+        self.model_reported = usage.metadata.model
+        self.reported_cost = usage.metadata.reported_cost
         self.attempts = 1
+        self.failed_attempts = 0
+        self.sent = trace is not None and trace.sent
 
     @property
     def retryable(self) -> bool:

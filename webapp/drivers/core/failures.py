@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import httpcore2
 
@@ -56,6 +56,13 @@ _KIND_REFINEMENTS = (
 _RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d{1,6}(?:\.\d+)?)s"')
 
 
+class CallAttempt(NamedTuple):
+    """One attempt at a call, and how many attempts before it were sent without a usable response."""
+
+    number: int
+    failed_before: int
+
+
 @dataclass(frozen=True, slots=True)
 class CallRunner:
     """Runs the calls of one driver and translates their exceptions. It holds the secrets to redact."""
@@ -74,22 +81,24 @@ class CallRunner:
         error.__context__ = None
         raise error from None
 
-    def run_with_retry(self, work: Callable[[int, Trace], T], deadline_s: float) -> T:
-        """Make an attempt, and a second one only if that is safe and there is time for it. `work` gets the attempt number."""
+    def run_with_retry(self, work: Callable[[CallAttempt, Trace], T], deadline_s: float) -> T:
+        """Make an attempt, and a second one only if that is safe and there is time for it."""
         deadline = time.monotonic() + min(deadline_s, MAX_DEADLINE_S)
-        attempt = 1
+        attempt = CallAttempt(1, 0)
         while True:
             try:
                 return self.run(partial(work, attempt), deadline)
             except DriverError as exc:
                 error = exc
-            error.attempts = attempt
+            error.attempts, error.failed_attempts = attempt
+            failed = attempt.failed_before + error.sent
+            error.sent = failed > 0
             wait = error.retry_after if error.retry_after is not None else random.uniform(0.3, 0.9)  # noqa: S311 - jitter
             too_late = wait > MAX_WAIT_S or time.monotonic() + wait >= deadline
-            if not error.retryable or attempt >= MAX_ATTEMPTS or too_late:
+            if not error.retryable or attempt.number >= MAX_ATTEMPTS or too_late:
                 error.__context__ = None
                 raise error from None
-            attempt += 1
+            attempt = CallAttempt(attempt.number + 1, failed)
             time.sleep(wait)
 
     def translate(self, exc: BaseException, trace: Trace) -> DriverError:

@@ -97,7 +97,7 @@ class CompatibleDriver(VendorDriver):
             raise DriverError("invalid_response", trace=trace, usage=usage)
         finish = text_or_unknown(choice.get("finish_reason"))
         kind = "refused" if message.get("refusal") else ERROR_KIND_BY_FINISH.get(finish)
-        return build_reply(message.get("content"), finish, usage, trace, kind=kind, model=document.get("model"))
+        return build_reply(message.get("content"), finish, usage, trace, kind=kind)
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
         document = read_json(self._sdk.models.with_raw_response.list, trace)

@@ -24,7 +24,7 @@ from webapp.drivers.core.base import (
     UpstreamModel,
 )
 from webapp.drivers.core.connections import MAX_LIST_BYTES
-from webapp.drivers.core.failures import CallRunner
+from webapp.drivers.core.failures import CallAttempt, CallRunner
 from webapp.security.redaction import redact
 from webapp.security.urlguard import OutboundPolicy
 
@@ -74,15 +74,15 @@ class VendorDriver(ABC):
     def chat(self, request: ChatRequest) -> ChatReply:
         options = self.options(request)
 
-        def attempt(number: int, trace: Trace) -> ChatReply:
+        def send_once(attempt: CallAttempt, trace: Trace) -> ChatReply:
             started = time.monotonic()
             document = read_json(lambda: self.send(options), trace)
             if not isinstance(document, Mapping):
                 raise DriverError("invalid_response", trace=trace)
             reply = self._parse_or_explain(document, trace)
-            return replace(reply, latency_ms=elapsed_ms(started), attempts=number)
+            return replace(reply, latency_ms=elapsed_ms(started), attempts=attempt.number, failed_attempts=attempt.failed_before)
 
-        return self._runner.run_with_retry(attempt, request.deadline_s)
+        return self._runner.run_with_retry(send_once, request.deadline_s)
 
     def _parse_or_explain(self, document: Mapping[str, Any], trace: Trace) -> ChatReply:
         """Parse a response. If it has no answer but reports an error, the error's own message explains why."""
@@ -100,10 +100,12 @@ class VendorDriver(ABC):
     def redacted(self, converted: ConvertedUsage) -> ConvertedUsage:
         """Return the usage with the driver's secrets redacted from all text of the provider."""
         secrets = self._runner.secrets
-        attributes = {name: redact(value, secrets) for name, value in converted.metadata.attributes.items()}
+        metadata = converted.metadata
+        attributes = {name: redact(value, secrets) for name, value in metadata.attributes.items()}
+        model = redact(metadata.model, secrets) if metadata.model else None
         missing = tuple(redact(name, secrets) for name in converted.gaps)
         return replace(
-            converted, missing=missing, contradictions=(), errors=(), metadata=replace(converted.metadata, attributes=attributes)
+            converted, missing=missing, contradictions=(), errors=(), metadata=replace(metadata, model=model, attributes=attributes)
         )
 
     def list_models(self) -> tuple[UpstreamModel, ...]:
@@ -176,9 +178,7 @@ def extra_headers(endpoint: Endpoint) -> dict[str, str]:
     return {str(name): str(value) for name, value in headers.items()} if isinstance(headers, Mapping) else {}
 
 
-def build_reply(  # noqa: PLR0913 - the parts of a reply
-    text: object, finish: str, usage: ConvertedUsage, trace: Trace, *, kind: str | None = None, model: object = None
-) -> ChatReply:
+def build_reply(text: object, finish: str, usage: ConvertedUsage, trace: Trace, *, kind: str | None = None) -> ChatReply:
     """Return the reply. Raises `DriverError` if it is unusable. `kind` is the error kind of the vendor's finish reason, if any."""
     content = join_text(text)
     error_kind = kind or ("" if content.strip() else "empty")
@@ -188,7 +188,7 @@ def build_reply(  # noqa: PLR0913 - the parts of a reply
         text=content,
         finish=finish[:40] or "unknown",
         usage=usage.usage,
-        model_reported=model[:MAX_NAME] if isinstance(model, str) and model else None,
+        model_reported=usage.metadata.model,
         request_id=trace.request_id,
         http_status=trace.status or 0,
         latency_ms=0,

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from webapp.domain.incidents.evaluation import percentile
-from webapp.domain.shared.money import ROUNDED, add_to
+from webapp.domain.pricing.spend import DEFAULT_CURRENCY, KNOWN, SpendTotals, total_spend
+from webapp.domain.shared.money import ROUNDED
 from webapp.models import Run
 
 STATISTICS_PERIOD = timedelta(days=30)
@@ -21,14 +22,16 @@ MAX_RUNS = 5_000  # Only the newest runs are evaluated.
 class RunStatistics:
     """Statistics of a model's last 30 days. Latencies are in milliseconds.
 
-    `costs` are exact totals of the priced runs, and `priced` counts those runs, both by currency.
+    `spend` has the exact totals of all runs. `complete_costs` are those of the runs whose cost is completely known, and `priced` counts
+    those runs, both by currency.
     """
 
     runs: int
     succeeded: int
     p50: int | None
     p95: int | None
-    costs: Mapping[str, Decimal]
+    spend: SpendTotals
+    complete_costs: Mapping[str, Decimal]
     priced: Mapping[str, int]
 
     @property
@@ -38,28 +41,27 @@ class RunStatistics:
 
     @property
     def mean_costs(self) -> Mapping[str, Decimal]:
-        """The mean cost of a run by currency, rounded."""
-        means = {currency: ROUNDED.divide(total, Decimal(self.priced[currency])) for currency, total in self.costs.items()}
+        """The mean of the completely known costs by currency, rounded."""
+        means = {currency: ROUNDED.divide(total, Decimal(self.priced[currency])) for currency, total in self.complete_costs.items()}
         return {currency: mean.quantize(Decimal("0.0000001"), context=ROUNDED) for currency, mean in means.items()}
-
-    @property
-    def unpriced(self) -> int:
-        """The number of runs without a known cost."""
-        return self.runs - sum(self.priced.values())
 
 
 def model_statistics(session: Session, ref: str, now: datetime | None = None) -> RunStatistics:
     """Return the statistics of the runs on this model. Cached responses are left out, because no model call was made."""
     since = (now or datetime.now(UTC)) - STATISTICS_PERIOD
-    query = select(Run.status, Run.latency_ms, Run.cost_total, Run.currency)
-    query = query.where(Run.model_ref == ref, Run.created_at >= since, Run.cached.is_(False))
-    rows = session.execute(query.order_by(Run.created_at.desc()).limit(MAX_RUNS)).all()
-    latencies = [row.latency_ms for row in rows if row.status == "succeeded"]
-    costs: dict[str, Decimal] = {}
-    priced: Counter[str] = Counter()
-    for row in rows:
-        if row.cost_total is not None:
-            currency = row.currency or "USD"
-            add_to(costs, currency, row.cost_total)
-            priced[currency] += 1
-    return RunStatistics(len(rows), len(latencies), percentile(latencies, 50), percentile(latencies, 95), costs, priced)
+    query = select(Run).where(Run.model_ref == ref, Run.created_at >= since, Run.cached.is_(False))
+    query = query.options(load_only(Run.status, Run.latency_ms, Run.cost, Run.cost_total, Run.currency, Run.sent))
+    runs = session.execute(query.order_by(Run.created_at.desc()).limit(MAX_RUNS)).scalars().all()
+    latencies = [run.latency_ms for run in runs if run.status == "succeeded"]
+    costs = [run.call_cost for run in runs]
+    complete = [cost for cost in costs if cost.state == KNOWN]
+    priced = Counter(cost.currency or DEFAULT_CURRENCY for cost in complete)
+    return RunStatistics(
+        len(runs),
+        len(latencies),
+        percentile(latencies, 50),
+        percentile(latencies, 95),
+        total_spend(costs),
+        total_spend(complete).amounts,
+        priced,
+    )

@@ -61,6 +61,7 @@ def start_next_cell(session: Session, evaluation_id: int, generation: int, model
     )
     if verdict == evaluation.START:
         cell.status = "running"
+        cell.open_calls += model != evaluation.LOCAL
         incident = row.incidents[cell.incident]
         return CellTask(row.id, row.public_id, generation, cell.id, incident, model, row.template, row.caller)
     if verdict == evaluation.SKIP:
@@ -89,8 +90,8 @@ def total_spent(session: Session, public_id: str) -> Decimal:
     """Return the known cost of all runs of an evaluation in the currency of the cap, including runs that no cell shows."""
     query = select(Run.cost_total).where(Run.evaluation == public_id, Run.currency == evaluation.CAP_CURRENCY, Run.cost_total.is_not(None))
     total = ZERO
-    for cost in session.execute(query).scalars():
-        total = EXACT.add(total, cost or ZERO)
+    for cost in filter(None, session.execute(query).scalars()):
+        total = EXACT.add(total, cost)
     return total
 
 
@@ -119,12 +120,14 @@ def fail_cell(session: Session, task: CellTask, reason: str) -> None:
 
 
 def _lock_cell(session: Session, task: CellTask) -> tuple[EvaluationCell | None, bool]:
-    """Return the cell, and whether the task belongs to its evaluation's current generation.
+    """Return the cell of a call that has ended, and whether the task belongs to its evaluation's current generation.
 
     The evaluation is locked first, in the same order as in every other change.
     """
     row = session.get(Evaluation, task.evaluation_id, with_for_update=True, populate_existing=True)
     cell = session.get(EvaluationCell, task.cell_id, populate_existing=True)
+    if cell is not None:
+        cell.open_calls = max(0, cell.open_calls - 1)
     return cell, row is not None and row.generation == task.generation
 
 

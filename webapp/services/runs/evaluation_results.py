@@ -1,15 +1,15 @@
-"""Results of an evaluation for its page, exports and statistics: cells, late responses and ratings."""
+"""Results of an evaluation for its page, exports and statistics: cells, late responses, lost calls and ratings."""
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from webapp.domain.incidents import evaluation
 from webapp.domain.incidents.evaluation import CellResult
-from webapp.domain.shared.money import ZERO
+from webapp.domain.pricing.spend import UNKNOWN_COST
 from webapp.models import Evaluation, EvaluationCell, Rating, Run
+from webapp.services.runs import evaluations
 
 
 def ratings(session: Session, row: Evaluation) -> Mapping[int, dict[str, int]]:
@@ -37,28 +37,36 @@ def late_results(row: Evaluation, late_runs: Sequence[Run]) -> list[CellResult]:
     """Return the results of late runs. A run stores the ref of its model, which can differ from the name chosen for the evaluation."""
     names = {cell.run.model_ref: cell.model for cell in row.cells if cell.run is not None}
     return [
-        CellResult(
-            0, names.get(run.model_ref, run.model_ref or evaluation.LOCAL), run.status == "succeeded", run.latency_ms, *_run_cost(run)
-        )
+        CellResult(0, names.get(run.model_ref, run.model_ref or evaluation.LOCAL), run.status == "succeeded", run.latency_ms, run.call_cost)
         for run in late_runs
     ]
 
 
-def _run_cost(run: Run) -> tuple[Decimal | None, str]:
-    return ZERO if run.driver == "local" else run.cost_total, run.currency or evaluation.CAP_CURRENCY
+def list_lost_cells(row: Evaluation) -> list[EvaluationCell]:
+    """Return the cell of each call whose outcome was never recorded, because its process ended. Such a call can have been billed."""
+    live = not evaluations.is_heartbeat_overdue(row)
+    return [cell for cell in row.cells for _ in range(cell.open_calls - (live and cell.status == "running"))]
+
+
+def lost_results(row: Evaluation) -> list[CellResult]:
+    """Return a result of unknown cost for each lost call."""
+    return [CellResult(cell.incident, cell.model, ok=False, latency_ms=0, cost=UNKNOWN_COST) for cell in list_lost_cells(row)]
+
+
+def unshown_results(row: Evaluation, late_runs: Sequence[Run]) -> list[CellResult]:
+    """Return the results of which only the cost counts: those of late runs and of lost calls."""
+    return [*late_results(row, late_runs), *lost_results(row)]
 
 
 def _cell_result(cell: EvaluationCell, run: Run, scores: tuple[int, ...]) -> CellResult:
     first = run.recommendations[0] if run.status == "succeeded" and run.recommendations else None
-    usage = run.usage or {}
-    tokens = usage.get("input", 0) + usage.get("output", 0)
     return CellResult(
         cell.incident,
         cell.model,
         run.status == "succeeded",
         run.latency_ms,
-        *_run_cost(run),
-        tokens,
+        run.call_cost,
+        run.tokens,
         first.type if first else None,
         first.priority if first else None,
         scores,

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from webapp.domain.incidents import answer_schema
 from webapp.domain.incidents.incidents import Recommendation
@@ -17,11 +18,12 @@ from webapp.services.runs.planning import RunPlan
 from webapp.services.runs.response_cache import CacheHit
 
 REDACTED = "***"
+FAILED_ATTEMPT = "failed_attempt"
 
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """Outcome of a run."""
+    """Outcome of a run. Without `sent` no provider was called, so there is no cost. Otherwise a `cost` of None is unknown."""
 
     status: str
     recommendations: tuple[Recommendation, ...]
@@ -35,6 +37,9 @@ class RunOutcome:
     attempts: int = 1
     text: str | None = None  # The model's response, if it was readable.
     cached_from: str | None = None  # The run that produced a cached response.
+    sent: bool = False
+    served_model: str | None = None  # The model that the response names.
+    reported_cost: Decimal | None = None  # The provider's own amount in US dollars.
 
 
 def execute(planned: RunPlan, policy: OutboundPolicy) -> RunOutcome:
@@ -54,10 +59,20 @@ def execute(planned: RunPlan, policy: OutboundPolicy) -> RunOutcome:
         recommendations = answer_schema.parse_recommendations(reply.text)
     except ModeldeskError as error:
         return _failed_outcome(planned, error, started_at, started, reply)
-    cost = _calculate_cost(planned, reply, started_at)
-    driver, attempts = planned.choice.driver, reply.attempts
     return RunOutcome(
-        "succeeded", recommendations, driver, started_at, reply.latency_ms, reply.usage, cost, None, reply.request_id, attempts, reply.text
+        "succeeded",
+        recommendations,
+        planned.choice.driver,
+        started_at,
+        reply.latency_ms,
+        reply.usage,
+        _calculate_cost(planned, reply, started_at),
+        request_id=reply.request_id,
+        attempts=reply.attempts,
+        text=reply.text,
+        sent=True,
+        served_model=reply.model_reported,
+        reported_cost=reply.reported_cost,
     )
 
 
@@ -99,32 +114,45 @@ class NoAccess(ModeldeskError):
 
 
 def _failed_outcome(planned: RunPlan, error: ModeldeskError, started_at: datetime, started: float, reply: ChatReply | None) -> RunOutcome:
-    # An unusable response is billed too, and so are some failures.
-    usage = reply.usage if reply else getattr(error, "usage", None)
-    key = planned.endpoint.api_key if planned.endpoint else None
-    request_id = reply.request_id if reply else redact_key(getattr(error, "request_id", None), key)
     recommendations: tuple[Recommendation, ...] = ()
     status, answered_by = "failed", planned.choice.driver
     if not planned.choice.explicit:
         recommendations, status, answered_by = create_adviser().advise(planned.incident), "fell_back", "local"
-    cost = _calculate_cost(planned, reply or error, started_at)
-    attempts = reply.attempts if reply else getattr(error, "attempts", 1)
-    return RunOutcome(status, recommendations, answered_by, started_at, _elapsed_ms(started), usage, cost, error, request_id, attempts)
+    outcome = RunOutcome(status, recommendations, answered_by, started_at, _elapsed_ms(started), error=error)
+    # An unusable response is billed too, and so are some failures.
+    response = reply or error
+    if not isinstance(response, ChatReply | DriverError):
+        return outcome
+    return replace(
+        outcome,
+        usage=response.usage,
+        cost=_calculate_cost(planned, response, started_at),
+        request_id=redact_key(response.request_id, planned.endpoint.api_key if planned.endpoint else None),
+        attempts=response.attempts,
+        sent=reply is not None or (isinstance(error, DriverError) and error.sent),
+        served_model=response.model_reported,
+        reported_cost=response.reported_cost,
+    )
 
 
-def _calculate_cost(planned: RunPlan, response: ChatReply | ModeldeskError, started_at: datetime) -> Cost | None:
-    """Return the cost of a response, or of an error that was billed.
+def _calculate_cost(planned: RunPlan, response: ChatReply | DriverError, started_at: datetime) -> Cost | None:
+    """Return the cost of a response, or of an error that was billed. It is None if the model is unknown, or the usage of a paid model.
 
-    It is incomplete if the provider counted what no meter holds, or states a condition such as `speed: fast` that no rate can have.
+    It is incomplete if the provider counted what no meter holds, states a condition such as `speed: fast` that no rate can have, or can
+    bill an earlier attempt that failed.
     """
     model = planned.choice.model
-    if model is None or not isinstance(response, ChatReply | DriverError) or response.usage is None:
+    if model is None:
         return None
     at = started_at.replace(microsecond=0)
+    price = model.price_at(at)
+    if response.usage is None and (price is None or price.state != "free"):
+        return None
     tier = response.service_tier or STANDARD
-    cost = cost_of(model.price_at(at), response.usage, at=at, service_tier=tier, model=model.ref)
-    conditions = [f"attribute:{name}" for name in response.attributes] if isinstance(response, ChatReply) else []
-    missing = tuple(dict.fromkeys((*cost.missing, *response.missing, *conditions)))
+    cost = cost_of(price, response.usage or Usage(), at=at, service_tier=tier, model=model.ref)
+    conditions = [f"attribute:{name}" for name in response.attributes]
+    attempts = [FAILED_ATTEMPT] if response.failed_attempts else []
+    missing = tuple(dict.fromkeys((*cost.missing, *response.missing, *conditions, *attempts)))
     return cost if cost.price_state == "free" else cost._replace(complete=cost.complete and not missing, missing=missing)
 
 

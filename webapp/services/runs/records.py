@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import select
@@ -9,7 +10,9 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.serializers import cost_document
 from webapp.domain.incidents.incidents import incident_document, recommendation_document
+from webapp.domain.pricing.spend import DEFAULT_CURRENCY, KNOWN
 from webapp.domain.shared.errors import NotFound
+from webapp.domain.shared.money import EXACT, format_decimal
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import Run, RunRecommendation
 from webapp.services.audit import audit_log
@@ -50,6 +53,10 @@ def record(session: Session, planned: RunPlan, outcome: RunOutcome, *, actor: st
         latency_ms=outcome.latency_ms,
         attempts=outcome.attempts,
         upstream_request_id=outcome.request_id,
+        sent=outcome.sent,
+        served_model=outcome.served_model,
+        reported_cost=outcome.reported_cost,
+        reported_currency=DEFAULT_CURRENCY if outcome.reported_cost is not None else None,
         created_at=outcome.started_at,
         finished_at=datetime.now(UTC),
         error_code=outcome.error.code if outcome.error else None,
@@ -87,12 +94,28 @@ def list_latest(session: Session, limit: int = 10) -> list[Run]:
     return list(session.execute(select(Run).order_by(Run.created_at.desc(), Run.id.desc()).limit(limit)).scalars())
 
 
+def reported_cost_of(run: Run) -> dict[str, str] | None:
+    """Return the amount that the provider reported, or None if it reported none, which is not zero."""
+    if run.reported_cost is None or run.reported_currency is None:
+        return None
+    return {"amount": format_decimal(run.reported_cost), "currency": run.reported_currency}
+
+
+def reported_difference(run: Run) -> Decimal | None:
+    """Return by how much the reported cost exceeds the calculated one. None unless both are known, in one currency."""
+    cost = run.call_cost
+    if run.reported_cost is None or cost.amount is None or cost.state != KNOWN or run.reported_currency != cost.currency:
+        return None
+    return EXACT.subtract(run.reported_cost, cost.amount)
+
+
 def run_document(run: Run) -> dict[str, Any]:
     """Return a run as the HTTP API represents it."""
     return {
         "id": run.public_id,
         "status": run.status,
         "model": run.model_ref,
+        "served_model": run.served_model,
         "provider": run.provider_slug,
         "driver": run.driver,
         "source": run.source,
@@ -115,6 +138,9 @@ def run_document(run: Run) -> dict[str, Any]:
         ],
         "usage": run.usage,
         "cost": run.cost,
+        "cost_state": run.call_cost.state,
+        "reported_cost": reported_cost_of(run),
+        "reported_difference": None if (difference := reported_difference(run)) is None else format_decimal(difference),
         "latency_ms": run.latency_ms,
         "attempts": run.attempts,
         "cached": run.cached,

@@ -50,4 +50,5 @@ TEXT, FLAG, INTEGER = schema_of("string"), schema_of("boolean"), schema_of("inte
 COUNT = schema_of("integer", minimum=0)
 ROW_ID = schema_of("integer", minimum=1)
 OBJECT = schema_of("object")
+REF = schema_of("string", examples=["openai/gpt-4o-mini"])
 AMOUNT = schema_of("string", pattern=r"^[0-9]+(\.[0-9]+)?$", description="An exact decimal, as a string.", examples=["0.15"])

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
+from webapp.api.v1.core.run_schemas import RUN_SCHEMAS
 from webapp.api.v1.core.schema_types import (
     AMOUNT,
     COUNT,
     FLAG,
     INTEGER,
     OBJECT,
+    REF,
     TEXT,
     Schema,
     array_of,
@@ -22,7 +24,6 @@ from webapp.api.v1.core.schema_types import (
 )
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.catalog.input_schemas import MODEL_REQUIRED, PRICE_REQUIRED, PROVIDER_REQUIRED
-from webapp.domain.incidents.incidents import PRIORITIES, SEVERITIES, STATUSES, TYPES
 from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS
 from webapp.domain.pricing.usage import MAX_QUANTITY, METER_ALIASES, METERS
 from webapp.domain.usage.usage_summary import GROUPS
@@ -30,7 +31,6 @@ from webapp.domain.usage.usage_summary import GROUPS
 TIMESTAMP = schema_of("string", format="date-time", examples=["2026-11-21T00:00:00Z"])
 DAY = schema_of("string", format="date")
 QUANTITY = schema_of("integer", minimum=0, maximum=MAX_QUANTITY)
-REF = schema_of("string", examples=["openai/gpt-4o-mini"])
 TIER = enum_of(SERVICE_TIERS)
 WINDOW = schema_of(
     "object",
@@ -245,34 +245,6 @@ _entries: Mapping[str, Schema] = {
     ),
     "NewCredential": request_object(("api_key",), api_key=schema_of("string", writeOnly=True, minLength=4, maxLength=4096)),
 }
-_runs: Mapping[str, Schema] = {
-    "Incident": request_object(
-        ("title",),
-        title=TEXT,
-        description=TEXT,
-        severity=enum_of(SEVERITIES),
-        status=enum_of(STATUSES),
-        metadata=OBJECT,
-        alerts=array_of(request_object(("name",), name=TEXT, description=TEXT, labels=schema_of("object", additionalProperties=TEXT))),
-    ),
-    "RunRequest": request_object(("incident",), incident=schema_ref("Incident"), model=nullable(REF), template=nullable(TEXT), cache=FLAG),
-    "Recommendation": response_object(
-        type=enum_of(TYPES), priority=enum_of(PRIORITIES), title=TEXT, description=TEXT, details=OBJECT, actions=array_of(TEXT)
-    ),
-    "Run": response_object(
-        id=TEXT,
-        status=enum_of(("succeeded", "failed", "fell_back")),
-        model=nullable(TEXT),
-        driver=TEXT,
-        source=enum_of(("database", "environment", "local")),
-        recommendations=array_of(schema_ref("Recommendation")),
-        usage=nullable(OBJECT),
-        cost=nullable(schema_ref("Cost")),
-        latency_ms=COUNT,
-        cached=FLAG,
-        error=nullable(response_object(code=TEXT, detail=TEXT)),
-    ),
-}
 _files: Mapping[str, Schema] = {
     "Imported": response_object(
         dry_run=FLAG,
@@ -297,4 +269,4 @@ PROBLEM["properties"] |= {
     "candidates": array_of(TEXT),
     "users": array_of(TEXT),
 }
-SCHEMAS: Mapping[str, Schema] = {**_registry, **_costs, **_usage, **_entries, **_runs, **_files, "Problem": PROBLEM}
+SCHEMAS: Mapping[str, Schema] = {**_registry, **_costs, **_usage, **_entries, **RUN_SCHEMAS, **_files, "Problem": PROBLEM}

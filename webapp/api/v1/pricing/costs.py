@@ -16,10 +16,11 @@ from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.catalog.input_schemas import MAX_TOKENS, PRICE_CHECKS
 from webapp.domain.catalog.serializers import cost_document
 from webapp.domain.pricing.pricing import SERVICE_TIERS, STANDARD, Cost, Price, cost_of
+from webapp.domain.pricing.spend import known_amount
 from webapp.domain.pricing.usage import METER_ALIASES, Usage
 from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Invalid, Malformed, ModeldeskError
-from webapp.domain.shared.money import EXACT, ZERO, format_decimal
+from webapp.domain.shared.money import ZERO, add_to, format_decimal
 from webapp.domain.shared.timestamps import EPOCH, format_timestamp
 from webapp.domain.shared.validators import Check, validate
 from webapp.web.errors import problem_document
@@ -94,10 +95,18 @@ def _model_cost(model: ModelInfo, usage: Usage, at: datetime, service_tier: str 
 
 
 class CostTotals(NamedTuple):
-    """Totals by currency, and whether they include every cost in full."""
+    """Totals by currency, whether they include every cost in full, and the number of items whose cost is unknown."""
 
     totals: Mapping[str, Decimal]
     complete: bool
+    unknown: int
+
+    @property
+    def total(self) -> Decimal | None:
+        """The total, or None if it is unknown or in several currencies. The total of no costs is zero."""
+        if len(self.totals) > 1 or (self.unknown and not any(self.totals.values())):
+            return None
+        return next(iter(self.totals.values()), ZERO)
 
 
 def post_costs() -> Response:
@@ -107,7 +116,7 @@ def post_costs() -> Response:
     parts = [state.encode_cost(cost) if isinstance(cost, Cost) else encode(problem_document(cost)).decode() for cost in costs]
     result = _total_costs(costs)
     summary = {
-        "total": format_decimal(next(iter(result.totals.values()), ZERO)) if len(result.totals) < 2 else None,
+        "total": None if (total := result.total) is None else format_decimal(total),
         "totals": {currency: format_decimal(total) for currency, total in result.totals.items()},
         "complete": result.complete,
     }
@@ -138,15 +147,15 @@ def _cost_or_error(state: EncodedRegistry, item: object, now: datetime) -> Cost 
 def _total_costs(costs: Iterable[Cost | ModeldeskError]) -> CostTotals:
     """Sum the costs by currency. Amounts in different currencies are never added."""
     totals: dict[str, Decimal] = {}
-    complete = True
+    complete, unknown = True, 0
     for cost in costs:
-        if not isinstance(cost, Cost):
-            complete = False
-            continue
-        complete = complete and cost.complete
-        if cost.total is not None and cost.currency is not None:
-            totals[cost.currency] = EXACT.add(totals.get(cost.currency, ZERO), cost.total)
-    return CostTotals(totals, complete)
+        amount = known_amount(cost.total, complete=cost.complete) if isinstance(cost, Cost) else None
+        complete = complete and isinstance(cost, Cost) and cost.complete
+        if amount is None or not isinstance(cost, Cost) or cost.currency is None:
+            unknown += 1
+        else:
+            add_to(totals, cost.currency, amount)
+    return CostTotals(totals, complete, unknown)
 
 
 def post_quote() -> Response:
