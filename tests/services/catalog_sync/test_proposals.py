@@ -3,13 +3,15 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from environment import api_for
 from factories import model_values, price_values
 from sqlalchemy import select
 
+from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.catalog_guards import GuardLimits
-from webapp.domain.shared.errors import Conflict, Forbidden, Invalid
+from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, UnknownModel
 from webapp.extensions import db
-from webapp.models import AuditEvent, Model, Proposal, ProposalRow, Provider
+from webapp.models import AuditEvent, Model, ModelAlias, Price, Proposal, ProposalRow, Provider
 from webapp.price_sources.sources import SourceCatalog
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
@@ -122,6 +124,119 @@ def test_undoing_corrects_the_price_from_its_start_and_is_no_edit(either_app):
     with pytest.raises(Conflict):
         undone(proposal_id)
     assert audit_log.get_first_break_or_none(db.session()) is None
+
+
+def test_undoing_restores_the_note_and_the_source_with_its_verification(either_app):
+    model_id = ours("1")
+    note = "Checked with the vendor. " + "x" * 1_950
+    with writing() as session:
+        entry = proposals.catalog_price_entry(offered("3")["prices"][0], "acme-list")
+        source = {"kind": "import", "name": "last year's file", "url": "https://acme.example/contract", "verified_at": None}
+        start = datetime.now(UTC) - timedelta(days=1)
+        model = session.get(Model, model_id)
+        verified = prices.import_price(session, model, entry._replace(effective_from=start, note=note, source=source), actor="ann")
+        prices.verify(session, verified.id, actor="eve")
+    before = container.registry().snapshot.by_name["openai/known"].price
+    proposal_id = opened(offered("2", **KNOWN))
+    approved(proposal_id)
+    assert undone(proposal_id) == []
+    after = container.registry().snapshot.by_name["openai/known"].price
+    assert (after.note, after.source, after.rates, after.state) == (note, before.source, before.rates, before.state)
+    db.session.rollback()
+    assert db.session.get(Price, after.id).verified_by == "eve"
+
+
+def test_undoing_a_first_price_makes_it_unknown_again(app):
+    with writing() as session:
+        models.create(session, model_values(model_id="known"), actor="ann")
+    proposal_id = opened(offered("2", **KNOWN))
+    approved(proposal_id)
+    assert undone(proposal_id) == []
+    assert container.registry().snapshot.by_name["openai/known"].price.state == "unknown"
+
+
+def meanings():
+    """What every name of the registry means, by resolution."""
+    names = {name for model in constants().models for name in (model.model_id, model.ref, *model.aliases)}
+    registry = container.registry()
+    return {name: registry.resolve(name).ref for name in names if name != "*"}
+
+
+def test_all_names_of_the_seed_mean_the_same_after_applying_and_undoing_a_catalog_of_the_same_names(app):
+    before = meanings()
+    assert len(before) > 400
+    namesakes = [offered(model_id=name, aliases=[f"newcomer/x-{number}"]) for number, name in enumerate(sorted(before)) if "*" not in name]
+    proposal_id = opened(*namesakes)
+    approved(proposal_id)
+    assert meanings() == before
+    assert undone(proposal_id) == []
+    assert meanings() == before
+    assert db.session.execute(select(ModelAlias.id).where(ModelAlias.alias.startswith("newcomer/"))).first() is None
+
+
+def test_a_name_that_only_the_undone_proposal_knew_is_unknown_again_and_can_be_applied_again(app):
+    proposal_id = opened(offered(aliases=["fresh-alias"]))
+    approved(proposal_id)
+    assert container.registry().resolve("fresh").ref == container.registry().resolve("fresh-alias").ref == "newcomer/fresh"
+    assert undone(proposal_id) == []
+    for name in ("fresh", "newcomer/fresh", "fresh-alias", "newcomer/fresh-alias"):
+        with pytest.raises(UnknownModel) as unknown:
+            container.registry().resolve(name)
+        assert unknown.value.suggestions == ()
+    left = row(Model, model_id=f"~undone-{row(ProposalRow, proposal_id=proposal_id).id}")
+    assert (left.is_active, left.display_name, left.description.partition(",")[0]) == (False, "Fresh (undone)", "Was newcomer/fresh")
+    again = opened(offered(aliases=["fresh-alias"]))
+    approved(again)
+    assert container.registry().resolve("fresh-alias").ref == "newcomer/fresh"
+
+
+def test_an_added_model_without_prices_is_deleted(app):
+    proposal_id = opened(offered(prices=[]))
+    approved(proposal_id)
+    assert undone(proposal_id) == []
+    assert db.session.execute(select(Model).join(Provider).where(Provider.slug == "newcomer")).first() is None
+
+
+def activated(session, model):
+    models.set_active(session, model.id, True, actor="eve")
+    models.set_active(session, model.id, False, actor="eve")
+
+
+def priced_by_hand(session, model):
+    prices.add(session, model.id, price_values(), actor="eve")
+
+
+def verified(session, model):
+    prices.verify(session, model.prices[0].id, actor="eve")
+
+
+def named_as_successor(session, model):
+    predecessor = session.execute(select(Model).where(Model.model_id == "gpt-4-turbo")).scalar_one()
+    models.update(session, predecessor.id, {"successor": model.ref}, actor="eve")
+
+
+@pytest.mark.parametrize("use", [activated, priced_by_hand, verified, named_as_successor])
+def test_an_added_model_that_something_uses_keeps_its_names_and_is_reported(app, use):
+    proposal_id = opened(offered(aliases=["fresh-alias"]), offered(model_id="unused"))
+    approved(proposal_id)
+    with writing() as session:
+        use(session, session.execute(select(Model).where(Model.model_id == "fresh")).scalar_one())
+    (message,) = undone(proposal_id)
+    assert message.startswith("newcomer/fresh ")
+    assert container.registry().resolve("fresh-alias").ref == "newcomer/fresh"
+    with pytest.raises(UnknownModel):
+        container.registry().resolve("unused")
+
+
+def test_an_added_model_with_recorded_usage_keeps_its_names(app):
+    proposal_id = opened(offered())
+    approved(proposal_id)
+    report = api_for(app, "usage:write").post(
+        "/usage", {"model": "newcomer/fresh", "usage": {"input": 1}}, headers={"Idempotency-Key": "k-1"}
+    )
+    assert report.status_code == 201, report.text
+    assert undone(proposal_id) == ["newcomer/fresh has recorded usage, so it stays."]
+    assert container.registry().resolve("fresh").ref == "newcomer/fresh"
 
 
 def test_whoever_opened_it_does_not_approve_it_unless_the_desk_is_of_one_person(app):

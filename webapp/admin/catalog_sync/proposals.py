@@ -206,7 +206,7 @@ def _approve(session: Any, proposal_id: int) -> str:
 def _undo(session: Any, proposal_id: int) -> str:
     rows = apply.undo(session, proposal_id, actor=actor())
     if not rows:
-        return "Taken back: prices by marked corrections, new models stay in the list as inactive."
+        return "Taken back: prices, notes and sources by marked corrections. New models that nothing uses gave up their names."
     return f"Taken back, but for {len(rows):,} row{'s' if len(rows) != 1 else ''}: {'; '.join(rows[:5])}{' …' if len(rows) > 5 else ''}"
 
 

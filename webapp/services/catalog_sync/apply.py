@@ -1,4 +1,4 @@
-"""Application of the chosen rows of a proposal, all or none, and its undo. Prices are append-only, so an undo adds corrections."""
+"""Application of the chosen rows of a proposal, all or none, and its undo."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,15 +8,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.catalog_diff import ADDED, GONE
-from webapp.domain.catalog.serializers import price_document
 from webapp.domain.pricing.pricing import price_at, timeline
 from webapp.domain.shared.errors import Conflict, FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.domain.shared.timestamps import format_timestamp
-from webapp.models import Model, Price, Proposal, ProposalRow, Provider
+from webapp.models import Model, Proposal, ProposalRow, Provider
 from webapp.registry import revision
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange
 from webapp.services.catalog import models, providers
+from webapp.services.catalog_sync import undo_rows
 from webapp.services.catalog_sync.proposals import APPLIED, OPEN, UNDONE, catalog_price_entry, find, proposal_target, selection_digest
 from webapp.services.pricing import prices
 
@@ -127,60 +127,15 @@ def _find_model(session: Session, ref: str) -> Model:
 
 
 def undo(session: Session, proposal_id: int, *, actor: str) -> list[str]:
-    """Undo an applied proposal, except rows that changed since, and return a message for each remaining row.
-
-    New models were added as inactive and were never used. They stay inactive: their prices are history, which is never deleted.
-    """
+    """Undo an applied proposal, except rows that changed since, and return a message for each remaining row."""
     revision.bump(session)
     proposal = find(session, proposal_id, lock=True)
     if proposal.status != APPLIED:
         raise Conflict("Only a proposal that was taken over can be undone.", code="not_applied")
+    uses = undo_rows.find_uses(session, proposal_id)
     rows = _list_chosen_rows(session, proposal_id)
-    remaining = [f"{row.ref} {reason}" for row in rows if (reason := _undo_row(session, row, actor))]
+    remaining = [f"{row.ref} {reason}" for row in rows if (reason := undo_rows.undo_row(session, row, uses, actor=actor))]
     proposal.status, proposal.ended_by, proposal.ended_at = UNDONE, actor, audit_log.now()
     change = AuditChange({"status": APPLIED}, {"status": UNDONE, "left": remaining[:100]})
     audit_log.record(session, "catalog:proposal:undo", actor=actor, target=proposal_target(proposal), change=change)
     return remaining
-
-
-def _undo_row(session: Session, row: ProposalRow, actor: str) -> str | None:
-    """Undo one row, and return None or why it stays."""
-    applied_values = row.done or {}
-    model = session.get(Model, applied_values.get("model", 0))
-    if model is None:
-        return None  # The model was deleted, so there is nothing to undo.
-    if row.kind == ADDED:
-        return "was activated since, so it stays." if model.is_active else None
-    if applied_values.get("deactivated"):
-        if not model.is_active:
-            models.set_active(session, model.id, True, actor=actor)
-        return None
-    reasons = [_restore_fields(session, model, applied_values, actor), _restore_price(session, model, applied_values, row, actor=actor)]
-    return "; ".join(reason for reason in reasons if reason) or None
-
-
-def _restore_fields(session: Session, model: Model, applied_values: dict[str, Any], actor: str) -> str | None:
-    if not applied_values.get("fields"):
-        return None
-    current_values = models.audit_values(model)
-    if any(current_values[name] != value for name, value in applied_values["taken"].items()):
-        return "was edited since"
-    models.update(session, model.id, applied_values["fields"], actor=actor)
-    return None
-
-
-def _restore_price(session: Session, model: Model, applied_values: dict[str, Any], row: ProposalRow, *, actor: str) -> str | None:
-    """Correct the added price with the rates that applied before it."""
-    added = session.get(Price, applied_values.get("price") or 0)
-    if added is None:
-        return None
-    if session.execute(select(Price.id).where(Price.corrects_id == added.id)).first():
-        return "has a corrected price since"
-    before = session.get(Price, applied_values["price_before"] or 0)
-    unknown_price: dict[str, Any] = {"state": "unknown", "currency": added.currency, "rates": []}
-    document: dict[str, Any] = (price_document(prices.to_domain(before)) if before else None) or unknown_price
-    overrides = {"effective_from": format_timestamp(added.effective_from), "note": f"Undo of the proposal {row.proposal}."}
-    entry = catalog_price_entry(document | overrides, row.proposal.source)
-    source = document.get("source") or entry.source
-    prices.import_price(session, model, entry._replace(corrects=added.id, source=source), actor=actor)
-    return None

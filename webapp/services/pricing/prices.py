@@ -167,7 +167,7 @@ def to_row(entry: PriceEntry, model: Model, actor: str) -> Price:
         source_name=source.get("name") or actor,
         source_url=source.get("url"),
         verified_at=source.get("verified_at"),
-        verified_by=actor if source.get("verified_at") else None,
+        verified_by=(source.get("verified_by") or actor) if source.get("verified_at") else None,
         note=entry.note,
         created_by=actor,
         corrects_id=entry.corrects,
