@@ -88,6 +88,63 @@ def test_models_dev_is_per_million_already():
     assert rates(model)["input", 200_000, "standard"] == ("2.5", 1_000_000)
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e-30000000", "1e99999999", "9" * 5_000, "0." + "1" * 5_000])
+def test_a_number_that_is_no_amount_rejects_only_its_field(number):
+    text = f'{{"openai/m": {{"litellm_provider": "openai", "input_cost_per_token": {number}, "output_cost_per_token": 1e-6}}}}'
+    parsed = sources.read_catalog("litellm", text.encode())
+    assert rates(parsed.models[0]) == {("output", None, "standard"): ("1", 1_000_000)}
+    assert "openai/m: input_cost_per_token is not read" in parsed.problems[0]
+    assert "input_cost_per_token" in parsed.models[0]["prices"][0]["note"]
+
+
+HALF_A_PAIR = "\\ud800"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("litellm", '{"a": {"litellm_provider": "acme", "input_cost_per_token": 1e-6, "x%s_cost": 2}, "b%s": 1}'),
+        ("models.dev", '{"acme": {"name": "A%s", "models": {"a": {"name": "A%s", "cost": {"input": 1, "x%s": 2}}, "b%s": 1}}}'),
+        ("modeldesk", '{"models": [{"provider": "acme", "model_id": "a%s", "x\\u0000": "%s"}, 1]}'),
+        ("modeldesk", 'models:\n- {provider: acme, model_id: a, display_name: "\\0"}'),
+    ],
+)
+def test_characters_that_no_database_stores_are_replaced_everywhere(source, text):
+    parsed = sources.read_catalog(source, text.replace("%s", HALF_A_PAIR).encode())
+    everything = json.dumps([parsed.models, parsed.providers, parsed.problems], ensure_ascii=False, default=str)
+    assert "\N{REPLACEMENT CHARACTER}" in everything.encode().decode()  # `encode` raises for half a pair.
+    assert "\\u0000" not in everything
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"experimental": {"cost": {"input": 7}}},
+        {"experimental": {"pricing": [{"price": 7}]}},
+        {"experimental": {"modes": {"fast": {"cost_per_call": 7}}}},
+        {"experimental": {"modes": {"fast": {"cost": {"input": 7}, "price": 9}}}},
+        {"experimental": {"modes": [{"cost": 7}]}},
+        {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"cost": {"input": 7}}}}}}}}},
+        {"price": "7 USD"},
+        {"list_price": True},
+    ],
+)
+def test_every_other_cost_of_a_models_dev_record_is_noted(more):
+    parsed = read("models.dev", {"acme": {"name": "A", "models": {"a": {"cost": {"input": 1}} | more}}})
+    price = parsed.models[0]["prices"][0]
+    assert rates(parsed.models[0]) == {("input", None, "standard"): ("1", 1_000_000)}
+    assert ("Not read: " in price["note"], parsed.fields_read, parsed.fields_noted) == (
+        True,
+        1,
+        1 + ("price" in str(more) and "modes" in str(more)),
+    )
+
+
+def test_a_cost_of_a_whole_seller_is_a_problem():
+    parsed = read("models.dev", {"acme": {"name": "A", "flat_price": 7, "cost": 0, "models": {"a": {"cost": {"input": 1}}}}})
+    assert [problem.partition(" is ")[0] for problem in parsed.problems] == ["acme: flat_price"]
+
+
 @pytest.mark.parametrize("amount", [10**40, -1, True, "0.1", 1e-40])
 def test_an_amount_that_is_none_is_named_and_left_out(amount):
     parsed = read("litellm", {"openai/m": {"litellm_provider": "openai", "input_cost_per_token": amount, "output_cost_per_token": 1e-6}})
@@ -102,7 +159,10 @@ def test_an_amount_that_is_none_is_named_and_left_out(amount):
         ("nothing", b"{}", "must be one of"),
         ("litellm", None, "is needed"),
         ("litellm", b"[1]", "must be an object"),
-        ("litellm", b'{"a": NaN}', "is not JSON"),
+        ("litellm", b'{"a": NaN}', "no object"),
+        ("litellm", b"model_list:\n- model_name: gpt-4o\n", "configuration of a LiteLLM proxy"),
+        ("modeldesk", b"model_list:\n- model_name: gpt-4o\n", "configuration of a LiteLLM proxy"),
+        ("models.dev", b'{"model_list": []}', "configuration of a LiteLLM proxy"),
         ("litellm", b"{}", "names no model"),
         ("models.dev", b"{", "is not JSON"),
         ("genai-prices-json", b"{}", "must be a list"),
@@ -112,8 +172,8 @@ def test_an_amount_that_is_none_is_named_and_left_out(amount):
         ("modeldesk", b"[" * 200_000, "nested too deep"),
         ("modeldesk", b"{" * 200_000, "is not JSON"),
         ("modeldesk", b"models: [2026-02-30]", "neither JSON nor YAML"),
-        ("litellm", b'{"a": 1e-30000000}', "is no amount"),
-        ("litellm", b'{"a": 1e99999999}', "is no amount"),
+        ("litellm", b'{"a": 1e-30000000}', "no object"),
+        ("litellm", b'{"a": 1e99999999}', "no object"),
         ("models.dev", b'{"a": ' * 100_000, "is not JSON"),
     ],
 )

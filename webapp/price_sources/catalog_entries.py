@@ -101,6 +101,10 @@ def as_object(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def as_list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def as_text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 

@@ -1,6 +1,6 @@
 """Accounting of a record's cost fields: each non-zero field becomes part of a rate, or is named in the price's note with the reason."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -11,7 +11,6 @@ from webapp.domain.shared.money import EXACT, format_decimal, parse_amount
 MILLION = 1_000_000
 MAX_AMOUNT = 10**15  # No real price is higher, and the exact arithmetic rejects larger numbers.
 MAX_NOTE = 1_800  # A stored note has at most 2,000 characters.
-MAX_DEPTH = 6
 # Catalogs are written from floats: an amount this close to a short decimal is that decimal.
 NOISE = Decimal("1e-12")
 SHORT_DECIMAL = Decimal("1e-10")
@@ -153,19 +152,17 @@ def is_zero(value: object) -> bool:
     return value is None or value is False or value in (0, "") or (isinstance(value, list | dict) and not value)
 
 
-def cost_leaves(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
+def cost_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Yield the path and value of everything inside `value` whose path names a cost, a price or a multiplier."""
-    children: Iterable[tuple[str, object]]
-    if isinstance(value, dict) and depth < MAX_DEPTH:
-        children = ((f"{path}.{key}" if path else key, child) for key, child in value.items())
-    elif isinstance(value, list) and depth < MAX_DEPTH:
-        children = ((f"{path}[]", child) for child in value)
-    else:
-        if any(word in path.lower() for word in ("cost", "price", "multiplier")):
-            yield path, value
-        return
-    for location, child in children:
-        yield from cost_leaves(child, location, depth + 1)
+    rest = [(path, value)]
+    while rest:
+        location, child = rest.pop()
+        if isinstance(child, dict):
+            rest += [(f"{location}.{key}" if location else key, nested) for key, nested in reversed(child.items())]
+        elif isinstance(child, list):
+            rest += [(f"{location}[]", nested) for nested in reversed(child)]
+        elif any(word in location.lower() for word in ("cost", "price", "multiplier")):
+            yield location, child
 
 
 def _unread_note(unread: Mapping[str, str]) -> list[str]:

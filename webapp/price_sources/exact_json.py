@@ -1,33 +1,47 @@
-"""JSON parser with exact decimals."""
+"""JSON parser with exact decimals, and without characters that a database cannot store."""
 
 import json
+import re
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any
 
 from webapp.domain.shared.errors import Invalid
 
 CatalogEntries = tuple[list[dict[str, Any]], list[dict[str, Any]]]  # Providers, then models.
 
 
+# NUL, and halves of surrogate pairs: escapes in a file can state them, but no encoding and no database can store them.
+_UNSTORABLE = re.compile("[\\x00\\ud800-\\udfff]")
+MAX_DIGITS = 60
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
 def parse_json(data: bytes) -> Any:
-    """Parse JSON with exact decimals. Raises `Invalid` with the position of the syntax error."""
+    """Parse JSON with exact decimals. A number that is no amount stays text. Raises `Invalid` with the position of the syntax error."""
     try:
-        return json.loads(data.decode("utf-8-sig"), parse_float=_parse_decimal, parse_constant=_reject_constant)
+        return storable(json.loads(data.decode("utf-8-sig"), parse_float=_parse_decimal, parse_int=_parse_integer, parse_constant=str))
     except (ValueError, RecursionError) as error:
         raise Invalid.field("file", f"is not JSON: {str(error)[:200]}") from None
 
 
-def _parse_decimal(text: str) -> Decimal:
+def storable(value: Any) -> Any:
+    """Return a parsed document with a replacement for each character that cannot be stored, in keys as well."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub(REPLACEMENT, value)
+    if isinstance(value, dict):
+        return {storable(key): storable(child) for key, child in value.items()}
+    return [storable(child) for child in value] if isinstance(value, list) else value
+
+
+def _parse_decimal(text: str) -> Decimal | str:
     """Parse a number with a fraction or an exponent.
 
-    Extreme exponents are rejected: the plain form of such a number has millions of digits and would exhaust memory.
+    A number with an extreme exponent stays text: its plain form has millions of digits and would exhaust memory.
     """
     number = Decimal(text)
     exponent = number.as_tuple().exponent
-    if not isinstance(exponent, int) or len(text) > 60 or abs(exponent) > 60:
-        raise ValueError(f"{text[:40]} is no amount")
-    return number
+    return number if isinstance(exponent, int) and len(text) <= MAX_DIGITS and abs(exponent) <= MAX_DIGITS else text
 
 
-def _reject_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number")
+def _parse_integer(text: str) -> int | str:
+    return int(text) if len(text) <= MAX_DIGITS else text

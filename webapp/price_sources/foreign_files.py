@@ -8,17 +8,22 @@ _PRICE_MAP = re.compile(r'"litellm_provider"\s*:')
 _REGISTRY = "modeldesk-registry"
 
 
+def describe_proxy_configuration(text: str) -> str | None:
+    """Return what a LiteLLM configuration is and what to upload instead, or None for every other file."""
+    if _REGISTRY in text or not _PROXY_CONFIGURATION.search(text):
+        return None
+    return (
+        "This is the configuration of a LiteLLM proxy (config.yaml), not an export of Modeldesk, so nothing was imported. "
+        "For public prices, upload LiteLLM's model_prices_and_context_window.json on the Proposals page. "
+        "For your own models and prices, import a CSV file with the columns of a CSV export."
+    )
+
+
 def describe_foreign_file(text: str) -> str | None:
     """Return what a file of LiteLLM is and what to upload instead, or None for every other file."""
-    if _REGISTRY in text:
-        return None
-    if _PROXY_CONFIGURATION.search(text):
-        return (
-            "This is the configuration of a LiteLLM proxy (config.yaml), not an export of Modeldesk, so nothing was imported. "
-            "For public prices, upload LiteLLM's model_prices_and_context_window.json on the Proposals page. "
-            "For your own models and prices, import a CSV file with the columns of a CSV export."
-        )
-    if _PRICE_MAP.search(text):
+    if reason := describe_proxy_configuration(text):
+        return reason
+    if _REGISTRY not in text and _PRICE_MAP.search(text):
         return (
             "This is LiteLLM's price map, not an export of Modeldesk, so nothing was imported. "
             "Upload it on the Proposals page, or run `flask --app wsgi catalog sync litellm --file FILE`."

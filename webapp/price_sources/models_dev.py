@@ -8,7 +8,17 @@ from webapp.domain.pricing.pricing import SERVICE_TIERS, STANDARD
 from webapp.domain.shared.errors import Invalid
 from webapp.price_sources import catalog_entries
 from webapp.price_sources.catalog_entries import Entry, as_count, as_date, as_object, as_text
-from webapp.price_sources.cost_fields import MILLION, FieldRate, FieldTable, RateTerms, ReadLog, RecordRates, cost_leaves, meters_of
+from webapp.price_sources.cost_fields import (
+    MILLION,
+    FieldRate,
+    FieldTable,
+    RateTerms,
+    ReadLog,
+    RecordRates,
+    cost_leaves,
+    is_zero,
+    meters_of,
+)
 from webapp.price_sources.exact_json import CatalogEntries, parse_json
 from webapp.price_sources.genai_rules import type_of
 
@@ -51,6 +61,9 @@ def _rows(raw: Mapping[str, Any], log: ReadLog) -> Iterator[tuple[str, str, Mapp
         if not isinstance(models, dict):
             log.problems.append(f"{seller}: is left out, because it has no object of models")
             continue
+        for location, value in cost_leaves({name: field for name, field in vendor.items() if name != "models"}):
+            if not is_zero(value):
+                log.problems.append(f"{seller}: {location} is not read, because it is a price of the seller and not of a model")
         for model_id, row in models.items():
             if isinstance(row, dict):
                 yield seller, model_id, row
@@ -62,10 +75,8 @@ def _entry(seller: str, model_id: str, row: Mapping[str, Any], log: ReadLog) -> 
     key = f"{seller}/{model_id}"
     rates = RecordRates(key, log)
     _add_costs(rates, row.get("cost"))
-    for name, mode in as_object(as_object(row.get("experimental")).get("modes")).items():
-        _add_mode(rates, f"experimental.modes.{name}.cost", as_object(mode))
-    for location, value in cost_leaves({name: value for name, value in row.items() if name not in ("cost", "experimental")}):
-        rates.leave_out(location, value, UNDOCUMENTED)
+    _add_modes(rates, row.get("experimental"))
+    _leave_out_all(rates, "", {name: value for name, value in row.items() if name not in ("cost", "experimental")}, UNDOCUMENTED)
     limit = as_object(row.get("limit"))
     attributes = {
         "type": type_of(model_id),
@@ -105,6 +116,19 @@ def _add_tier(rates: RecordRates, tier: Mapping[str, Any]) -> None:
         _leave_out_all(rates, "cost.tiers", costs, NO_CONTEXT_TIER)
     else:
         _add_fields(rates, f"cost.tiers[{size}]", costs, RateTerms(size))
+
+
+def _add_modes(rates: RecordRates, experimental: object) -> None:
+    """Add the costs of modes, and note everything else in `experimental` that names a cost."""
+    fields = as_object(experimental)
+    modes = as_object(fields.get("modes"))
+    for name, mode in modes.items():
+        location = f"experimental.modes.{name}"
+        _add_mode(rates, f"{location}.cost", as_object(mode))
+        rest_of_mode = {key: value for key, value in mode.items() if key != "cost"} if isinstance(mode, dict) else mode
+        _leave_out_all(rates, location, rest_of_mode, UNDOCUMENTED)
+    rest = {name: value for name, value in fields.items() if name != "modes" or not modes}
+    _leave_out_all(rates, "experimental", rest if fields else experimental, UNDOCUMENTED)
 
 
 def _add_mode(rates: RecordRates, location: str, mode: Mapping[str, Any]) -> None:

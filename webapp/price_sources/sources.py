@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from webapp.domain.catalog.source_scope import FULL_SCOPE, SourceScope
 from webapp.domain.shared.errors import Invalid
-from webapp.price_sources import litellm, models_dev
+from webapp.price_sources import foreign_files, litellm, models_dev
 from webapp.price_sources.cost_fields import ReadLog
 from webapp.price_sources.exact_json import CatalogEntries
 from webapp.price_sources.litellm_fields import LITELLM_SCOPE
@@ -82,6 +82,8 @@ def read_catalog(source: str, data: bytes | None = None) -> SourceCatalog:
         raise Invalid.field("file", f"is needed for {kind.label}: {kind.hint}")
     if len(data) > MAX_BYTES:
         raise Invalid.field("file", f"is larger than {MAX_BYTES // 1_000_000} MB")
+    if reason := foreign_files.describe_proxy_configuration(data.decode("utf-8", "replace")):
+        raise Invalid.field("file", reason)
     log = ReadLog()
     reader = _reader_for(source)
     entries = reader.read(data, log)

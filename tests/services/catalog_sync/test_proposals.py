@@ -54,9 +54,12 @@ KNOWN = {"provider": "openai", "model_id": "known"}
 
 
 def opened(*models, second=None, selected=True) -> int:
-    container.registry().refresh()
     names = [{"slug": "newcomer", "display_name": "The newcomer"}]
-    catalog = SourceCatalog("acme-list", "version 1", "0" * 64, names, list(models))
+    return opened_catalog(SourceCatalog("acme-list", "version 1", "0" * 64, names, list(models), fields_read=1), second, selected=selected)
+
+
+def opened_catalog(catalog, second=None, *, selected=True) -> int:
+    container.registry().refresh()
     with writing(refresh=False) as session:
         comparison = Comparison(container.registry().snapshot, catalog, second, GuardLimits(), datetime.now(UTC))
         proposal_id = proposals.open_proposal(session, comparison, actor="ann").id
@@ -371,6 +374,42 @@ def test_every_problem_is_counted_even_if_the_list_is_cut(app):
 def test_a_catalog_in_which_nothing_can_be_read_is_an_error_and_never_nothing_new(app, record):
     with pytest.raises(Invalid, match="no record that can be read"):
         opened(record)
+
+
+def catalog_of(*models, **counts):
+    return SourceCatalog("acme-list", "version 2", "1" * 64, [], list(models), **counts)
+
+
+def test_a_catalog_of_known_models_without_a_price_that_can_be_read_is_an_error(app):
+    ours("2")
+    unread = offered(**KNOWN) | {"prices": [offered()["prices"][0] | {"state": "unknown", "rates": []}]}
+    with pytest.raises(Invalid, match=r"no price that can be read\. The first problem: no amount"):
+        opened_catalog(catalog_of(unread | {"prices": []}, problems=["no amount"]))
+    with pytest.raises(Invalid, match="no price that can be read"):
+        opened_catalog(catalog_of(unread | {"prices": []}, fields_noted=3))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"aliases": [{"a": 1}]},
+        {"aliases": [1]},
+        {"context_window": "many"},
+        {"prices": [offered("NaN")["prices"][0]]},
+        {"prices": [offered("1e999999")["prices"][0]]},
+        {"prices": [offered("-1")["prices"][0]]},
+        {"prices": [offered()["prices"][0] | {"currency": 7}]},
+        {"prices": [offered()["prices"][0] | {"effective_from": "2026-25-11"}]},
+        {"prices": [1]},
+        {"prices": 1},
+        {"provider": ["openai"]},
+        {"model_id": None},
+    ],
+)
+def test_a_record_with_a_value_of_another_kind_is_a_problem_whatever_the_field(app, bad):
+    ours("1")
+    proposal = row(Proposal, id=opened(offered("2", **KNOWN), offered(**bad), offered(**KNOWN | bad)))
+    assert (proposal.counts["rows"], proposal.counts["problems"]) == (1, 2), proposal.problems
 
 
 def test_nothing_new_names_the_problems_of_the_source(app):

@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.catalog_diff import ADDED, KINDS, CatalogComparison, ModelDiff, compare
+from webapp.domain.catalog.catalog_diff import ADDED, COMPARED_FIELDS, KINDS, CatalogComparison, ModelDiff, compare
 from webapp.domain.catalog.catalog_guards import GUARDS, HELD_GUARDS, GuardLimits
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry, validate_model, validate_price
+from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PRICE_REQUIRED, PriceEntry, validate_model, validate_price
 from webapp.domain.catalog.serializers import model_document, model_from, price_document
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.shared.errors import Conflict, Invalid, NotFound
@@ -24,6 +24,7 @@ from webapp.services.audit.audit_log import AuditChange, Target
 
 OPEN, APPLIED, UNDONE, CLOSED = "open", "applied", "undone", "closed"
 MAX_PROBLEMS = 200
+USED_FIELDS = ("provider", "model_id", "aliases", *COMPARED_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +144,19 @@ def build_rows(comparison: Comparison) -> tuple[list[ProposalRow], list[str]]:
             rows.append(_build_row(difference, sides, names))
         except Invalid as error:
             problems.append(f"{difference.ref}: {error.detail}")
-    if not rows and problems and sides.registry.keys().isdisjoint(offered):
-        raise Invalid.field("file", f"has no record that can be read. The first problem: {problems[0]}")
+    if all("lost" in row.guards for row in rows):  # Or there is no row.
+        _require_readable(comparison.catalog, problems, is_known=not sides.registry.keys().isdisjoint(offered))
     return rows, problems
+
+
+def _require_readable(catalog: SourceCatalog, problems: list[str], *, is_known: bool) -> None:
+    """Raise `Invalid` if nothing in the file can be read: such a file never means that there is nothing new."""
+    all_problems = [*catalog.problems, *problems]
+    first = f" The first problem: {all_problems[0]}" if all_problems else ""
+    if problems and not is_known:
+        raise Invalid.field("file", f"has no record that can be read.{first}")
+    if not catalog.fields_read and (catalog.fields_noted or all_problems):
+        raise Invalid.field("file", f"has no price that can be read.{first}")
 
 
 def _models_by_ref(source_catalog: SourceCatalog, problems: list[str]) -> Mapping[str, ModelInfo]:
@@ -154,7 +165,10 @@ def _models_by_ref(source_catalog: SourceCatalog, problems: list[str]) -> Mappin
     for record in source_catalog.models:
         name = f"{record.get('provider')}/{record.get('model_id')}"
         try:
-            model = model_from(record)
+            model = _read_record(record)
+        except Invalid as error:
+            problems.append(f"{name[:300]}: {error.detail}")
+            continue
         except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             problems.append(f"{name[:300]}: cannot be read: {_reason(error)}")
             continue
@@ -162,6 +176,15 @@ def _models_by_ref(source_catalog: SourceCatalog, problems: list[str]) -> Mappin
             problems.append(f"{name}: is left out, because an earlier record has the same name")
         models.setdefault(model.ref, model)
     return models
+
+
+def _read_record(record: Mapping[str, Any]) -> ModelInfo:
+    """Return the model. Raises `Invalid` for a value that a comparison cannot use, and other errors for a record in another format."""
+    model = model_from(record)
+    validate_model({name: record[name] for name in USED_FIELDS if record.get(name) is not None}, partial=True)
+    for document in record["prices"]:
+        validate_price({name: document[name] for name in PRICE_REQUIRED})
+    return model
 
 
 def _reason(error: Exception) -> str:
