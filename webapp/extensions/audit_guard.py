@@ -21,6 +21,7 @@ UNAUDITED_TABLES = frozenset(
         "cached_responses",  # copies of responses, which expire
         "import_drafts",
         "proposal_rows",  # selected by one user; opening, applying and dismissing are audited
+        "source_copies",  # copies of catalogs for second opinions; opening a proposal is audited
         "credential_counters",
         "login_attempts",
         "spent_returns",  # counters

@@ -4,7 +4,7 @@ from webapp.models.accounts import ApiToken, Identity, LoginAttempt, OneTimeLink
 from webapp.models.audit import AuditEvent, AuditState
 from webapp.models.base import MAX_ID, Base
 from webapp.models.catalog import Credential, Model, ModelAlias, Price, PriceRate, PriceVerification, Provider
-from webapp.models.catalog_sync import Proposal, ProposalRow
+from webapp.models.catalog_sync import Proposal, ProposalRow, SourceCopy
 from webapp.models.evaluations import Evaluation, EvaluationCell, Rating, SavedIncident
 from webapp.models.projects import CredentialCounter, Project, ProjectOverride
 from webapp.models.prompt_templates import CachedResponse, PromptTemplate
@@ -48,6 +48,7 @@ __all__ = [
     "Run",
     "RunRecommendation",
     "SavedIncident",
+    "SourceCopy",
     "UsageRecord",
     "UsedAuthorization",
     "User",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.models.base import Base
@@ -66,3 +66,16 @@ class ProposalRow(Base):
 
     def __str__(self) -> str:
         return self.ref
+
+
+class SourceCopy(Base):
+    """The last catalog of a source that was compared: its number of records, that of the version before, and its packed current prices."""
+
+    __tablename__ = "source_copies"
+
+    source: Mapped[str] = mapped_column(String(60), unique=True)
+    source_version: Mapped[str] = mapped_column(String(100))
+    digest: Mapped[str] = mapped_column(String(64))
+    records: Mapped[int]
+    previous_records: Mapped[int | None]
+    prices: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)

@@ -89,7 +89,7 @@ def unify(entries: Iterable[tuple[str, Entry]], log: ReadLog) -> list[Entry]:
         first = models.setdefault(ref, entry)
         names[key] = ref
         if first["prices"][0]["rates"] != entry["prices"][0]["rates"]:
-            log.problems.append(f"{key}: is left out, because an earlier record of {ref} has other rates")
+            log.leave_out(f"{key}: is left out, because an earlier record of {ref} has other rates")
     for key, ref in names.items():
         model_id = models[ref]["model_id"]
         if key not in models and key != model_id and _PLAIN_NAME.fullmatch(key) and len(models[ref]["aliases"]) < 50:

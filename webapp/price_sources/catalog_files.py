@@ -16,14 +16,16 @@ def read_genai_json(data: bytes, log: ReadLog) -> CatalogEntries:
     raw = parse_json(data)
     if not isinstance(raw, list):
         raise Invalid.field("file", "must be a list of providers, as genai-prices publishes it")
-    return genai.catalog_document(genai.parse_providers(raw, log.problems), log)
+    return genai.catalog_document(genai.parse_providers(raw, log), log)
 
 
 def read_modeldesk(data: bytes, log: ReadLog) -> CatalogEntries:
     raw = parse_json(data) if data.lstrip()[:1] == b"{" else _load_yaml(data)
     if not isinstance(raw, dict) or not isinstance(raw.get("models"), list):
         raise Invalid.field("file", "holds no list of models: it is no export of a Modeldesk")
-    log.problems += [f"models[{position}] is no object" for position, row in enumerate(raw["models"]) if not isinstance(row, dict)]
+    for position, row in enumerate(raw["models"]):
+        if not isinstance(row, dict):
+            log.leave_out(f"models[{position}]: is left out, because it is no object")
     models = [dict(row) for row in raw["models"] if isinstance(row, dict)]
     prices = (price for row in models for price in as_list(row.get("prices")) if isinstance(price, dict))
     log.fields_read += sum(len(as_list(price.get("rates"))) for price in prices)

@@ -62,11 +62,17 @@ class Candidate(NamedTuple):
 
 @dataclass
 class ReadLog:
-    """Every problem of a file with its record, and how many non-zero cost fields were read and how many are named in notes."""
+    """Every problem of a file with its record, the number of records left out, and of non-zero cost fields in rates and in notes."""
 
     problems: list[str] = field(default_factory=list)
+    records_left_out: int = 0
     fields_read: int = 0
     fields_noted: int = 0
+
+    def leave_out(self, problem: str, records: int = 1) -> None:
+        """Report records that are left out as a whole."""
+        self.problems.append(problem)
+        self.records_left_out += records
 
 
 class RecordRates:

@@ -114,13 +114,13 @@ def source_models(vendor: types.Provider, log: ReadLog) -> Iterator[JsonObject]:
     for model in vendor.models:
         reason = genai_rules.skip_reason(vendor.id, model.id, model.price_comments or "") if vendor.id in VENDORS else None
         if reason:
-            log.problems.append(f"{vendor.id}/{model.id}: is left out: {reason}")
+            log.leave_out(f"{vendor.id}/{model.id}: is left out: {reason}")
             continue
         names = names_of(model) if vendor.id in VENDORS else {model.id: []}
         try:
             models = [source_model(vendor, model, (name, *aliases), log) for name, aliases in names.items()]
         except UNREADABLE as error:
-            log.problems.append(f"{vendor.id}/{model.id}: cannot be read: {str(error)[:200]}")
+            log.leave_out(f"{vendor.id}/{model.id}: cannot be read: {str(error)[:200]}")
             continue
         yield from models
 
@@ -149,38 +149,38 @@ def bundled_providers() -> list[types.Provider]:
     return list(data.providers)
 
 
-def parse_providers(raw: list[Any], problems: list[str]) -> list[types.Provider]:
+def parse_providers(raw: list[Any], log: ReadLog) -> list[types.Provider]:
     """Parse the published JSON with the package's own parser. Providers and models that it rejects are problems."""
     try:
         return types._providers_from_raw(raw)
     except UNREADABLE:
-        parsed = (_parse_provider(provider, position, problems) for position, provider in enumerate(raw))
+        parsed = (_parse_provider(provider, position, log) for position, provider in enumerate(raw))
         return [provider for provider in parsed if provider]
 
 
-def _parse_provider(raw: Any, position: int, problems: list[str]) -> types.Provider | None:
+def _parse_provider(raw: Any, position: int, log: ReadLog) -> types.Provider | None:
     """Return the provider with those of its models that can be read."""
     fields = raw if isinstance(raw, dict) else {}
     name = str(fields.get("id", f"[{position}]"))[:100]
     models = fields.get("models")
     if not isinstance(models, list):
-        problems.append(f"{name}: cannot be read, because it has no list of models")
+        log.leave_out(f"{name}: cannot be read, because it has no list of models")
         return None
-    provider = _parse_or_report({**fields, "models": []}, name, problems)
+    provider = _parse_or_report({**fields, "models": []}, name, log, len(models))
     if provider is None:
         return None
     for number, model in enumerate(models):
         model_name = str(model.get("id", f"[{number}]"))[:200] if isinstance(model, dict) else f"[{number}]"
-        parsed = _parse_or_report({**fields, "models": [model]}, f"{name}/{model_name}", problems)
+        parsed = _parse_or_report({**fields, "models": [model]}, f"{name}/{model_name}", log)
         provider.models.extend(parsed.models if parsed else [])
     return provider
 
 
-def _parse_or_report(raw: JsonObject, name: str, problems: list[str]) -> types.Provider | None:
+def _parse_or_report(raw: JsonObject, name: str, log: ReadLog, records: int = 1) -> types.Provider | None:
     try:
         return types._providers_from_raw([raw])[0]
     except UNREADABLE as error:
-        problems.append(f"{name}: cannot be read by the installed genai-prices: {' '.join(str(error).split())[:200]}")
+        log.leave_out(f"{name}: cannot be read by the installed genai-prices: {' '.join(str(error).split())[:200]}", records)
         return None
 
 

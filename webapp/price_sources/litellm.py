@@ -62,11 +62,11 @@ def _rows(raw: Mapping[str, Any], log: ReadLog) -> Iterator[tuple[str, Mapping[s
         if key == "sample_spec":
             continue
         if not isinstance(row, dict):
-            log.problems.append(f"{key}: is left out, because it is no object")
+            log.leave_out(f"{key}: is left out, because it is no object")
         elif not as_text(row.get("litellm_provider")):
             target = as_text(row.get("alias_of"))
             reason = f"it only names another model, {target}" if target else "it names no provider"
-            log.problems.append(f"{key}: is left out, because {reason}")
+            log.leave_out(f"{key}: is left out, because {reason}")
         else:
             yield key, row
 

@@ -59,7 +59,7 @@ def _rows(raw: Mapping[str, Any], log: ReadLog) -> Iterator[tuple[str, str, Mapp
     for seller, vendor in raw.items():
         models = vendor.get("models") if isinstance(vendor, dict) else None
         if not isinstance(models, dict):
-            log.problems.append(f"{seller}: is left out, because it has no object of models")
+            log.leave_out(f"{seller}: is left out, because it has no object of models")
             continue
         for location, value in cost_leaves({name: field for name, field in vendor.items() if name != "models"}):
             if not is_zero(value):
@@ -68,7 +68,7 @@ def _rows(raw: Mapping[str, Any], log: ReadLog) -> Iterator[tuple[str, str, Mapp
             if isinstance(row, dict):
                 yield seller, model_id, row
             else:
-                log.problems.append(f"{seller}/{model_id}: is left out, because it is no object")
+                log.leave_out(f"{seller}/{model_id}: is left out, because it is no object")
 
 
 def _entry(seller: str, model_id: str, row: Mapping[str, Any], log: ReadLog) -> tuple[str, Entry]:

@@ -51,8 +51,8 @@ SOURCES: Mapping[str, CatalogSource] = {
 class SourceCatalog:
     """A catalog that was read. `version` is its readable name; `digest` is the SHA-256 of its bytes.
 
-    `problems` are all records and fields that could not be read. `fields_read` and `fields_noted` count the non-zero cost fields in
-    rates and in notes. `scope` is what the source can state.
+    `problems` are all records and fields that could not be read. `records_left_out` counts the records among them, `fields_read` and
+    `fields_noted` the non-zero cost fields in rates and in notes. `scope` is what the source can state.
     """
 
     source: str
@@ -61,6 +61,7 @@ class SourceCatalog:
     providers: list[dict[str, Any]]
     models: list[dict[str, Any]]
     problems: list[str] = field(default_factory=list)
+    records_left_out: int = 0
     fields_read: int = 0
     fields_noted: int = 0
     scope: SourceScope = FULL_SCOPE
@@ -91,7 +92,9 @@ def read_catalog(source: str, data: bytes | None = None) -> SourceCatalog:
         example = f" Nothing in it can be read. The first problem: {log.problems[0]}" if log.problems else ""
         raise Invalid.field("file", f"names no model: is it really {kind.label.removesuffix(', a file')}? {kind.hint}{example}")
     digest = hashlib.sha256(data).hexdigest()
-    return SourceCatalog(source, f"file {digest[:12]}", digest, *entries, log.problems, log.fields_read, log.fields_noted, reader.scope)
+    return SourceCatalog(
+        source, f"file {digest[:12]}", digest, *entries, log.problems, log.records_left_out, log.fields_read, log.fields_noted, reader.scope
+    )
 
 
 def _read_bundled() -> SourceCatalog:
@@ -103,7 +106,9 @@ def _read_bundled() -> SourceCatalog:
     digest = hashlib.sha256(Path(data.__file__).read_bytes()).hexdigest()
     entries = genai.catalog_document(genai.bundled_providers(), log)
     label = f"version {version(genai.NAME)}"
-    return SourceCatalog(genai.NAME, label, digest, *entries, log.problems, log.fields_read, log.fields_noted, genai.GENAI_SCOPE)
+    return SourceCatalog(
+        genai.NAME, label, digest, *entries, log.problems, log.records_left_out, log.fields_read, log.fields_noted, genai.GENAI_SCOPE
+    )
 
 
 class _Reader(NamedTuple):

@@ -64,7 +64,8 @@ def test_the_page_counts_all_problems_and_the_fields_that_notes_name(ann):
     content = page(ann, opened(ann, {"acme/good": GPT | {"litellm_provider": "acme", "input_cost_per_pixel": 0.1}} | broken).location)
     assert "250 problems in the source" in content
     assert "The first 200:" in content
-    assert "1 price field of the source cannot be stored as rates." in content
+    assert "1 read, 250 left out" in content
+    assert "9 in rates, 1 named in the notes of prices" in content
 
 
 def test_the_bundled_catalogue_needs_no_file_and_its_pages_stay_small(ann):
@@ -134,6 +135,36 @@ def test_a_second_source_is_shown_where_it_disagrees(ann):
     second_catalog = {"openai/new-one": GPT | {"input_cost_per_token": 9e-06}}
     upload = {"second": "litellm", "second_file": (io.BytesIO(json.dumps(second_catalog).encode()), "other.json")}
     assert "second opinion: $9 per 1M tokens" in page(ann, opened(ann, **upload).location)
+
+
+def test_the_last_file_of_another_source_is_the_second_opinion(ann):
+    first = page(ann, opened(ann).location)
+    assert "<dt>Second opinion</dt><dd>none</dd>" in first
+    assert "A second source" not in first
+    models = {"new-one": {"cost": {"input": 9, "output": 10}}, "gpt-4o": {"cost": {"input": 5.01, "output": 10.2}}}
+    content = page(ann, opened(ann, {"openai": {"name": "OpenAI", "models": models}}, source="models.dev").location)
+    assert "<dt>Second opinion</dt><dd>litellm file " in content
+    assert "A second source states another amount (2)" in content
+    assert "second opinion: $5 per 1M tokens" in content  # of openai/new-one
+    assert "second opinion: $10 per 1M tokens" in content  # of the output of gpt-4o: 10.2 differs by more than 1%, 5.01 does not.
+    assert content.count("second opinion: ") == 2
+
+
+def test_a_litellm_configuration_is_recognized_with_the_sentence_of_the_import(ann):
+    for source in ("litellm", "models.dev", "modeldesk"):
+        upload = {"source": source, "file": (io.BytesIO(b"model_list:\n- model_name: gpt-4o\n"), "config.yaml")}
+        response = ann.post("/admin/proposals/new", upload, content_type="multipart/form-data")
+        assert response.status_code == 422
+        text = " ".join(html.unescape(response.text).split())
+        assert "This is the configuration of a LiteLLM proxy (config.yaml), not an export of Modeldesk, so nothing was imported." in text
+        assert "with the columns of a CSV export.</div>" in text
+
+
+def test_a_name_with_half_a_character_pair_is_a_problem_of_the_page_and_no_failure(ann):
+    document = json.dumps(MAP | {"@@@": 1}).replace("@@@", "x\\ud800y\\u0000")
+    upload = {"source": "litellm", "file": (io.BytesIO(document.encode()), "prices.json")}
+    address = ann.post("/admin/proposals/new", upload, content_type="multipart/form-data").location
+    assert "x\N{REPLACEMENT CHARACTER}y\N{REPLACEMENT CHARACTER}: is left out, because it is no object" in page(ann, address)
 
 
 def test_files_larger_than_other_forms_are_taken(ann):

@@ -21,7 +21,7 @@ from webapp.price_sources import sources
 from webapp.price_sources.sources import SOURCES, SourceCatalog
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.catalog_sync import apply, proposals
+from webapp.services.catalog_sync import apply, proposals, source_copies
 from webapp.services.catalog_sync.proposals import OPEN, Comparison, RowFilter
 from webapp.web.auth import actor, has_permission
 
@@ -155,8 +155,12 @@ def _open_proposal() -> int:
     registry = container.current().registry
     registry.refresh()
     limits = GuardLimits(percent=container.settings().sync_percent)
+    now = datetime.now(UTC)
     with writing(refresh=False) as session:
-        comparison = Comparison(registry.snapshot, catalog, second, limits, datetime.now(UTC))
+        second = source_copies.keep_and_find_second(session, catalog, second, now)
+    with writing(refresh=False) as session:
+        shrunk = source_copies.is_shrunk(session, catalog, limits)
+        comparison = Comparison(registry.snapshot, catalog, second, limits, now, shrunk)
         return proposals.open_proposal(session, comparison, actor=actor()).id
 
 

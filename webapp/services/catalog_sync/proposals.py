@@ -10,32 +10,36 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.catalog_diff import ADDED, COMPARED_FIELDS, KINDS, CatalogComparison, ModelDiff, compare
+from webapp.domain.catalog.catalog_diff import ADDED, KINDS, CatalogComparison, ModelDiff, compare
 from webapp.domain.catalog.catalog_guards import GUARDS, HELD_GUARDS, GuardLimits
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PRICE_REQUIRED, PriceEntry, validate_model, validate_price
-from webapp.domain.catalog.serializers import model_document, model_from, price_document
+from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry, validate_model, validate_price
+from webapp.domain.catalog.serializers import model_document, price_document
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.models import MAX_ID, Proposal, ProposalRow
 from webapp.price_sources.sources import SourceCatalog
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
+from webapp.services.catalog_sync.source_models import models_by_ref
 
 OPEN, APPLIED, UNDONE, CLOSED = "open", "applied", "undone", "closed"
 MAX_PROBLEMS = 200
-USED_FIELDS = ("provider", "model_id", "aliases", *COMPARED_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The inputs of a comparison: the registry, a catalog, an optional second catalog, the limits and the time."""
+    """The inputs of a comparison: the registry, a catalog, an optional second catalog, the limits and the time.
+
+    `shrunk` is true if the last version of the catalog had many more records.
+    """
 
     snapshot: Snapshot
     catalog: SourceCatalog
     second_catalog: SourceCatalog | None
     limits: GuardLimits
     at: datetime
+    shrunk: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +111,7 @@ def open_proposal(session: Session, comparison: Comparison, *, actor: str) -> Pr
         row.proposal_id = proposal.id
     session.add_all(rows)
     proposal.problems = all_problems[:MAX_PROBLEMS]
-    proposal.counts = count_rows(rows) | {
-        "problems": len(all_problems),
-        "fields_read": comparison.catalog.fields_read,
-        "fields_noted": comparison.catalog.fields_noted,
-    }
+    proposal.counts = count_rows(rows) | count_source(comparison.catalog, problems)
     audit_log.record(
         session,
         "catalog:proposal:create",
@@ -125,15 +125,16 @@ def open_proposal(session: Session, comparison: Comparison, *, actor: str) -> Pr
 def build_rows(comparison: Comparison) -> tuple[list[ProposalRow], list[str]]:
     """Return the rows, which are not stored yet, and the records that cannot become a model, each with the reason."""
     problems: list[str] = []
-    offered = _models_by_ref(comparison.catalog, problems)
+    offered = models_by_ref(comparison.catalog, problems)
     sides = CatalogComparison(
         registry={model.ref: model for model in comparison.snapshot.models},
         known_names=comparison.snapshot.by_name,
         offered=offered,
         source=comparison.catalog.name,
         at=comparison.at,
-        second_source=_models_by_ref(comparison.second_catalog, []) if comparison.second_catalog else None,
+        second_source=models_by_ref(comparison.second_catalog, []) if comparison.second_catalog else None,
         scope=comparison.catalog.scope,
+        shrunk=comparison.shrunk,
     )
     names = {
         row["slug"]: row.get("display_name") or row["slug"] for row in comparison.catalog.providers if isinstance(row.get("slug"), str)
@@ -157,38 +158,6 @@ def _require_readable(catalog: SourceCatalog, problems: list[str], *, is_known: 
         raise Invalid.field("file", f"has no record that can be read.{first}")
     if not catalog.fields_read and (catalog.fields_noted or all_problems):
         raise Invalid.field("file", f"has no price that can be read.{first}")
-
-
-def _models_by_ref(source_catalog: SourceCatalog, problems: list[str]) -> Mapping[str, ModelInfo]:
-    """Return the models of the catalog. A record that cannot be read is left out and added to `problems`."""
-    models: dict[str, ModelInfo] = {}
-    for record in source_catalog.models:
-        name = f"{record.get('provider')}/{record.get('model_id')}"
-        try:
-            model = _read_record(record)
-        except Invalid as error:
-            problems.append(f"{name[:300]}: {error.detail}")
-            continue
-        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-            problems.append(f"{name[:300]}: cannot be read: {_reason(error)}")
-            continue
-        if model.ref in models:
-            problems.append(f"{name}: is left out, because an earlier record has the same name")
-        models.setdefault(model.ref, model)
-    return models
-
-
-def _read_record(record: Mapping[str, Any]) -> ModelInfo:
-    """Return the model. Raises `Invalid` for a value that a comparison cannot use, and other errors for a record in another format."""
-    model = model_from(record)
-    validate_model({name: record[name] for name in USED_FIELDS if record.get(name) is not None}, partial=True)
-    for document in record["prices"]:
-        validate_price({name: document[name] for name in PRICE_REQUIRED})
-    return model
-
-
-def _reason(error: Exception) -> str:
-    return f"it has no {error}" if isinstance(error, KeyError) else str(error)[:200]
 
 
 def _build_row(difference: ModelDiff, sides: CatalogComparison, names: Mapping[str, str]) -> ProposalRow:
@@ -252,6 +221,17 @@ def count_rows(rows: Sequence[ProposalRow]) -> dict[str, Any]:
     kinds = Counter(row.kind for row in rows)
     guards = Counter(guard for row in rows for guard in row.guards.split(",") if guard)
     return {"rows": len(rows), **{kind: kinds[kind] for kind in KINDS}, "guards": {name: guards[name] for name in GUARDS if guards[name]}}
+
+
+def count_source(catalog: SourceCatalog, problems: Sequence[str]) -> dict[str, int]:
+    """Return how much of the catalog was read. `problems` name the records that cannot become a model."""
+    return {
+        "problems": len(catalog.problems) + len(problems),
+        "records_read": len(catalog.models) - len(problems),
+        "records_left_out": catalog.records_left_out + len(problems),
+        "fields_read": catalog.fields_read,
+        "fields_noted": catalog.fields_noted,
+    }
 
 
 def choose(session: Session, proposal_id: int, condition: ColumnElement[bool], chosen: bool) -> int:
