@@ -59,6 +59,71 @@ def test_c12_the_providers_own_cost_tier_and_model_are_in_the_reply(asked):
     assert asked("custom", reply(200, completion())).chat(ASK).reported_cost is None
 
 
+def test_the_model_that_responded_is_in_every_reply(asked):
+    for name in DIALECTS:
+        assert asked(name, reply(200, DIALECTS[name].complete())).chat(ASK).model_reported == "m-resolved"
+
+
+def test_the_ticks_of_xai_are_an_exact_cost(asked):
+    body = DIALECTS["grok"].complete()
+    body["usage"]["cost_in_usd_ticks"] = 37_756_001
+    assert asked("grok", reply(200, body)).chat(ASK).reported_cost == Decimal("0.0037756001")
+
+
+def test_the_upstream_cost_of_an_own_key_is_part_of_the_reported_cost(asked):
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "cost": 0.01, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.2}}
+    assert asked("custom", reply(200, with_usage(usage))).chat(ASK).reported_cost == Decimal("0.21")
+
+
+CONTRADICTIONS = {
+    "reasoning outside the completion": (
+        {"completion_tokens": 10, "completion_tokens_details": {"reasoning_tokens": 30}, "total_tokens": 140},
+        Usage(input=100, output=40, reasoning=30),
+        (),
+    ),
+    "cached tokens outside the prompt": (
+        {"completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 60}, "total_tokens": 170},
+        Usage(input=160, cache_read=60, output=10),
+        (),
+    ),
+    "a total above the sum": ({"completion_tokens": 10, "total_tokens": 111}, Usage(input=100, output=10), ("raw:total_tokens",)),
+    "more cached tokens than there are": (
+        {"completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 600}},
+        Usage(input=100, output=10),
+        ("cache_read",),
+    ),
+    "hits and misses that do not add up": (
+        {"completion_tokens": 10, "prompt_cache_hit_tokens": 60, "prompt_cache_miss_tokens": 60},
+        Usage(input=100, output=10),
+        ("prompt_cache_miss_tokens",),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+@pytest.mark.parametrize("name", ["openai", "custom", "mistral", "copilot"])
+def test_contradictory_counts_are_resolved_or_named_and_never_dropped(asked, name, case):
+    usage, expected, missing = CONTRADICTIONS[case]
+    answer = asked(name, reply(200, with_usage({"prompt_tokens": 100} | usage))).chat(ASK)
+    assert (answer.usage, answer.missing) == (expected, missing)
+
+
+def test_several_requests_of_claude_are_counted(asked):
+    usage = {"input_tokens": 5, "output_tokens": 2, "iterations": [{"input_tokens": 2, "output_tokens": 1}] * 2}
+    answer = asked("claude", reply(200, DIALECTS["claude"].complete() | {"usage": usage})).chat(ASK)
+    assert (answer.usage, answer.iterations, answer.missing) == (Usage(input=5, output=2), 2, ())
+
+
+@pytest.mark.parametrize("name", ["claude", "gemini"])
+def test_native_parts_are_joined_without_the_reasoning(asked, name):
+    body = DIALECTS[name].complete()
+    if name == "claude":
+        body["content"] = [{"type": "thinking", "thinking": "hm"}, *({"type": "text", "text": part} for part in (ANSWER[:9], ANSWER[9:]))]
+    else:
+        body["candidates"][0]["content"]["parts"] = [{"text": "hm", "thought": True}, {"text": ANSWER[:9]}, {"text": ANSWER[9:]}]
+    assert asked(name, reply(200, body)).chat(ASK).text == ANSWER
+
+
 def test_claude_reports_searches_and_writes_that_last_an_hour(asked):
     usage = {
         "input_tokens": 5,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from webapp.domain.pricing.pricing import Price, Rate, cost_of
 from webapp.domain.pricing.usage import MAX_QUANTITY, Usage
 from webapp.domain.shared.errors import Invalid
-from webapp.domain.usage.converted_usage import UNKNOWN_USAGE
+from webapp.domain.usage.converted_usage import UNKNOWN_USAGE, context_tier_gaps
 from webapp.domain.usage.formats import FORMATS, convert_usage
 
 ANTHROPIC = {
@@ -278,6 +278,51 @@ def test_the_vendors_cost_tier_and_model_are_kept():
     assert converted.complete
     assert convert_usage("xai", XAI | {"cost_in_usd_ticks": 37_756_000}).metadata.reported_cost == Decimal("0.0037756")
     assert convert_usage("openrouter", OPENAI).metadata.reported_cost is None
+
+
+def test_counts_of_several_requests_have_no_known_context_tier():
+    one, two = ({"input_tokens": 1_000, "output_tokens": 5} for _ in range(2))
+    base = price({"input": "3", "output": "15"})
+    tiered = Price("priced", base.effective_from, "USD", (*base.rates, Rate("input", Decimal(6), 1_000_000, above=200_000)))
+    gaps = {
+        count: [
+            context_tier_gaps(convert_usage("anthropic.messages", one | {"iterations": [two] * count}).metadata.iterations, at)
+            for at in (tiered, base, None)
+        ]
+        for count in (0, 1, 2)
+    }
+    assert gaps == {0: [(), (), ()], 1: [(), (), ()], 2: [("context_tier",), (), ()]}
+    assert convert_usage("anthropic.messages", one | {"iterations": [two] * 2}).complete
+
+
+@pytest.mark.parametrize(
+    ("raw", "cost"),
+    [
+        ({"cost": Decimal("0.00123")}, "0.00123"),
+        ({"cost": 0}, "0"),
+        ({"cost": "0.5"}, "0.5"),
+        ({"cost": {"total_cost": Decimal("0.006"), "request_cost": Decimal("0.005")}}, "0.006"),
+        ({"cost": Decimal("0.1"), "cost_details": {"upstream_inference_cost": Decimal("0.3")}}, "0.1"),
+        ({"cost": Decimal(0), "is_byok": True, "cost_details": {"upstream_inference_cost": Decimal("0.3")}}, "0.3"),
+        ({}, None),
+        ({"cost": None}, None),
+        ({"cost": -1}, None),
+        ({"cost": True}, None),
+        ({"cost": Decimal("NaN")}, None),
+        ({"cost": Decimal("1E+30")}, None),
+        ({"cost": Decimal("1E-400000")}, None),
+        ({"cost": "much"}, None),
+    ],
+    ids=str,
+)
+def test_the_vendors_cost_is_exact_or_absent(raw, cost):
+    reported = convert_usage("openai.chat", {"prompt_tokens": 1, "completion_tokens": 1, **raw}).metadata.reported_cost
+    assert reported == (None if cost is None else Decimal(cost))
+
+
+@pytest.mark.parametrize("model", ["", None, 5, ["m"], "m\n", "m\x00", "m\ud800"], ids=repr)
+def test_a_model_name_that_cannot_be_stored_is_unknown(model):
+    assert convert_usage("openai.chat", {"usage": OPENAI, "model": model}).metadata.model is None
 
 
 def test_a_tier_without_a_known_price_makes_the_cost_incomplete():

@@ -8,6 +8,7 @@ import pytest
 from fake_provider import ASK, Upstream, completion, drip_body, error, hang_up, reply
 
 from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.resolution import index_names
 from webapp.domain.incidents.incidents import Incident
 from webapp.domain.incidents.model_selection import Choice
 from webapp.domain.pricing.pricing import Price, Rate
@@ -30,11 +31,13 @@ def run():
     """Return a function that executes a run on a provider on loopback, which sends this response."""
     upstream = Upstream()
 
-    def run_on(*answers, model=PRICED, base_url=upstream.base_url, key=KEY, request=ASK):
+    def run_on(*answers, model=PRICED, base_url=upstream.base_url, key=KEY, request=ASK, names=None):
         upstream.requests.clear()
         upstream.says(*(reply(200, answer) if isinstance(answer, dict | bytes) else answer for answer in answers))
         endpoint = Endpoint("acme", "custom", base_url, key)
-        plan = RunPlan(Incident("Disk full"), Choice("explicit choice", "custom", model, explicit=True), endpoint, request, "database")
+        plan = RunPlan(
+            Incident("Disk full"), Choice("explicit choice", "custom", model, explicit=True), endpoint, request, "database", names=names
+        )
         return execute(plan, OutboundPolicy(frozenset({upstream.place, CLOSED})))
 
     yield run_on
@@ -132,3 +135,19 @@ def test_the_model_that_responded_and_the_providers_own_cost_are_kept_also_for_a
     outcome = run(completion() | {"model": f"m-{KEY}\n"})
     assert (outcome.served_model, outcome.reported_cost) == (None, None)
     assert run(completion() | {"model": f"m-{KEY}"}).served_model == "m-***"
+
+
+def test_the_model_that_responded_decides_the_price_if_the_provider_has_it(run):
+    dated = replace(PRICED, ref="acme/m-2026", model_id="m-2026", prices=(Price("priced", SINCE, "USD", (Rate("input", Decimal(7), 1),)),))
+    other = replace(dated, ref="other/m-2026", provider="other")
+    usage = completion() | {"usage": {"prompt_tokens": 3, "completion_tokens": 0}, "model": "m-2026"}
+    assert run(usage, names=index_names((PRICED, dated))).cost.total == 21
+    for names in (index_names((PRICED,)), index_names((PRICED, other)), None):
+        assert run(usage, names=names).cost.total == Decimal("0.000003")
+
+
+def test_the_tier_of_a_response_from_several_requests_is_unknown(run):
+    tiered = replace(PRICED, prices=(Price("priced", SINCE, "USD", (*RATES, Rate("input", Decimal(9), 1_000_000, above=50_000))),))
+    usage = completion() | {"usage": DEEPSEEK | {"iterations": [{}, {}]}}
+    assert run(usage, model=tiered).cost.missing == ("context_tier",)
+    assert run(usage).cost.missing == ()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from webapp.domain.pricing.pricing import Price
 from webapp.domain.pricing.usage import METER_SET, Usage
 from webapp.domain.shared.errors import Invalid
 from webapp.domain.usage.usage_reader import CountError, IgnoredField, UsageReader
@@ -28,7 +29,10 @@ Meters = dict[str, int | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseMetadata:
-    """What a response reports next to its counts. The cost is in US dollars. A service tier of None is unknown."""
+    """What a response reports next to its counts. The cost is in US dollars. A service tier of None is unknown.
+
+    `iterations` is the number of requests that the vendor made for the response. Their counts are added up.
+    """
 
     model: str | None = None
     response_id: str | None = None
@@ -36,6 +40,7 @@ class ResponseMetadata:
     reported_cost: Decimal | None = None
     latency_ms: int | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    iterations: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +70,12 @@ class ConvertedUsage:
 
 
 UNKNOWN_USAGE = ConvertedUsage()
+
+
+def context_tier_gaps(iterations: int, price: Price | None) -> tuple[str, ...]:
+    """Return what a cost misses if its counts are the sum of several requests: context tiers depend on the size of each."""
+    has_tiers = price is not None and any(rate.above is not None for rate in price.rates)
+    return ("context_tier",) if iterations > 1 and has_tiers else ()
 
 
 def build_usage(reader: UsageReader, meters: Meters, metadata: ResponseMetadata) -> ConvertedUsage:

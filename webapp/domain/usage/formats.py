@@ -106,6 +106,7 @@ def _read_metadata(usage_format: UsageFormat, reader: UsageReader) -> ResponseMe
     response = reader.response
     metrics = response.get("metrics")
     latency = metrics.get("latencyMs") if isinstance(metrics, Mapping) else None
+    iterations = reader.peek("iterations")
     return ResponseMetadata(
         model=text_or_none(response.get("model") or response.get("model_version")),
         response_id=text_or_none(response.get("id") or response.get("response_id")),
@@ -113,6 +114,7 @@ def _read_metadata(usage_format: UsageFormat, reader: UsageReader) -> ResponseMe
         reported_cost=usage_format.reported_cost(reader),
         latency_ms=latency if type(latency) is int else _read_latency(reader),
         attributes=_read_attributes(reader),
+        iterations=len(iterations) if isinstance(iterations, list) and iterations else 1,
     )
 
 

@@ -67,6 +67,7 @@ class ChatReply:
     reported_cost: Decimal | None = None
     missing: tuple[str, ...] = ()
     failed_attempts: int = 0
+    iterations: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ class DriverError(ModeldeskError):
         self.attributes = usage.metadata.attributes
         self.model_reported = usage.metadata.model
         self.reported_cost = usage.metadata.reported_cost
+        self.iterations = usage.metadata.iterations
         self.attempts = 1
         self.failed_attempts = 0
         self.sent = trace is not None and trace.sent

@@ -197,6 +197,7 @@ def build_reply(text: object, finish: str, usage: ConvertedUsage, trace: Trace, 
         attributes=usage.metadata.attributes,
         reported_cost=usage.metadata.reported_cost,
         missing=usage.gaps,
+        iterations=usage.metadata.iterations,
     )
 
 

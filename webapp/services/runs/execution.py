@@ -10,6 +10,7 @@ from webapp.domain.incidents.incidents import Recommendation
 from webapp.domain.pricing.pricing import STANDARD, Cost, cost_of
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import ModeldeskError
+from webapp.domain.usage.converted_usage import context_tier_gaps
 from webapp.drivers import availability, create_adviser
 from webapp.drivers.core import clients
 from webapp.drivers.core.base import ChatReply, ChatRequest, DriverError, Endpoint
@@ -141,7 +142,7 @@ def _calculate_cost(planned: RunPlan, response: ChatReply | DriverError, started
     It is incomplete if the provider counted what no meter holds, states a condition such as `speed: fast` that no rate can have, or can
     bill an earlier attempt that failed.
     """
-    model = planned.choice.model
+    model = planned.priced_model(response.model_reported)
     if model is None:
         return None
     at = started_at.replace(microsecond=0)
@@ -152,7 +153,8 @@ def _calculate_cost(planned: RunPlan, response: ChatReply | DriverError, started
     cost = cost_of(price, response.usage or Usage(), at=at, service_tier=tier, model=model.ref)
     conditions = [f"attribute:{name}" for name in response.attributes]
     attempts = [FAILED_ATTEMPT] if response.failed_attempts else []
-    missing = tuple(dict.fromkeys((*cost.missing, *response.missing, *conditions, *attempts)))
+    tiers = context_tier_gaps(response.iterations, price)
+    missing = tuple(dict.fromkeys((*cost.missing, *response.missing, *tiers, *conditions, *attempts)))
     return cost if cost.price_state == "free" else cost._replace(complete=cost.complete and not missing, missing=missing)
 
 

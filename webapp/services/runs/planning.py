@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.resolution import NameIndex, trace_resolution
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.credentials.environment_keys import EnvironmentKeys
 from webapp.domain.credentials.key_access import Access, AccessState, StoredKey
@@ -39,6 +41,15 @@ class RunPlan:
     template: Template = BUILT_IN
     access: Access | None = None
     caller: Caller = OPERATOR
+    names: NameIndex | None = field(default=None, repr=False)
+
+    def priced_model(self, served: str | None) -> ModelInfo | None:
+        """Return the model whose price applies: the one that responded if the registry has it at this provider, else the requested one."""
+        requested = self.choice.model
+        if served is None or requested is None or self.names is None:
+            return requested
+        models, _ = trace_resolution(self.names, f"{requested.provider}/{served}")
+        return models[0] if len(models) == 1 and models[0].provider == requested.provider else requested
 
     @property
     def refusal_reason(self) -> str | None:
@@ -74,9 +85,8 @@ def plan(
     endpoint = _resolve_endpoint(context, choice, provider, key_access, reveal_key(session, context, provider, key_access))
     base_url_variable = endpoints.base_url_variable(provider, context.environment) if provider else None
     source = ENVIRONMENT if key_access.variable or base_url_variable else DATABASE
-    return RunPlan(
-        incident, choice, endpoint, _build_request(context, incident, choice, provider, prompt), source, prompt, key_access, context.caller
-    )
+    request = _build_request(context, incident, choice, provider, prompt)
+    return RunPlan(incident, choice, endpoint, request, source, prompt, key_access, context.caller, context.snapshot.names)
 
 
 def plan_local(incident: Incident, caller: Caller | None = None) -> RunPlan:
