@@ -11,7 +11,8 @@ import pytest
 from fake_provider import ANSWER, ASK, KEY, completion, error, reply
 from vendor_protocols import DIALECTS
 
-from webapp.domain.pricing.pricing import Price, Rate, cost_of
+from webapp.domain.pricing.costs import cost_of
+from webapp.domain.pricing.pricing import Price, Rate
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers import create_driver
 from webapp.drivers.core.base import DriverError, Endpoint

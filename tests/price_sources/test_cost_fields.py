@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from webapp.config.settings import ROOT
-from webapp.domain.catalog.serializers import price_from
-from webapp.domain.pricing.pricing import cost_of
+from webapp.domain.pricing.costs import cost_of
+from webapp.domain.pricing.serializers import price_from
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import Invalid
 from webapp.price_sources import sources
@@ -233,9 +233,10 @@ def test_a_mode_of_models_dev_is_a_service_tier_only_if_it_sends_one():
     [
         ("0.049999999999999996", "0.05"),
         ("1.0000000000000002", "1"),
-        ("0.08333333333333334", None),
+        ("0.08333333333333334", "0.08333333333333334"),
         ("0.000000000001", "0.000000000001"),
-        ("0.0000000000000004", None),
+        ("0.0000000000000004", "0.0000000000000004"),
+        ("0.0000000000000000004", None),
         ("0.123456789012", "0.123456789012"),
         ("0", "0"),
     ],

@@ -12,8 +12,8 @@ from webapp.domain.catalog.catalog_guards import GuardLimits
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.catalog.serializers import catalog_from
 from webapp.domain.catalog.source_scope import FULL_SCOPE
-from webapp.domain.pricing.pricing import SERVICE_TIERS
-from webapp.domain.pricing.usage import METER_SET
+from webapp.domain.pricing.meters import METER_SET
+from webapp.domain.pricing.service_tiers import SERVICE_TIERS
 from webapp.domain.shared.errors import Invalid
 from webapp.price_sources import sources
 from webapp.price_sources.cost_fields import FieldRate

@@ -10,8 +10,10 @@ from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.explanation import explain as explained
-from webapp.domain.catalog.serializers import cost_document, model_document
-from webapp.domain.pricing.pricing import Cost, Price
+from webapp.domain.catalog.serializers import model_document
+from webapp.domain.pricing.costs import Cost
+from webapp.domain.pricing.pricing import Price
+from webapp.domain.pricing.serializers import cost_document
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import Malformed
 from webapp.domain.shared.money import format_decimal

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from webapp.domain.pricing.pricing import STANDARD
+from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.shared.money import EXACT, format_decimal, parse_amount
 
 MILLION = 1_000_000

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from webapp.domain.pricing.pricing import STANDARD
+from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.shared.errors import Invalid
 from webapp.price_sources import catalog_entries
 from webapp.price_sources.catalog_entries import Entry, as_count, as_date, as_object, as_text, as_url, provider_slug

@@ -1,7 +1,7 @@
 """LiteLLM's cost fields: the rate that each one states, or the reason for which it is not read. docs/catalogs.md has the same table."""
 
 from webapp.domain.catalog.source_scope import SourceScope
-from webapp.domain.pricing.pricing import STANDARD
+from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.price_sources.cost_fields import MILLION, FieldRate, FieldTable, meters_of
 
 UNKNOWN_FIELD = "unknown to this reader"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from webapp.domain.catalog.source_scope import SourceScope
-from webapp.domain.pricing.pricing import SERVICE_TIERS, STANDARD
+from webapp.domain.pricing.service_tiers import SERVICE_TIERS, STANDARD
 from webapp.domain.shared.errors import Invalid
 from webapp.price_sources import catalog_entries
 from webapp.price_sources.catalog_entries import Entry, as_count, as_date, as_object, as_text

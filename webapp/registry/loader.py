@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Engine, String, cast, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.domain.catalog.entities import NO_VALUES, Catalog, ModelInfo, Override, ProviderInfo, TokenInfo
-from webapp.domain.catalog.serializers import price_from
 from webapp.domain.pricing.pricing import Price, timeline
+from webapp.domain.pricing.serializers import price_from
 from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.extensions.engine import CONSISTENT_READ
 from webapp.models import ApiToken, Credential, Model, ModelAlias, Project, ProjectOverride, Provider, RegistryState

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, String, func, select, type_coerce
 
-from webapp.domain.pricing.pricing import Price, PriceSource, Rate, Window
+from webapp.domain.pricing.pricing import Price, PriceSource, Rate
+from webapp.domain.pricing.windows import Window
 from webapp.models import Price as PriceRow
 from webapp.models import PriceRate, PriceVerification
 

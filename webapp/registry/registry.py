@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Protocol
@@ -14,7 +14,9 @@ from webapp.domain.catalog.entities import Catalog, ModelInfo
 from webapp.domain.catalog.explanation import Explanation, explain
 from webapp.domain.catalog.resolution import resolve, trace_resolution
 from webapp.domain.catalog.snapshot import CONSTANTS, DATABASE, LAST_GOOD, Snapshot
-from webapp.domain.pricing.pricing import STANDARD, Cost, cost_of, price_at
+from webapp.domain.pricing.costs import Cost, cost_of
+from webapp.domain.pricing.pricing import price_at
+from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import DatabaseUnreachable, Invalid, UnknownModel
 from webapp.observability.log_limits import RateLimitedLog
@@ -127,6 +129,7 @@ class ModelRegistry:
         usage: Usage | None = None,
         at: datetime | None = None,
         service_tier: str = STANDARD,
+        attributes: Mapping[str, str] | None = None,
     ) -> Cost:
         """Return the exact cost of a usage on this model at `at` (default: now).
 
@@ -137,7 +140,8 @@ class ModelRegistry:
         if usage is None:
             usage = Usage(input=input_tokens, output=output_tokens, image=image_count)
         effective_at = self._this_second() if at is None else _require_aware(at)
-        return cost_of(price_at(model.prices, effective_at), usage, at=effective_at, service_tier=service_tier, model=model.ref)
+        price = price_at(model.prices, effective_at)
+        return cost_of(price, usage, at=effective_at, service_tier=service_tier, attributes=attributes, model=model.ref)
 
     def explain(self, ref: str, at: datetime | None = None) -> Explanation:
         """Explain, step by step, how the ref resolves to a model and a price, or why it does not."""

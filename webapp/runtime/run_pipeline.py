@@ -99,6 +99,6 @@ def _cached_outcome(planned: RunPlan, key: str | None) -> RunOutcome | None:
 
 
 def _cache_entry(key: str, planned: RunPlan, outcome: RunOutcome, run: Run) -> response_cache.CacheEntry:
-    usage = outcome.usage.as_dict() if outcome.usage else None
+    usage = outcome.usage.document() if outcome.usage else None
     minutes = planned.template.cache_minutes
     return response_cache.CacheEntry(key, planned.template.name, run.model_ref, outcome.text or "", usage, run.public_id, minutes)

@@ -1,6 +1,7 @@
 """The strict JSON reader."""
 
 import json
+from decimal import Decimal
 
 import pytest
 from flask import request
@@ -54,10 +55,18 @@ def test_t31_a_number_that_is_no_ordinary_integer_is_malformed(number):
 
 
 def test_floats_pass_only_where_the_caller_says_so():
-    assert json_body.parse_json_object(b'{"a":1.5}', floats=True) == {"a": 1.5}
+    assert json_body.parse_json_object(b'{"a":1.5}', json_body.parse_float) == {"a": 1.5}
     for text in (b'{"a":1e400}', b'{"a":NaN}'):
         with pytest.raises(Malformed):
-            json_body.parse_json_object(text, floats=True)
+            json_body.parse_json_object(text, json_body.parse_float)
+
+
+def test_decimals_pass_exactly_where_the_caller_says_so():
+    parsed = json_body.parse_json_object(b'{"a":8.470,"b":1e400,"c":3}', json_body.parse_decimal)
+    assert parsed == {"a": Decimal("8.470"), "b": Decimal("1E+400"), "c": 3}
+    for text in (b'{"a":0.12345678901234567}', b'{"a":NaN}', b'{"a":123456789012345678}'):
+        with pytest.raises(Malformed):
+            json_body.parse_json_object(text, json_body.parse_decimal)
 
 
 @pytest.mark.parametrize(("levels", "deep"), [(20, False), (21, True)])

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from webapp.domain.catalog.serializers import cost_document
-from webapp.domain.pricing.usage import METERS, Usage
+from webapp.domain.pricing.meters import METER_TABLE, METERS
+from webapp.domain.pricing.serializers import cost_document
+from webapp.domain.pricing.usage import Usage
 
 DATA = Path(__file__).parents[2] / "data"
 AT = "2026-11-21T00:00:00Z"
@@ -159,8 +160,8 @@ REFUSED = [
     ({"model": 7, "usage": {}}, 422, "model"),
     ({"model": MINI, "usage": [1]}, 422, "usage"),
     ({"model": MINI, "usage": {"vibes": 1}}, 422, "usage.vibes"),
-    ({"model": MINI, "usage": {"input": True}}, 422, "usage.input"),
-    ({"model": MINI, "usage": {"input": "5"}}, 422, "usage.input"),
+    ({"model": MINI, "usage": {"input": True}}, 400, "usage.input"),
+    ({"model": MINI, "usage": {"input": "5"}}, 400, "usage.input"),
     ({"model": MINI, "usage": {"input": 10**12 + 1}}, 422, "usage.input"),
     ({"model": MINI, "usage": {"input": 1, "input_tokens": 1}}, 422, "usage.input_tokens"),
     ({"model": MINI, "usage": {"input": 1, "cache_read": 2}}, 422, "usage.input"),
@@ -212,9 +213,86 @@ def test_a_quote_belongs_to_no_model_and_no_rates_are_unknown_not_free(reader):
     assert (unknown["total"], unknown["complete"], unknown["price_state"]) == (None, False, "unknown")
 
 
+def wholes_of(part):
+    return {whole for parent in METER_TABLE[part].parents for whole in (parent, *wholes_of(parent))}
+
+
 def test_every_meter_can_be_asked_for(reader):
     rates = [{"meter": meter, "amount": "1", "per": 1} for meter in METERS]
     for meter in METERS:
-        usage = {"input": 30, "output": 30, "cache_write": 10} | ({} if meter in ("input", "output") else {meter: 5})
+        usage = dict.fromkeys(wholes_of(meter), 10) | {meter: 5}
         answer = reader.post("/quote", {"price": {"currency": "USD", "rates": rates}, "usage": usage})
         assert meter in {line["meter"] for line in answer.json["lines"]}, answer.text
+
+
+SECOND_PRICE = {"currency": "USD", "rates": [{"meter": "second", "amount": "0.017", "per": 60}]}
+
+
+@pytest.mark.parametrize(
+    ("second", "quantity", "total"),
+    [("8.47", "8.47", "0.002399833333333333"), ('"120"', 120, "0.034"), ("120.0", 120, "0.034"), ("1e2", 100, "0.028333333333333333")],
+)
+def test_seconds_can_be_sent_as_a_number_with_a_fraction_or_as_text(reader, second, quantity, total):
+    body = f'{{"price":{json.dumps(SECOND_PRICE)},"usage":{{"second":{second}}}}}'
+    answer = reader.post("/quote", data=body, content_type="application/json")
+    assert (answer.status_code, answer.json["total"], answer.json["lines"][0]["quantity"]) == (200, total, quantity)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"price": SECOND_PRICE, "usage": {"second": 1.5, "input": 1.5}},
+        {"price": SECOND_PRICE, "usage": {"second": 1.2345}},
+        {"price": SECOND_PRICE | {"minimum": 0.1}, "usage": {"second": 1}},
+        {"price": {"currency": "USD", "rates": [{"meter": "second", "amount": 0.1, "per": 1}]}, "usage": {"second": 1}},
+        {"price": {"currency": "USD", "rates": [{"meter": "second", "amount": "0.1", "per": 1.5}]}, "usage": {"second": 1}},
+        {"price": SECOND_PRICE, "usage": {"second": 1}, "at": 1.5},
+    ],
+)
+def test_a_fraction_anywhere_else_is_malformed(reader, body):
+    assert reader.post("/quote", body).status_code == 400
+
+
+PRICE_OF_IMAGES = {
+    "currency": "USD",
+    "rates": [
+        {"meter": "image", "amount": "0.167", "per": 1, "when": {"quality": "high"}},
+        {"meter": "image", "amount": "0.25", "per": 1, "when": {"quality": "high", "size": "1536x1024"}},
+    ],
+    "minimum": "0.01",
+    "surcharge_percent": "10",
+}
+
+
+def test_a_quote_takes_conditions_minimum_and_surcharge(reader):
+    call = {"price": PRICE_OF_IMAGES, "usage": {"image": 2}, "attributes": {"quality": "high", "size": "1536x1024"}}
+    answer = reader.post("/quote", call).json
+    assert (answer["total"], answer["surcharge"], answer["attributes"]) == ("0.55", "0.05", call["attributes"])
+    answer = reader.post("/quote", call | {"attributes": None}).json
+    assert (answer["total"], answer["complete"], answer["missing"]) == ("0", False, ["image when quality, size"])
+
+
+@pytest.mark.parametrize("path", ["/cost", "/quote", "/compare", "/cost/batch"])
+@pytest.mark.parametrize(
+    ("tier", "status"), [("default", 200), ("on_demand", 200), ("fast", 200), ("scale", 200), ("auto", 422), ("cheap", 422)]
+)
+def test_every_endpoint_takes_the_vendors_words_for_a_service_tier(reader, path, tier, status):
+    call = {"usage": {"input": 1}, "service_tier": tier}
+    bodies = {
+        "/cost": call | {"model": "openai/gpt-4o-mini"},
+        "/quote": call | {"price": SECOND_PRICE},
+        "/compare": call,
+        "/cost/batch": {"items": [call | {"model": "openai/gpt-4o-mini"}]},
+    }
+    answer = reader.post(path, bodies[path])
+    outcome = answer.json["data"][0] if path == "/cost/batch" else answer.json
+    assert outcome.get("status", answer.status_code) == status
+    if tier == "auto":
+        assert "asks the vendor to choose" in outcome["detail"]
+
+
+def test_the_cost_in_the_query_takes_the_same_words(reader):
+    standard, default = (reader.get(f"/cost?model=openai/gpt-4o-mini&input_tokens=9{tier}").json for tier in ("", "&service_tier=default"))
+    assert standard["total"] == default["total"]
+    assert default["service_tier"] == "standard"
+    assert reader.get("/cost?model=openai/gpt-4o-mini&service_tier=auto").status_code == 400

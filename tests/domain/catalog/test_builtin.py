@@ -12,8 +12,9 @@ import pytest
 
 from webapp.domain.catalog.builtin import CATALOG_FILE, catalog_document
 from webapp.domain.catalog.entities import MODEL_TYPES
-from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS
-from webapp.domain.pricing.usage import METER_SET
+from webapp.domain.pricing.meters import METER_SET
+from webapp.domain.pricing.pricing import PRICE_STATES, SOURCE_KINDS
+from webapp.domain.pricing.service_tiers import SERVICE_TIERS
 from webapp.domain.shared.money import format_decimal, is_finite_divisor, parse_amount
 
 ROOT = Path(__file__).parents[3]

@@ -9,7 +9,8 @@ from factories import NOW, a_model, a_price, a_rate
 from webapp.domain.catalog.catalog_diff import CatalogComparison, compare
 from webapp.domain.catalog.catalog_guards import HELD_GUARDS, GuardLimits
 from webapp.domain.catalog.source_scope import FULL_SCOPE, SourceScope
-from webapp.domain.pricing.pricing import PriceSource, Window, timeline
+from webapp.domain.pricing.pricing import PriceSource, timeline
+from webapp.domain.pricing.windows import Window
 
 CATALOG = PriceSource("catalog", "acme-list")
 

@@ -1,5 +1,6 @@
 """Tests of the input schemas for a provider, a model and a price."""
 
+from datetime import time
 from decimal import Decimal
 
 import pytest
@@ -7,7 +8,9 @@ from factories import model_values, price_values, provider_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.catalog.input_schemas import api_key, validate_model, validate_price, validate_provider, validate_rates
+from webapp.domain.catalog.input_schemas import api_key, validate_model, validate_price, validate_provider
+from webapp.domain.catalog.rate_schemas import validate_rates
+from webapp.domain.pricing.windows import Window
 from webapp.domain.shared.errors import Invalid
 
 RATE = {"meter": "input", "amount": "3", "per": 1_000_000}
@@ -25,7 +28,6 @@ def fields(refused) -> list[str]:
         ({"amount": "1e1000000"}, "rates[0].amount"),
         ({"amount": "-1"}, "rates[0].amount"),
         ({"amount": "NaN"}, "rates[0].amount"),
-        ({"per": 3}, "rates[0].per"),
         ({"per": 0}, "rates[0].per"),
         ({"per": True}, "rates[0].per"),
         ({"per": 10**9 * 2}, "rates[0].per"),
@@ -33,7 +35,17 @@ def fields(refused) -> list[str]:
         ({"above": "1"}, "rates[0].above"),
         ({"service_tier": "cheap"}, "rates[0].service_tier"),
         ({"window": {"from": "24:00", "to": "01:00"}}, "rates[0].window.from"),
-        ({"window": {"from": "01:00", "to": "01:00"}}, "rates[0].window"),
+        ({"window": {"from": "01:00", "to": "24:30"}}, "rates[0].window.to"),
+        ({"window": {"from": "01:00", "to": "02:00", "tz": "Mars/Base"}}, "rates[0].window.tz"),
+        ({"window": {"from": "01:00", "to": "02:00", "tz": "../../etc/passwd"}}, "rates[0].window.tz"),
+        ({"when": {"Quality": "high"}}, "rates[0].when.Quality"),
+        ({"when": {"quality": ""}}, "rates[0].when.quality"),
+        ({"when": {"quality": 1}}, "rates[0].when.quality"),
+        ({"when": {"quality": "x" * 61}}, "rates[0].when.quality"),
+        ({"when": dict.fromkeys("abcdef", "x")}, "rates[0].when"),
+        ({"when": ["quality"]}, "rates[0].when"),
+        ({"service_tier": "auto"}, "rates[0].service_tier"),
+        ({"amount": "0.1234567890123456789"}, "rates[0].amount"),
         ({"window": {"days": [7], "from": "01:00", "to": "02:00"}}, "rates[0].window.days[0]"),
         ({"window": "night"}, "rates[0].window"),
         ({"price": 1}, "rates[0].price"),
@@ -75,6 +87,90 @@ def test_a_price_keeps_every_digit_and_condition():
     )
     rate = entry.rates[0]
     assert (rate.amount, rate.above, rate.service_tier, rate.window.days) == (Decimal("0.000000000001"), 200_000, "batch", (0, 4))
+
+
+@pytest.mark.parametrize("per", [1, 3, 7, 60, 3_600, 10**9])
+def test_a_rate_applies_to_any_number_of_units(per):
+    assert validate_price(price_values(rates=[RATE | {"per": per}])).rates[0].per == per
+
+
+@pytest.mark.parametrize(
+    ("window", "start", "end", "zone"),
+    [
+        ({"from": "00:00", "to": "24:00"}, "00:00", "00:00", None),
+        ({"from": "10:00", "to": "10:00"}, "00:00", "00:00", None),
+        ({"from": "16:30", "to": "24:00", "tz": "UTC"}, "16:30", "00:00", None),
+        ({"from": "16:30", "to": "00:30", "tz": "Asia/Shanghai"}, "16:30", "00:30", "Asia/Shanghai"),
+    ],
+)
+def test_a_window_can_be_the_whole_day_and_have_a_time_zone(window, start, end, zone):
+    parsed = validate_price(price_values(rates=[RATE | {"window": window}])).rates[0].window
+    assert parsed == Window((), time.fromisoformat(start), time.fromisoformat(end), zone)
+
+
+HIGH, LARGE = {"quality": "high"}, {"size": "large"}
+DAY, EVENING = {"from": "08:00", "to": "20:00"}, {"from": "19:00", "to": "23:00"}
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ({"when": HIGH}, {"when": LARGE}),
+        ({"when": HIGH | LARGE}, {"when": HIGH | {"region": "us"}}),
+        ({"when": HIGH, "window": DAY}, {"when": LARGE, "window": EVENING}),
+        ({}, {}),
+        ({"when": HIGH}, {"when": HIGH}),
+        ({"window": DAY}, {"window": EVENING}),
+        ({"window": DAY}, {"window": {"from": "16:00", "to": "17:00", "tz": "Asia/Shanghai"}}),
+        ({"window": {"days": [5], "from": "00:00", "to": "24:00"}}, {"window": {"days": [4], "from": "23:00", "to": "01:00"}}),
+    ],
+)
+def test_two_rates_that_could_tie_for_a_call_are_refused(left, right):
+    with pytest.raises(Invalid) as refused:
+        validate_price(price_values(rates=[RATE | left, RATE | right | {"amount": "9"}]))
+    assert fields(refused) == ["rates"]
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ({"when": HIGH}, {"when": {"quality": "low"}}),
+        ({"when": HIGH}, {"when": HIGH | LARGE}),
+        ({"when": HIGH}, {}),
+        ({"when": HIGH}, {"when": LARGE, "above": 10}),
+        ({"when": HIGH}, {"when": LARGE, "service_tier": "batch"}),
+        ({"when": HIGH}, {"when": LARGE, "window": DAY}),
+        ({"window": DAY}, {"window": {"from": "20:00", "to": "23:00"}}),
+        ({"window": DAY}, {"window": {"from": "04:00", "to": "08:00", "tz": "Asia/Shanghai"}}),
+        ({"window": DAY}, {"window": EVENING, "amount": RATE["amount"]}),
+    ],
+)
+def test_rates_of_which_one_is_more_specific_or_never_applies_are_taken(left, right):
+    assert len(validate_price(price_values(rates=[RATE | left, RATE | {"amount": "9"} | right])).rates) == 2
+
+
+@pytest.mark.parametrize(("word", "tier"), [("default", "standard"), ("on_demand", "standard"), ("fast", "fast"), ("scale", "scale")])
+def test_a_service_tier_has_the_words_of_vendors(word, tier):
+    assert validate_price(price_values(rates=[RATE | {"service_tier": word}])).rates[0].service_tier == tier
+
+
+def test_auto_is_explained():
+    with pytest.raises(Invalid, match="asks the vendor to choose"):
+        validate_price(price_values(rates=[RATE | {"service_tier": "auto"}]))
+
+
+@pytest.mark.parametrize("percent", ["1000.001", "-1", "5%", 5, "0.1234"])
+def test_a_surcharge_is_refused_beyond_its_limits(percent):
+    with pytest.raises(Invalid) as refused:
+        validate_price(price_values(surcharge_percent=percent))
+    assert fields(refused) == ["surcharge_percent"]
+
+
+def test_a_price_has_the_fields_of_the_contract_with_their_defaults():
+    entry = validate_price(price_values())
+    assert (entry.media_at_text_rate, entry.minimum, entry.surcharge_percent) == (False, None, None)
+    entry = validate_price(price_values(media_at_text_rate=True, minimum="0.01", surcharge_percent="5.5"))
+    assert (entry.media_at_text_rate, entry.minimum, entry.surcharge_percent) == (True, Decimal("0.01"), Decimal("5.5"))
 
 
 @pytest.mark.parametrize("name", ["provider", "model_id", "display_name", "type"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from webapp.domain.catalog import model_csv
 from webapp.domain.catalog.input_schemas import MODEL_DEFAULTS
-from webapp.domain.pricing.pricing import Window
+from webapp.domain.pricing.windows import Window
 from webapp.domain.shared import csv_text
 from webapp.domain.shared.errors import Invalid, Malformed
 

@@ -2,24 +2,19 @@
 
 import json
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 
 import pytest
 from factories import NOW, a_model, a_price, a_provider, a_rate, a_snapshot
 
 from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.entities import Catalog, TokenInfo
-from webapp.domain.catalog.serializers import (
-    catalog_from,
-    cost_document,
-    model_document,
-    price_document,
-    provider_document,
-    snapshot_document,
-    token_document,
-    token_from,
-)
-from webapp.domain.pricing.pricing import PriceSource, Window, cost_of, timeline
+from webapp.domain.catalog.serializers import catalog_from, model_document, provider_document, snapshot_document, token_document, token_from
+from webapp.domain.pricing.costs import cost_of
+from webapp.domain.pricing.pricing import PriceSource, timeline
+from webapp.domain.pricing.serializers import cost_document, price_document, price_from
 from webapp.domain.pricing.usage import Usage
+from webapp.domain.pricing.windows import Window
 
 EVERYTHING = a_model(
     "full",
@@ -36,9 +31,18 @@ EVERYTHING = a_model(
     quirks={"temperature": False},
     prices=[
         a_price(
-            a_rate(amount="0.000000000001", above=200_000, service_tier="batch", window=Window((0, 6), time(16, 30), time(0, 30))),
+            a_rate(
+                amount="0.000000000001",
+                above=200_000,
+                service_tier="batch",
+                window=Window((0, 6), time(16, 30), time(0, 30), "Asia/Shanghai"),
+            ),
+            a_rate("image", per=7, window=Window((), time(), time()), when=(("quality", "high"), ("size", "large"))),
             source=PriceSource("catalog", "x", "https://x.example", NOW),
             note="n",
+            media_at_text_rate=True,
+            minimum=Decimal("0.01"),
+            surcharge_percent=Decimal("5.5"),
         ),
         a_price(id=9, state="free", effective_from=NOW),
     ],
@@ -90,9 +94,29 @@ def test_a_model_has_the_shape_of_the_contract():
         "corrects": None,
         "cancels": False,
         "note": "",
-        "rates": [{"meter": "input", "amount": "0.15", "per": 1_000_000, "above": None, "service_tier": "standard", "window": None}],
+        "rates": [
+            {"meter": "input", "amount": "0.15", "per": 1_000_000, "above": None, "service_tier": "standard", "window": None, "when": None}
+        ],
+        "media_at_text_rate": False,
+        "minimum": None,
+        "surcharge_percent": None,
         "source": {"kind": "manual", "name": None, "url": None, "verified_at": None},
     }
+
+
+def test_a_price_from_before_the_field_existed_bills_media_at_the_rate_of_text():
+    document = price_document(a_price())
+    assert price_from(document) == a_price()
+    del document["media_at_text_rate"]
+    assert price_from(document) == a_price(media_at_text_rate=True)
+
+
+def test_a_cost_that_was_rounded_or_has_a_surcharge_says_so():
+    price = a_price(a_rate("second", "0.017", 60), surcharge_percent=Decimal(10))
+    document = cost_document(cost_of(price, Usage(second="50.5"), at=NOW, attributes={"region": "us"}))
+    assert document["lines"][0] | {"quantity": "50.5", "rounded": True} == document["lines"][0]
+    assert (document["total"], document["surcharge"], document["rounded"]) == ("0.015739166666666667", "0.001430833333333333", True)
+    assert document["attributes"] == {"region": "us"}
 
 
 def test_a_cost_has_the_shape_of_the_contract():

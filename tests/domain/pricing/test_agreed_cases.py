@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from factories import a_price
 
-from webapp.domain.catalog.serializers import rate_from
-from webapp.domain.pricing.pricing import Price, cost_of, price_at, timeline
+from webapp.domain.pricing.costs import cost_of
+from webapp.domain.pricing.pricing import Price, price_at, timeline
+from webapp.domain.pricing.serializers import rate_from
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.timestamps import EPOCH
 
@@ -26,7 +27,9 @@ COSTS, HISTORIES = cases("cost-cases.jsonl"), cases("price-history-cases.jsonl")
 def price_of(document: dict) -> Price:
     start = document.get("effective_from")
     rates = [rate_from(rate) for rate in document["rates"]]
-    return a_price(*rates, effective_from=datetime.fromisoformat(start) if start else EPOCH, id=None)
+    return a_price(
+        *rates, effective_from=datetime.fromisoformat(start) if start else EPOCH, id=None, media_at_text_rate=document["media_at_text_rate"]
+    )
 
 
 def test_all_cases_are_here():

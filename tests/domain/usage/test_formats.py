@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.pricing.pricing import Price, Rate, cost_of
+from webapp.domain.pricing.costs import cost_of
+from webapp.domain.pricing.pricing import Price, Rate
 from webapp.domain.pricing.usage import MAX_QUANTITY, Usage
 from webapp.domain.shared.errors import Invalid
 from webapp.domain.usage.converted_usage import UNKNOWN_USAGE, context_tier_gaps

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
 from webapp.domain.catalog.catalog_guards import GuardLimits
-from webapp.domain.pricing.pricing import cost_of, price_at, timeline
+from webapp.domain.pricing.costs import cost_of
+from webapp.domain.pricing.pricing import price_at, timeline
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import Conflict
 from webapp.domain.shared.timestamps import format_timestamp

@@ -14,8 +14,9 @@ from webapp.domain.catalog.explanation import Explanation, explain
 from webapp.domain.catalog.resolution import MAX_REF
 from webapp.domain.costing import calculator
 from webapp.domain.costing.calculator import CalculatorRequest
-from webapp.domain.pricing.meters import describe_conditions, describe_missing, label_of, unit_of
-from webapp.domain.pricing.pricing import Cost, context_tier_of, cost_of
+from webapp.domain.pricing.costs import Cost, context_tier_of, cost_of
+from webapp.domain.pricing.meters import label_of, unit_of
+from webapp.domain.pricing.rate_text import describe_conditions, describe_missing
 from webapp.domain.pricing.spend import known_amount
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared import money_text

@@ -12,11 +12,11 @@ from webapp.admin.core.formatters import copyable, format_date, format_rate, for
 from webapp.admin.runs.run_presenter import format_latency
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.costing.calculator import typical_usage
-from webapp.domain.pricing.meters import describe_conditions, label_of
+from webapp.domain.pricing.meters import METERS, label_of
 from webapp.domain.pricing.price_chart import HEIGHT, WIDTH, build_chart
 from webapp.domain.pricing.pricing import Price, price_at, timeline
+from webapp.domain.pricing.rate_text import describe_conditions
 from webapp.domain.pricing.spend import describe_unknown, format_spend
-from webapp.domain.pricing.usage import METERS
 from webapp.domain.shared import money_text
 from webapp.domain.shared.money import sort_sums
 from webapp.domain.shared.timestamps import start_of_day

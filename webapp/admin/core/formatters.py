@@ -8,8 +8,10 @@ from functools import lru_cache
 from markupsafe import Markup, escape
 
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.pricing.meters import describe_conditions, label_of, unit_of
-from webapp.domain.pricing.pricing import STANDARD, Price, Rate
+from webapp.domain.pricing.meters import label_of, unit_of
+from webapp.domain.pricing.pricing import Price, Rate
+from webapp.domain.pricing.rate_text import describe_conditions
+from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.shared import money_text
 from webapp.domain.shared.money import EXACT, format_decimal
 from webapp.domain.shared.timestamps import EPOCH

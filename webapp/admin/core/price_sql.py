@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Float, Select, and_, bindparam, cast, exists, func, select
 from sqlalchemy.orm import aliased
 
-from webapp.domain.pricing.pricing import STANDARD
+from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.models import Model, Price, PriceRate, PriceVerification
 from webapp.models.base import UtcDateTime, utc_now
 

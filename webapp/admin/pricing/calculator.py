@@ -15,9 +15,10 @@ from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.costing import calculator
 from webapp.domain.costing.calculator import CalculatorRequest, CalculatorResult, Quote
-from webapp.domain.pricing.meters import METER_LABELS, describe_conditions, describe_missing, label_of, unit_of
-from webapp.domain.pricing.pricing import SERVICE_TIERS, CostLine
-from webapp.domain.pricing.usage import METERS
+from webapp.domain.pricing.costs import CostLine
+from webapp.domain.pricing.meters import METER_TABLE, METERS, label_of, unit_of
+from webapp.domain.pricing.rate_text import describe_conditions, describe_missing
+from webapp.domain.pricing.service_tiers import SERVICE_TIERS
 from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import AmbiguousModel, UnknownModel
 from webapp.runtime import container
@@ -92,7 +93,7 @@ def _result_view_model(inputs: CalculatorRequest, result: CalculatorResult, erro
     return {
         "cards": [] if invalid or not inputs.usage.as_dict() else [_card(quote, inputs, minimum) for quote in result.quotes],
         "question": inputs,
-        "meters": METER_LABELS,
+        "meters": METER_TABLE,
         "at": result.at,
         "errors": errors,
         "unresolved": [_suggestions_view_model(error, inputs) for error in result.unresolved],

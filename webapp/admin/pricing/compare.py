@@ -16,7 +16,7 @@ from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.entities import KNOWN_CAPABILITIES, MODEL_TYPES
 from webapp.domain.costing import workload
 from webapp.domain.costing.workload import DAYS_PER_MONTH, CheapestRange, WorkloadCost, WorkloadRequest
-from webapp.domain.pricing.meters import describe_missing
+from webapp.domain.pricing.rate_text import describe_missing
 from webapp.domain.shared import money_text
 from webapp.domain.shared.money import ZERO, format_decimal
 from webapp.domain.shared.timestamps import format_timestamp

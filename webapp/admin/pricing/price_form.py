@@ -17,8 +17,11 @@ from webapp.admin.pricing import price_start
 from webapp.admin.pricing.price_start import NOW_TOLERANCE
 from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
 from webapp.domain.costing.price_sanity import SanityQuestion
-from webapp.domain.pricing.meters import describe_conditions, label_of, unit_of
-from webapp.domain.pricing.pricing import STANDARD, Cost, Price, Rate, cost_of, price_at
+from webapp.domain.pricing.costs import Cost, cost_of
+from webapp.domain.pricing.meters import label_of, unit_of
+from webapp.domain.pricing.pricing import Price, Rate, price_at
+from webapp.domain.pricing.rate_text import describe_conditions
+from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import Conflict, Invalid

@@ -22,9 +22,10 @@ from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.input_schemas import validate_price
 from webapp.domain.costing import price_sanity
 from webapp.domain.costing.price_sanity import SanityQuestion
-from webapp.domain.pricing.meters import METER_LABELS
-from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS, price_at, timeline
+from webapp.domain.pricing.meters import METER_TABLE
+from webapp.domain.pricing.pricing import PRICE_STATES, SOURCE_KINDS, price_at, timeline
 from webapp.domain.pricing.pricing import Price as PriceValue
+from webapp.domain.pricing.service_tiers import SERVICE_TIERS
 from webapp.domain.shared.errors import Conflict, FieldError, Invalid, ModeldeskError, NotFound
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.extensions import db
@@ -174,7 +175,7 @@ class Prices(RowsView):
             submit_label=price_start.submit_label(form.values, now),
             change=price_form.past_change(history, start, now) if start and "confirm_past" in form.errors else None,
             confirm_key=_confirmation_key(form, model, history, now) if "confirm_price" in form.errors else None,
-            meters=METER_LABELS,
+            meters=METER_TABLE,
             usual=price_form.BASIC_METERS,
             units=price_form.UNIT_CHOICES,
             per=price_form.PER_CHOICES,

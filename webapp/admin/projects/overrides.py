@@ -13,9 +13,10 @@ from webapp.admin.core.lists import RowsView
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
 from webapp.domain.catalog.project_overrides import ALLOW, DEFAULT, PRICE
-from webapp.domain.catalog.serializers import price_from
-from webapp.domain.pricing.meters import describe_conditions, label_of
+from webapp.domain.pricing.meters import label_of
 from webapp.domain.pricing.pricing import Price, Rate, price_at, timeline
+from webapp.domain.pricing.rate_text import describe_conditions
+from webapp.domain.pricing.serializers import price_from
 from webapp.domain.shared.errors import Conflict, FieldError, Invalid, ModeldeskError
 from webapp.domain.shared.timestamps import DAY, format_timestamp, parse_day, parse_timestamp, start_of_day
 from webapp.extensions import db

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from webapp.domain.pricing.meters import describe_missing, label_of, unit_of
+from webapp.domain.pricing.meters import METER_TABLE, METERS, label_of, unit_of
+from webapp.domain.pricing.rate_text import describe_missing
 from webapp.domain.pricing.spend import NO_COST
-from webapp.domain.pricing.usage import METERS, PARENTS
 from webapp.domain.shared import money_text
 from webapp.drivers import DRIVERS
 from webapp.models import Run, RunRecommendation
@@ -170,7 +170,7 @@ def _token_rows(run: Run) -> list[tuple[str, int]]:
 
 
 def _meter_label(meter: str) -> str:
-    return f"of which {label_of(meter).lower()}" if meter in PARENTS else label_of(meter)
+    return f"of which {label_of(meter).lower()}" if METER_TABLE[meter].parents else label_of(meter)
 
 
 def _recommendation_view_model(recommendation: RunRecommendation) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from webapp.domain.accounts.permissions import Permission
 from webapp.domain.incidents import parsing
 from webapp.domain.incidents.parsing import ParsedIncident
 from webapp.domain.incidents.samples import SAMPLES, SAMPLES_BY_SLUG
+from webapp.domain.pricing.costs import Cost
 from webapp.domain.pricing.estimates import estimate, estimate_tokens
-from webapp.domain.pricing.pricing import Cost
 from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError, NotFound, Unavailable
 from webapp.extensions import db

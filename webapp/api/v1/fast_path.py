@@ -13,7 +13,7 @@ from werkzeug.sansio.utils import host_is_trusted
 
 from webapp.api.v1.catalog.registry_views import utc_now
 from webapp.api.v1.core.encoded_registry import EncodedRegistry, encode_registry
-from webapp.api.v1.core.json_body import MAX_BYTES, parse_json_object
+from webapp.api.v1.core.json_body import MAX_BYTES, parse_decimal, parse_json_object
 from webapp.api.v1.pricing.costs import calculate_cost
 from webapp.domain.accounts.permissions import Permission, scopes_allow
 from webapp.domain.shared.errors import ModeldeskError
@@ -100,7 +100,9 @@ def _respond_cost(state: EncodedRegistry, environ: Environ) -> FastResponse | No
         return None
     body = environ["wsgi.input"].read(int(length))
     try:
-        return FastResponse("200 OK", state.encode_cost(calculate_cost(state, parse_json_object(body), utc_now())).encode(), None)
+        return FastResponse(
+            "200 OK", state.encode_cost(calculate_cost(state, parse_json_object(body, parse_decimal), utc_now())).encode(), None
+        )
     except ModeldeskError:
         environ["wsgi.input"] = io.BytesIO(body)  # Flask reads it again and writes the error response.
         return None

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from webapp.domain.pricing.meters import describe_conditions, label_of, unit_of
+from webapp.domain.pricing.meters import label_of, unit_of
 from webapp.domain.pricing.pricing import Price, Rate
+from webapp.domain.pricing.rate_text import describe_conditions
 from webapp.domain.shared import money_text
 
 

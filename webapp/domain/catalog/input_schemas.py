@@ -1,23 +1,22 @@
 """Schemas of the input for a provider, a model and a price: fields, checks and defaults."""
 
 import re
-from collections.abc import Mapping, Sequence
-from datetime import datetime, time
+from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
-from itertools import combinations
 from typing import Any, NamedTuple
 
 from webapp.domain.catalog.driver_config import validate_config
 from webapp.domain.catalog.entities import MODEL_TYPES
+from webapp.domain.catalog.rate_schemas import validate_rates
 from webapp.domain.credentials.environment_keys import VARIABLE_NAME, is_reserved
-from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, STANDARD, Rate, Window
-from webapp.domain.pricing.usage import MAX_QUANTITY, METERS
+from webapp.domain.pricing.pricing import PRICE_STATES, Rate
 from webapp.domain.shared import validators as checks
-from webapp.domain.shared.errors import FieldError, Invalid
-from webapp.domain.shared.money import AMOUNT_RULE, is_finite_divisor, parse_amount
-from webapp.domain.shared.validators import Check, validate
+from webapp.domain.shared.errors import Invalid
+from webapp.domain.shared.validators import Check, nested, validate
 
 MAX_TOKENS = 10**9
+MAX_SURCHARGE_PERCENT = 1_000
 _capability = checks.regex(re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII), "must be a lower-case word such as json_mode")
 _alias = checks.name_in_urls(
     re.compile(r"[A-Za-z0-9*?@/~][A-Za-z0-9._:@/+*?~\-]{0,199}", re.ASCII),
@@ -67,7 +66,7 @@ PROVIDER_CHECKS: Mapping[str, Check] = {
     "driver": checks.regex(checks.SLUG, "must be the name of a driver: choose one"),
     "base_url": checks.optional(checks.base_url),
     "active": checks.boolean,
-    "default_temperature": checks.optional(lambda value, field: validate_amount(value, field)),
+    "default_temperature": checks.optional(checks.amount),
     "default_max_tokens": checks.optional(checks.integer(1, MAX_TOKENS)),
     "timeout_seconds": checks.optional(checks.integer(1, 300)),
     "config": validate_config,
@@ -101,8 +100,11 @@ PRICE_CHECKS: Mapping[str, Check] = {
     "state": checks.choice(PRICE_STATES),
     "effective_from": checks.timestamp,
     "currency": _currency,
-    "rates": lambda value, field: validate_rates(value, field),
-    "source": lambda value, field: _validate_nested(value, field, SOURCE_CHECKS),
+    "rates": validate_rates,
+    "source": lambda value, field: nested(value, field, SOURCE_CHECKS),
+    "media_at_text_rate": checks.boolean,
+    "minimum": checks.optional(checks.amount),
+    "surcharge_percent": checks.optional(lambda value, field: _validate_surcharge(value, field)),
     "note": checks.text(2_000),
     "corrects": checks.optional(checks.integer(1, 2**53)),
 }
@@ -130,6 +132,9 @@ class PriceEntry(NamedTuple):
     note: str
     corrects: int | None
     cancels: bool = False  # Only `prices.cancel` and imports set it.
+    media_at_text_rate: bool = False
+    minimum: Decimal | None = None
+    surcharge_percent: Decimal | None = None
 
 
 def validate_model(values: Mapping[str, object], *, partial: bool) -> dict[str, Any]:
@@ -156,55 +161,17 @@ def validate_price(values: Mapping[str, object]) -> PriceEntry:
         raise Invalid.field("rates", f"a price that is {clean['state']} has no rates")
     source = clean.get("source", {"kind": "manual"})
     return PriceEntry(
-        clean["state"], clean["effective_from"], clean["currency"], clean["rates"], source, clean.get("note", ""), clean.get("corrects")
+        state=clean["state"],
+        effective_from=clean["effective_from"],
+        currency=clean["currency"],
+        rates=clean["rates"],
+        source=source,
+        note=clean.get("note", ""),
+        corrects=clean.get("corrects"),
+        media_at_text_rate=clean.get("media_at_text_rate", False),
+        minimum=clean.get("minimum"),
+        surcharge_percent=clean.get("surcharge_percent"),
     )
-
-
-def validate_rates(value: object, field: str) -> tuple[Rate, ...]:
-    """Return rates from a list of objects. Each combination of meter, threshold, service tier and window can appear once."""
-    if not isinstance(value, list) or len(value) > 200:
-        raise Invalid.field(field, "must be a list of at most 200 rates")
-    rates: list[Rate] = []
-    errors: list[FieldError] = []
-    for index, item in enumerate(value):
-        try:
-            rates.append(validate_rate(item, f"{field}[{index}]"))
-        except Invalid as error:
-            errors.extend(error.errors)
-    keys = [(rate.meter, rate.above, rate.service_tier, rate.window) for rate in rates]
-    errors += [FieldError(field, f"gives {key[0]} twice for the same conditions") for key in dict.fromkeys(keys) if keys.count(key) > 1]
-    errors += [
-        FieldError(field, f"gives {meter} two windows that overlap: at some hours nobody could tell which rate holds")
-        for meter in _overlapping_meters(rates)
-    ]
-    if errors:
-        raise Invalid.of(errors)
-    return tuple(rates)
-
-
-def _overlapping_meters(rates: Sequence[Rate]) -> list[str]:
-    """Return the meters that have two rates for the same hours under the same conditions."""
-    hours: dict[tuple[str, int | None, str], list[Window]] = {}
-    for rate in rates:
-        if rate.window is not None:
-            hours.setdefault((rate.meter, rate.above, rate.service_tier), []).append(rate.window)
-    pairs = ((key[0], *pair) for key, windows in hours.items() for pair in combinations(dict.fromkeys(windows), 2))
-    return list(dict.fromkeys(meter for meter, left, right in pairs if left.overlaps(right)))
-
-
-def validate_rate(value: object, field: str) -> Rate:
-    """Return one rate. `above`, `service_tier` and `window` are optional."""
-    clean = _validate_nested(value, field, RATE_CHECKS, ("meter", "amount", "per"))
-    return Rate(
-        clean["meter"], clean["amount"], clean["per"], clean.get("above"), clean.get("service_tier") or STANDARD, clean.get("window")
-    )
-
-
-def validate_amount(value: object, field: str) -> Decimal:
-    parsed = parse_amount(value)
-    if parsed is None:
-        raise Invalid.field(field, AMOUNT_RULE)
-    return parsed
 
 
 _variable_name = checks.regex(VARIABLE_NAME, "must be a name such as ACME_API_KEY")
@@ -218,46 +185,8 @@ def _validate_key_variable(value: object, field: str) -> str:
     return name
 
 
-def _validate_per(value: object, field: str) -> int:
-    per: int = checks.integer(1, MAX_TOKENS)(value, field)
-    if not is_finite_divisor(per):
-        raise Invalid.field(field, "must be 1, 1000, 1000000 or another number without factors but 2 and 5, so that costs stay exact")
-    return per
-
-
-def _validate_window(value: object, field: str) -> Window:
-    clean = _validate_nested(value, field, WINDOW_CHECKS, ("from", "to"))
-    if clean["from"] == clean["to"]:
-        raise Invalid.field(field, "begins and ends at the same time")
-    return Window(tuple(sorted(clean.get("days", ()))), clean["from"], clean["to"])
-
-
-def _validate_time_of_day(value: object, field: str) -> time:
-    if isinstance(value, str) and re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", value, re.ASCII):
-        return time.fromisoformat(value)
-    raise Invalid.field(field, "must be a time of day in UTC such as 16:30")
-
-
-def _validate_nested(value: object, field: str, checks: Mapping[str, Check], required: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the clean values of a nested object. Errors carry the whole path."""
-    if not isinstance(value, dict):
-        raise Invalid.field(field, "must be an object")
-    try:
-        return validate(value, checks, required)
-    except Invalid as error:
-        raise type(error).of(FieldError(f"{field}.{nested.field}", nested.message) for nested in error.errors) from None
-
-
-WINDOW_CHECKS: Mapping[str, Check] = {
-    "days": checks.list_of(checks.integer(0, 6), 7),
-    "from": _validate_time_of_day,
-    "to": _validate_time_of_day,
-}
-RATE_CHECKS: Mapping[str, Check] = {
-    "meter": checks.choice(METERS),
-    "amount": validate_amount,
-    "per": _validate_per,
-    "above": checks.optional(checks.integer(0, MAX_QUANTITY)),
-    "service_tier": checks.choice(SERVICE_TIERS),
-    "window": checks.optional(_validate_window),
-}
+def _validate_surcharge(value: object, field: str) -> Decimal:
+    percent: Decimal = checks.amount(value, field)
+    if percent > MAX_SURCHARGE_PERCENT or percent != round(percent, 3):
+        raise Invalid.field(field, f"must be at most {MAX_SURCHARGE_PERCENT:,} percent, with up to three decimals")
+    return percent

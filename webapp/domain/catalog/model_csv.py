@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from webapp.domain.catalog import input_schemas
 from webapp.domain.catalog.input_schemas import MODEL_CHECKS, MODEL_DEFAULTS
-from webapp.domain.catalog.serializers import rate_document
-from webapp.domain.pricing.pricing import PRICE_STATES, STANDARD, Price, Rate
-from webapp.domain.pricing.usage import METERS, TOKEN_METERS
+from webapp.domain.catalog.rate_schemas import validate_rates
+from webapp.domain.pricing.meters import METERS, TOKEN_METERS
+from webapp.domain.pricing.pricing import PRICE_STATES, Price, Rate
+from webapp.domain.pricing.serializers import rate_document
+from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.shared.errors import FieldError, Invalid
 from webapp.domain.shared.money import AMOUNT, AMOUNT_RULE, EXACT, format_decimal, parse_amount
 from webapp.domain.shared.timestamps import format_timestamp
@@ -208,7 +209,7 @@ def _parse_rates(cells: Mapping[str, str], *, decimal_comma: bool) -> tuple[list
             errors.append(FieldError(column, _amount_rule(text, decimal_comma=decimal_comma)))
     if cells["more_rates"].strip():
         try:
-            rates += input_schemas.validate_rates(_parse_json(cells["more_rates"], "more_rates"), "more_rates")
+            rates += validate_rates(_parse_json(cells["more_rates"], "more_rates"), "more_rates")
         except Invalid as error:
             errors.extend(error.errors)
     return rates, errors

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from webapp.domain.catalog.catalog_guards import SECOND_SOURCE_TOLERANCE, GuardLimits, describe_move, is_same_rate
 from webapp.domain.catalog.source_scope import rate_key
-from webapp.domain.pricing.meters import describe_conditions, label_of, unit_of
+from webapp.domain.pricing.meters import label_of, unit_of
 from webapp.domain.pricing.pricing import Price, Rate
+from webapp.domain.pricing.rate_text import describe_conditions
 from webapp.domain.shared import money_text
 
 

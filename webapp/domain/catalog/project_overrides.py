@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from webapp.domain.catalog.entities import Catalog, ModelInfo, Override
-from webapp.domain.catalog.serializers import price_document, price_from
 from webapp.domain.pricing.pricing import Price, PriceSource, price_at, with_end
+from webapp.domain.pricing.serializers import price_document, price_from
 from webapp.domain.shared.timestamps import format_timestamp
 
 DEFAULT, ALLOW, PRICE = KINDS = ("default", "allow", "price")

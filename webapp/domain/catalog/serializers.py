@@ -4,86 +4,15 @@ Amounts are exact decimal strings and times are RFC 3339 in UTC. A document pars
 """
 
 from collections.abc import Mapping
-from datetime import date, datetime, time
-from decimal import Decimal
+from datetime import date, datetime
 from typing import Any
 
 from webapp.domain.catalog.entities import NO_VALUES, Catalog, ModelInfo, ProviderInfo, TokenInfo
-from webapp.domain.pricing.pricing import STANDARD, Cost, Price, PriceSource, Rate, Window, timeline
-from webapp.domain.shared.money import format_decimal
+from webapp.domain.pricing.pricing import timeline
+from webapp.domain.pricing.serializers import price_document, price_from
 from webapp.domain.shared.timestamps import EPOCH, format_timestamp
 
 Document = dict[str, Any]
-
-
-def window_document(window: Window | None) -> Document | None:
-    if window is None:
-        return None
-    return {"days": list(window.days), "from": f"{window.start:%H:%M}", "to": f"{window.end:%H:%M}"}
-
-
-def window_from(document: Mapping[str, Any] | None) -> Window | None:
-    if document is None:
-        return None
-    return Window(tuple(document.get("days") or ()), time.fromisoformat(document["from"]), time.fromisoformat(document["to"]))
-
-
-def rate_document(rate: Rate) -> Document:
-    return {
-        "meter": rate.meter,
-        "amount": format_decimal(rate.amount),
-        "per": rate.per,
-        "above": rate.above,
-        "service_tier": rate.service_tier,
-        "window": window_document(rate.window),
-    }
-
-
-def rate_from(document: Mapping[str, Any]) -> Rate:
-    return Rate(
-        document["meter"],
-        Decimal(document["amount"]),
-        document["per"],
-        document.get("above"),
-        document.get("service_tier") or STANDARD,
-        window_from(document.get("window")),
-    )
-
-
-def price_document(price: Price | None) -> Document | None:
-    if price is None:
-        return None
-    return {
-        "id": price.id,
-        "state": price.state,
-        "effective_from": format_timestamp(price.effective_from),
-        "effective_to": _timestamp(price.effective_to),
-        "currency": price.currency,
-        "rates": [rate_document(rate) for rate in price.rates],
-        "source": {
-            "kind": price.source.kind,
-            "name": price.source.name,
-            "url": price.source.url,
-            "verified_at": _timestamp(price.source.verified_at),
-        },
-        "corrects": price.corrects,
-        "cancels": price.cancels,
-        "note": price.note,
-    }
-
-
-def price_from(document: Mapping[str, Any]) -> Price:
-    source = document.get("source") or {}
-    return Price(
-        state=document["state"],
-        effective_from=datetime.fromisoformat(document["effective_from"]),
-        currency=document["currency"],
-        rates=tuple(rate_from(rate) for rate in document["rates"]),
-        source=PriceSource(source.get("kind", "seed"), source.get("name"), source.get("url"), _timestamp_from(source.get("verified_at"))),
-        id=document.get("id"),
-        corrects=document.get("corrects"),
-        note=document.get("note") or "",
-    )
 
 
 def model_document(model: ModelInfo) -> Document:
@@ -232,33 +161,6 @@ def token_from(document: Mapping[str, Any]) -> TokenInfo:
     digest = bytes.fromhex(document["digest"])
     scopes = frozenset(document["scopes"])
     return TokenInfo(document["public_id"], document["name"], digest, scopes, expires_at, document["id"], document.get("project"))
-
-
-def cost_document(cost: Cost) -> Document:
-    """Return a cost in the shape of the HTTP API."""
-    return {
-        "model": cost.model,
-        "at": _timestamp(cost.at),
-        "currency": cost.currency,
-        "total": None if cost.total is None else format_decimal(cost.total),
-        "complete": cost.complete,
-        "price_id": cost.price_id,
-        "price_state": cost.price_state,
-        "service_tier": cost.service_tier,
-        "lines": [
-            {
-                "meter": line.meter,
-                "quantity": line.quantity,
-                "billed_as": line.rate.meter,
-                "amount": format_decimal(line.rate.amount),
-                "per": line.rate.per,
-                "above": line.rate.above,
-                "cost": format_decimal(line.cost),
-            }
-            for line in cost.lines
-        ],
-        "missing": list(cost.missing),
-    }
 
 
 def _timestamp(at: datetime | None) -> str | None:

@@ -3,8 +3,9 @@
 from collections.abc import Set
 from dataclasses import dataclass, replace
 
-from webapp.domain.pricing.pricing import SERVICE_TIERS, STANDARD, Price, Rate
-from webapp.domain.pricing.usage import METERS
+from webapp.domain.pricing.meters import METERS
+from webapp.domain.pricing.pricing import Price, Rate
+from webapp.domain.pricing.service_tiers import SERVICE_TIERS, STANDARD
 
 
 @dataclass(frozen=True, slots=True)

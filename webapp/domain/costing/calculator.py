@@ -8,12 +8,15 @@ from decimal import Decimal
 from urllib.parse import urlencode
 
 from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.rate_schemas import MAX_ATTRIBUTES, validate_attributes
 from webapp.domain.catalog.resolution import MAX_REF, resolve
 from webapp.domain.catalog.snapshot import Snapshot
-from webapp.domain.pricing.meters import label_of
-from webapp.domain.pricing.pricing import SERVICE_TIERS, STANDARD, Cost, Price, cost_of
+from webapp.domain.pricing.costs import Cost, cost_of
+from webapp.domain.pricing.meters import FRACTIONAL_METERS, METERS, label_of
+from webapp.domain.pricing.pricing import Price
+from webapp.domain.pricing.service_tiers import STANDARD, parse_service_tier
 from webapp.domain.pricing.spend import known_amount
-from webapp.domain.pricing.usage import MAX_QUANTITY, METERS, Usage
+from webapp.domain.pricing.usage import MAX_QUANTITY, Usage
 from webapp.domain.shared.errors import AmbiguousModel, Invalid, UnknownModel
 from webapp.domain.shared.money import EXACT, ZERO
 from webapp.domain.shared.timestamps import DAY, format_timestamp, parse_day, parse_timestamp, start_of_day
@@ -23,6 +26,7 @@ MAX_CALLS = 10**9
 MAX_INPUT_LENGTH = 40
 # Separators must form groups of three digits, so that `1,5` does not become fifteen.
 NUMBER = re.compile(r"[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,5}|[0-9]{1,3}(?: [0-9]{3}){1,5}", re.ASCII)
+FRACTION = re.compile(r"[0-9]{1,12}\.[0-9]{1,3}", re.ASCII)
 NO_USAGE = Usage()
 # The approximate usage of one call, for each meter that is billed on its own.
 TYPICAL_CALL: Mapping[str, int] = {"input": 1_000, "output": 500, "image": 1, "request": 1, "second": 60, "character": 1_000, "page": 1}
@@ -38,6 +42,7 @@ class CalculatorRequest:
     refs: tuple[str, ...] = ()
     usage: Usage = NO_USAGE
     service_tier: str = STANDARD
+    attributes: Mapping[str, str] = field(default_factory=dict)
     at: datetime | None = None
     calls: int = 1
     typed: Mapping[str, str] = field(default_factory=dict)
@@ -46,9 +51,10 @@ class CalculatorRequest:
     def query(self) -> str:
         """Return the shortest query string for the same request."""
         pairs = [("model", ref) for ref in self.refs]
-        pairs += [(meter, str(quantity)) for meter, quantity in self.usage.as_dict().items()]
+        pairs += [(meter, str(quantity)) for meter, quantity in self.usage.document().items()]
         if self.service_tier != STANDARD:
             pairs.append(("service_tier", self.service_tier))
+        pairs += [("when", f"{name}={value}") for name, value in self.attributes.items()]
         if self.calls != 1:
             pairs.append(("calls", str(self.calls)))
         if self.at is not None:
@@ -104,6 +110,7 @@ def parse_query(query: Query) -> CalculatorRequest:
         refs=reader.refs(),
         usage=usage,
         service_tier=reader.service_tier(),
+        attributes=reader.attributes(),
         at=reader.timestamp(),
         calls=reader.number("calls", 1, MAX_CALLS),
         typed=reader.typed,
@@ -144,12 +151,28 @@ class QueryReader:
         self.errors[name] = f"{field_label} must be a whole number from 0 to {maximum:,}, such as 1200 or 1,200."
         return default
 
+    def quantity(self, meter: str) -> int | str:
+        """Return the quantity of a meter, as a decimal string if it has a fraction."""
+        text = self.text(meter)
+        if meter in FRACTIONAL_METERS and (fraction := FRACTION.fullmatch(text)):
+            return fraction[0]
+        return self.number(meter, 0, MAX_QUANTITY)
+
+    def attributes(self) -> dict[str, str]:
+        """Return the attributes of the call, given as `when=name=value`."""
+        pairs = [text.partition("=") for text in self._query.get("when", ()) if text.strip()]
+        try:
+            return validate_attributes({name.strip(): value for name, _, value in pairs}, "when")
+        except Invalid as error:
+            self.errors["when"] = f"The attributes must be up to {MAX_ATTRIBUTES} names with values, such as quality=high: {error.detail}."
+            return {}
+
     def usage(self) -> Usage:
-        quantities = {meter: self.number(meter, 0, MAX_QUANTITY) for meter in METERS}
+        quantities = {meter: self.quantity(meter) for meter in METERS if self.text(meter)}
         if self.errors:
             return NO_USAGE
         try:
-            return Usage(**quantities)
+            return Usage.of(quantities)
         except Invalid as error:
             for field_error in error.errors:
                 meter = field_error.field.removeprefix("usage.")
@@ -157,11 +180,11 @@ class QueryReader:
             return NO_USAGE
 
     def service_tier(self) -> str:
-        tier = self.text("service_tier") or STANDARD
-        if tier in SERVICE_TIERS:
-            return tier
-        self.errors["service_tier"] = f"The service tier must be one of {', '.join(SERVICE_TIERS)}."
-        return STANDARD
+        try:
+            return parse_service_tier(self.text("service_tier") or STANDARD)
+        except Invalid as error:
+            self.errors["service_tier"] = f"The service tier {error.errors[0].message}."
+            return STANDARD
 
     def timestamp(self) -> datetime | None:
         text = self.text("at")
@@ -190,7 +213,7 @@ def calculate(snapshot: Snapshot, request: CalculatorRequest, now: datetime) -> 
 
 def _quote(model: ModelInfo, request: CalculatorRequest, at: datetime) -> Quote:
     price = model.price_at(at)
-    cost = cost_of(price, request.usage, at=at, service_tier=request.service_tier, model=model.ref)
+    cost = cost_of(price, request.usage, at=at, service_tier=request.service_tier, attributes=request.attributes, model=model.ref)
     return Quote(model, price, cost, known_amount(cost.total, complete=cost.complete))
 
 

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.pricing.meters import describe_conditions, label_of
+from webapp.domain.pricing.meters import label_of
 from webapp.domain.pricing.pricing import Price, Rate, price_at
+from webapp.domain.pricing.rate_text import describe_conditions
 from webapp.domain.shared import money_text
 from webapp.domain.shared.money import format_decimal
 

@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.costing.calculator import MAX_CALLS, Query, QueryReader
-from webapp.domain.pricing.pricing import STANDARD, Cost, cost_of
+from webapp.domain.pricing.costs import Cost, cost_of
+from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.pricing.spend import known_amount
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.money import EXACT, ZERO

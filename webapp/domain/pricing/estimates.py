@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from webapp.domain.pricing.pricing import Cost, Price, cost_of
+from webapp.domain.pricing.costs import Cost, cost_of
+from webapp.domain.pricing.pricing import Price
 from webapp.domain.pricing.usage import Usage
 
 CHARACTERS_PER_TOKEN = 4

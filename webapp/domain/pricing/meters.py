@@ -1,73 +1,86 @@
-"""Display texts of the meters: labels instead of `cache_write_1h`, and units."""
+"""The meters: what a provider counts, in which unit, and how the counts include one another (design: pricing.md, section 1).
+
+This table is the only definition of a meter. Everything else that lists meters is derived from it.
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from webapp.domain.pricing.pricing import Rate
+TOKEN = "token"
 
 
-class MeterLabels(NamedTuple):
-    """A meter's label, the singular and plural of its unit, and a hint."""
+class Meter(NamedTuple):
+    """One meter.
+
+    `parents` are the wholes that include it. A meter without a rate of its own is billed at the rate of the first meter in
+    `falls_back_to` that has one. A meter with a `medium` falls back only at a price with `media_at_text_rate`.
+    """
 
     label: str
     unit: str
     units: str
+    parents: tuple[str, ...] = ()
+    falls_back_to: tuple[str, ...] = ()
+    medium: str | None = None
     hint: str = ""
 
 
-METER_LABELS: Mapping[str, MeterLabels] = {
-    "input": MeterLabels("Input", "token", "tokens", "Every input token, cached ones included"),
-    "cache_read": MeterLabels("Read from cache", "token", "tokens", "Part of input"),
-    "cache_write": MeterLabels("Written to cache", "token", "tokens", "Part of input"),
-    "cache_write_1h": MeterLabels("Written for 1 hour", "token", "tokens", "Part of written to cache"),
-    "input_audio": MeterLabels("Audio input", "token", "tokens", "Part of input"),
-    "input_image": MeterLabels("Image input", "token", "tokens", "Part of input"),
-    "output": MeterLabels("Output", "token", "tokens", "Every output token, reasoning included"),
-    "reasoning": MeterLabels("Reasoning", "token", "tokens", "Part of output"),
-    "output_audio": MeterLabels("Audio output", "token", "tokens", "Part of output"),
-    "image": MeterLabels("Images", "image", "images"),
-    "request": MeterLabels("Requests", "request", "requests"),
-    "second": MeterLabels("Seconds", "second", "seconds"),
-    "character": MeterLabels("Characters", "character", "characters"),
-    "page": MeterLabels("Pages", "page", "pages"),
-    "web_search": MeterLabels("Web searches", "search", "searches"),
+def _tokens(label: str, hint: str, *parents: str, then: tuple[str, ...] = (), medium: str | None = None) -> Meter:
+    """Return a meter of tokens. It falls back to its first parent, and after that to `then`."""
+    return Meter(label, TOKEN, "tokens", parents, (*parents[:1], *then), medium, hint)
+
+
+# In the order in which costs are itemized. A whole comes before its parts.
+METER_TABLE: Mapping[str, Meter] = {
+    "input": _tokens("Input", "Every input token, cached ones included"),
+    "cache_read": _tokens("Read from cache", "Part of input", "input"),
+    "cache_write": _tokens("Written to cache", "Part of input", "input"),
+    "cache_write_1h": _tokens("Written for 1 hour", "Part of written to cache", "cache_write", then=("input",)),
+    "input_audio": _tokens("Audio input", "Part of input", "input", medium="audio"),
+    "input_image": _tokens("Image input", "Part of input", "input", medium="image"),
+    "input_video": _tokens("Video input", "Part of input", "input", medium="video"),
+    "cache_read_audio": _tokens(
+        "Audio read from cache", "Part of read from cache and of audio input", "cache_read", "input_audio", then=("input",), medium="audio"
+    ),
+    "cache_read_image": _tokens(
+        "Images read from cache", "Part of read from cache and of image input", "cache_read", "input_image", then=("input",), medium="image"
+    ),
+    "cache_read_video": _tokens(
+        "Video read from cache", "Part of read from cache and of video input", "cache_read", "input_video", then=("input",), medium="video"
+    ),
+    "output": _tokens("Output", "Every output token, reasoning included"),
+    "reasoning": _tokens("Reasoning", "Part of output", "output"),
+    "output_audio": _tokens("Audio output", "Part of output", "output", medium="audio"),
+    "output_image": _tokens("Image output", "Part of output", "output", medium="image"),
+    "output_video": _tokens("Video output", "Part of output", "output", medium="video"),
+    "image": Meter("Images", "image", "images"),
+    "request": Meter("Requests", "request", "requests"),
+    "second": Meter("Seconds", "second", "seconds", hint="Up to three decimals"),
+    "character": Meter("Characters", "character", "characters"),
+    "page": Meter("Pages", "page", "pages"),
+    "web_search": Meter("Web searches", "search", "searches"),
+    "pixel": Meter("Pixels", "pixel", "pixels"),
+    "session": Meter("Sessions", "session", "sessions"),
+    "file_search": Meter("File searches", "search", "searches"),
+    "code_execution": Meter("Code executions", "execution", "executions"),
+    "gb_day": Meter("Storage", "GB-day", "GB-days"),
 }
+METERS: tuple[str, ...] = tuple(METER_TABLE)
+METER_SET = frozenset(METERS)
+TOKEN_METERS: tuple[str, ...] = tuple(name for name, meter in METER_TABLE.items() if meter.unit == TOKEN)
+MEDIA = ("audio", "image", "video")
+FRACTIONAL_METERS = frozenset({"second"})
 
 # What a cost can miss besides a rate of a meter.
-MISSING_TEXTS: Mapping[str, str] = {
-    "service_tier": "the {} service tier (standard rates are used)",
-    "raw": "{}, a count of the provider that no meter holds",
-    "attribute": "the price for the {} of the call",
-    "context_tier": "the higher price of large requests",
-    "failed_attempt": "an attempt that failed, which the provider may bill",
-}
 
 
 def label_of(meter: str) -> str:
-    labels = METER_LABELS.get(meter)
-    return labels.label if labels else meter
+    return METER_TABLE[meter].label if meter in METER_TABLE else meter
 
 
 def unit_of(meter: str, per: int) -> str:
     """Return the quantity that a rate applies to: `1M tokens`, `1,000 requests`, `image`."""
-    labels = METER_LABELS.get(meter) or MeterLabels(meter, meter, meter)
+    known = METER_TABLE.get(meter) or Meter(meter, meter, meter)
     if per == 1:
-        return labels.unit
-    return f"{per // 1_000_000:,}M {labels.units}" if per % 1_000_000 == 0 else f"{per:,} {labels.units}"
-
-
-def describe_conditions(rate: Rate) -> list[str]:
-    """Return the conditions of a rate as text, or an empty list for a plain rate."""
-    conditions = [] if rate.service_tier == "standard" else [f"{rate.service_tier} rate"]
-    if rate.above is not None:
-        conditions.append(f"above {rate.above:,} input tokens")
-    if rate.window is not None:
-        conditions.append(f"from {rate.window.start:%H:%M} to {rate.window.end:%H:%M} UTC")
-    return conditions
-
-
-def describe_missing(missing: str) -> str:
-    """Return an entry of a cost's `missing` as text for users."""
-    kind, _, name = missing.partition(":")
-    describe = MISSING_TEXTS.get(kind)
-    return describe.format(name) if describe else label_of(missing).lower()
+        return known.unit
+    return f"{per // 1_000_000:,}M {known.units}" if per % 1_000_000 == 0 else f"{per:,} {known.units}"

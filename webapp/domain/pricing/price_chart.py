@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from webapp.domain.pricing.meters import label_of, unit_of
-from webapp.domain.pricing.pricing import STANDARD, Price, Rate
+from webapp.domain.pricing.pricing import Price, Rate
+from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.shared.money import EXACT
 from webapp.domain.shared.timestamps import EPOCH, LAST_DAY, start_of_day
 
@@ -79,9 +80,7 @@ def _steps(history: Sequence[Price], meter: str) -> list[tuple[datetime, Decimal
 
 def _base_rate(price: Price, meter: str) -> Rate | None:
     """Return the rate without conditions."""
-    candidates = (
-        rate for rate in price.rates if rate.meter == meter and rate.above is None and rate.service_tier == STANDARD and not rate.window
-    )
+    candidates = (rate for rate in price.rates if rate.meter == meter and rate.is_plain and rate.service_tier == STANDARD)
     return next(candidates, None)
 
 

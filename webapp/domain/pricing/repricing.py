@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from webapp.domain.pricing.pricing import STANDARD, Price, cost_of
+from webapp.domain.pricing.costs import NO_ATTRIBUTES, cost_of
+from webapp.domain.pricing.pricing import Price
+from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.money import EXACT, ZERO
 
@@ -18,6 +20,7 @@ class RecordedCall(NamedTuple):
     at: datetime
     usage: Usage | None
     service_tier: str
+    attributes: Mapping[str, str]
     currency: str | None
     total: Decimal | None
 
@@ -63,7 +66,7 @@ def reprice(calls: Iterable[RecordedCall], price: Price) -> Repricing:
 def _repriced_total(call: RecordedCall, price: Price) -> Decimal | None:
     if call.usage is None:
         return ZERO if price.state == "free" else None
-    cost = cost_of(price, call.usage, at=call.at, service_tier=call.service_tier)
+    cost = cost_of(price, call.usage, at=call.at, service_tier=call.service_tier, attributes=call.attributes)
     return cost.total if cost.complete else None
 
 
@@ -78,8 +81,14 @@ def _add_call(outcome: RepricingTotals, call: RecordedCall, total: Decimal | Non
         outcome.repriced = EXACT.add(outcome.repriced, total)
 
 
-def usage_from(document: Mapping[str, int]) -> Usage:
-    return Usage(**document)
+def usage_from(document: Mapping[str, int | str]) -> Usage:
+    """Return the usage of a stored `Usage.document`."""
+    return Usage.of(document)
+
+
+def attributes_of(document: Mapping[str, Any] | None) -> Mapping[str, str]:
+    """Return the attributes of the call from a stored cost."""
+    return (document or {}).get("attributes") or NO_ATTRIBUTES
 
 
 def service_tier_of(document: Mapping[str, object] | None) -> str:

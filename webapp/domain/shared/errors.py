@@ -78,6 +78,12 @@ class Malformed(Invalid):
     code = "malformed"
 
 
+def combine_errors(errors: Sequence[Invalid]) -> Invalid:
+    """Return one error about the fields of all: malformed if one of them is."""
+    kind = Malformed if any(isinstance(error, Malformed) for error in errors) else Invalid
+    return kind.of(field_error for error in errors for field_error in error.errors)
+
+
 class NotFound(ModeldeskError):
     """The object does not exist."""
 

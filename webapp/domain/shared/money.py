@@ -3,20 +3,26 @@
 import re
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
+from fractions import Fraction
+from functools import lru_cache
 
-# A result that cannot be represented exactly raises an error instead of rounding. The largest cost has 22 digits before the point
-# (10^12 units at 10^9 each). The finest has 41 after it (12 of the amount, 29 of dividing by 2^29). The rest is for sums and projections.
+# A result that cannot be represented exactly raises an error instead of rounding. The largest cost has 24 digits before the point
+# (10^12 units of each meter at 10^9 each, and a surcharge of ten times that). The finest has 55 after it (18 of the amount, 3 of seconds,
+# 29 of dividing by 2^29, 5 of the surcharge). The rest is for sums and projections.
 EXACT = Context(prec=100, traps=[Inexact, InvalidOperation])
 # For means and projections, which are shown and never charged. Python's default of 28 digits is too narrow for some sums.
 ROUNDED = Context(prec=100, rounding=ROUND_HALF_EVEN)
+# For the price of one unit, which is compared and shown. It is exact for every `per` with the factors 2 and 5.
+ROUNDED_UNIT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 # Checked before the text is parsed as a Decimal: a large exponent would cost minutes of CPU (security.md, finding 5).
-AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?", re.ASCII)
-AMOUNT_RULE = "must be a plain decimal such as 0.15: up to 9 digits, and up to 12 after the point; no sign, no exponent"
+AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,18})?", re.ASCII)
+AMOUNT_RULE = "must be a plain decimal such as 0.15: up to 9 digits, and up to 18 after the point; no sign, no exponent"
 
 ZERO = Decimal(0)
-# The maximum length of a stored amount. The longest exact cost has 64 characters (see EXACT), a sum over all meters one more.
+# The maximum length of a stored amount, which the longest exact cost just reaches (see EXACT).
 MAX_LENGTH = 80
+ROUNDED_DIGITS = 18  # The digits after the point of a cost that has no finite decimal expansion.
 
 
 def parse_amount(text: object) -> Decimal | None:
@@ -61,6 +67,14 @@ def format_for_storage(amount: Decimal) -> str:
     return text
 
 
+def from_fraction(exact: Fraction) -> tuple[Decimal, bool]:
+    """Return the decimal and whether it is rounded: half-even at 18 digits, if the fraction has no finite decimal expansion."""
+    if is_finite_divisor(exact.denominator):
+        return EXACT.divide(Decimal(exact.numerator), Decimal(exact.denominator)), False
+    return Decimal(round(exact * 10**ROUNDED_DIGITS)).scaleb(-ROUNDED_DIGITS, EXACT), True
+
+
+@lru_cache(maxsize=1_024)
 def is_finite_divisor(per: int) -> bool:
     """Return whether division by `per` always gives a finite decimal, that is, `per` has only the factors 2 and 5."""
     for factor in (2, 5):

@@ -6,10 +6,12 @@ The JSON endpoint and the forms share one table of checks per kind of row, so bo
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from webapp.domain.shared import urls
-from webapp.domain.shared.errors import FieldError, Invalid, Malformed
+from webapp.domain.shared.errors import FieldError, Invalid, Malformed, combine_errors
+from webapp.domain.shared.money import AMOUNT_RULE, parse_amount
 from webapp.domain.shared.timestamps import parse_day, parse_timestamp
 
 Check = Callable[[object, str], Any]
@@ -42,6 +44,14 @@ def text(maximum: int, minimum: int = 0) -> Check:
         return clean
 
     return check
+
+
+def amount(value: object, field: str) -> Decimal:
+    """Accept a plain decimal string."""
+    parsed = parse_amount(value)
+    if parsed is None:
+        raise Invalid.field(field, AMOUNT_RULE)
+    return parsed
 
 
 def line(maximum: int, minimum: int = 0) -> Check:
@@ -175,17 +185,29 @@ date: Check = parse_day
 timestamp: Check = parse_timestamp
 
 
+def nested(value: object, field: str, checks: Mapping[str, Check], required: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the clean values of a nested object. Errors carry the whole path."""
+    if not isinstance(value, dict):
+        raise Invalid.field(field, "must be an object")
+    try:
+        return validate(value, checks, required)
+    except Invalid as error:
+        raise type(error).of(FieldError(f"{field}.{inner.field}", inner.message) for inner in error.errors) from None
+
+
 def validate(values: Mapping[str, object], checks: Mapping[str, Check], required: Sequence[str] = ()) -> dict[str, Any]:
     """Return the clean values. Raises one `Invalid` for all invalid or missing fields, or `Malformed` for unknown ones."""
     if unknown := [name for name in values if name not in checks]:
         raise Malformed.of(FieldError(name[:60], "is not a field that can be set here") for name in unknown)
     clean: dict[str, Any] = {}
-    errors = [FieldError(name, "is required") for name in required if name not in values]
+    errors = [Invalid.field(name, "is required") for name in required if name not in values]
     for name, value in values.items():
         try:
+            if isinstance(value, Decimal):
+                raise Malformed.field(name, "must not be a number with a fraction: send amounts as strings and quantities as whole numbers")
             clean[name] = checks[name](value, name)
         except Invalid as error:
-            errors.extend(error.errors)
+            errors.append(error)
     if errors:
-        raise Invalid.of(errors)
+        raise combine_errors(errors)
     return clean

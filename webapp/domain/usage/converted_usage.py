@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from webapp.domain.pricing.meters import METER_SET
 from webapp.domain.pricing.pricing import Price
-from webapp.domain.pricing.usage import METER_SET, Usage
+from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import Invalid
 from webapp.domain.usage.usage_reader import CountError, IgnoredField, UsageReader
 

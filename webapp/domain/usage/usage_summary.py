@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from webapp.domain.pricing.meters import METERS
 from webapp.domain.pricing.spend import known_amount
-from webapp.domain.pricing.usage import METERS
+from webapp.domain.pricing.usage import Quantity, quantity_document
 from webapp.domain.shared.errors import Invalid
 from webapp.domain.shared.money import add_to
 from webapp.domain.shared.timestamps import format_timestamp
@@ -21,7 +22,7 @@ class ReportedCall:
     """The part of a reported call that sums need. `total` is None if the price was unknown."""
 
     group: str
-    usage: Mapping[str, int]
+    usage: Mapping[str, int | str]
     currency: str | None
     total: Decimal | None
     complete: bool
@@ -35,7 +36,7 @@ class UsageSummary:
     """
 
     records: int = 0
-    usage: dict[str, int] = field(default_factory=dict)
+    usage: dict[str, Quantity] = field(default_factory=dict)
     totals: dict[str, Decimal] = field(default_factory=dict)
     unpriced: int = 0
     incomplete: int = 0
@@ -47,7 +48,7 @@ class UsageSummary:
     def add(self, call: ReportedCall) -> None:
         self.records += 1
         for meter, quantity in call.usage.items():
-            self.usage[meter] = self.usage.get(meter, 0) + quantity
+            self.usage[meter] = self.usage.get(meter, 0) + (Decimal(quantity) if isinstance(quantity, str) else quantity)
         amount = known_amount(call.total, complete=call.complete)
         if amount is None:
             self.unpriced += 1
@@ -55,9 +56,9 @@ class UsageSummary:
         self.incomplete += not call.complete
         add_to(self.totals, call.currency or "", amount)
 
-    def ordered_usage(self) -> dict[str, int]:
-        """Return the quantities in the order of the meters."""
-        return {meter: self.usage[meter] for meter in METERS if meter in self.usage}
+    def ordered_usage(self) -> dict[str, int | str]:
+        """Return the quantities for JSON, in the order of the meters."""
+        return {meter: quantity_document(self.usage[meter]) for meter in METERS if meter in self.usage}
 
 
 def summarize_usage(records: Iterable[ReportedCall]) -> tuple[dict[str, UsageSummary], UsageSummary]:

@@ -14,8 +14,9 @@ from webapp.domain.catalog.catalog_diff import ADDED, KINDS, CatalogComparison, 
 from webapp.domain.catalog.catalog_guards import GUARDS, HELD_GUARDS, GuardLimits
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry, validate_model, validate_price
-from webapp.domain.catalog.serializers import model_document, price_document
+from webapp.domain.catalog.serializers import model_document
 from webapp.domain.catalog.snapshot import Snapshot
+from webapp.domain.pricing.serializers import price_document
 from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.models import MAX_ID, Proposal, ProposalRow
 from webapp.price_sources.sources import SourceCatalog

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session, undefer
 
 from webapp.domain.catalog.catalog_guards import GuardLimits, exceeds
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.catalog.serializers import model_document, price_document
+from webapp.domain.catalog.serializers import model_document
+from webapp.domain.pricing.serializers import price_document
 from webapp.models import SourceCopy
 from webapp.price_sources.sources import SourceCatalog
 from webapp.services.audit import audit_log

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.builtin import catalog_document
 from webapp.domain.catalog.input_schemas import PriceEntry, validate_model, validate_provider
-from webapp.domain.catalog.serializers import price_from
 from webapp.domain.credentials.environment_keys import BINDINGS_SETTING, EnvironmentKeys
+from webapp.domain.pricing.serializers import price_from
 from webapp.domain.shared.errors import KeysLocked
 from webapp.models import AuditEvent, Model, ModelAlias, Provider
 from webapp.registry import revision

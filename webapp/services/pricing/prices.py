@@ -7,9 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
-from webapp.domain.catalog.serializers import price_document
 from webapp.domain.pricing.pricing import Price as PriceValue
 from webapp.domain.pricing.pricing import PriceSource, timeline
+from webapp.domain.pricing.serializers import price_document
 from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import MAX_ID, Model, Price, PriceRate, PriceVerification

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from webapp.domain.catalog.input_schemas import PriceEntry
 from webapp.domain.catalog.project_overrides import DEFAULT, KINDS, PRICE
-from webapp.domain.catalog.serializers import rate_document
+from webapp.domain.pricing.serializers import rate_document
 from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound
 from webapp.domain.shared.timestamps import format_timestamp

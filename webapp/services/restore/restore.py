@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PROVIDER_CHECKS
-from webapp.domain.catalog.serializers import price_document
 from webapp.domain.pricing.pricing import Price as PriceValue
 from webapp.domain.pricing.pricing import price_at, timeline
+from webapp.domain.pricing.serializers import price_document
 from webapp.domain.shared.errors import Conflict, NotFound
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import MAX_ID, AuditEvent, Model, Price, Project, Provider

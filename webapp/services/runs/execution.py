@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from webapp.domain.incidents import answer_schema
 from webapp.domain.incidents.incidents import Recommendation
-from webapp.domain.pricing.pricing import STANDARD, Cost, cost_of
+from webapp.domain.pricing.costs import Cost, cost_of
+from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import ModeldeskError
 from webapp.domain.usage.converted_usage import context_tier_gaps

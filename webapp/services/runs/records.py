@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.serializers import cost_document
 from webapp.domain.incidents.incidents import incident_document, recommendation_document
+from webapp.domain.pricing.serializers import cost_document
 from webapp.domain.pricing.spend import DEFAULT_CURRENCY, KNOWN
 from webapp.domain.shared.errors import NotFound
 from webapp.domain.shared.money import EXACT, format_decimal
@@ -45,7 +45,7 @@ def record(session: Session, planned: RunPlan, outcome: RunOutcome, *, actor: st
         source=planned.source,
         decided_by=choice.decided_by,
         answered_by=outcome.answered_by,
-        usage=outcome.usage.as_dict() if outcome.usage else None,
+        usage=outcome.usage.document() if outcome.usage else None,
         cost=cost_document(cost) if cost else None,
         cost_total=cost.total if cost else None,
         currency=cost.currency if cost else None,

@@ -23,7 +23,7 @@ class CacheHit:
     """A cached response, and the run that produced it."""
 
     text: str
-    usage: dict[str, int] | None
+    usage: dict[str, int | str] | None
     run: str
     cached_at: datetime
 
@@ -77,7 +77,7 @@ class CacheEntry:
     template: str
     model_ref: str | None
     text: str
-    usage: dict[str, int] | None
+    usage: dict[str, int | str] | None
     run: str
     ttl_minutes: int
 

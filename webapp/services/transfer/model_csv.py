@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from webapp.domain.catalog import model_csv
 from webapp.domain.catalog.input_schemas import validate_model
 from webapp.domain.catalog.model_csv import COLUMNS, KEY_COLUMNS, StatedPrice
-from webapp.domain.catalog.serializers import rate_document
 from webapp.domain.pricing.pricing import Price, price_at, timeline
+from webapp.domain.pricing.serializers import rate_document
 from webapp.domain.shared import csv_text as cells
 from webapp.domain.shared.csv_text import CsvRow
 from webapp.domain.shared.errors import FieldError, Invalid, quote_text

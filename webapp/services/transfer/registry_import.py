@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session, selectinload
 
 from webapp.domain.catalog.field_changes import describe_fields, describe_price
 from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry
-from webapp.domain.catalog.serializers import price_document
 from webapp.domain.costing import price_sanity
+from webapp.domain.pricing.serializers import price_document
 from webapp.domain.shared.errors import FieldError, Invalid, ModeldeskError
 from webapp.domain.shared.money import format_decimal
 from webapp.models import Model, Price, Provider

@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.serializers import cost_document
-from webapp.domain.pricing.pricing import Cost
+from webapp.domain.pricing.costs import Cost
+from webapp.domain.pricing.serializers import cost_document
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import Conflict
 from webapp.domain.shared.timestamps import format_timestamp
@@ -72,7 +72,7 @@ def store_report(session: Session, report: UsageReport) -> tuple[UsageRecord, bo
         "idempotency_key": report.key,
         "body_digest": digest,
         "model_ref": report.model_ref,
-        "usage": report.usage.as_dict(),
+        "usage": report.usage.document(),
         "service_tier": cost.service_tier,
         "at": cost.at,
         "cost": cost_document(cost),

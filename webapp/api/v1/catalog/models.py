@@ -21,9 +21,10 @@ from webapp.api.v1.core.row_parameters import (
 )
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.input_schemas import MODEL_DEFAULTS, MODEL_REQUIRED
-from webapp.domain.catalog.serializers import Document, price_document
+from webapp.domain.catalog.serializers import Document
 from webapp.domain.catalog.snapshot import CONSTANTS
 from webapp.domain.pricing.pricing import Price
+from webapp.domain.pricing.serializers import price_document
 from webapp.domain.shared.errors import NotFound
 from webapp.models import Model
 from webapp.runtime.transaction import writing

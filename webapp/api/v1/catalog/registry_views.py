@@ -12,7 +12,8 @@ from webapp.api.v1.core.responses import conditional_response, encode
 from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.catalog.explanation import Explanation, explain
 from webapp.domain.catalog.resolution import resolve, trace_resolution
-from webapp.domain.catalog.serializers import price_document, provider_document
+from webapp.domain.catalog.serializers import provider_document
+from webapp.domain.pricing.serializers import price_document
 from webapp.domain.shared.errors import NotFound, quote_text
 from webapp.domain.shared.timestamps import format_timestamp
 

@@ -15,13 +15,16 @@ from webapp.api.v1.core.responses import encode
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.serializers import Document, model_document, snapshot_document
 from webapp.domain.catalog.snapshot import Snapshot, project_snapshot
-from webapp.domain.pricing.pricing import Cost, Rate
+from webapp.domain.pricing.costs import Cost
+from webapp.domain.pricing.pricing import Rate
+from webapp.domain.pricing.usage import quantity_document
 from webapp.domain.shared.money import format_decimal
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.registry.registry import ModelRegistry
 from webapp.runtime import container
 
 MAX_CACHED_BODIES = 20_000  # About 20 MB. A larger registry is encoded again from time to time.
+ROUNDED = ',"rounded":true'
 SortKey = Callable[[ModelInfo], tuple[int | str, ...]]
 
 
@@ -98,16 +101,19 @@ class EncodedRegistry:
         """Return the JSON of a cost. It equals `cost_document`, but is several times faster."""
         fragments = self._fragments
         lines = [
-            f'{{"meter":"{meter}","quantity":{quantity},'
-            f'{(fragments.get(id(rate)) or self._rate_fragment(rate)).text}{format_decimal(amount)}"}}'
-            for meter, quantity, rate, amount in cost.lines
+            f'{{"meter":"{meter}","quantity":{quantity if type(quantity) is int else encode(quantity_document(quantity)).decode()},'
+            f'{(fragments.get(id(rate)) or self._rate_fragment(rate)).text}{format_decimal(amount)}"{ROUNDED if rounded else ""}}}'
+            for meter, quantity, rate, amount, rounded in cost.lines
         ]
         total = "null" if cost.total is None else f'"{format_decimal(cost.total)}"'
         price_id = "null" if cost.price_id is None else cost.price_id
+        attributes = f',"attributes":{encode(dict(cost.attributes)).decode()}' if cost.attributes else ""
+        surcharge = "" if cost.surcharge is None else f',"surcharge":"{format_decimal(cost.surcharge)}"'
         return (
             f'{{"model":{_encode_text(cost.model)},"at":{_encode_time(cost.at)},"currency":{_encode_text(cost.currency)},"total":{total},'
             f'"complete":{"true" if cost.complete else "false"},"price_id":{price_id},"price_state":"{cost.price_state}",'
-            f'"service_tier":"{cost.service_tier}","lines":[{",".join(lines)}],"missing":{_encode_text(cost.missing)}}}'
+            f'"service_tier":"{cost.service_tier}","lines":[{",".join(lines)}],"missing":{_encode_text(cost.missing)}'
+            f"{ROUNDED if cost.rounded else ''}{surcharge}{attributes}}}"
         )
 
     def _rate_fragment(self, rate: Rate) -> RateFragment:

@@ -2,7 +2,10 @@
 
 import json
 import re
-from typing import Any, NoReturn
+from collections.abc import Callable
+from decimal import Decimal
+from functools import cache
+from typing import Any
 
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
@@ -18,11 +21,12 @@ STRING = re.compile(rb'"[^"]*"?')
 NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'"[]{}')
 BRACES_TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
 DIGITS_AS_ZEROS = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else 32 for byte in range(256))
+ParseFloat = Callable[[str], object]
 
 
-def read_json_object(*, floats: bool = False) -> dict[str, Any]:
+def read_json_object(parse_float: ParseFloat | None = None) -> dict[str, Any]:
     """Return the JSON object in the request's body. Raises `Malformed` (400), or werkzeug's errors for 413 and 415."""
-    return parse_json_object(_read_body(), floats=floats)
+    return parse_json_object(_read_body(), parse_float)
 
 
 def require_no_fields() -> None:
@@ -44,12 +48,12 @@ def _read_body() -> bytes:
     return body
 
 
-def parse_json_object(body: bytes, *, floats: bool = False) -> dict[str, Any]:
-    """Parse a JSON object. Raises `Malformed`."""
+def parse_json_object(body: bytes, parse_float: ParseFloat | None = None) -> dict[str, Any]:
+    """Parse a JSON object. Raises `Malformed`, also for a number with a fraction unless `parse_float` takes it."""
     if is_too_deep(body):
         raise Malformed(f"The body is nested deeper than {MAX_DEPTH} levels, or its brackets do not match.", code="malformed_json")
     try:
-        document = _decoder(body, floats).decode(body.decode("utf-8"))
+        document = _decoder(body, parse_float or _reject_float).decode(body.decode("utf-8"))
         if b"\\u" in body:
             json.dumps(document, ensure_ascii=False).encode("utf-8")  # A lone surrogate is not a character and cannot be encoded.
     except UnicodeError:
@@ -83,11 +87,15 @@ def _brackets(body: bytes) -> bytes:
     return STRING.sub(b"", body).translate(BRACES_TO_BRACKETS, NOT_STRUCTURE).replace(b'"', b"")
 
 
-def _decoder(body: bytes, floats: bool) -> json.JSONDecoder:
+def _decoder(body: bytes, parse_float: ParseFloat) -> json.JSONDecoder:
     """Return the decoder for a body. It checks each integer only if one may be too long, because the check doubles the time."""
-    if floats:
-        return FLOAT_DECODER
-    return INTEGER_DECODER if TOO_MANY_DIGITS in body.translate(DIGITS_AS_ZEROS) else SHORT_INTEGER_DECODER
+    return _decoder_of(parse_float, TOO_MANY_DIGITS in body.translate(DIGITS_AS_ZEROS))
+
+
+@cache
+def _decoder_of(parse_float: ParseFloat, checks_integers: bool) -> json.JSONDecoder:
+    parse_int = _parse_integer if checks_integers else None
+    return json.JSONDecoder(object_pairs_hook=_build_object, parse_float=parse_float, parse_int=parse_int, parse_constant=_reject_constant)
 
 
 def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -105,28 +113,25 @@ def _parse_integer(digits: str) -> int:
     return int(digits)
 
 
-def _reject_float(digits: str) -> NoReturn:
+def _reject_float(digits: str) -> None:
     raise Malformed(f"{quote_text(digits, 20)} is not an integer. Send amounts as strings and quantities as whole numbers.")
 
 
-def _parse_float(digits: str) -> float:
+def parse_decimal(digits: str) -> Decimal:
+    if len(digits) > MAX_DIGITS:
+        raise Malformed(f"The number {quote_text(digits, 20)} is too long.")
+    return Decimal(digits)
+
+
+def parse_float(digits: str) -> float:
     number = float(digits)
     if number in (float("inf"), float("-inf")):
         raise Malformed(f"The number {quote_text(digits, 20)} is too large.")
     return number
 
 
-def _reject_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> None:
     raise Malformed(f"{name} is not a JSON value.", code="malformed_json")
-
-
-INTEGER_DECODER = json.JSONDecoder(
-    object_pairs_hook=_build_object, parse_float=_reject_float, parse_int=_parse_integer, parse_constant=_reject_constant
-)
-SHORT_INTEGER_DECODER = json.JSONDecoder(object_pairs_hook=_build_object, parse_float=_reject_float, parse_constant=_reject_constant)
-FLOAT_DECODER = json.JSONDecoder(
-    object_pairs_hook=_build_object, parse_float=_parse_float, parse_int=_parse_integer, parse_constant=_reject_constant
-)
 
 
 def check_object(value: object, field: str) -> dict[str, Any]:

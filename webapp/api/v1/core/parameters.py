@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from flask import request
 
+from webapp.domain.pricing.service_tiers import SERVICE_TIERS, TIER_SYNONYMS, parse_service_tier
 from webapp.domain.shared.errors import FieldError, Invalid, Malformed, quote_text
 from webapp.domain.shared.timestamps import parse_timestamp
 
@@ -113,6 +114,12 @@ def choice_parameter(name: str, words: Sequence[str], description: str) -> Param
     return Parameter(name, choice_parser(words), {"type": "string", "enum": list(words)}, description)
 
 
+SERVICE_TIER = Parameter(
+    "service_tier",
+    parse_service_tier,
+    {"type": "string", "enum": [*SERVICE_TIERS, *TIER_SYNONYMS]},
+    "The service tier of the call; standard if left out.",
+)
 MODEL = Parameter("model", parse_ref, TEXT, "A ref, alias or bare model id.", required=True)
 AT = Parameter("at", parse_timestamp, {"type": "string", "format": "date-time"}, "The moment in question; now if left out.")
 LIMIT = Parameter(

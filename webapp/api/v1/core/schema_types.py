@@ -1,8 +1,11 @@
 """Builders of JSON Schemas, and types that several schemas share."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 Schema = dict[str, Any]
+NO_PROPERTIES: Mapping[str, Schema] = MappingProxyType({})
 
 
 def schema_ref(name: str) -> Schema:
@@ -28,9 +31,12 @@ def enum_of(values: tuple[str, ...]) -> Schema:
     return schema_of("string", enum=list(values))
 
 
-def response_object(**properties: Schema) -> Schema:
-    """Return the schema of a response. All members are present. Later versions can add more, so clients should ignore unknown ones."""
-    return schema_of("object", properties=properties, required=list(properties))
+def response_object(optional: Mapping[str, Schema] = NO_PROPERTIES, /, **properties: Schema) -> Schema:
+    """Return the schema of a response. All members but the `optional` ones are present.
+
+    Later versions can add more, so clients should ignore unknown ones.
+    """
+    return schema_of("object", properties={**properties, **optional}, required=list(properties))
 
 
 def request_object(required: tuple[str, ...] = (), /, **properties: Schema) -> Schema:
@@ -52,3 +58,5 @@ ROW_ID = schema_of("integer", minimum=1)
 OBJECT = schema_of("object")
 REF = schema_of("string", examples=["openai/gpt-4o-mini"])
 AMOUNT = schema_of("string", pattern=r"^[0-9]+(\.[0-9]+)?$", description="An exact decimal, as a string.", examples=["0.15"])
+TIMESTAMP = schema_of("string", format="date-time", examples=["2026-11-21T00:00:00Z"])
+REF = schema_of("string", examples=["openai/gpt-4o-mini"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from webapp.api.v1.core.pricing_schemas import PRICE_FIELDS, PRICING_SCHEMAS, QUANTITY_RESULT
 from webapp.api.v1.core.run_schemas import RUN_SCHEMAS
 from webapp.api.v1.core.schema_types import (
     AMOUNT,
@@ -11,6 +12,7 @@ from webapp.api.v1.core.schema_types import (
     OBJECT,
     REF,
     TEXT,
+    TIMESTAMP,
     Schema,
     array_of,
     enum_of,
@@ -24,20 +26,9 @@ from webapp.api.v1.core.schema_types import (
 )
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.catalog.input_schemas import MODEL_REQUIRED, PRICE_REQUIRED, PROVIDER_REQUIRED
-from webapp.domain.pricing.pricing import PRICE_STATES, SERVICE_TIERS, SOURCE_KINDS
-from webapp.domain.pricing.usage import MAX_QUANTITY, METER_ALIASES, METERS
 from webapp.domain.usage.usage_summary import GROUPS
 
-TIMESTAMP = schema_of("string", format="date-time", examples=["2026-11-21T00:00:00Z"])
 DAY = schema_of("string", format="date")
-QUANTITY = schema_of("integer", minimum=0, maximum=MAX_QUANTITY)
-TIER = enum_of(SERVICE_TIERS)
-WINDOW = schema_of(
-    "object",
-    description="Hours of the day in UTC, and days of the week (0 is Monday; none means all).",
-    properties={"days": array_of(schema_of("integer", minimum=0, maximum=6)), "from": TEXT, "to": TEXT},
-)
-
 MODEL_FIELDS: Mapping[str, Schema] = {
     "provider": TEXT,
     "model_id": TEXT,
@@ -95,16 +86,6 @@ PUBLIC_PROVIDER_FIELDS = (
     "description",
     "sort_order",
 )
-PRICE_FIELDS: Mapping[str, Schema] = {
-    "state": enum_of(PRICE_STATES),
-    "effective_from": TIMESTAMP,
-    "currency": schema_of("string", pattern="^[A-Z]{3}$", examples=["USD"]),
-    "rates": array_of(schema_ref("Rate")),
-    "note": TEXT,
-    "corrects": nullable(INTEGER),
-}
-CANCELS = FLAG | {"description": "Whether this row cancels the scheduled price that it corrects. The price before continues."}
-COST_INPUT_FIELDS: Mapping[str, Schema] = {"usage": schema_ref("Usage"), "at": nullable(TIMESTAMP), "service_tier": nullable(TIER)}
 MODEL = response_object(
     id=nullable(INTEGER),
     ref=REF,
@@ -114,30 +95,9 @@ MODEL = response_object(
     updated_at=TIMESTAMP,
     version=INTEGER,
 )
-PRICE_SOURCE = response_object(kind=enum_of(SOURCE_KINDS), name=nullable(TEXT), url=nullable(TEXT), verified_at=nullable(TIMESTAMP))
-USAGE = request_object((), **dict.fromkeys((*METERS, *METER_ALIASES), QUANTITY)) | {
-    "description": "Quantities by meter. `input` counts every input token, cached ones included; `output` includes `reasoning`.",
-    "examples": [{"input": 12000, "output": 300, "cache_read": 8000}],
-}
-
 _registry: Mapping[str, Schema] = {
     "Model": MODEL,
     "ModelPage": page_of("Model"),
-    "Price": response_object(id=nullable(INTEGER), **PRICE_FIELDS, cancels=CANCELS, effective_to=nullable(TIMESTAMP), source=PRICE_SOURCE),
-    "PriceList": list_of("Price"),
-    "Rate": schema_of(
-        "object",
-        required=["meter", "amount", "per"],
-        additionalProperties=False,
-        properties={
-            "meter": enum_of(METERS),
-            "amount": AMOUNT,
-            "per": schema_of("integer", minimum=1),
-            "above": nullable(COUNT),
-            "service_tier": TIER,
-            "window": nullable(WINDOW),
-        },
-    ),
     "Provider": response_object(**{name: PROVIDER_FIELDS[name] for name in PUBLIC_PROVIDER_FIELDS}, **PROVIDER_STATUS_FIELDS),
     "ProviderList": list_of("Provider"),
     "ManagedProvider": response_object(**PROVIDER_FIELDS, **PROVIDER_STATUS_FIELDS),
@@ -169,49 +129,9 @@ _registry: Mapping[str, Schema] = {
         suggestions=array_of(TEXT),
     ),
 }
-_costs: Mapping[str, Schema] = {
-    "Usage": USAGE,
-    "Cost": response_object(
-        model=nullable(TEXT),
-        at=nullable(TIMESTAMP),
-        currency=nullable(TEXT),
-        total=nullable(AMOUNT),
-        complete=FLAG,
-        price_id=nullable(INTEGER),
-        price_state=enum_of(PRICE_STATES),
-        service_tier=TIER,
-        lines=array_of(schema_ref("CostLine")),
-        missing=array_of(TEXT),
-    ),
-    "CostLine": response_object(
-        meter=enum_of(METERS), quantity=COUNT, billed_as=enum_of(METERS), amount=AMOUNT, per=COUNT, above=nullable(COUNT), cost=AMOUNT
-    ),
-    "CostRequest": request_object(("model", "usage"), model=REF, **COST_INPUT_FIELDS),
-    "CostBatchRequest": request_object(("items",), items=schema_of("array", items=schema_ref("CostRequest"), maxItems=1000)),
-    "CostBatch": response_object(
-        data=array_of({"anyOf": [schema_ref("Cost"), schema_ref("Problem")]}),
-        total=nullable(AMOUNT),
-        totals=schema_of("object", additionalProperties=AMOUNT),
-        complete=FLAG,
-    ),
-    "QuoteRequest": request_object(
-        ("price", "usage"),
-        price=request_object(("currency", "rates"), currency=TEXT, rates=array_of(schema_ref("Rate"))),
-        **COST_INPUT_FIELDS,
-    ),
-    "CompareRequest": request_object(
-        ("usage",),
-        models=nullable(array_of(REF)),
-        type=nullable(enum_of(MODEL_TYPES)),
-        capabilities=nullable(array_of(TEXT)),
-        min_context=nullable(COUNT),
-        **COST_INPUT_FIELDS,
-    ),
-    "Comparison": list_of("Cost"),
-}
 SUMMARY: Mapping[str, Schema] = {
     "records": COUNT,
-    "usage": schema_of("object", additionalProperties=COUNT),
+    "usage": schema_of("object", additionalProperties=QUANTITY_RESULT),
     "totals": schema_of("object", additionalProperties=AMOUNT),
     "complete": FLAG,
     "unpriced": COUNT,
@@ -269,4 +189,4 @@ PROBLEM["properties"] |= {
     "candidates": array_of(TEXT),
     "users": array_of(TEXT),
 }
-SCHEMAS: Mapping[str, Schema] = {**_registry, **_costs, **_usage, **_entries, **RUN_SCHEMAS, **_files, "Problem": PROBLEM}
+SCHEMAS: Mapping[str, Schema] = {**_registry, **PRICING_SCHEMAS, **_usage, **_entries, **RUN_SCHEMAS, **_files, "Problem": PROBLEM}

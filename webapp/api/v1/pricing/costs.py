@@ -9,13 +9,16 @@ from flask import Response
 
 from webapp.api.v1.catalog.registry_views import resolve_model, utc_now
 from webapp.api.v1.core.encoded_registry import EncodedRegistry, request_registry
-from webapp.api.v1.core.json_body import check_object, read_json_object
-from webapp.api.v1.core.parameters import AT, INTEGER, MODEL, Parameter, choice_parameter, parse_integer, read_query
+from webapp.api.v1.core.json_body import check_object, parse_decimal, read_json_object
+from webapp.api.v1.core.parameters import AT, INTEGER, MODEL, SERVICE_TIER, Parameter, parse_integer, read_query
 from webapp.api.v1.core.responses import conditional_response, encode, json_response
 from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.catalog.input_schemas import MAX_TOKENS, PRICE_CHECKS
-from webapp.domain.catalog.serializers import cost_document
-from webapp.domain.pricing.pricing import SERVICE_TIERS, STANDARD, Cost, Price, cost_of
+from webapp.domain.catalog.rate_schemas import validate_attributes
+from webapp.domain.pricing.costs import Cost, cost_of
+from webapp.domain.pricing.pricing import Price
+from webapp.domain.pricing.serializers import cost_document
+from webapp.domain.pricing.service_tiers import STANDARD, parse_service_tier
 from webapp.domain.pricing.spend import known_amount
 from webapp.domain.pricing.usage import METER_ALIASES, Usage
 from webapp.domain.shared import validators
@@ -30,7 +33,7 @@ COST_QUERY = (
     MODEL,
     *(Parameter(spelling, parse_integer, INTEGER, f"Units of the meter {meter}.") for spelling, meter in METER_ALIASES.items()),
     AT,
-    choice_parameter("service_tier", SERVICE_TIERS, "The service tier that was asked for; standard if left out."),
+    SERVICE_TIER,
 )
 
 
@@ -53,20 +56,24 @@ COST_CHECKS: Mapping[str, Check] = {
     "model": check_ref,
     "usage": check_usage,
     "at": validators.optional(validators.timestamp),
-    "service_tier": validators.optional(validators.choice(SERVICE_TIERS)),
+    "service_tier": validators.optional(parse_service_tier),
+    "attributes": validators.optional(validate_attributes),
 }
 COST_REQUIRED = ("model", "usage")
+CALL_FIELDS = ("usage", "at", "service_tier", "attributes")
 QUOTE_CHECKS: Mapping[str, Check] = {
-    "price": lambda value, field: validate(check_object(value, field), QUOTED_PRICE_CHECKS, tuple(QUOTED_PRICE_CHECKS)),
-    **{name: COST_CHECKS[name] for name in ("usage", "at", "service_tier")},
+    "price": lambda value, field: validate(check_object(value, field), QUOTED_PRICE_CHECKS, ("currency", "rates")),
+    **{name: COST_CHECKS[name] for name in CALL_FIELDS},
 }
-QUOTED_PRICE_CHECKS: Mapping[str, Check] = {name: PRICE_CHECKS[name] for name in ("currency", "rates")}
+QUOTED_PRICE_CHECKS: Mapping[str, Check] = {
+    name: PRICE_CHECKS[name] for name in ("currency", "rates", "media_at_text_rate", "minimum", "surcharge_percent")
+}
 COMPARE_CHECKS: Mapping[str, Check] = {
     "models": validators.optional(validators.list_of(check_ref, 200)),
     "type": validators.optional(validators.choice(MODEL_TYPES)),
     "capabilities": validators.optional(validators.list_of(validators.line(40, 1), 40)),
     "min_context": validators.optional(validators.integer(0, MAX_TOKENS)),
-    **{name: COST_CHECKS[name] for name in ("usage", "at", "service_tier")},
+    **{name: COST_CHECKS[name] for name in CALL_FIELDS},
 }
 
 
@@ -74,24 +81,30 @@ def get_cost() -> Response:
     state, query = request_registry(), read_query(COST_QUERY)
     at = query.get("at") or utc_now()
     usage = Usage.of({spelling: query[spelling] for spelling in METER_ALIASES if spelling in query})
-    cost = _model_cost(resolve_model(state, query["model"]), usage, at, query.get("service_tier"))
+    cost = model_cost(resolve_model(state, query["model"]), {**query, "usage": usage}, at)
     return conditional_response(state.snapshot, f"{state.tag}.{format_timestamp(at)}", lambda: state.encode_cost(cost).encode())
 
 
 def post_cost() -> Response:
     state = request_registry()
-    cost = calculate_cost(state, read_json_object(), utc_now())
+    cost = calculate_cost(state, read_json_object(parse_decimal), utc_now())
     return json_response(state.snapshot, state.encode_cost(cost).encode())
 
 
 def calculate_cost(state: EncodedRegistry, item: Mapping[str, object], now: datetime) -> Cost:
     """Calculate the cost for a body or a batch item. Raises `Invalid`, `Malformed`, `UnknownModel` or `AmbiguousModel`."""
     values = validate(item, COST_CHECKS, COST_REQUIRED)
-    return _model_cost(resolve_model(state, values["model"]), values["usage"], values.get("at") or now, values.get("service_tier"))
+    return model_cost(resolve_model(state, values["model"]), values, values.get("at") or now)
 
 
-def _model_cost(model: ModelInfo, usage: Usage, at: datetime, service_tier: str | None) -> Cost:
-    return cost_of(model.price_at(at), usage, at=at, service_tier=service_tier or STANDARD, model=model.ref)
+def model_cost(model: ModelInfo, call: Mapping[str, Any], at: datetime) -> Cost:
+    """Return the cost of a validated call (`CALL_FIELDS`) on a model."""
+    return price_call(model.price_at(at), call, at, model.ref)
+
+
+def price_call(price: Price | None, call: Mapping[str, Any], at: datetime, model: str | None = None) -> Cost:
+    tier = call.get("service_tier") or STANDARD
+    return cost_of(price, call["usage"], at=at, service_tier=tier, attributes=call.get("attributes"), model=model)
 
 
 class CostTotals(NamedTuple):
@@ -112,7 +125,7 @@ class CostTotals(NamedTuple):
 def post_costs() -> Response:
     """Calculate many costs, in order. An invalid item becomes a problem document in its place."""
     state, now = request_registry(), utc_now()
-    costs = [_cost_or_error(state, item, now) for item in _batch_items(read_json_object())]
+    costs = [_cost_or_error(state, item, now) for item in _batch_items(read_json_object(parse_decimal))]
     parts = [state.encode_cost(cost) if isinstance(cost, Cost) else encode(problem_document(cost)).decode() for cost in costs]
     result = _total_costs(costs)
     summary = {
@@ -160,18 +173,17 @@ def _total_costs(costs: Iterable[Cost | ModeldeskError]) -> CostTotals:
 
 def post_quote() -> Response:
     state = request_registry()
-    values = validate(read_json_object(), QUOTE_CHECKS, ("price", "usage"))
-    rates = values["price"]["rates"]
-    price = Price("priced" if rates else "unknown", EPOCH, values["price"]["currency"], rates)
-    cost = cost_of(price, values["usage"], at=values.get("at") or utc_now(), service_tier=values.get("service_tier") or STANDARD)
+    values = validate(read_json_object(parse_decimal), QUOTE_CHECKS, ("price", "usage"))
+    price = Price("priced" if values["price"]["rates"] else "unknown", EPOCH, **values["price"])
+    cost = price_call(price, values, values.get("at") or utc_now())
     return json_response(state.snapshot, encode(cost_document(cost)))
 
 
 def post_comparison() -> Response:
     state = request_registry()
-    values = validate(read_json_object(), COMPARE_CHECKS, ("usage",))
+    values = validate(read_json_object(parse_decimal), COMPARE_CHECKS, ("usage",))
     at = values.get("at") or utc_now()
-    costs = [_model_cost(model, values["usage"], at, values.get("service_tier")) for model in _list_matching_models(state, values)]
+    costs = [model_cost(model, values, at) for model in _list_matching_models(state, values)]
     costs.sort(key=_cheapest_first)
     return json_response(state.snapshot, f'{{"data":[{",".join(map(state.encode_cost, costs))}]}}'.encode())
 

@@ -6,7 +6,7 @@ from flask import Response, g
 
 from webapp import __version__
 from webapp.api.v1.core.encoded_registry import request_registry
-from webapp.api.v1.core.json_body import check_object, read_json_object
+from webapp.api.v1.core.json_body import check_object, parse_float, read_json_object
 from webapp.api.v1.core.responses import conditional_response, encode, json_response
 from webapp.domain.incidents.incidents import incident_from
 from webapp.domain.shared import validators
@@ -27,7 +27,7 @@ MAX_ID = 60
 
 
 def start_run() -> Response:
-    values = validate(read_json_object(floats=True), RUN_CHECKS, ("incident",))
+    values = validate(read_json_object(parse_float), RUN_CHECKS, ("incident",))
     incident = incident_from(values["incident"])
     run = run_incident(
         incident,

@@ -10,11 +10,11 @@ from flask import Response, g, request
 
 from webapp.api.v1.catalog.registry_views import resolve_model, utc_now
 from webapp.api.v1.core.encoded_registry import EncodedRegistry, request_registry
-from webapp.api.v1.core.json_body import read_json_object
+from webapp.api.v1.core.json_body import parse_decimal, read_json_object
 from webapp.api.v1.core.parameters import TEXT, Parameter, choice_parameter, parse_ref, parse_text, read_query
 from webapp.api.v1.core.responses import conditional_response, encode, json_response
-from webapp.api.v1.pricing.costs import COST_CHECKS, COST_REQUIRED
-from webapp.domain.pricing.pricing import STANDARD, Cost, cost_of
+from webapp.api.v1.pricing.costs import COST_CHECKS, COST_REQUIRED, model_cost
+from webapp.domain.pricing.costs import Cost
 from webapp.domain.shared.errors import FieldError, Malformed, ModeldeskError, NotFound, Unavailable
 from webapp.domain.shared.money import format_decimal
 from webapp.domain.shared.timestamps import format_timestamp, parse_timestamp
@@ -39,7 +39,7 @@ SUMMARY_QUERY = (
 def report_usage() -> Response:
     """Record one call of one model. A repeated Idempotency-Key is counted once and gets the first response again."""
     state = request_registry()
-    values = validate(read_json_object(), COST_CHECKS, COST_REQUIRED)
+    values = validate(read_json_object(parse_decimal), COST_CHECKS, COST_REQUIRED)
     key, fingerprint = _idempotency_key(), _report_fingerprint(values)
     try:
         cost = _cost_of_report(state, values)
@@ -59,7 +59,7 @@ def _cost_of_report(state: EncodedRegistry, values: Mapping[str, Any]) -> Cost:
     """Return the cost of the reported call. Raises `ModeldeskError` for an unknown model, or a call outside the accepted time."""
     at = validate_call_time(values.get("at"), utc_now())
     model = resolve_model(state, values["model"])
-    return cost_of(model.price_at(at), values["usage"], at=at, service_tier=values.get("service_tier") or STANDARD, model=model.ref)
+    return model_cost(model, values, at)
 
 
 def _repeated_record(key: str, fingerprint: bytes) -> bytes | None:
@@ -82,7 +82,10 @@ def _own_project(requested: str | None) -> str | None:
 def _report_fingerprint(values: Mapping[str, object]) -> bytes:
     """Return the content of a report in one spelling, so that the same report from another serializer is recognized."""
     usage, at = values["usage"], values.get("at")
-    return encode([values["model"], usage.as_dict(), str(at) if at else None, values.get("service_tier")])  # type: ignore[attr-defined] # Validated to be a Usage.
+    content = [values["model"], usage.document(), str(at) if at else None, values.get("service_tier")]  # type: ignore[attr-defined] # Validated to be a Usage.
+    if attributes := values.get("attributes"):
+        content.append(attributes)
+    return encode(content)
 
 
 def _idempotency_key() -> str:

@@ -1,0 +1,197 @@
+"""Costs: the exact, itemized cost of a usage at a price (design: pricing.md, sections 3 and 4)."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple
+
+from webapp.domain.pricing.cells import unclear_overlaps
+from webapp.domain.pricing.pricing import NO_OFFERS, Offer, Price, Rate, fallbacks_of
+from webapp.domain.pricing.service_tiers import STANDARD
+from webapp.domain.pricing.usage import Quantity, Usage
+from webapp.domain.shared.money import EXACT, ZERO, from_fraction
+
+NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
+
+
+class CostLine(NamedTuple):
+    """One cell of a usage: `cost = quantity x amount / per`, exact unless `rounded`. `billed_as` names the meter whose rate was used."""
+
+    meter: str
+    quantity: Quantity
+    rate: Rate
+    cost: Decimal
+    rounded: bool = False
+
+    @property
+    def billed_as(self) -> str:
+        return self.rate.meter
+
+
+class Cost(NamedTuple):
+    """The cost of a usage at a time. `total` is None if the price is unknown; `complete` is false if a rate is missing.
+
+    `total` includes `surcharge`. It is `rounded` if the exact sum has no finite decimal expansion. `attributes` are those of the call.
+    """
+
+    model: str | None
+    at: datetime | None
+    currency: str | None
+    total: Decimal | None
+    complete: bool
+    price_id: int | None
+    price_state: str
+    service_tier: str
+    lines: tuple[CostLine, ...]
+    missing: tuple[str, ...]
+    surcharge: Decimal | None = None
+    rounded: bool = False
+    attributes: Mapping[str, str] = NO_ATTRIBUTES
+
+
+class Call(NamedTuple):
+    """What selects the rates of a call: its service tier, total input tokens, time and attributes."""
+
+    service_tier: str
+    input: int
+    at: datetime | None
+    attributes: Mapping[str, str]
+
+
+def cost_of(  # noqa: PLR0913 # a price, a usage, and the four values that select the rates
+    price: Price | None,
+    usage: Usage,
+    *,
+    at: datetime | None,
+    service_tier: str = STANDARD,
+    attributes: Mapping[str, str] | None = None,
+    model: str | None = None,
+) -> Cost:
+    """Return the exact cost of a usage at this price.
+
+    A missing or unknown price gives no total. A used meter without a rate goes to `missing`, and the rest is totaled.
+    The request's total input selects the context tier, so price one request at a time and never summed usage.
+    """
+    attributes = attributes or NO_ATTRIBUTES
+    if price is None or price.state == "unknown":
+        currency, price_id = (price.currency, price.id) if price else (None, None)
+        used = tuple(meter for meter, _ in usage.cells())
+        return Cost(model, at, currency, None, False, price_id, "unknown", service_tier, (), used, attributes=attributes)
+    if price.state == "free":
+        return Cost(model, at, price.currency, ZERO, True, price.id, "free", service_tier, (), (), attributes=attributes)
+    missing: list[str] = []
+    if service_tier != STANDARD and service_tier not in price.offers:
+        missing.append(f"service_tier:{service_tier}")
+    call = Call(STANDARD if missing else service_tier, usage.input, at, attributes)
+    offered = _offered_cells(price, usage, call, missing)
+    total, lines, surcharge, rounded = _sum_exactly(price, offered) if price.needs_fractions else _sum_decimals(offered)
+    # tuple.__new__ takes a third of the time of the NamedTuple constructor, and all arguments are positional. The cost lines use it too.
+    return _new(
+        Cost,
+        (
+            model,
+            at,
+            price.currency,
+            total,
+            not missing,
+            price.id,
+            "priced",
+            service_tier,
+            tuple(lines),
+            tuple(dict.fromkeys(missing)),
+            surcharge,
+            rounded,
+            attributes,
+        ),
+    )
+
+
+_NO_STEADY: Mapping[str, Offer] = {}
+_new = tuple.__new__
+_add, _multiply = EXACT.add, EXACT.multiply
+
+OfferedCells = list[tuple[str, Quantity, Offer]]
+Sum = tuple[Decimal, list[CostLine], Decimal | None, bool]
+
+
+def _offered_cells(price: Price, usage: Usage, call: Call, missing: list[str]) -> OfferedCells:
+    """Return the cells of a usage with their offers. What has none, or is unclear, is added to `missing`."""
+    offered: OfferedCells = []
+    steady = price.steady.get(call.service_tier, _NO_STEADY)
+    for meter, quantity in usage.cells():
+        offer = steady.get(meter) or _find_offer(meter, price, call)
+        if isinstance(offer, str):
+            missing.append(offer)
+        else:
+            offered.append((meter, quantity, offer))
+    if usage.overlapping is not None:
+        missing += [*usage.overlapping.ignored, *unclear_overlaps(usage.overlapping, partial(_unit_price, price, call))]
+    return offered
+
+
+def _find_offer(meter: str, price: Price, call: Call) -> Offer | str:
+    """Return the offer for this meter or its nearest whole, in the requested service tier or else the standard tier.
+
+    Returns the entry for `missing` if there is none.
+    """
+    standard = price.offers.get(STANDARD, NO_OFFERS)
+    requested = price.offers.get(call.service_tier, standard)
+    tiers = (requested,) if requested is standard else (requested, standard)
+    for name in (meter, *fallbacks_of(meter, price.media_at_text_rate)):
+        conditional: set[str] = set()
+        for offer in (offer for offers in tiers for offer in offers.get(name, ()) if _is_in_force(offer, call)):
+            if all(call.attributes.get(attribute) == value for attribute, value in offer.rate.when):
+                return offer
+            conditional.update(attribute for attribute, _ in offer.rate.when)
+        if conditional:
+            return f"{name} when {', '.join(sorted(conditional))}"
+    return meter
+
+
+def _is_in_force(offer: Offer, call: Call) -> bool:
+    """Return whether an offer applies to a call of this size and time, apart from its conditions."""
+    window = offer.rate.window
+    return offer.above < call.input and (window is None or (call.at is not None and window.contains(call.at)))
+
+
+def _unit_price(price: Price, call: Call, meter: str) -> Fraction | None:
+    offer = _find_offer(meter, price, call)
+    return None if isinstance(offer, str) else Fraction(offer.unit)
+
+
+def _sum_decimals(offered: OfferedCells) -> Sum:
+    total = ZERO
+    lines: list[CostLine] = []
+    for meter, quantity, offer in offered:
+        cost = _multiply(offer.unit, quantity)  # type: ignore[arg-type] # a decimal, because the price needs no fractions
+        total = _add(total, cost) if lines else cost
+        lines.append(_new(CostLine, (meter, quantity, offer.rate, cost, False)))
+    return total, lines, None, False
+
+
+def _sum_exactly(price: Price, offered: OfferedCells) -> Sum:
+    """Sum with fractions. Each line and the total are rounded once, from their exact values."""
+    exact_total = Fraction(0)
+    lines: list[CostLine] = []
+    for meter, quantity, offer in offered:
+        exact = Fraction(offer.unit) * Fraction(quantity)
+        if price.minimum is not None and 0 < exact < price.minimum:
+            exact = Fraction(price.minimum)
+        exact_total += exact
+        cost, rounded = from_fraction(exact)
+        lines.append(CostLine(meter, quantity, offer.rate, cost, rounded))
+    surcharge = None
+    if price.surcharge_percent is not None:
+        exact_surcharge = exact_total * Fraction(price.surcharge_percent) / 100
+        surcharge, _ = from_fraction(exact_surcharge)
+        exact_total += exact_surcharge
+    total, rounded = from_fraction(exact_total)
+    return total, lines, surcharge, rounded
+
+
+def context_tier_of(cost: Cost) -> int | None:
+    """Return the highest context threshold that a line of this cost exceeds, or None for the base rates."""
+    return max((line.rate.above for line in cost.lines if line.rate.above is not None), default=None)
