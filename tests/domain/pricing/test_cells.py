@@ -70,7 +70,7 @@ def test_the_smallest_overlap_that_fits_the_totals_is_assumed(quantities):
     stated = {medium: quantities[f"cache_read_{medium}"] for medium in MEDIA if f"cache_read_{medium}" in quantities}
     tables = list(all_tables(quantities, stated)) or list(all_tables(quantities, {}))
     expected = {cell: count for cell, count in cells_of(quantities, smallest(tables)).items() if count}
-    assert dict(Usage(**quantities).cells()) == expected
+    assert dict(Usage(**quantities).cells) == expected
 
 
 @given(overlapping_usages(), st.lists(st.sampled_from([None, 1, 2, 3]), min_size=len(CELLS), max_size=len(CELLS)))
@@ -90,7 +90,7 @@ def test_a_cost_is_complete_exactly_if_no_other_overlap_would_cost_something_els
     totals = {
         sum(prices[cell] * count for cell, count in cells_of(quantities, table).items()) for table in tables or all_tables(quantities, {})
     }
-    without_rate = {cell for cell, count in Usage(**quantities).cells() if known.get(cell) is None}
+    without_rate = {cell for cell, count in Usage(**quantities).cells if known.get(cell) is None}
     unclear = [name for name in cost.missing if name not in without_rate and name not in ignored]
     assert cost.complete is (len(totals) == 1 and not without_rate and not ignored)
     if not without_rate and not ignored:

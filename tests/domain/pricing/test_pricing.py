@@ -34,7 +34,7 @@ def reference(price, usage, call):
     if tier != "standard" and not any(rate.service_tier == tier for rate in price.rates):
         missing, tier = [f"service_tier:{tier}"], "standard"
     total = Fraction(0)
-    for meter, quantity in usage.cells():
+    for meter, quantity in usage.cells:
         rate = reference_rate(price, meter, (tier, usage.input, at, attributes))
         if isinstance(rate, str):
             missing.append(rate)
@@ -153,8 +153,8 @@ def is_exact_or_rounded(exact, decimal, rounded):
 
 @given(usages())
 def test_each_unit_is_billed_exactly_once(usage):
-    cells = dict(usage.cells())
-    assert len(cells) == len(usage.cells())
+    cells = dict(usage.cells)
+    assert len(cells) == len(usage.cells)
     assert min(cells.values(), default=1) > 0
     assert sum(cells.get(meter, 0) for meter in INPUT_CELLS) == usage.input
     assert sum(cells.get(meter, 0) for meter in OUTPUT_CELLS) == usage.output

@@ -109,12 +109,12 @@ def test_parts_larger_than_their_whole_are_refused_by_the_name_of_the_whole(quan
 
 
 def test_parts_may_fill_their_whole():
-    assert Usage(input=10, cache_read=4, cache_write=6, cache_write_1h=6).cells() == [("cache_read", 4), ("cache_write_1h", 6)]
+    assert Usage(input=10, cache_read=4, cache_write=6, cache_write_1h=6).cells == (("cache_read", 4), ("cache_write_1h", 6))
 
 
 @pytest.mark.parametrize("media", [{"input_audio": 10}, {"input_audio": 4, "input_image": 6}])
 def test_a_cache_and_media_may_count_the_same_tokens(media):
-    assert Usage(input=10, cache_read=10, **media).cells() == [(f"cache_read_{meter[6:]}", count) for meter, count in media.items()]
+    assert Usage(input=10, cache_read=10, **media).cells == tuple((f"cache_read_{meter[6:]}", count) for meter, count in media.items())
 
 
 def test_an_overlap_that_is_stated_as_zero_is_kept():

@@ -78,16 +78,21 @@ def cost_of(  # noqa: PLR0913 # a price, a usage, and the four values that selec
     attributes = attributes or NO_ATTRIBUTES
     if price is None or price.state == "unknown":
         currency, price_id = (price.currency, price.id) if price else (None, None)
-        used = tuple(meter for meter, _ in usage.cells())
+        used = tuple(meter for meter, _ in usage.cells)
         return Cost(model, at, currency, None, False, price_id, "unknown", service_tier, (), used, attributes=attributes)
     if price.state == "free":
         return Cost(model, at, price.currency, ZERO, True, price.id, "free", service_tier, (), (), attributes=attributes)
     missing: list[str] = []
     if service_tier != STANDARD and service_tier not in price.offers:
         missing.append(f"service_tier:{service_tier}")
-    call = Call(STANDARD if missing else service_tier, usage.input, at, attributes)
-    offered = _offered_cells(price, usage, call, missing)
-    total, lines, surcharge, rounded = _sum_exactly(price, offered) if price.needs_fractions else _sum_decimals(offered)
+    call = _new(Call, (STANDARD if missing else service_tier, usage.input, at, attributes))
+    if price.needs_fractions:
+        total, lines, surcharge, rounded = _sum_exactly(price, usage, call, missing)
+    else:
+        total, lines = _sum_decimals(price, usage, call, missing)
+        surcharge, rounded = None, False
+    if usage.overlapping is not None:
+        missing += [*usage.overlapping.ignored, *unclear_overlaps(usage.overlapping, partial(_unit_price, price, call))]
     # tuple.__new__ takes a third of the time of the NamedTuple constructor, and all arguments are positional. The cost lines use it too.
     return _new(
         Cost,
@@ -101,7 +106,7 @@ def cost_of(  # noqa: PLR0913 # a price, a usage, and the four values that selec
             "priced",
             service_tier,
             tuple(lines),
-            tuple(dict.fromkeys(missing)),
+            tuple(dict.fromkeys(missing)) if missing else (),
             surcharge,
             rounded,
             attributes,
@@ -113,23 +118,48 @@ _NO_STEADY: Mapping[str, Offer] = {}
 _new = tuple.__new__
 _add, _multiply = EXACT.add, EXACT.multiply
 
-OfferedCells = list[tuple[str, Quantity, Offer]]
-Sum = tuple[Decimal, list[CostLine], Decimal | None, bool]
 
-
-def _offered_cells(price: Price, usage: Usage, call: Call, missing: list[str]) -> OfferedCells:
-    """Return the cells of a usage with their offers. What has none, or is unclear, is added to `missing`."""
-    offered: OfferedCells = []
+def _sum_decimals(price: Price, usage: Usage, call: Call, missing: list[str]) -> tuple[Decimal, list[CostLine]]:
+    """Return the total and the lines of a price whose rates all have finite decimals. Cells without a rate go to `missing`."""
     steady = price.steady.get(call.service_tier, _NO_STEADY)
-    for meter, quantity in usage.cells():
-        offer = steady.get(meter) or _find_offer(meter, price, call)
+    total = ZERO
+    lines: list[CostLine] = []
+    for meter, quantity in usage.cells:
+        offer = steady.get(meter)
+        if offer is None:
+            candidate = _find_offer(meter, price, call)
+            if isinstance(candidate, str):
+                missing.append(candidate)
+                continue
+            offer = candidate
+        cost = _multiply(offer.unit, quantity)  # type: ignore[arg-type] # a decimal, because the price needs no fractions
+        total = _add(total, cost) if lines else cost
+        lines.append(_new(CostLine, (meter, quantity, offer.rate, cost, False)))
+    return total, lines
+
+
+def _sum_exactly(price: Price, usage: Usage, call: Call, missing: list[str]) -> tuple[Decimal, list[CostLine], Decimal | None, bool]:
+    """Return the total, the lines, the surcharge and whether the total is rounded, each rounded once from its exact value."""
+    exact_total = Fraction(0)
+    lines: list[CostLine] = []
+    for meter, quantity in usage.cells:
+        offer = _find_offer(meter, price, call)
         if isinstance(offer, str):
             missing.append(offer)
-        else:
-            offered.append((meter, quantity, offer))
-    if usage.overlapping is not None:
-        missing += [*usage.overlapping.ignored, *unclear_overlaps(usage.overlapping, partial(_unit_price, price, call))]
-    return offered
+            continue
+        exact = Fraction(offer.unit) * Fraction(quantity)
+        if price.minimum is not None and 0 < exact < price.minimum:
+            exact = Fraction(price.minimum)
+        exact_total += exact
+        cost, rounded = from_fraction(exact)
+        lines.append(CostLine(meter, quantity, offer.rate, cost, rounded))
+    surcharge = None
+    if price.surcharge_percent is not None:
+        exact_surcharge = exact_total * Fraction(price.surcharge_percent) / 100
+        surcharge, _ = from_fraction(exact_surcharge)
+        exact_total += exact_surcharge
+    total, rounded = from_fraction(exact_total)
+    return total, lines, surcharge, rounded
 
 
 def _find_offer(meter: str, price: Price, call: Call) -> Offer | str:
@@ -160,36 +190,6 @@ def _is_in_force(offer: Offer, call: Call) -> bool:
 def _unit_price(price: Price, call: Call, meter: str) -> Fraction | None:
     offer = _find_offer(meter, price, call)
     return None if isinstance(offer, str) else Fraction(offer.unit)
-
-
-def _sum_decimals(offered: OfferedCells) -> Sum:
-    total = ZERO
-    lines: list[CostLine] = []
-    for meter, quantity, offer in offered:
-        cost = _multiply(offer.unit, quantity)  # type: ignore[arg-type] # a decimal, because the price needs no fractions
-        total = _add(total, cost) if lines else cost
-        lines.append(_new(CostLine, (meter, quantity, offer.rate, cost, False)))
-    return total, lines, None, False
-
-
-def _sum_exactly(price: Price, offered: OfferedCells) -> Sum:
-    """Sum with fractions. Each line and the total are rounded once, from their exact values."""
-    exact_total = Fraction(0)
-    lines: list[CostLine] = []
-    for meter, quantity, offer in offered:
-        exact = Fraction(offer.unit) * Fraction(quantity)
-        if price.minimum is not None and 0 < exact < price.minimum:
-            exact = Fraction(price.minimum)
-        exact_total += exact
-        cost, rounded = from_fraction(exact)
-        lines.append(CostLine(meter, quantity, offer.rate, cost, rounded))
-    surcharge = None
-    if price.surcharge_percent is not None:
-        exact_surcharge = exact_total * Fraction(price.surcharge_percent) / 100
-        surcharge, _ = from_fraction(exact_surcharge)
-        exact_total += exact_surcharge
-    total, rounded = from_fraction(exact_total)
-    return total, lines, surcharge, rounded
 
 
 def context_tier_of(cost: Cost) -> int | None:

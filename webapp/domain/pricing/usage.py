@@ -76,7 +76,8 @@ class Quantities(TypedDict, total=False):
 class Usage:
     """Quantities by meter: tokens, or counts for the meters from `image` on. Integers from 0 to 10^12.
 
-    `second` accepts up to three decimals, as a number or a decimal string. Raises `Malformed` for a quantity of another type (bool,
+    `second` accepts up to three decimals, as a number or a decimal string. `cells` holds the used quantities without overlaps, so that each
+    unit is billed once. Raises `Malformed` for a quantity of another type (bool,
     float, string), and `Invalid` naming every meter that is out of range or smaller than its parts.
     """
 
@@ -108,17 +109,17 @@ class Usage:
     gb_day: int = 0
     stated: frozenset[str] = field(default=frozenset(), init=False, repr=False)
     overlapping: OverlappingInput | None = field(default=None, init=False, repr=False, compare=False)
-    _cells: list[tuple[str, Quantity]] = field(init=False, repr=False, compare=False)
+    cells: tuple[tuple[str, Quantity], ...] = field(init=False, repr=False, compare=False)
 
     # A call uses a few of the meters. So an instance holds only its arguments, and the class holds the zeros of the others.
     # Setting every field one by one, the usual way, would take longer than the cost calculation.
     def __init__(self, **arguments: Unpack[Quantities]) -> None:
         quantities: dict[str, int] = arguments  # type: ignore[assignment] # `second` is normalized below
-        if type(quantities.get("second", 0)) is not int:
+        if "second" in quantities and type(quantities["second"]) is not int:
             quantities["second"] = _parse_fraction("second", quantities["second"])  # type: ignore[assignment]
-        layout = _layout(tuple(quantities))
+        order, overlaps = _layout(tuple(quantities))
         cells: list[tuple[str, Quantity]] = []
-        for meter, part_meters in layout.order:
+        for meter, part_meters in order:
             quantity = quantities.get(meter, 0)
             if (type(quantity) is not int and meter != "second") or quantity > MAX_QUANTITY:
                 raise _invalid_usage(quantities)
@@ -131,8 +132,8 @@ class Usage:
         cells.reverse()
         state = self.__dict__
         state.update(quantities)
-        state["_cells"] = cells
-        if layout.overlaps:
+        state["cells"] = tuple(cells)
+        if overlaps:
             self._split_input(quantities)
 
     def _split_input(self, quantities: Mapping[str, int]) -> None:
@@ -140,15 +141,11 @@ class Usage:
         if errors := list(_contradictions(quantities)):
             raise Invalid.of(errors)
         split = split_overlapping_input(quantities)
-        cells = dict(self._cells) | input_cells(split, quantities.get("cache_write_1h", 0))
+        cells = dict(self.cells) | input_cells(split, quantities.get("cache_write_1h", 0))
         state = self.__dict__
         state["overlapping"] = split
         state["stated"] = INTERSECTIONS & quantities.keys()
-        state["_cells"] = [(meter, cells[meter]) for meter in METERS if cells.get(meter)]
-
-    def cells(self) -> list[tuple[str, Quantity]]:
-        """Return the quantities without overlaps, so that each unit is billed once. Unused meters are left out."""
-        return self._cells.copy()
+        state["cells"] = tuple((meter, cells[meter]) for meter in METERS if cells.get(meter))
 
     @classmethod
     def of(cls, quantities: Mapping[str, object]) -> "Usage":
