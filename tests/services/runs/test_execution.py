@@ -73,7 +73,15 @@ def test_the_service_tier_of_the_response_decides_the_price(run):
     assert (cost.service_tier, cost.complete, cost.missing) == ("priority", False, ("service_tier:priority",))
 
 
-def test_a_condition_that_no_rate_can_have_makes_the_cost_incomplete(run):
+def test_an_attribute_of_the_response_selects_the_rates_that_depend_on_it(run):
+    fast = tuple(rate._replace(amount=6 * rate.amount, when=(("speed", "fast"),)) for rate in RATES)
+    model = replace(PRICED, prices=(Price("priced", SINCE, "USD", RATES + fast),))
+    cost = run(completion() | {"usage": DEEPSEEK | {"speed": "fast"}}, model=model).cost
+    assert (cost.total, cost.complete, cost.attributes) == (6 * Decimal("0.01906"), True, {"speed": "fast"})
+    assert run(completion() | {"usage": DEEPSEEK}, model=model).cost.total == Decimal("0.01906")
+
+
+def test_an_attribute_that_no_rate_depends_on_makes_the_cost_incomplete(run):
     cost = run(completion() | {"usage": DEEPSEEK | {"speed": "fast"}}).cost
     assert (cost.complete, cost.missing) == (False, ("attribute:speed",))
     assert run(completion() | {"usage": DEEPSEEK | {"inference_geo": "global"}}).cost.complete

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from webapp.domain.pricing.service_tiers import SERVICE_TIERS, STANDARD, TIER_SYNONYMS
 from webapp.domain.shared.errors import Invalid
 from webapp.domain.usage import openai_formats as openai
 from webapp.domain.usage import vendor_formats as vendors
@@ -11,13 +12,12 @@ from webapp.domain.usage.converted_usage import UNKNOWN_USAGE, ConvertedUsage, M
 from webapp.domain.usage.usage_reader import UsageReader, amount_or_none, snake_name, text_or_none
 
 # The vendors' words for service tiers. A word that is not listed has a price of its own that is not known.
-SERVICE_TIERS: Mapping[str, str] = {
-    "default": "standard",
-    "on_demand": "standard",
-    "provisioned_throughput": "standard",
+VENDOR_TIERS: Mapping[str, str] = {
+    **{tier: tier for tier in SERVICE_TIERS},
+    **TIER_SYNONYMS,
+    "provisioned_throughput": STANDARD,
     "on_demand_priority": "priority",
     "on_demand_flex": "flex",
-    **{tier: tier for tier in ("standard", "batch", "flex", "priority", "scale")},
 }
 XAI_TICKS = 10**10
 OPENAI_TOTALS = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -132,9 +132,9 @@ def _read_tier(usage_format: UsageFormat, reader: UsageReader) -> str | None:
         word = word.get("type")
     if not isinstance(word, str) or not word:
         return None
-    tier = SERVICE_TIERS.get(word.lower())
+    tier = VENDOR_TIERS.get(word.lower())
     if tier is None and usage_format.tier == "traffic_type":
-        return "standard"  # Other traffic is an attribute.
+        return STANDARD  # Other traffic is an attribute.
     if tier is None:
         reader.missing.append(f"raw:{usage_format.tier}")
     return tier

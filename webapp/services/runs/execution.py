@@ -140,7 +140,7 @@ def _failed_outcome(planned: RunPlan, error: ModeldeskError, started_at: datetim
 def _calculate_cost(planned: RunPlan, response: ChatReply | DriverError, started_at: datetime) -> Cost | None:
     """Return the cost of a response, or of an error that was billed. It is None if the model is unknown, or the usage of a paid model.
 
-    It is incomplete if the provider counted what no meter holds, states a condition such as `speed: fast` that no rate can have, or can
+    It is incomplete if the provider counted what no meter holds, states an attribute such as `speed: fast` that no rate depends on, or can
     bill an earlier attempt that failed.
     """
     model = planned.priced_model(response.model_reported)
@@ -151,8 +151,10 @@ def _calculate_cost(planned: RunPlan, response: ChatReply | DriverError, started
     if response.usage is None and (price is None or price.state != "free"):
         return None
     tier = response.service_tier or STANDARD
-    cost = cost_of(price, response.usage or Usage(), at=at, service_tier=tier, model=model.ref)
-    conditions = [f"attribute:{name}" for name in response.attributes]
+    attributes = response.attributes
+    cost = cost_of(price, response.usage or Usage(), at=at, service_tier=tier, attributes=attributes, model=model.ref)
+    priced_attributes = {name for rate in price.rates for name, _ in rate.when} if price else set()
+    conditions = [f"attribute:{name}" for name in attributes if name not in priced_attributes]
     attempts = [FAILED_ATTEMPT] if response.failed_attempts else []
     tiers = context_tier_gaps(response.iterations, price)
     missing = tuple(dict.fromkeys((*cost.missing, *response.missing, *tiers, *conditions, *attempts)))
