@@ -5,6 +5,7 @@ import re
 import pytest
 
 from webapp.config.settings import ROOT
+from webapp.domain.pricing.meters import METER_TABLE
 
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
@@ -24,3 +25,9 @@ def test_every_threat_of_the_design_has_a_test_with_its_number():
 def test_links_inside_the_repository_lead_somewhere(document):
     links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", document.read_text())
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_the_page_on_prices_lists_every_meter():
+    page = (ROOT / "docs" / "pricing.md").read_text()
+    for name, meter in METER_TABLE.items():
+        assert f"| `{name}` | {meter.label} | {meter.unit} |" in page
