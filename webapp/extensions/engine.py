@@ -13,6 +13,7 @@ from sqlalchemy.orm import ORMExecuteState, Session, scoped_session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from webapp.domain.shared.errors import DatabaseUnreachable
+from webapp.models.text_search import SQLITE_FUNCTION, fold_case
 
 log = logging.getLogger(__name__)
 # Execution options: a session declares that it will write, and a reader that it needs one consistent state.
@@ -62,15 +63,10 @@ def connection_factory(path: Path) -> Callable[[], sqlite3.Connection]:
             "cache_spill=OFF",  # A long transaction that writes pages early would block readers before it ends.
         ):
             connection.execute(f"PRAGMA {pragma}")
-        # Searches compare lower(...) of both sides. SQLite's own function changes only the letters A to Z.
-        connection.create_function("lower", 1, _fold_case, deterministic=True)
+        connection.create_function(SQLITE_FUNCTION, 1, fold_case, deterministic=True)
         return connection
 
     return open_file
-
-
-def _fold_case(value: object) -> str | None:
-    return None if value is None else str(value).casefold()
 
 
 def create_file(path: Path) -> None:

@@ -23,6 +23,7 @@ from webapp.domain.accounts.permissions import SCOPES
 from webapp.domain.shared.errors import Invalid
 from webapp.extensions import db
 from webapp.models import ApiToken
+from webapp.models.text_search import contains_text
 from webapp.services.accounts import api_tokens
 from webapp.services.projects import projects
 
@@ -92,7 +93,7 @@ class Tokens(AccountsView):
     form_widget_args: ClassVar[dict[str, Any]] = {"expires_days": {"append": "days"}}
 
     def search_condition(self, word: str) -> ColumnElement[bool]:
-        return or_(*(column.icontains(word, autoescape=True) for column in (ApiToken.name, ApiToken.public_id, ApiToken.created_by)))
+        return or_(*(contains_text(column, word) for column in (ApiToken.name, ApiToken.public_id, ApiToken.created_by)))
 
     def search_placeholder(self) -> str:
         return "name, first characters, who made it"

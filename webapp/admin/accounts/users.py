@@ -21,6 +21,7 @@ from webapp.admin.core.lists import ChangeResult, RowsView, requested_state
 from webapp.domain.accounts.permissions import ROLES, Permission
 from webapp.extensions import db
 from webapp.models import User
+from webapp.models.text_search import contains_text
 from webapp.runtime import container
 from webapp.services.accounts import accounts, identities, second_factor
 
@@ -99,7 +100,7 @@ class Users(AccountsView):
         return UserEditForm
 
     def search_condition(self, word: str) -> ColumnElement[bool]:
-        return User.email.icontains(word, autoescape=True)
+        return contains_text(User.email, word)
 
     def search_placeholder(self) -> str:
         return "e-mail"

@@ -19,6 +19,7 @@ from webapp.domain.catalog.field_changes import format_value
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.extensions import db
 from webapp.models import AuditEvent
+from webapp.models.text_search import contains_text
 from webapp.runtime import container
 from webapp.services.restore import restore as restoring
 from webapp.web.auth import has_permission
@@ -66,7 +67,7 @@ class AuditLog(RowsView):
     sort_by: ClassVar[Mapping[str, Any]] = {"created_at": AuditEvent.id, "actor": AuditEvent.actor, "target_kind": AuditEvent.target_kind}
     default_order = (AuditEvent.id.desc(),)
     column_filters = (
-        Filter("Actor", lambda text: AuditEvent.actor.icontains(text, autoescape=True)),
+        Filter("Actor", lambda text: contains_text(AuditEvent.actor, text)),
         ChoiceFilter(
             "Action",
             lambda verb: AuditEvent.action.endswith(f":{verb}", autoescape=True),
@@ -93,7 +94,7 @@ class AuditLog(RowsView):
     def search_condition(self, word: str) -> ColumnElement[bool]:
         """Match a word in the stored columns, or in the verbs that the page shows."""
         action_matches = [AuditEvent.action.endswith(suffix, autoescape=True) for suffix in matching_action_suffixes(word)]
-        return or_(*(column.icontains(word, autoescape=True) for column in SEARCH_COLUMNS), *action_matches)
+        return or_(*(contains_text(column, word) for column in SEARCH_COLUMNS), *action_matches)
 
     def search_placeholder(self) -> str:
         return "target, who, what, request"

@@ -26,6 +26,7 @@ from webapp.domain.shared.errors import Invalid
 from webapp.domain.shared.timestamps import parse_day
 from webapp.extensions import db
 from webapp.models import Model, ModelAlias, Provider
+from webapp.models.text_search import contains_text
 from webapp.services.catalog import models, run_statistics, succession
 from webapp.services.projects import overrides
 from webapp.web.auth import has_permission
@@ -89,9 +90,9 @@ class Models(RowsView):
         return super().get_query().options(joinedload(Model.provider))
 
     def search_condition(self, word: str) -> ColumnElement[bool]:
-        alias_matches = Model.id.in_(select(ModelAlias.model_id).where(ModelAlias.alias.icontains(word, autoescape=True)))
-        name_matches = Model.display_name.icontains(word, autoescape=True) | (SLUG + "/" + Model.model_id).icontains(word, autoescape=True)
-        return name_matches | PROVIDER_NAME.icontains(word, autoescape=True) | alias_matches
+        alias_matches = Model.id.in_(select(ModelAlias.model_id).where(contains_text(ModelAlias.alias, word)))
+        name_matches = contains_text(Model.display_name, word) | contains_text(SLUG + "/" + Model.model_id, word)
+        return name_matches | contains_text(PROVIDER_NAME, word) | alias_matches
 
     def search_placeholder(self) -> str:
         return "name, model id, provider, other names"

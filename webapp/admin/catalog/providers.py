@@ -26,6 +26,7 @@ from webapp.domain.shared.errors import Conflict, Forbidden, InUse, Invalid
 from webapp.drivers import DRIVERS
 from webapp.extensions import db
 from webapp.models import Credential, Model, Provider
+from webapp.models.text_search import contains_text
 from webapp.runtime import container
 from webapp.services.catalog import providers
 from webapp.services.credentials import credentials
@@ -77,7 +78,7 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
 
     def search_condition(self, word: str) -> ColumnElement[bool]:
         columns = (Provider.display_name, Provider.slug, Provider.base_url, Provider.description)
-        conditions = [column.icontains(word, autoescape=True) for column in columns]
+        conditions = [contains_text(column, word) for column in columns]
         return conditions[0] | conditions[1] | conditions[2] | conditions[3]
 
     def search_placeholder(self) -> str:

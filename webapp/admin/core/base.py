@@ -8,10 +8,12 @@ from flask import Response, flash, redirect, request
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
 from flask_wtf import FlaskForm
+from sqlalchemy import ColumnElement
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from wtforms import Form
 
+from webapp.admin.core.filters import match_all_words
 from webapp.admin.core.flask_admin_adapter import AdminIndexView, BaseView, ModelView
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError, NotFound, Stale
@@ -101,6 +103,19 @@ class GuardedModelView(PermissionRequiredMixin, ModelView):
     def get_one(self, id: str) -> Any:
         """Return the row, or None if there is none. Also None for an id that is not a number, where Flask-Admin returns status 500."""
         return super().get_one(id) if is_id(id) else None
+
+    # Search. Flask-Admin's own ignores the case of other scripts only where the database does.
+
+    def search_condition(self, word: str) -> ColumnElement[bool]:
+        """Return the condition for rows that contain the word. Subclasses with a search override this method."""
+        raise NotImplementedError
+
+    def init_search(self) -> bool:
+        return type(self).search_condition is not GuardedModelView.search_condition
+
+    def _apply_search(self, query: Any, count_query: Any, joins: Any, count_joins: Any, search: str) -> Any:
+        condition = match_all_words(search, self.search_condition)
+        return query.filter(condition), count_query.filter(condition) if count_query is not None else None, joins, count_joins
 
     # Redirects. Flask-Admin's own check of the return URL lets line breaks through to the header.
 

@@ -10,7 +10,6 @@ from urllib.parse import parse_qsl, urlsplit
 from flask import Response, after_this_request, flash, redirect, request
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
-from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 from werkzeug.utils import secure_filename
@@ -18,7 +17,7 @@ from wtforms import Form
 
 from webapp.admin.core.base import GuardedModelView, add_toast, is_id
 from webapp.admin.core.fields import StaffForm, requested_page, safe_cell
-from webapp.admin.core.filters import Filter, match_all_words
+from webapp.admin.core.filters import Filter
 from webapp.admin.core.flask_admin_adapter import FormOpts, ViewArgs
 from webapp.domain.shared.errors import Forbidden, ModeldeskError, NotFound
 from webapp.extensions import db
@@ -58,13 +57,6 @@ class RowsView(GuardedModelView):
         super().__init__(self.table, db, **options)
 
     # Query: search, filters and order.
-
-    def search_condition(self, word: str) -> ColumnElement[bool]:
-        """Return the condition for rows that contain the word. Subclasses with a search override this method."""
-        raise NotImplementedError
-
-    def init_search(self) -> bool:
-        return type(self).search_condition is not RowsView.search_condition
 
     def search_placeholder(self) -> str:
         return ""
@@ -108,10 +100,6 @@ class RowsView(GuardedModelView):
             if entry and entry[1].validate(arguments[argument]):
                 filters.append((entry[0], entry[1].name, arguments[argument]))
         return filters
-
-    def _apply_search(self, query: Any, count_query: Any, joins: Any, count_joins: Any, search: str) -> Any:
-        condition = match_all_words(search, self.search_condition)
-        return query.filter(condition), count_query.filter(condition) if count_query is not None else None, joins, count_joins
 
     def _apply_sorting(self, query: Any, joins: Any, sort_column: str | None, sort_desc: bool) -> Any:
         column = self.sort_by.get(sort_column or "")

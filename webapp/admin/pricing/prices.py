@@ -30,6 +30,7 @@ from webapp.domain.shared.errors import Conflict, FieldError, Invalid, Modeldesk
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.extensions import db
 from webapp.models import Model, Price, Provider
+from webapp.models.text_search import contains_text
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import succession
 from webapp.services.pricing import prices
@@ -45,7 +46,7 @@ PRICE_STATUSES = (
 
 
 def matches_model(word: str) -> ColumnElement[bool]:
-    matches_name = Model.display_name.icontains(word, autoescape=True) | (SLUG + "/" + Model.model_id).icontains(word, autoescape=True)
+    matches_name = contains_text(Model.display_name, word) | contains_text(SLUG + "/" + Model.model_id, word)
     return Price.model_id.in_(select(Model.id).where(matches_name))
 
 
@@ -108,7 +109,7 @@ class Prices(RowsView):
         return super().get_query().options(joinedload(Price.model).joinedload(Model.provider), selectinload(Price.rates))
 
     def search_condition(self, word: str) -> ColumnElement[bool]:
-        return matches_model(word) | Price.created_by.icontains(word, autoescape=True) | Price.note.icontains(word, autoescape=True)
+        return matches_model(word) | contains_text(Price.created_by, word) | contains_text(Price.note, word)
 
     def search_placeholder(self) -> str:
         return "model, who added it, note"

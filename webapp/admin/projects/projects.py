@@ -24,6 +24,7 @@ from webapp.domain.credentials.key_access import PERSONAL
 from webapp.domain.shared.errors import ModeldeskError, NotFound
 from webapp.extensions import db
 from webapp.models import ApiToken, Credential, Project, ProjectOverride, Provider
+from webapp.models.text_search import contains_text
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.credentials import credentials, key_access
@@ -75,7 +76,7 @@ class Projects(OverridesMixin):
     )
 
     def search_condition(self, word: str) -> ColumnElement[bool]:
-        return or_(*(column.icontains(word, autoescape=True) for column in (Project.display_name, Project.slug, Project.description)))
+        return or_(*(contains_text(column, word) for column in (Project.display_name, Project.slug, Project.description)))
 
     def search_placeholder(self) -> str:
         return "name, slug, description"

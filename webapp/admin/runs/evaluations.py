@@ -22,6 +22,7 @@ from webapp.domain.shared.errors import Forbidden, Invalid, ModeldeskError
 from webapp.domain.shared.money import parse_amount
 from webapp.extensions import db
 from webapp.models import Evaluation, EvaluationCell
+from webapp.models.text_search import contains_text
 from webapp.runtime import container
 from webapp.runtime.evaluation_runner import get_runner
 from webapp.runtime.transaction import writing
@@ -199,9 +200,9 @@ def require_run_permission() -> None:
 def _list_page(filters: dict[str, str], page: int) -> EvaluationPage:
     query = select(Evaluation).order_by(Evaluation.created_at.desc(), Evaluation.id.desc())
     if filters["search"]:
-        query = query.where(Evaluation.name.icontains(filters["search"], autoescape=True))
+        query = query.where(contains_text(Evaluation.name, filters["search"]))
     if filters["by"]:
-        query = query.where(Evaluation.actor.icontains(filters["by"], autoescape=True))
+        query = query.where(contains_text(Evaluation.actor, filters["by"]))
     if filters["status"] in ("running", "finished", "cancelled"):
         query = query.where(Evaluation.status == filters["status"])
     if filters["model"]:
@@ -212,7 +213,7 @@ def _list_page(filters: dict[str, str], page: int) -> EvaluationPage:
 
 def _has_label(word: str) -> ColumnElement[bool]:
     """Match cells whose model label, as pages show it, contains the word."""
-    matches_name = EvaluationCell.model.icontains(word, autoescape=True)
+    matches_name = contains_text(EvaluationCell.model, word)
     return (
         or_(matches_name, EvaluationCell.model == LOCAL)
         if word.casefold() in evaluation_presenter.ref_label(LOCAL).casefold()

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from flask import redirect, request
 from flask_admin import expose
 from markupsafe import Markup, escape
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, or_, select
 from werkzeug.wrappers import Response
 
 from webapp.admin.core.base import GuardedModelView
@@ -16,6 +16,7 @@ from webapp.admin.runs import run_presenter
 from webapp.drivers import DRIVERS
 from webapp.extensions import db
 from webapp.models import Run
+from webapp.models.text_search import contains_text
 
 MAX_ID_LENGTH = 40
 MAX_SEARCH_LENGTH = 200
@@ -43,12 +44,11 @@ class Runs(GuardedModelView):
     column_numeric = ("tokens", "cost_total", "latency_ms")
     column_sortable_list = ("status", "model_ref", "latency_ms", "actor", "created_at")
     column_default_sort: ClassVar[list[tuple[str, bool]]] = [("created_at", True), ("id", True)]
-    column_searchable_list = ("model_ref", "public_id", "actor")
     column_filters = (
         ChoiceFilter("Status", lambda status: Run.status == status, STATUS_OPTIONS),
-        Filter("Model", lambda text: Run.model_ref.icontains(text, autoescape=True)),
+        Filter("Model", lambda text: contains_text(Run.model_ref, text)),
         ChoiceFilter("Driver", lambda driver: Run.driver == driver, DRIVER_OPTIONS),
-        Filter("By", lambda text: Run.actor.icontains(text, autoescape=True)),
+        Filter("By", lambda text: contains_text(Run.actor, text)),
     )
     list_template = "admin/runs/list.html"
     details_template = "admin/runs/details.html"
@@ -59,11 +59,9 @@ class Runs(GuardedModelView):
         super().__init__(Run, db, **options)
         self.column_formatters = dict.fromkeys(("title", "status", "model_ref", "tokens", "cost_total", "latency_ms", "created_at"), _cell)
 
-    def init_search(self) -> bool:
-        """Add the incident title to the searched columns. It is stored in a JSON document, which Flask-Admin does not search."""
-        is_searchable = super().init_search()
-        self._search_fields.append((Run.incident["title"].as_string(), []))
-        return bool(is_searchable)
+    def search_condition(self, word: str) -> ColumnElement[bool]:
+        columns = (Run.incident["title"].as_string(), Run.model_ref, Run.public_id, Run.actor)
+        return or_(*(contains_text(column, word) for column in columns))
 
     def search_placeholder(self) -> str:
         return "title, model, id, who"

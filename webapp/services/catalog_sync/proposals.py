@@ -19,6 +19,7 @@ from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.pricing.serializers import price_document
 from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.models import MAX_ID, Proposal, ProposalRow
+from webapp.models.text_search import contains_text
 from webapp.price_sources.sources import SourceCatalog
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
@@ -65,7 +66,7 @@ class RowFilter:
             conditions.append(ProposalRow.provider == self.provider)
         if self.chosen in ("1", "0"):
             conditions.append(ProposalRow.chosen.is_(self.chosen == "1"))
-        return and_(True, *conditions, *(ProposalRow.ref.icontains(word, autoescape=True) for word in self.word.split()[:5]))
+        return and_(True, *conditions, *(contains_text(ProposalRow.ref, word) for word in self.word.split()[:5]))
 
 
 def _has_guard(name: str) -> ColumnElement[bool]:
