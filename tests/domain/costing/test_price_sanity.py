@@ -5,8 +5,11 @@ from decimal import Decimal
 
 import pytest
 from factories import a_model, a_price, a_rate
+from hypothesis import given
+from hypothesis import strategies as st
 
-from webapp.domain.costing.price_sanity import NamedPrice, confirmation_key, list_model_questions, list_questions
+from webapp.domain.costing.price_sanity import confirmation_key, list_model_questions, list_questions
+from webapp.domain.costing.sibling_rates import SiblingPrice, SiblingRates
 
 
 def kinds(*arguments, **options):
@@ -40,10 +43,22 @@ def test_free_and_priced_are_a_step_that_is_asked_about_and_unknown_is_none():
 
 
 def test_of_the_siblings_only_the_nearest_counts():
-    siblings = [NamedPrice("Nano", a_price(a_rate(amount="0.05"))), NamedPrice("Pro", a_price(a_rate(amount="60")))]
+    siblings = SiblingRates([SiblingPrice("Nano", a_price(a_rate(amount="0.05"))), SiblingPrice("Pro", a_price(a_rate(amount="60")))])
     assert kinds(a_price(a_rate(amount="0.1")), None, siblings) == []
     (question,) = list_questions(a_price(a_rate(amount="9000")), None, siblings)
     assert "150 times more than Pro" in question.text
+
+
+@given(st.lists(st.tuples(st.sampled_from(["1", "1.5", "2", "300"]), st.integers(1, 4)), max_size=6), st.sampled_from(["0.5", "1.5", "40"]))
+def test_the_nearest_sibling_is_that_of_a_comparison_with_all(rows, amount):
+    siblings = [SiblingPrice(f"M{model}", a_price(a_rate(amount=unit)), model) for unit, model in rows]
+    rate, others = a_rate(amount=amount), [sibling for sibling in siblings if sibling.model != 1]
+
+    def factor(unit):
+        return max(unit, rate.unit) / min(unit, rate.unit)
+
+    nearest = [factor(row.unit) for row in SiblingRates(siblings).excluding(1).neighbors(rate, "USD")]
+    assert min(nearest, default=None) == min((factor(sibling.price.rates[0].unit) for sibling in others), default=None)
 
 
 def test_another_currency_is_not_compared():

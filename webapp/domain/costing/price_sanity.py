@@ -11,12 +11,14 @@ from typing import NamedTuple
 
 from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.costing.sibling_rates import SiblingPrice, SiblingRates, rate_key
 from webapp.domain.pricing.meters import label_of
 from webapp.domain.pricing.pricing import Price, Rate, price_at
 from webapp.domain.pricing.rate_text import describe_conditions
 from webapp.domain.shared import money_text
 from webapp.domain.shared.money import format_decimal
 
+NO_SIBLINGS = SiblingRates()
 SUSPICIOUS_FACTOR = 100  # A price that differs by this factor or more needs a confirmation.
 
 
@@ -38,14 +40,13 @@ class SanityQuestion(NamedTuple):
 
 
 def list_questions(
-    price: Price, previous: Price | None, siblings: Sequence[NamedPrice] = (), builtin_price: NamedPrice | None = None
+    price: Price, previous: Price | None, siblings: SiblingRates = NO_SIBLINGS, builtin_price: NamedPrice | None = None
 ) -> list[SanityQuestion]:
     """Return all questions about a price. `siblings` are other models of the same provider and type."""
     questions = _zero_questions(price, previous)
     if previous is not None:
         questions += _factor_questions("far_from_previous", price, NamedPrice("the price before", previous))
-    if siblings:
-        questions += _sibling_questions(price, siblings)
+    questions += _sibling_questions(price, siblings)
     if builtin_price is not None:
         questions += _factor_questions("far_from_catalogue", price, builtin_price)
     return questions
@@ -57,11 +58,9 @@ def list_model_questions(price: Price, model: ModelInfo, models: Iterable[ModelI
     sibling_models = [
         sibling for sibling in models if (sibling.provider, sibling.type) == (model.provider, model.type) and sibling.ref != model.ref
     ]
-    siblings = [
-        NamedPrice(sibling.display_name, sibling_price)
-        for sibling in sibling_models
-        if (sibling_price := sibling.price_at(start)) and sibling_price.state == "priced"
-    ]
+    siblings = SiblingRates(
+        SiblingPrice(sibling.display_name, sibling_price) for sibling in sibling_models if (sibling_price := sibling.price_at(start))
+    )
     # A correction is not compared with the price that it corrects.
     before = [entry for entry in history if entry.id is None or entry.id != price.corrects]
     return list_questions(price, price_at(before, start), siblings, built_in_price(model.ref, start))
@@ -95,7 +94,7 @@ def _zero_questions(price: Price, previous: Price | None) -> list[SanityQuestion
         )
         return [SanityQuestion("crosses_zero", text)]
     before = _rates_by_key(previous)
-    crossing = [rate for rate in price.rates if (old := before.get(_rate_key(rate))) and (rate.amount == 0) != (old.amount == 0)]
+    crossing = [rate for rate in price.rates if (old := before.get(rate_key(rate))) and (rate.amount == 0) != (old.amount == 0)]
     return [
         SanityQuestion(
             "crosses_zero", f"{_rate_label(rate)} {'will be free' if rate.amount == 0 else 'was free until now and will cost something'}."
@@ -110,44 +109,28 @@ def _factor_questions(kind: str, price: Price, reference: NamedPrice) -> list[Sa
         return []
     reference_rates = _rates_by_key(reference.price)
     comparisons = (
-        (rate, _describe_factor(rate.unit, reference_rates[_rate_key(rate)].unit))
+        (rate, _describe_factor(rate.unit, reference_rates[rate_key(rate)].unit))
         for rate in price.rates
-        if _rate_key(rate) in reference_rates
+        if rate_key(rate) in reference_rates
     )
     return [
         SanityQuestion(kind, f"{_rate_label(rate)} is {words} {reference.name}. Is the unit right?") for rate, words in comparisons if words
     ]
 
 
-def _sibling_questions(price: Price, siblings: Sequence[NamedPrice]) -> list[SanityQuestion]:
+def _sibling_questions(price: Price, siblings: SiblingRates) -> list[SanityQuestion]:
     """Return a question for each rate that is far even from the nearest sibling. Siblings can differ a lot on purpose."""
     questions = []
     for rate in price.rates:
-        nearest = _nearest_sibling(rate, price.currency, siblings)
-        if nearest is not None and (words := _describe_factor(rate.unit, nearest[1])):
-            text = f"{_rate_label(rate)} is {words} {nearest[0]}, the nearest model of this provider. Is the unit right?"
+        nearest = min(siblings.neighbors(rate, price.currency), key=lambda row: _factor(rate.unit, row.unit), default=None)
+        if nearest is not None and (words := _describe_factor(rate.unit, nearest.unit)):
+            text = f"{_rate_label(rate)} is {words} {nearest.name}, the nearest model of this provider. Is the unit right?"
             questions.append(SanityQuestion("far_from_siblings", text))
     return questions
 
 
-def _nearest_sibling(rate: Rate, currency: str, siblings: Sequence[NamedPrice]) -> tuple[str, Decimal] | None:
-    key = _rate_key(rate)
-    units = [(sibling.name, _rates_by_key(sibling.price)[key].unit) for sibling in siblings if _has_rate(sibling.price, currency, key)]
-    return min(units, key=lambda entry: _factor(rate.unit, entry[1]), default=None)
-
-
-def _has_rate(price: Price, currency: str, key: tuple[object, ...]) -> bool:
-    rate = _rates_by_key(price).get(key)
-    return price.currency == currency and rate is not None and rate.amount > 0
-
-
 def _rates_by_key(price: Price) -> Mapping[tuple[object, ...], Rate]:
-    return {_rate_key(rate): rate for rate in price.rates}
-
-
-def _rate_key(rate: Rate) -> tuple[object, ...]:
-    """Return the conditions of a rate: meter, threshold, service tier and window."""
-    return rate[:1] + rate[3:]
+    return {rate_key(rate): rate for rate in price.rates}
 
 
 def _factor(left: Decimal, right: Decimal) -> Decimal:

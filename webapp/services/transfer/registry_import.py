@@ -266,7 +266,7 @@ def _price_change(model: Model, chains: Mapping[Any, list[Price]], added: Price,
     before, after = prices.to_domain(row) if row else None, prices.to_domain(added)
     start = after.effective_from
     catalog_price = price_sanity.built_in_price(model.ref, start)
-    questions = price_sanity.list_questions(after, before, siblings.list_at(model, start), catalog_price)
+    questions = price_sanity.list_questions(after, before, siblings.rates_at(model, start), catalog_price)
     warnings = tuple(question.text for question in questions)
     return ImportChange("price", f"{model.ref} from {added.effective_from:%Y-%m-%d %H:%M}", ADDED, describe_price(before, after), warnings)
 
