@@ -6,7 +6,9 @@ import sys
 from dataclasses import replace
 
 import pytest
+from environment import by_hand
 from fake_provider import KEY, Upstream, completion, error, reply
+from sqlalchemy import text
 
 from webapp.domain.incidents.samples import SAMPLES, SAMPLES_BY_SLUG
 from webapp.runtime import container
@@ -238,3 +240,15 @@ def test_a_run_without_a_key_does_not_speak_of_a_stored_one(bob):
     content = words(run(bob))
     assert "with no key" in content
     assert "key stored in Modeldesk" not in content
+
+
+def test_a_cached_response_is_used_unless_the_form_says_to_ignore_it(ann, openai, session):
+    with by_hand() as changing:
+        changing.execute(text("UPDATE prompt_templates SET cache_minutes = 60"))
+    assert 'name="skip_cache"' in ann.get(PAGE).text
+    calls = []
+    for more in ({}, {}, {"skip_cache": "1"}):
+        form = {"incident": "Disk full", "model": "openai/gpt-4o", **more}
+        assert ann.post(RUN, form, page=PAGE, headers=FRAGMENT).status_code == 200
+        calls.append(len(openai.requests))
+    assert calls == [1, 1, 2]

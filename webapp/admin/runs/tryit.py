@@ -112,13 +112,16 @@ def _form_values() -> dict[str, str]:
         "sample": form.get("sample", "")[:60],
         "incident": form.get("incident", ""),
         "model": form.get("model", AUTOMATIC).strip()[:301],
+        "skip_cache": form.get("skip_cache", "")[:1],
     }
 
 
 def _run_options(values: Mapping[str, str]) -> RunOptions:
     model = values["model"]
     requested = None if model in (AUTOMATIC, LOCAL) else model
-    return RunOptions(requested, values.get("template") or None, local=model == LOCAL, skip_cache=bool(values.get("anew")), caller=caller())
+    return RunOptions(
+        requested, values.get("template") or None, local=model == LOCAL, skip_cache=bool(values.get("skip_cache")), caller=caller()
+    )
 
 
 def _latest_runs() -> dict[str, Any]:
