@@ -1,7 +1,7 @@
 """Schemas of the input for a provider, a model and a price: fields, checks and defaults."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -12,13 +12,13 @@ from webapp.domain.catalog.rate_schemas import validate_rates
 from webapp.domain.credentials.environment_keys import VARIABLE_NAME, is_reserved
 from webapp.domain.pricing.pricing import PRICE_STATES, Rate
 from webapp.domain.shared import validators as checks
-from webapp.domain.shared.errors import Invalid
+from webapp.domain.shared.errors import FieldError, Invalid
 from webapp.domain.shared.validators import Check, nested, validate
 
 MAX_TOKENS = 10**9
 MAX_SURCHARGE_PERCENT = 1_000
 _capability = checks.regex(re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII), "must be a lower-case word such as json_mode")
-_alias = checks.name_in_urls(
+_alias = checks.regex(
     re.compile(r"[A-Za-z0-9*?@/~][A-Za-z0-9._:@/+*?~\-]{0,199}", re.ASCII),
     "must be 1 to 200 letters, digits and . _ : @ / + ~ - (* and ? make a pattern)",
 )
@@ -144,6 +144,20 @@ def validate_model(values: Mapping[str, object], *, partial: bool) -> dict[str, 
     if entry.get("default") and not entry.get("active", True):
         raise Invalid.field("default", "an inactive model cannot be the default; activate it first")
     return entry
+
+
+def validate_new_names(entry: Mapping[str, Any], stored: Collection[str] = ()) -> None:
+    """Raise `Invalid` for an id or alias that does not survive in a URL. Names that are stored already stay valid."""
+    names = {"model_id": entry.get("model_id")} | {f"aliases[{index}]": alias for index, alias in enumerate(entry.get("aliases", ()))}
+    errors: list[FieldError] = []
+    for field, name in names.items():
+        try:
+            if name is not None and name not in stored:
+                checks.require_stable_in_urls(name, field)
+        except Invalid as error:
+            errors.extend(error.errors)
+    if errors:
+        raise Invalid.of(errors)
 
 
 def validate_provider(values: Mapping[str, object], *, partial: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.input_schemas import validate_model
+from webapp.domain.catalog.input_schemas import validate_model, validate_new_names
 from webapp.domain.shared.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
 from webapp.models import MAX_ID, Model, ModelAlias, Price, Project, ProjectOverride, Provider
 from webapp.registry import revision
@@ -32,9 +32,13 @@ def find(session: Session, model_id: int, *, version: int | None = None) -> Mode
     return model
 
 
-def create(session: Session, values: Mapping[str, object], *, actor: str) -> Model:
-    """Add a model. Raises `Invalid`, or `Conflict` if its id or an alias is taken."""
+def create(session: Session, values: Mapping[str, object], *, actor: str, checks_successors: bool = True) -> Model:
+    """Add a model. Raises `Invalid`, or `Conflict` if its id or an alias is taken.
+
+    Without `checks_successors`, the caller calls `require_no_loop` when all of its changes are made.
+    """
     entry = validate_model(values, partial=False)
+    validate_new_names(entry)
     revision.bump(session)
     model = Model(provider=_require_provider(session, entry["provider"]), **_as_columns(entry))
     with session.no_autoflush:
@@ -42,19 +46,23 @@ def create(session: Session, values: Mapping[str, object], *, actor: str) -> Mod
         _set_aliases(session, model, entry["aliases"])
     session.add(model)
     session.flush()
-    require_no_loop(session, model)
+    if checks_successors:
+        require_no_loop(session, model)
     audit_log.record(session, "registry:model:create", actor=actor, target=target(model), change=AuditChange(None, audit_values(model)))
     if entry["default"]:
         _make_default(session, model, actor)
     return model
 
 
-def update(session: Session, model_id: int, values: Mapping[str, object], *, actor: str, version: int | None = None) -> Model:
-    """Change the named fields. Raises `InUse` if that would deactivate a default."""
+def update(  # noqa: PLR0913 # the usual parameters
+    session: Session, model_id: int, values: Mapping[str, object], *, actor: str, version: int | None = None, checks_successors: bool = True
+) -> Model:
+    """Change the named fields. Raises `InUse` if that would deactivate a default. `checks_successors` is that of `create`."""
     entry = validate_model(values, partial=True)
     revision.bump(session)
     model = find(session, model_id, version=version)
     before = audit_values(model)
+    validate_new_names(entry, {model.model_id, *before["aliases"]})
     with session.no_autoflush:
         _require_valid_edit(session, model, entry)
         if "provider" in entry:
@@ -67,7 +75,7 @@ def update(session: Session, model_id: int, values: Mapping[str, object], *, act
     if entry.get("default") is False:
         model.is_default = False
     session.flush()
-    if not entry.keys().isdisjoint(NAME_FIELDS):
+    if checks_successors and not entry.keys().isdisjoint(NAME_FIELDS):
         require_no_loop(session, model)
     audit_log.record(session, "registry:model:update", actor=actor, target=target(model), change=AuditChange(before, audit_values(model)))
     if entry.get("default") and not model.is_default:

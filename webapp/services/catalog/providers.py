@@ -76,7 +76,7 @@ def update(  # noqa: PLR0913 # the usual parameters and the outbound policy
     provider = find(session, provider_id, version=version)
     before = audit_values(provider)
     _require_valid_edit(session, provider, entry)
-    if not entry.keys().isdisjoint(("driver", "base_url", "active")):
+    if any(entry.get(name, before[name]) != before[name] for name in ("driver", "base_url", "active")):
         driver, base_url = entry.get("driver", provider.driver), entry.get("base_url", provider.base_url)
         _require_base_url(driver, base_url, active=entry.get("active", provider.is_active))
     _require_allowed_address(entry, provider, policy)

@@ -5,7 +5,7 @@ from typing import Any
 
 from webapp.domain.catalog.catalog_diff import COMPARED_FIELDS
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.catalog.input_schemas import PRICE_REQUIRED, validate_model, validate_price
+from webapp.domain.catalog.input_schemas import PRICE_REQUIRED, validate_model, validate_new_names, validate_price
 from webapp.domain.catalog.serializers import model_from
 from webapp.domain.shared.errors import Invalid
 from webapp.price_sources.sources import SourceCatalog
@@ -35,7 +35,7 @@ def models_by_ref(source_catalog: SourceCatalog, problems: list[str]) -> Mapping
 def _read_record(record: Mapping[str, Any]) -> ModelInfo:
     """Return the model. Raises `Invalid` for a value that a comparison cannot use, and other errors for a record in another format."""
     model = model_from(record)
-    validate_model({name: record[name] for name in USED_FIELDS if record.get(name) is not None}, partial=True)
+    validate_new_names(validate_model({name: record[name] for name in USED_FIELDS if record.get(name) is not None}, partial=True))
     for document in record["prices"]:
         validate_price({name: document[name] for name in PRICE_REQUIRED})
     return model

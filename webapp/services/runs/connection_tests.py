@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.discovery import NEW, DiscoveredModel, ListedModel, RegisteredModel, compare_model_lists
 from webapp.domain.catalog.entities import MODEL_TYPES
-from webapp.domain.catalog.input_schemas import validate_model
+from webapp.domain.catalog.input_schemas import validate_model, validate_new_names
 from webapp.domain.credentials.key_access import Access
 from webapp.domain.shared.errors import Conflict, Invalid, ModeldeskError
 from webapp.drivers import availability
@@ -142,7 +142,8 @@ def _addition_problem(provider: Provider, row: DiscoveredModel, aliases: Collect
     if row.model_id in aliases:
         return "The id is an alias of another model of this provider. Remove the alias first."
     try:
-        validate_model(_new_model_entry(provider, row.listed, SelectedModel(row.model_id, row.type)), partial=False)
+        entry = _new_model_entry(provider, row.listed, SelectedModel(row.model_id, row.type))
+        validate_new_names(validate_model(entry, partial=False))
     except Invalid as error:
         return f"{error.detail}."
     return ""

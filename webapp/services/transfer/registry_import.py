@@ -16,6 +16,7 @@ from webapp.domain.shared.money import format_decimal
 from webapp.models import Model, Price, Provider
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.catalog import models, providers
+from webapp.services.catalog.successors import require_no_loop
 from webapp.services.pricing import prices
 from webapp.services.transfer.import_rows import (
     ADDED,
@@ -152,8 +153,22 @@ def _write(session: Session, entries: ImportEntries, context: ImportContext, lin
                 report.changes += _write_prices(session, entry, price_rows, prices_context)
             except ModeldeskError as error:
                 lines.add(path, error)
+    _require_no_loops(session, entries, lines)
     if primary is not None and not report.errors:
         _make_primary(session, primary, context)
+
+
+def _require_no_loops(session: Session, entries: ImportEntries, lines: ImportErrors) -> None:
+    """Report each chain of successors that returns to its start. Only the whole file decides that, so that it can reverse a chain."""
+    if lines.report.errors:
+        return
+    for path, entry, _ in entries.models:
+        row = _get_model_or_none(session, entry) if entry["successor"] else None
+        try:
+            if row is not None:
+                require_no_loop(session, row)
+        except Invalid as error:
+            lines.add(path, error)
 
 
 def _write_provider(session: Session, entry: dict[str, Any], context: ImportContext) -> ImportChange:
@@ -207,14 +222,14 @@ def _get_model_or_none(session: Session, entry: Mapping[str, Any]) -> Model | No
 def _write_model(session: Session, entry: dict[str, Any], context: ImportContext) -> ImportChange:
     ref, row = f"{entry['provider']}/{entry['model_id']}", _get_model_or_none(session, entry)
     if row is None:
-        models.create(session, _as_input_values(entry), actor=context.actor)
+        models.create(session, _as_input_values(entry), actor=context.actor, checks_successors=False)
         return ImportChange("model", ref, ADDED, describe_fields({}, entry, ("display_name", "type")))
     before = models.audit_values(row) | {"aliases": sorted(alias.alias for alias in row.aliases)}
     requested = _as_input_values(entry) | {"aliases": sorted(entry["aliases"])}
     changes = {name: value for name, value in requested.items() if value != _as_input_value(before.get(name))}
     if not changes:
         return ImportChange("model", ref, SAME)
-    models.update(session, row.id, changes, actor=context.actor)
+    models.update(session, row.id, changes, actor=context.actor, checks_successors=False)
     return ImportChange("model", ref, CHANGED, describe_fields(before, changes, sorted(changes)))
 
 
