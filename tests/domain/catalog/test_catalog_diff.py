@@ -189,6 +189,17 @@ def test_names_are_the_staffs_and_dates_are_taken_over():
     assert (difference.fields, [line.field for line in difference.lines]) == ({"retires_on": date(2027, 1, 1)}, ["Retires on"])
 
 
+@pytest.mark.parametrize(
+    ("amount", "guards"), [("0.0025", ("thousand",)), ("0.0026", ()), ("9999", ()), ("10000", ("thousand",)), ("0", ())]
+)
+def test_a_new_model_that_costs_1000_times_less_or_more_than_everything_of_its_provider_is_marked(amount, guards):
+    registry = [a_model("cheap", prices=priced(a_rate(amount="2.5"))), a_model("costly", prices=priced(a_rate(amount="10")))]
+    (difference,) = compared(registry, [*registry, a_model("new", prices=priced(a_rate(amount=amount)))])
+    assert (difference.kind, difference.guards) == ("added", guards)
+    (difference,) = compared(registry, [*registry, a_model("new", "elsewhere", prices=priced(a_rate(amount=amount)))])
+    assert difference.guards == ()
+
+
 def test_only_what_came_from_the_source_can_be_gone_from_it():
     offered = a_model("other", prices=priced(a_rate()))
     sourced, manual = a_model("ours", prices=priced(a_rate())), a_model("hand", prices=priced(a_rate(), source=PriceSource("manual")))

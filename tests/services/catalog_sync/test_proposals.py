@@ -315,6 +315,18 @@ def test_the_same_catalogue_again_proposes_nothing(app):
     assert len(db.session.execute(select(Proposal)).scalars().all()) == 1
 
 
+def test_the_same_catalogue_again_does_not_report_the_same_pinned_price_again(app):
+    ours("1", kind="manual")
+    opened(offered("2", **KNOWN))
+    with pytest.raises(Conflict, match="has everything"):
+        opened(offered("2", **KNOWN))
+    with writing() as session:
+        model = session.execute(select(Model).where(Model.model_id == "gpt-4o")).scalar_one()
+        prices.add(session, model.id, price_values(), actor="ann")
+    again = opened(offered("2", **KNOWN), offered("2", provider="openai", model_id="gpt-4o"))
+    assert row(Proposal, id=again).counts["guards"] == {"pinned": 2}
+
+
 def test_a_record_of_which_no_model_can_be_made_is_named_and_left_out(app):
     proposal_id = opened(
         offered(), offered(model_id="@cf//no"), offered(model_id="odd", type="poem"), offered("0.1234567890123456789", model_id="long")

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from functools import cached_property
 
-from webapp.domain.catalog.catalog_guards import GuardLimits, exceeds, sort_guards
+from webapp.domain.catalog.catalog_guards import UNIT_ERROR_FACTOR, GuardLimits, exceeds, sort_guards
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.price_diff import ModelDiffLine, PriceSides, new_rate_lines, price_lines, rewritten_lines
 from webapp.domain.catalog.source_scope import FULL_SCOPE, SourceScope, unstated_rates, with_unstated
-from webapp.domain.pricing.pricing import Price
+from webapp.domain.pricing.pricing import Price, Rate
 
 ADDED, CHANGED, GONE = KINDS = ("added", "changed", "gone")
 # The fields that a catalog can change, in addition to the price. Staff own names, capabilities and types.
@@ -59,6 +60,22 @@ class CatalogComparison:
         """The ref of the model that has an alias in the registry."""
         return {alias: ref for ref, model in self.registry.items() for alias in model.aliases}
 
+    @cached_property
+    def usual_units(self) -> Mapping[tuple[str, str], tuple[Decimal, Decimal]]:
+        """The lowest and the highest unit price of a meter among a provider's models in the registry."""
+        units: dict[tuple[str, str], list[Decimal]] = {}
+        for model in self.registry.values():
+            price = model.price_at(self.at)
+            for rate in price.rates if price else ():
+                if rate.unit:
+                    units.setdefault((model.provider, rate.meter), []).append(rate.unit)
+        return {key: (min(values), max(values)) for key, values in units.items()}
+
+    def is_far_from_usual(self, provider: str, rate: Rate) -> bool:
+        """Return whether nothing that the provider sells is within 1,000 times of the rate. The unit is then probably wrong."""
+        lowest, highest = self.usual_units.get((provider, rate.meter), (rate.unit, rate.unit))
+        return bool(rate.unit) and (rate.unit * UNIT_ERROR_FACTOR <= lowest or highest * UNIT_ERROR_FACTOR <= rate.unit)
+
     def second_price(self, ref: str) -> Price | None:
         model = self.second_source.get(ref) if self.second_source else None
         return model.price_at(self.at) if model else None
@@ -78,7 +95,8 @@ def _added_models(sides: CatalogComparison) -> Iterator[ModelDiff]:
         if ref not in sides.registry and ref not in sides.known_names:
             price = model.price_at(sides.at)
             lines = new_rate_lines(price, sides.second_price(ref)) or [ModelDiffLine("Price", None, price.state if price else "unknown")]
-            yield ModelDiff(ADDED, ref, tuple(lines), price, {}, _guards_of(lines))
+            is_far = any(sides.is_far_from_usual(model.provider, rate) for rate in (price.rates if price else ()))
+            yield ModelDiff(ADDED, ref, tuple(lines), price, {}, sort_guards([*_guards_of(lines), *(["thousand"] if is_far else [])]))
 
 
 def _changed_models(sides: CatalogComparison, limits: GuardLimits) -> Iterator[ModelDiff]:

@@ -92,7 +92,7 @@ def open_proposal(session: Session, comparison: Comparison, *, actor: str) -> Pr
     """
     rows, problems = build_rows(comparison)
     all_problems = [*comparison.catalog.problems, *problems]
-    if not rows:
+    if _are_known(session, comparison.catalog, rows):
         unread = f" Problems in the source: {len(all_problems):,}. The first one: {all_problems[0]}" if all_problems else ""
         raise Conflict(
             f"The registry has everything that {comparison.catalog.name} {comparison.catalog.version} says.{unread}", code="no_difference"
@@ -122,6 +122,12 @@ def open_proposal(session: Session, comparison: Comparison, *, actor: str) -> Pr
         change=AuditChange(None, proposal_audit_values(proposal)),
     )
     return proposal
+
+
+def _are_known(session: Session, catalog: SourceCatalog, rows: Sequence[ProposalRow]) -> bool:
+    """Return whether there is no row, or only rows without anything to apply that a proposal of this version reported before."""
+    query = select(ProposalRow.ref).join(Proposal).where(Proposal.digest == catalog.digest, Proposal.source == catalog.name)
+    return not any(row.choosable for row in rows) and {row.ref for row in rows} <= set(session.execute(query).scalars())
 
 
 def build_rows(comparison: Comparison) -> tuple[list[ProposalRow], list[str]]:
