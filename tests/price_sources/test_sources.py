@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from factories import NOW
+from factories import NOW, a_rate
 
 from webapp.config.settings import ROOT
 from webapp.domain.catalog.builtin import constants
@@ -224,11 +224,7 @@ def test_models_dev_over_the_seed_removes_no_tier_and_no_search():
     sellers: dict[str, dict] = {}
     for model in constants().models:
         price = model.prices[-1]
-        costs = {
-            rate.meter: float(rate.amount) * 1.01
-            for rate in price.rates
-            if rate[3:] == (None, "standard", None) and rate.meter in token_rates
-        }
+        costs = {rate.meter: float(rate.amount) * 1.01 for rate in price.rates if rate[3:] == a_rate()[3:] and rate.meter in token_rates}
         sellers.setdefault(model.provider, {"name": model.provider, "models": {}})["models"][model.model_id] = {"cost": costs}
     catalog = read("models.dev", sellers)
     registry = {model.ref: model for model in constants().models}

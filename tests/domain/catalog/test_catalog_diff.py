@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 
 import pytest
 from factories import NOW, a_model, a_price, a_rate
@@ -85,6 +86,7 @@ OUT_OF_SCOPE = (
     a_rate("input", "0.5", service_tier="batch"),
     a_rate("input", "2", above=200_000),
     a_rate("input", "0.3", window=Window((), time(16, 30), time(0, 30))),
+    a_rate("input", "1.1", when=(("region", "us"),)),
 )
 
 
@@ -97,6 +99,7 @@ def test_a_rate_that_the_source_cannot_state_stays_in_the_proposed_price_and_is_
         ("Input, batch rate", True),
         ("Input, above 200,000 input tokens", True),
         ("Input, from 16:30 to 00:30 UTC", True),
+        ("Input, region us", True),
     ]
     assert difference.guards == ()
 
@@ -116,6 +119,32 @@ def test_a_rate_within_the_scope_that_disappears_has_its_own_guard():
     (difference,) = compared([before], [a_model(prices=priced(a_rate()))], scope=TEXT_ONLY)
     assert [(line.field, line.after, line.guards) for line in difference.lines if not line.unstated] == [("Output", None, ("removed",))]
     assert difference.guards == ("removed",)
+
+
+PRICE_LEVEL = {"media_at_text_rate": True, "minimum": Decimal("0.01"), "surcharge_percent": Decimal(5)}
+
+
+def test_fields_of_a_price_that_the_source_cannot_state_stay():
+    before = a_model(prices=priced(a_rate(), **PRICE_LEVEL))
+    (difference,) = compared([before], [a_model(prices=priced(a_rate(amount="1.1")))], scope=TEXT_ONLY)
+    assert {name: getattr(difference.price, name) for name in PRICE_LEVEL} == PRICE_LEVEL
+    assert [(line.field, line.before, line.after) for line in difference.lines if line.unstated] == [
+        ("Media at the rate of text", "yes", "yes"),
+        ("Minimum of a line", "0.01", "0.01"),
+        ("Surcharge in percent", "5", "5"),
+    ]
+    assert compared([before], [a_model(prices=priced(a_rate()))], scope=TEXT_ONLY) == []
+
+
+def test_fields_of_a_price_within_the_scope_are_compared_like_rates():
+    before, after = a_model(prices=priced(a_rate(), **PRICE_LEVEL)), a_model(prices=priced(a_rate(), surcharge_percent=Decimal(7)))
+    (difference,) = compared([before], [after])
+    assert [(line.field, line.before, line.after, line.guards) for line in difference.lines] == [
+        ("Media at the rate of text", "yes", None, ()),
+        ("Minimum of a line", "0.01", None, ("removed",)),
+        ("Surcharge in percent", "5", "7", ()),
+    ]
+    assert (difference.price, difference.guards) == (after.prices[0], ("removed",))
 
 
 def test_a_rate_in_another_currency_cannot_stay():

@@ -33,6 +33,7 @@ def offered(amount="2", **more):
         "effective_from": "2020-01-01T00:00:00Z",
         "currency": "USD",
         "rates": [RATE | {"amount": amount}],
+        "media_at_text_rate": False,
         "source": source,
     }
     return NEW | {"prices": [price]} | more

@@ -13,7 +13,7 @@ from functools import cached_property
 from webapp.domain.catalog.catalog_guards import UNIT_ERROR_FACTOR, GuardLimits, exceeds, sort_guards
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.price_diff import ModelDiffLine, PriceSides, new_rate_lines, price_lines, rewritten_lines
-from webapp.domain.catalog.source_scope import FULL_SCOPE, SourceScope, unstated_rates, with_unstated
+from webapp.domain.catalog.source_scope import FULL_SCOPE, SourceScope, find_unstated, with_unstated
 from webapp.domain.pricing.pricing import Price, Rate
 
 ADDED, CHANGED, GONE = KINDS = ("added", "changed", "gone")
@@ -110,8 +110,9 @@ def _changed_models(sides: CatalogComparison, limits: GuardLimits) -> Iterator[M
 
 def _diff_model(model: ModelInfo, offered: ModelInfo, sides: CatalogComparison, limits: GuardLimits) -> ModelDiff:
     before, after = model.price_at(sides.at), offered.price_at(sides.at)
-    proposed = with_unstated(before, after, sides.scope) if after else None
-    prices = PriceSides(before, proposed, unstated_rates(before, after, sides.scope), sides.second_price(model.ref))
+    unstated = find_unstated(before, after, sides.scope)
+    proposed = with_unstated(after, unstated) if after else None
+    prices = PriceSides(before, proposed, unstated, sides.second_price(model.ref))
     changes = price_lines(prices, sides.source, limits)
     pinned = bool(changes) and before is not None and before.source.kind == "manual"
     fields = {name: getattr(offered, name) for name in COMPARED_FIELDS if getattr(offered, name) not in (None, getattr(model, name))}
@@ -150,7 +151,7 @@ def _history_lines(model: ModelInfo, offered: ModelInfo, sides: CatalogCompariso
     for price in model.prices:
         rewritten = ended.get(price.effective_from)
         if rewritten and sides.is_from_source(price) and price.currency == rewritten.currency:
-            lines += rewritten_lines(price, with_unstated(price, rewritten, sides.scope))
+            lines += rewritten_lines(price, with_unstated(rewritten, find_unstated(price, rewritten, sides.scope)))
     return lines
 
 

@@ -1,14 +1,16 @@
 """Comparison of two prices of a model, rate by rate, for a catalog comparison."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import NamedTuple
 
 from webapp.domain.catalog.catalog_guards import SECOND_SOURCE_TOLERANCE, GuardLimits, describe_move, is_same_rate
-from webapp.domain.catalog.source_scope import rate_key
+from webapp.domain.catalog.source_scope import PRICE_FIELDS, Unstated, rate_key
 from webapp.domain.pricing.meters import label_of, unit_of
 from webapp.domain.pricing.pricing import Price, Rate
 from webapp.domain.pricing.rate_text import describe_conditions
 from webapp.domain.shared import money_text
+from webapp.domain.shared.money import format_decimal
 
 
 class ModelDiffLine(NamedTuple):
@@ -28,11 +30,11 @@ class ModelDiffLine(NamedTuple):
 
 
 class PriceSides(NamedTuple):
-    """The current price, the proposed price with the rates in it that the source cannot state, and the price of a second source."""
+    """The current price, the proposed price with what the source cannot state in it, and the price of a second source."""
 
     before: Price | None
     after: Price | None
-    unstated: tuple[Rate, ...] = ()
+    unstated: Unstated = Unstated()
     second: Price | None = None
 
 
@@ -46,8 +48,8 @@ def price_lines(sides: PriceSides, source: str, limits: GuardLimits) -> list[Mod
     if old_state != new_state:
         guards = () if "unknown" in (old_state, new_state) else ("zero",)
         return [ModelDiffLine("Price", old_state, new_state, guards=guards), *new_rate_lines(after, sides.second)]
-    changes = [*_currency_lines(before, after), *_rate_lines(sides, limits)]
-    return changes + [_unstated_line(rate, before) for rate in sides.unstated if changes]
+    changes = [*_currency_lines(before, after), *_rate_lines(sides, limits), *_field_lines(before, after)]
+    return [*changes, *_unstated_lines(sides)] if changes else []
 
 
 def new_rate_lines(price: Price | None, second: Price | None) -> list[ModelDiffLine]:
@@ -89,9 +91,22 @@ def _rate_lines(sides: PriceSides, limits: GuardLimits) -> Iterator[ModelDiffLin
             yield ModelDiffLine(*texts, percent, (*guards, *marks), second_opinion)
 
 
-def _unstated_line(rate: Rate, price: Price | None) -> ModelDiffLine:
-    text = _format_rate(rate, price)
-    return ModelDiffLine(_rate_label(rate), text, text, unstated=True)
+def _field_lines(before: Price | None, after: Price | None) -> Iterator[ModelDiffLine]:
+    for name, label in PRICE_FIELDS.items() if before and after else ():
+        old, new = getattr(before, name), getattr(after, name)
+        if old != new:
+            yield ModelDiffLine(label, _format_field(old), _format_field(new), None, ("removed",) if new is None else ())
+
+
+def _unstated_lines(sides: PriceSides) -> Iterator[ModelDiffLine]:
+    texts = [(_rate_label(rate), _format_rate(rate, sides.before)) for rate in sides.unstated.rates]
+    texts += [(PRICE_FIELDS[name], _format_field(value)) for name, value in sides.unstated.fields.items()]
+    return (ModelDiffLine(label, text, text, unstated=True) for label, text in texts if text)
+
+
+def _format_field(value: Decimal | bool | None) -> str | None:
+    """Return a field of a price as text, or None if the price does not use it."""
+    return "yes" if value is True else None if not value else format_decimal(value)
 
 
 def _opinion(rate: Rate, second: Price | None) -> tuple[tuple[str, ...], str | None]:

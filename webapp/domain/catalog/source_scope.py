@@ -1,7 +1,9 @@
 """Scopes of catalog sources: the rates and price fields that a source can state. A sync keeps everything else as it is."""
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from webapp.domain.pricing.meters import METERS
 from webapp.domain.pricing.pricing import Price, Rate
@@ -10,7 +12,7 @@ from webapp.domain.pricing.service_tiers import SERVICE_TIERS, STANDARD
 
 @dataclass(frozen=True, slots=True)
 class SourceScope:
-    """What a source can state: meters, service tiers, and whether its rates can have thresholds, hours and conditions.
+    """What a source can state: meters, service tiers, whether its rates can have thresholds, hours and conditions, and fields of a price.
 
     A rate within the scope that the source does not state is gone. A rate outside the scope is not the source's business.
     """
@@ -20,6 +22,7 @@ class SourceScope:
     thresholds: bool = False
     windows: bool = False
     conditions: bool = False
+    price_fields: Set[str] = frozenset()
 
     def includes(self, rate: Rate) -> bool:
         return (
@@ -27,27 +30,40 @@ class SourceScope:
             and rate.service_tier in self.service_tiers
             and (self.thresholds or rate.above is None)
             and (self.windows or rate.window is None)
+            and (self.conditions or not rate.when)
         )
 
 
-FULL_SCOPE = SourceScope(frozenset(METERS), frozenset(SERVICE_TIERS), thresholds=True, windows=True, conditions=True)
+# Fields of a whole price that change its costs, with their labels.
+PRICE_FIELDS: Mapping[str, str] = {
+    "media_at_text_rate": "Media at the rate of text",
+    "minimum": "Minimum of a line",
+    "surcharge_percent": "Surcharge in percent",
+}
+FULL_SCOPE = SourceScope(
+    frozenset(METERS), frozenset(SERVICE_TIERS), thresholds=True, windows=True, conditions=True, price_fields=frozenset(PRICE_FIELDS)
+)
 
 
-def unstated_rates(current: Price | None, offered: Price | None, scope: SourceScope) -> tuple[Rate, ...]:
-    """Return the current rates that the source cannot state and that therefore stay next to the offered ones.
+class Unstated(NamedTuple):
+    """What a source cannot state of a current price: it stays in the proposed price."""
 
-    Rates of a price in another currency, or of a price that becomes free or unknown, cannot stay.
-    """
-    if current is None or offered is None or offered.state != "priced" or current.currency != offered.currency:
-        return ()
+    rates: tuple[Rate, ...] = ()
+    fields: Mapping[str, Any] = MappingProxyType({})
+
+
+def find_unstated(current: Price | None, offered: Price | None, scope: SourceScope) -> Unstated:
+    """Return what stays of the current price. Nothing stays of a price in another currency, or that becomes free or unknown."""
+    if current is None or offered is None or {current.state, offered.state} != {"priced"} or current.currency != offered.currency:
+        return Unstated()
     stated = {rate_key(rate) for rate in offered.rates}
-    return tuple(rate for rate in current.rates if not scope.includes(rate) and rate_key(rate) not in stated)
+    rates = tuple(rate for rate in current.rates if not scope.includes(rate) and rate_key(rate) not in stated)
+    return Unstated(rates, {name: getattr(current, name) for name in PRICE_FIELDS if name not in scope.price_fields})
 
 
-def with_unstated(current: Price | None, offered: Price, scope: SourceScope) -> Price:
-    """Return the offered price with the current rates that the source cannot state."""
-    unstated = unstated_rates(current, offered, scope)
-    return replace(offered, rates=(*offered.rates, *unstated)) if unstated else offered
+def with_unstated(offered: Price, unstated: Unstated) -> Price:
+    """Return the offered price with what the source cannot state."""
+    return replace(offered, rates=(*offered.rates, *unstated.rates), **unstated.fields) if unstated != Unstated() else offered
 
 
 def rate_key(rate: Rate) -> tuple[object, ...]:

@@ -125,4 +125,15 @@ def _restored_entry(session: Session, before: Price, added: Price) -> PriceEntry
         "verified_at": verification.created_at if verification else before.verified_at,
         "verified_by": verification.verified_by if verification else before.verified_by,
     }
-    return PriceEntry(value.state, added.effective_from, value.currency, value.rates, source, value.note, added.id)
+    return PriceEntry(
+        state=value.state,
+        effective_from=added.effective_from,
+        currency=value.currency,
+        rates=value.rates,
+        source=source,
+        note=value.note,
+        corrects=added.id,
+        media_at_text_rate=value.media_at_text_rate,
+        minimum=value.minimum,
+        surcharge_percent=value.surcharge_percent,
+    )
