@@ -57,15 +57,16 @@ def _report(catalog: SourceCatalog) -> None:
 
 def _open_proposal(catalog: SourceCatalog) -> None:
     now = datetime.now(UTC)
-    with writing(refresh=False) as session:
-        second = source_copies.keep_and_find_second(session, catalog, None, now)
     try:
         with writing(refresh=False) as session:
+            second = source_copies.keep_and_find_second(session, catalog, None, now)
             shrunk = source_copies.is_shrunk(session, catalog, _limits())
             comparison = Comparison(load_registry().snapshot, catalog, second, _limits(), now, shrunk)
             proposal = proposals.open_proposal(session, comparison, actor=operator())
             proposal_id, counts, problems = proposal.id, proposal.counts, proposal.problems
     except Conflict as error:
+        with writing(refresh=False) as session:  # Nothing is proposed, but the file is the last one of its source.
+            source_copies.keep_and_find_second(session, catalog, None, now)
         click.echo(error.detail)
         return
     summary = f"{counts['added']:,} new, {counts['changed']:,} changed, {counts['gone']:,} gone"

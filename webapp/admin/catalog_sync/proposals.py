@@ -156,12 +156,16 @@ def _open_proposal() -> int:
     registry.refresh()
     limits = GuardLimits(percent=container.settings().sync_percent)
     now = datetime.now(UTC)
-    with writing(refresh=False) as session:
-        second = source_copies.keep_and_find_second(session, catalog, second, now)
-    with writing(refresh=False) as session:
-        shrunk = source_copies.is_shrunk(session, catalog, limits)
-        comparison = Comparison(registry.snapshot, catalog, second, limits, now, shrunk)
-        return proposals.open_proposal(session, comparison, actor=actor()).id
+    try:
+        with writing(refresh=False) as session:
+            second_opinion = source_copies.keep_and_find_second(session, catalog, second, now)
+            shrunk = source_copies.is_shrunk(session, catalog, limits)
+            comparison = Comparison(registry.snapshot, catalog, second_opinion, limits, now, shrunk)
+            return proposals.open_proposal(session, comparison, actor=actor()).id
+    except Conflict:
+        with writing(refresh=False) as session:  # Nothing is proposed, but the file is the last one of its source.
+            source_copies.keep_and_find_second(session, catalog, second, now)
+        raise
 
 
 def _read_source(source: str, file: str) -> SourceCatalog:
