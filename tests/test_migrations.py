@@ -100,6 +100,25 @@ def test_runs_that_a_bench_asked_for_before_are_counted_as_its_own(bare):
         assert connection.execute(text("SELECT generation, runs_as FROM benches")).all() == [(0, None)]
 
 
+def test_an_old_run_was_sent_unless_its_record_shows_that_nothing_was(bare):
+    flask_migrate.upgrade(directory=FOLDER, revision="d81f3b6e07a5")
+    cases = {
+        "known": {"driver": "openai", "cached": False, "cost_total": "0.0125"},
+        "timeout": {"driver": "openai", "cached": False, "error_code": "timeout"},
+        "local": {"driver": "local", "cached": False},
+        "cached": {"driver": "openai", "cached": True},
+        **{code: {"driver": "openai", "cached": False, "error_code": code} for code in ("no_key", "config", "limit_reached", "connect")},
+    }
+    with db.engine.connect().execution_options(**{WRITING: True}) as connection:
+        for name, values in cases.items():
+            a_row(connection, "runs", public_id=f"run_{name}", status="failed", source="local", **values)
+        connection.commit()
+    flask_migrate.upgrade(directory=FOLDER)
+    with db.engine.connect() as connection:
+        rows = connection.execute(text("SELECT public_id, cost_total, served_model, reported_cost FROM runs WHERE sent ORDER BY id")).all()
+    assert [tuple(row) for row in rows] == [("run_known", "0.0125", None, None), ("run_timeout", None, None, None)]
+
+
 @pytest.mark.parametrize("lines", [0, 3])
 def test_the_trail_that_there_was_before_ends_where_it_ended(bare, lines):
     flask_migrate.upgrade(directory=FOLDER, revision="a7d43e915c60")

@@ -123,6 +123,22 @@ def test_a_batch_takes_a_thousand_items_and_no_more(reader):
     assert reader.post("/cost/batch", {"items": []}).json == {"data": [], "total": "0", "totals": {}, "complete": True}
 
 
+def test_the_total_of_unknown_costs_is_unknown_and_not_zero(api):
+    api.post("/admin/models", {"provider": "openai", "model_id": "unpriced", "display_name": "U", "type": "text"})
+    unknown = {"model": "openai/unpriced", "usage": {"input": 5}}
+    no_rate = {"model": MINI, "usage": {"page": 5}}
+    known = {"model": MINI, "usage": {"input": 1_000_000}}
+
+    def totals(*items):
+        answer = api.post("/cost/batch", {"items": [item | {"at": AT} for item in items]}).json
+        return answer["total"], answer["totals"], answer["complete"]
+
+    for items in ([unknown], [no_rate], [unknown, no_rate], [{"model": "nobody/knows", "usage": {"input": 1}}]):
+        assert totals(*items) == (None, {}, False)
+    assert totals(known, unknown) == ("0.15", {"USD": "0.15"}, False)
+    assert totals(known) == ("0.15", {"USD": "0.15"}, True)
+
+
 def test_the_cheapest_comes_first_then_what_is_known_in_part_then_what_is_unknown(api):
     model_id = api.post("/admin/models", {"provider": "openai", "model_id": "unpriced", "display_name": "U", "type": "text"}).json["id"]
     names = ["openai/unpriced", "mistral/mistral-ocr-2503", "openai/gpt-4o", "openai/gpt-4.1", MINI]

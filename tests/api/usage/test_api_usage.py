@@ -119,6 +119,15 @@ def test_what_is_unknown_is_recorded_and_never_counted_as_zero(reporter):
     assert (total["records"], total["unpriced"], total["complete"], total["totals"]) == (1, 1, False, {})
 
 
+def test_a_call_of_which_nothing_has_a_rate_is_unpriced_and_not_zero(reporter):
+    report(reporter, "one", usage={"page": 3})
+    total = reporter.get("/usage/summary").json["total"]
+    assert (total["unpriced"], total["incomplete"], total["complete"], total["totals"]) == (1, 0, False, {})
+    report(reporter, "two")
+    mixed = reporter.get("/usage/summary").json["total"]
+    assert (mixed["unpriced"], mixed["complete"], list(mixed["totals"])) == (1, False, ["USD"])
+
+
 def test_sums_are_exact_by_every_group(reporter):
     random = Random(7)
     expected, tokens = Fraction(0), 0

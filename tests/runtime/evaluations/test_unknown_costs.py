@@ -193,7 +193,7 @@ def test_what_if_counts_calls_whose_usage_or_cost_is_unknown(desk, upstreams):
     unknown = shown(ann, "/admin/what-if/?model=quick/m")
     assert ("Both amounts are unknown" in unknown, "0 of 1 are in the amounts" in unknown, "$0" in unknown) == (True, True, False)
     api.post("/runs", {"incident": INCIDENT, "model": "quick/m"})
-    assert "1 of 2 are in the amounts; what 1 cost then is unknown; what 1 would cost is unknown" in shown(
+    assert "1 of 2 are in the amounts; what 1 cost then is unknown; the usage of 1, or a rate for it, is unknown" in shown(
         ann, "/admin/what-if/?model=quick/m"
     )
 
@@ -224,3 +224,16 @@ def test_a_cost_that_the_provider_did_not_report_is_absent_and_one_of_zero_is_ze
         {"amount": "0", "currency": "USD"},
         -Decimal(zero["cost"]["total"]),
     )
+
+
+COMMAND_LINE = {"known": (reply(), "$"), "unknown": (error(402), "cost unknown"), "partial": (error(500), "at least $")}
+
+
+@pytest.mark.parametrize("case", COMMAND_LINE)
+def test_the_command_line_says_whether_the_cost_is_known(desk, upstreams, tmp_path, case):
+    answer, text = COMMAND_LINE[case]
+    upstreams["quick"].says(answer, reply())
+    file = tmp_path / "incident.json"
+    file.write_text('{"title": "Disk full"}')
+    output = desk.test_cli_runner().invoke(args=["incidents", "analyze", str(file), "--model", "quick/m"]).output
+    assert (f", {text}" in output, "$0," in output) == (True, False)

@@ -147,7 +147,7 @@ def test_the_model_that_responded_and_the_providers_own_cost_are_kept_also_for_a
 
 def test_the_model_that_responded_decides_the_price_if_the_provider_has_it(run):
     dated = replace(PRICED, ref="acme/m-2026", model_id="m-2026", prices=(Price("priced", SINCE, "USD", (Rate("input", Decimal(7), 1),)),))
-    other = replace(dated, ref="other/m-2026", provider="other")
+    other = replace(dated, ref="other/m-2026", provider="other", aliases=("acme/m-2026",))
     usage = completion() | {"usage": {"prompt_tokens": 3, "completion_tokens": 0}, "model": "m-2026"}
     assert run(usage, names=index_names((PRICED, dated))).cost.total == 21
     for names in (index_names((PRICED,)), index_names((PRICED, other)), None):
