@@ -147,6 +147,33 @@ def test_gemini_bills_tool_results_as_input(asked):
     assert answer.usage == Usage(input=150, input_audio=40, output=35, reasoning=15)
 
 
+def test_gemini_bills_cached_audio_and_video_once(asked):
+    modalities = [("AUDIO", 321, 284), ("VIDEO", 2_893, 2_561), ("TEXT", 83, 73)]
+    usage = {
+        "promptTokenCount": 3_297,
+        "cachedContentTokenCount": 2_918,
+        "candidatesTokenCount": 55,
+        "thoughtsTokenCount": 95,
+        "promptTokensDetails": [{"modality": name, "tokenCount": count} for name, count, _ in modalities],
+        "cacheTokensDetails": [{"modality": name, "tokenCount": cached} for name, _, cached in modalities],
+        "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 5}],
+    }
+    answer = asked("gemini", reply(200, DIALECTS["gemini"].complete() | {"usageMetadata": usage})).chat(ASK)
+    cached = {"cache_read": 2_918, "cache_read_audio": 284, "cache_read_video": 2_561}
+    media = {"input_audio": 321, "input_video": 2_893, "output_image": 5}
+    assert answer.usage == Usage(input=3_297, output=150, reasoning=95, **cached, **media)
+
+
+def test_cached_media_of_openai_and_executions_of_claude_reach_the_reply(asked):
+    details = {"audio_tokens": 8, "cached_tokens": 5, "cached_tokens_details": {"audio_tokens": 4, "text_tokens": 1}}
+    usage = {"prompt_tokens": 10, "completion_tokens": 2, "prompt_tokens_details": details}
+    expected = Usage(input=10, cache_read=5, input_audio=8, cache_read_audio=4, output=2)
+    assert asked("openai", reply(200, with_usage(usage))).chat(ASK).usage == expected
+    usage = {"input_tokens": 5, "output_tokens": 2, "server_tool_use": {"code_execution_requests": 3, "web_search_requests": 1}}
+    answer = asked("claude", reply(200, DIALECTS["claude"].complete() | {"usage": usage})).chat(ASK)
+    assert (answer.usage, answer.missing) == (Usage(input=5, output=2, web_search=1, code_execution=3), ())
+
+
 def test_a_count_that_has_no_meter_is_named_in_the_reply_and_in_the_error(asked):
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "num_sources_used": 7}
     assert asked("grok", reply(200, with_usage(usage))).chat(ASK).missing == ("raw:num_sources_used",)

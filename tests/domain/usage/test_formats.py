@@ -1,6 +1,7 @@
 """Conversion of vendors' raw usage objects to meters: totals include their parts, and nothing is dropped silently."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -111,7 +112,75 @@ def test_raw_objects_cost_exactly_what_the_vendor_bills(name, raw, rates, cost):
             {"input_tokens": 3, "output_tokens": 2, "cache_creation": {"ephemeral_5m_input_tokens": 4, "ephemeral_1h_input_tokens": 5}},
             Usage(input=12, output=2, cache_write=9, cache_write_1h=5),
         ),
+        (
+            "anthropic.messages",
+            {"input_tokens": 3, "output_tokens": 2, "server_tool_use": {"code_execution_requests": 4}},
+            Usage(input=3, output=2, code_execution=4),
+        ),
+        (
+            "openai.responses",
+            {
+                "usage": {"input_tokens": 3, "output_tokens": 2},
+                "output": [{"type": "web_search_call"}, {"type": "file_search_call"}, {"type": "file_search_call"}, {"type": "message"}],
+            },
+            Usage(input=3, output=2, web_search=1, file_search=2),
+        ),
+        (
+            "openai.responses",
+            {"input_tokens": 100, "output_tokens": 1_170, "output_tokens_details": {"image_tokens": 1_120, "text_tokens": 50}},
+            Usage(input=100, output=1_170, output_image=1_120),
+        ),
+        (
+            "openai.chat",
+            {
+                "prompt_tokens": 90,
+                "prompt_tokens_details": {
+                    "cached_tokens": 60,
+                    "audio_tokens": 30,
+                    "image_tokens": 20,
+                    "video_tokens": 10,
+                    "cached_tokens_details": {"text_tokens": 20, "audio_tokens": 25, "image_tokens": 12, "video_tokens": 3},
+                },
+                "completion_tokens": 9,
+                "completion_tokens_details": {"audio_tokens": 2, "image_tokens": 3, "video_tokens": 4},
+            },
+            Usage(
+                input=90,
+                cache_read=60,
+                input_audio=30,
+                input_image=20,
+                input_video=10,
+                cache_read_audio=25,
+                cache_read_image=12,
+                cache_read_video=3,
+                output=9,
+                output_audio=2,
+                output_image=3,
+                output_video=4,
+            ),
+        ),
+        ("openai.responses", {"type": "duration", "seconds": Decimal("8.47")}, Usage(second=Decimal("8.47"))),
+        ("openai.responses", {"type": "duration", "seconds": 8.47}, Usage(second=Decimal("8.47"))),
+        (
+            "mistral",
+            {"prompt_tokens": 3, "completion_tokens": 2, "prompt_audio_seconds": Decimal("0.125")},
+            Usage(input=3, output=2, second=Decimal("0.125")),
+        ),
         ("gemini", {"promptTokenCount": 9}, Usage(input=9)),
+        (
+            "gemini",
+            {
+                "promptTokenCount": 9,
+                "promptTokensDetails": [{"modality": "VIDEO", "tokenCount": 4}, {"modality": "DOCUMENT", "tokenCount": 2}],
+                "candidatesTokenCount": 7,
+                "candidatesTokensDetails": [
+                    {"modality": "IMAGE", "tokenCount": 3},
+                    {"modality": "AUDIO", "tokenCount": 2},
+                    {"modality": "VIDEO", "tokenCount": 1},
+                ],
+            },
+            Usage(input=9, input_video=4, input_image=2, output=7, output_image=3, output_audio=2, output_video=1),
+        ),
         (
             "gemini",
             {
@@ -147,6 +216,74 @@ def test_each_vendors_meaning_of_its_counts_is_known(name, raw, usage):
 @pytest.mark.parametrize("wrap", [lambda raw: {"usage": raw, "model": "m", "id": "r", "choices": []}, lambda raw: raw])
 def test_a_whole_response_and_its_usage_object_give_the_same_meters(wrap):
     assert convert_usage("openai.chat", wrap(OPENAI)).usage == convert_usage("openai.chat", OPENAI).usage
+
+
+MULTIMODAL = {
+    "promptTokenCount": 3_297,
+    "cachedContentTokenCount": 2_918,
+    "candidatesTokenCount": 55,
+    "thoughtsTokenCount": 95,
+    "totalTokenCount": 3_447,
+    "promptTokensDetails": [
+        {"modality": "TEXT", "tokenCount": 83},
+        {"modality": "AUDIO", "tokenCount": 321},
+        {"modality": "VIDEO", "tokenCount": 2_893},
+    ],
+    "cacheTokensDetails": [
+        {"modality": "AUDIO", "tokenCount": 284},
+        {"modality": "TEXT", "tokenCount": 73},
+        {"modality": "VIDEO", "tokenCount": 2_561},
+    ],
+}
+FLASH = {"input": "0.3", "cache_read": "0.03", "input_audio": "1", "cache_read_audio": "0.1", "output": "2.5"}
+
+
+@pytest.mark.parametrize(
+    ("left_out", "media_at_text_rate", "total", "missing"),
+    [
+        (None, True, "0.00062202", ()),
+        (None, False, "0.00044559", ("input_video", "cache_read_video")),
+        ("cacheTokensDetails", True, "0.00080094", ("cache_read_audio",)),
+    ],
+)
+def test_cached_audio_and_video_of_gemini_are_billed_once(left_out, media_at_text_rate, total, missing):
+    converted = convert_usage("gemini", {name: value for name, value in MULTIMODAL.items() if name != left_out})
+    cost = cost_of(replace(price(FLASH), media_at_text_rate=media_at_text_rate), converted.usage, at=None)
+    assert (converted.complete, cost.total, cost.complete, set(cost.missing)) == (True, Decimal(total), not missing, set(missing))
+
+
+def test_cached_audio_of_a_realtime_call_is_billed_once():
+    raw = {
+        "total_tokens": 1_100,
+        "input_tokens": 1_000,
+        "output_tokens": 100,
+        "input_token_details": {
+            "text_tokens": 200,
+            "audio_tokens": 800,
+            "image_tokens": 0,
+            "cached_tokens": 200,
+            "cached_tokens_details": {"text_tokens": 0, "audio_tokens": 200, "image_tokens": 0},
+        },
+        "output_token_details": {"text_tokens": 20, "audio_tokens": 80},
+    }
+    rates = {"input": "4", "cache_read": "0.4", "input_audio": "32", "cache_read_audio": "0.4", "output": "16", "output_audio": "64"}
+    cost = cost_of(price(rates), convert_usage("openai.responses", raw).usage, at=None)
+    assert (cost.total, cost.complete) == (Decimal("0.02552"), True)
+
+
+def test_a_medium_that_the_details_of_the_cache_do_not_list_was_not_cached():
+    raw = MULTIMODAL | {"cachedContentTokenCount": 73, "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 73}]}
+    usage = convert_usage("gemini", raw).usage
+    assert (usage.cache_read_audio, usage.stated) == (0, {"cache_read_audio", "cache_read_video"})
+    assert cost_of(replace(price(FLASH), media_at_text_rate=True), usage, at=None).complete
+    partial = raw | {"cachedContentTokenCount": 80}
+    assert convert_usage("gemini", partial).usage.stated == frozenset()
+
+
+@pytest.mark.parametrize("seconds", [Decimal("8.4712"), 8.4712, Decimal("-0.5"), "8.47", True])
+def test_a_duration_that_no_meter_can_hold_is_named_and_not_rounded(seconds):
+    converted = convert_usage("openai.responses", {"type": "duration", "seconds": seconds})
+    assert (converted.known, converted.gaps) == ({}, ("raw:seconds",))
 
 
 def outside(total, **more):
@@ -230,9 +367,9 @@ def test_reasoning_that_xai_counts_in_the_completion_is_not_added_twice():
         ),
         (
             "anthropic.messages",
-            {"input_tokens": 3, "output_tokens": 2, "server_tool_use": {"code_execution_requests": 1}},
+            {"input_tokens": 3, "output_tokens": 2, "server_tool_use": {"computer_use_requests": 1}},
             Usage(input=3, output=2),
-            ("raw:server_tool_use.code_execution_requests",),
+            ("raw:server_tool_use.computer_use_requests",),
         ),
     ],
 )
@@ -348,6 +485,7 @@ FIELDS = sorted(
     | {"cost", "seconds", "billed_units", "tokens", "extra_tokens"}
 )
 PARTS = [
+    "image_tokens",
     "cached_tokens",
     "cache_write_tokens",
     "audio_tokens",
@@ -358,7 +496,8 @@ PARTS = [
 ]
 COUNTS = st.none() | st.integers(-2, 50) | st.integers(0, 2 * MAX_QUANTITY) | st.floats() | st.booleans() | st.text(max_size=3)
 DETAILS = st.dictionaries(st.sampled_from(PARTS), COUNTS, max_size=4)
-MODALITIES = st.lists(st.fixed_dictionaries({"modality": st.sampled_from(["AUDIO", "TEXT", "NEW"]), "tokenCount": COUNTS}), max_size=3)
+MODALITY = st.sampled_from(["AUDIO", "IMAGE", "VIDEO", "TEXT", "NEW"])
+MODALITIES = st.lists(st.fixed_dictionaries({"modality": MODALITY, "tokenCount": COUNTS}), max_size=3)
 
 
 @given(st.sampled_from(sorted(FORMATS)), st.dictionaries(st.sampled_from(FIELDS), COUNTS | DETAILS | MODALITIES, max_size=9))
@@ -367,7 +506,8 @@ def test_whatever_a_vendor_sends_totals_include_their_parts_and_nothing_is_lost_
     for known in converted.known.values():
         assert 0 <= known <= MAX_QUANTITY
     if converted.usage is not None:
-        assert converted.usage.as_dict() == {meter: count for meter, count in converted.known.items() if count}
+        counted = {meter: count for meter, count in converted.usage.as_dict().items() if count}
+        assert counted == {meter: count for meter, count in converted.known.items() if count}
     if "extra_tokens" in raw and type(raw["extra_tokens"]) is int and raw["extra_tokens"] and converted != UNKNOWN_USAGE:
         assert not converted.complete
 

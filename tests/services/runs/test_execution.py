@@ -159,3 +159,12 @@ def test_the_tier_of_a_response_from_several_requests_is_unknown(run):
     usage = completion() | {"usage": DEEPSEEK | {"iterations": [{}, {}]}}
     assert run(usage, model=tiered).cost.missing == ("context_tier",)
     assert run(usage).cost.missing == ()
+
+
+def test_a_condition_that_a_rate_has_decides_the_price(run):
+    fast = Rate("input", Decimal(7), 1, when=(("speed", "fast"),))
+    model = replace(PRICED, prices=(Price("priced", SINCE, "USD", (*RATES, fast)),))
+    usage = {"prompt_tokens": 3, "completion_tokens": 0}
+    cost = run(completion() | {"usage": usage | {"speed": "fast"}}, model=model).cost
+    assert (cost.total, cost.complete, cost.attributes) == (21, True, {"speed": "fast"})
+    assert run(completion() | {"usage": usage}, model=model).cost.total == Decimal("0.000003")

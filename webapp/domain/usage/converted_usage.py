@@ -4,28 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from webapp.domain.pricing.meters import METER_SET
 from webapp.domain.pricing.pricing import Price
-from webapp.domain.pricing.usage import Usage
-from webapp.domain.shared.errors import Invalid
+from webapp.domain.pricing.usage import SUMS, Quantity, Usage
 from webapp.domain.usage.usage_reader import CountError, IgnoredField, UsageReader
 
 MAX_NAMED = 20
-MEDIA = ("audio", "image", "video")
-INPUT_MEDIA = tuple(f"input_{medium}" for medium in MEDIA)
-CACHED_MEDIA = tuple(f"cache_read_{medium}" for medium in MEDIA)
-OUTPUT_PARTS = ("reasoning", *(f"output_{medium}" for medium in MEDIA))
-# Each whole with the parts that do not overlap and so cannot exceed it together. Parts of a dropped part come later, and are dropped too.
-_WHOLES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("input", ("cache_read", "cache_write")),
-    ("cache_write", ("cache_write_1h",)),
-    ("input", INPUT_MEDIA),
-    *((f"input_{medium}", (f"cache_read_{medium}",)) for medium in MEDIA),
-    ("cache_read", CACHED_MEDIA),
-    ("output", OUTPUT_PARTS),
-)
+# Each whole with its parts, wholes first: the parts of a dropped part come later, and are dropped too.
+_WHOLES = tuple(reversed(SUMS))
+_PART_NAMES = frozenset(part for _, parts in _WHOLES for part in parts)
 
-Meters = dict[str, int | None]
+Counts = dict[str, int | None]
+Meters = Mapping[str, Quantity | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +37,11 @@ class ResponseMetadata:
 class ConvertedUsage:
     """The usage of one response. It is None if a total is unknown, which is not zero; `known` has the known meters in either case.
 
-    `missing` names what makes a cost incomplete: `raw:` and a field of the vendor, or a meter that does not exist yet.
+    `missing` names what makes a cost incomplete: `raw:` and a field of the vendor, or a total that is unknown.
     """
 
     usage: Usage | None = None
-    known: Mapping[str, int] = field(default_factory=dict)
+    known: Mapping[str, Quantity] = field(default_factory=dict)
     metadata: ResponseMetadata = ResponseMetadata()
     ignored: tuple[IgnoredField, ...] = ()
     missing: tuple[str, ...] = ()
@@ -81,47 +70,30 @@ def context_tier_gaps(iterations: int, price: Price | None) -> tuple[str, ...]:
 
 def build_usage(reader: UsageReader, meters: Meters, metadata: ResponseMetadata) -> ConvertedUsage:
     """Return the converted usage. Totals stay; parts that contradict them are dropped and named."""
-    known = {meter: count for meter, value in meters.items() if (count := reader.to_count(meter, value)) is not None}
+    known = {meter: quantity for meter, value in meters.items() if (quantity := _check_quantity(reader, meter, value)) is not None}
     contradictions = [*reader.contradictions, *_drop_contradictions(known)]
     ignored = reader.report_unread()
-    missing = [*reader.missing, *_drop_unsupported(known)]
     unknown = [total for total in ("input", "output") if total in meters and total not in known]
     return ConvertedUsage(
         usage=None if unknown else Usage.of(known),
         known=known,
         metadata=metadata,
         ignored=ignored,
-        missing=tuple(dict.fromkeys([*unknown, *missing])),
+        missing=tuple(dict.fromkeys([*unknown, *reader.missing])),
         contradictions=tuple(contradictions),
         errors=tuple(reader.errors),
     )
 
 
-def _drop_contradictions(known: dict[str, int]) -> list[str]:
+def _check_quantity(reader: UsageReader, meter: str, value: Quantity | None) -> Quantity | None:
+    """Return a quantity that a meter can hold. The sum of counts can be above the largest one."""
+    return value if isinstance(value, Decimal) else reader.to_count(meter, value)
+
+
+def _drop_contradictions(known: dict[str, Quantity]) -> list[str]:
     """Drop the parts that exceed their whole. Return their names."""
     dropped = []
     for whole, parts in _WHOLES:
         if sum(known.get(part, 0) for part in parts) > known.get(whole, 0) and whole in {*known, *_PART_NAMES}:
             dropped += [part for part in parts if known.pop(part, 0)]
     return dropped
-
-
-_PART_NAMES = frozenset(part for _, parts in _WHOLES for part in parts)
-
-
-def _drop_unsupported(known: dict[str, int]) -> list[str]:
-    """Drop the meters that do not exist, and media that the meters cannot state together with cached tokens. Return their names."""
-    dropped = [meter for meter in known if meter not in METER_SET and known[meter]]
-    for meter in [meter for meter in known if meter not in METER_SET]:
-        del known[meter]
-    if "input" in known and not _is_valid({meter: count for meter, count in known.items() if meter not in ("output", *OUTPUT_PARTS)}):
-        dropped += [meter for meter in (*INPUT_MEDIA, *CACHED_MEDIA) if known.pop(meter, 0)]
-    return dropped
-
-
-def _is_valid(known: Mapping[str, int]) -> bool:
-    try:
-        Usage.of(known)
-    except Invalid:
-        return False
-    return True

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
 
-from webapp.domain.usage.converted_usage import Meters
+from webapp.domain.pricing.usage import MAX_QUANTITY, Quantity
+from webapp.domain.usage.converted_usage import Counts, Meters
 from webapp.domain.usage.usage_reader import UsageReader
 
 REMAINDER = "the remainder of its total"
@@ -23,7 +24,7 @@ class ChatCounts:
     cached: int
     reasoning: int
 
-    def totals(self, extra: int | None, *, reasoning_is_extra: bool) -> Meters:
+    def totals(self, extra: int | None, *, reasoning_is_extra: bool) -> Counts:
         """Return the inclusive totals. `extra` is what the vendor's own total exceeds its prompt and completion by, if it is known."""
         cached_extra = 0
         reasoning_extra = self.reasoning if reasoning_is_extra and extra != 0 else 0
@@ -39,7 +40,7 @@ class ChatCounts:
                 yield cached_extra, reasoning_extra
 
 
-def read_chat(reader: UsageReader, *, reasoning_is_extra: bool = False) -> Meters:
+def read_chat(reader: UsageReader, *, reasoning_is_extra: bool = False) -> Counts:
     """Read usage of chat completions. Totals include their parts, unless the vendor's own total shows that they do not."""
     prompt, completion = reader.count("prompt_tokens"), reader.count("completion_tokens")
     meters = _prompt_parts(reader, prompt) | _output_parts(reader, "completion_tokens_details")
@@ -57,7 +58,7 @@ def read_chat(reader: UsageReader, *, reasoning_is_extra: bool = False) -> Meter
     return meters | totals
 
 
-def _prompt_parts(reader: UsageReader, prompt: int | None) -> Meters:
+def _prompt_parts(reader: UsageReader, prompt: int | None) -> Counts:
     nested = reader.count("prompt_tokens_details.cached_tokens")
     hit, miss = reader.count("prompt_cache_hit_tokens"), reader.count("prompt_cache_miss_tokens")
     cached = hit if nested is None else nested
@@ -67,7 +68,7 @@ def _prompt_parts(reader: UsageReader, prompt: int | None) -> Meters:
     return _input_parts(reader, "prompt_tokens_details") | {"cache_read": cached}
 
 
-def _input_parts(reader: UsageReader, details: str) -> Meters:
+def _input_parts(reader: UsageReader, details: str) -> Counts:
     cached = f"{details}.cached_tokens_details"
     reader.ignore(REMAINDER, f"{details}.text_tokens", f"{cached}.text_tokens")
     return {
@@ -78,10 +79,11 @@ def _input_parts(reader: UsageReader, details: str) -> Meters:
         "input_video": reader.count(f"{details}.video_tokens"),
         "cache_read_audio": reader.count(f"{cached}.audio_tokens"),
         "cache_read_image": reader.count(f"{cached}.image_tokens"),
+        "cache_read_video": reader.count(f"{cached}.video_tokens"),
     }
 
 
-def _output_parts(reader: UsageReader, details: str) -> Meters:
+def _output_parts(reader: UsageReader, details: str) -> Counts:
     reader.ignore(REMAINDER, f"{details}.text_tokens")
     return {
         "reasoning": reader.count(f"{details}.reasoning_tokens"),
@@ -94,36 +96,38 @@ def _output_parts(reader: UsageReader, details: str) -> Meters:
 def read_responses(reader: UsageReader) -> Meters:
     """Read usage of the Responses API, of images and of transcriptions. Totals include their parts."""
     if reader.text("type") == "duration":
-        return {"second": _whole_seconds(reader, "seconds")}
+        return {"second": _seconds(reader, "seconds")}
     totals = {"input": reader.count("input_tokens"), "output": reader.count("output_tokens")}
     inputs, outputs = (name if reader.peek(name) else f"{whole}_tokens_details" for whole in totals if (name := f"{whole}_token_details"))
     reader.require_total("total_tokens", sum(count or 0 for count in totals.values()))
     return totals | _input_parts(reader, inputs) | _output_parts(reader, outputs) | _count_calls(reader)
 
 
-def _count_calls(reader: UsageReader) -> Meters:
+def _count_calls(reader: UsageReader) -> Counts:
     """Count the tool calls that are billed by themselves. Only the types of the output items are read."""
     output = reader.response.get("output")
     types = [item.get("type") for item in output if isinstance(item, dict)] if isinstance(output, list) else []
     return {"web_search": types.count("web_search_call"), "file_search": types.count("file_search_call")}
 
 
-def _whole_seconds(reader: UsageReader, path: str) -> int | None:
-    """Return a duration. A fraction of a second has no meter yet, so it is missing, and not rounded."""
-    seconds = reader.value(path)
-    if isinstance(seconds, float | Decimal) and seconds % 1:
+def _seconds(reader: UsageReader, path: str) -> Quantity | None:
+    """Return a duration with up to three decimals. A finer one is missing, and not rounded."""
+    value = reader.value(path)
+    seconds = Decimal(str(value)) if isinstance(value, float) else value
+    if not isinstance(seconds, Decimal) or seconds.is_nan() or not 0 <= seconds <= MAX_QUANTITY or seconds % 1 == 0:
+        return reader.to_count(path, value)
+    if seconds * 1_000 % 1:
         reader.mark_missing(path)
         return None
-    return reader.to_count(path, seconds)
+    return seconds
 
 
-def read_embeddings(reader: UsageReader) -> Meters:
+def read_embeddings(reader: UsageReader) -> Counts:
     return {"input": reader.count("prompt_tokens", "total_tokens"), "output": 0}
 
 
 def read_mistral(reader: UsageReader) -> Meters:
-    seconds = _whole_seconds(reader, "prompt_audio_seconds")
-    return read_chat(reader) | {"second": seconds}
+    return {**read_chat(reader), "second": _seconds(reader, "prompt_audio_seconds")}
 
 
 def read_xai(reader: UsageReader) -> Meters:
@@ -134,7 +138,7 @@ def read_xai(reader: UsageReader) -> Meters:
     return read_chat(reader, reasoning_is_extra=True)
 
 
-def read_openrouter(reader: UsageReader) -> Meters:
+def read_openrouter(reader: UsageReader) -> Counts:
     reader.ignore("a breakdown of the reported cost", "cost_details")
     reader.value("cost")
     return read_chat(reader) | {"web_search": reader.count("server_tool_use.web_search_requests")}

@@ -1,6 +1,7 @@
 """Execution of a planned run without a database session: a provider call can take a minute. A failure is an outcome, not an exception."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -8,6 +9,7 @@ from decimal import Decimal
 from webapp.domain.incidents import answer_schema
 from webapp.domain.incidents.incidents import Recommendation
 from webapp.domain.pricing.costs import Cost, cost_of
+from webapp.domain.pricing.pricing import Price
 from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import ModeldeskError
@@ -138,11 +140,7 @@ def _failed_outcome(planned: RunPlan, error: ModeldeskError, started_at: datetim
 
 
 def _calculate_cost(planned: RunPlan, response: ChatReply | DriverError, started_at: datetime) -> Cost | None:
-    """Return the cost of a response, or of an error that was billed. It is None if the model is unknown, or the usage of a paid model.
-
-    It is incomplete if the provider counted what no meter holds, states an attribute such as `speed: fast` that no rate depends on, or can
-    bill an earlier attempt that failed.
-    """
+    """Return the cost of a response, or of an error that was billed. It is None if the model is unknown, or the usage of a paid model."""
     model = planned.priced_model(response.model_reported)
     if model is None:
         return None
@@ -151,14 +149,23 @@ def _calculate_cost(planned: RunPlan, response: ChatReply | DriverError, started
     if response.usage is None and (price is None or price.state != "free"):
         return None
     tier = response.service_tier or STANDARD
-    attributes = response.attributes
-    cost = cost_of(price, response.usage or Usage(), at=at, service_tier=tier, attributes=attributes, model=model.ref)
-    priced_attributes = {name for rate in price.rates for name, _ in rate.when} if price else set()
-    conditions = [f"attribute:{name}" for name in attributes if name not in priced_attributes]
-    attempts = [FAILED_ATTEMPT] if response.failed_attempts else []
-    tiers = context_tier_gaps(response.iterations, price)
-    missing = tuple(dict.fromkeys((*cost.missing, *response.missing, *tiers, *conditions, *attempts)))
+    cost = cost_of(price, response.usage or Usage(), at=at, service_tier=tier, attributes=response.attributes, model=model.ref)
+    missing = tuple(dict.fromkeys((*cost.missing, *_response_gaps(response, price))))
     return cost if cost.price_state == "free" else cost._replace(complete=cost.complete and not missing, missing=missing)
+
+
+def _response_gaps(response: ChatReply | DriverError, price: Price | None) -> Iterator[str]:
+    """Yield what a cost at this price misses.
+
+    Counts that no meter holds, the context tier of several requests, attributes such as `speed: fast` that no rate depends on, and an
+    earlier attempt that failed and can be billed.
+    """
+    priced_attributes = {name for rate in price.rates for name, _ in rate.when} if price else set()
+    yield from response.missing
+    yield from context_tier_gaps(response.iterations, price)
+    yield from (f"attribute:{name}" for name in response.attributes if name not in priced_attributes)
+    if response.failed_attempts:
+        yield FAILED_ATTEMPT
 
 
 def _elapsed_ms(started: float) -> int:
