@@ -26,7 +26,7 @@ from webapp.extensions import db
 from webapp.extensions.engine import WRITING, create_file
 from webapp.models import Model, ModelAlias, Price, PriceRate, Provider
 from webapp.registry.loader import RevisionMark
-from webapp.registry.price_loader import window_key
+from webapp.registry.price_loader import columns_from_rate
 from webapp.registry.registry import ModelRegistry
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
@@ -192,19 +192,12 @@ def _model_row(row_id: int, model: ModelInfo, providers: dict[str, int], now: da
 def _prices(model_row_id: int, model: ModelInfo) -> Iterator[tuple[dict[str, Any], tuple[Rate, ...]]]:
     for price in model.prices:
         row = {"model_id": model_row_id, "state": price.state, "effective_from": price.effective_from, "currency": price.currency}
-        yield row | {"source_kind": price.source.kind, "source_name": price.source.name}, price.rates
+        row |= {"source_kind": price.source.kind, "source_name": price.source.name, "media_at_text_rate": price.media_at_text_rate}
+        yield row | {"minimum": price.minimum, "surcharge_percent": price.surcharge_percent}, price.rates
 
 
 def _rate_row(price_id: int, rate: Rate) -> dict[str, Any]:
-    return {
-        "price_id": price_id,
-        "meter": rate.meter,
-        "amount": rate.amount,
-        "per": rate.per,
-        "above": -1 if rate.above is None else rate.above,
-        "service_tier": rate.service_tier,
-        "window_key": window_key(rate.window),
-    }
+    return {"price_id": price_id} | columns_from_rate(rate)._asdict()
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

@@ -213,3 +213,19 @@ def postgresql_app(postgresql_settings) -> Iterator[Flask]:
 def either_app(request) -> Flask:
     """The application, once on SQLite and once on PostgreSQL."""
     return request.getfixturevalue("app" if request.param == "sqlite" else "postgresql_app")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def bare(request, tmp_path):
+    """An application on a database without any table."""
+    if request.param == "sqlite":
+        path = tmp_path / "bare.sqlite3"
+        create_file(path)
+        url = f"sqlite:///{path}"
+    else:
+        base = request.getfixturevalue("postgresql")
+        run_sql(base, "CREATE DATABASE bare")
+        url = base.replace("/postgres?", "/bare?")
+    yield from running(settings_for(url, tmp_path / "instance"))
+    if request.param == "postgresql":
+        run_sql(base, "DROP DATABASE bare WITH (FORCE)")

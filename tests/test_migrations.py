@@ -8,34 +8,17 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from environment import run_sql, running, settings_for
 from sqlalchemy import MetaData, Table, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from webapp.config.settings import ROOT
 from webapp.extensions import db
-from webapp.extensions.engine import WRITING, create_file
+from webapp.extensions.engine import WRITING
 from webapp.models import AuditState, Base
 from webapp.services.audit.audit_log import GENESIS
 
 FOLDER = str(ROOT / "migrations")
 SCRIPTS = list(ScriptDirectory(FOLDER).walk_revisions())
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
-def bare(request, tmp_path):
-    """An application on a database without any table."""
-    if request.param == "sqlite":
-        path = tmp_path / "bare.sqlite3"
-        create_file(path)
-        url = f"sqlite:///{path}"
-    else:
-        base = request.getfixturevalue("postgresql")
-        run_sql(base, "CREATE DATABASE bare")
-        url = base.replace("/postgres?", "/bare?")
-    yield from running(settings_for(url, tmp_path / "instance"))
-    if request.param == "postgresql":
-        run_sql(base, "DROP DATABASE bare WITH (FORCE)")
 
 
 def tables() -> set[str]:
@@ -72,12 +55,15 @@ def test_migrating_twice_changes_nothing(bare):
     assert tables() == set(Base.metadata.tables)
 
 
+EMPTY = ("window_key", "when_key")
+
+
 def a_row(connection, table: str, **values) -> int:
     """Insert a row with a value in every required column. Return its id."""
     reflected = Table(table, MetaData(), autoload_with=connection)
-    fillers = {int: 1, bool: True, dict: {}, datetime: datetime(2026, 1, 1, tzinfo=UTC)}
+    fillers = {int: 1, bool: True, bytes: b"x", dict: {}, datetime: datetime(2026, 1, 1, tzinfo=UTC)}
     required = {
-        column.name: fillers.get(column.type.python_type, "x")
+        column.name: "" if column.name in EMPTY else fillers.get(column.type.python_type, "x")
         for column in reflected.columns
         if not column.nullable and column.server_default is None and column.name != "id"
     }
@@ -143,6 +129,139 @@ def test_prices_stay_append_only_where_scheduled_ones_can_be_canceled(bare):
         assert connection.execute(text("SELECT cancels FROM prices")).scalars().all() == [False]
         with pytest.raises(DBAPIError, match="rows of prices are history"):
             connection.execute(text("UPDATE prices SET cancels = true"))
+
+
+APPEND_ONLY = ("prices", "price_rates", "audit_events")
+
+
+def a_price(connection, **values) -> int:
+    provider_id = a_row(connection, "providers", slug="acme", is_primary=False)
+    model_id = a_row(connection, "models", provider_id=provider_id, is_default=False)
+    return a_row(connection, "prices", model_id=model_id, state="priced", source_kind="manual", **values)
+
+
+def a_rate(connection, price_id: int, **values) -> int:
+    return a_row(connection, "price_rates", price_id=price_id, **({"amount": "1", "meter": "input"} | values))
+
+
+def assert_append_only() -> None:
+    """Rows of the tables stay, on each engine by each of its ways to change or remove them."""
+    for table in APPEND_ONLY:
+        statements = [f"UPDATE {table} SET created_at = created_at", f"DELETE FROM {table}"]
+        statements += [f"TRUNCATE {table} CASCADE"] if db.engine.dialect.name == "postgresql" else []
+        for statement in statements:
+            with pytest.raises(DBAPIError, match="are history"), db.engine.connect() as connection:
+                connection.execute(text(statement))
+
+
+def test_prices_and_rates_stay_append_only_when_the_tables_are_copied(bare):
+    flask_migrate.upgrade(directory=FOLDER, revision="5d0b7f9e41a3")
+    with db.engine.connect().execution_options(**{WRITING: True}) as connection:
+        a_rate(connection, a_price(connection))
+        a_row(connection, "audit_events")
+        connection.commit()
+    for revision in ("head", "5d0b7f9e41a3", "head"):
+        flask_migrate.upgrade(directory=FOLDER) if revision == "head" else flask_migrate.downgrade(directory=FOLDER, revision=revision)
+        assert_append_only()
+
+
+NEW_IN_RATES = {
+    "rates with conditions": {"when_key": "quality=high"},
+    "rates with a time zone": {"window_key": "|16:30-00:30|Asia/Shanghai"},
+    "rates of new meters": {"meter": "output_image"},
+    "rates of new service tiers": {"service_tier": "fast"},
+    "rates per a number such as 60": {"per": 60},
+}
+NEW_IN_PRICES = {
+    "prices with a minimum": {"minimum": "0.01"},
+    "prices with a surcharge": {"surcharge_percent": "5"},
+    "prices that do not bill media at the rate of text": {"media_at_text_rate": False},
+}
+NEW_IN_DOCUMENTS = {
+    "rates with conditions": {"rates": [{"meter": "image", "per": 1, "when": {"quality": "high"}}]},
+    "rates with a time zone": {"rates": [{"meter": "image", "per": 1, "window": {"from": "16:30", "to": "00:30", "tz": "Asia/Shanghai"}}]},
+    "rates of new meters": {"rates": [{"meter": "gb_day", "per": 1}]},
+    "rates of new service tiers": {"rates": [{"meter": "image", "per": 1, "service_tier": "scale"}]},
+    "rates per a number such as 60": {"rates": [{"meter": "second", "per": 3_600}]},
+    "prices with a minimum": {"minimum": "0.01"},
+    "prices with a surcharge": {"surcharge_percent": "5"},
+    "prices that do not bill media at the rate of text": {"rates": [{"meter": "output", "per": 1}], "media_at_text_rate": False},
+}
+NEW_ROWS = [
+    *((name, "price_rates", values) for name, values in NEW_IN_RATES.items()),
+    *((name, "prices", values) for name, values in NEW_IN_PRICES.items()),
+    *((name, "project_overrides", {"price": values}) for name, values in NEW_IN_DOCUMENTS.items()),
+    ("new meters or fractions of a second in runs", "runs", {"usage": {"second": "8.47"}}),
+    ("new meters or fractions of a second in usage_records", "usage_records", {"usage": {"input": 5, "cache_read_audio": 0}}),
+]
+
+
+def add_new_row(connection, table: str, values: dict) -> None:
+    """Add a row that only the new version can read."""
+    price_id = a_price(connection, **(values if table == "prices" else {"media_at_text_rate": True}))
+    a_rate(connection, price_id, **(values if table == "price_rates" else {}))
+    if table == "project_overrides":
+        model_id = connection.execute(text("SELECT id FROM models")).scalar_one()
+        a_row(connection, table, project_id=a_row(connection, "projects"), model_id=model_id, kind="price", **values)
+    elif table == "runs":
+        a_row(connection, table, status="succeeded", source="local", **values)
+    elif table == "usage_records":
+        a_row(connection, table, token_id=a_row(connection, "api_tokens"), **values)
+
+
+@pytest.mark.parametrize(("feature", "table", "values"), NEW_ROWS, ids=[f"{table}: {name}" for name, table, _ in NEW_ROWS])
+@pytest.mark.parametrize("bare", ["sqlite"], indirect=True)
+def test_a_downgrade_refuses_rows_that_the_earlier_version_cannot_read(bare, caplog, feature, table, values):
+    flask_migrate.upgrade(directory=FOLDER)
+    with db.engine.connect().execution_options(**{WRITING: True}) as connection:
+        add_new_row(connection, table, values)
+        connection.commit()
+    assert_downgrade_refused(caplog, feature)
+
+
+def assert_downgrade_refused(caplog, *features: str) -> None:
+    with pytest.raises(SystemExit):
+        flask_migrate.downgrade(directory=FOLDER, revision="f2b7c94d1e60")
+    sentence = next(record.getMessage() for record in caplog.records if "cannot read what this database uses" in record.getMessage())
+    assert all(feature in sentence for feature in features)
+    assert "restore a backup" in sentence
+    with db.engine.connect() as connection:
+        assert connection.execute(text("SELECT count(when_key) FROM price_rates")).scalar_one() == 1
+    assert db.session.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "6c0f3b9a5d27"
+
+
+def test_a_refused_downgrade_names_everything_at_once(bare, caplog):
+    flask_migrate.upgrade(directory=FOLDER)
+    everything = {name: value for values in NEW_IN_RATES.values() for name, value in values.items()}
+    with db.engine.connect().execution_options(**{WRITING: True}) as connection:
+        add_new_row(connection, "price_rates", everything)
+        for _, table, values in NEW_ROWS[-2:]:
+            a_row(
+                connection,
+                table,
+                **values,
+                **({"status": "succeeded", "source": "local"} if table == "runs" else {"token_id": a_row(connection, "api_tokens")}),
+            )
+        connection.commit()
+    assert_downgrade_refused(caplog, *NEW_IN_RATES, *(name for name, _, _ in NEW_ROWS[-2:]))
+
+
+def test_a_downgrade_keeps_prices_that_the_earlier_version_reads_as_they_are(bare):
+    """Amounts with 18 decimals, whole days, and prices without tokens, for which the rate of media does not matter."""
+    flask_migrate.upgrade(directory=FOLDER)
+    with db.engine.connect().execution_options(**{WRITING: True}) as connection:
+        a_rate(
+            connection,
+            a_price(connection, media_at_text_rate=False),
+            meter="image",
+            amount="0.000000000000000001",
+            window_key="|00:00-00:00",
+        )
+        connection.commit()
+    flask_migrate.downgrade(directory=FOLDER, revision="f2b7c94d1e60")
+    with db.engine.connect() as connection:
+        rows = connection.execute(text("SELECT meter, amount, window_key FROM price_rates")).all()
+    assert rows == [("image", "0.000000000000000001", "|00:00-00:00")]
 
 
 def test_there_is_one_line_of_migrations():

@@ -14,6 +14,7 @@ from webapp.domain.catalog.serializers import model_document
 from webapp.domain.pricing.costs import Cost
 from webapp.domain.pricing.pricing import Price
 from webapp.domain.pricing.serializers import cost_document
+from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import Malformed
 from webapp.domain.shared.money import format_decimal
@@ -115,7 +116,7 @@ def _format_price(price: Price | None) -> str:
         return "unknown"
     if price.state == "free":
         return "free"
-    rates = [rate for rate in price.rates if rate.service_tier == "standard" and rate.above is None and rate.window is None]
+    rates = [rate for rate in price.rates if rate.service_tier == STANDARD and rate.is_plain]
     amounts = ", ".join(f"{rate.meter} {format_decimal(rate.amount)} per {rate.per:,}" for rate in rates)
     return f"{amounts} {price.currency}, since {price.effective_from:%Y-%m-%d}"
 

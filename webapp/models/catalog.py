@@ -4,7 +4,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, false, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, false, text, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.domain.pricing.pricing import PRICE_STATES, SOURCE_KINDS
@@ -141,6 +141,10 @@ class Price(Base):
     created_by: Mapped[str] = mapped_column(String(200), default="")
     corrects_id: Mapped[int | None] = mapped_column(ForeignKey("prices.id"), unique=True)
     cancels: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # The server's default is for writers that do not know the column: versions that billed all media at the rate of text.
+    media_at_text_rate: Mapped[bool] = mapped_column(default=False, server_default=true())
+    minimum: Mapped[Decimal | None]
+    surcharge_percent: Mapped[Decimal | None]
 
     model: Mapped[Model] = relationship(back_populates="prices")
     rates: Mapped[list["PriceRate"]] = relationship(back_populates="price", order_by="PriceRate.id")
@@ -156,11 +160,15 @@ class PriceVerification(Base):
 
 
 class PriceRate(Base):
-    """The price of one meter. `above` is -1 without a threshold, because unique constraints treat NULL values as distinct."""
+    """The price of one meter.
+
+    Unique constraints treat NULL values as distinct, so `above` is -1 without a threshold, and the keys are empty without a window or
+    conditions. PostgreSQL can index the longest keys, because all columns of the constraint together have at most 2,600 bytes.
+    """
 
     __tablename__ = "price_rates"
     __table_args__ = (
-        UniqueConstraint("price_id", "meter", "above", "service_tier", "window_key", name="uq_price_rates_once"),
+        UniqueConstraint("price_id", "meter", "above", "service_tier", "window_key", "when_key", name="uq_price_rates_once"),
         CheckConstraint("per > 0", name="per"),
         CheckConstraint("above >= -1", name="above"),
         CheckConstraint("amount NOT LIKE '-%'", name="amount"),
@@ -172,7 +180,8 @@ class PriceRate(Base):
     per: Mapped[int] = mapped_column(BigInteger)
     above: Mapped[int] = mapped_column(BigInteger, default=-1)
     service_tier: Mapped[str] = mapped_column(String(20), default="standard")
-    window_key: Mapped[str] = mapped_column(String(60), default="")
+    window_key: Mapped[str] = mapped_column(String(80), default="")
+    when_key: Mapped[str] = mapped_column(String(510), default="")
 
     price: Mapped[Price] = relationship(back_populates="rates")
 

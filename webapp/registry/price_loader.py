@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, String, func, select, type_coerce
 
-from webapp.domain.pricing.pricing import Price, PriceSource, Rate
+from webapp.domain.pricing.pricing import Conditions, Price, PriceSource, Rate
 from webapp.domain.pricing.windows import Window
 from webapp.models import Price as PriceRow
 from webapp.models import PriceRate, PriceVerification
@@ -40,7 +40,7 @@ def load_prices(connection: Connection) -> dict[int, list[Price]]:
     rates, verification_times = _load_rates(connection), _load_verification_times(connection)
     prices: dict[int, list[Price]] = defaultdict(list)
     price = PriceRow
-    for price_id, model_id, state, effective_from, currency, kind, name, url, verified_at, note, corrects, cancels in fetch_rows(
+    for price_id, model_id, state, effective_from, currency, kind, name, url, verified_at, note, corrects, cancels, *billing in fetch_rows(
         connection,
         select(
             price.id,
@@ -55,8 +55,12 @@ def load_prices(connection: Connection) -> dict[int, list[Price]]:
             price.note,
             price.corrects_id,
             price.cancels,
+            price.media_at_text_rate,
+            price.minimum,
+            price.surcharge_percent,
         ),
     ):
+        media_at_text_rate, minimum, surcharge_percent = billing
         prices[model_id].append(
             Price(
                 state=state,
@@ -68,6 +72,9 @@ def load_prices(connection: Connection) -> dict[int, list[Price]]:
                 corrects=corrects,
                 note=note,
                 cancels=cancels,
+                media_at_text_rate=media_at_text_rate,
+                minimum=minimum,
+                surcharge_percent=surcharge_percent,
             )
         )
     return prices
@@ -84,18 +91,14 @@ def _load_rates(connection: Connection) -> dict[int, list[Rate]]:
     rates: dict[int, list[Rate]] = defaultdict(list)
     rate = PriceRate
     amount = type_coerce(rate.amount, String)
-    for _, price_id, *columns in sorted(
-        fetch_rows(
-            connection, select(rate.id, rate.price_id, rate.meter, amount, rate.per, rate.above, rate.service_tier, rate.window_key)
-        ),
-        key=itemgetter(0),
-    ):
-        rates[price_id].append(_cached_rate(*columns))
+    columns = (rate.meter, amount, rate.per, rate.above, rate.service_tier, rate.window_key, rate.when_key)
+    for _, price_id, *values in sorted(fetch_rows(connection, select(rate.id, rate.price_id, *columns)), key=itemgetter(0)):
+        rates[price_id].append(_cached_rate(*values))
     return rates
 
 
 class RateColumns(NamedTuple):
-    """A row of `price_rates`. No threshold is `above` -1, and no time window is an empty `window_key`."""
+    """A row of `price_rates`. No threshold is `above` -1. Without a time window or conditions, their key is empty."""
 
     meter: str
     amount: Decimal
@@ -103,28 +106,55 @@ class RateColumns(NamedTuple):
     above: int
     service_tier: str
     window_key: str
+    when_key: str
 
 
 @lru_cache(maxsize=20_000)
-def _cached_rate(meter: str, amount: str, per: int, above: int, service_tier: str, window_key: str) -> Rate:  # noqa: PLR0913 # the columns of a rate
+def _cached_rate(*columns: Any) -> Rate:  # The columns of a rate, its amount as text.
     """Return a rate that all prices with the same columns share."""
-    return rate_from_columns(RateColumns(meter, Decimal(amount), per, above, service_tier, window_key))
+    stored = RateColumns(*columns)
+    return rate_from_columns(stored._replace(amount=Decimal(stored.amount)))
+
+
+def columns_from_rate(rate: Rate) -> RateColumns:
+    """Return the `price_rates` row of a rate."""
+    above = -1 if rate.above is None else rate.above
+    return RateColumns(rate.meter, rate.amount, rate.per, above, rate.service_tier, window_key(rate.window), when_key(rate.when))
 
 
 def rate_from_columns(columns: RateColumns) -> Rate:
     """Return the rate of a `price_rates` row."""
-    window = parse_window(columns.window_key) if columns.window_key else None
-    return Rate(columns.meter, columns.amount, columns.per, None if columns.above < 0 else columns.above, columns.service_tier, window)
+    return Rate(
+        meter=columns.meter,
+        amount=columns.amount,
+        per=columns.per,
+        above=None if columns.above < 0 else columns.above,
+        service_tier=columns.service_tier,
+        window=parse_window(columns.window_key) if columns.window_key else None,
+        when=parse_conditions(columns.when_key) if columns.when_key else (),
+    )
 
 
 def window_key(window: Window | None) -> str:
-    """Return the text that stores a time window, such as `0,1|16:30-00:30`."""
+    """Return the text that stores a time window, such as `0,1|16:30-00:30` or `5,6|16:30-00:30|Asia/Shanghai`."""
     if window is None:
         return ""
-    return f"{','.join(map(str, window.days))}|{window.start:%H:%M}-{window.end:%H:%M}"
+    zone = f"|{window.tz}" if window.tz else ""
+    return f"{','.join(map(str, window.days))}|{window.start:%H:%M}-{window.end:%H:%M}{zone}"
 
 
 def parse_window(key: str) -> Window:
-    days, _, hours = key.partition("|")
+    days, hours, *zone = key.split("|")
     start, _, end = hours.partition("-")
-    return Window(tuple(int(day) for day in days.split(",") if day), time.fromisoformat(start), time.fromisoformat(end))
+    weekdays = tuple(int(day) for day in days.split(",") if day)
+    return Window(weekdays, time.fromisoformat(start), time.fromisoformat(end), zone[0] if zone else None)
+
+
+def when_key(when: Conditions) -> str:
+    """Return the text that stores conditions: one line per pair, such as `quality=high`. Neither part contains a line break."""
+    return "\n".join(f"{name}={value}" for name, value in when)
+
+
+def parse_conditions(key: str) -> Conditions:
+    pairs = (line.partition("=") for line in key.split("\n"))
+    return tuple((name, value) for name, _, value in pairs)

@@ -123,13 +123,10 @@ def format_date(value: date | None) -> str | None:
 
 
 def standard_rate(price: Price | None, meter: str) -> Rate | None:
-    """Return the rate of a meter without threshold, hours or service tier, or None."""
+    """Return the rate of a meter that applies to every standard call, or None."""
     if price is None:
         return None
-    unconditional = (None, STANDARD, None)
-    return next(
-        (rate for rate in price.rates if rate.meter == meter and (rate.above, rate.service_tier, rate.window) == unconditional), None
-    )
+    return next((rate for rate in price.rates if rate.meter == meter and rate.is_plain and rate.service_tier == STANDARD), None)
 
 
 def per_million(rate: Rate) -> Decimal:

@@ -48,6 +48,7 @@ def current_rate(meter: str) -> ColumnElement[float]:
         PriceRate.above == -1,
         PriceRate.service_tier == STANDARD,
         PriceRate.window_key == "",
+        PriceRate.when_key == "",
     )
     return query.limit(1).correlate(Model).scalar_subquery()
 

@@ -246,7 +246,16 @@ def _ending_rates_warning(price: Price, current: Price | None) -> str:
 
 def as_price(entry: PriceEntry) -> Price:
     """Return the entry as a price that is not stored yet."""
-    return Price(entry.state, entry.effective_from, entry.currency, entry.rates, corrects=entry.corrects)
+    return Price(
+        state=entry.state,
+        effective_from=entry.effective_from,
+        currency=entry.currency,
+        rates=entry.rates,
+        corrects=entry.corrects,
+        media_at_text_rate=entry.media_at_text_rate,
+        minimum=entry.minimum,
+        surcharge_percent=entry.surcharge_percent,
+    )
 
 
 def _format_conditional_rate(rate: Rate, currency: str) -> str:

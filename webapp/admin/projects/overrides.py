@@ -13,6 +13,7 @@ from webapp.admin.core.lists import RowsView
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
 from webapp.domain.catalog.project_overrides import ALLOW, DEFAULT, PRICE
+from webapp.domain.catalog.source_scope import rate_key
 from webapp.domain.pricing.meters import label_of
 from webapp.domain.pricing.pricing import Price, Rate, price_at, timeline
 from webapp.domain.pricing.rate_text import describe_conditions
@@ -136,14 +137,7 @@ def compare_with_list_price(row: ProjectOverride) -> list[dict[str, str | None]]
 
 
 def _compare_rate(rate: Rate, project_price: Price, list_rates: Sequence[Rate], list_price: Price | None) -> dict[str, str | None]:
-    list_rate = next(
-        (
-            candidate
-            for candidate in list_rates
-            if (candidate.meter, candidate.above, candidate.service_tier) == (rate.meter, rate.above, rate.service_tier)
-        ),
-        None,
-    )
+    list_rate = next((candidate for candidate in list_rates if rate_key(candidate) == rate_key(rate)), None)
     label = ", ".join([label_of(rate.meter), *describe_conditions(rate)])
     return {
         "label": label,

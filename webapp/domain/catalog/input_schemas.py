@@ -10,7 +10,7 @@ from webapp.domain.catalog.driver_config import validate_config
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.catalog.rate_schemas import validate_rates
 from webapp.domain.credentials.environment_keys import VARIABLE_NAME, is_reserved
-from webapp.domain.pricing.pricing import PRICE_STATES, Rate
+from webapp.domain.pricing.pricing import PRICE_STATES, Price, Rate
 from webapp.domain.shared import validators as checks
 from webapp.domain.shared.errors import FieldError, Invalid
 from webapp.domain.shared.validators import Check, nested, validate
@@ -164,6 +164,22 @@ def validate_provider(values: Mapping[str, object], *, partial: bool) -> dict[st
     """Return the clean values of a provider. Unless `partial`, missing fields get their defaults. Raises `Invalid`."""
     clean = validate(values, PROVIDER_CHECKS, () if partial else PROVIDER_REQUIRED)
     return clean if partial else {**PROVIDER_DEFAULTS, **clean}
+
+
+def entry_from(price: Price, source: Mapping[str, Any], note: str = "", corrects: int | None = None) -> PriceEntry:
+    """Return the entry that stores the same costs as a valid price."""
+    return PriceEntry(
+        state=price.state,
+        effective_from=price.effective_from,
+        currency=price.currency,
+        rates=price.rates,
+        source=source,
+        note=note,
+        corrects=corrects,
+        media_at_text_rate=price.media_at_text_rate,
+        minimum=price.minimum,
+        surcharge_percent=price.surcharge_percent,
+    )
 
 
 def validate_price(values: Mapping[str, object]) -> PriceEntry:

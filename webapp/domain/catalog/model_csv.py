@@ -106,8 +106,7 @@ def _plain_rate_cell(rate: Rate) -> tuple[str, str]:
     """Return the column and the amount of a plain rate, or two empty strings if no column can hold it exactly."""
     column = f"{rate.meter}_per_1m" if rate.meter in PER_MILLION_METERS else f"{rate.meter}_each"
     amount = format_decimal(EXACT.multiply(rate.unit, MILLION if rate.meter in PER_MILLION_METERS else 1))
-    is_plain = rate.above is None and rate.service_tier == STANDARD and rate.window is None
-    return (column, amount) if is_plain and AMOUNT.fullmatch(amount) else ("", "")
+    return (column, amount) if rate.is_plain and rate.service_tier == STANDARD and AMOUNT.fullmatch(amount) else ("", "")
 
 
 def _dump_json(value: object) -> str:

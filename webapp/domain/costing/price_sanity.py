@@ -4,6 +4,7 @@ A guard never rejects a price. The user confirms it, and `confirmation_key` bind
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -15,8 +16,8 @@ from webapp.domain.costing.sibling_rates import SiblingPrice, SiblingRates, rate
 from webapp.domain.pricing.meters import label_of
 from webapp.domain.pricing.pricing import Price, Rate, price_at
 from webapp.domain.pricing.rate_text import describe_conditions
+from webapp.domain.pricing.serializers import billing_document, price_document
 from webapp.domain.shared import money_text
-from webapp.domain.shared.money import format_decimal
 
 NO_SIBLINGS = SiblingRates()
 SUSPICIOUS_FACTOR = 100  # A price that differs by this factor or more needs a confirmation.
@@ -74,11 +75,9 @@ def built_in_price(ref: str, at: datetime) -> NamedPrice | None:
 
 
 def confirmation_key(price: Price, questions: Iterable[SanityQuestion]) -> str:
-    """Return a key for these rates and these questions. It does not match after the user edits the price again."""
-    rates = [
-        f"{rate.meter} {format_decimal(rate.amount)} {rate.per} {rate.above} {rate.service_tier} {rate.window}" for rate in price.rates
-    ]
-    confirmed_text = "\n".join([price.state, price.currency, *rates, *(question.text for question in questions)])
+    """Return a key for these costs and these questions. It does not match after the user edits the price again."""
+    costs = json.dumps(billing_document(price_document(price) or {}), sort_keys=True)
+    confirmed_text = "\n".join([costs, *(question.text for question in questions)])
     return hashlib.sha256(confirmed_text.encode()).hexdigest()[:24]
 
 

@@ -18,6 +18,11 @@ from webapp.domain.shared.timestamps import format_timestamp
 
 Document = dict[str, Any]
 
+# The fields of a price document that decide what a call costs.
+BILLING_FIELDS = ("state", "currency", "rates", "media_at_text_rate", "minimum", "surcharge_percent")
+# What a price document from before these fields existed means: it bills media at the rate of text.
+IN_OLD_DOCUMENTS: Mapping[str, Any] = {"media_at_text_rate": True}
+
 
 def window_document(window: Window | None) -> Document | None:
     if window is None:
@@ -83,8 +88,15 @@ def price_document(price: Price | None) -> Document | None:
     }
 
 
+def billing_document(document: Mapping[str, Any]) -> Document:
+    """Return the billing fields of a `price_document`, also of one from before some of them existed."""
+    complete = {**IN_OLD_DOCUMENTS, **document}
+    return {name: complete.get(name) for name in BILLING_FIELDS}
+
+
 def price_from(document: Mapping[str, Any]) -> Price:
-    """Return a price from a `price_document`. A document from before `media_at_text_rate` existed bills media at the rate of text."""
+    """Return a price from a `price_document`, also from one from before some of its fields existed."""
+    document = {**IN_OLD_DOCUMENTS, **document}
     source = document.get("source") or {}
     return Price(
         state=document["state"],
@@ -95,7 +107,7 @@ def price_from(document: Mapping[str, Any]) -> Price:
         id=document.get("id"),
         corrects=document.get("corrects"),
         note=document.get("note") or "",
-        media_at_text_rate=document.get("media_at_text_rate", True),
+        media_at_text_rate=document["media_at_text_rate"],
         minimum=_amount_from(document.get("minimum")),
         surcharge_percent=_amount_from(document.get("surcharge_percent")),
     )

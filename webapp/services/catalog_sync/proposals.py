@@ -16,7 +16,7 @@ from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry, validate_model, validate_price
 from webapp.domain.catalog.serializers import model_document
 from webapp.domain.catalog.snapshot import Snapshot
-from webapp.domain.pricing.serializers import price_document
+from webapp.domain.pricing.serializers import billing_document, price_document
 from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.models import MAX_ID, Proposal, ProposalRow
 from webapp.models.text_search import contains_text
@@ -204,9 +204,9 @@ def _addition_entry(offered: ModelInfo, sides: CatalogComparison, names: Mapping
 
 def catalog_price_entry(document: Mapping[str, Any], source: str) -> PriceEntry:
     """Return the validated entry of a catalog price, with its source. Raises `Invalid`."""
-    fields = {name: document[name] for name in ("state", "effective_from", "currency", "rates")}
     url = (document.get("source") or {}).get("url")
-    entry = validate_price(fields | {"note": (document.get("note") or "")[:1_900], "source": {"kind": "manual", "url": url}})
+    fields = {"effective_from": document["effective_from"], "note": (document.get("note") or "")[:1_900]}
+    entry = validate_price(billing_document(document) | fields | {"source": {"kind": "manual", "url": url}})
     return entry._replace(source={"kind": "catalog", "name": source, "url": url, "verified_at": None})
 
 

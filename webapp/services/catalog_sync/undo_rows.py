@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.catalog_diff import ADDED
-from webapp.domain.catalog.input_schemas import PriceEntry
+from webapp.domain.catalog.input_schemas import PriceEntry, entry_from
 from webapp.models import EvaluationCell, Model, Price, PriceVerification, ProjectOverride, PromptTemplate, ProposalRow, Run, UsageRecord
 from webapp.services.catalog import models
 from webapp.services.pricing import prices
@@ -125,15 +125,4 @@ def _restored_entry(session: Session, before: Price, added: Price) -> PriceEntry
         "verified_at": verification.created_at if verification else before.verified_at,
         "verified_by": verification.verified_by if verification else before.verified_by,
     }
-    return PriceEntry(
-        state=value.state,
-        effective_from=added.effective_from,
-        currency=value.currency,
-        rates=value.rates,
-        source=source,
-        note=value.note,
-        corrects=added.id,
-        media_at_text_rate=value.media_at_text_rate,
-        minimum=value.minimum,
-        surcharge_percent=value.surcharge_percent,
-    )
+    return entry_from(value, source, value.note, corrects=added.id)._replace(effective_from=added.effective_from)

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.builtin import catalog_document
-from webapp.domain.catalog.input_schemas import PriceEntry, validate_model, validate_provider
+from webapp.domain.catalog.input_schemas import PriceEntry, entry_from, validate_model, validate_provider
 from webapp.domain.credentials.environment_keys import BINDINGS_SETTING, EnvironmentKeys
 from webapp.domain.pricing.serializers import price_from
 from webapp.domain.shared.errors import KeysLocked
@@ -120,7 +120,7 @@ def _new_model(entry: Mapping[str, Any], provider: Provider) -> Model:
 def _price_entry(document: Mapping[str, Any]) -> PriceEntry:
     price = price_from(document)
     source = {"kind": "seed", "name": price.source.name, "url": price.source.url, "verified_at": price.source.verified_at}
-    return PriceEntry(price.state, price.effective_from, price.currency, price.rates, source, price.note, None)
+    return entry_from(price, source, price.note)
 
 
 def update_keys(session: Session, environment: EnvironmentKeys, *, vault: Vault, actor: str) -> SeedResult:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
+from webapp.domain.catalog.input_schemas import PriceEntry, entry_from, validate_price
 from webapp.domain.pricing.pricing import Price as PriceValue
 from webapp.domain.pricing.pricing import PriceSource, timeline
 from webapp.domain.pricing.serializers import price_document
@@ -14,7 +14,7 @@ from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import MAX_ID, Model, Price, PriceRate, PriceVerification
 from webapp.registry import revision
-from webapp.registry.price_loader import RateColumns, rate_from_columns, window_key
+from webapp.registry.price_loader import RateColumns, columns_from_rate, rate_from_columns
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog import models
@@ -59,16 +59,8 @@ def cancel(session: Session, price_id: int, *, actor: str, model_id: int | None 
     price = _find(session, price_id, model_id)
     _require_cancelable(session, price)
     before, canceled = price_before(session, price), to_domain(price)
-    entry = PriceEntry(
-        state=before.state if before else "unknown",
-        effective_from=price.effective_from,
-        currency=before.currency if before else price.currency,
-        rates=before.rates if before else (),
-        source={"kind": "manual"},
-        note="",
-        corrects=price.id,
-        cancels=True,
-    )
+    replacement = before or PriceValue("unknown", price.effective_from, price.currency, ())
+    entry = entry_from(replacement, {"kind": "manual"}, corrects=price.id)._replace(effective_from=price.effective_from, cancels=True)
     cancellation = to_row(entry, price.model, actor)
     session.add(cancellation)
     session.flush()
@@ -172,28 +164,18 @@ def to_row(entry: PriceEntry, model: Model, actor: str) -> Price:
         created_by=actor,
         corrects_id=entry.corrects,
         cancels=entry.cancels,
+        media_at_text_rate=entry.media_at_text_rate,
+        minimum=entry.minimum,
+        surcharge_percent=entry.surcharge_percent,
     )
-    price.rates = [
-        PriceRate(
-            meter=rate.meter,
-            amount=rate.amount,
-            per=rate.per,
-            above=-1 if rate.above is None else rate.above,
-            service_tier=rate.service_tier,
-            window_key=window_key(rate.window),
-        )
-        for rate in entry.rates
-    ]
+    price.rates = [PriceRate(**columns_from_rate(rate)._asdict()) for rate in entry.rates]
     return price
 
 
 def to_domain(price: Price) -> PriceValue:
     """Return the row as a domain value, without its end."""
     source = PriceSource(price.source_kind, price.source_name, price.source_url, price.verified_at)
-    rates = tuple(
-        rate_from_columns(RateColumns(rate.meter, rate.amount, rate.per, rate.above, rate.service_tier, rate.window_key))
-        for rate in price.rates
-    )
+    rates = tuple(rate_from_columns(RateColumns(*(getattr(rate, column) for column in RateColumns._fields))) for rate in price.rates)
     return PriceValue(
         state=price.state,
         effective_from=price.effective_from,
@@ -204,6 +186,9 @@ def to_domain(price: Price) -> PriceValue:
         corrects=price.corrects_id,
         note=price.note,
         cancels=price.cancels,
+        media_at_text_rate=price.media_at_text_rate,
+        minimum=price.minimum,
+        surcharge_percent=price.surcharge_percent,
     )
 
 

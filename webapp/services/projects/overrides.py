@@ -13,6 +13,7 @@ from webapp.domain.catalog.project_overrides import DEFAULT, KINDS, PRICE
 from webapp.domain.pricing.serializers import rate_document
 from webapp.domain.shared import validators
 from webapp.domain.shared.errors import Conflict, FieldError, Invalid, NotFound
+from webapp.domain.shared.money import format_decimal
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import MAX_ID, Model, Project, ProjectOverride, Provider
 from webapp.registry import revision
@@ -133,13 +134,16 @@ def _price_document(rule: Rule) -> dict[str, Any]:
     entry = rule.price
     if entry is None:
         raise Invalid.field("rates", "is needed")
+    amounts = {"minimum": entry.minimum, "surcharge_percent": entry.surcharge_percent}
     return {
         "state": entry.state,
         "effective_from": format_timestamp(rule.starts),
         "currency": entry.currency,
         "rates": [rate_document(rate) for rate in entry.rates],
+        "media_at_text_rate": entry.media_at_text_rate,
         "source": {"kind": "manual"},
         "note": rule.note,
+        **{name: amount if amount is None else format_decimal(amount) for name, amount in amounts.items()},
     }
 
 

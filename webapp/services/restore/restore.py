@@ -11,7 +11,7 @@ from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PROVIDER_CHECKS
 from webapp.domain.pricing.pricing import Price as PriceValue
 from webapp.domain.pricing.pricing import price_at, timeline
-from webapp.domain.pricing.serializers import price_document
+from webapp.domain.pricing.serializers import billing_document, price_document
 from webapp.domain.shared.errors import Conflict, NotFound
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import MAX_ID, AuditEvent, Model, Price, Project, Provider
@@ -254,11 +254,8 @@ def _plan_cancellation(session: Session, added: Price) -> RestorePlan | str:
 
 
 def _price_input(price: PriceValue) -> dict[str, Any]:
-    document = price_document(price) or {}
-    values = {name: document[name] for name in ("state", "currency", "rates")}
-    return values | {"source": {"kind": "manual", "name": price.source.name, "url": price.source.url}}
+    return _price_values(price) | {"source": {"kind": "manual", "name": price.source.name, "url": price.source.url}}
 
 
 def _price_values(price: PriceValue) -> dict[str, Any]:
-    document = price_document(price) or {}
-    return {name: document[name] for name in ("state", "currency", "rates")}
+    return billing_document(price_document(price) or {})

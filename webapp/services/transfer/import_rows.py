@@ -15,6 +15,7 @@ from webapp.domain.catalog.input_schemas import (
     validate_provider,
 )
 from webapp.domain.pricing.pricing import SOURCE_KINDS
+from webapp.domain.pricing.serializers import IN_OLD_DOCUMENTS
 from webapp.domain.shared.errors import FieldError, Invalid, ModeldeskError
 
 FORMAT, VERSION = "modeldesk-registry", 1
@@ -153,7 +154,7 @@ def _parse_prices(rows: object, path: str, lines: ImportErrors) -> list[tuple[st
             cancels = price.pop("cancels_previous", False) is True
             corrects = price.pop("corrects_previous", False) is True or cancels
             source = price.pop("source", {"kind": "import"})
-            entry = validate_price(price)
+            entry = validate_price({**IN_OLD_DOCUMENTS, **price})
             entries.append((price_path, entry._replace(source=_parse_source(source), cancels=cancels), corrects))
         except Invalid as error:
             lines.add(price_path, error)

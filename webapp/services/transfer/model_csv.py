@@ -12,7 +12,7 @@ from webapp.domain.catalog import model_csv
 from webapp.domain.catalog.input_schemas import validate_model
 from webapp.domain.catalog.model_csv import COLUMNS, KEY_COLUMNS, StatedPrice
 from webapp.domain.pricing.pricing import Price, price_at, timeline
-from webapp.domain.pricing.serializers import rate_document
+from webapp.domain.pricing.serializers import billing_document, price_document, rate_document
 from webapp.domain.shared import csv_text as cells
 from webapp.domain.shared.csv_text import CsvRow
 from webapp.domain.shared.errors import FieldError, Invalid, quote_text
@@ -149,7 +149,17 @@ def _new_prices(stated: StatedPrice | None, price: Price | None, start: str, at:
     if stated.equals(price):
         return []
     rates = [rate_document(rate) for rate in stated.reuse_unchanged_rates(price)]
-    return [{"state": stated.state, "currency": stated.currency, "effective_from": _effective_from(price, start, at), "rates": rates}]
+    fields = {"state": stated.state, "currency": stated.currency, "effective_from": _effective_from(price, start, at), "rates": rates}
+    return [_kept_fields(stated, price) | fields]
+
+
+def _kept_fields(stated: StatedPrice, price: Price | None) -> dict[str, Any]:
+    """Return the fields of a price that have no column: those of the price before, or the defaults of a new price."""
+    if price is None or not price.state == stated.state == "priced":
+        return {"media_at_text_rate": False}
+    if price.minimum is not None and price.currency != stated.currency:
+        raise Invalid.field("currency", f"differs from that of the minimum, {price.currency}: change this price on the model's page")
+    return billing_document(price_document(price) or {})
 
 
 def _effective_from(price: Price | None, start: str, at: datetime) -> str:

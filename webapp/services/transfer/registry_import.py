@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session, selectinload
 from webapp.domain.catalog.field_changes import describe_fields, describe_price
 from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry
 from webapp.domain.costing import price_sanity
-from webapp.domain.pricing.serializers import price_document
+from webapp.domain.pricing.pricing import Price as PriceValue
+from webapp.domain.pricing.serializers import BILLING_FIELDS, price_document
 from webapp.domain.shared.errors import FieldError, Invalid, ModeldeskError
 from webapp.domain.shared.money import format_decimal
 from webapp.models import Model, Price, Provider
@@ -84,7 +85,7 @@ def _sorted_prices(row: Model) -> list[Price]:
 def _price_document(row: Price, model: Model) -> dict[str, Any]:
     """Return a price without row ids, which have no meaning elsewhere. A correction is marked by `corrects_previous`."""
     document = price_document(prices.to_domain(row)) or {}
-    exported = {name: document[name] for name in ("state", "effective_from", "currency", "rates", "source", "note")}
+    exported = {name: document[name] for name in ("effective_from", *BILLING_FIELDS, "source", "note")}
     return (
         exported
         | ({"corrects_previous": True} if row.corrects_id is not None else {})
@@ -287,10 +288,10 @@ def _price_change(model: Model, chains: Mapping[Any, list[Price]], added: Price,
 
 
 def _is_same_price(row: Price, entry: PriceEntry) -> bool:
-    current = prices.to_domain(row)
-    return (current.state, current.currency, current.cancels, sorted(map(repr, current.rates))) == (
-        entry.state,
-        entry.currency,
-        entry.cancels,
-        sorted(map(repr, entry.rates)),
-    )
+    return _comparable(prices.to_domain(row)) == _comparable(entry)
+
+
+def _comparable(price: PriceValue | PriceEntry) -> tuple[object, ...]:
+    """Return what must be the same, whatever the order of the rates."""
+    rates = sorted(map(repr, price.rates))
+    return price.state, price.currency, price.cancels, rates, price.media_at_text_rate, price.minimum, price.surcharge_percent
