@@ -145,6 +145,21 @@ def test_a_listed_file_path_can_be_added_and_what_cannot_be_added_says_why_befor
     assert container.registry().resolve("/m/a.gguf").ref == "acme//m/a.gguf"
 
 
+def test_a_listed_id_that_differs_only_in_case_is_added_after_its_confirmation(ann, provider, upstream):
+    listed = [{"id": name, "object": "model", "created": 1, "owned_by": "x"} for name in ("M-1", "New", "NEW")]
+    upstream.says(reply(200, {"object": "list", "data": listed}))
+    address = f"/admin/provider/{provider}/discover"
+    page = html.unescape(ann.get(address).text)
+    keys = dict(re.findall(r'name="confirm" value="(\w+)">\s*<span class="form-check-label">(\S+) differs from', page))
+    assert sorted(keys.values()) == ["M-1", "NEW", "New"]
+    form = {"model": ["M-1", "New", "NEW"], "type:M-1": "text"}
+    ann.post(address, form)
+    assert "Nothing was added. M-1 differs from m-1, a model of this provider, only in case." in html.unescape(ann.get("/admin/").text)
+    ann.post(address, form | {"confirm": [key for key, model_id in keys.items() if model_id != "New"]})
+    ids = set(db.session.execute(select(Model.model_id).where(Model.provider_id == provider)).scalars())
+    assert ids == {"m-1", "gone", "M-1", "New", "NEW"}
+
+
 @pytest.mark.parametrize(
     "form", [{"model": ["no-such"]}, {"model": ["m-2"], "type:m-2": "colour"}, {}], ids=["unlisted", "odd type", "nothing"]
 )

@@ -11,7 +11,7 @@ from webapp.admin.core.formatters import tag, time_tag
 from webapp.admin.core.lists import RowsView
 from webapp.domain.catalog.discovery import GONE, KNOWN, NEW
 from webapp.domain.catalog.entities import MODEL_TYPES
-from webapp.domain.shared.errors import ModeldeskError
+from webapp.domain.shared.errors import ConfirmationRequired, ModeldeskError
 from webapp.extensions import db
 from webapp.models import Provider, ProviderCheck
 from webapp.runtime import container
@@ -77,8 +77,12 @@ class ConnectionTestMixin(RowsView):
         try:
             upstream = self._list_upstream_models(provider, refresh=False)
             with writing() as session:
-                added = connection_tests.add_models(session, self.find_row(id), upstream, selected, actor=self.actor())
+                confirmed = request.form.getlist("confirm")
+                added = connection_tests.add_models(session, self.find_row(id), upstream, selected, actor=self.actor(), confirmed=confirmed)
                 active = sum(model.is_active for model in added)
+        except ConfirmationRequired as error:
+            flash(f"Nothing was added. {error.detail} Select the confirmation in the row, and add it again.", "error")
+            return redirect(self.get_url(".discover", id=id))
         except ModeldeskError as error:
             flash(error.detail, "error")
             return redirect(self.get_url(".discover", id=id))

@@ -153,11 +153,11 @@ class Models(RowsView):
         return form
 
     def create_row(self, session: Session, values: Mapping[str, Any]) -> Model:
-        return models.create(session, values, actor=self.actor())
+        return models.create(session, values, actor=self.actor(), confirmed=request.form.getlist("confirm"))
 
     def update_row(self, session: Session, row: Model, values: Mapping[str, Any]) -> Model:
         version = version_of(request.form.get("row_version"))
-        return models.update(session, row.id, values, actor=self.actor(), version=version)
+        return models.update(session, row.id, values, actor=self.actor(), version=version, confirmed=request.form.getlist("confirm"))
 
     def delete_row(self, session: Session, row: Model) -> None:
         models.delete(session, row.id, actor=self.actor())

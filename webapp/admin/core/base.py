@@ -16,7 +16,7 @@ from wtforms import Form
 from webapp.admin.core.filters import match_all_words
 from webapp.admin.core.flask_admin_adapter import AdminIndexView, BaseView, ModelView
 from webapp.domain.accounts.permissions import Permission
-from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, ModeldeskError, NotFound, Stale
+from webapp.domain.shared.errors import ConfirmationRequired, Conflict, Forbidden, Invalid, ModeldeskError, NotFound, Stale
 from webapp.runtime.transaction import translate_database_error, writing
 from webapp.web import stepup
 from webapp.web.auth import actor, get_member_or_none, has_permission, is_safe_path, redirect_to_login
@@ -198,8 +198,11 @@ class GuardedModelView(PermissionRequiredMixin, ModelView):
         return actor()
 
 
-def show_error(form: Form | None, error: ModeldeskError) -> None:
+def show_error(form: Any, error: ModeldeskError) -> None:
     """Show each message next to its field, and messages without a field at the top. All input stays in the form."""
+    if form is not None and isinstance(error, ConfirmationRequired):
+        form.confirmations = error.confirmations
+        return
     unplaced = [error.detail]
     if form is not None and isinstance(error, Invalid | Conflict) and error.errors:
         unplaced = []

@@ -38,6 +38,7 @@ class StaffForm(FlaskForm):
     """Form of text fields that keep the input as it was typed. The services validate it."""
 
     edit_conflict: Any = None  # Set if someone else saved first (edit_conflicts.py).
+    confirmations: Any = ()  # Set if the change has consequences that the user has not confirmed.
 
     def __init__(self, formdata: Any = None, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(formdata, data=data)  # type: ignore[no-untyped-call] # Flask-WTF is untyped

@@ -1,8 +1,11 @@
 """Comparison of a provider's model list with the registry: new, known and removed models. It never changes values that staff set."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from webapp.domain.catalog.name_confirmations import similar_id_confirmations
+from webapp.domain.shared.errors import Confirmation
 
 NEW, KNOWN, GONE = "new", "known", "gone"
 # Guesses from the vendors' naming conventions. Staff can correct the type before a model is added.
@@ -42,7 +45,7 @@ class RegisteredModel:
 class DiscoveredModel:
     """One row of the review. New and known models have `listed`; known and removed models have `registered`.
 
-    `problem` says why a new model cannot be added.
+    `problem` says why a new model cannot be added, `confirmations` what must be confirmed to add it.
     """
 
     state: str
@@ -51,6 +54,7 @@ class DiscoveredModel:
     listed: ListedModel | None = None
     registered: RegisteredModel | None = None
     problem: str = ""
+    confirmations: Sequence[Confirmation] = ()
 
     @property
     def name(self) -> str:
@@ -68,7 +72,9 @@ def compare_model_lists(listed: Iterable[ListedModel], present: Iterable[Registe
     registered: Mapping[str, RegisteredModel] = {model.model_id: model for model in present}
     offered = {model.model_id: model for model in listed}
     rows = [
-        DiscoveredModel(KNOWN if name in registered else NEW, name, guess_type(name), model, registered.get(name))
+        DiscoveredModel(KNOWN, name, guess_type(name), model, registered[name])
+        if name in registered
+        else DiscoveredModel(NEW, name, guess_type(name), model, confirmations=similar_id_confirmations(name, (*registered, *offered)))
         for name, model in offered.items()
     ]
     rows += [DiscoveredModel(GONE, name, guess_type(name), None, model) for name, model in registered.items() if name not in offered]

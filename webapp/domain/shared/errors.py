@@ -7,6 +7,7 @@ ModeldeskError
 │   └── UnknownModel            no model matches this ref; carries suggestions
 ├── Conflict                    the request conflicts with the current state
 │   ├── AmbiguousModel          several models match this ref; carries them
+│   ├── ConfirmationRequired    the caller must confirm the consequences; carries them
 │   ├── InUse                   other rows depend on this one; carries them
 │   └── Stale                   another user changed the row in the meantime (412)
 ├── Forbidden                   the caller lacks the permission
@@ -17,7 +18,8 @@ ModeldeskError
     └── TooManyConcurrentCalls  the server is busy with other calls (429)
 """
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -118,6 +120,38 @@ class Conflict(ModeldeskError):
 
     def extra(self) -> dict[str, object]:
         return {"errors": [{"field": error.field, "message": error.message} for error in self.errors]}
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A consequence of a change that the caller must confirm: a `code` for programs, and a sentence for people."""
+
+    code: str
+    message: str
+
+    @property
+    def key(self) -> str:
+        """The text that confirms exactly this sentence. It does not match after the consequence changed."""
+        return hashlib.sha256(f"{self.code}\n{self.message}".encode()).hexdigest()[:24]
+
+
+class ConfirmationRequired(Conflict):
+    """The change has consequences that the caller has not confirmed. The same request with their keys is accepted."""
+
+    code = "confirmation_required"
+
+    def __init__(self, confirmations: Sequence[Confirmation]):
+        super().__init__(" ".join(confirmation.message for confirmation in confirmations))
+        self.confirmations = tuple(confirmations)
+
+    def extra(self) -> dict[str, object]:
+        return {"confirmations": [{"code": row.code, "message": row.message, "key": row.key} for row in self.confirmations]}
+
+
+def require_confirmed(confirmations: Iterable[Confirmation], confirmed: Collection[str]) -> None:
+    """Raise `ConfirmationRequired` with the confirmations whose key is not among the confirmed ones."""
+    if missing := [confirmation for confirmation in confirmations if confirmation.key not in confirmed]:
+        raise ConfirmationRequired(missing)
 
 
 class AmbiguousModel(Conflict):

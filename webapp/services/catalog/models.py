@@ -1,19 +1,19 @@
 """Models: creating, editing, activating, defaults and aliases. Each function changes the session and writes the audit event."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.input_schemas import validate_model, validate_new_names
-from webapp.domain.shared.errors import Conflict, FieldError, InUse, Invalid, NotFound, Stale
+from webapp.domain.shared.errors import Confirmation, Conflict, FieldError, InUse, Invalid, NotFound, Stale, require_confirmed
 from webapp.models import MAX_ID, Model, ModelAlias, Price, Project, ProjectOverride, Provider
 from webapp.registry import revision
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
-from webapp.services.catalog import providers
+from webapp.services.catalog import model_names, providers
 from webapp.services.catalog.successors import require_no_loop
 
 # Entry fields whose columns have other names. `provider`, `aliases` and `default` are handled separately.
@@ -32,39 +32,54 @@ def find(session: Session, model_id: int, *, version: int | None = None) -> Mode
     return model
 
 
-def create(session: Session, values: Mapping[str, object], *, actor: str, checks_successors: bool = True) -> Model:
-    """Add a model. Raises `Invalid`, or `Conflict` if its id or an alias is taken.
+def create(
+    session: Session, values: Mapping[str, object], *, actor: str, confirmed: Collection[str] = (), checks_successors: bool = True
+) -> Model:
+    """Add a model. Raises `Invalid`, `Conflict` if its id or an alias is taken, or `ConfirmationRequired`.
 
-    Without `checks_successors`, the caller calls `require_no_loop` when all of its changes are made.
+    `confirmed` holds the keys of the confirmations. Without `checks_successors`, the caller calls `require_no_loop` after all of its
+    changes.
     """
     entry = validate_model(values, partial=False)
     validate_new_names(entry)
     revision.bump(session)
-    model = Model(provider=_require_provider(session, entry["provider"]), **_as_columns(entry))
+    provider = _require_provider(session, entry["provider"])
+    model_names.require_free_id(session, provider.id, entry["model_id"], None)
+    confirmations = model_names.list_confirmations(session, provider.slug, entry["model_id"])
+    require_confirmed(confirmations, confirmed)
+    model = Model(provider=provider, **_as_columns(entry))
     with session.no_autoflush:
-        _require_free_name(session, model.provider.id, model.model_id, None)
         _set_aliases(session, model, entry["aliases"])
     session.add(model)
     session.flush()
     if checks_successors:
         require_no_loop(session, model)
-    audit_log.record(session, "registry:model:create", actor=actor, target=target(model), change=AuditChange(None, audit_values(model)))
+    after = audit_values(model) | _confirmed_values(confirmations)
+    audit_log.record(session, "registry:model:create", actor=actor, target=target(model), change=AuditChange(None, after))
     if entry["default"]:
         _make_default(session, model, actor)
     return model
 
 
 def update(  # noqa: PLR0913 # the usual parameters
-    session: Session, model_id: int, values: Mapping[str, object], *, actor: str, version: int | None = None, checks_successors: bool = True
+    session: Session,
+    model_id: int,
+    values: Mapping[str, object],
+    *,
+    actor: str,
+    version: int | None = None,
+    confirmed: Collection[str] = (),
+    checks_successors: bool = True,
 ) -> Model:
-    """Change the named fields. Raises `InUse` if that would deactivate a default. `checks_successors` is that of `create`."""
+    """Change the named fields. Raises `InUse` if that would deactivate a default. The last two parameters are those of `create`."""
     entry = validate_model(values, partial=True)
     revision.bump(session)
     model = find(session, model_id, version=version)
     before = audit_values(model)
     validate_new_names(entry, {model.model_id, *before["aliases"]})
     with session.no_autoflush:
-        _require_valid_edit(session, model, entry)
+        confirmations = _require_valid_edit(session, model, entry)
+        require_confirmed(confirmations, confirmed)
         if "provider" in entry:
             model.provider = _require_provider(session, entry["provider"])
         for name, value in _as_columns(entry).items():
@@ -77,15 +92,24 @@ def update(  # noqa: PLR0913 # the usual parameters
     session.flush()
     if checks_successors and not entry.keys().isdisjoint(NAME_FIELDS):
         require_no_loop(session, model)
-    audit_log.record(session, "registry:model:update", actor=actor, target=target(model), change=AuditChange(before, audit_values(model)))
+    after = audit_values(model) | _confirmed_values(confirmations)
+    audit_log.record(session, "registry:model:update", actor=actor, target=target(model), change=AuditChange(before, after))
     if entry.get("default") and not model.is_default:
         _make_default(session, model, actor)
     return model
 
 
-def _require_valid_edit(session: Session, model: Model, entry: Mapping[str, Any]) -> None:
+def _confirmed_values(confirmations: Sequence[Confirmation]) -> dict[str, Any]:
+    return {"confirmed": [confirmation.message for confirmation in confirmations]} if confirmations else {}
+
+
+def _require_valid_edit(session: Session, model: Model, entry: Mapping[str, Any]) -> list[Confirmation]:
+    """Return what a person must confirm. Raises `Conflict` for an edit that is not possible."""
     provider = _require_provider(session, entry["provider"]) if "provider" in entry else model.provider
-    _require_free_name(session, provider.id, entry.get("model_id", model.model_id), model.id)
+    confirmations: list[Confirmation] = []
+    if (provider.id, model_id := entry.get("model_id", model.model_id)) != (model.provider_id, model.model_id):
+        model_names.require_free_id(session, provider.id, model_id, model.id)
+        confirmations = model_names.list_confirmations(session, provider.slug, model_id)
     stays_default = model.is_default and entry.get("default", True)
     if stays_default and not provider.is_active:
         raise Conflict(f"{provider.display_name} is inactive, so none of its models can be the default.", code="inactive")
@@ -93,6 +117,7 @@ def _require_valid_edit(session: Session, model: Model, entry: Mapping[str, Any]
         raise _default_in_use(model)
     if stays_default and entry.get("type", model.type) != model.type:
         raise InUse(f"{model.display_name} is the default for {model.type}. Choose another default first.", [f"default for {model.type}"])
+    return confirmations
 
 
 def delete(session: Session, model_id: int, *, actor: str, version: int | None = None) -> None:
@@ -180,22 +205,10 @@ def _require_provider(session: Session, slug: str) -> Provider:
     return provider
 
 
-def _require_free_name(session: Session, provider_id: int, model_id: str, own_id: int | None) -> None:
-    query = select(Model.id).where(Model.provider_id == provider_id, Model.model_id == model_id)
-    if session.execute(query).scalar_one_or_none() not in (None, own_id):
-        raise Conflict("This provider already has a model of that id.", [FieldError("model_id", "is taken")], code="duplicate")
-    query = (
-        select(ModelAlias.id).join(Model).where(Model.provider_id == provider_id, ModelAlias.alias == model_id, Model.id != (own_id or -1))
-    )
-    if session.execute(query).first() is not None:
-        message = "is another name of another model of this provider"
-        raise Conflict(f"{model_id} {message}.", [FieldError("model_id", message)], code="duplicate")
-
-
 def _set_aliases(session: Session, model: Model, aliases: Sequence[str]) -> None:
     current = {alias.alias: alias for alias in model.aliases}
     new = [alias for alias in aliases if alias not in current]
-    if taken := _taken_aliases(session, new, model):
+    if taken := model_names.list_taken_aliases(session, new, model):
         errors = [FieldError("aliases", f"{alias} is already a name of another model") for alias in taken]
         raise Conflict(f"The alias {taken[0]} already leads to another model.", errors, code="duplicate")
     for alias in new:
@@ -203,20 +216,6 @@ def _set_aliases(session: Session, model: Model, aliases: Sequence[str]) -> None
     for alias, row in current.items():
         if alias not in aliases:
             model.aliases.remove(row)
-
-
-def _taken_aliases(session: Session, aliases: Iterable[str], model: Model) -> list[str]:
-    names = list(aliases)
-    if not names:
-        return []
-    as_alias = session.execute(select(ModelAlias.alias).where(ModelAlias.alias.in_(names))).scalars()
-    own_id = model.id if model.id is not None else -1
-    ref = Provider.slug + "/" + Model.model_id
-    as_id = session.execute(
-        select(Model.model_id, ref).join(Provider).where(or_(Model.model_id.in_(names), ref.in_(names)), Model.id != own_id)
-    )
-    taken = {*as_alias, *(name for row in as_id for name in row)}
-    return [name for name in names if name in taken]
 
 
 def _as_columns(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from webapp.models import Model, Proposal, ProposalRow, Provider
 from webapp.registry import revision
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange
-from webapp.services.catalog import models, providers
+from webapp.services.catalog import model_names, models, providers
 from webapp.services.catalog_sync import undo_rows
 from webapp.services.catalog_sync.proposals import APPLIED, OPEN, UNDONE, catalog_price_entry, find, proposal_target, selection_digest
 from webapp.services.pricing import prices
@@ -86,7 +86,8 @@ def _add_model(session: Session, row: ProposalRow, approval: Approval) -> dict[s
         name = row.entry.get("provider_name") or row.provider
         values = {"slug": row.provider, "display_name": name[:100], "driver": "custom", "active": False, "sort_order": 1_000}
         providers.create(session, values | {"description": f"Came with {row.proposal}."}, actor=approval.actor)
-    model = models.create(session, row.entry["model"], actor=approval.actor)
+    confirmed = model_names.confirmation_keys(session, row.provider, row.entry["model"]["model_id"])
+    model = models.create(session, row.entry["model"], actor=approval.actor, confirmed=confirmed)
     for document in row.entry["prices"]:
         prices.import_price(session, model, catalog_price_entry(document, row.proposal.source), actor=approval.actor)
     return {"model": model.id}

@@ -18,7 +18,7 @@ from webapp.models import MAX_ID, AuditEvent, Model, Price, Project, Provider
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
-from webapp.services.catalog import models, providers
+from webapp.services.catalog import model_names, models, providers
 from webapp.services.pricing import prices
 from webapp.services.projects import projects
 
@@ -105,8 +105,10 @@ ROW_ADAPTERS: Mapping[str, RowAdapter] = {
         Model,
         models.audit_values,
         MODEL_CHECKS,
-        lambda session, row_id, values, context: models.update(session, row_id, values, actor=context.actor),
-        lambda session, values, context: models.create(session, values, actor=context.actor),
+        lambda session, row_id, values, context: models.update(
+            session, row_id, values, actor=context.actor, confirmed=_name_keys(session, values, models.find(session, row_id))
+        ),
+        lambda session, values, context: models.create(session, values, actor=context.actor, confirmed=_name_keys(session, values)),
     ),
     "provider": RowAdapter(
         Provider,
@@ -123,6 +125,13 @@ ROW_ADAPTERS: Mapping[str, RowAdapter] = {
         lambda session, values, context: projects.create(session, values, actor=context.actor),
     ),
 }
+
+
+def _name_keys(session: Session, values: Mapping[str, Any], row: Model | None = None) -> list[str]:
+    """Confirm the names of a restored state: they were in use before, and a person has read them in the plan."""
+    provider = values.get("provider") or (row.provider.slug if row else "")
+    model_id = values.get("model_id") or (row.model_id if row else "")
+    return model_names.confirmation_keys(session, provider, model_id)
 
 
 def _plan_update(session: Session, event: AuditEvent, adapter: RowAdapter) -> RestorePlan | str:

@@ -13,7 +13,7 @@ from webapp.domain.catalog.discovery import NEW, DiscoveredModel, ListedModel, R
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.catalog.input_schemas import validate_model, validate_new_names
 from webapp.domain.credentials.key_access import Access
-from webapp.domain.shared.errors import Conflict, Invalid, ModeldeskError
+from webapp.domain.shared.errors import Confirmation, ConfirmationRequired, Conflict, Invalid, ModeldeskError
 from webapp.drivers import availability
 from webapp.drivers.core import clients
 from webapp.drivers.core.base import CheckResult, Endpoint, UpstreamModel
@@ -158,23 +158,37 @@ class SelectedModel:
     active: bool = False
 
 
-def add_models(
-    session: Session, provider: Provider, upstream: Sequence[ListedModel], chosen: Sequence[SelectedModel], *, actor: str
+def add_models(  # noqa: PLR0913 # the usual parameters
+    session: Session,
+    provider: Provider,
+    upstream: Sequence[ListedModel],
+    chosen: Sequence[SelectedModel],
+    *,
+    actor: str,
+    confirmed: Collection[str] = (),
 ) -> list[Model]:
     """Add the chosen models, all or none, and return the added ones. Existing models do not change.
 
-    A model is inactive unless its `active` is set. Raises `Invalid` for a model that the provider does not list, or an unknown type.
+    A model is inactive unless its `active` is set. Raises `Invalid` for a model that the provider does not list, or an unknown type, and
+    `ConfirmationRequired` with the confirmations of all models that are not in `confirmed`.
     """
     listed = {model.model_id: model for model in upstream}
     existing_ids = set(session.execute(select(Model.model_id).where(Model.provider_id == provider.id)).scalars())
-    added = []
+    added: list[Model] = []
+    open_confirmations: list[Confirmation] = []
     for selected in chosen:
         if selected.model_id not in listed:
             raise Invalid.field("model", f"{selected.model_id[:80]} is not listed by {provider.display_name} any more: ask again")
         if selected.type not in MODEL_TYPES:
             raise Invalid.field("type", f"must be one of {', '.join(MODEL_TYPES)}")
         if selected.model_id not in existing_ids:
-            added.append(models.create(session, _new_model_entry(provider, listed[selected.model_id], selected), actor=actor))
+            entry = _new_model_entry(provider, listed[selected.model_id], selected)
+            try:
+                added.append(models.create(session, entry, actor=actor, confirmed=confirmed))
+            except ConfirmationRequired as error:
+                open_confirmations.extend(error.confirmations)
+    if open_confirmations:
+        raise ConfirmationRequired(open_confirmations)
     return added
 
 

@@ -16,7 +16,7 @@ from webapp.domain.shared.errors import FieldError, Invalid, ModeldeskError
 from webapp.domain.shared.money import format_decimal
 from webapp.models import Model, Price, Provider
 from webapp.security.urlguard import OutboundPolicy
-from webapp.services.catalog import models, providers
+from webapp.services.catalog import model_names, models, providers
 from webapp.services.catalog.successors import require_no_loop
 from webapp.services.pricing import prices
 from webapp.services.transfer.import_rows import (
@@ -223,8 +223,12 @@ def _get_model_or_none(session: Session, entry: Mapping[str, Any]) -> Model | No
 def _write_model(session: Session, entry: dict[str, Any], context: ImportContext) -> ImportChange:
     ref, row = f"{entry['provider']}/{entry['model_id']}", _get_model_or_none(session, entry)
     if row is None:
-        models.create(session, _as_input_values(entry), actor=context.actor, checks_successors=False)
-        return ImportChange("model", ref, ADDED, describe_fields({}, entry, ("display_name", "type")))
+        # The report states the confirmations as questions, and the person who applies the file has read them.
+        confirmations = model_names.list_confirmations(session, entry["provider"], entry["model_id"])
+        keys = [confirmation.key for confirmation in confirmations]
+        models.create(session, _as_input_values(entry), actor=context.actor, confirmed=keys, checks_successors=False)
+        questions = tuple(confirmation.message for confirmation in confirmations)
+        return ImportChange("model", ref, ADDED, describe_fields({}, entry, ("display_name", "type")), questions)
     before = models.audit_values(row) | {"aliases": sorted(alias.alias for alias in row.aliases)}
     requested = _as_input_values(entry) | {"aliases": sorted(entry["aliases"])}
     changes = {name: value for name, value in requested.items() if value != _as_input_value(before.get(name))}

@@ -1,5 +1,6 @@
 """Endpoints to manage models and their prices. Prices are append-only."""
 
+from collections.abc import Collection
 from typing import Any
 
 from flask import Response
@@ -7,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from webapp.api.v1.catalog.model_list import MODELS_QUERY, Page, encode_page, paginate_models
 from webapp.api.v1.core.encoded_registry import EncodedRegistry
-from webapp.api.v1.core.json_body import read_json_object, require_no_fields
+from webapp.api.v1.core.json_body import read_confirmed_object, read_json_object, require_no_fields
 from webapp.api.v1.core.parameters import read_query
 from webapp.api.v1.core.responses import conditional_response, empty_response, encode, json_response
 from webapp.api.v1.core.row_parameters import (
@@ -50,23 +51,24 @@ def get_managed_model(number: str) -> Response:
 
 
 def create_model() -> Response:
-    values = read_json_object()
+    values, confirmed = read_confirmed_object()
     with writing() as session:
-        model_id = models.create(session, values, actor=actor()).id
+        model_id = models.create(session, values, actor=actor(), confirmed=confirmed).id
     return _model_response(model_id, 201, {"Location": f"{BASE_PATH}/{model_id}"})
 
 
 def replace_model(number: str) -> Response:
-    return _update(number, with_defaults(read_json_object(), MODEL_REQUIRED, MODEL_DEFAULTS))
+    values, confirmed = read_confirmed_object()
+    return _update(number, with_defaults(values, MODEL_REQUIRED, MODEL_DEFAULTS), confirmed)
 
 
 def edit_model(number: str) -> Response:
-    return _update(number, read_json_object())
+    return _update(number, *read_confirmed_object())
 
 
-def _update(row_id: str, values: dict[str, Any]) -> Response:
+def _update(row_id: str, values: dict[str, Any], confirmed: Collection[str]) -> Response:
     with row_transaction(MODEL_ROW, row_id) as (session, model_id):
-        models.update(session, model_id, values, actor=actor())
+        models.update(session, model_id, values, actor=actor(), confirmed=confirmed)
     return _model_response(model_id)
 
 

@@ -14,6 +14,7 @@ from webapp.domain.shared.errors import FieldError, Invalid, Malformed, quote_te
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
+MAX_CONFIRMATIONS = 100
 MAX_DIGITS = 16  # 2^53 has 16. Beyond it, many clients lose digits.
 TOO_MANY_DIGITS = b"0" * (MAX_DIGITS + 1)
 # For bodies without escapes. An unterminated string matches to the end: a search for another start in it would take quadratic time.
@@ -27,6 +28,15 @@ ParseFloat = Callable[[str], object]
 def read_json_object(parse_float: ParseFloat | None = None) -> dict[str, Any]:
     """Return the JSON object in the request's body. Raises `Malformed` (400), or werkzeug's errors for 413 and 415."""
     return parse_json_object(_read_body(), parse_float)
+
+
+def read_confirmed_object() -> tuple[dict[str, Any], list[str]]:
+    """Return the object without its field `confirm`, and the keys in that field, which confirm the consequences of a change."""
+    values = dict(read_json_object())
+    keys = values.pop("confirm", [])
+    if not isinstance(keys, list) or len(keys) > MAX_CONFIRMATIONS or not all(isinstance(key, str) for key in keys):
+        raise Invalid.field("confirm", f"must be a list of at most {MAX_CONFIRMATIONS} keys of `confirmations`")
+    return values, keys
 
 
 def require_no_fields() -> None:

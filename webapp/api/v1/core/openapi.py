@@ -43,6 +43,7 @@ CODE_DESCRIPTIONS: Mapping[str, str] = {
     "corrected": "The price was corrected by another one: use that one.",
     "started": "The price has started, so it cannot be canceled. Add a new price, or correct this one.",
     "canceled": "The price was canceled before it started.",
+    "confirmation_required": "Send the request again with the keys of `confirmations` in the field `confirm` to accept its consequences.",
     "inactive": "It must be activated first.",
     "no_key": "The provider that should answer has no key.",
     "stale": "Somebody else changed the row since it was read. Load it again and repeat the change.",

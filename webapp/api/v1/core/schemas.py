@@ -86,6 +86,7 @@ PUBLIC_PROVIDER_FIELDS = (
     "description",
     "sort_order",
 )
+CONFIRM = array_of(TEXT) | {"description": "Keys of the `confirmations` of a response with the code `confirmation_required`."}
 MODEL = response_object(
     id=nullable(INTEGER),
     ref=REF,
@@ -152,8 +153,8 @@ _usage: Mapping[str, Schema] = {
     ),
 }
 _entries: Mapping[str, Schema] = {
-    "NewModel": request_object(MODEL_REQUIRED, **MODEL_FIELDS),
-    "ModelChange": request_object((), **MODEL_FIELDS),
+    "NewModel": request_object(MODEL_REQUIRED, **MODEL_FIELDS, confirm=CONFIRM),
+    "ModelChange": request_object((), **MODEL_FIELDS, confirm=CONFIRM),
     "NewProvider": request_object(PROVIDER_REQUIRED, **PROVIDER_FIELDS),
     "ProviderChange": request_object((), **PROVIDER_FIELDS),
     "NewPrice": request_object(
@@ -188,5 +189,6 @@ PROBLEM["properties"] |= {
     "suggestions": array_of(TEXT),
     "candidates": array_of(TEXT),
     "users": array_of(TEXT),
+    "confirmations": array_of(response_object(code=TEXT, message=TEXT, key=TEXT)),
 }
 SCHEMAS: Mapping[str, Schema] = {**_registry, **PRICING_SCHEMAS, **_usage, **_entries, **RUN_SCHEMAS, **_files, "Problem": PROBLEM}
