@@ -225,10 +225,11 @@ def _write_model(session: Session, entry: dict[str, Any], context: ImportContext
     if row is None:
         # The report states the confirmations as questions, and the person who applies the file has read them.
         confirmations = model_names.list_confirmations(session, entry["provider"], entry["model_id"])
-        keys = [confirmation.key for confirmation in confirmations]
-        models.create(session, _as_input_values(entry), actor=context.actor, confirmed=keys, checks_successors=False)
-        questions = tuple(confirmation.message for confirmation in confirmations)
-        return ImportChange("model", ref, ADDED, describe_fields({}, entry, ("display_name", "type")), questions)
+        models.create(
+            session, _as_input_values(entry), actor=context.actor, confirmed=[row.key for row in confirmations], checks_successors=False
+        )
+        lines = describe_fields({}, entry, ("display_name", "type"))
+        return ImportChange("model", ref, ADDED, lines, tuple(row.message for row in confirmations))
     before = models.audit_values(row) | {"aliases": sorted(alias.alias for alias in row.aliases)}
     requested = _as_input_values(entry) | {"aliases": sorted(entry["aliases"])}
     changes = {name: value for name, value in requested.items() if value != _as_input_value(before.get(name))}
