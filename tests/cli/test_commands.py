@@ -57,6 +57,12 @@ WRONG = [
     (2, "registry", "cost", "gpt-4o", "--usage", '{"input": NaN}'),
     (2, "registry", "cost", "gpt-4o", "--usage", '{"input": 1e1000000}'),
     (2, "registry", "cost", "gpt-4o", "--usage", '{"input": ' + "9" * 5000 + "}"),
+    (2, "registry", "cost", "gpt-4o", "--usage", '{"second": 8.4711}'),
+    (2, "registry", "cost", "gpt-4o", "--usage", '{"second": 1e1000000}'),
+    (2, "registry", "cost", "gpt-4o", "--service-tier", "auto"),
+    (2, "registry", "cost", "gpt-4o", "--service-tier", "gold"),
+    (2, "registry", "cost", "gpt-4o", "--attribute", "quality"),
+    (2, "registry", "cost", "gpt-4o", "--attribute", "quality=high", "--attribute", "quality=low"),
     (2, "registry", "cost", "gpt-4o", "--at", "soon"),
     (1, "registry", "cost", "no-such"),
     (2, "users"),
@@ -186,6 +192,21 @@ def test_a_cost_is_exact_and_the_same_by_either_way_of_asking(run):
     assert json.loads(first.stdout) == json.loads(second.stdout)
     assert json.loads(first.stdout)["total"] == "0.0065"
     assert "0.0065 USD" in run("registry", "cost", "gpt-4o", "--usage", usage, "--at", "2026-11-21T00:00:00Z").stdout
+
+
+def test_a_cost_names_its_tier_its_attributes_and_what_is_missing(run):
+    asked = ["registry", "cost", "gpt-4o", "--input-tokens", "1200", "--at", "2026-11-21T00:00:00Z"]
+    batch = json.loads(run(*asked, "--service-tier", "batch", "--attribute", "region=us", "--json").stdout)
+    assert (batch["total"], batch["service_tier"], batch["attributes"]) == ("0.0015", "batch", {"region": "us"})
+    assert json.loads(run(*asked, "--service-tier", "default", "--json").stdout)["total"] == "0.003"
+    seconds = run("registry", "cost", "gpt-4o", "--usage", '{"input": 1200, "second": 8.47}', "--at", "2026-11-21T00:00:00Z").stdout
+    assert "incomplete: No rate is known for seconds: the rest is counted." in seconds
+    fast = run(*asked, "--service-tier", "fast").stdout
+    assert "incomplete: It has no fast rates: this is the cost at standard rates." in fast
+
+
+def test_a_model_is_shown_with_every_rate_and_its_conditions(run):
+    assert "input 1.25 per 1,000,000 (batch rate)" in run("registry", "show", "gpt-4o").stdout
 
 
 def test_seeding_again_adds_nothing(run):

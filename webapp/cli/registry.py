@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -11,10 +12,13 @@ from webapp.cli.output import Failure, command
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.explanation import explain as explained
 from webapp.domain.catalog.serializers import model_document
-from webapp.domain.pricing.costs import Cost
-from webapp.domain.pricing.pricing import Price
+from webapp.domain.costing.calculator import parse_attributes
+from webapp.domain.pricing.cost_gaps import gaps_of
+from webapp.domain.pricing.costs import Cost, CostLine
+from webapp.domain.pricing.pricing import Price, Rate
+from webapp.domain.pricing.rate_text import describe_conditions
 from webapp.domain.pricing.serializers import cost_document
-from webapp.domain.pricing.service_tiers import STANDARD
+from webapp.domain.pricing.service_tiers import SERVICE_TIERS, STANDARD, parse_service_tier
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import Malformed
 from webapp.domain.shared.money import format_decimal
@@ -116,9 +120,21 @@ def _format_price(price: Price | None) -> str:
         return "unknown"
     if price.state == "free":
         return "free"
-    rates = [rate for rate in price.rates if rate.service_tier == STANDARD and rate.is_plain]
-    amounts = ", ".join(f"{rate.meter} {format_decimal(rate.amount)} per {rate.per:,}" for rate in rates)
-    return f"{amounts} {price.currency}, since {price.effective_from:%Y-%m-%d}"
+    rates = ", ".join(_format_rate(rate) for rate in price.rates)
+    return f"{rates} {price.currency}{_format_terms(price)}, since {price.effective_from:%Y-%m-%d}"
+
+
+def _format_rate(rate: Rate) -> str:
+    conditions = ", ".join(describe_conditions(rate))
+    return f"{rate.meter} {format_decimal(rate.amount)} per {rate.per:,}{f' ({conditions})' if conditions else ''}"
+
+
+def _format_terms(price: Price) -> str:
+    """Return the fields of a price that change what its rates cost."""
+    terms = ["media at the text rate"] if price.media_at_text_rate else []
+    terms += [f"at least {format_decimal(price.minimum)} a line"] if price.minimum is not None else []
+    terms += [f"plus {format_decimal(price.surcharge_percent)} %"] if price.surcharge_percent is not None else []
+    return "".join(f", {term}" for term in terms)
 
 
 @registry.command("cost")
@@ -126,16 +142,21 @@ def _format_price(price: Price | None) -> str:
 @click.option("--input-tokens", type=int, default=0, help="All input tokens, cached ones included.")
 @click.option("--output-tokens", type=int, default=0, help="All output tokens, reasoning included.")
 @click.option("--image-count", type=int, default=0)
-@click.option("--usage", "usage_json", help='Usage by meter as JSON, such as {"input": 1000, "cache_read": 400}.')
+@click.option("--usage", "usage_json", help='Usage by meter as JSON, such as {"input": 1000, "cache_read": 400} or {"second": 8.47}.')
+@click.option("--service-tier", "tier", default=STANDARD, help=f"One of {', '.join(SERVICE_TIERS)}.")
+@click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="An attribute of the call, such as quality=high.")
 @click.option("--at", "time_text", help="The time, such as 2026-11-21T00:00:00Z; now if left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the HTTP API answers.")
 @command
-def cost(ref: str, usage_json: str | None, time_text: str | None, as_json: bool, **counts: int) -> None:
+def cost(  # noqa: PLR0913 # one parameter per option
+    ref: str, *, usage_json: str | None, tier: str, attributes: tuple[str, ...], time_text: str | None, as_json: bool, **counts: int
+) -> None:
     """Say what a usage costs, exactly and itemised."""
     usage = _parse_usage(usage_json, counts)
     at = parse_timestamp(time_text, "at") if time_text is not None else datetime.now(UTC).replace(microsecond=0)
-    result = load_registry().calculate_cost(ref, usage=usage, at=at)
-    click.echo(json.dumps(cost_document(result)) if as_json else _format_cost(result))
+    service_tier, call_attributes = parse_service_tier(tier), parse_attributes(attributes)
+    result = load_registry().calculate_cost(ref, usage=usage, at=at, service_tier=service_tier, attributes=call_attributes)
+    click.echo(json.dumps(cost_document(result)) if as_json else _format_cost(result, usage))
 
 
 def _parse_usage(usage_json: str | None, counts: dict[str, int]) -> Usage:
@@ -143,11 +164,11 @@ def _parse_usage(usage_json: str | None, counts: dict[str, int]) -> Usage:
     if usage_json is None:
         return Usage.of(counts_by_meter)
     try:
-        usage = json.loads(usage_json, parse_constant=_reject_constant)
+        usage = json.loads(usage_json, parse_float=Decimal, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
-        raise Malformed.field("usage", "must be a JSON object of meters and whole numbers") from None
+        raise Malformed.field("usage", "must be a JSON object of meters and numbers") from None
     if not isinstance(usage, dict):
-        raise Malformed.field("usage", "must be a JSON object of meters and whole numbers")
+        raise Malformed.field("usage", "must be a JSON object of meters and numbers")
     return Usage.of({**counts_by_meter, **usage})
 
 
@@ -155,13 +176,21 @@ def _reject_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _format_cost(result: Cost) -> str:
+def _format_cost(result: Cost, usage: Usage) -> str:
     total = "unknown: no price is known for this moment" if result.total is None else f"{format_decimal(result.total)} {result.currency}"
     lines = [f"{result.model} at {format_timestamp(result.at) if result.at else 'now'}"]
-    for line in result.lines:
-        rate = f"{format_decimal(line.rate.amount)} per {line.rate.per:,}"
-        lines.append(f"  {line.meter:<16} {line.quantity:>16,}  x {rate:<24} = {format_decimal(line.cost)}")
-    lines.append(f"  {'total':<16} {total}")
+    lines += [_format_cost_line(line) for line in result.lines]
+    if result.surcharge is not None:
+        lines.append(f"  {'surcharge':<59} = {format_decimal(result.surcharge)}")
+    lines.append(f"  {'total':<16} {total}{' (rounded after 18 decimals)' if result.rounded else ''}")
     if result.missing and result.total is not None:
-        lines.append(f"  incomplete: no rate for {', '.join(result.missing)}")
+        lines += [f"  incomplete: {sentence}" for sentence in gaps_of(result, usage).sentences()]
     return "\n".join(lines)
+
+
+def _format_cost_line(line: CostLine) -> str:
+    rate = f"{format_decimal(line.rate.amount)} per {line.rate.per:,}"
+    notes = [f"billed as {line.billed_as}"] if line.billed_as != line.meter else []
+    notes += describe_conditions(line.rate) + ["minimum of a line"] * line.is_minimum + ["rounded"] * line.rounded
+    note = f" ({', '.join(notes)})" if notes else ""
+    return f"  {line.meter:<16} {line.quantity:>16,}  x {rate:<24} = {format_decimal(line.cost)}{note}"

@@ -1,6 +1,7 @@
 """Tests of the calculator without its page."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from urllib.parse import parse_qs
 
 import pytest
@@ -8,9 +9,10 @@ from factories import NOW, a_model, a_price, a_rate, a_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.domain.costing.calculator import MAX_MODELS, calculate, parse_query, typical_usage
+from webapp.domain.costing.calculator import MAX_MODELS, calculate, condition_choices, parse_query, typical_usage
 from webapp.domain.pricing.meters import METERS
 from webapp.domain.pricing.service_tiers import SERVICE_TIERS
+from webapp.domain.pricing.usage import Usage
 
 
 def asked(snapshot, **query):
@@ -105,6 +107,47 @@ def test_what_is_no_moment_is_said_at_its_field(text):
     assert set(parse_query({"at": [text]}).errors) == {"at"}
 
 
+ATTRIBUTES = st.dictionaries(st.from_regex("[a-z_]{1,40}", fullmatch=True), st.sampled_from(["high", "1536x1024", "a=b", "é"]), max_size=5)
+
+
+@given(attributes=ATTRIBUTES, seconds=st.decimals(0, 10**6, places=3))
+def test_an_address_keeps_attributes_and_fractions_of_seconds(attributes, seconds):
+    asked_attributes = [f"{name}={value}" for name, value in attributes.items()]
+    request = parse_query({"when": asked_attributes, "second": [f"{seconds:f}"]})
+    parsed = parse_query(parse_qs(request.query()))
+    assert (parsed.attributes, parsed.usage, parsed.errors) == (attributes, Usage(second=seconds), {})
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["quality"], "when.quality"),
+        (["Quality=high"], "is no attribute name"),
+        (["quality=high", "quality=low"], "given twice with different values"),
+        (["a=1", "b=1", "c=1", "d=1", "e=1", "f=1"], "at most 5"),
+        (["quality=" + "x" * 61], "when.quality"),
+    ],
+)
+def test_what_is_no_attribute_is_said_and_stays_as_it_was_typed(texts, said):
+    request = parse_query({"when": texts, "input": ["10"]})
+    assert said in request.errors["when"]
+    assert (request.typed_attributes, request.attributes) == (tuple(texts[:5]), {})
+
+
+def test_the_attributes_of_a_call_choose_the_rate():
+    images = a_price(a_rate("image", "0.167", 1, when=(("quality", "high"),)), a_rate("image", "0.04", 1))
+    snapshot = a_snapshot(a_model("painter", prices=[images]))
+    assert asked(snapshot, model="acme/painter", image="2", when="quality=high").quotes[0].total == Decimal("0.334")
+    assert asked(snapshot, model="acme/painter", image="2").quotes[0].total == Decimal("0.08")
+    assert condition_choices(images) == {"quality": ("high",)}
+    assert condition_choices(None) == {}
+
+
+@pytest.mark.parametrize("text", ["8.4711", "1,5", "-1", "1e3", "8."])
+def test_a_bad_number_of_seconds_is_told_that_decimals_are_fine(text):
+    assert parse_query({"second": [text]}).errors == {"second": "Seconds must be a number from 0 to 1,000,000,000,000, such as 90 or 8.47."}
+
+
 @given(
     refs=st.lists(st.sampled_from([model.ref for model in ALL]), unique=True),
     usage=st.dictionaries(st.sampled_from(METERS[METERS.index("image") :]), st.integers(0, 10**12)),
@@ -146,6 +189,11 @@ def test_no_address_ends_in_an_error(query):
         (a_price(a_rate(), a_rate("image", "0.04", 1)), {"input": 1_000, "image": 1}),
         (a_price(a_rate("second", "0.0001", 1)), {"second": 60}),
         (a_price(a_rate("web_search", "10", 1_000)), {"input": 1_000, "output": 500}),
+        (a_price(a_rate("pixel", "0.0000001", 1)), {"pixel": 1_048_576}),
+        (a_price(a_rate("session", "0.03", 1)), {"session": 1}),
+        (a_price(a_rate("input_audio", "6"), a_rate("output", "10")), {"input": 1_000, "input_audio": 1_000, "output": 500}),
+        (a_price(a_rate(), a_rate("output_image", "30")), {"input": 1_000, "output": 500, "output_image": 500}),
+        (a_price(a_rate(), a_rate("input_audio", "6"), a_rate("output", "2")), {"input": 1_000, "output": 500}),
     ],
 )
 def test_an_ordinary_call_uses_what_is_billed_by_itself(price, used):

@@ -462,6 +462,7 @@ def test_a_line_that_costs_something_costs_at_least_the_minimum():
     price = a_price(a_rate("image", "0.001", 1), a_rate("request", "0.5", 1), a_rate("page", "0", 1), minimum=Decimal("0.01"))
     cost = cost_of(price, Usage(image=2, request=1, page=5), at=NOW)
     assert [line.cost for line in cost.lines] == [Decimal("0.01"), Decimal("0.5"), 0]
+    assert [line.is_minimum for line in cost.lines] == [True, False, False]
     assert cost.total == Decimal("0.51")
 
 

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from webapp.admin.core.formatters import copyable, format_date, format_rate, format_time, humanize, tag, time_tag, type_tag
 from webapp.admin.runs.run_presenter import format_latency
 from webapp.domain.catalog.snapshot import Snapshot
-from webapp.domain.costing.calculator import typical_usage
-from webapp.domain.pricing.meters import METERS, label_of
+from webapp.domain.costing.calculator import condition_choices, typical_usage
+from webapp.domain.pricing.meters import MEDIA_TOKENS, METER_GROUPS, METERS, TOOLS, label_of
 from webapp.domain.pricing.price_chart import HEIGHT, WIDTH, build_chart
 from webapp.domain.pricing.pricing import Price, price_at, timeline
 from webapp.domain.pricing.rate_text import describe_conditions
@@ -26,7 +26,8 @@ from webapp.services.catalog.run_statistics import RunStatistics
 from webapp.services.pricing import prices
 
 CALL_LABELS = {"input": "Input tokens", "cache_read": "of these, cached", "output": "Output tokens"}
-OPTIONAL_METERS = frozenset({"cache_read", "web_search"})  # Many calls use none of these.
+# Many calls use none of these.
+OPTIONAL_METERS = frozenset({"cache_read", *METER_GROUPS[MEDIA_TOKENS], *METER_GROUPS[TOOLS]})
 SOURCE_LABELS = {"manual": "Entered by hand", "seed": "Built-in catalogue", "catalog": "Catalogue", "import": "Imported"}
 
 
@@ -97,6 +98,7 @@ def price_view_model(session: Session, row: Model, now: datetime) -> dict[str, A
     return {
         "model_ref": row.ref,
         "call": calculator_fields(card["price"]),
+        "call_attributes": condition_choices(card["price"]),
         "price": card,
         "chart": chart_of(price_history, now),
         "today": f"{now:%Y-%m-%d}",

@@ -186,7 +186,15 @@ def format_price(price: Price | None) -> str:
         f"{label_of(rate.meter).lower()} {format_rate(rate, price.currency)}" for rate in price.rates if not describe_conditions(rate)
     ]
     remaining = len(price.rates) - len(descriptions[:4])
-    return ", ".join(descriptions[:4]) + (f" and {remaining} more rates" if remaining > 1 else " and 1 more rate" if remaining else "")
+    more = f" and {remaining} more rates" if remaining > 1 else " and 1 more rate" if remaining else ""
+    return ", ".join(descriptions[:4]) + more + "".join(f"; {term}" for term in price_terms(price))
+
+
+def price_terms(price: Price) -> list[str]:
+    """Return the terms of a price besides its rates: its minimum, its surcharge, and the rate of its media."""
+    terms = [] if price.minimum is None else [f"at least {money_text.format_amount(price.minimum, price.currency)} for a line"]
+    terms += [] if price.surcharge_percent is None else [f"plus {format_decimal(price.surcharge_percent)} % surcharge"]
+    return terms
 
 
 def exported_rate(price: Price | None, meter: str) -> str:

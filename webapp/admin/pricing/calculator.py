@@ -10,27 +10,27 @@ from flask import Response, request
 from flask_admin import expose
 
 from webapp.admin.core.base import GuardedView
+from webapp.admin.core.cost_lines import attribute_fields, cost_line, surcharge_line
 from webapp.admin.runs.model_choices import model_groups
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.costing import calculator
 from webapp.domain.costing.calculator import CalculatorRequest, CalculatorResult, Quote
-from webapp.domain.pricing.costs import CostLine
-from webapp.domain.pricing.meters import METER_TABLE, METERS, label_of, unit_of
-from webapp.domain.pricing.rate_text import describe_conditions, describe_missing
-from webapp.domain.pricing.service_tiers import SERVICE_TIERS
+from webapp.domain.pricing.meters import METER_GROUPS, METER_TABLE, TEXT_TOKENS
+from webapp.domain.pricing.service_tiers import TIER_LABELS
 from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import AmbiguousModel, UnknownModel
 from webapp.runtime import container
 
 PART_SUM_ERRORS: Mapping[str, str] = {
-    "input": "Input is smaller than its parts: cached, audio and image tokens count as input tokens too.",
+    "input": "Input is smaller than its parts: cached, audio, image and video tokens count as input tokens too.",
+    "cache_read": "Read from cache is smaller than its parts: the audio, images and video that were read from the cache.",
     "cache_write": "Written to cache is smaller than its part that is kept for 1 hour.",
-    "output": "Output is smaller than its parts: reasoning and audio tokens count as output tokens too.",
+    "output": "Output is smaller than its parts: reasoning, audio, image and video tokens count as output tokens too.",
 }
 PAGE_TARGET, PANEL_TARGET = "div#calculator-answer", "div#calculator-panel-answer"
-COMMON_METERS = ("input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning", "image", "request")
-OTHER_METERS = tuple(meter for meter in METERS if meter not in COMMON_METERS)
+FOLDED_GROUPS = tuple(group for group in METER_GROUPS if group != TEXT_TOKENS)
+MAX_CHOICES = 12  # Links per attribute.
 UNSUPPORTED_LABELS = {"inactive": "Inactive", "provider_inactive": "Provider inactive", "retired": "Retired"}
 SOURCE_LABELS = {"manual": "entered by hand", "seed": "built-in catalogue", "catalog": "catalogue", "import": "imported"}
 
@@ -63,12 +63,19 @@ class Calculator(GuardedView):
         return {
             "groups": model_groups(snapshot, snapshot.models, selected),
             "typed": inputs.typed or {meter: f"{quantity:,}" for meter, quantity in inputs.usage.as_dict().items()},
-            "usual": COMMON_METERS,
-            "more": OTHER_METERS,
-            "service_tiers": SERVICE_TIERS,
+            "folded": {group: METER_GROUPS[group] for group in FOLDED_GROUPS},
+            "tier_labels": TIER_LABELS,
+            "attribute_fields": attribute_fields(inputs),
+            "known_attributes": _known_attributes(result),
             "most": calculator.MAX_MODELS,
             "unknown_refs": [error.ref for error in result.unresolved],
         }
+
+
+def _known_attributes(result: CalculatorResult) -> list[str]:
+    """Return the attributes that the prices of the chosen models depend on, such as `quality=high`."""
+    choices = [calculator.condition_choices(quote.price) for quote in result.quotes]
+    return list(dict.fromkeys(f"{name}={value}" for names in choices for name, values in names.items() for value in values))
 
 
 def _use_form_labels(errors: Mapping[str, str]) -> dict[str, str]:
@@ -119,16 +126,28 @@ def _card(quote: Quote, inputs: CalculatorRequest, minimum: Decimal | None) -> d
         "quote": quote,
         "model": quote.model,
         "tags": list(_tags(quote)),
-        "prefix": "at least " if quote.missing_meters and not quote.is_tier_missing and quote.total is not None else "",
+        "prefix": quote.gaps.prefix if quote.total is not None else "",
         "total": _money(quote.total_for(inputs.calls), currency),
         "sums": [(label, _money(quote.total_for(calls), currency)) for label, calls in _multiples(inputs.calls)],
         "ratio": money_text.format_ratio(quote.total, minimum) if minimum and quote.total and quote.total > minimum else None,
-        "lines": [_line(line, currency) for line in quote.cost.lines],
-        "missing": [describe_missing(missing) for missing in quote.cost.missing],
-        "no_rate": [label_of(missing).lower() for missing in quote.missing_meters],
+        "lines": [cost_line(line, currency) for line in quote.cost.lines],
+        "surcharge": surcharge_line(quote.cost.surcharge, quote.price.surcharge_percent if quote.price else None, currency),
+        "gaps": quote.gaps,
+        "choices": _attribute_links(quote, inputs),
         "later": replace(inputs, at=quote.price.effective_to).query() if quote.price and quote.price.effective_to else None,
         "source": _source_label(quote),
     }
+
+
+def _attribute_links(quote: Quote, inputs: CalculatorRequest) -> list[tuple[str, str]]:
+    """Return links that state one of the attributes that the missing rates depend on."""
+    missing_names = {name for entry in quote.cost.missing for name in entry.partition(" when ")[2].split(", ") if name}
+    return [
+        (f"{name} {value}", replace(inputs, attributes={**inputs.attributes, name: value}).query())
+        for name, values in calculator.condition_choices(quote.price).items()
+        if name in missing_names
+        for value in values[:MAX_CHOICES]
+    ]
 
 
 def _multiples(calls: int) -> list[tuple[str, int]]:
@@ -153,17 +172,6 @@ def _tags(quote: Quote) -> list[tuple[str, str]]:
     if not quote.model.supported:
         tags.append((UNSUPPORTED_LABELS.get(quote.model.unsupported_because or "", "Not supported"), "red"))
     return tags
-
-
-def _line(line: CostLine, currency: str | None) -> dict[str, Any]:
-    return {
-        "label": label_of(line.meter),
-        "quantity": line.quantity,
-        "billed_as": label_of(line.billed_as) if line.billed_as != line.meter else None,
-        "rate": f"{money_text.format_amount(line.rate.amount, currency)} / {unit_of(line.billed_as, line.rate.per)}",
-        "conditions": describe_conditions(line.rate),
-        "cost": money_text.format_amount(line.cost, currency),
-    }
 
 
 def _source_label(quote: Quote) -> str:

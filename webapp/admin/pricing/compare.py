@@ -16,7 +16,6 @@ from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.entities import KNOWN_CAPABILITIES, MODEL_TYPES
 from webapp.domain.costing import workload
 from webapp.domain.costing.workload import DAYS_PER_MONTH, CheapestRange, WorkloadCost, WorkloadRequest
-from webapp.domain.pricing.rate_text import describe_missing
 from webapp.domain.shared import money_text
 from webapp.domain.shared.money import ZERO, format_decimal
 from webapp.domain.shared.timestamps import format_timestamp
@@ -117,7 +116,8 @@ def _row_view_model(row: WorkloadCost, maximum: Decimal) -> dict[str, Any]:
         "call": money_text.format_amount(cost.total, cost.currency) if row.month is not None and cost.total is not None else None,
         "ratio": f"{money_text.format_ratio(row.ratio, money_text.ONE)}×" if row.ratio else None,
         "next_tier": row.next_tier,
-        "missing": [describe_missing(name) for name in cost.missing],
+        "prefix": row.gaps.prefix,
+        "gaps": row.gaps.sentences() if cost.price_state == "priced" else [],
         "state": cost.price_state,
     }
 

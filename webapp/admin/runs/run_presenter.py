@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from webapp.domain.pricing.meters import METER_TABLE, METERS, label_of, unit_of
-from webapp.domain.pricing.rate_text import describe_missing
+from webapp.admin.core.cost_lines import cost_line, surcharge_line
+from webapp.domain.pricing.cost_gaps import gaps_of_document
+from webapp.domain.pricing.meters import METER_TABLE, METERS, label_of
+from webapp.domain.pricing.repricing import attributes_of
+from webapp.domain.pricing.serializers import cost_line_from
 from webapp.domain.pricing.spend import NO_COST
 from webapp.domain.shared import money_text
 from webapp.drivers import DRIVERS
@@ -61,7 +64,9 @@ def view_model(run: Run) -> dict[str, Any]:
         "tokens": _token_rows(run),
         "cost": cost_view_model(run),
         "reported": _reported_view_model(run),
-        "lines": [_cost_line(line, run.currency) for line in (run.cost or {}).get("lines", [])],
+        "attributes": [f"{name.replace('_', ' ')} {value}" for name, value in attributes_of(run.cost).items()],
+        "lines": [cost_line(cost_line_from(line), run.currency) for line in (run.cost or {}).get("lines", [])],
+        "surcharge": _surcharge(run),
         "latency": format_latency(run.latency_ms),
         "look_at_provider": run.provider_slug if run.error_code in PROVIDER_ERRORS else None,
         "incident": as_json(run.incident),
@@ -123,8 +128,8 @@ def cost_view_model(run: Run) -> dict[str, str | None]:
         return _cost_without_amount("Unknown", _unknown_cost_reason(run))
     exact = money_text.format_amount(cost.amount, run.currency)
     if not cost.complete:
-        missing = ", ".join(map(describe_missing, run.cost.get("missing", []))) if run.cost else ""
-        return _cost_without_amount(f"at least {exact}", f"not counted: {missing}" if missing else "a part of it is unknown")
+        gaps = gaps_of_document(run.cost or {}, run.usage or {})
+        return _cost_without_amount(f"{gaps.prefix or 'at least '}{exact}", " ".join(gaps.sentences()) or "a part of it is unknown")
     return {"text": exact, "rounded": money_text.format_rounded(cost.amount, run.currency), "why": None}
 
 
@@ -164,9 +169,14 @@ def _difference_text(difference: Decimal | None, currency: str | None) -> str | 
     return f"{amount} {'more' if difference > 0 else 'less'} than calculated" if difference else "as calculated"
 
 
-def _token_rows(run: Run) -> list[tuple[str, int]]:
+def _surcharge(run: Run) -> dict[str, str] | None:
+    surcharge = (run.cost or {}).get("surcharge")
+    return surcharge_line(None if surcharge is None else Decimal(surcharge), None, run.currency)
+
+
+def _token_rows(run: Run) -> list[tuple[str, str]]:
     usage = run.usage or {}
-    return [(_meter_label(meter), usage[meter]) for meter in METERS if usage.get(meter)]
+    return [(_meter_label(meter), f"{Decimal(usage[meter]):,}") for meter in METERS if usage.get(meter)]
 
 
 def _meter_label(meter: str) -> str:
@@ -183,20 +193,6 @@ def _recommendation_view_model(recommendation: RunRecommendation) -> dict[str, A
         "description": recommendation.description,
         "actions": recommendation.actions,
         "details": as_json(recommendation.details) if recommendation.details else None,
-    }
-
-
-def _cost_line(line: Mapping[str, Any], currency: str | None) -> dict[str, Any]:
-    """Return a stored cost line in the shape that the calculator's table uses."""
-    billed_as = line.get("billed_as", line["meter"])
-    above = line.get("above")
-    return {
-        "label": label_of(line["meter"]),
-        "quantity": line["quantity"],
-        "billed_as": label_of(billed_as) if billed_as != line["meter"] else None,
-        "rate": f"{money_text.format_amount(Decimal(line['amount']), currency)} / {unit_of(billed_as, line['per'])}",
-        "conditions": [] if above is None else [f"above {above:,} input tokens"],
-        "cost": money_text.format_amount(Decimal(line["cost"]), currency),
     }
 
 

@@ -1,7 +1,7 @@
 """The price calculator without its page: parses a query string and prices the request for each model."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,8 +11,9 @@ from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.rate_schemas import MAX_ATTRIBUTES, validate_attributes
 from webapp.domain.catalog.resolution import MAX_REF, resolve
 from webapp.domain.catalog.snapshot import Snapshot
+from webapp.domain.pricing.cost_gaps import CostGaps, gaps_of
 from webapp.domain.pricing.costs import Cost, cost_of
-from webapp.domain.pricing.meters import FRACTIONAL_METERS, METERS, label_of
+from webapp.domain.pricing.meters import FRACTIONAL_METERS, MEDIA, METERS, label_of
 from webapp.domain.pricing.pricing import Price
 from webapp.domain.pricing.service_tiers import STANDARD, parse_service_tier
 from webapp.domain.pricing.spend import known_amount
@@ -24,12 +25,25 @@ from webapp.domain.shared.timestamps import DAY, format_timestamp, parse_day, pa
 MAX_MODELS = 8
 MAX_CALLS = 10**9
 MAX_INPUT_LENGTH = 40
+MAX_ATTRIBUTE_LENGTH = 120
 # Separators must form groups of three digits, so that `1,5` does not become fifteen.
 NUMBER = re.compile(r"[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,5}|[0-9]{1,3}(?: [0-9]{3}){1,5}", re.ASCII)
 FRACTION = re.compile(r"[0-9]{1,12}\.[0-9]{1,3}", re.ASCII)
 NO_USAGE = Usage()
 # The approximate usage of one call, for each meter that is billed on its own.
-TYPICAL_CALL: Mapping[str, int] = {"input": 1_000, "output": 500, "image": 1, "request": 1, "second": 60, "character": 1_000, "page": 1}
+TYPICAL_CALL: Mapping[str, int] = {
+    "input": 1_000,
+    "output": 500,
+    "image": 1,
+    "request": 1,
+    "second": 60,
+    "character": 1_000,
+    "page": 1,
+    "pixel": 1_024 * 1_024,
+    "session": 1,
+}
+# Of a model without a rate for text, all tokens are of one medium that has a rate.
+WHOLES: Mapping[str, str] = {f"{whole}_{medium}": whole for whole in ("input", "output") for medium in reversed(MEDIA)}
 DEFAULT_METERS = frozenset({"input", "output"})
 
 Query = Mapping[str, Sequence[str]]
@@ -37,7 +51,7 @@ Query = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class CalculatorRequest:
-    """A calculator request. `typed` holds the texts as entered, and `errors` the messages by field."""
+    """A calculator request. `typed` and `typed_attributes` hold the texts as entered, and `errors` the messages by field."""
 
     refs: tuple[str, ...] = ()
     usage: Usage = NO_USAGE
@@ -46,6 +60,7 @@ class CalculatorRequest:
     at: datetime | None = None
     calls: int = 1
     typed: Mapping[str, str] = field(default_factory=dict)
+    typed_attributes: tuple[str, ...] = ()
     errors: Mapping[str, str] = field(default_factory=dict)
 
     def query(self) -> str:
@@ -70,16 +85,9 @@ class Quote:
     price: Price | None
     cost: Cost
     total: Decimal | None
+    gaps: CostGaps
     cheapest: bool = False
     share: int | None = None
-
-    @property
-    def is_tier_missing(self) -> bool:
-        return any(missing.startswith("service_tier:") for missing in self.cost.missing)
-
-    @property
-    def missing_meters(self) -> tuple[str, ...]:
-        return tuple(missing for missing in self.cost.missing if not missing.startswith("service_tier:"))
 
     def total_for(self, calls: int) -> Decimal | None:
         return None if self.total is None else EXACT.multiply(self.total, calls)
@@ -97,9 +105,16 @@ class CalculatorResult:
 def typical_usage(price: Price | None) -> Usage:
     """Return the usage of a typical call at this price: every meter that has a rate, or tokens if no meter has one."""
     billed = {rate.meter for rate in price.rates} if price else set()
-    return Usage(
-        **{meter: quantity for meter, quantity in TYPICAL_CALL.items() if meter in (billed & TYPICAL_CALL.keys() or DEFAULT_METERS)}
-    )
+    media = {whole: part for part, whole in WHOLES.items() if part in billed and whole not in billed}
+    typical = (billed | media.keys()) & TYPICAL_CALL.keys() or DEFAULT_METERS
+    quantities = {meter: quantity for meter, quantity in TYPICAL_CALL.items() if meter in typical}
+    return Usage.of(quantities | {part: quantities[whole] for whole, part in media.items()})
+
+
+def condition_choices(price: Price | None) -> dict[str, tuple[str, ...]]:
+    """Return the attributes that the rates of a price depend on: each name with its values, as in the price."""
+    pairs = dict.fromkeys(pair for rate in price.rates for pair in rate.when) if price else {}
+    return {name: tuple(value for key, value in pairs if key == name) for name, _ in pairs}
 
 
 def parse_query(query: Query) -> CalculatorRequest:
@@ -114,8 +129,19 @@ def parse_query(query: Query) -> CalculatorRequest:
         at=reader.timestamp(),
         calls=reader.number("calls", 1, MAX_CALLS),
         typed=reader.typed,
+        typed_attributes=reader.typed_attributes,
         errors=reader.errors,
     )
+
+
+def parse_attributes(texts: Iterable[str]) -> dict[str, str]:
+    """Return the attributes of a call from texts such as `quality=high`. Raises `Invalid`."""
+    attributes: dict[str, str] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if attributes.setdefault(name.strip(), value.strip()) != value.strip():
+            raise Invalid.field(f"when.{name.strip()[:60]}", "is given twice with different values")
+    return validate_attributes(attributes, "when")
 
 
 class QueryReader:
@@ -125,6 +151,7 @@ class QueryReader:
         self._query = query
         self.errors: dict[str, str] = {}
         self.typed: dict[str, str] = {}
+        self.typed_attributes: tuple[str, ...] = ()
 
     def text(self, name: str) -> str:
         text = next(iter(self._query.get(name, ())), "").strip()
@@ -154,15 +181,21 @@ class QueryReader:
     def quantity(self, meter: str) -> int | str:
         """Return the quantity of a meter, as a decimal string if it has a fraction."""
         text = self.text(meter)
-        if meter in FRACTIONAL_METERS and (fraction := FRACTION.fullmatch(text)):
+        if meter not in FRACTIONAL_METERS:
+            return self.number(meter, 0, MAX_QUANTITY)
+        if fraction := FRACTION.fullmatch(text):
             return fraction[0]
-        return self.number(meter, 0, MAX_QUANTITY)
+        quantity = self.number(meter, 0, MAX_QUANTITY)
+        if meter in self.errors:
+            self.errors[meter] = f"{label_of(meter)} must be a number from 0 to {MAX_QUANTITY:,}, such as 90 or 8.47."
+        return quantity
 
     def attributes(self) -> dict[str, str]:
         """Return the attributes of the call, given as `when=name=value`."""
-        pairs = [text.partition("=") for text in self._query.get("when", ()) if text.strip()]
+        texts = [text.strip() for text in self._query.get("when", ()) if text.strip()]
+        self.typed_attributes = tuple(_printable(text[:MAX_ATTRIBUTE_LENGTH]) for text in texts[:MAX_ATTRIBUTES])
         try:
-            return validate_attributes({name.strip(): value for name, _, value in pairs}, "when")
+            return parse_attributes(texts)
         except Invalid as error:
             self.errors["when"] = f"The attributes must be up to {MAX_ATTRIBUTES} names with values, such as quality=high: {error.detail}."
             return {}
@@ -214,7 +247,7 @@ def calculate(snapshot: Snapshot, request: CalculatorRequest, now: datetime) -> 
 def _quote(model: ModelInfo, request: CalculatorRequest, at: datetime) -> Quote:
     price = model.price_at(at)
     cost = cost_of(price, request.usage, at=at, service_tier=request.service_tier, attributes=request.attributes, model=model.ref)
-    return Quote(model, price, cost, known_amount(cost.total, complete=cost.complete))
+    return Quote(model, price, cost, known_amount(cost.total, complete=cost.complete), gaps_of(cost, request.usage))
 
 
 def _rank_quotes(quotes: list[Quote]) -> tuple[Quote, ...]:

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.costing.calculator import MAX_CALLS, Query, QueryReader
+from webapp.domain.pricing.cost_gaps import CostGaps, gaps_of
 from webapp.domain.pricing.costs import Cost, cost_of
 from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.pricing.spend import known_amount
@@ -96,6 +97,7 @@ class WorkloadCost:
     model: ModelInfo
     call: Cost
     month: Decimal | None
+    gaps: CostGaps
     next_tier: int | None = None
     ratio: Decimal | None = None
 
@@ -152,7 +154,7 @@ def _workload_cost(model: ModelInfo, usage: Usage, workload: Workload, at: datet
     amount = known_amount(cost.total, complete=cost.complete)
     month = None if amount is None else EXACT.multiply(amount, workload.calls * DAYS_PER_MONTH)
     above = (rate.above for rate in price.rates if rate.above is not None and rate.above >= usage.input) if price else ()
-    return WorkloadCost(model, cost, month, next_tier=min(above, default=None))
+    return WorkloadCost(model, cost, month, gaps_of(cost, usage), next_tier=min(above, default=None))
 
 
 def _sort_key(row: WorkloadCost) -> tuple[int, str, Decimal, str]:

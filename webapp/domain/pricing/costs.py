@@ -30,6 +30,11 @@ class CostLine(NamedTuple):
     def billed_as(self) -> str:
         return self.rate.meter
 
+    @property
+    def is_minimum(self) -> bool:
+        """Whether the line costs the minimum of the price, because its quantity costs less."""
+        return not self.rounded and Fraction(self.cost) > Fraction(self.rate.exact_unit) * Fraction(self.quantity)
+
 
 class Cost(NamedTuple):
     """The cost of a usage at a time. `total` is None if the price is unknown; `complete` is false if a rate is missing.

@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 TOKEN = "token"
+# The groups in which forms show the meters.
+TEXT_TOKENS = "Tokens"
+MEDIA_TOKENS = "Audio, image and video tokens"
+CONTENT = "Images, seconds, characters and pages"
+TOOLS = "Requests, tools and storage"
 
 
 class Meter(NamedTuple):
@@ -23,11 +28,12 @@ class Meter(NamedTuple):
     falls_back_to: tuple[str, ...] = ()
     medium: str | None = None
     hint: str = ""
+    group: str = TOOLS
 
 
 def _tokens(label: str, hint: str, *parents: str, then: tuple[str, ...] = (), medium: str | None = None) -> Meter:
     """Return a meter of tokens. It falls back to its first parent, and after that to `then`."""
-    return Meter(label, TOKEN, "tokens", parents, (*parents[:1], *then), medium, hint)
+    return Meter(label, TOKEN, "tokens", parents, (*parents[:1], *then), medium, hint, MEDIA_TOKENS if medium else TEXT_TOKENS)
 
 
 # In the order in which costs are itemized. A whole comes before its parts.
@@ -53,13 +59,13 @@ METER_TABLE: Mapping[str, Meter] = {
     "output_audio": _tokens("Audio output", "Part of output", "output", medium="audio"),
     "output_image": _tokens("Image output", "Part of output", "output", medium="image"),
     "output_video": _tokens("Video output", "Part of output", "output", medium="video"),
-    "image": Meter("Images", "image", "images"),
+    "image": Meter("Images", "image", "images", group=CONTENT),
     "request": Meter("Requests", "request", "requests"),
-    "second": Meter("Seconds", "second", "seconds", hint="Up to three decimals"),
-    "character": Meter("Characters", "character", "characters"),
-    "page": Meter("Pages", "page", "pages"),
+    "second": Meter("Seconds", "second", "seconds", hint="Up to three decimals", group=CONTENT),
+    "character": Meter("Characters", "character", "characters", group=CONTENT),
+    "page": Meter("Pages", "page", "pages", group=CONTENT),
     "web_search": Meter("Web searches", "search", "searches"),
-    "pixel": Meter("Pixels", "pixel", "pixels"),
+    "pixel": Meter("Pixels", "pixel", "pixels", group=CONTENT),
     "session": Meter("Sessions", "session", "sessions"),
     "file_search": Meter("File searches", "search", "searches"),
     "code_execution": Meter("Code executions", "execution", "executions"),
@@ -70,8 +76,10 @@ METER_SET = frozenset(METERS)
 TOKEN_METERS: tuple[str, ...] = tuple(name for name, meter in METER_TABLE.items() if meter.unit == TOKEN)
 MEDIA = ("audio", "image", "video")
 FRACTIONAL_METERS = frozenset({"second"})
-
-# What a cost can miss besides a rate of a meter.
+METER_GROUPS: Mapping[str, tuple[str, ...]] = {
+    group: tuple(name for name, meter in METER_TABLE.items() if meter.group == group)
+    for group in (TEXT_TOKENS, MEDIA_TOKENS, CONTENT, TOOLS)
+}
 
 
 def label_of(meter: str) -> str:

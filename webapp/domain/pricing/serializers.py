@@ -148,6 +148,14 @@ def _line_document(line: CostLine) -> Document:
     return document | {"rounded": True} if line.rounded else document
 
 
+def cost_line_from(document: Mapping[str, Any]) -> CostLine:
+    """Return a line from its document. Of the conditions of its rate, the document states the threshold."""
+    rate = Rate(document.get("billed_as", document["meter"]), Decimal(document["amount"]), document["per"], document.get("above"))
+    quantity = document["quantity"]
+    exact_quantity = Decimal(quantity) if isinstance(quantity, str) else quantity
+    return CostLine(document["meter"], exact_quantity, rate, Decimal(document["cost"]), document.get("rounded", False))
+
+
 def _amount(amount: Decimal | None) -> str | None:
     return None if amount is None else format_decimal(amount)
 

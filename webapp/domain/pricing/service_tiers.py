@@ -6,6 +6,14 @@ from webapp.domain.shared.errors import Invalid
 
 STANDARD = "standard"
 SERVICE_TIERS = (STANDARD, "batch", "flex", "priority", "fast", "scale")
+TIER_LABELS: Mapping[str, str] = {
+    STANDARD: "Standard",
+    "batch": "Batch: answered within hours",
+    "flex": "Flex: slower",
+    "priority": "Priority: faster",
+    "fast": "Fast: a faster mode of the model",
+    "scale": "Scale: reserved capacity",
+}
 # What vendors call the standard tier in their responses.
 TIER_SYNONYMS: Mapping[str, str] = {"default": STANDARD, "on_demand": STANDARD}
 
