@@ -192,7 +192,7 @@ def format_price(price: Price | None) -> str:
 
 def price_terms(price: Price) -> list[str]:
     """Return the terms of a price besides its rates: its minimum, its surcharge, and the rate of its media."""
-    terms = [] if price.minimum is None else [f"at least {money_text.format_amount(price.minimum, price.currency)} for a line"]
+    terms = [] if price.minimum is None else [f"a minimum of {money_text.format_amount(price.minimum, price.currency)} for a line"]
     terms += [] if price.surcharge_percent is None else [f"plus {format_decimal(price.surcharge_percent)} % surcharge"]
     return terms
 
