@@ -13,7 +13,6 @@ from webapp.domain.costing import price_sanity
 from webapp.domain.pricing.pricing import Price as PriceValue
 from webapp.domain.pricing.serializers import BILLING_FIELDS, price_document
 from webapp.domain.shared.errors import FieldError, Invalid, ModeldeskError
-from webapp.domain.shared.money import format_decimal
 from webapp.models import Model, Price, Provider
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.catalog import model_names, models, providers
@@ -33,6 +32,7 @@ from webapp.services.transfer.import_rows import (
     check_top_level,
     parse_entries,
 )
+from webapp.services.transfer.input_values import as_input_value, as_input_values
 from webapp.services.transfer.registry_yaml import ParsedRegistryFile
 from webapp.services.transfer.sibling_prices import SiblingPrices
 
@@ -175,7 +175,7 @@ def _require_no_loops(session: Session, entries: ImportEntries, lines: ImportErr
 def _write_provider(session: Session, entry: dict[str, Any], context: ImportContext) -> ImportChange:
     row = providers.get_by_slug_or_none(session, entry["slug"])
     if row is None:
-        providers.create(session, _as_input_values(entry), actor=context.actor, policy=context.policy)
+        providers.create(session, as_input_values(entry), actor=context.actor, policy=context.policy)
         return ImportChange("provider", entry["slug"], ADDED, describe_fields({}, entry, ("display_name", "driver", "base_url")))
     if providers.changes_destination(row, entry):
         name = row.display_name
@@ -183,7 +183,7 @@ def _write_provider(session: Session, entry: dict[str, Any], context: ImportCont
     extra_headers = row.config.get("extra_headers")
     entry = entry | {"config": entry["config"] | ({"extra_headers": extra_headers} if extra_headers else {})}
     before = providers.audit_values(row)
-    changes = {name: value for name, value in _as_input_values(entry).items() if value != before.get(name)}
+    changes = {name: value for name, value in as_input_values(entry).items() if value != before.get(name)}
     if not changes:
         return ImportChange("provider", entry["slug"], SAME)
     providers.update(session, row.id, changes, actor=context.actor, policy=context.policy)
@@ -196,17 +196,6 @@ def _without_headers(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return provider values without headers, which can contain a key: more users can read reports than can enter keys."""
     config = values.get("config") or {}
     return {**values, "config": {name: value for name, value in config.items() if name != "extra_headers"}}
-
-
-def _as_input_values(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return validated values in their input form, because the services validate them again."""
-    return {name: _as_input_value(value) for name, value in entry.items()}
-
-
-def _as_input_value(value: object) -> object:
-    if hasattr(value, "as_tuple"):
-        return format_decimal(value)  # type: ignore[arg-type] # a Decimal
-    return value.isoformat() if hasattr(value, "isoformat") else list(value) if isinstance(value, tuple) else value
 
 
 def _make_primary(session: Session, slug: str, context: ImportContext) -> None:
@@ -226,13 +215,13 @@ def _write_model(session: Session, entry: dict[str, Any], context: ImportContext
         # The report states the confirmations as questions, and the person who applies the file has read them.
         confirmations = model_names.list_confirmations(session, entry["provider"], entry["model_id"])
         models.create(
-            session, _as_input_values(entry), actor=context.actor, confirmed=[row.key for row in confirmations], checks_successors=False
+            session, as_input_values(entry), actor=context.actor, confirmed=[row.key for row in confirmations], checks_successors=False
         )
         lines = describe_fields({}, entry, ("display_name", "type"))
         return ImportChange("model", ref, ADDED, lines, tuple(row.message for row in confirmations))
     before = models.audit_values(row) | {"aliases": sorted(alias.alias for alias in row.aliases)}
-    requested = _as_input_values(entry) | {"aliases": sorted(entry["aliases"])}
-    changes = {name: value for name, value in requested.items() if value != _as_input_value(before.get(name))}
+    requested = as_input_values(entry) | {"aliases": sorted(entry["aliases"])}
+    changes = {name: value for name, value in requested.items() if value != as_input_value(before.get(name))}
     if not changes:
         return ImportChange("model", ref, SAME)
     models.update(session, row.id, changes, actor=context.actor, checks_successors=False)
