@@ -1,6 +1,7 @@
 """Tests of the sanity questions before a price is saved."""
 
 from dataclasses import replace
+from datetime import time
 from decimal import Decimal
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from webapp.domain.costing.price_sanity import confirmation_key, list_model_questions, list_questions
 from webapp.domain.costing.sibling_rates import SiblingPrice, SiblingRates
+from webapp.domain.pricing.windows import Window
 
 
 def kinds(*arguments, **options):
@@ -32,8 +34,16 @@ def test_units_are_compared_and_not_the_numbers_that_were_typed():
 
 def test_only_rates_for_the_same_thing_are_compared():
     before = a_price(a_rate(amount="1"))
-    rates = [a_rate("output", "500"), a_rate(amount="500", service_tier="priority"), a_rate(amount="500", above=200_000)]
-    assert kinds(a_price(*rates), before) == []
+    assert kinds(a_price(a_rate("output", "500")), before) == []
+
+
+@pytest.mark.parametrize(
+    "conditions", [{"service_tier": "priority"}, {"above": 200_000}, {"window": Window((), time(), time())}, {"when": (("region", "us"),)}]
+)
+def test_a_rate_with_new_conditions_is_compared_with_the_nearest_rate_of_its_meter(conditions):
+    before = a_price(a_rate(amount="1"), a_rate(amount="4", service_tier="flex"))
+    assert kinds(a_price(a_rate(amount="399", **conditions)), before) == []
+    assert kinds(a_price(a_rate(amount="400", **conditions)), before) == ["far_from_previous"]
 
 
 def test_free_and_priced_are_a_step_that_is_asked_about_and_unknown_is_none():

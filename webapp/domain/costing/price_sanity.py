@@ -106,22 +106,29 @@ def _factor_questions(kind: str, price: Price, reference: NamedPrice) -> list[Sa
     """Return a question for every rate that differs from the reference price by the factor or more."""
     if price.currency != reference.price.currency:
         return []
-    reference_rates = _rates_by_key(reference.price)
-    comparisons = (
-        (rate, _describe_factor(rate.unit, reference_rates[rate_key(rate)].unit))
-        for rate in price.rates
-        if rate_key(rate) in reference_rates
-    )
+    comparisons = ((rate, _describe_factor(rate.unit, _reference_unit(rate, reference.price))) for rate in price.rates)
     return [
         SanityQuestion(kind, f"{_rate_label(rate)} is {words} {reference.name}. Is the unit right?") for rate, words in comparisons if words
     ]
+
+
+def _reference_unit(rate: Rate, reference: Price) -> Decimal:
+    """Return the unit price to compare a rate with: the rate with the same conditions, else the nearest rate of the meter, else 0."""
+    if same := _rates_by_key(reference).get(rate_key(rate)):
+        return same.unit
+    units = [candidate.unit for candidate in reference.rates if candidate.meter == rate.meter and candidate.amount]
+    return min(units, key=lambda unit: _factor(rate.unit, unit), default=Decimal(0))
 
 
 def _sibling_questions(price: Price, siblings: SiblingRates) -> list[SanityQuestion]:
     """Return a question for each rate that is far even from the nearest sibling. Siblings can differ a lot on purpose."""
     questions = []
     for rate in price.rates:
-        nearest = min(siblings.neighbors(rate, price.currency), key=lambda row: _factor(rate.unit, row.unit), default=None)
+        # A rate with conditions that no sibling has is compared with rates without conditions.
+        neighbors = [*siblings.neighbors(rate, price.currency)] or siblings.neighbors(
+            Rate(rate.meter, rate.amount, rate.per), price.currency
+        )
+        nearest = min(neighbors, key=lambda row: _factor(rate.unit, row.unit), default=None)
         if nearest is not None and (words := _describe_factor(rate.unit, nearest.unit)):
             text = f"{_rate_label(rate)} is {words} {nearest.name}, the nearest model of this provider. Is the unit right?"
             questions.append(SanityQuestion("far_from_siblings", text))
