@@ -128,7 +128,7 @@ DAY, EVENING = {"from": "08:00", "to": "20:00"}, {"from": "19:00", "to": "23:00"
 def test_two_rates_that_could_tie_for_a_call_are_refused(left, right):
     with pytest.raises(Invalid) as refused:
         validate_price(price_values(rates=[RATE | left, RATE | right | {"amount": "9"}]))
-    assert fields(refused) == ["rates"]
+    assert fields(refused) == ["rates[1]"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Schemas of the input for rates and for the attributes of a call (design: pricing.md, section 3)."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import time
 from functools import cache
 from itertools import combinations
@@ -30,17 +30,17 @@ def validate_rates(value: object, field: str) -> tuple[Rate, ...]:
     """Return rates from a list of objects. For every call, at most one rate of a meter and service tier may be the most specific."""
     if not isinstance(value, list) or len(value) > MAX_RATES:
         raise Invalid.field(field, f"must be a list of at most {MAX_RATES} rates")
-    rates: list[Rate] = []
+    rates: dict[int, Rate] = {}
     errors: list[Invalid] = []
     for index, item in enumerate(value):
         try:
-            rates.append(validate_rate(item, f"{field}[{index}]"))
+            rates[index] = validate_rate(item, f"{field}[{index}]")
         except Invalid as error:
             errors.append(error)
-    errors += [Invalid.field(field, message) for message in dict.fromkeys(_conflicts(rates))]
+    errors += [Invalid.field(f"{field}[{index}]", message) for index, message in _conflicts(rates).items()]
     if errors:
         raise combine_errors(errors)
-    return tuple(rates)
+    return tuple(rates.values())
 
 
 def validate_rate(value: object, field: str) -> Rate:
@@ -67,14 +67,14 @@ def validate_attributes(value: object, field: str) -> dict[str, str]:
     return {name: _attribute_value(text, f"{field}.{name}") for name, text in value.items()}
 
 
-def _conflicts(rates: Sequence[Rate]) -> list[str]:
-    """Return a message for each meter with two rates of which neither is more specific for the same call."""
-    groups: dict[tuple[object, ...], list[Rate]] = {}
-    for rate in rates:
+def _conflicts(rates: Mapping[int, Rate]) -> dict[int, str]:
+    """Return a message for each rate, by index, that conflicts with an earlier one: neither is more specific for the same call."""
+    groups: dict[tuple[object, ...], list[tuple[int, Rate]]] = {}
+    for index, rate in rates.items():
         key = (rate.meter, rate.service_tier, rate.above, len(rate.when), rate.window is None)
-        groups.setdefault(key, []).append(rate)
-    pairs = ((left, right) for group in groups.values() for left, right in combinations(group, 2))
-    return [message for left, right in pairs if (message := _conflict(left, right))]
+        groups.setdefault(key, []).append((index, rate))
+    pairs = ((index, left, right) for group in groups.values() for (_, left), (index, right) in combinations(group, 2))
+    return {index: message for index, left, right in pairs if (message := _conflict(left, right))}
 
 
 def _conflict(left: Rate, right: Rate) -> str | None:
