@@ -13,10 +13,12 @@ from webapp.admin.audit.event_text import latest_events
 from webapp.admin.catalog.model_cells import snapshot
 from webapp.admin.catalog.provider_cells import key_state
 from webapp.admin.core.base import GuardedIndex
-from webapp.admin.core.formatters import format_date, format_rate, humanize, input_cell, output_cell, per_million, standard_rate
+from webapp.admin.core.formatters import format_date, humanize, input_cell, output_cell, standard_rate
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.snapshot import DATABASE, Snapshot
+from webapp.domain.pricing.meters import OUTPUT_METERS
+from webapp.domain.pricing.rate_text import format_rate
 from webapp.domain.shared import money_text
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, Model, Provider, User
@@ -27,7 +29,6 @@ from webapp.web.auth import has_permission
 RETIREMENT_NOTICE = timedelta(days=90)
 MAX_NAMED_MODELS = 3
 MAX_USAGE_LOOKUPS = 8  # Each lookup takes several queries.
-OUTPUT_METERS = ("image", "request", "second", "character", "page")
 
 
 class Dashboard(GuardedIndex):
@@ -247,11 +248,12 @@ def _price_text(model: ModelInfo | None) -> Markup | str:
     if price is None or price.state != "priced":
         return input_cell(model)
     tokens = [(label, standard_rate(price, meter)) for label, meter in (("in", "input"), ("out", "output"))]
-    amounts = [f"{money_text.format_amount(per_million(rate), price.currency)} {label}" for label, rate in tokens if rate]
-    if amounts:
-        return f"{' · '.join(amounts)} per 1M tokens"
-    output_rate = next((rate for meter in OUTPUT_METERS if (rate := standard_rate(price, meter))), None)
-    return format_rate(output_rate, price.currency) if output_rate else output_cell(model)
+    amounts = [(label, rate.per_million) for label, rate in tokens if rate]
+    texts = [f"{money_text.format_amount(amount, price.currency)} {label}" for label, amount in amounts if amount is not None]
+    if texts:
+        return f"{' · '.join(texts)} per 1M tokens"
+    main_rate = next((rate for meter in ("input", *OUTPUT_METERS) if (rate := standard_rate(price, meter))), None)
+    return format_rate(main_rate, price.currency) if main_rate else output_cell(model)
 
 
 def _provider_view_model(row: Provider, state: Any, registry: Snapshot) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Adding prices: amounts are exact, units are explicit, and existing prices never change."""
 
+import html
 import re
 from decimal import Decimal
 
@@ -7,6 +8,7 @@ import pytest
 from environment import unguard
 from sqlalchemy import func, select, text
 
+from webapp.domain.pricing.meters import METER_GROUPS, METER_TABLE, METERS, TOKEN_METERS
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Price
@@ -244,7 +246,7 @@ def test_a_price_that_nobody_looked_at_for_long_is_found_until_somebody_does(bob
 def test_the_page_draws_the_price_over_time_without_anything_inline(bob):
     add(bob)
     page = details(bob)
-    assert '<polyline class="chart-line chart-line-input"' in page
+    assert '<polyline class="chart-line chart-line-1"' in page
     assert "the table below is exact" in page
 
 
@@ -347,3 +349,90 @@ def test_a_correction_says_where_it_starts(ann):
     page = ann.get(f"/admin/price/new/?model={model().id}&corrects={newest().id}").text
     assert '<span id="submit-label">Save the correction</span>' in page
     assert "It starts 1 Jan 2030, 06:30 UTC." in page
+
+
+def rows(*filled):
+    names = ("meter", "amount", "per", "above", "tier", "when", "days", "from", "to", "tz")
+    blank = dict.fromkeys(names, "") | {"tier": "standard"}
+    return {f"more_{name}": [(blank | row)[name] for row in filled] for name in names}
+
+
+HIGH = {"meter": "image", "amount": "0.25", "when": "quality = high\nsize = 1536x1024"}
+NIGHT = {"meter": "output", "amount": "7", "per": "1000000", "from": "16:30", "to": "00:30", "days": "Sat, Sun", "tz": "Asia/Shanghai"}
+
+
+def preview(visitor, **more):
+    return visitor.post("/admin/price/echo", {"model": str(model().id)} | PRICED | more).text
+
+
+@pytest.mark.parametrize("meter", METERS)
+def test_every_meter_has_a_field_and_is_read_back_with_its_unit(ann, meter):
+    page = ann.get(f"/admin/price/new/?model={model().id}").text
+    assert f'name="rate_{meter}"' in page
+    assert f'<option value="{meter}"' in page
+    echo = preview(ann, unit="1000000", **{f"rate_{meter}": "3"})
+    assert f"<dt>{METER_TABLE[meter].label}</dt>" in echo
+    assert f"= $3 per {'1M tokens' if meter in TOKEN_METERS else METER_TABLE[meter].unit}" in echo
+
+
+OPEN_GROUP = r'<details class="form-details col-12" open>\s*<summary>([^<]+)</summary>'
+
+
+def test_the_fields_of_media_and_tools_are_folded_until_they_have_content(ann):
+    page = ann.get(f"/admin/price/new/?model={model().id}").text
+    assert page.count('<details class="form-details') == len(METER_GROUPS) - 1
+    assert re.findall(OPEN_GROUP, page) == ["Requests, tools and storage"]  # The price has a rate for web searches.
+    assert re.findall(OPEN_GROUP, add(ann, rate_second="x").text) == ["Images, seconds, characters and pages"]
+
+
+def test_a_rate_per_minute_is_read_back_as_one(ann):
+    echo = preview(ann, rate_second="0.034", per_second="60")
+    assert "= $0.034 per minute" in echo
+    assert "0.00056" not in echo
+
+
+def test_conditions_zone_minimum_and_surcharge_are_read_back(ann):
+    echo = preview(ann, **rows(HIGH, NIGHT), minimum="0.01", surcharge_percent="5.5", media_at_text_rate="on")
+    for expected in (
+        "= $0.25 per image, quality high, size 1536x1024",
+        "= $7 per 1M tokens, from 16:30 to 00:30 Asia/Shanghai on Sat, Sun",
+        "Media without a rate of their own are billed at the text rate.",
+        "Each line of a cost is at least $0.01, unless it is 0.",
+        "A surcharge of 5.5% is added to the total.",
+    ):
+        assert expected in echo
+
+
+@pytest.mark.parametrize(
+    ("faulty", "words"),
+    [
+        ({"amount": "1,5"}, "Amount must be a plain decimal"),
+        ({"when": "Quality = high"}, "Conditions is no attribute name"),
+        ({"when": "quality"}, "Conditions must be a name and a value"),
+        ({"tz": "Mars/Base"}, "From is missing"),
+        ({"from": "25:00", "to": "26:00"}, "From must be a time of day"),
+        ({"days": "Sun", "tz": "Mars/Base"}, "Time zone must be an IANA time zone"),
+        ({"above": "many"}, "Above input tokens must be a whole number"),
+        ({"tier": "auto"}, "Service tier is `auto`"),
+        ({"meter": ""}, "Meter must be one of"),
+        ({}, "gives image twice for the same conditions"),
+    ],
+)
+def test_an_error_of_a_row_is_shown_at_that_row_and_nothing_is_lost(ann, faulty, words):
+    before = count()
+    response = add(ann, **rows({}, NIGHT, HIGH, HIGH | faulty), minimum="0.5")
+    assert (response.status_code, count()) == (422, before)
+    assert f'id="row_2-error">{words}' in html.unescape(response.text)
+    assert re.findall(r'id="row_\d-error"', response.text) == ['id="row_2-error"']
+    entered = (
+        'value="Sat, Sun"',
+        'value="Asia/Shanghai"',
+        "quality = high\nsize = 1536x1024</textarea>",
+        'id="minimum" name="minimum" value="0.5"',
+    )
+    assert all(part in response.text for part in entered)
+
+
+def test_the_unit_guard_asks_about_a_rate_with_conditions(ann):
+    echo = preview(ann, **rows({"meter": "input", "amount": "2500000", "tier": "scale", "when": "region = us"}))
+    assert re.search(r"Input, scale rate, region us is [0-9,]+ times more than the price before\. Is the unit right\?", echo)

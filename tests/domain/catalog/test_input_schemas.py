@@ -66,7 +66,7 @@ def test_a_wrong_rate_is_named_by_its_place(change, field):
         ({"rates": []}, "rates"),
         ({"state": "free"}, "rates"),
         ({"state": "unknown"}, "rates"),
-        ({"rates": [RATE, RATE | {"amount": "4"}]}, "rates"),
+        ({"rates": [RATE, RATE | {"amount": "4"}]}, "rates[1]"),
         ({"rates": [RATE] * 201}, "rates"),
         ({"rates": [None]}, "rates[0]"),
         ({"source": {"kind": "seed"}}, "source.kind"),

@@ -8,14 +8,14 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.admin.core.formatters import copyable, format_date, format_rate, format_time, humanize, tag, time_tag, type_tag
+from webapp.admin.core.formatters import copyable, format_date, format_time, humanize, tag, time_tag, type_tag
 from webapp.admin.runs.run_presenter import format_latency
 from webapp.domain.catalog.snapshot import Snapshot
 from webapp.domain.costing.calculator import condition_choices, typical_usage
 from webapp.domain.pricing.meters import MEDIA_TOKENS, METER_GROUPS, METERS, TOOLS, label_of
 from webapp.domain.pricing.price_chart import HEIGHT, WIDTH, build_chart
-from webapp.domain.pricing.pricing import Price, price_at, timeline
-from webapp.domain.pricing.rate_text import describe_conditions
+from webapp.domain.pricing.pricing import Price, Rate, price_at, timeline
+from webapp.domain.pricing.rate_text import describe_conditions, describe_terms, format_entered_rate, format_rate
 from webapp.domain.pricing.spend import describe_unknown, format_spend
 from webapp.domain.shared import money_text
 from webapp.domain.shared.money import sort_sums
@@ -63,17 +63,17 @@ def price_card(history: Sequence[Price], now: datetime) -> dict[str, Any]:
         "state": price.state,
         "price": price,
         "rates": [_rate_view_model(rate, price.currency) for rate in price.rates],
+        "terms": describe_terms(price),
         "source": source_of(price),
         "next": _next_price(history, now),
     }
 
 
-def _rate_view_model(rate: Any, currency: str) -> dict[str, Any]:
-    as_entered = f"{money_text.format_amount(rate.amount, currency)} per {rate.per:,}"
+def _rate_view_model(rate: Rate, currency: str) -> dict[str, Any]:
     return {
         "meter": label_of(rate.meter),
         "amount": format_rate(rate, currency),
-        "entered": as_entered,
+        "entered": format_entered_rate(rate, currency),
         "conditions": describe_conditions(rate),
     }
 
@@ -118,7 +118,10 @@ def calculator_fields(price: Price | None) -> list[tuple[str, str, str]]:
 def chart_of(history: Sequence[Price], now: datetime) -> dict[str, Any] | None:
     """Return the chart of the price over time, or None if there is nothing to draw."""
     chart = build_chart(timeline(history), now)
-    return {"chart": chart, "top": money_text.format_amount(chart.top, chart.currency), "width": WIDTH, "height": HEIGHT} if chart else None
+    if chart is None:
+        return None
+    top = money_text.format_rounded(chart.top, chart.currency) or money_text.format_amount(chart.top, chart.currency)
+    return {"chart": chart, "top": top, "width": WIDTH, "height": HEIGHT}
 
 
 def history_of(history: Sequence[Price], now: datetime, verified: Mapping[int, PriceVerification]) -> list[dict[str, Any]]:
@@ -132,6 +135,7 @@ def history_of(history: Sequence[Price], now: datetime, verified: Mapping[int, P
             "price": price,
             "state": _replacement_state(price, effective_ids, canceled_ids) or _history_state(price, current, now),
             "rates": [_rate_view_model(rate, price.currency) for rate in price.rates],
+            "terms": describe_terms(price),
             "source": source_of(price),
             "starts": format_time(price.effective_from),
             "verified": verified.get(price.id or 0),

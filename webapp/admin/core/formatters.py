@@ -8,12 +8,12 @@ from functools import lru_cache
 from markupsafe import Markup, escape
 
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.pricing.meters import label_of, unit_of
+from webapp.domain.pricing.meters import METER_TABLE, OUTPUT_METERS, label_of
 from webapp.domain.pricing.pricing import Price, Rate
-from webapp.domain.pricing.rate_text import describe_conditions
+from webapp.domain.pricing.rate_text import describe_conditions, format_rate
 from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.shared import money_text
-from webapp.domain.shared.money import EXACT, format_decimal
+from webapp.domain.shared.money import format_decimal
 from webapp.domain.shared.timestamps import EPOCH
 from webapp.web.templating import static_url
 
@@ -49,7 +49,6 @@ COMMON_CAPABILITIES = ("chat", "streaming", "system_prompt")
 NOTHING = Markup('<span class="text-secondary" aria-label="none">—</span>')
 UNKNOWN = Markup('<span class="tag tag-yellow" title="Nobody has entered a price; costs are reported as incomplete">Unknown</span>')
 FREE = Markup('<span class="tag tag-green" title="Free on purpose">Free</span>')
-MILLION = Decimal(1_000_000)
 PER_MILLION = 1_000_000
 
 
@@ -129,10 +128,6 @@ def standard_rate(price: Price | None, meter: str) -> Rate | None:
     return next((rate for rate in price.rates if rate.meter == meter and rate.is_plain and rate.service_tier == STANDARD), None)
 
 
-def per_million(rate: Rate) -> Decimal:
-    return EXACT.multiply(rate.unit, MILLION)
-
-
 def state_tag(state: str) -> Markup:
     return {"free": FREE, "unknown": UNKNOWN}.get(state) or tag("Priced", "blue")
 
@@ -143,8 +138,8 @@ def input_cell(model: ModelInfo | None) -> Markup:
 
 
 def output_cell(model: ModelInfo | None) -> Markup:
-    """Format the output price per million tokens, otherwise the price per image, request or other unit."""
-    return _price_cell(model, ("output", "image", "request", "second", "character", "page"))
+    """Format the output price per million tokens, otherwise the price of media, images, requests or other units."""
+    return _price_cell(model, OUTPUT_METERS)
 
 
 def _price_cell(model: ModelInfo | None, meters: tuple[str, ...]) -> Markup:
@@ -153,51 +148,46 @@ def _price_cell(model: ModelInfo | None, meters: tuple[str, ...]) -> Markup:
         return UNKNOWN
     if price.state == "free":
         return FREE
-    for meter in meters:
-        rate = standard_rate(price, meter)
-        if rate is not None:
-            return _amount(rate, price.currency)
-    return NOTHING
+    rate = next((rate for meter in meters if (rate := standard_rate(price, meter))), None)
+    return _rate_cell(rate, price.currency) if rate else NOTHING
 
 
-def _amount(rate: Rate, currency: str) -> Markup:
-    if rate.meter in ("input", "output"):
-        return Markup('<span class="money">{}</span>').format(money_text.format_amount(per_million(rate), currency))
-    unit = unit_of(rate.meter, rate.per)
-    return Markup('<span class="money">{}</span> <span class="money-unit">/ {}</span>').format(
-        money_text.format_amount(rate.amount, currency), unit
-    )
-
-
-def format_rate(rate: Rate, currency: str) -> str:
-    """Format a rate with its unit, such as `$3 per 1M tokens`."""
-    if unit_of(rate.meter, 1) == "token":
-        return f"{money_text.format_amount(per_million(rate), currency)} per 1M tokens"
-    return f"{money_text.format_amount(rate.amount, currency)} per {unit_of(rate.meter, rate.per)}"
+def _rate_cell(rate: Rate, currency: str) -> Markup:
+    """Format a rate without its unit if it is the one that the columns name: input or output per million tokens."""
+    text, per_million = format_rate(rate, currency), rate.per_million
+    if per_million is not None and rate.meter in ("input", "output"):
+        return Markup('<span class="money">{}</span>').format(money_text.format_amount(per_million, currency))
+    amount, _, unit = text.partition(" per ")
+    unit = f"{unit}, {label_of(rate.meter).lower()}" if METER_TABLE[rate.meter].medium else unit
+    return Markup('<span class="money">{}</span> <span class="money-unit">/ {}</span>').format(amount, unit)
 
 
 def format_price(price: Price | None) -> str:
-    """Format a price in one line: its state, or its rates without conditions."""
+    """Format a price in one line: its state, or its first rates without conditions. Without any of those, its first rate."""
     if price is None or price.state == "unknown":
         return "unknown"
     if price.state == "free":
         return "free"
-    descriptions = [
-        f"{label_of(rate.meter).lower()} {format_rate(rate, price.currency)}" for rate in price.rates if not describe_conditions(rate)
+    unconditional = [rate for rate in price.rates if not describe_conditions(rate)]
+    shown = unconditional[:4] or price.rates[:1]
+    texts = [
+        ", ".join([f"{label_of(rate.meter).lower()} {format_rate(rate, price.currency)}", *describe_conditions(rate)]) for rate in shown
     ]
-    remaining = len(price.rates) - len(descriptions[:4])
+    remaining = len(price.rates) - len(shown)
     more = f" and {remaining} more rates" if remaining > 1 else " and 1 more rate" if remaining else ""
-    return ", ".join(descriptions[:4]) + more + "".join(f"; {term}" for term in price_terms(price))
+    return ", ".join(texts) + more + "".join(f"; {term}" for term in price_terms(price))
 
 
 def price_terms(price: Price) -> list[str]:
-    """Return the terms of a price besides its rates: its minimum, its surcharge, and the rate of its media."""
+    """Return the terms of a price next to its rates: its minimum and its surcharge."""
     terms = [] if price.minimum is None else [f"a minimum of {money_text.format_amount(price.minimum, price.currency)} for a line"]
-    terms += [] if price.surcharge_percent is None else [f"plus {format_decimal(price.surcharge_percent)} % surcharge"]
+    terms += [] if price.surcharge_percent is None else [f"plus {format_decimal(price.surcharge_percent)}% surcharge"]
     return terms
 
 
 def exported_rate(price: Price | None, meter: str) -> str:
-    """Return the rate without conditions per million units as exact digits, or an empty string."""
+    """Return the rate without conditions per million units as exact digits, or an empty string. A rounded amount is marked with `≈`."""
     rate = standard_rate(price, meter)
-    return format_decimal(per_million(rate)) if rate else ""
+    if rate is None:
+        return ""
+    return format_decimal(rate.per_million) if rate.per_million is not None else f"≈ {rate.unit * PER_MILLION:.12f}"

@@ -4,42 +4,38 @@ Amounts stay text or exact decimals. A price per token is stored per million by 
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from werkzeug.datastructures import MultiDict
 
 from webapp.admin.core.fields import parse_whole_number
-from webapp.admin.core.formatters import format_rate, format_time
 from webapp.admin.pricing import price_start
-from webapp.admin.pricing.price_start import NOW_TOLERANCE
+from webapp.admin.pricing.rate_rows import BLANK_ROW, HOUR_FIELDS, ROW_FIELDS, ROW_LABELS, is_blank, rate_from_row, row_from_rate
 from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
-from webapp.domain.costing.price_sanity import SanityQuestion
-from webapp.domain.pricing.costs import Cost, cost_of
-from webapp.domain.pricing.meters import label_of, unit_of
-from webapp.domain.pricing.pricing import Price, Rate, price_at
-from webapp.domain.pricing.rate_text import describe_conditions
-from webapp.domain.pricing.service_tiers import STANDARD
-from webapp.domain.pricing.usage import Usage
-from webapp.domain.shared import money_text
-from webapp.domain.shared.errors import Conflict, Invalid
+from webapp.domain.catalog.rate_schemas import MAX_RATES
+from webapp.domain.pricing.meters import METER_GROUPS, METER_TABLE, METERS, TEXT_TOKENS, TOKEN, TOKEN_METERS, label_of, unit_of
+from webapp.domain.pricing.pricing import MILLION, Price, Rate
+from webapp.domain.pricing.service_tiers import SERVICE_TIERS, STANDARD
+from webapp.domain.shared.errors import Conflict, FieldError, Invalid
 from webapp.domain.shared.money import EXACT, format_decimal, parse_amount
-from webapp.domain.shared.timestamps import EPOCH, format_timestamp
 
-BASIC_METERS = ("input", "output", "cache_read", "cache_write", "image", "request")
 UNIT_CHOICES = (("1000000", "per 1M tokens"), ("1000", "per 1K tokens"), ("1", "per token"))
-PER_CHOICES = (("1000000", "1M"), ("1000", "1,000"), ("1", "1"))
-ROW_FIELDS = ("more_meter", "more_amount", "more_per", "more_above", "more_tier")
-BLANK_ROWS, MAX_ROWS = 2, 60
-MILLION = 1_000_000
-SAMPLE_USAGE = Usage(input=1_000, output=500)
+COUNT_SIZES = (1, 1_000, 1_000_000)
+ROW_SIZES = (1, 60, 1_000, 3_600, 1_000_000)
+TIME_ZONES = ("UTC", "America/Los_Angeles", "America/New_York", "Asia/Shanghai", "Asia/Tokyo", "Europe/Berlin", "Europe/London")
+FIELD_LABELS: Mapping[str, str] = {"at": "Start", "confirm_past": "Start", "confirm_price": "Rates", "source_url": "Address"}
+BASIC_METERS = tuple(sorted(METER_GROUPS[TEXT_TOKENS], key=lambda meter: bool(METER_TABLE[meter].parents)))  # Wholes first.
+FIELD_METERS = (*BASIC_METERS, *(meter for meter in METERS if meter not in BASIC_METERS))
+PRICE_FIELDS = ("minimum", "surcharge_percent")
+BLANK_ROWS, MAX_ROWS = 2, MAX_RATES + 10
 
 
 @dataclass(frozen=True, slots=True)
 class PriceFormData:
-    """The contents of the form: single fields, and the rows of additional rates."""
+    """The contents of the form: single fields, and the rows of rates with conditions. `errors` are messages by field."""
 
     values: Mapping[str, str]
     rows: Sequence[Mapping[str, str]] = ()
@@ -50,16 +46,64 @@ class PriceFormData:
         return bool(self.rows) or any(name.startswith("rate_") for name in self.values)
 
     def rows_with_blanks(self) -> list[Mapping[str, str]]:
-        """Return the rows with content, and some blank rows."""
-        filled = [row for row in self.rows if row["more_amount"] or row["more_meter"]]
-        return [*filled, *({"more_per": "1000000", "more_tier": STANDARD} for _ in range(BLANK_ROWS))]
+        return [*self.rows, *(BLANK_ROW for _ in range(BLANK_ROWS))]
+
+    def has_rates_of(self, meters: Iterable[str]) -> bool:
+        """Return whether one of these meters has a rate or an error, so that its group must be open."""
+        return any(self.values.get(f"rate_{meter}") or f"rate_{meter}" in self.errors for meter in meters)
+
+    def per_choices(self, meter: str) -> list[tuple[str, str]]:
+        """Return the quantities that the rate of a meter can be entered for, with their names. An unusual one stays a choice."""
+        sizes = {1: "", **dict(METER_TABLE[meter].multiples)} if METER_TABLE[meter].multiples else dict.fromkeys(COUNT_SIZES)
+        return [(str(size), f"per {unit_of(meter, size)}") for size in _with_entered(sizes, self.values.get(f"per_{meter}", ""))]
+
+
+def row_per_choices(row: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the quantities that a row can be entered for, with their names. Empty is the usual one of the meter."""
+    words = {60: "60 (minute)", 3_600: "3,600 (hour)", MILLION: "1M"}
+    sizes = _with_entered(ROW_SIZES, row["more_per"])
+    return [("", "1M tokens, else 1"), *((str(size), words.get(size, f"{size:,}")) for size in sizes)]
+
+
+def choices() -> dict[str, Any]:
+    """Return the choices that the rates of the form offer, for its template."""
+    return {
+        "meters": METER_TABLE,
+        "basic_meters": BASIC_METERS,
+        "meter_groups": {group: names for group, names in METER_GROUPS.items() if group != TEXT_TOKENS},
+        "row_meters": METER_GROUPS,
+        "units": UNIT_CHOICES,
+        "row_per_choices": row_per_choices,
+        "hour_fields": HOUR_FIELDS,
+        "service_tiers": SERVICE_TIERS,
+        "time_zones": TIME_ZONES,
+        "field_label": field_label,
+    }
+
+
+def field_label(name: str) -> str:
+    """Return the name of a field in the list of errors."""
+    kind, _, rest = name.partition("_")
+    if kind == "rate":
+        return label_of(rest)
+    if kind == "row":
+        return f"Rate with conditions {int(rest) + 1}"
+    return FIELD_LABELS.get(name) or name.replace("_", " ").capitalize()
+
+
+def _with_entered(sizes: Iterable[int], entered: str) -> list[int]:
+    return list(dict.fromkeys([*sizes, *([int(entered)] if PER.fullmatch(entered) else [])]))
 
 
 def read_form(form: MultiDict[str, str]) -> PriceFormData:
+    """Return the contents without blank rows."""
     values = {name: text.strip()[:2_000] for name, text in form.items() if name not in ROW_FIELDS}
-    columns = [form.getlist(name)[:MAX_ROWS] for name in ROW_FIELDS]
-    rows = [dict(zip(ROW_FIELDS, (cell.strip() for cell in cells), strict=True)) for cells in zip(*columns, strict=False)]
-    return PriceFormData(values, rows)
+    columns = [(name, form.getlist(name)) for name in ROW_FIELDS]
+    rows = [
+        {name: cells[index].strip()[:2_000] if index < len(cells) else BLANK_ROW[name] for name, cells in columns}
+        for index in range(min(MAX_ROWS, max(len(cells) for _, cells in columns)))
+    ]
+    return PriceFormData(values, [row for row in rows if not is_blank(row)])
 
 
 def prefill_form(price: Price | None, **more: str) -> PriceFormData:
@@ -67,70 +111,108 @@ def prefill_form(price: Price | None, **more: str) -> PriceFormData:
     values = {"state": "priced", "unit": "1000000", "currency": "USD", "when": "now", **more}
     if price is None:
         return PriceFormData(values)
-    basic_rates = [rate for rate in price.rates if _is_basic(rate)]
-    values |= {"currency": price.currency}
+    values |= {"currency": price.currency} | _price_fields(price)
     if "corrects" in more:
         values |= {"state": price.state, "source_url": price.source.url or ""}
-    values |= {f"rate_{rate.meter}": _amount_per_unit(rate) for rate in basic_rates}
-    # The form has no fields for hours. A rate with a window is left out, and the preview warns that it ends.
-    return PriceFormData(values, [_rate_row(rate) for rate in price.rates if rate not in basic_rates and rate.window is None])
+    rows = []
+    for rate in price.rates:
+        fields = _basic_fields(rate)
+        rows += [] if fields else [row_from_rate(rate)]
+        values |= fields
+    return PriceFormData(values, rows)
 
 
-def _is_basic(rate: Rate) -> bool:
-    is_unconditional = not describe_conditions(rate)
-    return is_unconditional and rate.meter in BASIC_METERS and (unit_of(rate.meter, 1) == "token" or rate.per == 1)
+def _price_fields(price: Price) -> dict[str, str]:
+    amounts = {name: getattr(price, name) for name in PRICE_FIELDS}
+    media = {"media_at_text_rate": "on"} if price.media_at_text_rate else {}
+    return {name: format_decimal(amount) for name, amount in amounts.items() if amount is not None} | media
 
 
-def _amount_per_unit(rate: Rate) -> str:
-    return format_decimal(EXACT.multiply(rate.unit, MILLION)) if unit_of(rate.meter, 1) == "token" else format_decimal(rate.amount)
+def _basic_fields(rate: Rate) -> dict[str, str]:
+    """Return the fields that hold a rate, or an empty mapping if only a row can hold it exactly."""
+    if not rate.is_plain or rate.service_tier != STANDARD:
+        return {}
+    if METER_TABLE[rate.meter].unit != TOKEN:
+        return {f"rate_{rate.meter}": format_decimal(rate.amount), f"per_{rate.meter}": str(rate.per)}
+    amount = "" if rate.per_million is None else format_decimal(rate.per_million)
+    return {f"rate_{rate.meter}": amount} if parse_amount(amount) is not None else {}
 
 
-def _rate_row(rate: Rate) -> dict[str, str]:
-    above = "" if rate.above is None else f"{rate.above:,}"
-    per = str(rate.per)
-    amount, per = (format_decimal(rate.amount), per) if per in dict(PER_CHOICES) else (format_decimal(rate.unit), "1")
-    cells = (rate.meter, amount, per, above, rate.service_tier)
-    return dict(zip(ROW_FIELDS, cells, strict=True))
+class PriceInput(NamedTuple):
+    """What a form holds: the values for the services, the form field of each rate, and what could not be read."""
+
+    values: dict[str, Any]
+    field_names: list[str]
+    unreadable: tuple[FieldError, ...] = ()
+
+    def validate(self, form: PriceFormData) -> PriceEntry:
+        """Return the price. Raises `Invalid` for everything that is wrong with it."""
+        errors = list(self.unreadable)
+        entry = None
+        try:
+            price_start.require_one_start(form.values)
+        except Invalid as error:
+            errors += error.errors
+        try:
+            entry = validate_price(self.values)
+        except Invalid as error:
+            errors += error.errors
+        if entry is None or errors:
+            raise Invalid.of(errors)
+        return entry
 
 
-def build_entry(form: PriceFormData, now: datetime) -> tuple[dict[str, Any], list[str]]:
-    """Return the values for the services, and the form field of each rate."""
+def build_entry(form: PriceFormData, now: datetime) -> PriceInput:
+    """Return the input for the services from the form."""
     values = form.values
-    rates, field_names = _build_rates(form) if values.get("state", "priced") == "priced" else ([], [])
+    rates, field_names, unreadable = _build_rates(form) if values.get("state", "priced") == "priced" else ([], [], [])
     entry: dict[str, Any] = {
         "state": values.get("state", ""),
         "currency": values.get("currency") or "USD",
         "rates": rates,
+        "media_at_text_rate": bool(values.get("media_at_text_rate")),
+        **{name: values.get(name) or None for name in PRICE_FIELDS},
         "effective_from": price_start.effective_from(values, now),
         "source": {"kind": "manual", "url": values.get("source_url") or None},
         "note": values.get("note", ""),
     }
     if values.get("corrects"):
         entry["corrects"] = parse_whole_number(values["corrects"])
-    return entry, field_names
+    return PriceInput(entry, field_names, tuple(unreadable))
 
 
-def _build_rates(form: PriceFormData) -> tuple[list[dict[str, Any]], list[str]]:
+def _build_rates(form: PriceFormData) -> tuple[list[dict[str, Any]], list[str], list[FieldError]]:
     unit = form.values.get("unit", "1000000")
-    rates, field_names = [], []
-    for meter in BASIC_METERS:
+    rates: list[dict[str, Any]] = []
+    field_names: list[str] = []
+    unreadable: list[FieldError] = []
+    for meter in FIELD_METERS:
         if amount := form.values.get(f"rate_{meter}", ""):
-            per = unit if unit_of(meter, 1) == "token" else "1"
+            per = unit if METER_TABLE[meter].unit == TOKEN else form.values.get(f"per_{meter}") or "1"
             rates.append(_build_rate(meter, amount, per))
             field_names.append(f"rate_{meter}")
     for index, row in enumerate(form.rows):
-        if row["more_amount"] or row["more_meter"]:
-            conditions = {"above": parse_whole_number(row["more_above"]), "service_tier": row["more_tier"] or STANDARD}
-            rates.append(_build_rate(row["more_meter"], row["more_amount"], row["more_per"]) | conditions)
-            field_names.append(f"row_{index}")
-    return rates, field_names
+        rate = {"meter": row["more_meter"], "amount": row["more_amount"], "per": _row_per(row)}
+        try:
+            rate |= rate_from_row(row)
+        except Invalid as error:
+            unreadable += [FieldError(f"rates[{len(rates)}].{problem.field}", problem.message) for problem in error.errors]
+        rates.append(rate)
+        field_names.append(f"row_{index}")
+    return rates, field_names, unreadable
+
+
+def _row_per(row: Mapping[str, str]) -> object:
+    """Return the quantity that the row names, or the usual one: a million tokens, or one of anything else."""
+    usual = MILLION if row["more_meter"] in TOKEN_METERS else 1
+    return parse_whole_number(row["more_per"]) if row["more_per"] else usual
 
 
 def _build_rate(meter: str, amount: str, per: str) -> dict[str, Any]:
     """Return a rate. Token rates are stored per million for easy comparison; an amount that does not fit stays as entered."""
     divisor = parse_whole_number(per)
     exact = parse_amount(amount)
-    if exact is not None and divisor in (1, 1_000) and unit_of(meter, 1) == "token":
+    if exact is not None and divisor in (1, 1_000) and METER_TABLE[meter].unit == TOKEN:
         moved = format_decimal(EXACT.multiply(exact, MILLION // int(per)))
         if parse_amount(moved) is not None:
             return {"meter": meter, "amount": moved, "per": MILLION}
@@ -138,6 +220,9 @@ def _build_rate(meter: str, amount: str, per: str) -> dict[str, Any]:
 
 
 CONFIRMATIONS = ("confirm_past", "confirm_price")
+OWN_FIELDS = ("state", "currency", "note", *PRICE_FIELDS, *CONFIRMATIONS)
+RATE_PATH = re.compile(r"rates\[([0-9]+)\]\.?(.*)")
+PER = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 ERROR_FIELDS = {"effective_from": "at", "source.url": "source_url", "source": "source_url", "rates": "rates"}
 
 
@@ -145,103 +230,24 @@ def errors_by_field(error: Invalid | Conflict, field_names: Sequence[str]) -> di
     """Return the messages by form field. Messages that belong to no field have an empty key."""
     messages: dict[str, str] = {}
     for problem in error.errors:
-        field_name, message = _error_field(problem.field, field_names), problem.message
+        field_name = _error_field(problem.field, field_names)
+        message = _error_text(problem, field_name)
         messages[field_name] = f"{messages[field_name]}; {message}" if field_name in messages else message
     return messages or {"": error.detail}
 
 
 def _error_field(name: str, field_names: Sequence[str]) -> str:
-    rate_match = re.match(r"rates\[([0-9]+)\]", name)
+    rate_match = RATE_PATH.match(name)
     if rate_match and int(rate_match[1]) < len(field_names):
         return field_names[int(rate_match[1])]
-    return ERROR_FIELDS.get(
-        name, name if name in ("state", "currency", "note", *CONFIRMATIONS) else "rates" if name.startswith("rates") else ""
-    )
+    return ERROR_FIELDS.get(name, name if name in OWN_FIELDS else "rates" if name.startswith("rates") else "")
 
 
-@dataclass(frozen=True, slots=True)
-class PricePreview:
-    """The meaning of an entered price: each rate with its unit, the cost of a sample call, and warnings."""
-
-    rates: Sequence[tuple[str, str]] = ()
-    sample: str = ""
-    start: str = ""
-    warnings: Sequence[str] = ()
-    errors: Mapping[str, str] = field(default_factory=dict)
-
-
-def preview_price(
-    form: PriceFormData, history: Sequence[Price], now: datetime, list_questions: Callable[[Price], Sequence[SanityQuestion]] = lambda _: ()
-) -> PricePreview:
-    """Return the preview of a form. `history` is the model's timeline; `ask` returns the sanity questions about a price."""
-    entry, field_names = build_entry(form, now)
-    try:
-        price_start.require_one_start(form.values)
-        validated = validate_price(entry)
-    except Invalid as error:
-        return PricePreview(errors=errors_by_field(error, field_names))
-    price, current = as_price(validated), price_at(history, now)
-    rates = [(label_of(rate.meter), _format_conditional_rate(rate, price.currency)) for rate in price.rates]
-    change = None if validated.corrects else past_change(history, price.effective_from, now)
-    ending_warning = "" if validated.corrects else _ending_rates_warning(price, current)
-    warnings = [change.warning if change else "", *(question.text for question in list_questions(price)), ending_warning]
-    sample = _sample_cost_text(cost_of(price, SAMPLE_USAGE, at=None), price)
-    start = f"It starts {price_start.format_start(price.effective_from, now)}."
-    return PricePreview(rates, sample, start, [warning for warning in warnings if warning])
-
-
-@dataclass(frozen=True, slots=True)
-class PastChange:
-    """A past span whose price would change. A confirmation names its `key`, and so applies to exactly this span."""
-
-    start: datetime
-    end: datetime | None
-
-    @property
-    def key(self) -> str:
-        return f"{format_timestamp(self.start)}/{format_timestamp(self.end) if self.end else ''}"
-
-    @property
-    def warning(self) -> str:
-        span = f"between {format_time(self.start)} and {format_time(self.end) if self.end else 'now'}"
-        return f"This changes what calls {span} cost. To correct a wrong price use “Correct” in the history."
-
-
-def past_change(history: Sequence[Price], start: datetime, now: datetime) -> PastChange | None:
-    """Return the past span that a price starting at `start` would change.
-
-    Returns None if the price starts now or later, or if no price applied at `start`.
-    """
-    if start > now - NOW_TOLERANCE or price_at(history, start) is None:
-        return None
-    return PastChange(start, next((price.effective_from for price in history if start < price.effective_from <= now), None))
-
-
-def format_span(price: Price, now: datetime) -> str:
-    """Return the validity of a price, such as `From 1 Jan 2025 to 12 Oct 2026` or `From now on`."""
-    is_new = now - NOW_TOLERANCE <= price.effective_from <= now
-    start = "Since always" if price.effective_from == EPOCH else f"From {'now' if is_new else format_time(price.effective_from)}"
-    if price.effective_to:
-        return f"{start} to {format_time(price.effective_to)}"
-    return start if price.effective_from == EPOCH else f"{start} on"
-
-
-def _ending_rates_warning(price: Price, current: Price | None) -> str:
-    """Return a warning about current rates that the new price lacks, or an empty string.
-
-    A price replaces all rates, including those that were not entered again.
-    """
-    if price.state != "priced" or current is None:
-        return ""
-    new_rates = {rate[:1] + rate[3:] for rate in price.rates}
-    names = [
-        ", ".join([label_of(rate.meter).lower(), *describe_conditions(rate)])
-        for rate in current.rates
-        if rate[:1] + rate[3:] not in new_rates
-    ]
-    if not names:
-        return ""
-    return f"{len(names)} rate{' of the current price ends' if len(names) == 1 else 's of the current price end'}: {'; '.join(names)}."
+def _error_text(problem: FieldError, field_name: str) -> str:
+    """Return the message. In a row, it names the field of the row."""
+    path = RATE_PATH.match(problem.field)
+    label = next((label for name, label in ROW_LABELS.items() if path and (path[2] + ".").startswith(f"{name}.")), "")
+    return f"{label} {problem.message}" if label and field_name.startswith("row_") else problem.message
 
 
 def as_price(entry: PriceEntry) -> Price:
@@ -256,16 +262,3 @@ def as_price(entry: PriceEntry) -> Price:
         minimum=entry.minimum,
         surcharge_percent=entry.surcharge_percent,
     )
-
-
-def _format_conditional_rate(rate: Rate, currency: str) -> str:
-    return ", ".join([format_rate(rate, currency), *describe_conditions(rate)])
-
-
-def _sample_cost_text(cost: Cost, price: Price) -> str:
-    if price.state != "priced":
-        return "Every call costs nothing." if price.state == "free" else "Costs are reported as unknown, never as zero."
-    if not cost.lines or cost.total is None:
-        return ""
-    total = money_text.format_amount(cost.total, price.currency)
-    return f"A call of 1,000 input and 500 output tokens costs {'' if cost.complete else 'at least '}{total}."

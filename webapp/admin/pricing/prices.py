@@ -17,15 +17,13 @@ from webapp.admin.core.filters import ChoiceFilter, Filter
 from webapp.admin.core.formatters import format_price, format_time, state_tag, time_tag
 from webapp.admin.core.lists import ChangeResult, RowsView, mark_unprocessable
 from webapp.admin.core.price_sql import current_time, is_canceled, is_effective, is_in_force
-from webapp.admin.pricing import price_cells, price_form, price_start
+from webapp.admin.pricing import price_cells, price_form, price_preview, price_start
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.catalog.input_schemas import validate_price
+from webapp.domain.catalog.input_schemas import PriceEntry
 from webapp.domain.costing import price_sanity
 from webapp.domain.costing.price_sanity import SanityQuestion
-from webapp.domain.pricing.meters import METER_TABLE
 from webapp.domain.pricing.pricing import PRICE_STATES, SOURCE_KINDS, price_at, timeline
 from webapp.domain.pricing.pricing import Price as PriceValue
-from webapp.domain.pricing.service_tiers import SERVICE_TIERS
 from webapp.domain.shared.errors import Conflict, FieldError, Invalid, ModeldeskError, NotFound
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.extensions import db
@@ -135,24 +133,26 @@ class Prices(RowsView):
         if "_more" in request.form:
             return self._page(form, model)
         now = datetime.now(UTC)
-        entry, field_names = price_form.build_entry(form, now)
+        entered = price_form.build_entry(form, now)
         try:
             if model is None:
                 raise Invalid.field("model", "must be chosen from the list, as provider/model")
-            price_start.require_one_start(form.values)
+            entry = entered.validate(form)
             with writing() as session:
                 questions = _require_confirmations(form, entry, model, now)
-                price = prices.add(session, model.id, entry, actor=self.actor(), confirmed=[question.text for question in questions])
+                price = prices.add(
+                    session, model.id, entered.values, actor=self.actor(), confirmed=[question.text for question in questions]
+                )
                 added_price, name = _timeline_price(model, price), model.display_name
         except (Invalid, Conflict) as error:
             after_this_request(mark_unprocessable)
-            errors = {"model": error.errors[0].message} if model is None else price_form.errors_by_field(error, field_names)
+            errors = {"model": error.errors[0].message} if model is None else price_form.errors_by_field(error, entered.field_names)
             return self._page(price_form.PriceFormData(form.values, form.rows, errors), model)
         except ModeldeskError as error:
             flash(error.detail, "error")
             return self._page(form, model)
-        span = price_form.format_span(added_price, now)
-        label = f"Corrected: {span[:1].lower()}{span[1:]}" if entry.get("corrects") else span
+        span = price_preview.format_span(added_price, now)
+        label = f"Corrected: {span[:1].lower()}{span[1:]}" if entry.corrects else span
         flash(f"{label}, the price of {name} is {format_price(added_price)}.", "success")
         return redirect(url_for("model.details_view", id=model.id))
 
@@ -162,7 +162,7 @@ class Prices(RowsView):
         now = datetime.now(UTC)
         history = _timeline(model) if model else ()
         start = price_start.parse_start(form.values, now)
-        echo = price_form.preview_price(form, history, now, lambda price: _sanity_questions(model, price, history))
+        echo = price_preview.preview_price(form, history, now, lambda price: _sanity_questions(model, price, history))
         lookup = lookup_attributes(f"{url_for('model.ajax_lookup')}?name=model", ref, model_label(info) if info else None)
         return self.render(
             self.create_template,
@@ -174,13 +174,9 @@ class Prices(RowsView):
             echo=echo if request.method == "POST" or form.has_rates else None,
             return_url=_return_url(model),
             submit_label=price_start.submit_label(form.values, now),
-            change=price_form.past_change(history, start, now) if start and "confirm_past" in form.errors else None,
+            change=price_preview.past_change(history, start, now) if start and "confirm_past" in form.errors else None,
             confirm_key=_confirmation_key(form, model, history, now) if "confirm_price" in form.errors else None,
-            meters=METER_TABLE,
-            usual=price_form.BASIC_METERS,
-            units=price_form.UNIT_CHOICES,
-            per=price_form.PER_CHOICES,
-            service_tiers=SERVICE_TIERS,
+            **price_form.choices(),
         )
 
     @expose("/<id>/verify", methods=("POST",))
@@ -202,7 +198,7 @@ class Prices(RowsView):
         info = _requested_info(request.form.get("model"))
         history = info.prices if info else ()
         form, now = price_form.read_form(request.form), datetime.now(UTC)
-        preview = price_form.preview_price(form, history, now, lambda price: _sanity_questions(info, price, history))
+        preview = price_preview.preview_price(form, history, now, lambda price: _sanity_questions(info, price, history))
         return self.render("admin/pricing/prices/_echo.html", echo=preview, new_label=price_start.submit_label(form.values, now))
 
 
@@ -216,7 +212,7 @@ def _cancel_price(session: Session, id: str, actor: str) -> str:
 
 
 def _confirmation_key(form: price_form.PriceFormData, model: Model | None, history: Sequence[PriceValue], now: datetime) -> str:
-    price = price_form.as_price(validate_price(price_form.build_entry(form, now)[0]))
+    price = price_form.as_price(price_form.build_entry(form, now).validate(form))
     return price_sanity.confirmation_key(price, _sanity_questions(model, price, history))
 
 
@@ -259,14 +255,14 @@ def _timeline_price(model: Model, price: Price) -> PriceValue:
     return next(value for value in _timeline(model) if value.id == price.id)
 
 
-def _require_confirmations(form: price_form.PriceFormData, entry: Mapping[str, Any], model: Model, now: datetime) -> list[SanityQuestion]:
+def _require_confirmations(form: price_form.PriceFormData, entry: PriceEntry, model: Model, now: datetime) -> list[SanityQuestion]:
     """Return the confirmed questions. Raises `Invalid` while one is open.
 
     Each confirmation applies only to this time span and these rates. A correction always changes the past, so it needs no confirmation for
     that.
     """
-    price, history = price_form.as_price(validate_price(entry)), _timeline(model)
-    change = None if price.corrects else price_form.past_change(history, price.effective_from, now)
+    price, history = price_form.as_price(entry), _timeline(model)
+    change = None if price.corrects else price_preview.past_change(history, price.effective_from, now)
     questions = _sanity_questions(model, price, history)
     open_errors = []
     if change and form.values.get("confirm_past") != change.key:

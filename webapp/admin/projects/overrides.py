@@ -8,15 +8,13 @@ from flask import Response, flash, redirect, request
 from flask_admin import expose
 
 from webapp.admin.core.base import is_id
-from webapp.admin.core.formatters import format_rate
 from webapp.admin.core.lists import RowsView
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
 from webapp.domain.catalog.project_overrides import ALLOW, DEFAULT, PRICE
 from webapp.domain.catalog.source_scope import rate_key
-from webapp.domain.pricing.meters import label_of
 from webapp.domain.pricing.pricing import Price, Rate, price_at, timeline
-from webapp.domain.pricing.rate_text import describe_conditions
+from webapp.domain.pricing.rate_text import format_rate, label_with_conditions
 from webapp.domain.pricing.serializers import price_from
 from webapp.domain.shared.errors import Conflict, FieldError, Invalid, ModeldeskError
 from webapp.domain.shared.timestamps import DAY, format_timestamp, parse_day, parse_timestamp, start_of_day
@@ -138,9 +136,8 @@ def compare_with_list_price(row: ProjectOverride) -> list[dict[str, str | None]]
 
 def _compare_rate(rate: Rate, project_price: Price, list_rates: Sequence[Rate], list_price: Price | None) -> dict[str, str | None]:
     list_rate = next((candidate for candidate in list_rates if rate_key(candidate) == rate_key(rate)), None)
-    label = ", ".join([label_of(rate.meter), *describe_conditions(rate)])
     return {
-        "label": label,
+        "label": label_with_conditions(rate),
         "own": format_rate(rate, project_price.currency),
         "listed": format_rate(list_rate, list_price.currency) if list_rate and list_price else None,
     }

@@ -18,7 +18,8 @@ class Meter(NamedTuple):
     """One meter.
 
     `parents` are the wholes that include it. A meter without a rate of its own is billed at the rate of the first meter in
-    `falls_back_to` that has one. A meter with a `medium` falls back only at a price with `media_at_text_rate`.
+    `falls_back_to` that has one. A meter with a `medium` falls back only at a price with `media_at_text_rate`. `multiples` names
+    quantities that have a word of their own, such as 60 seconds.
     """
 
     label: str
@@ -29,6 +30,7 @@ class Meter(NamedTuple):
     medium: str | None = None
     hint: str = ""
     group: str = TOOLS
+    multiples: tuple[tuple[int, str], ...] = ()
 
 
 def _tokens(label: str, hint: str, *parents: str, then: tuple[str, ...] = (), medium: str | None = None) -> Meter:
@@ -61,7 +63,9 @@ METER_TABLE: Mapping[str, Meter] = {
     "output_video": _tokens("Video output", "Part of output", "output", medium="video"),
     "image": Meter("Images", "image", "images", group=CONTENT),
     "request": Meter("Requests", "request", "requests"),
-    "second": Meter("Seconds", "second", "seconds", hint="Up to three decimals", group=CONTENT),
+    "second": Meter(
+        "Seconds", "second", "seconds", hint="Up to three decimals", group=CONTENT, multiples=((60, "minute"), (3_600, "hour"))
+    ),
     "character": Meter("Characters", "character", "characters", group=CONTENT),
     "page": Meter("Pages", "page", "pages", group=CONTENT),
     "web_search": Meter("Web searches", "search", "searches"),
@@ -74,6 +78,13 @@ METER_TABLE: Mapping[str, Meter] = {
 METERS: tuple[str, ...] = tuple(METER_TABLE)
 METER_SET = frozenset(METERS)
 TOKEN_METERS: tuple[str, ...] = tuple(name for name, meter in METER_TABLE.items() if meter.unit == TOKEN)
+COUNT_METERS: tuple[str, ...] = tuple(name for name, meter in METER_TABLE.items() if meter.unit != TOKEN)
+# What a model produces: text, media, then everything that is counted.
+OUTPUT_METERS: tuple[str, ...] = (
+    "output",
+    *(name for name, meter in METER_TABLE.items() if "output" in meter.parents and meter.medium),
+    *COUNT_METERS,
+)
 MEDIA = ("audio", "image", "video")
 FRACTIONAL_METERS = frozenset({"second"})
 METER_GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -87,8 +98,8 @@ def label_of(meter: str) -> str:
 
 
 def unit_of(meter: str, per: int) -> str:
-    """Return the quantity that a rate applies to: `1M tokens`, `1,000 requests`, `image`."""
+    """Return the quantity that a rate applies to: `1M tokens`, `1,000 requests`, `image`, `minute`."""
     known = METER_TABLE.get(meter) or Meter(meter, meter, meter)
-    if per == 1:
-        return known.unit
+    if name := {1: known.unit, **dict(known.multiples)}.get(per):
+        return name
     return f"{per // 1_000_000:,}M {known.units}" if per % 1_000_000 == 0 else f"{per:,} {known.units}"

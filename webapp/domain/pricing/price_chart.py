@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from webapp.domain.pricing.meters import label_of, unit_of
+from webapp.domain.pricing.meters import OUTPUT_METERS, label_of, unit_of
 from webapp.domain.pricing.pricing import Price, Rate
 from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.shared.money import EXACT
@@ -14,7 +14,7 @@ from webapp.domain.shared.timestamps import EPOCH, LAST_DAY, start_of_day
 WIDTH, HEIGHT = 1000, 200
 LATEST_TIME = start_of_day(LAST_DAY)
 MARGIN = timedelta(days=30)  # The time shown before the first and after the last change.
-CHARTED_METERS = ("input", "output", "image", "second", "character", "page", "request")
+CHARTED_METERS = ("input", *OUTPUT_METERS)
 MAX_LINES = 3
 MILLION = 1_000_000
 

@@ -12,10 +12,11 @@ from typing import NamedTuple
 from webapp.domain.pricing.meters import METER_TABLE, METERS
 from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.pricing.windows import Window
-from webapp.domain.shared.money import EXACT, ROUNDED_UNIT, is_finite_divisor
+from webapp.domain.shared.money import EXACT, ROUNDED_UNIT, from_fraction, is_finite_divisor
 
 PRICE_STATES = ("priced", "free", "unknown")
 SOURCE_KINDS = ("manual", "seed", "catalog", "import")
+MILLION = 1_000_000
 
 Conditions = tuple[tuple[str, str], ...]
 
@@ -45,6 +46,12 @@ class Rate(NamedTuple):
     def unit(self) -> Decimal:
         """The price of one unit for comparison and display. It is rounded if it is not finite, so it never enters a cost."""
         return ROUNDED_UNIT.divide(self.amount, Decimal(self.per))
+
+    @property
+    def per_million(self) -> Decimal | None:
+        """The exact price of a million units, or None if it has no finite decimal expansion."""
+        million = Fraction(self.exact_unit) * MILLION
+        return from_fraction(million)[0] if is_finite_divisor(million.denominator) else None
 
     @property
     def is_plain(self) -> bool:

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 
-from webapp.domain.pricing.meters import label_of
-from webapp.domain.pricing.pricing import Rate
+from webapp.domain.pricing.meters import METER_TABLE, TOKEN, label_of, unit_of
+from webapp.domain.pricing.pricing import Price, Rate
 from webapp.domain.pricing.windows import Window
+from webapp.domain.shared import money_text
+from webapp.domain.shared.money import format_decimal
 
 MISSING_TEXTS: Mapping[str, str] = {
     "service_tier": "the {} service tier (standard rates are used)",
@@ -16,6 +18,27 @@ MISSING_TEXTS: Mapping[str, str] = {
 DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
+def label_with_conditions(rate: Rate) -> str:
+    """Return what a rate is for: `Images, quality high`."""
+    return ", ".join([label_of(rate.meter), *describe_conditions(rate)])
+
+
+def format_rate(rate: Rate, currency: str) -> str:
+    """Return a rate with its unit: `$3 per 1M tokens`, `$0.034 per minute`.
+
+    Rates of tokens are given per million. If that amount would have to be rounded, the rate is given as it was entered.
+    """
+    per_million = rate.per_million if METER_TABLE[rate.meter].unit == TOKEN else None
+    if per_million is not None:
+        return f"{money_text.format_amount(per_million, currency)} per 1M tokens"
+    return format_entered_rate(rate, currency)
+
+
+def format_entered_rate(rate: Rate, currency: str) -> str:
+    """Return a rate with the quantity that it was entered for: `$3 per 1,000 tokens`."""
+    return f"{money_text.format_amount(rate.amount, currency)} per {unit_of(rate.meter, rate.per)}"
+
+
 def describe_conditions(rate: Rate) -> list[str]:
     """Return the conditions of a rate as text, or an empty list for a plain rate."""
     conditions = [] if rate.service_tier == "standard" else [f"{rate.service_tier} rate"]
@@ -25,6 +48,18 @@ def describe_conditions(rate: Rate) -> list[str]:
     if rate.window is not None:
         conditions.append(describe_window(rate.window))
     return conditions
+
+
+def describe_terms(price: Price) -> list[str]:
+    """Return what applies to a whole price next to its rates, as texts."""
+    if price.state != "priced":
+        return []
+    terms = ["Media without a rate of their own are billed at the text rate."] if price.media_at_text_rate else []
+    if price.minimum is not None:
+        terms.append(f"Each line of a cost is at least {money_text.format_amount(price.minimum, price.currency)}, unless it is 0.")
+    if price.surcharge_percent is not None:
+        terms.append(f"A surcharge of {format_decimal(price.surcharge_percent)}% is added to the total.")
+    return terms
 
 
 def describe_window(window: Window) -> str:
