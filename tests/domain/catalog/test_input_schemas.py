@@ -149,6 +149,30 @@ def test_rates_of_which_one_is_more_specific_or_never_applies_are_taken(left, ri
     assert len(validate_price(price_values(rates=[RATE | left, RATE | {"amount": "9"} | right])).rates) == 2
 
 
+@pytest.mark.parametrize(
+    ("left", "right", "both", "taken"),
+    [
+        ({}, {}, {}, True),
+        ({"above": 10}, {"above": 10}, {}, True),
+        ({"above": 10}, {"above": 10}, {"above": 10}, True),
+        ({"window": DAY}, {"window": EVENING}, {}, True),
+        ({"window": DAY}, {"window": EVENING}, {"window": EVENING}, True),
+        ({}, {}, {"above": 10}, False),
+        ({}, {}, {"window": DAY}, False),
+        ({}, {}, {"service_tier": "batch"}, False),
+        ({}, {}, {"meter": "output"}, False),
+        ({}, {}, {"when": HIGH | LARGE | {"region": "us"}}, False),
+    ],
+)
+def test_a_rate_with_the_conditions_of_both_settles_a_tie_if_it_applies_whenever_both_do(left, right, both, taken):
+    rates = [RATE | left | {"when": HIGH}, RATE | right | {"when": LARGE}, RATE | {"when": HIGH | LARGE} | both]
+    if taken:
+        assert len(validate_price(price_values(rates=rates)).rates) == 3
+    else:
+        with pytest.raises(Invalid):
+            validate_price(price_values(rates=rates))
+
+
 @pytest.mark.parametrize(("word", "tier"), [("default", "standard"), ("on_demand", "standard"), ("fast", "fast"), ("scale", "scale")])
 def test_a_service_tier_has_the_words_of_vendors(word, tier):
     assert validate_price(price_values(rates=[RATE | {"service_tier": word}])).rates[0].service_tier == tier

@@ -1,7 +1,7 @@
 """Schemas of the input for rates and for the attributes of a call (design: pricing.md, section 3)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import time
 from functools import cache
 from itertools import combinations
@@ -74,15 +74,29 @@ def _conflicts(rates: Mapping[int, Rate]) -> dict[int, str]:
         key = (rate.meter, rate.service_tier, rate.above, len(rate.when), rate.window is None)
         groups.setdefault(key, []).append((index, rate))
     pairs = ((index, left, right) for group in groups.values() for (_, left), (index, right) in combinations(group, 2))
-    return {index: message for index, left, right in pairs if (message := _conflict(left, right))}
+    return {index: message for index, left, right in pairs if (message := _conflict(left, right, rates.values()))}
 
 
-def _conflict(left: Rate, right: Rate) -> str | None:
+def _has_more_specific(rates: Iterable[Rate], left: Rate, right: Rate) -> bool:
+    """Return whether a rate with the conditions of both applies whenever both do: then neither of the two decides."""
+    conditions = set(left.when) | set(right.when)
+    return any(
+        (rate.meter, rate.service_tier) == (left.meter, left.service_tier)
+        and set(rate.when) == conditions
+        and rate.above in (None, left.above)
+        and rate.window in (None, left.window, right.window)
+        for rate in rates
+    )
+
+
+def _conflict(left: Rate, right: Rate, rates: Iterable[Rate]) -> str | None:
     """Return why two rates of the same meter, service tier, threshold and number of conditions cannot stand side by side, or None."""
     conditions = dict(left.when)
     if any(conditions.get(name, value) != value for name, value in right.when):
         return None
     if left.when != right.when:
+        if _has_more_specific(rates, left, right):
+            return None
         names = " and ".join(", ".join(f"{name}={value}" for name, value in rate.when) for rate in (left, right))
         return f"gives {left.meter} for {names}: a call that meets both would have two rates; add a rate that has all of these conditions"
     if left.window == right.window:
