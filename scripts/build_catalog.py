@@ -30,15 +30,17 @@ NOTICES = ["genai-prices, MIT, Copyright (c) Pydantic Services Inc. 2025 to pres
 def document_models() -> Iterator[JsonObject]:
     for provider, model_id, display, kind, amounts, note in seed_tables.DOCUMENT_MODELS:
         rates = [
-            {"meter": meter, "amount": amount, "per": per, "above": None, "service_tier": "standard", "window": None}
+            {"meter": meter, "amount": amount, "per": per, "above": None, "service_tier": "standard", "window": None, "when": None}
             for meter, amount, per in amounts
         ]
-        prices = [price_entry("priced" if rates else "free", genai_rules.EPOCH, rates, Origin("design documents"), note)]
+        prices = [price_entry(genai_rules.EPOCH, rates, Origin("design documents", is_free=not rates), note)]
         yield catalog_entry(provider, model_id, prices, {"type": kind, "display_name": display})
 
 
 def ordered(models: Iterable[JsonObject]) -> list[JsonObject]:
-    refs = {f"{model['provider']}/{model['model_id']}": model for model in models}
+    refs: dict[str, JsonObject] = {}
+    for model in models:
+        refs.setdefault(f"{model['provider']}/{model['model_id']}", model)
     first = {ref: refs.pop(ref) for ref in seed_tables.FIRST_MODELS}
     return [{**model, "sort_order": position} for position, model in enumerate([*first.values(), *refs.values()])]
 

@@ -1,5 +1,6 @@
 """Parts of the entries that catalog readers return: providers under one slug per vendor, names, limits and dates."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -11,6 +12,9 @@ from webapp.domain.shared.errors import Invalid
 from webapp.price_sources.cost_fields import ReadLog
 
 Entry = dict[str, Any]
+MAX_ALIASES = 50
+# xAI bills the higher rate of a context tier from its number of tokens on, others above it.
+INCLUSIVE_SELLER = "xai"
 # The slug in Modeldesk for a seller's name in other catalogs, in lower case and with `-` for other punctuation.
 PROVIDER_SLUGS = {
     "amazon-bedrock": "aws",
@@ -68,6 +72,11 @@ def model_entry(provider: str, model_id: str, price: Entry, attributes: Mapping[
     }
 
 
+def threshold_of(seller: str, tokens: int) -> int | None:
+    """Return the number of input tokens above which a seller bills the rate of a context tier, or None for every call."""
+    return max(tokens - (seller == INCLUSIVE_SELLER), 0) or None
+
+
 def provider_entries(entries: Iterable[Entry], names: Mapping[str, str]) -> list[Entry]:
     """Return the providers of the entries. `names` are display names by the seller's name; the first of a vendor counts."""
     display_names: dict[str, str] = {}
@@ -80,21 +89,36 @@ def provider_entries(entries: Iterable[Entry], names: Mapping[str, str]) -> list
 def unify(entries: Iterable[tuple[str, Entry]], log: ReadLog) -> list[Entry]:
     """Return one entry per model, with the source's own key as an alias if it is neither the model id nor the ref.
 
-    A second record of a model is a problem if its price differs.
+    Of several records of a model, one with a price counts, then the one whose key is the plain model id, then the first. Another record is
+    a problem if it states another price.
     """
-    models: dict[str, Entry] = {}
-    names: dict[str, str] = {}
+    records: dict[str, dict[str, Entry]] = {}
     for key, entry in entries:
-        ref = f"{entry['provider']}/{entry['model_id']}"
-        first = models.setdefault(ref, entry)
-        names[key] = ref
-        if first["prices"][0]["rates"] != entry["prices"][0]["rates"]:
-            log.leave_out(f"{key}: is left out, because an earlier record of {ref} has other rates")
-    for key, ref in names.items():
-        model_id = models[ref]["model_id"]
-        if key not in models and key != model_id and _PLAIN_NAME.fullmatch(key) and len(models[ref]["aliases"]) < 50:
-            models[ref]["aliases"].append(key)
-    return list(models.values())
+        records.setdefault(f"{entry['provider']}/{entry['model_id']}", {})[key] = entry
+    models: list[Entry] = []
+    for ref, of_model in records.items():
+        chosen = min(of_model, key=lambda key: (not _has_price(of_model[key]), key != of_model[key]["model_id"]))
+        others = [key for key, entry in of_model.items() if _has_price(entry) and _stated_price(entry) != _stated_price(of_model[chosen])]
+        for key in others:
+            log.leave_out(f"{key}: is left out, because the record {chosen} of {ref} has another price")
+        names = [key for key in of_model if key not in (*others, *records, of_model[chosen]["model_id"]) and _PLAIN_NAME.fullmatch(key)]
+        models.append(of_model[chosen] | {"aliases": names[:MAX_ALIASES]})
+    return models
+
+
+def _has_price(entry: Entry) -> bool:
+    return any(price["state"] != "unknown" for price in entry["prices"])
+
+
+def _stated_price(entry: Entry) -> frozenset[str]:
+    """Return the rates as a set, and the fields that are not read: two records can state one price in another order."""
+    price = entry["prices"][0]
+    return frozenset((price["note"], *(json.dumps(rate, sort_keys=True) for rate in price["rates"])))
+
+
+def is_free_name(name: str) -> bool:
+    """Return whether the name marks a model as free, as OpenRouter's names do."""
+    return name.endswith(":free")
 
 
 def as_object(value: object) -> Mapping[str, Any]:

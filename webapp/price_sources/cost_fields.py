@@ -1,10 +1,13 @@
 """Accounting of a record's cost fields: each non-zero field becomes part of a rate, or is named in the price's note with the reason."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import combinations
 from typing import Any, NamedTuple
 
+from webapp.domain.pricing.meters import TOKEN_METERS
+from webapp.domain.pricing.pricing import Conditions
 from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.shared.money import EXACT, format_decimal, parse_amount
 
@@ -13,8 +16,11 @@ MAX_AMOUNT = 10**15  # No real price is higher, and the exact arithmetic rejects
 MAX_NOTE = 1_800  # A stored note has at most 2,000 characters.
 # Catalogs are written from floats: an amount this close to a short decimal is that decimal.
 NOISE = Decimal("1e-12")
-SHORT_DECIMAL = Decimal("1e-10")
+SHORT_DIGITS = 10
+SHORT_DECIMAL = Decimal(1).scaleb(-SHORT_DIGITS)
 ZERO_NOTE = "The source says 0, which may mean free or unknown."
+LESS_EXACT = "another field states the rate more exactly"
+NO_TOKENS = "there is no rate of tokens to multiply"
 INDISTINGUISHABLE = "no meter tells it apart from a field with another amount"
 
 Rate = dict[str, Any]
@@ -23,8 +29,8 @@ Rate = dict[str, Any]
 class FieldRate(NamedTuple):
     """The rate that a field states: `factor` times its amount, per `per` units of the meter.
 
-    If fields state different amounts of one rate, the lowest `rank` is read. The field is not read if the record has a non-zero field of
-    `unless`, which states the same usage in another unit, or if `modes` are named and the record has another one.
+    If fields state different amounts of one rate, the lowest `rank` is read. The field is not read if the record has a non-zero field
+    that begins with one of `unless`, which states the same usage in another unit, or if `modes` are named and the record has another one.
     """
 
     meter: str
@@ -45,19 +51,36 @@ def meters_of(table: FieldTable) -> frozenset[str]:
 
 
 class RateTerms(NamedTuple):
-    """The conditions of a rate: a minimum number of input tokens, a service tier, and hours."""
+    """The terms of a rate: a minimum number of input tokens, a service tier, hours, and attributes of the call."""
 
     above: int | None = None
     service_tier: str = STANDARD
     window: tuple[tuple[str, Any], ...] | None = None
+    when: Conditions = ()
 
 
 class Candidate(NamedTuple):
-    """An amount that a field states for a rate."""
+    """An amount per `per` units that a field states for a rate."""
 
     field: str
     amount: str
-    rate: FieldRate
+    per: int
+    rank: int
+
+
+class Media(NamedTuple):
+    """The media besides text that a model takes and gives."""
+
+    inputs: Set[str] = frozenset()
+    outputs: Set[str] = frozenset()
+
+
+class Factor(NamedTuple):
+    """A factor on every rate of tokens for calls with these attributes."""
+
+    field: str
+    value: Decimal
+    when: Conditions
 
 
 @dataclass
@@ -82,6 +105,7 @@ class RecordRates:
         self._name = name
         self._log = log
         self._candidates: dict[tuple[str, RateTerms], list[Candidate]] = {}
+        self._factors: list[Factor] = []
         self._unread: dict[str, str] = {}
         self._read: set[str] = set()
 
@@ -89,55 +113,122 @@ class RecordRates:
         """Add an amount. An amount that no price can hold is a problem, and is noted."""
         if amount is None:
             return
-        text = None
+        text, per = None, rate.per
         if isinstance(amount, bool) or not isinstance(amount, int | Decimal) or not 0 <= amount < MAX_AMOUNT:
             reason = "no amount"
         else:
             reason = "an amount with more digits than a price can have"
-            text = scaled_amount(Decimal(amount), rate.factor)
+            text, per = amount_of(Decimal(amount), rate)
         if text is None:
             self._log.problems.append(f"{self._name}: {location} is not read, because {str(amount)[:40]} is {reason}")
             self._unread[location] = reason
             return
-        self._candidates.setdefault((rate.meter, terms), []).append(Candidate(location, text, rate))
+        self._candidates.setdefault((rate.meter, terms), []).append(Candidate(location, text, per, rate.rank))
+
+    def add_factor(self, location: str, factor: object, when: Conditions) -> None:
+        """Add a factor on the rates of tokens. A value that is no factor is noted."""
+        if isinstance(factor, bool) or not isinstance(factor, int | Decimal) or not 0 < factor < MAX_AMOUNT:
+            self.leave_out(location, factor, "no factor")
+        else:
+            self._factors.append(Factor(location, Decimal(factor), when))
 
     def leave_out(self, location: str, value: object, reason: str) -> None:
         """Note a field that is not read, unless it is zero."""
         if not is_zero(value):
             self._unread[location] = reason
 
-    def price(self, name: str, url: str | None) -> dict[str, Any]:
-        """Return the price document. The price is unknown if all rates are zero, because these sources write 0 for unknown rates."""
-        rates = [rate for (_, terms), candidates in self._candidates.items() if (rate := self._choose(terms, candidates))]
+    def price(self, name: str, url: str | None, media: Media, *, is_free: bool = False) -> dict[str, Any]:
+        """Return the price document. The price is unknown if all rates are zero, because these sources write 0 for unknown rates.
+
+        `is_free` says that the name of the model marks it as free.
+        """
+        stated = [rate for (meter, terms), candidates in self._candidates.items() if (rate := self._choose(meter, terms, candidates))]
+        has_price = any(rate["amount"] != "0" for rate in stated)
+        rates = self._with_factors(stated if has_price else [])
         self._log.fields_read += len(self._read - self._unread.keys())
         self._log.fields_noted += len(self._unread)
-        has_price = any(rate["amount"] != "0" for rate in rates)
-        notes = [ZERO_NOTE] if rates and not has_price else []
+        free = bool(stated) and not has_price and is_free
+        notes = [ZERO_NOTE] if stated and not has_price and not free else []
         return {
-            "state": "priced" if has_price else "unknown",
+            "state": "priced" if has_price else "free" if free else "unknown",
             "effective_from": "1970-01-01T00:00:00Z",
             "currency": "USD",
-            "rates": rates if has_price else [],
+            "rates": rates,
+            "media_at_text_rate": media_at_text_rate(rates, media),
             "source": {"kind": "catalog", "name": name, "url": url, "verified_at": None},
             "note": " ".join([*notes, *_unread_note(self._unread)]),
         }
 
-    def _choose(self, terms: RateTerms, candidates: list[Candidate]) -> Rate | None:
+    def _choose(self, meter: str, terms: RateTerms, candidates: list[Candidate]) -> Rate | None:
         """Return the rate that the fields state. Zeros are ignored next to other amounts, and contradictions are left out."""
         nonzero = [candidate for candidate in candidates if candidate.amount != "0"]
-        lowest = min(candidate.rate.rank for candidate in nonzero or candidates)
-        amounts = {candidate.amount for candidate in nonzero or candidates if candidate.rate.rank == lowest}
-        amount = amounts.pop() if len(amounts) == 1 else None
+        lowest = min(candidate.rank for candidate in nonzero or candidates)
+        amounts = {(candidate.amount, candidate.per) for candidate in nonzero or candidates if candidate.rank == lowest}
+        chosen = amounts.pop() if len(amounts) == 1 else None
         for candidate in nonzero:
-            if candidate.amount == amount:
+            if (candidate.amount, candidate.per) == chosen:
                 self._read.add(candidate.field)
             else:
-                self._unread[candidate.field] = INDISTINGUISHABLE
-        if amount is None:
-            return None
-        meter, _, per, *_ = candidates[0].rate
-        window = dict(terms.window) if terms.window else None
-        return {"meter": meter, "amount": amount, "per": per, "above": terms.above, "service_tier": terms.service_tier, "window": window}
+                self._unread[candidate.field] = LESS_EXACT if candidate.rank > lowest else INDISTINGUISHABLE
+        return _rate(meter, *chosen, terms) if chosen else None
+
+    def _with_factors(self, rates: list[Rate]) -> list[Rate]:
+        """Return the rates, and those of tokens again for each combination of the factors."""
+        of_tokens = [rate for rate in rates if rate["meter"] in TOKEN_METERS and rate["amount"] != "0"]
+        for factor in self._factors:
+            if of_tokens:
+                self._read.add(factor.field)
+            else:
+                self._unread[factor.field] = NO_TOKENS
+        sizes = range(1, len(self._factors) + 1)
+        combined = (factors for size in sizes for factors in combinations(self._factors, size) if _can_apply_together(factors))
+        return [*rates, *(self._multiply(rate, factors) for factors in combined for rate in of_tokens)]
+
+    def _multiply(self, rate: Rate, factors: Sequence[Factor]) -> Rate:
+        amount = Decimal(rate["amount"])
+        for factor in factors:
+            amount = EXACT.multiply(amount, factor.value)
+        conditions = dict(condition for factor in factors for condition in factor.when)
+        return rate | {"amount": format_decimal(amount), "when": dict(sorted(((rate["when"] or {}) | conditions).items()))}
+
+
+def _can_apply_together(factors: Sequence[Factor]) -> bool:
+    names = [name for factor in factors for name, _ in factor.when]
+    return len(names) == len(set(names))
+
+
+def _rate(meter: str, amount: str, per: int, terms: RateTerms) -> Rate:
+    return {
+        "meter": meter,
+        "amount": amount,
+        "per": per,
+        "above": terms.above,
+        "service_tier": terms.service_tier,
+        "window": dict(terms.window) if terms.window else None,
+        "when": dict(terms.when) or None,
+    }
+
+
+def media_at_text_rate(rates: Sequence[Rate], media: Media) -> bool:
+    """Return whether the source prices a medium of the input like text.
+
+    This is so if text has a rate, the model takes a medium that has none, and every medium of the output has one.
+    """
+    meters = {rate["meter"] for rate in rates}
+    has_unpriced_input = any(f"input_{medium}" not in meters for medium in media.inputs)
+    return "input" in meters and has_unpriced_input and all(f"output_{medium}" in meters for medium in media.outputs)
+
+
+def amount_of(amount: Decimal, rate: FieldRate) -> tuple[str | None, int]:
+    """Return the amount of the rate and its quantity. A price per second that is no short decimal can be one per minute or per hour."""
+    for per in (60, 3_600) if rate.meter == "second" and rate.per == 1 and not _is_short(scaled_amount(amount, rate.factor)) else ():
+        if _is_short(text := scaled_amount(amount, rate.factor * per)):
+            return text, per
+    return scaled_amount(amount, rate.factor), rate.per
+
+
+def _is_short(text: str | None) -> bool:
+    return text is not None and len(text.partition(".")[2]) <= SHORT_DIGITS
 
 
 def scaled_amount(amount: Decimal, factor: int) -> str | None:

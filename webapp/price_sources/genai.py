@@ -9,15 +9,13 @@ from typing import Any
 
 from genai_prices import data, types
 
-from webapp.domain.catalog.source_scope import SourceScope
 from webapp.price_sources import genai_rules
 from webapp.price_sources.catalog_entries import provider_slug
 from webapp.price_sources.cost_fields import ReadLog
-from webapp.price_sources.genai_rates import METER_ORDER, TIERS, JsonObject, price_history
+from webapp.price_sources.genai_rates import JsonObject, price_history
 from webapp.price_sources.seed_tables import DEFAULT_MODELS, VENDORS
 
 NAME = "genai-prices"
-GENAI_SCOPE = SourceScope(frozenset(METER_ORDER), frozenset(TIERS), thresholds=True, windows=True)
 # What the package's parser, and the arithmetic on what it returns, raise for a record in another format.
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, AssertionError)
 

@@ -1,37 +1,23 @@
 """Conversion of genai-prices prices into dated price rows, with the reasons for every omitted rate."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
-from decimal import Decimal, Inexact, localcontext
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from genai_prices import types
 
+from webapp.domain.catalog.rate_schemas import validate_attributes
+from webapp.domain.pricing.meters import MEDIA
+from webapp.domain.pricing.pricing import Conditions
+from webapp.domain.pricing.service_tiers import SERVICE_TIERS, STANDARD
+from webapp.domain.shared.errors import Invalid
 from webapp.price_sources import genai_rules
-from webapp.price_sources.cost_fields import MILLION, ReadLog, scaled_amount
+from webapp.price_sources.cost_fields import Media, ReadLog, media_at_text_rate, scaled_amount
+from webapp.price_sources.genai_fields import CONDITION_NAMES, GENAI_FIELDS, METER_ORDER, OUTPUT_MEDIA, TIER_BY_CONDITION, TIER_CONDITIONS
 
-# The source's price key -> (meter, quantity of the rate, number of our units in one of the source's units).
-METERS: Mapping[str, tuple[str, int, int]] = {
-    "input_mtok": ("input", MILLION, 1),
-    "cache_read_mtok": ("cache_read", MILLION, 1),
-    "cache_write_mtok": ("cache_write", MILLION, 1),
-    "cache_write_1h_mtok": ("cache_write_1h", MILLION, 1),
-    "input_audio_mtok": ("input_audio", MILLION, 1),
-    "input_image_mtok": ("input_image", MILLION, 1),
-    "output_mtok": ("output", MILLION, 1),
-    "output_reasoning_mtok": ("reasoning", MILLION, 1),
-    "output_audio_mtok": ("output_audio", MILLION, 1),
-    "audio_hours": ("second", 1, 3600),
-    "input_mchars": ("character", MILLION, 1),
-    "input_document_kpages": ("page", 1000, 1),
-    "web_searches_kcount": ("web_search", 1000, 1),
-    "requests_kcount": ("request", 1000, 1),
-}
-METER_ORDER = [meter for meter, _, _ in METERS.values()]
-TIER_BY_CONDITION = {("processing", "batch"): "batch", ("service_tier", "flex"): "flex", ("service_tier", "priority"): "priority"}
-TIERS = ("standard", "batch", "flex", "priority")
 PriceValues = dict[str, Any]  # Price key -> Decimal or TieredPrices.
 JsonObject = dict[str, Any]
 
@@ -63,7 +49,7 @@ def price_values(prices: types.ModelPrice) -> PriceValues:
 
 
 def start_date_of(constraint: object) -> date:
-    if constraint is None:
+    if constraint is None or isinstance(constraint, types.TimeOfDateConstraint):
         return genai_rules.EPOCH
     if isinstance(constraint, types.StartDateConstraint):
         return constraint.start_date
@@ -74,50 +60,85 @@ def conditional_prices(model: types.ModelInfo) -> list[types.ConditionalPrice]:
     return model.prices if isinstance(model.prices, list) else [types.ConditionalPrice(prices=model.prices)]
 
 
-def dated_prices(model: types.ModelInfo) -> list[tuple[date, PriceValues]]:
-    """Return the prices that apply at all hours, sorted by their first day."""
-    flat = [entry for entry in conditional_prices(model) if not isinstance(entry.constraint, types.TimeOfDateConstraint)]
-    return sorted(((start_date_of(entry.constraint), price_values(entry.prices)) for entry in flat), key=lambda entry: entry[0])
+def has_hours(entry: types.ConditionalPrice) -> bool:
+    return isinstance(entry.constraint, types.TimeOfDateConstraint)
 
 
-def windowed_prices(model: types.ModelInfo) -> list[tuple[JsonObject, PriceValues]]:
-    """Return the prices for certain hours of the day, in UTC."""
-    windows = []
-    for entry in conditional_prices(model):
-        if isinstance(entry.constraint, types.TimeOfDateConstraint):
-            begin, end = entry.constraint.start_time, entry.constraint.end_time
-            windows.append(({"from": f"{begin:%H:%M}", "to": f"{end:%H:%M}"}, price_values(entry.prices)))
-    return windows
+def prices_at(model: types.ModelInfo, day: date) -> list[types.ConditionalPrice]:
+    """Return the price that applies from a day on, then those that replace it for certain hours.
+
+    The last listed price that has started counts. Prices for certain hours belong to the dated price that is listed before them.
+    """
+    listed = conditional_prices(model)
+    started = [index for index, entry in enumerate(listed) if not has_hours(entry) and start_date_of(entry.constraint) <= day]
+    first = started[-1] if started else 0
+    following = listed[first + 1 :]
+    end = next((index for index, entry in enumerate(following) if not has_hours(entry)), len(following))
+    return [listed[first], *following[:end]]
+
+
+def utc_hours(entry: types.ConditionalPrice) -> JsonObject | None:
+    """Return the hours of a price in UTC. The same start and end is no time at all, as in the package."""
+    if not isinstance(entry.constraint, types.TimeOfDateConstraint):
+        return None
+    begin, end = _utc_time(entry.constraint.start_time), _utc_time(entry.constraint.end_time)
+    return None if begin == end else {"from": f"{begin:%H:%M}", "to": f"{end:%H:%M}"}
+
+
+def _utc_time(clock: time) -> time:
+    """Return a time in UTC. A time without a time zone is in UTC."""
+    if clock.tzinfo is None:
+        return clock
+    return datetime.combine(date(2026, 1, 1), clock).astimezone(UTC).time()
 
 
 def start_dates(model: types.ModelInfo, name: str) -> list[date]:
-    dates = {start for start, _ in dated_prices(model)}
+    listed = conditional_prices(model)
+    dates = {start_date_of(entry.constraint) for entry in listed if not has_hours(entry)} or {genai_rules.EPOCH}
     dates.update(start_date_of(variant.constraint) for variant in model.price_variants or ())
-    if windowed_prices(model):
+    if any(has_hours(entry) for entry in listed):
         dates.add(genai_rules.WEEKDAYS_FROM.get(name, genai_rules.EPOCH))
     return sorted(dates)
 
 
-def tier_values(model: types.ModelInfo, tier: str, day: date) -> PriceValues:
-    """Return the partial prices of a service tier. For each key, the first active variant wins."""
-    values: PriceValues = {}
+class VariantTerms(NamedTuple):
+    """The service tier and the conditions of a price variant."""
+
+    service_tier: str = STANDARD
+    when: Conditions = ()
+
+
+def variant_terms(when: Mapping[str, str]) -> VariantTerms | None:
+    """Return the terms of a variant, or None if no rate can have them."""
+    tiers = [TIER_BY_CONDITION.get(pair) for pair in when.items() if pair[0] in TIER_CONDITIONS]
+    attributes = {CONDITION_NAMES.get(name, name): value for name, value in when.items() if name not in TIER_CONDITIONS}
+    tier = tiers[0] if tiers else STANDARD
+    if len(tiers) > 1 or tier is None or (tier == STANDARD and not attributes):
+        return None
+    try:
+        return VariantTerms(tier, tuple(sorted(validate_attributes(attributes, "when").items())))
+    except Invalid:
+        return None
+
+
+def variant_values(model: types.ModelInfo, day: date) -> dict[VariantTerms, PriceValues]:
+    """Return the partial prices by their terms. For each key, the first active variant wins."""
+    values: dict[VariantTerms, PriceValues] = {}
     for variant in model.price_variants or ():
-        if TIER_BY_CONDITION.get(next(iter(variant.when.items()))) == tier and start_date_of(variant.constraint) <= day:
-            values = {**price_values(variant.prices), **values}
+        terms = variant_terms(variant.when)
+        if terms and start_date_of(variant.constraint) <= day:
+            values[terms] = {**price_values(variant.prices), **values.get(terms, {})}
     return values
 
 
-def unsupported_variants(model: types.ModelInfo, day: date) -> Iterator[str]:
-    """Yield a reason for each price variant whose condition has no service tier.
-
-    OpenAI's `fast` is its newer name for `priority`, so a variant equal to the priority prices is not reported.
-    """
-    priority = tier_values(model, "priority", day)
+def add_unsupported_variants(row: DatedRates, model: types.ModelInfo, day: date) -> None:
+    """Add a reason for each price variant that no rate can state. A variant without prices says that the usual ones apply."""
     for variant in model.price_variants or ():
-        condition = next(iter(variant.when.items()))
         values = price_values(variant.prices)
-        if condition not in TIER_BY_CONDITION and values and values != priority and start_date_of(variant.constraint) <= day:
-            yield f"{'='.join(condition)} is no service tier here: its rates are left out."
+        if variant_terms(variant.when) is None and values and start_date_of(variant.constraint) <= day:
+            condition = ", ".join("=".join(pair) for pair in variant.when.items())
+            row.reasons[f"{condition} is neither a service tier nor a condition here: {', '.join(values)} left out."] = None
+            row.unread |= {f"{key} when {condition}" for key in values}
 
 
 def context_tiers(value: Decimal | types.TieredPrices) -> list[tuple[int | None, Decimal]]:
@@ -130,30 +151,22 @@ def context_tiers(value: Decimal | types.TieredPrices) -> list[tuple[int | None,
     return [(None, value)]
 
 
-def rates_for(key: str, value: Decimal | types.TieredPrices, tier: str, window: JsonObject | None) -> list[JsonObject]:
-    if key not in METERS:
+def rates_for(key: str, value: Decimal | types.TieredPrices, terms: VariantTerms, window: JsonObject | None) -> list[JsonObject]:
+    if key not in GENAI_FIELDS:
         raise UnsupportedRate(f"{key} ({format_amounts(value)}) is left out: no meter counts it.")
-    meter, per, units = METERS[key]
+    meter, _, per, *_ = GENAI_FIELDS[key]
     return [
         {
             "meter": meter,
-            "amount": short_amount(key, divide_exactly(key, amount, units)),
+            "amount": short_amount(key, amount),
             "per": per,
             "above": above,
-            "service_tier": tier,
+            "service_tier": terms.service_tier,
             "window": window,
+            "when": dict(terms.when) or None,
         }
         for above, amount in context_tiers(value)
     ]
-
-
-def divide_exactly(key: str, amount: Decimal, divisor: int) -> Decimal:
-    with localcontext() as context:
-        context.traps[Inexact] = True
-        try:
-            return amount / divisor
-        except Inexact:
-            raise UnsupportedRate(f"{key} ({format_plain(amount)}) is left out: a second would cost no finite decimal.") from None
 
 
 def short_amount(key: str, amount: Decimal) -> str:
@@ -169,32 +182,30 @@ def format_amounts(value: Decimal | types.TieredPrices) -> str:
     )
 
 
-def remove_ambiguous_rates(values: PriceValues) -> tuple[PriceValues, list[str]]:
-    """Remove rates that the meters cannot express, and return the reasons.
-
-    This removes `output` if one meter would price text tokens and image or video tokens alike. It also removes duplicate rates.
-    """
-    rates, reasons = dict(values), []
-    if rates.get("input_audio_hours") == rates.get("audio_hours"):
-        rates.pop("input_audio_hours", None)
-    for medium in ("image", "video"):
-        medium_amount = rates.pop(f"output_{medium}_mtok", None)
-        if medium_amount is not None and medium_amount != rates.get("output_mtok"):
-            text = rates.pop("output_mtok", None)
-            costs = f"text costs {format_amounts(text)} and " if text is not None else ""
-            reasons.append(
-                f"output is left out: {costs}{medium} tokens cost {format_amounts(medium_amount)}, and no meter tells them apart."
-            )
-    return rates, reasons
+def remove_second_keys(values: PriceValues) -> tuple[PriceValues, list[str]]:
+    """Remove each key whose meter has an earlier key, and return the reason if it states another amount."""
+    usable: PriceValues = {}
+    reasons: list[str] = []
+    first: dict[str, str] = {}
+    for key, rate in GENAI_FIELDS.items():
+        if key in values:
+            first.setdefault(rate.meter, key)
+    for key, value in values.items():
+        main = first[GENAI_FIELDS[key].meter] if key in GENAI_FIELDS else key
+        if main == key:
+            usable[key] = value
+        elif value != values[main]:
+            reasons.append(f"{key} ({format_amounts(value)}) is left out: {main} is {format_amounts(values[main])}.")
+    return usable, reasons
 
 
-def add_rates(row: DatedRates, values: PriceValues, tier: str, window: JsonObject | None = None) -> None:
+def add_rates(row: DatedRates, values: PriceValues, terms: VariantTerms, window: JsonObject | None = None) -> None:
     """Add the rates of one service tier. The reason for a field is recorded once: the other tiers mostly omit the same fields."""
-    usable, reasons = remove_ambiguous_rates(values)
-    unread = set(values) - set(usable) if reasons else set()
+    usable, reasons = remove_second_keys(values)
+    unread = {key for key in values if key not in usable and any(reason.startswith(f"{key} ") for reason in reasons)}
     for key, value in usable.items():
         try:
-            row.rates += rates_for(key, value, tier, window)
+            row.rates += rates_for(key, value, terms, window)
         except UnsupportedRate as reason:
             unread.add(key)
             reasons.append(str(reason))
@@ -204,55 +215,65 @@ def add_rates(row: DatedRates, values: PriceValues, tier: str, window: JsonObjec
     row.read |= {key for key, value in values.items() if value} - unread
 
 
-def add_window_rates(row: DatedRates, model: types.ModelInfo, name: str, day: date) -> None:
-    """Add rates for hours of the day. The source does not date them; its comments say that they belong to the last dated price."""
-    if day < dated_prices(model)[-1][0]:
-        return
+def add_window_rates(row: DatedRates, windowed: list[types.ConditionalPrice], name: str, day: date) -> None:
+    """Add rates for hours of the day."""
     weekdays = genai_rules.WEEKDAYS_FROM.get(name, date.max) <= day
-    for hours, values in windowed_prices(model):
-        add_rates(row, values, "standard", {"days": [0, 1, 2, 3, 4], **hours} if weekdays else hours)
-    if weekdays and windowed_prices(model):
+    for entry in windowed:
+        if hours := utc_hours(entry):
+            add_rates(row, price_values(entry.prices), VariantTerms(), {"days": [0, 1, 2, 3, 4], **hours} if weekdays else hours)
+    if weekdays and windowed:
         row.reasons[genai_rules.WEEKDAYS_NOTE] = None
 
 
 def dated_rates_of(model: types.ModelInfo, name: str, day: date) -> DatedRates:
     row = DatedRates()
-    base = next(values for start, values in reversed(dated_prices(model)) if start <= day)
+    base, *windowed = prices_at(model, day)
     gaps = genai_rules.PEAK_UNKNOWN.get((name, day), ())
     for begin, end in gaps:
-        add_rates(row, base, "standard", {"from": begin, "to": end})
+        add_rates(row, price_values(base.prices), VariantTerms(), {"from": begin, "to": end})
     if gaps:
         row.reasons[genai_rules.PEAK_UNKNOWN_NOTE] = None
     else:
-        add_rates(row, base, "standard")
-        add_window_rates(row, model, name, day)
-    for tier in TIERS[1:]:
-        add_rates(row, tier_values(model, tier, day), tier)
-    row.reasons.update(dict.fromkeys(unsupported_variants(model, day)))
+        add_rates(row, price_values(base.prices), VariantTerms())
+        add_window_rates(row, windowed, name, day)
+    for terms, values in variant_values(model, day).items():
+        add_rates(row, values, terms)
+    add_unsupported_variants(row, model, day)
+    row.rates += image_output_rates(row.rates, name)
     row.rates.sort(key=rate_sort_key)
     return row
 
 
+def image_output_rates(rates: list[JsonObject], name: str) -> list[JsonObject]:
+    """Return the rates of image output of a model that gives only images: the source's rate of output is theirs."""
+    only_images = genai_rules.IMAGE_OUTPUT_ONLY.fullmatch(name) and all(rate["meter"] != "output_image" for rate in rates)
+    return [{**rate, "meter": "output_image"} for rate in rates if rate["meter"] == "output"] if only_images else []
+
+
 def rate_sort_key(rate: JsonObject) -> tuple[Any, ...]:
     above = -1 if rate["above"] is None else rate["above"]
-    return TIERS.index(rate["service_tier"]), METER_ORDER.index(rate["meter"]), json.dumps(rate["window"]), above
+    when = json.dumps(rate["when"] or {})
+    return SERVICE_TIERS.index(rate["service_tier"]), METER_ORDER.index(rate["meter"]), when, json.dumps(rate["window"]), above
 
 
 class Origin(NamedTuple):
-    """The source of a price."""
+    """The source of a model's prices, the media that the model takes and gives, and whether it is free on purpose."""
 
     name: str
     url: str | None = None
+    media: Media = Media()
+    is_free: bool = False
 
 
-def price_entry(state: str, day: date, rates: list[JsonObject], source: Origin, note: str) -> JsonObject:
-    origin = {"kind": "seed", "name": source.name, "url": source.url, "verified_at": None}
+def price_entry(day: date, rates: list[JsonObject], origin: Origin, note: str) -> JsonObject:
+    """Return a price. Without rates it is free on purpose or unknown."""
     return {
-        "state": state,
+        "state": "priced" if rates else "free" if origin.is_free else "unknown",
         "effective_from": f"{day.isoformat()}T00:00:00Z",
         "currency": "USD",
         "rates": rates,
-        "source": origin,
+        "media_at_text_rate": media_at_text_rate(rates, origin.media),
+        "source": {"kind": "seed", "name": origin.name, "url": origin.url, "verified_at": None},
         "note": note,
     }
 
@@ -263,11 +284,12 @@ def price_history(model: types.ModelInfo, name: str, url: str | None, log: ReadL
     read: set[str] = set()
     unread: set[str] = set()
     last_key = ""
+    media = Media(frozenset(MEDIA), OUTPUT_MEDIA.get(genai_rules.type_of(name), frozenset()))
+    origin = Origin("genai-prices", url, media, name in genai_rules.FREE_MODELS)
     for day in start_dates(model, name):
         row = dated_rates_of(model, name, day)
         if row.key() != last_key:
-            state = "priced" if row.rates else "free" if name in genai_rules.FREE_MODELS else "unknown"
-            history.append(price_entry(state, day, row.rates, Origin("genai-prices", url), " ".join(row.reasons)))
+            history.append(price_entry(day, row.rates, origin, " ".join(row.reasons)))
         last_key = row.key()
         read, unread = read | row.read, unread | row.unread
     log.fields_read += len(read - unread)

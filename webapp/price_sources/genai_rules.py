@@ -16,7 +16,6 @@ SKIPPED: dict[str, tuple[tuple[str, str], ...]] = {
             "retired",
         ),
         (r"moderation", "a family of free classifiers, for which there is no model type"),
-        (r"gpt-image-1(-mini)?", "priced per image, as the design documents have it"),
     ),
     "deepseek": ((r"deepseek-v3.*", "another seller's names"),),
     "anthropic": ((r"claude-v1|claude-2", "retired"),),
@@ -212,6 +211,9 @@ CAPABILITY_PATTERNS = (
 
 # Free according to the source's comment. The price of any other record without rates is unknown.
 FREE_MODELS = frozenset({"gemma-4-26b-a4b-it", "gemma-4-31b-it"})
+
+# Models that give images and no text, so that the source's rate of output is the one of images.
+IMAGE_OUTPUT_ONLY = re.compile(r"gpt-image-.*", re.ASCII)
 
 # Peak hours apply from Monday to Friday only. The source says so in comments but cannot express it. Model -> first day.
 WEEKDAYS_FROM = {"deepseek-flash": EPOCH, "deepseek-v4-flash": EPOCH, "deepseek-v4-pro": date(2026, 8, 23)}

@@ -3,15 +3,18 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from webapp.domain.catalog.rate_schemas import validate_attributes
 from webapp.domain.catalog.source_scope import SourceScope
+from webapp.domain.pricing.meters import MEDIA
 from webapp.domain.pricing.service_tiers import SERVICE_TIERS, STANDARD
 from webapp.domain.shared.errors import Invalid
 from webapp.price_sources import catalog_entries
-from webapp.price_sources.catalog_entries import Entry, as_count, as_date, as_object, as_text
+from webapp.price_sources.catalog_entries import Entry, as_count, as_date, as_list, as_object, as_text, is_free_name, threshold_of
 from webapp.price_sources.cost_fields import (
     MILLION,
     FieldRate,
     FieldTable,
+    Media,
     RateTerms,
     ReadLog,
     RecordRates,
@@ -41,9 +44,10 @@ MODELS_DEV_FIELDS: FieldTable = {
 # Modes are experimental, and few records have them: a service tier that a record does not mention is not gone.
 MODELS_DEV_SCOPE = SourceScope(meters_of(MODELS_DEV_FIELDS), thresholds=True)
 LEGACY_THRESHOLD = 200_000
+EXACT_RANK = -1
 NO_CONTEXT_TIER = "the tier has no size in input tokens"
 COPY_DIFFERS = "the exact tiers differ"
-NO_TIER = "a mode that is no service tier"
+NO_CONDITION = "a mode that states no condition"
 
 
 def read_models_dev(data: bytes, log: ReadLog) -> CatalogEntries:
@@ -74,7 +78,7 @@ def _rows(raw: Mapping[str, Any], log: ReadLog) -> Iterator[tuple[str, str, Mapp
 def _entry(seller: str, model_id: str, row: Mapping[str, Any], log: ReadLog) -> tuple[str, Entry]:
     key = f"{seller}/{model_id}"
     rates = RecordRates(key, log)
-    _add_costs(rates, row.get("cost"))
+    _add_costs(rates, row.get("cost"), seller)
     _add_modes(rates, row.get("experimental"))
     _leave_out_all(rates, "", {name: value for name, value in row.items() if name not in ("cost", "experimental")}, UNDOCUMENTED)
     limit = as_object(row.get("limit"))
@@ -85,10 +89,16 @@ def _entry(seller: str, model_id: str, row: Mapping[str, Any], log: ReadLog) -> 
         "max_output_tokens": as_count(limit.get("output")),
         "released_on": as_date(row.get("release_date"), f"{key}: release_date", log),
     }
-    return key, catalog_entries.model_entry(catalog_entries.provider_slug(seller), model_id, rates.price("models.dev", None), attributes)
+    price = rates.price("models.dev", None, _media(as_object(row.get("modalities"))), is_free=is_free_name(model_id))
+    return key, catalog_entries.model_entry(catalog_entries.provider_slug(seller), model_id, price, attributes)
 
 
-def _add_costs(rates: RecordRates, cost: object) -> None:
+def _media(modalities: Mapping[str, Any]) -> Media:
+    inputs, outputs = ({medium for medium in MEDIA if medium in as_list(modalities.get(side))} for side in ("input", "output"))
+    return Media(inputs, outputs)
+
+
+def _add_costs(rates: RecordRates, cost: object, seller: str) -> None:
     if not isinstance(cost, dict):
         rates.leave_out("cost", cost, UNDOCUMENTED)
         return
@@ -97,25 +107,27 @@ def _add_costs(rates: RecordRates, cost: object) -> None:
     if isinstance(tiers, list) and tiers:
         exact = [as_object(tier) for tier in tiers]
         for tier in exact:
-            _add_tier(rates, tier)
+            _add_tier(rates, tier, seller)
         for name, value in as_object(legacy).items():
             if not any(tier.get(name) == value for tier in exact):
                 rates.leave_out(f"cost.context_over_200k.{name}", value, COPY_DIFFERS)
     else:
         _leave_out_all(rates, "cost.tiers", tiers, UNDOCUMENTED)
-        _add_fields(rates, "cost.context_over_200k", as_object(legacy), RateTerms(LEGACY_THRESHOLD))
+        _add_fields(rates, "cost.context_over_200k", as_object(legacy), RateTerms(threshold_of(seller, LEGACY_THRESHOLD)))
     if not isinstance(legacy, dict):
         rates.leave_out("cost.context_over_200k", legacy, UNDOCUMENTED)
 
 
-def _add_tier(rates: RecordRates, tier: Mapping[str, Any]) -> None:
+def _add_tier(rates: RecordRates, tier: Mapping[str, Any], seller: str) -> None:
+    """Add the rates of a tier. A tier of size 0 is for every call, and counts more than the rates next to it."""
     terms = as_object(tier.get("tier"))
-    size = as_count(terms.get("size"))
+    stated = terms.get("size")
+    size = 0 if stated == 0 and not isinstance(stated, bool) else as_count(stated)
     costs = {name: value for name, value in tier.items() if name != "tier"}
     if size is None or terms.get("type", "context") != "context":
         _leave_out_all(rates, "cost.tiers", costs, NO_CONTEXT_TIER)
     else:
-        _add_fields(rates, f"cost.tiers[{size}]", costs, RateTerms(size))
+        _add_fields(rates, f"cost.tiers[{size}]", costs, RateTerms(threshold_of(seller, size)), EXACT_RANK)
 
 
 def _add_modes(rates: RecordRates, experimental: object) -> None:
@@ -132,22 +144,33 @@ def _add_modes(rates: RecordRates, experimental: object) -> None:
 
 
 def _add_mode(rates: RecordRates, location: str, mode: Mapping[str, Any]) -> None:
-    """Add the rates of a mode that sends a service tier. Other modes are noted."""
-    tier = as_object(as_object(mode.get("provider")).get("body")).get("service_tier")
+    """Add the rates of a mode. What its requests send is a service tier or a condition, such as `speed`."""
+    terms = _mode_terms(as_object(as_object(mode.get("provider")).get("body")))
     cost = mode.get("cost")
-    if isinstance(cost, dict) and tier in SERVICE_TIERS and tier != STANDARD:
-        _add_fields(rates, location, cost, RateTerms(None, str(tier)))
+    if isinstance(cost, dict) and terms:
+        _add_fields(rates, location, cost, terms)
     else:
-        _leave_out_all(rates, location, cost, NO_TIER)
+        _leave_out_all(rates, location, cost, NO_CONDITION)
 
 
-def _add_fields(rates: RecordRates, location: str, costs: Mapping[str, Any], terms: RateTerms) -> None:
+def _mode_terms(body: Mapping[str, Any]) -> RateTerms | None:
+    """Return the terms of a mode, or None if what it sends is neither a service tier nor a condition."""
+    tier = body.get("service_tier", STANDARD)
+    try:
+        when = validate_attributes({name: value for name, value in body.items() if name != "service_tier"}, "body")
+    except Invalid:
+        return None
+    known = tier in SERVICE_TIERS and (tier != STANDARD or when)
+    return RateTerms(None, str(tier), None, tuple(sorted(when.items()))) if known else None
+
+
+def _add_fields(rates: RecordRates, location: str, costs: Mapping[str, Any], terms: RateTerms, rank: int = 0) -> None:
     for name, value in costs.items():
         rate = MODELS_DEV_FIELDS.get(name, UNDOCUMENTED)
         if isinstance(rate, str):
             _leave_out_all(rates, f"{location}.{name}", value, rate)
         else:
-            rates.add(f"{location}.{name}", value, rate, terms)
+            rates.add(f"{location}.{name}", value, rate._replace(rank=rank), terms)
 
 
 def _leave_out_all(rates: RecordRates, location: str, value: object, reason: str) -> None:

@@ -17,6 +17,7 @@ from webapp.domain.shared.errors import Invalid
 from webapp.price_sources import foreign_files, litellm, models_dev
 from webapp.price_sources.cost_fields import ReadLog
 from webapp.price_sources.exact_json import CatalogEntries
+from webapp.price_sources.genai_fields import GENAI_SCOPE
 from webapp.price_sources.litellm_fields import LITELLM_SCOPE
 from webapp.price_sources.models_dev import MODELS_DEV_SCOPE
 
@@ -107,7 +108,7 @@ def _read_bundled() -> SourceCatalog:
     entries = genai.catalog_document(genai.bundled_providers(), log)
     label = f"version {version(genai.NAME)}"
     return SourceCatalog(
-        genai.NAME, label, digest, *entries, log.problems, log.records_left_out, log.fields_read, log.fields_noted, genai.GENAI_SCOPE
+        genai.NAME, label, digest, *entries, log.problems, log.records_left_out, log.fields_read, log.fields_noted, GENAI_SCOPE
     )
 
 
@@ -119,10 +120,10 @@ class _Reader(NamedTuple):
 
 
 def _reader_for(source: str) -> _Reader:
-    from webapp.price_sources import catalog_files, genai
+    from webapp.price_sources import catalog_files
 
     return {
-        "genai-prices-json": _Reader(catalog_files.read_genai_json, genai.GENAI_SCOPE),
+        "genai-prices-json": _Reader(catalog_files.read_genai_json, GENAI_SCOPE),
         "litellm": _Reader(litellm.read_litellm, LITELLM_SCOPE),
         "models.dev": _Reader(models_dev.read_models_dev, MODELS_DEV_SCOPE),
         "modeldesk": _Reader(catalog_files.read_modeldesk, FULL_SCOPE),

@@ -12,10 +12,11 @@ import pytest
 
 from webapp.domain.catalog.builtin import CATALOG_FILE, catalog_document
 from webapp.domain.catalog.entities import MODEL_TYPES
+from webapp.domain.catalog.rate_schemas import MAX_PER
 from webapp.domain.pricing.meters import METER_SET
 from webapp.domain.pricing.pricing import PRICE_STATES, SOURCE_KINDS
 from webapp.domain.pricing.service_tiers import SERVICE_TIERS
-from webapp.domain.shared.money import format_decimal, is_finite_divisor, parse_amount
+from webapp.domain.shared.money import format_decimal, parse_amount
 
 ROOT = Path(__file__).parents[3]
 CASES = ROOT / "tests" / "data"
@@ -68,7 +69,7 @@ def offending(pairs, is_wrong):
 
 
 def key(rate):
-    return rate["meter"], rate["above"], rate["service_tier"], json.dumps(rate["window"])
+    return rate["meter"], rate["above"], rate["service_tier"], json.dumps(rate["window"]), json.dumps(rate["when"])
 
 
 def amounts(price, meter):
@@ -210,8 +211,8 @@ def test_every_amount_is_a_plain_normalised_decimal():
     assert offending(RATES, lambda rate: (amount := parse_amount(rate["amount"])) is None or format_decimal(amount) != rate["amount"]) == []
 
 
-def test_every_per_divides_without_rounding():
-    assert offending(RATES, lambda rate: type(rate["per"]) is not int or rate["per"] < 1 or not is_finite_divisor(rate["per"])) == []
+def test_every_per_is_a_whole_number_that_a_rate_can_have():
+    assert offending(RATES, lambda rate: type(rate["per"]) is not int or not 1 <= rate["per"] <= MAX_PER) == []
 
 
 def test_every_meter_and_service_tier_is_known():
@@ -262,9 +263,10 @@ def agreed(file):
 
 
 def comparable(rates):
-    """Return the rates that both catalogs support: tokens only, without windows."""
+    """Return the rates that both catalogs support: tokens only, without windows, conditions and the tier `fast`."""
     meters = {"input", "output", "cache_read", "cache_write", "cache_write_1h", "input_audio", "output_audio", "reasoning"}
-    token_rates = [rate for rate in rates if rate["meter"] in meters and rate.get("window") is None]
+    plain = [rate for rate in rates if rate.get("window") is None and not rate.get("when") and rate["service_tier"] != "fast"]
+    token_rates = [rate for rate in plain if rate["meter"] in meters]
     return {(rate["meter"], rate["amount"], rate["per"], rate["above"], rate["service_tier"]) for rate in token_rates}
 
 

@@ -12,7 +12,9 @@ from webapp.domain.pricing.service_tiers import SERVICE_TIERS, STANDARD
 
 @dataclass(frozen=True, slots=True)
 class SourceScope:
-    """What a source can state: meters, service tiers, whether its rates can have thresholds, hours and conditions, and fields of a price.
+    """What a source can state.
+
+    That is: meters, service tiers, names of conditions (None: all), whether rates can have thresholds and hours, and fields of a price.
 
     A rate within the scope that the source does not state is gone. A rate outside the scope is not the source's business.
     """
@@ -21,7 +23,7 @@ class SourceScope:
     service_tiers: Set[str] = frozenset({STANDARD})
     thresholds: bool = False
     windows: bool = False
-    conditions: bool = False
+    conditions: Set[str] | None = frozenset()
     price_fields: Set[str] = frozenset()
 
     def includes(self, rate: Rate) -> bool:
@@ -30,7 +32,7 @@ class SourceScope:
             and rate.service_tier in self.service_tiers
             and (self.thresholds or rate.above is None)
             and (self.windows or rate.window is None)
-            and (self.conditions or not rate.when)
+            and (self.conditions is None or all(name in self.conditions for name, _ in rate.when))
         )
 
 
@@ -41,7 +43,7 @@ PRICE_FIELDS: Mapping[str, str] = {
     "surcharge_percent": "Surcharge in percent",
 }
 FULL_SCOPE = SourceScope(
-    frozenset(METERS), frozenset(SERVICE_TIERS), thresholds=True, windows=True, conditions=True, price_fields=frozenset(PRICE_FIELDS)
+    frozenset(METERS), frozenset(SERVICE_TIERS), thresholds=True, windows=True, conditions=None, price_fields=frozenset(PRICE_FIELDS)
 )
 
 
