@@ -3,6 +3,7 @@
 import csv
 import io
 from datetime import time
+from decimal import Decimal
 
 import pytest
 from factories import a_price, a_rate, model_values
@@ -53,6 +54,13 @@ PRICES = {
     "tiers": a_price(a_rate("input", "1"), a_rate("input", "2", above=200_000), a_rate("input", "0.5", service_tier="batch")),
     "hours": a_price(a_rate("input", "1"), a_rate("input", "0.5", window=Window((0, 6), time(16, 30), time(0, 30)))),
     "too fine for a column": a_price(a_rate("image", "0.000000000001", 1_000)),
+    "conditions": a_price(a_rate("image", "0.25", 1, when=(("quality", "high"), ("size", "1536x1024"))), a_rate("image", "0.04", 1)),
+    "zone": a_price(a_rate("input", "1"), a_rate("input", "0.5", window=Window((5, 6), time(), time(), "Asia/Shanghai"))),
+    "minutes": a_price(a_rate("second", "0.017", 60), a_rate("session", "0.03", 1)),
+    "seconds that a column can hold": a_price(a_rate("second", "0.06", 60)),
+    "fields": a_price(a_rate("input", "1"), media_at_text_rate=True, minimum=Decimal("0.0001"), surcharge_percent=Decimal("5.5")),
+    "no media at the rate of text": a_price(a_rate("input", "1"), media_at_text_rate=False, minimum=Decimal(0)),
+    "free with fields": a_price(state="free", rates=(), media_at_text_rate=True),
     "free": a_price(state="free", rates=()),
     "unknown": a_price(state="unknown", rates=()),
 }
@@ -67,7 +75,18 @@ def test_every_price_reads_back_as_one_that_charges_the_same(name):
     assert model_csv.parse_price(cells).equals(price)
 
 
+@pytest.mark.parametrize(("field", "value"), [("media_at_text_rate", True), ("minimum", Decimal("0.1")), ("surcharge_percent", Decimal(5))])
+def test_each_field_of_a_price_makes_it_another_price(field, value):
+    cells = model_csv.default_cells() | model_csv._price_cells(a_price(a_rate("input", "1")))
+    changed = a_price(a_rate("input", "1"), **{field: value})
+    assert not model_csv.parse_price(cells).equals(changed)
+    assert getattr(model_csv.parse_price(model_csv.default_cells() | model_csv._price_cells(changed)), field) == value
+
+
 WRONG = {
+    "a minimum with an exponent": ({"input_per_1m": "1", "currency": "USD", "minimum": "1e3"}, "minimum"),
+    "a surcharge with a sign": ({"input_per_1m": "1", "currency": "USD", "surcharge_percent": "5 %"}, "surcharge_percent"),
+    "neither true nor false": ({"input_per_1m": "1", "currency": "USD", "media_at_text_rate": "maybe"}, "media_at_text_rate"),
     "a float with an exponent": ({"input_per_1m": "1e3", "currency": "USD"}, "input_per_1m"),
     "a decimal comma": ({"input_per_1m": "1,5", "currency": "USD"}, "input_per_1m"),
     "no currency": ({"input_per_1m": "1"}, "currency"),

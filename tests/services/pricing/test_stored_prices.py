@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import random
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,13 +13,15 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import DBAPIError
 
 from webapp.domain.catalog.input_schemas import validate_price
+from webapp.domain.catalog.model_csv import FIELD_COLUMNS
 from webapp.domain.catalog.snapshot import project_snapshot
+from webapp.domain.catalog.source_scope import PRICE_FIELDS
 from webapp.domain.pricing.serializers import BILLING_FIELDS, billing_document, price_document
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Price, PriceRate
 from webapp.registry.price_loader import parse_conditions, parse_window, when_key, window_key
 from webapp.runtime import container
-from webapp.runtime.transaction import writing
+from webapp.runtime.transaction import dry_run_transaction, writing
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.catalog import models
 from webapp.services.catalog_sync import apply, proposals
@@ -27,7 +30,7 @@ from webapp.services.pricing import prices
 from webapp.services.projects import overrides, projects
 from webapp.services.projects.overrides import Rule
 from webapp.services.restore import restore
-from webapp.services.transfer import files
+from webapp.services.transfer import files, import_drafts, registry_yaml
 from webapp.services.transfer.files import Upload
 from webapp.services.transfer.import_rows import ImportRefused
 from webapp.services.transfer.registry_import import ImportContext
@@ -204,36 +207,122 @@ def test_an_import_notices_another_billing_field(model_id, field, value):
         files.import_upload(session, upload, CONTEXT, NOW)
 
 
-def csv_with(changes: dict[str, str]) -> Upload:
-    """Return the CSV file of the test model with some cells changed."""
+@pytest.mark.parametrize("file_format", ["yaml", "json"])
+def test_a_price_in_a_file_from_before_the_field_bills_media_at_the_rate_of_text(model_id, file_format):
+    add(model_id, media_at_text_rate=False)
+    document = json.loads(files.export(db.session(), "json", NOW))
+    model = next(entry for entry in document["models"] if entry["model_id"] == "test-model") | {"model_id": "copied-model"}
+    for price in model["prices"]:
+        del price["media_at_text_rate"]
+    imported(Upload("old", file_format, registry_yaml.serialize(document | {"models": [model]}, as_json=file_format == "json")))
+    copied_id = db.session.execute(select(Model.id).where(Model.model_id == "copied-model")).scalar_one()
+    assert [price["media_at_text_rate"] for price in history(copied_id)] == [True]
+
+
+def csv_with(changes: dict[str, str], without: tuple[str, ...] = ()) -> Upload:
+    """Return the CSV file of the test model with some cells changed, and without some columns."""
     rows = list(csv.DictReader(io.StringIO(files.export(db.session(), "csv", NOW))))
     (row,) = (row for row in rows if row["model_id"] == "test-model")
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(row))
+    writer = csv.DictWriter(out, [column for column in row if column not in without], extrasaction="ignore")
     writer.writeheader()
     writer.writerow(row | changes)
     return Upload("models.csv", "csv", out.getvalue())
 
 
-def test_a_new_rate_in_a_file_of_models_keeps_the_fields_that_have_no_column(model_id):
-    add(model_id, **FULL)
+def imported(upload: Upload):
     with writing() as session:
-        files.import_upload(session, csv_with({"output_per_1m": "9"}), CONTEXT, NOW)
+        return files.import_upload(session, upload, CONTEXT, NOW)
+
+
+NEW_PRICE = {"price_state": "priced", "currency": "USD", "input_per_1m": "9"}
+
+
+@pytest.mark.parametrize("without", [(), FIELD_COLUMNS])
+def test_an_exported_file_of_models_changes_nothing(model_id, without):
+    add(model_id, **FULL)
+    assert imported(csv_with({}, without)).counts() == {"added": 0, "changed": 0, "same": 1}
+
+
+@pytest.mark.parametrize("without", [(), FIELD_COLUMNS])
+def test_a_new_rate_in_a_file_of_models_keeps_the_other_fields_of_the_price(model_id, without):
+    add(model_id, **FULL)
+    imported(csv_with({"output_per_1m": "9"}, without))
     first, second = history(model_id)
     assert [second[name] for name in BILLING_FIELDS[3:]] == [first[name] for name in BILLING_FIELDS[3:]]
     assert len(second["rates"]) == len(first["rates"]) + 1
 
 
-def test_a_new_price_in_a_file_of_models_does_not_bill_media_at_the_rate_of_text(model_id):
-    with writing() as session:
-        files.import_upload(session, csv_with({"price_state": "priced", "currency": "USD", "input_per_1m": "9"}), CONTEXT, NOW)
-    assert [price["media_at_text_rate"] for price in history(model_id)] == [False]
-
-
-def test_a_file_of_models_does_not_give_a_minimum_another_currency(model_id):
+@pytest.mark.parametrize(
+    ("changes", "field", "value"),
+    [
+        ({"media_at_text_rate": "false"}, "media_at_text_rate", False),
+        ({"media_at_text_rate": ""}, "media_at_text_rate", False),
+        ({"minimum": "0.01"}, "minimum", "0.01"),
+        ({"minimum": ""}, "minimum", None),
+        ({"surcharge_percent": "6"}, "surcharge_percent", "6"),
+    ],
+)
+def test_a_column_changes_its_field_of_the_price_and_the_report_says_so(model_id, changes, field, value):
     add(model_id, **FULL)
-    with pytest.raises(ImportRefused, match="differs from that of the minimum, USD"), writing() as session:
-        files.import_upload(session, csv_with({"currency": "EUR"}), CONTEXT, NOW)
+    (change,) = [change for change in imported(csv_with(changes)).changes if change.kind == "price"]
+    first, second = history(model_id)
+    assert second[field] == value
+    kept = [name for name in BILLING_FIELDS if name not in (field, "rates")]
+    assert [second[name] for name in kept] == [first[name] for name in kept]
+    assert sorted(map(str, second["rates"])) == sorted(map(str, first["rates"]))
+    assert change.fields == (PRICE_FIELDS[field].lower(),)
+
+
+@pytest.mark.parametrize(("without", "media_at_text_rate"), [((), False), (FIELD_COLUMNS, True)])
+def test_a_new_price_bills_media_at_the_rate_of_text_only_in_a_file_from_before_the_column(model_id, without, media_at_text_rate):
+    imported(csv_with(NEW_PRICE, without))
+    assert [price["media_at_text_rate"] for price in history(model_id)] == [media_at_text_rate]
+
+
+def test_a_file_without_the_column_does_not_give_a_minimum_another_currency(model_id):
+    add(model_id, **FULL)
+    with pytest.raises(ImportRefused, match="differs from that of the minimum, USD"):
+        imported(csv_with({"currency": "EUR"}, FIELD_COLUMNS))
+    imported(csv_with({"currency": "EUR", "minimum": "0.0002"}))
+    assert history(model_id)[1]["minimum"] == "0.0002"
+
+
+def test_amounts_of_price_fields_can_have_a_decimal_comma(model_id):
+    add(model_id, **FULL)
+    row = "provider;model_id;minimum;surcharge_percent\nopenai;test-model;0,001;\n"
+    imported(Upload("models.csv", "csv", row))
+    assert [history(model_id)[1][name] for name in ("minimum", "surcharge_percent", "media_at_text_rate")] == ["0.001", None, True]
+
+
+def test_a_minimum_far_from_the_one_before_is_questioned(model_id):
+    add(model_id, **FULL)
+    changes = imported(csv_with({"minimum": "1"})).changes
+    (question,) = [text for change in changes for text in change.questions if text.startswith("Minimum")]
+    assert question == "Minimum of a line is 10,000 times more than the price before. Is the unit right?"
+
+
+def test_a_conditional_rate_far_from_the_one_before_is_questioned(model_id):
+    add(model_id, **FULL)
+    row = csv_with({})
+    changed = Upload(row.name, row.format, row.text.replace('""amount"":""0.167""', '""amount"":""167""'))
+    questions = [text for change in imported(changed).changes for text in change.questions]
+    assert "Images, quality high is 1,000 times more than the price before. Is the unit right?" in questions
+
+
+def test_a_draft_holds_the_whole_price(model_id):
+    add(model_id, **FULL)
+    changes = {"minimum": "0.01", "media_at_text_rate": "false"}
+    with dry_run_transaction() as session:
+        preview = import_drafts.preview_import(session, csv_with(changes), CONTEXT, NOW)
+    with writing() as session:
+        public_id = import_drafts.store(session, preview, "ann", NOW).public_id
+    with writing() as session:
+        lines = {line for change in import_drafts.changes_of(import_drafts.find(session, public_id, "ann")) for line in change.lines}
+        assert ("media at the rate of text", "yes", None) in lines
+        assert ("minimum of a line", "0.0001", "0.01") in lines
+        import_drafts.apply(session, public_id, CONTEXT, NOW)
+    assert [history(model_id)[1][name] for name in ("minimum", "media_at_text_rate")] == ["0.01", False]
 
 
 def test_a_price_of_a_project_is_stored_whole(model_id):

@@ -1,12 +1,15 @@
 """Changes as text for users: each field before and after."""
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
+from webapp.domain.catalog.source_scope import PRICE_FIELDS
 from webapp.domain.pricing.meters import label_of, unit_of
 from webapp.domain.pricing.pricing import Price, Rate
 from webapp.domain.pricing.rate_text import describe_conditions
 from webapp.domain.shared import money_text
+from webapp.domain.shared.money import format_decimal
 
 
 class FieldChange(NamedTuple):
@@ -37,8 +40,8 @@ def describe_fields(before: Mapping[str, Any], after: Mapping[str, Any], names: 
 
 
 def describe_price(before: Price | None, after: Price) -> tuple[FieldChange, ...]:
-    """Return the changes by rate from `before`, the price in force at that time. Without any, return the state alone."""
-    old, new = _format_rates(before), _format_rates(after)
+    """Return the changes by rate and field from `before`, the price in force at that time. Without any, return the state alone."""
+    old, new = _format_price(before), _format_price(after)
     rate_changes = [
         FieldChange(name, old.get(name), new.get(name)) for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name)
     ]
@@ -50,8 +53,16 @@ def describe_price(before: Price | None, after: Price) -> tuple[FieldChange, ...
     )
 
 
-def _format_rates(price: Price | None) -> dict[str, str]:
-    return {_rate_label(rate): _format_rate(rate, price.currency) for rate in price.rates} if price else {}
+def _format_price(price: Price | None) -> dict[str, str]:
+    if price is None or price.state != "priced":
+        return {}
+    rates = {_rate_label(rate): _format_rate(rate, price.currency) for rate in price.rates}
+    fields = {label.lower(): _format_field(getattr(price, name)) for name, label in PRICE_FIELDS.items()}
+    return rates | {label: text for label, text in fields.items() if text}
+
+
+def _format_field(value: Decimal | bool | None) -> str | None:
+    return format_decimal(value) if isinstance(value, Decimal) else format_value(value or None)
 
 
 def _rate_label(rate: Rate) -> str:

@@ -1,7 +1,8 @@
 """Models as CSV: one row per model with its current price. Defines the columns, and how rows are written and parsed.
 
 Rates are exact, per million units (tokens, characters) or per unit (images, requests, ...). Rates that these columns cannot hold, such
-as tiers, go to `more_rates` as JSON, so nothing is lost. A missing column leaves the values unchanged.
+as tiers, go to `more_rates` as JSON, so nothing is lost. A missing column leaves the values unchanged. `OLD_CELLS` are the cells of new
+prices in files from before their columns existed.
 """
 
 import json
@@ -23,7 +24,10 @@ from webapp.domain.shared.timestamps import format_timestamp
 MILLION = 1_000_000
 PER_MILLION_METERS = (*TOKEN_METERS, "character")
 RATE_COLUMNS: Mapping[str, str] = {f"{meter}_per_1m" if meter in PER_MILLION_METERS else f"{meter}_each": meter for meter in METERS}
-PRICE_COLUMNS = ("price_state", "price_from", "currency", *RATE_COLUMNS, "more_rates")
+FIELD_COLUMNS = ("media_at_text_rate", "minimum", "surcharge_percent")
+AMOUNT_COLUMNS = (*RATE_COLUMNS, "minimum", "surcharge_percent")
+PRICE_COLUMNS = ("price_state", "price_from", "currency", *RATE_COLUMNS, "more_rates", *FIELD_COLUMNS)
+OLD_CELLS: Mapping[str, str] = {"media_at_text_rate": "true"}
 COLUMNS = (*MODEL_CHECKS, *PRICE_COLUMNS)
 KEY_COLUMNS = ("provider", "model_id")
 _LIST_COLUMNS, _INTEGER_COLUMNS, _BOOLEAN_COLUMNS = (
@@ -42,24 +46,25 @@ class StatedPrice(NamedTuple):
     state: str
     currency: str
     rates: tuple[Rate, ...]
+    media_at_text_rate: bool = False
+    minimum: Decimal | None = None
+    surcharge_percent: Decimal | None = None
 
     def equals(self, price: Price | None) -> bool:
         """Return whether the other price charges exactly the same, even if its rates are written differently."""
-        return price is not None and (self.state, self.currency, _unit_prices(self.rates)) == (
-            price.state,
-            price.currency,
-            _unit_prices(price.rates),
-        )
+        return price is not None and _billing(self) == _billing(price)
 
     def reuse_unchanged_rates(self, price: Price | None) -> tuple[Rate, ...]:
         """Return the rates. A rate with an unchanged unit price keeps its current notation."""
         current = {rate[:1] + rate[3:]: rate for rate in price.rates} if price else {}
         pairs = ((rate, current.get(rate[:1] + rate[3:])) for rate in self.rates)
-        return tuple(old if old and old.unit == rate.unit else rate for rate, old in pairs)
+        return tuple(old if old and old.exact_unit == rate.exact_unit else rate for rate, old in pairs)
 
 
-def _unit_prices(rates: Sequence[Rate]) -> dict[tuple[object, ...], Decimal]:
-    return {rate[:1] + rate[3:]: rate.unit for rate in rates}
+def _billing(price: StatedPrice | Price) -> tuple[object, ...]:
+    """Return everything that decides the cost of a call. The fields besides the rates mean nothing without rates."""
+    fields = [getattr(price, name) for name in FIELD_COLUMNS] if price.state == "priced" else []
+    return price.state, price.currency, {rate[:1] + rate[3:]: rate.exact_unit for rate in price.rates}, fields
 
 
 # Export
@@ -99,7 +104,13 @@ def _price_cells(price: Price | None) -> dict[str, str]:
             cells[column] = amount
         else:
             extra_rates.append({name: value for name, value in rate_document(rate).items() if value is not None})
+    if price.state == "priced":
+        cells |= {name: _format_field(getattr(price, name)) for name in FIELD_COLUMNS}
     return cells | ({"more_rates": _dump_json(sorted(extra_rates, key=_dump_json))} if extra_rates else {})
+
+
+def _format_field(value: Decimal | bool | None) -> str:
+    return format_decimal(value) if isinstance(value, Decimal) else _format_cell("", value)
 
 
 def _plain_rate_cell(rate: Rate) -> tuple[str, str]:
@@ -170,7 +181,7 @@ def _reject_number(text: str) -> None:
 
 def has_decimal_commas(rows: Iterable[Mapping[str, str]]) -> bool:
     """Return whether any amount is written with a decimal comma, such as `2,5`."""
-    return any("," in cells.get(column, "") for cells in rows for column in RATE_COLUMNS)
+    return any("," in cells.get(column, "") for cells in rows for column in AMOUNT_COLUMNS)
 
 
 def parse_price(cells: Mapping[str, str], *, decimal_comma: bool = False) -> StatedPrice | None:
@@ -180,6 +191,7 @@ def parse_price(cells: Mapping[str, str], *, decimal_comma: bool = False) -> Sta
     """
     state, currency = cells["price_state"].strip(), cells["currency"].strip()
     rates, errors = _parse_rates(cells, decimal_comma=decimal_comma)
+    fields = _parse_fields(cells, errors, decimal_comma=decimal_comma)
     if not (state or rates or errors):
         return None
     state = state or "priced"
@@ -193,7 +205,7 @@ def parse_price(cells: Mapping[str, str], *, decimal_comma: bool = False) -> Sta
     errors += _duplicate_errors(rates)
     if errors:
         raise Invalid.of(errors)
-    return StatedPrice(state, currency, tuple(rates))
+    return StatedPrice(state, currency, tuple(rates), **fields)
 
 
 def _parse_rates(cells: Mapping[str, str], *, decimal_comma: bool) -> tuple[list[Rate], list[FieldError]]:
@@ -201,17 +213,40 @@ def _parse_rates(cells: Mapping[str, str], *, decimal_comma: bool) -> tuple[list
     errors: list[FieldError] = []
     for column, meter in RATE_COLUMNS.items():
         text = cells[column].strip()
-        amount = _parse_amount(text, decimal_comma=decimal_comma)
-        if amount is not None:
-            rates.append(Rate(meter, amount, MILLION if meter in PER_MILLION_METERS else 1))
-        elif text:
-            errors.append(FieldError(column, _amount_rule(text, decimal_comma=decimal_comma)))
+        try:
+            if text:
+                amount = _require_amount(column, text, decimal_comma=decimal_comma)
+                rates.append(Rate(meter, amount, MILLION if meter in PER_MILLION_METERS else 1))
+        except Invalid as error:
+            errors.extend(error.errors)
     if cells["more_rates"].strip():
         try:
             rates += validate_rates(_parse_json(cells["more_rates"], "more_rates"), "more_rates")
         except Invalid as error:
             errors.extend(error.errors)
     return rates, errors
+
+
+def _parse_fields(cells: Mapping[str, str], errors: list[FieldError], *, decimal_comma: bool) -> dict[str, Any]:
+    """Return the fields of a price besides its rates. An empty cell is the default of a new price. Errors are added to `errors`."""
+    fields: dict[str, Any] = {}
+    for name in FIELD_COLUMNS:
+        text = cells[name].strip()
+        try:
+            if text and name in AMOUNT_COLUMNS:
+                fields[name] = _require_amount(name, text, decimal_comma=decimal_comma)
+            elif text:
+                fields[name] = _parse_boolean(text, name)
+        except Invalid as error:
+            errors.extend(error.errors)
+    return fields
+
+
+def _require_amount(name: str, text: str, *, decimal_comma: bool) -> Decimal:
+    amount = _parse_amount(text, decimal_comma=decimal_comma)
+    if amount is None:
+        raise Invalid.field(name, _amount_rule(text, decimal_comma=decimal_comma))
+    return amount
 
 
 def _parse_amount(text: str, *, decimal_comma: bool) -> Decimal | None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.entities import ModelInfo
+from webapp.domain.catalog.source_scope import PRICE_FIELDS
 from webapp.domain.costing.sibling_rates import SiblingPrice, SiblingRates, rate_key
 from webapp.domain.pricing.meters import label_of
 from webapp.domain.pricing.pricing import Price, Rate, price_at
@@ -103,13 +104,13 @@ def _zero_questions(price: Price, previous: Price | None) -> list[SanityQuestion
 
 
 def _factor_questions(kind: str, price: Price, reference: NamedPrice) -> list[SanityQuestion]:
-    """Return a question for every rate that differs from the reference price by the factor or more."""
+    """Return a question for every rate, and for the minimum, that differs from the reference price by the factor or more."""
     if price.currency != reference.price.currency:
         return []
-    comparisons = ((rate, _describe_factor(rate.unit, _reference_unit(rate, reference.price))) for rate in price.rates)
-    return [
-        SanityQuestion(kind, f"{_rate_label(rate)} is {words} {reference.name}. Is the unit right?") for rate, words in comparisons if words
-    ]
+    comparisons = [(_rate_label(rate), _describe_factor(rate.unit, _reference_unit(rate, reference.price))) for rate in price.rates]
+    if price.minimum is not None and reference.price.minimum is not None:
+        comparisons.append((PRICE_FIELDS["minimum"], _describe_factor(price.minimum, reference.price.minimum)))
+    return [SanityQuestion(kind, f"{label} is {words} {reference.name}. Is the unit right?") for label, words in comparisons if words]
 
 
 def _reference_unit(rate: Rate, reference: Price) -> Decimal:

@@ -12,10 +12,11 @@ from webapp.domain.catalog import model_csv
 from webapp.domain.catalog.input_schemas import validate_model
 from webapp.domain.catalog.model_csv import COLUMNS, KEY_COLUMNS, StatedPrice
 from webapp.domain.pricing.pricing import Price, price_at, timeline
-from webapp.domain.pricing.serializers import billing_document, price_document, rate_document
+from webapp.domain.pricing.serializers import rate_document
 from webapp.domain.shared import csv_text as cells
 from webapp.domain.shared.csv_text import CsvRow
 from webapp.domain.shared.errors import FieldError, Invalid, quote_text
+from webapp.domain.shared.money import format_decimal
 from webapp.domain.shared.timestamps import format_timestamp, parse_timestamp
 from webapp.models import Provider
 from webapp.services.catalog import models
@@ -119,8 +120,9 @@ def _parse_row(row: CsvRow, context: RowContext) -> dict[str, Any]:
     """Return the model after the import, with a new price if the row's price differs."""
     current, at = context.current, context.at
     base = current.cells if current else model_csv.default_cells()
+    base = {**base, **{column: base[column] or text for column, text in model_csv.OLD_CELLS.items()}}
     if context.decimal_comma:  # Stored amounts are written as those of the file, so that none of them is ambiguous.
-        base = {**base, **{column: base[column].replace(".", ",") for column in model_csv.RATE_COLUMNS}}
+        base |= {column: base[column].replace(".", ",") for column in model_csv.AMOUNT_COLUMNS}
     merged = {**base, **row.cells}
     errors: list[FieldError] = []
     entry: dict[str, Any] = {}
@@ -132,6 +134,7 @@ def _parse_row(row: CsvRow, context: RowContext) -> dict[str, Any]:
         errors.extend(error.errors)
     try:
         stated = model_csv.parse_price(merged, decimal_comma=context.decimal_comma)
+        _require_currency_of_minimum(stated, current.price if current else None, row)
         entry["prices"] = _new_prices(stated, current.price if current else None, merged["price_from"].strip(), at)
     except Invalid as error:
         errors.extend(error.errors)
@@ -149,17 +152,25 @@ def _new_prices(stated: StatedPrice | None, price: Price | None, start: str, at:
     if stated.equals(price):
         return []
     rates = [rate_document(rate) for rate in stated.reuse_unchanged_rates(price)]
-    fields = {"state": stated.state, "currency": stated.currency, "effective_from": _effective_from(price, start, at), "rates": rates}
-    return [_kept_fields(stated, price) | fields]
+    amounts = {"minimum": stated.minimum, "surcharge_percent": stated.surcharge_percent}
+    return [
+        {
+            "state": stated.state,
+            "currency": stated.currency,
+            "effective_from": _effective_from(price, start, at),
+            "rates": rates,
+            "media_at_text_rate": stated.media_at_text_rate,
+            **{name: amount if amount is None else format_decimal(amount) for name, amount in amounts.items()},
+        }
+    ]
 
 
-def _kept_fields(stated: StatedPrice, price: Price | None) -> dict[str, Any]:
-    """Return the fields of a price that have no column: those of the price before, or the defaults of a new price."""
-    if price is None or not price.state == stated.state == "priced":
-        return {"media_at_text_rate": False}
-    if price.minimum is not None and price.currency != stated.currency:
-        raise Invalid.field("currency", f"differs from that of the minimum, {price.currency}: change this price on the model's page")
-    return billing_document(price_document(price) or {})
+def _require_currency_of_minimum(stated: StatedPrice | None, price: Price | None, row: CsvRow) -> None:
+    """Raise `Invalid` if the row gives a minimum that it does not state another currency."""
+    if "minimum" in row.cells or stated is None or price is None or price.minimum is None:
+        return
+    if price.currency != stated.currency:
+        raise Invalid.field("currency", f"differs from that of the minimum, {price.currency}: add the column minimum")
 
 
 def _effective_from(price: Price | None, start: str, at: datetime) -> str:
