@@ -95,3 +95,12 @@ def test_the_trail_can_be_taken_away_as_a_table_with_the_values_before_and_after
 def test_the_log_is_searched_in_the_words_that_it_shows(ann, words, found):
     rows = ann.get(f"/admin/audit/?search={words.replace(' ', '+')}").text.partition("<tbody")[2]
     assert ("Signed in:" in rows) == found
+
+
+def test_a_price_is_shown_with_its_rates_as_text(ann):
+    model_id = db.session.execute(select(Model.id).where(Model.model_id == "gpt-4o")).scalar_one()
+    form = {"model": str(model_id), "state": "priced", "when": "now", "unit": "1000000", "rate_input": "2.5", "rate_second": "0.034"}
+    assert ann.post("/admin/price/new/", form | {"per_second": "60"}).status_code == 302
+    page = details(ann, last().id)
+    assert "input: $2.50 per 1M tokens" in page
+    assert "seconds: $0.034 per minute" in page

@@ -3,6 +3,7 @@
 import html
 import re
 from decimal import Decimal
+from html.parser import HTMLParser
 
 import pytest
 from environment import unguard
@@ -12,6 +13,7 @@ from webapp.domain.pricing.meters import METER_GROUPS, METER_TABLE, METERS, TOKE
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Price
+from webapp.services.pricing.prices import to_domain
 
 PRICED = {"state": "priced", "unit": "1", "rate_input": "0.000003", "rate_output": "0.000015", "when": "now"}
 
@@ -365,14 +367,15 @@ def preview(visitor, **more):
     return visitor.post("/admin/price/echo", {"model": str(model().id)} | PRICED | more).text
 
 
-@pytest.mark.parametrize("meter", METERS)
-def test_every_meter_has_a_field_and_is_read_back_with_its_unit(ann, meter):
+def test_every_meter_has_a_field_and_is_read_back_with_its_unit(ann):
     page = ann.get(f"/admin/price/new/?model={model().id}").text
-    assert f'name="rate_{meter}"' in page
-    assert f'<option value="{meter}"' in page
-    echo = preview(ann, unit="1000000", **{f"rate_{meter}": "3"})
-    assert f"<dt>{METER_TABLE[meter].label}</dt>" in echo
-    assert f"= $3 per {'1M tokens' if meter in TOKEN_METERS else METER_TABLE[meter].unit}" in echo
+    amounts = {meter: str(number + 3) for number, meter in enumerate(METERS)}
+    echo = preview(ann, unit="1000000", **{f"rate_{meter}": amount for meter, amount in amounts.items()})
+    for meter, amount in amounts.items():
+        assert f'name="rate_{meter}"' in page
+        assert f'<option value="{meter}"' in page
+        unit = "1M tokens" if meter in TOKEN_METERS else METER_TABLE[meter].unit
+        assert f'<dt>{METER_TABLE[meter].label}</dt><dd class="money">= ${amount} per {unit}</dd>' in echo
 
 
 OPEN_GROUP = r'<details class="form-details col-12" open>\s*<summary>([^<]+)</summary>'
@@ -436,3 +439,76 @@ def test_an_error_of_a_row_is_shown_at_that_row_and_nothing_is_lost(ann, faulty,
 def test_the_unit_guard_asks_about_a_rate_with_conditions(ann):
     echo = preview(ann, **rows({"meter": "input", "amount": "2500000", "tier": "scale", "when": "region = us"}))
     assert re.search(r"Input, scale rate, region us is [0-9,]+ times more than the price before\. Is the unit right\?", echo)
+
+
+class FormFields(HTMLParser):
+    """Collects what a browser would send for the form of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.fields, self._select, self._textarea, self._options = [], None, None, []
+        self.feed(page)
+
+    def handle_starttag(self, name, attributes):
+        values = dict(attributes)
+        if name == "input" and values.get("name") and (values.get("type") not in ("radio", "checkbox") or "checked" in values):
+            self.fields.append((values["name"], values.get("value") or ""))
+        elif name == "select":
+            self._select, self._options = values.get("name"), []
+        elif name == "option" and self._select:
+            self._options.append(values)
+        elif name == "textarea":
+            self._textarea = values["name"]
+            self.fields.append((self._textarea, ""))
+
+    def handle_endtag(self, name):
+        if name == "select" and self._select and self._options:
+            chosen = next((option for option in self._options if "selected" in option), self._options[0])
+            self.fields.append((self._select, chosen.get("value") or ""))
+            self._select = None
+        elif name == "textarea":
+            self._textarea = None
+
+    def handle_data(self, data):
+        if self._textarea:
+            self.fields[-1] = (self._textarea, data)
+
+
+def sent_by(page):
+    sent = {}
+    for name, value in FormFields(page.partition('class="admin-form')[2].partition("</form>")[0]).fields:
+        sent.setdefault(name, []).append(value)
+    return sent
+
+
+def test_editing_and_correcting_a_price_loses_no_rate_and_no_field(ann):
+    sizes = [HIGH | {"when": f"quality = high\nsize = {number}"} for number in range(36)]
+    tiers = [{"meter": "input", "amount": "6", "above": "200,000", "tier": "flex"}, {"meter": "gb_day", "amount": "0.1", "per": "30"}]
+    values = {"minimum": "0.01", "surcharge_percent": "5.5", "rate_second": "0.034", "per_second": "60", "rate_input_audio": "1"}
+    assert add(ann, **LATER, **rows(*sizes, NIGHT, *tiers), **values, media_at_text_rate="on").status_code == 302
+    price = newest()
+    before = to_domain(price)
+    assert len(before.rates) >= 42
+    sent = sent_by(ann.get(f"/admin/price/new/?model={model().id}&corrects={price.id}").text)
+    assert ann.post("/admin/price/new/", sent).status_code == 302
+    after = to_domain(newest())
+    assert after.corrects == before.id
+    assert set(after.rates) == set(before.rates)
+    assert (after.minimum, after.surcharge_percent, after.media_at_text_rate) == (Decimal("0.01"), Decimal("5.5"), True)
+
+
+def test_the_page_of_the_model_shows_conditions_and_fields_of_the_whole_price(ann):
+    add(ann, **rows(HIGH, NIGHT), minimum="0.01", rate_second="0.034", per_second="60")
+    page = details(ann)
+    for expected in (
+        "$0.034 per minute",
+        "quality high, size 1536x1024",
+        "from 16:30 to 00:30 Asia/Shanghai on Sat, Sun",
+        "Each line of a cost is at least $0.01, unless it is 0.",
+    ):
+        assert expected in page
+
+
+def test_a_long_price_is_folded_in_the_history(ann):
+    add(ann, **rows(*(HIGH | {"when": f"size = {number}"} for number in range(20))))
+    assert "<summary>14 more rates</summary>" in details(ann)

@@ -5,6 +5,7 @@ import html
 import pytest
 from factories import Api
 
+from webapp.domain.pricing.meters import METERS
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import api_tokens
 
@@ -50,3 +51,8 @@ def test_what_makes_no_sense_or_was_never_used_says_so(eve, reported):
     ):
         response = eve.get(f"/admin/what-if/?{query}")
         assert (response.status_code, error_id in response.text) == (422, True)
+
+
+def test_every_meter_can_have_a_typed_price(eve):
+    page = eve.get("/admin/what-if/").text
+    assert [meter for meter in METERS if f'name="{meter}"' not in page] == []

@@ -11,7 +11,7 @@ from webapp.models import ApiToken, Project, ProjectOverride
 from webapp.runtime.transaction import writing
 from webapp.services.projects import projects
 
-OWN = {"kind": "price", "model": "openai/gpt-4o", "input": "1.25", "output": "5", "note": "Contract 17"}
+OWN = {"kind": "price", "model": "openai/gpt-4o", "rate_input": "1.25", "rate_output": "5", "note": "Contract 17"}
 
 
 @pytest.fixture
@@ -52,12 +52,12 @@ def test_what_makes_no_sense_is_said_at_its_field_and_nothing_is_lost(bob, addre
     for invalid, field in (
         ({"model": ""}, "model"),
         ({"starts": "soon"}, "starts"),
-        ({"input": "1,5"}, "input"),
-        ({"input": "", "output": ""}, "rates"),
+        ({"rate_input": "1,5"}, "rate_input"),
+        ({"rate_input": "", "rate_output": ""}, "rates"),
     ):
         response = bob.post(address, OWN | invalid)
         assert response.status_code == 422
-        assert f'id="r-{field}-error"' in response.text
+        assert f'id="{field}-error"' in response.text
         assert "Contract 17" in response.text
     bob.post(address, OWN)
     assert "end it first" in bob.post(address, OWN).text
@@ -79,3 +79,45 @@ def test_a_token_is_made_for_a_project(ann, address):
     assert db.session.execute(select(ApiToken.project).where(ApiToken.name == "app")).scalar_one() == "blue"
     assert re.search("Choice|choice", ann.post("/admin/token/new/", {"name": "app2", "scopes": "registry:read", "project": "nobody"}).text)
     assert db.session.execute(select(Project.slug)).scalar_one() == "blue"
+
+
+CONDITIONAL = {
+    "rate_second": "0.03",
+    "per_second": "60",
+    "minimum": "0.01",
+    "more_meter": ["image", "output"],
+    "more_amount": ["0.25", "7"],
+    "more_when": ["quality = high", ""],
+    "more_days": ["", "Sat, Sun"],
+    "more_tz": ["", "Asia/Shanghai"],
+}
+
+
+def test_a_price_of_its_own_can_have_every_meter_and_condition(bob, address):
+    assert bob.post(address, OWN | CONDITIONAL).status_code == 302
+    content = page(bob, address)
+    for text in (
+        "Seconds:",
+        "<strong>$0.03 per minute</strong>",
+        "Images, quality high:",
+        "Output, all day Asia/Shanghai on Sat, Sun:",
+        "Each line of a cost is at least $0.01, unless it is 0.",
+    ):
+        assert text in content
+    rates = row().price["rates"]
+    assert [rate["when"] for rate in rates if rate["meter"] == "image"] == [{"quality": "high"}]
+    assert row().price["minimum"] == "0.01"
+
+
+def test_more_rows_for_a_price_keep_what_was_entered(bob, address):
+    response = bob.post(address, OWN | CONDITIONAL | {"_more": "1"})
+    assert response.status_code == 200
+    assert 'value="Asia/Shanghai"' in response.text
+    assert row() is None
+
+
+def test_an_error_in_a_row_of_a_price_is_shown_at_that_row(bob, address):
+    response = bob.post(address, OWN | CONDITIONAL | {"more_when": ["quality", ""]})
+    assert response.status_code == 422
+    assert 'id="row_0-error">' in response.text
+    assert "has no equals sign" in response.text

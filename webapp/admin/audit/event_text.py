@@ -7,7 +7,7 @@ from flask import url_for
 from sqlalchemy import select
 
 from webapp.domain.accounts.permissions import Permission
-from webapp.domain.catalog.field_changes import format_value
+from webapp.domain.catalog.field_changes import format_value, readable_values
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.web.auth import has_permission
@@ -107,7 +107,7 @@ def matching_action_suffixes(words: str) -> list[str]:
 
 def list_value_changes(event: AuditEvent) -> list[ValueChange]:
     """Return the changes by field. The audit log does not store unchanged fields."""
-    before, after = event.before or {}, event.after or {}
+    before, after = readable_values(event.before or {}), readable_values(event.after or {})
     return [
         ValueChange(name.replace("_", " "), format_value(before.get(name)), format_value(after.get(name))) for name in {**before, **after}
     ]

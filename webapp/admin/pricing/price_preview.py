@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from webapp.admin.core import price_start
 from webapp.admin.core.formatters import format_time
-from webapp.admin.pricing import price_start
-from webapp.admin.pricing.price_form import PriceFormData, as_price, build_entry, errors_by_field
-from webapp.admin.pricing.price_start import NOW_TOLERANCE
+from webapp.admin.core.price_form import PriceFormData, as_price, build_entry, errors_by_field
+from webapp.admin.core.price_start import NOW_TOLERANCE
 from webapp.domain.catalog.source_scope import rate_key
 from webapp.domain.costing.price_sanity import SanityQuestion
 from webapp.domain.pricing.costs import Cost, cost_of

@@ -11,13 +11,14 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from webapp.admin.catalog.model_cells import model_label, snapshot
 from webapp.admin.catalog.model_page import SOURCE_LABELS
+from webapp.admin.core import price_form, price_start
 from webapp.admin.core.base import is_id
 from webapp.admin.core.fields import lookup_attributes
 from webapp.admin.core.filters import ChoiceFilter, Filter
 from webapp.admin.core.formatters import format_price, format_time, state_tag, time_tag
 from webapp.admin.core.lists import ChangeResult, RowsView, mark_unprocessable
 from webapp.admin.core.price_sql import current_time, is_canceled, is_effective, is_in_force
-from webapp.admin.pricing import price_cells, price_form, price_preview, price_start
+from webapp.admin.pricing import price_cells, price_preview
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.input_schemas import PriceEntry
 from webapp.domain.costing import price_sanity

@@ -13,7 +13,8 @@ from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.input_schemas import validate_price
 from webapp.domain.catalog.resolution import resolve
-from webapp.domain.pricing.pricing import Price
+from webapp.domain.pricing.meters import METER_GROUPS, METER_TABLE, METERS, TEXT_TOKENS, TOKEN_METERS, unit_of
+from webapp.domain.pricing.pricing import MILLION, Price
 from webapp.domain.pricing.repricing import RepricingTotals, reprice
 from webapp.domain.shared import money_text
 from webapp.domain.shared.errors import AmbiguousModel, Invalid, UnknownModel
@@ -23,7 +24,7 @@ from webapp.runtime import container
 from webapp.services.pricing import recorded_calls
 
 DAY_SPANS = (7, 30, 90, 365)
-RATE_METERS = (("input", 1_000_000), ("cache_read", 1_000_000), ("output", 1_000_000), ("image", 1))
+RATE_METERS = tuple((meter, MILLION if meter in TOKEN_METERS else 1) for meter in METERS)
 
 
 class WhatIf(GuardedView):
@@ -48,6 +49,8 @@ class WhatIf(GuardedView):
         page = self.render(
             "admin/pricing/whatif.html",
             typed=values,
+            text_fields=[_rate_field(meter) for meter in METER_GROUPS[TEXT_TOKENS]],
+            more_fields={group: [_rate_field(meter) for meter in names] for group, names in METER_GROUPS.items() if group != TEXT_TOKENS},
             days=days,
             spans=DAY_SPANS,
             errors=errors,
@@ -56,6 +59,11 @@ class WhatIf(GuardedView):
             others=model_groups(snapshot, snapshot.models, {values["on"]}),
         )
         return Response(page, 422 if errors else 200)
+
+
+def _rate_field(meter: str) -> tuple[str, str]:
+    """Return the name and the label of a field: `Input per 1M`, `Images per image`."""
+    return meter, f"{METER_TABLE[meter].label} per {'1M' if meter in TOKEN_METERS else unit_of(meter, 1)}"
 
 
 def _repricing_view_model(values: dict[str, str], days: int) -> dict[str, Any]:

@@ -1,23 +1,25 @@
 """The overrides page of a project: its default model, allowed models and prices."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, flash, redirect, request
 from flask_admin import expose
 
+from webapp.admin.core import price_form
 from webapp.admin.core.base import is_id
 from webapp.admin.core.lists import RowsView
+from webapp.admin.core.price_form import PriceFormData, PriceInput
 from webapp.domain.accounts.permissions import Permission
-from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
 from webapp.domain.catalog.project_overrides import ALLOW, DEFAULT, PRICE
 from webapp.domain.catalog.source_scope import rate_key
 from webapp.domain.pricing.pricing import Price, Rate, price_at, timeline
-from webapp.domain.pricing.rate_text import format_rate, label_with_conditions
+from webapp.domain.pricing.rate_text import describe_terms, format_rate, label_with_conditions
 from webapp.domain.pricing.serializers import price_from
-from webapp.domain.shared.errors import Conflict, FieldError, Invalid, ModeldeskError
-from webapp.domain.shared.timestamps import DAY, format_timestamp, parse_day, parse_timestamp, start_of_day
+from webapp.domain.shared.errors import Conflict, Invalid, ModeldeskError
+from webapp.domain.shared.timestamps import DAY, parse_day, parse_timestamp, start_of_day
 from webapp.extensions import db
 from webapp.models import Project, ProjectOverride
 from webapp.runtime import container
@@ -28,8 +30,7 @@ from webapp.services.projects.overrides import Rule
 from webapp.web.auth import has_permission
 
 KIND_LABELS = {DEFAULT: "Default", ALLOW: "Allowed model", PRICE: "Own price"}
-FORM_FIELDS = ("kind", "model", "starts", "ends", "input", "cache_read", "output", "image", "currency", "note")
-RATE_METERS = (("input", 1_000_000), ("cache_read", 1_000_000), ("output", 1_000_000), ("image", 1))
+RULE_FIELDS = ("kind", "model", "starts", "ends")
 
 
 class OverridesMixin(RowsView):
@@ -37,19 +38,22 @@ class OverridesMixin(RowsView):
 
     @expose("/<id>/rules", methods=("GET", "POST"))
     def rules(self, id: str) -> Any:
-        project, errors = self.find_row(id), {}
-        values = {name: request.form.get(name, "").strip()[:2_000] for name in FORM_FIELDS}
+        project = self.find_row(id)
+        form = price_form.read_form(request.form)
         if request.method == "POST":
             self.require_permission(can_edit_rules())
+            if "_more" in request.form:
+                return Response(self._rules_page(project, form))
+            entered = _price_input(form)
             try:
                 with writing() as session:
-                    overrides.add(session, project.id, _build_rule(values), actor=self.actor())
+                    overrides.add(session, project.id, _build_rule(form, entered), actor=self.actor())
             except (Invalid, Conflict) as error:
-                errors = {field_error.field.partition("[")[0]: field_error.message for field_error in error.errors} or {"": error.detail}
+                form = replace(form, errors=_errors_by_field(error, entered))
             else:
                 flash("Added. Applications of this project are answered by it within a second.", "success")
                 return redirect(self.get_url(".rules", id=id))
-        return Response(self._rules_page(self.find_row(id), values, errors), 422 if errors else 200)
+        return Response(self._rules_page(self.find_row(id), form), 422 if form.errors else 200)
 
     @expose("/<id>/rules/<rule>/end", methods=("POST",))
     def end_rule(self, id: str, rule: str) -> Any:
@@ -63,19 +67,19 @@ class OverridesMixin(RowsView):
             flash("Ended. From now on what holds for everybody holds here too.", "success")
         return redirect(self.get_url(".rules", id=id))
 
-    def _rules_page(self, project: Project, values: dict[str, str], errors: dict[str, str]) -> str:
+    def _rules_page(self, project: Project, form: PriceFormData) -> str:
         rows = [_rule_view_model(row) for row in overrides.list_by_project(db.session(), project)]
         models = [model for model in container.registry().snapshot.models if model.active]
         return self.render(
             "admin/projects/overrides.html",
             project=project,
             rows=rows,
-            typed=values,
-            errors=errors,
+            typed=form,
             kinds=KIND_LABELS,
             models=models,
             may_edit=can_edit_rules(),
             narrowed=any(row["kind"] == ALLOW and row["state"][0] == "In force" for row in rows),
+            **price_form.choices(),
         )
 
 
@@ -87,28 +91,28 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _build_rule(values: dict[str, str]) -> Rule:
-    """Build a rule from the form. Raises `Invalid` with the form field."""
-    price = _build_price_entry(values) if values["kind"] == PRICE else None
-    starts, ends = _parse_time(values["starts"], "starts") or _now(), _parse_time(values["ends"], "ends")
-    return Rule(values["kind"], values["model"], starts, ends, price, values["note"])
+def _price_input(form: PriceFormData) -> PriceInput:
+    return price_form.build_entry(replace(form, values={**form.values, "state": "priced"}), _now())
+
+
+def _build_rule(form: PriceFormData, entered: PriceInput) -> Rule:
+    """Build a rule from the form. Raises `Invalid` with the fields of the rule or of its price."""
+    values = form.values
+    kind = values.get("kind", "")
+    price = entered.validate(form) if kind == PRICE else None
+    starts, ends = _parse_time(values.get("starts", ""), "starts") or _now(), _parse_time(values.get("ends", ""), "ends")
+    return Rule(kind, values.get("model", ""), starts, ends, price, values.get("note", ""))
+
+
+def _errors_by_field(error: Invalid | Conflict, entered: PriceInput) -> dict[str, str]:
+    own = {problem.field: problem.message for problem in error.errors if problem.field in RULE_FIELDS}
+    return own or price_form.errors_by_field(error, entered.field_names)
 
 
 def _parse_time(text: str, field: str) -> datetime | None:
     if not text:
         return None
     return start_of_day(parse_day(text, field)) if DAY.fullmatch(text) else parse_timestamp(text.upper(), field)
-
-
-def _build_price_entry(values: dict[str, str]) -> PriceEntry:
-    rates = [{"meter": meter, "amount": values[meter], "per": per} for meter, per in RATE_METERS if values[meter]]
-    entry = {"state": "priced", "currency": values["currency"] or "USD", "effective_from": format_timestamp(_now()), "rates": rates}
-    try:
-        return validate_price(entry)
-    except Invalid as error:
-        raise Invalid.of(
-            FieldError("input" if "rates[" in field_error.field else field_error.field, field_error.message) for field_error in error.errors
-        ) from None
 
 
 def _rule_view_model(row: ProjectOverride) -> dict[str, Any]:
@@ -122,6 +126,7 @@ def _rule_view_model(row: ProjectOverride) -> dict[str, Any]:
         "state": state,
         "ongoing": state[0] in ("In force", "Scheduled"),
         "rates": compare_with_list_price(row),
+        "terms": describe_terms(price_from(row.price)) if row.price else [],
     }
 
 

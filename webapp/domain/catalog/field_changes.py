@@ -5,10 +5,9 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from webapp.domain.catalog.source_scope import PRICE_FIELDS
-from webapp.domain.pricing.meters import label_of, unit_of
 from webapp.domain.pricing.pricing import Price, Rate
-from webapp.domain.pricing.rate_text import describe_conditions
-from webapp.domain.shared import money_text
+from webapp.domain.pricing.rate_text import format_entered_rate, label_with_conditions
+from webapp.domain.pricing.serializers import rate_from
 from webapp.domain.shared.money import format_decimal
 
 
@@ -31,6 +30,8 @@ def format_value(value: object) -> str | None:
     if isinstance(value, list):
         separator = "\n" if any(isinstance(item, dict) for item in value) else ", "
         return separator.join(format_value(item) or "" for item in value)
+    if isinstance(value, Decimal):
+        return format_decimal(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -40,34 +41,36 @@ def describe_fields(before: Mapping[str, Any], after: Mapping[str, Any], names: 
 
 
 def describe_price(before: Price | None, after: Price) -> tuple[FieldChange, ...]:
-    """Return the changes by rate and field from `before`, the price in force at that time. Without any, return the state alone."""
-    old, new = _format_price(before), _format_price(after)
-    rate_changes = [
-        FieldChange(name, old.get(name), new.get(name)) for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name)
-    ]
+    """Return the changes by rate from `before`, the price in force at that time. Without any, return the state alone."""
+    old, new = _price_texts(before), _price_texts(after)
+    changes = [FieldChange(name, old.get(name), new.get(name)) for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name)]
     old_state = before.state if before else None
-    return (
-        (FieldChange("price", old_state, after.state), *rate_changes)
-        if old_state != after.state or not rate_changes
-        else tuple(rate_changes)
-    )
+    return (FieldChange("price", old_state, after.state), *changes) if old_state != after.state or not changes else tuple(changes)
 
 
-def _format_price(price: Price | None) -> dict[str, str]:
-    if price is None or price.state != "priced":
+def readable_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of an audit event with the rates of prices as text, such as `input $3 per 1M tokens`."""
+    nested = {name: readable_values(value) for name, value in values.items() if isinstance(value, dict)}
+    rates = values.get("rates")
+    if not isinstance(rates, list) or not all(isinstance(rate, dict) for rate in rates):
+        return {**values, **nested}
+    return {**values, **nested, "rates": "\n".join(_document_text(rate, values.get("currency")) for rate in rates)}
+
+
+def _document_text(document: Mapping[str, Any], currency: str | None) -> str:
+    rate = rate_from(document)
+    return f"{_rate_label(rate)}: {format_entered_rate(rate, currency or 'USD')}"
+
+
+def _price_texts(price: Price | None) -> dict[str, str]:
+    """Return the rates of a price and its other fields that change costs, as texts by label."""
+    if price is None:
         return {}
-    rates = {_rate_label(rate): _format_rate(rate, price.currency) for rate in price.rates}
-    fields = {label.lower(): _format_field(getattr(price, name)) for name, label in PRICE_FIELDS.items()}
-    return rates | {label: text for label, text in fields.items() if text}
-
-
-def _format_field(value: Decimal | bool | None) -> str | None:
-    return format_decimal(value) if isinstance(value, Decimal) else format_value(value or None)
+    rates = {_rate_label(rate): format_entered_rate(rate, price.currency) for rate in price.rates}
+    fields = {label.lower(): format_value(getattr(price, name)) for name, label in PRICE_FIELDS.items()}
+    return rates | {label: text for label, text in fields.items() if text and text != "no" and price.state == "priced"}
 
 
 def _rate_label(rate: Rate) -> str:
-    return ", ".join([label_of(rate.meter).lower(), *describe_conditions(rate)])
-
-
-def _format_rate(rate: Rate, currency: str) -> str:
-    return f"{money_text.format_amount(rate.amount, currency)} per {unit_of(rate.meter, rate.per)}"
+    label = label_with_conditions(rate)
+    return f"{label[:1].lower()}{label[1:]}"

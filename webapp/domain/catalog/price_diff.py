@@ -6,10 +6,8 @@ from typing import NamedTuple
 
 from webapp.domain.catalog.catalog_guards import SECOND_SOURCE_TOLERANCE, GuardLimits, describe_move, is_same_rate
 from webapp.domain.catalog.source_scope import PRICE_FIELDS, Unstated, rate_key
-from webapp.domain.pricing.meters import label_of, unit_of
 from webapp.domain.pricing.pricing import Price, Rate
-from webapp.domain.pricing.rate_text import describe_conditions
-from webapp.domain.shared import money_text
+from webapp.domain.pricing.rate_text import format_entered_rate, label_with_conditions
 from webapp.domain.shared.money import format_decimal
 
 
@@ -55,7 +53,7 @@ def price_lines(sides: PriceSides, source: str, limits: GuardLimits) -> list[Mod
 def new_rate_lines(price: Price | None, second: Price | None) -> list[ModelDiffLine]:
     """Return a line for each rate of a new price."""
     rates = price.rates if price else ()
-    return [ModelDiffLine(_rate_label(rate), None, _format_rate(rate, price), None, *_opinion(rate, second)) for rate in rates]
+    return [ModelDiffLine(label_with_conditions(rate), None, _format_rate(rate, price), None, *_opinion(rate, second)) for rate in rates]
 
 
 def rewritten_lines(before: Price, after: Price) -> list[ModelDiffLine]:
@@ -64,7 +62,9 @@ def rewritten_lines(before: Price, after: Price) -> list[ModelDiffLine]:
     label = f"From {before.effective_from:%Y-%m-%d}: "
     pairs = ((old.get(key), new.get(key)) for key in dict.fromkeys([*new, *old]))
     lines = [
-        ModelDiffLine(label + _rate_label(rate), _format_rate(old_rate, before), _format_rate(new_rate, after), guards=("history",))
+        ModelDiffLine(
+            label + label_with_conditions(rate), _format_rate(old_rate, before), _format_rate(new_rate, after), guards=("history",)
+        )
         for old_rate, new_rate in pairs
         if (rate := new_rate or old_rate) and not (old_rate and new_rate and is_same_rate(old_rate.unit, new_rate.unit))
     ]
@@ -83,11 +83,11 @@ def _rate_lines(sides: PriceSides, limits: GuardLimits) -> Iterator[ModelDiffLin
     for key in dict.fromkeys([*new, *old]):
         before, after = old.get(key), new.get(key)
         if after is None:
-            yield ModelDiffLine(_rate_label(old[key]), _format_rate(before, sides.before), None, None, ("removed",))
+            yield ModelDiffLine(label_with_conditions(old[key]), _format_rate(before, sides.before), None, None, ("removed",))
         elif before is None or not is_same_rate(before.unit, after.unit):
             percent, guards = describe_move(before.unit, after.unit, limits) if before else (None, ())
             marks, second_opinion = _opinion(after, sides.second)
-            texts = _rate_label(after), _format_rate(before, sides.before), _format_rate(after, sides.after)
+            texts = label_with_conditions(after), _format_rate(before, sides.before), _format_rate(after, sides.after)
             yield ModelDiffLine(*texts, percent, (*guards, *marks), second_opinion)
 
 
@@ -99,7 +99,7 @@ def _field_lines(before: Price | None, after: Price | None) -> Iterator[ModelDif
 
 
 def _unstated_lines(sides: PriceSides) -> Iterator[ModelDiffLine]:
-    texts = [(_rate_label(rate), _format_rate(rate, sides.before)) for rate in sides.unstated.rates]
+    texts = [(label_with_conditions(rate), _format_rate(rate, sides.before)) for rate in sides.unstated.rates]
     texts += [(PRICE_FIELDS[name], _format_field(value)) for name, value in sides.unstated.fields.items()]
     return (ModelDiffLine(label, text, text, unstated=True) for label, text in texts if text)
 
@@ -121,11 +121,5 @@ def _rates_by_key(price: Price | None) -> dict[tuple[object, ...], Rate]:
     return {rate_key(rate): rate for rate in price.rates} if price else {}
 
 
-def _rate_label(rate: Rate) -> str:
-    return ", ".join([label_of(rate.meter), *describe_conditions(rate)])
-
-
 def _format_rate(rate: Rate | None, price: Price | None) -> str | None:
-    if rate is None:
-        return None
-    return f"{money_text.format_amount(rate.amount, price.currency if price else 'USD')} per {unit_of(rate.meter, rate.per)}"
+    return None if rate is None else format_entered_rate(rate, price.currency if price else "USD")

@@ -14,9 +14,8 @@ from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.source_scope import PRICE_FIELDS
 from webapp.domain.costing.sibling_rates import SiblingPrice, SiblingRates, rate_key
-from webapp.domain.pricing.meters import label_of
 from webapp.domain.pricing.pricing import Price, Rate, price_at
-from webapp.domain.pricing.rate_text import describe_conditions
+from webapp.domain.pricing.rate_text import label_with_conditions as _label
 from webapp.domain.pricing.serializers import billing_document, price_document
 from webapp.domain.shared import money_text
 
@@ -97,7 +96,7 @@ def _zero_questions(price: Price, previous: Price | None) -> list[SanityQuestion
     crossing = [rate for rate in price.rates if (old := before.get(rate_key(rate))) and (rate.amount == 0) != (old.amount == 0)]
     return [
         SanityQuestion(
-            "crosses_zero", f"{_rate_label(rate)} {'will be free' if rate.amount == 0 else 'was free until now and will cost something'}."
+            "crosses_zero", f"{_label(rate)} {'will be free' if rate.amount == 0 else 'was free until now and will cost something'}."
         )
         for rate in crossing
     ]
@@ -107,7 +106,7 @@ def _factor_questions(kind: str, price: Price, reference: NamedPrice) -> list[Sa
     """Return a question for every rate, and for the minimum, that differs from the reference price by the factor or more."""
     if price.currency != reference.price.currency:
         return []
-    comparisons = [(_rate_label(rate), _describe_factor(rate.unit, _reference_unit(rate, reference.price))) for rate in price.rates]
+    comparisons = [(_label(rate), _describe_factor(rate.unit, _reference_unit(rate, reference.price))) for rate in price.rates]
     if price.minimum is not None and reference.price.minimum is not None:
         comparisons.append((PRICE_FIELDS["minimum"], _describe_factor(price.minimum, reference.price.minimum)))
     return [SanityQuestion(kind, f"{label} is {words} {reference.name}. Is the unit right?") for label, words in comparisons if words]
@@ -131,7 +130,7 @@ def _sibling_questions(price: Price, siblings: SiblingRates) -> list[SanityQuest
         )
         nearest = min(neighbors, key=lambda row: _factor(rate.unit, row.unit), default=None)
         if nearest is not None and (words := _describe_factor(rate.unit, nearest.unit)):
-            text = f"{_rate_label(rate)} is {words} {nearest.name}, the nearest model of this provider. Is the unit right?"
+            text = f"{_label(rate)} is {words} {nearest.name}, the nearest model of this provider. Is the unit right?"
             questions.append(SanityQuestion("far_from_siblings", text))
     return questions
 
@@ -154,7 +153,3 @@ def _describe_factor(unit: Decimal, reference: Decimal) -> str:
     if not unit or not reference or _factor(unit, reference) < SUSPICIOUS_FACTOR:
         return ""
     return f"{money_text.format_ratio(max(unit, reference), min(unit, reference))} times {'more' if unit > reference else 'less'} than"
-
-
-def _rate_label(rate: Rate) -> str:
-    return ", ".join([label_of(rate.meter), *describe_conditions(rate)])

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from werkzeug.datastructures import MultiDict
 
+from webapp.admin.core import price_start
 from webapp.admin.core.fields import parse_whole_number
-from webapp.admin.pricing import price_start
-from webapp.admin.pricing.rate_rows import BLANK_ROW, HOUR_FIELDS, ROW_FIELDS, ROW_LABELS, is_blank, rate_from_row, row_from_rate
+from webapp.admin.core.rate_rows import BLANK_ROW, HOUR_FIELDS, ROW_FIELDS, ROW_LABELS, is_blank, rate_from_row, row_from_rate
 from webapp.domain.catalog.input_schemas import PriceEntry, validate_price
 from webapp.domain.catalog.rate_schemas import MAX_RATES
 from webapp.domain.pricing.meters import METER_GROUPS, METER_TABLE, METERS, TEXT_TOKENS, TOKEN, TOKEN_METERS, label_of, unit_of
@@ -62,7 +62,7 @@ def row_per_choices(row: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the quantities that a row can be entered for, with their names. Empty is the usual one of the meter."""
     words = {60: "60 (minute)", 3_600: "3,600 (hour)", MILLION: "1M"}
     sizes = _with_entered(ROW_SIZES, row["more_per"])
-    return [("", "1M tokens, else 1"), *((str(size), words.get(size, f"{size:,}")) for size in sizes)]
+    return [("", "usual"), *((str(size), words.get(size, f"{size:,}")) for size in sizes)]
 
 
 def choices() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from webapp.admin.pricing.rate_rows import BLANK_ROW, is_blank, rate_from_row, row_from_rate
+from webapp.admin.core.rate_rows import BLANK_ROW, is_blank, rate_from_row, row_from_rate
 from webapp.domain.catalog.rate_schemas import validate_rate
 from webapp.domain.pricing.pricing import Rate
 from webapp.domain.pricing.windows import Window

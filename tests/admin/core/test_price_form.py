@@ -9,7 +9,7 @@ from factories import a_price, a_rate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.admin.pricing import price_form
+from webapp.admin.core import price_form
 from webapp.domain.pricing.meters import METERS
 from webapp.domain.pricing.windows import Window
 from webapp.domain.shared.money import format_decimal
