@@ -9,12 +9,12 @@ BUTTON = "#submit-label"
 
 def open_form(page, ref="openai/gpt-4o"):
     page.goto(f"/admin/price/new/?model={ref}")
-    return page.get_by_label("Moment in UTC")
+    return page.get_by_label("Start in UTC")
 
 
 def test_entering_a_date_selects_it_and_the_preview_and_the_button_name_the_start(ann):
     date = open_form(ann)
-    expect(ann.get_by_label("from now on", exact=True)).to_be_checked()
+    expect(ann.get_by_label("immediately", exact=True)).to_be_checked()
     expect(ann.locator(BUTTON)).to_have_text("Add this price, starting now")
     date.press_sequentially("01012099")
     date.press("ArrowRight")
@@ -31,10 +31,10 @@ def test_a_cleared_date_with_the_choice_now_starts_now_and_a_date_with_it_is_ref
     watch.expected = {422}
     date = open_form(ann)
     date.fill("2099-02-01T00:00")
-    ann.get_by_label("from now on", exact=True).check()
+    ann.get_by_label("immediately", exact=True).check()
     expect(ann.locator(BUTTON)).to_have_text("Add this price")
     ann.get_by_role("button", name="Add this price").click()
-    expect(ann.get_by_role("alert")).to_contain_text("has a date, but “from now on” is selected")
+    expect(ann.get_by_role("alert")).to_contain_text("has a date, but “immediately” is selected")
     expect(date).to_have_value("2099-02-01T00:00")
     date.fill("")
     expect(ann.locator(BUTTON)).to_have_text("Add this price, starting now")

@@ -323,7 +323,7 @@ def test_a_date_next_to_the_choice_now_is_refused_and_nothing_is_stored(ann):
     before = count()
     response = add(ann, when="now", at=DATE)
     assert (response.status_code, count()) == (422, before)
-    assert "has a date, but “from now on” is selected" in response.text
+    assert "has a date, but “immediately” is selected" in response.text
     assert f'value="{DATE}"' in response.text
     assert add(ann, when="at", at=DATE).status_code == 302
 
@@ -334,7 +334,7 @@ def test_a_date_next_to_the_choice_now_is_refused_and_nothing_is_stored(ann):
         ({}, "It starts now.", "Add this price, starting now"),
         ({"when": "at", "at": DATE}, "It starts 1 Jan 2030, 06:30 UTC.", "Add this price, starting 1 Jan 2030, 06:30 UTC"),
         ({"when": "at", "at": "2030-01-01T00:00"}, "It starts 1 Jan 2030, 00:00 UTC.", "Add this price, starting 1 Jan 2030, 00:00 UTC"),
-        ({"when": "now", "at": DATE}, "Has a date, but “from now on” is selected", "Add this price"),
+        ({"when": "now", "at": DATE}, "Has a date, but “immediately” is selected", "Add this price"),
         ({"when": "at", "at": ""}, "", "Add this price"),
     ],
 )

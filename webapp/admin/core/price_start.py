@@ -30,9 +30,9 @@ def _is_contradictory(values: Mapping[str, str]) -> bool:
 
 
 def require_one_start(values: Mapping[str, str]) -> None:
-    """Raise `Invalid` if the form has a date, and “from now on” is selected."""
+    """Raise `Invalid` if the form has a date, and “immediately” is selected."""
     if _is_contradictory(values):
-        raise Invalid.field("effective_from", "has a date, but “from now on” is selected: select the date, or clear it")
+        raise Invalid.field("effective_from", "has a date, but “immediately” is selected: select the date, or clear it")
 
 
 def parse_start(values: Mapping[str, str], now: datetime) -> datetime | None:
