@@ -8,11 +8,10 @@ from webapp.admin.core import price_start
 from webapp.admin.core.formatters import format_time
 from webapp.admin.core.price_form import PriceFormData, as_price, build_entry, errors_by_field
 from webapp.admin.core.price_start import NOW_TOLERANCE
-from webapp.domain.catalog.source_scope import rate_key
 from webapp.domain.costing.price_sanity import SanityQuestion
 from webapp.domain.pricing.costs import Cost, cost_of
 from webapp.domain.pricing.meters import label_of
-from webapp.domain.pricing.pricing import Price, Rate, price_at
+from webapp.domain.pricing.pricing import Price, Rate, price_at, rate_key
 from webapp.domain.pricing.rate_text import describe_conditions, describe_terms, format_rate, label_with_conditions
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared import money_text

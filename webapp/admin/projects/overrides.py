@@ -14,8 +14,7 @@ from webapp.admin.core.lists import RowsView
 from webapp.admin.core.price_form import PriceFormData, PriceInput
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.project_overrides import ALLOW, DEFAULT, PRICE
-from webapp.domain.catalog.source_scope import rate_key
-from webapp.domain.pricing.pricing import Price, Rate, price_at, timeline
+from webapp.domain.pricing.pricing import Price, Rate, price_at, rate_key, timeline
 from webapp.domain.pricing.rate_text import describe_terms, format_rate, label_with_conditions
 from webapp.domain.pricing.serializers import price_from
 from webapp.domain.shared.errors import Conflict, Invalid, ModeldeskError

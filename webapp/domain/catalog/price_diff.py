@@ -5,8 +5,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from webapp.domain.catalog.catalog_guards import SECOND_SOURCE_TOLERANCE, GuardLimits, describe_move, is_same_rate
-from webapp.domain.catalog.source_scope import PRICE_FIELDS, Unstated, rate_key
-from webapp.domain.pricing.pricing import Price, Rate
+from webapp.domain.catalog.source_scope import PRICE_FIELDS, Unstated
+from webapp.domain.pricing.pricing import Price, Rate, RateKey, rate_key
 from webapp.domain.pricing.rate_text import format_entered_rate, label_with_conditions
 from webapp.domain.shared.money import format_decimal
 
@@ -43,7 +43,7 @@ def price_lines(sides: PriceSides, source: str, limits: GuardLimits) -> list[Mod
     if new_state == "unknown":
         is_from_source = before is not None and before.source.name == source
         return [ModelDiffLine("Price", old_state, new_state, guards=("lost",))] if old_state != new_state and is_from_source else []
-    if old_state != new_state:
+    if before is None or after is None or old_state != new_state:
         guards = () if "unknown" in (old_state, new_state) else ("zero",)
         return [ModelDiffLine("Price", old_state, new_state, guards=guards), *new_rate_lines(after, sides.second)]
     changes = [*_currency_lines(before, after), *_rate_lines(sides, limits), *_field_lines(before, after)]
@@ -73,9 +73,8 @@ def rewritten_lines(before: Price, after: Price) -> list[ModelDiffLine]:
     return lines
 
 
-def _currency_lines(before: Price | None, after: Price | None) -> list[ModelDiffLine]:
-    differs = before and after and before.currency != after.currency
-    return [ModelDiffLine("Currency", before.currency, after.currency)] if before and after and differs else []
+def _currency_lines(before: Price, after: Price) -> list[ModelDiffLine]:
+    return [ModelDiffLine("Currency", before.currency, after.currency)] if before.currency != after.currency else []
 
 
 def _rate_lines(sides: PriceSides, limits: GuardLimits) -> Iterator[ModelDiffLine]:
@@ -91,8 +90,8 @@ def _rate_lines(sides: PriceSides, limits: GuardLimits) -> Iterator[ModelDiffLin
             yield ModelDiffLine(*texts, percent, (*guards, *marks), second_opinion)
 
 
-def _field_lines(before: Price | None, after: Price | None) -> Iterator[ModelDiffLine]:
-    for name, label in PRICE_FIELDS.items() if before and after else ():
+def _field_lines(before: Price, after: Price) -> Iterator[ModelDiffLine]:
+    for name, label in PRICE_FIELDS.items():
         old, new = getattr(before, name), getattr(after, name)
         if old != new:
             yield ModelDiffLine(label, _format_field(old), _format_field(new), None, ("removed",) if new is None else ())
@@ -117,9 +116,9 @@ def _opinion(rate: Rate, second: Price | None) -> tuple[tuple[str, ...], str | N
     return ("disagree",), _format_rate(second_rate, second)
 
 
-def _rates_by_key(price: Price | None) -> dict[tuple[object, ...], Rate]:
+def _rates_by_key(price: Price | None) -> dict[RateKey, Rate]:
     return {rate_key(rate): rate for rate in price.rates} if price else {}
 
 
 def _format_rate(rate: Rate | None, price: Price | None) -> str | None:
-    return None if rate is None else format_entered_rate(rate, price.currency if price else "USD")
+    return format_entered_rate(rate, price.currency) if rate and price else None

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from webapp.domain.pricing.meters import METERS
-from webapp.domain.pricing.pricing import Price, Rate
+from webapp.domain.pricing.pricing import Price, Rate, rate_key
 from webapp.domain.pricing.service_tiers import SERVICE_TIERS, STANDARD
 
 
@@ -66,8 +66,3 @@ def find_unstated(current: Price | None, offered: Price | None, scope: SourceSco
 def with_unstated(offered: Price, unstated: Unstated) -> Price:
     """Return the offered price with what the source cannot state."""
     return replace(offered, rates=(*offered.rates, *unstated.rates), **unstated.fields) if unstated != Unstated() else offered
-
-
-def rate_key(rate: Rate) -> tuple[object, ...]:
-    """Return what identifies a rate within a price: everything except its amount and its unit."""
-    return rate[:1] + rate[3:]

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.source_scope import PRICE_FIELDS
-from webapp.domain.costing.sibling_rates import SiblingPrice, SiblingRates, rate_key
-from webapp.domain.pricing.pricing import Price, Rate, price_at
+from webapp.domain.costing.sibling_rates import SiblingPrice, SiblingRates
+from webapp.domain.pricing.pricing import Price, Rate, RateKey, price_at, rate_key
 from webapp.domain.pricing.rate_text import label_with_conditions as _label
 from webapp.domain.pricing.serializers import billing_document, price_document
 from webapp.domain.shared import money_text
@@ -135,7 +135,7 @@ def _sibling_questions(price: Price, siblings: SiblingRates) -> list[SanityQuest
     return questions
 
 
-def _rates_by_key(price: Price) -> Mapping[tuple[object, ...], Rate]:
+def _rates_by_key(price: Price) -> Mapping[RateKey, Rate]:
     return {rate_key(rate): rate for rate in price.rates}
 
 

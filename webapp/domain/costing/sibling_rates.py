@@ -6,9 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from webapp.domain.pricing.pricing import Price, Rate
-
-RateKey = tuple[object, ...]
+from webapp.domain.pricing.pricing import Price, Rate, RateKey, rate_key
 
 
 class SiblingPrice(NamedTuple):
@@ -25,11 +23,6 @@ class SiblingUnit(NamedTuple):
     unit: Decimal
     name: str
     model: object
-
-
-def rate_key(rate: Rate) -> RateKey:
-    """Return what a rate bills and its conditions: meter, threshold, service tier and window."""
-    return rate[:1] + rate[3:]
 
 
 class SiblingRates:

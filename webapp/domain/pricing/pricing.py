@@ -1,7 +1,7 @@
 """Prices: dated sets of rates, prepared so that the rate of a call is found quickly (design: pricing.md, section 3)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -19,6 +19,7 @@ SOURCE_KINDS = ("manual", "seed", "catalog", "import")
 MILLION = 1_000_000
 
 Conditions = tuple[tuple[str, str], ...]
+RateKey = tuple[object, ...]
 
 
 class Rate(NamedTuple):
@@ -57,6 +58,11 @@ class Rate(NamedTuple):
     def is_plain(self) -> bool:
         """Whether the rate applies to every call of its service tier."""
         return self.above is None and self.window is None and not self.when
+
+
+def rate_key(rate: Rate) -> RateKey:
+    """Return what identifies a rate within a price: its meter and its conditions, without the amount and `per`."""
+    return rate[:1] + rate[3:]
 
 
 class Offer(NamedTuple):
@@ -185,20 +191,7 @@ def with_end(price: Price, end: datetime | None) -> Price:
     """Return the same price with a different end."""
     if price.effective_to == end:
         return price
-    return Price(
-        state=price.state,
-        effective_from=price.effective_from,
-        currency=price.currency,
-        rates=price.rates,
-        source=price.source,
-        id=price.id,
-        effective_to=end,
-        corrects=price.corrects,
-        note=price.note,
-        media_at_text_rate=price.media_at_text_rate,
-        minimum=price.minimum,
-        surcharge_percent=price.surcharge_percent,
-    )
+    return replace(price, effective_to=end)
 
 
 def price_at(history: Sequence[Price], at: datetime) -> Price | None:
