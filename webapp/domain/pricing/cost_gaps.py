@@ -3,12 +3,11 @@
 from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from webapp.domain.pricing.costs import Cost
+from webapp.domain.pricing.costs import TIER_PREFIX, Cost
 from webapp.domain.pricing.meters import METER_TABLE, label_of
 from webapp.domain.pricing.rate_text import describe_missing
 from webapp.domain.pricing.usage import INTERSECTIONS, MEDIA_INPUT, Usage
 
-TIER_PREFIX = "service_tier:"
 OVERLAP_METERS = INTERSECTIONS | MEDIA_INPUT
 
 

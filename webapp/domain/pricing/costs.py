@@ -14,6 +14,8 @@ from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.pricing.usage import Quantity, Usage
 from webapp.domain.shared.money import EXACT, ZERO, from_fraction
 
+# The entry of `missing` for a service tier without rates: this, and the tier.
+TIER_PREFIX = "service_tier:"
 NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -89,7 +91,7 @@ def cost_of(  # noqa: PLR0913 # a price, a usage, and the four values that selec
         return Cost(model, at, price.currency, ZERO, True, price.id, "free", service_tier, (), (), attributes=attributes)
     missing: list[str] = []
     if service_tier != STANDARD and service_tier not in price.offers:
-        missing.append(f"service_tier:{service_tier}")
+        missing.append(TIER_PREFIX + service_tier)
     call = _new(Call, (STANDARD if missing else service_tier, usage.input, at, attributes))
     if price.needs_fractions:
         total, lines, surcharge, rounded = _sum_exactly(price, usage, call, missing)

@@ -81,11 +81,6 @@ def _add_call(outcome: RepricingTotals, call: RecordedCall, total: Decimal | Non
         outcome.repriced = EXACT.add(outcome.repriced, total)
 
 
-def usage_from(document: Mapping[str, int | str]) -> Usage:
-    """Return the usage of a stored `Usage.document`."""
-    return Usage.of(document)
-
-
 def attributes_of(document: Mapping[str, Any] | None) -> Mapping[str, str]:
     """Return the attributes of the call from a stored cost."""
     return (document or {}).get("attributes") or NO_ATTRIBUTES

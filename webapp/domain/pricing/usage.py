@@ -77,8 +77,8 @@ class Usage:
     """Quantities by meter: tokens, or counts for the meters from `image` on. Integers from 0 to 10^12.
 
     `second` accepts up to three decimals, as a number or a decimal string. `cells` holds the used quantities without overlaps, so that each
-    unit is billed once. Raises `Malformed` for a quantity of another type (bool,
-    float, string), and `Invalid` naming every meter that is out of range or smaller than its parts.
+    unit is billed once. Raises `Malformed` for a quantity of another type (bool, float, string), and `Invalid` naming every meter that is
+    out of range or smaller than its parts.
     """
 
     input: int = 0

@@ -1,6 +1,7 @@
 """Validated values in the form in which they are entered."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from webapp.domain.shared.money import format_decimal
@@ -12,6 +13,6 @@ def as_input_values(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_input_value(value: object) -> object:
-    if hasattr(value, "as_tuple"):
-        return format_decimal(value)  # type: ignore[arg-type] # a Decimal
+    if isinstance(value, Decimal):
+        return format_decimal(value)
     return value.isoformat() if hasattr(value, "isoformat") else list(value) if isinstance(value, tuple) else value
