@@ -129,7 +129,7 @@ def test_the_same_moment_twice_is_refused(ann):
     add(ann, when="at", at="2030-01-01T00:00")
     response = add(ann, when="at", at="2030-01-01T00:00")
     assert response.status_code == 422
-    assert "already starts at this moment" in response.text
+    assert "already starts at this time" in response.text
 
 
 def test_a_correction_takes_the_place_of_the_wrong_price(ann):

@@ -203,7 +203,7 @@ def test_an_import_notices_another_billing_field(model_id, field, value):
     changed = f'"{field}": {old}', f'"{field}": {new}'
     start = text.index('"model_id": "test-model"')
     upload = Upload("other", "json", text[:start] + text[start:].replace(*changed, 1))
-    with pytest.raises(ImportRefused, match="another price starts at this moment"), writing() as session:
+    with pytest.raises(ImportRefused, match="another price starts at this time"), writing() as session:
         files.import_upload(session, upload, CONTEXT, NOW)
 
 

@@ -76,7 +76,7 @@ def built_in_price(ref: str, at: datetime) -> NamedPrice | None:
 
 def confirmation_key(price: Price, questions: Iterable[SanityQuestion]) -> str:
     """Return a key for these costs and these questions. It does not match after the user edits the price again."""
-    costs = json.dumps(billing_document(price_document(price) or {}), sort_keys=True)
+    costs = json.dumps(billing_document(price_document(price)), sort_keys=True)
     confirmed_text = "\n".join([costs, *(question.text for question in questions)])
     return hashlib.sha256(confirmed_text.encode()).hexdigest()[:24]
 

@@ -6,7 +6,7 @@ Amounts are exact decimal strings and times are RFC 3339 in UTC. A document pars
 from collections.abc import Mapping
 from datetime import datetime, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, overload
 
 from webapp.domain.pricing.costs import Cost, CostLine
 from webapp.domain.pricing.pricing import Price, PriceSource, Rate
@@ -63,7 +63,12 @@ def rate_from(document: Mapping[str, Any]) -> Rate:
     )
 
 
+@overload
+def price_document(price: Price) -> Document: ...
+@overload
+def price_document(price: Price | None) -> Document | None: ...
 def price_document(price: Price | None) -> Document | None:
+    """Return the document of a price, or None without one."""
     if price is None:
         return None
     return {

@@ -32,7 +32,7 @@ def add(session: Session, model_id: int, values: Mapping[str, object], *, actor:
     price = to_row(entry, model, actor)
     session.add(price)
     session.flush()
-    after = dict(price_document(to_domain(price)) or {}) | ({"confirmed": list(confirmed)} if confirmed else {})
+    after = price_document(to_domain(price)) | ({"confirmed": list(confirmed)} if confirmed else {})
     audit_log.record(
         session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=AuditChange(None, after)
     )
@@ -130,7 +130,7 @@ def _with_free_start(session: Session, model: Model, entry: PriceEntry) -> Price
     if existing is not None and existing.cancels:
         return entry._replace(corrects=existing.id)
     if existing is not None:
-        message = "another price already starts at this moment; a correction must name it in `corrects`"
+        message = "another price already starts at this time; a correction must name it in `corrects`"
         raise Conflict(f"{model.display_name}: {message}.", [FieldError("effective_from", message)], code="duplicate")
     return entry
 

@@ -267,4 +267,4 @@ def _price_input(price: PriceValue) -> dict[str, Any]:
 
 
 def _price_values(price: PriceValue) -> dict[str, Any]:
-    return billing_document(price_document(price) or {})
+    return billing_document(price_document(price))

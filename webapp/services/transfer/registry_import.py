@@ -84,7 +84,7 @@ def _sorted_prices(row: Model) -> list[Price]:
 
 def _price_document(row: Price, model: Model) -> dict[str, Any]:
     """Return a price without row ids, which have no meaning elsewhere. A correction is marked by `corrects_previous`."""
-    document = price_document(prices.to_domain(row)) or {}
+    document = price_document(prices.to_domain(row))
     exported = {name: document[name] for name in ("effective_from", *BILLING_FIELDS, "source", "note")}
     return (
         exported
@@ -248,7 +248,7 @@ def _write_prices(
         if position < len(existing):
             if not _is_same_price(existing[position], entry_price):
                 context.lines.add(
-                    path, Invalid("another price starts at this moment here. Add a second one with corrects_previous: true to correct it")
+                    path, Invalid("another price starts at this time here. Add a second one with corrects_previous: true to correct it")
                 )
             continue
         if corrects != bool(existing):

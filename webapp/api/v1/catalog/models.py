@@ -135,7 +135,7 @@ def _list_price_documents(model: ModelInfo) -> list[Document]:
         return None if row is None else prices.history(session, row)
 
     history = read_database_or_none(read_all) or model.prices
-    return [document for price in history if (document := price_document(price))]
+    return [price_document(price) for price in history]
 
 
 def _find_model(state: EncodedRegistry, model_id: int) -> ModelInfo:
