@@ -17,7 +17,7 @@ def test_it_says_what_differs_and_changes_nothing(run, app, tmp_path):
     report = run.invoke(args=["catalog", "sync", "litellm", "--file", str(file)])
     assert report.exit_code == 0, report.output
     assert "changed  openai/gpt-4o" in report.output
-    assert "Input: $2.50 per 1M tokens -> $5 per 1M tokens (+100.0 %)" in report.output
+    assert "Input: $2.50 per 1M tokens -> $5 per 1M tokens (+100.0%)" in report.output
     assert "1 new, 1 changed, 0 gone." in report.output
     opened = run.invoke(args=["catalog", "sync", "litellm", "--file", str(file), "--propose"])
     assert "Opened the proposal 1: 1 new, 1 changed, 0 gone." in opened.output

@@ -133,7 +133,7 @@ def _format_terms(price: Price) -> str:
     """Return the fields of a price that change what its rates cost."""
     terms = ["media at the text rate"] if price.media_at_text_rate else []
     terms += [f"at least {format_decimal(price.minimum)} a line"] if price.minimum is not None else []
-    terms += [f"plus {format_decimal(price.surcharge_percent)} %"] if price.surcharge_percent is not None else []
+    terms += [f"plus {format_decimal(price.surcharge_percent)}%"] if price.surcharge_percent is not None else []
     return "".join(f", {term}" for term in terms)
 
 

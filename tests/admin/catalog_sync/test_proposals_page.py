@@ -52,7 +52,7 @@ def test_a_file_is_compared_and_shown_row_by_row_with_its_marks(ann, bob):
     content = page(bob, address)
     assert "$2.50 per 1M tokens" in content
     assert "$5 per 1M tokens" in content
-    assert "+100.0 %" in content
+    assert "+100.0%" in content
     assert "Rises by more than the limit" in content
     assert "acme/<b>x</b>: model_id must be" in content
     assert "<b>x</b>" not in bob.get(address).text

@@ -59,7 +59,7 @@ def test_the_attributes_of_the_call_choose_the_rate(look):
 def test_a_line_that_was_raised_and_a_surcharge_say_so(look):
     for text in look("input=3"):
         assert "raised to the minimum of a line" in text
-        assert re.search(r"Surcharge of 5\.5 % \$0\.000055", text)
+        assert re.search(r"Surcharge of 5\.5% \$0\.000055", text)
         assert "$0.001055" in text
 
 
@@ -120,7 +120,7 @@ def test_the_command_shows_the_same(app, model_id):
     run = app.test_cli_runner().invoke
     shown = run(args=["registry", "show", MODEL]).stdout
     assert "image 0.25 per 1 (quality high, size 1536x1024)" in shown
-    assert "at least 0.001 a line, plus 5.5 %" in shown
+    assert "at least 0.001 a line, plus 5.5%" in shown
     call = ["registry", "cost", MODEL, "--usage", '{"second": 50.5, "image": 2, "input": 3}', "--attribute", "quality=high"]
     cost = run(args=call).stdout
     assert "(quality high)" in cost

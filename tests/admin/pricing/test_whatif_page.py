@@ -31,7 +31,7 @@ def page(visitor, query):
 def test_a_typed_price_is_compared_with_what_it_cost(eve, reported):
     content = page(eve, "model=openai/gpt-4o&input=1.25")
     assert "<strong>$2.50</strong> instead of <strong>$5</strong>, −$2.50" in content
-    assert "−50.0 %" in content
+    assert "−50.0%" in content
     assert "2 of 3 are in the amounts" in content
     assert ">blue<" in content
 

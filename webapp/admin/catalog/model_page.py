@@ -183,7 +183,7 @@ def statistics_view_model(statistics: RunStatistics) -> dict[str, Any] | None:
     per_run = [_format_mean(statistics, currency, mean) for currency, mean in sort_sums(statistics.mean_costs)]
     return {
         "runs": statistics.runs,
-        "succeeded": f"{statistics.succeeded} of {statistics.runs} ({statistics.success_percent} %)",
+        "succeeded": f"{statistics.succeeded} of {statistics.runs} ({statistics.success_percent}%)",
         "p50": format_latency(statistics.p50) if statistics.p50 is not None else None,
         "p95": format_latency(statistics.p95) if statistics.p95 is not None else None,
         "cost": format_spend(statistics.spend) if statistics.spend.known or statistics.spend.unknown else None,

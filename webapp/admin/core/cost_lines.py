@@ -34,7 +34,7 @@ def surcharge_line(surcharge: Decimal | None, percent: Decimal | None, currency:
     """Return the item of a surcharge, or None if there is none. `percent` is None if it is not known any more."""
     if surcharge is None:
         return None
-    label = "Surcharge" if percent is None else f"Surcharge of {format_decimal(percent)} %"
+    label = "Surcharge" if percent is None else f"Surcharge of {format_decimal(percent)}%"
     return {"label": label, "cost": money_text.format_amount(surcharge, currency)}
 
 

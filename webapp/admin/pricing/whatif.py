@@ -106,7 +106,7 @@ def _outcome_view_model(name: str, outcome: RepricingTotals, currency: str) -> d
     change = None
     if outcome.original:
         percent = (money_text.quotient(outcome.repriced, outcome.original) - 1) * 100
-        change = f"{'+' if percent > 0 else '−' if percent < 0 else '±'}{abs(percent):,.1f} %"
+        change = f"{'+' if percent > 0 else '−' if percent < 0 else '±'}{abs(percent):,.1f}%"
     return {
         "name": name,
         "calls": outcome.calls,

@@ -63,7 +63,7 @@ def describe_move(old: Decimal, new: Decimal, limits: GuardLimits) -> tuple[str 
         return None, ("zero",)
     factor = money_text.quotient(max(old, new), min(old, new))
     percent = (money_text.quotient(new, old) - 1) * 100
-    text = f"{'+' if percent > 0 else '−'}{abs(percent):,.1f} %"
+    text = f"{'+' if percent > 0 else '−'}{abs(percent):,.1f}%"
     if factor >= UNIT_ERROR_FACTOR:
         return text, ("thousand",)
     guards = {"large": factor > LARGE_FACTOR, "rise" if percent > 0 else "fall": abs(percent) > limits.percent}
