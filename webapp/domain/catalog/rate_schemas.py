@@ -1,11 +1,11 @@
 """Schemas of the input for rates and for the attributes of a call (design: pricing.md, section 3)."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from datetime import time
 from functools import cache
-from itertools import combinations
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from itertools import combinations, product
+from zoneinfo import available_timezones
 
 from webapp.domain.pricing.meters import METERS
 from webapp.domain.pricing.pricing import Conditions, Rate
@@ -22,6 +22,8 @@ MAX_ATTRIBUTES = 5
 ATTRIBUTE_NAME = re.compile(r"[a-z_]{1,40}", re.ASCII)
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
 MIDNIGHT = time()
+
+Scope = tuple[str, str, int | None, Window | None, Conditions]  # Meter, service tier, threshold, hours and conditions.
 
 _attribute_value = checks.line(60, 1)
 
@@ -74,28 +76,28 @@ def _conflicts(rates: Mapping[int, Rate]) -> dict[int, str]:
         key = (rate.meter, rate.service_tier, rate.above, len(rate.when), rate.window is None)
         groups.setdefault(key, []).append((index, rate))
     pairs = ((index, left, right) for group in groups.values() for (_, left), (index, right) in combinations(group, 2))
-    return {index: message for index, left, right in pairs if (message := _conflict(left, right, rates.values()))}
+    scopes = {(rate.meter, rate.service_tier, rate.above, rate.window, rate.when) for rate in rates.values()}
+    return {index: message for index, left, right in pairs if (message := _conflict(left, right, scopes))}
 
 
-def _has_more_specific(rates: Iterable[Rate], left: Rate, right: Rate) -> bool:
+def _never_apply_together(left: Rate, right: Rate) -> bool:
+    return left.window is not None and right.window is not None and not left.window.overlaps(right.window)
+
+
+def _has_more_specific(scopes: Container[Scope], left: Rate, right: Rate) -> bool:
     """Return whether a rate with the conditions of both applies whenever both do: then neither of the two decides."""
-    conditions = set(left.when) | set(right.when)
-    return any(
-        (rate.meter, rate.service_tier) == (left.meter, left.service_tier)
-        and set(rate.when) == conditions
-        and rate.above in (None, left.above)
-        and rate.window in (None, left.window, right.window)
-        for rate in rates
-    )
+    conditions = tuple(sorted({*left.when, *right.when}))
+    thresholds, windows = {None, left.above}, {None, left.window, right.window}
+    return any((left.meter, left.service_tier, *reach, conditions) in scopes for reach in product(thresholds, windows))
 
 
-def _conflict(left: Rate, right: Rate, rates: Iterable[Rate]) -> str | None:
+def _conflict(left: Rate, right: Rate, scopes: Container[Scope]) -> str | None:
     """Return why two rates of the same meter, service tier, threshold and number of conditions cannot stand side by side, or None."""
     conditions = dict(left.when)
     if any(conditions.get(name, value) != value for name, value in right.when):
         return None
     if left.when != right.when:
-        if _has_more_specific(rates, left, right):
+        if _never_apply_together(left, right) or _has_more_specific(scopes, left, right):
             return None
         names = " and ".join(", ".join(f"{name}={value}" for name, value in rate.when) for rate in (left, right))
         return f"gives {left.meter} for {names}: a call that meets both would have two rates; add a rate that has all of these conditions"
@@ -130,18 +132,15 @@ def _validate_end(value: object, field: str) -> time:
 
 
 def _validate_zone(value: object, field: str) -> str:
-    if not isinstance(value, str) or len(value) > 50 or not _is_zone(value):
+    if not isinstance(value, str) or value not in _portable_zones():
         raise Invalid.field(field, "must be an IANA time zone such as Asia/Shanghai")
     return value
 
 
 @cache
-def _is_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
+def _portable_zones() -> frozenset[str]:
+    """Return the zones that have the same name and hours on every host. `localtime` is the zone of the host itself."""
+    return frozenset(available_timezones() - {"localtime"})
 
 
 WINDOW_CHECKS: Mapping[str, Check] = {

@@ -1,6 +1,7 @@
 """The hours in which a rate applies (design: pricing.md, section 3)."""
 
-from collections.abc import Iterator
+from bisect import bisect
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from functools import cache
 from typing import NamedTuple
@@ -10,8 +11,8 @@ MINUTES_PER_DAY = 24 * 60
 MINUTES_PER_WEEK = 7 * MINUTES_PER_DAY
 # Two zones are compared over one year, because their distance changes with summer time.
 COMPARED_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
-COMPARED_STEP = timedelta(hours=6)
-COMPARED_STEPS = 365 * 4
+COMPARED_DAYS = 365
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 
 
 class Window(NamedTuple):
@@ -66,10 +67,31 @@ class Window(NamedTuple):
 @cache
 def _zone_distances(first: str, second: str) -> frozenset[int]:
     """Return the minutes that the clocks of the first zone are ahead of those of the second, at all times of a year."""
-    times = [COMPARED_YEAR + COMPARED_STEP * step for step in range(COMPARED_STEPS)]
-    return frozenset(_offset(first, at) - _offset(second, at) for at in times)
+    first_changes, second_changes = _offset_changes(first), _offset_changes(second)
+    return frozenset(_offset_at(first_changes, at) - _offset_at(second_changes, at) for at in {*first_changes, *second_changes})
 
 
-def _offset(zone: str, at: datetime) -> int:
-    offset = at.astimezone(ZoneInfo(zone)).utcoffset() or timedelta()
+def _offset_at(changes: Mapping[datetime, int], at: datetime) -> int:
+    return changes[max(change for change in changes if change <= at)]
+
+
+@cache
+def _offset_changes(name: str) -> Mapping[datetime, int]:
+    """Return the minutes that the clocks of a zone are ahead of UTC, by the time from which on they are, for one year."""
+    zone = ZoneInfo(name)
+    days = [COMPARED_YEAR + DAY * number for number in range(COMPARED_DAYS)]
+    changed = (day for day in days[:-1] if _offset(zone, day) != _offset(zone, day + DAY))
+    times = [COMPARED_YEAR, *(_find_change(zone, day) for day in changed)]
+    return {at: _offset(zone, at) for at in times}
+
+
+def _find_change(zone: ZoneInfo, day: datetime) -> datetime:
+    """Return the minute, within a day from `day`, at which the clocks of the zone are set forward or back."""
+    minutes = range(MINUTES_PER_DAY)
+    offset = _offset(zone, day)
+    return day + MINUTE * bisect(minutes, False, key=lambda minute: _offset(zone, day + MINUTE * minute) != offset)
+
+
+def _offset(zone: ZoneInfo, at: datetime) -> int:
+    offset = at.astimezone(zone).utcoffset() or timedelta()
     return int(offset.total_seconds()) // 60
