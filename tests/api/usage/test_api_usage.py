@@ -58,6 +58,14 @@ def test_t38_the_same_report_sent_again_is_counted_once_and_answered_alike(repor
     assert count() == 1
 
 
+def test_a_report_with_its_attributes_in_another_order_is_the_same_report(reporter):
+    attributes = {"region": "us", "speed": "fast"}
+    first = report(reporter, "one", attributes=attributes)
+    again = report(reporter, "one", attributes=dict(reversed(attributes.items())))
+    assert (first.status_code, again.status_code, again.json["id"]) == (201, 200, first.json["id"])
+    assert report(reporter, "one", attributes=attributes | {"speed": "slow"}).status_code == 409
+
+
 def test_t38_another_report_under_the_same_key_is_refused_and_nothing_is_recorded(reporter):
     report(reporter, "one")
     refused = report(reporter, "one", usage={"input": 1})
@@ -144,6 +152,14 @@ def test_sums_are_exact_by_every_group(reporter):
     assert [group_row["model"] for group_row in reporter.get("/usage/summary").json["data"]] == ["openai/gpt-4o", "openai/gpt-4o-mini"]
     (today,) = reporter.get("/usage/summary?group_by=day").json["data"]
     assert today["day"] == f"{datetime.now(UTC):%Y-%m-%d}"
+
+
+@pytest.mark.parametrize(("seconds", "total"), [(("8.5", "1.5"), 10), (("8.47", 1.5), "9.97"), ((8, 2), 10)])
+def test_fractions_that_sum_up_to_a_whole_number_are_a_number(reporter, seconds, total):
+    for second in seconds:
+        report(reporter, f"of {second}".replace(" ", "-"), usage={"second": second})
+    body = reporter.get("/usage/summary").json
+    assert [body["total"]["usage"], body["data"][0]["usage"]] == [{"second": total}] * 2
 
 
 def test_a_summary_is_narrowed_by_model_and_span(reporter):

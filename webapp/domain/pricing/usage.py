@@ -173,7 +173,8 @@ class Usage:
 
 def quantity_document(quantity: Quantity) -> int | str:
     """Return a quantity for JSON: an integer as a number, a fraction as a decimal string such as `8.47`."""
-    return quantity if isinstance(quantity, int) else format_decimal(quantity)
+    whole = int(quantity)
+    return whole if whole == quantity else format_decimal(Decimal(quantity))
 
 
 class _Layout(NamedTuple):

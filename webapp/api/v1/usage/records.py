@@ -84,7 +84,7 @@ def _report_fingerprint(values: Mapping[str, object]) -> bytes:
     usage, at = values["usage"], values.get("at")
     content = [values["model"], usage.document(), str(at) if at else None, values.get("service_tier")]  # type: ignore[attr-defined] # Validated to be a Usage.
     if attributes := values.get("attributes"):
-        content.append(attributes)
+        content.append(sorted(attributes.items()))  # type: ignore[attr-defined] # Validated to be a mapping.
     return encode(content)
 
 
