@@ -347,6 +347,15 @@ def test_a_cost_is_that_of_the_moment_asked_for(desk):
     assert desk.calculate_cost("rocket", 1, at=START).price_id == desk.explain("rocket", START).price.id == 1
 
 
+def test_a_cost_takes_the_words_of_vendors_for_the_standard_tier(desk):
+    standard = desk.calculate_cost("rocket", 1, at=START)
+    assert standard.complete
+    assert [desk.calculate_cost("rocket", 1, at=START, service_tier=tier) for tier in ("default", "on_demand")] == [standard] * 2
+    for tier in ("auto", "cheap"):
+        with pytest.raises(Invalid, match=tier if tier == "auto" else "must be one of"):
+            desk.calculate_cost("rocket", 1, at=START, service_tier=tier)
+
+
 def test_a_moment_without_offset_is_refused_in_words(desk):
     for ask in (desk.explain, lambda ref, at: desk.calculate_cost(ref, at=at)):
         with pytest.raises(Invalid, match="offset"):

@@ -16,7 +16,7 @@ from webapp.domain.catalog.resolution import resolve, trace_resolution
 from webapp.domain.catalog.snapshot import CONSTANTS, DATABASE, LAST_GOOD, Snapshot
 from webapp.domain.pricing.costs import Cost, cost_of
 from webapp.domain.pricing.pricing import price_at
-from webapp.domain.pricing.service_tiers import STANDARD
+from webapp.domain.pricing.service_tiers import STANDARD, parse_service_tier
 from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import DatabaseUnreachable, Invalid, UnknownModel
 from webapp.observability.log_limits import RateLimitedLog
@@ -141,7 +141,8 @@ class ModelRegistry:
             usage = Usage(input=input_tokens, output=output_tokens, image=image_count)
         effective_at = self._this_second() if at is None else _require_aware(at)
         price = price_at(model.prices, effective_at)
-        return cost_of(price, usage, at=effective_at, service_tier=service_tier, attributes=attributes, model=model.ref)
+        tier = parse_service_tier(service_tier)
+        return cost_of(price, usage, at=effective_at, service_tier=tier, attributes=attributes, model=model.ref)
 
     def explain(self, ref: str, at: datetime | None = None) -> Explanation:
         """Explain, step by step, how the ref resolves to a model and a price, or why it does not."""
