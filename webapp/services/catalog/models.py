@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.input_schemas import validate_model, validate_new_names
@@ -143,7 +143,8 @@ def list_references(session: Session, model: Model, *, with_prices: bool = True)
         .where(ProjectOverride.model_id == model.id)
         .distinct()
     ).scalars()
-    predecessors = session.execute(select(Model).where(Model.successor.in_([model.ref, model.model_id]), Model.id != model.id)).scalars()
+    names_this = or_(Model.successor == model.ref, and_(Model.successor == model.model_id, Model.provider_id == model.provider_id))
+    predecessors = session.execute(select(Model).where(names_this, Model.id != model.id)).scalars()
     references = [f"{price_count:,} price{'' if price_count == 1 else 's'} in its history"] if price_count and with_prices else []
     references += [f"rule of the project {slug}" for slug in sorted(slugs)]
     return references + [f"successor of {predecessor.ref}" for predecessor in predecessors]

@@ -6,8 +6,8 @@ After an undo, every name means what it meant before: an added model that nothin
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from webapp.domain.catalog.catalog_diff import ADDED
 from webapp.domain.catalog.input_schemas import PriceEntry, entry_from
@@ -38,13 +38,15 @@ def undo_row(session: Session, row: ProposalRow, uses: Mapping[str, str], *, act
 def find_uses(session: Session, proposal_id: int) -> dict[str, str]:
     """Return what uses an added model of the proposal, by its ref."""
     ref, model_id = ProposalRow.ref, ProposalRow.done["model"].as_integer()
-    successors = select(Model.successor).where(Model.successor.is_not(None))
+    predecessor = aliased(Model)
+    of_one_provider = and_(predecessor.provider_id == Model.provider_id, predecessor.successor == Model.model_id)
+    successors = select(predecessor.successor).where(predecessor.successor.is_not(None))
     conditions: dict[str, ColumnElement[bool]] = {
         "has recorded usage": exists().where(UsageRecord.model_ref == ref),
         "was run": or_(exists().where(Run.model_ref == ref), ref.in_(select(EvaluationCell.model))),
         "is the model of a prompt template": ref.in_(select(PromptTemplate.preferred_model)),
         "has a rule of a project": model_id.in_(select(ProjectOverride.model_id)),
-        "is the successor of another model": or_(ref.in_(successors), model_id.in_(select(Model.id).where(Model.model_id.in_(successors)))),
+        "is the successor of another model": or_(ref.in_(successors), model_id.in_(select(Model.id).join(predecessor, of_one_provider))),
     }
     rows = (ProposalRow.proposal_id == proposal_id, ProposalRow.chosen, ProposalRow.kind == ADDED)
     return {name: use for use, is_used in conditions.items() for name in session.execute(select(ref).where(*rows, is_used)).scalars()}
