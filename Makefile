@@ -7,7 +7,7 @@ CHECKED_COMMITS := fab12c9
 MODEL_PARTS ?= $(shell getconf _NPROCESSORS_ONLN)
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve shell test test-postgresql cover check commits format format-check lint types imports hooks migration migrations quick browser mock experiments model-steps bench lock audit sbom licences vendor screenshots clean
+.PHONY: help run serve shell test test-postgresql cover check commits format format-check lint types imports hooks migration migrations quick browser mock experiments model-steps bench lock audit sbom licences vendor screenshots seed clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -117,6 +117,9 @@ sbom: $(VENV)/.supply ## write the software bill of materials to build/sbom.json
 
 licences: $(VENV)/.dev ## regenerate docs/licences.md
 	@$(BIN)/python scripts/supply.py licences -
+
+seed: $(VENV)/.dev ## generate the built-in registry: make seed LITELLM=file MODELS_DEV=file
+	@$(BIN)/python scripts/build_catalog.py $(if $(LITELLM),--litellm $(LITELLM)) $(if $(MODELS_DEV),--models-dev $(MODELS_DEV))
 
 vendor: $(VENV)/.dev ## copy the pinned front-end files to static/vendor (requires npm)
 	@npm ci --ignore-scripts --no-audit --no-fund && $(BIN)/python scripts/vendor_static.py

@@ -11,6 +11,7 @@ from webapp.domain.pricing.costs import cost_of
 from webapp.domain.pricing.pricing import price_at, timeline
 from webapp.domain.pricing.serializers import price_from
 from webapp.domain.pricing.usage import Usage
+from webapp.domain.shared.money import format_decimal
 from webapp.price_sources import sources
 
 MILLION = 1_000_000
@@ -30,7 +31,7 @@ def prices_of(catalog):
 def total(catalog, at="2026-12-01T00:00Z", tier="standard", attributes=None, **usage):
     when = datetime.fromisoformat(at)
     cost = cost_of(price_at(prices_of(catalog), when), Usage(**usage), at=when, service_tier=tier, attributes=attributes or {})
-    return str(cost.total.normalize()), cost.complete
+    return format_decimal(cost.total), cost.complete
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,14 @@ def test_the_image_models_of_openai_are_read_with_their_rates_of_tokens(name):
     if name == "gpt-image-1":
         assert [rates[meter] for meter in ("input", "cache_read", "input_image", "cache_read_image")] == ["5", "1.25", "10", "2.5"]
         assert rates["output_image"] == "40"
+
+
+def test_the_output_of_a_model_that_gives_one_medium_only_is_that_medium():
+    assert total(acme({"output_mtok": 12}, name="m-tts"), output=MILLION, output_audio=MILLION) == ("12", True)
+    assert total(acme({"output_mtok": 30}, name="gpt-image-9"), output=MILLION, output_image=MILLION) == ("30", True)
+    stated = {"output_mtok": 10, "output_image_mtok": 32}
+    assert total(acme(stated, name="gpt-image-9"), output=MILLION, output_image=MILLION) == ("32", True)
+    assert total(acme({"output_mtok": 12}, name="m-image"), output=MILLION, output_image=MILLION) == ("0", False)
 
 
 def test_hours_with_an_offset_are_read_in_utc():
@@ -157,7 +166,7 @@ def test_media_and_tools_have_meters(field, meter, quantity, cost):
         ("m", {"audio_hours": 1}, False),
         ("m-image", {"input_mtok": 1, "output_mtok": 2}, False),
         ("m-image", {"input_mtok": 1, "output_mtok": 2, "output_image_mtok": 3}, True),
-        ("m-tts", {"input_mtok": 1, "output_mtok": 2}, False),
+        ("m-tts", {"input_mtok": 1, "output_mtok": 2}, True),
         ("m-live", {"input_mtok": 1, "output_mtok": 2, "output_audio_mtok": 3}, True),
         ("m", {f"input_{medium}mtok": 1 for medium in ("", "audio_", "image_", "video_")}, False),
     ],

@@ -40,8 +40,8 @@ def test_the_bundled_catalogue_has_all_sellers_and_reads_as_a_registry():
     bundled_models = {model.ref: model for model in catalog.models}
     shared = registry_models.keys() & bundled_models.keys()
     assert len(shared) > 200
-    by_count = {"openai/gpt-image-1", "openai/gpt-image-1-mini"}  # The design documents price them per image.
-    assert [ref for ref in shared - by_count if registry_models[ref].prices != bundled_models[ref].prices] == []
+    supplemented = {f"openai/{name}" for name in ("gpt-image-1", "gpt-image-1-mini", "gpt-4o-audio-preview", "gpt-4o-mini-audio-preview")}
+    assert {ref for ref in shared if registry_models[ref].prices != bundled_models[ref].prices} == supplemented
 
 
 def test_litellms_map_becomes_rates_per_million_with_tiers():

@@ -239,15 +239,16 @@ def dated_rates_of(model: types.ModelInfo, name: str, day: date) -> DatedRates:
     for terms, values in variant_values(model, day).items():
         add_rates(row, values, terms)
     add_unsupported_variants(row, model, day)
-    row.rates += image_output_rates(row.rates, name)
+    row.rates += media_output_rates(row.rates, name)
     row.rates.sort(key=rate_sort_key)
     return row
 
 
-def image_output_rates(rates: list[JsonObject], name: str) -> list[JsonObject]:
-    """Return the rates of image output of a model that gives only images: the source's rate of output is theirs."""
-    only_images = genai_rules.IMAGE_OUTPUT_ONLY.fullmatch(name) and all(rate["meter"] != "output_image" for rate in rates)
-    return [{**rate, "meter": "output_image"} for rate in rates if rate["meter"] == "output"] if only_images else []
+def media_output_rates(rates: list[JsonObject], name: str) -> list[JsonObject]:
+    """Return the rates of media output of a model that gives one medium only: the source's rate of output is theirs."""
+    meter = f"output_{genai_rules.only_output_medium(name)}"
+    is_stated = any(rate["meter"] == meter for rate in rates)
+    return [{**rate, "meter": meter} for rate in rates if rate["meter"] == "output"] if meter in METER_ORDER and not is_stated else []
 
 
 def rate_sort_key(rate: JsonObject) -> tuple[Any, ...]:

@@ -98,6 +98,7 @@ REVIEWED_NAMES = {
     "claude-sonnet-4-5": ["claude-sonnet-4-5-20250929"],
     "computer-use-preview": ["computer-use-preview-2025-03-11"],
     "gpt-4o-audio-preview": ["gpt-4o-audio-preview-2024-12-17", "gpt-4o-audio-preview-2025-06-03"],
+    "gpt-4o-mini-audio-preview": ["gpt-4o-mini-audio-preview-2024-12-17"],
     "gpt-4o-mini-realtime-preview": ["gpt-4o-mini-realtime-preview-2024-12-17"],
 }
 
@@ -212,9 +213,6 @@ CAPABILITY_PATTERNS = (
 # Free according to the source's comment. The price of any other record without rates is unknown.
 FREE_MODELS = frozenset({"gemma-4-26b-a4b-it", "gemma-4-31b-it"})
 
-# Models that give images and no text, so that the source's rate of output is the one of images.
-IMAGE_OUTPUT_ONLY = re.compile(r"gpt-image-.*", re.ASCII)
-
 # Peak hours apply from Monday to Friday only. The source says so in comments but cannot express it. Model -> first day.
 WEEKDAYS_FROM = {"deepseek-flash": EPOCH, "deepseek-v4-flash": EPOCH, "deepseek-v4-pro": date(2026, 8, 23)}
 WEEKDAYS_NOTE = "Peak hours are left out at weekends, as the vendor bills; on Chinese public holidays the peak rates are too high."
@@ -226,6 +224,13 @@ PEAK_UNKNOWN_NOTE = "The peak rates of this time (01:00-04:00 and 06:00-10:00 UT
 
 def type_of(model_id: str) -> str:
     return next(kind for pattern, kind in TYPE_PATTERNS if re.search(pattern, model_id))
+
+
+def only_output_medium(model_id: str) -> str | None:
+    """Return the medium of a model that gives nothing else, or None: OpenAI's image models and models of speech."""
+    if model_id.startswith("gpt-image-"):
+        return "image"
+    return "audio" if type_of(model_id) == "text_to_speech" else None
 
 
 def capabilities_of(ref: str, kind: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Reviewed tables of the seed: vendors, providers, models of the design documents, order and defaults."""
 
+from collections.abc import Mapping
 from typing import Any
 
 # The vendor id in genai-prices -> the provider slug. Only vendors whose own API is listed: other clouds sell their models at other prices.
@@ -95,17 +96,41 @@ PROVIDERS: tuple[tuple[Any, ...], ...] = (
 # Models of the design documents that genai-prices lacks or prices in another unit:
 # (provider, model id, display name, type, rates as (meter, amount, per), note).
 IMAGE_NOTE = "Per image, as the design document has it: size and quality are not distinguished."
-TOKEN_RATES_NOTE = " The vendor's rates per token are left out, because they would bill the same image a second time."
 DOCUMENT_MODELS: tuple[tuple[str, str, str, str, tuple[tuple[str, str, int], ...], str], ...] = (
     ("openai", "dall-e-3", "DALL-E 3", "image", (("image", "0.04", 1),), IMAGE_NOTE),
     ("openai", "dall-e-2", "DALL-E 2", "image", (("image", "0.02", 1),), IMAGE_NOTE),
-    ("openai", "gpt-image-1", "GPT Image 1", "image", (("image", "0.042", 1),), IMAGE_NOTE + TOKEN_RATES_NOTE),
-    ("openai", "gpt-image-1-mini", "GPT Image 1 Mini", "image", (("image", "0.011", 1),), IMAGE_NOTE + TOKEN_RATES_NOTE),
     ("runware", "runware:97@1", "Runware 97@1", "image", (("image", "0.009", 1),), IMAGE_NOTE),
     ("xai", "grok-beta", "Grok Beta", "text", (("input", "5", 1_000_000), ("output", "15", 1_000_000)), ""),
     ("xai", "grok-vision-beta", "Grok Vision Beta", "text", (("input", "5", 1_000_000), ("output", "15", 1_000_000)), ""),
     ("ollama", "llama3.2", "Llama 3.2", "text", (), "Free on purpose: the model runs on your own machine."),
 )
+
+# Prices per image of models that genai-prices prices by token: (amount, conditions). The first one is that of the design documents, the
+# others are those of LiteLLM's map. A call with counted images and without tokens has this price.
+IMAGES: Mapping[str, tuple[tuple[str, Mapping[str, str]], ...]] = {
+    "gpt-image-1": (
+        ("0.042", {}),
+        ("0.011", {"quality": "low"}),
+        ("0.016", {"quality": "low", "size": "1024x1536"}),
+        ("0.016", {"quality": "low", "size": "1536x1024"}),
+        ("0.042", {"quality": "medium"}),
+        ("0.063", {"quality": "medium", "size": "1024x1536"}),
+        ("0.063", {"quality": "medium", "size": "1536x1024"}),
+        ("0.167", {"quality": "high"}),
+        ("0.25", {"quality": "high", "size": "1024x1536"}),
+        ("0.25", {"quality": "high", "size": "1536x1024"}),
+    ),
+    "gpt-image-1-mini": (
+        ("0.011", {}),
+        ("0.005", {"quality": "low"}),
+        ("0.006", {"quality": "low", "size": "1024x1536"}),
+        ("0.006", {"quality": "low", "size": "1536x1024"}),
+        ("0.011", {"quality": "medium"}),
+        ("0.015", {"quality": "medium", "size": "1024x1536"}),
+        ("0.015", {"quality": "medium", "size": "1536x1024"}),
+    ),
+}
+IMAGES_NOTE = "Per token, or per image where only images are counted: never send both for one call."
 
 # The twelve models of the second design document come first, in its order. All other models follow in the order of the source.
 FIRST_MODELS = (
