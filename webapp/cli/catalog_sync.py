@@ -31,7 +31,7 @@ def catalog() -> None:
 
 @catalog.command("sync")
 @click.argument("source", type=click.Choice(list(SOURCES)))
-@click.option("--file", type=click.Path(path_type=Path, dir_okay=False), help="The file of the catalogue; only genai-prices needs none.")
+@click.option("--file", type=click.Path(path_type=Path, dir_okay=False), help="The file of the catalogue; genai-prices and seed need none.")
 @click.option("--propose", is_flag=True, help="Open a proposal, which somebody else chooses from and approves in the admin.")
 @command
 def sync(source: str, file: Path | None, propose: bool) -> None:

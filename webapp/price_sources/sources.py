@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from webapp.domain.catalog import builtin
 from webapp.domain.catalog.source_scope import FULL_SCOPE, SourceScope
 from webapp.domain.shared.errors import Invalid
 from webapp.price_sources import foreign_files, litellm, models_dev
@@ -22,6 +23,7 @@ from webapp.price_sources.litellm_fields import LITELLM_SCOPE
 from webapp.price_sources.models_dev import MODELS_DEV_SCOPE
 
 MAX_BYTES = 20_000_000
+SEED = "seed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,12 @@ SOURCES: Mapping[str, CatalogSource] = {
         CatalogSource("genai-prices-json", "genai-prices, a file", "The JSON that the project publishes as data.json."),
         CatalogSource("litellm", "LiteLLM's price map, a file", "model_prices_and_context_window.json of the LiteLLM project."),
         CatalogSource("models.dev", "models.dev, a file", "The JSON that models.dev serves as api.json."),
+        CatalogSource(
+            SEED,
+            "Seed update, the models that come with this version",
+            "New dates and prices for models of an earlier version.",
+            bundled=True,
+        ),
         CatalogSource("modeldesk", "An export of a Modeldesk, a file", "What “registry export” writes, as JSON or YAML."),
     )
 }
@@ -79,7 +87,7 @@ def read_catalog(source: str, data: bytes | None = None) -> SourceCatalog:
     if kind is None:
         raise Invalid.field("source", f"must be one of {', '.join(SOURCES)}")
     if kind.bundled:
-        return _read_bundled()
+        return _read_seed() if source == SEED else _read_bundled()
     if not data:
         raise Invalid.field("file", f"is needed for {kind.label}: {kind.hint}")
     if len(data) > MAX_BYTES:
@@ -110,6 +118,15 @@ def _read_bundled() -> SourceCatalog:
     return SourceCatalog(
         genai.NAME, label, digest, *entries, log.problems, log.records_left_out, log.fields_read, log.fields_noted, GENAI_SCOPE
     )
+
+
+def _read_seed() -> SourceCatalog:
+    """Return the constants of this version. Their prices name the sources that they came from."""
+    document = builtin.catalog_document()
+    digest = hashlib.sha256(builtin.CATALOG_FILE.read_bytes()).hexdigest()
+    rates = sum(len(price["rates"]) for model in document["models"] for price in model["prices"])
+    label = f"of {document['source']['generated_on']}"
+    return SourceCatalog(SEED, label, digest, document["providers"], document["models"], fields_read=rates)
 
 
 class _Reader(NamedTuple):

@@ -1,5 +1,6 @@
 """Tests of catalog proposals: four-eyes approval, all-or-nothing application, and undo by corrections."""
 
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,11 +8,13 @@ from environment import api_for
 from factories import model_values, price_values
 from sqlalchemy import select
 
+from webapp.domain.catalog import builtin
 from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.catalog_guards import GuardLimits
 from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, UnknownModel
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, ModelAlias, Price, Proposal, ProposalRow, Provider
+from webapp.price_sources import sources
 from webapp.price_sources.sources import SourceCatalog
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
@@ -429,3 +432,38 @@ def test_nothing_new_names_the_problems_of_the_source(app):
     ours("2")
     with pytest.raises(Conflict, match=r"Problems in the source: 1\. The first one: newcomer/bare"):
         opened(offered("2", **KNOWN, display_name="GPT-4o mini"), {"provider": "newcomer", "model_id": "bare"})
+
+
+# The seed update.
+
+
+def test_a_fresh_installation_has_everything_of_its_seed(app):
+    with pytest.raises(Conflict, match="has everything that seed of 20") as refused:
+        opened_catalog(sources.read_catalog("seed"))
+    assert refused.value.code == "no_difference"
+
+
+def test_a_seed_update_is_a_proposal_with_dates_successors_and_prices_and_can_be_undone(app, monkeypatch):
+    document = deepcopy(builtin.catalog_document())
+    newer = next(model for model in document["models"] if model["model_id"] == "gpt-4.1-mini")
+    newer["retires_on"], newer["successor"] = "2027-01-14", "openai/gpt-6-sol"
+    newer["prices"][-1]["rates"][0]["amount"] = "0.41"
+    newer["prices"][-1]["media_at_text_rate"] = False
+    monkeypatch.setattr(builtin, "catalog_document", lambda: document)
+
+    def state():
+        container.registry().refresh()
+        model = container.registry().get_model("openai/gpt-4.1-mini")
+        price = model.price_at(datetime.now(UTC))
+        source = (price.source.kind, price.source.name)
+        return str(model.retires_on), model.successor, str(price.rates[0].amount), price.media_at_text_rate, source
+
+    old = state()
+    proposal_id = opened_catalog(sources.read_catalog("seed"))
+    assert state() == old  # Opening a proposal changes nothing.
+    approved(proposal_id)
+    assert state() == ("2027-01-14", "openai/gpt-6-sol", "0.41", False, ("seed", "genai-prices"))
+    with pytest.raises(Conflict, match="has everything"):
+        opened_catalog(sources.read_catalog("seed"))
+    assert undone(proposal_id) == []
+    assert state() == old

@@ -18,7 +18,7 @@ from webapp.domain.pricing.pricing import Price, Rate
 
 ADDED, CHANGED, GONE = KINDS = ("added", "changed", "gone")
 # The fields that a catalog can change, in addition to the price. Staff own names, capabilities and types.
-COMPARED_FIELDS = ("context_window", "max_output_tokens", "deprecated_on", "retires_on")
+COMPARED_FIELDS = ("context_window", "max_output_tokens", "deprecated_on", "retires_on", "successor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,8 @@ class CatalogComparison:
         return model.price_at(self.at) if model else None
 
     def is_from_source(self, price: Price | None) -> bool:
-        return price is not None and price.source.name == self.source and price.source.kind != "manual"
+        """Return whether the price came from this source. Prices of the seed name the catalog that the seed was made of."""
+        return price is not None and self.source in (price.source.name, price.source.kind) and price.source.kind != "manual"
 
 
 def compare(sides: CatalogComparison, limits: GuardLimits) -> list[ModelDiff]:

@@ -20,7 +20,7 @@ from webapp.domain.pricing.serializers import billing_document, price_document
 from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.models import MAX_ID, Proposal, ProposalRow
 from webapp.models.text_search import contains_text
-from webapp.price_sources.sources import SourceCatalog
+from webapp.price_sources.sources import SEED, SourceCatalog
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog_sync.source_models import models_by_ref
@@ -203,11 +203,13 @@ def _addition_entry(offered: ModelInfo, sides: CatalogComparison, names: Mapping
 
 
 def catalog_price_entry(document: Mapping[str, Any], source: str) -> PriceEntry:
-    """Return the validated entry of a catalog price, with its source. Raises `Invalid`."""
-    url = (document.get("source") or {}).get("url")
+    """Return the validated entry of a catalog price, with its source: that of the seed names the catalog it came from. Raises `Invalid`."""
+    origin = document.get("source") or {}
+    url = origin.get("url")
     fields = {"effective_from": document["effective_from"], "note": (document.get("note") or "")[:1_900]}
     entry = validate_price(billing_document(document) | fields | {"source": {"kind": "manual", "url": url}})
-    return entry._replace(source={"kind": "catalog", "name": source, "url": url, "verified_at": None})
+    kind, name = ("seed", origin.get("name")) if source == SEED else ("catalog", source)
+    return entry._replace(source={"kind": kind, "name": name, "url": url, "verified_at": None})
 
 
 def _change_entry(difference: ModelDiff, offered: ModelInfo | None, current: ModelInfo | None, sides: CatalogComparison) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.catalog.serializers import model_document
 from webapp.domain.pricing.serializers import price_document
 from webapp.models import SourceCopy
-from webapp.price_sources.sources import SourceCatalog
+from webapp.price_sources.sources import SEED, SourceCatalog
 from webapp.services.audit import audit_log
 from webapp.services.catalog_sync.source_models import models_by_ref
 
@@ -24,7 +24,8 @@ from webapp.services.catalog_sync.source_models import models_by_ref
 def keep_and_find_second(session: Session, catalog: SourceCatalog, second: SourceCatalog | None, at: datetime) -> SourceCatalog | None:
     """Store the catalogs, and return the second one: by default, the last compared catalog of another source."""
     for uploaded in filter(None, (second, catalog)):
-        keep(session, uploaded, at)
+        if uploaded.name != SEED:  # It is made of the other sources, so it is no opinion of its own.
+            keep(session, uploaded, at)
     return second or get_second_opinion_or_none(session, catalog.name)
 
 
