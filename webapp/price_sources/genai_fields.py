@@ -54,7 +54,7 @@ OUTPUT_MEDIA: Mapping[str, frozenset[str]] = {
 }
 GENAI_SCOPE = SourceScope(
     meters_of(GENAI_FIELDS),
-    frozenset(SERVICE_TIERS),
+    frozenset(SERVICE_TIERS) - {"scale"},
     thresholds=True,
     windows=True,
     conditions=frozenset({"region", "route", "search_type", "speed"}),

@@ -73,13 +73,16 @@ LITELLM_FACTORS: Mapping[str, Conditions] = {
     "regional_processing_uplift_multiplier_us": (("region", "us"),),
     "regional_processing_uplift_multiplier_eu": (("region", "eu"),),
 }
+# Meters whose fields the map knows and no record has, so that a missing one means nothing. The same holds for the tiers fast and scale, and
+# for a speed, which few records state.
+UNUSED_METERS = frozenset({"cache_read_video", "file_search", "gb_day"})
 # Any field can have a threshold, and off-peak prices have hours.
 LITELLM_SCOPE = SourceScope(
-    meters_of(LITELLM_FIELDS),
-    frozenset({STANDARD, *LITELLM_TIERS.values()}),
+    meters_of(LITELLM_FIELDS) - UNUSED_METERS,
+    frozenset({STANDARD, "batch", "flex", "priority"}),
     thresholds=True,
     windows=True,
-    conditions=frozenset({"region", "resolution", "search_context", "speed"}),
+    conditions=frozenset({"region", "resolution", "search_context"}),
 )
 # The reason for a field that is not in the table, by the expression that its name contains.
 LITELLM_ENDINGS = (

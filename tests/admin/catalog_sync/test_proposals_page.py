@@ -61,11 +61,13 @@ def test_a_file_is_compared_and_shown_row_by_row_with_its_marks(ann, bob):
 
 def test_the_page_counts_all_problems_and_the_fields_that_notes_name(ann):
     broken = {f"broken-{number}": 1 for number in range(250)}
-    content = page(ann, opened(ann, {"acme/good": GPT | {"litellm_provider": "acme", "input_cost_per_pixel": 0.1}} | broken).location)
+    content = page(
+        ann, opened(ann, {"acme/good": GPT | {"litellm_provider": "acme", "google_maps_grounding_cost_per_query": 0.1}} | broken).location
+    )
     assert "250 problems in the source" in content
     assert "The first 200:" in content
     assert "1 read, 250 left out" in content
-    assert "9 in rates, 1 named in the notes of prices" in content
+    assert "11 in rates, 1 named in the notes of prices" in content
 
 
 def test_the_bundled_catalogue_needs_no_file_and_its_pages_stay_small(ann):
@@ -119,7 +121,7 @@ def test_what_the_source_cannot_state_is_shown_and_stays(ann):
     cost = {"input": 2.5, "output": 11, "cache_read": 1.25}
     document = {"openai": {"name": "OpenAI", "models": {"gpt-4o": {"name": "GPT-4o", "cost": cost}}}}
     content = page(ann, opened(ann, document, source="models.dev").location)
-    assert content.count("not stated by this source") == 6
+    assert content.count("not stated by this source") == 11
     assert "A rate disappears" not in content
 
 
