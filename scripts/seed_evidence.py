@@ -76,7 +76,7 @@ def _from_models_dev(data: bytes) -> Iterable[tuple[str, JsonObject]]:
 def _from_sdk() -> Iterable[tuple[str, JsonObject]]:
     """Yield the dates of the table of deprecated models, which are written as `November 30th, 2026`."""
     for name, text in DEPRECATED_MODELS.items():
-        day = datetime.strptime(re.sub(r"(?<=\d)(st|nd|rd|th)", "", text), "%B %d, %Y").date()  # noqa: DTZ007 # A date has no time zone.
+        day = datetime.strptime(re.sub(r"(?<=\d)[a-z]{2}", "", text), "%B %d, %Y").date()  # noqa: DTZ007 # A date has no time zone.
         yield f"anthropic/{name}", {"retires_on": {SDK: day.isoformat()}}
 
 
