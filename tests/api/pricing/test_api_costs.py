@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from peer_cases import CASES, DIFFERENT_ON_PURPOSE, quote_of
 
 from webapp.domain.pricing.meters import METER_TABLE, METERS
 from webapp.domain.pricing.serializers import cost_document
@@ -24,7 +25,7 @@ def cases(name: str) -> list[dict]:
 def test_every_agreed_case_is_exact_through_a_quote(reader):
     wrong = []
     for case in cases("cost-cases.jsonl"):
-        price = {"currency": "USD", "rates": case["price"]["rates"]}
+        price = {"currency": "USD", "rates": case["price"]["rates"], "media_at_text_rate": case["price"]["media_at_text_rate"]}
         answer = reader.post("/quote", {"price": price, "usage": case["usage"], "service_tier": case["service_tier"]})
         if answer.status_code != 200 or Fraction(answer.json["total"]) != Fraction(case["expected"]):
             wrong.append((case["id"], answer.text[:200]))
@@ -41,12 +42,32 @@ def test_every_dated_case_is_exact_through_its_model(api):
         assert answer.json["total"] == case["expected"], case["id"]
 
 
+def test_every_dated_case_is_exact_through_a_quote(reader):
+    """The price in force is quoted: the last one that starts at or before the time of the call."""
+    for case in cases("price-history-cases.jsonl"):
+        price = [price for price in case["prices"] if (price["effective_from"] or "") <= case["at"]][-1]
+        quoted = {"currency": "USD", "rates": price["rates"], "media_at_text_rate": price["media_at_text_rate"]}
+        answer = reader.post("/quote", {"price": quoted, "usage": case["usage"], "at": case["at"]})
+        assert answer.json["total"] == case["expected"], case["id"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+def test_the_quote_of_a_peer_case_is_exact_or_differs_on_purpose(reader, case):
+    answer = reader.post("/quote", quote_of(case))
+    if case["id"] in DIFFERENT_ON_PURPOSE:
+        assert answer.status_code in (400, 422) or Fraction(answer.json["total"]) != Fraction(case["expected"])
+    else:
+        assert (answer.status_code, answer.json["complete"]) == (200, True)
+        assert Fraction(answer.json["total"]) == Fraction(case["expected"])
+
+
 def a_model_with(api, index: int, prices: list[dict]) -> str:
     values = {"provider": "openai", "model_id": f"case-{index}", "display_name": "A case", "type": "text"}
     made = api.post("/admin/models", values)
     for price in prices:
         start = price["effective_from"] or "1970-01-01T00:00:00Z"
-        entered = {"state": "priced", "currency": "USD", "effective_from": start, "rates": price["rates"]}
+        fields = {"rates": price["rates"], "media_at_text_rate": price["media_at_text_rate"]}
+        entered = {"state": "priced", "currency": "USD", "effective_from": start, **fields}
         assert api.post(f"/admin/models/{made.json['id']}/prices", entered).status_code == 201
     return made.json["ref"]
 
