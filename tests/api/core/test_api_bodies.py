@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
+from environment import api_for
 from flask import request
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,6 +89,29 @@ def test_the_count_of_levels_is_exact_whatever_the_texts_hold(value):
         return 1 + max(map(levels, item), default=0) if isinstance(item, list) else 0
 
     assert json_body.is_too_deep(json.dumps([value]).encode()) is (levels([value]) > json_body.MAX_DEPTH)
+
+
+FRACTION_WITH_ESCAPE = b'{"model":"gpt-4o","usage":{"input":5,"second":8.47},"attributes":{"region":"\\u00e9"}}'
+QUOTE_WITH_ESCAPE = b'{"price":{"currency":"USD","rates":[]},"usage":{"second":8.47},"attributes":{"region":"\\u00e9"}}'
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/cost", FRACTION_WITH_ESCAPE),
+        ("/usage", FRACTION_WITH_ESCAPE),
+        ("/cost/batch", b'{"items":[' + FRACTION_WITH_ESCAPE + b"]}"),
+        ("/quote", QUOTE_WITH_ESCAPE),
+        ("/compare", b'{"usage":{"second":8.47},"attributes":{"region":"\\u00e9"}}'),
+    ],
+)
+def test_a_body_can_have_a_fraction_and_an_escaped_character(app, path, body):
+    client = api_for(app, "registry:read", "usage:write")
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "one"}
+    response = client.request("POST", path, data=body, headers=headers)
+    assert response.status_code == (201 if path == "/usage" else 200)
+    lone = client.request("POST", path, data=body.replace(b"\\u00e9", b"\\ud800"), headers=headers)
+    assert (lone.status_code, lone.json["code"]) == (400, "malformed_json")
 
 
 def test_a_body_of_another_kind_is_415(reader):

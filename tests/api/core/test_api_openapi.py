@@ -95,6 +95,82 @@ def test_the_answers_to_posts_have_the_shapes_that_are_described(api, document):
     conforms(document, "Imported", api.post("/admin/import?dry_run=true", file).json)
 
 
+WHOLE_PRICE = {
+    "rates": [
+        {"meter": "image", "amount": "0.25", "per": 3, "when": {"quality": "high"}},
+        {"meter": "second", "amount": "0.017", "per": 60, "window": {"days": [5], "from": "00:00", "to": "24:00", "tz": "Asia/Shanghai"}},
+        {"meter": "second", "amount": "0.02", "per": 60, "service_tier": "on_demand"},
+        {"meter": "input", "amount": "1.000000000000000001", "per": 1_000_000, "above": 0},
+    ],
+    "media_at_text_rate": True,
+    "minimum": "0.001",
+    "surcharge_percent": "5.5",
+}
+
+
+def test_a_price_with_all_its_fields_and_its_cost_have_the_shapes_that_are_described(api, document):
+    model = api.post("/admin/models", model_values()).json
+    entered = price_values(**WHOLE_PRICE)
+    conforms(document, "NewPrice", entered)
+    added = api.post(f"/admin/models/{model['id']}/prices", entered).json
+    prices = [
+        added,
+        *api.get(f"/admin/models/{model['id']}/prices").json["data"],
+        api.get(f"/models/{model['ref']}").json["price"],
+        *(entry["price"] for entry in api.get("/snapshot").json["models"] if entry["ref"] == model["ref"]),
+    ]
+    assert len(prices) == 4
+    for price in prices:
+        described_exactly(document, "Price", price)
+        for rate in price["rates"]:
+            described_exactly(document, "Rate", rate)
+        assert {name: price[name] for name in ("media_at_text_rate", "minimum", "surcharge_percent")} == {
+            name: entered[name] for name in ("media_at_text_rate", "minimum", "surcharge_percent")
+        }
+        assert {"quality": "high"} in [rate["when"] for rate in price["rates"]]
+    call = {"usage": {"image": 1, "second": 50.5, "input": 3}, "attributes": {"quality": "high"}, "service_tier": "default"}
+    asked = {
+        "CostRequest": ("/cost", {"model": model["ref"], **call}),
+        "QuoteRequest": ("/quote", {"price": {"currency": "USD", **WHOLE_PRICE}, **call}),
+        "CompareRequest": ("/compare", {"models": [model["ref"]], **call}),
+    }
+    for name, (path, body) in asked.items():
+        conforms(document, name, body)
+        response = api.post(path, body).json
+        for cost in response.get("data", [response]):
+            described_exactly(document, "Cost", cost)
+            assert {"rounded", "surcharge", "attributes"} <= set(cost)
+            for line in cost["lines"]:
+                described_exactly(document, "CostLine", line)
+
+
+def described_exactly(document, name: str, value) -> None:
+    """Fail if the value does not conform to its schema, or has a member that the schema does not name."""
+    conforms(document, name, value)
+    assert set(value) <= set(document["components"]["schemas"][name]["properties"])
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        {"amount": "0.1234567890123456789"},
+        {"amount": "1e3"},
+        {"per": 0},
+        {"service_tier": "auto"},
+        {"window": {"from": "24:00", "to": "24:00"}},
+        {"window": {"from": "00:00"}},
+        {"when": {"Quality": "high"}},
+        {"when": dict.fromkeys("abcdef", "x")},
+        {"color": "red"},
+    ],
+)
+def test_a_rate_that_is_refused_does_not_conform_to_its_schema(api, document, rate):
+    body = {"price": {"currency": "USD", "rates": [{"meter": "input", "amount": "1", "per": 1} | rate]}, "usage": {"input": 5}}
+    assert api.post("/quote", body).status_code in (400, 422)
+    with pytest.raises(jsonschema.ValidationError):
+        conforms(document, "QuoteRequest", body)
+
+
 def test_the_described_fields_are_those_that_can_be_entered():
     assert set(MODEL_FIELDS) == set(MODEL_CHECKS)
     assert set(PROVIDER_FIELDS) == set(PROVIDER_CHECKS)

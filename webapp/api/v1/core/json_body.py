@@ -65,7 +65,8 @@ def parse_json_object(body: bytes, parse_float: ParseFloat | None = None) -> dic
     try:
         document = _decoder(body, parse_float or _reject_float).decode(body.decode("utf-8"))
         if b"\\u" in body:
-            json.dumps(document, ensure_ascii=False).encode("utf-8")  # A lone surrogate is not a character and cannot be encoded.
+            # A lone surrogate is not a character and cannot be encoded. Fractions are decimals, which only `str` can write.
+            json.dumps(document, ensure_ascii=False, default=str).encode("utf-8")
     except UnicodeError:
         raise Malformed("The body is not UTF-8 text.", code="malformed_json") from None
     except json.JSONDecodeError as error:

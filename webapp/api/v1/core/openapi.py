@@ -7,7 +7,7 @@ from typing import Any
 from webapp import __version__
 from webapp.api.v1.core.authorization import Route
 from webapp.api.v1.core.parameters import Parameter
-from webapp.api.v1.core.schema_types import ROW_ID, TEXT, schema_ref
+from webapp.api.v1.core.schema_types import OBJECT, ROW_ID, TEXT, schema_ref
 from webapp.api.v1.core.schemas import SCHEMAS
 from webapp.domain.accounts.permissions import SCOPES, Permission
 from webapp.web.errors import TITLE_BY_STATUS
@@ -69,7 +69,7 @@ INTRODUCTION = (
 # Bodies that are not JSON, or not only JSON.
 OTHER_CONTENT_TYPES: Mapping[str, Mapping[str, Document]] = {
     "Page": {"text/html": TEXT},
-    "CatalogueFile": {"application/json": {"type": "object"}, "application/yaml": TEXT, "text/csv": TEXT},
+    "CatalogueFile": {"application/json": OBJECT, "application/yaml": OBJECT, "text/csv": TEXT},
 }
 ORIGIN_HEADERS: Mapping[str, str] = {
     "Modeldesk-Revision": "The revision of the registry that this answer comes from.",

@@ -21,7 +21,7 @@ from webapp.api.v1.core.schema_types import (
     schema_ref,
 )
 from webapp.domain.catalog.entities import MODEL_TYPES
-from webapp.domain.catalog.rate_schemas import MAX_PER
+from webapp.domain.catalog.rate_schemas import MAX_PER, MAX_RATES
 from webapp.domain.pricing.meters import METERS
 from webapp.domain.pricing.pricing import PRICE_STATES, SOURCE_KINDS
 from webapp.domain.pricing.service_tiers import SERVICE_TIERS, TIER_SYNONYMS
@@ -42,20 +42,38 @@ SECONDS = {
     "anyOf": [schema_of("number", minimum=0, maximum=MAX_QUANTITY), schema_of("string", pattern=r"^[0-9]{1,12}(\.[0-9]{1,3})?$")],
 }
 QUANTITY_RESULT = {"anyOf": [COUNT, AMOUNT]}
+# An amount that can be entered. A cost can be longer.
+ENTERED_AMOUNT = {**AMOUNT, "pattern": r"^[0-9]{1,9}(\.[0-9]{1,18})?$"}
+TIME_OF_DAY = "([01][0-9]|2[0-3]):[0-5][0-9]"
 WINDOW = schema_of(
     "object",
-    description="Hours of the day, and days of the week (0 is Monday; none means all), in the IANA time zone `tz` or in UTC.",
-    properties={"days": array_of(schema_of("integer", minimum=0, maximum=6)), "from": TEXT, "to": TEXT, "tz": nullable(TEXT)},
+    description="Hours of the day, and days of the week (0 is Monday; none means all), in the IANA time zone `tz` or in UTC. "
+    "The same `from` and `to`, or `00:00` to `24:00`, is the whole day.",
+    properties={
+        "days": schema_of("array", items=schema_of("integer", minimum=0, maximum=6), maxItems=7),
+        "from": schema_of("string", pattern=f"^{TIME_OF_DAY}$", examples=["16:30"]),
+        "to": schema_of("string", pattern=f"^({TIME_OF_DAY}|24:00)$", examples=["24:00"]),
+        "tz": nullable(schema_of("string", maxLength=50, examples=["Asia/Shanghai"])),
+    },
+    required=["from", "to"],
+    additionalProperties=False,
 )
+RATE_FIELDS: Mapping[str, Schema] = {
+    "meter": enum_of(METERS),
+    "amount": ENTERED_AMOUNT,
+    "per": schema_of("integer", minimum=1, maximum=MAX_PER, description="The units that the amount is for, such as 60 or 1000000."),
+    "above": nullable(schema_of("integer", minimum=0, maximum=MAX_QUANTITY)),
+    "window": nullable(WINDOW),
+    "when": nullable(ATTRIBUTES),
+}
 
 PRICE_FIELDS: Mapping[str, Schema] = {
     "state": enum_of(PRICE_STATES),
     "effective_from": TIMESTAMP,
     "currency": schema_of("string", pattern="^[A-Z]{3}$", examples=["USD"]),
-    "rates": array_of(schema_ref("Rate")),
-    "media_at_text_rate": FLAG,
-    "minimum": nullable(AMOUNT),
-    "surcharge_percent": nullable(AMOUNT),
+    "media_at_text_rate": FLAG | {"description": "Whether media without a rate of their own cost what text costs."},
+    "minimum": nullable(ENTERED_AMOUNT | {"description": "A line that costs more than 0 and less than this costs this."}),
+    "surcharge_percent": nullable(ENTERED_AMOUNT | {"description": "Percent that are added to the total: at most 1000, three decimals."}),
     "note": TEXT,
     "corrects": nullable(INTEGER),
 }
@@ -66,7 +84,8 @@ COST_INPUT_FIELDS: Mapping[str, Schema] = {
     "attributes": nullable(ATTRIBUTES),
 }
 CANCELS = FLAG | {"description": "Whether this row cancels the scheduled price that it corrects. The price before continues."}
-QUOTED_PRICE_FIELDS = ("currency", "rates", "media_at_text_rate", "minimum", "surcharge_percent")
+NEW_RATES = schema_of("array", items=schema_ref("NewRate"), maxItems=MAX_RATES)
+QUOTED_PRICE_FIELDS = ("currency", "media_at_text_rate", "minimum", "surcharge_percent")
 PRICE_SOURCE = response_object(kind=enum_of(SOURCE_KINDS), name=nullable(TEXT), url=nullable(TEXT), verified_at=nullable(TIMESTAMP))
 USAGE = request_object((), **dict.fromkeys((*METERS, *METER_ALIASES), QUANTITY) | {"second": SECONDS}) | {
     "description": "Quantities by meter. `input` counts every input token, cached ones included; `output` includes `reasoning`.",
@@ -74,22 +93,17 @@ USAGE = request_object((), **dict.fromkeys((*METERS, *METER_ALIASES), QUANTITY) 
 }
 
 PRICING_SCHEMAS: Mapping[str, Schema] = {
-    "Price": response_object(id=nullable(INTEGER), **PRICE_FIELDS, cancels=CANCELS, effective_to=nullable(TIMESTAMP), source=PRICE_SOURCE),
-    "PriceList": list_of("Price"),
-    "Rate": schema_of(
-        "object",
-        required=["meter", "amount", "per"],
-        additionalProperties=False,
-        properties={
-            "meter": enum_of(METERS),
-            "amount": AMOUNT,
-            "per": schema_of("integer", minimum=1, maximum=MAX_PER),
-            "above": nullable(COUNT),
-            "service_tier": REQUESTED_TIER,
-            "window": nullable(WINDOW),
-            "when": nullable(ATTRIBUTES),
-        },
+    "Price": response_object(
+        id=nullable(INTEGER),
+        **PRICE_FIELDS,
+        rates=array_of(schema_ref("Rate")),
+        cancels=CANCELS,
+        effective_to=nullable(TIMESTAMP),
+        source=PRICE_SOURCE,
     ),
+    "PriceList": list_of("Price"),
+    "Rate": response_object(**RATE_FIELDS, service_tier=TIER),
+    "NewRate": request_object(("meter", "amount", "per"), **RATE_FIELDS, service_tier=REQUESTED_TIER),
     "Usage": USAGE,
     "Cost": response_object(
         {"rounded": FLAG, "surcharge": AMOUNT, "attributes": ATTRIBUTES},
@@ -124,7 +138,7 @@ PRICING_SCHEMAS: Mapping[str, Schema] = {
     ),
     "QuoteRequest": request_object(
         ("price", "usage"),
-        price=request_object(("currency", "rates"), **{name: PRICE_FIELDS[name] for name in QUOTED_PRICE_FIELDS}),
+        price=request_object(("currency", "rates"), **{name: PRICE_FIELDS[name] for name in QUOTED_PRICE_FIELDS}, rates=NEW_RATES),
         **COST_INPUT_FIELDS,
     ),
     "CompareRequest": request_object(

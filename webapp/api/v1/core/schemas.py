@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from webapp.api.v1.core.pricing_schemas import PRICE_FIELDS, PRICING_SCHEMAS, QUANTITY_RESULT
+from webapp.api.v1.core.pricing_schemas import NEW_RATES, PRICE_FIELDS, PRICING_SCHEMAS, QUANTITY_RESULT
 from webapp.api.v1.core.run_schemas import RUN_SCHEMAS
 from webapp.api.v1.core.schema_types import (
     AMOUNT,
@@ -160,6 +160,7 @@ _entries: Mapping[str, Schema] = {
     "NewPrice": request_object(
         PRICE_REQUIRED,
         **PRICE_FIELDS,
+        rates=NEW_RATES,
         source=request_object(
             (), kind=enum_of(("manual", "import")), name=nullable(TEXT), url=nullable(TEXT), verified_at=nullable(TIMESTAMP)
         ),
