@@ -101,7 +101,12 @@ _registry: Mapping[str, Schema] = {
     "ModelPage": page_of("Model"),
     "Provider": response_object(**{name: PROVIDER_FIELDS[name] for name in PUBLIC_PROVIDER_FIELDS}, **PROVIDER_STATUS_FIELDS),
     "ProviderList": list_of("Provider"),
-    "ManagedProvider": response_object(**PROVIDER_FIELDS, **PROVIDER_STATUS_FIELDS),
+    # Copies of the registry hold only the public fields, so the others are absent while the database is unreachable.
+    "ManagedProvider": response_object(
+        {name: schema for name, schema in PROVIDER_FIELDS.items() if name not in PUBLIC_PROVIDER_FIELDS},
+        **{name: PROVIDER_FIELDS[name] for name in PUBLIC_PROVIDER_FIELDS},
+        **PROVIDER_STATUS_FIELDS,
+    ),
     "ManagedProviderPage": page_of("ManagedProvider"),
     "Supported": response_object(
         model=REF,
