@@ -126,3 +126,17 @@ def test_a_pattern_of_an_active_model_comes_before_the_name_of_an_inactive_one()
     names = index_names((active, inactive), [("claude-*", "anthropic/claude")])
     assert resolve(names, "claude-x") == active
     assert resolve(names, "reseller/claude-x") == inactive
+
+
+def test_an_alias_in_capitals_leaves_the_other_spellings_of_an_id_alone():
+    snapshot = a_snapshot(a_model("gpt-4o", "openai", id=1), a_model("other", "openai", id=2, aliases=("GPT-4o",)))
+    assert resolve(snapshot.names, "GPT-4o").model_id == "other"
+    for ref in ("gpt-4o", "models/gpt-4o", "Gpt-4O", "openai/Gpt-4o", "OpenAI/gpt-4o"):
+        assert resolve(snapshot.names, ref).model_id == "gpt-4o", ref
+
+
+def test_a_name_in_another_case_means_the_lower_case_id_if_there_is_one():
+    snapshot = a_snapshot(a_model("deepseek-v3", id=1), a_model("DeepSeek-V3", id=2))
+    assert resolve(snapshot.names, "DeepSeek-v3").model_id == "deepseek-v3"
+    with pytest.raises(AmbiguousModel):
+        resolve(a_snapshot(a_model("DeepSeek-V3", id=1), a_model("DEEPSEEK-v3", id=2)).names, "deepseek-v3")

@@ -53,8 +53,12 @@ class NameTable:
 
     def find(self, name: str) -> Matches:
         """Return the models that have this name as an alias or a bare id, in any equivalent spelling."""
-        matches = self.aliases.get(name) or self.model_ids.get(name)
-        return matches or next(filter(None, map(self.find_folded, normal_forms(name))), ())
+        forms = normal_forms(name)
+        lookups = (self.find_exact(name), *(self.find_exact(form) or self.find_folded(form) for form in forms))
+        return next(filter(None, lookups), ())
+
+    def find_exact(self, name: str) -> Matches:
+        return self.aliases.get(name) or self.model_ids.get(name, ())
 
     def find_folded(self, form: str) -> Matches:
         return self.folded_aliases.get(form) or self.folded_ids.get(form, ())
@@ -167,7 +171,8 @@ def _name_lookups(names: NameIndex, ref: str) -> Iterator[tuple[str, str, Matche
     yield "exact alias", ref, names.active.aliases.get(ref, ())
     yield "bare model id", ref, names.model_ids.get(ref, ())
     for form in normal_forms(ref):
-        yield "normal form", form, names.folded_refs.get(form) or names.active.find_folded(form)
+        matches = _as_tuple(names.refs.get(form)) or names.active.find_exact(form)
+        yield "normal form", form, matches or names.folded_refs.get(form) or names.active.find_folded(form)
 
 
 def _inactive_lookup(names: NameIndex, ref: str) -> Iterator[tuple[str, str, Matches]]:
