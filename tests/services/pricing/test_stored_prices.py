@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from webapp.domain.catalog.input_schemas import validate_price
 from webapp.domain.catalog.model_csv import FIELD_COLUMNS
 from webapp.domain.catalog.snapshot import project_snapshot
-from webapp.domain.catalog.source_scope import PRICE_FIELDS
+from webapp.domain.pricing.pricing import PRICE_TERMS
 from webapp.domain.pricing.serializers import BILLING_FIELDS, billing_document, price_document
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Price, PriceRate
@@ -271,7 +271,7 @@ def test_a_column_changes_its_field_of_the_price_and_the_report_says_so(model_id
     kept = [name for name in BILLING_FIELDS if name not in (field, "rates")]
     assert [second[name] for name in kept] == [first[name] for name in kept]
     assert sorted(map(str, second["rates"])) == sorted(map(str, first["rates"]))
-    assert change.fields == (PRICE_FIELDS[field].lower(),)
+    assert change.fields == (PRICE_TERMS[field].lower(),)
 
 
 @pytest.mark.parametrize(("without", "media_at_text_rate"), [((), False), (FIELD_COLUMNS, True)])

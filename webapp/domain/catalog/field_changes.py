@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from webapp.domain.catalog.source_scope import PRICE_FIELDS
-from webapp.domain.pricing.pricing import Price, Rate
+from webapp.domain.pricing.pricing import PRICE_TERMS, Price, Rate
 from webapp.domain.pricing.rate_text import format_entered_rate, label_with_conditions
 from webapp.domain.pricing.serializers import rate_from
 from webapp.domain.shared.money import format_decimal
@@ -67,7 +66,7 @@ def _price_texts(price: Price | None) -> dict[str, str]:
     if price is None:
         return {}
     rates = {_rate_label(rate): format_entered_rate(rate, price.currency) for rate in price.rates}
-    fields = {label.lower(): format_value(getattr(price, name)) for name, label in PRICE_FIELDS.items()}
+    fields = {label.lower(): format_value(getattr(price, name)) for name, label in PRICE_TERMS.items()}
     return rates | {label: text for label, text in fields.items() if text and text != "no" and price.state == "priced"}
 
 

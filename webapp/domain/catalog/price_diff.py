@@ -5,8 +5,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from webapp.domain.catalog.catalog_guards import SECOND_SOURCE_TOLERANCE, GuardLimits, describe_move, is_same_rate
-from webapp.domain.catalog.source_scope import PRICE_FIELDS, Unstated
-from webapp.domain.pricing.pricing import Price, Rate, RateKey, rate_key
+from webapp.domain.catalog.source_scope import Unstated
+from webapp.domain.pricing.pricing import PRICE_TERMS, Price, Rate, RateKey, rate_key
 from webapp.domain.pricing.rate_text import format_entered_rate, label_with_conditions
 from webapp.domain.shared.money import format_decimal
 
@@ -91,7 +91,7 @@ def _rate_lines(sides: PriceSides, limits: GuardLimits) -> Iterator[ModelDiffLin
 
 
 def _field_lines(before: Price, after: Price) -> Iterator[ModelDiffLine]:
-    for name, label in PRICE_FIELDS.items():
+    for name, label in PRICE_TERMS.items():
         old, new = getattr(before, name), getattr(after, name)
         if old != new:
             yield ModelDiffLine(label, _format_field(old), _format_field(new), None, ("removed",) if new is None else ())
@@ -99,7 +99,7 @@ def _field_lines(before: Price, after: Price) -> Iterator[ModelDiffLine]:
 
 def _unstated_lines(sides: PriceSides) -> Iterator[ModelDiffLine]:
     texts = [(label_with_conditions(rate), _format_rate(rate, sides.before)) for rate in sides.unstated.rates]
-    texts += [(PRICE_FIELDS[name], _format_field(value)) for name, value in sides.unstated.fields.items()]
+    texts += [(PRICE_TERMS[name], _format_field(value)) for name, value in sides.unstated.fields.items()]
     return (ModelDiffLine(label, text, text, unstated=True) for label, text in texts if text)
 
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from webapp.domain.pricing.meters import METERS
-from webapp.domain.pricing.pricing import Price, Rate, rate_key
+from webapp.domain.pricing.pricing import PRICE_TERMS, Price, Rate, rate_key
 from webapp.domain.pricing.service_tiers import SERVICE_TIERS, STANDARD
 
 
@@ -36,14 +36,8 @@ class SourceScope:
         )
 
 
-# Fields of a whole price that change its costs, with their labels.
-PRICE_FIELDS: Mapping[str, str] = {
-    "media_at_text_rate": "Media at the rate of text",
-    "minimum": "Minimum of a line",
-    "surcharge_percent": "Surcharge in percent",
-}
 FULL_SCOPE = SourceScope(
-    frozenset(METERS), frozenset(SERVICE_TIERS), thresholds=True, windows=True, conditions=None, price_fields=frozenset(PRICE_FIELDS)
+    frozenset(METERS), frozenset(SERVICE_TIERS), thresholds=True, windows=True, conditions=None, price_fields=frozenset(PRICE_TERMS)
 )
 
 
@@ -60,7 +54,7 @@ def find_unstated(current: Price | None, offered: Price | None, scope: SourceSco
         return Unstated()
     stated = {rate_key(rate) for rate in offered.rates}
     rates = tuple(rate for rate in current.rates if not scope.includes(rate) and rate_key(rate) not in stated)
-    return Unstated(rates, {name: getattr(current, name) for name in PRICE_FIELDS if name not in scope.price_fields})
+    return Unstated(rates, {name: getattr(current, name) for name in PRICE_TERMS if name not in scope.price_fields})
 
 
 def with_unstated(offered: Price, unstated: Unstated) -> Price:

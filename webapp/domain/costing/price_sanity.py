@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.entities import ModelInfo
-from webapp.domain.catalog.source_scope import PRICE_FIELDS
 from webapp.domain.costing.sibling_rates import SiblingPrice, SiblingRates
-from webapp.domain.pricing.pricing import Price, Rate, RateKey, price_at, rate_key
+from webapp.domain.pricing.pricing import PRICE_TERMS, Price, Rate, RateKey, price_at, rate_key
 from webapp.domain.pricing.rate_text import label_with_conditions as _label
 from webapp.domain.pricing.serializers import billing_document, price_document
 from webapp.domain.shared import money_text
@@ -108,7 +107,7 @@ def _factor_questions(kind: str, price: Price, reference: NamedPrice) -> list[Sa
         return []
     comparisons = [(_label(rate), _describe_factor(rate.unit, _reference_unit(rate, reference.price))) for rate in price.rates]
     if price.minimum is not None and reference.price.minimum is not None:
-        comparisons.append((PRICE_FIELDS["minimum"], _describe_factor(price.minimum, reference.price.minimum)))
+        comparisons.append((PRICE_TERMS["minimum"], _describe_factor(price.minimum, reference.price.minimum)))
     return [SanityQuestion(kind, f"{label} is {words} {reference.name}. Is the unit right?") for label, words in comparisons if words]
 
 

@@ -16,6 +16,12 @@ from webapp.domain.shared.money import EXACT, ROUNDED_UNIT, from_fraction, is_fi
 
 PRICE_STATES = ("priced", "free", "unknown")
 SOURCE_KINDS = ("manual", "seed", "catalog", "import")
+# What decides a cost besides the rates, with labels for users.
+PRICE_TERMS: Mapping[str, str] = {
+    "media_at_text_rate": "Media at the rate of text",
+    "minimum": "Minimum of a line",
+    "surcharge_percent": "Surcharge in percent",
+}
 MILLION = 1_000_000
 
 Conditions = tuple[tuple[str, str], ...]

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, overload
 
 from webapp.domain.pricing.costs import Cost, CostLine
-from webapp.domain.pricing.pricing import Price, PriceSource, Rate
+from webapp.domain.pricing.pricing import PRICE_TERMS, Price, PriceSource, Rate
 from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.pricing.usage import quantity_document
 from webapp.domain.pricing.windows import Window
@@ -19,7 +19,7 @@ from webapp.domain.shared.timestamps import format_timestamp
 Document = dict[str, Any]
 
 # The fields of a price document that decide what a call costs.
-BILLING_FIELDS = ("state", "currency", "rates", "media_at_text_rate", "minimum", "surcharge_percent")
+BILLING_FIELDS = ("state", "currency", "rates", *PRICE_TERMS)
 # What a price document from before these fields existed means: it bills media at the rate of text.
 IN_OLD_DOCUMENTS: Mapping[str, Any] = {"media_at_text_rate": True}
 

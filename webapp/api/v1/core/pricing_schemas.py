@@ -23,7 +23,7 @@ from webapp.api.v1.core.schema_types import (
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.catalog.rate_schemas import MAX_PER, MAX_RATES
 from webapp.domain.pricing.meters import METERS
-from webapp.domain.pricing.pricing import PRICE_STATES, SOURCE_KINDS
+from webapp.domain.pricing.pricing import PRICE_STATES, PRICE_TERMS, SOURCE_KINDS
 from webapp.domain.pricing.service_tiers import SERVICE_TIERS, TIER_SYNONYMS
 from webapp.domain.pricing.usage import MAX_QUANTITY, METER_ALIASES
 
@@ -85,7 +85,6 @@ COST_INPUT_FIELDS: Mapping[str, Schema] = {
 }
 CANCELS = FLAG | {"description": "Whether this row cancels the scheduled price that it corrects. The price before continues."}
 NEW_RATES = schema_of("array", items=schema_ref("NewRate"), maxItems=MAX_RATES)
-QUOTED_PRICE_FIELDS = ("currency", "media_at_text_rate", "minimum", "surcharge_percent")
 PRICE_SOURCE = response_object(kind=enum_of(SOURCE_KINDS), name=nullable(TEXT), url=nullable(TEXT), verified_at=nullable(TIMESTAMP))
 USAGE = request_object((), **dict.fromkeys((*METERS, *METER_ALIASES), QUANTITY) | {"second": SECONDS}) | {
     "description": "Quantities by meter. `input` counts every input token, cached ones included; `output` includes `reasoning`.",
@@ -138,7 +137,7 @@ PRICING_SCHEMAS: Mapping[str, Schema] = {
     ),
     "QuoteRequest": request_object(
         ("price", "usage"),
-        price=request_object(("currency", "rates"), **{name: PRICE_FIELDS[name] for name in QUOTED_PRICE_FIELDS}, rates=NEW_RATES),
+        price=request_object(("currency", "rates"), **{name: PRICE_FIELDS[name] for name in ("currency", *PRICE_TERMS)}, rates=NEW_RATES),
         **COST_INPUT_FIELDS,
     ),
     "CompareRequest": request_object(

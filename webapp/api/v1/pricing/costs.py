@@ -16,7 +16,7 @@ from webapp.domain.catalog.entities import MODEL_TYPES, ModelInfo
 from webapp.domain.catalog.input_schemas import MAX_TOKENS, PRICE_CHECKS
 from webapp.domain.catalog.rate_schemas import validate_attributes
 from webapp.domain.pricing.costs import Cost, cost_of
-from webapp.domain.pricing.pricing import Price
+from webapp.domain.pricing.pricing import PRICE_TERMS, Price
 from webapp.domain.pricing.serializers import cost_document
 from webapp.domain.pricing.service_tiers import STANDARD, parse_service_tier
 from webapp.domain.pricing.spend import known_amount
@@ -65,9 +65,7 @@ QUOTE_CHECKS: Mapping[str, Check] = {
     "price": lambda value, field: validate(check_object(value, field), QUOTED_PRICE_CHECKS, ("currency", "rates")),
     **{name: COST_CHECKS[name] for name in CALL_FIELDS},
 }
-QUOTED_PRICE_CHECKS: Mapping[str, Check] = {
-    name: PRICE_CHECKS[name] for name in ("currency", "rates", "media_at_text_rate", "minimum", "surcharge_percent")
-}
+QUOTED_PRICE_CHECKS: Mapping[str, Check] = {name: PRICE_CHECKS[name] for name in ("currency", "rates", *PRICE_TERMS)}
 COMPARE_CHECKS: Mapping[str, Check] = {
     "models": validators.optional(validators.list_of(check_ref, 200)),
     "type": validators.optional(validators.choice(MODEL_TYPES)),
