@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -11,6 +12,7 @@ from werkzeug.test import TestResponse
 from webapp.domain.catalog.entities import Catalog, ModelInfo, ProviderInfo
 from webapp.domain.catalog.snapshot import DATABASE, Snapshot, build
 from webapp.domain.pricing.pricing import Price, Rate, timeline
+from webapp.domain.shared.errors import ConfirmationRequired
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -61,6 +63,13 @@ def provider_values(**overrides) -> dict:
     return {"slug": "acme", "display_name": "Acme gateway", "driver": "openai", "base_url": "https://api.acme.example/v1"} | overrides
 
 
+def confirm(change):
+    """Run `change` with the keys of the confirmations that it requires. `change` takes the keys and opens its own transaction."""
+    with pytest.raises(ConfirmationRequired) as required:
+        change(())
+    return change([confirmation.key for confirmation in required.value.confirmations])
+
+
 def price_values(**overrides) -> dict:
     """Return the input values of a price."""
     rates = [{"meter": "input", "amount": "3", "per": 1_000_000}, {"meter": "output", "amount": "15", "per": 1_000_000}]
@@ -79,6 +88,13 @@ class Api:
 
     def get(self, path: str, **options) -> TestResponse:
         return self.request("GET", path, **options)
+
+    def confirmed(self, method: str, path: str, json: dict) -> TestResponse:
+        """Send the request, and once more with the keys of the confirmations that it requires."""
+        required = self.request(method, path, json=json)
+        assert (required.status_code, required.json["code"]) == (409, "confirmation_required"), required.text
+        keys = [confirmation["key"] for confirmation in required.json["confirmations"]]
+        return self.request(method, path, json=json | {"confirm": keys})
 
     def post(self, path: str, json=None, **options) -> TestResponse:
         if "data" not in options:

@@ -10,6 +10,7 @@ import click
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
 from webapp.cli.registry import load_registry
+from webapp.domain.catalog.catalog_diff import ADDED
 from webapp.domain.catalog.catalog_guards import GUARDS, GuardLimits
 from webapp.domain.catalog.price_diff import ModelDiffLine
 from webapp.domain.shared.errors import Conflict
@@ -18,7 +19,7 @@ from webapp.price_sources import sources
 from webapp.price_sources.sources import MAX_BYTES, SOURCES, SourceCatalog
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.catalog_sync import proposals, source_copies
+from webapp.services.catalog_sync import proposal_names, proposals, source_copies
 from webapp.services.catalog_sync.proposals import Comparison
 
 MAX_SHOWN = 40
@@ -47,7 +48,7 @@ def _report(catalog: SourceCatalog) -> None:
     session = db.session()
     second, shrunk = source_copies.get_second_opinion_or_none(session, catalog.name), source_copies.is_shrunk(session, catalog, _limits())
     rows, problems = proposals.build_rows(Comparison(load_registry().snapshot, catalog, second, _limits(), datetime.now(UTC), shrunk))
-    for row in [row for row in rows if row.kind != "added"][:MAX_SHOWN]:
+    for row in [row for row in rows if row.kind != ADDED or proposal_names.GUARD in row.guards][:MAX_SHOWN]:
         click.echo(f"{row.kind:8} {row.ref}")
         for line in row.lines:
             click.echo(f"         {_describe_line(ModelDiffLine(*line))}")

@@ -1,5 +1,6 @@
 """Commands that export and import the registry: all of it as YAML or JSON, or its models as CSV."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import click
 
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
-from webapp.domain.shared.errors import Invalid
+from webapp.domain.catalog.name_changes import NamesConfirmation
+from webapp.domain.shared.errors import Confirmation, ConfirmationRequired, Invalid
 from webapp.extensions import db
 from webapp.runtime import container
 from webapp.runtime.transaction import dry_run_transaction, writing
@@ -41,8 +43,9 @@ def export(file: Path | None, form: str | None) -> None:
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@click.option("--confirm", "keys", multiple=True, help="The key that confirms a list of names that get another meaning.")
 @command
-def import_file(file: Path, dry_run: bool) -> None:
+def import_file(file: Path, dry_run: bool, keys: tuple[str, ...]) -> None:
     """Bring the registry to what FILE says, all or nothing. What it does not name stays; keys never come from a file.
 
     A file that ends in .csv is read as models; a price that differs there becomes a new one from now on, or from `price_from`.
@@ -50,15 +53,27 @@ def import_file(file: Path, dry_run: bool) -> None:
     try:
         text = files.decode_text(file.read_bytes())
         upload = files.parse_upload(Upload(file.name, files.format_of(file.name) or YAML, text))
+        context = ImportContext(operator(), container.current().outbound, keys, is_preview=dry_run)
         with dry_run_transaction() if dry_run else writing(refresh=False) as session:
-            report = files.import_upload(session, upload, ImportContext(operator(), container.current().outbound), datetime.now(UTC))
+            report = files.import_upload(session, upload, context, datetime.now(UTC))
     except OSError as error:
         raise Failure(f"{file} cannot be read: {error.strerror}.") from error
+    except ConfirmationRequired as error:
+        _print_confirmations(error.confirmations)
+        raise Failure("Nothing was imported. Check the names, and confirm them with --confirm and the key.") from error
     except Invalid as error:
         for message in [field_error.message for field_error in error.errors][1:]:
             click.echo(message, err=True)
         raise Failure(error.errors[0].message if error.errors else error.detail) from error
     _print_report(report, "Would be" if dry_run else "Were")
+
+
+def _print_confirmations(confirmations: Sequence[Confirmation]) -> None:
+    for confirmation in confirmations:
+        click.echo(f"confirm  {confirmation.message}")
+        for change in confirmation.changes if isinstance(confirmation, NamesConfirmation) else ():
+            click.echo(f"           {change} ({change.recent_calls:,} calls in 30 days)")
+        click.echo(f"           key: {confirmation.key}")
 
 
 def _print_report(report: ImportReport, prefix: str) -> None:
@@ -70,5 +85,6 @@ def _print_report(report: ImportReport, prefix: str) -> None:
                 click.echo(f"           {line.field}: {before} -> {after}")
             for question in change.questions:
                 click.echo(f"           look twice: {question}")
+    _print_confirmations(report.confirmations)
     counts = ", ".join(f"{report.count(state)} {state}" for state in (ADDED, CHANGED, SAME))
     click.echo(f"{prefix} {counts}.")

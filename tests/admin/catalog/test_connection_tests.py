@@ -153,9 +153,11 @@ def test_a_listed_id_that_differs_only_in_case_is_added_after_its_confirmation(a
     keys = dict(re.findall(r'name="confirm" value="(\w+)">\s*<span class="form-check-label">(\S+) differs from', page))
     assert sorted(keys.values()) == ["M-1", "NEW", "New"]
     form = {"model": ["M-1", "New", "NEW"], "type:M-1": "text"}
-    ann.post(address, form)
-    assert "Nothing was added. M-1 differs from m-1, a model of this provider, only in case." in html.unescape(ann.get("/admin/").text)
-    ann.post(address, form | {"confirm": [key for key, model_id in keys.items() if model_id != "New"]})
+    question = ann.post(address, form)
+    assert (question.status_code, "M-1 differs from m-1, a model of this provider, only in case." in question.text) == (409, True)
+    assert 'name="type:M-1" value="text"' in question.text
+    assert "/M-1</code>" in question.text
+    ann.post(address, form | {"confirm": re.findall(r'name="confirm" value="(\w+)"', question.text)})
     ids = set(db.session.execute(select(Model.model_id).where(Model.provider_id == provider)).scalars())
     assert ids == {"m-1", "gone", "M-1", "New", "NEW"}
 

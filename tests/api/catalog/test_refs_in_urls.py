@@ -58,7 +58,7 @@ def test_an_exported_registry_with_such_ids_imports_without_a_difference(api, fo
 
 @pytest.mark.parametrize("model_id", IDS)
 def test_the_form_and_a_hand_written_table_take_the_id(api, ann, model_id):
-    ann.post("/admin/model/new/", {"provider": "openai", "model_id": model_id, "display_name": "X", "type": "text", "active": "y"})
+    ann.post("/admin/model/new/", {"provider": "openai", "model_id": model_id, "display_name": "X", "type": "text"})
     table = f"provider,model_id,display_name,type\nmistral,{model_id},Y,text\n"
     report = api.post("/admin/import", data=table, headers={"Content-Type": "text/csv"})
     assert (report.status_code, report.json["added"]) == (200, 1), report.text
@@ -90,6 +90,6 @@ def test_an_inactive_model_of_another_provider_changes_no_name(app, api):
 
 
 def test_an_active_model_of_another_provider_makes_the_name_ambiguous(api):
-    created(api, "gpt-4o-mini", provider="mistral", active=True)
+    assert api.confirmed("POST", "/admin/models", model_values(model_id="gpt-4o-mini", provider="mistral")).status_code == 201
     response = api.get("/models/gpt-4o-mini")
     assert (response.status_code, response.json["candidates"]) == (409, ["mistral/gpt-4o-mini", "openai/gpt-4o-mini"])

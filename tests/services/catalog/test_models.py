@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from factories import model_values, price_values, provider_values
+from factories import confirm, model_values, price_values, provider_values
 from sqlalchemy import func, select
 
 from webapp.domain.shared.errors import Conflict, InUse, Invalid, NotFound, Stale
@@ -15,9 +15,9 @@ from webapp.services.catalog import models, providers
 from webapp.services.pricing import prices
 
 
-def made(**more) -> Model:
+def made(confirmed=(), **more) -> Model:
     with writing() as session:
-        return models.create(session, model_values(**more), actor="ann")
+        return models.create(session, model_values(**more), actor="ann", confirmed=confirmed)
 
 
 def default_of(kind="text") -> str:
@@ -51,7 +51,7 @@ def test_a_name_that_is_taken_is_refused_and_changes_nothing(app, more):
 
 
 def test_another_provider_may_sell_a_model_of_the_same_id(app):
-    made(provider="mistral", model_id="gpt-4o")
+    confirm(lambda keys: made(keys, provider="mistral", model_id="gpt-4o"))
     assert {model.ref for model in container.registry().snapshot.names.model_ids["gpt-4o"]} == {"openai/gpt-4o", "mistral/gpt-4o"}
 
 

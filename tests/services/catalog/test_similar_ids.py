@@ -32,40 +32,42 @@ def refused(change, *arguments, **options) -> ConfirmationRequired:
 
 def test_the_service_asks_for_new_and_for_changed_ids_and_stores_the_answer(either_app):
     error = refused(models.create, model_values(model_id="GPT-4o"))
-    assert [(row.code, row.message) for row in error.confirmations] == [("similar_id", MESSAGE)]
+    assert [(row.code, row.message) for row in error.confirmations[:1]] == [("similar_id", MESSAGE)]
     refused(models.create, model_values(model_id="GPT-4o"), confirmed=["similar_id", "x"])
     with writing() as session:
         row_id = models.create(session, model_values(model_id="other"), actor="ann").id
-    key = refused(models.update, row_id, {"model_id": "GPT-4o"}).confirmations[0].key
-    assert refused(models.update, row_id, {"model_id": "Gpt-4O"}, confirmed=[key]).confirmations[0].message != MESSAGE
+    confirmations = refused(models.update, row_id, {"model_id": "GPT-4o"}).confirmations
+    keys = [confirmation.key for confirmation in confirmations]
+    assert refused(models.update, row_id, {"model_id": "Gpt-4O"}, confirmed=keys).confirmations[0].message != MESSAGE
     with writing() as session:
-        models.update(session, row_id, {"model_id": "GPT-4o"}, actor="ann", confirmed=[key])
+        models.update(session, row_id, {"model_id": "GPT-4o"}, actor="ann", confirmed=keys)
         models.update(session, row_id, {"model_id": "GPT-4o", "display_name": "Again"}, actor="ann")
     query = select(AuditEvent).where(AuditEvent.action == "registry:model:update").order_by(AuditEvent.id).limit(1)
     event = db.session.execute(query).scalar_one()
-    assert event.after["confirmed"] == [MESSAGE]
+    assert event.after["confirmed"] == [confirmation.message for confirmation in confirmations]
 
 
 def test_the_same_id_of_another_provider_is_not_asked_about(app):
     with writing() as session:
-        models.create(session, model_values(model_id="GPT-4o", provider="mistral"), actor="ann")
-    assert ids() == {"GPT-4o"}
+        models.create(session, model_values(model_id="Gpt-4O", provider="mistral", active=False), actor="ann")
+    assert ids() == {"Gpt-4O"}
 
 
 def test_the_api_answers_with_keys_that_confirm(api):
     entry = model_values(model_id="GPT-4o")
     response = api.post("/admin/models", entry)
     assert (response.status_code, response.json["code"]) == (409, "confirmation_required")
-    (confirmation,) = response.json["confirmations"]
-    assert (confirmation["code"], confirmation["message"], response.json["detail"]) == ("similar_id", MESSAGE, MESSAGE)
+    confirmation, names = response.json["confirmations"]
+    assert (confirmation["code"], confirmation["message"], names["code"]) == ("similar_id", MESSAGE, "names_change")
+    assert response.json["detail"] == f"{MESSAGE} {names['message']}"
     assert api.post("/admin/models", entry | {"confirm": ["similar_id"]}).status_code == 409
     assert ids() == set()
-    made = api.post("/admin/models", entry | {"confirm": [confirmation["key"]]})
+    made = api.post("/admin/models", entry | {"confirm": [confirmation["key"], names["key"]]})
     assert (made.status_code, "confirm" in made.json) == (201, False)
     row = f"/admin/models/{made.json['id']}"
     assert api.request("PUT", row, json=entry).status_code == 200
     key = api.request("PATCH", row, json={"model_id": "Gpt-4O"}).json["confirmations"]
-    assert [row["message"].split()[2] for row in key] == ["from", "from"]
+    assert [row["code"] for row in key] == ["similar_id", "similar_id", "names_change"][: len(key)]
     keys = [row["key"] for row in key]
     assert api.request("PATCH", row, json={"model_id": "Gpt-4O", "confirm": keys}).status_code == 200
 
@@ -78,7 +80,7 @@ def test_the_api_rejects_confirmations_of_another_form(api, confirm):
 def test_the_form_asks_with_a_box_and_keeps_what_was_typed(ann):
     page = ann.post("/admin/model/new/", FORM)
     assert (page.status_code, MESSAGE in page.text, 'value="Shouted"' in page.text, ids()) == (422, True, True, set())
-    key = re.search(r'name="confirm" value="(\w+)"', page.text)[1]
+    key = re.findall(r'name="confirm" value="(\w+)"', page.text)
     assert ann.post("/admin/model/new/", FORM | {"model_id": "Gpt-4O", "confirm": key}).status_code == 422
     assert (ann.post("/admin/model/new/", FORM | {"confirm": key}).status_code, ids()) == (302, {"GPT-4o"})
     row_id = db.session.execute(select(Model.id).where(Model.model_id == "GPT-4o")).scalar_one()
@@ -93,21 +95,28 @@ def test_the_form_asks_with_a_box_and_keeps_what_was_typed(ann):
     ],
 )
 def test_the_report_of_an_import_asks(api, content, content_type):
-    for dry_run in ("true", "false"):
-        report = api.post(f"/admin/import?dry_run={dry_run}", data=content, headers={"Content-Type": content_type})
+    query = "dry_run=true"
+    for _ in range(2):
+        report = api.post(f"/admin/import?{query}", data=content, headers={"Content-Type": content_type})
         assert [change["questions"] for change in report.json["changes"]] == [[MESSAGE]]
+        query = f"confirm={report.json['confirmations'][0]['key']}"
     assert ids() == {"GPT-4o"}
 
 
-def test_a_restored_id_needs_no_second_confirmation(app):
-    key = refused(models.create, model_values(model_id="GPT-4o")).confirmations[0].key
+def test_a_restored_id_needs_no_second_confirmation_of_its_spelling(app):
     with writing() as session:
-        row_id = models.create(session, model_values(model_id="GPT-4o"), actor="ann", confirmed=[key]).id
-    with writing() as session:
-        models.update(session, row_id, {"model_id": "renamed"}, actor="ann")
+        row_id = models.create(session, model_values(model_id="renamed", active=False), actor="ann").id
+    for model_id in ("GPT-4o", "renamed"):
+        confirmed = (
+            [row.key for row in refused(models.update, row_id, {"model_id": model_id}).confirmations] if model_id == "GPT-4o" else []
+        )
+        with writing() as session:
+            models.update(session, row_id, {"model_id": model_id}, actor="ann", confirmed=confirmed)
     event = db.session.execute(select(AuditEvent.id).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
+    required = refused(restore.restore, event, policy=None)
+    assert [row.code for row in required.confirmations] == ["similar_id", "names_change"]
     with writing() as session:
-        restore.restore(session, event, actor="ann", policy=None)
+        restore.restore(session, event, actor="ann", policy=None, confirmed=[required.confirmations[1].key])
     assert ids() == {"GPT-4o"}
 
 

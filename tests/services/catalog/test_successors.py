@@ -61,7 +61,7 @@ def test_a_new_name_of_a_model_does_not_close_a_chain(either_app):
 
 
 def test_a_model_of_the_same_id_at_another_provider_is_another_model(either_app):
-    made("gpt-4o", provider="mistral", successor="openai/gpt-4o")
+    made("gpt-4o", provider="mistral", successor="openai/gpt-4o", active=False)
     made("first", successor="unknown-yet")
 
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from sqlalchemy import ColumnElement, or_
 
 from webapp.admin.audit.event_text import RESOURCE_VERBS, VERBS, describe_event, list_value_changes, matching_action_suffixes, target_url
+from webapp.admin.core.confirmations import confirmed_keys
 from webapp.admin.core.filters import ChoiceFilter, Filter, SinceFilter
 from webapp.admin.core.formatters import tag, time_tag
 from webapp.admin.core.lists import ChangeResult, RowsView
@@ -120,7 +121,8 @@ class AuditLog(RowsView):
         self.require_permission(has_permission(restoring.required_permission(row)))
         return self.apply_change(
             lambda session: ChangeResult(
-                restoring.restore(session, row.id, actor=self.actor(), policy=container.current().outbound), refresh=True
+                restoring.restore(session, row.id, actor=self.actor(), policy=container.current().outbound, confirmed=confirmed_keys()),
+                refresh=True,
             )
         )
 

@@ -7,6 +7,7 @@ from flask import Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
+from webapp.admin.core.confirmations import confirmation_page, confirmed_keys
 from webapp.admin.core.formatters import tag, time_tag
 from webapp.admin.core.lists import RowsView
 from webapp.domain.catalog.discovery import GONE, KNOWN, NEW
@@ -77,12 +78,11 @@ class ConnectionTestMixin(RowsView):
         try:
             upstream = self._list_upstream_models(provider, refresh=False)
             with writing() as session:
-                confirmed = request.form.getlist("confirm")
+                confirmed = confirmed_keys()
                 added = connection_tests.add_models(session, self.find_row(id), upstream, selected, actor=self.actor(), confirmed=confirmed)
                 active = sum(model.is_active for model in added)
         except ConfirmationRequired as error:
-            flash(f"Nothing was added. {error.detail} Select the confirmation in the row, and add it again.", "error")
-            return redirect(self.get_url(".discover", id=id))
+            return confirmation_page(self, error)
         except ModeldeskError as error:
             flash(error.detail, "error")
             return redirect(self.get_url(".discover", id=id))

@@ -16,6 +16,7 @@ from webapp.admin.catalog.model_cells import CELLS, EXPORT_CELLS, active_switch,
 from webapp.admin.catalog.model_filters import FILTERS, PROVIDER_NAME, SLUG, SORT_BY
 from webapp.admin.catalog.model_page import description_list, price_view_model, statistics_view_model, succession_view_model
 from webapp.admin.core import edit_conflicts
+from webapp.admin.core.confirmations import confirmed_keys
 from webapp.admin.core.fields import lookup_attributes, version_of
 from webapp.admin.core.flask_admin_adapter import action, get_form_data
 from webapp.admin.core.formatters import format_date, humanize
@@ -153,14 +154,14 @@ class Models(RowsView):
         return form
 
     def create_row(self, session: Session, values: Mapping[str, Any]) -> Model:
-        return models.create(session, values, actor=self.actor(), confirmed=request.form.getlist("confirm"))
+        return models.create(session, values, actor=self.actor(), confirmed=confirmed_keys())
 
     def update_row(self, session: Session, row: Model, values: Mapping[str, Any]) -> Model:
         version = version_of(request.form.get("row_version"))
-        return models.update(session, row.id, values, actor=self.actor(), version=version, confirmed=request.form.getlist("confirm"))
+        return models.update(session, row.id, values, actor=self.actor(), version=version, confirmed=confirmed_keys())
 
     def delete_row(self, session: Session, row: Model) -> None:
-        models.delete(session, row.id, actor=self.actor())
+        models.delete(session, row.id, actor=self.actor(), confirmed=confirmed_keys())
 
     def values_of(self, form: Any) -> dict[str, Any]:
         row_id = request.args.get("id") if request.endpoint == f"{self.endpoint}.edit_view" else None
@@ -170,7 +171,7 @@ class Models(RowsView):
     @expose("/<id>/active", methods=("POST",))
     def set_active(self, id: str) -> ResponseReturnValue:
         def run(session: Session) -> ChangeResult:
-            model = models.set_active(session, self.find_row(id).id, requested_state(), actor=self.actor())
+            model = models.set_active(session, self.find_row(id).id, requested_state(), actor=self.actor(), confirmed=confirmed_keys())
             state = "active" if model.is_active else "inactive"
             undo = url_for(".set_active", id=model.id, to=0 if model.is_active else 1)
             return ChangeResult(f"{model} is now {state}.", undo, lambda: active_switch(model))
@@ -209,14 +210,14 @@ class Models(RowsView):
         return self.apply_change(run)
 
     @action("activate", "Activate")
-    def action_activate(self, ids: list[str]) -> None:
-        self._bulk_active(ids, True)
+    def action_activate(self, ids: list[str]) -> Response | None:
+        return self._bulk_active(ids, True)
 
     @action(
         "deactivate", "Deactivate", "Deactivate the selected models? Applications that ask for one of them are told that it is inactive."
     )
-    def action_deactivate(self, ids: list[str]) -> None:
-        self._bulk_active(ids, False)
+    def action_deactivate(self, ids: list[str]) -> Response | None:
+        return self._bulk_active(ids, False)
 
     @action("set_default", "Set default", "Make the selected models the defaults of their types?")
     def action_set_default(self, ids: list[str]) -> None:
@@ -231,25 +232,25 @@ class Models(RowsView):
 
         self.apply_bulk_change(ids, run)
 
-    def _bulk_active(self, ids: list[str], active: bool) -> None:
+    def _bulk_active(self, ids: list[str], active: bool) -> Response | None:
         def run(session: Session, selected_ids: list[int]) -> ChangeResult:
             query = select(Model.id).where(Model.id.in_(selected_ids), Model.is_active.is_not(active)).order_by(Model.id)
             changed_ids = list(session.execute(query).scalars())
-            models.set_active_many(session, changed_ids, active, actor=self.actor())
+            models.set_active_many(session, changed_ids, active, actor=self.actor(), confirmed=confirmed_keys())
             summary = f"{len(changed_ids):,} model{'' if len(changed_ids) == 1 else 's'} {'activated' if active else 'deactivated'}"
             unchanged = len(selected_ids) - len(changed_ids)
             undo = url_for(".bulk_active", to=0 if active else 1, ids=",".join(map(str, changed_ids)))
             message = f"{summary}; {unchanged:,} already {'were' if unchanged > 1 else 'was'}." if unchanged else f"{summary}."
             return ChangeResult(message, undo if 0 < len(changed_ids) <= MAX_UNDO_IDS else None)
 
-        self.apply_bulk_change(ids, run)
+        return self.apply_bulk_change(ids, run)
 
     @expose("/active", methods=("POST",))
     def bulk_active(self) -> ResponseReturnValue:
         """Undo a bulk switch. `ids` are the models that it changed."""
         self.require_permission(self.can_edit)
-        self._bulk_active(request.args.get("ids", "").split(",")[:MAX_UNDO_IDS], bool(requested_state(False)))
-        return redirect(self.return_url())
+        ids = request.args.get("ids", "").split(",")[:MAX_UNDO_IDS]
+        return self._bulk_active(ids, bool(requested_state(False))) or redirect(self.return_url())
 
     @expose("/ajax/lookup/")
     def ajax_lookup(self) -> Response:

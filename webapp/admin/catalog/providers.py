@@ -15,6 +15,7 @@ from webapp.admin.catalog import provider_form
 from webapp.admin.catalog.connection_tests import ConnectionTestMixin, check_view_model
 from webapp.admin.catalog.provider_cells import CELLS, active_switch, description_list, has_key, key_state
 from webapp.admin.core import edit_conflicts
+from webapp.admin.core.confirmations import confirmed_keys
 from webapp.admin.core.fields import version_of
 from webapp.admin.core.filters import ChoiceFilter, YesNoFilter
 from webapp.admin.core.flask_admin_adapter import get_form_data
@@ -177,7 +178,13 @@ class Providers(ProviderKeysMixin, ConnectionTestMixin):
         stored_key = credentials.get_shared_or_none(session, row)
         version = version_of(request.form.get("row_version"))
         provider = providers.update(
-            session, row.id, values["entry"], actor=self.actor(), version=version, policy=container.current().outbound
+            session,
+            row.id,
+            values["entry"],
+            actor=self.actor(),
+            version=version,
+            policy=container.current().outbound,
+            confirmed=confirmed_keys(),
         )
         session.flush()
         removed = stored_key is not None and credentials.get_shared_or_none(session, provider) is None

@@ -9,19 +9,20 @@ from sqlalchemy import func, select
 from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin.core.base import GuardedView, is_id
+from webapp.admin.core.confirmations import confirmation_page, confirmed_keys
 from webapp.admin.core.fields import requested_page
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.catalog_diff import KINDS
 from webapp.domain.catalog.catalog_guards import GUARDS, GuardLimits
 from webapp.domain.catalog.price_diff import ModelDiffLine
-from webapp.domain.shared.errors import Conflict, FieldError, Forbidden, Invalid, ModeldeskError
+from webapp.domain.shared.errors import ConfirmationRequired, Conflict, FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.extensions import db
 from webapp.models import Proposal, ProposalRow
 from webapp.price_sources import sources
 from webapp.price_sources.sources import SOURCES, SourceCatalog
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.catalog_sync import apply, proposals, source_copies
+from webapp.services.catalog_sync import apply, proposal_names, proposals, source_copies
 from webapp.services.catalog_sync.proposals import OPEN, Comparison, RowFilter
 from webapp.web.auth import actor, has_permission
 
@@ -107,11 +108,13 @@ class Proposals(GuardedView):
         return redirect(self.get_url(".details", number=number, **_filter_values(), page=request.form.get("page", 0, type=int)))
 
     @expose("/<number>/<any(approve,undo,close):what>", methods=("POST",))
-    def act(self, number: str, what: str) -> Redirect:
+    def act(self, number: str, what: str) -> Redirect | Response:
         require_edit_permission()
         try:
             with writing() as session:
                 message = ACTIONS[what](session, self._find_proposal(number).id)
+        except ConfirmationRequired as error:
+            return confirmation_page(self, error)
         except ModeldeskError as error:
             flash(error.detail, "error")
         else:
@@ -131,6 +134,7 @@ class Proposals(GuardedView):
             "chosen": sum(by_kind.values()),
             "by_kind": by_kind,
             "marked": proposals.count_chosen(session, row.id, marked=True),
+            "confirmations": proposal_names.list_confirmations(session, row.id) if row.status == OPEN else [],
             "seal": proposals.selection_digest(session, row.id),
             "may_edit": can_edit(),
             "is_open": row.status == OPEN,
@@ -185,7 +189,8 @@ def _read_source(source: str, file: str) -> SourceCatalog:
 
 def _held_message(count: int) -> str:
     rows = "1 row is" if count == 1 else f"{count:,} rows are"
-    return f"{rows} not selected: a rate disappears, moves by more than 3 times or to zero. Check such rows and select each on its own."
+    reasons = "a rate disappears, moves by more than 3 times or to zero, or a name in use gets another meaning"
+    return f"{rows} not selected: {reasons}. Check such rows and select each on its own."
 
 
 def _filter_values() -> dict[str, str]:
@@ -205,14 +210,14 @@ def _row_view_model(row: ProposalRow) -> dict[str, Any]:
 
 
 def _approve(session: Any, proposal_id: int) -> str:
-    approval = apply.Approval(actor(), datetime.now(UTC), container.settings().four_eyes, request.form.get("seal", ""))
+    approval = apply.Approval(actor(), datetime.now(UTC), container.settings().four_eyes, request.form.get("seal", ""), confirmed_keys())
     proposal = apply.apply(session, proposal_id, approval)
     count = proposals.count_chosen(session, proposal.id)
     return f"{count:,} row{'s were' if count != 1 else ' was'} taken over. Undo takes all of them back."
 
 
 def _undo(session: Any, proposal_id: int) -> str:
-    rows = apply.undo(session, proposal_id, actor=actor())
+    rows = apply.undo(session, proposal_id, actor=actor(), confirmed=confirmed_keys())
     if not rows:
         return "Taken back: prices, notes and sources by marked corrections. New models that nothing uses gave up their names."
     return f"Taken back, but for {len(rows):,} row{'s' if len(rows) != 1 else ''}: {'; '.join(rows[:5])}{' …' if len(rows) > 5 else ''}"

@@ -184,6 +184,8 @@ class GuardedModelView(PermissionRequiredMixin, ModelView):
             with writing() as session:
                 return change(session)
         except ModeldeskError as error:
+            if form is None and isinstance(error, ConfirmationRequired):
+                raise  # Without a form, the caller shows the confirmation page.
             show_error(form, error)
             return None
 

@@ -16,10 +16,11 @@ from werkzeug.utils import secure_filename
 from wtforms import Form
 
 from webapp.admin.core.base import GuardedModelView, add_toast, is_id
+from webapp.admin.core.confirmations import confirmation_page
 from webapp.admin.core.fields import StaffForm, requested_page, safe_cell
 from webapp.admin.core.filters import Filter
 from webapp.admin.core.flask_admin_adapter import FormOpts, ViewArgs
-from webapp.domain.shared.errors import Forbidden, ModeldeskError, NotFound
+from webapp.domain.shared.errors import ConfirmationRequired, Forbidden, ModeldeskError, NotFound
 from webapp.extensions import db
 from webapp.runtime.transaction import writing
 from webapp.web.auth import has_permission
@@ -216,8 +217,11 @@ class RowsView(GuardedModelView):
         self.require_permission(self.can_delete)
         row = self.find_row(request.form.get("id"))
         name = str(row)
-        if self.delete_model(row):
-            flash(f"{name} was deleted.", "success")
+        try:
+            if self.delete_model(row):
+                flash(f"{name} was deleted.", "success")
+        except ConfirmationRequired as error:
+            return confirmation_page(self, error)
         return redirect(self.return_url())
 
     # Changes by a button in a row: htmx gets a fragment and a toast, other requests get a redirect and a message.
@@ -227,6 +231,8 @@ class RowsView(GuardedModelView):
         try:
             with writing() as session:
                 result = run(session)
+        except ConfirmationRequired as error:
+            return confirmation_page(self, error)
         except ModeldeskError as error:
             if "HX-Request" in request.headers:
                 raise
@@ -242,16 +248,19 @@ class RowsView(GuardedModelView):
         flash_result(result)
         return redirect(self.return_url())
 
-    def apply_bulk_change(self, row_ids: list[str], run: Callable[[Session, list[int]], ChangeResult]) -> None:
-        """Run a bulk action on the selected rows. It changes all of them or none."""
+    def apply_bulk_change(self, row_ids: list[str], run: Callable[[Session, list[int]], ChangeResult]) -> Response | None:
+        """Run a bulk action on the selected rows. It changes all of them or none. Returns a page if a confirmation is required."""
         try:
             ids = self.selected_ids(row_ids)
             with writing() as session:
                 result = run(session, ids)
+        except ConfirmationRequired as error:
+            return confirmation_page(self, error)
         except ModeldeskError as error:
             flash(error.detail, "error")
-            return
+            return None
         flash_result(result)
+        return None
 
 
 def flash_result(result: ChangeResult) -> None:

@@ -9,9 +9,10 @@ from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin.audit import event_text
 from webapp.admin.core.base import GuardedView
+from webapp.admin.core.confirmations import confirmation_page, confirmed_keys
 from webapp.admin.core.fields import requested_page
 from webapp.domain.accounts.permissions import Permission
-from webapp.domain.shared.errors import FieldError, Forbidden, Invalid, ModeldeskError
+from webapp.domain.shared.errors import ConfirmationRequired, FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.runtime import container
@@ -92,12 +93,14 @@ class ImportExport(GuardedView):
         )
 
     @expose("/draft/<public_id>/apply", methods=("POST",))
-    def apply(self, public_id: str) -> Redirect:
+    def apply(self, public_id: str) -> Redirect | Response:
         require_edit_permission()
         now = datetime.now(UTC)
         try:
             with writing() as session:
                 report = import_drafts.apply(session, public_id, import_context(), now)
+        except ConfirmationRequired as error:
+            return confirmation_page(self, error)
         except OutdatedDraft:
             return self._compare_again(public_id, now)
         except ModeldeskError as error:
@@ -150,7 +153,7 @@ def require_edit_permission() -> None:
 
 
 def import_context() -> ImportContext:
-    return ImportContext(actor(), container.current().outbound)
+    return ImportContext(actor(), container.current().outbound, confirmed_keys())
 
 
 def _read_upload() -> Upload:

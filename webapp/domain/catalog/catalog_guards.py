@@ -24,6 +24,7 @@ GUARDS: Mapping[str, Guard] = {
     "zero": Guard("To or from zero", held=True),
     "history": Guard("The source changed a past price: the stored one stays", held=True),
     "alias": Guard("The source moved an alias: the stored one stays", held=True),
+    "names": Guard("A name in use gets another meaning", held=True),
     "rise": Guard("Rises by more than the limit"),
     "fall": Guard("Falls by more than the limit"),
     "disagree": Guard("A second source states another amount"),

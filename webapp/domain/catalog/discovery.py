@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from webapp.domain.catalog.name_confirmations import similar_id_confirmations
+from webapp.domain.catalog.name_changes import similar_id_confirmations
 from webapp.domain.shared.errors import Confirmation
 
 NEW, KNOWN, GONE = "new", "known", "gone"

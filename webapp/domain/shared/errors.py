@@ -134,6 +134,9 @@ class Confirmation:
         """The text that confirms exactly this sentence. It does not match after the consequence changed."""
         return hashlib.sha256(f"{self.code}\n{self.message}".encode()).hexdigest()[:24]
 
+    def document(self) -> dict[str, object]:
+        return {"code": self.code, "message": self.message, "key": self.key}
+
 
 class ConfirmationRequired(Conflict):
     """The change has consequences that the caller has not confirmed. The same request with their keys is accepted."""
@@ -145,13 +148,13 @@ class ConfirmationRequired(Conflict):
         self.confirmations = tuple(confirmations)
 
     def extra(self) -> dict[str, object]:
-        return {"confirmations": [{"code": row.code, "message": row.message, "key": row.key} for row in self.confirmations]}
+        return {"confirmations": [confirmation.document() for confirmation in self.confirmations]}
 
 
-def require_confirmed(confirmations: Iterable[Confirmation], confirmed: Collection[str]) -> None:
-    """Raise `ConfirmationRequired` with the confirmations whose key is not among the confirmed ones."""
-    if missing := [confirmation for confirmation in confirmations if confirmation.key not in confirmed]:
-        raise ConfirmationRequired(missing)
+def require_confirmed(confirmations: Sequence[Confirmation], confirmed: Collection[str]) -> None:
+    """Raise `ConfirmationRequired` with all of the confirmations if the key of one is not among the confirmed ones."""
+    if any(confirmation.key not in confirmed for confirmation in confirmations):
+        raise ConfirmationRequired(confirmations)
 
 
 class AmbiguousModel(Conflict):

@@ -1,13 +1,22 @@
 """Names of models in the database: which are taken, and which need a confirmation."""
 
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.name_confirmations import similar_id_confirmations
-from webapp.domain.shared.errors import Confirmation, Conflict, FieldError
-from webapp.models import Model, ModelAlias, Provider
+from webapp.domain.catalog.name_changes import ModelNames, find_name_changes, names_confirmations, similar_id_confirmations
+from webapp.domain.shared.errors import Confirmation, Conflict, FieldError, require_confirmed
+from webapp.models import Model, ModelAlias, Provider, Run, UsageRecord
+from webapp.services.audit import audit_log
+
+RECENT_PERIOD = timedelta(days=30)
+WATCHED = "names_watched"
 
 
 def require_free_id(session: Session, provider_id: int, model_id: str, own_id: int | None) -> None:
@@ -48,6 +57,78 @@ def list_confirmations(session: Session, provider_slug: str, model_id: str) -> l
     return similar_id_confirmations(model_id, session.execute(query).scalars())
 
 
+def confirmed_values(confirmations: Sequence[Confirmation]) -> dict[str, Any]:
+    """Return what the audit log keeps of confirmations."""
+    return {"confirmed": [confirmation.message for confirmation in confirmations]} if confirmations else {}
+
+
 def confirmation_keys(session: Session, provider_slug: str, model_id: str) -> list[str]:
     """Return the keys of the confirmations, for changes that a person confirmed elsewhere."""
     return [confirmation.key for confirmation in list_confirmations(session, provider_slug, model_id)]
+
+
+# Names in use keep their meaning.
+
+
+@contextmanager
+def keep_meanings(session: Session, confirmed: Collection[str] = (), *, changes_names: bool = True) -> Iterator[list[Confirmation]]:
+    """Require a confirmation if the block gives names in use another meaning, and for what the block adds to the yielded list.
+
+    After the block, the list holds all of its confirmations. Raises `ConfirmationRequired`.
+    """
+    with collect_confirmations(session, changes_names=changes_names) as confirmations:
+        yield confirmations
+    require_confirmed(confirmations, confirmed)
+
+
+@contextmanager
+def collect_confirmations(session: Session, *, changes_names: bool = True) -> Iterator[list[Confirmation]]:
+    """Add a confirmation to the yielded list if the block gives names in use another meaning.
+
+    In nested blocks, only the outermost one compares the names. The caller has locked the registry.
+    """
+    confirmations: list[Confirmation] = []
+    if session.info.get(WATCHED) or not changes_names:
+        yield confirmations
+    else:
+        before = read_names(session)
+        session.info[WATCHED] = True
+        try:
+            yield confirmations
+            confirmations += list_names_confirmations(session, before, read_names(session))
+        finally:
+            session.info.pop(WATCHED)
+
+
+def read_names(session: Session) -> list[ModelNames]:
+    """Return the names of all models."""
+    session.flush()
+    aliases: dict[int, list[str]] = defaultdict(list)
+    patterns: dict[int, list[str]] = defaultdict(list)
+    for model_id, alias, is_pattern in session.execute(select(ModelAlias.model_id, ModelAlias.alias, ModelAlias.is_pattern)):
+        (patterns if is_pattern else aliases)[model_id].append(alias)
+    models = session.execute(select(Model.id, Provider.slug, Model.model_id, Model.is_active).join(Provider))
+    return [
+        ModelNames(row_id, slug, model_id, active, frozenset(aliases[row_id]), frozenset(patterns[row_id]))
+        for row_id, slug, model_id, active in models
+    ]
+
+
+def list_names_confirmations(session: Session, before: Sequence[ModelNames], after: Sequence[ModelNames]) -> list[Confirmation]:
+    """Return the confirmation for the names in use that get another meaning, those with the most calls first.
+
+    A name is in use if it leads to an active model, or to one that was called recently.
+    """
+    changes = find_name_changes(before, after)
+    calls = _count_recent_calls(session, {change.before for change in changes})
+    counted = [replace(change, recent_calls=calls[change.before]) for change in changes if change.active or calls[change.before]]
+    return names_confirmations(sorted(counted, key=lambda change: -change.recent_calls))
+
+
+def _count_recent_calls(session: Session, refs: Collection[str]) -> Counter[str]:
+    """Return the number of reported calls and runs of these models in the last 30 days."""
+    since, counts = audit_log.now() - RECENT_PERIOD, Counter[str]()
+    for table, timestamp in ((UsageRecord, UsageRecord.at), (Run, Run.created_at)):
+        query = select(table.model_ref, func.count()).where(table.model_ref.in_(refs), timestamp >= since).group_by(table.model_ref)
+        counts.update({ref: count for ref, count in session.execute(query) if ref})
+    return counts

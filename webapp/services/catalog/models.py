@@ -8,17 +8,19 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.input_schemas import validate_model, validate_new_names
-from webapp.domain.shared.errors import Confirmation, Conflict, FieldError, InUse, Invalid, NotFound, Stale, require_confirmed
+from webapp.domain.shared.errors import Confirmation, Conflict, FieldError, InUse, Invalid, NotFound, Stale
 from webapp.models import MAX_ID, Model, ModelAlias, Price, Project, ProjectOverride, Provider
 from webapp.registry import revision
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog import model_names, providers
+from webapp.services.catalog.model_names import confirmed_values
 from webapp.services.catalog.successors import require_no_loop
 
 # Entry fields whose columns have other names. `provider`, `aliases` and `default` are handled separately.
 COLUMNS: Mapping[str, str] = {"active": "is_active"}
 NAME_FIELDS = ("provider", "model_id", "aliases", "successor")  # A change of these can close a chain of successors.
+RESOLVED_FIELDS = ("provider", "model_id", "aliases", "active")  # A change of these can give names another meaning.
 RELATION_FIELDS = ("provider", "aliases", "default")
 
 
@@ -45,16 +47,16 @@ def create(
     revision.bump(session)
     provider = _require_provider(session, entry["provider"])
     model_names.require_free_id(session, provider.id, entry["model_id"], None)
-    confirmations = model_names.list_confirmations(session, provider.slug, entry["model_id"])
-    require_confirmed(confirmations, confirmed)
-    model = Model(provider=provider, **_as_columns(entry))
-    with session.no_autoflush:
-        _set_aliases(session, model, entry["aliases"])
-    session.add(model)
+    with model_names.keep_meanings(session, confirmed) as confirmations:
+        confirmations += model_names.list_confirmations(session, provider.slug, entry["model_id"])
+        model = Model(provider=provider, **_as_columns(entry))
+        with session.no_autoflush:
+            _set_aliases(session, model, entry["aliases"])
+        session.add(model)
     session.flush()
     if checks_successors:
         require_no_loop(session, model)
-    after = audit_values(model) | _confirmed_values(confirmations)
+    after = audit_values(model) | confirmed_values(confirmations)
     audit_log.record(session, "registry:model:create", actor=actor, target=target(model), change=AuditChange(None, after))
     if entry["default"]:
         _make_default(session, model, actor)
@@ -77,30 +79,26 @@ def update(  # noqa: PLR0913 # the usual parameters
     model = find(session, model_id, version=version)
     before = audit_values(model)
     validate_new_names(entry, {model.model_id, *before["aliases"]})
-    with session.no_autoflush:
-        confirmations = _require_valid_edit(session, model, entry)
-        require_confirmed(confirmations, confirmed)
+    changes_names = not entry.keys().isdisjoint(RESOLVED_FIELDS)
+    with model_names.keep_meanings(session, confirmed, changes_names=changes_names) as confirmations, session.no_autoflush:
+        confirmations += _require_valid_edit(session, model, entry)
         if "provider" in entry:
             model.provider = _require_provider(session, entry["provider"])
         for name, value in _as_columns(entry).items():
             setattr(model, name, value)
         if "aliases" in entry:
             _set_aliases(session, model, entry["aliases"])
-    _touch(model)
-    if entry.get("default") is False:
-        model.is_default = False
+        _touch(model)
+        if entry.get("default") is False:
+            model.is_default = False
     session.flush()
     if checks_successors and not entry.keys().isdisjoint(NAME_FIELDS):
         require_no_loop(session, model)
-    after = audit_values(model) | _confirmed_values(confirmations)
+    after = audit_values(model) | confirmed_values(confirmations)
     audit_log.record(session, "registry:model:update", actor=actor, target=target(model), change=AuditChange(before, after))
     if entry.get("default") and not model.is_default:
         _make_default(session, model, actor)
     return model
-
-
-def _confirmed_values(confirmations: Sequence[Confirmation]) -> dict[str, Any]:
-    return {"confirmed": [confirmation.message for confirmation in confirmations]} if confirmations else {}
 
 
 def _require_valid_edit(session: Session, model: Model, entry: Mapping[str, Any]) -> list[Confirmation]:
@@ -120,8 +118,11 @@ def _require_valid_edit(session: Session, model: Model, entry: Mapping[str, Any]
     return confirmations
 
 
-def delete(session: Session, model_id: int, *, actor: str, version: int | None = None) -> None:
-    """Delete an unused model. Raises `InUse`. A model with prices must be deactivated instead, because prices are never deleted."""
+def delete(session: Session, model_id: int, *, actor: str, version: int | None = None, confirmed: Collection[str] = ()) -> None:
+    """Delete an unused model. Raises `InUse`, or `ConfirmationRequired` if one of its names passes to another model.
+
+    A model with prices must be deactivated instead, because prices are never deleted.
+    """
     revision.bump(session)
     model = find(session, model_id, version=version)
     if model.is_default:
@@ -129,9 +130,11 @@ def delete(session: Session, model_id: int, *, actor: str, version: int | None =
     if users := list_references(session, model):
         raise InUse(f"{model.display_name} is used: {users[0]}. Deactivate it instead.", users)
     before, subject = audit_values(model), target(model)
-    session.delete(model)
+    with model_names.keep_meanings(session, confirmed) as confirmations:
+        session.delete(model)
     session.flush()
-    audit_log.record(session, "registry:model:delete", actor=actor, target=subject, change=AuditChange(before, None))
+    after = confirmed_values(confirmations) or None
+    audit_log.record(session, "registry:model:delete", actor=actor, target=subject, change=AuditChange(before, after))
 
 
 def list_references(session: Session, model: Model, *, with_prices: bool = True) -> list[str]:
@@ -150,33 +153,36 @@ def list_references(session: Session, model: Model, *, with_prices: bool = True)
     return references + [f"successor of {predecessor.ref}" for predecessor in predecessors]
 
 
-def set_active(session: Session, model_id: int, active: bool | None = None, *, actor: str, version: int | None = None) -> Model:
-    """Activate or deactivate a model, or toggle it if `active` is None. Raises `InUse` for a default."""
+def set_active(  # noqa: PLR0913 # the usual parameters
+    session: Session, model_id: int, active: bool | None = None, *, actor: str, version: int | None = None, confirmed: Collection[str] = ()
+) -> Model:
+    """Activate or deactivate a model, or toggle it if `active` is None. Raises `InUse` for a default, or `ConfirmationRequired`."""
     revision.bump(session)
-    return _set_active(session, find(session, model_id, version=version), active, actor)
+    model = find(session, model_id, version=version)
+    _set_active(session, [model], not model.is_active if active is None else active, actor, confirmed)
+    return model
 
 
-def set_active_many(session: Session, ids: Sequence[int], active: bool, *, actor: str) -> int:
-    """Activate or deactivate all of these models or none, and return the number of changed models."""
+def set_active_many(session: Session, ids: Sequence[int], active: bool, *, actor: str, confirmed: Collection[str] = ()) -> int:
+    """Activate or deactivate all of these models or none, and return the number of changed models. Raises like `set_active`."""
     revision.bump(session)
     models = [find(session, model_id) for model_id in ids]
     changed = [model for model in models if model.is_active != active]
-    for model in changed:
-        _set_active(session, model, active, actor)
+    _set_active(session, changed, active, actor, confirmed)
     return len(changed)
 
 
-def _set_active(session: Session, model: Model, active: bool | None, actor: str) -> Model:
-    is_active = not model.is_active if active is None else active
-    if not is_active and model.is_default:
-        raise _default_in_use(model)
-    before = audit_values(model)
-    model.is_active = is_active
-    action = "activate" if is_active else "deactivate"
-    audit_log.record(
-        session, f"registry:model:{action}", actor=actor, target=target(model), change=AuditChange(before, audit_values(model))
-    )
-    return model
+def _set_active(session: Session, models: Sequence[Model], active: bool, actor: str, confirmed: Collection[str]) -> None:
+    if not active and (default := next((model for model in models if model.is_default), None)):
+        raise _default_in_use(default)
+    before = [audit_values(model) for model in models]
+    with model_names.keep_meanings(session, confirmed) as confirmations:
+        for model in models:
+            model.is_active = active
+    action = "registry:model:activate" if active else "registry:model:deactivate"
+    for model, values in zip(models, before, strict=True):
+        after = audit_values(model) | confirmed_values(confirmations)
+        audit_log.record(session, action, actor=actor, target=target(model), change=AuditChange(values, after))
 
 
 def set_default(session: Session, model_id: int, *, actor: str) -> Model:

@@ -1,6 +1,6 @@
 """Providers: creating, editing, activating, and the primary provider. Each function changes the session and writes the audit event."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -19,6 +19,7 @@ from webapp.security.urlguard import OutboundPolicy
 from webapp.services.accounts import accounts
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
+from webapp.services.catalog import model_names
 from webapp.services.credentials import credentials
 
 STRICT_POLICY = OutboundPolicy()  # Only public addresses over HTTPS.
@@ -68,8 +69,12 @@ def update(  # noqa: PLR0913 # the usual parameters and the outbound policy
     actor: str,
     version: int | None = None,
     policy: OutboundPolicy = STRICT_POLICY,
+    confirmed: Collection[str] = (),
 ) -> Provider:
-    """Change the named fields. A change of the keys' destination deletes the keys, which were entered for the old address."""
+    """Change the named fields. A change of the keys' destination deletes the keys, which were entered for the old address.
+
+    Raises `ConfirmationRequired` if a new slug gives names in use another meaning.
+    """
     entry = validate_provider(values, partial=True)
     _require_known_driver(entry)
     revision.bump(session)
@@ -82,8 +87,10 @@ def update(  # noqa: PLR0913 # the usual parameters and the outbound policy
     _require_allowed_address(entry, provider, policy)
     destination_changed = changes_destination(provider, entry)
     old_overrides, old_variables = request_overrides(provider.base_url, provider.config), set(provider.required_environment)
-    for name, value in _as_columns(entry).items():
-        setattr(provider, name, value)
+    changes_names = entry.get("slug", provider.slug) != provider.slug
+    with model_names.keep_meanings(session, confirmed, changes_names=changes_names) as confirmations:
+        for name, value in _as_columns(entry).items():
+            setattr(provider, name, value)
     if destination_changed:
         credentials.remove_all(session, provider, actor=actor, reason="the base URL now leads elsewhere")
         if "config" not in entry:  # Headers from before were meant for the old address, like the key.
@@ -92,9 +99,8 @@ def update(  # noqa: PLR0913 # the usual parameters and the outbound policy
         authorized = old_overrides if old_variables >= set(provider.required_environment) else {}
         _require_key_permission(session, authorized, request_overrides(provider.base_url, provider.config), actor)
     session.flush()
-    audit_log.record(
-        session, "registry:provider:update", actor=actor, target=target(provider), change=AuditChange(before, audit_values(provider))
-    )
+    after = audit_values(provider) | model_names.confirmed_values(confirmations)
+    audit_log.record(session, "registry:provider:update", actor=actor, target=target(provider), change=AuditChange(before, after))
     return provider
 
 

@@ -1,7 +1,7 @@
 """Model retirement: the references to a model, and the day on which its successor replaces it."""
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -12,8 +12,8 @@ from webapp.registry import revision
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange
 from webapp.services.catalog import models
+from webapp.services.catalog.model_names import RECENT_PERIOD
 
-RECENT_PERIOD = timedelta(days=30)
 MAX_NAMED_PROJECTS = 5
 
 

@@ -1,5 +1,6 @@
 """Application of the chosen rows of a proposal, all or none, and its undo."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,7 @@ from webapp.registry import revision
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange
 from webapp.services.catalog import model_names, models, providers
+from webapp.services.catalog.model_names import confirmed_values
 from webapp.services.catalog_sync import undo_rows
 from webapp.services.catalog_sync.proposals import APPLIED, OPEN, UNDONE, catalog_price_entry, find, proposal_target, selection_digest
 from webapp.services.pricing import prices
@@ -28,16 +30,23 @@ SECOND_APPROVER_REQUIRED = (
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """An approval: the actor, the time, whether four-eyes approval is required, and the digest of the reviewed selection."""
+    """An approval: the actor, the time, whether four-eyes approval is required, and the digest of the reviewed selection.
+
+    `confirmed` has the key of the list of names that get another meaning, if there are any.
+    """
 
     actor: str
     at: datetime
     four_eyes: bool
     selection_digest: str
+    confirmed: Collection[str] = ()
 
 
 def apply(session: Session, proposal_id: int, approval: Approval) -> Proposal:
-    """Apply the chosen rows in this transaction, all or none. Raises `Conflict` that names the rows that changed since."""
+    """Apply the chosen rows in this transaction, all or none.
+
+    Raises `Conflict` that names the rows that changed since, or `ConfirmationRequired` if names in use get another meaning.
+    """
     revision.bump(session)
     proposal = find(session, proposal_id, lock=True)
     if proposal.status != OPEN:
@@ -50,6 +59,21 @@ def apply(session: Session, proposal_id: int, approval: Approval) -> Proposal:
     # Without this check, the first person could change the selection after the second one reviewed it.
     if approval.selection_digest != selection_digest(session, proposal_id):
         raise Conflict("Other rows are ticked now than those you saw, so nothing was taken over. Look them through.", code="changed_since")
+    with model_names.keep_meanings(session, approval.confirmed) as confirmations:
+        _apply_rows(session, rows, approval)
+    proposal.status, proposal.applied_by, proposal.applied_at = APPLIED, approval.actor, approval.at
+    after = {"status": APPLIED, "rows": len(rows), "opened_by": proposal.opened_by} | confirmed_values(confirmations)
+    change = AuditChange({"status": OPEN}, after)
+    audit_log.record(session, "catalog:proposal:apply", actor=approval.actor, target=proposal_target(proposal), change=change)
+    return proposal
+
+
+def _list_chosen_rows(session: Session, proposal_id: int) -> list[ProposalRow]:
+    query = select(ProposalRow).where(ProposalRow.proposal_id == proposal_id, ProposalRow.chosen).order_by(ProposalRow.ref)
+    return list(session.execute(query).scalars())
+
+
+def _apply_rows(session: Session, rows: Sequence[ProposalRow], approval: Approval) -> None:
     errors: list[FieldError] = []
     for row in rows:
         try:
@@ -59,15 +83,6 @@ def apply(session: Session, proposal_id: int, approval: Approval) -> Proposal:
     if errors:
         details = " ".join(f"{error.field}: {error.message}" for error in errors[:MAX_ERRORS])
         raise Conflict(f"Nothing was taken over. {details}", errors, code="changed_since")
-    proposal.status, proposal.applied_by, proposal.applied_at = APPLIED, approval.actor, approval.at
-    change = AuditChange({"status": OPEN}, {"status": APPLIED, "rows": len(rows), "opened_by": proposal.opened_by})
-    audit_log.record(session, "catalog:proposal:apply", actor=approval.actor, target=proposal_target(proposal), change=change)
-    return proposal
-
-
-def _list_chosen_rows(session: Session, proposal_id: int) -> list[ProposalRow]:
-    query = select(ProposalRow).where(ProposalRow.proposal_id == proposal_id, ProposalRow.chosen).order_by(ProposalRow.ref)
-    return list(session.execute(query).scalars())
 
 
 def _apply_row(session: Session, row: ProposalRow, approval: Approval) -> dict[str, Any]:
@@ -127,16 +142,20 @@ def _find_model(session: Session, ref: str) -> Model:
 # Undo.
 
 
-def undo(session: Session, proposal_id: int, *, actor: str) -> list[str]:
-    """Undo an applied proposal, except rows that changed since, and return a message for each remaining row."""
+def undo(session: Session, proposal_id: int, *, actor: str, confirmed: Collection[str] = ()) -> list[str]:
+    """Undo an applied proposal, except rows that changed since, and return a message for each remaining row.
+
+    Raises `ConfirmationRequired` if names in use get another meaning, for example because another model has taken one of them since.
+    """
     revision.bump(session)
     proposal = find(session, proposal_id, lock=True)
     if proposal.status != APPLIED:
         raise Conflict("Only a proposal that was taken over can be undone.", code="not_applied")
     uses = undo_rows.find_uses(session, proposal_id)
     rows = _list_chosen_rows(session, proposal_id)
-    remaining = [f"{row.ref} {reason}" for row in rows if (reason := undo_rows.undo_row(session, row, uses, actor=actor))]
+    with model_names.keep_meanings(session, confirmed) as confirmations:
+        remaining = [f"{row.ref} {reason}" for row in rows if (reason := undo_rows.undo_row(session, row, uses, actor=actor))]
     proposal.status, proposal.ended_by, proposal.ended_at = UNDONE, actor, audit_log.now()
-    change = AuditChange({"status": APPLIED}, {"status": UNDONE, "left": remaining[:100]})
+    change = AuditChange({"status": APPLIED}, {"status": UNDONE, "left": remaining[:100]} | confirmed_values(confirmations))
     audit_log.record(session, "catalog:proposal:undo", actor=actor, target=proposal_target(proposal), change=change)
     return remaining

@@ -23,6 +23,7 @@ from webapp.models.text_search import contains_text
 from webapp.price_sources.sources import SEED, SourceCatalog
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
+from webapp.services.catalog_sync import proposal_names
 from webapp.services.catalog_sync.source_models import models_by_ref
 
 OPEN, APPLIED, UNDONE, CLOSED = "open", "applied", "undone", "closed"
@@ -153,6 +154,7 @@ def build_rows(comparison: Comparison) -> tuple[list[ProposalRow], list[str]]:
             rows.append(_build_row(difference, sides, names))
         except Invalid as error:
             problems.append(f"{difference.ref}: {error.detail}")
+    proposal_names.mark_rows(rows, comparison.snapshot)
     if all("lost" in row.guards for row in rows):  # Or there is no row.
         _require_readable(comparison.catalog, problems, is_known=not sides.registry.keys().isdisjoint(offered))
     return rows, problems

@@ -1,6 +1,6 @@
 """Seed of the database from the constants: adds each provider and model once, and never overwrites edits or deletions by staff."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.builtin import catalog_document
 from webapp.domain.catalog.input_schemas import PriceEntry, entry_from, validate_model, validate_provider
+from webapp.domain.catalog.name_changes import ModelNames, find_name_changes
 from webapp.domain.credentials.environment_keys import BINDINGS_SETTING, EnvironmentKeys
 from webapp.domain.pricing.serializers import price_from
 from webapp.domain.shared.errors import KeysLocked
@@ -17,6 +18,7 @@ from webapp.registry import revision
 from webapp.security.vault import Vault
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
+from webapp.services.catalog import model_names
 from webapp.services.credentials import credentials, endpoints
 from webapp.services.pricing import prices
 
@@ -62,7 +64,9 @@ def seed(session: Session) -> SeedResult:
         providers[provider.slug] = provider
         result.providers.append(provider.slug)
     session.flush()
+    before = model_names.read_names(session)
     _add_models(session, new_models, providers, result)
+    _deactivate_competitors(session, before, result)
     source = document["source"]
     after = {"providers": result.providers, "models": result.models, "source": f"{source['name']} {source['version']}"}
     audit_log.record(
@@ -103,6 +107,18 @@ def _add_models(session: Session, entries: list[Mapping[str, Any]], providers: M
         session.flush()
         session.add_all(prices.to_row(_price_entry(price), model, ACTOR) for price in entry["prices"])
         result.models.append(f"{entry['provider']}/{entry['model_id']}")
+
+
+def _deactivate_competitors(session: Session, before: Sequence[ModelNames], result: SeedResult) -> None:
+    """Deactivate added models that give names in use another meaning: no one has confirmed that."""
+    for change in find_name_changes(before, model_names.read_names(session)):
+        for ref in sorted(set(change.after) & set(result.models)):
+            slug, _, model_id = ref.partition("/")
+            query = select(Model).join(Model.provider).where(Provider.slug == slug, Model.model_id == model_id)
+            model = session.execute(query).scalar_one()
+            model.is_active = model.is_default = False
+            result.notes.append(f"{ref} is inactive, because {change.name} is a name of {change.before}")
+    session.flush()
 
 
 def _taken_names(session: Session) -> set[str]:

@@ -1,6 +1,6 @@
 """Restore of the state before an audit event, through the same services as any other change, and audited like one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,10 +27,11 @@ UPDATE_VERBS = ("update", "activate", "deactivate")
 
 @dataclass(frozen=True, slots=True)
 class RestoreContext:
-    """The actor of a restore, and the policy for outbound addresses."""
+    """The actor of a restore, the policy for outbound addresses, and the keys of what the actor confirmed."""
 
     actor: str
     policy: OutboundPolicy
+    confirmed: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,16 @@ def required_permission(event: AuditEvent) -> Permission:
     return Permission.CREDENTIALS_WRITE if event.action.split(":")[1:2] == ["project"] else Permission.REGISTRY_WRITE
 
 
-def restore(session: Session, event_id: int, *, actor: str, policy: OutboundPolicy) -> str:
-    """Restore the state before the event, and return a message. Raises `Conflict` with the reason if that is impossible."""
+def restore(session: Session, event_id: int, *, actor: str, policy: OutboundPolicy, confirmed: Collection[str] = ()) -> str:
+    """Restore the state before the event, and return a message.
+
+    Raises `Conflict` with the reason if that is impossible, or `ConfirmationRequired` if names in use get another meaning.
+    """
     event = find_event(session, event_id)
     restore_plan = plan(session, event)
     if isinstance(restore_plan, str):
         raise Conflict(restore_plan, code="not_restorable")
-    restore_plan.run(session, RestoreContext(actor, policy))
+    restore_plan.run(session, RestoreContext(actor, policy, confirmed))
     target = Target(event.target_kind, event.target_id, event.target_name)
     audit_log.record(session, "audit:event:restore", actor=actor, target=target, change=AuditChange(None, {"event": event.id}))
     return f"{event.target_name} is as it was before event {event.id}."
@@ -106,15 +110,19 @@ ROW_ADAPTERS: Mapping[str, RowAdapter] = {
         models.audit_values,
         MODEL_CHECKS,
         lambda session, row_id, values, context: models.update(
-            session, row_id, values, actor=context.actor, confirmed=_name_keys(session, values, models.find(session, row_id))
+            session, row_id, values, actor=context.actor, confirmed=_name_keys(session, values, context, models.find(session, row_id))
         ),
-        lambda session, values, context: models.create(session, values, actor=context.actor, confirmed=_name_keys(session, values)),
+        lambda session, values, context: models.create(
+            session, values, actor=context.actor, confirmed=_name_keys(session, values, context)
+        ),
     ),
     "provider": RowAdapter(
         Provider,
         providers.audit_values,
         PROVIDER_CHECKS,
-        lambda session, row_id, values, context: providers.update(session, row_id, values, actor=context.actor, policy=context.policy),
+        lambda session, row_id, values, context: providers.update(
+            session, row_id, values, actor=context.actor, policy=context.policy, confirmed=context.confirmed
+        ),
         lambda session, values, context: providers.create(session, values, actor=context.actor, policy=context.policy),
     ),
     "project": RowAdapter(
@@ -127,11 +135,11 @@ ROW_ADAPTERS: Mapping[str, RowAdapter] = {
 }
 
 
-def _name_keys(session: Session, values: Mapping[str, Any], row: Model | None = None) -> list[str]:
-    """Confirm the names of a restored state: they were in use before, and a person has read them in the plan."""
+def _name_keys(session: Session, values: Mapping[str, Any], context: RestoreContext, row: Model | None = None) -> list[str]:
+    """Return the confirmed keys, and those of the restored id: it existed before, and a person has read it in the plan."""
     provider = values.get("provider") or (row.provider.slug if row else "")
     model_id = values.get("model_id") or (row.model_id if row else "")
-    return model_names.confirmation_keys(session, provider, model_id)
+    return [*context.confirmed, *model_names.confirmation_keys(session, provider, model_id)]
 
 
 def _plan_update(session: Session, event: AuditEvent, adapter: RowAdapter) -> RestorePlan | str:

@@ -13,15 +13,16 @@ from webapp.domain.catalog.discovery import NEW, DiscoveredModel, ListedModel, R
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.catalog.input_schemas import validate_model, validate_new_names
 from webapp.domain.credentials.key_access import Access
-from webapp.domain.shared.errors import Confirmation, ConfirmationRequired, Conflict, Invalid, ModeldeskError
+from webapp.domain.shared.errors import ConfirmationRequired, Conflict, Invalid, ModeldeskError
 from webapp.drivers import availability
 from webapp.drivers.core import clients
 from webapp.drivers.core.base import CheckResult, Endpoint, UpstreamModel
 from webapp.models import Model, ModelAlias, Provider, ProviderCheck
+from webapp.registry import revision
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
-from webapp.services.catalog import models
+from webapp.services.catalog import model_names, models
 from webapp.services.credentials import key_access as access
 from webapp.services.runs.execution import redact_key
 from webapp.services.runs.planning import PlanningContext, endpoint_of, reveal_key
@@ -170,25 +171,30 @@ def add_models(  # noqa: PLR0913 # the usual parameters
     """Add the chosen models, all or none, and return the added ones. Existing models do not change.
 
     A model is inactive unless its `active` is set. Raises `Invalid` for a model that the provider does not list, or an unknown type, and
-    `ConfirmationRequired` with the confirmations of all models that are not in `confirmed`.
+    `ConfirmationRequired` with the confirmations of all models.
     """
     listed = {model.model_id: model for model in upstream}
     existing_ids = set(session.execute(select(Model.model_id).where(Model.provider_id == provider.id)).scalars())
-    added: list[Model] = []
-    open_confirmations: list[Confirmation] = []
     for selected in chosen:
         if selected.model_id not in listed:
             raise Invalid.field("model", f"{selected.model_id[:80]} is not listed by {provider.display_name} any more: ask again")
         if selected.type not in MODEL_TYPES:
             raise Invalid.field("type", f"must be one of {', '.join(MODEL_TYPES)}")
-        if selected.model_id not in existing_ids:
-            entry = _new_model_entry(provider, listed[selected.model_id], selected)
+    entries = [
+        _new_model_entry(provider, listed[selected.model_id], selected) for selected in chosen if selected.model_id not in existing_ids
+    ]
+    return _create_models(session, entries, actor, confirmed)
+
+
+def _create_models(session: Session, entries: Sequence[Mapping[str, Any]], actor: str, confirmed: Collection[str]) -> list[Model]:
+    added: list[Model] = []
+    revision.lock(session)
+    with model_names.keep_meanings(session, confirmed) as confirmations:
+        for entry in entries:
             try:
                 added.append(models.create(session, entry, actor=actor, confirmed=confirmed))
             except ConfirmationRequired as error:
-                open_confirmations.extend(error.confirmations)
-    if open_confirmations:
-        raise ConfirmationRequired(open_confirmations)
+                confirmations += error.confirmations
     return added
 
 

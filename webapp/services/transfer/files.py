@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from webapp.domain.shared.errors import FieldError, Malformed
+from webapp.domain.shared.errors import FieldError, Malformed, require_confirmed
 from webapp.price_sources import foreign_files
+from webapp.registry import revision
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
+from webapp.services.catalog import model_names
 from webapp.services.transfer import model_csv, registry_import, registry_yaml
 from webapp.services.transfer.import_rows import ADDED, CHANGED, ImportReport
 from webapp.services.transfer.registry_import import ImportContext
@@ -68,12 +70,20 @@ def parse_upload(upload: Upload) -> Upload:
 
 
 def import_upload(session: Session, upload: Upload, context: ImportContext, at: datetime) -> ImportReport:
-    """Import a file, all or nothing. The caller's transaction decides whether the changes stay. Raises `Invalid`."""
+    """Import a file, all or nothing. The caller's transaction decides whether the changes stay.
+
+    Raises `Invalid`, or `ConfirmationRequired` if names in use get another meaning.
+    """
     upload = parse_upload(upload) if upload.parsed is None else upload
-    report = registry_import.apply(session, upload.parsed or model_csv.parse_models(session, upload.text, at), context)
+    revision.lock(session)
+    with model_names.collect_confirmations(session) as confirmations:
+        report = registry_import.apply(session, upload.parsed or model_csv.parse_models(session, upload.text, at), context)
+    report.confirmations = confirmations
+    if not context.is_preview:
+        require_confirmed(confirmations, context.confirmed)
     counts = report.counts()
     if counts[ADDED] or counts[CHANGED]:
-        after = {"form": upload.format, **counts}
+        after = {"form": upload.format, **counts} | model_names.confirmed_values(confirmations)
         audit_log.record(
             session,
             "catalog:file:import",

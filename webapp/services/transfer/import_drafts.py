@@ -1,6 +1,8 @@
 """Import drafts: files stored between preview and import, so that the applied file is the reviewed one."""
 
 import secrets
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -8,15 +10,17 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.field_changes import FieldChange
+from webapp.domain.catalog.name_changes import NamesConfirmation
 from webapp.domain.shared.errors import Conflict, NotFound
 from webapp.models import ImportDraft
 from webapp.registry import revision as state
 from webapp.services.transfer import files
 from webapp.services.transfer.files import Upload
-from webapp.services.transfer.import_rows import SAME, ImportChange, ImportReport
+from webapp.services.transfer.import_rows import CHANGED, SAME, ImportChange, ImportReport
 from webapp.services.transfer.registry_import import ImportContext
 
 DRAFT_TTL = timedelta(days=1)
+NAME = "name"  # The kind of the rows of a preview that state names with another meaning.
 MAX_VALUE_LENGTH = 500  # Characters of a value; a table needs no more.
 
 
@@ -37,7 +41,7 @@ class OutdatedDraft(Conflict):
 def preview_import(session: Session, upload: Upload, context: ImportContext, at: datetime) -> ImportPreview:
     """Import the file and return the changes. The caller rolls back the transaction. Raises `Invalid`."""
     revision = state.lock(session).revision
-    return ImportPreview(upload, files.import_upload(session, upload, context, at), revision)
+    return ImportPreview(upload, files.import_upload(session, upload, replace(context, is_preview=True), at), revision)
 
 
 def store(session: Session, preview: ImportPreview, actor: str, at: datetime) -> ImportDraft:
@@ -59,8 +63,19 @@ def update_preview(session: Session, public_id: str, actor: str, preview: Import
 
 def _fill_from_preview(draft: ImportDraft, preview: ImportPreview) -> ImportDraft:
     draft.revision, draft.counts = preview.revision, preview.report.counts()
-    draft.changes = [_serialize_change(change) for change in preview.report.changes if change.state != SAME]
+    changes = (*_name_changes(preview.report), *preview.report.changes)
+    draft.changes = [_serialize_change(change) for change in changes if change.state != SAME]
     return draft
+
+
+def _name_changes(report: ImportReport) -> Iterator[ImportChange]:
+    """Yield a row of the preview for each name in use that gets another meaning."""
+    for confirmation in report.confirmations:
+        for change in confirmation.changes if isinstance(confirmation, NamesConfirmation) else ():
+            calls = f"{change.recent_calls:,} call{'' if change.recent_calls == 1 else 's'} in 30 days"
+            line = FieldChange("model", change.before, ", ".join(change.after))
+            question = f"{'is ambiguous' if len(change.after) > 1 else 'means another model'} after the import ({calls})"
+            yield ImportChange(NAME, change.name, CHANGED, (line,), (question,))
 
 
 def _serialize_change(change: ImportChange) -> list[Any]:

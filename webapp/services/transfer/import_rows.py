@@ -16,7 +16,7 @@ from webapp.domain.catalog.input_schemas import (
 )
 from webapp.domain.pricing.pricing import SOURCE_KINDS
 from webapp.domain.pricing.serializers import IN_OLD_DOCUMENTS
-from webapp.domain.shared.errors import FieldError, Invalid, ModeldeskError
+from webapp.domain.shared.errors import Confirmation, FieldError, Invalid, ModeldeskError
 
 FORMAT, VERSION = "modeldesk-registry", 1
 FORBIDDEN_FIELDS = ("api_key", "key", "keys", "credential", "credentials", "role", "roles", "users", "tokens", "password")
@@ -41,10 +41,11 @@ class ImportChange:
 
 @dataclass(slots=True)
 class ImportReport:
-    """The changes of an import, and its errors with their lines. Nothing changes if there are errors."""
+    """The changes of an import, its errors with their lines, and what must be confirmed. Nothing changes if there are errors."""
 
     changes: list[ImportChange] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    confirmations: list[Confirmation] = field(default_factory=list)
 
     def count(self, state: str) -> int:
         return sum(change.state == state for change in self.changes)

@@ -1,6 +1,6 @@
 """Export of the whole registry from the database and import into it, all or nothing. Keys are never part of a file."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -98,10 +98,15 @@ def _price_document(row: Price, model: Model) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class ImportContext:
-    """The actor of an import, and the policy for outbound addresses."""
+    """The actor of an import, the policy for outbound addresses, and the keys of what the actor confirmed.
+
+    A preview requires no confirmation. Its report holds what an import requires.
+    """
 
     actor: str
     policy: OutboundPolicy
+    confirmed: Collection[str] = ()
+    is_preview: bool = False
 
 
 class PriceImport(NamedTuple):

@@ -4,6 +4,7 @@ from webapp.api.v1.catalog import models, providers
 from webapp.api.v1.catalog.model_list import MODELS_QUERY
 from webapp.api.v1.catalog.providers import PROVIDERS_QUERY
 from webapp.api.v1.core.authorization import Route
+from webapp.api.v1.core.parameters import CONFIRM_QUERY
 from webapp.domain.accounts.permissions import Permission
 
 WRITE, KEYS = Permission.REGISTRY_WRITE, Permission.CREDENTIALS_WRITE
@@ -37,7 +38,17 @@ MODEL_ROUTES = (
         request_schema="ModelChange",
         error_statuses=CHANGE_ERRORS,
     ),
-    Route("DELETE", ONE_MODEL, models.delete_model, WRITE, "Deletes a model that nothing uses", "", 204, error_statuses=CHANGE_ERRORS),
+    Route(
+        "DELETE",
+        ONE_MODEL,
+        models.delete_model,
+        WRITE,
+        "Deletes a model that nothing uses",
+        "",
+        204,
+        query=CONFIRM_QUERY,
+        error_statuses=CHANGE_ERRORS,
+    ),
     Route(
         "POST",
         f"{ONE_MODEL}/toggle-active",
@@ -45,6 +56,7 @@ MODEL_ROUTES = (
         WRITE,
         "Activates or deactivates a model",
         "Model",
+        query=CONFIRM_QUERY,
         error_statuses=CHANGE_ERRORS,
     ),
     Route(

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from webapp.api.v1.catalog.model_list import MODELS_QUERY, Page, encode_page, paginate_models
 from webapp.api.v1.core.encoded_registry import EncodedRegistry
 from webapp.api.v1.core.json_body import read_confirmed_object, read_json_object, require_no_fields
-from webapp.api.v1.core.parameters import read_query
+from webapp.api.v1.core.parameters import CONFIRM_QUERY, read_query
 from webapp.api.v1.core.responses import conditional_response, empty_response, encode, json_response
 from webapp.api.v1.core.row_parameters import (
     RowType,
@@ -73,15 +73,17 @@ def _update(row_id: str, values: dict[str, Any], confirmed: Collection[str]) -> 
 
 
 def delete_model(number: str) -> Response:
+    confirmed = read_query(CONFIRM_QUERY).get("confirm", ())
     with row_transaction(MODEL_ROW, number) as (session, model_id):
-        models.delete(session, model_id, actor=actor())
+        models.delete(session, model_id, actor=actor(), confirmed=confirmed)
     return empty_response(refreshed_registry().snapshot)
 
 
 def toggle_model(number: str) -> Response:
     require_no_fields()
+    confirmed = read_query(CONFIRM_QUERY).get("confirm", ())
     with row_transaction(MODEL_ROW, number) as (session, model_id):
-        models.set_active(session, model_id, actor=actor())
+        models.set_active(session, model_id, actor=actor(), confirmed=confirmed)
     return _model_response(model_id)
 
 

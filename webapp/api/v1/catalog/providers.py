@@ -1,5 +1,6 @@
 """Endpoints to manage providers and their keys. Keys are write-only."""
 
+from collections.abc import Collection
 from typing import Any
 
 from flask import Response
@@ -8,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from webapp.api.v1.catalog.model_list import encode_page, paginate
 from webapp.api.v1.core.encoded_registry import EncodedRegistry
-from webapp.api.v1.core.json_body import read_json_object, require_no_fields
+from webapp.api.v1.core.json_body import read_confirmed_object, read_json_object, require_no_fields
 from webapp.api.v1.core.parameters import CURSOR, LIMIT, SEARCH, read_query
 from webapp.api.v1.core.responses import conditional_response, empty_response, encode, json_response
 from webapp.api.v1.core.row_parameters import (
@@ -53,23 +54,24 @@ def get_managed_provider(number: str) -> Response:
 
 
 def create_provider() -> Response:
-    values = read_json_object()
+    values, _ = read_confirmed_object()  # Only a new slug of an existing provider changes names.
     with writing() as session:
         provider_id = providers.create(session, values, actor=actor(), policy=container.current().outbound).id
     return _provider_response(provider_id, 201, {"Location": f"{BASE_PATH}/{provider_id}"})
 
 
 def replace_provider(number: str) -> Response:
-    return _update(number, with_defaults(read_json_object(), PROVIDER_REQUIRED, PROVIDER_DEFAULTS))
+    values, confirmed = read_confirmed_object()
+    return _update(number, with_defaults(values, PROVIDER_REQUIRED, PROVIDER_DEFAULTS), confirmed)
 
 
 def edit_provider(number: str) -> Response:
-    return _update(number, read_json_object())
+    return _update(number, *read_confirmed_object())
 
 
-def _update(row_id: str, values: dict[str, Any]) -> Response:
+def _update(row_id: str, values: dict[str, Any], confirmed: Collection[str]) -> Response:
     with row_transaction(PROVIDER_ROW, row_id) as (session, provider_id):
-        providers.update(session, provider_id, values, actor=actor(), policy=container.current().outbound)
+        providers.update(session, provider_id, values, actor=actor(), policy=container.current().outbound, confirmed=confirmed)
     return _provider_response(provider_id)
 
 

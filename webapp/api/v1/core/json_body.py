@@ -10,11 +10,11 @@ from typing import Any
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
+from webapp.api.v1.core.parameters import MAX_CONFIRMATIONS
 from webapp.domain.shared.errors import FieldError, Invalid, Malformed, quote_text
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
-MAX_CONFIRMATIONS = 100
 MAX_DIGITS = 16  # 2^53 has 16. Beyond it, many clients lose digits.
 TOO_MANY_DIGITS = b"0" * (MAX_DIGITS + 1)
 # For bodies without escapes. An unterminated string matches to the end: a search for another start in it would take quadratic time.

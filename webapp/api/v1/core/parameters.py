@@ -10,6 +10,7 @@ from webapp.domain.pricing.service_tiers import SERVICE_TIERS, TIER_SYNONYMS, pa
 from webapp.domain.shared.errors import FieldError, Invalid, Malformed, quote_text
 from webapp.domain.shared.timestamps import parse_timestamp
 
+MAX_CONFIRMATIONS = 100
 DIGITS = re.compile(r"-?[0-9]{1,16}", re.ASCII)
 BOOLEAN_WORDS: Mapping[str, bool] = {"true": True, "false": False}
 Parse = Callable[[str, str], Any]
@@ -114,6 +115,18 @@ def choice_parameter(name: str, words: Sequence[str], description: str) -> Param
     return Parameter(name, choice_parser(words), {"type": "string", "enum": list(words)}, description)
 
 
+def parse_keys(text: str, name: str) -> list[str]:
+    """Parse the keys of confirmations, separated by commas."""
+    keys = text.split(",")
+    if len(keys) > MAX_CONFIRMATIONS:
+        raise Invalid.field(name, f"must have at most {MAX_CONFIRMATIONS} keys")
+    return keys
+
+
+CONFIRM = Parameter(
+    "confirm", parse_keys, TEXT, "Keys of the `confirmations` of a response with the code `confirmation_required`, separated by commas."
+)
+CONFIRM_QUERY = (CONFIRM,)
 SERVICE_TIER = Parameter(
     "service_tier",
     parse_service_tier,

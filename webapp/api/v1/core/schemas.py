@@ -87,6 +87,8 @@ PUBLIC_PROVIDER_FIELDS = (
     "sort_order",
 )
 CONFIRM = array_of(TEXT) | {"description": "Keys of the `confirmations` of a response with the code `confirmation_required`."}
+_name_change = response_object(name=TEXT, before=REF, after=array_of(REF), recent_calls=INTEGER)
+CONFIRMATION = response_object({"names": array_of(_name_change)}, code=TEXT, message=TEXT, key=TEXT)
 MODEL = response_object(
     id=nullable(INTEGER),
     ref=REF,
@@ -160,8 +162,8 @@ _usage: Mapping[str, Schema] = {
 _entries: Mapping[str, Schema] = {
     "NewModel": request_object(MODEL_REQUIRED, **MODEL_FIELDS, confirm=CONFIRM),
     "ModelChange": request_object((), **MODEL_FIELDS, confirm=CONFIRM),
-    "NewProvider": request_object(PROVIDER_REQUIRED, **PROVIDER_FIELDS),
-    "ProviderChange": request_object((), **PROVIDER_FIELDS),
+    "NewProvider": request_object(PROVIDER_REQUIRED, **PROVIDER_FIELDS, confirm=CONFIRM),
+    "ProviderChange": request_object((), **PROVIDER_FIELDS, confirm=CONFIRM),
     "NewPrice": request_object(
         PRICE_REQUIRED,
         **PRICE_FIELDS,
@@ -187,6 +189,7 @@ _files: Mapping[str, Schema] = {
                 questions=array_of(TEXT),
             )
         ),
+        confirmations=array_of(CONFIRMATION),
     )
 }
 PROBLEM = response_object(type=TEXT, title=TEXT, status=INTEGER, code=TEXT, detail=TEXT)
@@ -195,6 +198,6 @@ PROBLEM["properties"] |= {
     "suggestions": array_of(TEXT),
     "candidates": array_of(TEXT),
     "users": array_of(TEXT),
-    "confirmations": array_of(response_object(code=TEXT, message=TEXT, key=TEXT)),
+    "confirmations": array_of(CONFIRMATION),
 }
 SCHEMAS: Mapping[str, Schema] = {**_registry, **PRICING_SCHEMAS, **_usage, **_entries, **RUN_SCHEMAS, **_files, "Problem": PROBLEM}

@@ -8,7 +8,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from webapp.api.v1.catalog.registry_views import utc_now
 from webapp.api.v1.core.json_body import parse_json_object
-from webapp.api.v1.core.parameters import BOOLEAN, Parameter, choice_parameter, parse_boolean, read_query
+from webapp.api.v1.core.parameters import BOOLEAN, CONFIRM, Parameter, choice_parameter, parse_boolean, read_query
 from webapp.api.v1.core.responses import conditional_response, encode, json_response
 from webapp.api.v1.core.row_parameters import refreshed_registry
 from webapp.extensions import db
@@ -24,7 +24,7 @@ CONTENT_TYPES = {JSON: "application/json", YAML: "application/yaml", CSV: "text/
 EXPORT_QUERY = (
     choice_parameter("format", FORMATS, "json (if left out) or yaml for the whole catalogue, csv for models with their present prices."),
 )
-IMPORT_QUERY = (Parameter("dry_run", parse_boolean, {**BOOLEAN, "default": False}, "true: only say what would change."),)
+IMPORT_QUERY = (Parameter("dry_run", parse_boolean, {**BOOLEAN, "default": False}, "true: only say what would change."), CONFIRM)
 
 
 def export_catalogue() -> Response:
@@ -37,10 +37,12 @@ def export_catalogue() -> Response:
 
 
 def import_catalogue() -> Response:
-    dry_run = read_query(IMPORT_QUERY).get("dry_run", False)
+    query = read_query(IMPORT_QUERY)
+    dry_run = query.get("dry_run", False)
+    context = ImportContext(actor(), container.current().outbound, query.get("confirm", ()), is_preview=dry_run)
     upload = files.parse_upload(_read_upload())
     with dry_run_transaction() if dry_run else writing() as session:
-        report = files.import_upload(session, upload, ImportContext(actor(), container.current().outbound), utc_now())
+        report = files.import_upload(session, upload, context, utc_now())
     return json_response(refreshed_registry().snapshot, encode(_import_document(report, dry_run=dry_run)))
 
 
@@ -70,4 +72,5 @@ def _import_document(report: ImportReport, *, dry_run: bool) -> dict[str, Any]:
         for change in report.changes
         if change.state != SAME
     ]
-    return {"dry_run": dry_run, **report.counts(), "changes": changes}
+    confirmations = [confirmation.document() for confirmation in report.confirmations]
+    return {"dry_run": dry_run, **report.counts(), "changes": changes, "confirmations": confirmations}
