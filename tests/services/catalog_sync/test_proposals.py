@@ -5,13 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from environment import api_for
-from factories import model_values, price_values
+from factories import confirm, model_values, price_values
 from sqlalchemy import select
 
+from webapp.config.settings import ROOT
 from webapp.domain.catalog import builtin
 from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.catalog_guards import GuardLimits
-from webapp.domain.shared.errors import Conflict, Forbidden, Invalid, UnknownModel
+from webapp.domain.shared.errors import ConfirmationRequired, Conflict, Forbidden, Invalid, UnknownModel
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, ModelAlias, Price, Proposal, ProposalRow, Provider
 from webapp.price_sources import sources
@@ -20,7 +21,7 @@ from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.audit import audit_log
 from webapp.services.catalog import models
-from webapp.services.catalog_sync import apply, proposals
+from webapp.services.catalog_sync import apply, proposal_names, proposals
 from webapp.services.catalog_sync.apply import Approval
 from webapp.services.catalog_sync.proposals import Comparison, RowFilter
 from webapp.services.pricing import prices
@@ -72,15 +73,15 @@ def opened_catalog(catalog, second=None, *, selected=True) -> int:
     return proposal_id
 
 
-def approved(proposal_id, actor="bob", *, four_eyes=True, digest=None):
+def approved(proposal_id, actor="bob", *, four_eyes=True, digest=None, confirmed=()):
     with writing() as session:
         reviewed_digest = proposals.selection_digest(session, proposal_id) if digest is None else digest
-        apply.apply(session, proposal_id, Approval(actor, datetime.now(UTC), four_eyes, reviewed_digest))
+        apply.apply(session, proposal_id, Approval(actor, datetime.now(UTC), four_eyes, reviewed_digest, confirmed))
 
 
-def undone(proposal_id):
+def undone(proposal_id, confirmed=()):
     with writing() as session:
-        return apply.undo(session, proposal_id, actor="bob")
+        return apply.undo(session, proposal_id, actor="bob", confirmed=confirmed)
 
 
 def row(table, **values):
@@ -432,6 +433,61 @@ def test_nothing_new_names_the_problems_of_the_source(app):
     ours("2")
     with pytest.raises(Conflict, match=r"Problems in the source: 1\. The first one: newcomer/bare"):
         opened(offered("2", **KNOWN, display_name="GPT-4o mini"), {"provider": "newcomer", "model_id": "bare"})
+
+
+def test_a_row_that_changes_a_name_in_use_is_marked_held_and_needs_its_own_confirmation(either_app):
+    """A model that is gone leaves its bare id to two inactive ones."""
+    with writing() as session:
+        for provider in ("mistral", "anthropic"):
+            models.create(session, model_values(provider=provider, model_id="known", active=False), actor="ann")
+    ours("1")
+    proposal_id = opened(offered(), offered(provider="openai", model_id="other"), selected=False)
+    marked = {row.ref: row for row in db.session.execute(select(ProposalRow)).scalars() if ",names," in row.guards}
+    assert {ref: row.lines[-1][:3] for ref, row in marked.items()} == {
+        "openai/known": ["Name known", "openai/known", "ambiguous: anthropic/known, mistral/known, openai/known"]
+    }
+    with writing(refresh=False) as session:
+        assert proposals.choose_matching(session, proposal_id, RowFilter(), True) == 1
+        assert proposal_names.list_confirmations(session, proposal_id) == []
+        proposals.choose(session, proposal_id, RowFilter().condition(), True)
+        (listed,) = proposal_names.list_confirmations(session, proposal_id)
+    with pytest.raises(ConfirmationRequired) as required:
+        approved(proposal_id)
+    assert (required.value.confirmations[0].key, len(listed.changes)) == (listed.key, 1)
+    assert container.registry().resolve("known").ref == "openai/known"
+    confirm(lambda keys: approved(proposal_id, confirmed=keys))
+    assert row(Proposal, id=proposal_id).status == "applied"
+    event = db.session.execute(select(AuditEvent).where(AuditEvent.action == "catalog:proposal:apply")).scalar_one()
+    assert event.after["confirmed"] == [listed.message]
+
+
+def test_undoing_asks_if_another_model_has_taken_a_name_since(app):
+    model_id = ours("1")
+    proposal_id = opened(offered(provider="openai", model_id="other"))
+    approved(proposal_id)
+    with writing() as session:
+        models.create(session, model_values(provider="mistral", model_id="known"), actor="ann")
+    assert container.registry().resolve("known").ref == "mistral/known"
+    with pytest.raises(ConfirmationRequired, match="known means mistral/known and would be ambiguous"):
+        undone(proposal_id)
+    assert container.registry().resolve("known").ref == "mistral/known"
+    assert confirm(lambda keys: undone(proposal_id, keys)) == []
+    assert row(Model, id=model_id).is_active
+
+
+def test_the_whole_map_of_litellm_changes_no_name_of_the_seed_without_a_confirmation(app):
+    catalog = sources.read_catalog("litellm", (ROOT / "tests" / "data" / "catalogs" / "litellm.json").read_bytes())
+    before = meanings()
+    proposal_id = opened_catalog(catalog)
+    with writing(refresh=False) as session:
+        changed = {change.name for row in proposal_names.list_confirmations(session, proposal_id) for change in row.changes}
+    if changed:
+        confirm(lambda keys: approved(proposal_id, confirmed=keys))
+    else:
+        approved(proposal_id)
+    assert {name for name, ref in meanings().items() if ref != before[name]} <= changed
+    assert undone(proposal_id) == []
+    assert meanings() == before
 
 
 # The seed update.

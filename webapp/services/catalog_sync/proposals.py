@@ -282,13 +282,8 @@ def close(session: Session, proposal_id: int, *, actor: str) -> Proposal:
     if proposal.status != OPEN:
         raise Conflict("This proposal is no longer open.", code="not_open")
     proposal.status, proposal.ended_by, proposal.ended_at = CLOSED, actor, audit_log.now()
-    audit_log.record(
-        session,
-        "catalog:proposal:close",
-        actor=actor,
-        target=proposal_target(proposal),
-        change=AuditChange({"status": OPEN}, {"status": CLOSED}),
-    )
+    change = AuditChange({"status": OPEN}, {"status": CLOSED})
+    audit_log.record(session, "catalog:proposal:close", actor=actor, target=proposal_target(proposal), change=change)
     return proposal
 
 
