@@ -85,9 +85,18 @@ class Desks(RuleBasedStateMachine):
     # Changes through the API
 
     def _ask(self, method: str, path: str, expected: int, json=None):
-        response = self.api.request(method, path, **({"json": json if json is not None else {}} if method != "DELETE" else {}))
+        body = {"json": json if json is not None else {}} if method != "DELETE" else {}
+        response = self.api.request(method, path, **body)
+        if response.status_code == 409 and response.json["code"] == "confirmation_required":
+            response = self._confirm(method, path, body, [row["key"] for row in response.json["confirmations"]])
         same(response.status_code, expected, f"{method} {path} {json or ''}")
         return response
+
+    def _confirm(self, method: str, path: str, body: dict, keys: list[str]):
+        """Send the request again with the keys: in its body, or in its query if the body has no fields."""
+        if body.get("json"):
+            return self.api.request(method, path, json=body["json"] | {"confirm": keys})
+        return self.api.request(method, f"{path}?confirm={','.join(keys)}", **body)
 
     def _add(self, new: LittleModel) -> None:
         values = model_values(provider=new.provider, model_id=new.model_id, type=new.type, aliases=sorted(new.aliases))

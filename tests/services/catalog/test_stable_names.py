@@ -1,4 +1,4 @@
-"""Whoever gives a name in use another meaning confirms the list of such names first, at every entry point."""
+"""Anyone who gives a name in use another meaning confirms the list of such names first, at every entry point."""
 
 import json
 import re
