@@ -77,12 +77,20 @@ def test_a_ref_of_a_new_inactive_model_takes_the_bare_id_of_a_gateway():
         (names(2, "azure", "x", patterns=("ft:gpt-4o:acme:*",)), "ft:gpt-4o:acme:*"),
         (names(2, "azure", "gpt-4o-20240806"), "gpt-4o-20240806"),
         (names(2, "azure", "models/GPT-4o", active=True), "models/GPT-4o"),
-        (names(2, "azure", "GPT-4o"), "models/gpt-4o"),
+        (names(2, "azure", "GPT-4o"), "GPT-4o"),
         (names(2, "OPENAI", "gpt-4o", active=False), "OPENAI/gpt-4o"),
     ],
 )
 def test_names_that_matched_a_pattern_or_another_spelling_count(added, name):
     assert name in [change.name for change in find_name_changes([GPT], [GPT, added])]
+
+
+def test_spellings_that_no_model_has_exactly_can_become_ambiguous():
+    before = [names(1, "acme", "Model-X")]
+    assert changes(before, [*before, names(2, "beta", "MODEL-X")]) == [
+        "MODEL-X means acme/Model-X and would mean beta/MODEL-X",
+        "models/model-x means acme/Model-X and would be ambiguous (acme/Model-X, beta/MODEL-X)",
+    ]
 
 
 def test_a_pattern_takes_the_name_of_an_inactive_model():
