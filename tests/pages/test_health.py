@@ -68,7 +68,7 @@ def test_each_process_that_serves_is_counted_and_one_that_is_behind_is_seen(app,
         session.execute(update(RegistryProcess).where(RegistryProcess.name == "another").values(revision=revision))
     assert workers(client) == (2, 2)
     page = ann.get("/admin/").text
-    assert ("2 of 2 workers answer with it" in page, "2/2 workers" in page, f"revision {revision}" in page) == (True, True, True)
+    assert ("2 of 2 workers answer with it" in page, " · 2/2 workers<" in page, f"revision {revision}" in page) == (True, True, True)
 
 
 def test_a_command_is_no_worker_and_one_that_ends_is_none_any_more(tmp_path, templates):

@@ -334,7 +334,7 @@ def test_a_date_next_to_the_choice_now_is_refused_and_nothing_is_stored(ann):
         ({}, "It starts now.", "Add this price, starting now"),
         ({"when": "at", "at": DATE}, "It starts 1 Jan 2030, 06:30 UTC.", "Add this price, starting 1 Jan 2030, 06:30 UTC"),
         ({"when": "at", "at": "2030-01-01T00:00"}, "It starts 1 Jan 2030, 00:00 UTC.", "Add this price, starting 1 Jan 2030, 00:00 UTC"),
-        ({"when": "now", "at": DATE}, "Has a date, but “immediately” is selected", "Add this price"),
+        ({"when": "now", "at": DATE}, "Start: has a date, but “immediately” is selected", "Add this price"),
         ({"when": "at", "at": ""}, "", "Add this price"),
     ],
 )
@@ -365,6 +365,18 @@ NIGHT = {"meter": "output", "amount": "7", "per": "1000000", "from": "16:30", "t
 
 def preview(visitor, **more):
     return visitor.post("/admin/price/echo", {"model": str(model().id)} | PRICED | more).text
+
+
+def test_the_preview_names_the_field_of_each_error_and_keeps_its_spelling(ann):
+    echo = preview(
+        ann, surcharge_percent="abc", more_meter="input", more_amount="2", more_from="16:30", more_to="00:30", more_tz="Asia/Shangai"
+    )
+    assert "Rate with conditions 1: Time zone must be an IANA time zone such as Asia/Shanghai" in echo
+    assert "Surcharge: must be a plain decimal" in echo
+
+
+def test_the_preview_of_an_empty_price_says_what_is_needed(ann):
+    assert "Rates: a price needs at least one rate; use the state free or unknown" in preview(ann, rate_input="", rate_output="")
 
 
 def test_every_meter_has_a_field_and_is_read_back_with_its_unit(ann):

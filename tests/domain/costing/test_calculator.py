@@ -145,7 +145,9 @@ def test_the_attributes_of_a_call_choose_the_rate():
 
 @pytest.mark.parametrize("text", ["8.4711", "1,5", "-1", "1e3", "8."])
 def test_a_bad_number_of_seconds_is_told_that_decimals_are_fine(text):
-    assert parse_query({"second": [text]}).errors == {"second": "Seconds must be a number from 0 to 1,000,000,000,000, such as 90 or 8.47."}
+    assert parse_query({"second": [text]}).errors == {
+        "second": "Seconds must be a number from 0 to 1,000,000,000,000 with up to three decimals, such as 90 or 8.47."
+    }
 
 
 @given(

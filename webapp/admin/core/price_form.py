@@ -26,7 +26,14 @@ UNIT_CHOICES = (("1000000", "per 1M tokens"), ("1000", "per 1K tokens"), ("1", "
 COUNT_SIZES = (1, 1_000, 1_000_000)
 ROW_SIZES = (1, 60, 1_000, 3_600, 1_000_000)
 TIME_ZONES = ("UTC", "America/Los_Angeles", "America/New_York", "Asia/Shanghai", "Asia/Tokyo", "Europe/Berlin", "Europe/London")
-FIELD_LABELS: Mapping[str, str] = {"at": "Start", "confirm_past": "Start", "confirm_price": "Rates", "source_url": "Address"}
+FIELD_LABELS: Mapping[str, str] = {
+    "at": "Start",
+    "confirm_past": "Start",
+    "confirm_price": "Rates",
+    "minimum": "Minimum of a line",
+    "source_url": "Address",
+    "surcharge_percent": "Surcharge",
+}
 BASIC_METERS = tuple(sorted(METER_GROUPS[TEXT_TOKENS], key=lambda meter: bool(METER_TABLE[meter].parents)))  # Wholes first.
 FIELD_METERS = (*BASIC_METERS, *(meter for meter in METERS if meter not in BASIC_METERS))
 PRICE_FIELDS = ("minimum", "surcharge_percent")

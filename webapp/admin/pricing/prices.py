@@ -200,7 +200,8 @@ class Prices(RowsView):
         history = info.prices if info else ()
         form, now = price_form.read_form(request.form), datetime.now(UTC)
         preview = price_preview.preview_price(form, history, now, lambda price: _sanity_questions(info, price, history))
-        return self.render("admin/pricing/prices/_echo.html", echo=preview, new_label=price_start.submit_label(form.values, now))
+        new_label = price_start.submit_label(form.values, now)
+        return self.render("admin/pricing/prices/_echo.html", echo=preview, new_label=new_label, field_label=price_form.field_label)
 
 
 def _verify_price(session: Session, id: str, actor: str) -> str:

@@ -187,7 +187,9 @@ class QueryReader:
             return fraction[0]
         quantity = self.number(meter, 0, MAX_QUANTITY)
         if meter in self.errors:
-            self.errors[meter] = f"{label_of(meter)} must be a number from 0 to {MAX_QUANTITY:,}, such as 90 or 8.47."
+            self.errors[meter] = (
+                f"{label_of(meter)} must be a number from 0 to {MAX_QUANTITY:,} with up to three decimals, such as 90 or 8.47."
+            )
         return quantity
 
     def attributes(self) -> dict[str, str]:
