@@ -20,3 +20,15 @@ def test_a_switch_that_changes_a_name_in_use_asks_and_switches_after_the_answer(
     ann.get_by_label("1 name in use gets another meaning").check()
     ann.get_by_role("button", name="Confirm").click()
     expect(ann.get_by_role("switch", name="Namesake active")).to_be_checked()
+
+
+def test_the_question_fits_a_narrow_window(ann, watch):
+    watch.expected = {422}
+    ann.set_viewport_size({"width": 390, "height": 844})
+    ann.goto("/admin/model/new/")
+    ann.locator("select[name=provider]").select_option("openai")
+    ann.locator("[name=model_id]").fill("GPT-4o")
+    ann.locator("[name=display_name]").fill("Other spelling")
+    ann.get_by_role("button", name="Save").first.click()
+    expect(ann.get_by_label("2 names in use get another meaning")).to_be_visible()
+    assert ann.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
