@@ -1,5 +1,6 @@
 """Form of a model: fields that keep the input as it was typed, and their values as input for the services."""
 
+from datetime import date
 from typing import Any
 
 from wtforms import BooleanField, SelectField, StringField, TextAreaField
@@ -93,9 +94,9 @@ def form_values(model: Model) -> dict[str, Any]:
         "capabilities": known,
         "more_capabilities": ", ".join(name for name in model.capabilities if name not in known),
         "aliases": "\n".join(alias.alias for alias in model.aliases),
-        "released_on": model.released_on,
-        "deprecated_on": model.deprecated_on,
-        "retires_on": model.retires_on,
+        "released_on": _date_text(model.released_on),
+        "deprecated_on": _date_text(model.deprecated_on),
+        "retires_on": _date_text(model.retires_on),
         "successor": model.successor,
         "active": model.is_active,
         "default": model.is_default,
@@ -132,6 +133,10 @@ def _merge_quirks(form: ModelForm, current: dict[str, Any]) -> dict[str, Any]:
     }
     hidden = {name: value for name, value in current.items() if name not in entered}
     return hidden | {name: value for name, value in entered.items() if value is not None}
+
+
+def _date_text(day: date | None) -> str:
+    return day.isoformat() if day else ""
 
 
 def group_digits(number: int | None) -> str:
