@@ -43,9 +43,11 @@ def models(desk, upstreams):
             "POST", "/providers", {"slug": name, "display_name": name.title(), "driver": "openai", "base_url": upstream.base_url}
         )
         send("PUT", f"/providers/{provider['id']}/credential", {"api_key": "sk-CANARY-0123456789"})
-        model = send("POST", "/models", {"provider": name, "model_id": "m", "display_name": f"{name.title()} model", "type": "text"})
+        model = send(
+            "POST", "/models", {"provider": name, "model_id": f"{name}-m", "display_name": f"{name.title()} model", "type": "text"}
+        )
         send("POST", f"/models/{model['id']}/prices", price)
-    return [f"{name}/m" for name in upstreams]
+    return [f"{name}/{name}-m" for name in upstreams]
 
 
 def fill(page, models, *, repeats: str, samples: int = 3) -> None:
@@ -73,30 +75,30 @@ def test_a_bench_of_three_incidents_four_models_and_three_repeats(ann, models, u
         row.get_by_role("rowheader").inner_text(): row.get_by_role("cell").all_inner_texts() for row in summary.get_by_role("row").all()[1:]
     }
     assert {name: (row[0], row[1]) for name, row in cells.items()} == {
-        "swift/m": ("9", "0"),
-        "other/m": ("9", "0"),
-        "failing/m": ("0", "9"),
-        "slow/m": ("9", "0"),
+        "swift/swift-m": ("9", "0"),
+        "other/other-m": ("9", "0"),
+        "failing/failing-m": ("0", "9"),
+        "slow/slow-m": ("9", "0"),
     }
     assert len(upstreams["slow"].requests) == 9
-    results = ann.get_by_role("region", name="other/m on incident 1")
+    results = ann.get_by_role("region", name="other/other-m on incident 1")
     expect(results).to_contain_text("<img src=x onerror=alert(1)>")
-    assert json.loads(ANSWER)["recommendations"][0]["title"] in ann.get_by_role("region", name="swift/m on incident 1").inner_text()
+    assert json.loads(ANSWER)["recommendations"][0]["title"] in ann.get_by_role("region", name="swift/swift-m on incident 1").inner_text()
     agreement = ann.get_by_role("table", name="Agreement between models")
-    expect(agreement.get_by_role("row", name="other/m and swift/m")).to_have_text(re.compile(r"3\s*0\s*0\s*$"))
+    expect(agreement.get_by_role("row", name="other/other-m and swift/swift-m")).to_have_text(re.compile(r"3\s*0\s*0\s*$"))
 
 
 def test_an_answer_is_rated_and_a_model_made_the_default_from_the_bench(ann, models):
     fill(ann, models[:2], repeats="1", samples=1)
     ann.get_by_role("button", name="Start").click()
     expect(ann.locator(".bench-progress")).to_contain_text("2 of 2", timeout=15_000)
-    swift = ann.get_by_role("region", name="swift/m on incident 1")
+    swift = ann.get_by_role("region", name="swift/swift-m on incident 1")
     swift.get_by_role("radio", name="4").check()
     expect(swift.get_by_role("status")).to_have_text("Rated 4 of 5.")
     with ann.expect_download() as download:
         ann.get_by_role("link", name="CSV").click()
-    assert "swift/m" in download.value.path().read_text()
-    ann.get_by_role("row", name="swift/m").get_by_role("button", name="Make default").click()
+    assert "swift/swift-m" in download.value.path().read_text()
+    ann.get_by_role("row", name="swift/swift-m").get_by_role("button", name="Make default").click()
     ann.get_by_role("dialog").get_by_role("button", name="Make default").click()
     expect(ann.get_by_role("main")).to_contain_text("is now the default")
     ann.get_by_role("button", name="Undo").click()
@@ -106,7 +108,7 @@ def test_an_answer_is_rated_and_a_model_made_the_default_from_the_bench(ann, mod
 def test_a_bench_is_cancelled_in_the_middle(ann, models, upstreams):
     before = len(upstreams["slow"].requests)
     upstreams["slow"].says(after(3 * SLOW_S, reply()))  # Slow enough that a busy machine sees the middle.
-    fill(ann, ["slow/m"], repeats="5")
+    fill(ann, ["slow/slow-m"], repeats="5")
     ann.get_by_role("button", name="Start").click()
     expect(ann.locator(".bench-progress")).to_contain_text(re.compile(r"\b([1-9]|1[0-2]) of 15"))
     ann.get_by_role("button", name="Cancel the bench").click()

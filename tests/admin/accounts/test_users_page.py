@@ -2,6 +2,7 @@
 
 import re
 
+from factories import model_values
 from sqlalchemy import select
 
 from webapp.extensions import db
@@ -80,6 +81,7 @@ def test_the_log_is_searched_and_filtered(ann):
 
 
 def test_the_dashboard_says_what_needs_somebody(ann):
+    ann.post("/admin/model/new/", model_values(active="y"))
     page = ann.get("/admin/").text
     assert "no known price" in page
     assert "Getting started" in page

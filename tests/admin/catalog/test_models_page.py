@@ -5,6 +5,7 @@ import io
 import json
 
 import pytest
+from factories import model_values
 from sqlalchemy import event, select
 
 from webapp.extensions import db
@@ -53,6 +54,7 @@ def test_t33_wildcards_are_letters_like_any_other(ann):
     "query", ["flt0_price_state_equals=unknown", "flt0_default_equals=1", "flt0_type_equals=image", "flt0_capability_equals=vision"]
 )
 def test_filters_choose_what_the_registry_says(ann, registry, query):
+    ann.post("/admin/model/new/", model_values(active="y"))
     infos = registry.snapshot.models
     expected = {
         "price_state": sum(info.price_state == "unknown" for info in infos),

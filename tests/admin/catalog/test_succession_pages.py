@@ -60,4 +60,4 @@ def test_a_day_that_is_none_or_a_missing_successor_is_said(bob):
 def test_deactivating_what_is_used_asks_and_names_the_users(bob):
     content = page(bob, f"/admin/model/details/?id={number('gpt-4o')}")
     assert "Deactivate GPT-4o? It is used: 2 other names." in content
-    assert "whoever uses it: 2 other names" in page(bob, f"/admin/price/new/?model={number('gpt-4o')}")
+    assert "also applies to: 2 other names" in page(bob, f"/admin/price/new/?model={number('gpt-4o')}")

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from factories import csrf_token
+from factories import csrf_token, model_values
 from sqlalchemy import func, select
 
 from webapp.extensions import db
@@ -117,6 +117,7 @@ def test_a_viewer_sees_neither_switches_nor_forms_of_rows(eve):
 
 
 def test_the_dashboard_asks_a_viewer_for_nothing_and_hides_the_log(ann, eve):
+    ann.post("/admin/model/new/", model_values(active="y"))
     viewer_page, admin_page = eve.get("/admin/").text, ann.get("/admin/").text
     for text in ("Latest changes", ">Add prices<"):
         assert text in admin_page

@@ -5,6 +5,7 @@ import time
 from urllib.parse import quote
 
 import pytest
+from factories import model_values
 
 from webapp.runtime import container
 
@@ -33,7 +34,8 @@ def test_the_price_says_since_when_and_from_where_and_the_registry_which_revisio
 
 
 def test_an_unknown_price_is_never_a_zero(ann):
-    content = words(ann.get(f"{PAGE}?model=openai/gpt-live-1&input=1000", headers=FRAGMENT))
+    ann.post("/admin/model/new/", model_values(active="y"))
+    content = words(ann.get(f"{PAGE}?model=openai/test-model&input=1000", headers=FRAGMENT))
     assert "No price is known" in content
     assert "$0" not in content
 

@@ -182,7 +182,8 @@ def test_an_unknown_model_comes_with_suggestions_and_an_ambiguous_one_with_candi
 
 
 def test_supported_says_why_not_and_what_comes_next(api):
-    known = {"model": "gpt-4o", "ref": "openai/gpt-4o", "supported": True, "reason": None, "successor": None}
+    successor = api.get("/models/gpt-4o").json["successor"]
+    known = {"model": "gpt-4o", "ref": "openai/gpt-4o", "supported": True, "reason": None, "successor": successor}
     assert api.get("/supported?model=gpt-4o").json == known
     assert api.get("/supported?model=nope").json == {
         "model": "nope",
