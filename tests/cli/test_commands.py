@@ -201,8 +201,8 @@ def test_a_cost_names_its_tier_its_attributes_and_what_is_missing(run):
     assert json.loads(run(*asked, "--service-tier", "default", "--json").stdout)["total"] == "0.003"
     seconds = run("registry", "cost", "gpt-4o", "--usage", '{"input": 1200, "second": 8.47}', "--at", "2026-11-21T00:00:00Z").stdout
     assert "incomplete: No rate is known for seconds: the rest is counted." in seconds
-    fast = run(*asked, "--service-tier", "fast").stdout
-    assert "incomplete: It has no fast rates: this is the cost at standard rates." in fast
+    scale = run(*asked, "--service-tier", "scale").stdout
+    assert "incomplete: It has no scale rates: this is the cost at standard rates." in scale
 
 
 def test_a_model_is_shown_with_every_rate_and_its_conditions(run):

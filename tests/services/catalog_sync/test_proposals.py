@@ -461,6 +461,14 @@ def test_a_row_that_changes_a_name_in_use_is_marked_held_and_needs_its_own_confi
     assert event.after["confirmed"] == [listed.message]
 
 
+def test_a_new_id_that_differs_only_in_case_is_confirmed_by_whoever_applies_it(app):
+    proposal_id = opened(offered(provider="openai", model_id="GPT-4o-Mini"))
+    with pytest.raises(ConfirmationRequired, match="gpt-4o-mini"):
+        approved(proposal_id)
+    confirm(lambda keys: approved(proposal_id, confirmed=keys))
+    assert row(Proposal, id=proposal_id).status == "applied"
+
+
 def test_undoing_asks_if_another_model_has_taken_a_name_since(app):
     model_id = ours("1")
     proposal_id = opened(offered(provider="openai", model_id="other"))

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.catalog_diff import ADDED, GONE
 from webapp.domain.pricing.pricing import price_at, timeline
-from webapp.domain.shared.errors import Conflict, FieldError, Forbidden, Invalid, ModeldeskError
+from webapp.domain.shared.errors import Confirmation, Conflict, FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.models import Model, Proposal, ProposalRow, Provider
 from webapp.registry import revision
@@ -32,7 +32,7 @@ SECOND_APPROVER_REQUIRED = (
 class Approval:
     """An approval: the actor, the time, whether four-eyes approval is required, and the digest of the reviewed selection.
 
-    `confirmed` has the key of the list of names that get another meaning, if there are any.
+    `confirmed` has the keys of what must be confirmed: ids that differ from another only in case, and names that get another meaning.
     """
 
     actor: str
@@ -45,7 +45,7 @@ class Approval:
 def apply(session: Session, proposal_id: int, approval: Approval) -> Proposal:
     """Apply the chosen rows in this transaction, all or none.
 
-    Raises `Conflict` that names the rows that changed since, or `ConfirmationRequired` if names in use get another meaning.
+    Raises `Conflict` that names the rows that changed since, or `ConfirmationRequired`.
     """
     revision.bump(session)
     proposal = find(session, proposal_id, lock=True)
@@ -60,7 +60,7 @@ def apply(session: Session, proposal_id: int, approval: Approval) -> Proposal:
     if approval.selection_digest != selection_digest(session, proposal_id):
         raise Conflict("Other rows are ticked now than those you saw, so nothing was taken over. Look them through.", code="changed_since")
     with model_names.keep_meanings(session, approval.confirmed) as confirmations:
-        _apply_rows(session, rows, approval)
+        _apply_rows(session, rows, approval, confirmations)
     proposal.status, proposal.applied_by, proposal.applied_at = APPLIED, approval.actor, approval.at
     after = {"status": APPLIED, "rows": len(rows), "opened_by": proposal.opened_by} | confirmed_values(confirmations)
     change = AuditChange({"status": OPEN}, after)
@@ -73,11 +73,11 @@ def _list_chosen_rows(session: Session, proposal_id: int) -> list[ProposalRow]:
     return list(session.execute(query).scalars())
 
 
-def _apply_rows(session: Session, rows: Sequence[ProposalRow], approval: Approval) -> None:
+def _apply_rows(session: Session, rows: Sequence[ProposalRow], approval: Approval, confirmations: list[Confirmation]) -> None:
     errors: list[FieldError] = []
     for row in rows:
         try:
-            row.done = _apply_row(session, row, approval)
+            row.done = _apply_row(session, row, approval, confirmations)
         except ModeldeskError as error:
             errors.append(FieldError(row.ref, error.detail))
     if errors:
@@ -85,10 +85,10 @@ def _apply_rows(session: Session, rows: Sequence[ProposalRow], approval: Approva
         raise Conflict(f"Nothing was taken over. {details}", errors, code="changed_since")
 
 
-def _apply_row(session: Session, row: ProposalRow, approval: Approval) -> dict[str, Any]:
-    """Return the created and replaced values, for undo."""
+def _apply_row(session: Session, row: ProposalRow, approval: Approval, confirmations: list[Confirmation]) -> dict[str, Any]:
+    """Return the created and replaced values, for undo. What the approver must confirm is added to `confirmations`."""
     if row.kind == ADDED:
-        return _add_model(session, row, approval)
+        return _add_model(session, row, approval, confirmations)
     model = _find_model(session, row.ref)
     if row.kind == GONE:
         models.set_active(session, model.id, False, actor=approval.actor)
@@ -96,13 +96,14 @@ def _apply_row(session: Session, row: ProposalRow, approval: Approval) -> dict[s
     return _update_model(session, model, row, approval)
 
 
-def _add_model(session: Session, row: ProposalRow, approval: Approval) -> dict[str, Any]:
+def _add_model(session: Session, row: ProposalRow, approval: Approval, confirmations: list[Confirmation]) -> dict[str, Any]:
     if providers.get_by_slug_or_none(session, row.provider) is None:
         name = row.entry.get("provider_name") or row.provider
         values = {"slug": row.provider, "display_name": name[:100], "driver": "custom", "active": False, "sort_order": 1_000}
         providers.create(session, values | {"description": f"Came with {row.proposal}."}, actor=approval.actor)
-    confirmed = model_names.confirmation_keys(session, row.provider, row.entry["model"]["model_id"])
-    model = models.create(session, row.entry["model"], actor=approval.actor, confirmed=confirmed)
+    similar_ids = model_names.list_confirmations(session, row.provider, row.entry["model"]["model_id"])
+    confirmations += similar_ids
+    model = models.create(session, row.entry["model"], actor=approval.actor, confirmed=[similar.key for similar in similar_ids])
     for document in row.entry["prices"]:
         prices.import_price(session, model, catalog_price_entry(document, row.proposal.source), actor=approval.actor)
     return {"model": model.id}
