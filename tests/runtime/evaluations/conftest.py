@@ -38,7 +38,9 @@ def desk_with(settings, upstreams):
                 values = provider_values(slug=name, display_name=name.title(), base_url=upstream.base_url)
                 provider = providers.create(session, values, actor="ann", policy=container.current().outbound)
                 credentials.store(session, provider, "sk-CANARY-0123456789", vault=container.vault(), actor="ann")
-                model = models.create(session, {"provider": name, "model_id": "m", "display_name": name, "type": "text"}, actor="ann")
+                model = models.create(
+                    session, {"provider": name, "model_id": f"{name}-m", "display_name": name, "type": "text"}, actor="ann"
+                )
                 if name != "tricky":
                     prices.add(session, model.id, price_values(), actor="ann")
         yield app

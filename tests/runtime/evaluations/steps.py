@@ -18,7 +18,7 @@ from webapp.services.runs import evaluations
 
 
 def form(*names, **more):
-    refs = [LOCAL if name == "local" else f"{name}/m" for name in names]
+    refs = [LOCAL if name == "local" else f"{name}/{name}-m" for name in names]
     return {"samples": ["disk-full", "memory-oom"], "models": refs, "repeats": "1", "spend_cap": "", "incident": ""} | more
 
 

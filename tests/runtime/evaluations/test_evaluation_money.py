@@ -26,7 +26,7 @@ def test_the_spend_cap_stops_the_bench_and_says_what_was_not_asked(desk):
     assert "In all" in estimate
     row = started(ann, "quick", repeats="5", spend_cap="0.033")
     spent = evaluation_cells.total_spent(db.session(), row.public_id)
-    counts = statuses(row)["quick/m"]
+    counts = statuses(row)["quick/quick-m"]
     assert (set(counts), spent <= Decimal("0.033"), counts.count("done") >= 1) == ({"done", "skipped"}, True, True)
     assert "The spend cap was reached before this was asked." in html.unescape(ann.get(f"/admin/bench/{row.public_id}/").text)
 
@@ -39,7 +39,7 @@ def test_a_spend_cap_is_read_as_people_write_money(desk, typed, cap):
 
 def priced_in_euros(name: str) -> None:
     with writing() as session:
-        prices.add(session, container.registry().get_model(f"{name}/m").id, price_values(currency="EUR"), actor="ann")
+        prices.add(session, container.registry().get_model(f"{name}/{name}-m").id, price_values(currency="EUR"), actor="ann")
 
 
 def test_money_of_different_currencies_is_never_added_up(desk):
@@ -48,13 +48,14 @@ def test_money_of_different_currencies_is_never_added_up(desk):
     estimate = html.unescape(ann.post("/admin/bench/estimate", form("quick", "tricky")).text)
     row = started(ann, "quick", "tricky", spend_cap="0.5")
     dollars, euros = (
-        sum((cell.run.cost_total for cell in row.cells if cell.model == model), Decimal(0)) for model in ("quick/m", "tricky/m")
+        sum((cell.run.cost_total for cell in row.cells if cell.model == model), Decimal(0))
+        for model in ("quick/quick-m", "tricky/tricky-m")
     )
     page = html.unescape(ann.get(f"/admin/bench/{row.public_id}/").text)
     status_text = " ".join(re.sub("<[^>]+>", "", page.split('role="status">')[1].split("</p>")[0]).split())
     assert status_text.endswith(f"Spent ${dollars} of at most $0.50, and €{euros} that the cap does not count.")
     assert re.search(r"and ≈ €[0-9.]+ to €[0-9.]+</strong>", estimate)
-    assert "what costs another currency is not counted towards it (tricky/m)" in estimate
+    assert "what costs another currency is not counted towards it (tricky/tricky-m)" in estimate
     body = ann.get(f"/admin/bench/{row.public_id}/export.json").json
     quick, tricky = body["models"]
     assert body["costs"] == [{"currency": "USD", "cost": str(dollars)}, {"currency": "EUR", "cost": str(euros)}]
@@ -68,7 +69,7 @@ def test_money_of_different_currencies_is_never_added_up(desk):
 def test_what_costs_another_currency_is_unknown_to_the_cap(desk):
     priced_in_euros("tricky")
     row = started(Visitor(desk, "ann@example.com", PASSWORD), "tricky", "quick", spend_cap="0.000001")
-    assert statuses(row) == {"tricky/m": ["done"] * 2, "quick/m": ["skipped"] * 2}
+    assert statuses(row) == {"tricky/tricky-m": ["done"] * 2, "quick/quick-m": ["skipped"] * 2}
     assert [cell.max_cost is None for cell in row.cells] == [True, False] * 2
     assert (evaluation_cells.total_spent(db.session(), row.public_id), paid(row) > 0) == (0, True)
 
@@ -79,6 +80,6 @@ def test_the_page_of_a_model_adds_up_by_currency(desk):
     with by_hand() as session:
         session.execute(update(Run).where(Run.id == row.cells[0].run_id).values(currency="EUR", cost_total=Decimal("0.25")))
     dollars = row.cells[1].run.cost_total
-    page = html.unescape(ann.get(f"/admin/model/details/?id={container.registry().get_model('quick/m').id}").text)
+    page = html.unescape(ann.get(f"/admin/model/details/?id={container.registry().get_model('quick/quick-m').id}").text)
     assert f"<dd>${dollars} and €0.25</dd>" in page
     assert re.search(r"<dd>≈ \$[0-9.]+ in 1 run and ≈ €0.25 in 1 run</dd>", page)

@@ -27,11 +27,11 @@ from webapp.services.runs import evaluations
 def test_every_incident_goes_to_every_model_and_a_failing_one_fails_alone(either_desk):
     ann = Visitor(either_desk, "ann@example.com", PASSWORD)
     row = started(ann, "quick", "failing", "local", repeats="2")
-    assert statuses(row) == {"quick/m": ["done"] * 4, "failing/m": ["failed"] * 4, LOCAL: ["done"] * 4}
+    assert statuses(row) == {"quick/quick-m": ["done"] * 4, "failing/failing-m": ["failed"] * 4, LOCAL: ["done"] * 4}
     assert (row.status, len({cell.run.public_id for cell in row.cells})) == ("finished", 12)
     page = html.unescape(ann.get(f"/admin/bench/{row.public_id}/").text)
     assert "The provider failed" in page
-    assert "quick/m and Local rules" in page
+    assert "quick/quick-m and Local rules" in page
     assert 'hx-trigger="every 1s"' not in page  # The page no longer polls.
 
 
@@ -39,14 +39,14 @@ def test_a_slow_model_delays_no_other(desk, upstreams):
     ann = Visitor(desk, "ann@example.com", PASSWORD)
     started_at = time.monotonic()
     row = started(ann, "quick", "slow", repeats="2", wait=0)
-    while "done" not in statuses(row)["slow/m"]:
+    while "done" not in statuses(row)["slow/slow-m"]:
         assert time.monotonic() - started_at < 15
         db.session.rollback()
         row = evaluations.find_with_cells(db.session(), row.public_id)
-        if statuses(row)["quick/m"] == ["done"] * 4:
+        if statuses(row)["quick/quick-m"] == ["done"] * 4:
             break
         time.sleep(0.02)
-    assert statuses(row)["slow/m"].count("done") <= 1  # The quick model is done while the slow one has barely started.
+    assert statuses(row)["slow/slow-m"].count("done") <= 1  # The quick model is done while the slow one has barely started.
     get_runner().wait(row.id, 20)
     assert len(upstreams["slow"].requests) == 4
 
@@ -76,11 +76,13 @@ def test_exports_hold_exact_numbers_and_no_formula(desk):
     ann = Visitor(desk, "ann@example.com", PASSWORD)
     row = started(ann, "quick", "local", name="=cmd()")
     rows = list(csv.DictReader(io.StringIO(ann.get(f"/admin/bench/{row.public_id}/export.csv").text)))
-    quick_rows = [csv_row for csv_row in rows if csv_row["model"] == "quick/m"]
-    assert [Decimal(csv_row["cost"]) for csv_row in quick_rows] == [cell.run.cost_total for cell in row.cells if cell.model == "quick/m"]
+    quick_rows = [csv_row for csv_row in rows if csv_row["model"] == "quick/quick-m"]
+    assert [Decimal(csv_row["cost"]) for csv_row in quick_rows] == [
+        cell.run.cost_total for cell in row.cells if cell.model == "quick/quick-m"
+    ]
     assert rows[0]["model"] != "@local"  # A leading @ would be a formula.
     body = ann.get(f"/admin/bench/{row.public_id}/export.json").json
-    assert (len(body["cells"]), body["models"][0]["model"], body["agreement"][0]["incidents"]) == (4, "quick/m", 2)
+    assert (len(body["cells"]), body["models"][0]["model"], body["agreement"][0]["incidents"]) == (4, "quick/quick-m", 2)
     assert "sk-CANARY" not in json.dumps(body)
 
 
@@ -168,7 +170,14 @@ def test_the_history_is_searched_whole_and_not_the_page_alone(desk):
     ann = Visitor(desk, "ann@example.com", PASSWORD)
     oldest = started(ann, "local", name="Tuesday's disks")
     with by_hand() as session:
-        values = {"actor": "bob", "status": "finished", "template": oldest.template, "incidents": [], "models": ["quick/m"], "repeats": 1}
+        values = {
+            "actor": "bob",
+            "status": "finished",
+            "template": oldest.template,
+            "incidents": [],
+            "models": ["quick/quick-m"],
+            "repeats": 1,
+        }
         now = oldest.created_at + timedelta(hours=1)
         session.add_all(
             Evaluation(public_id=f"bench_{number}", name="Later", heartbeat_at=now, created_at=now, **values) for number in range(40)
@@ -185,7 +194,7 @@ def test_runs_of_a_bench_count_like_others_and_are_never_from_the_cache(desk):
     runs = db.session.execute(select(Run)).scalars().all()
     assert (len(runs), any(run.cached for run in runs)) == (4, False)
     assert db.session.execute(select(func.count()).select_from(EvaluationCell)).scalar_one() == 4
-    model = container.registry().get_model("quick/m")
+    model = container.registry().get_model("quick/quick-m")
     page = html.unescape(ann.get(f"/admin/model/details/?id={model.id}").text)
     assert "4 runs" in page
     assert ANSWER

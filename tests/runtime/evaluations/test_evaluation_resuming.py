@@ -42,7 +42,7 @@ def test_a_cancelled_bench_asks_nothing_more_also_from_another_process(desk, set
         get_runner().wait(row_id, 20)
         reloaded = evaluations.find_with_cells(db.session(), public_id)
         assert reloaded.status == "cancelled"
-        assert set(statuses(reloaded)["slow/m"]) == {"done", "cancelled"}
+        assert set(statuses(reloaded)["slow/slow-m"]) == {"done", "cancelled"}
         assert len(upstreams["slow"].requests) <= 2
         db.session.remove()
 
@@ -59,7 +59,7 @@ def test_what_a_dead_process_left_is_interrupted_and_can_be_resumed(desk):
     ann.post(f"/admin/bench/{row.public_id}/resume")
     get_runner().wait(row.id, 20)
     db.session.rollback()
-    assert statuses(evaluations.find_with_cells(db.session(), row.public_id)) == {"quick/m": ["done", "done"]}
+    assert statuses(evaluations.find_with_cells(db.session(), row.public_id)) == {"quick/quick-m": ["done", "done"]}
 
 
 def test_whoever_resumes_a_bench_asks_with_keys_of_their_own_and_is_named(desk):
@@ -106,12 +106,12 @@ def test_nothing_more_is_asked_for_somebody_who_may_not_run_any_more_and_another
     get_runner().wait(row.id, 20)
     db.session.rollback()
     row = evaluations.find_with_cells(db.session(), row.public_id)
-    assert statuses(row)["slow/m"] == ["done"] + ["skipped"] * 5  # The call in progress was recorded.
+    assert statuses(row)["slow/slow-m"] == ["done"] + ["skipped"] * 5  # The call in progress was recorded.
     assert len(upstreams["slow"].requests) == 1
     assert "bob@example.com may not run anything any more" in html.unescape(ann.get(f"/admin/bench/{row.public_id}/").text)
     resumed = after_resuming(ann, row)
-    assert statuses(resumed)["slow/m"] == ["done"] * 6
-    assert [cell.run.actor for cell in resumed.cells if cell.model == "slow/m"] == ["bob@example.com"] + ["ann@example.com"] * 5
+    assert statuses(resumed)["slow/slow-m"] == ["done"] * 6
+    assert [cell.run.actor for cell in resumed.cells if cell.model == "slow/slow-m"] == ["bob@example.com"] + ["ann@example.com"] * 5
 
 
 def test_a_cancelled_bench_goes_on_only_when_its_answers_are_back(either_desk, upstreams):
@@ -122,12 +122,12 @@ def test_a_cancelled_bench_goes_on_only_when_its_answers_are_back(either_desk, u
     assert "Run what is missing" not in ann.get(page).text
     ann.post(f"{page}resume")
     assert "still under way" in ann.get(page).text
-    assert statuses(loaded(row))["slow/m"] == ["running", "cancelled"]
+    assert statuses(loaded(row))["slow/slow-m"] == ["running", "cancelled"]
     released.set()
-    until(lambda: statuses(loaded(row))["slow/m"] == ["done", "cancelled"])
+    until(lambda: statuses(loaded(row))["slow/slow-m"] == ["done", "cancelled"])
     get_runner().wait(row.id, 20)
     assert "Run what is missing" in ann.get(page).text
-    assert statuses(after_resuming(ann, row))["slow/m"] == ["done", "done"]
+    assert statuses(after_resuming(ann, row))["slow/slow-m"] == ["done", "done"]
     assert (len(upstreams["slow"].requests), evaluation_cells.total_spent(db.session(), row.public_id)) == (2, paid(row))
 
 
@@ -146,7 +146,7 @@ def test_a_late_answer_is_counted_and_replaces_no_newer_one(either_desk, upstrea
     released, row = held_up(ann, upstreams["slow"])
     gone_silent()  # As if the process were frozen.
     ann.post(f"/admin/bench/{row.public_id}/resume")
-    until(lambda: statuses(loaded(row))["slow/m"] == ["done", "done"])
+    until(lambda: statuses(loaded(row))["slow/slow-m"] == ["done", "done"])
     newer_run_ids = [cell.run.public_id for cell in loaded(row).cells]
     released.set()
     get_runner().wait(row.id, 20)
@@ -158,7 +158,7 @@ def test_a_late_answer_is_counted_and_replaces_no_newer_one(either_desk, upstrea
     body = ann.get(f"/admin/bench/{row.public_id}/export.json").json
     assert (Decimal(body["models"][0]["cost"]), Decimal(body["costs"][0]["cost"])) == (paid(row), paid(row))
     assert [(export_row["run"], export_row["incident"], export_row["model"], export_row["status"]) for export_row in body["late"]] == [
-        (late_run.public_id, 1, "slow/m", "late")
+        (late_run.public_id, 1, "slow/slow-m", "late")
     ]
     rows = list(csv.DictReader(io.StringIO(ann.get(f"/admin/bench/{row.public_id}/export.csv").text)))
     assert ([export_row["status"] for export_row in rows], sum(Decimal(export_row["cost"]) for export_row in rows)) == (
@@ -178,7 +178,7 @@ def test_a_late_answer_serves_where_nobody_has_asked_again(desk, upstreams):
         evaluations.cancel(session, row.public_id, actor=ann.email)
     released.set()
     get_runner().wait(row.id, 20)
-    assert (statuses(loaded(row))["slow/m"], len(upstreams["slow"].requests)) == (["done", "cancelled"], 1)
+    assert (statuses(loaded(row))["slow/slow-m"], len(upstreams["slow"].requests)) == (["done", "cancelled"], 1)
 
 
 def test_lanes_of_an_earlier_generation_begin_nothing_and_finish_nothing(desk):
@@ -188,8 +188,8 @@ def test_lanes_of_an_earlier_generation_begin_nothing_and_finish_nothing(desk):
         session.execute(text("UPDATE bench_cells SET status = 'planned', run_id = NULL"))
         session.execute(update(Evaluation).values(status="running", generation=4))
     with writing(refresh=False) as session:
-        assert evaluation_cells.start_next_cell(session, row.id, 3, "quick/m") == evaluation.SKIP
+        assert evaluation_cells.start_next_cell(session, row.id, 3, "quick/quick-m") == evaluation.SKIP
         evaluation_cells.finish(session, row.id, 3)
-    assert (loaded(row).status, statuses(loaded(row))["quick/m"]) == ("running", ["planned", "planned"])
+    assert (loaded(row).status, statuses(loaded(row))["quick/quick-m"]) == ("running", ["planned", "planned"])
     with writing(refresh=False) as session:
-        assert isinstance(evaluation_cells.start_next_cell(session, row.id, 4, "quick/m"), evaluation_cells.CellTask)
+        assert isinstance(evaluation_cells.start_next_cell(session, row.id, 4, "quick/quick-m"), evaluation_cells.CellTask)

@@ -41,12 +41,12 @@ def test_b6_six_calls_that_all_failed_are_unknown_everywhere(desk, upstreams):
     upstreams["failing"].says(error(402))
     ann = Visitor(desk, "ann@example.com", PASSWORD)
     row = started(ann, "failing", "local", repeats="3")
-    assert statuses(row)["failing/m"] == ["failed"] * 6
+    assert statuses(row)["failing/failing-m"] == ["failed"] * 6
     assert spent_line(ann, row).endswith("Spent unknown (6 calls).")
     page = html.unescape(ann.get(f"/admin/bench/{row.public_id}/").text)
     assert '<span class="tag tag-yellow">unknown (6 calls)</span>' in page
     assert page.count('title="The provider did not say how much was used">Unknown') == 1  # The tokens.
-    rows = [line for line in exported_rows(ann, row) if line["model"] == "failing/m"]
+    rows = [line for line in exported_rows(ann, row) if line["model"] == "failing/failing-m"]
     assert [(line["cost"], line["cost_complete"], line["cost_state"], line["input"]) for line in rows] == [
         ("unknown", "False", "unknown", "")
     ] * 6
@@ -63,7 +63,7 @@ def test_a_sum_of_known_and_unknown_costs_is_a_least_amount(desk, upstreams):
     upstreams["slow"].says(reply(200, WITHOUT_USAGE))
     ann = Visitor(desk, "ann@example.com", PASSWORD)
     row = started(ann, "quick", "slow", spend_cap="0.5")
-    known = sum(cell.run.cost_total for cell in row.cells if cell.model == "quick/m")
+    known = sum(cell.run.cost_total for cell in row.cells if cell.model == "quick/quick-m")
     assert spent_line(ann, row).endswith(f"Spent at least ${known} of at most $0.50; 2 calls with unknown cost.")
     quick, slow = ann.get(f"/admin/bench/{row.public_id}/export.json").json["models"]
     assert (quick["cost"], quick["cost_complete"], slow["cost"], slow["answered"], slow["cost_per_1000"]) == (
@@ -90,7 +90,7 @@ def test_one_model_with_known_and_unknown_costs_has_a_least_amount_and_no_projec
 def test_a_price_without_a_rate_for_what_was_used_is_unknown_and_not_zero(desk):
     with writing() as session:
         rates = [{"meter": "image", "amount": "0.04", "per": 1}]
-        prices.add(session, container.registry().get_model("tricky/m").id, price_values(rates=rates), actor="ann")
+        prices.add(session, container.registry().get_model("tricky/tricky-m").id, price_values(rates=rates), actor="ann")
     ann = Visitor(desk, "ann@example.com", PASSWORD)
     row = started(ann, "tricky")
     assert spent_line(ann, row).endswith("Spent unknown (2 calls).")
@@ -101,7 +101,7 @@ def test_what_was_never_sent_has_no_cost_and_is_not_unknown(desk, upstreams):
     upstreams["quick"].stop()
     ann = Visitor(desk, "ann@example.com", PASSWORD)
     row = started(ann, "quick", "local")
-    assert statuses(row)["quick/m"] == ["failed"] * 2
+    assert statuses(row)["quick/quick-m"] == ["failed"] * 2
     assert spent_line(ann, row).endswith("Spent $0.")
     body = ann.get(f"/admin/bench/{row.public_id}/export.json").json
     assert (body["cost_complete"], body["cost_unknown"], {cell["cost_state"] for cell in body["cells"]}) == (True, 0, {"none"})
@@ -110,8 +110,8 @@ def test_what_was_never_sent_has_no_cost_and_is_not_unknown(desk, upstreams):
 
 def test_an_estimate_without_any_known_price_is_unknown(desk):
     ann = Visitor(desk, "ann@example.com", PASSWORD)
-    form = {"samples": ["disk-full"], "models": ["tricky/m"], "repeats": "1", "spend_cap": "", "incident": ""}
-    for models in (["tricky/m"], ["tricky/m", "@local"]):
+    form = {"samples": ["disk-full"], "models": ["tricky/tricky-m"], "repeats": "1", "spend_cap": "", "incident": ""}
+    for models in (["tricky/tricky-m"], ["tricky/tricky-m", "@local"]):
         total = ann.post("/admin/bench/estimate", form | {"models": models}).text.split("In all")[1].split("</table>")[0]
         assert ("$0" in total, "Unknown" in total) == (False, True)
 
@@ -123,7 +123,7 @@ def test_a_call_that_was_lost_with_its_process_is_unknown_until_its_response_is_
     gone_silent()  # As if the process had ended.
     assert spent_line(ann, row).endswith("Spent unknown (1 call).")
     ann.post(f"/admin/bench/{row.public_id}/resume")
-    until(lambda: statuses(loaded(row))["slow/m"] == ["done", "done"])
+    until(lambda: statuses(loaded(row))["slow/slow-m"] == ["done", "done"])
     assert spent_line(ann, row).endswith("; 1 call with unknown cost.")
     assert [(line["status"], line["cost"]) for line in exported_rows(ann, row)][-1] == ("lost", "unknown")
     body = ann.get(f"/admin/bench/{row.public_id}/export.json").json
@@ -155,7 +155,7 @@ RUNS = {
 def test_a_run_says_in_json_and_on_its_pages_whether_its_cost_is_known(desk, upstreams, case):
     answer, state, text = RUNS[case]
     upstreams["quick"].says(answer)
-    body = api_for(desk, "runs:write").post("/runs", {"incident": INCIDENT, "model": "quick/m"}).json
+    body = api_for(desk, "runs:write").post("/runs", {"incident": INCIDENT, "model": "quick/quick-m"}).json
     assert (body["cost_state"], (body["cost"] or {}).get("total") is None) == (state, state == "unknown")
     ann = Visitor(desk, "ann@example.com", PASSWORD)
     cost = html.unescape(ann.get(f"/admin/run/details/?id={body['id']}").text).split("<dt>Cost</dt>")[1].split("</dd>")[0]
@@ -166,20 +166,20 @@ def test_a_run_says_in_json_and_on_its_pages_whether_its_cost_is_known(desk, ups
 
 def test_a_refused_connection_is_no_cost_in_json_and_on_the_page(desk, upstreams):
     upstreams["quick"].stop()
-    body = api_for(desk, "runs:write").post("/runs", {"incident": INCIDENT, "model": "quick/m"}).json
+    body = api_for(desk, "runs:write").post("/runs", {"incident": INCIDENT, "model": "quick/quick-m"}).json
     assert (body["cost"], body["cost_state"], body["error"]["code"]) == (None, "none", "connect")
     assert "nothing was sent" in Visitor(desk, "ann@example.com", PASSWORD).get(f"/admin/run/details/?id={body['id']}").text
 
 
 def test_the_page_of_a_model_counts_unknown_costs_apart_from_calls_that_were_never_sent(desk, upstreams):
     api, ann = api_for(desk, "runs:write"), Visitor(desk, "ann@example.com", PASSWORD)
-    page = f"/admin/model/details/?id={container.registry().get_model('quick/m').id}"
+    page = f"/admin/model/details/?id={container.registry().get_model('quick/quick-m').id}"
     upstreams["quick"].says(error(402), reply(headers={"Connection": "close"}))
-    api.post("/runs", {"incident": INCIDENT, "model": "quick/m"})
+    api.post("/runs", {"incident": INCIDENT, "model": "quick/quick-m"})
     assert "<dd>unknown (1 call)</dd>" in ann.get(page).text
-    api.post("/runs", {"incident": INCIDENT, "model": "quick/m"})
+    api.post("/runs", {"incident": INCIDENT, "model": "quick/quick-m"})
     upstreams["quick"].stop()
-    api.post("/runs", {"incident": INCIDENT, "model": "quick/m"})
+    api.post("/runs", {"incident": INCIDENT, "model": "quick/quick-m"})
     known = db.session.execute(select(Run.cost_total).where(Run.cost_total.is_not(None))).scalar_one()
     content = shown(ann, page)
     assert f"at least ${known} 1 call with unknown cost, which the provider may bill." in content
@@ -189,19 +189,19 @@ def test_the_page_of_a_model_counts_unknown_costs_apart_from_calls_that_were_nev
 def test_what_if_counts_calls_whose_usage_or_cost_is_unknown(desk, upstreams):
     api, ann = api_for(desk, "runs:write"), Visitor(desk, "ann@example.com", PASSWORD)
     upstreams["quick"].says(reply(200, WITHOUT_USAGE), reply())
-    api.post("/runs", {"incident": INCIDENT, "model": "quick/m"})
-    unknown = shown(ann, "/admin/what-if/?model=quick/m")
+    api.post("/runs", {"incident": INCIDENT, "model": "quick/quick-m"})
+    unknown = shown(ann, "/admin/what-if/?model=quick/quick-m")
     assert ("Both amounts are unknown" in unknown, "0 of 1 are in the amounts" in unknown, "$0" in unknown) == (True, True, False)
-    api.post("/runs", {"incident": INCIDENT, "model": "quick/m"})
+    api.post("/runs", {"incident": INCIDENT, "model": "quick/quick-m"})
     assert "1 of 2 are in the amounts; what 1 cost then is unknown; the usage of 1, or a rate for it, is unknown" in shown(
-        ann, "/admin/what-if/?model=quick/m"
+        ann, "/admin/what-if/?model=quick/quick-m"
     )
 
 
 def test_the_providers_own_cost_and_the_model_that_responded_are_shown_next_to_ours(desk, upstreams):
     body = reply(200, completion() | {"model": "m-2026-12-01", "usage": completion()["usage"] | {"cost": 0.01}})
     upstreams["quick"].says(body)
-    run = api_for(desk, "runs:write").post("/runs", {"incident": INCIDENT, "model": "quick/m"}).json
+    run = api_for(desk, "runs:write").post("/runs", {"incident": INCIDENT, "model": "quick/quick-m"}).json
     difference = Decimal("0.01") - Decimal(run["cost"]["total"])
     assert (run["served_model"], run["reported_cost"]) == ("m-2026-12-01", {"amount": "0.01", "currency": "USD"})
     assert Decimal(run["reported_difference"]) == difference
@@ -218,7 +218,7 @@ def test_the_providers_own_cost_and_the_model_that_responded_are_shown_next_to_o
 def test_a_cost_that_the_provider_did_not_report_is_absent_and_one_of_zero_is_zero(desk, upstreams):
     upstreams["quick"].says(reply(), reply(200, completion() | {"usage": completion()["usage"] | {"cost": 0}}))
     api = api_for(desk, "runs:write")
-    absent, zero = (api.post("/runs", {"incident": INCIDENT, "model": "quick/m"}).json for _ in range(2))
+    absent, zero = (api.post("/runs", {"incident": INCIDENT, "model": "quick/quick-m"}).json for _ in range(2))
     assert (absent["reported_cost"], absent["reported_difference"]) == (None, None)
     assert (zero["reported_cost"], Decimal(zero["reported_difference"])) == (
         {"amount": "0", "currency": "USD"},
@@ -235,5 +235,5 @@ def test_the_command_line_says_whether_the_cost_is_known(desk, upstreams, tmp_pa
     upstreams["quick"].says(answer, reply())
     file = tmp_path / "incident.json"
     file.write_text('{"title": "Disk full"}')
-    output = desk.test_cli_runner().invoke(args=["incidents", "analyze", str(file), "--model", "quick/m"]).output
+    output = desk.test_cli_runner().invoke(args=["incidents", "analyze", str(file), "--model", "quick/quick-m"]).output
     assert (f", {text}" in output, "$0," in output) == (True, False)
