@@ -189,6 +189,7 @@ def test_no_address_ends_in_an_error(query):
         ),
         (a_price(a_rate("image", "0.04", 1)), {"image": 1}),
         (a_price(a_rate(), a_rate("image", "0.04", 1)), {"input": 1_000, "image": 1}),
+        (a_price(a_rate(), a_rate("output", "2"), a_rate("image", "0.04", 1)), {"input": 1_000, "output": 500}),
         (a_price(a_rate("second", "0.0001", 1)), {"second": 60}),
         (a_price(a_rate("web_search", "10", 1_000)), {"input": 1_000, "output": 500}),
         (a_price(a_rate("pixel", "0.0000001", 1)), {"pixel": 1_048_576}),

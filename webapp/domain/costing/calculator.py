@@ -103,10 +103,15 @@ class CalculatorResult:
 
 
 def typical_usage(price: Price | None) -> Usage:
-    """Return the usage of a typical call at this price: every meter that has a rate, or tokens if no meter has one."""
+    """Return the usage of a typical call at this price: every meter that has a rate, or tokens if no meter has one.
+
+    Output tokens and images are two ways to state what one call made, so a price with both rates gets no images.
+    """
     billed = {rate.meter for rate in price.rates} if price else set()
     media = {whole: part for part, whole in WHOLES.items() if part in billed and whole not in billed}
     typical = (billed | media.keys()) & TYPICAL_CALL.keys() or DEFAULT_METERS
+    if "output" in typical:
+        typical = typical - {"image"}
     quantities = {meter: quantity for meter, quantity in TYPICAL_CALL.items() if meter in typical}
     return Usage.of(quantities | {part: quantities[whole] for whole, part in media.items()})
 
