@@ -7,16 +7,17 @@ from io import BytesIO
 
 import pytest
 from environment import api_for
-from factories import confirm, model_values, provider_values
+from factories import confirm, model_values, price_values, provider_values
 from sqlalchemy import func, select
 
-from webapp.domain.shared.errors import ConfirmationRequired
+from webapp.domain.shared.errors import AmbiguousModel, ConfirmationRequired
 from webapp.extensions import db
 from webapp.models import AuditEvent, Model, Provider
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.catalog import models, providers
 from webapp.services.operations import seed
+from webapp.services.pricing import prices
 
 MINI, AZURE = "gpt-4o-mini", "azure"
 AMBIGUOUS = (
@@ -94,12 +95,23 @@ def test_a_new_active_model_a_new_id_and_a_new_provider_need_a_confirmation():
     assert required(changing(models.update, row_id, {"model_id": MINI})) == [AMBIGUOUS]
     gateway = a_namesake(model_id="beta/big")
     with writing() as session:
+        prices.add(session, gateway, price_values(), actor="ann")
+    with writing() as session:
         beta = providers.create(session, provider_values(slug="gamma"), actor="ann").id
         models.create(session, model_values(provider="gamma", model_id="big", active=False), actor="ann")
     renamed = required(changing(providers.update, beta, {"slug": "beta"}))
     assert renamed == ["1 name in use gets another meaning: beta/big means azure/beta/big and would mean beta/big."]
     confirm(changing(providers.update, beta, {"slug": "beta"}))
     assert (meaning("beta/big"), meaning("azure/beta/big"), id_of("azure/beta/big")) == ("beta/big", "azure/beta/big", gateway)
+
+
+def test_models_of_one_id_can_be_entered_before_anything_can_depend_on_it():
+    a_namesake(model_id="twin")
+    with writing() as session:
+        twin = models.create(session, model_values(provider="mistral", model_id="twin"), actor="ann")
+        prices.add(session, twin.id, price_values(), actor="ann")
+    with pytest.raises(AmbiguousModel):
+        container.registry().resolve("twin")
 
 
 def test_a_deleted_or_deactivated_model_passes_its_name_on_only_after_a_confirmation():

@@ -474,7 +474,8 @@ def test_undoing_asks_if_another_model_has_taken_a_name_since(app):
     proposal_id = opened(offered(provider="openai", model_id="other"))
     approved(proposal_id)
     with writing() as session:
-        models.create(session, model_values(provider="mistral", model_id="known"), actor="ann")
+        known = models.create(session, model_values(provider="mistral", model_id="known"), actor="ann")
+        prices.add(session, known.id, price_values(), actor="ann")
     assert container.registry().resolve("known").ref == "mistral/known"
     with pytest.raises(ConfirmationRequired, match="known means mistral/known and would be ambiguous"):
         undone(proposal_id)

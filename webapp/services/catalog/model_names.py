@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.name_changes import ModelNames, find_name_changes, names_confirmations, similar_id_confirmations
 from webapp.domain.shared.errors import Confirmation, Conflict, FieldError, require_confirmed
-from webapp.models import Model, ModelAlias, Provider, Run, UsageRecord
+from webapp.models import Model, ModelAlias, Price, Provider, Run, UsageRecord
 from webapp.services.audit import audit_log
 
 RECENT_PERIOD = timedelta(days=30)
@@ -117,12 +117,23 @@ def read_names(session: Session) -> list[ModelNames]:
 def list_names_confirmations(session: Session, before: Sequence[ModelNames], after: Sequence[ModelNames]) -> list[Confirmation]:
     """Return the confirmation for the names in use that get another meaning, those with the most calls first.
 
-    A name is in use if it leads to an active model, or to one that was called recently.
+    A name is in use if it is an alias of an active model, if it leads to an active model that has a price, or if the model was called
+    recently. So models of one id can be entered one after the other without questions before anything can depend on them.
     """
     changes = find_name_changes(before, after)
     calls = _count_recent_calls(session, {change.before for change in changes})
-    counted = [replace(change, recent_calls=calls[change.before]) for change in changes if change.active or calls[change.before]]
+    active = {change.before for change in changes if change.active}
+    priced = _list_priced(session, before, active)
+    aliased = {(model.ref, alias) for model in before if model.ref in active for alias in model.aliases}
+    in_use = [change for change in changes if change.before in priced or (change.before, change.name) in aliased or calls[change.before]]
+    counted = [replace(change, recent_calls=calls[change.before]) for change in in_use]
     return names_confirmations(sorted(counted, key=lambda change: -change.recent_calls))
+
+
+def _list_priced(session: Session, models: Sequence[ModelNames], refs: Collection[str]) -> set[str]:
+    """Return the refs of those of these models that have a price."""
+    ids: dict[Any, str] = {model.key: model.ref for model in models if model.ref in refs}
+    return {ids[row_id] for row_id in session.execute(select(Price.model_id).where(Price.model_id.in_(ids)).distinct()).scalars()}
 
 
 def _count_recent_calls(session: Session, refs: Collection[str]) -> Counter[str]:
