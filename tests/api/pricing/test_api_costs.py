@@ -284,6 +284,13 @@ def test_seconds_can_be_sent_as_a_number_with_a_fraction_or_as_text(reader, seco
         {"price": {"currency": "USD", "rates": [{"meter": "second", "amount": 0.1, "per": 1}]}, "usage": {"second": 1}},
         {"price": {"currency": "USD", "rates": [{"meter": "second", "amount": "0.1", "per": 1.5}]}, "usage": {"second": 1}},
         {"price": SECOND_PRICE, "usage": {"second": 1}, "at": 1.5},
+        {
+            "price": {
+                "currency": "USD",
+                "rates": [{"meter": "second", "amount": "1", "per": 1, "window": {"days": [1.0], "from": "00:00", "to": "24:00"}}],
+            },
+            "usage": {"second": 1},
+        },
     ],
 )
 def test_a_fraction_anywhere_else_is_malformed(reader, body):
@@ -333,3 +340,10 @@ def test_the_cost_in_the_query_takes_the_same_words(reader):
     assert standard["total"] == default["total"]
     assert default["service_tier"] == "standard"
     assert reader.get("/cost?model=openai/gpt-4o-mini&service_tier=auto").status_code == 400
+
+
+@pytest.mark.parametrize("second", ["1000000000000.001", "1e400", '"1000000000000.001"', "-0.5"])
+def test_seconds_out_of_range_are_refused_as_values(reader, second):
+    body = f'{{"price":{json.dumps(SECOND_PRICE)},"usage":{{"second":{second}}}}}'
+    answer = reader.post("/quote", data=body, content_type="application/json")
+    assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, "usage.second")

@@ -54,16 +54,14 @@ def test_seconds_have_up_to_three_decimals_and_a_whole_number_is_an_integer(ente
     assert Usage(**usage.document()) == usage
 
 
-@pytest.mark.parametrize(
-    "entered", [True, "8.4711", 8.4711, "", " 8", "1e3", "nan", float("nan"), float("inf"), Decimal("1E+999999"), None, [1], "٣"]
-)
+@pytest.mark.parametrize("entered", [True, "8.4711", 8.4711, "", " 8", "1e3", "nan", float("nan"), float("inf"), None, [1], "٣"])
 def test_seconds_of_another_form_are_malformed(entered):
     with pytest.raises(Malformed) as refused:
         Usage(second=entered)
     assert [error.field for error in refused.value.errors] == ["usage.second"]
 
 
-@pytest.mark.parametrize("entered", [-1, "-1", -0.5, MAX_QUANTITY + 1, "1000000000000.001", "9" * 20])
+@pytest.mark.parametrize("entered", [-1, "-1", -0.5, MAX_QUANTITY + 1, "1000000000000.001", "9" * 20, Decimal("1E+999999")])
 def test_seconds_out_of_range_are_invalid(entered):
     with pytest.raises(Invalid) as refused:
         Usage(second=entered)

@@ -203,6 +203,8 @@ def _layout(meters: tuple[str, ...]) -> _Layout:
 
 def _parse_fraction(meter: str, value: object) -> Quantity:
     """Return a quantity with up to three decimals, as an integer if it is one. Raises `Malformed`, or `Invalid` if it is negative."""
+    if isinstance(value, Decimal) and value.is_finite() and value.adjusted() >= MAX_DIGITS:
+        raise Invalid.field(f"usage.{meter}", _quantity_rule(meter))
     text = _plain_text(value)
     if text is None or not FRACTION.fullmatch(text.removeprefix("-")):
         raise Malformed.of([FieldError(f"usage.{meter}", _quantity_rule(meter))])

@@ -109,7 +109,8 @@ def integer(minimum: int, maximum: int) -> Check:
 
     def check(value: object, field: str) -> int:
         if type(value) is not int or not minimum <= value <= maximum:
-            raise Invalid.field(field, f"must be a whole number from {minimum:,} to {maximum:,}")
+            kind = Malformed if isinstance(value, Decimal) else Invalid
+            raise kind.field(field, f"must be a whole number from {minimum:,} to {maximum:,}")
         return value
 
     return check

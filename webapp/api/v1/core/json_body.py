@@ -16,6 +16,7 @@ from webapp.domain.shared.errors import FieldError, Invalid, Malformed, quote_te
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
 MAX_DIGITS = 16  # 2^53 has 16. Beyond it, many clients lose digits.
+MAX_DECIMAL_LENGTH = 30
 TOO_MANY_DIGITS = b"0" * (MAX_DIGITS + 1)
 # For bodies without escapes. An unterminated string matches to the end: a search for another start in it would take quadratic time.
 STRING = re.compile(rb'"[^"]*"?')
@@ -129,7 +130,7 @@ def _reject_float(digits: str) -> None:
 
 
 def parse_decimal(digits: str) -> Decimal:
-    if len(digits) > MAX_DIGITS:
+    if len(digits) > MAX_DECIMAL_LENGTH:
         raise Malformed(f"The number {quote_text(digits, 20)} is too long.")
     return Decimal(digits)
 
