@@ -49,6 +49,7 @@ def test_a_scheduled_price_is_canceled_after_a_question(ann, year, list_page):
     expect(main.get_by_role("region", name="Price history")).to_contain_text(f"1 Jan {year}")
     if list_page:
         ann.goto(list_page)
+    ann.wait_for_load_state("load")  # Before, the script that asks is not there yet on a busy machine.
     cancel = main.get_by_role("button", name="Cancel")
     cancel.click()
     expect(dialog).to_contain_text(f"Cancel the price of GPT-4o Mini that starts on 1 Jan {year}?")
