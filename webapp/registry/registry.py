@@ -141,7 +141,7 @@ class ModelRegistry:
             usage = Usage(input=input_tokens, output=output_tokens, image=image_count)
         effective_at = self._this_second() if at is None else _require_aware(at)
         price = price_at(model.prices, effective_at)
-        tier = parse_service_tier(service_tier)
+        tier = STANDARD if service_tier == STANDARD else parse_service_tier(service_tier)
         return cost_of(price, usage, at=effective_at, service_tier=tier, attributes=attributes, model=model.ref)
 
     def explain(self, ref: str, at: datetime | None = None) -> Explanation:
