@@ -67,12 +67,12 @@ def _spend(row: Evaluation, spent: SpendTotals) -> dict[str, Any]:
     """
     unknown = {"unknown": None if spent.is_unknown else describe_unknown(spent)}
     if row.spend_cap is None:
-        return unknown | {"spent": format_spend(spent), "cap": None, "beside": None}
+        return unknown | {"spent": format_spend(spent), "cap": None, "other_currencies": None}
     other_currencies = {currency: total for currency, total in spent.amounts.items() if currency != CAP_CURRENCY and total}
     return unknown | {
         "spent": format_spend(spent, {CAP_CURRENCY: spent.amounts.get(CAP_CURRENCY, ZERO)}),
         "cap": money_text.format_amount(row.spend_cap, CAP_CURRENCY),
-        "beside": " and ".join(money_text.format_amounts(other_currencies)) if other_currencies else None,
+        "other_currencies": " and ".join(money_text.format_amounts(other_currencies)) if other_currencies else None,
     }
 
 
