@@ -156,10 +156,19 @@ def test_a_listed_id_that_differs_only_in_case_is_added_after_its_confirmation(a
     question = ann.post(address, form)
     assert (question.status_code, "M-1 differs from m-1, a model of this provider, only in case." in question.text) == (409, True)
     assert 'name="type:M-1" value="text"' in question.text
-    assert "/M-1</code>" in question.text
     ann.post(address, form | {"confirm": re.findall(r'name="confirm" value="(\w+)"', question.text)})
     ids = set(db.session.execute(select(Model.model_id).where(Model.provider_id == provider)).scalars())
     assert ids == {"m-1", "gone", "M-1", "New", "NEW"}
+
+
+def test_adding_a_listed_id_that_is_in_use_at_another_provider_asks_first(ann, provider, upstream):
+    upstream.says(reply(200, {"object": "list", "data": [{"id": "gpt-4o", "object": "model", "created": 1, "owned_by": "x"}]}))
+    address, form = f"/admin/provider/{provider}/discover", {"model": ["gpt-4o"], "type:gpt-4o": "text", "active": ["gpt-4o"]}
+    question = ann.post(address, form)
+    assert (question.status_code, "<code>gpt-4o</code>" in question.text) == (409, True)
+    assert container.registry().resolve("gpt-4o").ref == "openai/gpt-4o"
+    ann.post(address, form | {"confirm": re.findall(r'name="confirm" value="(\w+)"', question.text)})
+    assert container.registry().resolve("acme/gpt-4o").ref == "acme/gpt-4o"
 
 
 @pytest.mark.parametrize(
