@@ -138,7 +138,7 @@ def test_a_listed_file_path_can_be_added_and_what_cannot_be_added_says_why_befor
         models.create(session, model_values(provider="acme", model_id="m-9", aliases=["ours"]), actor="ann")
     page = html.unescape(ann.get(f"/admin/provider/{provider}/discover").text)
     assert re.findall(r'name="model" value="([^"]+)"', page) == ["/m/a.gguf", "@cf/meta/llama"]
-    assert page.count("Cannot be added") == 3
+    assert "Cannot be added: 3" in page
     for reason in ("must not contain //", "must be 1 to 200 letters", "is an alias of another model of this provider"):
         assert reason in page
     ann.post(f"/admin/provider/{provider}/discover", {"model": ["/m/a.gguf"], "type:/m/a.gguf": "text", "active": ["/m/a.gguf"]})
@@ -182,6 +182,66 @@ def test_what_makes_no_sense_adds_nothing(ann, provider, upstream, form):
         {**form, "model": [*form.get("model", []), *(["m-2"] if form.get("model") == ["no-such"] else [])]},
     )
     assert db.session.execute(text("SELECT count(*) FROM models")).scalar_one() == before
+
+
+def list_many(upstream, count):
+    names = [f"vendor/model-{number:05}" for number in range(count)] + ["m-1", "bad//id", "half \ud800", "x" * 400]
+    upstream.says(reply(200, {"object": "list", "data": [{"id": name} for name in names]}))
+
+
+@pytest.fixture
+def long_list(upstream):
+    list_many(upstream, 1_200)
+
+
+def listed_ids(page):
+    return re.findall(r'name="model" value="([^"]+)"\s+aria', page)
+
+
+def test_a_list_of_50_000_models_comes_in_pages_of_500_that_can_be_searched(ann, provider, upstream):
+    list_many(upstream, 49_990)
+    address = f"/admin/provider/{provider}/discover"
+    first = ann.get(address)
+    assert ("New: 49,990" in first.text, len(listed_ids(first.text)), len(first.text) < 1_000_000) == (True, 500, True)
+    assert "Page 1 of 100:" in first.text
+    last = ann.post(address, {"page": "100"})
+    assert "models 49,501 to 49,995" in " ".join(last.text.split())
+    found = ann.post(address, {"page": "1", "q": "MODEL -0123", "state": "new"}).text
+    assert listed_ids(found) == [f"vendor/model-0123{digit}" for digit in range(10)]
+    assert "No model matches" in ann.post(address, {"page": "1", "q": "no such"}).text
+    assert len(upstream.requests) == 1
+
+
+def test_the_review_names_the_ids_that_cannot_be_added_and_why(ann, provider, upstream, long_list):
+    page = html.unescape(ann.post(f"/admin/provider/{provider}/discover", {"page": "1", "state": "blocked"}).text)
+    reasons = {
+        name.strip(): reason for name, reason in re.findall(r'<td class="discover-model">([^<]+)<div class="form-hint">(.+?)</div>', page)
+    }
+    assert reasons.keys() == {"bad//id", "half \\ud800", "x" * 300}
+    assert reasons["bad//id"].startswith("The id must not contain //")
+
+
+def test_ticks_are_kept_on_the_way_to_another_page_and_all_are_added(ann, provider, upstream, long_list):
+    address = f"/admin/provider/{provider}/discover"
+    ticked = {"model": "vendor/model-00001", "type:vendor/model-00001": "image", "active": "vendor/model-00001"}
+    page = ann.post(address, {**ticked, "page": "2"}).text
+    hidden = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', page))
+    assert ticked.items() <= hidden.items()
+    assert "Ticked on other pages, and added too: 1." in page
+    back = ann.post(address, {**ticked, "page": "1"}).text
+    assert re.search(r'name="model" value="vendor/model-00001" checked', back)
+    ann.post(address, {**ticked, "model": ["vendor/model-00001", "vendor/model-00700"]})
+    query = select(Model.model_id, Model.type, Model.is_active).where(Model.model_id.startswith("vendor/"))
+    assert set(map(tuple, db.session.execute(query))) == {("vendor/model-00001", "image", True), ("vendor/model-00700", "text", False)}
+
+
+def test_what_cannot_be_added_is_said_on_the_same_page_with_its_ticks(ann, provider, upstream, long_list):
+    address = f"/admin/provider/{provider}/discover"
+    response = ann.post(address, {"model": ["vendor/model-00001"], "type:vendor/model-00001": "colour"})
+    assert (response.status_code, "must be one of" in response.text) == (422, True)
+    assert 'value="vendor/model-00001" checked' in response.text
+    many = [f"vendor/model-{number:05}" for number in range(1_001)]
+    assert "at most 1,000 models can be added at once" in ann.post(address, {"model": many}).text
 
 
 def test_a_provider_that_cannot_list_says_so(ann, provider, upstream):

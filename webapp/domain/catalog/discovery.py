@@ -1,13 +1,17 @@
 """Comparison of a provider's model list with the registry: new, known and removed models. It never changes values that staff set."""
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from webapp.domain.catalog.name_changes import similar_id_confirmations
 from webapp.domain.shared.errors import Confirmation
 
-NEW, KNOWN, GONE = "new", "known", "gone"
+NEW, BLOCKED, GONE, KNOWN = "new", "blocked", "gone", "known"
+STATES = (NEW, BLOCKED, GONE, KNOWN)  # In the order of the review.
+PAGE_SIZE = 500
+MAX_LISTED = 50_000  # A longer list is cut, and the page says so.
 # Guesses from the vendors' naming conventions. Staff can correct the type before a model is added.
 _TYPES = (
     ("embedding", r"embed"),
@@ -43,14 +47,13 @@ class RegisteredModel:
 
 @dataclass(frozen=True, slots=True)
 class DiscoveredModel:
-    """One row of the review. New and known models have `listed`; known and removed models have `registered`.
+    """One row of the review. New, blocked and known models have `listed`; known and removed models have `registered`.
 
-    `problem` says why a new model cannot be added, `confirmations` what must be confirmed to add it.
+    `problem` says why a blocked model cannot be added, `confirmations` what must be confirmed to add a new one.
     """
 
     state: str
     model_id: str
-    type: str
     listed: ListedModel | None = None
     registered: RegisteredModel | None = None
     problem: str = ""
@@ -61,6 +64,32 @@ class DiscoveredModel:
         listed = self.listed.display_name if self.listed else None
         return (self.registered.display_name if self.registered else None) or listed or self.model_id
 
+    @property
+    def type(self) -> str:
+        """The probable type. Staff can correct it before the model is added."""
+        return guess_type(self.model_id)
+
+    def matches(self, words: Iterable[str]) -> bool:
+        """Return whether id or name contain all of these casefolded words."""
+        text = f"{self.model_id} {self.name}".casefold()
+        return all(word in text for word in words)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryPage:
+    """One page of a review. `page` counts from 1. `counts` are the rows of the whole review per state, `total` those that match."""
+
+    rows: Sequence[DiscoveredModel]
+    page: int
+    pages: int
+    total: int
+    counts: Mapping[str, int]
+
+    @property
+    def first(self) -> int:
+        """The position of the page's first row among all that match, from 1."""
+        return (self.page - 1) * PAGE_SIZE + 1
+
 
 def guess_type(model_id: str) -> str:
     """Return the probable type of a model with this name."""
@@ -68,15 +97,30 @@ def guess_type(model_id: str) -> str:
 
 
 def compare_model_lists(listed: Iterable[ListedModel], present: Iterable[RegisteredModel]) -> list[DiscoveredModel]:
-    """Return new models first, then removed, then known ones, each group by name."""
+    """Return a row for each model of either list, in no particular order. Ids that differ only in case have confirmations."""
     registered: Mapping[str, RegisteredModel] = {model.model_id: model for model in present}
     offered = {model.model_id: model for model in listed}
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for name in {*registered, *offered}:
+        spellings[name.lower()].append(name)
     rows = [
-        DiscoveredModel(KNOWN, name, guess_type(name), model, registered[name])
+        DiscoveredModel(KNOWN, name, model, registered[name])
         if name in registered
-        else DiscoveredModel(NEW, name, guess_type(name), model, confirmations=similar_id_confirmations(name, (*registered, *offered)))
+        else DiscoveredModel(NEW, name, model, confirmations=similar_id_confirmations(name, spellings[name.lower()]))
         for name, model in offered.items()
     ]
-    rows += [DiscoveredModel(GONE, name, guess_type(name), None, model) for name, model in registered.items() if name not in offered]
-    order = (NEW, GONE, KNOWN)
-    return sorted(rows, key=lambda row: (order.index(row.state), row.model_id.casefold()))
+    return rows + [DiscoveredModel(GONE, name, None, model) for name, model in registered.items() if name not in offered]
+
+
+def select_page(rows: Iterable[DiscoveredModel], *, query: str = "", state: str = "", page: int = 1) -> DiscoveryPage:
+    """Return a page of the rows in this state that contain all words of the query, sorted by state and id.
+
+    A page out of range is the nearest one.
+    """
+    ordered = sorted(rows, key=lambda row: (STATES.index(row.state), row.model_id.casefold()))
+    counts = Counter(row.state for row in ordered)
+    words = query.casefold().split()
+    matching = [row for row in ordered if state in ("", row.state) and row.matches(words)]
+    pages = max(1, -(-len(matching) // PAGE_SIZE))
+    page = min(max(page, 1), pages)
+    return DiscoveryPage(matching[(page - 1) * PAGE_SIZE : page * PAGE_SIZE], page, pages, len(matching), counts)

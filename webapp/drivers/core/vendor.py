@@ -9,6 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from webapp.domain.catalog.discovery import MAX_LISTED
 from webapp.domain.shared.errors import Invalid
 from webapp.domain.usage.converted_usage import ConvertedUsage
 from webapp.domain.usage.formats import convert_usage
@@ -28,7 +29,6 @@ from webapp.drivers.core.failures import CallAttempt, CallRunner
 from webapp.security.redaction import redact
 from webapp.security.urlguard import OutboundPolicy
 
-MAX_MODELS = 5_000
 MAX_NAME = 300
 TEXT_PARTS = ("text", "output_text")
 PROBE_REQUEST = ChatRequest(model="", system="Answer with one word.", user="Say ok.", max_output_tokens=16, deadline_s=CHECK_DEADLINE_S)
@@ -143,13 +143,20 @@ class VendorDriver(ABC):
 
 
 def _limit_models(models: Iterable[UpstreamModel]) -> tuple[UpstreamModel, ...]:
+    """Return the first `MAX_LISTED` models, each id once. An id that is too long or not printable stays, so that staff see it refused."""
     by_id: dict[str, UpstreamModel] = {}
     for model in models:
-        if 0 < len(model.model_id) <= MAX_NAME and model.model_id.isprintable():
-            by_id.setdefault(model.model_id, model)
-        if len(by_id) >= MAX_MODELS:
+        if model_id := _printable(model.model_id):
+            label = _printable(model.display_name) if model.display_name else None
+            by_id.setdefault(model_id, replace(model, model_id=model_id, display_name=label))
+        if len(by_id) >= MAX_LISTED:
             break
     return tuple(by_id.values())
+
+
+def _printable(text: str) -> str:
+    """Return text that can be shown, with escapes for what cannot, such as half of a surrogate pair."""
+    return (text if text.isprintable() else text.encode("unicode_escape").decode())[:MAX_NAME]
 
 
 def key_of(endpoint: Endpoint, *, required: bool = True) -> str:

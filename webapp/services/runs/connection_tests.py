@@ -9,7 +9,7 @@ from cachetools import TTLCache
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from webapp.domain.catalog.discovery import NEW, DiscoveredModel, ListedModel, RegisteredModel, compare_model_lists
+from webapp.domain.catalog.discovery import BLOCKED, NEW, DiscoveredModel, ListedModel, RegisteredModel, compare_model_lists
 from webapp.domain.catalog.entities import MODEL_TYPES
 from webapp.domain.catalog.input_schemas import validate_model, validate_new_names
 from webapp.domain.credentials.key_access import Access
@@ -28,8 +28,9 @@ from webapp.services.runs.execution import redact_key
 from webapp.services.runs.planning import PlanningContext, endpoint_of, reveal_key
 
 LISTING_CACHE_TTL_S, MAX_CACHED_LISTINGS = 300, 64
-MAX_CHECKS_PER_PROVIDER = 20
+MAX_CHECKS_PER_PROVIDER, MAX_ADDED = 20, 1_000
 LOCAL = "local"
+NAMES_OF_FIELDS = {"model_id": "id", "display_name": "name"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,25 +129,24 @@ def _redact_listed_model(model: UpstreamModel, key: str | None) -> ListedModel:
 
 
 def review(session: Session, provider: Provider, upstream: Sequence[ListedModel]) -> list[DiscoveredModel]:
-    """Compare the provider's list with the registry: new, missing and known models. New ones that cannot be added have a problem."""
+    """Compare the provider's list with the registry. New models that cannot be added are blocked, and have a problem."""
     rows = session.execute(select(Model.id, Model.model_id, Model.display_name, Model.is_active).where(Model.provider_id == provider.id))
     query = select(ModelAlias.alias).join(Model).where(Model.provider_id == provider.id)
     aliases = set(session.execute(query).scalars())
     compared = compare_model_lists(upstream, (RegisteredModel(*row) for row in rows))
-    return [replace(row, problem=_addition_problem(provider, row, aliases)) if row.state == NEW else row for row in compared]
+    problems = {row.model_id: _addition_problem(provider, row.listed, aliases) for row in compared if row.state == NEW and row.listed}
+    return [replace(row, state=BLOCKED, problem=problem) if (problem := problems.get(row.model_id)) else row for row in compared]
 
 
-def _addition_problem(provider: Provider, row: DiscoveredModel, aliases: Collection[str]) -> str:
+def _addition_problem(provider: Provider, listed: ListedModel, aliases: Collection[str]) -> str:
     """Return why this new model cannot be added, or an empty text."""
-    if row.listed is None:
-        return ""
-    if row.model_id in aliases:
+    if listed.model_id in aliases:
         return "The id is an alias of another model of this provider. Remove the alias first."
     try:
-        entry = _new_model_entry(provider, row.listed, SelectedModel(row.model_id, row.type))
+        entry = _new_model_entry(provider, listed, SelectedModel(listed.model_id, "text"))
         validate_new_names(validate_model(entry, partial=False))
     except Invalid as error:
-        return f"{error.detail}."
+        return " ".join(f"The {NAMES_OF_FIELDS.get(problem.field, problem.field)} {problem.message}." for problem in error.errors)
     return ""
 
 
@@ -170,9 +170,11 @@ def add_models(  # noqa: PLR0913 # the usual parameters
 ) -> list[Model]:
     """Add the chosen models, all or none, and return the added ones. Existing models do not change.
 
-    A model is inactive unless its `active` is set. Raises `Invalid` for a model that the provider does not list, or an unknown type, and
-    `ConfirmationRequired` with the confirmations of all models.
+    A model is inactive unless its `active` is set. Raises `Invalid` for more than `MAX_ADDED` models, a model that the provider does not
+    list, or an unknown type, and `ConfirmationRequired` with the confirmations of all models.
     """
+    if len(chosen) > MAX_ADDED:
+        raise Invalid.field("model", f"at most {MAX_ADDED:,} models can be added at once; {len(chosen):,} are selected")
     listed = {model.model_id: model for model in upstream}
     existing_ids = set(session.execute(select(Model.model_id).where(Model.provider_id == provider.id)).scalars())
     for selected in chosen:
