@@ -6,6 +6,7 @@ section 2, "Cells").
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from fractions import Fraction
 from itertools import permutations, product
 from typing import NamedTuple
@@ -17,6 +18,7 @@ TEXT = "text"
 CACHE_STATES = ("read", "written", "uncached")
 MODALITIES = (TEXT, *MEDIA)
 
+_NOTHING = Fraction(0)
 Place = tuple[str, str]  # A cache state and a modality.
 UnitPrice = Callable[[str], Fraction | None]
 
@@ -31,6 +33,13 @@ class OverlappingInput(NamedTuple):
     table: Mapping[Place, int]
     stated: frozenset[str]
     ignored: tuple[str, ...]
+
+    def is_stated(self, place: Place) -> bool:
+        return place[0] == "read" and place[1] in self.stated
+
+    def free(self, state: str, modality: str) -> int:
+        """Return the tokens of a place that could be in another one."""
+        return 0 if self.is_stated((state, modality)) else self.table[state, modality]
 
 
 def split_overlapping_input(quantities: Mapping[str, int]) -> OverlappingInput:
@@ -75,14 +84,15 @@ def _smallest_overlaps(quantities: Mapping[str, int], stated: Mapping[str, int])
     return read, written, rest
 
 
-def unclear_overlaps(split: OverlappingInput, unit_price: UnitPrice) -> list[str]:
+def unclear_overlaps(split: OverlappingInput, unit_price: UnitPrice, minimum: Decimal | None = None) -> list[str]:
     """Return the meters that name the overlaps whose unknown size changes the total.
 
     The totals fix the sums of the rows and columns of the table. The total cost is the same for every table with these sums if and only
-    if no exchange of tokens between its places changes it. `unit_price` returns the price of a cell after fallback, or None.
+    if no exchange of tokens between its places changes it. `unit_price` returns the price of a cell after fallback, or None. With a
+    `minimum` of a line, an overlap is also unclear if it is not certain on which side of the minimum a line is.
     """
     prices = {
-        (state, modality): Fraction(0) if state == "written" else unit_price(_cell_name((state, modality)))
+        (state, modality): _NOTHING if state == "written" else _next_token_price(split, (state, modality), unit_price, minimum)
         for state, modality in product(CACHE_STATES, MODALITIES)
     }
     named: set[str] = set()
@@ -92,14 +102,34 @@ def unclear_overlaps(split: OverlappingInput, unit_price: UnitPrice) -> list[str
     return sorted(named)
 
 
+def _next_token_price(split: OverlappingInput, place: Place, unit_price: UnitPrice, minimum: Decimal | None) -> Fraction | None:
+    """Return what one more token in this place costs, or None if there is no rate or if it depends on the number of tokens."""
+    price = unit_price(_cell_name(place))
+    if not price or minimum is None:
+        return price
+    least, most = _possible_quantities(split, place)
+    if max(1, least) * price >= minimum:
+        return price
+    return _NOTHING if least and most * price <= minimum else None
+
+
+def _possible_quantities(split: OverlappingInput, place: Place) -> tuple[int, int]:
+    """Return the smallest and the largest number of tokens that can be in a place whose number is not stated."""
+    rows = {state: sum(split.free(state, modality) for modality in MODALITIES) for state in CACHE_STATES}
+    columns = {modality: sum(split.free(state, modality) for state in CACHE_STATES) for modality in MODALITIES}
+    row, column = rows.pop(place[0]), columns.pop(place[1])
+    elsewhere_in_row = sum(columns[modality] for modality in columns if not split.is_stated((place[0], modality)))
+    elsewhere_in_column = sum(rows[state] for state in rows if not split.is_stated((state, place[1])))
+    return max(0, row - elsewhere_in_row, column - elsewhere_in_column), min(row, column)
+
+
 def _possible_exchanges(split: OverlappingInput) -> Iterator[tuple[list[Place], list[Place]]]:
     """Yield the places that can gain a token each and those that lose one, with equal sums of rows and columns."""
-    fixed = {("read", medium) for medium in split.stated}
     for size in (2, 3):
         for states, modalities in product(permutations(CACHE_STATES, size), permutations(MODALITIES, size)):
             gaining = list(zip(states, modalities, strict=True))
             losing = list(zip(states, modalities[1:] + modalities[:1], strict=True))
-            if fixed.isdisjoint(gaining + losing) and all(split.table[place] for place in losing):
+            if not any(map(split.is_stated, gaining + losing)) and all(split.table[place] for place in losing):
                 yield gaining, losing
 
 

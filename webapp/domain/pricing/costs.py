@@ -99,7 +99,7 @@ def cost_of(  # noqa: PLR0913 # a price, a usage, and the four values that selec
         total, lines = _sum_decimals(price, usage, call, missing)
         surcharge, rounded = None, False
     if usage.overlapping is not None:
-        missing += [*usage.overlapping.ignored, *unclear_overlaps(usage.overlapping, partial(_unit_price, price, call))]
+        missing += [*usage.overlapping.ignored, *unclear_overlaps(usage.overlapping, partial(_unit_price, price, call), price.minimum)]
     # tuple.__new__ takes a third of the time of the NamedTuple constructor, and all arguments are positional. The cost lines use it too.
     return _new(
         Cost,
