@@ -43,7 +43,12 @@ def export(file: Path | None, form: str | None) -> None:
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
-@click.option("--confirm", "keys", multiple=True, help="The key that confirms a list of names that get another meaning.")
+@click.option(
+    "--confirm",
+    "keys",
+    multiple=True,
+    help="The key that confirms names that get another meaning, or ids that differ from another only in case.",
+)
 @command
 def import_file(file: Path, dry_run: bool, keys: tuple[str, ...]) -> None:
     """Bring the registry to what FILE says, all or nothing. What it does not name stays; keys never come from a file.

@@ -95,15 +95,26 @@ def test_the_form_asks_with_a_box_and_keeps_what_was_typed(ann):
     ],
 )
 def test_the_report_of_an_import_asks(api, content, content_type):
-    query = "dry_run=true"
-    for _ in range(2):
-        report = api.post(f"/admin/import?{query}", data=content, headers={"Content-Type": content_type})
-        assert [change["questions"] for change in report.json["changes"]] == [[MESSAGE]]
-        query = f"confirm={report.json['confirmations'][0]['key']}"
-    assert ids() == {"GPT-4o"}
+    headers = {"Content-Type": content_type}
+    report = api.post("/admin/import?dry_run=true", data=content, headers=headers).json
+    assert [change["questions"] for change in report["changes"]] == [[MESSAGE]]
+    similar, names = report["confirmations"]
+    assert (similar["code"], similar["message"], names["code"]) == ("similar_id", MESSAGE, "names_change")
+    refused = api.post(f"/admin/import?confirm={names['key']}", data=content, headers=headers)
+    assert (refused.status_code, refused.json["confirmations"], ids()) == (409, [similar, names], set())
+    imported = api.post(f"/admin/import?confirm={similar['key']},{names['key']}", data=content, headers=headers)
+    assert (imported.status_code, ids()) == (200, {"GPT-4o"})
 
 
-def test_a_restored_id_needs_no_second_confirmation_of_its_spelling(app):
+def test_one_key_confirms_all_similar_ids_of_a_file(api):
+    file = FILE | {"models": [model_values(model_id=model_id, active=False) for model_id in ("GPT-4o", "GPT-4o-mini")]}
+    confirmations = api.post("/admin/import?dry_run=true", file).json["confirmations"]
+    assert [row["code"] for row in confirmations] == ["similar_id", "names_change"]
+    assert confirmations[0]["message"].startswith(f"{MESSAGE} GPT-4o-mini differs from gpt-4o-mini")
+    assert api.post(f"/admin/import?confirm={','.join(row['key'] for row in confirmations)}", file).json["added"] == 2
+
+
+def test_a_restored_id_asks_like_a_new_one(app):
     with writing() as session:
         row_id = models.create(session, model_values(model_id="renamed", active=False), actor="ann").id
     for model_id in ("GPT-4o", "renamed"):
@@ -116,8 +127,33 @@ def test_a_restored_id_needs_no_second_confirmation_of_its_spelling(app):
     required = refused(restore.restore, event, policy=None)
     assert [row.code for row in required.confirmations] == ["similar_id", "names_change"]
     with writing() as session:
-        restore.restore(session, event, actor="ann", policy=None, confirmed=[required.confirmations[1].key])
+        restore.restore(session, event, actor="ann", policy=None, confirmed=[row.key for row in required.confirmations])
     assert ids() == {"GPT-4o"}
+
+
+def test_a_deleted_id_that_is_restored_asks_if_another_spelling_was_added_since(app):
+    with writing() as session:
+        row_id = models.create(session, model_values(model_id="Case-1", active=False), actor="ann").id
+        models.delete(session, row_id, actor="ann")
+    event = db.session.execute(select(AuditEvent.id).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
+    with writing() as session:
+        models.create(session, model_values(model_id="case-1", active=False), actor="ann")
+    [similar] = refused(restore.restore, event, policy=None).confirmations
+    assert similar.message.startswith("Case-1 differs from case-1")
+    with writing() as session:
+        restore.restore(session, event, actor="ann", policy=None, confirmed=[similar.key])
+
+
+def test_restored_values_of_a_model_whose_id_stays_ask_nothing(app):
+    with writing() as session:
+        twin = models.create(session, model_values(model_id="renamed", active=False), actor="ann")
+    keys = [row.key for row in refused(models.update, twin.id, {"model_id": "GPT-4o"}).confirmations]
+    with writing() as session:
+        models.update(session, twin.id, {"model_id": "GPT-4o"}, actor="ann", confirmed=keys)
+        models.update(session, twin.id, {"display_name": "Another"}, actor="ann")
+    event = db.session.execute(select(AuditEvent.id).order_by(AuditEvent.id.desc()).limit(1)).scalar_one()
+    with writing() as session:
+        restore.restore(session, event, actor="ann", policy=None)
 
 
 def test_an_alias_can_be_the_id_of_an_inactive_model_and_not_of_an_active_one(api):

@@ -152,6 +152,11 @@ def names_confirmations(changes: Sequence[NameChange]) -> list[Confirmation]:
     return [NamesConfirmation(NAMES_CHANGE, f"{subject}: {details}.", tuple(changes))]
 
 
+def combine_confirmations(confirmations: Sequence[Confirmation]) -> list[Confirmation]:
+    """Return one confirmation for all of these of one code, or none if there is none."""
+    return [Confirmation(confirmations[0].code, " ".join(row.message for row in confirmations))] if confirmations else []
+
+
 def similar_id_confirmations(model_id: str, other_ids: Iterable[str]) -> list[Confirmation]:
     """Return a confirmation for each other id of the same provider that differs from `model_id` only in case."""
     folded = model_id.lower()

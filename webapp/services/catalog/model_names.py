@@ -62,11 +62,6 @@ def confirmed_values(confirmations: Sequence[Confirmation]) -> dict[str, Any]:
     return {"confirmed": [confirmation.message for confirmation in confirmations]} if confirmations else {}
 
 
-def confirmation_keys(session: Session, provider_slug: str, model_id: str) -> list[str]:
-    """Return the keys of the confirmations, for changes that a person confirmed elsewhere."""
-    return [confirmation.key for confirmation in list_confirmations(session, provider_slug, model_id)]
-
-
 # Names in use keep their meaning.
 
 

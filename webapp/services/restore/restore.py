@@ -18,7 +18,7 @@ from webapp.models import MAX_ID, AuditEvent, Model, Price, Project, Provider
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
-from webapp.services.catalog import model_names, models, providers
+from webapp.services.catalog import models, providers
 from webapp.services.pricing import prices
 from webapp.services.projects import projects
 
@@ -60,7 +60,8 @@ def required_permission(event: AuditEvent) -> Permission:
 def restore(session: Session, event_id: int, *, actor: str, policy: OutboundPolicy, confirmed: Collection[str] = ()) -> str:
     """Restore the state before the event, and return a message.
 
-    Raises `Conflict` with the reason if that is impossible, or `ConfirmationRequired` if names in use get another meaning.
+    Raises `Conflict` with the reason if that is impossible, or `ConfirmationRequired` if names in use get another meaning or a restored id
+    differs from another of the provider only in case.
     """
     event = find_event(session, event_id)
     restore_plan = plan(session, event)
@@ -109,12 +110,8 @@ ROW_ADAPTERS: Mapping[str, RowAdapter] = {
         Model,
         models.audit_values,
         MODEL_CHECKS,
-        lambda session, row_id, values, context: models.update(
-            session, row_id, values, actor=context.actor, confirmed=_name_keys(session, values, context, models.find(session, row_id))
-        ),
-        lambda session, values, context: models.create(
-            session, values, actor=context.actor, confirmed=_name_keys(session, values, context)
-        ),
+        lambda session, row_id, values, context: models.update(session, row_id, values, actor=context.actor, confirmed=context.confirmed),
+        lambda session, values, context: models.create(session, values, actor=context.actor, confirmed=context.confirmed),
     ),
     "provider": RowAdapter(
         Provider,
@@ -133,13 +130,6 @@ ROW_ADAPTERS: Mapping[str, RowAdapter] = {
         lambda session, values, context: projects.create(session, values, actor=context.actor),
     ),
 }
-
-
-def _name_keys(session: Session, values: Mapping[str, Any], context: RestoreContext, row: Model | None = None) -> list[str]:
-    """Return the confirmed keys, and those of the restored id: it existed before, and a person has read it in the plan."""
-    provider = values.get("provider") or (row.provider.slug if row else "")
-    model_id = values.get("model_id") or (row.model_id if row else "")
-    return [*context.confirmed, *model_names.confirmation_keys(session, provider, model_id)]
 
 
 def _plan_update(session: Session, event: AuditEvent, adapter: RowAdapter) -> RestorePlan | str:

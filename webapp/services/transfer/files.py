@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
+from webapp.domain.catalog.name_changes import combine_confirmations
 from webapp.domain.shared.errors import FieldError, Malformed, require_confirmed
 from webapp.price_sources import foreign_files
 from webapp.registry import revision
@@ -72,18 +73,19 @@ def parse_upload(upload: Upload) -> Upload:
 def import_upload(session: Session, upload: Upload, context: ImportContext, at: datetime) -> ImportReport:
     """Import a file, all or nothing. The caller's transaction decides whether the changes stay.
 
-    Raises `Invalid`, or `ConfirmationRequired` if names in use get another meaning.
+    Raises `Invalid`, or `ConfirmationRequired` if names in use get another meaning or a new id differs from another only in case.
     """
     upload = parse_upload(upload) if upload.parsed is None else upload
     revision.lock(session)
     with model_names.collect_confirmations(session) as confirmations:
         report = registry_import.apply(session, upload.parsed or model_csv.parse_models(session, upload.text, at), context)
-    report.confirmations = confirmations
+    # One confirmation for all ids, so that a whole registry with many of them can be imported.
+    report.confirmations = [*combine_confirmations(report.confirmations), *confirmations]
     if not context.is_preview:
-        require_confirmed(confirmations, context.confirmed)
+        require_confirmed(report.confirmations, context.confirmed)
     counts = report.counts()
     if counts[ADDED] or counts[CHANGED]:
-        after = {"form": upload.format, **counts} | model_names.confirmed_values(confirmations)
+        after = {"form": upload.format, **counts} | model_names.confirmed_values(report.confirmations)
         audit_log.record(
             session,
             "catalog:file:import",

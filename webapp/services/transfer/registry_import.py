@@ -155,7 +155,7 @@ def _write(session: Session, entries: ImportEntries, context: ImportContext, lin
     if not report.errors:
         for path, entry, price_rows in entries.models:
             try:
-                report.changes.append(_write_model(session, entry, context))
+                report.changes.append(_write_model(session, entry, context, report))
                 report.changes += _write_prices(session, entry, price_rows, prices_context)
             except ModeldeskError as error:
                 lines.add(path, error)
@@ -214,14 +214,14 @@ def _get_model_or_none(session: Session, entry: Mapping[str, Any]) -> Model | No
     return session.execute(query).scalar_one_or_none()
 
 
-def _write_model(session: Session, entry: dict[str, Any], context: ImportContext) -> ImportChange:
+def _write_model(session: Session, entry: dict[str, Any], context: ImportContext, report: ImportReport) -> ImportChange:
     ref, row = f"{entry['provider']}/{entry['model_id']}", _get_model_or_none(session, entry)
     if row is None:
-        # The report states the confirmations as questions, and the person who applies the file has read them.
         confirmations = model_names.list_confirmations(session, entry["provider"], entry["model_id"])
         models.create(
             session, as_input_values(entry), actor=context.actor, confirmed=[row.key for row in confirmations], checks_successors=False
         )
+        report.confirmations += confirmations
         lines = describe_fields({}, entry, ("display_name", "type"))
         return ImportChange("model", ref, ADDED, lines, tuple(row.message for row in confirmations))
     before = models.audit_values(row) | {"aliases": sorted(alias.alias for alias in row.aliases)}
