@@ -38,14 +38,16 @@ def test_an_overlap_that_is_not_stated_is_not_called_a_missing_rate():
     found = gaps(REALTIME, input=1000, input_audio=800, cache_read=200)
     assert found.prefix == "about "  # With the overlap, the call costs less: the amount is no lower bound.
     assert found.sentences() == [
-        "It is not stated how many input tokens are audio read from cache: the smallest number that fits is counted."
+        "It is not stated how many input tokens are audio read from cache: the smallest number that fits is counted. "
+        "State it as cache_read_audio, also if it is 0."
     ]
 
 
 def test_an_overlap_with_what_was_written_to_the_cache_is_named_by_its_medium():
     found = gaps(AUDIO_WRITES, input=1000, cache_write=500, input_audio=500)
     assert found.sentences() == [
-        "It is not stated how many input tokens are audio written to the cache: the smallest number that fits is counted."
+        "It is not stated how many input tokens are audio written to the cache: the smallest number that fits is counted. "
+        "No meter can state it."
     ]
 
 

@@ -67,5 +67,7 @@ def _gaps(missing: Iterable[str], cells: Container[str], billed: Container[str])
 
 
 def _describe_overlap(meter: str) -> str:
-    part = label_of(meter).lower() if meter in INTERSECTIONS else f"{METER_TABLE[meter].medium} written to the cache"
-    return f"It is not stated how many input tokens are {part}: the smallest number that fits is counted."
+    stated = meter in INTERSECTIONS
+    part = label_of(meter).lower() if stated else f"{METER_TABLE[meter].medium} written to the cache"
+    next_step = f"State it as {meter}, also if it is 0." if stated else "No meter can state it."
+    return f"It is not stated how many input tokens are {part}: the smallest number that fits is counted. {next_step}"
