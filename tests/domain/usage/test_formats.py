@@ -125,6 +125,27 @@ def test_raw_objects_cost_exactly_what_the_vendor_bills(name, raw, rates, cost):
             },
             Usage(input=3, output=2, web_search=1, file_search=2),
         ),
+        (  # Two calls in one container are one session.
+            "openai.responses",
+            {
+                "usage": {"input_tokens": 3, "output_tokens": 2},
+                "output": [{"type": "code_interpreter_call", "container_id": name} for name in ("c-1", "c-1", "c-2")],
+            },
+            Usage(input=3, output=2, session=2),
+        ),
+        (
+            "openai.responses",
+            {"usage": {"input_tokens": 3, "output_tokens": 2}, "output": [{"type": "code_interpreter_call"}, "text", None]},
+            Usage(input=3, output=2, session=1),
+        ),
+        (  # xAI bills each call.
+            "xai",
+            {
+                "usage": {"input_tokens": 3, "output_tokens": 2},
+                "output": [{"type": "code_interpreter_call", "container_id": "c-1"}] * 2 + [{"type": "web_search_call"}],
+            },
+            Usage(input=3, output=2, code_execution=2, web_search=1),
+        ),
         (
             "openai.responses",
             {"input_tokens": 100, "output_tokens": 1_170, "output_tokens_details": {"image_tokens": 1_120, "text_tokens": 50}},

@@ -1,6 +1,6 @@
 """Usage of OpenAI's APIs and of the vendors that speak the protocol of chat completions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
@@ -12,6 +12,7 @@ from webapp.domain.usage.usage_reader import UsageReader
 REMAINDER = "the remainder of its total"
 INSIDE = "included in the output"
 TIMING = "a timing"
+CODE_CALL = "code_interpreter_call"
 _TIMINGS = ("queue_time", "prompt_time", "completion_time", "total_time")
 
 
@@ -104,10 +105,19 @@ def read_responses(reader: UsageReader) -> Meters:
 
 
 def _count_calls(reader: UsageReader) -> Counts:
-    """Count the tool calls that are billed by themselves. Only the types of the output items are read."""
+    """Count the tool calls that are billed by themselves. Only the types of the output items and their containers are read.
+
+    OpenAI bills code by the container that runs it, which several calls can use.
+    """
+    items = _output_items(reader)
+    types = [item.get("type") for item in items]
+    containers = {str(item.get("container_id")) for item in items if item.get("type") == CODE_CALL}
+    return {"web_search": types.count("web_search_call"), "file_search": types.count("file_search_call"), "session": len(containers)}
+
+
+def _output_items(reader: UsageReader) -> list[Mapping[str, object]]:
     output = reader.response.get("output")
-    types = [item.get("type") for item in output if isinstance(item, dict)] if isinstance(output, list) else []
-    return {"web_search": types.count("web_search_call"), "file_search": types.count("file_search_call")}
+    return [item for item in output if isinstance(item, Mapping)] if isinstance(output, list) else []
 
 
 def _seconds(reader: UsageReader, path: str) -> Quantity | None:
@@ -131,10 +141,14 @@ def read_mistral(reader: UsageReader) -> Meters:
 
 
 def read_xai(reader: UsageReader) -> Meters:
-    """Read usage of xAI. Chat completions count reasoning in addition to the completion; responses include it."""
+    """Read usage of xAI. Chat completions count reasoning in addition to the completion; responses include it.
+
+    xAI bills code by the call.
+    """
     reader.value("cost_in_usd_ticks")
     if reader.value("input_tokens") is not None:
-        return read_responses(reader)
+        code_calls = [item for item in _output_items(reader) if item.get("type") == CODE_CALL]
+        return {**read_responses(reader), "session": 0, "code_execution": len(code_calls)}
     return read_chat(reader, reasoning_is_extra=True)
 
 
