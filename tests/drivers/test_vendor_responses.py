@@ -15,7 +15,7 @@ from webapp.domain.pricing.costs import cost_of
 from webapp.domain.pricing.pricing import Price, Rate
 from webapp.domain.pricing.usage import Usage
 from webapp.drivers import create_driver
-from webapp.drivers.core.base import DriverError, Endpoint
+from webapp.drivers.core.base import DriverError, Endpoint, UpstreamModel
 from webapp.security.urlguard import OutboundPolicy
 
 ZIPPED = {"Content-Encoding": "gzip"}
@@ -301,3 +301,22 @@ def test_bodies_of_parallel_calls_are_not_mixed_up(asked):
         thread.join()
     assert len(answers) == 16
     assert all(answer.model_reported == f"m-{answer.usage.input}" for answer in answers)
+
+
+def test_the_models_of_gemini_are_read_from_the_json_of_every_page(asked, upstream):
+    first = [{"name": "models/m-1", "displayName": 5, "inputTokenLimit": "many", "thinking": {"levels": [1]}}, {"name": None}, "text"]
+    second = [{"name": "models/m-2", "displayName": "M-2", "inputTokenLimit": 1000, "supportedGenerationMethods": "chat"}]
+    driver = asked("gemini", reply(200, {"models": first, "nextPageToken": "p-2", "cost": {}}), reply(200, {"models": second}))
+    assert driver.list_models() == (UpstreamModel("m-1"), UpstreamModel("m-2", "M-2", 1000))
+    assert "pageToken=p-2" in upstream.requests[1][1]
+
+
+@pytest.mark.parametrize(("body", "readable"), [({}, True), ({"models": []}, True), ({"models": "none"}, False), ({"items": []}, False)])
+def test_a_list_of_gemini_without_models_is_empty_and_another_one_cannot_be_read(asked, body, readable):
+    driver = asked("gemini", reply(200, body))
+    if readable:
+        assert driver.list_models() == ()
+        return
+    with pytest.raises(DriverError) as caught:
+        driver.list_models()
+    assert caught.value.kind == "invalid_response"

@@ -1,6 +1,7 @@
 """Driver for Google's Gemini on the official SDK. Loaded on first use, because the SDK takes a second or two to import."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from google import genai
@@ -17,6 +18,8 @@ from webapp.drivers.core.vendor import (
     extra_headers,
     first_mapping,
     key_of,
+    model_entries,
+    read_json,
     text_or_unknown,
 )
 from webapp.security.urlguard import OutboundPolicy
@@ -85,15 +88,28 @@ class GeminiDriver(VendorDriver):
         return build_reply(texts, finish, usage, trace, kind=ERROR_KIND_BY_FINISH.get(finish))
 
     def fetch_models(self, trace: Trace) -> Iterable[UpstreamModel]:
-        return [_upstream_model(model) for model in self._sdk.models.list(config={"page_size": PAGE_SIZE}) if isinstance(model.name, str)]
+        config = types.ListModelsConfig(page_size=PAGE_SIZE)
+        while True:
+            document = read_json(partial(self._sdk.models.list, config=config), trace)
+            # An empty list of Gemini's is an object without fields.
+            yield from map(_upstream_model, model_entries(document or [], trace, "name"))
+            token = as_mapping(document).get("nextPageToken")
+            if not token or not isinstance(token, str):
+                return
+            config = types.ListModelsConfig(page_size=PAGE_SIZE, page_token=token)
 
     def close(self) -> None:
         self._sdk.close()
 
 
-def _upstream_model(model: types.Model) -> UpstreamModel:
-    name = (model.name or "").removeprefix("models/")
-    return UpstreamModel(name, model.display_name, count_or_none(model.input_token_limit), count_or_none(model.output_token_limit))
+def _upstream_model(model: Mapping[str, Any]) -> UpstreamModel:
+    label = model.get("displayName")
+    return UpstreamModel(
+        model["name"].removeprefix("models/"),
+        label if isinstance(label, str) else None,
+        count_or_none(model.get("inputTokenLimit")),
+        count_or_none(model.get("outputTokenLimit")),
+    )
 
 
 def build(endpoint: Endpoint, policy: OutboundPolicy) -> Driver:
