@@ -16,7 +16,7 @@ from webapp.domain.costing.calculator import parse_attributes
 from webapp.domain.pricing.cost_gaps import gaps_of
 from webapp.domain.pricing.costs import Cost, CostLine
 from webapp.domain.pricing.pricing import Price, Rate
-from webapp.domain.pricing.rate_text import describe_conditions
+from webapp.domain.pricing.rate_text import describe_conditions, describe_terms
 from webapp.domain.pricing.serializers import cost_document
 from webapp.domain.pricing.service_tiers import SERVICE_TIERS, STANDARD, parse_service_tier
 from webapp.domain.pricing.usage import Usage
@@ -121,20 +121,13 @@ def _format_price(price: Price | None) -> str:
     if price.state == "free":
         return "free"
     rates = ", ".join(_format_rate(rate) for rate in price.rates)
-    return f"{rates} {price.currency}{_format_terms(price)}, since {price.effective_from:%Y-%m-%d}"
+    terms = "".join(f"; {term}" for term in describe_terms(price))
+    return f"{rates} {price.currency}, since {price.effective_from:%Y-%m-%d}{terms}"
 
 
 def _format_rate(rate: Rate) -> str:
     conditions = ", ".join(describe_conditions(rate))
     return f"{rate.meter} {format_decimal(rate.amount)} per {rate.per:,}{f' ({conditions})' if conditions else ''}"
-
-
-def _format_terms(price: Price) -> str:
-    """Return the fields of a price that change what its rates cost."""
-    terms = ["media at the text rate"] if price.media_at_text_rate else []
-    terms += [f"at least {format_decimal(price.minimum)} a line"] if price.minimum is not None else []
-    terms += [f"plus {format_decimal(price.surcharge_percent)}%"] if price.surcharge_percent is not None else []
-    return "".join(f", {term}" for term in terms)
 
 
 @registry.command("cost")

@@ -63,6 +63,16 @@ def format_time(at: datetime | None) -> str:
     return "—" if at is None else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
+def first_upper(text: str) -> str:
+    """Return a text with a capital first letter. Unlike Jinja's `capitalize`, it keeps the spelling of names in the text."""
+    return text[:1].upper() + text[1:]
+
+
+def as_sentence(text: str) -> str:
+    """Return a message as a sentence: with a capital first letter, and a period if it ends without one."""
+    return first_upper(text) + ("" if text.endswith((".", "?", "!")) else ".")
+
+
 def init_app(app: Flask) -> None:
     app.jinja_env.globals.update(registry_status=registry_status, static_url=static_url)
-    app.jinja_env.filters.update(money=format_money, count=format_count, moment=format_time)
+    app.jinja_env.filters.update(money=format_money, count=format_count, moment=format_time, first_upper=first_upper, sentence=as_sentence)

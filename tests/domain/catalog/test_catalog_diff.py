@@ -130,8 +130,8 @@ def test_fields_of_a_price_that_the_source_cannot_state_stay():
     assert {name: getattr(difference.price, name) for name in PRICE_LEVEL} == PRICE_LEVEL
     assert [(line.field, line.before, line.after) for line in difference.lines if line.unstated] == [
         ("Media at the rate of text", "yes", "yes"),
-        ("Minimum of a line", "0.01", "0.01"),
-        ("Surcharge in percent", "5", "5"),
+        ("Minimum of a line", "$0.01", "$0.01"),
+        ("Surcharge", "5%", "5%"),
     ]
     assert compared([before], [a_model(prices=priced(a_rate()))], scope=TEXT_ONLY) == []
 
@@ -140,9 +140,9 @@ def test_fields_of_a_price_within_the_scope_are_compared_like_rates():
     before, after = a_model(prices=priced(a_rate(), **PRICE_LEVEL)), a_model(prices=priced(a_rate(), surcharge_percent=Decimal(7)))
     (difference,) = compared([before], [after])
     assert [(line.field, line.before, line.after, line.guards) for line in difference.lines] == [
-        ("Media at the rate of text", "yes", None, ()),
-        ("Minimum of a line", "0.01", None, ("removed",)),
-        ("Surcharge in percent", "5", "7", ()),
+        ("Media at the rate of text", "yes", "no", ()),
+        ("Minimum of a line", "$0.01", None, ("removed",)),
+        ("Surcharge", "5%", "7%", ()),
     ]
     assert (difference.price, difference.guards) == (after.prices[0], ("removed",))
 

@@ -22,8 +22,25 @@ def test_a_change_of_a_price_names_conditions_and_fields_of_the_whole_price():
     assert [tuple(change) for change in describe_price(before, after)] == [
         ("images, quality high", "$0.20 per image", "$0.25 per image"),
         ("seconds", None, "$0.034 per minute"),
-        ("media at the rate of text", None, "yes"),
-        ("minimum of a line", None, "0.01"),
+        ("media at the rate of text", "no", "yes"),
+        ("minimum of a line", None, "$0.01"),
+    ]
+
+
+def test_a_term_that_ends_says_what_holds_after_it():
+    before = a_price(a_rate(), media_at_text_rate=True, minimum=Decimal("0.5"), surcharge_percent=Decimal("5.5"), currency="EUR")
+    after = a_price(a_rate(), surcharge_percent=Decimal(7), currency="EUR")
+    assert [tuple(change) for change in describe_price(before, after)] == [
+        ("media at the rate of text", "yes", "no"),
+        ("surcharge", "5.5%", "7%"),
+        ("minimum of a line", "€0.50", None),
+    ]
+
+
+def test_a_first_price_names_only_the_terms_that_it_has():
+    assert [tuple(change) for change in describe_price(None, a_price(a_rate()))] == [
+        ("price", None, "priced"),
+        ("input", None, "$1 per 1M tokens"),
     ]
 
 

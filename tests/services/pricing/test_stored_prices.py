@@ -319,8 +319,8 @@ def test_a_draft_holds_the_whole_price(model_id):
         public_id = import_drafts.store(session, preview, "ann", NOW).public_id
     with writing() as session:
         lines = {line for change in import_drafts.changes_of(import_drafts.find(session, public_id, "ann")) for line in change.lines}
-        assert ("media at the rate of text", "yes", None) in lines
-        assert ("minimum of a line", "0.0001", "0.01") in lines
+        assert ("media at the rate of text", "yes", "no") in lines
+        assert ("minimum of a line", "$0.0001", "$0.01") in lines
         import_drafts.apply(session, public_id, CONTEXT, NOW)
     assert [history(model_id)[1][name] for name in ("minimum", "media_at_text_rate")] == ["0.01", False]
 

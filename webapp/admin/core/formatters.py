@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from webapp.domain.catalog.entities import ModelInfo
 from webapp.domain.pricing.meters import METER_TABLE, OUTPUT_METERS, label_of
 from webapp.domain.pricing.pricing import Price, Rate
-from webapp.domain.pricing.rate_text import describe_conditions, format_rate
+from webapp.domain.pricing.rate_text import describe_conditions, describe_terms, format_rate
 from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.shared import money_text
 from webapp.domain.shared.money import format_decimal
@@ -175,14 +175,7 @@ def format_price(price: Price | None) -> str:
     ]
     remaining = len(price.rates) - len(shown)
     more = f" and {remaining} more rates" if remaining > 1 else " and 1 more rate" if remaining else ""
-    return ", ".join(texts) + more + "".join(f"; {term}" for term in price_terms(price))
-
-
-def price_terms(price: Price) -> list[str]:
-    """Return the terms of a price next to its rates: its minimum and its surcharge."""
-    terms = [] if price.minimum is None else [f"a minimum of {money_text.format_amount(price.minimum, price.currency)} for a line"]
-    terms += [] if price.surcharge_percent is None else [f"plus {format_decimal(price.surcharge_percent)}% surcharge"]
-    return terms
+    return ", ".join(texts) + more + "".join(f"; {term}" for term in describe_terms(price, with_media=False))
 
 
 def exported_rate(price: Price | None, meter: str) -> str:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from webapp.domain.pricing.pricing import PRICE_TERMS, Price, Rate
-from webapp.domain.pricing.rate_text import format_entered_rate, label_with_conditions
+from webapp.domain.pricing.rate_text import format_entered_rate, format_term, label_with_conditions
 from webapp.domain.pricing.serializers import rate_from
 from webapp.domain.shared.money import format_decimal
 
@@ -42,7 +42,7 @@ def describe_fields(before: Mapping[str, Any], after: Mapping[str, Any], names: 
 def describe_price(before: Price | None, after: Price) -> tuple[FieldChange, ...]:
     """Return the changes by rate from `before`, the price in force at that time. Without any, return the state alone."""
     old, new = _price_texts(before), _price_texts(after)
-    changes = [FieldChange(name, old.get(name), new.get(name)) for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name)]
+    changes = [FieldChange(name, *texts) for name in dict.fromkeys([*new, *old]) if _differ(*(texts := (old.get(name), new.get(name))))]
     old_state = before.state if before else None
     return (FieldChange("price", old_state, after.state), *changes) if old_state != after.state or not changes else tuple(changes)
 
@@ -66,8 +66,15 @@ def _price_texts(price: Price | None) -> dict[str, str]:
     if price is None:
         return {}
     rates = {_rate_label(rate): format_entered_rate(rate, price.currency) for rate in price.rates}
-    fields = {label.lower(): format_value(getattr(price, name)) for name, label in PRICE_TERMS.items()}
-    return rates | {label: text for label, text in fields.items() if text and text != "no" and price.state == "priced"}
+    if price.state != "priced":
+        return rates
+    terms = {label.lower(): format_term(name, getattr(price, name), price.currency) for name, label in PRICE_TERMS.items()}
+    return rates | {label: text for label, text in terms.items() if text}
+
+
+def _differ(before: str | None, after: str | None) -> bool:
+    """Return whether two texts are a change. A price that has no term is like one that states `no`."""
+    return (before or "no") != (after or "no")
 
 
 def _rate_label(rate: Rate) -> str:

@@ -1,14 +1,12 @@
 """Comparison of two prices of a model, rate by rate, for a catalog comparison."""
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import NamedTuple
 
 from webapp.domain.catalog.catalog_guards import SECOND_SOURCE_TOLERANCE, GuardLimits, describe_move, is_same_rate
 from webapp.domain.catalog.source_scope import Unstated
 from webapp.domain.pricing.pricing import PRICE_TERMS, Price, Rate, RateKey, rate_key
-from webapp.domain.pricing.rate_text import format_entered_rate, label_with_conditions
-from webapp.domain.shared.money import format_decimal
+from webapp.domain.pricing.rate_text import format_entered_rate, format_term, label_with_conditions
 
 
 class ModelDiffLine(NamedTuple):
@@ -94,18 +92,15 @@ def _field_lines(before: Price, after: Price) -> Iterator[ModelDiffLine]:
     for name, label in PRICE_TERMS.items():
         old, new = getattr(before, name), getattr(after, name)
         if old != new:
-            yield ModelDiffLine(label, _format_field(old), _format_field(new), None, ("removed",) if new is None else ())
+            texts = format_term(name, old, before.currency), format_term(name, new, after.currency)
+            yield ModelDiffLine(label, *texts, None, ("removed",) if new is None else ())
 
 
 def _unstated_lines(sides: PriceSides) -> Iterator[ModelDiffLine]:
     texts = [(label_with_conditions(rate), _format_rate(rate, sides.before)) for rate in sides.unstated.rates]
-    texts += [(PRICE_TERMS[name], _format_field(value)) for name, value in sides.unstated.fields.items()]
+    currency = sides.before.currency if sides.before else ""
+    texts += [(PRICE_TERMS[name], format_term(name, value, currency)) for name, value in sides.unstated.fields.items() if value]
     return (ModelDiffLine(label, text, text, unstated=True) for label, text in texts if text)
-
-
-def _format_field(value: Decimal | bool | None) -> str | None:
-    """Return a field of a price as text, or None if the price does not use it."""
-    return "yes" if value is True else None if not value else format_decimal(value)
 
 
 def _opinion(rate: Rate, second: Price | None) -> tuple[tuple[str, ...], str | None]:

@@ -20,7 +20,7 @@ SOURCE_KINDS = ("manual", "seed", "catalog", "import")
 PRICE_TERMS: Mapping[str, str] = {
     "media_at_text_rate": "Media at the rate of text",
     "minimum": "Minimum of a line",
-    "surcharge_percent": "Surcharge in percent",
+    "surcharge_percent": "Surcharge",
 }
 MILLION = 1_000_000
 

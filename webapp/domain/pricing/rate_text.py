@@ -1,6 +1,7 @@
 """Texts for users about the conditions of a rate and about the missing part of a cost."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from webapp.domain.pricing.meters import METER_TABLE, TOKEN, label_of, unit_of
 from webapp.domain.pricing.pricing import Price, Rate
@@ -50,16 +51,25 @@ def describe_conditions(rate: Rate) -> list[str]:
     return conditions
 
 
-def describe_terms(price: Price) -> list[str]:
-    """Return what applies to a whole price next to its rates, as texts."""
+def describe_terms(price: Price, *, with_media: bool = True) -> list[str]:
+    """Return what applies to a whole price next to its rates, as clauses."""
     if price.state != "priced":
         return []
-    terms = ["Media without a rate of their own are billed at the text rate."] if price.media_at_text_rate else []
+    terms = ["media without a rate of their own are billed at the text rate"] if price.media_at_text_rate and with_media else []
     if price.minimum is not None:
-        terms.append(f"Each line of a cost is at least {money_text.format_amount(price.minimum, price.currency)}, unless it is 0.")
+        terms.append(f"each line of a cost is at least {format_term('minimum', price.minimum, price.currency)}, unless it is 0")
     if price.surcharge_percent is not None:
-        terms.append(f"A surcharge of {format_decimal(price.surcharge_percent)}% is added to the total.")
+        terms.append(f"a surcharge of {format_term('surcharge_percent', price.surcharge_percent, price.currency)} is added to the total")
     return terms
+
+
+def format_term(name: str, value: Decimal | bool | None, currency: str) -> str | None:
+    """Return the value of one of the `PRICE_TERMS`: `yes`, `$0.01`, `5%`, or None if the price does not state it."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return money_text.format_amount(value, currency) if name == "minimum" else f"{format_decimal(value)}%"
 
 
 def describe_window(window: Window) -> str:
