@@ -1,4 +1,4 @@
-"""Templates comply with the content security policy: nothing inline, and nothing that htmx evaluates."""
+"""Templates comply with the content security policy: nothing inline, and nothing that htmx evaluates. Names keep their spelling."""
 
 import re
 from pathlib import Path
@@ -15,6 +15,7 @@ FORBIDDEN = {
     "an inline style": re.compile(r"""\sstyle\s*=|<style\b""", re.IGNORECASE),
     "an inline script": re.compile(r"<script(?![^>]*\ssrc=)", re.IGNORECASE),
     "an attribute that htmx evaluates": re.compile(r"""hx-on|hx-vals\s*=\s*["']js:|hx-trigger\s*=\s*["'][^"']*\["""),
+    "a filter that changes the spelling of names": re.compile(r"\|\s*(?:capitalize|title)\b"),
     "another host": re.compile(r"""(?:src|href|action)\s*=\s*["'](?:https?:)?//"""),
 }
 
@@ -32,6 +33,7 @@ def test_no_template_contains(what):
         ("an inline style", '<p style="color: red">'),
         ("an inline script", "<script>x()</script>"),
         ("an attribute that htmx evaluates", '<a hx-trigger="click[ctrlKey]">'),
+        ("a filter that changes the spelling of names", "{{ error|capitalize }}"),
         ("another host", '<img src="//example.com/x.png">'),
     ],
 )
