@@ -8,6 +8,7 @@ import pytest
 from webapp.admin.core.rate_rows import BLANK_ROW, is_blank, rate_from_row, row_from_rate
 from webapp.domain.catalog.rate_schemas import validate_rate
 from webapp.domain.pricing.pricing import Rate
+from webapp.domain.pricing.rate_text import describe_window
 from webapp.domain.pricing.windows import Window
 from webapp.domain.shared.errors import Invalid
 
@@ -40,6 +41,23 @@ def test_a_rate_is_the_same_after_the_way_through_a_row(rate):
 def test_days_are_names_and_ranges(days, expected):
     row = row_from_rate(RATES[2]) | {"more_days": days}
     assert as_rate(row).window.days == expected
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [
+        ((0, 1, 2, 3, 4), "Mon-Fri"),
+        ((5, 6), "Sat, Sun"),
+        ((0, 4, 5, 6), "Mon, Fri-Sun"),
+        ((0, 1, 3, 4, 5), "Mon, Tue, Thu-Sat"),
+        (tuple(range(7)), "Mon-Sun"),
+    ],
+)
+def test_three_days_in_a_row_are_shown_as_a_range_and_read_as_the_same_days(days, text):
+    rate = RATES[2]._replace(window=Window(days, time(16, 30), time(0, 30)))
+    assert row_from_rate(rate)["more_days"] == text
+    assert as_rate(row_from_rate(rate)).window.days == days
+    assert describe_window(rate.window) == f"from 16:30 to 00:30 UTC on {text}"
 
 
 def test_days_without_hours_are_whole_days():

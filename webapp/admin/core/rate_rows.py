@@ -6,7 +6,7 @@ from typing import Any
 
 from webapp.admin.core.fields import parse_whole_number
 from webapp.domain.pricing.pricing import Rate
-from webapp.domain.pricing.rate_text import DAY_NAMES
+from webapp.domain.pricing.rate_text import DAY_NAMES, describe_days
 from webapp.domain.pricing.serializers import window_document
 from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.pricing.windows import Window
@@ -35,7 +35,7 @@ ROW_LABELS: Mapping[str, str] = {
     "per": "Per",
     "above": "Above input tokens",
     "service_tier": "Service tier",
-    "when": "Conditions",
+    "when": "Attribute",
     "window.days": "Days",
     "window.from": "From",
     "window.to": "To",
@@ -68,8 +68,12 @@ def _hours(window: Window | None) -> dict[str, str]:
     document = window_document(window)
     if document is None:
         return {}
-    days = ", ".join(DAY_NAMES[day] for day in document["days"])
-    return {"more_days": days, "more_from": document["from"], "more_to": document["to"], "more_tz": document.get("tz", "UTC")}
+    return {
+        "more_days": describe_days(document["days"]),
+        "more_from": document["from"],
+        "more_to": document["to"],
+        "more_tz": document.get("tz", "UTC"),
+    }
 
 
 def rate_from_row(row: Mapping[str, str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Texts for users about the conditions of a rate and about the missing part of a cost."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from webapp.domain.pricing.meters import METER_TABLE, TOKEN, label_of, unit_of
@@ -17,6 +17,7 @@ MISSING_TEXTS: Mapping[str, str] = {
     "failed_attempt": "an attempt that failed, which the provider may bill",
 }
 DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MIN_RUN = 3  # Fewer days in a row are listed.
 
 
 def label_with_conditions(rate: Rate) -> str:
@@ -76,8 +77,22 @@ def describe_window(window: Window) -> str:
     """Return the hours of a window: `from 16:30 to 00:30 UTC on Sat, Sun`, `all day UTC on Sun`."""
     zone = window.tz or "UTC"
     hours = f"all day {zone}" if window.is_whole_day else f"from {window.start:%H:%M} to {window.end:%H:%M} {zone}"
-    days = ", ".join(DAY_NAMES[day] for day in window.days)
-    return f"{hours} on {days}" if days else hours
+    return f"{hours} on {describe_days(window.days)}" if window.days else hours
+
+
+def describe_days(days: Iterable[int]) -> str:
+    """Return days of the week as text: `Sat, Sun`; three or more in a row as `Mon-Fri`."""
+    runs: list[list[int]] = []
+    for day in sorted(days):
+        if runs and runs[-1][-1] == day - 1:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return ", ".join(_describe_run([DAY_NAMES[day] for day in run]) for run in runs)
+
+
+def _describe_run(names: Sequence[str]) -> str:
+    return f"{names[0]}-{names[-1]}" if len(names) >= MIN_RUN else ", ".join(names)
 
 
 def describe_missing(missing: str) -> str:
