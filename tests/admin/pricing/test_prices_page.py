@@ -406,6 +406,11 @@ def test_a_rate_per_minute_is_read_back_as_one(ann):
     assert "0.00056" not in echo
 
 
+def test_the_cost_of_a_call_names_the_hours_that_it_leaves_out(ann):
+    assert "output tokens outside the hours of its rates costs" in preview(ann, **rows(NIGHT))
+    assert "output tokens costs" in preview(ann, **rows(HIGH))
+
+
 def test_conditions_zone_minimum_and_surcharge_are_read_back(ann):
     echo = preview(ann, **rows(HIGH, NIGHT), minimum="0.01", surcharge_percent="5.5", media_at_text_rate="on")
     for expected in (
@@ -422,8 +427,8 @@ def test_conditions_zone_minimum_and_surcharge_are_read_back(ann):
     ("faulty", "words"),
     [
         ({"amount": "1,5"}, "Amount must be a plain decimal"),
-        ({"when": "Quality = high"}, "Conditions is no attribute name"),
-        ({"when": "quality"}, "Conditions must be a name and a value"),
+        ({"when": "Quality = high"}, "Attribute is no attribute name"),
+        ({"when": "quality"}, "Attribute must be a name and a value"),
         ({"tz": "Mars/Base"}, "From is missing"),
         ({"from": "25:00", "to": "26:00"}, "From must be a time of day"),
         ({"days": "Sun", "tz": "Mars/Base"}, "Time zone must be an IANA time zone"),

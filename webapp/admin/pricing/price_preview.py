@@ -113,4 +113,5 @@ def _sample_cost_text(cost: Cost, price: Price) -> str:
     if not cost.lines or cost.total is None:
         return ""
     total = money_text.format_amount(cost.total, price.currency)
-    return f"A call of 1,000 input and 500 output tokens costs {'' if cost.complete else 'at least '}{total}."
+    hours = " outside the hours of its rates" if any(rate.window for rate in price.rates) else ""
+    return f"A call of 1,000 input and 500 output tokens{hours} costs {'' if cost.complete else 'at least '}{total}."
