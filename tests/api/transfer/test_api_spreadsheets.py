@@ -109,7 +109,7 @@ def test_an_unknown_provider_is_named_before_the_columns_that_only_it_makes_requ
     response = imported(api, "provider,model_id,input_per_1m\nopnai,gpt-4o,1\nopenai,gpt-4o,1\n")
     messages = [error["message"] for error in response.json["errors"]]
     assert (response.status_code, len(messages)) == (422, 1)
-    assert messages[0].startswith("line 2: provider there is no provider with the slug “opnai”")
+    assert messages[0].startswith("line 2: provider must be the slug of an existing provider, not “opnai”")
 
 
 CONFIGURATION = """model_list:

@@ -208,7 +208,7 @@ def _make_default(session: Session, model: Model, actor: str) -> Model:
 def _require_provider(session: Session, slug: str) -> Provider:
     provider = providers.get_by_slug_or_none(session, slug)
     if provider is None:
-        raise Invalid.field("provider", f"there is no provider with the slug {slug}")
+        raise Invalid.field("provider", f"must be the slug of an existing provider, not {slug}")
     return provider
 
 

@@ -91,9 +91,8 @@ def _require_provider(row: CsvRow, slugs: Collection[str]) -> None:
     """Raise `Invalid` for an unknown provider. This comes first, because all columns of its models look missing."""
     slug = row.cells["provider"].strip()
     if slug and slug not in slugs:
-        raise Invalid.field(
-            "provider", f"there is no provider with the slug {quote_text(slug, 60)}: add the provider first, or correct the slug"
-        )
+        message = f"must be the slug of an existing provider, not {quote_text(slug, 60)}: add the provider first, or correct the slug"
+        raise Invalid.field("provider", message)
 
 
 def _current_models(session: Session, at: datetime) -> Iterator[tuple[str, CurrentModel]]:

@@ -283,7 +283,8 @@ def _price_change(model: Model, chains: Mapping[Any, list[Price]], added: Price,
     catalog_price = price_sanity.built_in_price(model.ref, start)
     questions = price_sanity.list_questions(after, before, siblings.rates_at(model, start), catalog_price)
     warnings = tuple(question.text for question in questions)
-    return ImportChange("price", f"{model.ref} from {added.effective_from:%Y-%m-%d %H:%M}", ADDED, describe_price(before, after), warnings)
+    name = f"{model.ref} from {added.effective_from:%Y-%m-%d %H:%M} UTC"
+    return ImportChange("price", name, ADDED, describe_price(before, after), warnings)
 
 
 def _is_same_price(row: Price, entry: PriceEntry) -> bool:
