@@ -104,9 +104,14 @@ def messages_of_code(source: str) -> Iterator[tuple[int, str]]:
 
 
 def visible_text(markup: str) -> str:
-    """The text of a template or a document: code, tags and expressions are blanked, lines are kept."""
+    """The text of a template or a document: code and tags are blanked, an expression ends in a digit, lines are kept."""
     code = r"```.*?```|`[^`\n]*`|\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}|<[^>]*>|\]\([^)]*\)"
-    return re.sub(code, lambda match: re.sub(r"[^\n]", " ", match.group()), markup, flags=re.DOTALL)
+    return re.sub(code, lambda match: _blank(match.group()), markup, flags=re.DOTALL)
+
+
+def _blank(code: str) -> str:
+    blank = re.sub(r"[^\n]", " ", code)
+    return f"{blank[:-1]}0" if code.startswith("{{") else blank
 
 
 def search(text: str, where: str, line: int, scopes: Iterable[str]) -> Iterator[Hit]:

@@ -99,3 +99,10 @@ def test_the_hook_refuses_a_bad_message_and_says_why(tmp_path):
     assert run.returncode == 1
     assert "imperative" in run.stdout
     assert "the body is empty" in run.stdout
+
+
+def test_a_space_between_an_expression_of_a_template_and_a_percent_sign_is_found():
+    hits = [
+        hit.text for markup in ("{{ share }} %", "{{ share }}%") for hit in language.search(language.visible_text(markup), "x", 1, ["text"])
+    ]
+    assert hits == ["0 %"]
