@@ -6,10 +6,11 @@ import json
 import re
 
 from factories import csrf_token
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from webapp.extensions import db
 from webapp.models import Model, Proposal, ProposalRow
+from webapp.runtime.transaction import writing
 
 # Every rate that the seed has for gpt-4o, so that none disappears.
 GPT = {
@@ -115,6 +116,18 @@ def test_select_all_leaves_out_a_row_whose_rate_disappears_and_says_so(ann, bob)
     content = page(bob, address)
     assert "3 of 3 rows ticked" in content
     assert "1 with marks" in content
+
+
+def test_the_buttons_count_only_rows_that_can_be_selected(ann, bob):
+    address = opened(ann).location
+    count_rows = count(ProposalRow)
+    db.session.rollback()
+    with writing(refresh=False) as session:
+        session.execute(update(ProposalRow).where(ProposalRow.ref == "openai/gpt-4o").values(choosable=False))
+    assert f"Tick all {count_rows - 1}<" in page(bob, address)
+    with writing(refresh=False) as session:
+        session.execute(update(ProposalRow).values(choosable=False))
+    assert "ick all" not in page(bob, address)
 
 
 def test_what_the_source_cannot_state_is_shown_and_stays(ann):

@@ -65,7 +65,8 @@ class Proposals(GuardedView):
         row, row_filter = self._find_proposal(number), _row_filter()
         session, page = db.session(), requested_page(request.args)
         condition = ProposalRow.proposal_id == row.id
-        matching = session.execute(select(func.count()).select_from(ProposalRow).where(condition, row_filter.condition())).scalar_one()
+        counts = select(func.count(), func.count().filter(ProposalRow.choosable)).where(condition, row_filter.condition())
+        matching, choosable = session.execute(counts).one()
         query = select(ProposalRow).where(condition, row_filter.condition()).order_by(ProposalRow.ref)
         rows = session.execute(query.offset(page * PAGE_SIZE).limit(PAGE_SIZE)).scalars().all()
         provider_query = select(ProposalRow.provider).where(condition).distinct().order_by(ProposalRow.provider)
@@ -74,6 +75,7 @@ class Proposals(GuardedView):
             row=row,
             rows=[_row_view_model(proposal_row) for proposal_row in rows],
             matching=matching,
+            choosable=choosable,
             page=page,
             asked=_filter_values(),
             pages=-(-matching // PAGE_SIZE),
