@@ -100,7 +100,9 @@ def test_links_from_one_page_to_another_keep_the_call(ann, model_id):
 def test_a_bad_attribute_is_said_at_its_field_and_stays(ann, model_id, page):
     response = ann.get(f"{page}?model={MODEL}&image=2&when=quality")
     assert response.status_code == 422
-    assert re.search(r'data-error-for="when">The attributes must be', response.text)
+    assert re.search(
+        r'data-error-for="when">The attributes must be [^<]* such as quality=high: quality must have 1 to 60 characters', response.text
+    )
     assert 'name="when" value="quality"' in response.text
 
 

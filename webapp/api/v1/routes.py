@@ -64,13 +64,22 @@ _registry_routes = (
     ),
 )
 _cost_and_run_routes = (
-    Route("GET", "/cost", costs.get_cost, READ, "What a call costs", "Cost", query=COST_QUERY, error_statuses=(*REF_ERRORS, 422)),
+    Route(
+        "GET",
+        "/cost",
+        costs.get_cost,
+        READ,
+        "What a call costs, by tokens and images",
+        "Cost",
+        query=COST_QUERY,
+        error_statuses=(*REF_ERRORS, 422),
+    ),
     Route(
         "POST",
         "/cost",
         costs.post_cost,
         READ,
-        "What a call costs, by any meters",
+        "What a call costs, by any meters and attributes",
         "Cost",
         request_schema="CostRequest",
         error_statuses=(*REF_ERRORS, 422),

@@ -204,7 +204,8 @@ class QueryReader:
         try:
             return parse_attributes(texts)
         except Invalid as error:
-            self.errors["when"] = f"The attributes must be up to {MAX_ATTRIBUTES} names with values, such as quality=high: {error.detail}."
+            problems = "; ".join(f"{problem.field.removeprefix('when').lstrip('.')} {problem.message}".strip() for problem in error.errors)
+            self.errors["when"] = f"The attributes must be up to {MAX_ATTRIBUTES} names with values, such as quality=high: {problems}."
             return {}
 
     def usage(self) -> Usage:

@@ -29,9 +29,13 @@ from webapp.domain.shared.validators import Check, validate
 from webapp.web.errors import problem_document
 
 MAX_ITEMS = 1_000
+OTHER_METERS = "For other meters and for attributes, send POST /cost."
 COST_QUERY = (
     MODEL,
-    *(Parameter(spelling, parse_integer, INTEGER, f"Units of the meter {meter}.") for spelling, meter in METER_ALIASES.items()),
+    *(
+        Parameter(spelling, parse_integer, INTEGER, f"Units of the meter {meter}. {OTHER_METERS}")
+        for spelling, meter in METER_ALIASES.items()
+    ),
     AT,
     SERVICE_TIER,
 )
