@@ -40,7 +40,23 @@ def load_prices(connection: Connection) -> dict[int, list[Price]]:
     rates, verification_times = _load_rates(connection), _load_verification_times(connection)
     prices: dict[int, list[Price]] = defaultdict(list)
     price = PriceRow
-    for price_id, model_id, state, effective_from, currency, kind, name, url, verified_at, note, corrects, cancels, *billing in fetch_rows(
+    for (
+        price_id,
+        model_id,
+        state,
+        effective_from,
+        currency,
+        kind,
+        name,
+        url,
+        verified_at,
+        note,
+        corrects,
+        cancels,
+        media_at_text_rate,
+        minimum,
+        surcharge_percent,
+    ) in fetch_rows(
         connection,
         select(
             price.id,
@@ -60,7 +76,6 @@ def load_prices(connection: Connection) -> dict[int, list[Price]]:
             price.surcharge_percent,
         ),
     ):
-        media_at_text_rate, minimum, surcharge_percent = billing
         prices[model_id].append(
             Price(
                 state=state,

@@ -45,7 +45,12 @@ def late_results(row: Evaluation, late_runs: Sequence[Run]) -> list[CellResult]:
 def list_lost_cells(row: Evaluation) -> list[EvaluationCell]:
     """Return the cell of each call whose outcome was never recorded, because its process ended. Such a call can have been billed."""
     live = not evaluations.is_heartbeat_overdue(row)
-    return [cell for cell in row.cells for _ in range(cell.open_calls - (live and cell.status == "running"))]
+    return [cell for cell in row.cells for _ in range(_count_lost_calls(cell, live=live))]
+
+
+def _count_lost_calls(cell: EvaluationCell, *, live: bool) -> int:
+    """Return the number of calls without an outcome, except the one that a running cell waits for."""
+    return cell.open_calls - 1 if live and cell.status == "running" else cell.open_calls
 
 
 def lost_results(row: Evaluation) -> list[CellResult]:
