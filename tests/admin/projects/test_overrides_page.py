@@ -120,4 +120,5 @@ def test_an_error_in_a_row_of_a_price_is_shown_at_that_row(bob, address):
     response = bob.post(address, OWN | CONDITIONAL | {"more_when": ["quality", ""]})
     assert response.status_code == 422
     assert 'id="row_0-error">' in response.text
+    assert '<fieldset class="more-rate is-invalid" aria-invalid="true" aria-describedby="row_0-error" id="row_0">' in response.text
     assert "has no equals sign" in response.text
