@@ -10,7 +10,8 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.domain.shared.errors import Invalid, ModeldeskError
+from webapp.config.storage_errors import is_disk_full
+from webapp.domain.shared.errors import DiskFull, Invalid, ModeldeskError
 from webapp.runtime import container
 from webapp.runtime.transaction import translate_database_error
 
@@ -37,6 +38,10 @@ def translate_error(error: Exception) -> Exception:
         return error
     if isinstance(error, Invalid):
         return BadArguments(error.detail)
+    if isinstance(error, DiskFull):
+        return Failure(f"{error.code}: {error.detail}")
+    if is_disk_full(error):
+        return translate_error(DiskFull())
     if isinstance(error, ModeldeskError):
         return Failure(error.detail)
     if isinstance(error, SQLAlchemyError):

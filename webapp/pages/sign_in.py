@@ -7,7 +7,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.domain.shared.errors import Conflict, DatabaseUnreachable, Invalid, NotFound, TooManyConcurrentCalls
+from webapp.domain.shared.errors import Conflict, Invalid, NotFound, TooManyConcurrentCalls, Unavailable
 from webapp.extensions import db
 from webapp.models import User
 from webapp.pages.step_up import format_minutes, retry_after_header
@@ -144,7 +144,7 @@ def _login_page(error: str | None = None) -> str:
 def _has_no_users() -> bool:
     try:
         return accounts.count(db.session()) == 0
-    except (SQLAlchemyError, DatabaseUnreachable):
+    except (SQLAlchemyError, Unavailable):
         db.session.rollback()
         return False  # The page works without the database; the sign-in reports the error.
 

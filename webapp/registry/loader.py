@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.domain.catalog.entities import NO_VALUES, Catalog, ModelInfo, Override, ProviderInfo, TokenInfo
 from webapp.domain.pricing.pricing import Price, timeline
 from webapp.domain.pricing.serializers import price_from
-from webapp.domain.shared.errors import DatabaseUnreachable
+from webapp.domain.shared.errors import DatabaseUnreachable, DiskFull
 from webapp.extensions.engine import CONSISTENT_READ
 from webapp.models import ApiToken, Credential, Model, ModelAlias, Project, ProjectOverride, Provider, RegistryState
 from webapp.registry.price_loader import fetch_rows, load_prices
@@ -65,7 +65,7 @@ class DatabaseSource:
         try:
             with self._engine.connect().execution_options(**options) as connection:
                 yield connection
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, OSError, DiskFull) as error:
             raise DatabaseUnreachable from error
 
 

@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
-from webapp.domain.shared.errors import Conflict, DatabaseUnreachable, Invalid, ModeldeskError, Stale, Unavailable
+from webapp.config.storage_errors import StorageError, classify
+from webapp.domain.shared.errors import Conflict, DatabaseUnreachable, DiskFull, Invalid, ModeldeskError, Stale, Unavailable
 from webapp.extensions import db, migration_guard
 from webapp.extensions.engine import WRITING
 from webapp.runtime import container
-
-# PostgreSQL: serialization failure, deadlock, lock not available, statement canceled by its timeout.
-BUSY_SQLSTATES = ("40001", "40P01", "55P03", "57014")
 
 
 @contextmanager
@@ -62,16 +60,12 @@ def translate_database_error(error: SQLAlchemyError) -> ModeldeskError:
         return Conflict("This clashes with what is stored already. Load the page again and look at what changed.")
     if isinstance(error, DataError):  # PostgreSQL only: SQLite accepts a NUL character and finds nothing.
         return Invalid("A value holds something that the database cannot take, such as a NUL character. Nothing was stored.")
-    if isinstance(error, DBAPIError) and _is_busy(error):
-        return Unavailable("The database is busy with another change. Nothing was stored; try again shortly.", code="database_busy")
-    if isinstance(error, DBAPIError) and _is_read_only(error):
-        return Unavailable("The database may only be read just now. Nothing was stored.", code="database_read_only")
-    return DatabaseUnreachable()
-
-
-def _is_read_only(error: DBAPIError) -> bool:
-    return getattr(error.orig, "sqlstate", None) == "25006" or "readonly database" in str(error.orig)
-
-
-def _is_busy(error: DBAPIError) -> bool:
-    return getattr(error.orig, "sqlstate", None) in BUSY_SQLSTATES or "locked" in str(error.orig).lower()
+    match classify(error):
+        case StorageError.DISK_FULL:
+            return DiskFull()
+        case StorageError.BUSY:
+            return Unavailable("The database is busy with another change. Nothing was stored; try again shortly.", code="database_busy")
+        case StorageError.READ_ONLY:
+            return Unavailable("The database may only be read just now. Nothing was stored.", code="database_read_only")
+        case None:
+            return DatabaseUnreachable()

@@ -9,7 +9,8 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, SecurityError
 
-from webapp.domain.shared.errors import DatabaseUnreachable, ModeldeskError, Unavailable
+from webapp.config.storage_errors import is_disk_full
+from webapp.domain.shared.errors import DatabaseUnreachable, DiskFull, ModeldeskError, Unavailable
 from webapp.observability.request_id import request_id
 from webapp.runtime import container
 from webapp.runtime.transaction import translate_database_error
@@ -108,6 +109,14 @@ def on_http_error(error: HTTPException) -> ResponseReturnValue:
     )
 
 
+def on_system_error(error: OSError) -> Response:
+    """A full disk is no fault of the program: an upload can fill the folder for temporary files."""
+    if is_disk_full(error):
+        log.warning("disk_full: %s", type(error).__name__, exc_info=error)
+        return error_response(DiskFull("A disk of the server is full, so nothing was changed. Free some space there, then try again."))
+    return on_unexpected_error(error)
+
+
 def on_unexpected_error(error: Exception) -> Response:
     log.error("an error that nobody expected: %s", type(error).__name__, exc_info=error)
     detail = f"Something went wrong on our side. It was logged as {request_id.get()}; try again, and tell an admin if it stays."
@@ -118,4 +127,5 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(ModeldeskError, on_domain_error)
     app.register_error_handler(SQLAlchemyError, on_database_error)
     app.register_error_handler(HTTPException, on_http_error)
+    app.register_error_handler(OSError, on_system_error)
     app.register_error_handler(Exception, on_unexpected_error)

@@ -13,6 +13,7 @@ ModeldeskError
 ├── Forbidden                   the caller lacks the permission
 └── Unavailable                 temporarily unavailable: try later
     ├── DatabaseUnreachable
+    ├── DiskFull                there is no room for the change
     ├── SchemaVersionMismatch   the tables belong to another version
     ├── KeysLocked              the encryption key is missing or wrong
     └── TooManyConcurrentCalls  the server is busy with other calls (429)
@@ -212,6 +213,18 @@ class DatabaseUnreachable(Unavailable):
     code = "database_unreachable"
 
     def __init__(self, detail: str = "The database cannot be reached just now. Nothing was changed; try again shortly."):
+        super().__init__(detail)
+
+
+class DiskFull(Unavailable):
+    """The disk has no room for a change. Reads continue, and changes are accepted again when there is room."""
+
+    code = "disk_full"
+    retry_after = 60
+
+    def __init__(
+        self, detail: str = "The disk of the database is full, so nothing was changed. Free some space on the server, then try again."
+    ):
         super().__init__(detail)
 
 

@@ -13,7 +13,8 @@ from sqlalchemy import Boolean, Column, Connection, Engine, Integer, Table, crea
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.config.settings import ROOT, sqlite_path
-from webapp.domain.shared.errors import Conflict, Invalid, Unavailable
+from webapp.config.storage_errors import is_disk_full
+from webapp.domain.shared.errors import Conflict, DiskFull, Invalid, Unavailable
 from webapp.domain.shared.money import EXACT, ZERO, format_decimal
 from webapp.extensions.engine import CONSISTENT_READ, WRITING, create_file, engine_options, guard_engine
 from webapp.models import Base
@@ -54,6 +55,8 @@ def move(source: Engine, target_url: str) -> list[TableChecksum]:
             _migrate(new)
             return [_verify_copy(old, new, table) for table in _copy_tables(old, new)]
     except (SQLAlchemyError, OSError) as error:
+        if is_disk_full(error):
+            raise DiskFull("The disk of the target is full. Nothing was kept. Free some space there, then try again.") from error
         raise Unavailable(f"The target cannot be written: {_error_text(error, target)}. Nothing was kept.") from error
     finally:
         target.dispose()

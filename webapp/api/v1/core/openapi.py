@@ -57,6 +57,7 @@ CODE_DESCRIPTIONS: Mapping[str, str] = {
     "error": "Something went wrong that has no code of its own.",
     "unavailable": "Not available just now. Try again after `Retry-After` seconds.",
     "database_unreachable": "The database is away. Reading goes on from the last good state; changes have to wait.",
+    "disk_full": "The disk of the database is full. Reading goes on; changes are accepted again when an operator has freed some space.",
     "database_busy": "Another change holds the database. Try again shortly.",
     "database_read_only": "The database may only be read from here. Reading goes on.",
     "database_other_version": "The database is that of another version of Modeldesk. Reading goes on, nothing is written.",

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from webapp.api.v1.core.encoded_registry import EncodedRegistry, unscoped_registry
 from webapp.domain.catalog.snapshot import LAST_GOOD
-from webapp.domain.shared.errors import DatabaseUnreachable, FieldError, Invalid, NotFound, Stale
+from webapp.domain.shared.errors import FieldError, Invalid, NotFound, Stale, Unavailable
 from webapp.extensions import db
 from webapp.registry import revision
 from webapp.runtime import container
@@ -44,7 +44,7 @@ def read_database_or_none(read: Callable[[Session], T]) -> T | None:
         return None
     try:
         return read(db.session())
-    except (SQLAlchemyError, DatabaseUnreachable):
+    except (SQLAlchemyError, Unavailable):
         return None
     finally:
         db.session.rollback()  # On SQLite an open read blocks every writer.
