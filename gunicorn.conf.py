@@ -57,7 +57,7 @@ def when_ready(server: Arbiter) -> None:
     with server.app.callable.app_context():
         settings = container.settings()
         if settings.sqlite_path is not None:
-            engine.log_journal_mode()
+            engine.log_journal_mode(settings.sqlite_path)
         for warning in (*keyfiles.exposure_warnings(settings.secret_files), *settings.ignored_settings):
             logging.getLogger("webapp.start").warning("%s", warning)
     print(f"Modeldesk serves on http://{bind} with {workers} worker{'s' if workers > 1 else ''}. Stop it with Ctrl-C.", flush=True)  # noqa: T201 # shown in the terminal

@@ -23,6 +23,7 @@ from webapp.domain.catalog.builtin import constants
 from webapp.domain.catalog.entities import Catalog, ModelInfo
 from webapp.domain.pricing.pricing import Rate
 from webapp.extensions import db
+from webapp.extensions.database_file import journal_mode, use_journal_mode
 from webapp.extensions.engine import WRITING, create_file
 from webapp.models import Model, ModelAlias, Price, PriceRate, Provider
 from webapp.registry.loader import RevisionMark
@@ -101,6 +102,7 @@ def on_sqlite(size: int) -> Iterator[Desk]:
     folder = Path(tempfile.mkdtemp(prefix="modeldesk-bench-"))
     path = folder / "desk.sqlite3"
     create_file(path)
+    use_journal_mode(path, journal_mode(wal=True))  # As `prepare` does.
     try:
         with _desk(settings_for(f"sqlite:///{path}", folder), size) as instance:
             yield instance

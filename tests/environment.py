@@ -1,6 +1,5 @@
 """Building blocks of the fixtures, for tests that need several applications or that start one themselves."""
 
-import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -22,8 +21,10 @@ from sqlalchemy.orm import Session
 
 from webapp.app import create_app
 from webapp.config.settings import ROOT, Settings
+from webapp.config.sqlite_driver import sqlite
 from webapp.extensions import db
 from webapp.extensions.audit_guard import CHANGED_TABLES_KEY
+from webapp.extensions.database_file import journal_mode, use_journal_mode
 from webapp.runtime import container, evaluation_runner
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
@@ -67,6 +68,8 @@ def prepared(settings: Settings, *, seeded: bool) -> None:
                     accounts.create(session, email, role, actor="tests", password=PASSWORD)
         db.session.remove()
         db.engine.dispose()
+    if settings.sqlite_path is not None:
+        use_journal_mode(settings.sqlite_path, journal_mode(wal=settings.sqlite_wal))
 
 
 @contextmanager
@@ -155,5 +158,5 @@ def unguard(connection: Connection | Session, table: str = "audit_events") -> No
 
 def names_in(path: Path) -> set[str]:
     """Return the model ids in an SQLite file."""
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite.connect(path)) as connection:
         return {name for (name,) in connection.execute("SELECT model_id FROM models")}

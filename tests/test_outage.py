@@ -1,7 +1,6 @@
 """Database outages: reads continue, writes are rejected with a message, and no other file replaces the database."""
 
 import shutil
-import sqlite3
 import time
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from factories import Visitor, csrf_token, model_values
 from sqlalchemy import update
 
 from webapp.config.settings import Settings
+from webapp.config.sqlite_driver import COMPANIONS, companion, sqlite
 from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.extensions import db
 from webapp.models import UserSession
@@ -62,6 +62,24 @@ def moved_away(path: Path):
     finally:
         path.unlink(missing_ok=True)
         moved.rename(path)
+
+
+@contextmanager
+def moved_away_with_its_journal(path: Path):
+    moved = path.with_suffix(".moved")
+    move_database(path, moved)
+    try:
+        yield moved
+    finally:
+        for suffix in ("", *COMPANIONS):
+            companion(path, suffix).unlink(missing_ok=True)
+        move_database(moved, path)
+
+
+def move_database(path: Path, target: Path) -> None:
+    for suffix in ("", *COMPANIONS):
+        if companion(path, suffix).exists():
+            companion(path, suffix).rename(companion(target, suffix))
 
 
 # An SQLite file that is moved to another path
@@ -118,9 +136,9 @@ def test_a_file_that_is_no_database_in_its_place_is_no_reason_to_fail(app, setti
 def test_another_database_in_its_place_is_served_and_the_first_one_again_with_its_keys(app, settings, templates):
     container.registry()
     assert not container.vault().locked
-    with moved_away(settings.sqlite_path):
+    with moved_away_with_its_journal(settings.sqlite_path):
         shutil.copy(templates[True], settings.sqlite_path)
-        with closing(sqlite3.connect(settings.sqlite_path)) as connection:
+        with closing(sqlite.connect(settings.sqlite_path)) as connection:
             connection.execute("UPDATE registry_state SET instance = 'other', key_check = 'of another key'")
             connection.execute("UPDATE models SET display_name = 'Other' WHERE model_id = 'gpt-4o'")
             connection.commit()
@@ -134,7 +152,7 @@ def test_an_older_backup_in_its_place_is_served_once_it_is_there_to_stay(app, se
     backup = shutil.copy(settings.sqlite_path, tmp_path / "backup.sqlite3")
     add_a_model()
     assert container.registry().get_model("test-model")
-    settings.sqlite_path.unlink()
+    move_database(settings.sqlite_path, tmp_path / "older.sqlite3")
     shutil.copy(backup, settings.sqlite_path)
     assert eventually(lambda: container.registry().get_model("test-model") is None and source() == "database", 8)
 
@@ -167,7 +185,7 @@ def impatient(monkeypatch):
 
 @contextmanager
 def locked(path: Path, mode="IMMEDIATE"):
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(sqlite.connect(path, isolation_level=None)) as connection:
         connection.execute(f"BEGIN {mode}")
         yield
         connection.execute("ROLLBACK")

@@ -1,7 +1,6 @@
 """Backups under load, restores while the app serves, and moves to the other engine."""
 
 import os
-import sqlite3
 import time
 from contextlib import closing
 from datetime import UTC, datetime
@@ -13,8 +12,10 @@ from factories import model_values
 from sqlalchemy import select, text
 
 from webapp.config.settings import Settings
+from webapp.config.sqlite_driver import COMPANIONS, companion, is_wal_safe, sqlite
 from webapp.domain.shared.errors import Conflict, Unavailable
 from webapp.extensions import db
+from webapp.extensions.database_file import journal_mode
 from webapp.models import AuditEvent, Model, Price
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
@@ -90,7 +91,7 @@ def test_a_backup_after_a_crash_takes_back_what_was_half_written(settings, tmp_p
     """After a crash, a journal must be rolled back before the database can be read. A read-only connection cannot do that."""
     for _ in running(settings):
         pass
-    with closing(sqlite3.connect(settings.sqlite_path, isolation_level=None)) as writer:
+    with closing(sqlite.connect(settings.sqlite_path, isolation_level=None)) as writer:
         writer.execute("PRAGMA journal_mode=DELETE")
         writer.execute("PRAGMA cache_size=1")  # Writes half of the change to the file before the commit.
         writer.execute("BEGIN IMMEDIATE")
@@ -100,8 +101,60 @@ def test_a_backup_after_a_crash_takes_back_what_was_half_written(settings, tmp_p
     for suffix, content in file_contents.items():
         Path(f"{settings.sqlite_path}{suffix}").write_bytes(content)
     backups.back_up(settings, tmp_path / "desk.backup")
-    with closing(sqlite3.connect(tmp_path / "desk.backup")) as copy:
+    with closing(sqlite.connect(tmp_path / "desk.backup")) as copy:
         assert copy.execute("SELECT count(*), sum(display_name = 'half') FROM models").fetchone()[1] == 0
+
+
+def files_of(database: Path) -> set[str]:
+    return {suffix for suffix in COMPANIONS if companion(database, suffix).exists()}
+
+
+def test_a_backup_of_a_live_database_has_the_last_committed_change_although_a_plain_copy_lacks_it(app, settings, tmp_path):
+    add_a_model("only-in-the-wal")
+    (tmp_path / "plain-copy").write_bytes(settings.sqlite_path.read_bytes())
+    backups.back_up(settings, tmp_path / "backup")
+    assert "only-in-the-wal" in names_in(tmp_path / "backup")
+    assert "only-in-the-wal" not in names_in(tmp_path / "plain-copy")
+    assert files_of(tmp_path / "backup") == set()
+
+
+def test_a_backup_needs_no_second_file_and_none_is_made_by_looking_at_it(app, settings, tmp_path):
+    backups.back_up(settings, tmp_path / "backup")
+    before = {path.name for path in tmp_path.iterdir()}
+    backups.inspect_backup(tmp_path / "backup")
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("database", ["in use", "deleted"])
+def test_a_restore_leaves_no_journal_of_the_earlier_database_next_to_the_new_one(app, settings, tmp_path, database):
+    backups.back_up(settings, tmp_path / "backup")
+    add_a_model("only-in-the-wal")
+    assert files_of(settings.sqlite_path) >= {"-wal", "-shm"}
+    if database == "deleted":
+        settings.sqlite_path.unlink()
+    backups.restore_sqlite(tmp_path / "backup", settings.sqlite_path, replace=True, journal_mode=journal_mode(wal=True))
+    assert (files_of(settings.sqlite_path), names_in(settings.sqlite_path)) == (set(), names_in(tmp_path / "backup"))
+    add_a_model("after-the-restore")
+    assert {"after-the-restore"} <= names_in(settings.sqlite_path)
+
+
+def test_what_a_restore_replaced_can_be_restored_with_the_changes_in_its_wal(app, settings, tmp_path):
+    backups.back_up(settings, tmp_path / "backup")
+    add_a_model("only-in-the-wal")
+    assert invoke(app, "restore", tmp_path / "backup", "--replace").exit_code == 0
+    (previous_copy,) = tmp_path.glob("*.before-restore-*Z")
+    assert (files_of(previous_copy) >= {"-wal"}, "only-in-the-wal" in names_in(settings.sqlite_path)) == (True, False)
+    result = invoke(app, "restore", previous_copy, "--replace")
+    assert result.exit_code == 0, result.output
+    assert "only-in-the-wal" in names_in(settings.sqlite_path)
+    assert audit_log.get_first_break_or_none(db.session()) is None
+
+
+@pytest.mark.skipif(not is_wal_safe(), reason="this SQLite has no safe WAL mode")
+def test_a_restored_database_is_in_wal_mode_at_once(app, settings, tmp_path):
+    backups.back_up(settings, tmp_path / "backup")
+    assert invoke(app, "restore", tmp_path / "backup", "--replace").exit_code == 0
+    assert db.session.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
 
 
 def test_nothing_is_replaced_unasked_or_by_what_is_no_backup(app, settings, tmp_path):
@@ -109,7 +162,7 @@ def test_nothing_is_replaced_unasked_or_by_what_is_no_backup(app, settings, tmp_
     good, bad, foreign = tmp_path / "good", tmp_path / "bad", tmp_path / "other"
     backups.back_up(settings, good)
     bad.write_bytes(b"not a database")
-    with closing(sqlite3.connect(foreign)) as connection:
+    with closing(sqlite.connect(foreign)) as connection:
         connection.execute("CREATE TABLE t (x)")
     damaged = tmp_path / "damaged"
     damaged.write_bytes(good.read_bytes()[:20_000] + os.urandom(20_000) + good.read_bytes()[40_000:])
@@ -121,7 +174,7 @@ def test_nothing_is_replaced_unasked_or_by_what_is_no_backup(app, settings, tmp_
 
 def test_a_backup_of_a_newer_modeldesk_is_refused_before_anything_is_touched(app, settings, tmp_path):
     backups.back_up(settings, tmp_path / "newer")
-    with closing(sqlite3.connect(tmp_path / "newer")) as connection, connection:
+    with closing(sqlite.connect(tmp_path / "newer")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = 'from-the-future'")
     result = invoke(app, "restore", tmp_path / "newer", "--replace")
     assert (result.exit_code, "newer Modeldesk" in result.stderr) == (1, True)
@@ -137,7 +190,7 @@ def test_a_backup_of_a_newer_modeldesk_is_refused_before_anything_is_touched(app
 )
 def test_a_file_that_brings_code_of_its_own_is_not_put_back(app, settings, tmp_path, code):
     backups.back_up(settings, tmp_path / "mine")
-    with closing(sqlite3.connect(tmp_path / "mine")) as connection, connection:
+    with closing(sqlite.connect(tmp_path / "mine")) as connection, connection:
         connection.execute(code)
     result = invoke(app, "restore", tmp_path / "mine", "--replace")
     assert (result.exit_code, "which no Modeldesk made" in result.stderr) == (1, True)

@@ -1,7 +1,6 @@
 """Settings: read once and validated. Errors name the setting, never its value."""
 
 import os
-import sqlite3
 import stat
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +12,7 @@ from domain.accounts.test_weak_secrets import KNOWN
 from webapp.config.loading import load
 from webapp.config.reader import ConfigError
 from webapp.config.settings import Settings
+from webapp.config.sqlite_driver import sqlite
 from webapp.security import keyfiles
 from webapp.security.vault import Vault
 from webapp.services.credentials.rotation import encrypted_columns
@@ -184,7 +184,7 @@ def test_any_other_database_must_bring_its_own(home, tmp_path):
 
 @pytest.mark.parametrize("given", ["DATABASE_URL", "DATABASE_URL_FILE"])
 def test_no_key_is_made_over_what_another_key_encrypted(home, tmp_path, given):
-    with closing(sqlite3.connect(tmp_path / "desk.sqlite3")) as database:
+    with closing(sqlite.connect(tmp_path / "desk.sqlite3")) as database:
         database.execute("CREATE TABLE credentials (id)")
         database.execute("CREATE TABLE registry_state (key_check)")
         database.execute("INSERT INTO registry_state VALUES ('encrypted')")
@@ -197,7 +197,7 @@ def test_no_key_is_made_over_what_another_key_encrypted(home, tmp_path, given):
 
 @pytest.mark.parametrize(("table", "column"), keyfiles.ENCRYPTED_COLUMNS)
 def test_t24_whatever_is_encrypted_keeps_a_new_key_from_being_made(home, tmp_path, table, column):
-    with closing(sqlite3.connect(tmp_path / "desk.sqlite3")) as database:
+    with closing(sqlite.connect(tmp_path / "desk.sqlite3")) as database:
         database.execute(f"CREATE TABLE {table} ({column})")
         database.execute(f"INSERT INTO {table} VALUES (NULL)")
         database.commit()

@@ -5,7 +5,6 @@ import hashlib
 import http.client
 import re
 import socket
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 
 from serving import Serving
 
+from webapp.config.sqlite_driver import sqlite
 from webapp.services.accounts import sign_ins
 from webapp.services.audit import denied_requests
 
@@ -112,7 +112,7 @@ class Witness:
     """Observes the database from outside. `moved` reports whether any process has committed, and takes microseconds."""
 
     def __init__(self, path: Path) -> None:
-        self._file = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)
+        self._file = sqlite.connect(f"file:{path}?mode=ro", uri=True, timeout=20)
         self._version = self._now()
         self._columns = self._read_columns()
 

@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import sqlite3
 import time
 from contextlib import closing, contextmanager
 
@@ -11,6 +10,7 @@ from environment import PASSWORD, api_for, postgresql_server, prepared, run_sql,
 from factories import Visitor, model_values
 from sqlalchemy import create_engine, text
 
+from webapp.config.sqlite_driver import sqlite
 from webapp.domain.shared.errors import Unavailable
 from webapp.extensions.migration_guard import KNOWN_VERSIONS
 from webapp.runtime import container
@@ -23,7 +23,7 @@ desk = contextmanager(running)
 
 
 def change(path, *statements):
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite.connect(path)) as connection:
         for statement in statements:
             connection.execute(statement)
         connection.commit()
@@ -109,7 +109,7 @@ def test_e6_an_empty_registry_is_answered_for_by_constants_that_are_never_writte
     with started(empty_sqlite_settings) as (_, ready, seconds):
         assert (ready["database"], ready["source"], seconds <= WITHIN_S) == ("ok", "constants", True)
         time.sleep(0.15)
-    with closing(sqlite3.connect(empty_sqlite_settings.sqlite_path)) as connection:
+    with closing(sqlite.connect(empty_sqlite_settings.sqlite_path)) as connection:
         assert connection.execute("SELECT (SELECT count(*) FROM models) + (SELECT count(*) FROM providers)").fetchone() == (0,)
 
 

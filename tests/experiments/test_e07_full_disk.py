@@ -1,7 +1,6 @@
 """E7: the disk becomes full at random points. No acknowledged write is lost, reads continue, and writes resume without a restart."""
 
 import random
-import sqlite3
 from contextlib import closing
 
 from environment import PASSWORD, api_for
@@ -9,6 +8,7 @@ from factories import Visitor, csrf_token, model_values
 from flask import Response
 from sqlalchemy import event, func, select
 
+from webapp.config.sqlite_driver import sqlite
 from webapp.extensions import db
 from webapp.models import Model, UserSession
 
@@ -17,7 +17,7 @@ class Limit:
     """A limit on the database's pages for connections of this process, which is how SQLite simulates a full disk."""
 
     def __init__(self, path) -> None:
-        with closing(sqlite3.connect(path)) as connection:
+        with closing(sqlite.connect(path)) as connection:
             self.present = connection.execute("PRAGMA page_count").fetchone()[0]
         self.pages = 0
         event.listen(db.engine, "checkout", self.apply)
@@ -40,7 +40,7 @@ def filled_again_and_again(app, settings, points: int, adding=add) -> tuple[list
     acknowledged, refused = [], 0
     try:
         for point in range(points):
-            with closing(sqlite3.connect(settings.sqlite_path)) as connection:
+            with closing(sqlite.connect(settings.sqlite_path)) as connection:
                 limit.pages = connection.execute("PRAGMA page_count").fetchone()[0] + rng.randrange(0, 12)
             for number in range(25):
                 response = adding(api, f"m-{point}-{number}")
@@ -66,7 +66,7 @@ def lost(acknowledged: list[str]) -> set[str]:
 def test_e7_a_full_disk_refuses_writes_in_words_and_loses_nothing(app, settings, scale, report):
     points = scale(8, 200)
     acknowledged, refused = filled_again_and_again(app, settings, points)
-    with closing(sqlite3.connect(settings.sqlite_path)) as connection:
+    with closing(sqlite.connect(settings.sqlite_path)) as connection:
         integrity = connection.execute("PRAGMA integrity_check").fetchone()[0]
     report(f"{points} points: {refused} writes refused with 503, {len(acknowledged)} acknowledged, {len(lost(acknowledged))} lost")
     assert refused

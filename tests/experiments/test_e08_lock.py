@@ -1,6 +1,5 @@
 """E8: another process holds the database lock. Reads continue, and writes get a clear error within the timeout, never a 500."""
 
-import sqlite3
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -9,12 +8,14 @@ import pytest
 from factories import model_values
 from serving import serving
 
+from webapp.config.sqlite_driver import sqlite
+
 PATIENCE_S = 5.5
 
 
 @contextmanager
 def lock_held(path):
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(sqlite.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("ROLLBACK")
@@ -58,13 +59,13 @@ def test_e8_readers_go_on_and_writers_are_told_in_time(settings, tmp_path, scale
 
 def test_e8_control_a_deferred_transaction_that_begins_to_write_fails_at_once(settings):
     """Shows why transactions use `BEGIN IMMEDIATE`: without it, a reader that starts to write fails without waiting."""
-    with closing(sqlite3.connect(settings.sqlite_path, isolation_level=None, timeout=5)) as reader:
+    with closing(sqlite.connect(settings.sqlite_path, isolation_level=None, timeout=5)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM models").fetchone()
-        with closing(sqlite3.connect(settings.sqlite_path, isolation_level=None, timeout=0)) as writer:
+        with closing(sqlite.connect(settings.sqlite_path, isolation_level=None, timeout=0)) as writer:
             writer.execute("BEGIN IMMEDIATE")
             start = time.monotonic()
-            with pytest.raises(sqlite3.OperationalError, match="locked"):
+            with pytest.raises(sqlite.OperationalError, match="locked"):
                 reader.execute("UPDATE models SET sort_order = 1 WHERE id = 1")
             assert time.monotonic() - start < 1
             writer.execute("ROLLBACK")

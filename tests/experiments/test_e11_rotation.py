@@ -1,7 +1,6 @@
 """E11: the encryption key is rotated while workers of every phase use the credentials. A start with a wrong key changes nothing."""
 
 import hashlib
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from serving import Serving, serving
 from sqlalchemy import delete, func, insert, select, text
 
 from webapp.config.settings import ROOT
+from webapp.config.sqlite_driver import sqlite
 from webapp.domain.shared.errors import KeysLocked
 from webapp.extensions import db
 from webapp.models import Credential, Provider
@@ -258,7 +258,7 @@ WRONG = {
 
 def content(settings) -> str:
     """Return a dump of the database without the rows that processes report about themselves."""
-    with closing(sqlite3.connect(settings.sqlite_path)) as connection:
+    with closing(sqlite.connect(settings.sqlite_path)) as connection:
         lines = [line for line in connection.iterdump() if not line.startswith('INSERT INTO "registry_processes"')]
     return "\n".join(lines)
 

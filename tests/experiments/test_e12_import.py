@@ -3,7 +3,6 @@
 import json
 import random
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from factories import bulk_catalogue
 from serving import environment_of
 
 from webapp.config.settings import ROOT
+from webapp.config.sqlite_driver import sqlite
 
 IMPORT = [sys.executable, "-m", "flask", "--app", "wsgi", "registry", "import"]
 # Negative control: the same rows, each in a separate transaction.
@@ -73,7 +73,7 @@ class Imports:
     def found(self) -> tuple[int, int, str]:
         """Return the number of models and prices from the file, and the result of the integrity check."""
         count = "SELECT count(*) FROM {} JOIN providers p ON p.id = m.provider_id WHERE p.slug = 'bulk'"
-        with closing(sqlite3.connect(self.database)) as connection:
+        with closing(sqlite.connect(self.database)) as connection:
             models = connection.execute(count.format("models m")).fetchone()[0]
             prices = connection.execute(count.format("prices r JOIN models m ON m.id = r.model_id")).fetchone()[0]
             return models, prices, connection.execute("PRAGMA integrity_check").fetchone()[0]

@@ -1,6 +1,5 @@
 """E13: backups under load are complete, contain every acknowledged row, and open only with the right encryption key."""
 
-import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from environment import names_in, running, settings_for
 from factories import provider_values
 from sqlalchemy import select
 
+from webapp.config.sqlite_driver import sqlite
 from webapp.domain.shared.errors import KeysLocked
 from webapp.models import Provider
 from webapp.runtime import container
@@ -32,7 +32,7 @@ def writers(path: Path, acknowledged: list[str]):
     stop = threading.Event()
 
     def write() -> None:
-        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
+        with closing(sqlite.connect(path, timeout=30, isolation_level=None)) as connection:
             provider = connection.execute("SELECT min(id) FROM providers").fetchone()[0]
             number = 0
             while not stop.is_set():
@@ -91,7 +91,7 @@ def test_e13_backups_under_load_are_whole_and_hold_all_that_was_acknowledged(app
 def test_e13_a_backup_comes_to_an_end_however_much_is_written(app, settings, tmp_path, monkeypatch):
     """With small steps, writes invalidate copied pages before the backup ends, as with a large database and the usual steps."""
     monkeypatch.setattr(backups, "PAGES_PER_STEP", 1)
-    with closing(sqlite3.connect(settings.sqlite_path)) as connection, connection:
+    with closing(sqlite.connect(settings.sqlite_path)) as connection, connection:
         connection.execute("CREATE TABLE ballast AS SELECT randomblob(30000000) AS x")
     acknowledged: list[str] = []
     with ThreadPoolExecutor() as pool, writers(settings.sqlite_path, acknowledged):

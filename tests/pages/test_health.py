@@ -1,6 +1,5 @@
 """Health and metrics endpoints."""
 
-import sqlite3
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from environment import api_for, by_hand, running, settings_for
 from serving import serving
 from sqlalchemy import update
 
+from webapp.config.sqlite_driver import sqlite
 from webapp.models import RegistryProcess
 from webapp.runtime import container
 
@@ -84,7 +84,7 @@ def test_a_command_is_no_worker_and_one_that_ends_is_none_any_more(tmp_path, tem
 
 
 def processes(database) -> int:
-    with closing(sqlite3.connect(database)) as connection:
+    with closing(sqlite.connect(database)) as connection:
         return connection.execute("SELECT count(*) FROM registry_processes").fetchone()[0]
 
 

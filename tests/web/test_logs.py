@@ -2,7 +2,6 @@
 
 import json
 import logging
-import sqlite3
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -12,7 +11,9 @@ import pytest
 from environment import SECRET_KEY, api_for, running, settings_for
 from serving import serving
 
-from webapp.extensions.engine import journal_mode
+from webapp.config.sqlite_driver import LIBRARY, is_wal_safe
+from webapp.extensions.database_file import journal_mode
+from webapp.extensions.engine import journal_reason
 from webapp.observability import logs
 from webapp.observability.logs import JsonFormatter
 from webapp.security.redaction import log_redactor
@@ -75,9 +76,9 @@ def test_t20_the_log_of_a_served_desk_is_lines_of_json_without_what_was_said_to_
     assert [secret for secret in (CANARY, SECRET_KEY) if secret in server_log] == []
 
 
-def test_a_start_says_which_journal_mode_and_why(server_log):
-    mode, reason = journal_mode(sqlite3.sqlite_version_info)
-    assert f"SQLite {sqlite3.sqlite_version}: journal mode {mode}, because {reason}" in server_log
+def test_a_start_says_which_sqlite_runs_in_which_journal_mode_and_why(server_log):
+    mode = journal_mode(wal=True)
+    assert f"{LIBRARY}: journal mode {mode}, because {journal_reason(mode)}" in server_log
 
 
 def test_t24_a_served_desk_that_is_locked_says_so_in_its_log(templates, tmp_path):
@@ -89,11 +90,11 @@ def test_t24_a_served_desk_that_is_locked_says_so_in_its_log(templates, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("version", "mode"),
-    [((3, 40, 1), "TRUNCATE"), ((3, 51, 2), "TRUNCATE"), ((3, 51, 3), "WAL"), ((3, 52, 0), "TRUNCATE"), ((3, 53, 0), "WAL")],
+    ("version", "is_safe"),
+    [((3, 40, 1), False), ((3, 51, 2), False), ((3, 51, 3), True), ((3, 52, 0), False), ((3, 52, 1), False), ((3, 53, 0), True)],
 )
-def test_the_journal_mode_is_chosen_by_the_version_of_sqlite(version, mode):
-    assert journal_mode(version)[0] == mode
+def test_wal_is_used_only_with_a_version_of_sqlite_in_which_it_is_safe(version, is_safe):
+    assert is_wal_safe(version) is is_safe
 
 
 def test_each_line_of_a_request_has_its_number(client):

@@ -6,9 +6,11 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.cli.output import Failure, command
+from webapp.config.sqlite_driver import LIBRARY, WAL
 from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.drivers.core.base import DriverError
 from webapp.extensions import db
+from webapp.extensions.engine import journal_reason
 from webapp.registry import database_health
 from webapp.runtime import container
 from webapp.security import keyfiles
@@ -42,6 +44,24 @@ def _check_database() -> Iterator[Diagnosis]:
         return
     yield True, f"The database answers, at revision {revision_mark.revision}."
     yield True, "Its tables are up to date."
+    yield from _check_sqlite()
+
+
+def _check_sqlite() -> Iterator[Diagnosis]:
+    """Name the SQLite that runs and, without WAL, what is not guaranteed."""
+    path = container.settings().sqlite_path
+    if path is None:
+        return
+    with db.engine.connect() as connection:
+        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one().upper()
+    if mode == WAL:
+        yield True, f"{LIBRARY} runs in journal mode {mode}: readers and writers do not wait for each other."
+    else:
+        yield (
+            True,
+            f"{LIBRARY} runs in journal mode {mode}, because {journal_reason(mode)}. Readers and writers wait for each other: during a "
+            "long report, changes can be refused with `database_busy`, and the times in docs/operations.md are not guaranteed.",
+        )
 
 
 def _check_settings() -> Iterator[Diagnosis]:

@@ -11,6 +11,7 @@ from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
 from webapp.config.settings import ROOT, Settings
 from webapp.extensions import db
+from webapp.extensions.database_file import journal_mode
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.services.credentials import key_check
@@ -71,7 +72,7 @@ def _restore_backup(settings: Settings, file: Path, replace: bool) -> Path | Non
         previous_copy = _dump_before_restore(settings, replace) if inspect(db.engine).has_table("registry_state") else None
         backups.restore_postgresql(file, settings.database_url)
         return previous_copy
-    return backups.restore_sqlite(file, settings.sqlite_path, replace=replace)
+    return backups.restore_sqlite(file, settings.sqlite_path, replace=replace, journal_mode=journal_mode(wal=settings.sqlite_wal))
 
 
 def _dump_before_restore(settings: Settings, replace: bool) -> Path:

@@ -7,21 +7,26 @@ import click
 import flask_migrate
 from alembic.util import CommandError
 from flask.cli import with_appcontext
-from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from webapp.cli.accounts import operator, setup_url
 from webapp.cli.output import Failure, translate_error
 from webapp.config.settings import ROOT
-from webapp.domain.shared.errors import DatabaseUnreachable
+from webapp.domain.shared.errors import DatabaseUnreachable, DiskFull
+from webapp.extensions import db
+from webapp.extensions.database_file import journal_mode, use_journal_mode
 from webapp.extensions.engine import create_file
 from webapp.registry import database_health
 from webapp.runtime import container
-from webapp.runtime.transaction import translate_database_error, writing
+from webapp.runtime.transaction import writing
 from webapp.security import keyfiles
 from webapp.services.accounts import accounts
 from webapp.services.credentials import key_check
 from webapp.services.operations import seed
 from webapp.services.runs import prompt_templates
+
+# States in which `prepare` may write to the database.
+SWITCHABLE = (database_health.OK, database_health.EMPTY, database_health.OLDER, database_health.UNREACHABLE)
 
 
 @click.command()
@@ -34,13 +39,14 @@ def prepare() -> None:
         return
     _require_known_version()
     try:
+        _prepare_file()
         flask_migrate.upgrade(directory=str(ROOT / "migrations"))
         _seed_database()
     except SystemExit as error:  # flask_migrate logs an Alembic error and exits.
         raise Failure("This database was made by another version of Modeldesk. Start that version, or restore a backup.") from error
     except CommandError as error:
         raise Failure(f"The database cannot be migrated: {error}") from error
-    except (OperationalError, DatabaseUnreachable) as error:
+    except (OperationalError, DatabaseUnreachable, DiskFull) as error:
         _print_read_only_notice(error)
     except DatabaseError as error:
         if type(error) is not DatabaseError:  # The base class itself means that the file is not a database.
@@ -56,6 +62,19 @@ def _print_warnings() -> None:
         click.echo(f"modeldesk: {warning}", err=True)
 
 
+def _prepare_file() -> None:
+    """Switch the embedded database to the journal mode that suits its SQLite and the settings."""
+    path, mode = container.settings().sqlite_path, journal_mode(wal=container.settings().sqlite_wal)
+    if path is None or container.current().database_health.check() not in SWITCHABLE:
+        return
+    db.engine.dispose()  # Its own idle connections would count as users of the database.
+    if use_journal_mode(path, mode) != mode:
+        click.echo(
+            f"modeldesk: the database cannot be switched to journal mode {mode} while other processes use it. Stop them and start again.",
+            err=True,
+        )
+
+
 def _require_known_version() -> None:
     """Reject a database of a newer version before Alembic does, with a clearer message."""
     if container.current().database_health.check() == database_health.NEWER:
@@ -63,8 +82,8 @@ def _require_known_version() -> None:
 
 
 def _print_read_only_notice(error: Exception) -> None:
-    detail = translate_database_error(error).detail if isinstance(error, SQLAlchemyError) else str(error)
-    click.echo(f"modeldesk: {detail} Serving what was last known, read-only.", err=True)
+    failure = translate_error(error)
+    click.echo(f"modeldesk: {failure} Serving what was last known, read-only.", err=True)
 
 
 def _ensure_database() -> bool:

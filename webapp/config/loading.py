@@ -51,6 +51,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         cache_ttl=reader.parse("MODELDESK_CACHE_TTL", 300.0, seconds_parser(1, 86_400)),
         revision_poll=reader.parse("MODELDESK_REVISION_POLL", 0.25, seconds_parser(0.05, 0.5)),
         base_url=reader.parse("MODELDESK_BASE_URL", _default_base_url(environment), parsers.parse_public_url),
+        sqlite_wal=reader.parse("MODELDESK_SQLITE_WAL", True, parse_switch),
         rate_limit_storage=reader.parse("MODELDESK_RATE_LIMIT_STORAGE", "database", parse_storage),
         four_eyes=reader.parse("MODELDESK_FOUR_EYES", True, parse_switch),
         sync_percent=reader.parse("MODELDESK_SYNC_PERCENT", 50, integer_parser(1, 1_000)),

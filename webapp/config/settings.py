@@ -35,6 +35,7 @@ class Settings:
     proxies: int = 0
     threads: int = 8
     access_log: bool = False
+    sqlite_wal: bool = True
     rate_limit_storage: str = "database"  # Storage for the counts of sign-in attempts.
     instance_path: Path = ROOT / "instance"
     secret_files: tuple[Path, ...] = ()

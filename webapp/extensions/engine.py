@@ -2,41 +2,46 @@
 
 import logging
 import os
-import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
+from sqlalchemy import Connection, Engine, ExceptionContext, PoolProxiedConnection, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import ORMExecuteState, Session, scoped_session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from webapp.domain.shared.errors import DatabaseUnreachable
+from webapp.config.sqlite_driver import LIBRARY, ROLLBACK, WAL, is_wal_safe, is_writable, open_read_only, sqlite
+from webapp.config.storage_errors import StorageError, classify, has_room
+from webapp.domain.shared.errors import DatabaseUnreachable, DiskFull, Unavailable
+from webapp.extensions.database_file import BUSY_TIMEOUT_MS, UNSAFE_WAL, current_journal_mode, file_identity, require_own_journal
 from webapp.models.text_search import SQLITE_FUNCTION, fold_case
 
 log = logging.getLogger(__name__)
 # Execution options: a session declares that it will write, and a reader that it needs one consistent state.
 WRITING = "modeldesk_writing"
 CONSISTENT_READ = "modeldesk_one_moment"
-BUSY_TIMEOUT_MS = 5000
+MAX_IDLE_JOURNAL_BYTES = 64_000_000  # A WAL that a large import made longer is cut to this size when it is reused.
 
 
-def journal_mode(version: tuple[int, ...]) -> tuple[str, str]:
-    """Return the journal mode for a version of SQLite, and the reason.
-
-    Before 3.51.3, and in the withdrawn 3.52.0, two writers could corrupt a database in WAL mode (security.md, finding 6).
-    """
-    if version >= (3, 51, 3) and version[:2] != (3, 52):
-        return "WAL", "this version of SQLite is free of the defect that could damage a database in WAL mode"
-    return "TRUNCATE", "this version of SQLite has a defect that could damage a database in WAL mode when two processes write"
-
-
-JOURNAL_MODE, JOURNAL_REASON = journal_mode(sqlite3.sqlite_version_info)
+def log_journal_mode(path: Path) -> None:
+    """Log which SQLite runs and in which journal mode the database is, with the reason if it is not WAL."""
+    try:
+        with closing(connection_factory(path)()) as connection:
+            mode = current_journal_mode(connection)
+    except (sqlite.Error, Unavailable):
+        return  # The state of the database is logged elsewhere.
+    log.info("%s: journal mode %s, because %s", LIBRARY, mode, journal_reason(mode))
 
 
-def log_journal_mode() -> None:
-    log.info("SQLite %s: journal mode %s, because %s", sqlite3.sqlite_version, JOURNAL_MODE, JOURNAL_REASON)
+def journal_reason(mode: str) -> str:
+    """Explain why the database is in this journal mode."""
+    if mode == WAL:
+        return "readers and writers then do not wait for each other, and this version is free of the defect that could damage a database"
+    if is_wal_safe():
+        return "MODELDESK_SQLITE_WAL is off, or other processes used the database when it was prepared"
+    return "this version of SQLite has a defect that could damage a database in WAL mode when two processes write"
 
 
 def engine_options(sqlite_file: Path | None) -> dict[str, Any]:
@@ -44,29 +49,55 @@ def engine_options(sqlite_file: Path | None) -> dict[str, Any]:
     if sqlite_file is None:
         timeouts = "-c lock_timeout=5000 -c statement_timeout=30000 -c idle_in_transaction_session_timeout=120000"
         return {"hide_parameters": True, "pool_pre_ping": True, "connect_args": {"connect_timeout": 3, "options": timeouts}}
-    return {"hide_parameters": True, "creator": connection_factory(sqlite_file)}
+    return {"hide_parameters": True, "module": sqlite, "creator": connection_factory(sqlite_file)}
 
 
-def connection_factory(path: Path) -> Callable[[], sqlite3.Connection]:
+def connection_factory(path: Path) -> Callable[[], sqlite.Connection]:
     """Return a function that opens an existing file. It never creates one, because a new empty file would hide the loss of the old one."""
 
-    def open_file() -> sqlite3.Connection:
-        uri = f"{path.as_uri()}?mode=rw"
-        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False, isolation_level=None)
-        for pragma in (
-            f"journal_mode={JOURNAL_MODE}",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "recursive_triggers=ON",  # Otherwise INSERT OR REPLACE removes a row without asking the trigger that forbids it.
-            "mmap_size=0",
-            "trusted_schema=OFF",
-            "cache_spill=OFF",  # A long transaction that writes pages early would block readers before it ends.
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-        connection.create_function(SQLITE_FUNCTION, 1, fold_case, deterministic=True)
-        return connection
+    def open_file() -> sqlite.Connection:
+        require_own_journal(path)
+        try:
+            return _open(path)
+        except sqlite.OperationalError as error:
+            # SQLite reports an I/O error if there is no room for the shared memory file.
+            if path.exists() and not has_room(path.parent):
+                raise DiskFull from error
+            raise
 
     return open_file
+
+
+def _open(path: Path) -> sqlite.Connection:
+    if not is_writable(path):
+        return _configure(open_read_only(path, check_same_thread=False))
+    connection = sqlite.connect(
+        f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False, isolation_level=None
+    )
+    try:
+        if current_journal_mode(connection) == ROLLBACK:
+            connection.execute(f"PRAGMA journal_mode={ROLLBACK}")
+        elif not is_wal_safe():
+            raise DatabaseUnreachable(UNSAFE_WAL)
+        return _configure(connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _configure(connection: sqlite.Connection) -> sqlite.Connection:
+    for pragma in (
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "recursive_triggers=ON",  # Otherwise INSERT OR REPLACE removes a row without asking the trigger that forbids it.
+        "mmap_size=0",
+        "trusted_schema=OFF",
+        "cache_spill=OFF",  # In a rollback journal, a long transaction that writes pages early would block readers before it ends.
+        f"journal_size_limit={MAX_IDLE_JOURNAL_BYTES}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.create_function(SQLITE_FUNCTION, 1, fold_case, deterministic=True)
+    return connection
 
 
 def create_file(path: Path) -> None:
@@ -81,6 +112,7 @@ def guard_engine(engine: Engine, sqlite_file: Path | None) -> None:
         return
 
     event.listen(engine, "begin", begin_transaction)
+    _reopen_when_writable(engine, sqlite_file)
 
     @event.listens_for(engine, "connect")
     def remember_the_file(_: object, entry: ConnectionPoolEntry) -> None:
@@ -96,6 +128,15 @@ def guard_engine(engine: Engine, sqlite_file: Path | None) -> None:
     def commit(connection: Connection) -> None:
         if connection.connection.info.get("file") != file_identity(sqlite_file):
             raise DatabaseUnreachable
+
+
+def _reopen_when_writable(engine: Engine, sqlite_file: Path) -> None:
+    @event.listens_for(engine, "handle_error")
+    def close_read_only_connections(context: ExceptionContext) -> None:
+        # All connections of a process share SQLite's view of the shared memory file, and so whether it is read-only.
+        if classify(context.original_exception) is StorageError.READ_ONLY and is_writable(sqlite_file):
+            context.is_disconnect = True
+            engine.dispose()
 
 
 def begin_transaction(connection: Connection) -> None:
@@ -131,12 +172,3 @@ def require_write_transaction(session: scoped_session[Any]) -> None:
 def _check_is_writing(session: Session) -> None:
     if not session.connection().get_execution_options().get(WRITING):
         raise RuntimeError("a change outside of writing(), or after a rollback within it")
-
-
-def file_identity(path: Path) -> tuple[int, int] | None:
-    """Return the device and inode of the file at this path, or None."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -1,31 +1,28 @@
 """The possible states of the database, each with a name and advice."""
 
-import os
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
-from webapp.domain.shared.errors import DatabaseUnreachable
+from webapp.config.sqlite_driver import is_writable
+from webapp.config.storage_errors import StorageError, classify, has_room
+from webapp.domain.shared.errors import DatabaseUnreachable, DiskFull
 from webapp.extensions import migration_guard
 
-OK, UNREACHABLE, EMPTY, OLDER, NEWER, CORRUPT, READ_ONLY, BUSY = (
-    "ok",
-    "unreachable",
-    "empty",
-    "older",
-    "newer",
-    "corrupt",
-    "read-only",
-    "busy",
-)
+OK, UNREACHABLE, EMPTY, OLDER, NEWER, CORRUPT = "ok", "unreachable", "empty", "older", "newer", "corrupt"
+READ_ONLY, BUSY, DISK_FULL = "read-only", "busy", "disk_full"
 ADVICE = {
-    UNREACHABLE: "It does not answer. Check DATABASE_URL and that the server runs, or put the file back; a backup can be restored.",
+    UNREACHABLE: (
+        "It does not answer. Check DATABASE_URL and that the server runs, or put the file back; a backup can be restored. "
+        "If the file was replaced by hand, move the files with the suffixes -wal, -shm and -journal away."
+    ),
     EMPTY: "It is not set up: run `.venv/bin/flask --app wsgi prepare`.",
     OLDER: "Its tables are of an older version, so nothing is written. Run `.venv/bin/flask --app wsgi prepare`.",
     NEWER: "Its tables are of a newer version, so nothing is written. Start that version, or restore a backup from before.",
     CORRUPT: "Its file is damaged, or is no database. Restore a backup.",
     READ_ONLY: "It may only be read from here. Check the permissions of its file and folder, or that it is no standby.",
+    DISK_FULL: "Its disk is full, so nothing is written. Free some space; changes are then accepted again without a restart.",
     BUSY: "Another process holds it. Look for a long-running transaction or a backup tool.",
 }
 
@@ -36,6 +33,7 @@ class DatabaseHealth:
     def __init__(self, engine: Engine, sqlite_file: Path | None) -> None:
         self._engine, self._file = engine, sqlite_file
         self.state = OK
+        self.was_write_out_of_space = False  # Set after each report of this process. PostgreSQL does not show its disk otherwise.
 
     def check(self) -> str:
         """Detect and return the current state."""
@@ -45,18 +43,26 @@ class DatabaseHealth:
     def _detect_state(self) -> str:
         try:
             with self._engine.connect() as connection:
-                return _schema_state(connection) or (READ_ONLY if self._is_read_only(connection) else OK)
+                return _schema_state(connection) or self._write_state(connection)
+        except DiskFull:
+            return DISK_FULL
         except (SQLAlchemyError, OSError, DatabaseUnreachable) as error:
-            if "locked" in str(getattr(error, "orig", "")).lower():
+            if classify(error) is StorageError.BUSY:
                 return BUSY
             # For SQLite, `DatabaseError` itself means a damaged or foreign file. Its subclasses mean other errors.
             return CORRUPT if self._file is not None and type(error) is DatabaseError else UNREACHABLE
+
+    def _write_state(self, connection: Connection) -> str:
+        if self._is_read_only(connection):
+            return READ_ONLY
+        is_full = self.was_write_out_of_space or (self._file is not None and not has_room(self._file.parent))
+        return DISK_FULL if is_full else OK
 
     def _is_read_only(self, connection: Connection) -> bool:
         if self._file is None:
             return bool(connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on")
         self._file.stat()  # Raises if the file was deleted after the connection was opened, because a missing file is not read-only.
-        return not all(os.access(path, os.W_OK, effective_ids=True) for path in (self._file, self._file.parent))
+        return not is_writable(self._file)
 
 
 def _schema_state(connection: Connection) -> str | None:

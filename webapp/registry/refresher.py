@@ -12,12 +12,13 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from webapp.config.storage_errors import is_disk_full
 from webapp.domain.catalog.snapshot import DATABASE
-from webapp.domain.shared.errors import Unavailable
+from webapp.domain.shared.errors import DiskFull, Unavailable
 from webapp.extensions import migration_guard
 from webapp.extensions.engine import WRITING
 from webapp.models import RegistryProcess
-from webapp.registry.database_health import OK, DatabaseHealth
+from webapp.registry.database_health import DISK_FULL, OK, DatabaseHealth
 from webapp.registry.registry import ModelRegistry
 
 HEARTBEAT, COPY_INTERVAL = 5.0, 2.0  # seconds
@@ -65,8 +66,10 @@ class Refresher:
                     self._check_database()
                 if state != reported or self._clock() >= next_report:
                     self._check_database()
-                    if self._health is None or self._health.state == OK:  # A database in any other state is left unchanged.
+                    if self._health is None:
                         self._report.write(*state)
+                    elif self._health.state in (OK, DISK_FULL):  # A database in any other state is left unchanged.
+                        self._health.was_write_out_of_space = not self._report.write(*state)
                     reported, next_report = state, self._clock() + HEARTBEAT
                 if self._clock() >= next_copy:  # Not at every change, because writing the copy must not delay the next refresh.
                     self._registry.save_copy()
@@ -104,10 +107,13 @@ class ProcessReport:
         """Disable the report for commands, which read the registry but serve no requests."""
         self._silent = True
 
-    def write(self, revision: int, source: str) -> None:
-        """Write the row and delete those of silent processes. Errors are ignored, because this is only a report."""
+    def write(self, revision: int, source: str) -> bool:
+        """Write the row and delete those of silent processes. Return false if there is no room for it.
+
+        Other errors are ignored, because this is only a report.
+        """
         if self._silent:
-            return
+            return True
         name, now = _process_name(), datetime.now(UTC)
         values = {"revision": revision, "source": source, "seen_at": now, "updated_at": now}
         process = RegistryProcess
@@ -118,6 +124,8 @@ class ProcessReport:
                     connection.execute(insert(process).values(name=name, created_at=now, **values))
         except (SQLAlchemyError, OSError, Unavailable) as error:
             log.debug("this process could not report its revision: %s", type(error).__name__)
+            return not (isinstance(error, DiskFull) or is_disk_full(error))
+        return True
 
     def forget(self) -> None:
         """Delete this process's row at shutdown. The row of a killed process is deleted after a while."""

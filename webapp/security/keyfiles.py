@@ -3,7 +3,6 @@
 import glob
 import os
 import secrets
-import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +12,7 @@ from cryptography.fernet import Fernet
 from webapp.config.loading import ENCRYPTION_KEYS_FILE, SECRET_KEY_FILE
 from webapp.config.reader import ConfigError, SettingsReader
 from webapp.config.settings import BEFORE_RESTORE, DEFAULT_DATABASE, ROOT, last_good_path, sqlite_path
+from webapp.config.sqlite_driver import open_read_only, sqlite
 
 # All columns that the vault encrypts. A test compares them with the tables.
 ENCRYPTED_COLUMNS = (("credentials", "ciphertext"), ("registry_state", "key_check"), ("users", "totp_pending"), ("users", "totp_secret"))
@@ -82,13 +82,13 @@ def list_leftovers(database: Path, last_good: Path) -> list[Path]:
 def holds_ciphertext(database: Path) -> bool:
     """Return whether the database holds any ciphertext. An unreadable database counts, because it might."""
     try:
-        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(open_read_only(database)) as connection:
             return any(_has_values(connection, table, column) for table, column in ENCRYPTED_COLUMNS)
-    except sqlite3.Error:
+    except sqlite.Error:
         return True
 
 
-def _has_values(connection: sqlite3.Connection, table: str, column: str) -> bool:
+def _has_values(connection: sqlite.Connection, table: str, column: str) -> bool:
     if column not in {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}:
         return False  # An older or empty database, in which nothing is encrypted yet.
     rows = connection.execute(f"SELECT 1 FROM {table} WHERE {column} IS NOT NULL LIMIT 1")  # noqa: S608 - both are constants

@@ -3,13 +3,12 @@
 A backup contains ciphertexts but never the encryption key. Store the key somewhere else, or the providers' keys are lost with it.
 """
 
+import errno
 import os
 import re
-import shutil
-import sqlite3
 import subprocess
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +16,18 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from webapp.config.settings import BEFORE_RESTORE, Settings
-from webapp.domain.shared.errors import Conflict, ModeldeskError, Unavailable
+from webapp.config.sqlite_driver import COMPANIONS, ROLLBACK, companion, open_read_only, open_unused, sqlite
+from webapp.config.storage_errors import is_disk_full
+from webapp.domain.shared.errors import Conflict, DiskFull, ModeldeskError, Unavailable
+from webapp.extensions.database_file import new_token, require_own_journal
 
 SQLITE_HEADER = b"SQLite format 3\x00"
 POSTGRESQL_HEADER = b"PGDMP"
 TOOL_TIMEOUT_S = 3600
 # Other connections can write between steps, and a write restarts the copy. Without a limit, a backup of a busy database might never end.
 PAGES_PER_STEP, MAX_RESTARTS = 2_000, 3
+
+NO_ROOM_FOR_BACKUP = "The disk is full, so no backup was made. Free some space, or name a file on another disk."
 
 
 class BackupRefused(ModeldeskError):
@@ -51,21 +55,39 @@ def back_up(settings: Settings, target: Path, *, replace: bool = False) -> Backu
     """
     if target.exists() and not replace:
         raise Conflict(f"{target.name} exists. Name another file, or say --replace.", code="exists")
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        partial.unlink(missing_ok=True)
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        contents = _copy_sqlite(settings.sqlite_path, partial) if settings.sqlite_path else _dump_postgresql(settings.database_url, partial)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(target)
+        with _partial_file(target) as partial:
+            sqlite_path = settings.sqlite_path
+            contents = _back_up_sqlite(sqlite_path, partial) if sqlite_path else _dump_postgresql(settings.database_url, partial)
+            _sync(partial)
+            partial.replace(target)
     except OSError as error:
+        if is_disk_full(error):
+            raise DiskFull(NO_ROOM_FOR_BACKUP) from error
         raise Unavailable(
             f"The backup cannot be written: {error.strerror or type(error).__name__}. Check the folder and its space."
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return contents
+
+
+@contextmanager
+def _partial_file(target: Path) -> Iterator[Path]:
+    """Create an empty file next to the target that only its owner can read. At the end nothing of it is left, unless it was moved."""
+    partial = target.with_name(f".{target.name}.partial")
+    leftovers = [partial, *(companion(partial, suffix) for suffix in COMPANIONS)]
+    try:
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        yield partial
+    finally:
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 class _TooManyRestarts(Exception):
@@ -85,7 +107,7 @@ class _RestartCounter:
             raise _TooManyRestarts
 
 
-def _copy_pages(live: sqlite3.Connection, copy: sqlite3.Connection) -> None:
+def _copy_pages(live: sqlite.Connection, copy: sqlite.Connection) -> None:
     """Copy in steps so that writers do not wait. Otherwise copy in one step, while writers wait for about a second per 100 MB."""
     try:
         live.backup(copy, pages=PAGES_PER_STEP, progress=_RestartCounter())
@@ -93,35 +115,42 @@ def _copy_pages(live: sqlite3.Connection, copy: sqlite3.Connection) -> None:
         live.backup(copy, pages=-1)
 
 
-def _copy_sqlite(source: Path, target: Path) -> BackupContents:
+def _back_up_sqlite(source: Path, target: Path) -> BackupContents:
+    require_own_journal(source)
     try:
-        with closing(_open_live(source)) as live, closing(sqlite3.connect(target)) as copy:
-            _copy_pages(live, copy)
-            copy.execute("PRAGMA journal_mode=DELETE")  # A single file without a WAL file.
-    except sqlite3.Error as error:
+        with closing(_open_live(source)) as live:
+            _copy_sqlite(live, target, "DELETE")
+    except sqlite.Error as error:
+        if is_disk_full(error):
+            raise DiskFull(NO_ROOM_FOR_BACKUP) from error
         raise Unavailable(f"The database cannot be read: {error}. Run `doctor`.") from error
     return inspect_backup(target)
 
 
-def _open_live(path: Path) -> sqlite3.Connection:
+def _copy_sqlite(source: sqlite.Connection, target: Path, journal_mode: str) -> None:
+    """Copy a database with the changes in its journal into one file, which no journal of the source belongs to."""
+    with closing(sqlite.connect(target, isolation_level=None)) as copy:
+        _copy_pages(source, copy)
+        copy.execute("PRAGMA journal_mode=DELETE")  # The token must be in the file itself, not in a WAL.
+        copy.execute(f"PRAGMA user_version={new_token()}")
+        copy.execute(f"PRAGMA journal_mode={journal_mode}")
+
+
+def _open_live(path: Path) -> sqlite.Connection:
     """Open read-only if possible. Only a writable connection can roll back a transaction that a crash left incomplete."""
-    connection = _open_read_only(path)
+    connection = open_read_only(path)
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
+    except sqlite.OperationalError:
         connection.close()
-        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=30)
+        return sqlite.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=30)
     return connection
-
-
-def _open_read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
 
 
 def inspect_backup(path: Path) -> BackupContents:
     """Return the contents of an SQLite backup. Raises `BackupRefused` unless it is a complete Modeldesk database."""
     try:
-        with closing(_open_read_only(path)) as connection:
+        with closing(open_unused(path)) as connection:
             (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
                 raise BackupRefused(f"{path.name} is damaged: {verdict[:200]}.")
@@ -130,7 +159,7 @@ def inspect_backup(path: Path) -> BackupContents:
                 "SELECT (SELECT version_num FROM alembic_version), (SELECT revision FROM registry_state), "
                 "(SELECT count(*) FROM models), (SELECT count(*) FROM users)"
             ).fetchone()
-    except sqlite3.Error as error:
+    except sqlite.Error as error:
         raise BackupRefused(f"{path.name} is no database of Modeldesk: {error}.") from error
     return BackupContents(migration, revision, models, users, path.stat().st_size)
 
@@ -141,7 +170,7 @@ _ALLOWED_TRIGGER = re.compile(
 )
 
 
-def _require_known_triggers(connection: sqlite3.Connection, path: Path) -> None:
+def _require_known_triggers(connection: sqlite.Connection, path: Path) -> None:
     for name, text in connection.execute("SELECT name, sql FROM sqlite_master WHERE type IN ('trigger', 'view')"):
         if _ALLOWED_TRIGGER.fullmatch(text) is None:
             raise BackupRefused(
@@ -177,30 +206,43 @@ def migration_of(path: Path) -> str:
     return match[1]
 
 
-def restore_sqlite(source: Path, target: Path, *, replace: bool, now: datetime | None = None) -> Path | None:
+def restore_sqlite(source: Path, target: Path, *, replace: bool, journal_mode: str = ROLLBACK, now: datetime | None = None) -> Path | None:
     """Replace the database with a backup, and return the path of the replaced database, if any. Every worker detects the new file.
 
-    Raises `Conflict` if there is a database and `replace` is false.
+    The journal of the replaced database moves with it, even if the database itself is gone already. Raises `Conflict` if there is a
+    database and `replace` is false, and `DiskFull` if there is no room for the copy.
     """
     inspect_backup(source)
     if target.exists() and not replace:
         raise Conflict(
             f"There is a database at {target}. Say --replace to put the backup in its place; it is kept beside it.", code="exists"
         )
-    partial = target.with_name(f".{target.name}.partial")
-    partial.unlink(missing_ok=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    shutil.copyfile(source, partial)
-    replaced = None
-    if target.exists():
-        replaced = replaced_database_path(target, now)
-        for suffix in ("", "-wal", "-shm", "-journal"):  # These files belong to the replaced database only.
-            companion = target.with_name(f"{target.name}{suffix}")
-            if companion.exists():
-                companion.replace(f"{replaced}{suffix}")
-    partial.replace(target)
+    with _partial_file(target) as partial:
+        _copy_backup(source, partial, journal_mode)
+        replaced = replaced_database_path(target, now) if target.exists() else None
+        _move_database(target, replaced or replaced_database_path(target, now))
+        partial.replace(target)
     return replaced
+
+
+def _copy_backup(source: Path, partial: Path, journal_mode: str) -> None:
+    try:
+        with closing(open_unused(source)) as backup:
+            _copy_sqlite(backup, partial, journal_mode)
+        _sync(partial)
+    except (sqlite.Error, OSError) as error:
+        if is_disk_full(error):
+            raise DiskFull("The disk is full, so nothing was restored. Free some space on the server, then try again.") from error
+        raise Unavailable(f"The backup cannot be copied: {error}. Nothing was restored.") from error
+
+
+def _move_database(database: Path, target: Path) -> None:
+    """Move a database and the files that belong to it. The new database must not find any of them next to it."""
+    for suffix in ("", *COMPANIONS):
+        path = companion(database, suffix)
+        if path.exists():
+            path.replace(companion(target, suffix))
 
 
 def replaced_database_path(target: Path, now: datetime | None = None) -> Path:
@@ -239,11 +281,13 @@ def _run_tool(name: str, database_url: str, *options: str) -> None:
 def _run_command(command: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     try:
         process = subprocess.run(  # noqa: S603 # PostgreSQL's tools, from the PATH of the user who runs this command.
-            command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S, check=False
+            command, env={**os.environ, "LC_ALL": "C", **environment}, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S, check=False
         )
     except FileNotFoundError:
         raise Unavailable(f"{command[0]} is not installed: install PostgreSQL's client tools, and put them into PATH.") from None
     if process.returncode:
         message = " ".join(process.stderr.split())[:300]
+        if os.strerror(errno.ENOSPC) in message:  # The tools have no exit code for it.
+            raise DiskFull(f"{command[0]} found no room on a disk. Free some space, or name a file on another disk.")
         raise Unavailable(f"{command[0]} failed: {message}")
     return process
