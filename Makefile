@@ -7,7 +7,7 @@ CHECKED_COMMITS := fab12c9
 MODEL_PARTS ?= $(shell getconf _NPROCESSORS_ONLN)
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve shell test test-postgresql cover check commits format format-check lint types imports hooks migration migrations quick browser mock experiments model-steps bench lock audit sbom licences vendor screenshots seed clean
+.PHONY: help run serve worker shell test test-postgresql cover check commits format format-check lint types imports hooks migration migrations quick browser mock experiments model-steps bench lock audit sbom licences vendor screenshots seed clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,13 +28,16 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	@touch $@
 
-run: $(VENV)/.run ## install, create the database and serve on http://127.0.0.1:8000 (options: HOST, PORT, DATABASE_URL)
+run: $(VENV)/.run ## install, create the database and serve on http://127.0.0.1:8000 with a job worker (options: HOST, PORT, DATABASE_URL)
 	@$(BIN)/flask --app wsgi prepare
-	@exec $(BIN)/gunicorn --config gunicorn.conf.py wsgi:app
+	@$(BIN)/flask --app wsgi worker --parent $$$$ & exec $(BIN)/gunicorn --config gunicorn.conf.py wsgi:app
 
 serve: $(VENV)/.run ## start the development server, which reloads changed files (option: PORT)
 	@$(BIN)/flask --app wsgi prepare
 	@exec $(BIN)/flask --app wsgi run --debug --port $(or $(PORT),8000)
+
+worker: $(VENV)/.run ## run background jobs; `make run` starts a job worker with the server
+	@exec $(BIN)/flask --app wsgi worker
 
 shell: $(VENV)/.run ## open a Python shell in the application context
 	@exec $(BIN)/flask --app wsgi shell

@@ -31,6 +31,7 @@ VIEWER = """
     G model.index_view  G model.details_view  G model.price  G model.export  G model.ajax_lookup
     G price.index_view  G price.export  G provider.index_view  G provider.details_view
     G project.index_view  G project.rules
+    P job.cancel  G job.index  G job.details  G job.progress
     P prompts.preview  G prompts.index  G prompts.details  G proposal.index  G proposal.details
     G run.index_view  G run.details_view  G run.short
 """

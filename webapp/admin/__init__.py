@@ -13,6 +13,7 @@ from webapp.admin.catalog.models import Models
 from webapp.admin.catalog.providers import Providers
 from webapp.admin.catalog_sync.proposals import Proposals
 from webapp.admin.core.flask_admin_adapter import Admin, BaseView, Bootstrap4Theme
+from webapp.admin.jobs.jobs import Jobs
 from webapp.admin.pricing.calculator import Calculator
 from webapp.admin.pricing.compare import ModelComparison
 from webapp.admin.pricing.prices import Prices
@@ -55,6 +56,7 @@ def build_views() -> list[BaseView]:
         MyKeys(name="My keys", endpoint="mykeys", url="my-keys", category="Use", **menu_icon("key")),
         Users(name="Users", endpoint="user", url="user", category="Administration", **menu_icon("users")),
         Tokens(name="API tokens", endpoint="token", url="token", category="Administration", **menu_icon("key")),
+        Jobs(name="Jobs", endpoint="job", url="job", category="Administration", **menu_icon("stack-2")),
         Account(name="Your account", endpoint="account_page", url="account"),
         SecondFactor(name="Second factor", endpoint="second_factor", url="second-factor"),
         AuditLog(name="Audit log", endpoint="audit", url="audit", category="Administration", **menu_icon("clipboard-list")),

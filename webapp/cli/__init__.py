@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from webapp.cli import accounts, catalog_sync, credentials, doctor, incidents, operations, prepare, registry, transfer
+from webapp.cli import accounts, catalog_sync, credentials, doctor, incidents, operations, prepare, registry, transfer, worker
 
 
 def init_app(app: Flask) -> None:
@@ -19,3 +19,4 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(operations.backup)
     app.cli.add_command(operations.restore)
     app.cli.add_command(operations.database)
+    app.cli.add_command(worker.worker)

@@ -1,6 +1,7 @@
 """`doctor`: checks settings, database, keys and revisions, and says how to fix each problem."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,15 +18,25 @@ from webapp.security import keyfiles
 from webapp.services.accounts import accounts
 from webapp.services.audit import audit_log
 from webapp.services.credentials import rotation
+from webapp.services.jobs import queue_status
 
 Diagnosis = tuple[bool, str]
+MAX_JOB_WAIT = timedelta(seconds=60)
 
 
 @click.command()
 @command
 def doctor() -> None:
     """Check everything that can be checked from here, and say what to do about what is wrong."""
-    findings = [*_check_database(), *_check_settings(), *_check_keys(), *_check_users(), *_check_audit_log(), *_check_identity_provider()]
+    findings = [
+        *_check_database(),
+        *_check_settings(),
+        *_check_keys(),
+        *_check_users(),
+        *_check_audit_log(),
+        *_check_jobs(),
+        *_check_identity_provider(),
+    ]
     for passed, text in findings:
         click.echo(f"{'ok  ' if passed else 'FAIL'}  {text}")
     if not all(passed for passed, _ in findings):
@@ -113,6 +124,19 @@ def _check_audit_log() -> Iterator[Diagnosis]:
         yield True, "The audit trail is whole."
     else:
         yield False, f"The audit trail was changed by hand: {first_break.message}. Compare it with a backup."
+
+
+def _check_jobs() -> Iterator[Diagnosis]:
+    now = datetime.now(UTC)
+    try:
+        status = queue_status.read(db.session(), now)
+    except SQLAlchemyError:
+        return
+    counts = f"Jobs: {status.queued:,} queued, {status.running:,} running; job workers: {status.workers:,}."
+    if status.wait(now) > MAX_JOB_WAIT:
+        yield False, f"{counts} The oldest job has waited for {int(status.wait(now).total_seconds()):,} seconds. {queue_status.ADVICE}"
+    else:
+        yield True, counts
 
 
 def _check_identity_provider() -> Iterator[Diagnosis]:

@@ -27,6 +27,8 @@ UNAUDITED_TABLES = frozenset(
         "spent_returns",  # counters
         "recovery_codes",
         "user_sessions",  # sign-in, sign-out and code use are audited; deleting expired rows is not
+        "jobs",
+        "job_workers",  # starting, canceling and ending a job are audited with its subject; progress is not
         "registry_processes",
         "registry_state",  # the revision of each worker
     }

@@ -6,6 +6,7 @@ from webapp.models.base import MAX_ID, Base
 from webapp.models.catalog import Credential, Model, ModelAlias, Price, PriceRate, PriceVerification, Provider
 from webapp.models.catalog_sync import Proposal, ProposalRow, SourceCopy
 from webapp.models.evaluations import Evaluation, EvaluationCell, Rating, SavedIncident
+from webapp.models.jobs import Job, JobWorkerReport
 from webapp.models.projects import CredentialCounter, Project, ProjectOverride
 from webapp.models.prompt_templates import CachedResponse, PromptTemplate
 from webapp.models.provider_checks import ProviderCheck
@@ -27,6 +28,8 @@ __all__ = [
     "EvaluationCell",
     "Identity",
     "ImportDraft",
+    "Job",
+    "JobWorkerReport",
     "LoginAttempt",
     "Model",
     "ModelAlias",

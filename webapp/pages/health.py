@@ -1,14 +1,20 @@
 """Health and metrics endpoints for monitoring."""
 
+from datetime import UTC, datetime
+
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.domain.accounts.permissions import Permission, scopes_allow
 from webapp.domain.catalog.snapshot import DATABASE
 from webapp.domain.shared.errors import Forbidden
 from webapp.domain.shared.timestamps import format_timestamp
+from webapp.extensions import db
 from webapp.registry import database_health
 from webapp.runtime import container
+from webapp.services.jobs import queue_status
+from webapp.services.jobs.queue_status import QueueStatus
 from webapp.web.auth import token_from_request
 
 blueprint = Blueprint("health", __name__)
@@ -26,13 +32,36 @@ def ready() -> ResponseReturnValue:
     snapshot = container.registry().snapshot
     database = container.database_state()
     advice = {"detail": database_health.ADVICE[database]} if database in database_health.ADVICE else {}
-    return advice | {
-        "database": database,
-        "revision": snapshot.revision,
-        "source": snapshot.source,
-        "as_of": format_timestamp(snapshot.as_of),
-        "keys": "locked" if container.vault().locked else "unlocked",
-    }
+    return (
+        advice
+        | _job_values()
+        | {
+            "database": database,
+            "revision": snapshot.revision,
+            "source": snapshot.source,
+            "as_of": format_timestamp(snapshot.as_of),
+            "keys": "locked" if container.vault().locked else "unlocked",
+        }
+    )
+
+
+def _job_values() -> dict[str, object]:
+    """Return the queue of jobs, or nothing while the database cannot be read: readiness does not depend on it."""
+    status, now = read_job_queue(), datetime.now(UTC)
+    if status is None:
+        return {}
+    jobs = {"queued": status.queued, "running": status.running, "oldest_queued_seconds": int(status.wait(now).total_seconds())}
+    return {"jobs": jobs | {"workers": status.workers}}
+
+
+def read_job_queue() -> QueueStatus | None:
+    """Return the state of the queue, or None while the database cannot be read."""
+    if container.database_state() != database_health.OK:
+        return None
+    try:
+        return queue_status.read(db.session(), datetime.now(UTC))
+    except SQLAlchemyError:
+        return None
 
 
 @blueprint.get("/metrics")
@@ -53,6 +82,13 @@ def metrics() -> ResponseReturnValue:
         "modeldesk_workers_current": (workers_current, "Processes that serve this revision or a newer one."),
         "modeldesk_keys_locked": (int(container.vault().locked), "1 while no key can be decrypted."),
     }
+    if status := read_job_queue():
+        gauges |= {
+            "modeldesk_jobs_queued": (status.queued, "Jobs that wait for a job worker."),
+            "modeldesk_jobs_running": (status.running, "Jobs that a job worker has claimed."),
+            "modeldesk_jobs_oldest_seconds": (int(status.wait(datetime.now(UTC)).total_seconds()), "How long the oldest job has waited."),
+            "modeldesk_job_workers": (status.workers, "Job workers that reported recently."),
+        }
     lines = [f"# HELP {name} {help_text}\n# TYPE {name} gauge\n{name} {value}\n" for name, (value, help_text) in gauges.items()]
     return Response("".join(lines), mimetype="text/plain; version=0.0.4")
 

@@ -69,6 +69,8 @@ RESOURCE_VERBS: Mapping[tuple[str, str], str] = {
     ("backup", "restore"): "Restored a backup:",
     ("bench", "create"): "Started the bench",
     ("run", "create"): "Ran",
+    ("job", "start"): "Started a job:",
+    ("job", "cancel"): "Canceled a job:",
     ("price", "cancel"): "Canceled a scheduled price of",
     ("proposal", "create"): "Opened the proposal",
     ("token", "create"): "Made the token",

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response as Redirect
 from webapp.admin.core.base import GuardedView, is_id
 from webapp.admin.core.confirmations import confirmation_page, confirmed_keys
 from webapp.admin.core.fields import requested_page
+from webapp.admin.jobs.job_presenter import JobView, view_model
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.catalog.catalog_diff import KINDS
 from webapp.domain.catalog.catalog_guards import GUARDS, GuardLimits
@@ -22,11 +23,13 @@ from webapp.price_sources import sources
 from webapp.price_sources.sources import SOURCES, SourceCatalog
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
-from webapp.services.catalog_sync import apply, proposal_names, proposals, source_copies
+from webapp.services.catalog_sync import apply, proposal_jobs, proposal_names, proposals, source_copies
 from webapp.services.catalog_sync.proposals import OPEN, Comparison, RowFilter
+from webapp.services.jobs import queue
 from webapp.web.auth import actor, has_permission
 
 PAGE_SIZE = 50
+JOB_STARTED = "The job was started. It continues if you leave this page."
 CHOSEN_TARGET = "div#proposal-chosen"
 STATUSES = {"open": ("Open", "blue"), "applied": ("Taken over", "green"), "undone": ("Undone", "neutral"), "closed": ("Closed", "neutral")}
 FILTER_NAMES = ("kind", "guard", "provider", "word", "chosen")
@@ -82,6 +85,7 @@ class Proposals(GuardedView):
             kinds=KINDS,
             guards=GUARDS,
             providers=session.execute(provider_query).scalars().all(),
+            job=self._job_view(row),
             **self._summary(row),
         )
 
@@ -126,8 +130,14 @@ class Proposals(GuardedView):
     def _find_proposal(self, proposal_id: str) -> Proposal:
         return proposals.find(db.session(), int(proposal_id) if is_id(proposal_id) else 0)
 
+    def _job_view(self, row: Proposal) -> JobView | None:
+        """Return the newest job of the proposal."""
+        job = queue.get_latest_or_none(db.session(), "proposal", row.id)
+        return None if job is None else view_model(db.session(), job)
+
     def _summary(self, row: Proposal) -> dict[str, Any]:
         session = db.session()
+        job = queue.get_active_or_none(session, "proposal", row.id)
         query = (
             select(ProposalRow.kind, func.count()).where(ProposalRow.proposal_id == row.id, ProposalRow.chosen).group_by(ProposalRow.kind)
         )
@@ -139,7 +149,8 @@ class Proposals(GuardedView):
             "confirmations": proposal_names.list_confirmations(session, row.id) if row.status == OPEN else [],
             "seal": proposals.selection_digest(session, row.id),
             "may_edit": can_edit(),
-            "is_open": row.status == OPEN,
+            "is_open": row.status == OPEN and job is None,
+            "is_busy": job is not None,
             "needs_other": container.settings().four_eyes and row.opened_by == actor(),
             "statuses": STATUSES,
         }
@@ -213,12 +224,18 @@ def _row_view_model(row: ProposalRow) -> dict[str, Any]:
 
 def _approve(session: Any, proposal_id: int) -> str:
     approval = apply.Approval(actor(), datetime.now(UTC), container.settings().four_eyes, request.form.get("seal", ""), confirmed_keys())
+    if proposals.count_chosen(session, proposal_id) > proposal_jobs.MAX_ATOMIC_ROWS:
+        proposal_jobs.start_apply(session, proposal_id, approval)
+        return JOB_STARTED
     proposal = apply.apply(session, proposal_id, approval)
     count = proposals.count_chosen(session, proposal.id)
     return f"{count:,} row{'s were' if count != 1 else ' was'} taken over. Undo takes all of them back."
 
 
 def _undo(session: Any, proposal_id: int) -> str:
+    if proposals.count_chosen(session, proposal_id) > proposal_jobs.MAX_ATOMIC_ROWS:
+        proposal_jobs.start_undo(session, proposal_id, actor=actor(), confirmed=confirmed_keys())
+        return JOB_STARTED
     rows = apply.undo(session, proposal_id, actor=actor(), confirmed=confirmed_keys())
     if not rows:
         return "Taken back: prices, notes and sources by marked corrections. New models that nothing uses gave up their names."

@@ -57,6 +57,19 @@ def list_confirmations(session: Session, provider_slug: str, model_id: str) -> l
     return similar_id_confirmations(model_id, session.execute(query).scalars())
 
 
+def list_similar_ids(ids: Iterable[tuple[str, str]], added: Iterable[tuple[str, str]]) -> list[Confirmation]:
+    """Return the same for many models at once. Both arguments are pairs of provider and model id."""
+    known: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for provider, model_id in ids:
+        known[provider, model_id.lower()].append(model_id)
+    confirmations: list[Confirmation] = []
+    for provider, model_id in added:
+        similar = known[provider, model_id.lower()]
+        confirmations += similar_id_confirmations(model_id, similar)
+        similar.append(model_id)
+    return confirmations
+
+
 def confirmed_values(confirmations: Sequence[Confirmation]) -> dict[str, Any]:
     """Return what the audit log keeps of confirmations."""
     return {"confirmed": [confirmation.message for confirmation in confirmations]} if confirmations else {}
@@ -93,6 +106,16 @@ def collect_confirmations(session: Session, *, changes_names: bool = True) -> It
             confirmations += list_names_confirmations(session, before, read_names(session))
         finally:
             session.info.pop(WATCHED)
+
+
+@contextmanager
+def confirmed_before(session: Session) -> Iterator[None]:
+    """Compare no names in the block, which is a part of a larger change that was confirmed at its start."""
+    session.info[WATCHED] = True
+    try:
+        yield
+    finally:
+        session.info.pop(WATCHED)
 
 
 def read_names(session: Session) -> list[ModelNames]:

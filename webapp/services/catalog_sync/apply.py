@@ -19,7 +19,18 @@ from webapp.services.audit.audit_log import AuditChange
 from webapp.services.catalog import model_names, models, providers
 from webapp.services.catalog.model_names import confirmed_values
 from webapp.services.catalog_sync import undo_rows
-from webapp.services.catalog_sync.proposals import APPLIED, OPEN, UNDONE, catalog_price_entry, find, proposal_target, selection_digest
+from webapp.services.catalog_sync.proposals import (
+    APPLIED,
+    OPEN,
+    UNDONE,
+    catalog_price_entry,
+    count_chosen,
+    find,
+    find_open,
+    proposal_target,
+    selection_digest,
+)
+from webapp.services.jobs import queue
 from webapp.services.pricing import prices
 
 MAX_ERRORS = 20
@@ -47,20 +58,10 @@ def apply(session: Session, proposal_id: int, approval: Approval) -> Proposal:
 
     Raises `Conflict` that names the rows that changed since, or `ConfirmationRequired`.
     """
-    revision.bump(session)
-    proposal = find(session, proposal_id, lock=True)
-    if proposal.status != OPEN:
-        raise Conflict("This proposal is no longer open.", code="not_open")
-    if approval.four_eyes and approval.actor == proposal.opened_by:
-        raise Forbidden(SECOND_APPROVER_REQUIRED)
-    rows = _list_chosen_rows(session, proposal_id)
-    if not rows:
-        raise Invalid("Nothing is chosen. Tick the rows that are to be taken over.")
-    # Without this check, the first person could change the selection after the second one reviewed it.
-    if approval.selection_digest != selection_digest(session, proposal_id):
-        raise Conflict("Other rows are ticked now than those you saw, so nothing was taken over. Look them through.", code="changed_since")
+    proposal = require_applicable(session, proposal_id, approval)
+    rows = list_chosen_rows(session, proposal_id)
     with model_names.keep_meanings(session, approval.confirmed) as confirmations:
-        _apply_rows(session, rows, approval, confirmations)
+        confirmations += apply_rows(session, rows, approval)
     proposal.status, proposal.applied_by, proposal.applied_at = APPLIED, approval.actor, approval.at
     after = {"status": APPLIED, "rows": len(rows), "opened_by": proposal.opened_by} | confirmed_values(confirmations)
     change = AuditChange({"status": OPEN}, after)
@@ -68,13 +69,34 @@ def apply(session: Session, proposal_id: int, approval: Approval) -> Proposal:
     return proposal
 
 
-def _list_chosen_rows(session: Session, proposal_id: int) -> list[ProposalRow]:
-    query = select(ProposalRow).where(ProposalRow.proposal_id == proposal_id, ProposalRow.chosen).order_by(ProposalRow.ref)
-    return list(session.execute(query).scalars())
+def require_applicable(session: Session, proposal_id: int, approval: Approval) -> Proposal:
+    """Return the proposal, locked. Raises an error if it cannot be applied, or not by this actor, or not as it was reviewed."""
+    revision.bump(session)
+    proposal = find_open(session, proposal_id)
+    if approval.four_eyes and approval.actor == proposal.opened_by:
+        raise Forbidden(SECOND_APPROVER_REQUIRED)
+    if not count_chosen(session, proposal_id):
+        raise Invalid("Nothing is chosen. Tick the rows that are to be taken over.")
+    # Without this check, the first person could change the selection after the second one reviewed it.
+    if approval.selection_digest != selection_digest(session, proposal_id):
+        raise Conflict("Other rows are ticked now than those you saw, so nothing was taken over. Look them through.", code="changed_since")
+    return proposal
 
 
-def _apply_rows(session: Session, rows: Sequence[ProposalRow], approval: Approval, confirmations: list[Confirmation]) -> None:
+def list_chosen_rows(session: Session, proposal_id: int, *, after: str = "", limit: int | None = None) -> list[ProposalRow]:
+    """Return the chosen rows by ref: all of them, or a slice of `limit` rows with refs greater than `after`."""
+    query = select(ProposalRow).where(ProposalRow.proposal_id == proposal_id, ProposalRow.chosen, ProposalRow.ref > after)
+    return list(session.execute(query.order_by(ProposalRow.ref).limit(limit)).scalars())
+
+
+def apply_rows(session: Session, rows: Sequence[ProposalRow], approval: Approval) -> list[Confirmation]:
+    """Apply any slice of the rows of a proposal in the caller's transaction, all or none, and store in each row how to undo it.
+
+    Return what the approver must confirm besides names in use. The caller requires it, and the confirmation of names, for the whole
+    proposal. Raises `Conflict` that names the rows that changed since.
+    """
     errors: list[FieldError] = []
+    confirmations: list[Confirmation] = []
     for row in rows:
         try:
             row.done = _apply_row(session, row, approval, confirmations)
@@ -83,6 +105,7 @@ def _apply_rows(session: Session, rows: Sequence[ProposalRow], approval: Approva
     if errors:
         details = " ".join(f"{error.field}: {error.message}" for error in errors[:MAX_ERRORS])
         raise Conflict(f"Nothing was taken over. {details}", errors, code="changed_since")
+    return confirmations
 
 
 def _apply_row(session: Session, row: ProposalRow, approval: Approval, confirmations: list[Confirmation]) -> dict[str, Any]:
@@ -148,15 +171,21 @@ def undo(session: Session, proposal_id: int, *, actor: str, confirmed: Collectio
 
     Raises `ConfirmationRequired` if names in use get another meaning, for example because another model has taken one of them since.
     """
-    revision.bump(session)
-    proposal = find(session, proposal_id, lock=True)
-    if proposal.status != APPLIED:
-        raise Conflict("Only a proposal that was taken over can be undone.", code="not_applied")
-    uses = undo_rows.find_uses(session, proposal_id)
-    rows = _list_chosen_rows(session, proposal_id)
+    proposal = require_undoable(session, proposal_id)
+    rows = list_chosen_rows(session, proposal_id)
     with model_names.keep_meanings(session, confirmed) as confirmations:
-        remaining = [f"{row.ref} {reason}" for row in rows if (reason := undo_rows.undo_row(session, row, uses, actor=actor))]
+        remaining = undo_rows.undo_slice(session, rows, actor=actor)
     proposal.status, proposal.ended_by, proposal.ended_at = UNDONE, actor, audit_log.now()
     change = AuditChange({"status": APPLIED}, {"status": UNDONE, "left": remaining[:100]} | confirmed_values(confirmations))
     audit_log.record(session, "catalog:proposal:undo", actor=actor, target=proposal_target(proposal), change=change)
     return remaining
+
+
+def require_undoable(session: Session, proposal_id: int) -> Proposal:
+    """Return the proposal, locked. Raises `Conflict` unless it is applied, and while a job works on it."""
+    revision.bump(session)
+    proposal = find(session, proposal_id, lock=True)
+    if proposal.status != APPLIED:
+        raise Conflict("Only a proposal that was taken over can be undone.", code="not_applied")
+    queue.require_no_active(session, proposal_target(proposal))
+    return proposal

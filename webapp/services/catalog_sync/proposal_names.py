@@ -47,6 +47,24 @@ def list_confirmations(session: Session, proposal_id: int) -> list[Confirmation]
     return model_names.list_names_confirmations(session, before, _apply_rows(before, rows))
 
 
+def list_start_confirmations(session: Session, rows: Sequence[ProposalRow]) -> list[Confirmation]:
+    """Return what must be confirmed before a job applies these rows: names with another meaning, and ids that differ only in case."""
+    before = model_names.read_names(session)
+    after = _apply_rows(before, rows)
+    ids = [(model.provider, model.model_id) for model in before]
+    added = [(row.entry["model"]["provider"], row.entry["model"]["model_id"]) for row in rows if row.kind == ADDED]
+    return model_names.list_similar_ids(ids, added) + model_names.list_names_confirmations(session, before, after)
+
+
+def list_undo_confirmations(session: Session, rows: Sequence[ProposalRow]) -> list[Confirmation]:
+    """Return what must be confirmed before a job undoes these rows: added models leave, and deactivated ones are active again."""
+    before = model_names.read_names(session)
+    added = {row.ref for row in rows if row.kind == ADDED}
+    gone = {row.ref for row in rows if row.kind == GONE}
+    after = [model._replace(active=model.active or model.ref in gone) for model in before if model.ref not in added]
+    return model_names.list_names_confirmations(session, before, after)
+
+
 def _list_names(snapshot: Snapshot) -> list[ModelNames]:
     patterns: dict[str, set[str]] = {}
     for pattern, ref in snapshot.catalog.patterns:

@@ -25,6 +25,7 @@ from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog_sync import proposal_names
 from webapp.services.catalog_sync.source_models import models_by_ref
+from webapp.services.jobs import queue
 
 OPEN, APPLIED, UNDONE, CLOSED = "open", "applied", "undone", "closed"
 MAX_PROBLEMS = 200
@@ -82,6 +83,15 @@ def find(session: Session, proposal_id: int, *, lock: bool = False) -> Proposal:
     return row
 
 
+def find_open(session: Session, proposal_id: int) -> Proposal:
+    """Return the open proposal, locked. Raises `Conflict` for any other, and while a job works on it."""
+    proposal = find(session, proposal_id, lock=True)
+    if proposal.status != OPEN:
+        raise Conflict("This proposal is no longer open.", code="not_open")
+    queue.require_no_active(session, proposal_target(proposal))
+    return proposal
+
+
 def list_proposals(session: Session, limit: int = 100) -> list[Proposal]:
     return list(session.execute(select(Proposal).order_by(Proposal.id.desc()).limit(limit)).scalars())
 
@@ -115,13 +125,8 @@ def open_proposal(session: Session, comparison: Comparison, *, actor: str) -> Pr
     session.add_all(rows)
     proposal.problems = all_problems[:MAX_PROBLEMS]
     proposal.counts = count_rows(rows) | count_source(comparison.catalog, problems)
-    audit_log.record(
-        session,
-        "catalog:proposal:create",
-        actor=actor,
-        target=proposal_target(proposal),
-        change=AuditChange(None, proposal_audit_values(proposal)),
-    )
+    change = AuditChange(None, proposal_audit_values(proposal))
+    audit_log.record(session, "catalog:proposal:create", actor=actor, target=proposal_target(proposal), change=change)
     return proposal
 
 
@@ -248,9 +253,7 @@ def count_source(catalog: SourceCatalog, problems: Sequence[str]) -> dict[str, i
 
 def choose(session: Session, proposal_id: int, condition: ColumnElement[bool], chosen: bool) -> int:
     """Select or deselect rows, except report-only rows, and return the number of selected rows."""
-    proposal = find(session, proposal_id, lock=True)
-    if proposal.status != OPEN:
-        raise Conflict("This proposal is no longer open.", code="not_open")
+    find_open(session, proposal_id)
     rows = and_(ProposalRow.proposal_id == proposal_id, ProposalRow.choosable, ProposalRow.chosen.is_(not chosen), condition)
     session.execute(update(ProposalRow).where(rows).values(chosen=chosen), execution_options={"synchronize_session": False})
     return count_chosen(session, proposal_id)
@@ -278,9 +281,7 @@ def selection_digest(session: Session, proposal_id: int) -> str:
 
 def close(session: Session, proposal_id: int, *, actor: str) -> Proposal:
     """Close an open proposal without applying it."""
-    proposal = find(session, proposal_id, lock=True)
-    if proposal.status != OPEN:
-        raise Conflict("This proposal is no longer open.", code="not_open")
+    proposal = find_open(session, proposal_id)
     proposal.status, proposal.ended_by, proposal.ended_at = CLOSED, actor, audit_log.now()
     change = AuditChange({"status": OPEN}, {"status": CLOSED})
     audit_log.record(session, "catalog:proposal:close", actor=actor, target=proposal_target(proposal), change=change)

@@ -3,7 +3,7 @@
 After an undo, every name means what it meant before: an added model that nothing uses gives up its id and its aliases.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select
@@ -15,8 +15,16 @@ from webapp.models import EvaluationCell, Model, Price, PriceVerification, Proje
 from webapp.services.catalog import models
 from webapp.services.pricing import prices
 
+BLOCK_SIZE = 500  # Rows that one query names.
 
-def undo_row(session: Session, row: ProposalRow, uses: Mapping[str, str], *, actor: str) -> str | None:
+
+def undo_slice(session: Session, rows: Sequence[ProposalRow], *, actor: str) -> list[str]:
+    """Undo any slice of the rows of an applied proposal in the caller's transaction. Return a message for each row that stays."""
+    uses = find_uses(session, rows)
+    return [f"{row.ref} {reason}" for row in rows if (reason := _undo_row(session, row, uses, actor=actor))]
+
+
+def _undo_row(session: Session, row: ProposalRow, uses: Mapping[str, str], *, actor: str) -> str | None:
     """Undo one row, and return None or why it stays. `uses` has the uses of added models."""
     applied_values = row.done or {}
     model = session.get(Model, applied_values.get("model", 0))
@@ -35,8 +43,8 @@ def undo_row(session: Session, row: ProposalRow, uses: Mapping[str, str], *, act
 # Added models.
 
 
-def find_uses(session: Session, proposal_id: int) -> dict[str, str]:
-    """Return what uses an added model of the proposal, by its ref."""
+def find_uses(session: Session, rows: Sequence[ProposalRow]) -> dict[str, str]:
+    """Return what uses an added model of these rows, by its ref."""
     ref, model_id = ProposalRow.ref, ProposalRow.done["model"].as_integer()
     predecessor = aliased(Model)
     of_one_provider = and_(predecessor.provider_id == Model.provider_id, predecessor.successor == Model.model_id)
@@ -48,8 +56,14 @@ def find_uses(session: Session, proposal_id: int) -> dict[str, str]:
         "has a rule of a project": model_id.in_(select(ProjectOverride.model_id)),
         "is the successor of another model": or_(ref.in_(successors), model_id.in_(select(Model.id).join(predecessor, of_one_provider))),
     }
-    rows = (ProposalRow.proposal_id == proposal_id, ProposalRow.chosen, ProposalRow.kind == ADDED)
-    return {name: use for use, is_used in conditions.items() for name in session.execute(select(ref).where(*rows, is_used)).scalars()}
+    ids = [row.id for row in rows if row.kind == ADDED]
+    blocks = [ids[start : start + BLOCK_SIZE] for start in range(0, len(ids), BLOCK_SIZE)]
+    return {
+        name: use
+        for use, is_used in conditions.items()
+        for block in blocks
+        for name in session.execute(select(ref).where(ProposalRow.id.in_(block), is_used)).scalars()
+    }
 
 
 def _remove_model(session: Session, model: Model, row: ProposalRow, uses: Mapping[str, str], actor: str) -> str | None:

@@ -22,7 +22,7 @@ from webapp.models.base import ExactDecimal
 
 BATCH_SIZE = 500
 # Reports of processes, which are of no use in another database.
-EXCLUDED_TABLES = ("registry_processes",)
+EXCLUDED_TABLES = ("registry_processes", "job_workers")
 # Tables with a row from a migration. The copied row replaces it.
 TABLES_FILLED_BY_MIGRATION = ("audit_state",)
 

@@ -1,0 +1,125 @@
+"""E12, jobs: the job worker is killed at random points. What it committed is whole, nothing is lost, and nothing is done twice."""
+
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from environment import running
+from runtime.jobs.steps import added_models, events, job_of, large_proposal, start_apply, start_undo
+from serving import environment_of
+from sqlalchemy import func, select
+
+from webapp.config.settings import ROOT
+from webapp.domain.jobs.lifecycle import DONE
+from webapp.extensions import db
+from webapp.models import Job, Price
+from webapp.services.audit import audit_log
+
+WORKER = [sys.executable, "-m", "flask", "--app", "wsgi", "worker"]
+
+
+class Worker:
+    """A real job worker process. It can be killed and started again."""
+
+    def __init__(self, settings) -> None:
+        self.environment = environment_of(settings)
+
+    @contextmanager
+    def process(self) -> Iterator[subprocess.Popen]:
+        process = subprocess.Popen(WORKER, cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def killed_at_random(self, job_id: int, seconds: float) -> None:
+        """Start a worker, wait until it owns the job, and kill it within the next `seconds`."""
+        owner = job_of(job_id).owner
+        with self.process():
+            wait_until(lambda: job_of(job_id).owner != owner)
+            time.sleep(random.uniform(0, seconds))
+
+    def run_until_end(self, job_id: int) -> None:
+        with self.process():
+            wait_until(lambda: job_of(job_id).ended_at is not None)
+
+
+def wait_until(happened, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def engine_settings(request):
+    return request.getfixturevalue("settings" if request.param == "sqlite" else "postgresql_settings")
+
+
+@pytest.fixture
+def application(engine_settings):
+    yield from running(engine_settings)
+
+
+def added_prices() -> int:
+    return db.session.execute(select(func.count()).select_from(Price).where(Price.source_name == "acme-list")).scalar_one()
+
+
+def test_a_killed_worker_loses_nothing_and_does_nothing_twice(application, engine_settings, scale, report):
+    random.seed(12)
+    count, kills = scale(60, 1_500), scale(2, 50)
+    worker, job_id = Worker(engine_settings), start_apply(large_proposal(count))
+    done = []
+    for _ in range(kills):
+        worker.killed_at_random(job_id, scale(1, 4))
+        job = job_of(job_id)
+        assert (added_models(), added_prices()) == (job.done, job.done), "a chunk was committed in part"
+        done.append(job.done)
+        if job.ended_at:
+            break
+    worker.run_until_end(job_id)
+    job = job_of(job_id)
+    assert (job.status, job.done, job.totals["changed"], added_models(), added_prices()) == (DONE, count, count, count, count)
+    changes = Counter(event.target_name for event in events("registry:model:create") if event.request_id == f"job-{job_id}")
+    assert (len(changes), set(changes.values())) == (count, {1})
+    assert len(events("catalog:proposal:apply")) == 1
+    assert audit_log.get_first_break_or_none(db.session()) is None
+    report(f"killed {len(done)} times after {done} of {count} rows; {count} models and prices, one event each")
+    undo_id = start_undo(job.subject_id)
+    worker.killed_at_random(undo_id, 1)
+    worker.run_until_end(undo_id)
+    assert (job_of(undo_id).status, job_of(undo_id).totals["changed"], added_models()) == (DONE, count, 0)
+
+
+def test_a_worker_that_is_asked_to_end_returns_its_job(application, engine_settings):
+    job_id = start_apply(large_proposal(300))
+    with Worker(engine_settings).process() as process:
+        wait_until(lambda: job_of(job_id).done > 0)
+        process.terminate()
+        assert process.wait(30) == 0
+    job = job_of(job_id)
+    assert (job.status, job.owner, job.attempts, added_models()) == ("queued", None, 0, job.done)
+    assert db.session.execute(select(Job.lease_until)).scalar_one() is None
+
+
+@pytest.mark.usefixtures("application")
+def test_a_worker_ends_with_the_process_that_started_it(engine_settings):
+    command = f"{' '.join(WORKER)} --parent $$ & echo $!; exec sleep 5"
+    with subprocess.Popen(
+        ["/bin/sh", "-c", command], cwd=ROOT, env=environment_of(engine_settings), stdout=subprocess.PIPE, text=True
+    ) as shell:
+        pid = shell.stdout.readline().strip()
+    wait_until(lambda: not (ROOT / f"/proc/{pid}").exists() or is_zombie(pid), 60)
+
+
+def is_zombie(pid: str) -> bool:
+    try:
+        return (ROOT / f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True

@@ -1,0 +1,1 @@
+"""Background jobs: their states, leases, retries and progress."""

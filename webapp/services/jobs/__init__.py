@@ -1,0 +1,1 @@
+"""Background jobs: the queue, and what pages and monitoring show of it."""
