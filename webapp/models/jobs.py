@@ -33,7 +33,7 @@ class Job(Base):
     subject_kind: Mapped[str] = mapped_column(String(40))
     subject_id: Mapped[int] = mapped_column(Id)
     subject_name: Mapped[str] = mapped_column(String(300))
-    arguments: Mapped[dict[str, Any]]
+    arguments: Mapped[dict[str, Any]] = mapped_column(deferred=True)  # An import carries its file.
     checkpoint: Mapped[dict[str, Any]]
     totals: Mapped[dict[str, Any]]
     done: Mapped[int] = mapped_column(default=0)

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
@@ -23,10 +23,8 @@ ENDED_TOO_OFTEN = f"The job worker ended {MAX_ATTEMPTS} times at the same place.
 UNEXPECTED = "An unexpected error: {}. The log of the job worker has the details."
 
 
-class RunChunk(Protocol):
-    """Does at most `size` units after `job.checkpoint`, in the caller's transaction. It can change `job.totals`."""
-
-    def __call__(self, session: Session, job: Job, size: int) -> ChunkResult: ...
+# Does at most this many units after `job.checkpoint`, in the caller's transaction. It can change `job.totals`.
+RunChunk = Callable[[Session, Job, int], ChunkResult]
 
 
 class ChunkedWork(NamedTuple):

@@ -9,9 +9,11 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.shared.errors import Conflict
 from webapp.models import Job
+from webapp.runtime import container
 from webapp.runtime.job_chunks import ChunkedWork, RunChunk, run_chunks
 from webapp.services.catalog_sync import proposal_jobs
 from webapp.services.jobs.queue import Claim, CloseJob
+from webapp.services.transfer import import_jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,10 @@ def _without_preparation(run_chunk: RunChunk) -> Callable[[Session, Job], RunChu
     return lambda _session, _job: run_chunk
 
 
+def _prepare_import(session: Session, job: Job) -> RunChunk:
+    return import_jobs.prepare(session, job, container.current().outbound)
+
+
 KINDS: Mapping[str, JobKind] = {
     proposal_jobs.APPLY: _chunked(
         "Apply a proposal",
@@ -45,6 +51,11 @@ KINDS: Mapping[str, JobKind] = {
         "Undo a proposal",
         "Start the undo again on the page of the proposal: it continues with the other rows.",
         ChunkedWork(_without_preparation(proposal_jobs.undo_chunk), proposal_jobs.close_undo),
+    ),
+    import_jobs.IMPORT: _chunked(
+        "Import a file",
+        "Import the file again to continue: models that it has changed already stay the same. The audit log restores single changes.",
+        ChunkedWork(_prepare_import, import_jobs.close),
     ),
 }
 

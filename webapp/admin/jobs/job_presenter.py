@@ -97,6 +97,9 @@ def format_duration(duration: timedelta) -> str:
 
 
 def subject_url(job: Job) -> str | None:
+    """Return the page of what the job is about."""
+    if job.subject_kind == "import":
+        return url_for("exchange.index")
     page = SUBJECT_PAGES.get(job.subject_kind)
     arguments: dict[str, Any] = {page[1]: job.subject_id} if page else {}
     return url_for(page[0], **arguments) if page else None

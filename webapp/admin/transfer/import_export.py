@@ -11,13 +11,16 @@ from webapp.admin.audit import event_text
 from webapp.admin.core.base import GuardedView
 from webapp.admin.core.confirmations import confirmation_page, confirmed_keys
 from webapp.admin.core.fields import requested_page
+from webapp.admin.jobs.job_presenter import JobView, view_model
 from webapp.domain.accounts.permissions import Permission
+from webapp.domain.jobs.lifecycle import DONE
 from webapp.domain.shared.errors import ConfirmationRequired, FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.runtime import container
 from webapp.runtime.transaction import dry_run_transaction, writing
-from webapp.services.transfer import files, import_drafts, registry_yaml
+from webapp.services.jobs import queue
+from webapp.services.transfer import files, import_drafts, import_jobs, registry_yaml
 from webapp.services.transfer.files import CSV, FORMATS, JSON, YAML, Upload
 from webapp.services.transfer.import_drafts import OutdatedDraft
 from webapp.services.transfer.registry_import import ImportContext
@@ -90,6 +93,7 @@ class ImportExport(GuardedView):
             look=QUESTIONS_FILTER,
             on_a_page=PAGE_SIZE,
             is_sheet=row.form == CSV,
+            is_job=import_jobs.count_rows(row) > import_jobs.MAX_ATOMIC_ROWS,
         )
 
     @expose("/draft/<public_id>/apply", methods=("POST",))
@@ -97,6 +101,8 @@ class ImportExport(GuardedView):
         require_edit_permission()
         now = datetime.now(UTC)
         try:
+            if import_jobs.count_rows(import_drafts.find(db.session(), public_id, actor())) > import_jobs.MAX_ATOMIC_ROWS:
+                return self._start_job(public_id, now)
             with writing() as session:
                 report = import_drafts.apply(session, public_id, import_context(), now)
         except ConfirmationRequired as error:
@@ -107,6 +113,13 @@ class ImportExport(GuardedView):
             flash(error.detail, "error")
             return redirect(self.get_url(".index"))
         flash(f"Imported: {report.count('added'):,} added, {report.count('changed'):,} changed.", "success")
+        return redirect(self.get_url(".index"))
+
+    def _start_job(self, public_id: str, now: datetime) -> Redirect:
+        prepared = import_jobs.read_draft(db.session(), public_id, actor(), now)
+        with writing(refresh=False) as session:
+            import_jobs.start(session, public_id, prepared, import_context(), now)
+        flash("The import was started as a job. It continues if you leave this page.", "success")
         return redirect(self.get_url(".index"))
 
     def _compare_again(self, public_id: str, now: datetime) -> Redirect:
@@ -138,9 +151,16 @@ class ImportExport(GuardedView):
             more=max(len(errors) - MAX_ERRORS, 0),
             may_edit=can_edit(),
             most=registry_yaml.MAX_BYTES // 1_000_000,
+            job=_latest_job(),
             waiting=import_drafts.get_latest_or_none(db.session(), actor()),
             events=event_text.latest_events(AuditEvent.action == "catalog:file:import"),
         )
+
+
+def _latest_job() -> JobView | None:
+    """Return the newest large import, unless it is done."""
+    job = queue.get_latest_or_none(db.session(), import_jobs.SUBJECT_KIND, import_jobs.SUBJECT_ID)
+    return view_model(db.session(), job) if job is not None and job.status != DONE else None
 
 
 def can_edit() -> bool:

@@ -110,13 +110,19 @@ def upload_of(draft: ImportDraft) -> Upload:
 
 def apply(session: Session, public_id: str, context: ImportContext, at: datetime) -> ImportReport:
     """Import the reviewed file in this transaction. Raises `OutdatedDraft` if the registry changed since the preview."""
-    revision = state.lock(session).revision
-    draft = find(session, public_id, context.actor)
-    if revision != draft.revision:
-        raise OutdatedDraft("The catalogue changed since this file was compared with it, so nothing was applied.")
+    draft = find_current(session, public_id, context.actor)
     report = files.import_upload(session, upload_of(draft), context, at)
     session.delete(draft)
     return report
+
+
+def find_current(session: Session, public_id: str, actor: str) -> ImportDraft:
+    """Lock the registry and return the draft. Raises `OutdatedDraft` if the registry changed since the preview."""
+    revision = state.lock(session).revision
+    draft = find(session, public_id, actor)
+    if revision != draft.revision:
+        raise OutdatedDraft("The catalogue changed since this file was compared with it, so nothing was applied.")
+    return draft
 
 
 def discard(session: Session, public_id: str, actor: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from webapp.domain.catalog.field_changes import FieldChange
 from webapp.domain.catalog.input_schemas import (
@@ -18,6 +18,7 @@ from webapp.domain.pricing.pricing import SOURCE_KINDS
 from webapp.domain.pricing.serializers import IN_OLD_DOCUMENTS
 from webapp.domain.shared.errors import Confirmation, FieldError, Invalid, ModeldeskError
 
+MAX_ERRORS = 50
 FORMAT, VERSION = "modeldesk-registry", 1
 FORBIDDEN_FIELDS = ("api_key", "key", "keys", "credential", "credentials", "role", "roles", "users", "tokens", "password")
 ADDED, CHANGED, SAME = STATES = ("added", "changed", "same")
@@ -79,6 +80,22 @@ class ImportErrors:
         return self._lines.get(path, 1)
 
 
+def require_no_errors(lines: ImportErrors) -> None:
+    """Raise `ImportRefused` if there are errors."""
+    report = lines.report
+    if not report.errors:
+        return
+    report.errors.sort(key=_line_number)
+    messages = report.errors[:MAX_ERRORS]
+    suffix = f" And {len(report.errors) - MAX_ERRORS} more." if len(report.errors) > MAX_ERRORS else ""
+    raise ImportRefused(f"Nothing was imported. {'; '.join(messages)}.{suffix}", [FieldError("file", message) for message in report.errors])
+
+
+def _line_number(message: str) -> int:
+    """Return the line number of an error message, so that `line 7: ...` sorts before `line 12: ...`."""
+    return int(message.removeprefix("line ").partition(":")[0])
+
+
 def check_top_level(document: Mapping[str, Any], lines: ImportErrors) -> None:
     if document.get("format") != FORMAT or document.get("version") != VERSION:
         lines.add("format", Invalid.field("format", f"must be {FORMAT}, and version {VERSION}"))
@@ -101,6 +118,13 @@ class ImportEntries:
 
     providers: list[tuple[str, dict[str, Any], bool]]
     models: list[tuple[str, dict[str, Any], list[tuple[str, PriceEntry, bool]]]]
+
+
+class PreparedImport(NamedTuple):
+    """A file that was read and validated: its rows, and the line of each path."""
+
+    entries: ImportEntries
+    lines: Mapping[str, int]
 
 
 def parse_entries(document: Mapping[str, Any], lines: ImportErrors) -> ImportEntries:

@@ -12,7 +12,7 @@ from webapp.domain.catalog.input_schemas import MODEL_CHECKS, PriceEntry
 from webapp.domain.costing import price_sanity
 from webapp.domain.pricing.pricing import Price as PriceValue
 from webapp.domain.pricing.serializers import BILLING_FIELDS, price_document
-from webapp.domain.shared.errors import FieldError, Invalid, ModeldeskError
+from webapp.domain.shared.errors import Invalid, ModeldeskError
 from webapp.models import Model, Price, Provider
 from webapp.security.urlguard import OutboundPolicy
 from webapp.services.catalog import model_names, models, providers
@@ -27,17 +27,15 @@ from webapp.services.transfer.import_rows import (
     ImportChange,
     ImportEntries,
     ImportErrors,
-    ImportRefused,
     ImportReport,
+    PreparedImport,
     check_top_level,
     parse_entries,
+    require_no_errors,
 )
 from webapp.services.transfer.input_values import as_input_value, as_input_values
 from webapp.services.transfer.registry_yaml import ParsedRegistryFile
 from webapp.services.transfer.sibling_prices import SiblingPrices
-
-MAX_ERRORS = 50
-
 
 # Export.
 
@@ -122,25 +120,24 @@ def apply(session: Session, parsed: ParsedRegistryFile, context: ImportContext) 
 
     The caller's transaction decides whether the changes stay: a dry run rolls back.
     """
-    report = ImportReport(errors=list(parsed.problems))
-    lines = ImportErrors(parsed.lines, report)
+    return apply_entries(session, prepare(parsed), context)
+
+
+def prepare(parsed: ParsedRegistryFile) -> PreparedImport:
+    """Validate a file without the database. Raises `ImportRefused` with every error and its line."""
+    lines = ImportErrors(parsed.lines, ImportReport(errors=list(parsed.problems)))
     check_top_level(parsed.document, lines)
     entries = parse_entries(parsed.document, lines)
-    if not report.errors:
-        _write(session, entries, context, lines)
-    if report.errors:
-        report.errors.sort(key=_line_number)
-        messages = report.errors[:MAX_ERRORS]
-        suffix = f" And {len(report.errors) - MAX_ERRORS} more." if len(report.errors) > MAX_ERRORS else ""
-        raise ImportRefused(
-            f"Nothing was imported. {'; '.join(messages)}.{suffix}", [FieldError("file", message) for message in report.errors]
-        )
-    return report
+    require_no_errors(lines)
+    return PreparedImport(entries, parsed.lines)
 
 
-def _line_number(message: str) -> int:
-    """Return the line number of an error message, so that `line 7: ...` sorts before `line 12: ...`."""
-    return int(message.removeprefix("line ").partition(":")[0])
+def apply_entries(session: Session, prepared: PreparedImport, context: ImportContext) -> ImportReport:
+    """Import these rows in the caller's transaction: a whole file, or a part of its models."""
+    lines = ImportErrors(prepared.lines, ImportReport())
+    _write(session, prepared.entries, context, lines)
+    require_no_errors(lines)
+    return lines.report
 
 
 def _write(session: Session, entries: ImportEntries, context: ImportContext, lines: ImportErrors) -> None:
