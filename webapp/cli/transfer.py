@@ -8,8 +8,9 @@ import click
 
 from webapp.cli.accounts import operator
 from webapp.cli.output import Failure, command
+from webapp.config.storage_errors import is_disk_full
 from webapp.domain.catalog.name_changes import NamesConfirmation
-from webapp.domain.shared.errors import Confirmation, ConfirmationRequired, Invalid
+from webapp.domain.shared.errors import Confirmation, ConfirmationRequired, DiskFull, Invalid
 from webapp.extensions import db
 from webapp.runtime import container
 from webapp.runtime.transaction import dry_run_transaction, writing
@@ -36,6 +37,12 @@ def export(file: Path | None, form: str | None) -> None:
     try:
         file.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
+        if is_disk_full(error):
+            if file.is_file():  # Half an export must not be mistaken for a whole one.
+                file.unlink()
+            raise DiskFull(
+                f"There is no room for {file}. Nothing was exported. Free some space, or name a file on another disk."
+            ) from error
         raise Failure(f"{file} cannot be written: {error.strerror}.") from error
     click.echo(f"Exported to {file}.", err=True)
 

@@ -5,6 +5,8 @@ import os
 from enum import StrEnum
 from pathlib import Path
 
+from webapp.config.sqlite_driver import sqlite
+
 MIN_FREE_BYTES = 1_000_000  # Less than this counts as full: a change needs room for its journal, too.
 
 
@@ -18,6 +20,12 @@ class StorageError(StrEnum):
 
 # Primary result codes of SQLite: SQLITE_BUSY, SQLITE_LOCKED, SQLITE_READONLY, SQLITE_FULL.
 _BY_SQLITE_CODE = {5: StorageError.BUSY, 6: StorageError.BUSY, 8: StorageError.READ_ONLY, 13: StorageError.DISK_FULL}
+# The bundled library gives an error of a backup no code, only SQLite's fixed text for it.
+_BY_SQLITE_TEXT = {
+    "database is locked": StorageError.BUSY,
+    "attempt to write a readonly database": StorageError.READ_ONLY,
+    "database or disk is full": StorageError.DISK_FULL,
+}
 _BY_SQLSTATE = {
     "53100": StorageError.DISK_FULL,
     "25006": StorageError.READ_ONLY,
@@ -34,9 +42,9 @@ def classify(error: BaseException) -> StorageError | None:
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, OSError):
         return _BY_ERRNO.get(cause.errno or 0)
-    sqlite_code = getattr(cause, "sqlite_errorcode", None)
-    if sqlite_code is not None:
-        return _BY_SQLITE_CODE.get(sqlite_code & 0xFF)  # The low byte of an extended code is the primary code.
+    if isinstance(cause, sqlite.Error):
+        code = getattr(cause, "sqlite_errorcode", None)
+        return _BY_SQLITE_TEXT.get(str(cause)) if code is None else _BY_SQLITE_CODE.get(code & 0xFF)  # The primary code of an extended one.
     return _BY_SQLSTATE.get(getattr(cause, "sqlstate", None) or "")
 
 

@@ -13,6 +13,7 @@ from webapp.config.loading import ENCRYPTION_KEYS_FILE, SECRET_KEY_FILE
 from webapp.config.reader import ConfigError, SettingsReader
 from webapp.config.settings import BEFORE_RESTORE, DEFAULT_DATABASE, ROOT, last_good_path, sqlite_path
 from webapp.config.sqlite_driver import open_read_only, sqlite
+from webapp.config.storage_errors import is_disk_full
 
 # All columns that the vault encrypts. A test compares them with the tables.
 ENCRYPTED_COLUMNS = (("credentials", "ciphertext"), ("registry_state", "key_check"), ("users", "totp_pending"), ("users", "totp_secret"))
@@ -46,11 +47,21 @@ def _create_file(path: Path, secret: str) -> None:
     except OSError as error:
         if path.exists():
             return  # Another process created it first.
-        raise ConfigError(
-            f"MODELDESK_INSTANCE_PATH is a folder that cannot be written to, so {path.name} cannot be created there."
-        ) from error
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{secret}\n")
+        raise _creation_error(path, error) from error
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{secret}\n")
+    except OSError as error:
+        path.unlink()  # A later start would take an empty file for the secret.
+        raise _creation_error(path, error) from error
+
+
+def _creation_error(path: Path, error: OSError) -> ConfigError:
+    if is_disk_full(error):
+        return ConfigError(
+            f"disk_full: MODELDESK_INSTANCE_PATH is on a full disk. {path.name} cannot be created there. Free some space and start again."
+        )
+    return ConfigError(f"MODELDESK_INSTANCE_PATH is a folder that cannot be written to, so {path.name} cannot be created there.")
 
 
 def exposure_warnings(files: Iterable[Path]) -> list[str]:

@@ -13,9 +13,11 @@ from sqlalchemy import Boolean, Column, Connection, Engine, Integer, Table, crea
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.config.settings import ROOT, sqlite_path
+from webapp.config.sqlite_driver import COMPANIONS, companion
 from webapp.config.storage_errors import is_disk_full
 from webapp.domain.shared.errors import Conflict, DiskFull, Invalid, Unavailable
 from webapp.domain.shared.money import EXACT, ZERO, format_decimal
+from webapp.extensions.database_file import OWNER_FILE
 from webapp.extensions.engine import CONSISTENT_READ, WRITING, create_file, engine_options, guard_engine
 from webapp.models import Base
 from webapp.models.base import ExactDecimal
@@ -55,11 +57,21 @@ def move(source: Engine, target_url: str) -> list[TableChecksum]:
             _migrate(new)
             return [_verify_copy(old, new, table) for table in _copy_tables(old, new)]
     except (SQLAlchemyError, OSError) as error:
+        _delete_file(target)
         if is_disk_full(error):
             raise DiskFull("The disk of the target is full. Nothing was kept. Free some space there, then try again.") from error
         raise Unavailable(f"The target cannot be written: {_error_text(error, target)}. Nothing was kept.") from error
     finally:
         target.dispose()
+
+
+def _delete_file(target: Engine) -> None:
+    """Delete the file that this command created, so that it can be run again."""
+    target.dispose()
+    path = sqlite_path(str(target.url))
+    if path is not None:
+        for suffix in ("", *COMPANIONS, OWNER_FILE):
+            companion(path, suffix).unlink(missing_ok=True)
 
 
 def _error_text(error: SQLAlchemyError | OSError, target: Engine) -> str:
