@@ -81,7 +81,7 @@ class JobWorker:
             if not queue.is_waiting(session, now, orphans):
                 return None
             with writing(refresh=False) as transaction:
-                return queue.claim(transaction, secrets.token_hex(16), self._process, now, orphans)
+                return queue.claim(transaction, secrets.token_hex(16), self._process, datetime.now(UTC), orphans)
         finally:
             db.session.remove()
 

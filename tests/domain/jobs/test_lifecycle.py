@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from webapp.domain.jobs import lifecycle
-from webapp.domain.jobs.lifecycle import LEASE, MAX_RETRY_DELAY
+from webapp.domain.jobs.lifecycle import LEASE, MAX_CLOCK_SKEW, MAX_RETRY_DELAY
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
@@ -19,7 +19,8 @@ TICK = timedelta(microseconds=1)
         (NOW, True),
         (NOW + TICK, False),
         (NOW + LEASE, False),
-        (NOW + LEASE + TICK, True),  # No clock that is right grants such a lease.
+        (NOW + LEASE + MAX_CLOCK_SKEW, False),  # Granted by a host whose clock is a little ahead.
+        (NOW + LEASE + MAX_CLOCK_SKEW + TICK, True),  # No clock that is right grants such a lease.
         (NOW + timedelta(days=1), True),
     ],
 )
@@ -29,7 +30,7 @@ def test_a_lease_is_valid_until_its_end_and_never_longer_than_a_new_one(lease_un
 
 @pytest.mark.parametrize(
     ("not_before", "due"),
-    [(None, True), (NOW, True), (NOW + TICK, False), (NOW + MAX_RETRY_DELAY, False), (NOW + MAX_RETRY_DELAY + TICK, True)],
+    [(None, True), (NOW, True), (NOW + TICK, False), (NOW + MAX_RETRY_DELAY, False), (NOW + MAX_RETRY_DELAY + MAX_CLOCK_SKEW + TICK, True)],
 )
 def test_a_retry_waits_for_its_time_and_never_longer_than_any_delay(not_before, due):
     assert lifecycle.is_due(not_before, NOW) is due

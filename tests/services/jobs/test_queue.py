@@ -88,6 +88,14 @@ def test_a_lease_of_a_clock_that_was_ahead_is_not_waited_for(either_app, ahead):
     assert claimed("right", NOW).owner == "right"
 
 
+@pytest.mark.parametrize("behind", [timedelta(milliseconds=1), timedelta(seconds=20)])
+def test_a_worker_whose_clock_is_a_little_behind_takes_no_job_from_another(either_app, behind):
+    started()
+    claimed("a", NOW)
+    assert not queue.is_waiting(db.session(), NOW - behind)
+    assert claimed("behind", NOW - behind) is None
+
+
 def test_a_live_lease_is_respected_and_that_of_an_ended_process_is_not(either_app):
     started()
     claimed("a")

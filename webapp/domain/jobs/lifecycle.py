@@ -6,6 +6,7 @@ QUEUED, RUNNING, DONE, FAILED, CANCELED = STATUSES = ("queued", "running", "done
 ACTIVE_STATUSES = (QUEUED, RUNNING)
 
 LEASE = timedelta(seconds=30)
+MAX_CLOCK_SKEW = timedelta(seconds=30)  # Between two hosts, and between a worker's look at the clock and its claim.
 MAX_RETRY_DELAY = timedelta(minutes=1)
 MAX_RECONNECT_DELAY = timedelta(seconds=30)
 MAX_ATTEMPTS = 10  # Claims and errors since the last progress. A chunk that always ends its process must not run forever.
@@ -19,14 +20,14 @@ CHUNK_SECONDS = 0.3  # A chunk is one transaction, and on SQLite all other write
 def is_lease_expired(lease_until: datetime | None, now: datetime) -> bool:
     """Return whether another worker can take the job.
 
-    A lease that ends later than a new one would was granted by a clock that was ahead, so it is not valid.
+    A lease that ends much later than a new one would was granted by a clock that was ahead, so it is not valid.
     """
-    return lease_until is None or not now < lease_until <= now + LEASE
+    return lease_until is None or not now < lease_until <= now + LEASE + MAX_CLOCK_SKEW
 
 
 def is_due(not_before: datetime | None, now: datetime) -> bool:
-    """Return whether a queued job can start. A start that is later than any delay was set by a clock that was ahead."""
-    return not_before is None or not now < not_before <= now + MAX_RETRY_DELAY
+    """Return whether a queued job can start. A start that is much later than any delay was set by a clock that was ahead."""
+    return not_before is None or not now < not_before <= now + MAX_RETRY_DELAY + MAX_CLOCK_SKEW
 
 
 def retry_delay(attempts: int) -> timedelta:

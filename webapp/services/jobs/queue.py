@@ -18,6 +18,7 @@ from webapp.domain.jobs.lifecycle import (
     FAILED,
     LEASE,
     MAX_ATTEMPTS,
+    MAX_CLOCK_SKEW,
     MAX_RETRY_DELAY,
     QUEUED,
     RETENTION,
@@ -162,8 +163,8 @@ def claim(session: Session, owner: str, process: str, now: datetime, orphans: Co
 
 def _claimable(table: Any, now: datetime, orphans: Collection[str]) -> ColumnElement[bool]:
     """Return the rules of `is_due` and `is_lease_expired` as a condition."""
-    is_due = or_(table.not_before.is_(None), table.not_before <= now, table.not_before > now + MAX_RETRY_DELAY)
-    is_expired = or_(table.lease_until.is_(None), table.lease_until <= now, table.lease_until > now + LEASE)
+    is_due = or_(table.not_before.is_(None), table.not_before <= now, table.not_before > now + MAX_RETRY_DELAY + MAX_CLOCK_SKEW)
+    is_expired = or_(table.lease_until.is_(None), table.lease_until <= now, table.lease_until > now + LEASE + MAX_CLOCK_SKEW)
     is_orphan = table.owner.in_(list(orphans))
     return or_(and_(table.status == QUEUED, is_due), and_(table.status == RUNNING, or_(is_expired, is_orphan)))
 
