@@ -1,15 +1,16 @@
-"""Reading the registry from the database: the revision in one query, the whole registry in one consistent read.
+"""Reading the registry from the database: the revision in one query, the whole registry table by table at one revision.
 
 Reading must be fast, because a change becomes visible only after the whole registry was read again. Rows are unpacked as tuples, and
-repeated values are built once.
+repeated values are built once. No read transaction stays open while Python builds values, because it would block writers on SQLite with
+a rollback journal.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, String, cast, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,6 +22,8 @@ from webapp.domain.shared.errors import DatabaseUnreachable, DiskFull
 from webapp.extensions.engine import CONSISTENT_READ
 from webapp.models import ApiToken, Credential, Model, ModelAlias, Project, ProjectOverride, Provider, RegistryState
 from webapp.registry.price_loader import fetch_rows, load_prices
+
+MAX_SHORT_READS = 3
 
 
 class RevisionMark(NamedTuple):
@@ -38,35 +41,58 @@ class DatabaseSource:
 
     def read_revision(self) -> RevisionMark:
         """Return the current mark. Raises `DatabaseUnreachable`."""
-        with self._read_transaction() as connection:
+        with self._connect() as connection:
             return _read_mark(connection)
 
     def load(self) -> Catalog:
-        """Return the whole registry as of one time. Raises `DatabaseUnreachable`."""
+        """Return the whole registry at one revision. Raises `DatabaseUnreachable`.
+
+        Each table is read in a short read of its own. If the revision moved meanwhile, everything is read again. If it moves each time,
+        one read transaction reads all tables, so that constant changes never keep a process from seeing them.
+        """
+        with self._connect() as connection:
+            for _ in range(MAX_SHORT_READS):
+                catalog = _read_catalog(connection)
+                if _read_mark(connection) == (catalog.instance, catalog.revision):
+                    return catalog
         with self._read_transaction() as connection:
-            mark = _read_mark(connection)
-            key_check = connection.execute(select(RegistryState.key_check)).scalar_one()
-            aliases, patterns = _aliases(connection)
-            return Catalog(
-                providers=tuple(_providers(connection)),
-                models=tuple(_models(connection, aliases, load_prices(connection))),
-                tokens=tuple(_tokens(connection)),
-                patterns=tuple(patterns),
-                overrides=tuple(_overrides(connection)),
-                instance=mark.instance,
-                revision=mark.revision,
-                key_check=key_check,
-            )
+            return _read_catalog(connection)
+
+    def _connect(self) -> AbstractContextManager[Connection]:
+        """Return a connection on which each statement is a read of its own."""
+        return self._connection({"isolation_level": "AUTOCOMMIT"} if self._on_postgresql else {})
+
+    def _read_transaction(self) -> AbstractContextManager[Connection]:
+        return self._connection({"isolation_level": "REPEATABLE READ"} if self._on_postgresql else {CONSISTENT_READ: True})
+
+    @property
+    def _on_postgresql(self) -> bool:
+        return self._engine.dialect.name == "postgresql"
 
     @contextmanager
-    def _read_transaction(self) -> Iterator[Connection]:
-        on_postgresql = self._engine.dialect.name == "postgresql"
-        options = {"isolation_level": "REPEATABLE READ"} if on_postgresql else {CONSISTENT_READ: True}
+    def _connection(self, options: Mapping[str, Any]) -> Iterator[Connection]:
         try:
             with self._engine.connect().execution_options(**options) as connection:
                 yield connection
         except (SQLAlchemyError, OSError, DiskFull) as error:
             raise DatabaseUnreachable from error
+
+
+def _read_catalog(connection: Connection) -> Catalog:
+    """Return the registry. Unless the connection has a read transaction, its parts can be of different revisions."""
+    mark = _read_mark(connection)
+    key_check = connection.execute(select(RegistryState.key_check)).scalar_one()
+    aliases, patterns = _aliases(connection)
+    return Catalog(
+        providers=tuple(_providers(connection)),
+        models=tuple(_models(connection, aliases, load_prices(connection))),
+        tokens=tuple(_tokens(connection)),
+        patterns=tuple(patterns),
+        overrides=tuple(_overrides(connection)),
+        instance=mark.instance,
+        revision=mark.revision,
+        key_check=key_check,
+    )
 
 
 def _read_mark(connection: Connection) -> RevisionMark:
@@ -96,7 +122,7 @@ def _providers(connection: Connection) -> Iterator[ProviderInfo]:
             provider.version,
             provider.updated_at,
         )
-    ):
+    ).all():
         yield ProviderInfo(
             slug=row.slug,
             display_name=row.display_name,
@@ -208,7 +234,7 @@ def _overrides(connection: Connection) -> Iterator[Override]:
         .where(Project.is_active)
         .order_by(override.id)
     )
-    for override_id, project, kind, slug, model_id, starts, ends, price in connection.execute(query):
+    for override_id, project, kind, slug, model_id, starts, ends, price in connection.execute(query).all():
         yield Override(project, kind, f"{slug}/{model_id}", starts, ends, price_from(price) if price else None, override_id)
 
 
@@ -217,5 +243,5 @@ def _tokens(connection: Connection) -> Iterator[TokenInfo]:
     query = select(token.public_id, token.name, token.digest, token.scopes, token.expires_at, token.id, token.project).where(
         token.revoked_at.is_(None)
     )
-    for public_id, name, digest, scopes, expires_at, token_id, project in connection.execute(query):
+    for public_id, name, digest, scopes, expires_at, token_id, project in connection.execute(query).all():
         yield TokenInfo(public_id, name, bytes(digest), frozenset(scopes), expires_at, token_id, project)

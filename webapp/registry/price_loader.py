@@ -98,7 +98,7 @@ def load_prices(connection: Connection) -> dict[int, list[Price]]:
 def _load_verification_times(connection: Connection) -> dict[int, datetime]:
     """Return the latest verification time of each price, by price id."""
     verification = PriceVerification
-    rows = connection.execute(select(verification.price_id, verification.created_at).order_by(verification.id))
+    rows = connection.execute(select(verification.price_id, verification.created_at).order_by(verification.id)).all()
     return {row.price_id: row.created_at for row in rows}
 
 

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Update, select, text, update
+from sqlalchemy import Row, Update, select, text, update
 from sqlalchemy.orm import Session
 
+from webapp.extensions.row_blocks import read_in_blocks
 from webapp.models import AuditEvent, AuditState
 from webapp.observability.request_id import request_id
 
 GENESIS = "0" * 64
 # An arbitrary constant. It names the PostgreSQL lock that serializes writers at the end of the chain.
 CHAIN_LOCK = 724_001
+# Every column but the id, which is the key of the blocks in which events are read.
+_EVENT_COLUMNS = tuple(column for column in AuditEvent.__table__.columns if not column.primary_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +128,12 @@ def get_first_break_or_none(session: Session) -> ChainBreak | None:
         return ChainBreak(None, "the row that tells its end (table audit_state) is missing")
     written, newest = end
     previous, count, last = GENESIS, 0, None
-    with session.execute(select(AuditEvent).order_by(AuditEvent.id).execution_options(yield_per=500)) as result:
-        for event in result.scalars():
-            if event.previous_hash != previous or event.hash != digest(event):
-                return ChainBreak(event.id, f"event {event.id} was changed, or one before it was changed or removed")
-            previous, count, last = event.hash, count + 1, event.id
-            if count == written and event.hash != newest:
-                return ChainBreak(event.id, f"event {event.id} was changed together with its hash, or events before it were exchanged")
+    for event in read_in_blocks(session, select(*_EVENT_COLUMNS), AuditEvent.id):
+        if event.previous_hash != previous or event.hash != digest(event):
+            return ChainBreak(event.id, f"event {event.id} was changed, or one before it was changed or removed")
+        previous, count, last = event.hash, count + 1, event.id
+        if count == written and event.hash != newest:
+            return ChainBreak(event.id, f"event {event.id} was changed together with its hash, or events before it were exchanged")
     if count < written:
         message = f"the newest {written - count} of {written} events are missing; the last one left is event {last}"
         return ChainBreak(last, message if count else f"all {written} events are missing")
@@ -147,7 +149,7 @@ def changed_values(before: Values, after: Values) -> tuple[dict[str, Any] | None
     return {name: before.get(name) for name in names}, {name: after.get(name) for name in names}
 
 
-def digest(event: AuditEvent) -> str:
+def digest(event: AuditEvent | Row[*tuple[Any, ...]]) -> str:
     """Return the hash that chains this event to the previous one."""
     content = [
         event.previous_hash,

@@ -73,7 +73,7 @@ def describe_rows(session: Session, column: str, row_ids: Sequence[int]) -> list
 def _ciphertexts(session: Session, column: Column[str], after: int = 0) -> Iterator[tuple[int, str]]:
     row_id = column.table.c.id
     query = select(row_id, column).where(column.is_not(None), row_id > after).order_by(row_id)
-    for row in session.execute(query):
+    for row in session.execute(query).all():  # Decryption takes a while, and an open read blocks writers.
         yield row[0], row[1]
 
 

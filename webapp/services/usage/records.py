@@ -17,9 +17,8 @@ from webapp.domain.pricing.usage import Usage
 from webapp.domain.shared.errors import Conflict
 from webapp.domain.shared.timestamps import format_timestamp
 from webapp.domain.usage.usage_summary import ReportedCall, UsageSummary, summarize_usage
+from webapp.extensions.row_blocks import read_in_blocks
 from webapp.models import ApiToken, UsageRecord
-
-BATCH_SIZE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ class UsageQuery:
 
 
 def summarize(session: Session, selection: UsageQuery) -> tuple[dict[str, UsageSummary], UsageSummary]:
-    """Return the sums by group, and the total."""
+    """Return the sums by group, and the total. Records that are added meanwhile are not counted (`extensions/row_blocks.py`)."""
     return summarize_usage(_read_rows(session, selection))
 
 
@@ -126,13 +125,12 @@ def _read_rows(session: Session, selection: UsageQuery) -> Iterator[ReportedCall
         select(_group_column(session, selection.group_by), record.usage, record.currency, record.cost_total, record.complete)
         .join(ApiToken, ApiToken.id == record.token_id)
         .where(record.at >= selection.since, record.at < selection.until)
-        .order_by(record.id)
     )
     if selection.model_ref is not None:
         query = query.where(record.model_ref == selection.model_ref)
     if selection.project is not None:
         query = query.where(record.project == selection.project)
-    for group, usage, currency, total, complete in session.execute(query.execution_options(yield_per=BATCH_SIZE)):
+    for group, usage, currency, total, complete, *_ in read_in_blocks(session, query, record.at, record.id):
         yield ReportedCall(group or "", usage, currency, total, complete)
 
 
