@@ -24,9 +24,9 @@ def read_in_blocks(
     Each block is fetched completely, and the read is released before its rows are yielded. An index on the keys makes each block fast.
     The query selects columns, because a release expires the objects of the session.
 
-    Rows that are added after the start are not seen: the highest id at the start is the bound. Rows that are changed or deleted meanwhile
-    are seen as they are when their block is read. On PostgreSQL, a transaction that began earlier can still commit a row below the bound:
-    that row is seen if its block was not read yet.
+    Rows that are added after the start are not seen: the highest id at the start is the bound. Rows that are changed or deleted while
+    blocks are read are seen as they are when their block is read. On PostgreSQL, a transaction that began earlier can still commit a row
+    below the bound: that row is seen if its block was not read yet.
     """
     row_id = keys[-1]
     newest_id = session.execute(select(func.max(row_id))).scalar_one()

@@ -47,7 +47,7 @@ class DatabaseSource:
     def load(self) -> Catalog:
         """Return the whole registry at one revision. Raises `DatabaseUnreachable`.
 
-        Each table is read in a short read of its own. If the revision moved meanwhile, everything is read again. If it moves each time,
+        Each table is read in a short read of its own. If the revision moved during that, everything is read again. If it moves each time,
         one read transaction reads all tables, so that constant changes never keep a process from seeing them.
         """
         with self._connect() as connection:

@@ -115,7 +115,7 @@ class UsageQuery:
 
 
 def summarize(session: Session, selection: UsageQuery) -> tuple[dict[str, UsageSummary], UsageSummary]:
-    """Return the sums by group, and the total. Records that are added meanwhile are not counted (`extensions/row_blocks.py`)."""
+    """Return the sums by group, and the total. Records that are added after the start are not counted (`extensions/row_blocks.py`)."""
     return summarize_usage(_read_rows(session, selection))
 
 
