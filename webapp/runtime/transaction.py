@@ -11,6 +11,7 @@ from webapp.config.storage_errors import StorageError, classify
 from webapp.domain.shared.errors import Conflict, DatabaseUnreachable, DiskFull, Invalid, ModeldeskError, Stale, Unavailable
 from webapp.extensions import db, migration_guard
 from webapp.extensions.engine import WRITING
+from webapp.registry import revision
 from webapp.runtime import container
 
 
@@ -35,6 +36,25 @@ def writing(*, refresh: bool = True) -> Iterator[Session]:
         raise
     if refresh:
         container.registry().refresh()
+
+
+@contextmanager
+def comparing() -> Iterator[Session]:
+    """Open a session that plans changes in memory and stores nothing: a dry run without a write transaction, which blocks no writer.
+
+    The services check the same rules as in `writing()`. Nothing is locked: what the block found holds until the revision moves.
+    """
+    session: Session = db.session()
+    session.rollback()
+    session.info[revision.COMPARING] = True
+    try:
+        with session.no_autoflush:
+            yield session
+    except SQLAlchemyError as error:
+        raise translate_database_error(error) from error
+    finally:
+        session.rollback()
+        session.info.pop(revision.COMPARING)
 
 
 class _Rollback(Exception):

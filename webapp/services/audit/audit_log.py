@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Row, Update, select, text, update
+from sqlalchemy import Row, Table, Update, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from webapp.extensions.row_blocks import read_in_blocks
@@ -17,6 +18,7 @@ from webapp.observability.request_id import request_id
 GENESIS = "0" * 64
 # An arbitrary constant. It names the PostgreSQL lock that serializes writers at the end of the chain.
 CHAIN_LOCK = 724_001
+COLLECTED = "audit_events_collected"
 # Every column but the id, which is the key of the blocks in which events are read.
 _EVENT_COLUMNS = tuple(column for column in AuditEvent.__table__.columns if not column.primary_key)
 
@@ -47,27 +49,90 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def record(session: Session, action: str, *, actor: str, target: Target, change: AuditChange = NO_CHANGE) -> AuditEvent:
-    """Add an event. `action` is `scope:resource:action`. Of `change`, only the values that differ are stored."""
-    session.flush()  # The row's id must be known, and a rejected change must leave no event.
+class _Entry(NamedTuple):
+    """An event that is not written yet. Its target and its change can be functions, for ids that are not known yet."""
+
+    action: str
+    actor: str
+    target: Target | Callable[[], Target]
+    change: AuditChange | Callable[[], AuditChange]
+    created_at: datetime
+
+
+def record(
+    session: Session,
+    action: str,
+    *,
+    actor: str,
+    target: Target | Callable[[], Target],
+    change: AuditChange | Callable[[], AuditChange] = NO_CHANGE,
+) -> AuditEvent | None:
+    """Add an event. `action` is `scope:resource:action`. Of `change`, only the values that differ are stored.
+
+    Return the event, or None while events are collected. A target or a change that needs the id of a new row is a function, which is
+    called when the rows are stored.
+    """
+    entry = _Entry(action, actor, target, change, now())
+    collected: list[_Entry] | None = session.info.get(COLLECTED)
+    if collected is None:
+        return _write(session, [entry])[-1]
+    collected.append(entry)
+    return None
+
+
+@contextmanager
+def collect(session: Session) -> Iterator[Callable[[], None]]:
+    """Collect the events of the block instead of writing each of them. Yield the function that writes them together.
+
+    It flushes all changes first. Events that are not written when the block ends are dropped. Blocks cannot be nested.
+    """
+    entries: list[_Entry] = []
+    session.info[COLLECTED] = entries
+
+    def write() -> None:
+        if entries:
+            _write(session, entries)
+            entries.clear()
+
+    try:
+        yield write
+    finally:
+        session.info.pop(COLLECTED)
+
+
+def _write(session: Session, entries: Sequence[_Entry]) -> list[AuditEvent]:
+    """Append the events to the chain. The hashes are computed in memory, and the end of the chain is written once."""
+    session.flush()  # The rows' ids must be known, and a rejected change must leave no event.
     lock_chain(session)
-    previous = _newest_hash(session)
-    before, after = changed_values(*change)
+    previous, events = _newest_hash(session), []
+    for entry in entries:
+        events.append(_build_event(entry, previous))
+        previous = events[-1].hash
+    if len(events) == 1:
+        session.add_all(events)
+    else:
+        columns = [column.key for column in _EVENT_COLUMNS if column.key != "updated_at"]
+        session.execute(insert(cast(Table, AuditEvent.__table__)), [{name: getattr(event, name) for name in columns} for event in events])
+    update_without_audit(session, update(AuditState).values(events=AuditState.events + len(events), hash=previous))
+    return events
+
+
+def _build_event(entry: _Entry, previous_hash: str) -> AuditEvent:
+    target = entry.target() if callable(entry.target) else entry.target
+    before, after = changed_values(*(entry.change() if callable(entry.change) else entry.change))
     event = AuditEvent(
-        actor=actor,
-        action=action,
+        actor=entry.actor,
+        action=entry.action,
         target_kind=target.kind,
         target_id=target.id,
         target_name=target.name,
         before=before,
         after=after,
         request_id=request_id.get(),
-        previous_hash=previous,
-        created_at=now(),
+        previous_hash=previous_hash,
+        created_at=entry.created_at,
     )
     event.hash = digest(event)
-    session.add(event)
-    update_without_audit(session, update(AuditState).values(events=AuditState.events + 1, hash=event.hash))
     return event
 
 

@@ -1,60 +1,52 @@
-"""Names of models in the database: which are taken, and which need a confirmation."""
+"""Names of models: which are taken, and which need a confirmation."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from webapp.domain.catalog.name_changes import ModelNames, find_name_changes, names_confirmations, similar_id_confirmations
 from webapp.domain.shared.errors import Confirmation, Conflict, FieldError, require_confirmed
-from webapp.models import Model, ModelAlias, Price, Provider, Run, UsageRecord
+from webapp.models import Price, Run, UsageRecord
 from webapp.services.audit import audit_log
+from webapp.services.catalog.name_book import NameBook
+from webapp.services.catalog.registry_batch import open_batch, read_name_book
 
 RECENT_PERIOD = timedelta(days=30)
 WATCHED = "names_watched"
 
 
-def require_free_id(session: Session, provider_id: int, model_id: str, own_id: int | None) -> None:
+def require_free_id(names: NameBook, provider_slug: str, model_id: str, own_key: object) -> None:
     """Raise `Conflict` if the id is that of another model of this provider, or an alias of one."""
-    query = select(Model.id).where(Model.provider_id == provider_id, Model.model_id == model_id)
-    if session.execute(query).scalar_one_or_none() not in (None, own_id):
+    same_id = names.get_or_none(f"{provider_slug}/{model_id}")
+    if same_id is not None and same_id.key != own_key:
         raise Conflict("This provider already has a model of that id.", [FieldError("model_id", "is taken")], code="duplicate")
-    query = (
-        select(ModelAlias.id).join(Model).where(Model.provider_id == provider_id, ModelAlias.alias == model_id, Model.id != (own_id or -1))
-    )
-    if session.execute(query).first() is not None:
+    holder = names.holder_or_none(model_id)
+    if holder is not None and holder.provider == provider_slug and holder.key != own_key:
         message = "is another name of another model of this provider"
         raise Conflict(f"{model_id} {message}.", [FieldError("model_id", message)], code="duplicate")
 
 
-def list_taken_aliases(session: Session, aliases: Iterable[str], model: Model) -> list[str]:
+def list_taken_aliases(names: NameBook, aliases: Iterable[str], own_key: object) -> list[str]:
     """Return the aliases that already lead to another model. The bare id of an inactive model is free: it yields to an active model."""
-    names = list(aliases)
-    if not names:
-        return []
-    as_alias = session.execute(select(ModelAlias.alias).where(ModelAlias.alias.in_(names))).scalars()
-    own_id = model.id if model.id is not None else -1
-    ref = Provider.slug + "/" + Model.model_id
-    as_id = session.execute(
-        select(Model.model_id, Model.is_active, ref)
-        .join(Provider)
-        .where(or_(Model.model_id.in_(names), ref.in_(names)), Model.id != own_id)
-    )
-    taken = set(as_alias)
-    for model_id, is_active, ref_text in as_id:
-        taken |= {model_id, ref_text} if is_active else {ref_text}
-    return [name for name in names if name in taken]
+    return [alias for alias in aliases if names.holder_or_none(alias) is not None or _is_name_of_another(names, alias, own_key)]
+
+
+def _is_name_of_another(names: NameBook, name: str, own_key: object) -> bool:
+    same_ref = names.get_or_none(name)
+    is_ref = same_ref is not None and same_ref.key != own_key
+    return is_ref or any(model.active and model.key != own_key for model in names.with_id(name))
 
 
 def list_confirmations(session: Session, provider_slug: str, model_id: str) -> list[Confirmation]:
     """Return what a person must confirm before a model of this provider gets this id."""
-    query = select(Model.model_id).join(Provider).where(Provider.slug == provider_slug, func.lower(Model.model_id) == model_id.lower())
-    return similar_id_confirmations(model_id, session.execute(query).scalars())
+    with open_batch(session) as batch:
+        return similar_id_confirmations(model_id, batch.names.similar_ids(provider_slug, model_id))
 
 
 def list_similar_ids(ids: Iterable[tuple[str, str]], added: Iterable[tuple[str, str]]) -> list[Confirmation]:
@@ -99,11 +91,12 @@ def collect_confirmations(session: Session, *, changes_names: bool = True) -> It
     if session.info.get(WATCHED) or not changes_names:
         yield confirmations
     else:
-        before = read_names(session)
         session.info[WATCHED] = True
         try:
-            yield confirmations
-            confirmations += list_names_confirmations(session, before, read_names(session))
+            with open_batch(session) as batch:
+                before = batch.names.all_names()
+                yield confirmations
+                confirmations += list_names_confirmations(session, before, batch.names.all_names(), batch.newly_priced_refs())
         finally:
             session.info.pop(WATCHED)
 
@@ -121,19 +114,15 @@ def confirmed_before(session: Session) -> Iterator[None]:
 def read_names(session: Session) -> list[ModelNames]:
     """Return the names of all models."""
     session.flush()
-    aliases: dict[int, list[str]] = defaultdict(list)
-    patterns: dict[int, list[str]] = defaultdict(list)
-    for model_id, alias, is_pattern in session.execute(select(ModelAlias.model_id, ModelAlias.alias, ModelAlias.is_pattern)):
-        (patterns if is_pattern else aliases)[model_id].append(alias)
-    models = session.execute(select(Model.id, Provider.slug, Model.model_id, Model.is_active).join(Provider))
-    return [
-        ModelNames(row_id, slug, model_id, active, frozenset(aliases[row_id]), frozenset(patterns[row_id]))
-        for row_id, slug, model_id, active in models
-    ]
+    return read_name_book(session).all_names()
 
 
-def list_names_confirmations(session: Session, before: Sequence[ModelNames], after: Sequence[ModelNames]) -> list[Confirmation]:
+def list_names_confirmations(
+    session: Session, before: Sequence[ModelNames], after: Sequence[ModelNames], newly_priced: Collection[str] = ()
+) -> list[Confirmation]:
     """Return the confirmation for the names in use that get another meaning, those with the most calls first.
+
+    `newly_priced` has the refs of models that get a price in the same change.
 
     A name is in use if it is an alias of an active model, if it leads to an active model that has a price, or if the model was called
     recently. So models of one id can be entered one after the other without questions before anything can depend on them.
@@ -141,7 +130,7 @@ def list_names_confirmations(session: Session, before: Sequence[ModelNames], aft
     changes = find_name_changes(before, after)
     calls = _count_recent_calls(session, {change.before for change in changes})
     active = {change.before for change in changes if change.active}
-    priced = _list_priced(session, before, active)
+    priced = _list_priced(session, before, active) | set(newly_priced) & active
     aliased = {(model.ref, alias) for model in before if model.ref in active for alias in model.aliases}
     in_use = [change for change in changes if change.before in priced or (change.before, change.name) in aliased or calls[change.before]]
     counted = [replace(change, recent_calls=calls[change.before]) for change in in_use]

@@ -1,6 +1,7 @@
 """Providers: creating, editing, activating, and the primary provider. Each function changes the session and writes the audit event."""
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -20,6 +21,7 @@ from webapp.services.accounts import accounts
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog import model_names
+from webapp.services.catalog.registry_batch import Batch, open_batch
 from webapp.services.credentials import credentials
 
 STRICT_POLICY = OutboundPolicy()  # Only public addresses over HTTPS.
@@ -48,16 +50,16 @@ def create(session: Session, values: Mapping[str, object], *, actor: str, policy
     _require_base_url(entry["driver"], entry["base_url"], active=entry["active"])
     _require_allowed_address(entry, None, policy)
     revision.bump(session)
-    if get_by_slug_or_none(session, entry["slug"]):
-        raise _slug_conflict(entry["slug"])
-    provider = Provider(**_as_columns(entry))
-    if entry["required_environment"]:
-        _require_key_permission(session, {}, request_overrides(provider.base_url, provider.config), actor)
-    session.add(provider)
-    session.flush()
-    audit_log.record(
-        session, "registry:provider:create", actor=actor, target=target(provider), change=AuditChange(None, audit_values(provider))
-    )
+    with open_batch(session) as batch:
+        if entry["slug"] in batch.providers:
+            raise _slug_conflict(entry["slug"])
+        provider = Provider(is_primary=False, **_as_columns(entry))
+        if entry["required_environment"]:
+            _require_key_permission(session, {}, request_overrides(provider.base_url, provider.config), actor)
+        session.add(provider)
+        batch.providers[provider.slug] = provider
+        change = AuditChange(None, audit_values(provider))
+        audit_log.record(session, "registry:provider:create", actor=actor, target=partial(target, provider), change=change)
     return provider
 
 
@@ -75,32 +77,49 @@ def update(  # noqa: PLR0913 # the usual parameters and the outbound policy
 
     Raises `ConfirmationRequired` if a new slug gives names in use another meaning.
     """
+    _require_known_driver(validate_provider(values, partial=True))
+    revision.bump(session)
+    return change(session, find(session, provider_id, version=version), values, actor=actor, policy=policy, confirmed=confirmed)
+
+
+def change(  # noqa: PLR0913 # the usual parameters and the outbound policy
+    session: Session,
+    provider: Provider,
+    values: Mapping[str, object],
+    *,
+    actor: str,
+    policy: OutboundPolicy = STRICT_POLICY,
+    confirmed: Collection[str] = (),
+) -> Provider:
+    """Change the named fields of a row, like `update`."""
     entry = validate_provider(values, partial=True)
     _require_known_driver(entry)
     revision.bump(session)
-    provider = find(session, provider_id, version=version)
     before = audit_values(provider)
-    _require_valid_edit(session, provider, entry)
-    if any(entry.get(name, before[name]) != before[name] for name in ("driver", "base_url", "active")):
-        driver, base_url = entry.get("driver", provider.driver), entry.get("base_url", provider.base_url)
-        _require_base_url(driver, base_url, active=entry.get("active", provider.is_active))
-    _require_allowed_address(entry, provider, policy)
-    destination_changed = changes_destination(provider, entry)
-    old_overrides, old_variables = request_overrides(provider.base_url, provider.config), set(provider.required_environment)
-    changes_names = entry.get("slug", provider.slug) != provider.slug
-    with model_names.keep_meanings(session, confirmed, changes_names=changes_names) as confirmations:
-        for name, value in _as_columns(entry).items():
-            setattr(provider, name, value)
-    if destination_changed:
-        credentials.remove_all(session, provider, actor=actor, reason="the base URL now leads elsewhere")
-        if "config" not in entry:  # Headers from before were meant for the old address, like the key.
-            provider.config = {name: value for name, value in provider.config.items() if name != "extra_headers"}
-    if credentials.list_by_provider(session, provider) or provider.required_environment:
-        authorized = old_overrides if old_variables >= set(provider.required_environment) else {}
-        _require_key_permission(session, authorized, request_overrides(provider.base_url, provider.config), actor)
-    session.flush()
-    after = audit_values(provider) | model_names.confirmed_values(confirmations)
-    audit_log.record(session, "registry:provider:update", actor=actor, target=target(provider), change=AuditChange(before, after))
+    with open_batch(session) as batch:
+        _require_valid_edit(session, batch, provider, entry)
+        if any(entry.get(name, before[name]) != before[name] for name in ("driver", "base_url", "active")):
+            driver, base_url = entry.get("driver", provider.driver), entry.get("base_url", provider.base_url)
+            _require_base_url(driver, base_url, active=entry.get("active", provider.is_active))
+        _require_allowed_address(entry, provider, policy)
+        destination_changed = changes_destination(provider, entry)
+        old_overrides, old_variables = request_overrides(provider.base_url, provider.config), set(provider.required_environment)
+        changes_names = entry.get("slug", provider.slug) != provider.slug
+        with model_names.keep_meanings(session, confirmed, changes_names=changes_names) as confirmations:
+            for name, value in _as_columns(entry).items():
+                setattr(provider, name, value)
+            if changes_names:
+                batch.rename_provider(before["slug"], provider)
+        if destination_changed:
+            credentials.remove_all(session, provider, actor=actor, reason="the base URL now leads elsewhere")
+            if "config" not in entry:  # Headers from before were meant for the old address, like the key.
+                provider.config = {name: value for name, value in provider.config.items() if name != "extra_headers"}
+        if credentials.list_by_provider(session, provider) or provider.required_environment:
+            authorized = old_overrides if old_variables >= set(provider.required_environment) else {}
+            _require_key_permission(session, authorized, request_overrides(provider.base_url, provider.config), actor)
+        after = audit_values(provider) | model_names.confirmed_values(confirmations)
+        target_of = partial(target, provider)
+        audit_log.record(session, "registry:provider:update", actor=actor, target=target_of, change=AuditChange(before, after))
     return provider
 
 
@@ -116,8 +135,8 @@ def _require_key_permission(session: Session, before: Mapping[str, Any], after: 
         )
 
 
-def _require_valid_edit(session: Session, provider: Provider, entry: Mapping[str, Any]) -> None:
-    if "slug" in entry and entry["slug"] != provider.slug and get_by_slug_or_none(session, entry["slug"]):
+def _require_valid_edit(session: Session, batch: Batch, provider: Provider, entry: Mapping[str, Any]) -> None:
+    if "slug" in entry and entry["slug"] != provider.slug and entry["slug"] in batch.providers:
         raise _slug_conflict(entry["slug"])
     if entry.get("active") is False:
         _require_no_dependents(session, provider)
@@ -160,27 +179,28 @@ def set_active(session: Session, provider_id: int, active: bool | None = None, *
 def set_primary(session: Session, provider_id: int, *, actor: str) -> Provider:
     """Make this the only primary provider. It must be active. It needs no key; runs report a missing one."""
     revision.bump(session)
-    provider = find(session, provider_id)
+    return make_primary(session, find(session, provider_id), actor=actor)
+
+
+def make_primary(session: Session, provider: Provider, *, actor: str) -> Provider:
+    """Make this row the only primary provider, like `set_primary`."""
     if not provider.is_active:
         raise Conflict(f"{provider.display_name} is inactive. Activate it before it becomes primary.", code="inactive")
-    before = {"primary": _primary_slug(session)}
-    _unset_primary(session)
-    provider.is_primary = True
-    audit_log.record(
-        session,
-        "registry:provider:set_primary",
-        actor=actor,
-        target=target(provider),
-        change=AuditChange(before, {"primary": provider.slug}),
-    )
+    with open_batch(session) as batch:
+        before = {"primary": _primary_slug(session)}
+        _unset_primary(session, batch)
+        provider.is_primary = True
+        change = AuditChange(before, {"primary": provider.slug})
+        audit_log.record(session, "registry:provider:set_primary", actor=actor, target=partial(target, provider), change=change)
     return provider
 
 
 def clear_primary(session: Session, *, actor: str) -> None:
     """Leave no primary provider, so that only the built-in rules analyze incidents."""
     revision.bump(session)
-    before = {"primary": _primary_slug(session)}
-    _unset_primary(session)
+    with open_batch(session) as batch:
+        before = {"primary": _primary_slug(session)}
+        _unset_primary(session, batch)
     subject = Target("provider", None, before["primary"] or "none")
     audit_log.record(session, "registry:provider:clear_primary", actor=actor, target=subject, change=AuditChange(before, {"primary": None}))
 
@@ -189,10 +209,10 @@ def _primary_slug(session: Session) -> str | None:
     return session.execute(select(Provider.slug).where(Provider.is_primary)).scalar_one_or_none()
 
 
-def _unset_primary(session: Session) -> None:
+def _unset_primary(session: Session, batch: Batch) -> None:
     for provider in session.execute(select(Provider).where(Provider.is_primary)).scalars():
         provider.is_primary = False
-    session.flush()  # Flush before setting another one, because the index allows only one.
+    batch.flush()  # Flush before setting another one, because the index allows only one.
 
 
 def _require_no_dependents(session: Session, provider: Provider) -> None:

@@ -1,6 +1,6 @@
 """Application of the chosen rows of a proposal, all or none, and its undo."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,12 +12,13 @@ from webapp.domain.catalog.catalog_diff import ADDED, GONE
 from webapp.domain.pricing.pricing import price_at, timeline
 from webapp.domain.shared.errors import Confirmation, Conflict, FieldError, Forbidden, Invalid, ModeldeskError
 from webapp.domain.shared.timestamps import format_timestamp
-from webapp.models import Model, Proposal, ProposalRow, Provider
+from webapp.models import Model, Proposal, ProposalRow
 from webapp.registry import revision
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange
 from webapp.services.catalog import model_names, models, providers
 from webapp.services.catalog.model_names import confirmed_values
+from webapp.services.catalog.registry_batch import Batch, open_batch
 from webapp.services.catalog_sync import undo_rows
 from webapp.services.catalog_sync.proposals import (
     APPLIED,
@@ -34,6 +35,7 @@ from webapp.services.jobs import queue
 from webapp.services.pricing import prices
 
 MAX_ERRORS = 20
+Applied = Callable[[], dict[str, Any]]
 SECOND_APPROVER_REQUIRED = (
     "Somebody else has to approve what you opened. On a desk of one person set MODELDESK_FOUR_EYES=off and start it again."
 )
@@ -97,30 +99,41 @@ def apply_rows(session: Session, rows: Sequence[ProposalRow], approval: Approval
     """
     errors: list[FieldError] = []
     confirmations: list[Confirmation] = []
-    for row in rows:
-        try:
-            row.done = _apply_row(session, row, approval, confirmations)
-        except ModeldeskError as error:
-            errors.append(FieldError(row.ref, error.detail))
-    if errors:
-        details = " ".join(f"{error.field}: {error.message}" for error in errors[:MAX_ERRORS])
-        raise Conflict(f"Nothing was taken over. {details}", errors, code="changed_since")
+    results: list[tuple[ProposalRow, Applied]] = []
+    with open_batch(session) as batch:
+        batch.load_refs(row.ref for row in rows if row.kind != ADDED)
+        for row in rows:
+            try:
+                results.append((row, _apply_row(session, batch, row, approval, confirmations)))
+            except ModeldeskError as error:
+                errors.append(FieldError(row.ref, error.detail))
+        if errors:
+            details = " ".join(f"{error.field}: {error.message}" for error in errors[:MAX_ERRORS])
+            raise Conflict(f"Nothing was taken over. {details}", errors, code="changed_since")
+        batch.flush()
+        for row, applied in results:
+            row.done = applied()
     return confirmations
 
 
-def _apply_row(session: Session, row: ProposalRow, approval: Approval, confirmations: list[Confirmation]) -> dict[str, Any]:
-    """Return the created and replaced values, for undo. What the approver must confirm is added to `confirmations`."""
+def _apply_row(session: Session, batch: Batch, row: ProposalRow, approval: Approval, confirmations: list[Confirmation]) -> Applied:
+    """Return a function that returns the created and replaced values, for undo. New rows have ids when it is called.
+
+    What the approver must confirm is added to `confirmations`.
+    """
     if row.kind == ADDED:
-        return _add_model(session, row, approval, confirmations)
-    model = _find_model(session, row.ref)
+        return _add_model(session, batch, row, approval, confirmations)
+    model = batch.model_or_none(row.ref)
+    if model is None:
+        raise Conflict("it was deleted or renamed since the proposal was opened.")
     if row.kind == GONE:
-        models.set_active(session, model.id, False, actor=approval.actor)
-        return {"model": model.id, "deactivated": True}
-    return _update_model(session, model, row, approval)
+        models.set_active_rows(session, [model], False, actor=approval.actor)
+        return lambda: {"model": model.id, "deactivated": True}
+    return _update_model(session, batch, model, row, approval)
 
 
-def _add_model(session: Session, row: ProposalRow, approval: Approval, confirmations: list[Confirmation]) -> dict[str, Any]:
-    if providers.get_by_slug_or_none(session, row.provider) is None:
+def _add_model(session: Session, batch: Batch, row: ProposalRow, approval: Approval, confirmations: list[Confirmation]) -> Applied:
+    if row.provider not in batch.providers:
         name = row.entry.get("provider_name") or row.provider
         values = {"slug": row.provider, "display_name": name[:100], "driver": "custom", "active": False, "sort_order": 1_000}
         providers.create(session, values | {"description": f"Came with {row.proposal}."}, actor=approval.actor)
@@ -129,38 +142,26 @@ def _add_model(session: Session, row: ProposalRow, approval: Approval, confirmat
     model = models.create(session, row.entry["model"], actor=approval.actor, confirmed=[similar.key for similar in similar_ids])
     for document in row.entry["prices"]:
         prices.import_price(session, model, catalog_price_entry(document, row.proposal.source), actor=approval.actor)
-    return {"model": model.id}
+    return lambda: {"model": model.id}
 
 
-def _update_model(session: Session, model: Model, row: ProposalRow, approval: Approval) -> dict[str, Any]:
+def _update_model(session: Session, batch: Batch, model: Model, row: ProposalRow, approval: Approval) -> Applied:
     entry, applied_values = row.entry, {"model": model.id}
-    current_price = price_at(timeline(prices.history(session, model)), approval.at)
+    current_price = price_at(timeline(map(prices.to_domain, batch.prices_of(model))), approval.at)
     if (current_price.id if current_price else None) != entry["price_before"]:
         raise Conflict("its price changed since the proposal was opened.")
     current_values = models.audit_values(model)
     if any(current_values[name] != value for name, value in entry["fields_before"].items()):
         raise Conflict("it was edited since the proposal was opened.")
     if entry["fields"]:
-        models.update(session, model.id, entry["fields"], actor=approval.actor)
+        models.change(session, model, entry["fields"], actor=approval.actor)
         applied_values |= {"fields": entry["fields_before"], "taken": entry["fields"]}
-    if entry["price"]:
-        effective_from = format_timestamp(approval.at.replace(microsecond=0))
-        added = prices.import_price(
-            session,
-            model,
-            catalog_price_entry(entry["price"] | {"effective_from": effective_from}, row.proposal.source),
-            actor=approval.actor,
-        )
-        applied_values |= {"price": added.id, "price_before": entry["price_before"]}
-    return applied_values
-
-
-def _find_model(session: Session, ref: str) -> Model:
-    query = select(Model).join(Provider).where(Provider.slug + "/" + Model.model_id == ref)
-    model = session.execute(query).scalar_one_or_none()
-    if model is None:
-        raise Conflict("it was deleted or renamed since the proposal was opened.")
-    return model
+    if not entry["price"]:
+        return lambda: applied_values
+    effective_from = format_timestamp(approval.at.replace(microsecond=0))
+    price_entry = catalog_price_entry(entry["price"] | {"effective_from": effective_from}, row.proposal.source)
+    added = prices.import_price(session, model, price_entry, actor=approval.actor)
+    return lambda: applied_values | {"price": added.id, "price_before": entry["price_before"]}
 
 
 # Undo.

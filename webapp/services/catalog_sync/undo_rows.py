@@ -4,7 +4,7 @@ After an undo, every name means what it meant before: an added model that nothin
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -13,30 +13,51 @@ from webapp.domain.catalog.catalog_diff import ADDED
 from webapp.domain.catalog.input_schemas import PriceEntry, entry_from
 from webapp.models import EvaluationCell, Model, Price, PriceVerification, ProjectOverride, PromptTemplate, ProposalRow, Run, UsageRecord
 from webapp.services.catalog import models
+from webapp.services.catalog.registry_batch import LOAD_SIZE, Batch, open_batch
 from webapp.services.pricing import prices
 
-BLOCK_SIZE = 500  # Rows that one query names.
+
+class _Undo(NamedTuple):
+    """What the undo of a row needs: the loaded rows of the registry, and what uses the added models."""
+
+    session: Session
+    batch: Batch
+    uses: Mapping[str, str]
+    verifications: Mapping[int, PriceVerification]
+    actor: str
 
 
 def undo_slice(session: Session, rows: Sequence[ProposalRow], *, actor: str) -> list[str]:
     """Undo any slice of the rows of an applied proposal in the caller's transaction. Return a message for each row that stays."""
-    uses = find_uses(session, rows)
-    return [f"{row.ref} {reason}" for row in rows if (reason := _undo_row(session, row, uses, actor=actor))]
+    ids = [row.done["model"] for row in rows if row.done]
+    with open_batch(session) as batch:
+        batch.load(ids)
+        batch.load_references(ids)
+        verifications = _read_verifications(session, ids)
+        work = _Undo(session, batch, find_uses(session, rows), verifications, actor)
+        return [f"{row.ref} {reason}" for row in rows if (reason := _undo_row(row, work))]
 
 
-def _undo_row(session: Session, row: ProposalRow, uses: Mapping[str, str], *, actor: str) -> str | None:
-    """Undo one row, and return None or why it stays. `uses` has the uses of added models."""
+def _read_verifications(session: Session, model_ids: Sequence[int]) -> dict[int, PriceVerification]:
+    """Return the latest verification of each price of these models, by price id."""
+    query = select(PriceVerification).join(Price, Price.id == PriceVerification.price_id).order_by(PriceVerification.id)
+    blocks = (model_ids[start : start + LOAD_SIZE] for start in range(0, len(model_ids), LOAD_SIZE))
+    return {row.price_id: row for block in blocks for row in session.execute(query.where(Price.model_id.in_(block))).scalars()}
+
+
+def _undo_row(row: ProposalRow, work: _Undo) -> str | None:
+    """Undo one row, and return None or why it stays."""
     applied_values = row.done or {}
-    model = session.get(Model, applied_values.get("model", 0))
+    model = work.batch.find_or_none(applied_values.get("model", 0))
     if model is None:
         return None  # The model was deleted, so there is nothing to undo.
     if row.kind == ADDED:
-        return _remove_model(session, model, row, uses, actor)
+        return _remove_model(model, row, work)
     if applied_values.get("deactivated"):
         if not model.is_active:
-            models.set_active(session, model.id, True, actor=actor)
+            models.set_active_rows(work.session, [model], True, actor=work.actor)
         return None
-    reasons = [_restore_fields(session, model, applied_values, actor), _restore_price(session, model, applied_values, row, actor=actor)]
+    reasons = [_restore_fields(model, applied_values, work), _restore_price(model, applied_values, row, work)]
     return "; ".join(reason for reason in reasons if reason) or None
 
 
@@ -57,7 +78,7 @@ def find_uses(session: Session, rows: Sequence[ProposalRow]) -> dict[str, str]:
         "is the successor of another model": or_(ref.in_(successors), model_id.in_(select(Model.id).join(predecessor, of_one_provider))),
     }
     ids = [row.id for row in rows if row.kind == ADDED]
-    blocks = [ids[start : start + BLOCK_SIZE] for start in range(0, len(ids), BLOCK_SIZE)]
+    blocks = [ids[start : start + LOAD_SIZE] for start in range(0, len(ids), LOAD_SIZE)]
     return {
         name: use
         for use, is_used in conditions.items()
@@ -66,16 +87,16 @@ def find_uses(session: Session, rows: Sequence[ProposalRow]) -> dict[str, str]:
     }
 
 
-def _remove_model(session: Session, model: Model, row: ProposalRow, uses: Mapping[str, str], actor: str) -> str | None:
+def _remove_model(model: Model, row: ProposalRow, work: _Undo) -> str | None:
     """Delete an added model, or make it give up its names if it has prices. A model that is used or was changed stays as it is."""
     if model.is_active:
         return "was activated since, so it stays."
-    if use := uses.get(row.ref):
+    if use := work.uses.get(row.ref):
         return f"{use}, so it stays."
-    if model.version > 1 or _has_other_prices(session, model, row):
+    if model.version > 1 or _has_other_prices(model, row, work):
         return "was edited since, so it stays."
     if not row.entry["prices"]:
-        models.delete(session, model.id, actor=actor)
+        models.remove(work.session, model, actor=work.actor)
         return None
     values = {
         "model_id": f"~undone-{row.id}",
@@ -83,57 +104,53 @@ def _remove_model(session: Session, model: Model, row: ProposalRow, uses: Mappin
         "aliases": [],
         "description": f"Was {row.ref}, from the proposal {row.proposal}, which was undone. {model.description}"[:10_000],
     }
-    models.update(session, model.id, values, actor=actor)
+    models.change(work.session, model, values, actor=work.actor)
     return None
 
 
-def _has_other_prices(session: Session, model: Model, row: ProposalRow) -> bool:
+def _has_other_prices(model: Model, row: ProposalRow, work: _Undo) -> bool:
     """Return whether someone added or verified a price since."""
-    ids = session.execute(select(Price.id).where(Price.model_id == model.id)).scalars().all()
-    is_verified = session.execute(select(PriceVerification.id).where(PriceVerification.price_id.in_(ids))).first() is not None
-    return is_verified or len(ids) != len(row.entry["prices"])
+    is_verified = any(price.id in work.verifications for price in model.prices)
+    return is_verified or len(model.prices) != len(row.entry["prices"])
 
 
 # Changed models.
 
 
-def _restore_fields(session: Session, model: Model, applied_values: dict[str, Any], actor: str) -> str | None:
+def _restore_fields(model: Model, applied_values: dict[str, Any], work: _Undo) -> str | None:
     if not applied_values.get("fields"):
         return None
     current_values = models.audit_values(model)
     if any(current_values[name] != value for name, value in applied_values["taken"].items()):
         return "was edited since"
-    models.update(session, model.id, applied_values["fields"], actor=actor)
+    models.change(work.session, model, applied_values["fields"], actor=work.actor)
     return None
 
 
-def _restore_price(session: Session, model: Model, applied_values: dict[str, Any], row: ProposalRow, *, actor: str) -> str | None:
+def _restore_price(model: Model, applied_values: dict[str, Any], row: ProposalRow, work: _Undo) -> str | None:
     """Correct the added price with the price that applied before it: its rates, its note and its source."""
-    added = session.get(Price, applied_values.get("price") or 0)
+    by_id = {price.id: price for price in model.prices}
+    corrections = {price.corrects_id: price for price in model.prices if price.corrects_id is not None}
+    added = by_id.get(applied_values.get("price") or 0)
     if added is None:
         return None
-    if _get_correction_or_none(session, added):
+    if added.id in corrections:
         return "has a corrected price since"
-    before = session.get(Price, applied_values["price_before"] or 0)
-    while before and (correction := _get_correction_or_none(session, before)):
-        before = correction
+    before = by_id.get(applied_values["price_before"] or 0)
+    while before and before.id in corrections:
+        before = corrections[before.id]
     note = f"There was no price before the proposal {row.proposal}, which was undone."
     unknown = PriceEntry(
         "unknown", added.effective_from, added.currency, (), {"kind": "catalog", "name": row.proposal.source}, note, added.id
     )
-    prices.import_price(session, model, _restored_entry(session, before, added) if before else unknown, actor=actor)
+    restored = _restored_entry(before, added, work.verifications.get(before.id)) if before else unknown
+    prices.import_price(work.session, model, restored, actor=work.actor)
     return None
 
 
-def _get_correction_or_none(session: Session, price: Price) -> Price | None:
-    return session.execute(select(Price).where(Price.corrects_id == price.id)).scalar_one_or_none()
-
-
-def _restored_entry(session: Session, before: Price, added: Price) -> PriceEntry:
+def _restored_entry(before: Price, added: Price, verification: PriceVerification | None) -> PriceEntry:
     """Return the price `before` as a correction of the added one."""
     value = prices.to_domain(before)
-    latest = select(PriceVerification).where(PriceVerification.price_id == before.id).order_by(PriceVerification.id.desc()).limit(1)
-    verification = session.execute(latest).scalar_one_or_none()
     source = {
         "kind": before.source_kind,
         "name": before.source_name,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
@@ -18,6 +19,7 @@ from webapp.registry.price_loader import RateColumns, columns_from_rate, rate_fr
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog import models
+from webapp.services.catalog.registry_batch import PendingPrice, open_batch
 
 
 def add(session: Session, model_id: int, values: Mapping[str, object], *, actor: str, confirmed: Sequence[str] = ()) -> Price:
@@ -39,14 +41,22 @@ def add(session: Session, model_id: int, values: Mapping[str, object], *, actor:
     return price
 
 
-def import_price(session: Session, model: Model, entry: PriceEntry, *, actor: str) -> Price:
-    """Add a price with its source as reported, for imports. The caller has checked the start time."""
+def import_price(session: Session, model: Model, entry: PriceEntry, *, actor: str, corrected: Price | None = None) -> Price:
+    """Add a price with its source as reported, for imports. The caller has checked the start time.
+
+    `corrected` is the price that it corrects, if that one can be new. In an open batch, the price has no id before the batch stores it.
+    """
     revision.bump(session)
     price = to_row(entry, model, actor)
-    session.add(price)
-    session.flush()
-    change = AuditChange(None, price_document(to_domain(price)))
-    audit_log.record(session, "registry:price:add", actor=actor, target=Target("model", model.id, model.ref), change=change)
+    with open_batch(session) as batch:
+        batch.add_price(PendingPrice(price, model, corrected))
+        audit_log.record(
+            session,
+            "registry:price:add",
+            actor=actor,
+            target=partial(models.target, model),
+            change=lambda: AuditChange(None, price_document(to_domain(price))),
+        )
     return price
 
 

@@ -14,8 +14,8 @@ from webapp.registry import revision
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
 from webapp.services.catalog import model_names
-from webapp.services.transfer import model_csv, registry_import, registry_yaml
-from webapp.services.transfer.import_rows import ADDED, CHANGED, ImportReport
+from webapp.services.transfer import model_csv, registry_export, registry_import, registry_yaml
+from webapp.services.transfer.import_rows import ADDED, CHANGED, ImportReport, PreparedImport
 from webapp.services.transfer.registry_import import ImportContext
 from webapp.services.transfer.registry_yaml import ParsedRegistryFile
 
@@ -24,12 +24,17 @@ FORMAT_BY_SUFFIX: Mapping[str, str] = {".json": JSON, ".csv": CSV, ".yaml": YAML
 
 
 class Upload(NamedTuple):
-    """An uploaded file with its name (for the audit log) and format. `parsed` holds its content after parsing."""
+    """An uploaded file with its name (for the audit log) and format.
+
+    `parsed` holds its content after parsing, and `prepared` its rows after validation. The rows of a CSV file are those at `revision`.
+    """
 
     name: str
     format: str
     text: str
     parsed: ParsedRegistryFile | None = None
+    prepared: PreparedImport | None = None
+    revision: int | None = None
 
 
 def format_of(name: str) -> str | None:
@@ -59,7 +64,7 @@ def export(session: Session, file_format: str, at: datetime) -> str:
     """Return the export in this format, the same text for the same registry. A CSV file contains the prices in force at `at`."""
     if file_format == CSV:
         return model_csv.export_models(session, at)
-    return registry_yaml.serialize(registry_import.export_document(session), as_json=file_format == JSON)
+    return registry_yaml.serialize(registry_export.export_document(session), as_json=file_format == JSON)
 
 
 def parse_upload(upload: Upload) -> Upload:
@@ -70,19 +75,34 @@ def parse_upload(upload: Upload) -> Upload:
     return upload if upload.format == CSV else upload._replace(parsed=registry_yaml.parse_registry(upload.text))
 
 
+def prepare_upload(session: Session, upload: Upload, at: datetime) -> Upload:
+    """Read and validate a file, before the write transaction. Raises `Malformed`, or `Invalid` with at most 50 errors.
+
+    A CSV file is merged into the current models. A later import repeats that if the registry changed since.
+    """
+    current = revision.read(session)
+    if upload.format == CSV:
+        parsed = model_csv.parse_models(session, upload.text, at)
+    else:
+        parsed = upload.parsed or registry_yaml.parse_registry(upload.text)
+    return upload._replace(parsed=parsed, prepared=registry_import.prepare(parsed), revision=current)
+
+
 def import_upload(session: Session, upload: Upload, context: ImportContext, at: datetime) -> ImportReport:
-    """Import a file, all or nothing. The caller's transaction decides whether the changes stay.
+    """Import a file, all or nothing. The caller's transaction decides whether the changes stay. A comparison stores nothing.
 
     Raises `Invalid`, or `ConfirmationRequired` if names in use get another meaning or a new id differs from another only in case.
     """
-    upload = parse_upload(upload) if upload.parsed is None else upload
-    revision.lock(session)
+    current = revision.lock(session).revision
+    if upload.prepared is None or (upload.format == CSV and upload.revision != current):
+        upload = prepare_upload(session, upload, at)
     with model_names.collect_confirmations(session) as confirmations:
-        report = registry_import.apply(session, upload.parsed or model_csv.parse_models(session, upload.text, at), context)
+        report = registry_import.apply_entries(session, upload.prepared, context) if upload.prepared else ImportReport()
     # One confirmation for all ids, so that a whole registry with many of them can be imported.
     report.confirmations = [*combine_confirmations(report.confirmations), *confirmations]
-    if not context.is_preview:
-        require_confirmed(report.confirmations, context.confirmed)
+    if context.is_preview:
+        return report
+    require_confirmed(report.confirmations, context.confirmed)
     counts = report.counts()
     if counts[ADDED] or counts[CHANGED]:
         after = {"form": upload.format, **counts} | model_names.confirmed_values(report.confirmations)

@@ -39,7 +39,7 @@ class OutdatedDraft(Conflict):
 
 
 def preview_import(session: Session, upload: Upload, context: ImportContext, at: datetime) -> ImportPreview:
-    """Import the file and return the changes. The caller rolls back the transaction. Raises `Invalid`."""
+    """Compare the file and return the changes. The caller rolls back the transaction. Raises `Invalid`."""
     revision = state.lock(session).revision
     return ImportPreview(upload, files.import_upload(session, upload, replace(context, is_preview=True), at), revision)
 
@@ -108,10 +108,20 @@ def upload_of(draft: ImportDraft) -> Upload:
     return Upload(draft.name, draft.form, draft.content)
 
 
-def apply(session: Session, public_id: str, context: ImportContext, at: datetime) -> ImportReport:
-    """Import the reviewed file in this transaction. Raises `OutdatedDraft` if the registry changed since the preview."""
+def prepare(session: Session, public_id: str, context: ImportContext, at: datetime) -> Upload:
+    """Return the reviewed file, read and validated before the write transaction. Raises `OutdatedDraft`, `NotFound` or `Invalid`."""
+    draft = find(session, public_id, context.actor)
+    _require_current(draft, state.read(session))
+    return files.prepare_upload(session, upload_of(draft), at)
+
+
+def apply(session: Session, public_id: str, context: ImportContext, at: datetime, prepared: Upload | None = None) -> ImportReport:
+    """Import the reviewed file in this transaction. Raises `OutdatedDraft` if the registry changed since the preview.
+
+    `prepared` is the result of `prepare`.
+    """
     draft = find_current(session, public_id, context.actor)
-    report = files.import_upload(session, upload_of(draft), context, at)
+    report = files.import_upload(session, prepared or upload_of(draft), context, at)
     session.delete(draft)
     return report
 
@@ -120,9 +130,13 @@ def find_current(session: Session, public_id: str, actor: str) -> ImportDraft:
     """Lock the registry and return the draft. Raises `OutdatedDraft` if the registry changed since the preview."""
     revision = state.lock(session).revision
     draft = find(session, public_id, actor)
+    _require_current(draft, revision)
+    return draft
+
+
+def _require_current(draft: ImportDraft, revision: int | None) -> None:
     if revision != draft.revision:
         raise OutdatedDraft("The catalogue changed since this file was compared with it, so nothing was applied.")
-    return draft
 
 
 def discard(session: Session, public_id: str, actor: str) -> None:

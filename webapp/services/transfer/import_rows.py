@@ -18,7 +18,7 @@ from webapp.domain.pricing.pricing import SOURCE_KINDS
 from webapp.domain.pricing.serializers import IN_OLD_DOCUMENTS
 from webapp.domain.shared.errors import Confirmation, FieldError, Invalid, ModeldeskError
 
-MAX_ERRORS = 50
+MAX_ERRORS = 50  # Reading a file stops after this many.
 FORMAT, VERSION = "modeldesk-registry", 1
 FORBIDDEN_FIELDS = ("api_key", "key", "keys", "credential", "credentials", "role", "roles", "users", "tokens", "password")
 ADDED, CHANGED, SAME = STATES = ("added", "changed", "same")
@@ -62,10 +62,14 @@ class ImportRefused(Invalid):
 
 
 class ImportErrors:
-    """Collects errors with their lines."""
+    """Collects errors with their lines. Reading stops when it is full."""
 
-    def __init__(self, lines: Mapping[str, int], report: ImportReport) -> None:
-        self._lines, self.report = lines, report
+    def __init__(self, lines: Mapping[str, int], report: ImportReport, limit: int = MAX_ERRORS) -> None:
+        self._lines, self.report, self._limit = lines, report, limit
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.report.errors) >= self._limit
 
     def add(self, path: str, error: ModeldeskError) -> None:
         errors = error.errors if isinstance(error, Invalid) and error.errors else [FieldError("", error.detail)]
@@ -78,22 +82,6 @@ class ImportErrors:
         while path and path not in self._lines:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self._lines.get(path, 1)
-
-
-def require_no_errors(lines: ImportErrors) -> None:
-    """Raise `ImportRefused` if there are errors."""
-    report = lines.report
-    if not report.errors:
-        return
-    report.errors.sort(key=_line_number)
-    messages = report.errors[:MAX_ERRORS]
-    suffix = f" And {len(report.errors) - MAX_ERRORS} more." if len(report.errors) > MAX_ERRORS else ""
-    raise ImportRefused(f"Nothing was imported. {'; '.join(messages)}.{suffix}", [FieldError("file", message) for message in report.errors])
-
-
-def _line_number(message: str) -> int:
-    """Return the line number of an error message, so that `line 7: ...` sorts before `line 12: ...`."""
-    return int(message.removeprefix("line ").partition(":")[0])
 
 
 def check_top_level(document: Mapping[str, Any], lines: ImportErrors) -> None:
@@ -130,6 +118,8 @@ class PreparedImport(NamedTuple):
 def parse_entries(document: Mapping[str, Any], lines: ImportErrors) -> ImportEntries:
     entries = ImportEntries([], [])
     for index, row in enumerate(_rows(document, "providers")):
+        if lines.is_full:
+            break
         path = f"providers[{index}]"
         try:
             entry = (
@@ -141,6 +131,8 @@ def parse_entries(document: Mapping[str, Any], lines: ImportErrors) -> ImportEnt
         except Invalid as error:
             lines.add(path, error)
     for index, row in enumerate(_rows(document, "models")):
+        if lines.is_full:
+            break
         path = f"models[{index}]"
         try:
             model = row if isinstance(row, dict) else _raise_not_an_object()

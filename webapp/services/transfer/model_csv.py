@@ -21,8 +21,8 @@ from webapp.domain.shared.timestamps import format_timestamp, parse_timestamp
 from webapp.models import Provider
 from webapp.services.catalog import models
 from webapp.services.pricing import prices
-from webapp.services.transfer import registry_import
-from webapp.services.transfer.import_rows import FORBIDDEN_FIELDS, FORMAT, VERSION, ImportRefused
+from webapp.services.transfer import registry_export
+from webapp.services.transfer.import_rows import FORBIDDEN_FIELDS, FORMAT, MAX_ERRORS, VERSION, ImportRefused
 from webapp.services.transfer.registry_yaml import ParsedRegistryFile, check_size
 
 
@@ -61,7 +61,7 @@ def export_models(session: Session, at: datetime) -> str:
 
 
 def parse_models(session: Session, text: str, at: datetime) -> ParsedRegistryFile:
-    """Merge a CSV file into the current models, and return them as a registry file for `registry_import.apply`. Raises `Invalid`."""
+    """Merge a CSV file into the current models, and return them as a registry file for `registry_import.prepare`. Raises `Invalid`."""
     check_size(text)
     columns, rows = cells.read_csv(text)
     _check_columns(columns)
@@ -71,6 +71,8 @@ def parse_models(session: Session, text: str, at: datetime) -> ParsedRegistryFil
     parsed = ParsedModels()
     line_by_ref: dict[str, int] = {}
     for row in rows:
+        if len(parsed.problems) >= MAX_ERRORS:
+            break
         ref = "/".join(row.cells[name].strip() for name in KEY_COLUMNS)
         try:
             if ref in line_by_ref:
@@ -96,7 +98,7 @@ def _require_provider(row: CsvRow, slugs: Collection[str]) -> None:
 
 
 def _current_models(session: Session, at: datetime) -> Iterator[tuple[str, CurrentModel]]:
-    for row in registry_import.list_model_rows(session):
+    for row in registry_export.list_model_rows(session):
         price = price_at(timeline(map(prices.to_domain, row.prices)), at)
         yield row.ref, CurrentModel(model_csv.format_cells(models.audit_values(row), price), price)
 

@@ -32,9 +32,10 @@ class SiblingPrices:
 
     def rates_at(self, model: Model, at: datetime) -> SiblingRates:
         """Return the rates at this time of the other models of the same provider and type."""
-        key = (model.provider_id, model.type, at)
+        provider_id = model.provider.id  # A new model has no `provider_id` yet.
+        key = (provider_id, model.type, at)
         if key not in self._rates:
-            current = ((sibling, price_at(sibling.history, at)) for sibling in self._list_siblings(model.provider_id, model.type))
+            current = ((sibling, price_at(sibling.history, at)) for sibling in self._list_siblings(provider_id, model.type))
             self._rates[key] = SiblingRates(SiblingPrice(row.name, price, row.model_id) for row, price in current if price)
         return self._rates[key].excluding(model.id)
 
