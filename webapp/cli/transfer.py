@@ -13,7 +13,7 @@ from webapp.domain.catalog.name_changes import NamesConfirmation
 from webapp.domain.shared.errors import Confirmation, ConfirmationRequired, DiskFull, Invalid
 from webapp.extensions import db
 from webapp.runtime import container
-from webapp.runtime.transaction import dry_run_transaction, writing
+from webapp.runtime.transaction import comparing, writing
 from webapp.services.transfer import files
 from webapp.services.transfer.files import FORMATS, YAML, Upload
 from webapp.services.transfer.import_rows import ADDED, CHANGED, SAME, ImportReport
@@ -66,8 +66,11 @@ def import_file(file: Path, dry_run: bool, keys: tuple[str, ...]) -> None:
         text = files.decode_text(file.read_bytes())
         upload = files.parse_upload(Upload(file.name, files.format_of(file.name) or YAML, text))
         context = ImportContext(operator(), container.current().outbound, keys, is_preview=dry_run)
-        with dry_run_transaction() if dry_run else writing(refresh=False) as session:
-            report = files.import_upload(session, upload, context, datetime.now(UTC))
+        at = datetime.now(UTC)
+        with comparing() as session:
+            upload = files.prepare_upload(session, upload, at)
+        with comparing() if dry_run else writing(refresh=False) as session:
+            report = files.import_upload(session, upload, context, at)
     except OSError as error:
         raise Failure(f"{file} cannot be read: {error.strerror}.") from error
     except ConfirmationRequired as error:

@@ -18,7 +18,7 @@ from webapp.domain.shared.errors import ConfirmationRequired, FieldError, Forbid
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.runtime import container
-from webapp.runtime.transaction import dry_run_transaction, writing
+from webapp.runtime.transaction import comparing, writing
 from webapp.services.jobs import queue
 from webapp.services.transfer import files, import_drafts, import_jobs, registry_yaml
 from webapp.services.transfer.files import CSV, FORMATS, JSON, YAML, Upload
@@ -62,7 +62,7 @@ class ImportExport(GuardedView):
         now = datetime.now(UTC)
         try:
             upload = files.parse_upload(_read_upload())
-            with dry_run_transaction() as session:
+            with comparing() as session:
                 preview = import_drafts.preview_import(session, upload, import_context(), now)
             with writing(refresh=False) as session:
                 public_id = import_drafts.store(session, preview, actor(), now).public_id
@@ -103,8 +103,10 @@ class ImportExport(GuardedView):
         try:
             if import_jobs.count_rows(import_drafts.find(db.session(), public_id, actor())) > import_jobs.MAX_ATOMIC_ROWS:
                 return self._start_job(public_id, now)
+            with comparing() as session:
+                prepared = import_drafts.prepare_draft(session, public_id, import_context(), now)
             with writing() as session:
-                report = import_drafts.apply(session, public_id, import_context(), now)
+                report = import_drafts.apply(session, public_id, import_context(), now, prepared)
         except ConfirmationRequired as error:
             return confirmation_page(self, error)
         except OutdatedDraft:
@@ -126,7 +128,7 @@ class ImportExport(GuardedView):
         """Compare the file again, because applying it now would make other changes than those the user approved."""
         upload = import_drafts.upload_of(import_drafts.find(db.session(), public_id, actor()))
         try:
-            with dry_run_transaction() as session:
+            with comparing() as session:
                 preview = import_drafts.preview_import(session, upload, import_context(), now)
         except Invalid as error:
             flash(f"The catalogue changed meanwhile, and the file no longer fits it. {error.detail}", "error")

@@ -1,6 +1,6 @@
 """Names of models: which are taken, and which need a confirmation."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace

@@ -108,7 +108,7 @@ def upload_of(draft: ImportDraft) -> Upload:
     return Upload(draft.name, draft.form, draft.content)
 
 
-def prepare(session: Session, public_id: str, context: ImportContext, at: datetime) -> Upload:
+def prepare_draft(session: Session, public_id: str, context: ImportContext, at: datetime) -> Upload:
     """Return the reviewed file, read and validated before the write transaction. Raises `OutdatedDraft`, `NotFound` or `Invalid`."""
     draft = find(session, public_id, context.actor)
     _require_current(draft, state.read(session))
@@ -118,7 +118,7 @@ def prepare(session: Session, public_id: str, context: ImportContext, at: dateti
 def apply(session: Session, public_id: str, context: ImportContext, at: datetime, prepared: Upload | None = None) -> ImportReport:
     """Import the reviewed file in this transaction. Raises `OutdatedDraft` if the registry changed since the preview.
 
-    `prepared` is the result of `prepare`.
+    `prepared` is the result of `prepare_draft`.
     """
     draft = find_current(session, public_id, context.actor)
     report = files.import_upload(session, prepared or upload_of(draft), context, at)

@@ -13,7 +13,7 @@ from webapp.api.v1.core.responses import conditional_response, encode, json_resp
 from webapp.api.v1.core.row_parameters import refreshed_registry
 from webapp.extensions import db
 from webapp.runtime import container
-from webapp.runtime.transaction import dry_run_transaction, writing
+from webapp.runtime.transaction import comparing, writing
 from webapp.services.transfer import files, registry_yaml
 from webapp.services.transfer.files import CSV, FORMATS, JSON, YAML, Upload
 from webapp.services.transfer.import_rows import SAME, ImportReport
@@ -40,9 +40,11 @@ def import_catalogue() -> Response:
     query = read_query(IMPORT_QUERY)
     dry_run = query.get("dry_run", False)
     context = ImportContext(actor(), container.current().outbound, query.get("confirm", ()), is_preview=dry_run)
-    upload = files.parse_upload(_read_upload())
-    with dry_run_transaction() if dry_run else writing() as session:
-        report = files.import_upload(session, upload, context, utc_now())
+    at = utc_now()
+    with comparing() as session:
+        upload = files.prepare_upload(session, files.parse_upload(_read_upload()), at)
+    with comparing() if dry_run else writing() as session:
+        report = files.import_upload(session, upload, context, at)
     return json_response(refreshed_registry().snapshot, encode(_import_document(report, dry_run=dry_run)))
 
 
