@@ -1,6 +1,5 @@
 """Many rows are read in blocks, and writers never wait while Python computes with them."""
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,7 +10,7 @@ from environment import api_for
 from factories import model_values
 from sqlalchemy import event, select
 
-from webapp.config.settings import sqlite_path
+from webapp.config.sqlite_driver import sqlite
 from webapp.extensions import db
 from webapp.extensions.row_blocks import read_in_blocks
 from webapp.models import AuditEvent, UsageRecord
@@ -41,14 +40,16 @@ def read_ids(**options) -> Iterator[int]:
 
 
 def require_no_reader() -> None:
-    """Fail if a read stays open. With a rollback journal, an exclusive transaction waits for every reader."""
-    path = sqlite_path(container.settings().database_url)
-    if path is not None:
-        with closing(sqlite3.connect(path, timeout=2, isolation_level=None)) as connection:
-            connection.execute("BEGIN EXCLUSIVE")
-            connection.execute("ROLLBACK")
-    else:
+    """Fail if a read stays open: it keeps a rollback journal from an exclusive transaction, and a write-ahead log from a restart."""
+    path = container.settings().sqlite_path
+    if path is None:
         assert not db.session().in_transaction()
+        return
+    with closing(sqlite.connect(path, timeout=2, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("ROLLBACK")
+        is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        assert not is_busy
 
 
 def add_event(name: str) -> int:
