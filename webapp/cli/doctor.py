@@ -12,6 +12,7 @@ from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.drivers.core.base import DriverError
 from webapp.extensions import db
 from webapp.extensions.engine import journal_reason
+from webapp.extensions.network_file_systems import find_network_type
 from webapp.registry import database_health
 from webapp.runtime import container
 from webapp.security import keyfiles
@@ -63,6 +64,8 @@ def _check_sqlite() -> Iterator[Diagnosis]:
     path = container.settings().sqlite_path
     if path is None:
         return
+    if kind := find_network_type(path):
+        yield False, f"The database is on a network file system ({kind}), where SQLite can be damaged. Use a local disk or PostgreSQL."
     with db.engine.connect() as connection:
         mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one().upper()
     if mode == WAL:
@@ -71,7 +74,7 @@ def _check_sqlite() -> Iterator[Diagnosis]:
         yield (
             True,
             f"{LIBRARY} runs in journal mode {mode}, because {journal_reason(mode)}. Readers and writers wait for each other: during a "
-            "long report, changes can be refused with `database_busy`, and the times in docs/operations.md are not guaranteed.",
+            "long report, changes can be refused with `database_busy`, and a commit can delay a page.",
         )
 
 

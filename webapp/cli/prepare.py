@@ -2,6 +2,7 @@
 
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 import flask_migrate
@@ -16,6 +17,7 @@ from webapp.domain.shared.errors import DatabaseUnreachable, DiskFull
 from webapp.extensions import db
 from webapp.extensions.database_file import journal_mode, use_journal_mode
 from webapp.extensions.engine import create_file
+from webapp.extensions.network_file_systems import find_network_type
 from webapp.registry import database_health
 from webapp.runtime import container
 from webapp.runtime.transaction import writing
@@ -86,6 +88,13 @@ def _print_read_only_notice(error: Exception) -> None:
     click.echo(f"modeldesk: {failure} Serving what was last known, read-only.", err=True)
 
 
+def _require_local_disk(path: Path) -> None:
+    if kind := find_network_type(path):
+        raise Failure(
+            f"The database {path} is on a network file system ({kind}), where SQLite can be damaged. Use a local disk or PostgreSQL."
+        )
+
+
 def _ensure_database() -> bool:
     """Create the embedded database on the first start.
 
@@ -93,7 +102,10 @@ def _ensure_database() -> bool:
     """
     settings = container.settings()
     path = settings.sqlite_path
-    if path is None or path.exists():
+    if path is None:
+        return True
+    _require_local_disk(path)
+    if path.exists():
         return True
     if leftovers := keyfiles.list_leftovers(path, settings.last_good_path):
         click.echo(
