@@ -65,6 +65,7 @@ BAD = [
     ("MODELDESK_SECOND_FACTOR_ROLES", "admin,hunter2"),
     ("MODELDESK_PROXIES", "hunter2"),
     ("MODELDESK_PROXIES", "6"),
+    ("MODELDESK_SQLITE_WAL", "hunter2"),
     ("MODELDESK_REVISION_POLL", "0"),
     ("MODELDESK_REVISION_POLL", "60"),
     ("MODELDESK_RATE_LIMIT_STORAGE", "memory://hunter2"),

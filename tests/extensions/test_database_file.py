@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from environment import names_in, running
 from factories import model_values
+from serving import serving
 from sqlalchemy import text
 
 from webapp.config.settings import ROOT, Settings
@@ -193,6 +194,19 @@ def test_the_folder_of_a_killed_process_can_be_moved_as_a_whole(settings, tmp_pa
     moved = replace(settings, database_url=f"sqlite:///{tmp_path / 'elsewhere' / 'desk.sqlite3'}")
     with desk(moved):
         assert container.registry().get_model("gpt-4o").display_name == "before the crash"
+
+
+def test_a_server_and_a_command_that_end_leave_a_single_file_with_all_changes(settings, tmp_path):
+    with serving(settings, tmp_path, workers=2) as served:
+        served.flask("users", "create", "while-it-serves@example.com", "--role", "viewer")
+        assert has_pending_changes(settings.sqlite_path)
+    assert [suffix for suffix in COMPANIONS if companion(settings.sqlite_path, suffix).exists()] == []
+    served.flask("users", "create", "after-it-ended@example.com", "--role", "viewer")
+    assert [suffix for suffix in COMPANIONS if companion(settings.sqlite_path, suffix).exists()] == []
+    shutil.copy(settings.sqlite_path, tmp_path / "copy")
+    with closing(sqlite.connect(tmp_path / "copy")) as connection:
+        addresses = {email for (email,) in connection.execute("SELECT email FROM users")}
+    assert {"while-it-serves@example.com", "after-it-ended@example.com"} <= addresses
 
 
 # Replaced files.

@@ -1,7 +1,9 @@
 """Database connections: SQLite's pragmas and transactions, and the guard that detects a moved or replaced file."""
 
+import atexit
 import logging
 import os
+import weakref
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -112,6 +114,7 @@ def guard_engine(engine: Engine, sqlite_file: Path | None) -> None:
         return
 
     event.listen(engine, "begin", begin_transaction)
+    _close_at_exit(engine)
     _reopen_when_writable(engine, sqlite_file)
 
     @event.listens_for(engine, "connect")
@@ -128,6 +131,18 @@ def guard_engine(engine: Engine, sqlite_file: Path | None) -> None:
     def commit(connection: Connection) -> None:
         if connection.connection.info.get("file") != file_identity(sqlite_file):
             raise DatabaseUnreachable
+
+
+def _close_at_exit(engine: Engine) -> None:
+    """Close the connections of a command when it ends: only then does SQLite apply and remove the WAL."""
+    reference = weakref.ref(engine)
+
+    def close() -> None:
+        if (open_engine := reference()) is not None:
+            open_engine.dispose()
+
+    atexit.register(close)
+    weakref.finalize(engine, atexit.unregister, close).atexit = False
 
 
 def _reopen_when_writable(engine: Engine, sqlite_file: Path) -> None:

@@ -22,7 +22,7 @@ ADVICE = {
     NEWER: "Its tables are of a newer version, so nothing is written. Start that version, or restore a backup from before.",
     CORRUPT: "Its file is damaged, or is no database. Restore a backup.",
     READ_ONLY: "It may only be read from here. Check the permissions of its file and folder, or that it is no standby.",
-    DISK_FULL: "Its disk is full, so nothing is written. Free some space; changes are then accepted again without a restart.",
+    DISK_FULL: "Free some space on its disk; changes are then accepted again without a restart.",
     BUSY: "Another process holds it. Look for a long-running transaction or a backup tool.",
 }
 

@@ -95,6 +95,8 @@ class Refresher:
         self.stop()
         if was_running and (self._health is None or self._health.state == OK):  # Any other state is left unchanged, as in `_run`.
             self._report.forget()
+        if was_running:
+            self._report.disconnect()
 
 
 class ProcessReport:
@@ -136,6 +138,10 @@ class ProcessReport:
                 connection.execute(delete(RegistryProcess).where(RegistryProcess.name == _process_name()))
         except (SQLAlchemyError, OSError, Unavailable) as error:
             log.debug("this process could not take back its report: %s", type(error).__name__)
+
+    def disconnect(self) -> None:
+        """Close the idle connections of a worker that shuts down. The last one to close an SQLite database applies and removes its WAL."""
+        self._engine.dispose()
 
     @contextmanager
     def _write_transaction(self) -> Iterator[Connection]:
