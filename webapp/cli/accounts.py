@@ -8,6 +8,7 @@ import click
 from sqlalchemy import select
 
 from webapp.cli.output import Failure, command, format_table
+from webapp.config import server_address
 from webapp.domain.accounts.permissions import ROLES, SCOPES
 from webapp.domain.shared import validators
 from webapp.extensions import db
@@ -23,7 +24,16 @@ def operator() -> str:
 
 
 def setup_url(secret: str) -> str:
-    return f"{container.settings().base_url}/setup/{secret}"
+    """Return the link at the configured address, or at that of the running server. Otherwise it is a guess, and a message says so."""
+    settings = container.settings()
+    address = settings.base_url if settings.base_url_configured else server_address.read(settings.instance_path)
+    if address is None:
+        click.echo(
+            "No server runs on this instance folder, so the address of the link is taken from HOST and PORT. "
+            "Set MODELDESK_BASE_URL if users reach it elsewhere.",
+            err=True,
+        )
+    return f"{address or settings.base_url}/setup/{secret}"
 
 
 @click.group()

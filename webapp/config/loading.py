@@ -26,7 +26,7 @@ ENCRYPTION_KEYS_FILE = "encryption-keys"
 MIN_SECRET = 32
 OPENID_REQUIRED = ("MODELDESK_OIDC_ISSUER", "MODELDESK_OIDC_CLIENT_ID", "MODELDESK_OIDC_CLIENT_SECRET")
 OPENID_OPTIONAL = ("MODELDESK_OIDC_NAME", "MODELDESK_OIDC_CREATE", "MODELDESK_OIDC_ROLE_CLAIM", "MODELDESK_OIDC_ROLES")
-# Settings for gunicorn (gunicorn.conf.py): default and maximum. gunicorn reports an invalid value in ten lines instead of one sentence.
+# Settings of the server (webapp/server): default and maximum.
 SERVER_SETTINGS = {"PORT": (8000, 65_535), "WEB_CONCURRENCY": (2, 1_000), "WEB_THREADS": (8, 1_000)}
 UNREADABLE = "a file that cannot be read"  # Not a valid key, so it locks the vault.
 
@@ -51,6 +51,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         cache_ttl=reader.parse("MODELDESK_CACHE_TTL", 300.0, seconds_parser(1, 86_400)),
         revision_poll=reader.parse("MODELDESK_REVISION_POLL", 0.25, seconds_parser(0.05, 0.5)),
         base_url=reader.parse("MODELDESK_BASE_URL", _default_base_url(environment), parsers.parse_public_url),
+        base_url_configured=bool(reader.text("MODELDESK_BASE_URL")),
         sqlite_wal=reader.parse("MODELDESK_SQLITE_WAL", True, parse_switch),
         rate_limit_storage=reader.parse("MODELDESK_RATE_LIMIT_STORAGE", "database", parse_storage),
         four_eyes=reader.parse("MODELDESK_FOUR_EYES", True, parse_switch),

@@ -26,6 +26,7 @@ class Settings:
     cache_ttl: float = 300.0
     revision_poll: float = 0.25
     base_url: str = "http://127.0.0.1:8000"
+    base_url_configured: bool = False  # Otherwise it is derived from HOST and PORT.
     four_eyes: bool = True
     sync_percent: int = 50
     stale_price_days: int = 90
