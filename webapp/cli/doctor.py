@@ -14,7 +14,7 @@ from webapp.extensions import db
 from webapp.extensions.engine import journal_reason
 from webapp.extensions.network_file_systems import find_network_type
 from webapp.registry import database_health
-from webapp.runtime import container
+from webapp.runtime import container, descriptors
 from webapp.security import keyfiles
 from webapp.services.accounts import accounts
 from webapp.services.audit import audit_log
@@ -83,6 +83,9 @@ def _check_settings() -> Iterator[Diagnosis]:
         yield False, warning
     for notice in container.settings().ignored_settings:
         yield True, notice
+    descriptors.raise_limit()
+    for warning in descriptors.warnings():
+        yield False, warning
 
 
 def _check_keys() -> Iterator[Diagnosis]:
