@@ -29,8 +29,7 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.lock
 	@touch $@
 
 run: $(VENV)/.run ## install, create the database and serve on http://127.0.0.1:8000 with a job worker (options: HOST, PORT, DATABASE_URL)
-	@$(BIN)/flask --app wsgi prepare
-	@$(BIN)/flask --app wsgi worker --parent $$$$ & exec $(BIN)/gunicorn --config gunicorn.conf.py wsgi:app
+	@exec $(BIN)/python -m webapp.server --prepare --job-worker
 
 serve: $(VENV)/.run ## start the development server, which reloads changed files (option: PORT)
 	@$(BIN)/flask --app wsgi prepare

@@ -1,4 +1,4 @@
-"""Entry point of the web server and the flask command: `gunicorn wsgi:app`, `flask --app wsgi`."""
+"""Entry point of the web server (webapp/server), of any other WSGI server, and of the flask command: `flask --app wsgi`."""
 
 import os
 import sys

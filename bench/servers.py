@@ -1,4 +1,4 @@
-"""gunicorn servers for the benchmarks, each on its own port, and the CPU time of their workers."""
+"""Servers for the benchmarks, each on its own port, and the CPU time of their workers."""
 
 import contextlib
 import socket
@@ -17,7 +17,7 @@ from bench.litellm_process import ROOT
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running gunicorn server."""
+    """A running server."""
 
     url: str
     process: psutil.Process
@@ -30,15 +30,23 @@ class Server:
         return sum(times.user + times.system for times in (worker.cpu_times() for worker in self.workers()))
 
 
-@contextlib.contextmanager
-def gunicorn(application: str, config: str, environment: Mapping[str, str], *, workers: int = 2) -> Iterator[Server]:
+def modeldesk(environment: Mapping[str, str], *, workers: int = 2) -> contextlib.AbstractContextManager[Server]:
+    """Return the context of a server as `make run` starts it, with two threads per worker."""
     port = _free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "--config", config, application],
-        cwd=ROOT,
-        env={**environment, "HOST": "127.0.0.1", "PORT": str(port), "WEB_CONCURRENCY": str(workers), "WEB_THREADS": "2"},
-        stdout=subprocess.DEVNULL,
-    )
+    settings = {"HOST": "127.0.0.1", "PORT": str(port), "WEB_CONCURRENCY": str(workers), "WEB_THREADS": "2"}
+    return _running(["-m", "webapp.server"], {**environment, **settings}, port)
+
+
+def gunicorn(application: str, environment: Mapping[str, str]) -> contextlib.AbstractContextManager[Server]:
+    """Return the context of gunicorn's threaded server with two workers of two threads."""
+    port = _free_port()
+    options = ["--worker-class", "gthread", "--workers", "2", "--threads", "2", "--preload", "--bind", f"127.0.0.1:{port}"]
+    return _running(["-m", "gunicorn", *options, application], environment, port)
+
+
+@contextlib.contextmanager
+def _running(arguments: list[str], environment: Mapping[str, str], port: int) -> Iterator[Server]:
+    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=dict(environment), stdout=subprocess.DEVNULL)
     try:
         yield Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
     finally:

@@ -1,4 +1,4 @@
-"""Benchmarks over HTTP: two endpoints, alternating with a bare Flask view that returns the same bytes on the same server."""
+"""Benchmarks over HTTP: two endpoints, alternating with a bare Flask view that returns the same bytes on gunicorn."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.costs import METERS
 from bench.harness import Row, skipped
-from bench.servers import Server, gunicorn, wait_for
+from bench.servers import Server, gunicorn, modeldesk, wait_for
 from bench.world import REF, Desk, environment_of
 
 CONNECTIONS = 8
@@ -47,13 +47,13 @@ def _figure(pattern: str, report: str) -> float:
 
 
 def rows(instance: Desk, *, rounds: int, seconds: int) -> Iterator[Row]:
-    goals = {f"GET {GET}": 0.90, f"POST {POST}": 0.75}
+    goals = {f"GET {GET}": 3.0, f"POST {POST}": 2.0}
     if not shutil.which("wrk"):
         for what, minimum in goals.items():
             yield skipped(what, "wrk not installed", f">= {minimum:.0%} of bare")
         return
     request_body = json.dumps({"model": REF, "usage": METERS})
-    with gunicorn("wsgi:app", "gunicorn.conf.py", environment_of(instance.settings)) as ours, contextlib.ExitStack() as stack:
+    with modeldesk(environment_of(instance.settings)) as ours, contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for path, body in ((GET, None), (POST, request_body)):
             what = f"{'POST' if body else 'GET'} {path}"
@@ -101,6 +101,6 @@ def _answer(server: Server, path: str, token: str, body: str | None) -> bytes:
 def _bare(folder: Path, response: bytes) -> Iterator[Server]:
     body = folder / "body.json"
     body.write_bytes(response)
-    with gunicorn("bench.bare:app", "bench/bare_conf.py", {"BENCH_BODY": str(body), "PYTHONPATH": "."}) as server:
+    with gunicorn("bench.bare:app", {"BENCH_BODY": str(body), "PYTHONPATH": "."}) as server:
         assert wait_for(server.url + "/") == response
         yield server

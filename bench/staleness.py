@@ -4,7 +4,7 @@ import statistics
 import time
 
 from bench.harness import Row
-from bench.servers import ask, gunicorn, wait_for
+from bench.servers import ask, modeldesk, wait_for
 from bench.world import REF, Desk, environment_of
 from webapp.registry import revision as state
 from webapp.runtime.transaction import writing
@@ -15,7 +15,7 @@ POLL = 0.25
 
 def row(instance: Desk, *, changes: int) -> Row:
     """Commit in this process, and poll a separate server until it responds with the new revision."""
-    with gunicorn("wsgi:app", "gunicorn.conf.py", environment_of(instance.settings), workers=1) as server:
+    with modeldesk(environment_of(instance.settings), workers=1) as server:
         url = f"{server.url}/api/v1/models/{REF}"
         wait_for(url, instance.token)
         waits = sorted(_wait(instance, url, pause=0.5 + POLL * index / changes) for index in range(changes))

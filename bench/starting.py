@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from bench.harness import Row, within
 from bench.litellm_process import ROOT
-from bench.servers import gunicorn, wait_for
+from bench.servers import modeldesk, wait_for
 from bench.world import REF, Desk, environment_of
 
 SDKS = ("openai", "anthropic", "google.genai", "mistralai", "ollama", "litellm", "genai_prices", "boto3", "tiktoken")
@@ -27,7 +27,7 @@ def rows(instance: Desk) -> Iterator[Row]:
 def _start(instance: Desk) -> tuple[float, float]:
     """Return the seconds from the process start to the first response, and the megabytes after 100 more."""
     start = time.perf_counter()
-    with gunicorn("wsgi:app", "gunicorn.conf.py", environment_of(instance.settings), workers=1) as server:
+    with modeldesk(environment_of(instance.settings), workers=1) as server:
         wait_for(f"{server.url}/api/v1/models/{REF}", instance.token)
         seconds = time.perf_counter() - start
         for _ in range(100):

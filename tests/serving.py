@@ -1,4 +1,4 @@
-"""Real servers for tests: gunicorn in separate processes on loopback, and a client with a persistent connection."""
+"""Real servers for tests: webapp.server in separate processes on loopback, and a client with a persistent connection."""
 
 import http.client
 import json
@@ -53,7 +53,7 @@ class Client:
         try:
             self._connection.request(method, f"/api/v1{path}", json.dumps(body) if body is not None else None, request_headers)
             response = self._connection.getresponse()
-            result = Answer(response.status, response.read(), dict(response.getheaders()))
+            result = Answer(response.status, response.read(), response.headers)
         except (OSError, http.client.HTTPException):
             self.close()
             raise
@@ -69,7 +69,7 @@ class Client:
 
 @dataclass
 class Serving:
-    """A running gunicorn."""
+    """A running server."""
 
     settings: Settings
     port: int
@@ -144,7 +144,7 @@ def serving(settings: Settings, folder: Path, *, workers: int = 2, application: 
     )
     process_environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     log = folder / f"server-{port}.log"
-    command = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", application]
+    command = [sys.executable, "-m", "webapp.server", application]
     with log.open("wb") as log_file:
         process = subprocess.Popen(command, cwd=ROOT, env=process_environment, stdout=log_file, stderr=log_file)
     try:

@@ -105,7 +105,6 @@ def flask_config(settings: Settings) -> dict[str, object]:
         "SQLALCHEMY_DATABASE_URI": f"sqlite:///{path}" if path else settings.database_url,
         "SQLALCHEMY_ENGINE_OPTIONS": engine_options(path),
         "TRUSTED_HOSTS": list(settings.trusted_hosts),
-        "MAX_CONTENT_LENGTH": 1_000_000,
         "MAX_FORM_MEMORY_SIZE": 500_000,
         "MAX_FORM_PARTS": 1_000,
         # With the prefix, browsers accept the cookie only over TLS and only from this host, not from sibling domains.

@@ -68,7 +68,7 @@ def desk(tmp_path_factory) -> Iterator[Desk]:
     instance.flask("prepare")
     for name, role in (("ann", "admin"), ("eve", "viewer")):
         instance.flask("users", "create", f"{name}@example.com", "--role", role, "--password-stdin", stdin=f"{PASSWORD}\n")
-    command = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"]
+    command = [sys.executable, "-m", "webapp.server"]
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:

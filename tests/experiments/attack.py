@@ -182,7 +182,7 @@ class Judge:
             self.faults.append(f"{response.status}: {request}")
         if not same_site(response.header("Location"), self.host):
             self.faults.append(f"leads to {response.header('Location')[:60]}: {request}")
-        visible = response.body + "\n".join(f"{name}: {value}" for name, value in response.headers if name != "Set-Cookie").encode()
+        visible = response.body + "\n".join(f"{name}: {value}" for name, value in response.headers if name.lower() != "set-cookie").encode()
         self.faults += [f"{trace!r} in the answer to {request}" for trace in TRACES if trace in response.body]
         self.faults += [f"canary {index} in the answer to {request}" for index, canary in enumerate(self.canaries) if canary in visible]
 

@@ -160,7 +160,9 @@ def sign_in(judge: Judge) -> tuple[str, str]:
 
 
 def session_cookie(response) -> str:
-    return next(value.partition(";")[0] for name, value in response.headers if name == "Set-Cookie" and value.startswith("modeldesk="))
+    return next(
+        value.partition(";")[0] for name, value in response.headers if name.lower() == "set-cookie" and value.startswith("modeldesk=")
+    )
 
 
 class Staff:

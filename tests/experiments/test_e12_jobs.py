@@ -106,20 +106,3 @@ def test_a_worker_that_is_asked_to_end_returns_its_job(application, engine_setti
     job = job_of(job_id)
     assert (job.status, job.owner, job.attempts, added_models()) == ("queued", None, 0, job.done)
     assert db.session.execute(select(Job.lease_until)).scalar_one() is None
-
-
-@pytest.mark.usefixtures("application")
-def test_a_worker_ends_with_the_process_that_started_it(engine_settings):
-    command = f"{' '.join(WORKER)} --parent $$ & echo $!; exec sleep 5"
-    with subprocess.Popen(
-        ["/bin/sh", "-c", command], cwd=ROOT, env=environment_of(engine_settings), stdout=subprocess.PIPE, text=True
-    ) as shell:
-        pid = shell.stdout.readline().strip()
-    wait_until(lambda: not (ROOT / f"/proc/{pid}").exists() or is_zombie(pid), 60)
-
-
-def is_zombie(pid: str) -> bool:
-    try:
-        return (ROOT / f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True

@@ -32,8 +32,9 @@ SWITCHABLE = (database_health.OK, database_health.EMPTY, database_health.OLDER, 
 
 
 @click.command()
+@click.option("--no-link", is_flag=True, help="Print no set-up link. The server prints it once it accepts requests.")
 @with_appcontext
-def prepare() -> None:
+def prepare(no_link: bool) -> None:
     """Create the embedded database if there was none, migrate, seed, and print the set-up link while there is no user."""
     container.current().process_report.silence()
     _print_warnings()
@@ -43,7 +44,7 @@ def prepare() -> None:
     try:
         _prepare_file()
         flask_migrate.upgrade(directory=str(ROOT / "migrations"))
-        _seed_database()
+        _seed_database(with_link=not no_link)
     except SystemExit as error:  # flask_migrate logs an Alembic error and exits.
         raise Failure("This database was made by another version of Modeldesk. Start that version, or restore a backup.") from error
     except CommandError as error:
@@ -123,16 +124,23 @@ def _ensure_database() -> bool:
     return True
 
 
-def _seed_database() -> None:
+def _seed_database(*, with_link: bool) -> None:
     with writing(refresh=False) as session:
         key_check.ensure_key_check(session, container.current().vault)
         result = seed.seed(session)
         prompt_templates.seed(session)
-        secret = None if accounts.count(session) else accounts.make_link(session, None, actor=operator(), now=datetime.now(UTC))
     if result:
         click.echo(f"Seeded {len(result.providers)} providers and {len(result.models)} models.", err=True)
     if reason := container.current().vault.reason:
         click.echo(f"modeldesk: keys are locked: {reason}. Everything that needs no key works.", err=True)
+    if with_link:
+        print_setup_link()
+
+
+def print_setup_link() -> None:
+    """Print a link that creates the first admin, if there is no user yet."""
+    with writing(refresh=False) as session:
+        secret = None if accounts.count(session) else accounts.make_link(session, None, actor=operator(), now=datetime.now(UTC))
     if secret:
         click.echo(f"\nFirst start. Create the first admin within 30 minutes, with this link that works once:\n\n    {setup_url(secret)}\n")
         sys.stdout.flush()

@@ -1,8 +1,6 @@
 """`worker`: runs background jobs in the foreground."""
 
-import os
 import signal
-import threading
 from types import FrameType
 
 import click
@@ -10,26 +8,20 @@ import click
 from webapp.cli.output import command
 from webapp.runtime.job_worker import JobWorker
 
-PARENT_POLL_SECONDS = 0.5
-
 
 @click.command()
 @click.option("--concurrency", type=click.IntRange(1, 32), default=4, show_default=True, help="Jobs that run at the same time.")
 @click.option("--once", is_flag=True, help="Run the jobs that wait, then end.")
-@click.option("--parent", type=int, metavar="PID", help="End when this process, which started the worker, has ended.")
 @command
-def worker(concurrency: int, once: bool, parent: int | None) -> None:
+def worker(concurrency: int, once: bool) -> None:
     """Run background jobs until Ctrl-C or SIGTERM. Current chunks finish first. Several workers can run, also on several hosts."""
     job_worker = JobWorker(concurrency=concurrency)
     _stop_on_signals(job_worker)
     if once:
         count = job_worker.run_pending()
         click.echo(f"{count:,} job{'' if count == 1 else 's'} run.")
-    elif parent is None:
-        click.echo("The job worker runs. Stop it with Ctrl-C.")
-        job_worker.run()
     else:
-        threading.Thread(target=_stop_after_parent, args=(job_worker, parent), daemon=True).start()
+        click.echo("The job worker runs. Stop it with Ctrl-C.")
         job_worker.run()
 
 
@@ -39,9 +31,3 @@ def _stop_on_signals(job_worker: JobWorker) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-
-
-def _stop_after_parent(job_worker: JobWorker, parent: int) -> None:
-    while os.getppid() == parent and not job_worker.stopped.wait(PARENT_POLL_SECONDS):
-        pass
-    job_worker.stop()

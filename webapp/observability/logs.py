@@ -5,7 +5,6 @@ import logging
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 from webapp.observability.request_id import request_id
 
@@ -67,14 +66,3 @@ def configure(clean: Redactor, level: int = logging.INFO) -> None:
     logging.getLogger("webapp").setLevel(level)
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def gunicorn_log_config(clean: Redactor, level: str) -> dict[str, Any]:
-    """Return the same configuration in gunicorn's format. The gunicorn logger does not propagate, so that no line appears twice."""
-    options = {"level": level.upper(), "handlers": ["lines"]}
-    return {
-        "formatters": {"lines": {"()": JsonFormatter, "clean": clean}},
-        "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "lines", "stream": "ext://sys.stderr"}},
-        "root": {"level": "WARNING", "handlers": ["lines"]},
-        "loggers": {"gunicorn.error": {**options, "propagate": False}},
-    }

@@ -1,6 +1,5 @@
 """Request ids, body limits, and the guards that run before every view."""
 
-from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import flask
@@ -12,44 +11,29 @@ from webapp.observability.request_id import new_request_id, request_id
 from webapp.runtime import container
 from webapp.web.access_log import ROUTE
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-
 # The revision of this browser's last change. A worker with an older snapshot refreshes first, so that users always see their own
 # changes.
 REVISION_COOKIE = "modeldesk_revision"
 API_PREFIX = "/api/"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SAME_SITE_VALUES = (None, "same-origin", "none")  # "none" means that the user entered the address.
-# Paths with larger body limits, in bytes: two public catalogs of at most 20 MB each, or one export of at most 10 MB.
+MAX_CONTENT_LENGTH = 1_000_000  # Bytes.
+# Paths with larger body limits: two public catalogs of at most 20 MB each, or one export of at most 10 MB.
 MAX_CONTENT_LENGTHS = {"/admin/proposals/new": 45_000_000, "/admin/exchange/compare": 11_000_000, "/api/v1/admin/import": 10_100_000}
 NO_SESSION = NullSession()
 
 
-class ChunkedBody:
-    """A chunked request body. Each server raises its own errors for malformed chunks; all are treated as a broken connection."""
-
-    def __init__(self, body: IO[bytes]) -> None:
-        self._body = body
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            return self._body.read(size)
-        except Exception as error:
-            raise OSError("the body broke off, or its pieces make no sense") from error  # Werkzeug returns 400 for it.
+def max_body_bytes(method: str, path: str) -> int:
+    """Return the largest body of an address. The server and Flask apply the same limit."""
+    return MAX_CONTENT_LENGTHS.get(path, MAX_CONTENT_LENGTH) if method == "POST" else MAX_CONTENT_LENGTH
 
 
 class ModeldeskRequest(flask.Request):
     """A request with a body limit per path, because imported catalogs are larger than all other requests."""
 
-    def __init__(self, environ: "WSGIEnvironment", *options: Any, **more: Any) -> None:
-        if "HTTP_TRANSFER_ENCODING" in environ:
-            environ["wsgi.input"] = ChunkedBody(environ["wsgi.input"])
-        super().__init__(environ, *options, **more)
-
     @property
     def max_content_length(self) -> int | None:
-        return MAX_CONTENT_LENGTHS.get(self.path, super().max_content_length) if self.method == "POST" else super().max_content_length
+        return max_body_bytes(self.method, self.path)
 
     @max_content_length.setter
     def max_content_length(self, value: int | None) -> None:

@@ -20,4 +20,4 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 
 app.callable = _desk  # type: ignore[attr-defined]
-app.app_context = _desk.app_context  # type: ignore[attr-defined] # gunicorn.conf.py uses it
+app.app_context = _desk.app_context  # type: ignore[attr-defined] # webapp.server uses it

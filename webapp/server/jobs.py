@@ -1,0 +1,31 @@
+"""The job worker as a child process of the server. `flask --app wsgi worker` runs the same in a process of its own."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from webapp.runtime import container
+from webapp.runtime.job_worker import JobWorker
+
+CONCURRENCY = 4
+BEAT_S = 1.0
+
+
+def run_jobs(application: Any, beat: Callable[[], None]) -> None:
+    """Run jobs until SIGTERM, or until the parent process is gone. `beat` is called every second."""
+    with application.app_context():
+        container.current().process_report.silence()  # It serves no requests.
+        job_worker = JobWorker(concurrency=CONCURRENCY)
+        signal.signal(signal.SIGTERM, lambda *_: job_worker.stop())
+        threading.Thread(target=_beat_until_stopped, args=(job_worker, beat), daemon=True).start()
+        job_worker.run()
+
+
+def _beat_until_stopped(job_worker: JobWorker, beat: Callable[[], None]) -> None:
+    parent = os.getppid()
+    while os.getppid() == parent and not job_worker.stopped.is_set():
+        beat()
+        job_worker.stopped.wait(BEAT_S)
+    job_worker.stop()
