@@ -18,7 +18,8 @@ from webapp.services.jobs import queue
 from webapp.services.jobs.queue import ChunkResult, Claim, CloseJob, LeaseLost
 
 log = logging.getLogger(__name__)
-PAUSE_SECONDS = 0.1  # Between two chunks, so that writers that poll for SQLite's lock get it.
+# The shortest pause between two chunks. Writers poll for SQLite's lock, so the pause is as long as the chunk: they get half of the time.
+PAUSE_SECONDS = 0.1
 ENDED_TOO_OFTEN = f"The job worker ended {MAX_ATTEMPTS} times at the same place. Its log has the reason."
 UNEXPECTED = "An unexpected error: {}. The log of the job worker has the details."
 
@@ -80,8 +81,9 @@ def _run_until_end(work: ChunkedWork, claimed: Claim, stopped: threading.Event) 
             is_open = _run_one(session, work, run_chunk, claimed, size)
         if not is_open:
             return
-        size = next_chunk_size(size, time.monotonic() - start)
-        stopped.wait(PAUSE_SECONDS)
+        seconds = time.monotonic() - start
+        size = next_chunk_size(size, seconds)
+        stopped.wait(max(PAUSE_SECONDS, seconds))
     with writing(refresh=False) as session:
         queue.release(session, claimed)
 
