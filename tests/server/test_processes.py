@@ -177,8 +177,11 @@ def test_the_job_worker_lives_and_ends_with_the_server(templates, tmp_path):
         for child in server.children():
             child.kill()
         wait_until(lambda: job_workers(engine) == 2 and len(server.children()) == 2)  # The report of the killed one fades later.
+        assert ask(port, request("/healthz")).status == 200
+        engine.dispose()
         process.terminate()
         assert process.wait(10) == 0
+    assert not list(tmp_path.glob("desk.sqlite3-[ws]*"))  # The WAL is applied and removed.
     assert job_workers(engine) == 1
     engine.dispose()
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from webapp.extensions import db
 from webapp.runtime import container
 from webapp.runtime.job_worker import JobWorker
 
@@ -21,6 +22,7 @@ def run_jobs(application: Any, beat: Callable[[], None]) -> None:
         signal.signal(signal.SIGTERM, lambda *_: job_worker.stop())
         threading.Thread(target=_beat_until_stopped, args=(job_worker, beat), daemon=True).start()
         job_worker.run()
+        db.engine.dispose()  # The last process to close an SQLite database applies and removes its WAL.
 
 
 def _beat_until_stopped(job_worker: JobWorker, beat: Callable[[], None]) -> None:
