@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import flask_migrate
 import pytest
+from background_jobs import stop_background_worker
 from cryptography.fernet import Fernet
 from factories import Api
 from flask import Flask
@@ -25,7 +26,7 @@ from webapp.config.sqlite_driver import sqlite
 from webapp.extensions import db
 from webapp.extensions.audit_guard import CHANGED_TABLES_KEY
 from webapp.extensions.database_file import journal_mode, use_journal_mode
-from webapp.runtime import container, evaluation_runner
+from webapp.runtime import container
 from webapp.runtime.transaction import writing
 from webapp.security import passwords
 from webapp.services.accounts import accounts, api_tokens
@@ -98,7 +99,7 @@ def running(settings: Settings) -> Iterator[Flask]:
             yield app
         finally:
             db.session.remove()  # This comes first: an open reader blocks SQLite's writers, and so the threads that must stop.
-            evaluation_runner.get_runner().stop()
+            stop_background_worker(app)
             container.current().refresher.stop()
             db.engine.dispose()
 

@@ -2,11 +2,15 @@
 
 import json
 import re
+import subprocess
+import sys
 import urllib.request
 
 import pytest
 from fake_provider import ANSWER, Upstream, after, completion, error, reply
 from playwright.sync_api import expect
+
+from webapp.config.settings import ROOT
 
 pytestmark = pytest.mark.browser
 ADVICE = {"type": "cpu", "priority": "low", "title": "<b>Bold</b>", "description": "<img src=x onerror=alert(1)>", "actions": []}
@@ -23,6 +27,15 @@ def upstreams():
     yield servers
     for server in servers.values():
         server.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def job_worker(desk):
+    """A job worker, for servers that start none."""
+    process = subprocess.Popen([sys.executable, "-m", "flask", "--app", "wsgi", "worker"], cwd=ROOT, env=desk.environment)
+    yield
+    process.terminate()
+    process.wait(30)
 
 
 @pytest.fixture(scope="module")

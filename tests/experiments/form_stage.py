@@ -19,11 +19,15 @@ from webapp.domain.incidents.incidents import incident_from
 from webapp.extensions import db
 from webapp.models import AuditEvent, Credential, ImportDraft, Model, ProjectOverride, Proposal, Provider, User
 from webapp.runtime import container
-from webapp.runtime.evaluation_runner import get_runner
+from webapp.runtime.job_worker import JobWorker
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts, second_factor
+from webapp.services.audit.audit_log import Target
 from webapp.services.catalog import models, providers, succession
+from webapp.services.catalog_sync import proposal_jobs
 from webapp.services.credentials import credentials
+from webapp.services.jobs import queue
+from webapp.services.jobs.queue import JobRequest
 from webapp.services.pricing import prices
 from webapp.services.projects import projects
 from webapp.services.runs import evaluations, prompt_templates, saved_incidents
@@ -136,7 +140,7 @@ class Stage:
     def bench(self) -> str:
         location = self.made("/admin/bench/new", BENCH)
         public_id = location.rstrip("/").rsplit("/", 1)[1]
-        get_runner().wait(evaluations.find(db.session(), public_id).id, 20)
+        JobWorker().run_pending()
         db.session.rollback()
         return public_id
 
@@ -156,6 +160,11 @@ class Stage:
     def proposal(self) -> int:
         self.made("/admin/proposals/new", UPLOAD)
         return self.one(select(Proposal.id))
+
+    def job(self) -> int:
+        request = JobRequest(proposal_jobs.APPLY, Target("proposal", self.proposal(), "A catalog"), {}, 1, "row", "ann@example.com")
+        with writing() as session:
+            return queue.start(session, request).id
 
     def price(self) -> int:
         with writing() as session:

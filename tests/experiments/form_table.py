@@ -232,6 +232,7 @@ FORMS: dict[str, tuple[tuple[str, ...], Callable[[Stage], Sent]]] = {
         ("registry:model:create", "catalog:file:import"),
         lambda stage: (f"/admin/exchange/draft/{stage.draft()}/apply", {}),
     ),
+    "job.cancel": (("jobs:job:cancel",), lambda stage: (f"/admin/job/{stage.job()}/cancel", {})),
     "bench.create": (("runs:bench:create", "runs:run:create"), lambda _: ("/admin/bench/new", BENCH)),
     "bench.change": (("runs:bench:rename",), lambda stage: (f"/admin/bench/{stage.bench()}/rename", {"name": "Renamed"})),
     "bench.rate": (("runs:run:rate",), rating),

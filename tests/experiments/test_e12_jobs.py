@@ -9,8 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from environment import running
+from environment import PASSWORD, running
+from factories import Visitor, bulk_catalogue
+from fake_provider import Upstream, after, reply
+from runtime.evaluations.conftest import desk_with
+from runtime.evaluations.steps import form
 from runtime.jobs.steps import added_models, events, job_of, large_proposal, start_apply, start_undo
+from runtime.jobs.test_import_jobs import bulk_models
+from runtime.jobs.test_import_jobs import started as import_started
 from serving import environment_of
 from sqlalchemy import func, select
 
@@ -19,6 +25,8 @@ from webapp.domain.jobs.lifecycle import DONE
 from webapp.extensions import db
 from webapp.models import Job, Price
 from webapp.services.audit import audit_log
+from webapp.services.runs import evaluations
+from webapp.services.transfer import import_jobs
 
 WORKER = [sys.executable, "-m", "flask", "--app", "wsgi", "worker"]
 
@@ -26,8 +34,8 @@ WORKER = [sys.executable, "-m", "flask", "--app", "wsgi", "worker"]
 class Worker:
     """A real job worker process. It can be killed and started again."""
 
-    def __init__(self, settings) -> None:
-        self.environment = environment_of(settings)
+    def __init__(self, settings, **environment: str) -> None:
+        self.environment = environment_of(settings, **environment)
 
     @contextmanager
     def process(self) -> Iterator[subprocess.Popen]:
@@ -95,6 +103,52 @@ def test_a_killed_worker_loses_nothing_and_does_nothing_twice(application, engin
     worker.killed_at_random(undo_id, 1)
     worker.run_until_end(undo_id)
     assert (job_of(undo_id).status, job_of(undo_id).totals["changed"], added_models()) == (DONE, count, 0)
+
+
+def test_an_import_whose_worker_is_killed_ends_whole(application, engine_settings, scale, report, monkeypatch):
+    random.seed(13)
+    count, kills = scale(40, 1_500), scale(1, 50)
+    monkeypatch.setattr(import_jobs, "MAX_ATOMIC_ROWS", 3)
+    worker, job_id = Worker(engine_settings), import_started(Visitor(application, "ann@example.com", PASSWORD), bulk_catalogue(count))
+    done = []
+    for _ in range(kills):
+        worker.killed_at_random(job_id, scale(1, 4))
+        done.append(job_of(job_id).done)
+        assert (bulk_models(), bulk_models(Price)) == (done[-1], done[-1])
+        if job_of(job_id).ended_at:
+            break
+    worker.run_until_end(job_id)
+    assert (job_of(job_id).status, bulk_models(), bulk_models(Price)) == (DONE, count, count)
+    changes = Counter(event.target_name for event in events("registry:model:create") if event.target_name.startswith("bulk/"))
+    assert (len(changes), set(changes.values())) == (count, {1})
+    assert len(events("catalog:file:import")) == 1
+    report(f"killed {len(done)} times after {done} of {count} models; {count} models and prices, one event each")
+
+
+def test_an_evaluation_whose_worker_is_killed_asks_nothing_twice(engine_settings, scale, report):
+    random.seed(14)
+    upstream = Upstream().says(after(0.3, reply()))
+    for application in desk_with(engine_settings, {"slow": upstream}):
+        ann = Visitor(application, "ann@example.com", PASSWORD)
+        worker, lost = Worker(engine_settings, MODELDESK_OUTBOUND_ALLOW=upstream.place), 0
+        for _ in range(scale(1, 50)):
+            sent = len(upstream.requests)
+            response = ann.post("/admin/bench/new", form("slow", repeats="5"))
+            public_id = response.location.rstrip("/").rsplit("/", 1)[1]
+            job_id = db.session.execute(select(func.max(Job.id))).scalar_one()
+            worker.killed_at_random(job_id, 3)
+            worker.run_until_end(job_id)
+            db.session.rollback()
+            row = evaluations.find_with_cells(db.session(), public_id)
+            ended = Counter(cell.status for cell in row.cells)
+            calls = len(upstream.requests) - sent
+            assert (row.status, sum(ended.values())) == ("finished", 10)
+            assert ended["done"] + ended["skipped"] == 10
+            assert ended["skipped"] <= 1, "only the call in progress is lost"
+            assert ended["done"] <= calls <= 10, "a call was repeated"
+            lost += ended["skipped"]
+        upstream.stop()
+        report(f"{scale(1, 50)} evaluations: every call was sent at most once, {lost} responses were lost with their process")
 
 
 def test_a_worker_that_is_asked_to_end_returns_its_job(application, engine_settings):

@@ -16,9 +16,9 @@ from werkzeug.test import TestResponse
 from webapp.domain.shared.errors import DatabaseUnreachable
 from webapp.extensions import db
 from webapp.models import AuditEvent, Base
-from webapp.runtime.evaluation_runner import get_runner
+from webapp.runtime.job_worker import JobWorker
 from webapp.services.audit import audit_log
-from webapp.services.runs import connection_tests, evaluations
+from webapp.services.runs import connection_tests
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 # Tables that change even if a request fails: the registered processes and the sign-in attempts.
@@ -86,7 +86,7 @@ def test_e16_a_form_changes_nothing_without_its_line_and_leaves_it_with_the_chan
     response = stage.send(path, form)
     assert response.status_code in (200, 302), (response.status_code, response.text[:2000])
     if endpoint == "bench.create":
-        get_runner().wait(evaluations.find(db.session(), response.location.rstrip("/").rsplit("/", 1)[1]).id, 20)
+        JobWorker().run_pending()
     assert tuple(actions(since)) == expected
     assert audit_log.get_first_break_or_none(db.session()) is None
 

@@ -24,13 +24,12 @@ from webapp.domain.incidents.evaluation import LOCAL
 from webapp.domain.incidents.incidents import incident_from
 from webapp.extensions import db
 from webapp.models import Base, ImportDraft, Model, Proposal, UserSession
-from webapp.runtime.evaluation_runner import get_runner
+from webapp.runtime.job_worker import JobWorker
 from webapp.runtime.run_pipeline import RunOptions, run_incident
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts, api_tokens
 from webapp.services.credentials.key_access import OPERATOR
 from webapp.services.projects import projects
-from webapp.services.runs import evaluations
 
 OWN = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
 
@@ -146,7 +145,7 @@ def things(app, ann) -> Things:
     run = run_incident(incident_from({"title": "Disk full"}), RunOptions(local=True, caller=OPERATOR), actor=ann.email).public_id
     form = {"samples": ["disk-full"], "models": [LOCAL], "repeats": "1", "spend_cap": "", "incident": ""}
     evaluation_id = ann.post("/admin/bench/new", form).location.rstrip("/").rsplit("/", 1)[1]
-    get_runner().wait(evaluations.find(db.session(), evaluation_id).id, 20)
+    JobWorker().run_pending()
     catalog = {"format": "modeldesk-registry", "version": 1, "models": [model_values(model_id="new-one")]}
     price = {"gpt-4o": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 5e-06, "output_cost_per_token": 1e-05}}
     upload(ann, "/admin/exchange/compare", catalog)

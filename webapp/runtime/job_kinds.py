@@ -9,10 +9,11 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.shared.errors import Conflict
 from webapp.models import Job
-from webapp.runtime import container
+from webapp.runtime import container, evaluation_runner
 from webapp.runtime.job_chunks import ChunkedWork, RunChunk, run_chunks
 from webapp.services.catalog_sync import proposal_jobs
 from webapp.services.jobs.queue import Claim, CloseJob
+from webapp.services.runs import evaluation_jobs
 from webapp.services.transfer import import_jobs
 
 
@@ -51,6 +52,9 @@ KINDS: Mapping[str, JobKind] = {
         "Undo a proposal",
         "Start the undo again on the page of the proposal: it continues with the other rows.",
         ChunkedWork(_without_preparation(proposal_jobs.undo_chunk), proposal_jobs.close_undo),
+    ),
+    evaluation_jobs.EVALUATION: JobKind(
+        "Evaluation", "Run what is missing on the page of the evaluation to continue.", evaluation_runner.run, evaluation_jobs.close
     ),
     import_jobs.IMPORT: _chunked(
         "Import a file",

@@ -67,7 +67,7 @@ def test_a_failed_job_shows_its_error_what_stays_and_what_to_do(app, ann):
         status="failed", done=1_500, error="It <broke>.", ended_at=datetime.now(UTC), totals={"left": 1, "left_rows": ["a/b c"]}
     )
     text = ann.get(f"/admin/job/{job_id}/").text
-    assert "Ended after 1,500 of 4,200 rows. 1 row left unchanged, because of later changes. These changes stay." in text
+    assert "Ended after 1,500 of 4,200 rows. What was done stays. 1 row left unchanged, because of later changes." in text
     assert "It &lt;broke&gt;." in text
     assert "Start the undo again" in text
     assert "a/b c" in text

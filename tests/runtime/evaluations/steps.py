@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from background_jobs import wait_for_jobs, work_in_background
 from environment import by_hand
 from fake_provider import reply
 from sqlalchemy import select, update
@@ -13,7 +14,6 @@ from sqlalchemy import select, update
 from webapp.domain.incidents.evaluation import LOCAL
 from webapp.extensions import db
 from webapp.models import Evaluation, Run
-from webapp.runtime.evaluation_runner import get_runner
 from webapp.services.runs import evaluations
 
 
@@ -27,14 +27,15 @@ def started(visitor, *names, wait=20.0, **more) -> Evaluation:
     assert response.status_code == 302, html.unescape(response.text)
     public_id = response.location.rstrip("/").rsplit("/", 1)[1]
     if wait:
-        get_runner().wait(evaluations.find(db.session(), public_id).id, wait)
+        wait_for_jobs(wait)
+    work_in_background()
     db.session.rollback()
     return evaluations.find_with_cells(db.session(), public_id)
 
 
 def after_resuming(visitor, row) -> Evaluation:
     visitor.post(f"/admin/bench/{row.public_id}/resume")
-    get_runner().wait(row.id, 20)
+    wait_for_jobs()
     db.session.rollback()
     return evaluations.find_with_cells(db.session(), row.public_id)
 

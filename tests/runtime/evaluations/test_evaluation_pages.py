@@ -9,6 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from background_jobs import wait_for_jobs
 from environment import PASSWORD, by_hand
 from factories import Visitor
 from fake_provider import ANSWER
@@ -19,7 +20,6 @@ from webapp.domain.incidents.evaluation import LOCAL
 from webapp.extensions import db
 from webapp.models import Evaluation, EvaluationCell, Rating, Run
 from webapp.runtime import container
-from webapp.runtime.evaluation_runner import get_runner
 from webapp.runtime.transaction import writing
 from webapp.services.runs import evaluations
 
@@ -47,7 +47,7 @@ def test_a_slow_model_delays_no_other(desk, upstreams):
             break
         time.sleep(0.02)
     assert statuses(row)["slow/slow-m"].count("done") <= 1  # The quick model is done while the slow one has barely started.
-    get_runner().wait(row.id, 20)
+    wait_for_jobs()
     assert len(upstreams["slow"].requests) == 4
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from background_jobs import wait_for_jobs
 from environment import PASSWORD, by_hand, running
 from factories import Visitor
 from fake_provider import after, reply
@@ -19,7 +20,6 @@ from webapp.domain.incidents import evaluation
 from webapp.extensions import db
 from webapp.models import AuditEvent, Evaluation, Provider, Run
 from webapp.runtime import container, evaluation_runner
-from webapp.runtime.evaluation_runner import get_runner
 from webapp.runtime.transaction import writing
 from webapp.services.accounts import accounts
 from webapp.services.credentials import credentials
@@ -31,7 +31,7 @@ def test_a_cancelled_bench_asks_nothing_more_also_from_another_process(desk, set
     ann = Visitor(desk, "ann@example.com", PASSWORD)
     upstreams["slow"].says(after(0.4, reply()))
     row = started(ann, "slow", repeats="5", wait=0)
-    row_id, public_id = row.id, row.public_id
+    public_id = row.public_id
     while not upstreams["slow"].requests:
         time.sleep(0.01)
     db.session.remove()
@@ -39,7 +39,7 @@ def test_a_cancelled_bench_asks_nothing_more_also_from_another_process(desk, set
         with writing(refresh=False) as session:
             evaluations.cancel(session, public_id, actor="bob@example.com")
     with desk.app_context():
-        get_runner().wait(row_id, 20)
+        wait_for_jobs()
         reloaded = evaluations.find_with_cells(db.session(), public_id)
         assert reloaded.status == "cancelled"
         assert set(statuses(reloaded)["slow/slow-m"]) == {"done", "cancelled"}
@@ -57,7 +57,7 @@ def test_what_a_dead_process_left_is_interrupted_and_can_be_resumed(desk):
     page = ann.get(f"/admin/bench/{row.public_id}/").text
     assert "Interrupted" in page
     ann.post(f"/admin/bench/{row.public_id}/resume")
-    get_runner().wait(row.id, 20)
+    wait_for_jobs()
     db.session.rollback()
     assert statuses(evaluations.find_with_cells(db.session(), row.public_id)) == {"quick/quick-m": ["done", "done"]}
 
@@ -103,7 +103,7 @@ def test_nothing_more_is_asked_for_somebody_who_may_not_run_any_more_and_another
     with writing() as session:
         NO_MORE[how](session, accounts.find(session, "bob@example.com"))
     released.set()
-    get_runner().wait(row.id, 20)
+    wait_for_jobs()
     db.session.rollback()
     row = evaluations.find_with_cells(db.session(), row.public_id)
     assert statuses(row)["slow/slow-m"] == ["done"] + ["skipped"] * 5  # The call in progress was recorded.
@@ -125,7 +125,7 @@ def test_a_cancelled_bench_goes_on_only_when_its_answers_are_back(either_desk, u
     assert statuses(loaded(row))["slow/slow-m"] == ["running", "cancelled"]
     released.set()
     until(lambda: statuses(loaded(row))["slow/slow-m"] == ["done", "cancelled"])
-    get_runner().wait(row.id, 20)
+    wait_for_jobs()
     assert "Run what is missing" in ann.get(page).text
     assert statuses(after_resuming(ann, row))["slow/slow-m"] == ["done", "done"]
     assert (len(upstreams["slow"].requests), evaluation_cells.total_spent(db.session(), row.public_id)) == (2, paid(row))
@@ -149,7 +149,7 @@ def test_a_late_answer_is_counted_and_replaces_no_newer_one(either_desk, upstrea
     until(lambda: statuses(loaded(row))["slow/slow-m"] == ["done", "done"])
     newer_run_ids = [cell.run.public_id for cell in loaded(row).cells]
     released.set()
-    get_runner().wait(row.id, 20)
+    wait_for_jobs()
     row = loaded(row)
     assert ([cell.run.public_id for cell in row.cells], row.status, row.generation) == (newer_run_ids, "finished", 1)
     late_run = db.session.execute(select(Run).where(Run.public_id.not_in(newer_run_ids))).scalar_one()
@@ -177,7 +177,7 @@ def test_a_late_answer_serves_where_nobody_has_asked_again(desk, upstreams):
         evaluations.resume(session, row.public_id, actor=ann.email)
         evaluations.cancel(session, row.public_id, actor=ann.email)
     released.set()
-    get_runner().wait(row.id, 20)
+    wait_for_jobs()
     assert (statuses(loaded(row))["slow/slow-m"], len(upstreams["slow"].requests)) == (["done", "cancelled"], 1)
 
 

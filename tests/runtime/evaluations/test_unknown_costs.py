@@ -7,6 +7,7 @@ import re
 from decimal import Decimal
 
 import pytest
+from background_jobs import wait_for_jobs
 from environment import PASSWORD, api_for, by_hand
 from factories import Visitor, price_values
 from fake_provider import completion, error, hang_up, reply
@@ -16,7 +17,6 @@ from sqlalchemy import select, update
 from webapp.extensions import db
 from webapp.models import EvaluationCell, Run
 from webapp.runtime import container
-from webapp.runtime.evaluation_runner import get_runner
 from webapp.runtime.transaction import writing
 from webapp.services.pricing import prices
 
@@ -129,7 +129,7 @@ def test_a_call_that_was_lost_with_its_process_is_unknown_until_its_response_is_
     body = ann.get(f"/admin/bench/{row.public_id}/export.json").json
     assert (body["cost_unknown"], [lost["cost_state"] for lost in body["lost"]]) == (1, ["unknown"])
     released.set()
-    get_runner().wait(row.id, 20)
+    wait_for_jobs()
     assert "unknown" not in spent_line(ann, row)
     assert "lost" not in [line["status"] for line in exported_rows(ann, row)]
 

@@ -94,7 +94,7 @@ def test_a_canceled_import_keeps_what_was_committed_and_can_be_continued_with_th
     run_jobs()
     assert (job_of(job_id).status, bulk_models()) == (CANCELED, 2)
     page = html.unescape(ann.get("/admin/exchange/").text)
-    assert "Ended after 2 of 5 models. These changes stay." in page
+    assert "Ended after 2 of 5 models. What was done stays." in page
     assert "Import the file again to continue" in page
     (summary,) = events("catalog:file:import")
     assert (summary.after["result"], summary.after["models"], summary.after["of"]) == (CANCELED, 2, 5)

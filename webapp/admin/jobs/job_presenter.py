@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from webapp.domain.accounts.permissions import Permission
 from webapp.domain.jobs.lifecycle import ACTIVE_STATUSES, CANCELED, DONE, FAILED, QUEUED, RUNNING, remaining_seconds
-from webapp.models import Job
+from webapp.models import Evaluation, Job
 from webapp.runtime import job_kinds
-from webapp.services.jobs import queue_status
+from webapp.services.jobs import queue, queue_status
+from webapp.services.runs import evaluation_jobs
 from webapp.web.auth import actor, has_permission
 
 STATUSES: Mapping[str, tuple[str, str]] = {
@@ -55,7 +56,7 @@ def view_model(session: Session, job: Job) -> JobView:
         is_active=is_active,
         can_cancel=is_active and not job.cancel_requested and can_cancel(job),
         duration=format_duration((job.ended_at or now) - job.started_at) if job.started_at else "",
-        subject_url=subject_url(job),
+        subject_url=subject_url(session, job),
         advice=kind.advice if kind and job.status in (FAILED, CANCELED) else "",
         warning=queue_status.NO_WORKER if is_active and not queue_status.read(session, now).workers else "",
     )
@@ -74,7 +75,7 @@ def describe(job: Job, now: datetime) -> str:
     if job.status == DONE:
         return f"{progress}.{left_text}"
     if job.status in (FAILED, CANCELED):
-        return f"Ended after {progress}.{left_text} {'These changes stay.' if job.done else 'Nothing was changed.'}"
+        return f"Ended after {progress}. {'What was done stays.' if job.done else 'Nothing was changed.'}{left_text}"
     if job.cancel_requested:
         return f"{progress}. It ends after the current step."
     if job.status == QUEUED:
@@ -96,10 +97,19 @@ def format_duration(duration: timedelta) -> str:
     return plural(minutes, "minute") if minutes < 60 else f"{plural(minutes // 60, 'hour')} {plural(minutes % 60, 'minute')}"
 
 
-def subject_url(job: Job) -> str | None:
+def evaluation_job(session: Session, evaluation_id: int) -> JobView | None:
+    """Return the active job of an evaluation, or None."""
+    job = queue.get_active_or_none(session, evaluation_jobs.EVALUATION, evaluation_id)
+    return view_model(session, job) if job else None
+
+
+def subject_url(session: Session, job: Job) -> str | None:
     """Return the page of what the job is about."""
     if job.subject_kind == "import":
         return url_for("exchange.index")
+    if job.subject_kind == evaluation_jobs.EVALUATION:
+        evaluation = session.get(Evaluation, job.subject_id)
+        return url_for("bench.details", public_id=evaluation.public_id) if evaluation else None
     page = SUBJECT_PAGES.get(job.subject_kind)
     arguments: dict[str, Any] = {page[1]: job.subject_id} if page else {}
     return url_for(page[0], **arguments) if page else None

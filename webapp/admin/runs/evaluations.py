@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from werkzeug.wrappers import Response as Redirect
 
 from webapp.admin.core.base import GuardedView, is_id
 from webapp.admin.core.fields import parse_whole_number, requested_page
+from webapp.admin.jobs.job_presenter import evaluation_job
 from webapp.admin.runs import evaluation_export, evaluation_presenter
 from webapp.admin.runs.evaluation_setup import EvaluationRequest, estimate_costs, form_context, read_request
 from webapp.domain.accounts.permissions import Permission
@@ -24,9 +26,8 @@ from webapp.extensions import db
 from webapp.models import Evaluation, EvaluationCell
 from webapp.models.text_search import contains_text
 from webapp.runtime import container
-from webapp.runtime.evaluation_runner import get_runner
 from webapp.runtime.transaction import writing
-from webapp.services.runs import evaluation_results, evaluations, saved_incidents
+from webapp.services.runs import evaluation_jobs, evaluation_results, evaluations, saved_incidents
 from webapp.web.auth import actor, has_permission, require_member
 
 PAGE_SIZE = 30
@@ -75,11 +76,11 @@ class Evaluations(GuardedView):
             cap = _parse_spend_cap(request.form.get("spend_cap", ""))
             with writing(refresh=False) as session:
                 row = evaluations.create(session, setup.to_setup(cap), actor=actor())
-                run_key, public_id, models = (row.id, row.generation), row.public_id, list(row.models)
+                evaluation_jobs.start(session, row, now=datetime.now(UTC))
+                public_id = row.public_id
         except ModeldeskError as error:
             errors = _errors_by_field(error)
             return Response(self.render("admin/runs/evaluations/new.html", **form_context(request.form, errors)), 422)
-        get_runner().start(*run_key, models)
         return redirect(self.get_url(".details", public_id=public_id))
 
     @expose("/estimate", methods=("POST",))
@@ -139,6 +140,7 @@ class Evaluations(GuardedView):
             row, ratings, evaluation_results.list_late_runs(db.session(), row), require_member().email
         ) | {
             "may_run": can_run(),
+            "job": evaluation_job(db.session(), row.id),
             "may_default": has_permission(Permission.REGISTRY_WRITE),
             "defaults": {ref: model.id for ref, model in known.items() if not model.default and model.active},
             "is_default": {ref for ref, model in known.items() if model.default},
@@ -154,7 +156,8 @@ class Evaluations(GuardedView):
                     message = "The bench was cancelled. What was under way is recorded when it comes back."
                 elif what == "resume":
                     row = evaluations.resume(session, public_id, actor=actor())
-                    run_key, models, message = (row.id, row.generation), list(row.models), "The bench goes on with what is missing."
+                    evaluation_jobs.start(session, row, now=datetime.now(UTC))
+                    message = "The bench goes on with what is missing."
                 else:
                     evaluations.rename(session, public_id, request.form.get("name", ""), actor=actor())
                     message = "The bench was renamed."
@@ -162,8 +165,6 @@ class Evaluations(GuardedView):
             flash(error.detail, "error")
         else:
             flash(message, "success")
-            if what == "resume":
-                get_runner().start(*run_key, models)
         return redirect(self.get_url(".details", public_id=public_id))
 
     @expose("/<public_id>/rate", methods=("POST",))

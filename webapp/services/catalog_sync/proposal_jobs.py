@@ -146,7 +146,8 @@ def close_undo(session: Session, job: Job) -> None:
     proposal = proposals.find(session, job.subject_id, lock=True)
     if job.status == DONE:
         proposal.status, proposal.ended_by, proposal.ended_at = UNDONE, job.requested_by, audit_log.now()
-    _record_summary(session, job, proposal, "undo", APPLIED)
+    if job.status == DONE or job.totals.get("changed"):
+        _record_summary(session, job, proposal, "undo", APPLIED)
 
 
 def _record_summary(session: Session, job: Job, proposal: Proposal, verb: str, before: str) -> None:

@@ -7,14 +7,16 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, object_session, selectinload
 
 from webapp.domain.incidents import evaluation
 from webapp.domain.incidents.incidents import Incident, incident_document
+from webapp.domain.jobs.lifecycle import CANCELED, QUEUED
 from webapp.domain.shared.errors import Conflict, Invalid, NotFound
 from webapp.models import Evaluation, EvaluationCell, Rating, Run
 from webapp.services.audit import audit_log
 from webapp.services.audit.audit_log import AuditChange, Target
+from webapp.services.jobs import queue
 from webapp.services.runs import evaluation_cells
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
@@ -105,6 +107,9 @@ def cancel(session: Session, public_id: str, *, actor: str) -> Evaluation:
         update(EvaluationCell).where(EvaluationCell.evaluation_id == row.id, EvaluationCell.status == "planned").values(status="cancelled")
     )
     session.execute(planned.execution_options(synchronize_session=False))
+    job = queue.get_active_or_none(session, "evaluation", row.id)
+    if job is not None and job.status == QUEUED:
+        queue.end(job, CANCELED, row.finished_at)
     audit_log.record(
         session,
         "runs:bench:cancel",
@@ -139,13 +144,23 @@ def resume(session: Session, public_id: str, *, actor: str) -> Evaluation:
 
 
 def effective_status(row: Evaluation, now: datetime | None = None) -> str:
-    """Return the status, or `interrupted` if the heartbeat of a running evaluation is overdue."""
-    return "interrupted" if row.status == "running" and is_heartbeat_overdue(row, now) else row.status
+    """Return the status, or `interrupted` if no worker reports a running evaluation and none is going to start it."""
+    is_interrupted = row.status == "running" and is_heartbeat_overdue(row, now) and not _is_queued(row)
+    return "interrupted" if is_interrupted else row.status
+
+
+def _is_queued(row: Evaluation) -> bool:
+    session = object_session(row)
+    job = queue.get_active_or_none(session, "evaluation", row.id) if session else None
+    return job is not None and job.status == QUEUED
 
 
 def is_heartbeat_overdue(row: Evaluation, now: datetime | None = None) -> bool:
-    """Return whether no process recently reported that it waits for responses of this evaluation."""
-    return (now or datetime.now(UTC)) - row.heartbeat_at > HEARTBEAT_TIMEOUT
+    """Return whether no process recently reported that it waits for responses of this evaluation.
+
+    A report from the future was written by a clock that was ahead, and counts as none.
+    """
+    return abs((now or datetime.now(UTC)) - row.heartbeat_at) > HEARTBEAT_TIMEOUT
 
 
 def has_pending_responses(row: Evaluation) -> bool:
