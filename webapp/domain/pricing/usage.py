@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
-from typing import NamedTuple, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 from webapp.domain.pricing.cells import OverlappingInput, input_cells, split_overlapping_input
 from webapp.domain.pricing.meters import FRACTIONAL_METERS, MEDIA, METER_SET, METERS
@@ -125,13 +125,13 @@ class Usage:
                 raise _invalid_usage(quantities)
             for part in part_meters:
                 quantity -= quantities[part]
-            if quantity < 0:  # Negative argument, or smaller than its parts.
-                raise _invalid_usage(quantities)
-            if quantity:
+            if quantity > 0:
                 cells.append((meter, quantity))
+            elif quantity < 0:  # Negative argument, or smaller than its parts.
+                raise _invalid_usage(quantities)
         cells.reverse()
         state = self.__dict__
-        state.update(quantities)
+        state |= quantities
         state["cells"] = tuple(cells)
         if overlaps:
             self._split_input(quantities)
@@ -177,18 +177,12 @@ def quantity_document(quantity: Quantity) -> int | str:
     return whole if whole == quantity else format_decimal(Decimal(quantity))
 
 
-class _Layout(NamedTuple):
-    """The order in which the meters of a usage are checked: each with its parts, parts before wholes.
-
-    `overlaps` is true if the input is counted by cache state and by modality at once. Then its meters are split separately.
-    """
-
-    order: tuple[tuple[str, tuple[str, ...]], ...]
-    overlaps: bool
-
-
 @lru_cache(maxsize=1_024)
-def _layout(meters: tuple[str, ...]) -> _Layout:
+def _layout(meters: tuple[str, ...]) -> tuple[tuple[tuple[str, tuple[str, ...]], ...], bool]:
+    """Return the order in which the meters of a usage are checked, each with its parts, parts before wholes; and whether they overlap.
+
+    They overlap if the input is counted by cache state and by modality at once. Then its meters are split separately.
+    """
     if unknown := set(meters) - METER_SET:
         raise TypeError(f"Usage.__init__() got an unexpected keyword argument {min(unknown)!r}")
     used = set(meters)
@@ -198,7 +192,7 @@ def _layout(meters: tuple[str, ...]) -> _Layout:
         sent = tuple(part for part in part_meters if part in used)
         if sent and not (overlaps and whole != "output"):
             parts[whole] = parts.get(whole, ()) + sent
-    return _Layout(tuple((meter, parts[meter]) for meter in reversed(METERS) if meter in parts), overlaps)
+    return tuple((meter, parts[meter]) for meter in reversed(METERS) if meter in parts), overlaps
 
 
 def _parse_fraction(meter: str, value: object) -> Quantity:
