@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from webapp.domain.pricing.cells import unclear_overlaps
-from webapp.domain.pricing.pricing import NO_OFFERS, Offer, Price, Rate, fallbacks_of
+from webapp.domain.pricing.pricing import Candidates, Offer, Price, Rate, SteadyRates
 from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.pricing.usage import Quantity, Usage
 from webapp.domain.shared.money import EXACT, ZERO, from_fraction
@@ -89,16 +89,16 @@ def cost_of(  # noqa: PLR0913 # a price, a usage, and the four values that selec
         return Cost(model, at, currency, None, False, price_id, "unknown", service_tier, (), used, attributes=attributes)
     if price.state == "free":
         return Cost(model, at, price.currency, ZERO, True, price.id, "free", service_tier, (), (), attributes=attributes)
-    missing: list[str] = []
-    if service_tier != STANDARD and service_tier not in price.offers:
-        missing.append(TIER_PREFIX + service_tier)
-    call = _new(Call, (STANDARD if missing else service_tier, usage.input, at, attributes))
+    tier = service_tier if service_tier == STANDARD or service_tier in price.candidates else STANDARD
+    surcharge, rounded = None, False
     if price.needs_fractions:
-        total, lines, surcharge, rounded = _sum_exactly(price, usage, call, missing)
+        total, lines, missing, surcharge, rounded = _sum_exactly(price, usage, tier, at, attributes)
     else:
-        total, lines = _sum_decimals(price, usage, call, missing)
-        surcharge, rounded = None, False
+        total, lines, missing = _sum_decimals(price, usage, tier, at, attributes)
+    if tier != service_tier:
+        missing.insert(0, TIER_PREFIX + service_tier)
     if usage.overlapping is not None:
+        call = Call(tier, usage.input, at, attributes)
         missing += [*usage.overlapping.ignored, *unclear_overlaps(usage.overlapping, partial(_unit_price, price, call), price.minimum)]
     # tuple.__new__ takes a third of the time of the NamedTuple constructor, and all arguments are positional. The cost lines use it too.
     return _new(
@@ -121,34 +121,48 @@ def cost_of(  # noqa: PLR0913 # a price, a usage, and the four values that selec
     )
 
 
-_NO_STEADY: Mapping[str, Offer] = {}
+_NO_STEADY: SteadyRates = {}
+_NO_CANDIDATES: Candidates = {}
 _new = tuple.__new__
 _add, _multiply = EXACT.add, EXACT.multiply
 
 
-def _sum_decimals(price: Price, usage: Usage, call: Call, missing: list[str]) -> tuple[Decimal, list[CostLine]]:
-    """Return the total and the lines of a price whose rates all have finite decimals. Cells without a rate go to `missing`."""
-    steady = price.steady.get(call.service_tier, _NO_STEADY)
+def _sum_decimals(
+    price: Price, usage: Usage, tier: str, at: datetime | None, attributes: Mapping[str, str]
+) -> tuple[Decimal, list[CostLine], list[str]]:
+    """Return the total and the lines of a price whose rates all have finite decimals, and the entries for `missing`."""
+    steady = price.steady.get(tier, _NO_STEADY)
     total = ZERO
     lines: list[CostLine] = []
+    missing: list[str] = []
+    call = None
     for meter, quantity in usage.cells:
-        offer = steady.get(meter)
-        if offer is None:
-            candidate = _find_offer(meter, price, call)
-            if isinstance(candidate, str):
-                missing.append(candidate)
+        unit_and_rate = steady.get(meter)
+        if unit_and_rate is None:
+            call = call or _new(Call, (tier, usage.input, at, attributes))
+            offer = _find_offer(meter, price, call)
+            if isinstance(offer, str):
+                missing.append(offer)
                 continue
-            offer = candidate
-        cost = _multiply(offer.unit, quantity)  # type: ignore[arg-type] # a decimal, because the price needs no fractions
+            unit_and_rate = offer.unit, offer.rate
+        unit, rate = unit_and_rate
+        cost = _multiply(unit, quantity)  # type: ignore[arg-type] # a decimal, because the price needs no fractions
         total = _add(total, cost) if lines else cost
-        lines.append(_new(CostLine, (meter, quantity, offer.rate, cost, False)))
-    return total, lines
+        lines.append(_new(CostLine, (meter, quantity, rate, cost, False)))
+    return total, lines, missing
 
 
-def _sum_exactly(price: Price, usage: Usage, call: Call, missing: list[str]) -> tuple[Decimal, list[CostLine], Decimal | None, bool]:
-    """Return the total, the lines, the surcharge and whether the total is rounded, each rounded once from its exact value."""
+def _sum_exactly(
+    price: Price, usage: Usage, tier: str, at: datetime | None, attributes: Mapping[str, str]
+) -> tuple[Decimal, list[CostLine], list[str], Decimal | None, bool]:
+    """Return the total, the lines, the entries for `missing`, the surcharge and whether the total is rounded.
+
+    Each amount is rounded once from its exact value.
+    """
+    call = Call(tier, usage.input, at, attributes)
     exact_total = Fraction(0)
     lines: list[CostLine] = []
+    missing: list[str] = []
     for meter, quantity in usage.cells:
         offer = _find_offer(meter, price, call)
         if isinstance(offer, str):
@@ -166,7 +180,7 @@ def _sum_exactly(price: Price, usage: Usage, call: Call, missing: list[str]) -> 
         surcharge, _ = from_fraction(exact_surcharge)
         exact_total += exact_surcharge
     total, rounded = from_fraction(exact_total)
-    return total, lines, surcharge, rounded
+    return total, lines, missing, surcharge, rounded
 
 
 def _find_offer(meter: str, price: Price, call: Call) -> Offer | str:
@@ -174,24 +188,34 @@ def _find_offer(meter: str, price: Price, call: Call) -> Offer | str:
 
     Returns the entry for `missing` if there is none.
     """
-    standard = price.offers.get(STANDARD, NO_OFFERS)
-    requested = price.offers.get(call.service_tier, standard)
-    tiers = (requested,) if requested is standard else (requested, standard)
-    for name in (meter, *fallbacks_of(meter, price.media_at_text_rate)):
-        conditional: set[str] = set()
-        for offer in (offer for offers in tiers for offer in offers.get(name, ()) if _is_in_force(offer, call)):
-            if all(call.attributes.get(attribute) == value for attribute, value in offer.rate.when):
-                return offer
-            conditional.update(attribute for attribute, _ in offer.rate.when)
+    for offers in price.candidates.get(call.service_tier, _NO_CANDIDATES).get(meter, ()):
+        conditional: list[Rate] = []
+        for offer in offers:
+            if _is_in_force(offer, call):
+                if _fits(offer.rate, call.attributes):
+                    return offer
+                conditional.append(offer.rate)
         if conditional:
-            return f"{name} when {', '.join(sorted(conditional))}"
+            return _describe_conditions(conditional)
     return meter
 
 
 def _is_in_force(offer: Offer, call: Call) -> bool:
     """Return whether an offer applies to a call of this size and time, apart from its conditions."""
+    if offer.above >= call.input:
+        return False
     window = offer.rate.window
-    return offer.above < call.input and (window is None or (call.at is not None and window.contains(call.at)))
+    return window is None or (call.at is not None and window.contains(call.at))
+
+
+def _fits(rate: Rate, attributes: Mapping[str, str]) -> bool:
+    return not rate.when or all(attributes.get(attribute) == value for attribute, value in rate.when)
+
+
+def _describe_conditions(rates: list[Rate]) -> str:
+    """Return the entry of `missing` for a meter whose rates all have conditions that the call does not meet."""
+    names = {attribute for rate in rates for attribute, _ in rate.when}
+    return f"{rates[0].meter} when {', '.join(sorted(names))}"
 
 
 def _unit_price(price: Price, call: Call, meter: str) -> Fraction | None:

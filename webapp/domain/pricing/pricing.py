@@ -6,10 +6,9 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
-from types import MappingProxyType
 from typing import NamedTuple
 
-from webapp.domain.pricing.meters import METER_TABLE, METERS
+from webapp.domain.pricing.meters import METER_TABLE
 from webapp.domain.pricing.service_tiers import STANDARD
 from webapp.domain.pricing.windows import Window
 from webapp.domain.shared.money import EXACT, ROUNDED_UNIT, from_fraction, is_finite_divisor
@@ -90,10 +89,18 @@ class PriceSource(NamedTuple):
 
 MANUAL_SOURCE = PriceSource()
 
-MeterOffers = Mapping[str, tuple[Offer, ...]]
-Offers = Mapping[str, MeterOffers]
-SteadyOffers = Mapping[str, Mapping[str, Offer]]
-NO_OFFERS: MeterOffers = MappingProxyType({})
+Offers = tuple[Offer, ...]
+# By meter. `candidates_of` explains the groups of offers. A steady rate has the price of one unit with it.
+Candidates = Mapping[str, tuple[Offers, ...]]
+SteadyRates = Mapping[str, tuple[Decimal | Fraction, Rate]]
+
+# The meters whose rates can apply to a meter, nearest first, by `media_at_text_rate`.
+SEARCHED_METERS: Mapping[bool, Mapping[str, tuple[str, ...]]] = {
+    media_at_text_rate: {
+        name: (name, *meter.falls_back_to) if media_at_text_rate or meter.medium is None else (name,) for name, meter in METER_TABLE.items()
+    }
+    for media_at_text_rate in (True, False)
+}
 
 
 @dataclass(frozen=True)
@@ -120,12 +127,14 @@ class Price:
 
     # Computed on first use. Most prices in a registry are history, and computing them all would slow a snapshot build by a factor of four.
     @cached_property
-    def offers(self) -> Offers:
-        return offers_of(self.rates)
+    def candidates(self) -> Mapping[str, Candidates]:
+        """The offers for each meter by service tier (`candidates_of`)."""
+        return candidates_of(self.rates, self.media_at_text_rate)
 
     @cached_property
-    def steady(self) -> SteadyOffers:
-        return steady_of(self.offers, self.media_at_text_rate)
+    def steady(self) -> Mapping[str, SteadyRates]:
+        """The rates that apply to every call of their service tier, by service tier and meter. Almost all rates are of this kind."""
+        return {tier: _steady(candidates) for tier, candidates in self.candidates.items()}
 
     @cached_property
     def needs_fractions(self) -> bool:
@@ -134,7 +143,18 @@ class Price:
         return extras or not all(is_finite_divisor(rate.per) for rate in self.rates)
 
 
-def offers_of(rates: Iterable[Rate]) -> Offers:
+def candidates_of(rates: Iterable[Rate], media_at_text_rate: bool) -> Mapping[str, Candidates]:
+    """Return the offers for each meter, in the order in which they are tried, by service tier.
+
+    They are in groups: those of the meter itself, and then those of each meter that it falls back to. A group has the offers of the
+    service tier first and then the standard ones, each the most specific first.
+    """
+    offers = _offers_of(rates)
+    standard, searched = offers.get(STANDARD, {}), SEARCHED_METERS[media_at_text_rate]
+    return {tier: _candidates(tier_offers, {} if tier == STANDARD else standard, searched) for tier, tier_offers in offers.items()}
+
+
+def _offers_of(rates: Iterable[Rate]) -> Mapping[str, Mapping[str, Offers]]:
     """Return the rates by service tier and meter, the most specific first."""
     offers: dict[str, dict[str, list[Offer]]] = {}
     for rate in rates:
@@ -143,39 +163,25 @@ def offers_of(rates: Iterable[Rate]) -> Offers:
     return {tier: {meter: _sort_offers(meter_offers) for meter, meter_offers in meters.items()} for tier, meters in offers.items()}
 
 
-def _sort_offers(offers: list[Offer]) -> tuple[Offer, ...]:
+def _sort_offers(offers: list[Offer]) -> Offers:
     """Return the offers so that the first one that fits a call decides: most conditions, then a window, then the highest threshold."""
     if len(offers) == 1:
         return tuple(offers)
     return tuple(sorted(offers, key=lambda offer: (-len(offer.rate.when), offer.rate.window is None, -offer.above)))
 
 
-def steady_of(offers: Offers, media_at_text_rate: bool) -> SteadyOffers:
-    """Return the offer of each meter, by service tier, if it does not depend on the call.
-
-    Almost all rates are of this kind. `_find_offer` searches for the others.
-    """
-    standard = offers.get(STANDARD, NO_OFFERS)
-    return {tier: _steady(offered, standard, media_at_text_rate) for tier, offered in offers.items()}
-
-
-def _steady(offered: MeterOffers, standard: MeterOffers, media_at_text_rate: bool) -> Mapping[str, Offer]:
-    steady: dict[str, Offer] = {}
-    for meter in METERS:  # METERS lists wholes before their parts.
-        candidates = offered.get(meter) or standard.get(meter)
-        if candidates is None:
-            nearest = next(iter(fallbacks_of(meter, media_at_text_rate)), "")
-            if whole := steady.get(nearest):
-                steady[meter] = whole
-        elif len(candidates) == 1 and candidates[0].rate.is_plain:
-            steady[meter] = candidates[0]
-    return steady
+def _candidates(offers: Mapping[str, Offers], standard: Mapping[str, Offers], searched: Mapping[str, tuple[str, ...]]) -> Candidates:
+    groups = {meter: offers.get(meter, ()) + standard.get(meter, ()) for meter in offers.keys() | standard.keys()}
+    return {
+        meter: tuple([groups[name] for name in names if name in groups])
+        for meter, names in searched.items()
+        if not groups.keys().isdisjoint(names)
+    }
 
 
-def fallbacks_of(meter: str, media_at_text_rate: bool) -> tuple[str, ...]:
-    """Return the meters whose rates apply to a meter without a rate of its own, nearest first."""
-    definition = METER_TABLE[meter]
-    return definition.falls_back_to if media_at_text_rate or definition.medium is None else ()
+def _steady(candidates: Candidates) -> SteadyRates:
+    first_offers = {meter: groups[0][0] for meter, groups in candidates.items()}
+    return {meter: (offer.unit, offer.rate) for meter, offer in first_offers.items() if offer.rate.is_plain}
 
 
 def timeline(prices: Iterable[Price]) -> tuple[Price, ...]:
