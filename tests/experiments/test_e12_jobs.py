@@ -81,11 +81,11 @@ def added_prices() -> int:
 
 def test_a_killed_worker_loses_nothing_and_does_nothing_twice(application, engine_settings, scale, report):
     random.seed(12)
-    count, kills = scale(60, 1_500), scale(2, 50)
+    count, kills = scale(60, 12_000), scale(2, 50)
     worker, job_id = Worker(engine_settings), start_apply(large_proposal(count))
     done = []
     for _ in range(kills):
-        worker.killed_at_random(job_id, scale(1, 4))
+        worker.killed_at_random(job_id, 1)
         job = job_of(job_id)
         assert (added_models(), added_prices()) == (job.done, job.done), "a chunk was committed in part"
         done.append(job.done)
@@ -107,12 +107,12 @@ def test_a_killed_worker_loses_nothing_and_does_nothing_twice(application, engin
 
 def test_an_import_whose_worker_is_killed_ends_whole(application, engine_settings, scale, report, monkeypatch):
     random.seed(13)
-    count, kills = scale(40, 1_500), scale(1, 50)
+    count, kills = scale(40, 3_000), scale(1, 50)
     monkeypatch.setattr(import_jobs, "MAX_ATOMIC_ROWS", 3)
     worker, job_id = Worker(engine_settings), import_started(Visitor(application, "ann@example.com", PASSWORD), bulk_catalogue(count))
     done = []
     for _ in range(kills):
-        worker.killed_at_random(job_id, scale(1, 4))
+        worker.killed_at_random(job_id, scale(1, 8))  # Reading a large file takes some seconds.
         done.append(job_of(job_id).done)
         assert (bulk_models(), bulk_models(Price)) == (done[-1], done[-1])
         if job_of(job_id).ended_at:
