@@ -256,11 +256,11 @@ WRONG = {
 }
 
 
-def content(settings) -> str:
-    """Return a dump of the database without the rows that processes report about themselves."""
+def content(settings) -> dict[str, list]:
+    """Return the rows of each table, without those that processes report about themselves."""
     with closing(sqlite.connect(settings.sqlite_path)) as connection:
-        lines = [line for line in connection.iterdump() if not line.startswith('INSERT INTO "registry_processes"')]
-    return "\n".join(lines)
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in tables if name != "registry_processes"}  # noqa: S608
 
 
 def start(settings, *, locked: bool) -> None:

@@ -64,6 +64,7 @@ DOES_NOT_ASK = {
     "project.rules",
     "exchange.compare",
     "exchange.discard",
+    "job.cancel",  # keeps what was done
     "tryit.preview",
     "tryit.run",
     "bench.change",
