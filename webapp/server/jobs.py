@@ -1,21 +1,20 @@
 """The job worker as a child process of the server. `flask --app wsgi worker` runs the same in a process of its own."""
 
-import os
 import signal
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from webapp.extensions import db
 from webapp.runtime import container
 from webapp.runtime.job_worker import JobWorker
+from webapp.server.supervisor import Beat
 
 CONCURRENCY = 4
 BEAT_S = 1.0
 
 
-def run_jobs(application: Any, beat: Callable[[], None]) -> None:
-    """Run jobs until SIGTERM, or until the parent process is gone. `beat` is called every second."""
+def run_jobs(application: Any, beat: Beat) -> None:
+    """Run jobs until SIGTERM, or until `beat`, which is called every second, returns that the main process is gone."""
     with application.app_context():
         container.current().process_report.silence()  # It serves no requests.
         job_worker = JobWorker(concurrency=CONCURRENCY)
@@ -25,9 +24,7 @@ def run_jobs(application: Any, beat: Callable[[], None]) -> None:
         db.engine.dispose()  # The last process to close an SQLite database applies and removes its WAL.
 
 
-def _beat_until_stopped(job_worker: JobWorker, beat: Callable[[], None]) -> None:
-    parent = os.getppid()
-    while os.getppid() == parent and not job_worker.stopped.is_set():
-        beat()
+def _beat_until_stopped(job_worker: JobWorker, beat: Beat) -> None:
+    while beat() and not job_worker.stopped.is_set():
         job_worker.stopped.wait(BEAT_S)
     job_worker.stop()

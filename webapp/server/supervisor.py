@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.process import BaseProcess
 
-Beat = Callable[[], None]
+Beat = Callable[[], bool]
 TICK_S = 1.0  # A child that ends is started again with the next tick.
 MAX_SILENT_TICKS = 30  # A child that is silent for so long is blocked, for example by a loop in C code.
 FINISH_S = 60.0  # How long children can take to finish what is under way.
@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Child:
-    """One child process. `run` gets a function that shows that the child is not blocked, and calls it every second once it serves."""
+    """One child process. `run` gets a function that shows that the child is not blocked, and calls it every second once it serves.
+
+    The function returns whether the main process still runs. If not, `run` ends.
+    """
 
     name: str
     run: Callable[[Beat], None]
@@ -83,7 +86,7 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         pulse, sender = os.pipe()
         child.is_ready, child.silent_ticks = False, 0
-        child.process = FORK.Process(target=_run_child, args=(child.run, sender), name=child.name)
+        child.process = FORK.Process(target=_run_child, args=(child.run, sender, os.getpid()), name=child.name)
         child.process.start()
         os.close(sender)
         self._selector.register(pulse, selectors.EVENT_READ, partial(self._on_pulse, child, pulse))
@@ -123,15 +126,16 @@ class Supervisor:
         return [child.process for child in self._children if child.process is not None]
 
 
-def _run_child(run: Callable[[Beat], None], sender: int) -> None:
+def _run_child(run: Callable[[Beat], None], sender: int, main_process: int) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes. The supervisor decides.
     os.set_blocking(sender, False)
 
-    def beat() -> None:
+    def beat() -> bool:
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(sender, b".")
+        return os.getppid() == main_process
 
     run(beat)
 

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from granian._granian import SocketHolder
@@ -18,6 +17,7 @@ from granian.server.embed import Server
 
 from webapp.runtime import container, descriptors
 from webapp.server.adapter import MAX_HEAD_BYTES, Adapter
+from webapp.server.supervisor import Beat
 
 BACKLOG = 2_048  # Connections that wait to be accepted.
 HEAD_TIMEOUT_MS, HURRIED_HEAD_TIMEOUT_MS = 10_000, 3_000  # Also the time that an idle connection stays open.
@@ -53,8 +53,8 @@ class EmbeddedServer(Server):
         self._shd = SocketHolder(*arguments)  # type: ignore[assignment] # granian declares it as None
 
 
-def serve(application: Any, listener: socket.socket, threads: int, beat: Callable[[], None]) -> None:
-    """Serve until SIGTERM, or until the parent process is gone. `beat` is called every second."""
+def serve(application: Any, listener: socket.socket, threads: int, beat: Beat) -> None:
+    """Serve until SIGTERM, or until `beat`, which is called every second, returns that the main process is gone."""
     with application.app_context():
         container.registry()  # Load the registry before the first request.
         if reason := container.vault().reason:
@@ -64,13 +64,12 @@ def serve(application: Any, listener: socket.socket, threads: int, beat: Callabl
         container.current().refresher.retire()
 
 
-async def _serve(adapter: Adapter, listener: socket.socket, beat: Callable[[], None]) -> None:
-    loop, ending, parent = asyncio.get_running_loop(), asyncio.Event(), os.getppid()
+async def _serve(adapter: Adapter, listener: socket.socket, beat: Beat) -> None:
+    loop, ending = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ending.set)
     server = EmbeddedServer(adapter, listener)
     serving = asyncio.create_task(server.serve())
-    while not ending.is_set() and not serving.done() and os.getppid() == parent:
-        beat()
+    while beat() and not ending.is_set() and not serving.done():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ending.wait(), 1)
     server.stop()  # type: ignore[no-untyped-call] # granian does not declare it
