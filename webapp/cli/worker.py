@@ -6,11 +6,11 @@ from types import FrameType
 import click
 
 from webapp.cli.output import command
-from webapp.runtime.job_worker import JobWorker
+from webapp.runtime.job_worker import CONCURRENCY, JobWorker
 
 
 @click.command()
-@click.option("--concurrency", type=click.IntRange(1, 32), default=4, show_default=True, help="Jobs that run at the same time.")
+@click.option("--concurrency", type=click.IntRange(1, 32), default=CONCURRENCY, show_default=True, help="Jobs that run at the same time.")
 @click.option("--once", is_flag=True, help="Run the jobs that wait, then end.")
 @command
 def worker(concurrency: int, once: bool) -> None:

@@ -23,6 +23,7 @@ from webapp.services.jobs import queue, queue_status
 from webapp.services.jobs.queue import Claim
 
 log = logging.getLogger(__name__)
+CONCURRENCY = 4  # Jobs that one worker runs at the same time, unless it is told otherwise.
 POLL_SECONDS, REPORT_SECONDS, CLEANUP_SECONDS = 0.5, 10.0, 3600.0
 Result = TypeVar("Result")
 

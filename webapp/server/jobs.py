@@ -6,10 +6,9 @@ from typing import Any
 
 from webapp.extensions import db
 from webapp.runtime import container
-from webapp.runtime.job_worker import JobWorker
+from webapp.runtime.job_worker import CONCURRENCY, JobWorker
 from webapp.server.supervisor import Beat
 
-CONCURRENCY = 4
 BEAT_S = 1.0
 
 
